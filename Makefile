@@ -1,0 +1,52 @@
+# make demo: the whole job in the sandbox.  make test: every check and test.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := requirements/dev.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check tests bench clean lock
+
+help:
+	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
+	@echo 'make test    make check, then every test'
+	@echo 'make check   linters, types, layers, deployment files'
+	@echo 'make bench   the benchmarks'
+	@echo 'make lock    resolve the dependencies anew'
+	@echo 'make clean   remove what these made'
+
+.venv/.installed: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "jibe-sqs needs Python 3.11 to 3.13; this is %d.%d. Say which with: make PYTHON=python3.11 ..." % v[:2])'
+	@echo 'Installing into .venv: once, about a minute'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/.installed
+	@$(BIN)/jibe-sqs demo
+
+test: check tests
+
+tests: .venv/.installed
+	$(BIN)/python -m pytest
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cfn-lint infra/cloudformation/*.yaml
+	$(BIN)/kubernetes-validate infra/kubernetes/base/*.yaml
+	$(BIN)/hadolint infra/docker/Dockerfile
+
+bench: .venv/.installed
+	$(BIN)/python -m bench
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package jibe-sqs --extra dev pyproject.toml -c requirements/runtime.lock -o $(LOCK)
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,140 @@
+"""What Access Anywhere answers, read with tolerance for its drift.
+
+The same field is a number or a quoted number, `true` or `"y"`, a list or a dict of `n0`, `n1`, or a bare item, from one
+function or release to the next. All of that is settled here; what leaves this module has one shape.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from jibe_sqs.core.errors import AnswerMalformed
+
+Answer = dict[str, object]
+
+FALSE = frozenset({"", "0", "n", "no", "f", "false", "off", "none", "null"})
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A file or a folder in the index. `modified` is UTC: the file's own time where it is known, else the entry's."""
+
+    id: str
+    name: str
+    is_folder: bool
+    parent_id: str = ""
+    size: int = 0
+    modified: datetime | None = None
+    content_type: str = ""
+    trashed: bool = False
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Part of a folder's contents. `total` counts the whole folder, where the server tells."""
+
+    items: list[Item]
+    total: int | None
+
+
+class RefreshState(msgspec.Struct, frozen=True):
+    """How a refresh stands. Without a `token` none was started: the folder was refreshed recently."""
+
+    token: str
+    syncing: bool
+    empty: bool
+    """Whether the server says and shows that nothing is in the folder."""
+
+
+def decoded(body: bytes) -> Answer:
+    """The envelope. Raises `AnswerMalformed`; the text never quotes the body, which may hold a token."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AnswerMalformed(f"not JSON: {error}") from None
+    if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
+        raise AnswerMalformed("JSON without a `status`, so not an answer of Access Anywhere's API")
+    return answer
+
+
+def truth(value: object) -> bool:
+    """`"y"`, `1`, `"1"`, `true`; a word that we don't know is true, as it was meant to say something."""
+    return value.strip().lower() not in FALSE if isinstance(value, str) else bool(value)
+
+
+def text(value: object) -> str:
+    """A string, or a number as one; empty for what is missing."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def number(value: object) -> int | None:
+    """An integer, quoted or not; None for what is missing or empty. Raises `AnswerMalformed`."""
+    match value:
+        case None | "" | False:
+            return None
+        case int() | str():
+            try:
+                return int(value)
+            except ValueError:
+                pass
+        case float() if value.is_integer():
+            return int(value)
+    raise AnswerMalformed(f"{value!r:.40} where a number should be")
+
+
+def moment(value: object) -> datetime | None:
+    """`YYYY-MM-DD HH:MM:SS`, which is UTC; None for zero, and for what is no such time: nothing hangs on it."""
+    try:
+        return datetime.strptime(text(value), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def item(value: object) -> Item:
+    """One file or folder. Raises `AnswerMalformed`."""
+    if not isinstance(value, Mapping) or not text(value.get("fi_id")):
+        raise AnswerMalformed("an item without an `fi_id`")
+    return Item(
+        id=text(value["fi_id"]),
+        name=text(value.get("fi_name")),
+        is_folder=number(value.get("fi_type")) == 1,
+        parent_id=text(value.get("fi_pid")),
+        size=number(value.get("fi_size")) or 0,
+        modified=moment(value.get("fi_localtime")) or moment(value.get("fi_modified")),
+        content_type=text(value.get("fi_contenttype")),
+        trashed=truth(value.get("trash")),
+    )
+
+
+def existing(answer: Answer) -> Item | None:
+    """What `checkPathExists` found."""
+    if not truth(answer.get("exists")):
+        return None
+    found = item(answer.get("file"))
+    return None if found.trashed else found
+
+
+def page(answer: Answer) -> Page:
+    """What `getFolderContents` listed."""
+    listed = answer.get("filelist")
+    if not listed:
+        entries: list[object] = []
+    elif isinstance(listed, list):
+        entries = listed
+    elif isinstance(listed, dict):
+        entries = [listed] if "fi_id" in listed else list(listed.values())
+    else:
+        raise AnswerMalformed(f"a `filelist` that is a {type(listed).__name__}")
+    return Page(items=[item(entry) for entry in entries], total=number(answer.get("total")))
+
+
+def refresh_state(answer: Answer) -> RefreshState:
+    """How `getFolderContents` says that a refresh stands; sources differ in where `stillsyncing` is, so both count."""
+    result = answer.get("refreshresult")
+    result = result if isinstance(result, dict) else {}
+    return RefreshState(
+        token=text(result.get("token")),
+        syncing=truth(answer.get("stillsyncing")) or truth(result.get("stillsyncing")),
+        empty=number(answer.get("total")) == 0 and not answer.get("filelist"),
+    )

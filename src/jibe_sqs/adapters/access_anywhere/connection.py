@@ -1,0 +1,78 @@
+"""From an address and credentials to a client."""
+
+import http.cookiejar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from jibe_sqs import __version__
+from jibe_sqs.adapters.access_anywhere.client import AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.session import Credentials, Password, PermanentToken, Session
+from jibe_sqs.adapters.access_anywhere.transport import Transport
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.ports import Clock
+
+CONNECT_TIMEOUT = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    *,
+    endpoint: str,
+    login: str = "",
+    password: str = "",
+    permanent_token: str = "",
+    concurrency: int = 8,
+    timeout: float = 60.0,  # noqa: ASYNC109 (of one read, by httpx)
+    refresh_timeout: float = 600.0,
+    clock: Clock,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[AccessAnywhere]:
+    """A client for the server at `endpoint`, closed at the end. Nothing is sent before the first call.
+
+    A permanent token goes before login and password. `concurrency`: refreshes at a time; half as many calls again may
+    run beside them. Times in seconds. Proxies and own certificates come from the environment (`HTTPS_PROXY`,
+    `SSL_CERT_FILE`). Raises `SettingsError`.
+    """
+    url = api_url(endpoint)
+    credentials = credentials_from(login, password, permanent_token)
+    connections = concurrency + max(concurrency // 2, 1)
+    async with httpx.AsyncClient(
+        transport=transport,
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
+        headers={"User-Agent": f"jibe-sqs/{__version__}", "Accept": "application/json"},
+        # PHP answers the calls of one session cookie one after the other; the token is all that we need.
+        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+    ) as client:
+        wire = Transport(client, url, clock, connections=connections)
+        session = Session(wire, credentials, clock)
+        try:
+            yield AccessAnywhere(wire, session, clock, refresh_timeout=refresh_timeout)
+        finally:
+            await session.close()
+
+
+def api_url(endpoint: str) -> str:
+    """The address of the API, from the server's, with or without a slash, `/api` or `/api/rpc.php` at the end."""
+    base = endpoint.strip().rstrip("/").removesuffix("/rpc.php").removesuffix("/api").rstrip("/")
+    try:
+        url = httpx.URL(base)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise SettingsError(["Access Anywhere's endpoint must be an address such as https://files.example.com"])
+    if url.userinfo:
+        raise SettingsError(["Access Anywhere's endpoint must not hold a name or password: addresses are logged"])
+    return f"{base}/api/rpc.php"
+
+
+def credentials_from(login: str, password: str, permanent_token: str) -> Credentials:
+    """What to log in with. Raises `SettingsError`."""
+    if permanent_token:
+        return PermanentToken(permanent_token)
+    if login and password:
+        return Password(login, password)
+    raise SettingsError(["Access Anywhere needs a permanent token, or a login and a password"])

@@ -1,0 +1,107 @@
+"""AWS sessions: whose credentials, which region, which endpoint."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import msgspec
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
+from aiobotocore.session import AioSession, get_session
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Where to sign on: the role, if any, is assumed with the credentials given here or found where boto finds them."""
+
+    endpoint: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = msgspec.field(default=None)
+    session_token: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Account(endpoint={self.endpoint!r}, role_arn={self.role_arn!r})"
+
+
+CONNECTIONS = 256
+"""botocore's default of 10 caps a queue's throughput at ten calls' worth."""
+
+
+class Aws:
+    """Makes clients, and keeps them until it is closed."""
+
+    def __init__(self) -> None:
+        self._clients = AsyncExitStack()
+        self._sessions: dict[Account, AioSession] = {}
+        self._made: dict[tuple[str, str | None, Account, float], Any] = {}
+        self._making = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._clients.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._clients.aclose()
+
+    async def client(self, service: str, region: str | None, account: Account, *, read_timeout: float = 60) -> Any:
+        """A client of that service, one for all who ask with the same words. `read_timeout` in seconds."""
+        wanted = (service, region, account, read_timeout)
+        async with self._making:
+            if wanted not in self._made:
+                self._made[wanted] = await self._clients.enter_async_context(
+                    self.session(account).create_client(
+                        service,
+                        region_name=region or self.session(account).get_config_variable("region") or "us-east-1",
+                        endpoint_url=account.endpoint,
+                        config=AioConfig(
+                            connect_timeout=10,
+                            read_timeout=read_timeout,
+                            max_pool_connections=CONNECTIONS,
+                            retries={"mode": "standard", "total_max_attempts": 4},
+                            s3={"addressing_style": "path"} if account.endpoint else None,
+                        ),
+                    )
+                )
+            return self._made[wanted]
+
+    def session(self, account: Account) -> AioSession:
+        """The session whose credentials that account's clients sign with. They renew themselves."""
+        if account not in self._sessions:
+            session = get_session()
+            if account.access_key_id:
+                session.set_credentials(account.access_key_id, account.secret_access_key, account.session_token)
+            if account.role_arn:
+                session = _assuming(session, account)
+            self._sessions[account] = session
+        return self._sessions[account]
+
+
+def _assuming(session: AioSession, account: Account) -> AioSession:
+    """A session of the role. The role is assumed when it is first needed, and again before its credentials expire."""
+    arguments = {"RoleSessionName": "jibe-sqs"}
+    if account.external_id:
+        arguments["ExternalId"] = account.external_id
+
+    async def refresh() -> dict[str, Any]:
+        fetcher = AioAssumeRoleCredentialFetcher(
+            client_creator=_client_creator(session, account.endpoint),
+            source_credentials=await session.get_credentials(),
+            role_arn=account.role_arn,
+            extra_args=arguments,
+        )
+        credentials: dict[str, Any] = await fetcher.fetch_credentials()
+        return credentials
+
+    assumed = get_session()
+    assumed._credentials = AioDeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other door for them
+        method="assume-role", refresh_using=refresh
+    )
+    return assumed
+
+
+def _client_creator(session: AioSession, endpoint: str | None) -> Any:
+    def create(service: str, **arguments: Any) -> Any:
+        return session.create_client(service, endpoint_url=endpoint, **arguments)
+
+    return create

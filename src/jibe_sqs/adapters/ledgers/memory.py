@@ -1,0 +1,40 @@
+"""A ledger that forgets everything with the process. For trials and tests: harmless, but refreshes more."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from jibe_sqs.core.model import Folder, LogFile
+
+
+class MemoryLedger:
+    """Two dictionaries."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._files: dict[tuple[str, str], tuple[str | None, str, float]] = {}
+        self._folders: dict[Folder, tuple[float, float]] = {}
+
+    async def is_finished(self, file: LogFile) -> bool:
+        """Whether this very file was finished."""
+        if (known := self._files.get((file.bucket, file.key))) is None:
+            return False
+        version, etag, _ = known
+        return file.version in (None, version) and file.etag in (None, etag)
+
+    async def finish(self, file: LogFile, etag: str) -> None:
+        """Remember that it was."""
+        self._files[file.bucket, file.key] = (file.version, etag, self._wall_clock())
+
+    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+        """When the last good refresh of each began."""
+        return {folder: self._folders[folder][0] for folder in folders if folder in self._folders}
+
+    async def refreshed(self, folder: Folder, began: float) -> None:
+        """Remember a good refresh."""
+        known, _ = self._folders.get(folder, (float("-inf"), 0.0))
+        self._folders[folder] = (max(known, began), self._wall_clock())
+
+    async def prune(self, before: float) -> None:
+        """Forget what was written before that moment."""
+        self._files = {file: entry for file, entry in self._files.items() if entry[2] >= before}
+        self._folders = {folder: entry for folder, entry in self._folders.items() if entry[1] >= before}

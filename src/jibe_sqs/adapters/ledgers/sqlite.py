@@ -1,0 +1,146 @@
+"""A ledger in one SQLite file: what it says it remembers survives a kill -9 at any moment, and a power cut.
+
+SQLite is synchronous; its calls run in one thread of their own. Writes that wait for each other's turn share one
+transaction, and so one fsync: a busy service would otherwise spend its time in waiting for the disk.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from jibe_sqs.batches import Batches
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Folder, LogFile
+
+T = TypeVar("T")
+
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT, etag TEXT NOT NULL, written REAL NOT NULL,
+    PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_written ON files (written);
+CREATE TABLE IF NOT EXISTS folders (
+    path TEXT NOT NULL, tree INTEGER NOT NULL, began REAL NOT NULL, written REAL NOT NULL,
+    PRIMARY KEY (path, tree)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS folders_written ON folders (written);
+"""
+
+_FINISH = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
+_REFRESHED = """
+INSERT INTO folders VALUES (?, ?, ?, ?)
+ON CONFLICT (path, tree) DO UPDATE SET began = max(began, excluded.began), written = excluded.written
+"""
+
+_Write = tuple[str, tuple[Any, ...]]
+
+
+class SqliteLedger:
+    """An async context manager; its calls raise `LedgerError`."""
+
+    def __init__(self, path: Path, wall_clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._wall_clock = wall_clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._database: sqlite3.Connection | None = None
+        self._writes = Batches[_Write](self._write, size=500, linger=0.002)
+
+    async def __aenter__(self) -> Self:
+        """Open the file, and make it where it isn't."""
+        self._database = await self._do(self._open)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        if self._database is not None:
+            await self._do(self._database.close)
+        self._thread.shutdown()
+
+    async def is_finished(self, file: LogFile) -> bool:
+        """Whether this very file was finished."""
+        rows = await self._rows("SELECT version, etag FROM files WHERE (bucket, key) = (?, ?)", (file.bucket, file.key))
+        return bool(rows) and file.version in (None, rows[0][0]) and file.etag in (None, rows[0][1])
+
+    async def finish(self, file: LogFile, etag: str) -> None:
+        """Remember that it was. On the disk when this returns."""
+        await self._writes.add((_FINISH, (file.bucket, file.key, file.version, etag, self._wall_clock())))
+
+    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+        """When the last good refresh of each began."""
+        wanted = list(folders)
+
+        def look_up() -> dict[Folder, float]:
+            found = {}
+            for folder in wanted:
+                row = self._connection.execute(
+                    "SELECT began FROM folders WHERE (path, tree) = (?, ?)", (folder.path, folder.tree)
+                ).fetchone()
+                if row:
+                    found[folder] = row[0]
+            return found
+
+        return await self._do(look_up)
+
+    async def refreshed(self, folder: Folder, began: float) -> None:
+        """Remember a good refresh. On the disk when this returns."""
+        await self._writes.add((_REFRESHED, (folder.path, folder.tree, began, self._wall_clock())))
+
+    async def prune(self, before: float) -> None:
+        """Forget what was written before that moment."""
+
+        def forget() -> None:
+            with self._connection:
+                self._connection.execute("DELETE FROM files WHERE written < ?", (before,))
+                self._connection.execute("DELETE FROM folders WHERE written < ?", (before,))
+
+        await self._do(forget)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise LedgerError("the ledger is not open")
+        return self._database
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
+        # FULL, not NORMAL: in WAL mode NORMAL loses the last transactions at a power cut, and we have acknowledged.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        found = database.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, VERSION):
+            database.close()
+            raise LedgerError(f"{self._path} is a ledger of version {found}; this program knows {VERSION}")
+        database.executescript(_SCHEMA)
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        return database
+
+    async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
+        batch = list(writes)
+
+        def write() -> None:
+            with self._connection:
+                for statement, values in batch:
+                    self._connection.execute(statement, values)
+
+        await self._do(write)
+        return [None] * len(batch)
+
+    async def _rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return await self._do(lambda: self._connection.execute(statement, values).fetchall())
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"{self._path}: {error}") from error

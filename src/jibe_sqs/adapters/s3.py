@@ -1,0 +1,238 @@
+"""Log files in S3, streamed.
+
+obstore fetches them: it costs a seventh of aiobotocore's time a file (see docs/adr/0004). It cannot name every key,
+though: it drops slashes at the ends and refuses empty and dotted segments. Such keys, which a trail with an odd prefix
+has, go through aiobotocore.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import obstore
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore import exceptions as obstore_errors
+from obstore.store import S3Store
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.budget import Budget
+from jibe_sqs.core.errors import BucketNotAllowed, LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
+from jibe_sqs.core.model import LogFile
+
+CHUNK: Final = 1024 * 1024
+"""Bytes that a download hands over at a time, at least, but for the last."""
+WINDOW: Final = 2 * CHUNK
+"""Bytes of the budget that a download takes: what was handed over, and what has come in since."""
+CLOCK_AGE: Final = 600.0
+"""Seconds after which S3's clock is looked at again."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where log files may be read from. `region` None: found by asking."""
+
+    account: Account
+    prefix: str = ""
+    region: str | None = None
+
+
+class S3Logs:
+    """The `LogStore` port. Raises `LogStoreError`s only."""
+
+    def __init__(
+        self,
+        *,
+        aws: Aws,
+        budget: Budget,
+        clock: S3Clock,
+        sources: Mapping[str, Sequence[Source]],
+        anywhere: Source | None = None,
+    ) -> None:
+        """`budget` is of bytes. `anywhere`: how to read buckets that are not in `sources`; None: not at all."""
+        self._aws = aws
+        self._budget = budget
+        self._clock = clock
+        self._sources = sources
+        self._anywhere = anywhere
+        self._buckets: dict[tuple[str, Source], _Bucket] = {}
+
+    @asynccontextmanager
+    async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
+        """Open a log file for reading."""
+        bucket = await self._bucket(file)
+        taken = await self._budget.take(WINDOW)
+        try:
+            with _translated(file):
+                log = await bucket.get(file)
+            if (excess := taken - log.size) > 0:
+                self._budget.give(excess)
+                taken -= excess
+            yield log
+        finally:
+            self._budget.give(taken)
+
+    async def _bucket(self, file: LogFile) -> "_Bucket":
+        source = self._source(file)
+        key = (file.bucket, source)
+        if key not in self._buckets or self._clock.age > CLOCK_AGE:
+            with _translated(file):
+                self._buckets[key] = await self._found(file.bucket, source)
+        return self._buckets[key]
+
+    def _source(self, file: LogFile) -> Source:
+        for source in self._sources.get(file.bucket, ()):
+            if file.key.startswith(source.prefix):
+                return source
+        if self._anywhere is None:
+            raise BucketNotAllowed(
+                f"s3://{file.bucket}/{file.key} is in none of the configured logs: add it to `logs`, or find out who "
+                "announces it"
+            )
+        return self._anywhere
+
+    async def _found(self, bucket: str, source: Source) -> "_Bucket":
+        """Ask S3 where the bucket is, and what time it is there."""
+        client = await self._aws.client("s3", source.region, source.account)
+        try:
+            answer = await client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            # Refused or sent elsewhere, the answer still says where the bucket is.
+            answer = error.response
+            if _status(answer) not in (301, 400, 403):
+                raise
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if date := headers.get("date"):
+            self._clock.observe(parsedate_to_datetime(date).timestamp())
+        region = source.region or headers.get("x-amz-bucket-region") or client.meta.region_name
+        return _Bucket(bucket, region, source, self._aws)
+
+
+class _Bucket:
+    """One bucket, whose region is known."""
+
+    def __init__(self, name: str, region: str, source: Source, aws: Aws) -> None:
+        self.name = name
+        self.region = region
+        self._source = source
+        self._aws = aws
+        endpoint = source.account.endpoint
+        self._store = S3Store(
+            name,
+            region=region,
+            endpoint=endpoint,
+            virtual_hosted_style_request=endpoint is None and "." not in name,
+            credential_provider=self._credentials,
+            client_options={"allow_http": bool(endpoint), "connect_timeout": "10s", "timeout": "10min"},
+            retry_config={"max_retries": 4},
+        )
+
+    async def get(self, file: LogFile) -> "S3Log":
+        if not _plain(file.key):
+            return await self._get_odd(file)
+        found = await obstore.get_async(
+            self._store, file.key, options={"version": file.version} if file.version else None
+        )
+        etag = found.meta["e_tag"] or ""
+        return S3Log(file, etag.strip('"'), found.meta["size"], found.stream(min_chunk_size=CHUNK))
+
+    async def _get_odd(self, file: LogFile) -> "S3Log":
+        client = await self._aws.client("s3", self.region, self._source.account)
+        version = {"VersionId": file.version} if file.version else {}
+        found = await client.get_object(Bucket=file.bucket, Key=file.key, **version)
+        return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], found["Body"].iter_chunks(CHUNK))
+
+    async def _credentials(self) -> Any:
+        """As obstore wants them, each time it thinks that the last ones have expired."""
+        credentials = await self._aws.session(self._source.account).get_credentials()
+        if credentials is None:
+            raise LogAccessDenied(
+                "no AWS credentials found: neither in the configuration nor where boto looks for them"
+            )
+        frozen = await credentials.get_frozen_credentials()
+        expiry = getattr(credentials, "_expiry_time", None)
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": expiry.astimezone(UTC) if isinstance(expiry, datetime) else None,
+        }
+
+
+class S3Log:
+    """An open log file: its bytes as stored, gzipped or not."""
+
+    def __init__(self, file: LogFile, etag: str, size: int, chunks: Any) -> None:
+        self.etag = etag
+        self.size = size
+        self._file = file
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its chunks. Raises `LogStoreUnavailable` where fewer bytes come than were promised."""
+        got = 0
+        with _translated(self._file):
+            async for chunk in self._chunks:
+                data = bytes(chunk)
+                got += len(data)
+                yield data
+        if got != self.size:
+            raise LogStoreUnavailable(f"{_name(self._file)}: cut short after {got:,} of {self.size:,} bytes")
+
+
+def _plain(key: str) -> bool:
+    """Whether obstore names this key as it is."""
+    return all(segment not in ("", ".", "..") for segment in key.split("/"))
+
+
+def _status(answer: Mapping[str, Any]) -> int:
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _name(file: LogFile) -> str:
+    version = f" version {file.version}" if file.version else ""
+    return f"s3://{file.bucket}/{file.key}{version}"
+
+
+@contextmanager
+def _translated(file: LogFile) -> Iterator[None]:
+    try:
+        yield
+    except LogStoreError:
+        raise
+    except (FileNotFoundError, obstore_errors.NotFoundError) as error:
+        raise LogMissing(f"{_name(file)}: {_first_line(error)}") from error
+    except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
+        raise LogAccessDenied(f"{_name(file)}: {_first_line(error)}") from error
+    except ClientError as error:
+        raise _client_error(file, error) from error
+    except (
+        obstore_errors.BaseError,
+        BotoCoreError,
+        aiohttp.ClientError,
+        asyncio.IncompleteReadError,
+        OSError,
+        TimeoutError,
+        ValueError,
+    ) as error:
+        raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
+
+
+def _client_error(file: LogFile, error: ClientError) -> LogStoreError:
+    details = error.response.get("Error", {})
+    text = f"{_name(file)}: {details.get('Code', '')}: {details.get('Message', '')}"
+    status = _status(error.response)
+    if status == 404:
+        return LogMissing(text)
+    if status in (401, 403):
+        return LogAccessDenied(text)
+    return LogStoreUnavailable(text)
+
+
+def _first_line(error: BaseException) -> str:
+    """Without the dump of its insides that obstore puts after it."""
+    return str(error).strip().partition("\n")[0][:300]

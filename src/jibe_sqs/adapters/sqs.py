@@ -1,0 +1,193 @@
+"""One SQS queue, over aiobotocore."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
+from jibe_sqs.core.model import Message, Reject
+from jibe_sqs.ports import QueueFacts
+
+LONGEST_VISIBILITY: Final = 43_200
+"""Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
+
+_REFUSED: Final = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "AccessDenied",
+        "AccessDeniedException",
+        "InvalidAddress",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "InvalidSecurity",
+    }
+)
+_LOST: Final = frozenset(
+    {
+        "AWS.SimpleQueueService.MessageNotInflight",
+        "InvalidParameterValue",
+        "MessageNotInflight",
+        "ReceiptHandleIsInvalid",
+    }
+)
+
+
+class SqsQueue:
+    """The `Queue` port. Raises `QueueError`s only."""
+
+    def __init__(self, url: str, *, region: str | None, account: Account, aws: Aws, wait: float = 20.0) -> None:
+        """`wait`: seconds of the longest receive that will be asked for."""
+        self.url = url
+        self.name = url.rstrip("/").rpartition("/")[2]
+        self._region = region
+        self._account = account
+        self._aws = aws
+        # A receive may rightly answer nothing for as long as it was told to wait.
+        self._read_timeout = wait + 15
+        self._dead_letters: str | None = None
+
+    async def facts(self) -> QueueFacts:
+        """Ask the queue for its own settings, and find its dead-letter queue."""
+        with _translated(f"attributes of {self.name}"):
+            answer = await (await self._client()).get_queue_attributes(
+                QueueUrl=self.url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+            )
+        attributes = answer.get("Attributes", {})
+        redrive = _redrive_policy(attributes.get("RedrivePolicy"))
+        target = redrive.get("deadLetterTargetArn")
+        if isinstance(target, str) and self._dead_letters is None:
+            self._dead_letters = await self._dead_letter_url(target)
+        receives = redrive.get("maxReceiveCount")
+        return QueueFacts(
+            visibility_timeout=float(attributes.get("VisibilityTimeout", 30)),
+            max_receives=int(receives) if receives is not None else None,
+            dead_letters=self._dead_letters,
+        )
+
+    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
+        """Long-poll for up to `limit` messages."""
+        with _translated(f"receive from {self.name}"):
+            answer = await (await self._client()).receive_message(
+                QueueUrl=self.url,
+                MaxNumberOfMessages=limit,
+                WaitTimeSeconds=int(wait),
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            )
+        return [_message(found) for found in answer.get("Messages", ())]
+
+    async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
+        """Delete up to ten messages; what failed, by receipt."""
+        with _translated(f"deletion in {self.name}"):
+            answer = await (await self._client()).delete_message_batch(
+                QueueUrl=self.url,
+                Entries=[{"Id": str(i), "ReceiptHandle": receipt} for i, receipt in enumerate(receipts)],
+            )
+        return _failed(answer, receipts)
+
+    async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
+        """Set when up to ten messages show again; what failed, by receipt."""
+        with _translated(f"visibility of messages of {self.name}"):
+            answer = await (await self._client()).change_message_visibility_batch(
+                QueueUrl=self.url,
+                Entries=[
+                    {
+                        "Id": str(i),
+                        "ReceiptHandle": receipt,
+                        "VisibilityTimeout": min(LONGEST_VISIBILITY, max(0, round(delay))),
+                    }
+                    for i, (receipt, delay) in enumerate(delays)
+                ],
+            )
+        return _failed(answer, [receipt for receipt, _ in delays])
+
+    async def reject(self, message: Message, why: Reject) -> bool:
+        """Send a copy to the dead-letter queue, with its reason. The original is the caller's to delete."""
+        if self._dead_letters is None:
+            return False
+        attributes = {
+            "JibeError": why.error,
+            "JibeReason": why.reason[:1024],
+            "JibeQueue": self.name,
+            "JibeMessageId": message.id,
+            "JibeReceiveCount": str(message.receive_count),
+        }
+        try:
+            with _translated(f"send to the dead letters of {self.name}"):
+                await (await self._client()).send_message(
+                    QueueUrl=self._dead_letters,
+                    MessageBody=message.body,
+                    MessageAttributes={
+                        name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                    },
+                )
+        except QueueRefused:
+            return False
+        return True
+
+    async def _client(self) -> Any:
+        return await self._aws.client("sqs", self._region, self._account, read_timeout=self._read_timeout)
+
+    async def _dead_letter_url(self, arn: str) -> str | None:
+        """None where we may not know it: then rejected messages are left to the queue's own redrive."""
+        account, name = arn.split(":")[-2:]
+        try:
+            with _translated(f"dead-letter queue {name}"):
+                answer = await (await self._client()).get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+        except QueueRefused:
+            return None
+        url: str = answer["QueueUrl"]
+        return url
+
+
+def _message(found: dict[str, Any]) -> Message:
+    attributes = found.get("Attributes", {})
+    return Message(
+        id=found["MessageId"],
+        receipt=found["ReceiptHandle"],
+        body=found.get("Body", ""),
+        receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
+        sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
+    )
+
+
+def _redrive_policy(text: str | None) -> dict[str, Any]:
+    try:
+        policy = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return policy if isinstance(policy, dict) else {}
+
+
+def _failed(answer: dict[str, Any], receipts: Sequence[str]) -> dict[str, Exception]:
+    """An HTTP success may hold failures, entry by entry."""
+    return {
+        receipts[int(entry["Id"])]: _error(entry.get("Code", ""), entry.get("Message", ""))
+        for entry in answer.get("Failed", ())
+    }
+
+
+def _error(code: str, message: str) -> QueueError:
+    text = f"{code}: {message}" if message else code
+    if code in _LOST:
+        return ReceiptLost(text)
+    if code in _REFUSED:
+        return QueueRefused(text)
+    return QueueUnavailable(text)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        raise _error(str(details.get("Code", "")), f"{what}: {details.get('Message', '')}") from error
+    except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise QueueUnavailable(f"{what}: {error}") from error

@@ -1,0 +1,61 @@
+"""One call for up to ten things, as SQS wants it, without making any of them wait long for the others."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Batches(Generic[T]):
+    """`add` waits for the answer about its own item, whatever became of the others in its batch."""
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[T]], Awaitable[Sequence[Exception | None]]],
+        *,
+        size: int = 10,
+        linger: float = 0.05,
+    ) -> None:
+        """`send` answers for each item, in order: None, or what went wrong. `linger`: seconds to wait for a full batch."""
+        self._send = send
+        self._size = size
+        self._linger = linger
+        self._open: list[tuple[T, asyncio.Future[None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def add(self, item: T) -> None:
+        """Returns when the item's batch was sent. Raises what went wrong with this item."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        self._open.append((item, answer))
+        if len(self._open) >= self._size:
+            self._flush()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._linger, self._flush)
+        await answer
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, self._open = self._open, []
+        if batch:
+            task = asyncio.create_task(self._send_batch(batch))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send_batch(self, batch: "list[tuple[T, asyncio.Future[None]]]") -> None:
+        outcomes: Sequence[BaseException | None]
+        try:
+            outcomes = await self._send([item for item, _ in batch])
+        except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
+            outcomes = [error] * len(batch)
+        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+            if answer.done():
+                continue  # its waiter was cancelled
+            if outcome is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(outcome)

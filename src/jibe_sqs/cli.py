@@ -1,0 +1,114 @@
+"""The commands. No logic of their own."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from jibe_sqs import __version__
+from jibe_sqs.core.errors import JibeError, SettingsError
+from jibe_sqs.operations import logs
+
+app = typer.Typer(
+    name="jibe-sqs",
+    help="Keeps Access Anywhere's index of S3 buckets true.",
+    no_args_is_help=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration file (JSON or TOML); else JIBE_CONFIG's.")
+]
+
+
+@app.callback()
+def _default(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Consume the queues, until SIGTERM. The default command."""
+    from jibe_sqs import compose
+    from jibe_sqs.settings import Settings, load
+
+    settings = load(Settings, config=config)
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def serve() -> None:
+        async with compose.service(settings) as service:
+            await service.run()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve())
+
+
+@app.command()
+def explain(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", help="Log files; - is standard input.")] = None,
+    body: Annotated[
+        bool, typer.Option("--body", help="The files (or the words themselves) are message bodies, not log files.")
+    ] = False,
+    key: Annotated[str | None, typer.Option("--key", help="The object's key, where the file's name is not it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say what each record of log files, or a message's body, would do, and why."""
+    from jibe_sqs import compose
+    from jibe_sqs.operations import explanations
+    from jibe_sqs.settings import Rules, load
+
+    rules = load(Rules, config=config)
+    explainer = explanations.Explainer(
+        decisions=compose.decisions(rules), limits=compose.limits(rules), is_log=compose.is_log(rules)
+    )
+    sources = files or ["-"]
+    show = explanations.as_lines if as_json else explanations.as_table
+    found = (explainer.of_body(source) if body else explainer.of_file(source, key) for source in sources)
+    raise typer.Exit(0 if show(found, sys.stdout) else 1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _say_what_is_wrong(error: SettingsError) -> None:
+    """At most ten lines, whatever the number of mistakes."""
+    shown = error.problems[:7]
+    left = len(error.problems) - len(shown)
+    lines = ["jibe-sqs cannot start: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]
+    if left:
+        lines[-1] += f" (and {left} more)"
+    lines += [
+        "Give these in a JSON file (jibe-sqs run --config FILE) or as variables, such as",
+        "JIBE_ACCESS_ANYWHERE__ENDPOINT=https://files.example.com; see docs/configuration.md",
+    ]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+def main() -> None:
+    """Run a command. Mistakes of the operator's end in a few lines and exit code 2, not in a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        _say_what_is_wrong(error)
+        sys.exit(2)
+    except JibeError as error:
+        Console(stderr=True, soft_wrap=True).print(f"jibe-sqs: {type(error).__name__}: {error}", markup=False)
+        sys.exit(1)

@@ -1,0 +1,292 @@
+"""One queue: receive, hold, handle, settle."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from jibe_sqs.batches import Batches
+from jibe_sqs.budget import Budget
+from jibe_sqs.core.errors import QueueError, ReceiptLost
+from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
+from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.handler import Handler
+from jibe_sqs.holds import Held, Holds
+from jibe_sqs.operations.tally import Tally
+from jibe_sqs.ports import Clock, Queue, QueueFacts
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+BATCH: Final = 10
+LONGEST_BACKOFF: Final = 60.0
+DELETE_TRIES: Final = 4
+
+
+class Consumer:
+    """Works off one queue, until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        facts: QueueFacts,
+        handler: Handler,
+        policy: RetryPolicy,
+        reading: Budget,
+        held: Budget,
+        clock: Clock,
+        tally: Tally,
+        wait: float = 20.0,
+        receivers: int = 2,
+    ) -> None:
+        """`reading` and `held` are of messages, and may be shared by several consumers. `wait`: of a long poll, seconds."""
+        self._queue = queue
+        self._handler = handler
+        self._policy = policy
+        if policy.max_receives is None:
+            self._policy = msgspec.structs.replace(policy, max_receives=facts.max_receives)
+        self._reading = reading
+        self._in_hand = held
+        self._clock = clock
+        self._tally = tally
+        self._wait = wait
+        self._receivers = receivers
+        self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
+        self._deletes = Batches[str](self._delete_batch)
+        self._showings = Batches[tuple[str, float]](self._show_batch)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive no more. `run` returns when what is held is finished."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Receive and settle, until stopped and all that is held is settled. Cancelled, it gives back what it holds."""
+        extending = asyncio.create_task(self._holds.extend_forever(), name=f"hold {self._queue.name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._receivers):
+                    group.create_task(self._receive_forever(), name=f"receive {self._queue.name}")
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            await self._give_back_all()
+            extending.cancel()
+            await asyncio.gather(extending, return_exceptions=True)
+
+    # Receive
+
+    async def _receive_forever(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            room = await self._room()
+            if not room:
+                break
+            try:
+                found = await self._receive(room)
+            except Exception as error:  # noqa: BLE001 - logged, and tried again: nothing stops a receiver
+                self._release(room)
+                failures += 1
+                delay = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, 2.0 ** min(failures, 10) / 2)  # noqa: S311
+                report = log.warning if isinstance(error, QueueError) else log.exception
+                report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
+                await self._unless_stopping(self._clock.sleep(delay))
+                continue
+            failures = 0
+            # SQS may put a redelivered message twice into one answer. It is one message; its last receipt counts.
+            messages = list({message.id: message for message in found}.values())
+            if self._stopping.is_set():
+                self._release(room)
+                await self._hand_back(messages)
+                break
+            started = sum(map(self._start, messages))
+            self._release(room - started)
+
+    async def _receive(self, limit: int) -> Sequence[Message]:
+        """Receive, and never be cancelled in it: SQS would count its messages as delivered and hide them."""
+        receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait))
+        try:
+            return await asyncio.shield(receive)
+        except asyncio.CancelledError:
+            await asyncio.wait([receive])
+            if not receive.cancelled() and receive.exception() is None:
+                await self._hand_back(receive.result())
+            raise
+
+    async def _room(self) -> int:
+        """How many messages can be started now; waits until one can. 0 when stopping."""
+        held = await self._unless_stopping(self._in_hand.take(BATCH, least=1)) or 0
+        if not held:
+            return 0
+        room = await self._unless_stopping(self._reading.take(held, least=1)) or 0
+        self._in_hand.give(held - room)
+        return room
+
+    def _release(self, room: int) -> None:
+        self._reading.give(room)
+        self._in_hand.give(room)
+
+    async def _unless_stopping(self, wish: "Awaitable[T]") -> T | None:
+        task = asyncio.ensure_future(wish)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            return None
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    # Handle
+
+    def _start(self, message: Message) -> bool:
+        held = self._holds.hold(message, self._clock.monotonic())
+        if held is None:
+            log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
+            return False
+        self._tally.messages += 1
+        self._tally.redelivered += message.receive_count > 1
+        held.task = asyncio.create_task(self._process(held), name=f"message {message.id}")
+        self._tasks.add(held.task)
+        held.task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _process(self, held: Held) -> None:
+        has_read = _once(self._reading.give)
+        try:
+            verdict = await self._verdict(held.message, has_read)
+            has_read()
+            await self._holds.settle(held)
+            await self._settle(held, verdict)
+        except asyncio.CancelledError:
+            log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
+            if not held.lost:
+                raise  # the deadline is over; whoever cancelled us gives it back
+        finally:
+            has_read()
+            self._in_hand.give()
+        self._holds.let_go(held)
+
+    async def _verdict(self, message: Message, has_read: Callable[[], None]) -> Verdict:
+        try:
+            return await self._handler.handle(message, self._policy, has_read)
+        except Exception as error:
+            # A defect of ours. The message must not be lost by it, nor the service.
+            log.exception("handling_crashed", queue=self._queue.name, message=message.id)
+            self._tally.errors[type(error).__name__] += 1
+            return Retry(self._policy.delay(message.receive_count), f"{type(error).__name__}: {error}")
+
+    # Settle
+
+    async def _settle(self, held: Held, verdict: Verdict) -> None:
+        message = held.message
+        try:
+            match verdict:
+                case Done():
+                    await self._delete(held)
+                    self._tally.done += 1
+                    log.debug("message_done", queue=self._queue.name, message=message.id)
+                case Retry(delay, reason):
+                    self._tally.retried += 1
+                    log.warning(
+                        "message_retried",
+                        queue=self._queue.name,
+                        message=message.id,
+                        receive_count=message.receive_count,
+                        retry_in=delay,
+                        reason=reason,
+                    )
+                    await self._showings.add((held.receipt, delay))
+                case Reject():
+                    await self._reject(held, verdict)
+        except ReceiptLost as error:
+            log.info("receipt_lost", queue=self._queue.name, message=message.id, reason=str(error))
+        except QueueError as error:
+            # It shows again when its visibility ends, and is handled again: twice harms nothing.
+            log.warning("settling_failed", queue=self._queue.name, message=message.id, reason=str(error))
+
+    async def _reject(self, held: Held, why: Reject) -> None:
+        message = held.message
+        kept = await self._queue.reject(message, why)
+        log.error(
+            "message_rejected",
+            queue=self._queue.name,
+            message=message.id,
+            error=why.error,
+            reason=why.reason,
+            dead_lettered=kept,
+        )
+        self._tally.rejected += 1
+        if kept:
+            await self._delete(held)
+        else:
+            # Nobody would see its reason but this log. The queue's own redrive has the last word.
+            await self._showings.add((held.receipt, self._policy.delay(message.receive_count)))
+
+    async def _delete(self, held: Held) -> None:
+        for tries in range(1, DELETE_TRIES + 1):
+            try:
+                await self._deletes.add(held.receipt)
+                return
+            except ReceiptLost:
+                raise
+            except QueueError:
+                if tries == DELETE_TRIES:
+                    raise
+                await self._clock.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**tries)  # noqa: S311
+
+    async def _delete_batch(self, receipts: Sequence[str]) -> Sequence[Exception | None]:
+        failed = await self._queue.delete(receipts)
+        return [failed.get(receipt) for receipt in receipts]
+
+    async def _show_batch(self, delays: Sequence[tuple[str, float]]) -> Sequence[Exception | None]:
+        failed = await self._queue.show_after(delays)
+        return [failed.get(receipt) for receipt, _ in delays]
+
+    # Give back
+
+    async def _give_back_all(self) -> None:
+        """What is still held when the deadline is over: others may have it at once."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = list(self._holds)
+        if left:
+            log.info("given_back", queue=self._queue.name, messages=len(left))
+            await self._show_now([held.receipt for held in left])
+
+    async def _hand_back(self, messages: Sequence[Message]) -> None:
+        """What a receive brought after the stop."""
+        if messages:
+            log.info("handed_back", queue=self._queue.name, messages=len(messages))
+            await self._show_now([message.receipt for message in messages])
+
+    async def _show_now(self, receipts: Sequence[str]) -> None:
+        answers = await asyncio.gather(
+            *(self._showings.add((receipt, 0.0)) for receipt in receipts), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, Exception):
+                log.warning("giving_back_failed", queue=self._queue.name, reason=str(answer))
+
+
+def _once(act: Callable[[], None]) -> Callable[[], None]:
+    done = False
+
+    def act_once() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            act()
+
+    return act_once

@@ -1,0 +1,196 @@
+"""What each record would do, and why, for people and for programs."""
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jibe_sqs.core.announcements import IsLog, announcements
+from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.errors import JibeError
+from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.log_names import no_log
+from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Skip
+
+Explanation = dict[str, Any]
+"""One object of `explain --json`."""
+
+CHUNK: Final = 64 * 1024
+IN_MEMORY: Final = 8 * 1024 * 1024
+"""Bytes of explanations that are kept in memory until the file is known to be good; more go to a temporary file."""
+
+
+class Explainer:
+    """Explains log files and message bodies. A source that cannot be read gives one explanation: its error."""
+
+    def __init__(self, *, decisions: Decisions, limits: Limits, is_log: IsLog) -> None:
+        self._decisions = decisions
+        self._limits = limits
+        self._is_log = is_log
+
+    def of_file(self, source: str, key: str | None) -> Iterator[Explanation]:
+        """Of each record of a log file. `key`: the object's, where it is not the file's name."""
+        if about := no_log(key or source):
+            yield {"source": source, "announcement": "nothing", "bucket": None, "key": key or source, "about": about}
+            return
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as kept:
+            try:
+                for explanation in self._records_of(source):
+                    kept.write(orjson.dumps(explanation) + b"\n")
+            except (JibeError, OSError) as error:
+                yield _failure(source, error)
+                return
+            kept.seek(0)
+            yield from map(orjson.loads, kept)
+
+    def of_body(self, source: str) -> Iterator[Explanation]:
+        """Of what a message announces. `source`: a file with its body, or the body itself."""
+        try:
+            text, name = _body(source)
+            found = announcements(text, self._is_log)
+        except (JibeError, OSError, UnicodeDecodeError) as error:
+            yield _failure(_shown(source), error)
+            return
+        for each in found:
+            if isinstance(each, LogFile):
+                yield {"source": name, "announcement": "log-file", "bucket": each.bucket, "key": each.key}
+            elif isinstance(each, Nothing):
+                nothing = {"announcement": "nothing", "bucket": each.bucket, "key": each.key, "about": each.about}
+                yield {"source": name, **nothing}
+            else:
+                yield self._of_record(name, each)
+
+    def _records_of(self, source: str) -> Iterator[Explanation]:
+        log = CloudTrailLog(self._limits)
+        with _opened(source) as stream:
+            while chunk := stream.read(CHUNK):
+                for records in log.feed(chunk):
+                    yield from (self._of_record(source, record) for record in records)
+        for records in log.finish():
+            yield from (self._of_record(source, record) for record in records)
+
+    def _of_record(self, source: str, record: Record) -> Explanation:
+        decision = self._decisions.decide(record)
+        skipped = isinstance(decision, Skip)
+        return {
+            "source": source,
+            "kind": record.kind.value if isinstance(record, ObjectEvent) else None,
+            "bucket": record.bucket or None,
+            "key": record.key if isinstance(record, ObjectEvent) else record.key or None,
+            "time": _iso(record.time) if record.time else None,
+            "event_id": record.event_id or None,
+            "name": record.name or None,
+            "decision": "skip" if skipped else "refresh",
+            "reason": decision.reason.value if isinstance(decision, Skip) else None,
+            "folders": [] if isinstance(decision, Skip) else [folder.path for folder in decision.folders],
+        }
+
+
+def as_lines(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
+    """One JSON object a line. Returns whether all could be read."""
+    good = True
+    for explanations in sources:
+        for explanation in explanations:
+            good = good and "error" not in explanation
+            output.write(orjson.dumps(explanation).decode() + "\n")
+    return good
+
+
+def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
+    """A table for each source, and what it comes to. Returns whether all could be read."""
+    console = Console(file=output)
+    good = True
+    for explanations in sources:
+        rows = list(explanations)
+        failures = [row for row in rows if "error" in row]
+        good = good and not failures
+        if failures:
+            for row in failures:
+                console.print(Text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
+            continue
+        source = rows[0]["source"] if rows else "nothing"
+        console.print(_table(rows))
+        console.print(Text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
+    return good
+
+
+def _table(rows: list[Explanation]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    table.add_column("time", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("object", overflow="fold")
+    table.add_column("decision", overflow="fold")
+    for row in rows:
+        where = "/".join(part for part in (row["bucket"], row["key"]) if part)
+        what = row.get("announcement") or row.get("name") or row.get("kind")
+        table.add_row(Text(_clock(row.get("time"))), Text(str(what or "")), Text(where), _decided(row))
+    return table
+
+
+def _clock(time: str | None) -> str:
+    return time[5:19].replace("T", " ") if time else ""
+
+
+def _decided(row: Explanation) -> Text:
+    if "announcement" in row:
+        return Text(row.get("about") or "read it")
+    if row["decision"] == "skip":
+        return Text(f"skip: {row['reason']}", style="dim")
+    below = " and all below" if row["kind"] == "deleted-unlisted" else ""
+    return Text(f"refresh {', '.join(row['folders'])}{below}", style="green")
+
+
+def _sum(rows: list[Explanation]) -> str:
+    if not rows:
+        return "no records"
+    if "announcement" in rows[0]:
+        return f"{len(rows)} announcements" if len(rows) != 1 else "1 announcement"
+    skipped = Counter(row["reason"] for row in rows if row.get("decision") == "skip")
+    folders = {folder for row in rows for folder in row.get("folders", ())}
+    parts = [f"{len(rows)} records", f"{len(rows) - skipped.total()} ask for a refresh of {len(folders)} folders"]
+    parts += [f"{count} {reason}" for reason, count in skipped.most_common()]
+    return ", ".join(parts)
+
+
+def _body(source: str) -> tuple[str, str]:
+    """The text of a body, and what to call where it came from."""
+    if source == "-":
+        return sys.stdin.read(), "-"
+    is_text = source.lstrip().startswith(("{", "[")) or " " in source.strip()
+    if is_text and not _is_file(source):
+        return source, _shown(source)
+    return Path(source).read_text(encoding="utf-8"), source
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):
+        return False  # too long for a name, or with a NUL: no file
+
+
+def _opened(source: str) -> BinaryIO:
+    return sys.stdin.buffer if source == "-" else Path(source).open("rb")
+
+
+def _failure(source: str, error: Exception) -> Explanation:
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return {"source": source, "error": type(error).__name__, "message": message}
+
+
+def _shown(source: str) -> str:
+    return source if len(source) <= 60 else source[:57] + "…"
+
+
+def _iso(seconds: float) -> str:
+    text = datetime.fromtimestamp(seconds, UTC).isoformat()
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,42 @@
+"""What the service has done since it started, counted."""
+
+from collections import Counter
+
+import msgspec
+
+from jibe_sqs.core.decisions import Plan
+
+
+class Tally(msgspec.Struct):
+    """Counts since the start. Plain integers: read them at any moment."""
+
+    messages: int = 0
+    redelivered: int = 0
+    """Messages that had been received before."""
+    done: int = 0
+    retried: int = 0
+    rejected: int = 0
+    files: int = 0
+    """Log files read to their end."""
+    files_known: int = 0
+    """Log files that the ledger knew as finished, and that were not fetched again."""
+    bytes: int = 0
+    """Of log files, as stored."""
+    records: int = 0
+    events: int = 0
+    """Records of changes that asked for a refresh."""
+    skipped: Counter[str] = msgspec.field(default_factory=Counter)
+    errors: Counter[str] = msgspec.field(default_factory=Counter)
+
+    def planned(self, plan: Plan) -> None:
+        """Take in what was read, once it is decided which folders are needed."""
+        self.records += plan.records
+        self.events += plan.events
+        self.skipped.update({reason.value: count for reason, count in plan.skipped.items()})
+
+    def as_dict(self) -> dict[str, object]:
+        """For logs."""
+        counts: dict[str, object] = msgspec.structs.asdict(self)
+        counts["skipped"] = dict(self.skipped)
+        counts["errors"] = dict(self.errors)
+        return counts

@@ -1,0 +1,99 @@
+"""What the core asks of the world. Each port is the wish of its caller, no more."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from jibe_sqs.core.model import Folder, LogFile, Message, Reject
+
+
+class QueueFacts(msgspec.Struct, frozen=True):
+    """What a queue says of itself. `visibility_timeout` in seconds; `max_receives` is its redrive policy's, if any."""
+
+    visibility_timeout: float
+    max_receives: int | None = None
+    dead_letters: str | None = None
+    """URL of the dead-letter queue, if there is one and we may write to it."""
+
+
+class Queue(Protocol):
+    """One SQS queue. Every call raises only `QueueError`s."""
+
+    name: str
+
+    async def facts(self) -> QueueFacts:
+        """Ask the queue for its own settings."""
+
+    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
+        """At most `limit` (1 to 10) messages, waiting up to `wait` seconds for the first."""
+
+    async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
+        """Delete up to ten; returns what failed, by receipt."""
+
+    async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
+        """Set the visibility (seconds from now) of up to ten receipts; returns what failed, by receipt."""
+
+    async def reject(self, message: Message, why: Reject) -> bool:
+        """Put a copy with its reason on the dead-letter queue. False if there is none that we may write to."""
+
+
+class Log(Protocol):
+    """An open log file: its chunks of bytes, as stored."""
+
+    etag: str
+    size: int
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks in order. Raises `LogStoreError`, also for an object cut short on its way."""
+
+
+class LogStore(Protocol):
+    """Where log files are."""
+
+    def open(self, file: LogFile) -> AbstractAsyncContextManager[Log]:
+        """Open for reading; holds its share of the byte budget until closed. Raises `LogStoreError`."""
+
+
+class SyncTarget(Protocol):
+    """Whose index is kept true."""
+
+    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
+        """Make the folder's index true again; returns when it is.
+
+        Calls `began` at each moment from which on everything that happened before is sure to be seen; the last call
+        before the return counts. Raises `AccessAnywhereError`.
+        """
+
+
+class Ledger(Protocol):
+    """What survives a restart. Every call raises only `LedgerError`s. What `finish` and `refreshed` return is durable."""
+
+    async def is_finished(self, file: LogFile) -> bool:
+        """Whether this very file was read to its end and everything in it refreshed."""
+
+    async def finish(self, file: LogFile, etag: str) -> None:
+        """Remember so. `etag` is of the object that was read."""
+
+    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+        """When the last good refresh of each began (seconds since the epoch, S3's clock); unknown folders are absent."""
+
+    async def refreshed(self, folder: Folder, began: float) -> None:
+        """Remember when a good refresh began. An earlier one never replaces a later one."""
+
+    async def prune(self, before: float) -> None:
+        """Forget what was written before that moment (seconds since the epoch, local clock)."""
+
+
+class Clock(Protocol):
+    """Time. `now` is S3's clock, never ahead of it; `monotonic` never steps; `sleep` sleeps. All in seconds."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, by S3's clock as last seen, never ahead of it."""
+
+    def monotonic(self) -> float:
+        """For durations."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""

@@ -1,0 +1,7 @@
+"""`python -m jibe_sqs.sandbox.access_anywhere`: the server as a process."""
+
+import sys
+
+from jibe_sqs.sandbox.access_anywhere.process import main
+
+sys.exit(main())

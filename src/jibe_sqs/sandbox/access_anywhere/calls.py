@@ -1,0 +1,192 @@
+"""The functions of Access Anywhere's API that the server knows: what each is asked, and what it answers.
+
+Those that destroy or move a customer's data are not offered.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
+from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Index, Item
+from jibe_sqs.sandbox.access_anywhere.refreshing import Refresher
+from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.sessions import Sessions
+from jibe_sqs.sandbox.access_anywhere.shapes import Shapes, moment, page, selection
+from jibe_sqs.sandbox.access_anywhere.storage import Piece, Storage, StorageError
+from jibe_sqs.sandbox.access_anywhere.uploads import Upload, Uploads
+
+Params = Mapping[str, str]
+Answer = dict[str, Any]
+
+RCLONE_FIELDS = selection(
+    "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash|subfolders"
+)
+VERSION = "2301.00"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One function. `steady` tells whether parameters are as rclone gives them, who takes one shape only."""
+
+    answer: Callable[[Params, bool], Awaitable[Answer]]
+    steady: Callable[[Params], bool]
+    needs_login: bool = True
+
+
+class Calls:
+    """Answers calls from the index; the parts that change it are the refresher and the uploads."""
+
+    def __init__(self, config: AccessAnywhereServer, storage: Storage, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._storage = storage
+        self.index = Index({p.name: p.buckets for p in config.providers})
+        self.sessions = Sessions(config, clock)
+        self.refresher = Refresher(config, self.index, storage, clock)
+        self.uploads = Uploads(self.index, storage, self.refresher.guard, clock)
+        self.shapes = Shapes()
+        self._table = {
+            "gettoken": Call(self._get_token, lambda _: False, needs_login=False),
+            "gettokenbyauthtoken": Call(self._get_token_by_auth_token, lambda _: True, needs_login=False),
+            "getapplianceinfo": Call(self._get_appliance_info, lambda _: True, needs_login=False),
+            "checkpathexists": Call(self._check_path_exists, lambda p: "options" not in p),
+            "getfoldercontents": Call(
+                self._get_folder_contents, lambda p: selection(p.get("options", "")) == RCLONE_FIELDS
+            ),
+            "doinitupload": Call(self._do_init_upload, lambda p: "directuploadsupport" in p),
+            "docompleteupload": Call(self._do_complete_upload, lambda p: "remotetime" in p),
+            "doabortupload": Call(self._do_abort_upload, lambda _: True),
+            "getuserbackgroundtasks": Call(self._get_user_background_tasks, lambda p: "taskid" in p),
+        }
+
+    async def answer(self, function: str, params: Params) -> Answer:
+        """The body of the answer to a call of a function, by its lower-case name. Raises `Refused`."""
+        call = self._table.get(function)
+        if call is None:
+            raise Refused("unknown_function", "There is no such function")
+        if call.needs_login:
+            self.sessions.use(params.get("token", ""))
+        steady = call.steady(params)
+        answer = await call.answer(params, steady)
+        task: Answer = self.shapes.turn("taskid", {"taskid": "0"}, {"taskid": 0}, {})
+        return {"status": "ok", "statusmessage": "Success"} | task | answer
+
+    async def file(self, params: Params) -> tuple[File, Piece]:
+        """What `getFile` answers with: not an envelope but bytes, read from S3 now. `range` is HTTP's header."""
+        self.sessions.use(params.get("token", ""))
+        file = self._item(params.get("fi_id", ""))
+        if not isinstance(file, File):
+            raise Refused("not_found", "This is not a file")
+        try:
+            piece = await self._storage.read(file.parent.bucket, file.seen.key, params.get("range") or None)
+        except StorageError as e:
+            raise Refused.by_provider(e) from e
+        return file, piece
+
+    async def _get_token(self, params: Params, _: bool) -> Answer:
+        return {"token": self.sessions.by_password(params.get("us_login", ""), params.get("us_pwd", ""))}
+
+    async def _get_token_by_auth_token(self, params: Params, _: bool) -> Answer:
+        token = self.sessions.by_permanent_token(params.get("authtoken", ""))
+        return {"token": token, "userid": "1", "allowloginremember": "y", "lastlogin": "0000-00-00 00:00:00"}
+
+    async def _get_appliance_info(self, _: Params, __: bool) -> Answer:
+        return {
+            "sitetitle": "Access Anywhere",
+            "isappliance": "y",
+            "oauthloginsupport": "n",
+            "softwareversion": VERSION.partition(".")[0],
+            "softwareversionlabel": VERSION,
+        }
+
+    async def _check_path_exists(self, params: Params, steady: bool) -> Answer:
+        found = self.index.find(params.get("path", ""), self._folder(params.get("pid", "")))
+        if found is None:
+            # Both are attested. Of these rclone 1.60 understands only the word, not the code, when it is about to upload.
+            if steady or self.shapes.turn("missing", True, False):
+                return {"exists": "n"}
+            raise Refused("not_found", "The path does not exist")
+        return {"exists": "y", "file": self.shapes.item(found, None, steady=steady)}
+
+    async def _get_folder_contents(self, params: Params, steady: bool) -> Answer:
+        folder = self._folder(params.get("fi_pid", ""))
+        refreshing = self._refreshing(folder, params)
+        options = params.get("options", "")
+        fields = selection(options)
+        contents = folder.contents()
+        start = _integer(params, "from") or 0
+        items = [
+            self.shapes.item(item, fields, steady=steady)
+            for item in page(contents, start, _integer(params, "count") or 0)
+        ]
+        answer: Answer = {
+            "total": self.shapes.number("total", len(contents), steady=steady),
+            "from": self.shapes.number("from", start, steady=steady),
+            "filelist": self.shapes.filelist(items, steady=steady, plain=fields is None),
+            "pid": str(folder.id),
+        }
+        if "filelist" not in options.split("|"):
+            answer["folder"] = self.shapes.item(folder, fields, steady=steady)
+        return answer | refreshing
+
+    def _refreshing(self, folder: Folder, params: Params) -> Answer:
+        """A refresh is asked for once, then asked after with its token, by the same call."""
+        if token := params.get("refreshtoken"):
+            if self.refresher.still_syncing(token):
+                return {"stillsyncing": self.shapes.turn("syncing", "y", 1, True)}
+            answer: Answer = self.shapes.turn("synced", {}, {"stillsyncing": 0}, {"stillsyncing": ""})
+            return answer
+        if params.get("refresh") != "y" or params.get("refreshtype") != "a":
+            return {}
+        token = self.refresher.ask(folder)
+        if token is None:
+            return {"refreshresult": self.shapes.turn("recently", {"status": "ok"}, {"token": ""}, None, [])}
+        return {"refreshresult": {"status": "ok", "statusmessage": "", "token": token}}
+
+    async def _do_init_upload(self, params: Params, _: bool) -> Answer:
+        folder = self._folder(params.get("fi_pid", ""))
+        name = params.get("fi_name") or params.get("fi_filename", "")
+        content_type = params.get("fi_contenttype", "")
+        code = self.uploads.begin(Upload(folder, name, content_type, moment(params.get("fi_localtime", ""))))
+        return {"uploadcode": code, "providerid": "1", "directuploadsupport": "n", "resumeallowed": "n"}
+
+    async def _do_complete_upload(self, params: Params, steady: bool) -> Answer:
+        file = await self.uploads.complete(params.get("uploadcode", ""), _integer(params, "fi_size"))
+        return {
+            "uploadedsize": self.shapes.number("uploadedsize", file.seen.size, steady=steady),
+            "uploadedname": file.name,
+            "file": self.shapes.item(file, None, steady=steady),
+        }
+
+    async def _do_abort_upload(self, params: Params, _: bool) -> Answer:
+        self.uploads.abort(params.get("uploadcode", ""))
+        return {}
+
+    async def _get_user_background_tasks(self, _: Params, steady: bool) -> Answer:
+        # The two clients look in different places; nothing that this server does is a task to wait for.
+        none: Answer = {"tasks": [], "total": self.shapes.number("tasks", 0, steady=steady)}
+        return none if steady else {"response": none}
+
+    def _folder(self, text: str) -> Folder:
+        folder = self._item(text) if text else self.index.root
+        if not isinstance(folder, Folder):
+            raise Refused("not_found", "This is not a folder")
+        return folder
+
+    def _item(self, text: str) -> Item:
+        item_id = int(text) if text.isdecimal() else -1
+        if (item := self.index.item(item_id)) is not None:
+            return item
+        # What is gone from S3 may be in the trash; clients have to know both words.
+        if self.index.had(item_id) and item_id % 2:
+            raise Refused("trashed", "This is in the trash")
+        raise Refused("not_found", "This does not exist")
+
+
+def _integer(params: Params, name: str) -> int | None:
+    text = params.get(name, "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise Refused("invalid_parameter", f"{name} is not a number")
+    return int(text)

@@ -1,0 +1,104 @@
+"""Running the server: in a thread of this process, or as a process of its own."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
+from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
+from jibe_sqs.sandbox.access_anywhere.server import create_app
+
+GRACE = 2
+"""Seconds that calls under way have when the server stops."""
+
+
+class _Server(uvicorn.Server):
+    """Says when it accepts connections."""
+
+    def __init__(self, app: ASGIApp, ready: Callable[[], None]) -> None:
+        # Access logs would carry tokens: rclone's and others' queries name them.
+        super().__init__(
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE
+            )
+        )
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+@contextmanager
+def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve from a thread, on a free port if none is given; gives the URL."""
+    listener = _listener(host, port)
+    ready = threading.Event()
+    server = _Server(app, ready.set)
+    thread = threading.Thread(target=server.run, args=([listener],), name="access-anywhere", daemon=True)
+    thread.start()
+    try:
+        while not ready.wait(0.05):
+            if not thread.is_alive():
+                raise RuntimeError("The server died before it listened")
+        yield _url(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; prints `{"endpoint": …}` when it accepts connections."""
+    parser = argparse.ArgumentParser(prog="python -m jibe_sqs.sandbox.access_anywhere", description=__doc__)
+    parser.add_argument("--aws-endpoint", required=True, help="URL of the S3 that it indexes")
+    parser.add_argument("--config", required=True, type=Path, help="JSON file with its settings")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it dies")
+    options = parser.parse_args(arguments)
+    parent = os.getppid()
+
+    config = AccessAnywhereServer.read(options.config)
+    app = create_app(config, S3Storage(options.aws_endpoint, config.regions()))
+    with _listener(options.host, options.port) as listener:
+        server = _Server(app, lambda: print(json.dumps({"endpoint": _url(listener)}), flush=True))
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # The server puts its own handlers in their place and, when it has stopped, raises the signal again for these:
+        # the default would end the process with an error.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        if options.exit_with_parent:
+            threading.Thread(target=_stop_after, args=(parent, stop), daemon=True).start()
+        server.run([listener])
+    return 0
+
+
+def _stop_after(parent: int, stop: Callable[[], None]) -> None:
+    # The kernel's own way (PDEATHSIG) would fire when the parent's thread ends, not the parent.
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    stop()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

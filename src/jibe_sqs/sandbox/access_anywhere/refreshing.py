@@ -1,0 +1,143 @@
+"""Refreshes: the only way, uploads aside, in which the index learns what S3 holds.
+
+A refresh lists its folder after it was asked for, takes its time, and then changes the index. It can be trusted for
+what happened before it was asked, and for nothing later. Of one folder there is never more than one at work and one
+waiting; whoever asks while one waits gets that one, whoever asks while one works gets a new one.
+"""
+
+import asyncio
+import secrets
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
+from jibe_sqs.sandbox.access_anywhere.index import Folder, Index
+from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, StoredObject
+
+REMEMBERED = 10_000
+"""Jobs whose tokens are good to ask about."""
+RECORDED = 200_000
+
+
+@dataclass(slots=True)
+class Refreshed:
+    """The record of a completed refresh. Times are seconds since the epoch; `n` counts from 1."""
+
+    n: int
+    folder: str
+    bucket: str
+    prefix: str
+    asked: float
+    listed: float
+    """The moment before S3 was asked."""
+    done: float
+    """The moment after the index changed."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One refresh under way, or done."""
+
+    folder: Folder
+    asked: float
+    token: str = field(default_factory=lambda: secrets.token_hex(12))
+    refused: Refused | None = None
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def still_syncing(self) -> bool:
+        """Raises `Refused` if it failed."""
+        if self.refused:
+            raise self.refused
+        if self.task is None or not self.task.done():
+            return True
+        self.task.result()
+        return False
+
+
+class Refresher:
+    """Makes folders of the index true again, when asked."""
+
+    def __init__(
+        self, config: AccessAnywhereServer, index: Index, storage: Storage, clock: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._index = index
+        self._storage = storage
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._waiting: dict[int, Job] = {}
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._records: deque[Refreshed] = deque(maxlen=RECORDED)
+        self.completed = 0
+
+    def ask(self, folder: Folder) -> str | None:
+        """Start a refresh; returns the token to ask after it, or None if the folder was refreshed too recently."""
+        asked = self._clock()
+        if (job := self._waiting.get(folder.id)) is not None:
+            return job.token
+        if asked - folder.refreshed < self._config.recent_window:
+            return None
+        job = Job(folder, asked)
+        self._jobs[job.token] = self._waiting[folder.id] = job
+        job.task = asyncio.create_task(self._run(job))
+        self._forget_old()
+        return job.token
+
+    def still_syncing(self, token: str) -> bool:
+        """Whether that refresh is still under way. Raises `Refused` if it failed, or is not known."""
+        if token not in self._jobs:
+            raise Refused("refresh_not_found", "There is no such refresh")
+        return self._jobs[token].still_syncing
+
+    def guard(self, folder: Folder) -> asyncio.Lock:
+        """Held by whoever reads S3 (or writes to it) in order to change what this folder shows."""
+        return self._locks[folder.id]
+
+    def records(self, since: int) -> list[dict[str, Any]]:
+        return [asdict(r) for r in self._records if r.n > since]
+
+    async def _run(self, job: Job) -> None:
+        async with self.guard(job.folder):
+            del self._waiting[job.folder.id]
+            try:
+                await self._refresh(job)
+            except StorageError as e:
+                job.refused = Refused.by_provider(e)
+            except Refused as e:
+                job.refused = e
+
+    async def _refresh(self, job: Job) -> None:
+        folder = job.folder
+        listed = self._clock()
+        # Listed at the beginning and shown at the end, so that what happens in between is missed for certain.
+        (names, objects), _ = await asyncio.gather(self._look(folder), asyncio.sleep(self._config.refresh_seconds))
+        if not self._index.shows(folder):
+            raise Refused("not_found", "The folder is gone")
+        self._index.refresh(folder, names, objects, listed=listed)
+        folder.refreshed = done = self._clock()
+        self.completed += 1
+        self._records.append(
+            Refreshed(self.completed, folder.path or "/", folder.bucket, folder.prefix, job.asked, listed, done)
+        )
+
+    async def _look(self, folder: Folder) -> tuple[list[str], list[StoredObject]]:
+        """The names of the folders, and the objects, that a folder ought to show."""
+        if folder.bucket:
+            listing = await self._storage.list(folder.bucket, folder.prefix)
+            names = [p.removeprefix(folder.prefix).removesuffix("/") for p in listing.prefixes]
+            # A key that ends in `/` is a folder's marker, not a file.
+            return names, [o for o in listing.files if not o.key.endswith("/")]
+        if folder.provider:
+            configured = next(p.buckets for p in self._config.providers if p.name == folder.provider)
+            there = await asyncio.gather(*(self._storage.exists(bucket) for bucket in configured))
+            return [bucket for bucket, exists in zip(configured, there, strict=True) if exists], []
+        return [p.name for p in self._config.providers], []
+
+    def _forget_old(self) -> None:
+        oldest = next(iter(self._jobs.values()))
+        if len(self._jobs) > REMEMBERED and oldest.task is not None and oldest.task.done():
+            del self._jobs[oldest.token]

@@ -1,0 +1,114 @@
+"""The shapes in which answers come. Access Anywhere says the same thing in several, and so does this server, in turns.
+
+rclone decodes into typed fields: sizes and totals must be quoted, `subfolders` must not be, `filelist` must be a list.
+So the answers to calls as rclone makes them keep to those shapes, and all others vary.
+"""
+
+import mimetypes
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Item
+
+ZERO_TIME = "0000-00-00 00:00:00"
+BASIC_FIELDS = frozenset({"fi_id", "fi_pid", "fi_name", "fi_type", "fi_size", "fi_modified"})
+
+
+class Shapes:
+    """How to say things; `steady` is for rclone's calls. Which shape comes next is a matter of counting, not of luck."""
+
+    def __init__(self) -> None:
+        self._turns: Counter[str] = Counter()
+
+    def turn(self, what: str, *choices: Any) -> Any:
+        """The next of the choices. Each thing is counted by itself, so that every one comes in every shape."""
+        self._turns[what] += 1
+        return choices[(self._turns[what] - 1) % len(choices)]
+
+    def number(self, what: str, value: int, *, steady: bool) -> str | int:
+        """Mostly a quoted string."""
+        quoted = str(value)
+        return quoted if steady else self.turn(what, quoted, quoted, value)
+
+    def filelist(self, items: list[dict[str, Any]], *, steady: bool, plain: bool) -> Any:
+        """A list; or a dict with the keys `n0`, `n1`, …; or the item itself where there is one. `plain` knows no dicts."""
+        if steady:
+            return items
+        bare: Any = items[0] if len(items) == 1 else items
+        numbered = {f"n{i}": item for i, item in enumerate(items)}
+        return self.turn("plain", items, bare) if plain else self.turn("filelist", items, bare, numbered)
+
+    def item(self, item: Item, fields: Collection[str] | None, *, steady: bool) -> dict[str, Any]:
+        """An item with the fields that were asked for; None asks for all."""
+        shown = self._folder(item, steady=steady) if isinstance(item, Folder) else self._file(item, steady=steady)
+        return shown if fields is None else {name: value for name, value in shown.items() if name in fields}
+
+    def _file(self, file: File, *, steady: bool) -> dict[str, Any]:
+        modified = when(file.seen.modified)
+        # About every other file has no better time than `fi_modified`; then the better one is zero.
+        local = modified if file.id % 2 else ZERO_TIME
+        return self._common(file, kind=0, size=file.seen.size, steady=steady) | {
+            "fi_contenttype": file.content_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream",
+            "fi_created": modified,
+            "fi_modified": modified,
+            "fi_localtime": local if file.local_time is None else when(file.local_time),
+            "fi_s3name": file.seen.key,
+            "fi_provider": file.parent.provider,
+            "trash": False,
+        }
+
+    def _folder(self, folder: Folder, *, steady: bool) -> dict[str, Any]:
+        subfolders = len(folder.folders)
+        return self._common(folder, kind=1, size=0, steady=steady) | {
+            "fi_contenttype": "",
+            "fi_created": ZERO_TIME,
+            "fi_modified": when(folder.refreshed) if folder.refreshed else ZERO_TIME,
+            "fi_localtime": ZERO_TIME,
+            "fi_s3name": folder.prefix,
+            "fi_provider": folder.provider,
+            "fi_providerfolder": folder.prefix,
+            "fi_bname": folder.bucket,
+            "fi_structtype": "g",
+            "isbucket": "y" if folder.is_bucket else "n",
+            "trash": False,
+            "subfolders": subfolders if steady else self.number("subfolders", subfolders, steady=False),
+        }
+
+    def _common(self, item: Item, *, kind: int, size: int, steady: bool) -> dict[str, Any]:
+        return {
+            "fi_id": self.number("fi_id", item.id, steady=steady),
+            "fi_pid": self.number("fi_pid", item.parent.id if item.parent else 0, steady=steady),
+            "fi_name": item.name,
+            "fi_type": self.number("fi_type", kind, steady=steady),
+            "fi_size": self.number("fi_size", size, steady=steady),
+        }
+
+
+def selection(options: str) -> Collection[str] | None:
+    """The fields that `options` asks for; None for all. `filelist|a|b` names them, `basic_fields` stands for some."""
+    names = [name for name in options.split("|") if name]
+    if not names:
+        return None
+    if names == ["basic_fields"]:
+        return BASIC_FIELDS
+    return frozenset(names) - {"filelist", "folder"} or None
+
+
+def page(items: Sequence[Item], start: int, count: int) -> Sequence[Item]:
+    """A count of 0 asks for all."""
+    return items[start : start + count] if count else items[start:]
+
+
+def when(moment: float) -> str:
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(text: str) -> float | None:
+    """The reverse; None for no time, or the zero one, or what is none."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

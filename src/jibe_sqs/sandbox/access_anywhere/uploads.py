@@ -1,0 +1,80 @@
+"""Uploads: announced, sent, completed. On completion the object is in S3, and in the index at once."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Index
+from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError
+
+
+@dataclass(slots=True)
+class Upload:
+    """One that was announced; `body` is what was sent, if anything was."""
+
+    folder: Folder
+    name: str
+    content_type: str
+    local_time: float | None
+    code: str = field(default_factory=lambda: secrets.token_hex(12))
+    body: bytes | None = None
+
+
+class Uploads:
+    """Those not completed yet, by code."""
+
+    def __init__(
+        self,
+        index: Index,
+        storage: Storage,
+        guard: Callable[[Folder], AbstractAsyncContextManager[None] | asyncio.Lock],
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._storage = storage
+        self._guard = guard
+        self._clock = clock
+        self._open: dict[str, Upload] = {}
+
+    def begin(self, upload: Upload) -> str:
+        if not upload.folder.bucket:
+            raise Refused("upload_not_allowed", "Files cannot be stored here")
+        if not upload.name or "/" in upload.name:
+            raise Refused("invalid_name", "A file's name is not empty and has no slash")
+        self._open[upload.code] = upload
+        return upload.code
+
+    def send(self, code: str, body: bytes) -> None:
+        self._find(code).body = body
+
+    def abort(self, code: str) -> None:
+        self._open.pop(code, None)
+
+    async def complete(self, code: str, size: int | None) -> File:
+        upload = self._find(code)
+        if upload.body is None or size not in {None, len(upload.body)}:
+            raise Refused("upload_incomplete", "Not all of the file has arrived")
+        folder = upload.folder
+        # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
+        async with self._guard(folder):
+            if not self._index.shows(folder):
+                raise Refused("not_found", "The folder is gone")
+            try:
+                seen = await self._storage.write(
+                    folder.bucket, folder.prefix + upload.name, upload.body, upload.content_type
+                )
+            except StorageError as e:
+                raise Refused.by_provider(e) from e
+            file = self._index.uploaded(
+                folder, seen, content_type=upload.content_type, local_time=upload.local_time, at=self._clock()
+            )
+        self.abort(code)
+        return file
+
+    def _find(self, code: str) -> Upload:
+        if code not in self._open:
+            raise Refused("upload_not_found", "There is no such upload")
+        return self._open[code]

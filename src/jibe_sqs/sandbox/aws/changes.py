@@ -1,0 +1,309 @@
+"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to the trail."""
+
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import cycle
+from random import Random
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import Deployment
+from jibe_sqs.sandbox.aws.keys import Tree
+from jibe_sqs.sandbox.aws.listing import Objects
+from jibe_sqs.sandbox.aws.records import Call, Caller, Record
+from jibe_sqs.sandbox.aws.trail import Trail
+
+ACCESS_ANYWHERE_KEY: Final = "AKIAACCESSANYWHERE00"
+"""The access key id that AA calls S3 with, as the trail tells it."""
+
+
+def access_anywhere_arn(account: str) -> str:
+    """The ARN of the user that AA calls S3 as."""
+    return f"arn:aws:iam::{account}:user/access-anywhere"
+
+
+class OwnWrite(Protocol):
+    """AA's upload: stores an object in S3, and knows of it from then on."""
+
+    def __call__(self, bucket: str, key: str, body: bytes) -> None: ...
+
+
+class ChangeKind(StrEnum):
+    PUT = "put"
+    OVERWRITE = "overwrite"
+    COPY = "copy"
+    MULTIPART = "multipart"
+    DELETE = "delete"
+    BULK_DELETE = "bulk-delete"
+    """Told by one record that names no key."""
+    BULK_DELETE_LISTED = "bulk-delete-listed"
+    """Told by such a record, and by one more for each key."""
+    READ = "read"
+    FAILED = "failed"
+    TAGGING = "tagging"
+    OWN_WRITE = "own-write"
+
+
+_WEIGHTS: Final = {
+    ChangeKind.PUT: 46,
+    ChangeKind.OVERWRITE: 10,
+    ChangeKind.COPY: 7,
+    ChangeKind.MULTIPART: 5,
+    ChangeKind.DELETE: 9,
+    ChangeKind.BULK_DELETE: 2,
+    ChangeKind.READ: 7,
+    ChangeKind.FAILED: 4,
+    ChangeKind.TAGGING: 4,
+    ChangeKind.OWN_WRITE: 6,
+}
+_NEEDS_AN_OBJECT: Final = frozenset(ChangeKind) - {
+    ChangeKind.PUT,
+    ChangeKind.MULTIPART,
+    ChangeKind.FAILED,
+    ChangeKind.OWN_WRITE,
+}
+_CHANGES_NOTHING: Final = frozenset({ChangeKind.READ, ChangeKind.FAILED, ChangeKind.TAGGING})
+
+_Place = tuple[str, str]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One call, or one key of a bulk delete. `at`: seconds since the epoch when S3 had answered."""
+
+    number: int
+    kind: ChangeKind
+    bucket: str
+    key: str
+    at: float
+    own: bool = False
+    """Made through AA, which needs no telling."""
+
+    @property
+    def makes_stale(self) -> bool:
+        """Whether an index that doesn't hear of it is wrong from then on."""
+        return not self.own and self.kind not in _CHANGES_NOTHING
+
+
+class Writer:
+    """Makes changes, the same ones for the same seed. `objects` is what S3 must list after them.
+
+    Without `access_anywhere` there are no writes of AA's own.
+    """
+
+    def __init__(
+        self, deployment: Deployment, trail: Trail, *, seed: int = 0, access_anywhere: OwnWrite | None = None
+    ) -> None:
+        self.objects: Objects = {}
+        self._deployment = deployment
+        self._trail = trail
+        self._own_write = access_anywhere
+        self._random = Random(f"changes {seed}")
+        # Apart, so that what records look like doesn't decide which changes are made.
+        self._ids = Random(f"records {seed}")
+        self._deleted: list[_Place] = []
+        self._number = 0
+        self._wanted = 0
+        self._bulk_deletes = cycle((ChangeKind.BULK_DELETE, ChangeKind.BULK_DELETE_LISTED))
+        self._tree = Tree(self._random, list(deployment.buckets))
+        self._callers = _callers(deployment.account)
+        self._act: dict[ChangeKind, Callable[[Caller], tuple[list[_Place], float]]] = {
+            ChangeKind.PUT: lambda caller: self._put(caller, self._fresh()),
+            ChangeKind.OVERWRITE: lambda caller: self._put(caller, self._any()),
+            ChangeKind.COPY: self._copy,
+            ChangeKind.MULTIPART: self._multipart,
+            ChangeKind.DELETE: self._delete,
+            ChangeKind.BULK_DELETE: lambda caller: self._delete_many(caller, listed=False),
+            ChangeKind.BULK_DELETE_LISTED: lambda caller: self._delete_many(caller, listed=True),
+            ChangeKind.READ: self._read,
+            ChangeKind.FAILED: self._fail,
+            ChangeKind.TAGGING: self._tag,
+            ChangeKind.OWN_WRITE: lambda _: self._write_own(),
+        }
+
+    def changes(self, n: int) -> Iterator[Change]:
+        """Make `n` changes, one whenever the next is asked for; the trail is delivered when the caller says so."""
+        self._tree.grow(n // 8)
+        if not self._number:
+            self._tell_of_buckets()
+        kinds = [kind for kind in _WEIGHTS if self._own_write or kind is not ChangeKind.OWN_WRITE]
+        weights = [_WEIGHTS[kind] for kind in kinds]
+        self._wanted = n
+        while self._wanted > 0:
+            (kind,) = self._random.choices(kinds, weights)
+            if kind in _NEEDS_AN_OBJECT and not self.objects:
+                kind = ChangeKind.PUT
+            if kind is ChangeKind.BULK_DELETE:
+                kind = next(self._bulk_deletes)
+            places, at = self._act[kind](self._random.choice(self._callers))
+            self._wanted -= len(places)
+            first = self._number - len(places) + 1
+            for number, (bucket, key) in enumerate(places, first):
+                yield Change(number, kind, bucket, key, at, own=kind is ChangeKind.OWN_WRITE)
+
+    # Each act makes its call, tells the trail, and returns the places that it was about and when S3 had answered.
+
+    def _put(self, caller: Caller, place: _Place) -> tuple[list[_Place], float]:
+        bucket, key = place
+        body = self._body()
+        answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body)
+        self._now_is(place, len(body), answer["ETag"])
+        return self._tell([place], caller, lambda call: [records.put_object(call, bucket, key, len(body))])
+
+    def _copy(self, caller: Caller) -> tuple[list[_Place], float]:
+        source, place = self._any(), self._fresh()
+        bucket, key = place
+        answer = self._s3(bucket).copy_object(
+            Bucket=bucket, Key=key, CopySource={"Bucket": source[0], "Key": source[1]}
+        )
+        self._now_is(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
+        return self._tell([place], caller, lambda call: [records.copy_object(call, bucket, key, *source)])
+
+    def _multipart(self, caller: Caller) -> tuple[list[_Place], float]:
+        place = bucket, key = self._fresh()
+        body = self._body()
+        s3, at = self._s3(bucket), {"Bucket": bucket, "Key": key}
+        upload = s3.create_multipart_upload(**at)["UploadId"]
+        part = s3.upload_part(**at, UploadId=upload, PartNumber=1, Body=body)["ETag"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+        answer = s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
+        self._now_is(place, len(body), answer["ETag"])
+        return self._tell(
+            [place],
+            caller,
+            lambda call: [
+                records.create_multipart_upload(call, bucket, key),
+                records.upload_part(call, bucket, key, upload, size=len(body)),
+                records.complete_multipart_upload(call, bucket, key, upload),
+            ],
+        )
+
+    def _delete(self, caller: Caller) -> tuple[list[_Place], float]:
+        place = bucket, key = self._any()
+        self._s3(bucket).delete_object(Bucket=bucket, Key=key)
+        self._gone(place)
+        return self._tell([place], caller, lambda call: [records.delete_object(call, bucket, key)])
+
+    def _delete_many(self, caller: Caller, *, listed: bool) -> tuple[list[_Place], float]:
+        bucket, _ = self._any()
+        here = [place for place in self.objects if place[0] == bucket]
+        places = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._wanted))
+        keys = [key for _, key in places]
+        self._s3(bucket).delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+        for place in places:
+            self._gone(place)
+
+        def told(call: Call) -> list[Record]:
+            parent = records.delete_objects(call, bucket)
+            return [parent, *(records.deleted_by(call, parent, keys) if listed else ())]
+
+        return self._tell(places, caller, told)
+
+    def _read(self, caller: Caller) -> tuple[list[_Place], float]:
+        place = bucket, key = self._any()
+        size, _ = self.objects[place]
+        s3 = self._s3(bucket)
+        match self._random.randrange(3):
+            case 0:
+                s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+                return self._tell([place], caller, lambda call: [records.get_object(call, bucket, key, size)])
+            case 1:
+                s3.head_object(Bucket=bucket, Key=key)
+                return self._tell([place], caller, lambda call: [records.head_object(call, bucket, key)])
+            case _:
+                prefix = key.rpartition("/")[0]
+                s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
+                return self._tell([place], caller, lambda call: [records.list_objects(call, bucket, prefix)])
+
+    def _fail(self, caller: Caller) -> tuple[list[_Place], float]:
+        # moto refuses nobody: of a refused call there is the record only.
+        refused = records.delete_object if self.objects and self._random.random() < 0.5 else records.put_object
+        place = bucket, key = self._any() if refused is records.delete_object else self._tree.new_key()
+        return self._tell([place], caller, lambda call: [records.failed(refused(call, bucket, key))])
+
+    def _tag(self, caller: Caller) -> tuple[list[_Place], float]:
+        place = bucket, key = self._any()
+        if self._random.random() < 0.5:
+            tags = {"TagSet": [{"Key": "reviewed", "Value": "yes"}]}
+            self._s3(bucket).put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
+            return self._tell([place], caller, lambda call: [records.put_object_tagging(call, bucket, key)])
+        self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
+        return self._tell([place], caller, lambda call: [records.put_object_acl(call, bucket, key)])
+
+    def _write_own(self) -> tuple[list[_Place], float]:
+        if self._own_write is None:
+            raise RuntimeError("a write of Access Anywhere's own, and no Access Anywhere: pass access_anywhere=")
+        place = bucket, key = self._fresh()
+        body = self._body()
+        self._own_write(bucket, key, body)
+        answer = self._s3(bucket).head_object(Bucket=bucket, Key=key)
+        self._now_is(place, answer["ContentLength"], answer["ETag"])
+        caller = records.iam_user(
+            "access-anywhere",
+            account=self._deployment.account,
+            access_key=ACCESS_ANYWHERE_KEY,
+            agent="aws-sdk-php/3.359",
+        )
+        return self._tell([place], caller, lambda call: [records.put_object(call, bucket, key, len(body))])
+
+    def _tell(
+        self, places: list[_Place], caller: Caller, told: Callable[[Call], list[Record]]
+    ) -> tuple[list[_Place], float]:
+        at = time.time()
+        region = self._deployment.buckets[places[0][0]]
+        call = Call(caller, at, region, self._deployment.account, self._ids)
+        noise = _assumption(call) if "sessionContext" in caller.identity and self._ids.random() < 0.3 else []
+        numbers = range(self._number + 1, self._number + len(places) + 1)
+        self._number += len(places)
+        self._trail.add(region, [*noise, *told(call)], numbers)
+        return places, at
+
+    def _tell_of_buckets(self) -> None:
+        for bucket, region in self._deployment.buckets.items():
+            call = Call(self._callers[0], time.time(), region, self._deployment.account, self._ids)
+            self._trail.add(region, [records.create_bucket(call, bucket)])
+
+    def _fresh(self) -> _Place:
+        """A new place; now and then one that was deleted, and comes back."""
+        if self._deleted and self._random.random() < 0.05:
+            return self._deleted.pop(self._random.randrange(len(self._deleted)))
+        return self._tree.new_key()
+
+    def _any(self) -> _Place:
+        return self._random.choice(list(self.objects))
+
+    def _body(self) -> bytes:
+        return self._random.randbytes(self._random.choice((0, 1, 40, 700, 3000)))
+
+    def _now_is(self, place: _Place, size: int, etag: str) -> None:
+        self.objects[place] = size, etag.strip('"')
+
+    def _gone(self, place: _Place) -> None:
+        del self.objects[place]
+        self._deleted.append(place)
+
+    def _s3(self, bucket: str) -> Any:
+        return self._deployment.client("s3", self._deployment.buckets[bucket])
+
+
+def _callers(account: str) -> list[Caller]:
+    return [
+        records.iam_user("ana", account=account, access_key="AKIAANAANAANAANAANA0", address="198.51.100.23"),
+        records.iam_user("render-farm", account=account, access_key="AKIARENDERRENDER0000", agent="rclone/v1.71.0"),
+        records.assumed_role("ingest", "ingest-7f9c", account=account, access_key="ASIAINGESTINGEST0000"),
+        records.assumed_role(
+            "AWSReservedSSO_Editors", "bo@example.com", account=account, access_key="ASIASSOSSOSSOSSO0000"
+        ),
+    ]
+
+
+def _assumption(call: Call) -> list[Record]:
+    """How the session of the caller's role began, as the trail tells it among much else."""
+    issuer = call.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
+    session = call.caller.identity["arn"].rpartition("/")[2]
+    service = Call(records.aws_service("ecs-tasks.amazonaws.com"), call.at - 1, call.region, call.account, call.random)
+    return [records.assume_role(service, issuer, session)]

@@ -1,0 +1,152 @@
+"""The embedded world's plan: buckets in every region, two queues, three topics, by the very templates that a user deploys.
+
+The first two regions have a queue of their own; a third region's topic forwards to the first's, across regions.
+"""
+
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+import boto3
+import botocore.session
+import msgspec
+from botocore.config import Config
+
+REGIONS: Final = ("us-east-1", "eu-west-1", "ap-southeast-2")
+ACCOUNT: Final = "123456789012"
+"""moto's."""
+ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
+SECRET_KEY: Final = "sandbox"  # noqa: S105 - opens nothing: moto asks for some key, not for the right one
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What was deployed, and where it is. The mappings' keys are regions, but for `buckets`: bucket -> its region."""
+
+    endpoint: str
+    account: str
+    log_bucket: str
+    buckets: dict[str, str]
+    topics: dict[str, str]
+    """ARNs."""
+    queues: dict[str, str]
+    """URLs, of this endpoint."""
+    dead_letters: dict[str, str]
+    """URLs, of this endpoint."""
+
+    @property
+    def home(self) -> str:
+        """The region of the log bucket."""
+        return next(iter(self.topics))
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client of the sandbox; by default in the home region."""
+        return client(self.endpoint, service, region or self.home)
+
+
+@cache
+def client(endpoint: str, service: str, region: str) -> Any:
+    """A boto3 client, shared, that asks nothing of the environment: no profile, credentials, region or proxies."""
+    with _making_clients:
+        return _session().client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(
+                proxies={}, s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3}
+            ),
+        )
+
+
+_making_clients = Lock()
+"""Clients may be used by many threads, but not be made by many."""
+
+
+@cache
+def _session() -> boto3.Session:
+    unset = (None, None, None, None)
+    nowhere = (None, None, os.devnull, None)
+    session = {"profile": unset, "config_file": nowhere, "credentials_file": nowhere, "ca_bundle": unset}
+    return boto3.Session(botocore_session=botocore.session.Session(session_vars=session))
+
+
+def deploy(
+    endpoint: str,
+    *,
+    regions: tuple[str, ...] = REGIONS,
+    visibility_timeout: int = 120,
+    max_receives: int = 10,
+    topic: str = "jibe-log-delivery",
+) -> Deployment:
+    """Make a world. `visibility_timeout` is in seconds, and may be less than the template lets a user choose."""
+    home = regions[0]
+    log_bucket = "jibe-sandbox-logs"
+    buckets = {f"jibe-sandbox-{region}-{purpose}": region for region in regions for purpose in ("media", "projects")}
+    for bucket, region in {log_bucket: home, **buckets}.items():
+        _create_bucket(endpoint, bucket, region)
+    central = {
+        region: _create_stack(
+            endpoint,
+            region,
+            "central",
+            # In AWS two regions' queues of one name have two URLs; here, on one host, they would have one.
+            QueueName=f"{topic}-{region}",
+            TopicName=topic,
+            VisibilityTimeout=visibility_timeout,
+            MaxReceiveCount=max_receives,
+        )
+        for region in regions[:2]
+    }
+    topics = {
+        region: _create_stack(
+            endpoint, region, "region", TopicName=topic, QueueArn=central.get(region, central[home])["QueueArn"]
+        )["TopicArn"]
+        for region in regions
+    }
+    return Deployment(
+        endpoint=endpoint,
+        account=ACCOUNT,
+        log_bucket=log_bucket,
+        buckets=buckets,
+        topics=topics,
+        queues={region: _here(endpoint, outputs["QueueUrl"]) for region, outputs in central.items()},
+        dead_letters={region: _here(endpoint, outputs["DeadLetterQueueUrl"]) for region, outputs in central.items()},
+    )
+
+
+def template(name: str) -> str:
+    """`central` or `region`: the text of a CloudFormation template, out of the wheel or of the source tree."""
+    packaged = files("jibe_sqs") / "sandbox" / "cloudformation" / f"{name}.yaml"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return (Path(__file__).parents[4] / "infra" / "cloudformation" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _create_bucket(endpoint: str, bucket: str, region: str) -> None:
+    # S3's oldest region is the one that can't be asked for by name.
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    client(endpoint, "s3", region).create_bucket(Bucket=bucket, **where)
+
+
+def _create_stack(endpoint: str, region: str, kind: str, **parameters: object) -> dict[str, str]:
+    """Deploy a template as the stack `jibe-KIND`, and return its outputs."""
+    cloudformation = client(endpoint, "cloudformation", region)
+    stack = f"jibe-{kind}"
+    cloudformation.create_stack(
+        StackName=stack,
+        TemplateBody=template(kind),
+        Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    (described,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+
+def _here(endpoint: str, url: str) -> str:
+    """The URL here of a queue whose URL in AWS is `url`, which is what moto's CloudFormation tells."""
+    account, queue = url.rsplit("/", 2)[-2:]
+    return f"{endpoint}/{account}/{queue}"

@@ -1,0 +1,129 @@
+"""Names for objects: a believable tree of folders, a few of them hot, and all the odd characters that people do use.
+
+What S3 allows and a file index cannot show is left out: empty path segments, two keys that differ only in case or in how
+Unicode is composed, and a key that is another's folder.
+"""
+
+import unicodedata
+from random import Random
+from typing import Final
+
+_FOLDERS: Final = (
+    *(
+        "Projects",
+        "clients",
+        "2025",
+        "2026",
+        "Q1",
+        "Q2",
+        "raw footage",
+        "masters",
+        "exports",
+        "invoices",
+        "shared",
+        "in",
+    ),
+    *(
+        "R&D",
+        "final+approved",
+        "#archive",
+        "why?",
+        "50%2F50",
+        "it's here",
+        'the "good" ones',
+        "Ångström",
+        "e\u0301tudes",
+    ),
+    *(
+        "日本語",
+        "العربية",
+        "🎬 takes",
+        "a=b;c,d",
+        "(draft) [old]",
+        "Straße",
+        "семья",
+        "v1.2.3",
+        "~tmp",
+        "100%",
+        "x!y*z",
+    ),
+)
+_STEMS: Final = ("report", "IMG_2041", "clip", "Budget", "contract", "index", "data", "scan", "model", "notes", "take")
+_ODD_STEMS: Final = (
+    *(
+        "two  spaces here",
+        "one+one",
+        "a%2Fb",
+        "a&b=c",
+        "#1 choice",
+        "really?",
+        "it's",
+        'say "hi"',
+        "naïve café",
+        "cafe\u0301",
+    ),
+    *(
+        "写真",
+        "📷🏽 photo",
+        "עברית",
+        "Ωmega",
+        "semi;colon",
+        "comma,comma",
+        "50%",
+        "%41",
+        "tilde~",
+        "at@home",
+        "dollar$",
+        "a:b",
+    ),
+    *("plus + space", "{braces}", "[brackets]", "caret^", "back`tick", "pipe|pipe", "less<more>", "star*", "ﬁnal ﬂow"),
+)
+_EXTENSIONS: Final = ("jpg", "mov", "pdf", "docx", "csv", "parquet", "txt", "tar.gz", "JSON", "mp4")
+_LONGEST_FOLDER: Final = 600
+"""Bytes of UTF-8; S3 takes 1024 for a whole key."""
+
+
+class Tree:
+    """Hands out new keys, each fit to stand beside all the earlier ones."""
+
+    def __init__(self, random: Random, buckets: list[str]) -> None:
+        self._random = random
+        self._taken: set[tuple[str, str]] = set()
+        """Folded names of files and folders alike."""
+        self._folders = [(bucket, "") for bucket in buckets]
+        self._heat: list[float] = []
+        self.grow(len(buckets))
+
+    def grow(self, folders: int) -> None:
+        """Let there be about so many folders to put files in; which of them are hot is drawn anew."""
+        while len(self._folders) < folders:
+            bucket, folder = self._random.choice(self._folders)
+            # Some deep chains of folders, with files in the last only.
+            for _ in range(self._random.choice((1, 1, 1, 2, 4))):
+                folder += self._take(bucket, folder, self._random.choice(_FOLDERS)) + "/"
+            if len(folder.encode()) < _LONGEST_FOLDER:
+                self._folders.append((bucket, folder))
+        self._random.shuffle(self._folders)
+        self._heat = [1 / (rank + 2) ** 0.6 for rank in range(len(self._folders))]
+
+    def new_key(self) -> tuple[str, str]:
+        """A bucket and a key that was never handed out before."""
+        ((bucket, folder),) = self._random.choices(self._folders, self._heat)
+        stem = self._random.choice(_ODD_STEMS if self._random.random() < 0.4 else _STEMS)
+        if self._random.random() < 0.03:
+            stem = f"{stem} {'long name ' * 20}".rstrip()
+        name = f"{stem}-{self._random.randrange(1000):03}.{self._random.choice(_EXTENSIONS)}"
+        return bucket, folder + self._take(bucket, folder, name)
+
+    def _take(self, bucket: str, folder: str, name: str) -> str:
+        """`name`, or a variant of it, if it is taken beside it in any writing."""
+        unlike, number = name, 1
+        while (place := (bucket, _folded(folder + unlike))) in self._taken:
+            number += 1
+            unlike = f"{number}-{name}"
+        self._taken.add(place)
+        return unlike
+
+
+def _folded(key: str) -> str:
+    return unicodedata.normalize("NFKC", key).casefold()

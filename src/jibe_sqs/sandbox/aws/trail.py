@@ -1,0 +1,96 @@
+"""CloudTrail in the sandbox: gathers records, and delivers them as log files that it announces.
+
+moto has no data events, so the trail is ours. It delivers as CloudTrail does: late (when told to), by region, in no order,
+now and then with a record twice or with several files in one announcement.
+"""
+
+import gzip
+import json
+import string
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+from jibe_sqs.sandbox.aws.deployment import Deployment
+from jibe_sqs.sandbox.aws.records import Call, Record, aws_service, log_delivery
+
+VALIDATION: Final = "CloudTrail validation message."
+"""What CloudTrail publishes when a topic is given to a trail: plain text."""
+
+
+class Trail:
+    """One trail for all regions. `delivered` tells when a change's record was announced (seconds since the epoch)."""
+
+    def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
+        self.delivered: dict[int, float] = {}
+        self.files: list[str] = []
+        """Keys of all log files in the log bucket, in the order of delivery."""
+        self._deployment = deployment
+        self._random = Random(f"trail {seed}")
+        self._gathered: dict[str, list[tuple[list[Record], tuple[int, ...]]]] = {r: [] for r in deployment.topics}
+        self._own_writes: list[Record] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """What happens when a trail starts: a zero-byte object in the log bucket, a validation message on each topic."""
+        self._put(f"AWSLogs/{self._deployment.account}/CloudTrail/", b"")
+        for region in self._deployment.topics:
+            self._publish(region, VALIDATION)
+
+    def add(self, region: str, records: Iterable[Record], changes: Iterable[int] = ()) -> None:
+        """Gather the records of one act, which stay together in one file, and the numbers of the changes they tell of."""
+        with self._lock:
+            self._gathered[region].append((list(records), tuple(changes)))
+
+    def deliver(self) -> list[str]:
+        """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
+        with self._lock:
+            gathered, self._gathered = self._gathered, {region: [] for region in self._gathered}
+            return [key for region, acts in gathered.items() if acts for key in self._deliver(region, acts)]
+
+    def _deliver(self, region: str, acts: list[tuple[list[Record], tuple[int, ...]]]) -> list[str]:
+        shares = min(len(acts), self._random.choice((1, 1, 1, 2, 3)))
+        keys = []
+        for share in range(shares):
+            records = [record for act, _ in acts[share::shares] for record in act]
+            if region == self._deployment.home:
+                records += self._own_writes
+                self._own_writes = []
+            if self._random.random() < 0.2:
+                records.append(self._random.choice(records))
+            self._random.shuffle(records)
+            keys.append(self._write(region, records))
+        changes = [change for _, numbers in acts for change in numbers]
+        now = time.time()
+        # Before, not after: who hears of a change must not have heard of it before it was delivered.
+        self.delivered.update(dict.fromkeys(changes, now))
+        together = self._random.random() < 0.5
+        for announced in [keys] if together else [[key] for key in keys]:
+            message = {"s3Bucket": self._deployment.log_bucket, "s3ObjectKey": announced}
+            self._publish(region, json.dumps(message, separators=(",", ":")))
+        return keys
+
+    def _write(self, region: str, records: list[Record]) -> str:
+        account = self._deployment.account
+        at = datetime.now(UTC)
+        unique = "".join(self._random.choices(string.ascii_letters + string.digits, k=16))
+        folder = f"AWSLogs/{account}/CloudTrail/{region}/{at:%Y/%m/%d}"
+        key = f"{folder}/{account}_CloudTrail_{region}_{at:%Y%m%dT%H%MZ}_{unique}.json.gz"
+        text = json.dumps({"Records": records}, separators=(",", ":"), ensure_ascii=False)
+        body = gzip.compress(text.encode())
+        self._put(key, body, ContentType="application/json", ContentEncoding="gzip")
+        self.files.append(key)
+        # CloudTrail logs its own write too: that record comes in a later file, of the log bucket's region.
+        by = Call(aws_service("cloudtrail.amazonaws.com"), at.timestamp(), self._deployment.home, account, self._random)
+        self._own_writes.append(log_delivery(by, self._deployment.log_bucket, key, len(body)))
+        return key
+
+    def _put(self, key: str, body: bytes, **headers: str) -> None:
+        s3 = self._deployment.client("s3")
+        s3.put_object(Bucket=self._deployment.log_bucket, Key=key, Body=body, **headers)
+
+    def _publish(self, region: str, message: str) -> None:
+        self._deployment.client("sns", region).publish(TopicArn=self._deployment.topics[region], Message=message)

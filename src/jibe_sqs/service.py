@@ -1,0 +1,109 @@
+"""The running service: its consumers, its housekeeping, and how it stops."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+
+from jibe_sqs.consumer import Consumer
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.operations.tally import Tally
+from jibe_sqs.ports import Ledger
+from jibe_sqs.refreshes import Refreshes
+
+log = structlog.get_logger()
+
+PRUNE_EVERY: Final = 3600.0
+"""Seconds."""
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT."""
+
+    def __init__(
+        self,
+        *,
+        consumers: Sequence[Consumer],
+        refreshes: Refreshes,
+        ledger: Ledger,
+        tally: Tally,
+        drain_timeout: float,
+        progress_interval: float,
+        retain: float,
+    ) -> None:
+        """`drain_timeout`, `progress_interval` (0: never), `retain` (of what the ledger remembers): seconds."""
+        self._consumers = consumers
+        self._refreshes = refreshes
+        self._ledger = ledger
+        self._tally = tally
+        self._drain_timeout = drain_timeout
+        self._progress_interval = progress_interval
+        self._retain = retain
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive no more, finish what is held until the drain deadline, give the rest back."""
+        log.info("stopping", drain_timeout=self._drain_timeout)
+        self._stopping.set()
+        for consumer in self._consumers:
+            consumer.stop()
+
+    async def run(self) -> None:
+        """Run until stopped. Raises only for a defect."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
+        working = asyncio.gather(*(consumer.run() for consumer in self._consumers))
+        try:
+            await self._until_drained(working)
+        finally:
+            await self._refreshes.stop()
+            for task in housekeeping:
+                task.cancel()
+            await asyncio.gather(*housekeeping, return_exceptions=True)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            self._log_progress("stopped")
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            # The operator means it. What is held shows again when its visibility ends.
+            log.warning("stopped_at_once")
+            raise SystemExit(1)
+        self.stop()
+
+    async def _until_drained(self, working: "asyncio.Future[list[None]]") -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [working, stopping]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await asyncio.wait([working], timeout=self._drain_timeout)
+        finally:
+            stopping.cancel()
+            if not working.done():
+                log.warning("drain_deadline_over")
+                working.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+        if not working.cancelled():
+            working.result()
+
+    async def _report(self) -> None:
+        while self._progress_interval:
+            await asyncio.sleep(self._progress_interval)
+            self._log_progress("progress")
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self._ledger.prune(time.time() - self._retain)
+            except LedgerError as error:
+                log.warning("prune_failed", reason=str(error))
+            await asyncio.sleep(PRUNE_EVERY)
+
+    def _log_progress(self, event: str) -> None:
+        log.info(event, **self._tally.as_dict(), refreshes=dict(self._refreshes.counts))

@@ -1,0 +1,393 @@
+"""The configuration: the only reader of the environment and of configuration files.
+
+Strongest first: the command line, the environment (`JIBE_…`, nested with `__`), secret files (`JIBE_SECRETS_DIR`), the
+file that `JIBE_CONFIG` names (JSON or TOML; else `jibe-config.json` in the working directory, if it is there), defaults.
+Jibe's own file (`endpoint`, `login`, `password`) and Okera's (`s3Region`, `sqsRegion`, `sqsUrl`) load as they are.
+"""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
+
+from jibe_sqs.core.errors import SettingsError
+
+log = structlog.get_logger()
+
+PREFIX: Final = "JIBE_"
+DEFAULT_FILE: Final = Path("jibe-config.json")
+_JIBE: Final = frozenset({"endpoint", "login", "password"})
+_OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
+_OURS: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
+_GIB: Final = 1024**3
+_MIB: Final = 1024**2
+
+S = TypeVar("S", bound="Rules")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an address: it starts with https:// and a host's name")
+    if parts.username or parts.password:
+        raise ValueError("an address with a password in it would be logged: give login and password on their own")
+    return text
+
+
+def _listed(value: object) -> object:
+    """One, or a list of them."""
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+def _folder(path: str) -> str:
+    if not path.startswith("/") or not path.strip("/"):
+        raise ValueError("a folder of Access Anywhere starts with / and has a name, such as /Amazon S3/my-bucket")
+    return path.rstrip("/")
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(value), strict=False)
+    except ValueError as error:
+        raise ValueError(f"neither an address nor a network, such as 192.0.2.0/24: {error}") from error
+
+
+Url = Annotated[str, AfterValidator(_url)]
+FolderPath = Annotated[str, AfterValidator(_folder)]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class AccessAnywhereSettings(_Model):
+    """How to reach Access Anywhere. The account needs an Administrator role. Times in seconds."""
+
+    endpoint: Url = Field(description="the address of Access Anywhere, such as https://files.example.com")
+    login: str = ""
+    password: SecretStr = SecretStr("")
+    permanent_token: SecretStr = SecretStr("")
+    concurrency: int = Field(default=8, ge=1, le=1000, description="refreshes at a time")
+    timeout: float = Field(default=60, gt=0)
+    refresh_timeout: float = Field(default=600, gt=0, description="for one refresh to end")
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if not self.permanent_token.get_secret_value() and not (self.login and self.password.get_secret_value()):
+            raise ValueError("needs login and password, or permanent_token")
+        return self
+
+
+class RoleSettings(_Model):
+    """A role to assume before reading this, and another address than AWS's own."""
+
+    region: str | None = None
+    endpoint: Url | None = None
+    role_arn: str | None = Field(default=None, pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+")
+    external_id: str | None = None
+
+
+class QueueSettings(RoleSettings):
+    """One SQS queue. Its region is told by its address where that is AWS's."""
+
+    url: Url
+
+
+class LogSettings(RoleSettings):
+    """A bucket, or the part of it below `prefix`, with log files."""
+
+    bucket: str = Field(min_length=3)
+    prefix: str = ""
+
+
+class PlaceSettings(_Model):
+    """Where Access Anywhere shows a bucket, or the part of it below `prefix`."""
+
+    folder: FolderPath
+    prefix: str = ""
+
+
+def _place(value: object) -> object:
+    return {"folder": value} if isinstance(value, str) else value
+
+
+Places = Annotated[
+    tuple[Annotated[PlaceSettings, BeforeValidator(_place)], ...], BeforeValidator(_listed), Field(min_length=1)
+]
+
+
+class OwnWritesSettings(_Model):
+    """By what Access Anywhere's own writes are known. ARNs and user agents take `*` and `?`."""
+
+    access_keys: Words = ()
+    principals: Words = ()
+    session_issuers: Words = ()
+    source_addresses: Networks = ()
+    user_agents: Words = ()
+
+
+class AwsSettings(_Model):
+    """Credentials and address of the store where boto's own places (environment, role, profile) have none."""
+
+    endpoint: Url | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+
+
+class LedgerSettings(_Model):
+    """What survives a restart."""
+
+    kind: Literal["sqlite", "memory"] = "sqlite"
+    path: Path = Path("jibe-ledger.sqlite")
+    retain_days: float = Field(default=30, gt=0)
+
+
+class LimitSettings(_Model):
+    """How much at a time, and how large a file may be."""
+
+    messages_reading: int = Field(default=64, ge=1, description="messages whose log files are being read")
+    messages_held: int = Field(default=10_000, ge=1, le=120_000, description="messages in our hands, mostly waiting")
+    bytes_in_flight: int = Field(default=256 * _MIB, ge=4 * _MIB, description="of log files being downloaded")
+    decompressed_size: int = Field(default=2 * _GIB, ge=1, description="bytes of one log file")
+    record_size: int = Field(default=4 * _MIB, ge=1024, description="bytes of one record")
+
+
+class RetrySettings(_Model):
+    """How long a message waits after a failure: seconds, doubled each time."""
+
+    first: float = Field(default=10, ge=0)
+    longest: float = Field(default=900, ge=1, le=43_200)
+    max_receives: int | None = Field(
+        default=None, ge=1, description="then it is a dead letter; the queue's own if not set"
+    )
+
+
+class PollSettings(_Model):
+    """How a queue is asked."""
+
+    wait: int = Field(default=20, ge=0, le=20, description="seconds of a long poll")
+    receivers: int = Field(default=2, ge=1, le=64, description="receives at a time, for each queue")
+
+
+class LogOutputSettings(_Model):
+    """What we write to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Rules(BaseSettings):
+    """The part that decides: enough for `explain`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        nested_model_default_partial_update=True,
+    )
+    _file: ClassVar[dict[str, Any]] = {}
+
+    buckets: dict[str, Places] | None = None
+    own_writes: OwnWritesSettings = OwnWritesSettings()
+    logs: tuple[LogSettings, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    log: LogOutputSettings = LogOutputSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of the sources."""
+        return init_settings, env_settings, file_secret_settings, _FileSource(settings_cls, cls._file)
+
+
+class Settings(Rules):
+    """Everything that `run` needs."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    access_anywhere: AccessAnywhereSettings = Field(description="endpoint, login and password of Access Anywhere")
+    queues: tuple[QueueSettings, ...] = Field(min_length=1, description="the SQS queues, each with its url")
+    buckets: dict[str, Places] = Field(min_length=1, description="each S3 bucket with its folder in Access Anywhere")
+    aws: AwsSettings = AwsSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    retry: RetrySettings = RetrySettings()
+    poll: PollSettings = PollSettings()
+    drain_timeout: float = Field(default=100, gt=0, description="seconds to finish what is held after SIGTERM")
+    watermark_margin: float = Field(default=5, ge=1, description="seconds by which clocks of S3 may differ")
+    tree_refresh_interval: float = Field(
+        default=30, ge=0, description="seconds between refreshes of all below a folder"
+    )
+    progress_interval: float = Field(default=60, ge=0, description="seconds between progress lines; 0: none")
+
+    @model_validator(mode="after")
+    def _time_to_drain(self) -> Self:
+        if self.drain_timeout <= self.poll.wait:
+            raise ValueError("drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled")
+        return self
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """What the configuration file says."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
+
+
+def load(kind: type[S], *, config: Path | None = None, **overrides: Any) -> S:
+    """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name."""
+    path = config or _named_file()
+    values = _translated(_read(path)) if path else {}
+    problems = _unknown_variables(kind)
+
+    # A class of its own, so that two loads with two files do not meet.
+    sourced = type(kind.__name__, (kind,), {"_file": values, "__module__": kind.__module__})
+    secrets = os.environ.get("JIBE_SECRETS_DIR")
+    try:
+        loaded = sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides)
+    except ValidationError as error:
+        problems += _problems(kind, error)
+    except UnreadableVariable as error:
+        field = str(error).partition('"')[2].partition('"')[0]
+        problems.append(f"{PREFIX}{field.upper()}: not JSON, which a setting with parts must be")
+    if problems:
+        raise SettingsError(sorted(set(problems)))
+    return loaded  # type: ignore[no-any-return]
+
+
+def _named_file() -> Path | None:
+    if named := os.environ.get("JIBE_CONFIG"):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"{path}: not {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"]) from error
+    if not isinstance(values, dict):
+        raise SettingsError([f"{path}: not an object with settings"])
+    return values
+
+
+def _translated(values: dict[str, Any]) -> dict[str, Any]:
+    """Jibe's and Okera's keys in our own words. Ours win where both are given."""
+    if not values.keys() & (_JIBE | _OKERA):
+        return values
+    known = {*Settings.model_fields, *_JIBE, *_OKERA}
+    for name in sorted(values.keys() - known):
+        if not difflib.get_close_matches(name, known, 1):
+            # Jibe's other settings have no meaning here; a misspelt one of ours is still an error.
+            log.warning("setting_ignored", setting=name)
+            values = {key: value for key, value in values.items() if key != name}
+    values = dict(values)
+    jibe = {name: values.pop(name) for name in _JIBE if name in values}
+    if jibe:
+        values["access_anywhere"] = {**jibe, **values.get("access_anywhere", {})}
+    queue = {"url": values.pop("sqsUrl", None), "region": values.pop("sqsRegion", None)}
+    if any(queue.values()):
+        values.setdefault("queues", [{name: value for name, value in queue.items() if value}])
+    if region := values.pop("s3Region", None):
+        values["aws"] = {"region": region, **values.get("aws", {})}
+    return values
+
+
+def _unknown_variables(kind: type[Rules]) -> list[str]:
+    """A variable that is misspelt would else be passed over in silence."""
+    names = {f"{PREFIX}{name.upper()}" for name in {*Settings.model_fields, *kind.model_fields}}
+    problems = []
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable not in _OURS:
+            top = variable.upper().partition("__")[0]
+            if top not in names:
+                problems.append(f"{variable}: no such setting{_close(top, names)}")
+    return problems
+
+
+def _problems(kind: type[Rules], error: ValidationError) -> list[str]:
+    found = error.errors()
+    return [
+        _problem(kind, each["loc"], each["type"], each["msg"])
+        for each in found
+        # A list whose only part is wrong is not too short as well.
+        if not (each["type"] == "too_short" and any(len(f["loc"]) > 1 and f["loc"][0] == each["loc"][0] for f in found))
+    ]
+
+
+def _problem(kind: type[Rules], place: tuple[int | str, ...], type_: str, message: str) -> str:
+    name = ".".join(str(part) for part in place if part != "[key]")
+    if type_ == "extra_forbidden":
+        known = _known_beside(kind, place) | (_JIBE | _OKERA if len(place) == 1 else frozenset())
+        return f"{name}: no such setting{_close(str(place[-1]), known)}"
+    if type_ == "missing":
+        about = _description(kind, place)
+        return f"{name}: missing{f': {about}' if about else ''}"
+    return ": ".join(part for part in (name, message.removeprefix("Value error, ")) if part)
+
+
+def _description(kind: type[BaseModel], place: tuple[int | str, ...]) -> str | None:
+    for part in place[:-1]:
+        field = kind.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return None
+        kind = field.annotation
+    field = kind.model_fields.get(str(place[-1]))
+    return field.description if field else None
+
+
+def _known_beside(kind: type[BaseModel], place: tuple[int | str, ...]) -> set[str]:
+    for part in place[:-1]:
+        field = kind.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return set()
+        kind = field.annotation
+    return set(kind.model_fields)
+
+
+def _close(name: str, known: set[str]) -> str:
+    found = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -1,0 +1,344 @@
+"""The deployment files say what the service needs, and no more. The files are real; moto renders the template."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from moto import mock_aws
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+SERVICE = INFRA / "cloudformation" / "service.yaml"
+BASE = INFRA / "kubernetes" / "base"
+DOCKERFILE = INFRA / "docker" / "Dockerfile"
+
+UID = 10001
+LEDGER_FOLDER = "/var/lib/jibe"
+
+PARAMETERS = {
+    "Image": "registry.example.com/jibe-sqs:0.1.0",
+    "Subnets": "subnet-1,subnet-2",
+    "SecurityGroups": "sg-1",
+    "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
+    "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead",
+    "LogBucketArn": "arn:aws:s3:::example-trail",
+    "KmsKeyArns": "arn:aws:kms:eu-west-1:111122223333:key/example",
+    "AccessAnywhereEndpoint": "https://files.example.com",
+    "ConfigSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:jibe-AbCdEf",
+    "Buckets": '{"example-media": "/Amazon S3/example-media"}',
+    "OwnWritePrincipals": "arn:aws:iam::111122223333:user/access-anywhere,arn:aws:iam::111122223333:role/aa-*",
+}
+
+
+class Template(yaml.SafeLoader):
+    """CloudFormation's YAML: `!Ref a` reads as `{"Ref": "a"}`, `!Sub a` as `{"Fn::Sub": "a"}`."""
+
+
+def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": value}
+
+
+Template.add_multi_constructor("!", _function)
+
+
+def template(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), Template)
+
+
+def manifest(kind: str) -> dict[str, Any]:
+    (found,) = [m for path in BASE.glob("*.yaml") if (m := yaml.safe_load(path.read_text()))["kind"] == kind]
+    return found
+
+
+def pod() -> dict[str, Any]:
+    return manifest("Deployment")["spec"]["template"]["spec"]
+
+
+def kubernetes_container() -> dict[str, Any]:
+    (found,) = pod()["containers"]
+    return found
+
+
+def resource(name: str) -> dict[str, Any]:
+    return template(SERVICE)["Resources"][name]["Properties"]
+
+
+def ecs_container() -> dict[str, Any]:
+    (found,) = resource("TaskDefinition")["ContainerDefinitions"]
+    return found
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    """Every statement that the role can have, whatever the conditions."""
+    found = []
+    for policy in resource(role)["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            branches = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
+            found += [branch for branch in branches if "Effect" in branch]
+    return found
+
+
+def actions(statement: dict[str, Any]) -> set[str]:
+    action = statement["Action"]
+    return {action} if isinstance(action, str) else set(action)
+
+
+def instructions(stage: int) -> list[tuple[str, str]]:
+    """The Dockerfile's instructions of one stage, continuations joined, comments left out."""
+    text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    stages: list[list[tuple[str, str]]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            stages.append([])
+        stages[-1].append((word, rest.strip()))
+    return stages[stage]
+
+
+def only(word: str, stage: int = -1) -> str:
+    """The argument of an instruction that a stage has once."""
+    (argument,) = [rest for name, rest in instructions(stage) if name == word]
+    return argument
+
+
+@pytest.fixture(scope="module")
+def rendered() -> dict[str, Any]:
+    """The container definition that `service.yaml` comes to, every parameter given."""
+    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+    with mock_aws():
+        boto3.client("cloudformation", **keys).create_stack(
+            StackName="jibe",
+            TemplateBody=SERVICE.read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in PARAMETERS.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        ecs = boto3.client("ecs", **keys)
+        (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
+        (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
+    return container
+
+
+@pytest.fixture
+def environment(rendered) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in rendered["environment"]}
+
+
+# All of them
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_yaml_file_parses_to_something(path):
+    assert all(isinstance(document, dict) and document for document in yaml.load_all(path.read_text(), Template))
+
+
+@pytest.mark.parametrize("path", [SERVICE, *sorted(BASE.glob("*.yaml")), DOCKERFILE], ids=lambda path: path.name)
+def test_no_file_carries_a_secret(path):
+    """References to a secret are fine; an access key, or a value assigned to a password, is not."""
+    text = path.read_text()
+    assert not re.search(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", text)
+    assert not re.search(
+        r"(?i)[\"']?(login|password)[\"']?\s*[:=]\s*[\"']?\w", re.sub(r"key: (login|password)", "", text)
+    )
+
+
+# CloudFormation
+
+
+def test_the_task_may_do_exactly_what_the_service_calls():
+    assert {s["Sid"]: (actions(s), s["Resource"]) for s in statements("TaskRole")} == {
+        "Consume": (
+            {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"},
+            {"Ref": "QueueArn"},
+        ),
+        "DeadLetter": (
+            {"sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"},
+            {"Ref": "DeadLetterQueueArn"},
+        ),
+        "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {"Fn::Sub": "${LogBucketArn}/*"}),
+        "TellMissingFromDenied": ({"s3:ListBucket"}, {"Ref": "LogBucketArn"}),
+        "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
+    }
+
+
+def test_decrypting_is_allowed_only_where_keys_are_given():
+    for role, sid in (("TaskRole", "Decrypt"), ("ExecutionRole", "DecryptSecret")):
+        always = [
+            s["Sid"] for p in resource(role)["Policies"] for s in p["PolicyDocument"]["Statement"] if "Fn::If" not in s
+        ]
+        assert sid not in always
+
+
+def test_only_the_execution_role_reads_the_secret():
+    reads = {
+        role: [s["Resource"] for s in statements(role) if any(a.startswith("secretsmanager:") for a in actions(s))]
+        for role in ("TaskRole", "ExecutionRole")
+    }
+    assert reads == {"TaskRole": [], "ExecutionRole": [{"Ref": "ConfigSecretArn"}]}
+
+
+@pytest.mark.parametrize("role", ["TaskRole", "ExecutionRole"])
+def test_no_role_has_a_managed_policy_or_a_wildcard(role):
+    """`ecr:GetAuthorizationToken` is the exception: it knows no resources."""
+    assert "ManagedPolicyArns" not in resource(role)
+    for statement in statements(role):
+        assert not any("*" in action for action in actions(statement))
+        assert statement["Resource"] != "*" or actions(statement) == {"ecr:GetAuthorizationToken"}
+
+
+def test_credentials_reach_the_task_by_reference_only(rendered, environment):
+    secret = PARAMETERS["ConfigSecretArn"]
+    assert {entry["name"]: entry["valueFrom"] for entry in rendered["secrets"]} == {
+        "JIBE_ACCESS_ANYWHERE__LOGIN": f"{secret}:login::",
+        "JIBE_ACCESS_ANYWHERE__PASSWORD": f"{secret}:password::",
+    }
+    assert not [name for name in environment if re.search("LOGIN|PASSWORD|SECRET|TOKEN", name)]
+
+
+def test_fargate_waits_longer_than_the_drain(rendered, environment):
+    assert rendered["stopTimeout"] == 120
+    assert rendered["stopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"])
+
+
+def test_the_queue_and_the_log_bucket_follow_from_their_arns(environment):
+    url = "https://sqs.eu-west-1.amazonaws.com/111122223333/jibe"
+    assert json.loads(environment["JIBE_QUEUES"]) == [{"url": url, "region": "eu-west-1"}]
+    assert json.loads(environment["JIBE_LOGS"]) == [{"bucket": "example-trail"}]
+
+
+def test_the_bucket_mapping_and_own_writes_reach_the_task_as_json(environment):
+    assert json.loads(environment["JIBE_BUCKETS"]) == {"example-media": "/Amazon S3/example-media"}
+    assert json.loads(environment["JIBE_OWN_WRITES__PRINCIPALS"]) == PARAMETERS["OwnWritePrincipals"].split(",")
+
+
+def test_no_own_writes_is_no_setting_rather_than_a_list_with_an_empty_name():
+    (entry,) = [e for e in ecs_container()["Environment"] if "Fn::If" in e]
+    condition, given, otherwise = entry["Fn::If"]
+    assert (condition, given["Name"], otherwise) == (
+        "HasOwnWrites",
+        "JIBE_OWN_WRITES__PRINCIPALS",
+        {"Ref": "AWS::NoValue"},
+    )
+
+
+def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
+    assert rendered["readonlyRootFilesystem"] is True
+    assert [mount["containerPath"] for mount in rendered["mountPoints"] if not mount["readOnly"]] == [LEDGER_FOLDER]
+    assert Path(environment["JIBE_LEDGER__PATH"]).parent == Path(LEDGER_FOLDER)
+
+
+def test_the_task_has_an_init_process_and_no_public_address(rendered):
+    assert rendered["linuxParameters"]["initProcessEnabled"] is True
+    assert template(SERVICE)["Parameters"]["AssignPublicIp"]["Default"] == "DISABLED"
+
+
+def test_a_failed_deployment_rolls_back():
+    breaker = resource("Service")["DeploymentConfiguration"]["DeploymentCircuitBreaker"]
+    assert breaker == {"Enable": True, "Rollback": True}
+
+
+# Kubernetes
+
+
+def kubernetes_configuration() -> dict[str, Any]:
+    """What the service reads, found the way it does: by the path in JIBE_CONFIG, through the mount."""
+    (path,) = [Path(e["value"]) for e in kubernetes_container()["env"] if e["name"] == "JIBE_CONFIG"]
+    (mount,) = [m for m in kubernetes_container()["volumeMounts"] if m["mountPath"] == str(path.parent)]
+    (volume,) = [v for v in pod()["volumes"] if v["name"] == mount["name"]]
+    assert volume["configMap"]["name"] == manifest("ConfigMap")["metadata"]["name"]
+    return json.loads(manifest("ConfigMap")["data"][path.name])
+
+
+def test_kubernetes_waits_longer_than_the_drain():
+    assert pod()["terminationGracePeriodSeconds"] > kubernetes_configuration()["drain_timeout"]
+
+
+def test_the_mounted_configuration_has_an_endpoint_a_queue_a_log_bucket_and_a_mapping():
+    configuration = kubernetes_configuration()
+    assert configuration["access_anywhere"]["endpoint"].startswith("https://")
+    assert configuration["queues"]
+    assert configuration["logs"]
+    assert configuration["buckets"]
+
+
+def test_kubernetes_holds_credentials_by_reference_only():
+    entries = {e["name"]: e for e in kubernetes_container()["env"]}
+    for name, key in (("JIBE_ACCESS_ANYWHERE__LOGIN", "login"), ("JIBE_ACCESS_ANYWHERE__PASSWORD", "password")):
+        assert entries[name] == {
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": "jibe-access-anywhere", "key": key}},
+        }
+    assert set(kubernetes_configuration()["access_anywhere"]) == {"endpoint"}
+    assert not [p for p in BASE.glob("*.yaml") if yaml.safe_load(p.read_text())["kind"] == "Secret"]
+
+
+def test_the_pod_is_as_small_a_target_as_it_can_be():
+    assert pod()["automountServiceAccountToken"] is False
+    assert pod()["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": UID,
+        "runAsGroup": UID,
+        "fsGroup": UID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert kubernetes_container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_pod_writes_to_the_ledger_folder_only():
+    assert [m["mountPath"] for m in kubernetes_container()["volumeMounts"] if not m.get("readOnly")] == [LEDGER_FOLDER]
+    assert Path(kubernetes_configuration()["ledger"]["path"]).parent == Path(LEDGER_FOLDER)
+
+
+def test_kustomize_applies_every_manifest():
+    there = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(manifest("Kustomization")["resources"]) == there
+
+
+# Docker
+
+
+def test_the_image_runs_as_the_user_that_the_ledger_folder_belongs_to():
+    assert only("USER") == f"{UID}:{UID}"
+    assert json.loads(only("VOLUME")) == [LEDGER_FOLDER]
+    assert any(f"--owner={UID}" in rest and LEDGER_FOLDER in rest for word, rest in instructions(-1) if word == "RUN")
+
+
+def test_python_itself_gets_the_signal():
+    """A shell form would make a shell process 1, which passes no SIGTERM on."""
+    assert json.loads(only("ENTRYPOINT")) == ["python", "-m", "jibe_sqs"]
+    assert json.loads(only("CMD")) == ["run"]
+    assert only("STOPSIGNAL") == "SIGTERM"
+
+
+def test_the_image_installs_only_what_the_lock_file_pins():
+    installs = [part for _, rest in instructions(0) for part in rest.split("&&") if " install " in part]
+    for install in installs:
+        assert "--require-hashes" in install or "--no-deps" in install or re.search(r"hatchling==\S+\s*$", install)
+    assert any("--require-hashes" in install and "requirements/runtime.lock" in install for install in installs)
+
+
+def test_the_image_is_built_with_the_build_backend_that_the_tests_use():
+    (built_with,) = re.findall(r"hatchling==(\S+)", DOCKERFILE.read_text())
+    (locked,) = re.findall(r"^hatchling==(\S+)", (ROOT / "requirements" / "dev.lock").read_text(), re.MULTILINE)
+    assert built_with == locked
+
+
+def test_everything_that_the_image_copies_is_sent_to_the_builder():
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = [source for word, rest in instructions(0) if word == "COPY" for source in rest.split()[:-1]]
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert any(source == entry or source.startswith(f"{entry}/") for entry in kept)

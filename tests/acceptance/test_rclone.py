@@ -1,0 +1,135 @@
+"""rclone, a client that nobody here wrote, takes the sandbox's server for Access Anywhere."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, create_app, serving
+
+pytestmark = pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
+
+BUCKET = "Amazon S3 us-east-1/data"
+OBJECTS = {
+    "hello.txt": b"hello, world",
+    "a space.txt": b"1",
+    "plus+plus": b"22",
+    "per%2Fcent%41.txt": b"333",
+    "folder with space/ünïcödé 😀.txt": b"4444",
+    "folder with space/deep/er/file": b"",
+    "folder with space/empty/": b"",
+    **{f"many/{n:04}": b"x" for n in range(1207)},
+}
+MADE = 1_700_000_000.0
+Rclone = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage({"data": OBJECTS}, clock=lambda: MADE)
+
+
+@pytest.fixture
+def endpoint(storage: MemoryStorage) -> Iterator[str]:
+    """A server whose index is up to date."""
+    config = AccessAnywhereServer(
+        login="jibe",
+        password="password",
+        permanent_token="permanent",
+        recent_window=0,
+        refresh_seconds=0,
+        providers=(Provider("Amazon S3 us-east-1", buckets=("data",)),),
+    )
+    with serving(create_app(config, storage)) as url:
+        with httpx.Client(base_url=url) as http:
+            body = {"function": "getTokenByAuthToken", "authtoken": "permanent"}
+            token = http.post("/api/rpc.php", data=body).json()["token"]
+            for folder in ("", "/many", "/folder with space", "/folder with space/deep", "/folder with space/deep/er"):
+                refresh(http, token, BUCKET + folder)
+        yield url
+
+
+def refresh(http: httpx.Client, token: str, path: str) -> None:
+    def call(function: str, **params: str) -> dict:
+        return http.post("/api/rpc.php", data={"function": function, "token": token, **params}).json()
+
+    asking = {"fi_pid": call("checkPathExists", path=path)["file"]["fi_id"], "refresh": "y", "refreshtype": "a"}
+    job = call("getFolderContents", **asking)["refreshresult"]["token"]
+    deadline = time.monotonic() + 10
+    while call("getFolderContents", **asking, refreshtoken=job, count="1").get("stillsyncing"):
+        assert time.monotonic() < deadline
+
+
+@pytest.fixture
+def rclone(endpoint: str, tmp_path) -> Rclone:
+    def run(*arguments: str, token: str = "permanent") -> "subprocess.CompletedProcess[str]":
+        server = ["--filefabric-url", endpoint, "--filefabric-permanent-token", token]
+        command = ["rclone", "--config", str(tmp_path / "rclone.conf"), "--retries", "1", *server, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+def test_rclone_lists_the_whole_index_page_by_page(rclone):
+    listed = rclone("lsjson", "-R", ":filefabric:")
+    assert listed.returncode == 0, listed.stderr
+    entries = json.loads(listed.stdout)
+    files = {e["Path"]: e for e in entries if not e["IsDir"]}
+    assert {path: e["Size"] for path, e in files.items()} == {
+        f"{BUCKET}/{key}": len(body) for key, body in OBJECTS.items() if not key.endswith("/")
+    }
+    assert {datetime.fromisoformat(e["ModTime"]) for e in files.values()} == {datetime.fromtimestamp(MADE, UTC)}
+    assert {e["Path"] for e in entries if e["IsDir"]} == {
+        "Amazon S3 us-east-1",
+        BUCKET,
+        *(f"{BUCKET}/{name}" for name in ("many", "folder with space")),
+        *(f"{BUCKET}/folder with space/{name}" for name in ("empty", "deep", "deep/er")),
+    }
+
+
+def test_rclone_lists_below_a_folder_whatever_its_case(rclone):
+    listed = rclone("lsf", "-R", ":filefabric:amazon s3 us-east-1/Data/FOLDER with space")
+    assert set(listed.stdout.splitlines()) == {"ünïcödé 😀.txt", "empty/", "deep/", "deep/er/", "deep/er/file"}
+
+
+@pytest.mark.parametrize(
+    "key", ["hello.txt", "a space.txt", "plus+plus", "per%2Fcent%41.txt", "folder with space/ünïcödé 😀.txt"]
+)
+def test_rclone_reads_a_file(rclone, key):
+    read = rclone("cat", f":filefabric:{BUCKET}/{key}")
+    assert (read.returncode, read.stdout.encode()) == (0, OBJECTS[key]), read.stderr
+
+
+def test_rclone_reads_a_part_of_a_file(rclone):
+    read = rclone("cat", "--offset", "7", "--count", "3", f":filefabric:{BUCKET}/hello.txt")
+    assert (read.returncode, read.stdout) == (0, "wor"), read.stderr
+
+
+def test_rclone_does_not_find_what_is_not_there(rclone):
+    assert rclone("cat", f":filefabric:{BUCKET}/nothing").returncode == 3
+
+
+def test_rclone_uploads_a_file_which_is_in_the_index_at_once(rclone, storage, tmp_path):
+    (tmp_path / "report.csv").write_text("a,b\n")
+    target = f":filefabric:{BUCKET}/many/report é+1.csv"
+    sent = rclone("copyto", str(tmp_path / "report.csv"), target)
+    assert sent.returncode == 0, sent.stderr
+    assert storage.objects("data")["many/report é+1.csv"].size == 4
+    assert rclone("cat", target).stdout == "a,b\n"
+
+
+def test_rclone_is_not_let_in_with_a_wrong_token(rclone):
+    refused = rclone("lsjson", ":filefabric:", token="wrong")
+    assert refused.returncode != 0
+    assert "login_fail" in refused.stderr
+
+
+def test_rclone_cannot_delete(rclone, storage):
+    refused = rclone("deletefile", f":filefabric:{BUCKET}/hello.txt")
+    assert refused.returncode != 0
+    assert "hello.txt" in storage.objects("data")

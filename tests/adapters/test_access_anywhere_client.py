@@ -1,0 +1,786 @@
+"""The client against a small server in this process: what it sends, what it makes of answers, what it survives."""
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+import structlog
+
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
+from jibe_sqs.core.errors import (
+    AccessAnywhereError,
+    AccessAnywhereUnavailable,
+    AnswerMalformed,
+    CallFailed,
+    LoginFailed,
+    RefreshTimedOut,
+    SettingsError,
+)
+
+Form = dict[str, str]
+Reply = dict | httpx.Response | Exception
+
+
+class FakeClock:
+    """Time that passes only by being slept away."""
+
+    def __init__(self) -> None:
+        self.time = 1_700_000_000.0
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+        await asyncio.sleep(0)
+
+
+class Server:
+    """Issues tokens, knows which are good, and answers the rest by `functions`."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.logins = 0
+        self.good: set[str] = set()
+        self.forms: list[Form] = []
+        self.requests: list[httpx.Request] = []
+        self.functions: dict[str, Callable[[Form], Reply]] = {}
+
+    def answering(self, function: str, *replies: Reply) -> None:
+        """These, one after the other; the last for ever."""
+        left = list(replies)
+        self.functions[function] = lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+    def log_in(self, form: Form) -> Reply:
+        self.logins += 1
+        token = f"token-{self.logins}"
+        self.good = {token}
+        return {"status": "ok", "token": token}
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        form = dict(parse_qsl((await request.aread()).decode(), keep_blank_values=True))
+        self.forms.append(form)
+        self.requests.append(request)
+        function = form["function"]
+        if function in {"gettoken", "getTokenByAuthToken"}:
+            reply = self.functions.get(function, self.log_in)(form)
+        elif form["token"] not in self.good:
+            reply = {"status": "login_token_expired", "statusmessage": "Please log in"}
+        else:
+            reply = self.functions[function](form)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, httpx.Response) else httpx.Response(200, json=reply)
+
+    @asynccontextmanager
+    async def client(self, **options) -> AsyncIterator[AccessAnywhere]:
+        options = {"endpoint": "https://aa.test", "permanent_token": "permanent", "clock": self.clock} | options
+        async with connect(transport=httpx.MockTransport(self.handle), **options) as client:
+            yield client
+
+    def sent(self, function: str) -> list[Form]:
+        return [form for form in self.forms if form["function"] == function]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+FOLDER = {"fi_id": "7", "fi_pid": "1", "fi_name": "photos", "fi_type": "1", "trash": False}
+FOUND = {"status": "ok", "exists": "y", "file": FOLDER}
+
+
+# What is sent
+
+
+async def test_a_call_is_a_form_posted_to_rpc_php_with_a_token_and_json_asked_for(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client() as client:
+        await client.check_path("/S3/bucket/ä & b")
+    request, form = server.requests[-1], server.forms[-1]
+    assert (request.method, str(request.url)) == ("POST", "https://aa.test/api/rpc.php")
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert request.headers["User-Agent"].startswith("jibe-sqs/")
+    assert form == {
+        "function": "checkPathExists",
+        "token": "token-1",
+        "apiformat": "json",
+        "path": "S3/bucket/ä & b",
+        "pid": "",
+    }
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/api", "/api/", "/api/rpc.php"])
+async def test_the_endpoint_may_end_as_people_write_it(server, suffix):
+    server.answering("checkPathExists", FOUND)
+    async with server.client(endpoint=f"https://aa.test/sub{suffix}") as client:
+        await client.check_path("/a")
+    assert str(server.requests[-1].url) == "https://aa.test/sub/api/rpc.php"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "aa.test", "ftp://aa.test", "https://", "https://aa\x00", "https://u:p@aa.test"]
+)
+async def test_an_endpoint_that_cannot_work_is_a_mistake_in_the_settings(server, endpoint):
+    with pytest.raises(SettingsError):
+        async with server.client(endpoint=endpoint):
+            pass
+
+
+async def test_no_credentials_are_a_mistake_in_the_settings(server):
+    with pytest.raises(SettingsError):
+        async with server.client(permanent_token="", login="jo", password=""):
+            pass
+
+
+async def test_cookies_are_not_kept(server):
+    """PHP answers the calls of one session one after the other."""
+    reply = httpx.Response(200, json=FOUND, headers={"Set-Cookie": "PHPSESSID=1; Path=/"})
+    server.answering("checkPathExists", reply)
+    async with server.client() as client:
+        await client.check_path("/a")
+        await client.check_path("/b")
+    assert all("cookie" not in request.headers for request in server.requests)
+
+
+async def test_calls_are_counted_by_function_with_their_repetitions(server):
+    server.answering("checkPathExists", httpx.Response(503), FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+        assert client.calls == {"getTokenByAuthToken": 1, "checkPathExists": 2}
+
+
+async def test_a_path_that_is_no_unicode_is_sent_and_not_a_crash(server):
+    server.functions["checkPathExists"] = lambda form: {"status": "not_found"}
+    async with server.client() as client:
+        assert await client.check_path("/bucket/\udcff") is None
+
+
+async def test_the_version_is_asked_for_without_a_login(server):
+    server.good = {"*"}
+    server.answering("getApplianceInfo", {"status": "ok", "softwareversionlabel": "2401.05"})
+    async with server.client() as client:
+        assert await client.version() == "2401.05"
+    assert server.logins == 0
+
+
+# Login
+
+
+async def test_a_login_by_name_and_password_sends_them(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client(permanent_token="", login="jo", password="pä&=s") as client:
+        await client.check_path("/a")
+    assert server.forms[0] == {
+        "function": "gettoken",
+        "apiformat": "json",
+        "token": "*",
+        "us_login": "jo",
+        "us_pwd": "pä&=s",
+    }
+
+
+async def test_a_permanent_token_goes_before_a_password(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client(login="jo", password="secret") as client:
+        await client.check_path("/a")
+    assert server.forms[0]["function"] == "getTokenByAuthToken"
+    assert server.forms[0]["authtoken"] == "permanent"
+
+
+async def test_fifty_calls_at_once_share_one_login(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client() as client:
+        await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50)))
+    assert server.logins == 1
+
+
+async def test_fifty_calls_that_meet_an_expired_token_share_one_new_login(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+        server.good.clear()
+        await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50)))
+    assert server.logins == 2
+
+
+async def test_a_late_refusal_of_an_old_token_does_not_throw_away_the_new_one(server):
+    slow = asyncio.Event()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        form = dict(parse_qsl((await request.aread()).decode()))
+        if form.get("path") == "slow" and form["token"] == "token-1":
+            await slow.wait()
+            return httpx.Response(200, json={"status": "login_token_expired"})
+        return await server.handle(request)
+
+    server.answering("checkPathExists", FOUND)
+    async with connect(
+        endpoint="https://aa.test", permanent_token="p", clock=server.clock, transport=httpx.MockTransport(handle)
+    ) as client:
+        await client.check_path("/first")
+        waiting = asyncio.create_task(client.check_path("/slow"))
+        await asyncio.sleep(0)
+        server.good.clear()
+        await client.check_path("/quick")
+        slow.set()
+        await waiting
+    assert server.logins == 2
+
+
+@pytest.mark.parametrize("code", ["login_token_expired", "login_fail"])
+async def test_an_expired_call_is_repeated_once_after_a_new_login(server, code):
+    server.answering("checkPathExists", {"status": code}, FOUND)
+    async with server.client() as client:
+        assert (await client.check_path("/a")).id == "7"
+    assert [form["token"] for form in server.sent("checkPathExists")] == ["token-1", "token-2"]
+
+
+async def test_a_second_refusal_is_a_failed_login(server):
+    server.answering("checkPathExists", {"status": "login_token_expired"})
+    async with server.client() as client:
+        with pytest.raises(LoginFailed, match="role"):
+            await client.check_path("/a")
+    assert len(server.sent("checkPathExists")) == 2
+
+
+async def test_a_token_is_renewed_fifty_five_minutes_after_its_issue(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+        server.clock.time += 54 * 60
+        await client.check_path("/a")
+        assert server.logins == 1
+        server.clock.time += 60
+        await client.check_path("/a")
+        assert server.logins == 2
+
+
+async def test_refused_credentials_fail_every_waiting_call_by_one_login_and_rest_before_the_next(server):
+    server.answering("getTokenByAuthToken", {"status": "login_fail", "statusmessage": "Wrong token"})
+    async with server.client() as client:
+        results = await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50)), return_exceptions=True)
+        assert {type(result) for result in results} == {LoginFailed}
+        with pytest.raises(LoginFailed, match="Wrong token"):
+            await client.check_path("/a")
+        assert len(server.forms) == 1
+        server.clock.time += 11
+        del server.functions["getTokenByAuthToken"]
+        server.answering("checkPathExists", FOUND)
+        assert await client.check_path("/a")
+
+
+async def test_a_caller_who_gives_up_does_not_stop_the_login_that_others_wait_for(server):
+    server.answering("checkPathExists", FOUND)
+    async with server.client() as client:
+        first = asyncio.create_task(client.check_path("/a"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(client.check_path("/b"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second
+    assert server.logins == 1
+
+
+async def test_a_login_that_is_ok_without_a_token_is_malformed(server):
+    server.answering("getTokenByAuthToken", {"status": "ok"})
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed):
+            await client.check_path("/a")
+
+
+# Failures of the network and the server
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 509])
+async def test_a_busy_or_broken_server_is_asked_again(server, status):
+    server.answering("checkPathExists", httpx.Response(status), httpx.Response(status), FOUND)
+    async with server.client() as client:
+        assert await client.check_path("/a")
+    assert len(server.clock.slept) == 2
+
+
+async def test_a_server_that_stays_broken_is_given_up_after_ten_tries_with_growing_delays(server):
+    server.answering("checkPathExists", httpx.Response(503))
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable, match=r"checkPathExists: HTTP 503 .*tried 10 times"):
+            await client.check_path("/a")
+    assert len(server.sent("checkPathExists")) == 10
+    assert all(0.01 * 2**n <= delay <= 0.02 * 2**n for n, delay in enumerate(server.clock.slept))
+
+
+async def test_no_try_is_begun_after_the_budget(server):
+    def slow(form: Form) -> Reply:
+        server.clock.time += 50
+        return httpx.ReadTimeout("slow")
+
+    server.functions["checkPathExists"] = slow
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable, match="tried 3 times"):
+            await client.check_path("/a")
+
+
+async def test_retry_after_in_seconds_is_honoured(server):
+    server.answering("checkPathExists", httpx.Response(429, headers={"Retry-After": "7"}), FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+    assert server.clock.slept == [7.0]
+
+
+async def test_retry_after_as_a_date_is_honoured(server):
+    when = format_datetime(datetime.fromtimestamp(server.clock.time + 5, UTC), usegmt=True)
+    server.answering("checkPathExists", httpx.Response(503, headers={"Retry-After": when}), FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+    assert server.clock.slept == [5.0]
+
+
+@pytest.mark.parametrize("wish", ["soon", "-1", "inf", "nan", "Mon, 99 Foo 2020 00:00:00 GMT", ""])
+async def test_a_retry_after_that_means_nothing_is_ignored(server, wish):
+    server.answering("checkPathExists", httpx.Response(429, headers={"Retry-After": wish}), FOUND)
+    async with server.client() as client:
+        await client.check_path("/a")
+    assert server.clock.slept[0] <= 0.02
+
+
+async def test_a_wish_for_minutes_is_left_to_the_queue_and_named_in_the_error(server):
+    server.answering("checkPathExists", httpx.Response(429, headers={"Retry-After": "300"}))
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable) as caught:
+            await client.check_path("/a")
+    assert caught.value.retry_after == 300
+    assert server.clock.slept == []
+
+
+def every_httpx_exception() -> list[type[Exception]]:
+    return [
+        kind
+        for kind in vars(httpx).values()
+        if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+    ]
+
+
+@pytest.mark.parametrize("kind", every_httpx_exception(), ids=lambda kind: kind.__name__)
+async def test_no_exception_of_httpx_leaves_untranslated(server, kind):
+    needed = [
+        p for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.kind != p.VAR_KEYWORD
+    ]
+    fill = {"message": "boom", "request": httpx.Request("POST", "https://aa.test"), "response": httpx.Response(500)}
+    server.answering("checkPathExists", kind(**{p.name: fill[p.name] for p in needed if p.kind != p.VAR_POSITIONAL}))
+    async with server.client() as client:
+        with pytest.raises((AccessAnywhereUnavailable, AnswerMalformed)) as caught:
+            await client.check_path("/a")
+    assert not isinstance(caught.value, httpx.HTTPError)
+    assert "checkPathExists" in str(caught.value)
+
+
+async def test_a_call_that_trickles_for_ever_ends(server, monkeypatch):
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.transport.LONGEST_CALL", 0)
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.transport.TRIES", 1)
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable, match="no end of the answer"):
+            await client.check_path("/a")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+async def test_a_refusal_by_http_is_a_failed_call_with_its_code_and_not_repeated(server, status):
+    server.answering("checkPathExists", httpx.Response(status))
+    async with server.client() as client:
+        with pytest.raises(CallFailed) as caught:
+            await client.check_path("/a")
+    assert caught.value.code == f"http-{status}"
+    assert len(server.sent("checkPathExists")) == 1
+
+
+@pytest.mark.parametrize("location", ["https://other.test/login?x=1", "/login"])
+async def test_a_redirection_is_not_followed_and_says_where_it_points(server, location):
+    server.answering("checkPathExists", httpx.Response(302, headers={"Location": location}))
+    async with server.client() as client:
+        with pytest.raises(CallFailed, match="points to") as caught:
+            await client.check_path("/a")
+    assert caught.value.code == "http-302"
+    assert len(server.sent("checkPathExists")) == 1
+
+
+async def test_a_page_of_html_is_malformed_and_quoted(server):
+    page = "<html><body>Down for maintenance" + " until tomorrow" * 20
+    server.answering("checkPathExists", httpx.Response(200, html=page))
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed) as caught:
+            await client.check_path("/a")
+    assert "text/html" in str(caught.value)
+    assert page[:80] in str(caught.value)
+    assert page[:81] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{", b'"ok"', b"{}", b'{"status":1}', b'{"status":"ok"', b"\xff\xfe", b'{"a":"\xff"}', b"[" * 5000],
+)
+async def test_what_is_no_envelope_is_malformed(server, body):
+    server.answering("checkPathExists", httpx.Response(200, content=body))
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed):
+            await client.check_path("/a")
+
+
+async def test_an_unknown_code_fails_the_call_and_is_named(server):
+    server.answering("checkPathExists", {"status": "moon_phase", "statusmessage": "Not tonight"})
+    async with server.client() as client:
+        with pytest.raises(CallFailed, match=r"moon_phase.*Not tonight") as caught:
+            await client.check_path("/a")
+    assert caught.value.code == "moon_phase"
+    assert len(server.sent("checkPathExists")) == 1
+
+
+async def test_a_background_task_in_the_way_is_waited_for(server):
+    busy = {"status": "error_background"}
+    server.answering("checkPathExists", busy, busy, busy, FOUND)
+    async with server.client() as client:
+        assert await client.check_path("/a")
+    assert server.clock.slept == [1.0, 2.0, 4.0]
+
+
+async def test_a_background_task_that_does_not_end_is_given_up_within_two_minutes(server):
+    server.answering("checkPathExists", {"status": "error_background"})
+    async with server.client() as client:
+        with pytest.raises(CallFailed) as caught:
+            await client.check_path("/a")
+    assert caught.value.code == "error_background"
+    assert server.clock.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+# Drift
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ({"exists": "y", "file": FOLDER}, "7"),
+        ({"exists": "Y", "file": FOLDER}, "7"),
+        ({"exists": True, "file": FOLDER}, "7"),
+        ({"exists": 1, "file": FOLDER | {"fi_id": 7, "fi_pid": 1, "fi_type": 1}}, "7"),
+        ({"exists": "1", "file": FOLDER | {"trash": "n"}}, "7"),
+        ({"exists": "y", "file": FOLDER | {"trash": "y"}}, None),
+        ({"exists": "y", "file": FOLDER | {"trash": True}}, None),
+        ({"exists": "n", "file": []}, None),
+        ({"exists": False}, None),
+        ({"exists": "0"}, None),
+        ({}, None),
+        ({"status": "not_found"}, None),
+        ({"status": "trashed"}, None),
+    ],
+)
+async def test_a_path_exists_in_every_spelling(server, answer, found):
+    server.answering("checkPathExists", {"status": "ok"} | answer)
+    async with server.client() as client:
+        item = await client.check_path("/a")
+    assert (item and item.id) == found
+
+
+@pytest.mark.parametrize(
+    ("filelist", "ids"),
+    [
+        ([FOLDER, FOLDER | {"fi_id": 8}], ["7", "8"]),
+        ({"n0": FOLDER, "n1": FOLDER | {"fi_id": "8"}}, ["7", "8"]),
+        (FOLDER, ["7"]),
+        ([], []),
+        ({}, []),
+        ("", []),
+        (None, []),
+    ],
+)
+async def test_a_list_of_files_is_a_list_a_dict_or_a_bare_item(server, filelist, ids):
+    server.answering("getFolderContents", {"status": "ok", "total": str(len(ids)), "filelist": filelist})
+    async with server.client() as client:
+        assert [item.id async for item in client.list_folder("1")] == ids
+
+
+@pytest.mark.parametrize("filelist", ["nothing", 3, [3], [{}], {"n0": None}, [FOLDER | {"fi_size": "many"}]])
+async def test_a_list_of_files_that_is_none_is_malformed(server, filelist):
+    server.answering("getFolderContents", {"status": "ok", "total": "1", "filelist": filelist})
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed):
+            [item async for item in client.list_folder("1")]
+
+
+@pytest.mark.parametrize(
+    ("times", "modified"),
+    [
+        ({"fi_modified": "2024-02-03 04:05:06"}, datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)),
+        (
+            {"fi_modified": "2024-02-03 04:05:06", "fi_localtime": "2020-01-01 00:00:00"},
+            datetime(2020, 1, 1, tzinfo=UTC),
+        ),
+        (
+            {"fi_modified": "2024-02-03 04:05:06", "fi_localtime": "0000-00-00 00:00:00"},
+            datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC),
+        ),
+        ({"fi_modified": "0000-00-00 00:00:00"}, None),
+        ({"fi_modified": "yesterday"}, None),
+        ({}, None),
+    ],
+)
+async def test_the_time_of_an_item_is_its_local_time_unless_zero(server, times, modified):
+    server.answering("checkPathExists", FOUND | {"file": FOLDER | times})
+    async with server.client() as client:
+        assert (await client.check_path("/a")).modified == modified
+
+
+@pytest.mark.parametrize(("size", "read"), [("12", 12), (12, 12), (12.0, 12), ("", 0), (None, 0)])
+async def test_a_number_is_quoted_or_not(server, size, read):
+    server.answering("checkPathExists", FOUND | {"file": FOLDER | {"fi_size": size}})
+    async with server.client() as client:
+        assert (await client.check_path("/a")).size == read
+
+
+# Listing
+
+
+def paging(entries: list[dict], *, total: bool = True) -> Callable[[Form], Reply]:
+    def answer(form: Form) -> Reply:
+        start = int(form["from"])
+        told = {"total": str(len(entries))} if total else {}
+        return {"status": "ok", "filelist": entries[start : start + int(form["count"])]} | told
+
+    return answer
+
+
+@pytest.mark.parametrize("total", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
+async def test_a_folder_is_listed_to_its_end_by_a_thousand(server, count, total):
+    entries = [FOLDER | {"fi_id": str(n), "fi_type": str(n % 2)} for n in range(count)]
+    server.functions["getFolderContents"] = paging(entries, total=total)
+    async with server.client() as client:
+        assert [item.id async for item in client.list_folder("1")] == [entry["fi_id"] for entry in entries]
+        assert [item.id for item in await client.subfolders("1")] == [
+            e["fi_id"] for e in entries if e["fi_type"] == "1"
+        ]
+    assert {form["count"] for form in server.sent("getFolderContents")} == {"1000"}
+
+
+async def test_what_is_in_the_trash_is_not_listed(server):
+    server.functions["getFolderContents"] = paging([FOLDER, FOLDER | {"fi_id": "8", "trash": "y"}])
+    async with server.client() as client:
+        assert [item.id async for item in client.list_folder("1")] == ["7"]
+        assert [item.id for item in await client.subfolders("1")] == ["7"]
+
+
+async def test_no_subfolder_slips_through_when_one_before_it_goes_between_two_pages(server):
+    entries = [FOLDER | {"fi_id": str(n)} for n in range(1500)]
+    pages = paging(entries)
+
+    def answer(form: Form) -> Reply:
+        reply = pages(form)
+        if len(entries) == 1500:
+            del entries[0]
+        return reply
+
+    server.functions["getFolderContents"] = answer
+    async with server.client() as client:
+        assert {"1000", "1499"} <= {item.id for item in await client.subfolders("1")}
+
+
+# Refresh
+
+
+def refreshing(token: str | None, **more) -> dict:
+    return {
+        "status": "ok",
+        "refreshresult": {"token": token} if token else "",
+        "total": "3",
+        "filelist": [FOLDER],
+    } | more
+
+
+async def test_a_refresh_is_asked_for_and_followed_to_its_end(server):
+    server.answering(
+        "getFolderContents",
+        refreshing("r1", stillsyncing="y"),
+        refreshing("r1", stillsyncing="y"),
+        refreshing("r1", stillsyncing=1),
+        refreshing("r1", stillsyncing="n"),
+    )
+    async with server.client() as client:
+        assert not await client.refresh_folder("7")
+    first, *polls = server.sent("getFolderContents")
+    asked = {"fi_pid": "7", "refresh": "y", "refreshtype": "a", "options": "basic_fields", "count": "1"}
+    assert asked.items() <= first.items()
+    assert "refreshtoken" not in first
+    assert [poll["refreshtoken"] for poll in polls] == ["r1", "r1", "r1"]
+    assert server.clock.slept == pytest.approx([0.05, 0.075, 0.1125])
+
+
+@pytest.mark.parametrize(
+    "still",
+    [{"stillsyncing": "y"}, {"stillsyncing": True}, {"stillsyncing": 1}, {"refreshresult": {"stillsyncing": "1"}}],
+)
+@pytest.mark.parametrize(
+    "over", [{"stillsyncing": "n"}, {"stillsyncing": False}, {"stillsyncing": "0"}, {"stillsyncing": ""}, {}]
+)
+async def test_still_syncing_has_many_spellings_and_places(server, still, over):
+    server.answering("getFolderContents", refreshing("r1"), {"status": "ok"} | still, {"status": "ok"} | over)
+    async with server.client() as client:
+        await client.refresh_folder("7")
+    assert len(server.sent("getFolderContents")) == 3
+
+
+async def test_a_refresh_that_does_not_end_times_out_and_is_polled_every_two_seconds_at_last(server):
+    server.answering("getFolderContents", refreshing("r1", stillsyncing="y"))
+    async with server.client(refresh_timeout=60) as client:
+        with pytest.raises(RefreshTimedOut):
+            await client.refresh_folder("7")
+    assert max(server.clock.slept) == 2.0
+    assert 57 < sum(server.clock.slept) <= 60
+
+
+async def test_refreshed_recently_is_asked_again_and_begins_again(server):
+    """Nobody is served by a refresh that began before it was asked for."""
+    server.answering("getFolderContents", refreshing(None), refreshing(None), refreshing("r1"), refreshing("r1"))
+    began: list[int] = []
+    async with server.client() as client:
+        await client.refresh_folder("7", began=lambda: began.append(len(server.sent("getFolderContents"))))
+    assert began == [0, 1, 2]
+    assert server.clock.slept == pytest.approx([0.1, 0.2, 0.05])
+
+
+async def test_refreshed_recently_for_ever_times_out(server):
+    server.answering("getFolderContents", refreshing(None))
+    async with server.client(refresh_timeout=60) as client:
+        with pytest.raises(RefreshTimedOut, match="recently"):
+            await client.refresh_folder("7")
+    assert max(server.clock.slept) == 2.0
+    assert 57 < sum(server.clock.slept) <= 60
+
+
+async def test_a_slot_is_held_while_a_refresh_runs_and_not_while_waiting_to_ask_again(server):
+    slot = asyncio.Semaphore(1)
+    held: list[bool] = []
+    sleep = server.clock.sleep
+
+    async def noting_sleep(seconds: float) -> None:
+        held.append(slot.locked())
+        await sleep(seconds)
+
+    server.clock.sleep = noting_sleep
+    server.answering("getFolderContents", refreshing(None), refreshing("r1"), refreshing("r1"))
+    async with server.client() as client:
+        await client.refresh_folder("7", slot=slot)
+    assert held == [False, True]
+    assert not slot.locked()
+
+
+async def test_a_refresh_begins_only_when_it_has_its_slot(server):
+    """So whoever asks while it waits is served by it too."""
+    slot = asyncio.Semaphore(1)
+    began: list[str] = []
+    server.answering("getFolderContents", refreshing("r1"))
+    async with server.client() as client:
+        async with slot:
+            refresh = asyncio.create_task(client.refresh_folder("7", began=lambda: began.append("now"), slot=slot))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert began == []
+        await refresh
+    assert began == ["now"]
+
+
+@pytest.mark.parametrize(
+    ("last", "empty"),
+    [
+        ({"total": "0", "filelist": []}, True),
+        ({"total": 0}, True),
+        ({"total": "0", "filelist": [FOLDER]}, False),
+        ({"total": "2", "filelist": []}, False),
+        ({}, False),
+    ],
+)
+async def test_a_folder_is_empty_only_if_the_server_says_and_shows_so(server, last, empty):
+    server.answering("getFolderContents", refreshing("r1"), {"status": "ok"} | last)
+    async with server.client() as client:
+        assert await client.refresh_folder("7") is empty
+
+
+# Secrets
+
+CANARY = "canary+/ p%w"
+
+
+def outcomes() -> dict[str, Reply]:
+    told = f"no: {CANARY}"
+    return {
+        "code": {"status": "error", "statusmessage": told},
+        "code itself": {"status": CANARY},
+        "html": httpx.Response(200, html=f"<p>{CANARY}</p>"),
+        "encoded": httpx.Response(200, html="<p>canary%2B%2F+p%25w</p>"),
+        "broken json": httpx.Response(200, content=f'{{"status":"ok","token":"{CANARY}"'),
+        "redirection": httpx.Response(302, headers={"Location": "https://other.test/?pwd=canary%2B%2F+p%25w"}),
+        "http": httpx.Response(403, text=told),
+        "down": httpx.Response(503, text=told),
+        "network": httpx.ConnectError("refused", request=httpx.Request("POST", "https://aa.test", content=CANARY)),
+    }
+
+
+@pytest.mark.parametrize("where", ["login", "call"])
+@pytest.mark.parametrize("outcome", outcomes())
+@pytest.mark.parametrize("how", ["password", "permanent token"])
+async def test_no_error_no_log_and_no_repr_holds_a_secret(server, where, outcome, how, caplog):
+    caplog.set_level(logging.DEBUG)
+    credentials = {"permanent_token": "", "login": "jo", "password": CANARY}
+    if how == "permanent token":
+        credentials = {"permanent_token": CANARY}
+    login = "gettoken" if how == "password" else "getTokenByAuthToken"
+    if where == "login":
+        server.answering(login, outcomes()[outcome])
+    else:
+        server.good = {CANARY}
+        server.answering(login, {"status": "ok", "token": CANARY})
+        server.answering("checkPathExists", outcomes()[outcome])
+    seen = []
+    with structlog.testing.capture_logs() as logged:
+        async with server.client(**credentials) as client:
+            with pytest.raises(AccessAnywhereError) as caught:
+                await client.check_path("/a")
+            seen += [repr(client), repr(vars(client)), repr(vars(client._session)), repr(client._session._credentials)]
+    error: BaseException | None = caught.value
+    while error is not None:
+        seen += [str(error), repr(error), json.dumps(repr(error.args))]
+        error = error.__cause__ or error.__context__
+    seen += [repr(logged), caplog.text]
+    token_held_by_the_session = where == "call"
+    for text in seen if not token_held_by_the_session else [s for s in seen if "_token" not in s]:
+        assert "canary" not in text
+
+
+async def test_a_new_token_is_not_quoted_from_a_login_that_cannot_be_read(server):
+    body = '<br>Warning: {"status":"ok","token":"fresh-token"}'
+    server.answering("getTokenByAuthToken", httpx.Response(200, html=body))
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed) as caught:
+            await client.check_path("/a")
+    assert "fresh" not in str(caught.value)
+
+
+async def test_logins_and_retries_are_logged_by_name(server):
+    server.answering("checkPathExists", httpx.Response(503), FOUND)
+    with structlog.testing.capture_logs() as logged:
+        async with server.client() as client:
+            await client.check_path("/a")
+    assert [entry["event"] for entry in logged] == ["access_anywhere_login", "access_anywhere_retry"]
+    assert logged[1]["function"] == "checkPathExists"
+    assert logged[1]["attempt"] == 1

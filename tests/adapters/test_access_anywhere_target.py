@@ -1,0 +1,688 @@
+"""The refresh target, through the real client, against an Access Anywhere that knows only what it was told to refresh."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
+from jibe_sqs.adapters.access_anywhere.paths import ancestors, is_below, joined, name, parent
+from jibe_sqs.adapters.access_anywhere.target import FolderIds
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
+from jibe_sqs.core.model import Folder
+
+PROVIDER = "/Amazon S3"
+ROOT = f"{PROVIDER}/my-bucket"
+
+
+class FakeClock:
+    """Time that passes only by being slept away."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        await asyncio.sleep(0)
+
+
+class Entry:
+    """A file or folder of the index; a folder has `below`, by case-folded name (its kind kept apart)."""
+
+    def __init__(self, fi_id: str, name: str, is_folder: bool) -> None:
+        self.fi_id, self.name, self.is_folder = fi_id, name, is_folder
+        self.below: dict[tuple[str, bool], Entry] = {}
+
+    def wire(self) -> dict:
+        return {"fi_id": self.fi_id, "fi_pid": "", "fi_name": self.name, "fi_type": str(int(self.is_folder))}
+
+
+class Indexed:
+    """Access Anywhere over a bucket: `keys` is what S3 has, `index` what people see, and only a refresh carries over.
+
+    A refresh reads S3 when it is asked for and shows it when it is polled for the last time. `cooldown`: seconds after
+    a refresh's start in which a folder "was refreshed recently". `keeps_empty`: a refreshed folder that S3 no longer
+    has stays, empty, until its parent is refreshed; otherwise it is `not_found`.
+    """
+
+    def __init__(self, *keys: str, cooldown: float = 0.0, keeps_empty: bool = True, polls: int = 2) -> None:
+        self.clock = FakeClock()
+        self.keys = set(keys)
+        self.cooldown, self.keeps_empty, self.polls = cooldown, keeps_empty, polls
+        self.ids = map(str, itertools.count(1))
+        self.top = Entry("0", "", True)
+        self.providers = {PROVIDER.strip("/"): {"my-bucket"}}
+        self.refreshed_at: dict[str, float] = {}
+        self.running: dict[str, tuple[str, dict[tuple[str, bool], str], int]] = {}
+        self.most_running = 0
+        self.refreshes: list[str] = []
+        self.calls: list[str] = []
+        self.before: Callable[[str, str], None] = lambda function, path: None
+        for provider in self.providers:
+            self.add(self.top, provider, is_folder=True)
+
+    # The index
+
+    def add(self, folder: Entry, name: str, *, is_folder: bool) -> Entry:
+        return folder.below.setdefault((name.casefold(), is_folder), Entry(next(self.ids), name, is_folder))
+
+    def at(self, path: str, start: Entry | None = None) -> Entry | None:
+        entry = start or self.top
+        *folders, last = path.strip("/").casefold().split("/")
+        for part in folders:
+            if (entry := entry.below.get((part, True))) is None:
+                return None
+        return entry.below.get((last, False)) or entry.below.get((last, True))
+
+    def walk(self, entry: Entry, path: str = "") -> list[tuple[str, Entry]]:
+        found = [(path or "/", entry)]
+        for below in entry.below.values():
+            found += self.walk(below, f"{path}/{below.name}")
+        return found
+
+    def by_id(self, fi_id: str) -> tuple[str, Entry] | None:
+        return next(((path, entry) for path, entry in self.walk(self.top) if entry.fi_id == fi_id), None)
+
+    @property
+    def index(self) -> set[str]:
+        prefix = f"{ROOT}/"
+        return {path.removeprefix(prefix) for path, entry in self.walk(self.top) if not entry.is_folder}
+
+    @property
+    def folders(self) -> set[str]:
+        return {path for path, entry in self.walk(self.top) if entry.is_folder and path.startswith(f"{ROOT}/")}
+
+    @property
+    def folders_of_keys(self) -> set[str]:
+        return {a for key in self.keys for a in ancestors(f"{ROOT}/{key}") if a.startswith(f"{ROOT}/")}
+
+    def in_storage(self, path: str) -> dict[tuple[str, bool], str]:
+        """What the storage has directly in that folder."""
+        if path == "/":
+            names = {(provider, True) for provider in self.providers}
+        elif path.strip("/") in self.providers:
+            names = {(bucket, True) for bucket in self.providers[path.strip("/")]}
+        else:
+            prefix = f"{path}/".removeprefix(f"{ROOT}/")
+            rests = [key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)]
+            names = {(rest.partition("/")[0], "/" in rest) for rest in rests}
+        return {(name.casefold(), is_folder): name for name, is_folder in names}
+
+    def show(self, folder: Entry, content: dict[tuple[str, bool], str]) -> None:
+        for gone in folder.below.keys() - content.keys():
+            del folder.below[gone]
+        for (_, is_folder), called in content.items():
+            self.add(folder, called, is_folder=is_folder)
+
+    def settle(self) -> None:
+        """Make all of the index true."""
+        for path, entry in (todo := self.walk(self.top)):
+            self.show(entry, self.in_storage(path) if entry.is_folder else {})
+            todo += [(f"{path.rstrip('/')}/{below.name}", below) for below in entry.below.values()]
+
+    # The API
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        form = dict(parse_qsl((await request.aread()).decode(), keep_blank_values=True))
+        await asyncio.sleep(0)
+        function = form["function"]
+        self.calls.append(function)
+        return httpx.Response(200, json=getattr(self, function)(form))
+
+    def getTokenByAuthToken(self, form: dict) -> dict:
+        return {"status": "ok", "token": "t"}
+
+    def checkPathExists(self, form: dict) -> dict:
+        self.before("look", form["path"])
+        found = self.by_id(form["pid"] or "0")
+        entry = self.at(form["path"], found[1]) if found else None
+        return {"status": "ok", "exists": "y", "file": entry.wire()} if entry else {"status": "not_found"}
+
+    def getFolderContents(self, form: dict) -> dict:
+        if token := form.get("refreshtoken"):
+            return self.poll(form["fi_pid"], token)
+        if (found := self.by_id(form["fi_pid"])) is None:
+            return {"status": "not_found"}
+        path, entry = found
+        if "refresh" in form:
+            return self.start(path, entry)
+        self.before("list", path)
+        listed = list(entry.below.values())[int(form["from"]) :][: int(form["count"])]
+        return {"status": "ok", "total": str(len(entry.below)), "filelist": [e.wire() for e in listed]}
+
+    def start(self, path: str, entry: Entry) -> dict:
+        self.before("refresh", path)
+        if self.by_id(entry.fi_id) is None:
+            return {"status": "not_found"}
+        assert entry.is_folder, "only folders can be refreshed"
+        if self.clock.time < self.refreshed_at.get(path, -1e9) + self.cooldown:
+            return {"status": "ok", "total": "1", "refreshresult": {}}
+        content = self.in_storage(path)
+        if not content and path != ROOT and path.startswith(ROOT) and not self.keeps_empty:
+            return {"status": "not_found"}
+        self.refreshed_at[path] = self.clock.time
+        self.refreshes.append(path)
+        token = next(self.ids)
+        self.running[token] = (entry.fi_id, content, self.polls)
+        self.most_running = max(self.most_running, len(self.running))
+        return {"status": "ok", "total": "1", "refreshresult": {"token": token}, "stillsyncing": "y"}
+
+    def poll(self, fi_id: str, token: str) -> dict:
+        of, content, left = self.running[token]
+        assert of == fi_id
+        if left > 1:
+            self.running[token] = (of, content, left - 1)
+            return {"status": "ok", "stillsyncing": "y"}
+        del self.running[token]
+        if (found := self.by_id(fi_id)) is None:
+            return {"status": "trashed"}
+        self.show(found[1], content)
+        first = [entry.wire() for entry in found[1].below.values()][:1]
+        return {"status": "ok", "stillsyncing": "n", "total": str(len(found[1].below)), "filelist": first}
+
+    @asynccontextmanager
+    async def target(self, *, concurrency: int = 8, shared: bool = True, roots=(ROOT,)) -> AsyncIterator[RefreshTarget]:
+        """`shared`: one refresh of a folder at a time, as the service has it; who asks meanwhile waits for the next."""
+        async with connect(
+            endpoint="https://aa.test",
+            permanent_token="p",
+            clock=self.clock,
+            concurrency=concurrency,
+            refresh_timeout=1e9,
+            transport=httpx.MockTransport(self.handle),
+        ) as client:
+            target = RefreshTarget(client, roots=roots, clock=self.clock, concurrency=concurrency)
+            if shared:
+                target.refresh_other = one_at_a_time(target)
+            yield target
+
+
+def nothing() -> None:
+    pass
+
+
+def one_at_a_time(target: RefreshTarget):
+    locks: dict[Folder, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def refresh(folder: Folder) -> None:
+        async def alone() -> None:
+            async with locks[folder]:
+                await target.refresh(folder, nothing)
+
+        await asyncio.create_task(alone())
+
+    return refresh
+
+
+def folder_of(key: str) -> Folder:
+    return Folder(parent(f"{ROOT}/{key}"))
+
+
+# One folder
+
+
+async def test_a_known_folder_needs_one_refresh_and_a_look_up_of_each_name():
+    aa = Indexed("a/1")
+    aa.settle()
+    aa.keys = {"a/2"}
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert aa.index == {"a/2"}
+    assert aa.refreshes == [f"{ROOT}/a"]
+    assert aa.calls.count("checkPathExists") == 3
+
+
+async def test_a_folder_refreshed_again_at_once_is_not_looked_up_again():
+    aa = Indexed("a/1")
+    aa.settle()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+        aa.calls.clear()
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert "checkPathExists" not in aa.calls
+
+
+async def test_a_new_folder_is_found_by_its_parents_and_then_filled():
+    aa = Indexed("old")
+    aa.settle()
+    aa.keys.add("a/b/c/new")
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a/b/c"), nothing)
+    assert aa.index == {"old", "a/b/c/new"}
+    assert aa.refreshes == [ROOT, f"{ROOT}/a", f"{ROOT}/a/b", f"{ROOT}/a/b/c"]
+
+
+@pytest.mark.parametrize("keeps_empty", [True, False])
+async def test_a_folder_that_is_gone_from_storage_is_gone_from_the_index(keeps_empty):
+    """Whether the server keeps it, empty, or says that it is not found."""
+    aa = Indexed("a/b/1", "a/2", keeps_empty=keeps_empty)
+    aa.settle()
+    aa.keys = {"a/2"}
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a/b"), nothing)
+    assert aa.index == {"a/2"}
+    assert aa.folders == {f"{ROOT}/a"}
+
+
+@pytest.mark.parametrize("keeps_empty", [True, False])
+async def test_the_last_object_of_a_deep_folder_takes_its_empty_parents_along(keeps_empty):
+    aa = Indexed("a/b/c/1", keeps_empty=keeps_empty)
+    aa.settle()
+    aa.keys = set()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a/b/c"), nothing)
+    assert aa.folders == set()
+
+
+async def test_an_empty_bucket_refreshes_nothing_above_it():
+    aa = Indexed("1")
+    aa.settle()
+    aa.keys = set()
+    async with aa.target() as target:
+        await target.refresh(Folder(ROOT), nothing)
+    assert aa.refreshes == [ROOT]
+
+
+async def test_a_folder_that_neither_side_has_is_done_when_its_parent_shows_so():
+    aa = Indexed("1")
+    aa.settle()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a/b"), nothing)
+    assert aa.refreshes == [ROOT]
+
+
+async def test_a_folder_that_vanishes_between_look_up_and_refresh_is_looked_for_again():
+    aa = Indexed("a/1")
+    aa.settle()
+
+    def replaced(step: str, path: str) -> None:
+        if (step, path) == ("refresh", f"{ROOT}/a"):
+            aa.before = lambda *_: None
+            del aa.at(ROOT).below["a", True]
+
+    aa.before = replaced
+    aa.keys = {"a/2"}
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert aa.index == {"a/2"}
+
+
+async def test_an_id_that_is_no_good_any_more_is_forgotten():
+    aa = Indexed("a/1")
+    aa.settle()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+        del aa.at(ROOT).below["a", True]
+        aa.keys = {"a/2"}
+        aa.show(aa.at(ROOT), aa.in_storage(ROOT))
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert aa.index == {"a/2"}
+
+
+async def test_a_folder_that_always_vanishes_is_an_error_and_no_endless_loop():
+    aa = Indexed("a/1")
+    aa.settle()
+
+    def vanish(step: str, path: str) -> None:
+        if (step, path) == ("refresh", f"{ROOT}/a"):
+            del aa.at(ROOT).below["a", True]
+
+    aa.before = vanish
+    async with aa.target() as target:
+        with pytest.raises(CallFailed, match=f"{ROOT}/a"):
+            await target.refresh(Folder(f"{ROOT}/a"), nothing)
+
+
+async def test_an_object_and_a_folder_of_the_same_name_are_not_confused():
+    aa = Indexed("a", "a/1")
+    aa.settle()
+    aa.keys.add("a/2")
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert aa.index == {"a", "a/1", "a/2"}
+
+
+async def test_a_new_folder_beside_an_object_of_its_name_is_found():
+    aa = Indexed("a")
+    aa.settle()
+    aa.keys.add("a/1")
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), nothing)
+    assert aa.index == {"a", "a/1"}
+
+
+async def test_a_failure_of_the_server_reaches_the_caller():
+    aa = Indexed("a/1")
+
+    def broken(*_):
+        raise httpx.ConnectError("down")
+
+    aa.before = broken
+    async with aa.target() as target:
+        with pytest.raises(AccessAnywhereUnavailable):
+            await target.refresh(Folder(f"{ROOT}/a"), nothing)
+
+
+# Began
+
+
+@pytest.mark.parametrize(
+    ("before", "folder", "cooldown"),
+    [("a/1", "a", 0), ("1", "a/b", 0), ("a/1", "a", 5), ("a/1", "a/b/c", 5)],
+    ids=["known", "new", "refreshed recently", "new and refreshed recently"],
+)
+async def test_what_was_written_before_the_last_began_is_in_the_index(before, folder, cooldown):
+    aa = Indexed(before, cooldown=cooldown)
+    aa.settle()
+    aa.refreshed_at = dict.fromkeys((f"{ROOT}/a", ROOT), aa.clock.time)
+    seen: list[str] = []
+
+    def began() -> None:
+        seen.append(f"{folder}/{len(seen)}")
+        aa.keys.add(seen[-1])
+
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/{folder}"), began)
+    assert set(seen) <= aa.index
+
+
+async def test_refreshed_recently_begins_again():
+    aa = Indexed("a/1", cooldown=0.25)
+    aa.settle()
+    aa.refreshed_at = {f"{ROOT}/a": aa.clock.time}
+    began: list[float] = []
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a"), lambda: began.append(aa.clock.time - 1000))
+    assert began == pytest.approx([0, 0.1, 0.3])
+    assert aa.refreshes == [f"{ROOT}/a"]
+
+
+async def test_a_refresh_that_waits_for_a_slot_has_not_begun():
+    """So that whoever asks while it waits is served by it too."""
+    aa = Indexed("a/1", "b/1", polls=20)
+    aa.settle()
+    running: list[int] = []
+    async with aa.target(concurrency=1) as target:
+        await asyncio.gather(
+            *(target.refresh(Folder(f"{ROOT}/{name}"), lambda: running.append(len(aa.running))) for name in "ab")
+        )
+    assert running == [0, 0]
+
+
+# Roots
+
+
+async def test_a_mapped_folder_that_the_server_does_not_show_yet_is_found_by_its_provider():
+    aa = Indexed("a/1")
+    async with aa.target() as target:
+        await target.refresh(Folder(ROOT), nothing)
+    assert aa.refreshes == [PROVIDER, ROOT]
+
+
+async def test_a_mapped_folder_that_does_not_exist_is_named_with_the_remedy():
+    aa = Indexed("a/1")
+    wrong = f"{PROVIDER}/my-bukcet"
+    async with aa.target(roots=[wrong]) as target:
+        with pytest.raises(FolderUnknown, match=r"my-bukcet.*mapping"):
+            await target.refresh(Folder(f"{wrong}/a/b"), nothing)
+    assert aa.refreshes == [PROVIDER]
+
+
+async def test_a_provider_that_does_not_exist_is_named_with_the_remedy():
+    aa = Indexed("a/1")
+    async with aa.target(roots=["/Amazon/my-bucket"]) as target:
+        with pytest.raises(FolderUnknown, match=r"'/Amazon'.*provider"):
+            await target.refresh(Folder("/Amazon/my-bucket/a"), nothing)
+    assert aa.refreshes == []
+
+
+async def test_a_mapped_folder_of_the_first_level_needs_nothing_above_it():
+    aa = Indexed("a/1")
+    async with aa.target(roots=["/my-bucket"]) as target:
+        with pytest.raises(FolderUnknown):
+            await target.refresh(Folder("/my-bucket"), nothing)
+
+
+async def test_a_mapped_folder_may_be_written_in_another_case():
+    aa = Indexed("a/1")
+    aa.settle()
+    aa.keys.add("a/2")
+    async with aa.target(roots=[ROOT.upper()]) as target:
+        await target.refresh(Folder(f"{ROOT.upper()}/a"), nothing)
+    assert aa.index == {"a/1", "a/2"}
+
+
+async def test_a_server_that_knows_no_case_refreshes_the_folder_that_it_has():
+    """It shows `A/` in `a`, or not at all; that one is refreshed, in case."""
+    aa = Indexed("a/1")
+    aa.settle()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/A"), nothing)
+    assert aa.refreshes == [ROOT, f"{ROOT}/a"]
+
+
+async def test_a_server_that_writes_a_name_differently_is_believed():
+    aa = Indexed("cafe\u0301/1")
+    aa.settle()
+    aa.at(f"{ROOT}/cafe\u0301").name = "caf\u00e9"
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/cafe\u0301"), nothing)
+    assert aa.refreshes[-1] == f"{ROOT}/caf\u00e9"
+
+
+async def test_a_mapped_prefix_inside_another_mapped_folder_may_be_gone():
+    aa = Indexed("1")
+    aa.settle()
+    async with aa.target(roots=[ROOT, f"{ROOT}/logs"]) as target:
+        await target.refresh(Folder(f"{ROOT}/logs"), nothing)
+
+
+# Trees
+
+
+async def test_a_tree_is_true_from_top_to_bottom():
+    aa = Indexed("1", "a/1", "a/b/c/1", "d/e/1", "keep/1")
+    aa.settle()
+    aa.keys = {"2", "a/b/2", "a/b/x/y/2", "f/2", "keep/1"}
+    began: list[int] = []
+    async with aa.target() as target:
+        await target.refresh(Folder(ROOT, tree=True), lambda: began.append(len(aa.calls)))
+    assert aa.index == aa.keys
+    assert aa.folders == aa.folders_of_keys
+    assert began == [0]
+
+
+async def test_a_tree_refreshes_nothing_beside_it():
+    aa = Indexed("a/1", "b/1")
+    aa.settle()
+    aa.keys = {"a/2", "b/2"}
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a", tree=True), nothing)
+    assert aa.index == {"a/2", "b/1"}
+
+
+@pytest.mark.parametrize("keeps_empty", [True, False])
+async def test_a_tree_that_is_gone_is_gone(keeps_empty):
+    aa = Indexed("a/b/c/1", "2", keeps_empty=keeps_empty)
+    aa.settle()
+    aa.keys = {"2"}
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/a", tree=True), nothing)
+    assert aa.index == {"2"}
+    assert aa.folders == set()
+
+
+async def test_a_subfolder_that_goes_while_its_tree_is_refreshed_is_fine():
+    aa = Indexed("a/1", "b/1")
+    aa.settle()
+
+    def remove(step: str, path: str) -> None:
+        if (step, path) == ("list", f"{ROOT}/b"):
+            aa.before = lambda *_: None
+            aa.at(ROOT).below.pop(("b", True))
+
+    async with aa.target() as target:
+        aa.before = remove
+        await target.refresh(Folder(ROOT, tree=True), nothing)
+
+
+async def test_a_wide_tree_never_has_more_tasks_than_its_concurrency():
+    aa = Indexed(*(f"{n}/1" for n in range(300)))
+    aa.settle()
+    most = 0
+    async with aa.target(concurrency=4, shared=False) as target:
+        alone = target.refresh_other
+
+        async def counting(folder: Folder) -> None:
+            nonlocal most
+            most = max(most, len(asyncio.all_tasks()))
+            await alone(folder)
+
+        target.refresh_other = counting
+        await target.refresh(Folder(ROOT, tree=True), nothing)
+    assert len(aa.refreshes) == 301
+    assert most <= 1 + 2 * 4 + 1
+    assert aa.most_running <= 4
+
+
+async def test_a_tree_that_fails_leaves_no_task_behind():
+    aa = Indexed(*(f"{n}/1" for n in range(20)))
+    aa.settle()
+
+    def broken(step: str, path: str) -> None:
+        if path == f"{ROOT}/7":
+            raise httpx.ConnectError("down")
+
+    aa.before = broken
+    async with aa.target() as target:
+        with pytest.raises(AccessAnywhereUnavailable):
+            await target.refresh(Folder(ROOT, tree=True), nothing)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# All together
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_path_of_hundreds_of_new_folders_needs_one_slot_and_no_deep_stack(shared):
+    aa = Indexed("x", polls=1)
+    aa.settle()
+    key = "a/" * 400 + "1"
+    aa.keys.add(key)
+    async with aa.target(concurrency=1, shared=shared) as target:
+        await target.refresh(folder_of(key), nothing)
+    assert aa.index == {"x", key}
+
+
+async def test_many_deep_new_folders_at_once_get_by_with_one_slot():
+    aa = Indexed()
+    aa.settle()
+    aa.keys = {f"{a}/{b}/{c}/1" for a in "abc" for b in "abc" for c in "abc"}
+    async with aa.target(concurrency=1) as target:
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(target.refresh_other(folder_of(key)) for key in aa.keys))
+    assert aa.index == aa.keys
+    assert aa.most_running == 1
+
+
+keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map("/".join)
+worlds = st.builds(
+    Indexed,
+    cooldown=st.sampled_from([0.0, 0.3]),
+    keeps_empty=st.booleans(),
+    polls=st.integers(1, 3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds, st.sets(keys, max_size=12), st.sets(keys, max_size=12), st.integers(1, 4))
+async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, before, after, concurrency):
+    aa.keys = before
+    aa.settle()
+    assert aa.index == before
+    aa.keys = after
+    async with aa.target(concurrency=concurrency) as target:
+        await asyncio.gather(*(target.refresh_other(folder_of(key)) for key in before ^ after))
+    assert aa.index == aa.keys
+    assert aa.folders == aa.folders_of_keys
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds, st.sets(keys, max_size=8), st.lists(st.tuples(keys, st.integers(0, 30)), max_size=20), st.integers(1, 4))
+async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, changes, concurrency):
+    """Each change asks for its folder after it happened; nothing else is promised, and nothing else is needed."""
+    aa.keys = set(before)
+    aa.settle()
+    async with aa.target(concurrency=concurrency) as target:
+        asked = []
+        for key, pause in changes:
+            aa.keys ^= {key}
+            asked.append(asyncio.create_task(target.refresh_other(folder_of(key))))
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+    assert aa.index == aa.keys
+
+
+@settings(max_examples=75, deadline=None)
+@given(worlds, st.sets(keys, max_size=12), st.sets(keys, max_size=12), st.integers(1, 3))
+async def test_refreshing_a_tree_makes_all_of_it_true(aa, before, after, concurrency):
+    aa.keys = before
+    aa.settle()
+    aa.keys = after
+    async with aa.target(concurrency=concurrency) as target:
+        await target.refresh(Folder(ROOT, tree=True), nothing)
+    assert aa.index == aa.keys
+    assert aa.folders == aa.folders_of_keys
+
+
+# Paths and ids
+
+
+def test_the_parent_of_a_path():
+    assert parent("/a/b/c") == "/a/b"
+    assert parent("/a") == "/"
+    assert parent("/") == "/"
+
+
+def test_an_empty_name_is_a_name():
+    assert parent("/a//b") == "/a/"
+    assert parent("/a/") == "/a"
+    assert name("/a/") == ""
+    assert joined("/a", "") == "/a/"
+    assert joined("/a/", "b") == "/a//b"
+
+
+def test_paths_are_taken_apart_and_put_together():
+    assert joined("/", "a") == "/a"
+    assert joined("/a", "b c") == "/a/b c"
+    assert name("/a/b c") == "b c"
+    assert list(ancestors("/a/b/c")) == ["/a/b", "/a"]
+
+
+def test_a_path_is_below_a_root_only_if_it_is_inside():
+    assert is_below("/a/b/c", {"/a/b"})
+    assert not is_below("/a/b", {"/a/b"})
+    assert not is_below("/a/bc", {"/a/b"})
+
+
+def test_ids_are_forgotten_when_they_are_old_or_many():
+    clock = FakeClock()
+    ids = FolderIds(clock, most=2, max_age=60)
+    ids.remember({"/a": "1", "/b": "2", "/c": "3"})
+    assert [ids.get(path) for path in ("/a", "/b", "/c")] == [None, "2", "3"]
+    clock.time += 61
+    assert ids.get("/b") is None
