@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +79,47 @@ def explain(
     show = explanations.as_lines if as_json else explanations.as_table
     found = (explainer.of_body(source) if body else explainer.of_file(source, key) for source in sources)
     raise typer.Exit(0 if show(found, sys.stdout) else 1)
+
+
+@app.command()
+def demo(
+    changes: Annotated[int, typer.Option("--changes", min=1, help="How many changes to make.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same changes.")] = 1,
+    kill_consumer: Annotated[
+        bool, typer.Option("--kill-consumer", help="Kill -9 the consumer half-way, and start another.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
+) -> None:
+    """The whole job in the sandbox, judged at the end: exit code 0 only if the index is true."""
+    with _sandbox_extra():
+        from jibe_sqs.sandbox.demo import demo as run_demo
+        from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
+    with Watching(quiet=as_json) as watch:
+        summary = run_demo(changes=changes, seed=seed, kill_consumer=kill_consumer, watch=watch)
+    (as_json_object if as_json else as_text)(summary, sys.stdout)
+    raise typer.Exit(0 if summary.in_sync else 1)
+
+
+@app.command()
+def sandbox(
+    consume: Annotated[bool, typer.Option("--consume", help="Run a consumer as well.")] = False,
+    changes: Annotated[int, typer.Option("--changes", min=0, help="Make so many changes first.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same changes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Say where all is as one JSON line.")] = False,
+) -> None:
+    """AWS and Access Anywhere on this machine, until stopped. No account needed."""
+    with _sandbox_extra():
+        from jibe_sqs.sandbox.stay import stay
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json)
+
+
+@contextmanager
+def _sandbox_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        print(f"The sandbox needs {error.name}: pip install 'jibe-sqs[sandbox]'", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1) from error
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

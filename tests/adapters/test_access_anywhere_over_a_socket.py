@@ -1,4 +1,4 @@
-"""The client and the refresh target against the sandbox's Access Anywhere: over a socket, and without one where it is about many cases."""
+"""The client and the refresh target against the sandbox's server: over a socket, or without one for many cases."""
 
 import asyncio
 import time

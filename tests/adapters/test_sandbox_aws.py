@@ -93,7 +93,7 @@ def test_the_server_is_gone_soon_after_the_process_that_started_it_was_killed():
         socket.create_connection((where.hostname, where.port))
 
 
-def test_no_message_is_lost_between_threads_that_send_and_threads_that_delete(aws):
+def test_no_message_is_lost_or_comes_back_when_many_threads_send_and_delete(aws):
     sqs, url = aws.client("sqs"), aws.queues[aws.home]
     sent, received = [f"message {number}" for number in range(100)], []
     deadline = time.monotonic() + 20
@@ -111,6 +111,8 @@ def test_no_message_is_lost_between_threads_that_send_and_threads_that_delete(aw
         for future in receiving:
             future.result()
     assert sorted(received) == sorted(sent)
+    left = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (left["ApproximateNumberOfMessages"], left["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
 
 
 # The deployment

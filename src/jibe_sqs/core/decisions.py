@@ -105,9 +105,10 @@ def _folder(place: Place, key: str, *, tree: bool) -> Folder | None:
         return None
     # The object `a/b/` is how consoles make the folder `a/b`: it shows in `a`.
     segments = (below if tree else below.removesuffix("/")).split("/")[:-1]
-    # Access Anywhere has no folder without a name: what is below one can only show at the nearest folder above.
-    named = segments[: segments.index("")] if "" in segments else segments
-    return Folder("/".join([place.folder.rstrip("/"), *named]) or "/", tree=tree)
+    if "" in segments:
+        # What Access Anywhere calls a folder without a name is not known: all below the folder above is stale.
+        segments, tree = segments[: segments.index("")], True
+    return Folder("/".join([place.folder.rstrip("/"), *segments]) or "/", tree=tree)
 
 
 def _recogniser(own: OwnWrites) -> Callable[[Actor], bool]:

@@ -120,37 +120,40 @@ class RefreshTarget(SyncTarget):
         """The folder's `fi_id`; None if Access Anywhere does not know it.
 
         Found name by name, from the nearest folder above whose id is known: a path as a whole may lead through another
-        folder, whose name differs in case. Unless `exact`, the last name may differ so too.
+        folder, whose name differs in case. Unless `exact`, the names may differ so too: it is all that there is.
         """
         missing = []
         level = path
         while (fi_id := self._ids.get(level)) is None and level != ROOT:
             missing.append(level)
             level = parent(level)
+        is_exact = True
         for level in reversed(missing):
+            found = await self._find_in(fi_id or TOP, name(level))
             # People write the mapping: its folders' case is theirs to choose.
-            strict = (exact or level != path) and is_below(level, self._roots)
-            fi_id = await self._find_in(fi_id or TOP, name(level), exact=strict)
-            if fi_id is None:
+            if found is not None and found.name != name(level) and is_below(level, self._roots):
+                is_exact = False
+            if found is None or (exact and not is_exact):
                 return None
-            self._ids.remember({level: fi_id})
+            fi_id = found.id
+            # One of nearly that name is not remembered: the very one may turn up.
+            if is_exact:
+                self._ids.remember({level: fi_id})
         return fi_id or TOP
 
-    async def _find_in(self, fi_id: str, called: str, *, exact: bool) -> str | None:
+    async def _find_in(self, fi_id: str, called: str) -> Item | None:
+        """The folder of that name, or else the one that Access Anywhere takes for it."""
         found = None
         if called:
             found = await self._client.check_path(called, within=fi_id)
-            if found is None:
-                return None
-            if found.is_folder and found.name == called:
-                return found.id
+            if found is None or (found.is_folder and found.name == called):
+                return found
         # Nothing can be asked for by no name; and S3 lets `a`, `A/b` and `a/b` be, which the look-up does not tell apart.
         folders = await self._subfolders(fi_id)
-        chosen = [folder.id for folder in folders if folder.name == called]
-        if not exact and found is not None:
-            chosen += [found.id] if found.is_folder else []
-            chosen += [folder.id for folder in folders if folder.name.casefold() == called.casefold()]
-        return next(iter(chosen), None)
+        chosen = [folder for folder in folders if folder.name == called]
+        chosen += [found] if found is not None and found.is_folder else []
+        chosen += [folder for folder in folders if folder.name.casefold() == called.casefold()]
+        return chosen[0] if chosen else None
 
     async def _subfolders(self, fi_id: str) -> list[Item]:
         """None for a folder that is gone."""

@@ -53,6 +53,7 @@ class Calls:
             "getfoldercontents": Call(
                 self._get_folder_contents, lambda p: selection(p.get("options", "")) == RCLONE_FIELDS
             ),
+            "docreatenewfolder": Call(self._do_create_new_folder, lambda _: True),
             "doinitupload": Call(self._do_init_upload, lambda p: "directuploadsupport" in p),
             "docompleteupload": Call(self._do_complete_upload, lambda p: "remotetime" in p),
             "doabortupload": Call(self._do_abort_upload, lambda _: True),
@@ -142,6 +143,12 @@ class Calls:
         if token is None:
             return {"refreshresult": self.shapes.turn("recently", {"status": "ok"}, {"token": ""}, None, [])}
         return {"refreshresult": {"status": "ok", "statusmessage": "", "token": token}}
+
+    async def _do_create_new_folder(self, params: Params, steady: bool) -> Answer:
+        above, name = self._folder(params.get("fi_pid", "")), params.get("fi_name", "")
+        if not above.bucket or not name or "/" in name:
+            raise Refused("invalid_name", "A folder has a name without a slash, and is in a bucket")
+        return {"file": self.shapes.item(self.index.made(above, name), None, steady=steady)}
 
     async def _do_init_upload(self, params: Params, _: bool) -> Answer:
         folder = self._folder(params.get("fi_pid", ""))

@@ -133,6 +133,11 @@ class Index:
         folder.listed = listed
         folder.changed()
 
+    def made(self, folder: Folder, name: str) -> Folder:
+        """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it."""
+        self._show_folders(folder, [*folder.folders, name], listed=folder.listed)
+        return folder.folders[name]
+
     def uploaded(
         self, folder: Folder, seen: StoredObject, *, content_type: str, local_time: float | None, at: float
     ) -> File:

@@ -3,8 +3,9 @@
 CloudFormation: moto skips the resource types that it doesn't know, with no more than a warning in its own log. Rather than
 deploy other templates than a user does, the sandbox teaches it the three that they hold.
 
-SQS: moto's queue isn't safe between threads. `delete_message` builds a new list of messages while another thread appends to
-the old one, and that message is lost; a queue that loses messages can't judge a program that must not.
+SQS: moto's queue isn't safe between threads. `delete_message` copies the list of messages without those that it deletes: of
+two deletes at once one is undone, and its message comes back and can't be deleted any more (500 deletes by four threads left
+over 200 messages); one sent meanwhile can be lost. Such a queue can't judge a program that promises to do neither.
 
 HTTP: to find a request's service, moto lists its own directory of modules, at every request, under a lock.
 """

@@ -1,0 +1,335 @@
+"""The whole job, judged at the end: changes in S3, a consumer, and whether Access Anywhere shows what S3 holds."""
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import msgspec
+
+from jibe_sqs.sandbox import world
+from jibe_sqs.sandbox.aws.changes import Change, Writer
+from jibe_sqs.sandbox.aws.listing import Objects, objects
+from jibe_sqs.sandbox.uploads import Uploader
+from jibe_sqs.sandbox.world import World
+
+DELIVER_EVERY: Final = 20
+"""Changes in one delivery of the trail."""
+LOOK_EVERY: Final = 0.25
+"""Seconds."""
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """Seconds from a change's log being delivered to Access Anywhere showing it."""
+
+    p50: float
+    p99: float
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What came of it. Counts are of this run."""
+
+    in_sync: bool
+    objects: int
+    """In S3, counted once for each folder that shows their bucket."""
+    missing: int
+    """In S3, and not in Access Anywhere's index."""
+    stale: int
+    """In both, and different."""
+    extra: int
+    """In Access Anywhere's index, and not in S3."""
+    examples: list[str]
+    """A few of these."""
+    changes: int
+    changes_by_kind: dict[str, int]
+    log_files: int
+    messages: int
+    redelivered: int
+    """Messages received more than once."""
+    files_read: int
+    files_not_fetched_again: int
+    """Announced again, and known to the ledger as finished."""
+    records: int
+    events: int
+    """Records that asked for a refresh."""
+    skipped: dict[str, int]
+    refreshes: int
+    """Done by Access Anywhere, whether of folders with events or of others on the way to them."""
+    coalescing: float
+    """Events for each refresh."""
+    lag: Lag | None
+    dead_letters: int
+    errors: dict[str, int]
+    kills: int
+    consumer_exit_code: int | None
+    seconds: float
+    seed: int
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far it is. `phase` is for people."""
+
+    phase: str
+    changes: int = 0
+    waiting: int = 0
+    """Messages in the queues, hidden or not."""
+
+
+class Consumers:
+    """The consumer, which may be killed and started again. What each of them counted is added up from its log."""
+
+    def __init__(self, running: World, folder: Path, stack: ExitStack) -> None:
+        self._world = running
+        self._folder = folder
+        self._stack = stack
+        self._logs: list[Path] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+
+    def start(self) -> None:
+        """Start the one or the next."""
+        log = self._folder / f"consumer-{len(self._logs) + 1}.log"
+        self._logs.append(log)
+        output = self._stack.enter_context(log.open("wb"))
+        self._process = self._stack.enter_context(world.consumer(self._world, output))
+
+    def kill(self) -> None:
+        """With SIGKILL: it can tell nobody."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self.kills += 1
+
+    def stop(self) -> int | None:
+        """As an operator does; returns the exit code."""
+        if self._process is None:
+            return None
+        self._process.terminate()
+        return self._process.wait(60)
+
+    def ended(self) -> bool:
+        """Whether it ended by itself, which it should not."""
+        return self._process is not None and self._process.poll() is not None
+
+    def last_words(self) -> str:
+        """The end of the last log, for when it did."""
+        return self._logs[-1].read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    def counted(self) -> dict[str, Any]:
+        """The sum of what all of them last reported."""
+        total: dict[str, Any] = {}
+        for log in self._logs:
+            for name, value in _last_report(log).items():
+                if isinstance(value, dict):
+                    total[name] = dict(Counter(total.get(name, {})) + Counter(value))
+                elif isinstance(value, int):
+                    total[name] = total.get(name, 0) + value
+        return total
+
+
+def demo(
+    *,
+    changes: int,
+    seed: int,
+    kill_consumer: bool,
+    watch: Callable[[Progress], None],
+    patience: float | None = None,
+) -> Summary:
+    """Run it. `patience`: seconds to wait for the index to become true after the last change."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        watch(Progress("starting AWS in three regions and Access Anywhere"))
+        running = stack.enter_context(world.running(seed=seed, archive=True))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
+        consumers = Consumers(running, folder, stack)
+        consumers.start()
+        made = _make_changes(running, changes, seed, kill_consumer, consumers, watch)
+        _wait_until_true(running, consumers, len(made), patience or 60 + changes / 20, watch)
+        watch(Progress("stopping the consumer", len(made)))
+        exit_code = consumers.stop()
+        return _judged(running, made, consumers, exit_code, seed, time.monotonic() - began)
+
+
+def make_changes(running: World, count: int, seed: int) -> list[Change]:
+    """Make changes and deliver the trail as it goes, with nobody watching."""
+    return _make_changes(running, count, seed, False, None, lambda _: None)
+
+
+def _make_changes(
+    running: World,
+    count: int,
+    seed: int,
+    kill_consumer: bool,
+    consumers: Consumers | None,
+    watch: Callable[[Progress], None],
+) -> list[Change]:
+    uploader = Uploader(running.access_anywhere, running.permanent_token, running.places)
+    writer = Writer(running.deployment, running.trail, seed=seed, access_anywhere=uploader)
+    made: list[Change] = []
+    try:
+        for change in writer.changes(count):
+            made.append(change)
+            if len(made) % DELIVER_EVERY:
+                continue
+            running.trail.deliver()
+            watch(Progress("changing things", len(made), _waiting(running)))
+            if kill_consumer and consumers is not None and not consumers.kills and len(made) >= count / 2:
+                _kill_at_work(running, consumers, len(made), watch)
+        running.trail.deliver()
+    finally:
+        uploader.close()
+    return made
+
+
+def _kill_at_work(running: World, consumers: Consumers, made: int, watch: Callable[[Progress], None]) -> None:
+    """Kill the consumer while it has messages in its hands, and start another."""
+    deadline = time.monotonic() + 20
+    while not _attribute(running, "ApproximateNumberOfMessagesNotVisible") and time.monotonic() < deadline:
+        time.sleep(0.005)
+    consumers.kill()
+    watch(Progress("killed the consumer (kill -9); starting another", made, _waiting(running)))
+    consumers.start()
+
+
+def _wait_until_true(
+    running: World, consumers: Consumers, made: int, patience: float, watch: Callable[[Progress], None]
+) -> None:
+    """Until the queues are empty and the index is true, or patience is at its end."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if consumers.ended():
+            raise RuntimeError(f"the consumer ended by itself:\n{consumers.last_words()}")
+        waiting = _waiting(running)
+        watch(Progress("waiting for the index to become true", made, waiting))
+        if not waiting and not _differences(running, objects(running.deployment)).count:
+            return
+        time.sleep(LOOK_EVERY)
+
+
+def _waiting(running: World) -> int:
+    return _attribute(
+        running,
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    )
+
+
+def _attribute(running: World, *names: str, queues: Mapping[str, str] | None = None) -> int:
+    """The sum of numbers that the queues tell of themselves."""
+    total = 0
+    for region, url in (queues or running.deployment.queues).items():
+        sqs = running.deployment.client("sqs", region)
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
+        total += sum(int(answer["Attributes"][name]) for name in names)
+    return total
+
+
+class _Differences(msgspec.Struct):
+    expected: int
+    missing: list[str]
+    stale: list[str]
+    extra: list[str]
+
+    @property
+    def count(self) -> int:
+        return len(self.missing) + len(self.stale) + len(self.extra)
+
+
+def _differences(running: World, truth: Objects) -> _Differences:
+    """Access Anywhere's index against S3's listing, object by object, in every folder that shows them."""
+    expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.places[bucket]}
+    shown = {file["path"]: (file["size"], file["etag"]) for file in running.asked("index")}
+    return _Differences(
+        expected=len(expected),
+        missing=sorted(expected.keys() - shown.keys()),
+        stale=sorted(path for path in expected.keys() & shown.keys() if expected[path] != shown[path]),
+        extra=sorted(shown.keys() - expected.keys()),
+    )
+
+
+def _judged(
+    running: World, made: list[Change], consumers: Consumers, exit_code: int | None, seed: int, seconds: float
+) -> Summary:
+    found = _differences(running, objects(running.deployment))
+    counted = consumers.counted()
+    refreshes = running.asked("refreshes")
+    examples = [
+        f"{what}: {path}"
+        for what, paths in (("missing", found.missing), ("stale", found.stale), ("extra", found.extra))
+        for path in paths[:3]
+    ]
+    return Summary(
+        in_sync=not found.count and found.expected > 0,
+        objects=found.expected,
+        missing=len(found.missing),
+        stale=len(found.stale),
+        extra=len(found.extra),
+        examples=examples,
+        changes=len(made),
+        changes_by_kind=dict(Counter(change.kind.value for change in made).most_common()),
+        log_files=len(running.trail.files),
+        messages=counted.get("messages", 0),
+        redelivered=counted.get("redelivered", 0),
+        files_read=counted.get("files", 0),
+        files_not_fetched_again=counted.get("files_known", 0),
+        records=counted.get("records", 0),
+        events=counted.get("events", 0),
+        skipped=counted.get("skipped", {}),
+        refreshes=len(refreshes),
+        coalescing=round(counted.get("events", 0) / max(1, len(refreshes)), 2),
+        lag=_lag(running, made, refreshes),
+        dead_letters=_attribute(running, "ApproximateNumberOfMessages", queues=running.deployment.dead_letters),
+        errors=counted.get("errors", {}),
+        kills=consumers.kills,
+        consumer_exit_code=exit_code,
+        seconds=round(seconds, 1),
+        seed=seed,
+    )
+
+
+def _lag(running: World, made: Iterable[Change], refreshes: list[dict[str, Any]]) -> Lag | None:
+    """Of each change that made the index stale: until the first refresh of its folder that can have seen it was done.
+
+    A change whose folder is gone is seen by the refresh of a folder above. One that a refresh saw before its log was
+    delivered has no lag.
+    """
+    by_folder: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for refresh in refreshes:
+        by_folder.setdefault((refresh["bucket"], refresh["prefix"]), []).append(refresh)
+    lags = []
+    for change in made:
+        delivered = running.trail.delivered.get(change.number)
+        if not change.makes_stale or delivered is None:
+            continue
+        prefix = change.key.rpartition("/")[0] + "/" if "/" in change.key else ""
+        seen = None
+        while seen is None:
+            seen = next((r for r in by_folder.get((change.bucket, prefix), ()) if r["listed"] >= change.at), None)
+            if not prefix:
+                break
+            prefix = prefix[:-1].rpartition("/")[0] + "/" if "/" in prefix[:-1] else ""
+        if seen is not None:
+            lags.append(max(0.0, seen["done"] - delivered))
+    if not lags:
+        return None
+    lags.sort()
+    return Lag(p50=round(lags[len(lags) // 2], 2), p99=round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 2))
+
+
+def _last_report(log: Path) -> dict[str, Any]:
+    """What a consumer's log last said of its counts; a killed one's are as of its last report."""
+    report: dict[str, Any] = {}
+    for line in log.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that the kill cut in two
+        if isinstance(entry, dict) and entry.get("event") in ("progress", "stopped"):
+            report = entry
+    return report

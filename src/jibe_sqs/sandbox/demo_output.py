@@ -1,0 +1,105 @@
+"""What the demo shows: its progress while it runs, and what came of it."""
+
+import sys
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from jibe_sqs.sandbox.demo import Progress, Summary
+
+
+class Watching:
+    """Shows progress: a line that moves on a terminal, a line a phase elsewhere, nothing if quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True)
+        self._phase = ""
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12, pulse_style="cyan"),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("", total=None, counts="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in how far it is."""
+        if self._quiet:
+            return
+        if self._bar.disable and progress.phase != self._phase:
+            print(f"{progress.phase} …", file=sys.stderr, flush=True)
+        self._phase = progress.phase
+        counts = f"{progress.changes} changes, {progress.waiting} messages" if progress.changes else ""
+        self._bar.update(self._task, description=progress.phase, counts=counts)
+
+
+def as_json_object(summary: Summary, output: IO[str]) -> None:
+    """One object, on one line."""
+    output.write(orjson.dumps(msgspec.to_builtins(summary)).decode() + "\n")
+
+
+def as_text(summary: Summary, output: IO[str]) -> None:
+    """For people, within 80 columns."""
+    console = Console(file=output, highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in _rows(summary):
+        table.add_row(name, value)
+    console.print()
+    console.print(table)
+    console.print()
+    if summary.in_sync:
+        console.print(
+            Text(f"in sync: Access Anywhere shows all {summary.objects} objects as S3 holds them", "bold green")
+        )
+        return
+    wrong = f"{summary.missing} missing, {summary.stale} stale, {summary.extra} that S3 does not have"
+    console.print(Text(f"NOT in sync, of {summary.objects} objects: {wrong}", "bold red"))
+    for example in summary.examples:
+        console.print(Text(f"  {example}"))
+
+
+def _rows(summary: Summary) -> list[tuple[str, str]]:
+    rows = [
+        ("changes made", f"{summary.changes} ({_listed(summary.changes_by_kind)})"),
+        ("log files", f"{summary.log_files}, announced in {summary.messages} messages"),
+        ("records read", f"{summary.records}, of which {summary.events} asked for a refresh"),
+        ("skipped", _listed(summary.skipped) or "none"),
+        ("refreshes", f"{summary.refreshes} by Access Anywhere; {summary.coalescing} events for each"),
+    ]
+    if summary.lag is not None:
+        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a log's delivery"))
+    if summary.kills or summary.redelivered:
+        rows.append(("kills", f"{summary.kills} (kill -9)"))
+        rows.append(("redelivered", f"{summary.redelivered} messages"))
+        rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files that were finished already"))
+    if summary.errors:
+        rows.append(("errors", _listed(summary.errors)))
+    if summary.dead_letters:
+        rows.append(("dead letters", str(summary.dead_letters)))
+    rows.append(("took", f"{summary.seconds:.0f} s (seed {summary.seed})"))
+    return rows
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,0 +1,215 @@
+"""The world in one piece: AWS and Access Anywhere as processes, deployed, with a trail that has started."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import httpx
+import msgspec
+
+from jibe_sqs.sandbox.aws.changes import access_anywhere_arn
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy
+from jibe_sqs.sandbox.aws.trail import Trail
+
+LOGIN: Final = "admin@sandbox.example"
+VISIBILITY_TIMEOUT: Final = 10
+"""Seconds; short, so that what a killed consumer held shows again soon."""
+START: Final = 60.0
+"""Seconds that a server may take to start."""
+
+_ENVIRONMENT: Final = {
+    # Nothing of the user's own AWS account, nor a proxy, comes between the sandbox and itself.
+    **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_PROXY": "127.0.0.1",
+}
+
+
+class World(msgspec.Struct, frozen=True):
+    """A running world. `places`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
+
+    deployment: Deployment
+    trail: Trail
+    access_anywhere: str
+    password: str
+    permanent_token: str
+    places: Mapping[str, Sequence[str]]
+    config: Path
+
+    def described(self) -> dict[str, Any]:
+        """What other programs need to know of it."""
+        deployment = self.deployment
+        return {
+            "aws": deployment.endpoint,
+            "access_anywhere": self.access_anywhere,
+            "login": LOGIN,
+            "password": self.password,
+            "permanent_token": self.permanent_token,
+            "log_bucket": deployment.log_bucket,
+            "buckets": {bucket: folders[0] for bucket, folders in self.places.items()},
+            "topics": deployment.topics,
+            "queues": deployment.queues,
+            "dead_letters": deployment.dead_letters,
+            "config": str(self.config),
+        }
+
+    def asked(self, path: str) -> Any:
+        """What the Access Anywhere server tells the sandbox itself, at `/sandbox/PATH`."""
+        return httpx.get(f"{self.access_anywhere}/sandbox/{path}", timeout=60, trust_env=False).json()
+
+
+@contextmanager
+def running(*, seed: int = 0, archive: bool = False) -> Iterator[World]:
+    """A world, from nothing, that ends with the block. `archive`: one bucket is shown in two providers' folders."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        aws = stack.enter_context(_server("jibe_sqs.sandbox.aws"))
+        deployment = deploy(aws, visibility_timeout=VISIBILITY_TIMEOUT)
+        providers = _providers(deployment, archive=archive)
+        password, token = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
+        server_config = folder / "access-anywhere.json"
+        _write(
+            server_config,
+            {"login": LOGIN, "password": password, "permanent_token": token, "providers": providers},
+        )
+        access_anywhere = stack.enter_context(
+            _server("jibe_sqs.sandbox.access_anywhere", "--aws-endpoint", aws, "--config", str(server_config))
+        )
+        places: dict[str, list[str]] = {}
+        for provider in providers:
+            for bucket in provider["buckets"]:
+                places.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
+        world = World(
+            deployment=deployment,
+            trail=Trail(deployment, seed=seed),
+            access_anywhere=access_anywhere,
+            password=password,
+            permanent_token=token,
+            places=places,
+            config=folder / "jibe-config.json",
+        )
+        _write(world.config, _configuration(world))
+        world.trail.start()
+        yield world
+
+
+@contextmanager
+def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """`jibe-sqs run` against this world, as a process; stopped at the end as an operator stops it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jibe_sqs", "run", "--config", str(world.config)],
+        stderr=output,
+        stdin=subprocess.DEVNULL,
+        env={name: value for name, value in _ENVIRONMENT.items() if not name.startswith("JIBE_")},
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _providers(deployment: Deployment, *, archive: bool) -> list[dict[str, Any]]:
+    """As customers have them: a provider a region, and perhaps one that shows some bucket a second time."""
+    regions = dict.fromkeys(deployment.buckets.values())
+    providers = [
+        {
+            "name": f"Amazon S3 {region}",
+            "region": region,
+            "buckets": [bucket for bucket, where in deployment.buckets.items() if where == region],
+        }
+        for region in regions
+    ]
+    if archive:
+        bucket, region = next(iter(deployment.buckets.items()))
+        providers.append({"name": "Archive", "region": region, "buckets": [bucket]})
+    return providers
+
+
+def _configuration(world: World) -> dict[str, Any]:
+    """What an operator would write, but for the times: nobody wants to wait for minutes here."""
+    deployment = world.deployment
+    return {
+        "access_anywhere": {
+            "endpoint": world.access_anywhere,
+            "login": LOGIN,
+            "password": world.password,
+            "concurrency": 16,
+        },
+        "aws": {
+            "endpoint": deployment.endpoint,
+            "region": deployment.home,
+            "access_key_id": ACCESS_KEY,
+            "secret_access_key": SECRET_KEY,
+        },
+        "queues": [{"url": url, "region": region} for region, url in deployment.queues.items()],
+        "logs": [{"bucket": deployment.log_bucket}],
+        "buckets": {bucket: list(folders) for bucket, folders in world.places.items()},
+        "own_writes": {"principals": [access_anywhere_arn(deployment.account)]},
+        "ledger": {"path": str(world.config.with_name("ledger.sqlite"))},
+        "poll": {"wait": 2},
+        "retry": {"first": 2, "longest": 30},
+        "tree_refresh_interval": 1,
+        "progress_interval": 0.2,
+        "drain_timeout": 30,
+    }
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+@contextmanager
+def _server(module: str, *arguments: str) -> Iterator[str]:
+    """One of the world's servers as a process; gives its endpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, "--exit-with-parent", *arguments],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=_ENVIRONMENT,
+        # A Ctrl-C is for us: we stop our servers in our own time.
+        start_new_session=True,
+    )
+    try:
+        yield _endpoint(process, module)
+    finally:
+        _stop(process)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
+    """The server says where it is as soon as it accepts connections."""
+    if process.stdout is None:
+        raise RuntimeError(f"{module} was started without a way to say where it is")
+    too_late = threading.Timer(START, process.kill)
+    too_late.start()
+    line = process.stdout.readline()
+    too_late.cancel()
+    if not line:
+        raise RuntimeError(f"{module} did not start; it ended with exit code {process.wait()}")
+    endpoint: str = json.loads(line)["endpoint"]
+    return endpoint
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
