@@ -39,10 +39,11 @@ class Refreshes:
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
 
-    def ask(self, folder: Folder) -> "asyncio.Future[None]":
+    def ask(self, folder: Folder, *, on_the_way: bool = False) -> "asyncio.Future[None]":
         """A future of the first refresh of this folder that begins from now on. Shared: never cancel it.
 
-        It fails with the `JibeError` of the refresh, or of the ledger that could not remember it.
+        It fails with the `JibeError` of the refresh, or of the ledger that could not remember it. `on_the_way`: no event
+        asks for it, but the refresh of another folder.
         """
         queue = self._folders.get(folder)
         if queue is None:
@@ -50,7 +51,7 @@ class Refreshes:
             task = asyncio.create_task(self._work_off(folder, queue), name=f"refresh {folder}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self.counts["asked"] += 1
+        queue.on_the_way = queue.on_the_way and on_the_way
         return queue.join()
 
     async def done(self, folders: Iterable[Folder]) -> list[JibeError]:
@@ -70,9 +71,10 @@ class Refreshes:
         return list(errors.values())
 
     async def refresh(self, folder: Folder) -> None:
-        """Wait for one folder. Raises what went wrong. For targets that need another folder's refresh first."""
-        for error in await self.done([folder]):
-            raise error
+        """Wait for one folder, as the target of another's refresh does. Raises what went wrong."""
+        future = self.ask(folder, on_the_way=True)
+        await asyncio.wait([future])
+        future.result()
 
     async def stop(self) -> None:
         """Cancel what is running. What it was for is in nobody's hands any more."""
@@ -111,7 +113,8 @@ class Refreshes:
             log.exception("refresh_crashed", folder=str(folder))
             queue.fail(error)
         else:
-            self.counts["trees" if folder.tree else "folders"] += 1
+            self.counts["trees" if folder.tree else "on the way" if queue.on_the_way else "folders"] += 1
+            queue.on_the_way = True
             log.debug("refreshed", folder=str(folder), began=began)
             queue.release()
 
@@ -129,6 +132,8 @@ class _Queue:
 
     def __init__(self) -> None:
         self.waiting: asyncio.Future[None] | None = None
+        self.on_the_way = True
+        """No event has asked for it since it was last refreshed."""
         self._served: list[asyncio.Future[None]] = []
 
     def join(self) -> "asyncio.Future[None]":

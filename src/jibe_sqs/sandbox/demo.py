@@ -59,9 +59,11 @@ class Summary(msgspec.Struct, kw_only=True):
     """Records that asked for a refresh."""
     skipped: dict[str, int]
     refreshes: int
-    """Done by Access Anywhere, whether of folders with events or of others on the way to them."""
+    """Done by Access Anywhere, of folders with events and of others on the way to them."""
+    refreshes_for_events: int
+    """Of folders (and of trees) that events asked for."""
     coalescing: float
-    """Events for each refresh."""
+    """Events for each of those."""
     lag: Lag | None
     dead_letters: int
     errors: dict[str, int]
@@ -258,6 +260,7 @@ def _judged(
 ) -> Summary:
     found = _differences(running, objects(running.deployment))
     counted = consumers.counted()
+    wanted = sum(counted.get("refreshes", {}).get(what, 0) for what in ("folders", "trees"))
     refreshes = running.asked("refreshes")
     examples = [
         f"{what}: {path}"
@@ -282,7 +285,8 @@ def _judged(
         events=counted.get("events", 0),
         skipped=counted.get("skipped", {}),
         refreshes=len(refreshes),
-        coalescing=round(counted.get("events", 0) / max(1, len(refreshes)), 2),
+        refreshes_for_events=wanted,
+        coalescing=round(counted.get("events", 0) / max(1, wanted), 2),
         lag=_lag(running, made, refreshes),
         dead_letters=_attribute(running, "ApproximateNumberOfMessages", queues=running.deployment.dead_letters),
         errors=counted.get("errors", {}),

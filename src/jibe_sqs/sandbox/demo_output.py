@@ -7,7 +7,8 @@ from typing import IO, Self
 import msgspec
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
@@ -85,7 +86,11 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("log files", f"{summary.log_files}, announced in {summary.messages} messages"),
         ("records read", f"{summary.records}, of which {summary.events} asked for a refresh"),
         ("skipped", _listed(summary.skipped) or "none"),
-        ("refreshes", f"{summary.refreshes} by Access Anywhere; {summary.coalescing} events for each"),
+        (
+            "refreshes",
+            f"{summary.refreshes_for_events} that events asked for, {summary.coalescing} events each; "
+            f"{summary.refreshes} with the folders on the way",
+        ),
     ]
     if summary.lag is not None:
         rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a log's delivery"))

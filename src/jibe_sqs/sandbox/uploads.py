@@ -39,11 +39,13 @@ class Uploader:
         for tries in range(1, TRIES + 1):
             try:
                 above = self._folder(place, folders.split("/") if folders else [])
-                return self._send(above, name, body)
+                self._send(above, name, body)
             except _Gone:
                 # Made, and taken away by a refresh before anything was in it.
                 if tries == TRIES:
                     raise
+            else:
+                return
 
     def _folder(self, place: str, names: list[str]) -> str:
         """The id of a folder, made with all above it where it is not there yet."""

@@ -161,7 +161,7 @@ def _configuration(world: World) -> dict[str, Any]:
         "ledger": {"path": str(world.config.with_name("ledger.sqlite"))},
         "poll": {"wait": 2},
         "retry": {"first": 2, "longest": 30},
-        "tree_refresh_interval": 1,
+        "tree_refresh_interval": 2,
         "progress_interval": 0.2,
         "drain_timeout": 30,
     }

@@ -17,7 +17,7 @@ import msgspec
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.decompressed import Decompressed
-from jibe_sqs.core.formats.json_records import JsonRecords
+from jibe_sqs.core.formats.json_records import JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
@@ -74,6 +74,9 @@ class _Record(msgspec.Struct, gc=False):
     resources: msgspec.Raw = _NONE
 
 
+_SHAPE = RecordShape(_Record, array="Records", first_field="eventVersion")
+
+
 class _Source(msgspec.Struct, gc=False):
     """Enough of a record to tell whether it concerns us, however odd the rest of it is."""
 
@@ -128,13 +131,7 @@ class CloudTrailLog:
 
     def __init__(self, limits: Limits) -> None:
         self._text = Decompressed(limit=limits.decompressed_size)
-        self._records = JsonRecords(
-            _Record,
-            name="Records",
-            first_field="eventVersion",
-            record_limit=limits.record_size,
-            on_bad_record=_bad_record,
-        )
+        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size, on_bad_record=_bad_record)
         self._seen = _Recent(65_536)
         self._bulk = _BulkDeletes()
 

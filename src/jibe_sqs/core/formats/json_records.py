@@ -31,6 +31,19 @@ _EXACT = "surrogateescape"  # bytes that are not UTF-8 come out as they went in:
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+class RecordShape(Generic[T]):
+    """What the records are, and in which array: made once, as decoders take longer to make than a small file to read."""
+
+    def __init__(self, record_type: type[T], *, array: str, first_field: str) -> None:
+        """`first_field`: what every record starts with, if it is written in the usual way."""
+        self.array = array
+        self.many = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
+        self.one = msgspec.json.Decoder(record_type)
+        self.raw = msgspec.json.Decoder(list[msgspec.Raw])
+        self.beginning = re.compile(rb'"%s"\s*:\s*\[' % re.escape(array).encode())
+        self.boundary = b'},{"%s"' % first_field.encode()
+
+
 class JsonRecords(Generic[T]):
     """`feed` text, in order, then `finish`; both give lists of decoded records.
 
@@ -39,24 +52,17 @@ class JsonRecords(Generic[T]):
 
     def __init__(
         self,
-        record_type: type[T],
+        shape: RecordShape[T],
         *,
-        name: str,
-        first_field: str,
         record_limit: int,
         on_bad_record: Callable[[int, bytes, msgspec.ValidationError], T],
     ) -> None:
-        """`on_bad_record(index, text, error)` is asked about valid JSON that is no `record_type`.
+        """`on_bad_record(index, text, error)` is asked about valid JSON that is no such record.
 
         `record_limit`: bytes of one record.
         """
         self.count = 0
-        self._many = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
-        self._one = msgspec.json.Decoder(record_type)
-        self._raw = msgspec.json.Decoder(list[msgspec.Raw])
-        self._array = re.compile(rb'"%s"\s*:\s*\[' % re.escape(name).encode())
-        self._name = name
-        self._boundary = b'},{"%s"' % first_field.encode()
+        self._shape = shape
         self._record_limit = record_limit
         self._on_bad_record = on_bad_record
         self._buffer = b""
@@ -86,8 +92,8 @@ class JsonRecords(Generic[T]):
     def _head(self) -> list[T]:
         start = self._buffer.removeprefix(_BOM).lstrip()
         if start and not start.startswith(b"{"):
-            raise LogMalformed(f"not a JSON object with {self._name!r}: it starts with {start[:20]!r}")
-        for found in self._array.finditer(self._buffer[:HEAD_LIMIT]):
+            raise LogMalformed(f"not a JSON object with {self._shape.array!r}: it starts with {start[:20]!r}")
+        for found in self._shape.beginning.finditer(self._buffer[:HEAD_LIMIT]):
             head = self._buffer[: found.end()].removeprefix(_BOM)
             # Only if nothing is left open but the object and the array is this the array that we look for.
             if _is_json(head + b"]}"):
@@ -101,11 +107,11 @@ class JsonRecords(Generic[T]):
     def _no_array(self) -> LogMalformed | LogTruncated:
         text = self._buffer[:HEAD_LIMIT].removeprefix(_BOM)
         if len(self._buffer) <= HEAD_LIMIT and _ends_early(text):
-            return LogTruncated(f"the JSON ends before its {self._name!r}")
-        return LogMalformed(f"no array {self._name!r} in the JSON")
+            return LogTruncated(f"the JSON ends before its {self._shape.array!r}")
+        return LogMalformed(f"no array {self._shape.array!r} in the JSON")
 
     def _fast(self) -> list[T]:
-        cut = self._buffer.rfind(self._boundary)
+        cut = self._buffer.rfind(self._shape.boundary)
         if cut < 0:
             # Short of a boundary for several records' length: this file is written in another way.
             return self._turn_slow() if len(self._buffer) > HEAD_LIMIT * 4 else []
@@ -119,9 +125,9 @@ class JsonRecords(Generic[T]):
 
     def _decode_batch(self, batch: bytes) -> list[T]:
         try:
-            records = self._many.decode(batch)
+            records = self._shape.many.decode(batch)
         except msgspec.ValidationError:
-            return self._decode_each(bytes(raw) for raw in self._raw.decode(batch))
+            return self._decode_each(bytes(raw) for raw in self._shape.raw.decode(batch))
         self.count += len(records)
         return records
 
@@ -129,7 +135,7 @@ class JsonRecords(Generic[T]):
         records = []
         for text in texts:
             try:
-                record = self._one.decode(text)
+                record = self._shape.one.decode(text)
             except msgspec.ValidationError as error:
                 record = self._on_bad_record(self.count, text, error)
             except _REFUSED as error:
@@ -158,11 +164,11 @@ class JsonRecords(Generic[T]):
 
     def _check_tail(self, tail: bytes) -> None:
         if len(tail) > HEAD_LIMIT:
-            raise LogMalformed(f"{len(tail):,} bytes follow the array {self._name!r}")
+            raise LogMalformed(f"{len(tail):,} bytes follow the array {self._shape.array!r}")
         if not _is_json(b'{"":[' + tail):
             if _ends_early(b'{"":[' + tail):
                 raise LogTruncated(f"the JSON ends before the object does, after {self.count:,} records")
-            raise LogMalformed(f"after the array {self._name!r} comes {tail[:40]!r}")
+            raise LogMalformed(f"after the array {self._shape.array!r} comes {tail[:40]!r}")
 
 
 class _SlowRecords:

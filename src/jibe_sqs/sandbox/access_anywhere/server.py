@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -105,8 +105,14 @@ def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callabl
             Route("/sandbox/index", server.index),
             Route("/sandbox/refreshes", server.refreshes),
             Route("/sandbox/stats", server.stats),
-        ]
+        ],
+        exception_handlers={ClientDisconnect: _nobody},
     )
+
+
+async def _nobody(_: Request, __: Exception) -> Response:
+    """The client went away, killed perhaps, in the middle of its request. There is nobody to answer."""
+    return Response(status_code=400)
 
 
 async def _params(request: Request) -> dict[str, str]:
