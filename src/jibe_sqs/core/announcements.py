@@ -25,6 +25,8 @@ VALIDATION: Final = "CloudTrail validation message."
 NESTING: Final = 4
 """SNS in SNS happens where topics are chained; deeper than this is somebody's loop."""
 
+_SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+
 IsLog = Callable[[str, str], bool]
 """Whether this bucket and key are of a log source."""
 
@@ -42,8 +44,10 @@ def announcements(body: str, is_log: IsLog = looks_like_log) -> list[Announcemen
         message = _parsed(body)
         if not _is_envelope(message):
             return _announced(message, is_log)
-        if message["Type"] != "Notification":
+        if message["Type"] in _SUBSCRIPTION:
             return [Nothing(f"SNS {message['Type']}")]
+        if message["Type"] != "Notification":
+            raise AnnouncementUnknown(f"an SNS message of the unknown type {_shown(message['Type'])}")
         body = message["Message"]
     raise AnnouncementTooDeep(f"SNS envelopes more than {NESTING} deep")
 
@@ -126,7 +130,7 @@ def _s3_record(record: Any, index: int, is_log: IsLog) -> Announcement:
         bucket, thing = record["s3"]["bucket"]["name"], record["s3"]["object"]
         key, name = unquote_plus(thing["key"], errors="strict"), record["eventName"].removeprefix("s3:")
         moment = _epoch(record["eventTime"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise AnnouncementMalformed(f"{where} lacks what every S3 event has: {error!r}") from error
     if not isinstance(bucket, str) or not bucket or not key:
         raise AnnouncementMalformed(f"{where} names no bucket and key")
@@ -158,7 +162,7 @@ def _file(file: LogFile) -> LogFile | Nothing:
 
 def _epoch(text: str) -> float:
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(holder: object, field: str) -> str | None:
@@ -168,7 +172,9 @@ def _text(holder: object, field: str) -> str | None:
 
 def _size(thing: dict[str, Any]) -> int | None:
     size = thing.get("size")
-    return int(size) if isinstance(size, int) or (isinstance(size, str) and size.isascii() and size.isdigit()) else None
+    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < 20:  # Ceph writes a string
+        return int(size)
+    return size if isinstance(size, int) else None
 
 
 def _shown(value: object) -> str:

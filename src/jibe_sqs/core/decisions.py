@@ -116,7 +116,7 @@ def _recogniser(own: OwnWrites) -> Callable[[Actor], bool]:
 
     def is_own(actor: Actor) -> bool:
         return (
-            actor.access_key in own.access_keys
+            (bool(actor.access_key) and actor.access_key in own.access_keys)
             or (principals is not None and principals(actor.principal))
             or (issuers is not None and issuers(actor.session_issuer))
             or (agents is not None and agents(actor.user_agent))

@@ -17,6 +17,11 @@ JibeError
 │   ├── LogAccessDenied            the store refuses us
 │   ├── LogStoreUnavailable        the store, or the way to it, fails
 │   └── BucketNotAllowed           not a configured log source; permanent
+├── VerificationError          a log file, held against CloudTrail's digests
+│   ├── LogTampered                not what CloudTrail delivered; permanent
+│   ├── DigestInvalid              a digest that is not CloudTrail's, or out of its chain; permanent
+│   ├── DigestMissing              no digest tells of the log file yet
+│   └── KeysUnavailable            CloudTrail does not tell its public keys
 ├── AccessAnywhereError        the server, or the way to it
 │   ├── AccessAnywhereUnavailable  no answer, or none that helps: 429, 5xx, a broken connection, a time-out
 │   ├── LoginFailed                the server refuses our credentials
@@ -92,11 +97,15 @@ class LogMalformed(LogError):
 
 
 class RecordMalformed(LogError):
-    """One record is not what the format says. `index` counts records from 0."""
+    """One record is not what the format says.
 
-    def __init__(self, message: str, *, index: int) -> None:
+    `index` counts records from 0, or lines from 1. `offset`: where it begins, in bytes of decompressed text, if known.
+    """
+
+    def __init__(self, message: str, *, index: int, offset: int | None = None) -> None:
         super().__init__(message)
         self.index = index
+        self.offset = offset
 
 
 class LogLimitExceeded(LogError):
@@ -125,6 +134,41 @@ class BucketNotAllowed(LogStoreError):
     """The bucket is no configured log source, so it is never read."""
 
     disposition = PERMANENT
+
+
+class VerificationError(JibeError):
+    """A log file could not be shown to be what CloudTrail delivered."""
+
+
+class LogTampered(VerificationError):
+    """The log file is not what CloudTrail delivered: its digest, which is CloudTrail's, says otherwise."""
+
+    disposition = PERMANENT
+
+
+class DigestInvalid(VerificationError):
+    """A digest proves nothing. `fault` is one word of `core.digests.Fault`."""
+
+    disposition = PERMANENT
+
+    def __init__(self, message: str, *, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class DigestMissing(VerificationError):
+    """No digest tells of the log file yet, or a digest is not there.
+
+    `expected_at`: seconds since the epoch by when it should be, where that can be told.
+    """
+
+    def __init__(self, message: str, *, expected_at: float | None = None) -> None:
+        super().__init__(message)
+        self.expected_at = expected_at
+
+
+class KeysUnavailable(VerificationError):
+    """CloudTrail does not tell the public keys of its digests: it fails, cannot be reached, or refuses us."""
 
 
 class AccessAnywhereError(JibeError):

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _ACCOUNT: Final = r"AWSLogs/(?:o-[a-z0-9]+/)?\d{12}"
-_CLOUDTRAIL_LOG: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail/[^/]+/\d{{4}}/\d\d/\d\d/[^/]+\.json(?:\.gz)?$")
+_CLOUDTRAIL_LOG: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail/[^/]+/\d{{4}}/\d\d/\d\d/[^/]+\.json(?:\.gz)?\Z")
 
 _SIBLINGS: Final = {
     "CloudTrail-Digest": "CloudTrail digest",
@@ -13,7 +13,7 @@ _SIBLINGS: Final = {
     "CloudTrail-Aggregated": "CloudTrail aggregated events",
 }
 _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
-_START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?$")
+_START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
 def is_cloudtrail_log(key: str) -> bool:

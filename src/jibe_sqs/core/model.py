@@ -105,7 +105,7 @@ class Folder(msgspec.Struct, frozen=True, order=True):
     tree: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}/**" if self.tree else self.path
+        return f"{self.path.rstrip('/')}/**" if self.tree else self.path
 
 
 class Skip(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.decompressed import Decompressed
 from jibe_sqs.core.formats.json_records import JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.recent import Recent
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
@@ -48,6 +49,8 @@ OBJECT_RESOURCES = frozenset({"AWS::S3::Object", "AWS::S3Express::Object", "AWS:
 BUCKET_RESOURCES = frozenset({"AWS::S3::Bucket", "AWS::S3Express::DirectoryBucket"})
 
 T = TypeVar("T")
+
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NONE = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b"true")
@@ -132,7 +135,7 @@ class CloudTrailLog:
     def __init__(self, limits: Limits) -> None:
         self._text = Decompressed(limit=limits.decompressed_size)
         self._records = JsonRecords(_SHAPE, record_limit=limits.record_size, on_bad_record=_bad_record)
-        self._seen = _Recent(65_536)
+        self._seen = Recent(65_536)
         self._bulk = _BulkDeletes()
 
     def feed(self, chunk: bytes) -> Iterator[list[Record]]:
@@ -232,7 +235,12 @@ def _object_of(arn: str) -> _Target | None:
     parts = arn.split(":", 5)
     if len(parts) != 6 or parts[0] != "arn":
         return None
-    path = parts[5].removeprefix("bucket/") if parts[2] == "s3express" else parts[5]
+    service, account, path = parts[2], parts[4], parts[5]
+    if service == "s3express":
+        path = path.removeprefix("bucket/")
+    elif service != "s3" or account:
+        # An access point, or a bucket on an outpost: what stands there is no bucket's name.
+        return None
     bucket, _, key = path.partition("/")
     return _Target(bucket, key) if bucket else None
 
@@ -283,7 +291,7 @@ def _unchanged(record: _Record, reason: SkipReason) -> Unchanged:
         try:
             parameters = _parameters.decode(record.requestParameters) or _Parameters()
             target = _Target(parameters.bucketName or "", parameters.key or parameters.Key or "")
-        except msgspec.DecodeError:
+        except _REFUSED:
             pass
     bucket, key = target or ("", "")
     return Unchanged(reason, bucket, key, _epoch(record.eventTime) or 0.0, record.eventID, record.eventName)
@@ -306,7 +314,7 @@ def _actor(record: _Record, index: int) -> Actor:
 def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, field: str, index: int) -> T:
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _REFUSED as error:
         raise RecordMalformed(f"record {index}: {field}: {error}", index=index) from error
 
 
@@ -321,40 +329,20 @@ def _time(record: _Record, index: int) -> float:
 def _epoch(text: str) -> float | None:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _bad_record(index: int, text: bytes, error: msgspec.ValidationError) -> _Record:
     """A record with a field of another type than S3's have. Other services' are none of our business."""
-    source = _source.decode(text).eventSource if text.lstrip().startswith(b"{") else None
+    try:
+        source = _source.decode(text).eventSource
+    except _REFUSED:
+        source = None
     if isinstance(source, str) and source not in S3_SOURCES:
         return _Record(eventSource=source)
     raise RecordMalformed(f"record {index}: {error}", index=index)
-
-
-class _Recent:
-    """Whether an id was among the last ones seen: exact for the last `size`, and never much larger than twice that."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._new: set[str] = set()
-        self._old: set[str] = set()
-
-    def add(self, id_: str) -> bool:
-        """False if it was seen. No id is no duplicate of another."""
-        if not id_:
-            return True
-        if id_ in self._new or id_ in self._old:
-            return False
-        self._new.add(id_)
-        if len(self._new) >= self._size:
-            self._old, self._new = self._new, set()
-        return True
-
-    def __contains__(self, id_: str) -> bool:
-        return id_ in self._new or id_ in self._old
 
 
 class _BulkDeletes:
@@ -367,7 +355,7 @@ class _BulkDeletes:
 
     def __init__(self) -> None:
         self._held: deque[tuple[str, ObjectEvent]] = deque()
-        self._with_children = _Recent(65_536)
+        self._with_children = Recent(65_536)
 
     def hold(self, request: str, event: ObjectEvent) -> list[Record]:
         self._held.append((request, event))

@@ -90,6 +90,8 @@ class JsonRecords(Generic[T]):
         return records
 
     def _head(self) -> list[T]:
+        if _BOM.startswith(self._buffer):
+            return []
         start = self._buffer.removeprefix(_BOM).lstrip()
         if start and not start.startswith(b"{"):
             raise LogMalformed(f"not a JSON object with {self._shape.array!r}: it starts with {start[:20]!r}")
@@ -125,8 +127,11 @@ class JsonRecords(Generic[T]):
 
     def _decode_batch(self, batch: bytes) -> list[T]:
         try:
-            records = self._shape.many.decode(batch)
+            # A batch no longer than the limit holds no record that is.
+            records = self._shape.many.decode(batch) if len(batch) <= self._record_limit else None
         except msgspec.ValidationError:
+            records = None
+        if records is None:
             return self._decode_each(bytes(raw) for raw in self._shape.raw.decode(batch))
         self.count += len(records)
         return records
@@ -134,6 +139,8 @@ class JsonRecords(Generic[T]):
     def _decode_each(self, texts: Iterator[bytes]) -> list[T]:
         records = []
         for text in texts:
+            if len(text) > self._record_limit:
+                raise _too_large(self._record_limit)
             try:
                 record = self._shape.one.decode(text)
             except msgspec.ValidationError as error:
@@ -178,7 +185,8 @@ class _SlowRecords:
         self.rest = ""
         self._limit = limit
         self._utf8 = codecs.getincrementaldecoder("utf-8")(_EXACT)
-        self._scan = json.JSONDecoder(strict=False).raw_decode
+        # Numbers stay text: only the ends of records matter here, and a number of 5,000 digits is no error of JSON.
+        self._scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
         self._ended = False
         self._first = True
         self._try_at = 0
@@ -192,18 +200,20 @@ class _SlowRecords:
         # A record that is not complete is scanned from its start each time: so only when the text has doubled.
         if len(self.rest) < self._try_at and not final:
             return
-        rest, at = self.rest, 0
+        rest, at, start = self.rest, 0, 0
         try:
-            while (start := self._next_start(rest, at)) is not None:
+            while (found := self._next_start(rest, at)) is not None:
+                start = found
                 _, end = self._scan(rest, start)
                 yield rest[start:end].encode("utf-8", _EXACT)
                 self._first = False
                 at = end
         except json.JSONDecodeError:
-            if len(rest) - at > self._limit:
-                raise LogLimitExceeded(
-                    f"a record of more than {self._limit:,} bytes, or one that is not JSON"
-                ) from None
+            begun = rest[start : start + self._limit + 1].encode("utf-8", _EXACT)
+            if len(begun) > self._limit:
+                if not _ends_early(begun):
+                    raise _not_json(begun) from None
+                raise _too_large(self._limit) from None
         except RecursionError:
             raise LogMalformed("a record is nested too deeply") from None
         self.rest = rest[at:].lstrip(_SPACE)
@@ -229,7 +239,15 @@ class _SlowRecords:
             rest = self.rest.lstrip(_SPACE + ",").encode("utf-8", _EXACT)
             if not rest or _ends_early(rest):
                 raise LogTruncated("the JSON ends in the middle of its records")
-            raise LogMalformed(f"a record is not JSON: {rest[:40]!r}")
+            raise _not_json(rest)
+
+
+def _too_large(limit: int) -> LogLimitExceeded:
+    return LogLimitExceeded(f"a record of more than {limit:,} bytes")
+
+
+def _not_json(text: bytes) -> LogMalformed:
+    return LogMalformed(f"a record is not JSON: {text[:40]!r}")
 
 
 def _skip_space(text: str, at: int) -> int:
@@ -248,8 +266,15 @@ def _is_json(text: bytes) -> bool:
 
 def _ends_early(text: bytes) -> bool:
     """Whether it is the beginning of JSON, and nothing is wrong with it but that it stops."""
+    if _is_json(text):
+        return False
+    # A number that stops at its `-`, `.` or `e` counts as wrong; with a digit more, as what it is.
+    return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0"))
+
+
+def _refusal(text: bytes) -> str:
     try:
         msgspec.json.decode(text)
     except _REFUSED as error:
-        return _TRUNCATED in str(error)
-    return False
+        return str(error)
+    return ""

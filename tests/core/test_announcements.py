@@ -1,0 +1,359 @@
+"""What message bodies announce: a case a line, then any text at all."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.announcements import NESTING, announcements
+from jibe_sqs.core.errors import (
+    AnnouncementError,
+    AnnouncementMalformed,
+    AnnouncementTooDeep,
+    AnnouncementUnknown,
+    AnnouncementUnsupported,
+)
+from jibe_sqs.core.model import Actor, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
+
+LOGS = "the-logs"
+DAY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31"
+KEY = f"{DAY}/111122223333_CloudTrail_eu-west-1_20260131T2355Z_aBcDeFgHiJkLmNoP.json.gz"
+OTHER = KEY.replace("2355Z", "2350Z")
+ROOT = "AWSLogs/111122223333"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+VALIDATION = "CloudTrail validation message."
+TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-01-31T12:00:00Z", "Bucket": "photos"}
+ABSENT = object()
+
+
+def delivery(*keys: str, bucket: str = LOGS) -> str:
+    return json.dumps({"s3Bucket": bucket, "s3ObjectKey": list(keys)})
+
+
+def sns(message: str, depth: int = 1, **fields: str) -> str:
+    for _ in range(depth):
+        envelope = {"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:eu-west-1:1:trail"}
+        message = json.dumps({**envelope, "Message": message, **fields})
+    return message
+
+
+def record(key: Any = "a/b.txt", name: Any = "ObjectCreated:Put", **changes: Any) -> dict[str, Any]:
+    """A record of an S3 event. `changes`: dots are written `__`; ABSENT takes a field away."""
+    made: dict[str, Any] = {
+        "eventVersion": "2.3",
+        "eventSource": "aws:s3",
+        "awsRegion": "eu-west-1",
+        "eventTime": "2026-01-31T12:00:00.000Z",
+        "eventName": name,
+        "userIdentity": {"principalId": "AWS:AIDA1"},
+        "requestParameters": {"sourceIPAddress": "192.0.2.7"},
+        "s3": {"bucket": {"name": "photos"}, "object": {"key": key, "sequencer": "00AB"}},
+    }
+    for path, value in changes.items():
+        *above, field = path.split("__")
+        holder = made
+        for each in above:
+            holder = holder[each]
+        if value is ABSENT:
+            del holder[field]
+        else:
+            holder[field] = value
+    return made
+
+
+def s3(*records: Any, **fields: Any) -> str:
+    return json.dumps({"Records": list(records), **fields})
+
+
+def event(key: str = "a/b.txt", kind: Kind = Kind.WRITTEN, name: str = "ObjectCreated:Put", **changes: Any) -> Any:
+    actor = Actor(principal="AWS:AIDA1", source_address="192.0.2.7")
+    common = {"bucket": "photos", "time": NOON, "event_id": "00AB", "region": "eu-west-1", "actor": actor}
+    return ObjectEvent(**{"kind": kind, "key": key, "name": name, **common, **changes})
+
+
+def unchanged(name: str, key: str = "a/b.txt", bucket: str = "photos") -> Unchanged:
+    return Unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key, NOON, name=name)
+
+
+def file(key: str = KEY, **fields: Any) -> LogFile:
+    return LogFile(LOGS, key, **fields)
+
+
+LOG_RECORD = record(KEY, s3__bucket__name=LOGS)
+NO_SEQUENCER = record(s3__object__sequencer=ABSENT)
+DELETE_MARKER = "ObjectRemoved:DeleteMarkerCreated"
+EXPIRY_MARKER = "LifecycleExpiration:DeleteMarkerCreated"
+
+CASES: dict[str, tuple[str, list[Any]]] = {
+    # CloudTrail
+    "raw delivery of one file": (delivery(KEY), [file()]),
+    "raw delivery of several files, in order": (delivery(KEY, OTHER), [file(), file(OTHER)]),
+    "a key announced twice is one file": (delivery(KEY, OTHER, KEY), [file(), file(OTHER)]),
+    "a single key may stand without a list": (json.dumps({"s3Bucket": LOGS, "s3ObjectKey": KEY}), [file()]),
+    "CloudTrail's keys are not encoded (otel #42027)": (delivery(f"a+b%2F/{KEY}"), [file(f"a+b%2F/{KEY}")]),
+    "fields that we do not know are ignored": (json.dumps({"new": 1, **json.loads(delivery(KEY))}), [file()]),
+    "SNS is unwrapped (vector #8185)": (sns(delivery(KEY)), [file()]),
+    "SNS in SNS is unwrapped (logstash-input-s3-sns-sqs #51)": (sns(delivery(KEY), 2), [file()]),
+    "SNS as deep as the limit is unwrapped": (sns(delivery(KEY), NESTING), [file()]),
+    "SNS of a FIFO topic is unwrapped": (sns(delivery(KEY), SequenceNumber="10000000000000004000"), [file()]),
+    "an unusual key is a file all the same": (delivery("moved/x.json.gz"), [file("moved/x.json.gz")]),
+    # Nothing to do
+    "validation text (otel #47045)": (VALIDATION, [Nothing("CloudTrail validation message")]),
+    "validation text in SNS": (sns(VALIDATION), [Nothing("CloudTrail validation message")]),
+    "validation text with space around it": (f"\n {VALIDATION}\n", [Nothing("CloudTrail validation message")]),
+    "s3:TestEvent (quilt PR 5162)": (json.dumps(TEST_EVENT), [Nothing("s3:TestEvent", "photos")]),
+    "s3:TestEvent in SNS (data-prepper #1924)": (sns(json.dumps(TEST_EVENT)), [Nothing("s3:TestEvent", "photos")]),
+    "s3:TestEvent without a bucket": ('{"Event": "s3:TestEvent"}', [Nothing("s3:TestEvent")]),
+    "subscription": (sns("You…", Type="SubscriptionConfirmation"), [Nothing("SNS SubscriptionConfirmation")]),
+    "unsubscription": (sns("You…", Type="UnsubscribeConfirmation"), [Nothing("SNS UnsubscribeConfirmation")]),
+    "an S3 event of no records": (s3(), []),
+    **{
+        f"{about} are not read": (delivery(key := f"{ROOT}/{folder}/eu-west-1/x.json.gz"), [Nothing(about, LOGS, key)])
+        for folder, about in (
+            ("CloudTrail-Digest", "CloudTrail digest"),
+            ("CloudTrail-Insight", "CloudTrail Insights events"),
+            ("CloudTrail-NetworkActivity", "CloudTrail network activity events"),
+            ("CloudTrail-Aggregated", "CloudTrail aggregated events"),
+        )
+    },
+    "a trail's start is not read": (
+        delivery(f"{ROOT}/CloudTrail/", KEY),
+        [Nothing("the mark of a trail's start", LOGS, f"{ROOT}/CloudTrail/"), file()],
+    ),
+    # S3 events of log files
+    "an S3 event of a log file": (s3(LOG_RECORD), [file()]),
+    "an S3 event of a log file tells what it is": (
+        s3(record(KEY, s3__bucket__name=LOGS, s3__object={"key": KEY, "size": 7, "eTag": "e", "versionId": "v"})),
+        [file(version="v", etag="e", size=7)],
+    ),
+    "a size may be a string (Ceph)": (
+        s3(record(s3__bucket__name=LOGS, s3__object={"key": KEY, "size": "1024"})),
+        [file(size=1024)],
+    ),
+    "a size that is no number is not believed": (
+        s3(record(s3__bucket__name=LOGS, s3__object={"key": KEY, "size": "²"})),
+        [file()],
+    ),
+    "a size of five thousand digits is not believed": (
+        s3(record(s3__bucket__name=LOGS, s3__object={"key": KEY, "size": "9" * 5000})),
+        [file()],
+    ),
+    "a log file deleted is no news": (
+        s3(record(KEY, "ObjectRemoved:Delete", s3__bucket__name=LOGS)),
+        [unchanged("ObjectRemoved:Delete", KEY, LOGS)],
+    ),
+    "a log file by MinIO's encoding": (
+        s3(record(KEY.replace("/", "%2F"), s3__bucket__name=LOGS, eventSource="minio:s3")),
+        [file()],
+    ),
+    # S3 events of objects
+    "an object written": (s3(record()), [event()]),
+    "an object event in SNS": (sns(s3(record())), [event()]),
+    "records in their order": (s3(LOG_RECORD, record(), record("c")), [file(), event(), event("c")]),
+    **{
+        f"ObjectCreated:{how} is a write": (
+            s3(record(name=f"ObjectCreated:{how}")),
+            [event(name=f"ObjectCreated:{how}")],
+        )
+        for how in ("Post", "Copy", "CompleteMultipartUpload", "SomethingNew")
+    },
+    **{
+        f"{name} is a delete": (s3(record(name=name)), [event(kind=Kind.DELETED, name=name)])
+        for name in ("ObjectRemoved:Delete", DELETE_MARKER, "LifecycleExpiration:Delete", EXPIRY_MARKER)
+    },
+    "a delete has no size, no eTag (powertools #4156)": (
+        s3(record(name="ObjectRemoved:Delete", s3__object={"key": "a"})),
+        [event("a", Kind.DELETED, "ObjectRemoved:Delete", event_id="")],
+    ),
+    **{
+        f"{name} changes no object": (s3(record(name=name)), [unchanged(name)])
+        for name in (
+            "ObjectRestore:Post",
+            "ObjectRestore:Completed",
+            "ObjectTagging:Put",
+            "ObjectTagging:Delete",
+            "ObjectAcl:Put",
+            "ObjectAnnotation:Put",
+            "LifecycleTransition",
+            "IntelligentTiering",
+            "Replication:OperationFailedReplication",
+            "ReducedRedundancyLostObject",
+        )
+    },
+    "+ is a space (vector PR 7470)": (s3(record("a+b/c+d.txt")), [event("a b/c d.txt")]),
+    "%2B is a plus (aws-sdk-net #640)": (s3(record("a%2Bb")), [event("a+b")]),
+    "%2F is a slash (MinIO)": (s3(record("a%2Fb")), [event("a/b")]),
+    "%252F is an encoded %2F": (s3(record("a%252Fb")), [event("a%2Fb")]),
+    "UTF-8 is decoded": (s3(record("%C3%A9t%C3%A9/%F0%9F%8C%8A")), [event("été/🌊")]),
+    "a key that nobody encoded": (s3(record("été/🌊")), [event("été/🌊")]),
+    "an s3: before the name (MinIO)": (s3(record(name="s3:ObjectCreated:Put", eventSource="minio:s3")), [event()]),
+    "MinIO's EventName and Key beside the records": (s3(record(), EventName="s3:x", Key="photos/a"), [event()]),
+    "Ceph's source": (s3(record(eventSource="ceph:s3")), [event()]),
+    "an empty version is none (Ceph)": (s3(record(s3__object__versionId="")), [event()]),
+    "a version is kept": (s3(record(s3__object__versionId="v1")), [event(version="v1")]),
+    "an event without a sequencer": (s3(NO_SEQUENCER), [event(event_id="")]),
+    "an event without who and where": (
+        s3(record(userIdentity=ABSENT, requestParameters=ABSENT, awsRegion=ABSENT)),
+        [event(region="", actor=Actor())],
+    ),
+    "an event by somebody odd": (s3(record(userIdentity=[], requestParameters="x")), [event(actor=Actor())]),
+    "a time in microseconds (Ceph)": (
+        s3(record(eventTime="2026-01-31T12:00:00.250000Z")),
+        [event(time=NOON + 0.25)],
+    ),
+    "a time of another zone": (s3(record(eventTime="2026-01-31T14:00:00+02:00")), [event()]),
+    "a time of no zone is UTC": (s3(record(eventTime="2026-01-31T12:00:00")), [event()]),
+    **{f"version {v}": (s3(record(eventVersion=v)), [event()]) for v in ("2.0", "2.1", "2.2", "2.6", "2.17")},
+    "a field new in version 2 (loki #23328)": (s3(record(s3__object__novel={"a": 1}, novel=[1])), [event()]),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), CASES.values(), ids=CASES.keys())
+def test_a_body_announces(body, expected):
+    assert announcements(body) == expected
+
+
+def test_where_log_sources_are_configured_the_names_of_keys_decide_nothing():
+    body = s3(record("odd-name.gz", s3__bucket__name=LOGS), record(KEY))
+    assert announcements(body, lambda bucket, key: bucket == LOGS) == [file("odd-name.gz"), event(KEY)]
+
+
+def test_what_lies_beside_the_logs_of_a_configured_source_is_not_read():
+    digest = f"{ROOT}/CloudTrail-Digest/eu-west-1/x.json.gz"
+    body = s3(record(digest, s3__bucket__name=LOGS))
+    assert announcements(body, lambda bucket, key: True) == [Nothing("CloudTrail digest", LOGS, digest)]
+
+
+EVENTBRIDGE = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}}}
+
+REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
+    "an empty body": ("", AnnouncementMalformed, "not JSON"),
+    "text": ("hello world", AnnouncementMalformed, "hello world"),
+    "half a body": (delivery(KEY)[:-1], AnnouncementMalformed, "not JSON"),
+    "lone surrogates": ("\ud800", AnnouncementMalformed, "not JSON"),
+    "brackets without end": ("[" * 100_000, AnnouncementMalformed, "not JSON"),
+    "text in SNS": (sns("hello"), AnnouncementMalformed, "hello"),
+    "a JSON list": ("[1]", AnnouncementUnknown, "no JSON object"),
+    "a JSON number": ("5", AnnouncementUnknown, "no JSON object"),
+    "a JSON string": ('"x"', AnnouncementUnknown, "no JSON object"),
+    "null": ("null", AnnouncementUnknown, "no JSON object"),
+    "an empty object": ("{}", AnnouncementUnknown, "nothing that we know"),
+    "an object of unknown fields names them": ('{"b": 1, "a": 2}', AnnouncementUnknown, "'a', 'b'"),
+    "EventBridge, which we do not read": (json.dumps(EVENTBRIDGE), AnnouncementUnknown, "detail-type"),
+    "SNS deeper than the limit": (sns(delivery(KEY), NESTING + 1), AnnouncementTooDeep, str(NESTING)),
+    "an SNS message of an unknown type": (sns("x", Type="Surprise"), AnnouncementUnknown, "Surprise"),
+    "an envelope without its topic": ('{"Type": "Notification", "Message": "{}"}', AnnouncementUnknown, "Message"),
+    "an envelope whose message is no text": (
+        '{"Type": "Notification", "TopicArn": "x", "Message": {}}',
+        AnnouncementUnknown,
+        "Message",
+    ),
+    "another event": ('{"Event": "s3:Other"}', AnnouncementUnknown, "s3:Other"),
+    "an event of another type": ('{"Event": ["s3:TestEvent"]}', AnnouncementUnknown, "s3:TestEvent"),
+    "a delivery without keys": ('{"s3Bucket": "b"}', AnnouncementMalformed, "s3ObjectKey"),
+    "a delivery of an empty list": ('{"s3Bucket": "b", "s3ObjectKey": []}', AnnouncementMalformed, "s3ObjectKey"),
+    "a delivery of an empty key": ('{"s3Bucket": "b", "s3ObjectKey": [""]}', AnnouncementMalformed, "s3ObjectKey"),
+    "a delivery of a number": ('{"s3Bucket": "b", "s3ObjectKey": [7]}', AnnouncementMalformed, "s3ObjectKey"),
+    "a delivery of an object": ('{"s3Bucket": "b", "s3ObjectKey": {"a": 1}}', AnnouncementMalformed, "s3ObjectKey"),
+    "a delivery to a number": ('{"s3Bucket": 7, "s3ObjectKey": ["k"]}', AnnouncementMalformed, "s3Bucket"),
+    "a delivery to nowhere": ('{"s3Bucket": "", "s3ObjectKey": ["k"]}', AnnouncementMalformed, "s3Bucket"),
+    "Records that are no list": ('{"Records": {}}', AnnouncementMalformed, "Records"),
+    "a record that is no object": (s3("x"), AnnouncementUnknown, "record 0"),
+    "a record of SES": (s3(record(eventSource="aws:ses")), AnnouncementUnknown, "record 0"),
+    "a record of a list for its source": (s3(record(eventSource=["aws:s3"])), AnnouncementUnknown, "record 0"),
+    "the second record is named": (s3(record(), {}), AnnouncementUnknown, "record 1"),
+    "version 3": (s3(record(eventVersion="3.0")), AnnouncementUnsupported, "3.0"),
+    "version 20": (s3(record(eventVersion="20.1")), AnnouncementUnsupported, "20.1"),
+    "version 1": (s3(record(eventVersion="1.0")), AnnouncementUnsupported, "1.0"),
+    "no version": (s3(record(eventVersion=ABSENT)), AnnouncementUnsupported, "version"),
+    "a version that is a number": (s3(record(eventVersion=2.1)), AnnouncementUnsupported, "2.1"),
+    **{
+        f"{path} of {shown}": (s3(record(**{path: value})), AnnouncementMalformed, "record 0")
+        for path in ("s3", "s3__bucket", "s3__object", "s3__object__key", "s3__bucket__name", "eventName", "eventTime")
+        for shown, value in {"nothing": ABSENT, "null": None, "a number": 7, "a list": ["x"], "a map": {}}.items()
+    },
+    "an empty key": (s3(record("")), AnnouncementMalformed, "no bucket and key"),
+    "an empty bucket": (s3(record(s3__bucket__name="")), AnnouncementMalformed, "no bucket and key"),
+    "a key that is not UTF-8": (s3(record("%FF")), AnnouncementMalformed, "UnicodeDecodeError"),
+    "a time that is none": (s3(record(eventTime="soon")), AnnouncementMalformed, "soon"),
+    "a time before all time": (s3(record(eventTime="0001-01-01T00:00:00+14:00")), AnnouncementMalformed, "record 0"),
+}
+
+
+@pytest.mark.parametrize(("body", "error", "reason"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_body_is_refused_with_its_reason(body, error, reason):
+    with pytest.raises(AnnouncementError) as raised:
+        announcements(body)
+    assert type(raised.value) is error
+    assert reason in str(raised.value)
+
+
+def test_a_reason_never_quotes_a_whole_body():
+    with pytest.raises(AnnouncementMalformed) as raised:
+        announcements("x" * 200_000)
+    assert len(str(raised.value)) < 300
+
+
+# Any body whatever
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+BODIES = [body for body, _ in CASES.values()]
+OBJECTS = [json.loads(body) for body in BODIES if body.lstrip().startswith("{")]
+
+
+def announces_or_refuses(body: str) -> bool:
+    try:
+        found = announcements(body)
+    except AnnouncementError as error:
+        return bool(str(error))
+    return all(isinstance(each, LogFile | ObjectEvent | Unchanged | Nothing) for each in found)
+
+
+def places_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] + [deeper for step, below in inside for deeper in places_of(below, (*path, step))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], new)
+    return copy
+
+
+@given(st.text())
+def test_any_text_gives_announcements_or_a_reason(text):
+    assert announces_or_refuses(text)
+
+
+@given(JSON_VALUES)
+def test_any_json_gives_announcements_or_a_reason(value):
+    assert announces_or_refuses(json.dumps(value))
+
+
+@given(st.sampled_from(OBJECTS), st.data())
+@settings(max_examples=300)
+def test_a_real_body_with_anything_in_any_place_gives_announcements_or_a_reason(body, data):
+    path = data.draw(st.sampled_from(places_of(body)))
+    assert announces_or_refuses(json.dumps(replaced(body, path, data.draw(JSON_VALUES))))
+
+
+@given(st.sampled_from(BODIES), st.data())
+@settings(max_examples=300)
+def test_a_real_body_cut_and_mended_anywhere_gives_announcements_or_a_reason(body, data):
+    at, to = sorted((data.draw(st.integers(0, len(body))), data.draw(st.integers(0, len(body)))))
+    assert announces_or_refuses(body[:at] + data.draw(st.text(max_size=3)) + body[to:])
+
+
+@given(st.text(min_size=1), st.integers(0, NESTING))
+def test_any_key_of_a_delivery_comes_out_as_it_went_in(key, depth):
+    found = announcements(sns(delivery(f"p/{key}"), depth) if depth else delivery(f"p/{key}"))
+    assert [each.key for each in found] == [f"p/{key}"]

@@ -1,0 +1,715 @@
+"""What the records of CloudTrail's log files mean: a case a line, then whole files, cut anywhere."""
+
+import gzip
+import itertools
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogMalformed, LogTruncated, RecordMalformed
+from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.model import Actor, Kind, ObjectEvent, SkipReason, Unchanged
+
+BUCKET, KEY = "photos", "2026/january/a b+c%2Fd é.jpg"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+USER = "arn:aws:iam::111122223333:user/ann"
+ABSENT = object()
+IDS = itertools.count()
+
+EXPRESS = "s3express.amazonaws.com"
+ZONAL = "fast--use2-az2--x-s3"
+OUTPOST = "arn:aws:s3-outposts:us-east-1:111122223333:outpost/op-01/bucket/photos/object/a"
+ACCESS_POINT = "arn:aws:s3:us-west-2:111122223333:accesspoint/my-ap"
+
+
+def an_object(bucket: str = BUCKET, key: str = KEY) -> dict[str, Any]:
+    return {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/{key}"}
+
+
+def a_bucket(bucket: str = BUCKET) -> dict[str, Any]:
+    return {"accountId": "111122223333", "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{bucket}"}
+
+
+def below(bucket: str = BUCKET, prefix: str = "") -> dict[str, Any]:
+    return {"type": "AWS::S3::Object", "ARNPrefix": f"arn:aws:s3:::{bucket}/{prefix}"}
+
+
+def zonal(path: str = "", kind: str = "Object", field: str = "ARN") -> dict[str, Any]:
+    arn = f"arn:aws:s3express:us-east-2:111122223333:bucket/{ZONAL}{path}"
+    return {"type": f"AWS::S3Express::{kind}", field: arn}
+
+
+def record(name: Any = "PutObject", **changes: Any) -> dict[str, Any]:
+    """A record as CloudTrail writes it; ABSENT takes a field away."""
+    made: dict[str, Any] = {
+        "eventVersion": "1.11",
+        "userIdentity": {"type": "IAMUser", "arn": USER, "accountId": "111122223333", "accessKeyId": "AKIA1"},
+        "eventTime": "2026-01-31T12:00:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": name,
+        "awsRegion": "eu-west-1",
+        "sourceIPAddress": "192.0.2.7",
+        "userAgent": "[aws-cli/2.15]",
+        "requestParameters": {"bucketName": BUCKET, "Host": "s3.eu-west-1.amazonaws.com", "key": KEY},
+        "responseElements": {"x-amz-server-side-encryption": "AES256"},
+        "additionalEventData": {"SignatureVersion": "SigV4", "bytesTransferredIn": 10},
+        "requestID": f"request-{next(IDS)}",
+        "eventID": f"event-{next(IDS)}",
+        "readOnly": False,
+        "resources": [an_object(), a_bucket()],
+        "eventType": "AwsApiCall",
+        "managementEvent": False,
+        "recipientAccountId": "111122223333",
+        "eventCategory": "Data",
+    }
+    made.update(changes)
+    return {field: value for field, value in made.items() if value is not ABSENT}
+
+
+def document(*records: Any, **how: Any) -> bytes:
+    return json.dumps({"Records": records}, **{"separators": (",", ":"), **how}).encode()
+
+
+def read(data: bytes, *sizes: int, limits: Limits | None = None) -> list[Any]:
+    """The records of a file, fed in chunks of `sizes`, the last of them over and over."""
+    log = CloudTrailLog(limits or Limits())
+    found, at, rest = [], 0, list(sizes or (len(data) or 1,))
+    while at < len(data):
+        size = rest.pop(0) if len(rest) > 1 else rest[0]
+        found += [each for batch in log.feed(data[at : at + size]) for each in batch]
+        at += size
+    return found + [each for batch in log.finish() for each in batch]
+
+
+def meaning(*records: Any) -> list[Any]:
+    """Of each record of a file: (kind or reason, bucket, key)."""
+    return [
+        (each.kind if isinstance(each, ObjectEvent) else each.reason, each.bucket, each.key)
+        for each in read(document(*records))
+    ]
+
+
+WRITTEN = [(Kind.WRITTEN, BUCKET, KEY)]
+DELETED = [(Kind.DELETED, BUCKET, KEY)]
+NO_CHANGE = [(SkipReason.NOT_OBJECT_CHANGE, BUCKET, KEY)]
+READ_ONLY = [(SkipReason.READ_ONLY, BUCKET, KEY)]
+FAILED = [(SkipReason.FAILED, BUCKET, KEY)]
+NOTHING = [(SkipReason.NOT_OBJECT_CHANGE, "", "")]
+
+
+def stale(prefix: str = "", bucket: str = BUCKET) -> list[Any]:
+    return [(Kind.DELETED_UNLISTED, bucket, prefix)]
+
+
+def bulk(**changes: Any) -> dict[str, Any]:
+    made = {"requestParameters": {"bucketName": BUCKET, "delete": ""}, "resources": [below(), a_bucket()], **changes}
+    return record("DeleteObjects", **made)
+
+
+def child(key: str, request: str, **changes: Any) -> dict[str, Any]:
+    made = {"requestParameters": {"bucketName": BUCKET, "key": key}, "eventType": "AwsServiceEvent", **changes}
+    return record("DeleteObject", requestID=request, **made)
+
+
+def of_bucket(name: str, **changes: Any) -> dict[str, Any]:
+    return record(name, **{"requestParameters": {"bucketName": BUCKET}, "resources": [a_bucket()], **changes})
+
+
+def rename(source: str | None, *resources: Any, **changes: Any) -> dict[str, Any]:
+    parameters = {"bucketName": ZONAL, "key": "new/b"}
+    if source is not None:
+        parameters["x-amz-rename-source"] = source
+    return record(
+        "RenameObject",
+        **{"eventSource": EXPRESS, "requestParameters": parameters, "resources": list(resources), **changes},
+    )
+
+
+RENAMED = [(Kind.DELETED, ZONAL, "old/a b"), (Kind.WRITTEN, ZONAL, "new/b")]
+COPY = {"bucketName": BUCKET, "key": KEY, "x-amz-copy-source": "photos/source.jpg"}
+COPIED = [an_object(), a_bucket(), an_object(key="source.jpg"), an_object("elsewhere", "source.jpg")]
+OF_OUTPOST = {"type": "AWS::S3Outposts::Object", "ARN": OUTPOST}
+LAKE = {
+    "eventCategory": "ActivityAuditLog",
+    "eventData": {
+        "version": "1.0",
+        "userIdentity": {"type": "CustomUser", "principalId": "x"},
+        "eventSource": "s3.example.com",
+        "eventName": "PutObject",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "UID": "1",
+        "requestParameters": {"key": "value"},
+    },
+}
+
+CASES: dict[str, tuple[list[Any], list[Any]]] = {
+    # Writes and deletes
+    **{
+        f"{name} writes": ([record(name)], WRITTEN)
+        for name in ("PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload")
+    },
+    "DeleteObject deletes": ([record("DeleteObject")], DELETED),
+    "a call on an object that is new to us writes": ([record("TransmogrifyObject")], WRITTEN),
+    "keys are raw": ([record(requestParameters={"bucketName": "b", "key": "a+b%2F"})], [(Kind.WRITTEN, "b", "a+b%2F")]),
+    # Not changes
+    **{
+        f"{name} is no change": ([record(name)], NO_CHANGE)
+        for name in (
+            "CreateMultipartUpload",
+            "UploadPart",
+            "UploadPartCopy",
+            "AbortMultipartUpload",
+            "PutObjectTagging",
+            "DeleteObjectTagging",
+            "PutObjectAcl",
+            "PutObjectACL",
+            "PutObjectRetention",
+            "PutObjectLegalHold",
+            "PutObjectLockLegalHold",
+            "PutObjectLockRetention",
+            "PutObjectAnnotation",
+            "DeleteObjectAnnotation",
+            "DeleteObjectAnnotations",
+            "UpdateObjectEncryption",
+            "RestoreObject",
+        )
+    },
+    **{
+        f"{name} is of the bucket": ([of_bucket(name)], [(SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")])
+        for name in ("CreateBucket", "DeleteBucket", "PutBucketPolicy", "PutObjectLockConfiguration", "CreateSession")
+    },
+    # Reads and failures
+    **{
+        f"{name} only reads": ([record(name, readOnly=ABSENT)], READ_ONLY)
+        for name in ("GetObject", "HeadObject", "ListObjects", "GetObjectTagging", "SelectObjectContent")
+    },
+    "what is marked as reading only reads": ([record("PutObject", readOnly=True)], READ_ONLY),
+    "a management read is skipped": (
+        [record("DescribeKey", eventSource="kms.amazonaws.com", readOnly=True, requestParameters=None)],
+        [(SkipReason.READ_ONLY, "", "")],
+    ),
+    "a write without readOnly writes": ([record(readOnly=ABSENT)], WRITTEN),
+    "a write with readOnly null writes": ([record(readOnly=None)], WRITTEN),
+    "a failed write changes nothing": ([record(errorCode="AccessDenied", errorMessage="no")], FAILED),
+    "a failed delete changes nothing": ([record("DeleteObject", errorCode="NoSuchKey")], FAILED),
+    "a failed DeleteObjects changes nothing": (
+        [bulk(errorCode="AccessDenied")],
+        [(SkipReason.FAILED, BUCKET, "")],
+    ),
+    "an errorCode of null is none": ([record(errorCode=None)], WRITTEN),
+    "an empty errorCode is none": ([record(errorCode="")], WRITTEN),
+    "a failed read is a read": ([record("GetObject", readOnly=True, errorCode="NoSuchKey")], READ_ONLY),
+    "a failed part is a failure": ([record("UploadPart", errorCode="NoSuchUpload")], FAILED),
+    # The target
+    **{
+        f"a copy's target, its resources in order {number}": (
+            [record("CopyObject", requestParameters=COPY, resources=list(order))],
+            WRITTEN,
+        )
+        for number, order in enumerate(itertools.permutations(COPIED))
+    },
+    "a target without resources": ([record(resources=ABSENT)], WRITTEN),
+    "a target with resources null": ([record(resources=None)], WRITTEN),
+    "a target by its ARN alone": ([record(requestParameters=None)], WRITTEN),
+    "a target by its ARN, parameters cut out": ([record(requestParameters={"omitted": True})], WRITTEN),
+    "a target by its ARN, with colons in its key": (
+        [record(requestParameters={}, resources=[an_object(key="a:b::c/d")])],
+        [(Kind.WRITTEN, BUCKET, "a:b::c/d")],
+    ),
+    "an access point's ARN stands for its bucket": (
+        [record(requestParameters={"bucketName": ACCESS_POINT, "key": KEY})],
+        WRITTEN,
+    ),
+    "an access point's alias stands for its bucket": (
+        [record(requestParameters={"bucketName": "my-ap-a1b2c3-s3alias", "key": KEY})],
+        WRITTEN,
+    ),
+    "an access point among the resources is no target": (
+        [
+            record(
+                requestParameters={"bucketName": ACCESS_POINT, "key": KEY},
+                resources=[{"type": "AWS::S3::AccessPoint", "ARN": ACCESS_POINT}, an_object(), a_bucket()],
+            )
+        ],
+        WRITTEN,
+    ),
+    "an access point without its bucket: the object's ARN": (
+        [record(requestParameters={"bucketName": ACCESS_POINT, "key": KEY}, resources=[an_object()])],
+        WRITTEN,
+    ),
+    "a delete through an access point": (
+        [record("DeleteObject", requestParameters={"bucketName": ACCESS_POINT, "key": KEY})],
+        DELETED,
+    ),
+    "an outpost's Key": (
+        [
+            record(
+                eventSource="s3-outposts.amazonaws.com",
+                requestParameters={"bucketName": BUCKET, "Key": KEY},
+                resources=[OF_OUTPOST],
+            )
+        ],
+        WRITTEN,
+    ),
+    # S3 Express One Zone
+    "a directory bucket's write": (
+        [record(eventSource=EXPRESS, requestParameters={"bucketName": ZONAL, "key": "a/b"}, resources=[])],
+        [(Kind.WRITTEN, ZONAL, "a/b")],
+    ),
+    "a directory bucket's write by its ARN": (
+        [record(eventSource=EXPRESS, requestParameters={}, resources=[zonal(kind="DirectoryBucket"), zonal("/a/b")])],
+        [(Kind.WRITTEN, ZONAL, "a/b")],
+    ),
+    "a directory bucket's delete by its ARN": (
+        [record("DeleteObject", eventSource=EXPRESS, requestParameters=None, resources=[zonal("/a/b")])],
+        [(Kind.DELETED, ZONAL, "a/b")],
+    ),
+    "a write through an access point of a directory bucket": (
+        [
+            record(
+                eventSource=EXPRESS,
+                requestParameters={"bucketName": "ap--use2-az2--xa-s3", "key": "a"},
+                resources=[zonal("/a"), zonal(kind="DirectoryBucket")],
+            )
+        ],
+        [(Kind.WRITTEN, ZONAL, "a")],
+    ),
+    "lifecycle's DeleteObjects": (
+        [
+            bulk(
+                eventSource=EXPRESS,
+                userIdentity={"type": "AWSService", "invokedBy": "lifecycle.s3.amazonaws.com"},
+                requestParameters={"bucketName": ZONAL, "delete": ""},
+                resources=[zonal("/", field="ARNPrefix"), zonal(kind="DirectoryBucket")],
+            )
+        ],
+        stale(bucket=ZONAL),
+    ),
+    "a rename leaves one key and makes another": ([rename("old/a%20b")], RENAMED),
+    "a rename's source may start with a slash": ([rename("/old/a%20b")], RENAMED),
+    "a rename's source may name its bucket": ([rename(f"/{ZONAL}/old/a%20b")], RENAMED),
+    "a rename's source among the resources": ([rename(None, zonal("/old/a b"), zonal("/new/b"))], RENAMED),
+    "the same, the other way round": ([rename(None, zonal("/new/b"), zonal("/old/a b"))], RENAMED),
+    "a failed rename changes nothing": (
+        [rename("old", errorCode="PreconditionFailed")],
+        [(SkipReason.FAILED, ZONAL, "new/b")],
+    ),
+    # DeleteObjects
+    "DeleteObjects names no keys": ([bulk()], stale()),
+    "DeleteObjects below a prefix": ([bulk(resources=[below(prefix="a/b"), a_bucket()])], stale("a/b")),
+    "DeleteObjects without a prefix": ([bulk(resources=[a_bucket()])], stale()),
+    "DeleteObjects without resources": ([bulk(resources=ABSENT)], stale()),
+    "DeleteObjects by its prefix alone": ([bulk(requestParameters=None, resources=[below(prefix="a/")])], stale("a/")),
+    "DeleteObjects by its bucket's ARN alone": ([bulk(requestParameters={}, resources=[a_bucket()])], stale()),
+    "DeleteObjects below two prefixes": ([bulk(resources=[below(prefix="a/"), below(prefix="b/")])], stale()),
+    "DeleteObjects through an access point": ([bulk(requestParameters={"bucketName": ACCESS_POINT})], stale()),
+    "DeleteObjects without its request's id": ([bulk(requestID=None), bulk(requestID=None)], stale() * 2),
+    "DeleteObjects with a record for each key": (
+        [bulk(requestID="r"), child("a", "r"), child("b", "r")],
+        [(Kind.DELETED, BUCKET, "a"), (Kind.DELETED, BUCKET, "b"), (SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")],
+    ),
+    "the keys' records may come first": (
+        [child("a", "r"), child("b", "r"), bulk(requestID="r")],
+        [(Kind.DELETED, BUCKET, "a"), (Kind.DELETED, BUCKET, "b"), (SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")],
+    ),
+    "the keys' records of another call say nothing of this": (
+        [bulk(requestID="r"), child("a", "other")],
+        [(Kind.DELETED, BUCKET, "a"), *stale()],
+    ),
+    "a caller's DeleteObject is nobody's child": (
+        [bulk(requestID="r"), child("a", "r", eventType="AwsApiCall")],
+        [(Kind.DELETED, BUCKET, "a"), *stale()],
+    ),
+    "a key that could not be deleted does not speak for the others": (
+        [bulk(requestID="r"), child("a", "r", errorCode="AccessDenied")],
+        [(SkipReason.FAILED, BUCKET, "a"), *stale()],
+    ),
+    # Other services
+    "other services are skipped": ([record("PutItem", eventSource="dynamodb.amazonaws.com")], NOTHING),
+    "another service's PutObject is skipped": ([record(eventSource="mediastore.amazonaws.com")], NOTHING),
+    **{
+        f"another service's odd {field}": ([record(eventSource="odd.amazonaws.com", **{field: value})], NOTHING)
+        for field, value in {
+            "requestParameters": [1, {"bucketName": 7}],
+            "resources": {"type": 1},
+            "userIdentity": "somebody",
+            "eventName": ["PutObject"],
+            "eventVersion": 1.11,
+            "eventTime": 1769860800,
+            "sourceIPAddress": ["192.0.2.7"],
+            "userAgent": {"a": 1},
+            "requestID": 7,
+            "eventID": None,
+        }.items()
+    },
+    "another service's errorCode of a number is a failure": (
+        [record(eventSource="odd.amazonaws.com", errorCode=404)],
+        [(SkipReason.FAILED, "", "")],
+    ),
+    "another service's unknown version is none of our business": (
+        [record(eventSource="odd.amazonaws.com", eventVersion="2.0")],
+        NOTHING,
+    ),
+    "a record of CloudTrail Lake": ([LAKE], NOTHING),
+    "an Insight event": ([{"eventVersion": "1.07", "eventCategory": "Insight", "insightDetails": {}}], NOTHING),
+    "an empty record": ([{}], NOTHING),
+    "an S3 read of odd types is still a read": (
+        [record("GetObject", requestParameters={"bucketName": ["b"], "key": 7})],
+        [(SkipReason.READ_ONLY, "", "")],
+    ),
+    "an S3 read of an unknown version is still a read": ([record("GetObject", eventVersion="9.0")], READ_ONLY),
+    "a failed call without a time is still a failure": ([record(errorCode="X", eventTime="")], FAILED),
+    # Versions
+    **{f"version {v}": ([record(eventVersion=v)], WRITTEN) for v in ("1.0", "1.03", "1.08", "1.11", "1.99")},
+    # Duplicates
+    "the same event twice": (
+        [record(eventID="same"), record(eventID="same")],
+        [*WRITTEN, (SkipReason.DUPLICATE, BUCKET, KEY)],
+    ),
+    "events without ids are no duplicates": ([record(eventID=""), record(eventID=ABSENT)], WRITTEN * 2),
+    "the same read twice is twice a read": ([record("GetObject", eventID="same")] * 2, READ_ONLY * 2),
+    "the same DeleteObjects twice": (
+        [bulk(eventID="same"), bulk(eventID="same")],
+        [(SkipReason.DUPLICATE, BUCKET, ""), *stale()],
+    ),
+    "one act told to two accounts is two events": (
+        [record(sharedEventID="s"), record(sharedEventID="s")],
+        WRITTEN * 2,
+    ),
+    "the records come in their order": ([record(), record("DeleteObject"), record()], WRITTEN + DELETED + WRITTEN),
+    "an empty file": ([], []),
+}
+
+
+@pytest.mark.parametrize(("records", "expected"), CASES.values(), ids=CASES.keys())
+def test_the_meaning_of(records, expected):
+    assert meaning(*records) == expected
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_every_case_means_the_same_in_an_indented_and_zipped_file(size):
+    everything = [each for records, _ in CASES.values() for each in records]
+    plain = read(document(*everything))
+    assert len(plain) >= len(everything)
+    assert read(gzip.compress(document(*everything, indent=1)), size) == plain
+
+
+# What is said of an event
+
+
+def test_an_event_says_who_did_what_where_and_when():
+    [found] = read(document(record(eventID="e", userAgent="[aws-cli/2.15 [x]]")))
+    assert found == ObjectEvent(
+        kind=Kind.WRITTEN,
+        bucket=BUCKET,
+        key=KEY,
+        time=NOON,
+        event_id="e",
+        region="eu-west-1",
+        actor=Actor(USER, "AKIA1", "", "192.0.2.7", "aws-cli/2.15 [x]"),
+        name="PutObject",
+    )
+
+
+def test_what_changes_nothing_says_what_it_was():
+    [found] = read(document(record("GetObject", eventID="e")))
+    assert found == Unchanged(SkipReason.READ_ONLY, BUCKET, KEY, NOON, "e", "GetObject")
+
+
+def test_an_assumed_role_tells_who_issued_its_session():
+    arn, issuer = "arn:aws:sts::111122223333:assumed-role/role/s", "arn:aws:iam::111122223333:role/role"
+    identity = {
+        "type": "AssumedRole",
+        "arn": arn,
+        "accessKeyId": "ASIA1",
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": issuer}, "attributes": {}},
+    }
+    [found] = read(document(record(userIdentity=identity)))
+    assert found.actor == Actor(arn, "ASIA1", issuer, "192.0.2.7", "aws-cli/2.15")
+
+
+IDENTITIES: dict[str, tuple[Any, Actor]] = {
+    "nobody": (None, Actor()),
+    "anonymous": ({"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}, Actor()),
+    "cloudtrail itself": (
+        {"type": "AWSService", "invokedBy": "cloudtrail.amazonaws.com"},
+        Actor("cloudtrail.amazonaws.com"),
+    ),
+    "a session without issuer": ({"arn": USER, "sessionContext": {"attributes": {}}}, Actor(USER)),
+    "a session of null": ({"arn": USER, "sessionContext": None}, Actor(USER)),
+    "an issuer of null": ({"arn": USER, "sessionContext": {"sessionIssuer": None}}, Actor(USER)),
+}
+
+
+@pytest.mark.parametrize(("identity", "actor"), IDENTITIES.values(), ids=IDENTITIES.keys())
+def test_an_actor_is_told_as_far_as_the_record_tells(identity, actor):
+    [found] = read(document(record(userIdentity=identity, sourceIPAddress=None, userAgent=None)))
+    assert found.actor == actor
+
+
+def test_a_long_user_agent_was_cut_before_its_bracket():
+    [found] = read(document(record(userAgent="[" + "x" * 1023)))
+    assert found.actor.user_agent == "x" * 1023
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-01-31T12:00:00Z", NOON),
+        ("2026-01-31T12:00:00.250Z", NOON + 0.25),
+        ("2026-01-31T12:00:00.250000Z", NOON + 0.25),
+        ("2026-01-31T14:00:00+02:00", NOON),
+        ("2026-01-31T12:00:00", NOON),
+        ("1970-01-01T00:00:00Z", 0.0),
+    ],
+)
+def test_an_events_time_is_read(text, time):
+    [found] = read(document(record(eventTime=text)))
+    assert found.time == time
+
+
+def test_both_halves_of_a_rename_are_told_of_one_event():
+    left, made = read(document(rename("old")))
+    assert left.event_id == made.event_id
+    assert left.actor == made.actor == Actor(USER, "AKIA1", "", "192.0.2.7", "aws-cli/2.15")
+
+
+def test_cloudtrails_own_write_is_an_event_of_the_log_bucket():
+    """aws-lambda-developer-guide #305: it must be told by its bucket, as a log bucket that logs itself loops for ever."""
+    itself = {"type": "AWSService", "invokedBy": "cloudtrail.amazonaws.com"}
+    [found] = read(document(record(userIdentity=itself, requestParameters={"bucketName": "logs", "key": "AWSLogs/x"})))
+    assert (found.kind, found.bucket, found.actor.principal) == (Kind.WRITTEN, "logs", "cloudtrail.amazonaws.com")
+
+
+# Records that are wrong
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "an unknown major version": (record(eventVersion="2.0"), "version '2.0'"),
+    "version 10": (record(eventVersion="10.0"), "version '10.0'"),
+    "no version": (record(eventVersion=ABSENT), "version ''"),
+    "no time": (record(eventTime=ABSENT), "eventTime"),
+    "a time that is none": (record(eventTime="yesterday"), "yesterday"),
+    "a time before all time": (record(eventTime="0001-01-01T00:00:00+14:00"), "eventTime"),
+    "no key": (record(requestParameters={"bucketName": BUCKET}, resources=[]), "no bucket and key"),
+    "no bucket": (record(requestParameters={"key": KEY}, resources=[]), "no bucket and key"),
+    "an empty key": (record(requestParameters={"bucketName": BUCKET, "key": ""}, resources=[]), "no bucket and key"),
+    "neither": (record(requestParameters=None, resources=None), "no bucket and key"),
+    "a delete without a key": (
+        record("DeleteObject", requestParameters={}, resources=[a_bucket()]),
+        "no bucket and key",
+    ),
+    "two objects and no request": (record(requestParameters={}, resources=[an_object(), an_object("b")]), "no bucket"),
+    "a bucket's ARN for an object's": (
+        record(requestParameters={}, resources=[an_object(key="")]),
+        "no bucket and key",
+    ),
+    "an ARN that is none": (
+        record(requestParameters={}, resources=[{"type": "AWS::S3::Object", "ARN": "photos/a"}]),
+        "no bucket and key",
+    ),
+    "an access point's ARN for an object's": (
+        record(requestParameters={}, resources=[{"type": "AWS::S3::Object", "ARN": f"{ACCESS_POINT}/object/a"}]),
+        "no bucket and key",
+    ),
+    "an outpost's ARN names no bucket that we know": (
+        record(requestParameters={}, resources=[OF_OUTPOST]),
+        "no bucket",
+    ),
+    "an access point of no known bucket": (
+        record(requestParameters={"bucketName": ACCESS_POINT, "key": KEY}, resources=[]),
+        "no bucket and key",
+    ),
+    "DeleteObjects of nowhere": (bulk(requestParameters=None, resources=[]), "no bucket"),
+    "a rename from nowhere": (rename(None), "from which key"),
+    "a rename from itself": (rename(None, zonal("/new/b")), "from which key"),
+    "parameters of another type": (record(requestParameters=["x"]), "requestParameters"),
+    "a key of another type": (record(requestParameters={"bucketName": BUCKET, "key": 7}), "requestParameters"),
+    "resources of another type": (record(resources={"type": "x"}), "resources"),
+    "an identity of another type": (record(userIdentity="ann"), "userIdentity"),
+    "a name of another type": (record(7), "eventName"),
+    "an S3 record of another type": (record(eventID=7), "eventID"),
+    "a record of unknown source and another type": (record(eventSource=ABSENT, eventName=7), "eventName"),
+    "a source of another type": (record(eventSource=7), "eventSource"),
+    "null": (None, "null"),
+    "a number": (7, "int"),
+    "a list": ([], "array"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "reason"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_record_is_refused_by_its_index(wrong, reason):
+    with pytest.raises(RecordMalformed, match=reason) as raised:
+        read(document(record(), record(), wrong, record()))
+    assert raised.value.index == 2
+
+
+def test_a_wrong_record_keeps_its_index_in_a_large_file():
+    records = [record("GetObject") for _ in range(400)]
+    records[321] = record(eventVersion="2.0")
+    with pytest.raises(RecordMalformed) as raised:
+        read(document(*records), 5000)
+    assert raised.value.index == 321
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"eventSource":"s3.amazonaws.com","eventName":"GetObject","requestParameters":{"bucketName":"\xff"}}',
+        b'{"eventSource":"s3.amazonaws.com","eventName":"GetObject","requestParameters":{"key":"\xff"}}',
+    ],
+)
+def test_bytes_that_are_not_utf8_do_not_make_a_read_an_error(text):
+    assert [each.reason for each in read(b'{"Records":[' + text + b"]}")] == [SkipReason.READ_ONLY]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"eventVersion":"1.1","eventSource":"s3.amazonaws.com","eventName":"PutObject","requestParameters":{"key":"\xff"}}',
+        b'{"eventVersion":1,"eventSource":"\xff"}',
+        b'{"eventVersion":"\xff","eventSource":"s3.amazonaws.com"}',
+    ],
+)
+def test_bytes_that_are_not_utf8_where_it_matters_are_an_error_of_the_file(text):
+    with pytest.raises((RecordMalformed, LogMalformed)):
+        read(b'{"Records":[' + text + b"]}")
+
+
+# Whole files
+
+
+def test_a_file_that_is_no_cloudtrail_log_is_malformed():
+    with pytest.raises(LogMalformed):
+        read(gzip.compress(b'{"awsAccountId":"1","digestEndTime":"x","logFiles":[]}'))
+
+
+def test_a_file_that_stops_too_soon_is_truncated_wherever_it_stops():
+    data = gzip.compress(document(record(), record("DeleteObject")))
+    for end in range(len(data)):
+        with pytest.raises(LogTruncated):
+            read(data[:end], 97)
+
+
+def test_a_truncated_document_in_a_whole_gzip_is_truncated():
+    text = document(record(), record())
+    for end in range(1, len(text), 7):
+        with pytest.raises(LogTruncated):
+            read(gzip.compress(text[:end]))
+
+
+def test_a_damaged_file_is_corrupt():
+    data = bytearray(gzip.compress(document(record())))
+    data[-6] ^= 1
+    with pytest.raises(LogCorrupt):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("limits", [Limits(decompressed_size=5000), Limits(record_size=1000)], ids=["file", "record"])
+def test_a_file_beyond_its_limits_is_refused(limits):
+    large = record(additionalEventData={"x": "y" * 10_000})
+    with pytest.raises(LogLimitExceeded):
+        read(gzip.compress(document(record(), large)), limits=limits)
+
+
+def test_the_keys_records_are_found_across_the_whole_file():
+    many = [record("GetObject") for _ in range(500)]
+    found = read(gzip.compress(document(child("a", "r"), *many, bulk(requestID="r"), bulk(requestID="s"))), 1000)
+    assert [each.event_id for each in found if getattr(each, "kind", None) is Kind.DELETED_UNLISTED] == [
+        found[-1].event_id
+    ]
+
+
+def test_more_bulk_deletes_than_can_be_held_are_let_go_early_and_none_is_lost(monkeypatch):
+    monkeypatch.setattr("jibe_sqs.core.formats.cloudtrail._BulkDeletes.LIMIT", 3)
+    found = meaning(*(bulk(resources=[below(prefix=f"{n}/")]) for n in range(10)), record())
+    assert sorted(key for kind, _, key in found if kind is Kind.DELETED_UNLISTED) == [f"{n}/" for n in range(10)]
+    assert found.index(*WRITTEN) == 7
+
+
+def test_a_large_file_is_read_while_little_is_held():
+    """30 MB of text, nearly all of it alike: no buffer grows with it."""
+    piece = b",".join(json.dumps(record(pad="p" * 500), separators=(",", ":")).encode() for _ in range(50))
+    text = b'{"Records":[' + b",".join([piece] * 500) + b"]}"
+    assert len(text) > 30_000_000
+    data = gzip.compress(text, 1)
+    log = CloudTrailLog(Limits())
+    count, batches, held = 0, 0, 0
+    for at in range(0, len(data), 64 * 1024):
+        for batch in log.feed(data[at : at + 64 * 1024]):
+            count += len(batch)
+            batches = max(batches, len(batch))
+            held = max(held, len(log._records._buffer) + len(log._text._start) + len(log._text._unused))
+    count += sum(len(batch) for batch in log.finish())
+    assert count == 25_000
+    assert batches < 200
+    assert held <= 128 * 1024
+    assert len(log._seen._new) + len(log._seen._old) == 50
+
+
+def test_the_ids_that_are_remembered_are_bounded():
+    log = CloudTrailLog(Limits())
+    for n in range(300_000):
+        assert log._seen.add(f"event-{n}")
+    assert len(log._seen._new) + len(log._seen._old) <= 2 * 65_536
+    assert not log._seen.add("event-299999")
+    assert not log._seen.add(f"event-{300_000 - 65_536}")
+
+
+# Any file, cut anywhere
+
+SOME = st.lists(st.sampled_from([each for records, _ in CASES.values() for each in records]), max_size=8)
+SIZES = st.lists(st.integers(1, 2000), min_size=1, max_size=6)
+
+
+@given(SOME, SIZES, st.booleans(), st.sampled_from([None, 1]))
+@settings(max_examples=150, deadline=None)
+def test_a_cut_anywhere_changes_nothing(records, sizes, zipped, indent):
+    data = document(*records, indent=indent)
+    expected = read(data)
+    assert len(expected) >= len(records)
+    assert read(gzip.compress(data) if zipped else data, *sizes) == expected
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x1f\x8b", b'{"Records":[', document(record())[:-2]]), SIZES)
+@settings(max_examples=200)
+def test_any_bytes_give_records_or_a_log_error(data, before, sizes):
+    for each in (before + data, gzip.compress(before + data)):
+        try:
+            found = read(each, *sizes)
+        except LogError as error:
+            found = [error]
+        assert all(isinstance(one, ObjectEvent | Unchanged | LogError) for one in found)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from([BUCKET, "arn:aws:s3:::b/k", "1.1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["bucketName", "key", "arn", "type", "ARN", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(sorted(record())) | st.just("errorCode")
+NAMES = st.sampled_from(["PutObject", "DeleteObject", "DeleteObjects", "CopyObject", "RenameObject", "GetObject"])
+
+
+@given(NAMES, st.dictionaries(FIELDS, JSON, max_size=3), st.integers(1, 900))
+@settings(max_examples=400)
+def test_a_record_with_anything_in_any_field_gives_records_or_a_log_error(name, changes, size):
+    data = document(record(), {**record(name), **changes}, record())
+    try:
+        found = read(data, size)
+    except LogError as error:
+        found = [error]
+    assert found
+    assert all(isinstance(one, ObjectEvent | Unchanged | LogError) for one in found)
+    assert all(one.bucket and one.time is not None for one in found if isinstance(one, ObjectEvent))

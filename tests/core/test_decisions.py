@@ -1,0 +1,311 @@
+"""What an event means here: why it is skipped, or which folders are stale."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Place, Plan
+from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
+
+BUCKET = "photos"
+ANN = "arn:aws:iam::111122223333:user/ann"
+ROLE = "arn:aws:iam::111122223333:role/access-anywhere"
+SESSION = "arn:aws:sts::111122223333:assumed-role/access-anywhere/i-0123"
+SOMEBODY = Actor(ANN, "AKIA1", ROLE, "192.0.2.7", "aws-cli/2.15 [x]")
+NOBODY = Actor()
+
+
+def event(key: str = "a/b.txt", kind: Kind = Kind.WRITTEN, *, bucket: str = BUCKET, **fields) -> ObjectEvent:
+    return ObjectEvent(kind, bucket, key, **{"time": 1000.0, **fields})
+
+
+def folders(key: str, *places: Place, kind: Kind = Kind.WRITTEN) -> list[str]:
+    """The folders of a key, as text: `/**` after one whose whole tree is stale; of no places, those of no settings."""
+    decision = Decisions({BUCKET: places} if places else None).decide(event(key, kind))
+    return [str(folder) for folder in decision.folders] if isinstance(decision, Refresh) else []
+
+
+def is_own(actor: Actor, **own) -> bool:
+    decision = Decisions(own=OwnWrites(**own)).decide(event(actor=actor))
+    return decision == Skip(SkipReason.OWN_WRITE)
+
+
+# Reasons
+
+
+@pytest.mark.parametrize("reason", SkipReason)
+def test_what_changes_nothing_is_skipped_for_its_own_reason(reason):
+    assert Decisions({}).decide(Unchanged(reason, BUCKET, "a")) == Skip(reason)
+
+
+def test_what_changes_nothing_has_no_actor_to_ask_about():
+    own = OwnWrites(source_addresses=(ip_network("0.0.0.0/0"),))
+    assert Decisions({}, own).decide(Unchanged(SkipReason.FAILED)) == Skip(SkipReason.FAILED)
+
+
+def test_an_own_write_to_a_bucket_that_is_not_mapped_is_an_own_write():
+    decisions = Decisions({}, OwnWrites(access_keys=frozenset({"AKIA1"})))
+    assert decisions.decide(event(actor=SOMEBODY)) == Skip(SkipReason.OWN_WRITE)
+
+
+def test_anothers_write_to_a_bucket_that_is_not_mapped_is_not_mapped():
+    decisions = Decisions({"other": (Place("/other"),)}, OwnWrites(access_keys=frozenset({"AKIA2"})))
+    assert decisions.decide(event(actor=SOMEBODY)) == Skip(SkipReason.NOT_MAPPED)
+
+
+def test_a_bucket_of_no_places_is_not_mapped():
+    assert Decisions({BUCKET: ()}).decide(event()) == Skip(SkipReason.NOT_MAPPED)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_write_and_a_delete_ask_for_a_refresh(kind):
+    assert isinstance(Decisions().decide(event(kind=kind)), Refresh)
+
+
+# Own writes
+
+OWN = {
+    "its access key": {"access_keys": frozenset({"AKIA0", "AKIA1"})},
+    "its ARN": {"principals": (ANN,)},
+    "its ARN, with a wildcard": {"principals": ("arn:aws:iam::*:user/ann",)},
+    "its ARN, with a letter left open": {"principals": (ANN[:-1] + "?",)},
+    "one of several ARNs (yas3fs PR #147)": {"principals": ("arn:other", ANN)},
+    "the role of its session": {"session_issuers": (ROLE,)},
+    "the role of its session, with a wildcard": {"session_issuers": ("*role/access-*",)},
+    "its address": {"source_addresses": (ip_network("192.0.2.7"),)},
+    "its network": {"source_addresses": (ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))},
+    "its user agent": {"user_agents": ("aws-cli/*",)},
+    "its user agent, brackets and all": {"user_agents": ("aws-cli/2.15 [x]",)},
+    "one of several kinds": {"access_keys": frozenset({"other"}), "user_agents": ("aws-cli*",)},
+}
+
+NOT_OWN = {
+    "nothing configured": {},
+    "another access key": {"access_keys": frozenset({"AKIA2"})},
+    "an access key with a wildcard, which it doesn't take": {"access_keys": frozenset({"AKIA*"})},
+    "another ARN": {"principals": (ANN + "a",)},
+    "the beginning of its ARN": {"principals": (ANN[:-1],)},
+    "the end of its ARN": {"principals": (ANN[1:],)},
+    "its ARN in capitals": {"principals": (ANN.upper(),)},
+    "its ARN as the session's": {"session_issuers": (ANN,)},
+    "a dot for any letter": {"principals": (ANN.replace(":", "."),)},
+    "brackets as a choice of letters": {"user_agents": ("aws-cli/2.15 x", "aws-cli/2.1[0-9]*")},
+    "another network": {"source_addresses": (ip_network("192.0.3.0/24"), ip_network("2001:db8::/32"))},
+}
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN.keys())
+def test_a_write_is_own_by(own):
+    assert is_own(SOMEBODY, **own)
+
+
+@pytest.mark.parametrize("own", NOT_OWN.values(), ids=NOT_OWN.keys())
+def test_a_write_is_not_own_by(own):
+    assert not is_own(SOMEBODY, **own)
+
+
+def test_an_assumed_role_is_told_by_its_session():
+    assert is_own(Actor(SESSION), principals=("arn:aws:sts::*:assumed-role/access-anywhere/*",))
+
+
+def test_an_ipv6_address_is_of_its_network():
+    assert is_own(Actor(source_address="2001:db8::7"), source_addresses=(ip_network("2001:db8::/32"),))
+    assert not is_own(Actor(source_address="2001:db9::7"), source_addresses=(ip_network("2001:db8::/32"),))
+
+
+@pytest.mark.parametrize("address", ["cloudtrail.amazonaws.com", "AWS Internal", "", "192.0.2", "192.0.2.7, 10.0.0.1"])
+def test_what_is_no_address_is_of_no_network(address):
+    assert not is_own(Actor(source_address=address), source_addresses=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+
+def test_an_empty_field_never_matches():
+    empty = OwnWrites(frozenset({""}), ("", "*"), ("", "*"), (ip_network("0.0.0.0/0"),), ("", "*"))
+    assert isinstance(Decisions(own=empty).decide(event(actor=NOBODY)), Refresh)
+
+
+@given(st.text(min_size=1))
+def test_any_text_matches_itself_and_a_star(text):
+    plain = text.replace("*", "+").replace("?", "+")
+    assert is_own(Actor(plain), principals=(plain,))
+    assert is_own(Actor(text), principals=("*",))
+    assert is_own(Actor(f"a{text}b"), principals=("a*b",))
+
+
+# Folders
+
+TOP = Place("/S3/photos")
+TEAM = Place("/Team", "team/")
+
+MAPPED = {
+    "without settings a bucket stands at its name": ("a/b.txt", (), ["/photos/a"]),
+    "a key in no folder": ("b.txt", (TOP,), ["/S3/photos"]),
+    "a key in a folder": ("a/b.txt", (TOP,), ["/S3/photos/a"]),
+    "a key in deep folders": ("a/b/c/d/e.txt", (TOP,), ["/S3/photos/a/b/c/d"]),
+    "a folder's marker shows in the folder above": ("a/b/", (TOP,), ["/S3/photos/a"]),
+    "a marker at the top": ("a/", (TOP,), ["/S3/photos"]),
+    "two places": ("a/b", (TOP, Place("/Elsewhere")), ["/S3/photos/a", "/Elsewhere/a"]),
+    "the same place twice": ("a/b", (TOP, TOP), ["/S3/photos/a"]),
+    "a prefix is cut off": ("team/a/b", (TEAM,), ["/Team/a"]),
+    "a key right below the prefix": ("team/b", (TEAM,), ["/Team"]),
+    "the prefix's own marker": ("team/", (TEAM,), ["/Team"]),
+    "a key beside the prefix": ("other/b", (TEAM,), []),
+    "a key of a like prefix": ("teams/b", (TEAM,), []),
+    "a key above the prefix": ("team", (TEAM,), []),
+    "a bucket shown whole and in part": ("team/a/b", (TOP, TEAM), ["/S3/photos/team/a", "/Team/a"]),
+    "a place with a slash too many": ("a/b", (Place("/S3/photos/"),), ["/S3/photos/a"]),
+    "the top of all": ("b", (Place("/"),), ["/"]),
+    "a folder below the top of all": ("a/b", (Place("/"),), ["/a"]),
+    "spaces": ("a b/ c /d", (TOP,), ["/S3/photos/a b/ c "]),
+    "a plus": ("a+b/c", (TOP,), ["/S3/photos/a+b"]),
+    "what looks encoded": ("a%2Fb/c%20d/e", (TOP,), ["/S3/photos/a%2Fb/c%20d"]),
+    "unicode": ("été/🌊/e\u0301/x", (TOP,), ["/S3/photos/été/🌊/e\u0301"]),
+    "dots are names": ("a/../b/./c", (TOP,), ["/S3/photos/a/../b/."]),
+    "a backslash and a line end": ("a\\b\n/c", (TOP,), ["/S3/photos/a\\b\n"]),
+    "a folder without a name: all below the one above": ("a//b", (TOP,), ["/S3/photos/a/**"]),
+    "a key that starts with a slash": ("/a/b", (TOP,), ["/S3/photos/**"]),
+    "folders without a name in a named one": ("a/b//c//d", (TOP,), ["/S3/photos/a/b/**"]),
+    "the marker of a folder without a name": ("a//", (TOP,), ["/S3/photos/a"]),
+    "a key of one slash": ("/", (TOP,), ["/S3/photos"]),
+}
+
+
+@pytest.mark.parametrize("kind", [Kind.WRITTEN, Kind.DELETED])
+@pytest.mark.parametrize(("key", "places", "expected"), MAPPED.values(), ids=MAPPED.keys())
+def test_the_stale_folders_of_a_key(key, places, expected, kind):
+    assert folders(key, *places, kind=kind) == expected
+
+
+UNLISTED = {
+    "a whole bucket": ("", (TOP,), ["/S3/photos/**"]),
+    "a whole bucket without settings": ("", (), ["/photos/**"]),
+    "a whole bucket of two places": ("", (TOP, TEAM), ["/S3/photos/**", "/Team/**"]),
+    "a prefix that is a folder": ("a/b/", (TOP,), ["/S3/photos/a/b/**"]),
+    "a prefix that ends in a name": ("a/b", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix with a nameless folder": ("a//b", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix of a nameless folder": ("a//", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix above the place's": ("te", (TEAM,), ["/Team/**"]),
+    "the place's own prefix": ("team/", (TEAM,), ["/Team/**"]),
+    "a prefix below the place's": ("team/a/b", (TEAM,), ["/Team/a/**"]),
+    "a prefix beside the place's": ("other/", (TEAM,), []),
+    "a prefix that the place's does not go on from": ("teams", (TEAM,), []),
+    "the top of all": ("", (Place("/"),), ["/**"]),
+}
+
+
+@pytest.mark.parametrize(("prefix", "places", "expected"), UNLISTED.values(), ids=UNLISTED.keys())
+def test_where_it_is_not_said_what_was_deleted_all_below_is_stale(prefix, places, expected):
+    assert folders(prefix, *places, kind=Kind.DELETED_UNLISTED) == expected
+
+
+NAMES = st.text(min_size=1, max_size=8).filter(lambda name: "/" not in name)
+
+
+@given(st.lists(NAMES, max_size=5), NAMES, st.sampled_from(["/", "/S3", "/Amazon S3/my bucket"]))
+def test_every_key_maps_to_the_place_and_the_keys_folders(path, name, top):
+    key = "/".join([*path, name])
+    expected = Folder("/" + "/".join([*top.strip("/").split("/"), *path]).lstrip("/"))
+    assert Decisions({BUCKET: (Place(top),)}).decide(event(key)) == Refresh((expected,))
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5), NAMES)
+def test_a_prefix_and_the_rest_of_a_key_make_the_key(path, name):
+    whole = folders("/".join([*path, name]), Place("/P"))
+    for depth in range(len(path)):
+        prefix = "".join(f"{each}/" for each in path[:depth])
+        place = "/".join(["/P", *path[:depth]])
+        assert folders("/".join([*path, name]), Place(place, prefix)) == whole
+
+
+@given(st.text(alphabet="a/ .é", max_size=12), st.sampled_from(list(Kind)))
+def test_every_key_whatever_maps_to_a_path_with_a_name_in_every_part(key, kind):
+    [folder] = Decisions({BUCKET: (Place("/S3"),)}).decide(event(key, kind)).folders
+    assert folder.path.startswith("/S3")
+    assert all(folder.path.split("/")[1:])
+
+
+@given(st.text(alphabet="ab/", max_size=10), st.text(alphabet="ab/", min_size=1, max_size=5))
+def test_what_is_stale_for_a_key_is_below_what_is_stale_for_its_prefix(key, rest):
+    [tree] = Decisions().decide(event(key, Kind.DELETED_UNLISTED)).folders
+    [folder] = Decisions().decide(event(key + rest)).folders
+    assert tree.tree
+    assert f"{folder.path}/".startswith(f"{tree.path}/")
+
+
+# Plans
+
+A, B = Folder("/photos/a"), Folder("/photos/b")
+
+
+def planned(*events: ObjectEvent | Unchanged, decisions: Decisions | None = None) -> Plan:
+    plan = Plan()
+    for each in events:
+        plan.add(each, (decisions or Decisions()).decide(each))
+    return plan
+
+
+def test_an_empty_plan_needs_nothing():
+    plan = planned()
+    assert (plan.records, plan.events, plan.needed({})) == (0, 0, [])
+
+
+def test_any_number_of_events_in_a_folder_need_one_refresh():
+    plan = planned(*(event(f"a/{n}", time=n) for n in range(1000)), event("b/1"))
+    assert plan.needed({}) == [A, B]
+    assert (plan.records, plan.events) == (1001, 1001)
+    assert (plan.stale[A].latest, plan.stale[A].events) == (999, 1000)
+
+
+def test_the_newest_change_counts_whatever_the_order():
+    assert planned(event(time=5), event(time=9), event(time=7)).stale[A].latest == 9
+
+
+def test_what_is_skipped_is_counted_by_its_reason():
+    plan = planned(
+        Unchanged(SkipReason.READ_ONLY),
+        Unchanged(SkipReason.READ_ONLY),
+        Unchanged(SkipReason.FAILED),
+        event(bucket="other"),
+        event(),
+        decisions=Decisions({BUCKET: (Place("/photos"),)}),
+    )
+    assert (plan.records, plan.events) == (5, 1)
+    assert plan.skipped == {SkipReason.READ_ONLY: 2, SkipReason.FAILED: 1, SkipReason.NOT_MAPPED: 1}
+
+
+def test_an_event_shown_in_two_places_makes_both_stale():
+    plan = planned(event(), decisions=Decisions({BUCKET: (Place("/photos"), Place("/more"))}))
+    assert plan.needed({}) == [A, Folder("/more/a")]
+    assert plan.events == 1
+
+
+def test_a_folder_and_its_tree_are_two_things_to_do():
+    plan = planned(event("a/b"), event("a/", Kind.DELETED_UNLISTED))
+    assert plan.needed({}) == [A, Folder("/photos/a", tree=True)]
+
+
+@pytest.mark.parametrize(
+    ("watermark", "needed"),
+    [(None, True), (0.0, True), (999.9, True), (1000.0, True), (1000.5, True), (1001.0, False), (2000.0, False)],
+)
+def test_a_refresh_that_started_within_the_second_of_a_change_may_have_missed_it(watermark, needed):
+    """CloudTrail's times are whole seconds, cut off."""
+    plan = planned(event(time=1000.0))
+    assert plan.needed({} if watermark is None else {A: watermark}) == ([A] if needed else [])
+
+
+def test_events_that_a_refresh_has_seen_are_counted():
+    plan = planned(event("a/1", time=10), event("a/2", time=20), event("b/1", time=5000))
+    assert plan.needed({A: 100.0, B: 100.0}) == [B]
+    assert plan.skipped == {SkipReason.ALREADY_REFRESHED: 2}
+
+
+def test_one_new_event_of_many_old_ones_needs_a_refresh():
+    plan = planned(event("a/1", time=10), event("a/2", time=200))
+    assert plan.needed({A: 100.0}) == [A]
+    assert not plan.skipped
+
+
+def test_a_watermark_of_another_folder_says_nothing():
+    assert planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9}) == [A]

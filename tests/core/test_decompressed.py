@@ -1,0 +1,250 @@
+"""Compressed chunks in, text out: the same however they are cut, and an error wherever they stop too soon."""
+
+import gzip
+import io
+import random
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogTruncated
+from jibe_sqs.core.formats.decompressed import BLOCK, STEP, Decompressed
+
+TEXT = b'{"Records":[' + b",".join(b'{"n":%d}' % n for n in range(40)) + b"]}"
+ZIPPED = gzip.compress(TEXT, mtime=0)
+NO_LIMIT = 1 << 40
+
+
+def cut(data: bytes, *sizes: int) -> list[bytes]:
+    """`data` in chunks of these sizes, the last of them over and over."""
+    chunks, at, rest = [], 0, list(sizes)
+    while at < len(data):
+        size = rest.pop(0) if len(rest) > 1 else rest[0]
+        chunks.append(data[at : at + size])
+        at += size
+    return chunks
+
+
+def blocks_of(chunks: list[bytes], limit: int = NO_LIMIT) -> list[bytes]:
+    inside = Decompressed(limit=limit)
+    blocks = [block for chunk in chunks for block in inside.feed(chunk)]
+    return blocks + list(inside.finish())
+
+
+def text_of(data: bytes, *sizes: int, limit: int = NO_LIMIT) -> bytes:
+    return b"".join(blocks_of(cut(data, *(sizes or (len(data) or 1,))), limit))
+
+
+def outcome(data: bytes, *sizes: int) -> bytes | type[LogError]:
+    """The text, or the class of the error."""
+    try:
+        return text_of(data, *sizes)
+    except LogError as error:
+        return type(error)
+
+
+def with_every_header_field(text: bytes) -> bytes:
+    """A member with an extra field, a file's name, a comment and a checksum of the header: isal alone cannot take it in pieces."""
+    fixed = b"\x1f\x8b\x08" + bytes([0b11110]) + b"\0\0\0\0\0\xff"
+    header = fixed + b"\x05\x00extra" + b"name.json\0" + b"a comment\0"
+    raw = zlib.compressobj(wbits=-15)
+    body = raw.compress(text) + raw.flush()
+    trailer = zlib.crc32(text).to_bytes(4, "little") + len(text).to_bytes(4, "little")
+    return header + (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little") + body + trailer
+
+
+def named(text: bytes) -> bytes:
+    target = io.BytesIO()
+    with gzip.GzipFile("111122223333_CloudTrail.json", "wb", fileobj=target, mtime=0) as stream:
+        stream.write(text)
+    return target.getvalue()
+
+
+FILES = {
+    "one member": (ZIPPED, TEXT),
+    "a member with a name": (named(TEXT), TEXT),
+    "a member with every header field": (with_every_header_field(TEXT), TEXT),
+    "a stored member": (gzip.compress(TEXT, 0), TEXT),
+    "two members": (ZIPPED + gzip.compress(b"more"), TEXT + b"more"),
+    "many members": (b"".join(gzip.compress(bytes([n])) for n in range(50)), bytes(range(50))),
+    "an empty member": (gzip.compress(b""), b""),
+    "empty members around": (gzip.compress(b"") + ZIPPED + gzip.compress(b"") * 3, TEXT),
+    "zeros after the end": (ZIPPED + b"\0" * 700, TEXT),
+    "zeros between members": (ZIPPED + b"\0" * 3 + ZIPPED, TEXT * 2),
+    "plain text": (TEXT, TEXT),
+    "plain text of one byte": (b"{", b"{"),
+    "plain text of two bytes": (b"{}", b"{}"),
+    "plain zeros": (b"\0\0\0", b"\0\0\0"),
+    "plain text that starts almost like gzip": (b"\x1f\x8a{}", b"\x1f\x8a{}"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), FILES.values(), ids=FILES.keys())
+def test_a_file_comes_out_whole(data, text):
+    assert text_of(data) == text
+
+
+@pytest.mark.parametrize(("data", "text"), FILES.values(), ids=FILES.keys())
+def test_a_file_cut_into_single_bytes_comes_out_the_same(data, text):
+    assert text_of(data, 1) == text
+
+
+@pytest.mark.parametrize(("data", "text"), FILES.values(), ids=FILES.keys())
+def test_a_file_cut_in_two_anywhere_comes_out_the_same(data, text):
+    assert all(text_of(data, at, NO_LIMIT) == text for at in range(1, len(data)))
+
+
+def test_empty_chunks_change_nothing():
+    chunks = [b"", ZIPPED[:1], b"", b"", ZIPPED[1:9], b"", ZIPPED[9:], b""]
+    assert b"".join(blocks_of(chunks)) == TEXT
+
+
+def test_what_an_http_layer_gunzipped_already_passes():
+    """risingwave #26855: `Content-Encoding: gzip` makes some of them do so."""
+    assert text_of(gzip.decompress(ZIPPED), 5) == TEXT
+
+
+# Files that stop too soon
+
+
+@pytest.mark.parametrize("make", [gzip.compress, named, with_every_header_field], ids=["bare", "named", "all fields"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_that_stops_anywhere_is_truncated(make, size):
+    data = make(TEXT)
+    for end in range(2, len(data)):
+        with pytest.raises(LogTruncated):
+            text_of(data[:end], size)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_that_stops_anywhere_in_its_second_member_is_truncated(size):
+    data = ZIPPED + gzip.compress(b"more")
+    for end in range(len(ZIPPED) + 1, len(data)):
+        with pytest.raises(LogTruncated):
+            text_of(data[:end], size)
+
+
+def test_a_file_that_stops_between_two_members_cannot_be_told_from_a_whole_one():
+    assert text_of((ZIPPED * 2)[: len(ZIPPED)]) == TEXT
+
+
+def test_an_empty_file_is_truncated():
+    with pytest.raises(LogTruncated, match="empty"):
+        text_of(b"")
+
+
+def test_a_file_of_empty_chunks_is_truncated():
+    with pytest.raises(LogTruncated, match="empty"):
+        blocks_of([b"", b""])
+
+
+def test_the_first_byte_of_gzip_alone_is_truncated():
+    with pytest.raises(LogTruncated, match="one byte"):
+        text_of(b"\x1f")
+
+
+# Files that are damaged
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("junk", [b"x", b"junk after it", b"\0\0junk", b"\x1fjunk", b"\x1e\x8b\x08"], ids=repr)
+def test_what_follows_the_last_member_and_is_no_gzip_is_corrupt(junk, size):
+    with pytest.raises(LogCorrupt):
+        text_of(ZIPPED + junk, size)
+
+
+@pytest.mark.parametrize("at", range(-8, 0))
+def test_a_wrong_checksum_or_length_is_corrupt(at):
+    damaged = bytearray(ZIPPED)
+    damaged[at] ^= 0xFF
+    with pytest.raises(LogCorrupt):
+        text_of(bytes(damaged), 11)
+
+
+def test_a_header_without_end_is_corrupt():
+    with pytest.raises(LogCorrupt, match="header of more than"):
+        text_of(b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"n" * 300_000, 4096)
+
+
+def test_an_unknown_method_of_compression_is_corrupt():
+    with pytest.raises(LogCorrupt):
+        text_of(b"\x1f\x8b\x07" + ZIPPED[3:])
+
+
+def test_a_byte_changed_anywhere_gives_the_text_or_an_error():
+    """The header has bytes that say nothing of the content; everything else is under the checksum."""
+    damaged = (ZIPPED[:at] + bytes([ZIPPED[at] ^ 0x55]) + ZIPPED[at + 1 :] for at in range(2, len(ZIPPED)))
+    assert {outcome(each, 13) for each in damaged} == {TEXT, LogCorrupt, LogTruncated}
+
+
+def test_the_error_tells_how_far_it_came():
+    data = gzip.compress(random.Random(1).randbytes(3 * BLOCK))
+    with pytest.raises(LogTruncated, match=r"after [\d,]{6,} bytes decompressed"):
+        text_of(data[:-1], STEP)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("data", [ZIPPED, TEXT], ids=["gzip", "text"])
+def test_a_file_of_the_limit_passes_and_of_one_byte_more_does_not(data):
+    assert text_of(data, limit=len(TEXT)) == TEXT
+    with pytest.raises(LogLimitExceeded, match=f"more than {len(TEXT) - 1:,} bytes"):
+        text_of(data, limit=len(TEXT) - 1)
+
+
+def test_the_limit_is_of_all_members_together():
+    with pytest.raises(LogLimitExceeded):
+        text_of(ZIPPED * 3, limit=2 * len(TEXT))
+
+
+def test_a_bomb_is_stopped_at_the_limit_and_never_unpacked():
+    """fluent-plugin-s3 #294: 7 GB of memory for a file of 70 MB."""
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    inside, size = Decompressed(limit=1024 * 1024), 0
+
+    def feed() -> None:
+        nonlocal size
+        for block in inside.feed(bomb):
+            size += len(block)
+
+    with pytest.raises(LogLimitExceeded):
+        feed()
+    assert size <= 1024 * 1024
+
+
+@pytest.mark.parametrize("data", [gzip.compress(bytes(3_000_000)), bytes(3_000_000)], ids=["gzip", "text"])
+def test_no_block_is_larger_than_the_bound_however_much_a_chunk_expands_to(data):
+    blocks = blocks_of([data])
+    assert max(map(len, blocks)) <= BLOCK
+    assert sum(map(len, blocks)) == 3_000_000
+
+
+def test_the_size_is_of_the_text():
+    inside = Decompressed(limit=NO_LIMIT)
+    assert sum(len(block) for block in inside.feed(ZIPPED)) == inside.size == len(TEXT)
+
+
+# Anything, cut anywhere
+
+TEXTS = st.binary(max_size=300) | st.builds(
+    lambda part, times: part * times, st.binary(max_size=9), st.integers(0, 40_000)
+)
+SIZES = st.lists(st.integers(1, 5000), min_size=1, max_size=8)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=4), SIZES, st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_any_members_cut_anywhere_come_out_whole(texts, sizes, level):
+    data = b"".join(gzip.compress(text, level) for text in texts)
+    assert text_of(data, *sizes) == b"".join(texts)
+
+
+@given(st.binary(max_size=400), SIZES, st.sampled_from([b"", b"\x1f\x8b", ZIPPED[:10], ZIPPED[:4], ZIPPED]))
+@settings(max_examples=300)
+def test_any_bytes_come_out_or_give_an_error_the_same_however_they_are_cut(data, sizes, before):
+    whole, pieces = outcome(before + data, 1 << 30), outcome(before + data, *sizes)
+    assert pieces == whole
+    assert isinstance(whole, bytes) or whole in (LogCorrupt, LogTruncated)

@@ -1,0 +1,79 @@
+"""The tree at the top of errors.py is the tree that the classes form."""
+
+import inspect
+
+import pytest
+
+from jibe_sqs.core import errors
+from jibe_sqs.core.errors import Disposition, JibeError
+
+CLASSES = [
+    each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, JibeError)
+]  # fmt: skip
+
+
+def drawn() -> dict[str, tuple[str | None, str]]:
+    """Each name of the drawn tree, with the name that it hangs from and what is said of it."""
+    found: dict[str, tuple[str | None, str]] = {}
+    above: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        branch = line.lstrip("│├└─ ")
+        if not branch or not (line.startswith(("├", "└", "│")) or line == "JibeError"):
+            continue
+        depth = (len(line) - len(branch)) // 4
+        name, _, about = branch.partition(" ")
+        above = [*above[:depth], name]
+        found[name] = (above[depth - 1] if depth else None, about.strip())
+    return found
+
+
+TREE = drawn()
+
+
+def test_the_tree_draws_every_error_and_no_other():
+    assert set(TREE) == {each.__name__ for each in CLASSES}
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_an_error_hangs_where_it_is_drawn(error):
+    parent, _ = TREE[error.__name__]
+    assert error.__bases__ == (getattr(errors, parent) if parent else Exception,)
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_an_error_knows_whether_trying_again_can_help(error):
+    assert isinstance(error.disposition, Disposition)
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_an_error_is_permanent_where_the_tree_says_so_of_it_or_above_it(error):
+    name, said = error.__name__, ""
+    while name and not said:
+        parent, about = TREE[name]
+        said = next((word for word in ("permanent", "transient") if word in about), "")
+        name = parent or ""
+    assert error.disposition.value == (said or "transient")
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_an_error_says_in_its_docstring_what_it_is(error):
+    assert error.__doc__
+
+
+def test_a_bad_record_knows_its_index():
+    error = errors.RecordMalformed("no key", index=7)
+    assert (str(error), error.index) == ("no key", 7)
+
+
+def test_a_wrong_configuration_is_told_in_one_text_and_line_by_line():
+    error = errors.SettingsError(["no queue", "no endpoint"])
+    assert (str(error), error.problems) == ("no queue; no endpoint", ["no queue", "no endpoint"])
+
+
+def test_an_unavailable_server_may_say_when_it_is_back():
+    assert errors.AccessAnywhereUnavailable("busy").retry_after is None
+    assert errors.AccessAnywhereUnavailable("busy", retry_after=3.5).retry_after == 3.5
+
+
+def test_a_failed_call_keeps_the_servers_word():
+    assert errors.CallFailed("refused", code="no_such_folder").code == "no_such_folder"

@@ -1,0 +1,280 @@
+"""What `explain` says, object by object."""
+
+import gzip
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jibe_sqs.core.announcements import looks_like_log
+from jibe_sqs.core.decisions import Decisions, Place
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.operations import explanations
+from jibe_sqs.operations.explanations import Explainer, as_lines, as_table
+
+RECORD_KEYS = {
+    "source",
+    "kind",
+    "bucket",
+    "key",
+    "time",
+    "event_id",
+    "name",
+    "decision",
+    "reason",
+    "folders",
+}
+LOG_KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
+DIGEST = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/01/31/x.json.gz"
+DELIVERY = json.dumps({"s3Bucket": "logs", "s3ObjectKey": [LOG_KEY, DIGEST]})
+
+
+def record(name: str = "PutObject", key: str | None = "a/b.txt", **changes: Any) -> dict[str, Any]:
+    return {
+        "eventVersion": "1.11",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": name,
+        "eventID": "e1",
+        "requestParameters": {"bucketName": "photos", "key": key},
+        **changes,
+    }
+
+
+def zipped(*records: dict[str, Any]) -> bytes:
+    return gzip.compress(json.dumps({"Records": records}).encode())
+
+
+@pytest.fixture
+def explainer() -> Explainer:
+    return Explainer(decisions=Decisions(), limits=Limits(), is_log=looks_like_log)
+
+
+@pytest.fixture
+def explained(explainer: Explainer, tmp_path: Path) -> Any:
+    """The explanations of a log file of these bytes."""
+
+    def of(data: bytes, key: str | None = None) -> list[dict[str, Any]]:
+        path = tmp_path / "x.json.gz"
+        path.write_bytes(data)
+        return list(explainer.of_file(str(path), key))
+
+    return of
+
+
+# Log files
+
+
+def test_a_write_is_explained_by_its_folder(explained, tmp_path):
+    assert explained(zipped(record())) == [
+        {
+            "source": str(tmp_path / "x.json.gz"),
+            "kind": "written",
+            "bucket": "photos",
+            "key": "a/b.txt",
+            "time": "2026-01-31T12:00:00Z",
+            "event_id": "e1",
+            "name": "PutObject",
+            "decision": "refresh",
+            "reason": None,
+            "folders": ["/photos/a"],
+        }
+    ]
+
+
+def test_a_read_is_explained_by_its_reason(explained):
+    [found] = explained(zipped(record("GetObject")))
+    assert (found["kind"], found["decision"], found["reason"], found["folders"]) == (None, "skip", "read-only", [])
+    assert (found["bucket"], found["key"], found["name"]) == ("photos", "a/b.txt", "GetObject")
+
+
+def test_another_services_record_has_nothing_to_say_of_objects(explained):
+    [found] = explained(zipped({"eventVersion": "1.08", "eventSource": "kms.amazonaws.com"}))
+    assert [found[each] for each in ("kind", "bucket", "key", "time", "event_id", "name")] == [None] * 6
+    assert (found["decision"], found["reason"]) == ("skip", "not-object-change")
+
+
+def test_every_record_has_exactly_the_promised_keys(explained):
+    found = explained(zipped(record(), record("GetObject"), record("DeleteObject"), record("DeleteObjects", None), {}))
+    assert len(found) == 5
+    assert all(set(each) == RECORD_KEYS for each in found)
+
+
+def test_deletes_that_name_no_key_have_an_empty_one(explained):
+    [found] = explained(zipped(record("DeleteObjects", None)))
+    assert (found["kind"], found["key"], found["folders"]) == ("deleted-unlisted", "", ["/photos"])
+
+
+def test_a_configuration_decides(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(
+        json.dumps({"Records": [record(), record(requestParameters={"bucketName": "b", "key": "k"})]}).encode()
+    )
+    places = {"photos": (Place("/S3/photos"), Place("/A", "a/"))}
+    explainer = Explainer(decisions=Decisions(places), limits=Limits(), is_log=looks_like_log)
+    first, second = explainer.of_file(str(path), None)
+    assert first["folders"] == ["/S3/photos/a", "/A"]
+    assert (second["decision"], second["reason"]) == ("skip", "duplicate")
+
+
+def test_a_file_of_no_records_explains_nothing(explained):
+    assert explained(zipped()) == []
+
+
+def test_more_than_memory_should_hold_is_explained_all_the_same(explained, monkeypatch):
+    monkeypatch.setattr(explanations, "IN_MEMORY", 1000)
+    assert [each["event_id"] for each in explained(zipped(*(record(eventID=str(n)) for n in range(500))))] == [
+        str(n) for n in range(500)
+    ]
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "a truncated file": (
+        zipped(*(record(eventID=str(n), pad=os.urandom(99).hex()) for n in range(2000)))[:-1],
+        "LogTruncated",
+    ),
+    "an empty file": (b"", "LogTruncated"),
+    "a damaged file": (zipped(record()) + b"junk", "LogCorrupt"),
+    "another file": (b"hello", "LogMalformed"),
+    "a wrong record after good ones": (
+        zipped(record(), record("GetObject"), record(eventVersion="2.0")),
+        "RecordMalformed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "error"), BAD.values(), ids=BAD.keys())
+def test_a_bad_file_gives_exactly_one_object_with_its_error(explained, data, error):
+    [found] = explained(data)
+    assert set(found) == {"source", "error", "message"}
+    assert found["error"] == error
+    assert found["message"]
+
+
+def test_a_file_that_is_not_there_gives_its_error(explainer, tmp_path):
+    [found] = explainer.of_file(str(tmp_path / "gone.json.gz"), None)
+    assert (found["error"], found["message"]) == ("FileNotFoundError", "No such file or directory")
+
+
+def test_a_folder_gives_its_error(explainer, tmp_path):
+    [found] = explainer.of_file(str(tmp_path), None)
+    assert found["error"] == "IsADirectoryError"
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by its name", "by its key"])
+def test_a_digest_is_not_read(explainer, by_name):
+    [found] = explainer.of_file(DIGEST, None) if by_name else explainer.of_file("local.gz", DIGEST)
+    assert set(found) == {"source", "announcement", "bucket", "key", "about"}
+    assert (found["announcement"], found["key"], found["about"]) == ("nothing", DIGEST, "CloudTrail digest")
+
+
+# Bodies
+
+
+def test_a_body_may_be_given_as_text_or_as_a_file(explainer, tmp_path):
+    path = tmp_path / "body.json"
+    path.write_text(DELIVERY)
+    literal, file = list(explainer.of_body(DELIVERY)), list(explainer.of_body(str(path)))
+    assert [{**each, "source": ""} for each in literal] == [{**each, "source": ""} for each in file]
+    assert {each["source"] for each in file} == {str(path)}
+    assert all(DELIVERY.startswith(each["source"].removesuffix("…")) for each in literal)
+
+
+def test_a_file_whose_name_has_a_space_is_a_file(explainer, tmp_path):
+    path = tmp_path / "the body.json"
+    path.write_text(DELIVERY)
+    assert len(list(explainer.of_body(str(path)))) == 2
+
+
+def test_a_body_may_come_from_standard_input(explainer, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(DELIVERY))
+    assert [each["source"] for each in explainer.of_body("-")] == ["-", "-"]
+
+
+def test_an_announced_file_is_named_and_one_beside_the_logs_says_what_it_is(explainer):
+    file, digest = explainer.of_body(DELIVERY)
+    del file["source"], digest["source"]
+    assert file == {"announcement": "log-file", "bucket": "logs", "key": LOG_KEY}
+    assert digest == {"announcement": "nothing", "bucket": "logs", "key": DIGEST, "about": "CloudTrail digest"}
+
+
+@pytest.mark.parametrize("body", ["CloudTrail validation message.", '{"Event":"s3:TestEvent"}'])
+def test_a_body_that_asks_for_nothing_says_so(explainer, body):
+    [found] = explainer.of_body(body)
+    assert set(found) == {"source", "announcement", "bucket", "key", "about"}
+    assert found["announcement"] == "nothing"
+
+
+def test_an_object_event_in_a_body_is_explained_like_a_record(explainer):
+    event = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": "2026-01-31T12:00:00.5Z",
+        "eventName": "ObjectRemoved:Delete",
+        "s3": {"bucket": {"name": "photos"}, "object": {"key": "a+b/c"}},
+    }
+    tagged = {**event, "eventName": "ObjectTagging:Put"}
+    deleted, unchanged = explainer.of_body(json.dumps({"Records": [event, tagged]}))
+    assert set(deleted) == set(unchanged) == RECORD_KEYS
+    assert (deleted["kind"], deleted["key"], deleted["folders"]) == ("deleted", "a b/c", ["/photos/a b"])
+    assert deleted["time"] == "2026-01-31T12:00:00.500000Z"
+    assert (unchanged["kind"], unchanged["reason"]) == (None, "not-object-change")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("{}", "AnnouncementUnknown"),
+        ("{", "AnnouncementMalformed"),
+        ("hello world", "AnnouncementMalformed"),
+        ("[" + "x" * 100_000, "AnnouncementMalformed"),
+        ("no-such-file", "FileNotFoundError"),
+    ],
+    ids=["unknown", "half", "text", "long", "no file"],
+)
+def test_a_bad_body_gives_exactly_one_object_with_its_error(explainer, body, error):
+    [found] = explainer.of_body(body)
+    assert set(found) == {"source", "error", "message"}
+    assert found["error"] == error
+    assert len(found["source"]) <= 60
+
+
+def test_a_body_file_that_is_no_text_gives_its_error(explainer, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(b"\xff\xfe{}")
+    [found] = explainer.of_body(str(path))
+    assert found["error"] == "UnicodeDecodeError"
+
+
+# Output
+
+
+def test_lines_are_one_object_each_and_tell_whether_all_could_be_read(explainer, explained):
+    output = io.StringIO()
+    assert as_lines([explainer.of_body(DELIVERY), iter(explained(zipped(record(key="é"))))], output)
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [each.get("announcement") for each in lines] == ["log-file", "nothing", None]
+    assert not as_lines([explainer.of_body(DELIVERY), explainer.of_body("{}")], io.StringIO())
+
+
+def test_the_table_ends_with_what_it_comes_to(explained):
+    output = io.StringIO()
+    found = explained(zipped(record(), record("GetObject", eventID="e2"), record("DeleteObject", "c/d", eventID="e3")))
+    assert as_table([iter(found)], output)
+    assert "3 records, 2 ask for a refresh of 2 folders, 1 read-only" in output.getvalue()
+
+
+def test_the_table_names_what_cannot_be_read_and_goes_on(explainer):
+    output = io.StringIO()
+    assert not as_table([explainer.of_body("{}"), explainer.of_body(DELIVERY)], output)
+    assert "AnnouncementUnknown" in output.getvalue()
+    assert "2 announcements" in output.getvalue()
+
+
+def test_the_table_takes_no_key_for_markup(explained):
+    output = io.StringIO()
+    assert as_table([iter(explained(zipped(record(key="[red]/x"))))], output)
+    assert "[red]" in output.getvalue()

@@ -1,0 +1,352 @@
+"""The records of one large document: exactly those that the standard library finds, however the text is cut."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, LogTruncated, RecordMalformed
+from jibe_sqs.core.formats.json_records import HEAD_LIMIT, JsonRecords, RecordShape
+
+LIMIT = 1024 * 1024
+ANY = RecordShape(msgspec.Raw, array="Records", first_field="eventVersion")
+
+
+class Typed(msgspec.Struct):
+    eventVersion: str = ""
+    n: int = -1
+
+
+TYPED = RecordShape(Typed, array="Records", first_field="eventVersion")
+
+
+def refused(index: int, text: bytes, error: msgspec.ValidationError) -> Any:
+    raise RecordMalformed(str(error), index=index)
+
+
+def read(document: bytes, *sizes: int, shape: Any = ANY, limit: int = LIMIT, bad: Any = refused) -> list[Any]:
+    """The records, the document fed in chunks of `sizes`, the last of them over and over."""
+    reader = JsonRecords(shape, record_limit=limit, on_bad_record=bad)
+    found, at, rest = [], 0, list(sizes or (len(document) or 1,))
+    while at < len(document):
+        size = rest.pop(0) if len(rest) > 1 else rest[0]
+        found += reader.feed(document[at : at + size])
+        at += size
+    found += reader.finish()
+    assert reader.count == len(found)
+    return [json.loads(bytes(each)) if isinstance(each, msgspec.Raw) else each for each in found]
+
+
+def outcome(document: bytes, *sizes: int, **how: Any) -> Any:
+    """The records, or the class of the error."""
+    try:
+        return read(document, *sizes, **how)
+    except LogError as error:
+        return type(error)
+
+
+def written(*records: Any, **how: Any) -> bytes:
+    return json.dumps({"Records": records}, **{"separators": (",", ":"), **how}).encode()
+
+
+def usual(**fields: Any) -> dict[str, Any]:
+    return {"eventVersion": "1.11", **fields}
+
+
+PLAIN = [usual(n=n) for n in range(5)]
+NESTED = usual(requestParameters={"list": [{"a": 1}, {"eventVersion": "1.0"}, {"eventVersion": "1.1", "b": [{}]}]})
+TEXTS = usual(a='},{"eventVersion":"1.0"}', b="]}", c='\\"', d="\\", e='"Records":[', f="é🌊\u2028", g="\n\t\0")
+
+DOCUMENTS: dict[str, bytes] = {
+    "plain records": written(*PLAIN),
+    "no records": written(),
+    "one record": written(usual()),
+    "an empty record": written({}),
+    "indented": written(*PLAIN, NESTED, TEXTS, indent=4),
+    "spaces everywhere": b' \n{ "Records" :\t[ {"eventVersion" : "1" } ,\r\n { } , {"a": [ ] }\n]\n}\n ',
+    "space only between records": written(*PLAIN).replace(b"},{", b"} , {"),
+    "a boundary inside a record": written(usual(), NESTED, usual(), NESTED, NESTED),
+    "a boundary inside the last record": written(usual(), NESTED),
+    "boundaries nested in boundaries": written(usual(x=[{}, usual(y=[{}, usual(z=[{}, usual()])])]), *PLAIN),
+    "brackets, braces and quotes in strings": written(TEXTS, usual(), TEXTS),
+    "the same, not escaped to ASCII": written(TEXTS, usual(), TEXTS, ensure_ascii=False),
+    "another order of fields": written({"n": 1, "eventVersion": "1"}, {"n": 2, "eventVersion": "1"}),
+    "orders of fields mixed": written(usual(n=1), {"n": 2}, usual(n=3), {"n": 4}),
+    "keys before the array": b'{"a":{"Records":[1,2]},"b":"\\"Records\\":[","c":[[]],' + written(*PLAIN)[1:],
+    "keys after the array": written(*PLAIN)[:-1] + b',"next":[{"a":1},{"eventVersion":"1"}],"s":"]}"}',
+    "keys before and after the array": b'{"a":[],' + written(*PLAIN, TEXTS)[1:-1] + b',"z":null}',
+    "a byte order mark": b"\xef\xbb\xbf" + written(*PLAIN),
+    "a byte order mark and spaces": b"\xef\xbb\xbf \n" + written(*PLAIN, indent=1),
+    "numbers of every kind": written(usual(a=[0, -1, 1.5, -2e-9, 1e300, 10**400])),
+    "a large record between small ones": written(usual(), usual(x="y" * 300_000), usual(), usual()),
+    "a large record of nothing but nesting": written(usual(), usual(x=[{"a": n} for n in range(40_000)]), usual()),
+    "more records than a block": written(*(usual(n=n, pad="p" * 900) for n in range(600))),
+    "more records than a block, indented": written(*(usual(n=n, pad="p" * 900) for n in range(600)), indent=1),
+}
+
+
+def plainly(document: bytes) -> list[Any]:
+    return json.loads(document.removeprefix(b"\xef\xbb\xbf"))["Records"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+@pytest.mark.parametrize("sizes", [(1 << 30,), (64 * 1024,), (1000,), (997, 31, 4096)], ids=str)
+def test_the_records_are_those_of_the_standard_library(document, sizes):
+    assert read(document, *sizes) == plainly(document)
+
+
+SMALL = {name: document for name, document in DOCUMENTS.items() if len(document) < 2500}
+
+
+@pytest.mark.parametrize("document", SMALL.values(), ids=SMALL.keys())
+def test_single_bytes_give_the_same_records(document):
+    assert read(document, 1) == plainly(document)
+
+
+@pytest.mark.parametrize("document", SMALL.values(), ids=SMALL.keys())
+def test_a_cut_anywhere_changes_nothing(document):
+    expected = plainly(document)
+    assert all(read(document, at, 1 << 30) == expected for at in range(1, len(document)))
+
+
+@pytest.mark.parametrize("document", SMALL.values(), ids=SMALL.keys())
+@pytest.mark.parametrize("size", [17, 1 << 30])
+def test_a_document_that_stops_anywhere_is_truncated(document, size):
+    whole = document.rstrip()
+    first = whole.index(b"{") + 1
+    found = {outcome(whole[:end], size) for end in range(first, len(whole))}
+    assert found == {LogTruncated}
+
+
+@pytest.mark.parametrize("size", [50, 1 << 30])
+@pytest.mark.parametrize("before", [b"", b'{"x":[{},{"eventVersion":1}]},'], ids=["fast", "slow"])
+def test_a_number_of_five_thousand_digits_is_no_error(before, size):
+    """Python refuses to convert so many; nobody asked it to."""
+    document = b'{"Records":[' + before + b'{"x":' + b"9" * 5000 + b'},{"n":1}]}'
+    assert read(document, size, shape=TYPED)[-1] == Typed(n=1)
+
+
+def test_records_come_out_before_the_document_ends():
+    reader = JsonRecords(ANY, record_limit=LIMIT, on_bad_record=refused)
+    document = written(*PLAIN)
+    assert len(reader.feed(document[:-10])) == len(PLAIN) - 1
+
+
+@pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
+def test_what_is_held_does_not_grow_with_the_document(indent):
+    record = usual(pad="p" * 1000, list=[{"a": 1}, {"b": "},{"}])
+    piece = json.dumps(record, indent=indent, separators=(",", ":")).encode()
+    reader = JsonRecords(ANY, record_limit=LIMIT, on_bad_record=refused)
+    reader.feed(b'{"Records":[' + piece)
+    held = []
+    for _ in range(150):
+        reader.feed((b"," + piece) * 60)
+        held.append(len(reader._buffer) + (len(reader._slow.rest) if reader._slow else 0))
+    assert reader.count > 150 * 60 - 400
+    assert max(held) <= 5 * HEAD_LIMIT
+
+
+# Documents that are wrong
+
+MALFORMED: dict[str, bytes] = {
+    "text": b"hello",
+    "a list": b"[]",
+    "a number": b"5",
+    "an object without the array": b'{"a": 1}',
+    "an array of another name": b'{"records": []}',
+    "the array one level down": b'{"a": {"Records": []}}',
+    "null for the array": b'{"Records": null}',
+    "an object for the array": b'{"Records": {}}',
+    "a key before it that is no JSON": b'{"a": x, "Records": []}',
+    "text after the document": written(*PLAIN) + b" x",
+    "a second document": written(*PLAIN) * 2,
+    "a bracket too many": written(*PLAIN)[:-1] + b"]}",
+    "a comma too many": b'{"Records":[{},]}',
+    "a comma too many before": b'{"Records":[,{}]}',
+    "two commas": b'{"Records":[{},,{}]}',
+    "no comma": b'{"Records":[{}{}]}',
+    "no comma, with a boundary": b'{"Records":[{"eventVersion":1}{"eventVersion":2},{"eventVersion":3}]}',
+    "another closing bracket": b'{"Records":[{}}]',
+    "zeros after the document": written(*PLAIN) + b"\0",
+    "NaN": b'{"Records":[{"a":NaN}]}',
+    "a number with a leading zero": b'{"Records":[{"a":01}]}',
+    "an unknown escape": b'{"Records":[{"a":"\\q"}]}',
+    "a line end in a string": b'{"Records":[{"a":"\n"}]}',
+    "a single quote": b"{\"Records\":[{'a':1}]}",
+    "a comment": b'{"Records":[/* x */]}',
+}
+
+
+@pytest.mark.parametrize("document", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("size", [1, 3, 1 << 30])
+def test_what_is_no_such_document_is_malformed(document, size):
+    assert outcome(document, size) is LogMalformed
+
+
+@pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
+@pytest.mark.parametrize("size", [64, 1 << 30])
+def test_a_record_damaged_in_the_middle_is_malformed(indent, size):
+    document = written(*PLAIN, usual(n="DAMAGE"), *PLAIN, indent=indent).replace(b'"DAMAGE"', b'"DAMA"GE"')
+    assert outcome(document, size) is LogMalformed
+
+
+def test_a_large_record_that_is_no_json_is_malformed_and_not_too_large():
+    document = b'{"Records":[{"a":x' + b"y" * 400_000 + b"}]}"
+    assert {outcome(document, size, limit=100_000) for size in (5000, 1 << 30)} == {LogMalformed}
+
+
+@pytest.mark.parametrize("document", [b"", b" \n", b"{", b'{"Recor'], ids=repr)
+def test_a_document_that_stops_before_its_array_is_truncated(document):
+    assert outcome(document) is LogTruncated
+
+
+@pytest.mark.parametrize(
+    "number", [b"-", b"1.", b"1e", b"1e-", b"-0", b"tru", b'"\\u12', b'"\\', b'"\xe2\x82'], ids=repr
+)
+def test_a_document_that_stops_inside_a_value_is_truncated(number):
+    assert outcome(b'{"Records":[{"eventVersion":"1"},{"a":' + number) is LogTruncated
+
+
+def test_what_follows_the_array_is_looked_at_up_to_a_limit():
+    document = written(*PLAIN)[:-1] + b',"x":"%s"}' % (b"y" * HEAD_LIMIT)
+    assert {outcome(document, size) for size in (999, 1 << 30)} == {LogMalformed}
+
+
+def test_the_array_must_begin_within_a_limit():
+    document = b'{"x":"%s",' % (b"y" * HEAD_LIMIT) + written(*PLAIN)[1:]
+    assert {outcome(document, size) for size in (999, 1 << 30)} == {LogMalformed}
+
+
+@pytest.mark.parametrize("size", [700, 1 << 30])
+@pytest.mark.parametrize(
+    "nested", [b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b'{"a":' * 100_000], ids=["whole", "cut off"]
+)
+def test_a_record_nested_too_deeply_is_malformed(nested, size):
+    assert outcome(b'{"Records":[{"eventVersion":"1","x":' + nested + b"}]}", size, limit=1 << 22) is LogMalformed
+
+
+# Records that are wrong
+
+
+def test_a_record_of_another_type_is_asked_about_by_its_index_and_text():
+    asked = []
+
+    def bad(index: int, text: bytes, error: msgspec.ValidationError) -> Typed:
+        asked.append((index, json.loads(text)))
+        return Typed("mended", index)
+
+    records = [usual(n=0), usual(n="one"), usual(n=2), {"eventVersion": 3}, usual(n=4)]
+    for size in (1, 20, 1 << 30):
+        asked.clear()
+        found = read(written(*records), size, shape=TYPED, bad=bad)
+        assert asked == [(1, records[1]), (3, records[3])]
+        assert [each.n for each in found] == [0, 1, 2, 3, 4]
+
+
+def test_a_bad_record_keeps_its_index_however_many_came_before():
+    records = [usual(n=n) for n in range(5000)]
+    records[4321]["n"] = "bad"
+    for document in (written(*records), written(*records, indent=1)):
+        with pytest.raises(RecordMalformed) as raised:
+            read(document, 4096, shape=TYPED)
+        assert raised.value.index == 4321
+
+
+@pytest.mark.parametrize("value", ["null", "7", '"x"', "[]"])
+def test_a_record_that_is_no_object_is_an_error(value):
+    found = {outcome(b'{"Records":[{"n":1},%s]}' % value.encode(), size, shape=TYPED) for size in (1, 1 << 30)}
+    assert len(found) == 1
+    assert issubclass(found.pop(), LogMalformed | RecordMalformed)
+
+
+def test_bytes_that_are_not_utf8_in_a_field_that_is_read_are_an_error():
+    assert outcome(b'{"Records":[{"eventVersion":"\xff"}]}', shape=TYPED) is LogMalformed
+
+
+@pytest.mark.parametrize("document", [written({"x": "A"}), written({"x": "A"}, indent=1)], ids=["fast", "slow"])
+def test_bytes_that_are_not_utf8_in_a_field_that_nobody_reads_are_none(document):
+    assert len(read(document.replace(b"A", b"\xff\xc3"), 3, shape=TYPED)) == 1
+
+
+# Limits
+
+
+@pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
+@pytest.mark.parametrize("size", [1, 100, 777, 1 << 30])
+@pytest.mark.parametrize("letter", ["y", "é"], ids=["ascii", "two bytes"])
+def test_a_record_of_the_limit_passes_and_of_one_byte_more_does_not(size, indent, letter):
+    records = [usual(n=1), usual(x=letter * 700), usual(n=3)]
+    document = written(*records, indent=indent, ensure_ascii=False)
+    end = document.index(b"}", document.index(b'"x"')) + 1
+    length = end - document.rindex(b"{", 0, end)
+    assert read(document, size, limit=length) == records
+    assert outcome(document, size, limit=length - 1) is LogLimitExceeded
+
+
+@pytest.mark.parametrize("size", [10_000, 64 * 1024, 1 << 30])
+def test_a_huge_record_is_refused_whether_it_ends_or_not(size):
+    huge = b'{"Records":[{"eventVersion":"1","x":"' + b"y" * 3_000_000
+    assert outcome(huge, size) is LogLimitExceeded
+    assert outcome(huge + b'"}]}', size) is LogLimitExceeded
+
+
+def test_a_huge_record_is_refused_before_all_of_it_is_held():
+    reader = JsonRecords(ANY, record_limit=LIMIT, on_bad_record=refused)
+    reader.feed(b'{"Records":[{"eventVersion":"1","x":"')
+    fed = 0
+
+    def feed_without_end() -> None:
+        nonlocal fed
+        while fed < 100 * LIMIT:
+            fed += HEAD_LIMIT
+            reader.feed(b"y" * HEAD_LIMIT)
+
+    with pytest.raises(LogLimitExceeded):
+        feed_without_end()
+    assert fed <= 3 * LIMIT
+
+
+# Any records, cut anywhere
+
+LETTERS = st.text(alphabet=st.sampled_from('{}[]",:\\ \n/é🌊aR01'), max_size=12)
+KEYS = st.sampled_from(["eventVersion", "Records", "a", "", "},{"]) | LETTERS
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | LETTERS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+RECORDS = st.lists(
+    st.dictionaries(KEYS, VALUES, max_size=4)
+    | st.builds(lambda fields: usual(**fields), st.dictionaries(st.just("a"), VALUES)),
+    max_size=6,
+)
+SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=6)
+STYLES = st.sampled_from([{}, {"indent": 2}, {"ensure_ascii": False}, {"separators": (", ", ": ")}])
+
+
+@given(RECORDS, STYLES, SIZES)
+@settings(max_examples=300)
+def test_any_records_cut_anywhere_come_out_exactly(records, style, sizes):
+    document = written(*records, **style)
+    assert read(document, *sizes) == json.loads(document)["Records"]
+
+
+@given(RECORDS, st.dictionaries(KEYS.filter(lambda key: key != "Records"), VALUES, max_size=3), st.booleans(), SIZES)
+@settings(max_examples=150)
+def test_any_keys_around_the_array_change_nothing(records, others, after, sizes):
+    array = {"Records": records}
+    document = json.dumps({**array, **others} if after else {**others, **array}).encode()
+    assert read(document, *sizes) == json.loads(document)["Records"]
+
+
+@given(RECORDS, STYLES, SIZES, st.data())
+@settings(max_examples=200)
+def test_a_changed_byte_anywhere_gives_the_same_outcome_however_it_is_cut(records, style, sizes, data):
+    document = written(*records, **style)
+    at = data.draw(st.integers(0, len(document) - 1))
+    damaged = document[:at] + data.draw(st.binary(max_size=2)) + document[at + 1 :]
+    whole, pieces = outcome(damaged, shape=TYPED), outcome(damaged, *sizes, shape=TYPED)
+    assert pieces == whole or (isinstance(pieces, type) and isinstance(whole, type))

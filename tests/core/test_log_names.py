@@ -1,0 +1,71 @@
+"""What an object is by its key."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.log_names import is_cloudtrail_log, no_log
+
+ACCOUNT = "AWSLogs/111122223333"
+FILE = "111122223333_CloudTrail_eu-west-1_20260131T2355Z_aBcDeFgHiJkLmNoP.json.gz"
+KEY = f"{ACCOUNT}/CloudTrail/eu-west-1/2026/01/31/{FILE}"
+
+LOGS = {
+    "as AWS names it": KEY,
+    "under a prefix": f"a/b c/{KEY}",
+    "of an organization": KEY.replace("AWSLogs/", "AWSLogs/o-exampleorgid/"),
+    "of an organization, under a prefix": "p/" + KEY.replace("AWSLogs/", "AWSLogs/o-a1b2c3d4e5/"),
+    "of GovCloud": KEY.replace("eu-west-1", "us-gov-west-1"),
+    "gunzipped by somebody": KEY.removesuffix(".gz"),
+}
+
+NO_LOGS = {
+    "empty": "",
+    "of another service": KEY.replace("/CloudTrail/", "/Config/"),
+    "without an account": KEY.replace("111122223333/", "", 1),
+    "of a short account": KEY.replace("111122223333/", "1111/", 1),
+    "without a day": f"{ACCOUNT}/CloudTrail/eu-west-1/{FILE}",
+    "a folder below the day": KEY.replace(FILE, f"sub/{FILE}"),
+    "of a like name": f"my{KEY}",
+    "of another ending": KEY + ".tmp",
+    "with a line end after it": KEY + "\n",
+    "an ordinary object": "photos/2026/01/31/x.json.gz",
+}
+
+SIBLINGS = {
+    f"{ACCOUNT}/CloudTrail-Digest/eu-west-1/2026/01/31/x_CloudTrail-Digest_x.json.gz": "CloudTrail digest",
+    f"{ACCOUNT}/CloudTrail-Insight/eu-west-1/2026/01/31/x.json.gz": "CloudTrail Insights events",
+    f"{ACCOUNT}/CloudTrail-NetworkActivity/eu-west-1/2026/01/31/x.json.gz": "CloudTrail network activity events",
+    f"{ACCOUNT}/CloudTrail-Aggregated/eu-west-1/2026/01/31/x.json.gz": "CloudTrail aggregated events",
+    f"pre/fix/{ACCOUNT}/CloudTrail-Digest/eu-west-1/x.json.gz": "CloudTrail digest",
+    "AWSLogs/o-exampleorgid/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz": "CloudTrail digest",
+    f"{ACCOUNT}/CloudTrail-Digest/": "CloudTrail digest",
+    f"{ACCOUNT}/CloudTrail/": "the mark of a trail's start",
+    f"p/{ACCOUNT}/CloudTrail/": "the mark of a trail's start",
+    f"{ACCOUNT}/CloudTrail/eu-west-1/": "the mark of a trail's start",
+    "AWSLogs/o-exampleorgid/111122223333/CloudTrail/": "the mark of a trail's start",
+}
+
+
+@pytest.mark.parametrize("key", LOGS.values(), ids=LOGS.keys())
+def test_a_log_file_is_known_by_its_key(key):
+    assert is_cloudtrail_log(key)
+    assert no_log(key) is None
+
+
+@pytest.mark.parametrize("key", NO_LOGS.values(), ids=NO_LOGS.keys())
+def test_nothing_else_is_taken_for_a_log_file(key):
+    assert not is_cloudtrail_log(key)
+    assert no_log(key) is None
+
+
+@pytest.mark.parametrize(("key", "about"), SIBLINGS.items())
+def test_what_lies_beside_the_logs_is_named(key, about):
+    assert no_log(key) == about
+    assert not is_cloudtrail_log(key)
+
+
+@given(st.text())
+def test_no_key_is_both_a_log_and_none(prefix):
+    assert is_cloudtrail_log(f"{prefix}/{KEY}")
+    assert no_log(prefix) is None or not is_cloudtrail_log(prefix)

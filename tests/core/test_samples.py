@@ -1,0 +1,253 @@
+"""Real messages and records of others, and what each of them means to us. Skipped where the samples are not at hand."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jibe_sqs.core.announcements import announcements
+from jibe_sqs.core.errors import AnnouncementError, LogError
+from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent
+
+SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples"
+
+pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no samples at {SAMPLES}")
+
+POWERTOOLS = "powertools-lambda-python__tests__events__"
+S3_GUIDE = "awsdocs__amazon-s3-userguide__doc_source__"
+TRAIL_GUIDE = "awsdocs__aws-cloudtrail-user-guide__doc_source__"
+LOCALSTACK = "localstack__tests__aws__services__s3__test_s3_notifications_"
+
+TRAIL_LOG = "AWSLogs/111122223333/CloudTrail/us-east-1/2024/01/01/111122223333_CloudTrail_us-east-1_20240101T0000Z_"
+OLD_LOGS = "AWSLogs/123456789012/CloudTrail/us-east-2/2016/08/11/123456789012_CloudTrail_us-east-2_20160811T22"
+OLDER_DAY = "AWSLogs/123456789012/CloudTrail/us-east-2/2013/12/13"
+HASH = "b21b84d653bb07b05b1e6b33684dc11b"
+UNKNOWN = ["AnnouncementUnknown"]
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / name).read_text(encoding="utf-8")
+
+
+def in_short(each: Any) -> tuple[str, ...]:
+    if isinstance(each, LogFile):
+        return ("log", each.bucket, each.key)
+    if isinstance(each, Nothing):
+        return ("nothing", each.about)
+    return (each.kind.value if isinstance(each, ObjectEvent) else each.reason.value, each.bucket, each.key)
+
+
+def announced(body: str) -> list[Any]:
+    """What a body announces, in short; or the name of the error."""
+    try:
+        return [in_short(each) for each in announcements(body)]
+    except AnnouncementError as error:
+        return [type(error).__name__]
+
+
+def meant(document: bytes) -> list[Any]:
+    """What a log file means, in short; or the name of the error. The same in one piece and in single bytes."""
+
+    def read(size: int) -> list[Any]:
+        log = CloudTrailLog(Limits())
+        try:
+            batches = [b for at in range(0, len(document), size) for b in log.feed(document[at : at + size])]
+            return [in_short(each) for batch in (*batches, *log.finish()) for each in batch]
+        except LogError as error:
+            return [type(error).__name__]
+
+    found = read(len(document))
+    assert read(1) == found
+    return found
+
+
+# Bodies of messages, as they are
+
+BODIES: dict[str, list[Any]] = {
+    "SYNTHETIC__sns_cloudtrail_log_delivery.json": [("log", "my-trail-bucket", f"{TRAIL_LOG}AbCdEfGh12345678.json.gz")],
+    "SYNTHETIC__sns_cloudtrail_validation_message.json": [("nothing", "CloudTrail validation message")],
+    "SHAPE-ONLY__ceph__docs__s3-event-record.json": [("written", "mybucket1", "myimage1.jpg")],
+    "SHAPE-ONLY__minio__minio__issue7665_notification.json": [("written", "mybucket", "users/ABC")],
+    f"{TRAIL_GUIDE}configure-sns-notifications-for-cloudtrail__message_1key.json": [
+        (
+            "log",
+            "your-bucket-name",
+            f"{OLDER_DAY}/123456789012_CloudTrail_us-west-2_20131213T1920Z_LnPgDQnpkSKEsppV.json.gz",
+        )
+    ],
+    f"{TRAIL_GUIDE}configure-sns-notifications-for-cloudtrail__message_3keys.json": [
+        ("log", "your-bucket-name", f"{OLD_LOGS}{rest}.json.gz")
+        for rest in ("15Z_kpaMYavMQA9Ahp7L", "10Z_zqDkyQv3TK8ZdLr0", "05Z_jaMVRa6JfdLCJYHP")
+    ],
+    f"{S3_GUIDE}notification-content-structure__object_created_put.json": [("written", "mybucket", "HappyFace.jpg")],
+    f"{S3_GUIDE}notification-content-structure__test_event.json": [("nothing", "s3:TestEvent")],
+    f"{POWERTOOLS}s3Event.json": [("written", "lambda-artifacts-deafc19498e3f2df", HASH)],
+    f"{POWERTOOLS}s3EventDecodedKey.json": [("written", "sourcebucket", "Happy Face.jpg")],
+    f"{POWERTOOLS}s3EventDeleteObject.json": [("deleted", "lambda-artifacts-deafc19498e3f2df", HASH)],
+    f"{POWERTOOLS}s3EventGlacier.json": [("written", "lambda-artifacts-deafc19498e3f2df", HASH)],
+    # A Lambda's view of a queue or a topic is no body: what comes through is unwrapped below.
+    f"{POWERTOOLS}s3SqsEvent.json": UNKNOWN,
+    f"{POWERTOOLS}snsEvent.json": UNKNOWN,
+    f"{POWERTOOLS}snsSqsEvent.json": UNKNOWN,
+    f"{POWERTOOLS}snsSqsFifoEvent.json": UNKNOWN,
+    f"{POWERTOOLS}sqsEvent.json": UNKNOWN,
+    f"{POWERTOOLS}sqsDlqTriggerEvent.json": UNKNOWN,
+    # EventBridge is not read (yet): a dead letter with its reason, and nothing lost.
+    "SHAPE-ONLY__eventbridge_object_deleted_event_version_1.2.json": UNKNOWN,
+    f"{POWERTOOLS}eventBridgeEvent.json": UNKNOWN,
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectCreatedEvent.json": UNKNOWN,
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectDeletedEvent.json": UNKNOWN,
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectExpiredEvent.json": UNKNOWN,
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectRestoreCompletedEvent.json": UNKNOWN,
+    f"{S3_GUIDE}ev-events__object_created.json": UNKNOWN,
+    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created.json": UNKNOWN,
+    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created_lifecycle.json": UNKNOWN,
+    f"{S3_GUIDE}ev-events__object_restore_completed.json": UNKNOWN,
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), BODIES.items(), ids=BODIES.keys())
+def test_a_sample_body_announces(name, expected):
+    assert announced(sample(name)) == expected
+
+
+# Bodies that a Lambda's view of a queue holds
+
+INNER: dict[str, list[list[Any]]] = {
+    f"{POWERTOOLS}s3SqsEvent.json": [[("written", "xxx", "test.pdf")]],
+    f"{POWERTOOLS}snsSqsEvent.json": [UNKNOWN],
+    f"{POWERTOOLS}snsSqsFifoEvent.json": [UNKNOWN],
+    f"{POWERTOOLS}sqsEvent.json": [["AnnouncementMalformed"], UNKNOWN],
+    f"{POWERTOOLS}sqsDlqTriggerEvent.json": [["AnnouncementMalformed"]],
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), INNER.items(), ids=INNER.keys())
+def test_a_sample_of_a_queues_bodies_announces(name, expected):
+    assert [announced(each["body"]) for each in json.loads(sample(name))["Records"]] == expected
+
+
+# Records of log files
+
+RECORDS: dict[str, list[Any]] = {
+    "SHAPE-ONLY__aws-docs__s3-express-log-files__lifecycle_delete_objects.json": [
+        ("deleted-unlisted", "amzn-s3-demo-bucket--use2-az2--x-s3", "")
+    ],
+    "SHAPE-ONLY__cloudtrail_own_log_delivery_put_object.json": [
+        ("written", "my-trail-bucket", f"{TRAIL_LOG}AbCdEfGh12345678.json.gz")
+    ],
+    "SHAPE-ONLY__elastic__integrations__test-copy-object-json.json": [
+        ("written", "example-bucket", "dir/README-copy.md")
+    ],
+    f"{S3_GUIDE}cloudtrail-logging-understanding-s3-entries__outposts_put_object.json": [
+        ("written", "DOC-EXAMPLE-BUCKET1", "path/upload.sh")
+    ],
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2], ids=["fast", "slow"])
+@pytest.mark.parametrize(("name", "expected"), RECORDS.items(), ids=RECORDS.keys())
+def test_a_sample_record_means(name, expected, indent):
+    separators = (",", ":") if indent is None else None
+    records = {"Records": [json.loads(sample(name))]}
+    assert meant(json.dumps(records, indent=indent, separators=separators).encode()) == expected
+
+
+# Whole files
+
+FILES: dict[str, list[Any]] = {
+    f"{S3_GUIDE}cloudtrail-logging-understanding-s3-entries__records_management.json": [
+        ("read-only", "", ""),
+        ("not-object-change", "", ""),
+        ("read-only", "DOC-EXAMPLE-BUCKET1", ""),
+    ],
+    f"{TRAIL_GUIDE}cloudtrail-log-file-validation-digest-file-structure__digest.json": ["LogMalformed"],
+    f"{TRAIL_GUIDE}cloudtrail-log-file-validation-digest-file-structure__digest_empty.json": ["LogMalformed"],
+    f"{TRAIL_GUIDE}query-event-data-store-integration__custom-events.json": ["LogMalformed"],
+    # Other formats than CloudTrail's
+    "SHAPE-ONLY__elastic__integrations__lyve_cloud__test-auditlogs.ndjson": ["LogMalformed"],
+    "SHAPE-ONLY__minio__minio__docs_logging_and_pr16954__audit.ndjson": ["LogMalformed"],
+    f"{S3_GUIDE}LogFormat__five_records.log": ["LogMalformed"],
+    # Messages, taken for logs by mistake
+    f"{S3_GUIDE}notification-content-structure__object_created_put.json": [("not-object-change", "", "")],
+    "SYNTHETIC__sns_cloudtrail_log_delivery.json": ["LogMalformed"],
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), FILES.items(), ids=FILES.keys())
+def test_a_sample_taken_for_a_log_file_means(name, expected):
+    assert meant((SAMPLES / name).read_bytes()) == expected
+
+
+def test_the_resources_of_a_write_through_an_access_point_name_the_bucket():
+    resources = json.loads(sample(f"{S3_GUIDE}access-points-monitoring-logging__resources.json"))["resources"]
+    record = {
+        "eventVersion": "1.08",
+        "eventTime": "2024-01-01T00:00:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": "PutObject",
+        "requestParameters": {"bucketName": resources[-1]["ARN"], "key": "my-image.jpg"},
+        "resources": resources,
+    }
+    assert meant(json.dumps({"Records": [record]}).encode()) == [("written", "DOC-EXAMPLE-BUCKET1", "my-image.jpg")]
+
+
+# LocalStack's snapshots: what AWS sent, with tokens in place of ids and times
+
+BY_NAME = {
+    "ObjectCreated": "written",
+    "ObjectRemoved": "deleted",
+    "ObjectTagging": "not-object-change",
+    "ObjectAcl": "not-object-change",
+    "ObjectRestore": "not-object-change",
+}
+
+
+def below(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from below(each)
+
+
+@pytest.mark.parametrize("queue", ["sqs", "sns"])
+def test_every_s3_record_that_aws_sent_is_understood(queue):
+    everything = below(json.loads(sample(f"{LOCALSTACK}{queue}.snapshot.json")))
+    found = [each for each in everything if each.get("eventSource") == "aws:s3" and "object" in each.get("s3", {})]
+    assert found
+    for record in found:
+        body = json.dumps({"Records": [{**record, "eventTime": "2026-01-31T12:00:00.000Z"}]})
+        [(what, bucket, key)] = announced(body)
+        assert what == BY_NAME[record["eventName"].partition(":")[0]]
+        assert bucket == record["s3"]["bucket"]["name"]
+        assert key
+    versions = {record["eventVersion"] for record in found}
+    assert all(version.startswith("2.") for version in versions)
+
+
+def test_every_sns_envelope_that_aws_sent_is_unwrapped():
+    everything = list(below(json.loads(sample(f"{LOCALSTACK}sns.snapshot.json"))))
+    envelopes = [each for each in everything if each.get("Type") == "Notification"]
+    assert envelopes
+    for envelope in envelopes:
+        inner = envelope["Message"]
+        text = (inner if isinstance(inner, str) else json.dumps(inner)).replace('"date"', '"2026-01-31T12:00:00Z"')
+        assert announced(json.dumps({**envelope, "Message": text})) == announced(text)
+        assert announced(text)[0][0] in {"written", "deleted", "nothing"}
+
+
+@pytest.mark.parametrize("name", [f"{LOCALSTACK}eventbridge.snapshot.json", f"{LOCALSTACK}lambda.snapshot.json"])
+def test_what_aws_sent_elsewhere_is_refused_with_its_reason(name):
+    found = [each for each in below(json.loads(sample(name))) if "detail-type" in each or "table_content" in each]
+    assert found
+    assert {str(announced(json.dumps(each))) for each in found} == {str(UNKNOWN)}
+
+
+def test_every_sample_has_its_expected_outcome():
+    known = {*BODIES, *INNER, *RECORDS, *FILES, f"{S3_GUIDE}access-points-monitoring-logging__resources.json"}
+    known |= {f"{LOCALSTACK}{where}.snapshot.json" for where in ("sqs", "sns", "eventbridge", "lambda")}
+    assert {each.name for each in SAMPLES.iterdir()} - {"README.md"} == known
