@@ -13,7 +13,8 @@ LIMIT = 100_000_000
 
 READER = """
 import json, sys, time
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
+from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.decisions import Decisions, Plan
 from jibe_sqs.core.formats.limits import Limits
 
@@ -23,7 +24,7 @@ def peak():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 before, began = peak(), time.process_time()
-log, plan, decisions = CloudTrailLog(Limits()), Plan(), Decisions()
+log, plan, decisions = LogReader("", Limits(), configured=Format.CLOUDTRAIL), Plan(), Decisions()
 
 def take(batches):
     for records in batches:

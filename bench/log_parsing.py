@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from bench import logs
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import ObjectEvent
 
 ROUNDS = 7
@@ -27,7 +27,7 @@ def run() -> None:
 
 
 def _ours(data: bytes) -> int:
-    log = CloudTrailLog(Limits())
+    log = LogReader(logs.KEY, Limits())
     batches = [*log.feed(data), *log.finish()]
     return sum(isinstance(record, ObjectEvent) for records in batches for record in records)
 

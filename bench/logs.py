@@ -13,6 +13,7 @@ from jibe_sqs.sandbox.aws import records
 
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
+KEY = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/11/21/{ACCOUNT}_CloudTrail_{REGION}_20261121T1005Z_x.json.gz"
 
 
 def texts(count: int, *, seed: int = 1, changing: float = 0.3) -> Iterator[bytes]:

@@ -50,6 +50,8 @@ class Batches(Generic[T]):
         outcomes: Sequence[BaseException | None]
         try:
             outcomes = await self._send([item for item, _ in batch])
+            if len(outcomes) != len(batch):
+                raise ValueError(f"{len(outcomes)} answers for {len(batch)} items")
         except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
             outcomes = [error] * len(batch)
         for (_, answer), outcome in zip(batch, outcomes, strict=True):

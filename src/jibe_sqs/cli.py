@@ -88,6 +88,9 @@ def demo(
     kill_consumer: Annotated[
         bool, typer.Option("--kill-consumer", help="Kill -9 the consumer half-way, and start another.")
     ] = False,
+    patience: Annotated[
+        float | None, typer.Option("--patience", min=0, help="Seconds to wait for the index after the last change.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
     """The whole job in the sandbox, judged at the end: exit code 0 only if the index is true."""
@@ -95,7 +98,7 @@ def demo(
         from jibe_sqs.sandbox.demo import demo as run_demo
         from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
     with Watching(quiet=as_json) as watch:
-        summary = run_demo(changes=changes, seed=seed, kill_consumer=kill_consumer, watch=watch)
+        summary = run_demo(changes=changes, seed=seed, kill_consumer=kill_consumer, watch=watch, patience=patience)
     (as_json_object if as_json else as_text)(summary, sys.stdout)
     raise typer.Exit(0 if summary.in_sync else 1)
 
@@ -146,6 +149,8 @@ def _say_what_is_wrong(error: SettingsError) -> None:
 
 def main() -> None:
     """Run a command. Mistakes of the operator's end in a few lines and exit code 2, not in a traceback."""
+    # What is logged before the configuration is known, or without one, is no part of a command's output.
+    logs.configure("info", "auto")
     try:
         app()
     except SettingsError as error:

@@ -1,5 +1,6 @@
 """Settings in, a running service out. The only module that names every concrete class."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
@@ -164,19 +165,19 @@ def _own_region(aws: AwsSettings) -> str | None:
 
 
 def _queue(queue: QueueSettings, settings: Settings, aws: Aws) -> SqsQueue:
-    region = queue.region or _region_of(queue.url) or settings.aws.region
-    return SqsQueue(
-        queue.url, region=region, account=_account(settings.aws, queue), aws=aws, wait=float(settings.poll.wait)
-    )
+    account = _account(settings.aws, queue, region=_region_of(queue.url))
+    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=float(settings.poll.wait))
 
 
 def _region_of(url: str) -> str | None:
-    """Of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, and its relatives in other partitions."""
-    labels = (urlsplit(url).hostname or "").split(".")
-    return labels[1] if len(labels) > 3 and labels[0] == "sqs" and "amazonaws" in labels else None
+    """Of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, and its relatives: other partitions, a VPC's own endpoint."""
+    host = urlsplit(url).hostname or ""
+    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
+        return None
+    return next((label for label in host.split(".") if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", label)), None)
 
 
-def _account(aws: AwsSettings, role: RoleSettings | None = None) -> Account:
+def _account(aws: AwsSettings, role: RoleSettings | None = None, *, region: str | None = None) -> Account:
     secret, token = aws.secret_access_key, aws.session_token
     return Account(
         endpoint=(role.endpoint if role else None) or aws.endpoint,
@@ -185,6 +186,7 @@ def _account(aws: AwsSettings, role: RoleSettings | None = None) -> Account:
         session_token=token.get_secret_value() if token else None,
         role_arn=role.role_arn if role else None,
         external_id=role.external_id if role else None,
+        region=(role.region if role else None) or region or aws.region,
     )
 
 

@@ -84,29 +84,33 @@ class Consumer:
 
     async def _receive_forever(self) -> None:
         failures = 0
+        found: Sequence[Message] = ()
         while not self._stopping.is_set():
-            room = await self._room()
+            # The room is kept for as long as the receive takes. Where nothing came, it is for one message only: limits
+            # are shared, and the receivers of idle queues must not keep all of them from the busy ones.
+            room = await self._room(BATCH if found else 1)
             if not room:
                 break
+            started = 0
             try:
                 found = await self._receive(room)
+                # SQS may put a redelivered message twice into one answer. It is one message; its last receipt counts.
+                messages = list({message.id: message for message in found}.values())
+                if self._stopping.is_set():
+                    await self._hand_back(messages)
+                    break
+                started = sum(map(self._start, messages))
+                failures = 0
             except Exception as error:  # noqa: BLE001 - logged, and tried again: nothing stops a receiver
-                self._release(room)
                 failures += 1
                 delay = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, 2.0 ** min(failures, 10) / 2)  # noqa: S311
                 report = log.warning if isinstance(error, QueueError) else log.exception
                 report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
+            finally:
+                self._reading.give(room - started)
+                self._in_hand.give(room - started)
+            if failures:
                 await self._unless_stopping(self._clock.sleep(delay))
-                continue
-            failures = 0
-            # SQS may put a redelivered message twice into one answer. It is one message; its last receipt counts.
-            messages = list({message.id: message for message in found}.values())
-            if self._stopping.is_set():
-                self._release(room)
-                await self._hand_back(messages)
-                break
-            started = sum(map(self._start, messages))
-            self._release(room - started)
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         """Receive, and never be cancelled in it: SQS would count its messages as delivered and hide them."""
@@ -119,18 +123,26 @@ class Consumer:
                 await self._hand_back(receive.result())
             raise
 
-    async def _room(self) -> int:
-        """How many messages can be started now; waits until one can. 0 when stopping."""
-        held = await self._unless_stopping(self._in_hand.take(BATCH, least=1)) or 0
+    async def _room(self, most: int) -> int:
+        """How many messages, up to `most`, can be started now; waits until one can. 0 when stopping."""
+        held = await self._taken(self._in_hand, most)
         if not held:
             return 0
-        room = await self._unless_stopping(self._reading.take(held, least=1)) or 0
-        self._in_hand.give(held - room)
+        room = 0
+        try:
+            room = await self._taken(self._reading, held)
+        finally:
+            self._in_hand.give(held - room)
         return room
 
-    def _release(self, room: int) -> None:
-        self._reading.give(room)
-        self._in_hand.give(room)
+    async def _taken(self, budget: Budget, most: int) -> int:
+        take = asyncio.ensure_future(budget.take(most, least=1))
+        try:
+            return await self._unless_stopping(take) or 0
+        except asyncio.CancelledError:
+            if take.done() and not take.cancelled():
+                budget.give(take.result())
+            raise
 
     async def _unless_stopping(self, wish: "Awaitable[T]") -> T | None:
         task = asyncio.ensure_future(wish)
@@ -155,13 +167,20 @@ class Consumer:
             return False
         self._tally.messages += 1
         self._tally.redelivered += message.receive_count > 1
-        held.task = asyncio.create_task(self._process(held), name=f"message {message.id}")
+        has_read = _once(self._reading.give)
+        held.task = asyncio.create_task(self._process(held, has_read), name=f"message {message.id}")
         self._tasks.add(held.task)
-        held.task.add_done_callback(self._tasks.discard)
+
+        # Not in the task's own hands: cancelled before its first step, it would give nothing back.
+        def give_back(task: "asyncio.Task[None]") -> None:
+            self._tasks.discard(task)
+            has_read()
+            self._in_hand.give()
+
+        held.task.add_done_callback(give_back)
         return True
 
-    async def _process(self, held: Held) -> None:
-        has_read = _once(self._reading.give)
+    async def _process(self, held: Held, has_read: Callable[[], None]) -> None:
         try:
             verdict = await self._verdict(held.message, has_read)
             has_read()
@@ -171,9 +190,6 @@ class Consumer:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:
                 raise  # the deadline is over; whoever cancelled us gives it back
-        finally:
-            has_read()
-            self._in_hand.give()
         self._holds.let_go(held)
 
     async def _verdict(self, message: Message, has_read: Callable[[], None]) -> Verdict:
@@ -213,6 +229,10 @@ class Consumer:
         except QueueError as error:
             # It shows again when its visibility ends, and is handled again: twice harms nothing.
             log.warning("settling_failed", queue=self._queue.name, message=message.id, reason=str(error))
+        except Exception as error:
+            # A defect of ours. The message must not stay in our hands by it: we would never handle it again.
+            log.exception("settling_crashed", queue=self._queue.name, message=message.id)
+            self._tally.errors[type(error).__name__] += 1
 
     async def _reject(self, held: Held, why: Reject) -> None:
         message = held.message
@@ -234,13 +254,14 @@ class Consumer:
 
     async def _delete(self, held: Held) -> None:
         for tries in range(1, DELETE_TRIES + 1):
+            receipt = held.receipt
             try:
-                await self._deletes.add(held.receipt)
-                return
-            except ReceiptLost:
-                raise
-            except QueueError:
-                if tries == DELETE_TRIES:
+                await self._deletes.add(receipt)
+                if held.receipt == receipt:
+                    return
+                # Received once more meanwhile. SQS may say yes to the old receipt, and do nothing.
+            except QueueError as error:
+                if tries == DELETE_TRIES or (isinstance(error, ReceiptLost) and held.receipt == receipt):
                     raise
                 await self._clock.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**tries)  # noqa: S311
 
@@ -261,15 +282,19 @@ class Consumer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         left = list(self._holds)
+        for held in left:
+            await self._holds.settle(held)
         if left:
             log.info("given_back", queue=self._queue.name, messages=len(left))
             await self._show_now([held.receipt for held in left])
 
     async def _hand_back(self, messages: Sequence[Message]) -> None:
-        """What a receive brought after the stop."""
-        if messages:
-            log.info("handed_back", queue=self._queue.name, messages=len(messages))
-            await self._show_now([message.receipt for message in messages])
+        """What a receive brought after the stop; but not what we hold already, and shall finish."""
+        now = self._clock.monotonic()
+        strange = [message for message in messages if not self._holds.renew(message, now)]
+        if strange:
+            log.info("handed_back", queue=self._queue.name, messages=len(strange))
+            await self._show_now([message.receipt for message in strange])
 
     async def _show_now(self, receipts: Sequence[str]) -> None:
         answers = await asyncio.gather(

@@ -9,8 +9,8 @@ import structlog
 from jibe_sqs.core.announcements import IsLog, announcements
 from jibe_sqs.core.decisions import Decisions, Plan
 from jibe_sqs.core.errors import AnnouncementError, JibeError, LedgerError
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Announcement, Folder, LogFile, Message, Nothing, Record, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.operations.tally import Tally
@@ -53,15 +53,25 @@ class Handler:
     async def handle(self, message: Message, policy: RetryPolicy, has_read: Callable[[], None]) -> Verdict:
         """Do what the message asks for. `has_read` is called when from now on only refreshes are waited for."""
         try:
-            announced = announcements(message.body, self._is_log)
+            reads = await self._read_all(announcements(message.body, self._is_log))
         except AnnouncementError as error:
             return self._verdict([error], message, policy)
-        files = [each for each in announced if isinstance(each, LogFile)]
-        reads = await asyncio.gather(self._read_events(announced), *map(self._read, files))
-        has_read()
+        finally:
+            has_read()
         finished = await asyncio.gather(*(self._finish(read) for read in reads if isinstance(read, Read)))
         errors = [read for read in reads if isinstance(read, JibeError)]
         return self._verdict([*errors, *(error for found in finished for error in found)], message, policy)
+
+    async def _read_all(self, announced: Sequence[Announcement]) -> "list[Read | JibeError | None]":
+        files = [each for each in announced if isinstance(each, LogFile)]
+        # All come to their end, even if one meets a defect: nothing is read when we have said that reading is over.
+        reads = await asyncio.gather(self._read_events(announced), *map(self._read, files), return_exceptions=True)
+        found: list[Read | JibeError | None] = []
+        for read in reads:
+            if isinstance(read, BaseException) and not isinstance(read, JibeError):
+                raise read
+            found.append(read)
+        return found
 
     async def _read(self, file: LogFile) -> Read | JibeError | None:
         """Read a log file to its end. None if that was done before."""
@@ -77,7 +87,7 @@ class Handler:
 
     async def _read_file(self, file: LogFile) -> Read:
         plan = Plan()
-        parser = CloudTrailLog(self._limits)
+        parser = LogReader(file.key, self._limits)
         async with self._logs.open(file) as stored:
             async for chunk in stored:
                 self._tally.bytes += len(chunk)

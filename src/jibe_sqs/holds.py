@@ -5,14 +5,14 @@ message's visibility is extended at half its time, again and again, until it is 
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 import structlog
 
-from jibe_sqs.core.errors import QueueError, ReceiptLost
+from jibe_sqs.core.errors import ReceiptLost
 from jibe_sqs.core.model import Message
 from jibe_sqs.ports import Clock, Queue
 
@@ -25,6 +25,8 @@ LONGEST_HOLD: Final = 11.5 * 3600
 RETRY: Final = 5.0
 """Seconds until a failed extension is tried again, at most."""
 BATCH: Final = 10
+CALLS: Final = 8
+"""Extensions at a time. Ten thousand messages are a thousand calls: one after the other they may outlast the timeout."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +43,8 @@ class Held:
     """Its verdict is known: it is extended no more."""
     lost: bool = False
     """It is somebody else's now."""
+    extension: "asyncio.Future[None] | None" = field(default=None)
+    """An extension of it that is on its way."""
 
 
 class Holds:
@@ -50,11 +54,10 @@ class Holds:
         """`visibility_timeout`: the queue's own, in seconds."""
         self._queue = queue
         self._clock = clock
-        self._timeout = visibility_timeout
+        self._timeout = max(1.0, visibility_timeout)
         self._held: dict[str, Held] = {}
         self._new = asyncio.Event()
-        # One extension at a time, and none while a message is settled: the later of two answers would win.
-        self._extending = asyncio.Lock()
+        self._calls = asyncio.Semaphore(CALLS)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -67,21 +70,27 @@ class Holds:
 
         `received_at`: by the monotonic clock.
         """
-        hidden_until = received_at + self._timeout
-        extend_at = received_at + self._timeout / 2
-        known = self._held.get(message.id)
-        if known is not None:
-            known.receipt, known.hidden_until, known.extend_at = message.receipt, hidden_until, extend_at
+        if self.renew(message, received_at):
             return None
-        held = Held(message, message.receipt, received_at, hidden_until, extend_at)
+        held = Held(message, message.receipt, received_at, received_at + self._timeout, received_at + self._timeout / 2)
         self._held[message.id] = held
         self._new.set()
         return held
 
+    def renew(self, message: Message, received_at: float) -> bool:
+        """Take over the receipt of a message that is in our hands, and was received once more. False if it is not."""
+        known = self._held.get(message.id)
+        if known is None:
+            return False
+        known.receipt, known.since = message.receipt, received_at
+        known.hidden_until, known.extend_at = received_at + self._timeout, received_at + self._timeout / 2
+        return True
+
     async def settle(self, held: Held) -> None:
-        """Extend it no more. When this returns, no extension of it is on its way."""
-        async with self._extending:
-            held.settling = True
+        """Extend it no more. When this returns, no extension of it is on its way: the later of two answers would win."""
+        held.settling = True
+        if held.extension is not None:
+            await asyncio.wait([held.extension])
 
     def let_go(self, held: Held) -> None:
         """It is out of our hands."""
@@ -89,33 +98,47 @@ class Holds:
 
     async def extend_forever(self) -> None:
         """Extend whatever is due, until cancelled."""
-        while True:
-            ours = [held for held in self._held.values() if not held.settling]
-            if not ours:
-                self._new.clear()
-                await self._new.wait()
-                continue
-            next_due = min(held.extend_at for held in ours)
-            # Waiting a little more than needed, several fall due together and share a call.
-            await self._clock.sleep(max(next_due - self._clock.monotonic(), self._timeout / 50))
-            due = iter([held for held in self if held.extend_at <= self._clock.monotonic()])
-            while batch := list(islice(due, BATCH)):
-                await self._extend(batch)
+        # In tasks: a call that hangs must not keep the others waiting.
+        async with asyncio.TaskGroup() as group:
+            while True:
+                if not any(not held.settling for held in self._held.values()):
+                    self._new.clear()
+                    await self._new.wait()
+                # Not until the next is due: newcomers, and those whose extension fails, fall due before. And so often
+                # only that several fall due together and share a call.
+                await self._clock.sleep(self._timeout / 50)
+                now = self._clock.monotonic()
+                due = [held for held in self._held.values() if held.extend_at <= now and not held.settling]
+                for first in range(0, len(due), BATCH):
+                    batch = due[first : first + BATCH]
+                    for held in batch:
+                        held.extend_at = math.inf
+                    group.create_task(self._extend(batch))
 
     async def _extend(self, batch: list[Held]) -> None:
-        async with self._extending:
+        async with self._calls:
             now = self._clock.monotonic()
-            ours = [held for held in batch if held.message.id in self._held and not held.settling]
+            ours = [held for held in batch if self._is_extensible(held, now)]
             wishes = {held.receipt: self._extension(held, now) for held in ours}
             if not wishes:
                 return
+            answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            for held in ours:
+                held.extension = answered
+            failed: dict[str, Exception]
             try:
                 failed = await self._queue.show_after(list(wishes.items()))
-            except QueueError as error:
+            except Exception as error:  # noqa: BLE001 - logged below, and tried again: without it all would be redelivered
                 failed = dict.fromkeys(wishes, error)
+            finally:
+                for held in ours:
+                    held.extension = None
+                answered.set_result(None)
         for held in ours:
+            if held.receipt not in wishes:
+                continue  # received once more meanwhile: what was answered is about the old receipt
             problem = failed.get(held.receipt)
-            if problem is None and held.receipt in wishes:
+            if problem is None:
                 held.hidden_until = now + wishes[held.receipt]
                 held.extend_at = now + wishes[held.receipt] / 2
             elif isinstance(problem, ReceiptLost):
@@ -123,6 +146,11 @@ class Holds:
             else:
                 held.extend_at = now + min(RETRY, max(1.0, (held.hidden_until - now) / 2))
                 log.warning("extension_failed", queue=self._queue.name, message=held.message.id, reason=str(problem))
+
+    def _is_extensible(self, held: Held, now: float) -> bool:
+        """One near the limit is left to show again; if it comes to us, its new receipt is taken over."""
+        is_ours = self._held.get(held.message.id) is held and not held.settling
+        return is_ours and now - held.since + self._timeout <= LONGEST_HOLD
 
     def _extension(self, held: Held, now: float) -> float:
         """Seconds. Whole ones, as SQS counts."""

@@ -63,7 +63,7 @@ class Refreshes:
         await asyncio.wait(futures)
         errors: dict[str, JibeError] = {}
         for future in futures:
-            error = future.exception()
+            error = _error(future)
             if isinstance(error, JibeError):
                 errors.setdefault(str(error), error)
             elif error is not None:
@@ -74,20 +74,25 @@ class Refreshes:
         """Wait for one folder, as the target of another's refresh does. Raises what went wrong."""
         future = self.ask(folder, on_the_way=True)
         await asyncio.wait([future])
-        future.result()
+        if error := _error(future):
+            raise error
 
     async def stop(self) -> None:
         """Cancel what is running. What it was for is in nobody's hands any more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A task that was cancelled before its first step has not cleaned up after itself.
+        left, self._folders = self._folders, {}
+        for queue in left.values():
+            queue.abandon()
 
     async def _work_off(self, folder: Folder, queue: "_Queue") -> None:
         try:
             while queue.waiting:
                 await self._refresh_once(folder, queue)
         finally:
-            del self._folders[folder]
+            self._folders.pop(folder, None)
             queue.abandon()
 
     async def _refresh_once(self, folder: Folder, queue: "_Queue") -> None:
@@ -114,7 +119,6 @@ class Refreshes:
             queue.fail(error)
         else:
             self.counts["trees" if folder.tree else "on the way" if queue.on_the_way else "folders"] += 1
-            queue.on_the_way = True
             log.debug("refreshed", folder=str(folder), began=began)
             queue.release()
 
@@ -124,7 +128,17 @@ class Refreshes:
         wait = self._tree_began.get(folder, now - self._tree_interval) + self._tree_interval - now
         if wait > 0:
             await self._clock.sleep(wait)
-        self._tree_began[folder] = self._clock.monotonic()
+        now = self._clock.monotonic()
+        # Only those of the last interval matter, and they stand in order.
+        self._tree_began.pop(folder, None)
+        while self._tree_began and (oldest := next(iter(self._tree_began.items())))[1] + self._tree_interval <= now:
+            del self._tree_began[oldest[0]]
+        self._tree_began[folder] = now
+
+
+def _error(future: "asyncio.Future[None]") -> BaseException | None:
+    """What went wrong. That a refresh was cancelled is not the cancellation of who waits for it."""
+    return RuntimeError("the refresh was abandoned") if future.cancelled() else future.exception()
 
 
 class _Queue:
@@ -133,7 +147,7 @@ class _Queue:
     def __init__(self) -> None:
         self.waiting: asyncio.Future[None] | None = None
         self.on_the_way = True
-        """No event has asked for it since it was last refreshed."""
+        """No event has asked for it."""
         self._served: list[asyncio.Future[None]] = []
 
     def join(self) -> "asyncio.Future[None]":

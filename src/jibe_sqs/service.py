@@ -1,6 +1,7 @@
 """The running service: its consumers, its housekeeping, and how it stops."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
-        working = asyncio.gather(*(consumer.run() for consumer in self._consumers))
+        working = [asyncio.create_task(consumer.run()) for consumer in self._consumers]
         try:
             await self._until_drained(working)
         finally:
@@ -73,24 +74,27 @@ class Service:
         if self._stopping.is_set():
             # The operator means it. What is held shows again when its visibility ends.
             log.warning("stopped_at_once")
-            raise SystemExit(1)
+            os._exit(1)
         self.stop()
 
-    async def _until_drained(self, working: "asyncio.Future[list[None]]") -> None:
+    async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
         stopping = asyncio.create_task(self._stopping.wait())
-        either: list[asyncio.Future[Any]] = [working, stopping]
+        either: list[asyncio.Task[Any]] = [*working, stopping]
         try:
+            # A consumer that ends before the stop has met a defect: then the others give back what they hold.
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                await asyncio.wait([working], timeout=self._drain_timeout)
+            if self._stopping.is_set() and working:
+                _, late = await asyncio.wait(working, timeout=self._drain_timeout)
+                if late:
+                    log.warning("drain_deadline_over", queues=len(late))
         finally:
-            stopping.cancel()
-            if not working.done():
-                log.warning("drain_deadline_over")
-                working.cancel()
-            await asyncio.gather(working, stopping, return_exceptions=True)
-        if not working.cancelled():
-            working.result()
+            for task in either:
+                task.cancel()
+            # Each of them: what the last one gives back counts as much as the first one's.
+            await asyncio.gather(*either, return_exceptions=True)
+        for task in working:
+            if not task.cancelled():
+                task.result()
 
     async def _report(self) -> None:
         while self._progress_interval:

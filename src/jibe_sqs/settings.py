@@ -1,7 +1,7 @@
 """The configuration: the only reader of the environment and of configuration files.
 
-Strongest first: the command line, the environment (`JIBE_…`, nested with `__`), secret files (`JIBE_SECRETS_DIR`), the
-file that `JIBE_CONFIG` names (JSON or TOML; else `jibe-config.json` in the working directory, if it is there), defaults.
+Strongest first: the command line, the environment (`JIBE_…`, nested with `__`), secret files (in `JIBE_SECRETS_DIR`, named
+as the variables are), the file that `JIBE_CONFIG` names (JSON or TOML; else `jibe-config.json` in the working directory, if it is there), defaults.
 Jibe's own file (`endpoint`, `login`, `password`) and Okera's (`s3Region`, `sqsRegion`, `sqsUrl`) load as they are.
 """
 
@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
@@ -27,8 +27,15 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableVariable
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as SourceError
 
 from jibe_sqs.core.errors import SettingsError
 
@@ -39,6 +46,7 @@ DEFAULT_FILE: Final = Path("jibe-config.json")
 _JIBE: Final = frozenset({"endpoint", "login", "password"})
 _OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
 _OURS: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
+_SHAPES: Final = {"tuple_type": "a list", "dict_type": "an object", "model_type": "an object"}
 _GIB: Final = 1024**3
 _MIB: Final = 1024**2
 
@@ -80,7 +88,7 @@ Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class AccessAnywhereSettings(_Model):
@@ -158,6 +166,12 @@ class AwsSettings(_Model):
     secret_access_key: SecretStr | None = None
     session_token: SecretStr | None = None
 
+    @model_validator(mode="after")
+    def _both_halves(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together")
+        return self
+
 
 class LedgerSettings(_Model):
     """What survives a restart."""
@@ -211,6 +225,7 @@ class Rules(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
         nested_model_default_partial_update=True,
     )
     _file: ClassVar[dict[str, Any]] = {}
@@ -226,12 +241,13 @@ class Rules(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of the sources."""
-        return init_settings, env_settings, file_secret_settings, _FileSource(settings_cls, cls._file)
+        secret_files = _SecretFiles(file_secret_settings, secrets_dir_missing="ok")
+        return init_settings, _Environment(settings_cls), secret_files, _FileSource(settings_cls, cls._file)
 
 
 class Settings(Rules):
@@ -260,6 +276,24 @@ class Settings(Rules):
         return self
 
 
+class _TextOrJson(EnvSettingsSource):
+    """Text that is not JSON stays text: one word may stand for a list of one, and what may not is judged with the rest."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class _Environment(_TextOrJson):
+    """Variables."""
+
+
+class _SecretFiles(NestedSecretsSettingsSource, _TextOrJson):
+    """Files, each named as a variable, with its value."""
+
+
 class _FileSource(PydanticBaseSettingsSource):
     """What the configuration file says."""
 
@@ -278,18 +312,26 @@ def load(kind: type[S], *, config: Path | None = None, **overrides: Any) -> S:
     """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name."""
     path = config or _named_file()
     values = _translated(_read(path)) if path else {}
-    problems = _unknown_variables(kind)
+    secrets = os.environ.get("JIBE_SECRETS_DIR")
+    problems = _unknown_names(os.environ)
+    if secrets:
+        try:
+            problems += _unknown_names(file.name for file in Path(secrets).iterdir())
+        except OSError as error:
+            problems.append(f"JIBE_SECRETS_DIR: {secrets}: cannot be read: {error.strerror}")
+            secrets = None
+    if not issubclass(kind, Settings):
+        # It passes over what only others need, but not over what nobody knows.
+        problems += [_unknown(name, Settings.model_fields) for name in values.keys() - Settings.model_fields.keys()]
 
     # A class of its own, so that two loads with two files do not meet.
     sourced = type(kind.__name__, (kind,), {"_file": values, "__module__": kind.__module__})
-    secrets = os.environ.get("JIBE_SECRETS_DIR")
     try:
         loaded = sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides)
     except ValidationError as error:
         problems += _problems(kind, error)
-    except UnreadableVariable as error:
-        field = str(error).partition('"')[2].partition('"')[0]
-        problems.append(f"{PREFIX}{field.upper()}: not JSON, which a setting with parts must be")
+    except (SourceError, OSError, UnicodeDecodeError) as error:
+        problems.append(f"JIBE_SECRETS_DIR: {secrets}: {error}")
     if problems:
         raise SettingsError(sorted(set(problems)))
     return loaded  # type: ignore[no-any-return]
@@ -303,7 +345,8 @@ def _named_file() -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows' editors begin a file with a mark that JSON does not know.
+        text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
@@ -320,32 +363,42 @@ def _translated(values: dict[str, Any]) -> dict[str, Any]:
         return values
     known = {*Settings.model_fields, *_JIBE, *_OKERA}
     for name in sorted(values.keys() - known):
-        if not difflib.get_close_matches(name, known, 1):
+        if not difflib.get_close_matches(name, known, 1, cutoff=0.8):
             # Jibe's other settings have no meaning here; a misspelt one of ours is still an error.
             log.warning("setting_ignored", setting=name)
             values = {key: value for key, value in values.items() if key != name}
     values = dict(values)
     jibe = {name: values.pop(name) for name in _JIBE if name in values}
     if jibe:
-        values["access_anywhere"] = {**jibe, **values.get("access_anywhere", {})}
+        _beneath(values, "access_anywhere", jibe)
     queue = {"url": values.pop("sqsUrl", None), "region": values.pop("sqsRegion", None)}
     if any(queue.values()):
         values.setdefault("queues", [{name: value for name, value in queue.items() if value}])
     if region := values.pop("s3Region", None):
-        values["aws"] = {"region": region, **values.get("aws", {})}
+        _beneath(values, "aws", {"region": region})
     return values
 
 
-def _unknown_variables(kind: type[Rules]) -> list[str]:
+def _beneath(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
+    ours = values.get(name, {})
+    # What is no object is left for the validation to tell.
+    values[name] = {**weaker, **ours} if isinstance(ours, dict) else ours
+
+
+def _unknown_names(given: Iterable[str]) -> list[str]:
     """A variable that is misspelt would else be passed over in silence."""
-    names = {f"{PREFIX}{name.upper()}" for name in {*Settings.model_fields, *kind.model_fields}}
-    problems = []
-    for variable in os.environ:
-        if variable.upper().startswith(PREFIX) and variable not in _OURS:
-            top = variable.upper().partition("__")[0]
-            if top not in names:
-                problems.append(f"{variable}: no such setting{_close(top, names)}")
-    return problems
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return [
+        f"{name}: no such setting{_close(top, names)}"
+        for name in given
+        if name.upper().startswith(PREFIX)
+        and name not in _OURS
+        and (top := name.upper().partition("__")[0]) not in names
+    ]
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    return f"{name}: no such setting{_close(name.rpartition('.')[2], known)}"
 
 
 def _problems(kind: type[Rules], error: ValidationError) -> list[str]:
@@ -354,18 +407,24 @@ def _problems(kind: type[Rules], error: ValidationError) -> list[str]:
         _problem(kind, each["loc"], each["type"], each["msg"])
         for each in found
         # A list whose only part is wrong is not too short as well.
-        if not (each["type"] == "too_short" and any(len(f["loc"]) > 1 and f["loc"][0] == each["loc"][0] for f in found))
+        if not (each["type"] == "too_short" and any(_is_part(f["loc"], each["loc"]) for f in found))
     ]
+
+
+def _is_part(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool:
+    return len(place) > len(whole) and place[: len(whole)] == whole
 
 
 def _problem(kind: type[Rules], place: tuple[int | str, ...], type_: str, message: str) -> str:
     name = ".".join(str(part) for part in place if part != "[key]")
     if type_ == "extra_forbidden":
         known = _known_beside(kind, place) | (_JIBE | _OKERA if len(place) == 1 else frozenset())
-        return f"{name}: no such setting{_close(str(place[-1]), known)}"
+        return _unknown(name, known)
     if type_ == "missing":
         about = _description(kind, place)
         return f"{name}: missing{f': {about}' if about else ''}"
+    if type_ in _SHAPES:
+        return f"{name}: must be {_SHAPES[type_]}; in a variable or a secret file, as JSON"
     return ": ".join(part for part in (name, message.removeprefix("Value error, ")) if part)
 
 
@@ -388,6 +447,6 @@ def _known_beside(kind: type[BaseModel], place: tuple[int | str, ...]) -> set[st
     return set(kind.model_fields)
 
 
-def _close(name: str, known: set[str]) -> str:
+def _close(name: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {found[0]}?" if found else ""

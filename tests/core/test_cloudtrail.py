@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogMalformed, LogTruncated, RecordMalformed
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, SkipReason, Unchanged
+
+LOG = (
+    "AWSLogs/111122223333/CloudTrail/us-east-1/2026/11/21/"
+    "111122223333_CloudTrail_us-east-1_20261121T1005Z_AbCdEfGhIjKlMnOp.json.gz"
+)
 
 BUCKET, KEY = "photos", "2026/january/a b+c%2Fd é.jpg"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
@@ -77,7 +82,7 @@ def document(*records: Any, **how: Any) -> bytes:
 
 def read(data: bytes, *sizes: int, limits: Limits | None = None) -> list[Any]:
     """The records of a file, fed in chunks of `sizes`, the last of them over and over."""
-    log = CloudTrailLog(limits or Limits())
+    log = LogReader(LOG, limits or Limits())
     found, at, rest = [], 0, list(sizes or (len(data) or 1,))
     while at < len(data):
         size = rest.pop(0) if len(rest) > 1 else rest[0]
@@ -637,27 +642,27 @@ def test_a_large_file_is_read_while_little_is_held():
     text = b'{"Records":[' + b",".join([piece] * 500) + b"]}"
     assert len(text) > 30_000_000
     data = gzip.compress(text, 1)
-    log = CloudTrailLog(Limits())
+    log = LogReader(LOG, Limits())
     count, batches, held = 0, 0, 0
     for at in range(0, len(data), 64 * 1024):
         for batch in log.feed(data[at : at + 64 * 1024]):
             count += len(batch)
             batches = max(batches, len(batch))
-            held = max(held, len(log._records._buffer) + len(log._text._start) + len(log._text._unused))
+            held = max(held, len(log._parser._records._buffer) + len(log._text._start) + len(log._text._unused))
     count += sum(len(batch) for batch in log.finish())
     assert count == 25_000
     assert batches < 200
     assert held <= 128 * 1024
-    assert len(log._seen._new) + len(log._seen._old) == 50
+    assert len(log._parser._seen._new) + len(log._parser._seen._old) == 50
 
 
 def test_the_ids_that_are_remembered_are_bounded():
-    log = CloudTrailLog(Limits())
+    seen = LogReader(LOG, Limits())._parser._seen
     for n in range(300_000):
-        assert log._seen.add(f"event-{n}")
-    assert len(log._seen._new) + len(log._seen._old) <= 2 * 65_536
-    assert not log._seen.add("event-299999")
-    assert not log._seen.add(f"event-{300_000 - 65_536}")
+        assert seen.add(f"event-{n}")
+    assert len(seen._new) + len(seen._old) <= 2 * 65_536
+    assert not seen.add("event-299999")
+    assert not seen.add(f"event-{300_000 - 65_536}")
 
 
 # Any file, cut anywhere

@@ -141,7 +141,7 @@ def test_a_file_of_empty_chunks_is_truncated():
 
 
 def test_the_first_byte_of_gzip_alone_is_truncated():
-    with pytest.raises(LogTruncated, match="one byte"):
+    with pytest.raises(LogTruncated, match="first bytes"):
         text_of(b"\x1f")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.log_names import is_cloudtrail_log, no_log
+from jibe_sqs.core.log_names import Format, format_of, no_log
 
 ACCOUNT = "AWSLogs/111122223333"
 FILE = "111122223333_CloudTrail_eu-west-1_20260131T2355Z_aBcDeFgHiJkLmNoP.json.gz"
@@ -49,23 +49,23 @@ SIBLINGS = {
 
 @pytest.mark.parametrize("key", LOGS.values(), ids=LOGS.keys())
 def test_a_log_file_is_known_by_its_key(key):
-    assert is_cloudtrail_log(key)
+    assert format_of(key) is Format.CLOUDTRAIL
     assert no_log(key) is None
 
 
 @pytest.mark.parametrize("key", NO_LOGS.values(), ids=NO_LOGS.keys())
 def test_nothing_else_is_taken_for_a_log_file(key):
-    assert not is_cloudtrail_log(key)
+    assert format_of(key) is not Format.CLOUDTRAIL
     assert no_log(key) is None
 
 
 @pytest.mark.parametrize(("key", "about"), SIBLINGS.items())
 def test_what_lies_beside_the_logs_is_named(key, about):
     assert no_log(key) == about
-    assert not is_cloudtrail_log(key)
+    assert format_of(key) is not Format.CLOUDTRAIL
 
 
 @given(st.text())
 def test_no_key_is_both_a_log_and_none(prefix):
-    assert is_cloudtrail_log(f"{prefix}/{KEY}")
-    assert no_log(prefix) is None or not is_cloudtrail_log(prefix)
+    assert format_of(f"{prefix}/{KEY}") is Format.CLOUDTRAIL
+    assert no_log(prefix) is None or format_of(prefix) is None

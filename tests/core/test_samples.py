@@ -9,8 +9,8 @@ import pytest
 
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.errors import AnnouncementError, LogError
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent
 
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples"
@@ -33,6 +33,12 @@ def sample(name: str) -> str:
     return (SAMPLES / name).read_text(encoding="utf-8")
 
 
+LOG = (
+    "AWSLogs/111122223333/CloudTrail/us-east-1/2026/11/21/"
+    "111122223333_CloudTrail_us-east-1_20261121T1005Z_AbCdEfGhIjKlMnOp.json.gz"
+)
+
+
 def in_short(each: Any) -> tuple[str, ...]:
     if isinstance(each, LogFile):
         return ("log", each.bucket, each.key)
@@ -53,7 +59,7 @@ def meant(document: bytes) -> list[Any]:
     """What a log file means, in short; or the name of the error. The same in one piece and in single bytes."""
 
     def read(size: int) -> list[Any]:
-        log = CloudTrailLog(Limits())
+        log = LogReader(LOG, Limits())
         try:
             batches = [b for at in range(0, len(document), size) for b in log.feed(document[at : at + size])]
             return [in_short(each) for batch in (*batches, *log.finish()) for each in batch]

@@ -2,12 +2,15 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
 from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -19,6 +22,8 @@ class Account(msgspec.Struct, frozen=True):
     session_token: str | None = None
     role_arn: str | None = None
     external_id: str | None = None
+    region: str | None = None
+    """Where the role is assumed."""
 
     def __repr__(self) -> str:
         return f"Account(endpoint={self.endpoint!r}, role_arn={self.role_arn!r})"
@@ -84,13 +89,22 @@ def _assuming(session: AioSession, account: Account) -> AioSession:
         arguments["ExternalId"] = account.external_id
 
     async def refresh() -> dict[str, Any]:
+        source = await session.get_credentials()
+        if source is None:
+            raise NoCredentialsError
         fetcher = AioAssumeRoleCredentialFetcher(
-            client_creator=_client_creator(session, account.endpoint),
-            source_credentials=await session.get_credentials(),
+            client_creator=_client_creator(session, account),
+            source_credentials=source,
             role_arn=account.role_arn,
             extra_args=arguments,
         )
         credentials: dict[str, Any] = await fetcher.fetch_credentials()
+        if datetime.fromisoformat(credentials["expiry_time"]) <= datetime.now(UTC):
+            # botocore would raise an error that is none of its own.
+            raise CredentialRetrievalError(
+                provider="assume-role",
+                error_msg=f"{account.role_arn}: expired at {credentials['expiry_time']} already: is our clock right?",
+            )
         return credentials
 
     assumed = get_session()
@@ -100,8 +114,22 @@ def _assuming(session: AioSession, account: Account) -> AioSession:
     return assumed
 
 
-def _client_creator(session: AioSession, endpoint: str | None) -> Any:
+def _client_creator(session: AioSession, account: Account) -> Any:
+    region = account.region or session.get_config_variable("region") or _home(account)
+
     def create(service: str, **arguments: Any) -> Any:
-        return session.create_client(service, endpoint_url=endpoint, **arguments)
+        return session.create_client(service, region_name=region, endpoint_url=_sts(account.endpoint), **arguments)
 
     return create
+
+
+def _sts(endpoint: str | None) -> str | None:
+    """Where roles are assumed: a store that is not AWS's has one door for all; one of AWS's (a VPC's) is of one service."""
+    host = urlsplit(endpoint or "").hostname or ""
+    return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else endpoint
+
+
+def _home(account: Account) -> str:
+    """A region that every account in the role's partition has."""
+    partition = (account.role_arn or "").split(":")[1:2]
+    return {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}.get("".join(partition), "us-east-1")

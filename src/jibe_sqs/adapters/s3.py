@@ -1,12 +1,14 @@
 """Log files in S3, streamed.
 
 obstore fetches them: it costs a seventh of aiobotocore's time a file (see docs/adr/0004). It cannot name every key,
-though: it drops slashes at the ends and refuses empty and dotted segments. Such keys, which a trail with an odd prefix
+though: it drops slashes at the ends and refuses empty and dotted segments and control characters. Such keys, which a trail with an odd prefix
 has, go through aiobotocore.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +18,7 @@ import aiohttp
 import msgspec
 import obstore
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from obstore import exceptions as obstore_errors
 from obstore.store import S3Store
 
@@ -31,6 +34,8 @@ WINDOW: Final = 2 * CHUNK
 """Bytes of the budget that a download takes: what was handed over, and what has come in since."""
 CLOCK_AGE: Final = 600.0
 """Seconds after which S3's clock is looked at again."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -60,6 +65,7 @@ class S3Logs:
         self._sources = sources
         self._anywhere = anywhere
         self._buckets: dict[tuple[str, Source], _Bucket] = {}
+        self._finding: defaultdict[tuple[str, Source], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
@@ -72,17 +78,22 @@ class S3Logs:
             if (excess := taken - log.size) > 0:
                 self._budget.give(excess)
                 taken -= excess
-            yield log
+            try:
+                yield log
+            finally:
+                log.close()
         finally:
             self._budget.give(taken)
 
     async def _bucket(self, file: LogFile) -> "_Bucket":
         source = self._source(file)
         key = (file.bucket, source)
-        if key not in self._buckets or self._clock.age > CLOCK_AGE:
-            with _translated(file):
-                self._buckets[key] = await self._found(file.bucket, source)
-        return self._buckets[key]
+        # Of many files that come at once, one asks, and the others wait for its answer.
+        async with self._finding[key]:
+            if key not in self._buckets or self._clock.age > CLOCK_AGE:
+                with _translated(file):
+                    self._buckets[key] = await self._found(file.bucket, source)
+            return self._buckets[key]
 
     def _source(self, file: LogFile) -> Source:
         for source in self._sources.get(file.bucket, ()):
@@ -144,7 +155,8 @@ class _Bucket:
         client = await self._aws.client("s3", self.region, self._source.account)
         version = {"VersionId": file.version} if file.version else {}
         found = await client.get_object(Bucket=file.bucket, Key=file.key, **version)
-        return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], found["Body"].iter_chunks(CHUNK))
+        body = found["Body"]
+        return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], body.iter_chunks(CHUNK), body.close)
 
     async def _credentials(self) -> Any:
         """As obstore wants them, each time it thinks that the last ones have expired."""
@@ -166,9 +178,13 @@ class _Bucket:
 class S3Log:
     """An open log file: its bytes as stored, gzipped or not."""
 
-    def __init__(self, file: LogFile, etag: str, size: int, chunks: Any) -> None:
+    def __init__(
+        self, file: LogFile, etag: str, size: int, chunks: Any, close: Callable[[], None] = lambda: None
+    ) -> None:
         self.etag = etag
         self.size = size
+        self.close = close
+        """Let go of the connection, whether or not all was read."""
         self._file = file
         self._chunks = chunks
 
@@ -186,7 +202,7 @@ class S3Log:
 
 def _plain(key: str) -> bool:
     """Whether obstore names this key as it is."""
-    return all(segment not in ("", ".", "..") for segment in key.split("/"))
+    return _CONTROL.search(key) is None and all(segment not in ("", ".", "..") for segment in key.split("/"))
 
 
 def _status(answer: Mapping[str, Any]) -> int:
@@ -213,6 +229,7 @@ def _translated(file: LogFile) -> Iterator[None]:
     except (
         obstore_errors.BaseError,
         BotoCoreError,
+        ResponseParserError,
         aiohttp.ClientError,
         asyncio.IncompleteReadError,
         OSError,

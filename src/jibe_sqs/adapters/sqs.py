@@ -1,5 +1,6 @@
 """One SQS queue, over aiobotocore."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
@@ -16,6 +18,8 @@ from jibe_sqs.ports import QueueFacts
 LONGEST_VISIBILITY: Final = 43_200
 """Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
 
+_KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
+"""What is wrong with the key of an encrypted queue. Each has two names, of SQS's two protocols."""
 _REFUSED: Final = frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -27,8 +31,13 @@ _REFUSED: Final = frozenset(
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
         "InvalidSecurity",
+        *(f"Kms{what}" for what in _KMS),
+        *(f"KMS.{what}" for what in _KMS),
+        *(f"KMS.{what}Exception" for what in _KMS),
     }
 )
+_UNSENDABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS takes in no message."""
 _LOST: Final = frozenset(
     {
         "AWS.SimpleQueueService.MessageNotInflight",
@@ -124,10 +133,12 @@ class SqsQueue:
                     QueueUrl=self._dead_letters,
                     MessageBody=message.body,
                     MessageAttributes={
-                        name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                        name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value)}
+                        for name, value in attributes.items()
                     },
                 )
-        except QueueRefused:
+        except (QueueRefused, ReceiptLost):
+            # No receipt is lost here: the same word of SQS's says that body and attributes are too long together.
             return False
         return True
 
@@ -189,5 +200,5 @@ def _translated(what: str) -> Iterator[None]:
     except ClientError as error:
         details = error.response.get("Error", {})
         raise _error(str(details.get("Code", "")), f"{what}: {details.get('Message', '')}") from error
-    except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise QueueUnavailable(f"{what}: {error}") from error

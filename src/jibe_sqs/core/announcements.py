@@ -18,7 +18,7 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
-from jibe_sqs.core.log_names import is_cloudtrail_log, no_log
+from jibe_sqs.core.log_names import format_of, no_log
 from jibe_sqs.core.model import Actor, Announcement, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
 
 VALIDATION: Final = "CloudTrail validation message."
@@ -33,7 +33,7 @@ IsLog = Callable[[str, str], bool]
 
 def looks_like_log(_bucket: str, key: str) -> bool:
     """The rule where no log sources are configured: by the key's name alone."""
-    return is_cloudtrail_log(key)
+    return format_of(key) is not None
 
 
 def announcements(body: str, is_log: IsLog = looks_like_log) -> list[Announcement]:

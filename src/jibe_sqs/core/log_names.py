@@ -1,7 +1,23 @@
-"""What an object in a log bucket is, as far as its key tells. Source: CloudTrail User Guide, "Finding your log files"."""
+"""What an object in a log bucket is, as far as its key tells.
+
+Source: CloudTrail User Guide, "Finding your log files"; S3 User Guide, "Log object key format"; Lyve Cloud, "S3 API audit
+log".
+"""
 
 import re
+from enum import StrEnum
 from typing import Final
+
+
+class Format(StrEnum):
+    """The formats of log files that we read. Their names are the words of the configuration."""
+
+    CLOUDTRAIL = "cloudtrail"
+    AUDIT_LOG = "audit-log"
+    """MinIO's, and Seagate Lyve Cloud's, which wraps it."""
+    ACCESS_LOG = "access-log"
+    """S3 server access logs."""
+
 
 _ACCOUNT: Final = r"AWSLogs/(?:o-[a-z0-9]+/)?\d{12}"
 _CLOUDTRAIL_LOG: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail/[^/]+/\d{{4}}/\d\d/\d\d/[^/]+\.json(?:\.gz)?\Z")
@@ -16,15 +32,31 @@ _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
 _START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
-def is_cloudtrail_log(key: str) -> bool:
-    """Whether the key is of a CloudTrail log file, under any prefix."""
-    return _CLOUDTRAIL_LOG.search(key) is not None
+_MOMENT: Final = r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d"
+_LYVE_LOG: Final = re.compile(rf"(?:^|/)S3-[^/]+-{_MOMENT}\.gz\Z")
+_LYVE_SIBLING: Final = re.compile(rf"(?:^|/)(IAM|console)-[^/]*{_MOMENT}\.gz\Z")
+_ACCESS_LOG: Final = re.compile(rf"(?:^|[^0-9]){_MOMENT}-[0-9A-F]{{16}}\Z")
+
+_LYVE_SIBLINGS: Final = {"IAM": "Lyve Cloud IAM audit log", "console": "Lyve Cloud console audit log"}
+
+
+def format_of(key: str) -> Format | None:
+    """The format of a log file, under any prefix; None where its key does not tell."""
+    if _CLOUDTRAIL_LOG.search(key):
+        return Format.CLOUDTRAIL
+    if _LYVE_LOG.search(key):
+        return Format.AUDIT_LOG
+    if _ACCESS_LOG.search(key):
+        return Format.ACCESS_LOG
+    return None
 
 
 def no_log(key: str) -> str | None:
     """What a key beside the log files is; None for every other key. None of them holds object changes."""
     if found := _SIBLING.search(key):
         return _SIBLINGS[found[1]]
+    if found := _LYVE_SIBLING.search(key):
+        return _LYVE_SIBLINGS[found[1]]
     if _START.search(key):
         return "the mark of a trail's start"
     return None

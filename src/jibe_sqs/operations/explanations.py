@@ -16,8 +16,8 @@ from rich.text import Text
 from jibe_sqs.core.announcements import IsLog, announcements
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import JibeError
-from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Skip
 
@@ -44,7 +44,7 @@ class Explainer:
             return
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as kept:
             try:
-                for explanation in self._records_of(source):
+                for explanation in self._records_of(source, key or source):
                     kept.write(orjson.dumps(explanation) + b"\n")
             except (JibeError, OSError) as error:
                 yield _failure(source, error)
@@ -69,8 +69,8 @@ class Explainer:
             else:
                 yield self._of_record(name, each)
 
-    def _records_of(self, source: str) -> Iterator[Explanation]:
-        log = CloudTrailLog(self._limits)
+    def _records_of(self, source: str, key: str) -> Iterator[Explanation]:
+        log = LogReader(key, self._limits)
         with _opened(source) as stream:
             while chunk := stream.read(CHUNK):
                 for records in log.feed(chunk):

@@ -1,13 +1,15 @@
 """The whole job, judged at the end: changes in S3, a consumer, and whether Access Anywhere shows what S3 holds."""
 
 import json
+import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any, Final
 
 import msgspec
@@ -145,16 +147,31 @@ def demo(
     """Run it. `patience`: seconds to wait for the index to become true after the last change."""
     began = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(_stopping_all_on_sigterm())
         watch(Progress("starting AWS in three regions and Access Anywhere"))
         running = stack.enter_context(world.running(seed=seed, archive=True))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)
         consumers.start()
         made = _make_changes(running, changes, seed, kill_consumer, consumers, watch)
-        _wait_until_true(running, consumers, len(made), patience or 60 + changes / 20, watch)
+        _wait_until_true(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, watch)
         watch(Progress("stopping the consumer", len(made)))
         exit_code = consumers.stop()
         return _judged(running, made, consumers, exit_code, seed, time.monotonic() - began)
+
+
+@contextmanager
+def _stopping_all_on_sigterm() -> Iterator[None]:
+    """As Ctrl-C does. The default would end this process only, and leave a consumer that tries for ever."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def make_changes(running: World, count: int, seed: int) -> list[Change]:

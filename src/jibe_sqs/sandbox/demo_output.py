@@ -88,8 +88,11 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("skipped", _listed(summary.skipped) or "none"),
         (
             "refreshes",
-            f"{summary.refreshes_for_events} that events asked for, {summary.coalescing} events each; "
-            f"{summary.refreshes} with the folders on the way",
+            f"{summary.refreshes} by Access Anywhere, of which events asked for {summary.refreshes_for_events}",
+        ),
+        (
+            "coalescing",
+            f"{summary.coalescing} events for each of these",
         ),
     ]
     if summary.lag is not None:

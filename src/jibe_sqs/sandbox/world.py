@@ -33,7 +33,9 @@ _ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": ACCESS_KEY,
     "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     "AWS_EC2_METADATA_DISABLED": "true",
+    # Both: which of them wins depends on who reads them.
     "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
 }
 
 
@@ -197,8 +199,11 @@ def _endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
         raise RuntimeError(f"{module} was started without a way to say where it is")
     too_late = threading.Timer(START, process.kill)
     too_late.start()
-    line = process.stdout.readline()
-    too_late.cancel()
+    try:
+        line = process.stdout.readline()
+    finally:
+        # Whoever stops us meanwhile would else wait for it.
+        too_late.cancel()
     if not line:
         raise RuntimeError(f"{module} did not start; it ended with exit code {process.wait()}")
     endpoint: str = json.loads(line)["endpoint"]

@@ -64,6 +64,7 @@ class SqliteLedger:
         """Close it."""
         if self._database is not None:
             await self._do(self._database.close)
+            self._database = None
         self._thread.shutdown()
 
     async def is_finished(self, file: LogFile) -> bool:
@@ -114,33 +115,47 @@ class SqliteLedger:
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
-        # FULL, not NORMAL: in WAL mode NORMAL loses the last transactions at a power cut, and we have acknowledged.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        found = database.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, VERSION):
+        try:
+            found = database.execute("PRAGMA user_version").fetchone()[0]
+            if found not in (0, VERSION):
+                raise LedgerError(f"{self._path} is a ledger of version {found}; this program knows {VERSION}")
+            # FULL, not NORMAL: in WAL mode NORMAL loses the last transactions at a power cut, and we have acknowledged.
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version = {VERSION}")
+        except BaseException:
             database.close()
-            raise LedgerError(f"{self._path} is a ledger of version {found}; this program knows {VERSION}")
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {VERSION}")
+            raise
         return database
 
     async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
-        batch = list(writes)
-
-        def write() -> None:
+        def write() -> list[Exception | None]:
+            outcomes: list[Exception | None] = []
             with self._connection:
-                for statement, values in batch:
-                    self._connection.execute(statement, values)
+                for statement, values in writes:
+                    try:
+                        self._connection.execute(statement, values)
+                        outcomes.append(None)
+                    except UnicodeEncodeError as error:
+                        # Nothing of it was written, and the others in this transaction must not suffer by it.
+                        outcomes.append(self._error(error))
+            return outcomes
 
-        await self._do(write)
-        return [None] * len(batch)
+        return await self._do(write)
 
     async def _rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return await self._do(lambda: self._connection.execute(statement, values).fetchall())
 
     async def _do(self, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"{self._path}: {error}") from error
+            done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except RuntimeError as error:
+            raise LedgerError("the ledger is not open any more") from error
+        try:
+            return await done
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> LedgerError:
+        return LedgerError(f"{self._path}: {error}")

@@ -1,4 +1,4 @@
-"""CloudTrail log files: gzip of `{"Records": […]}`, in no order, up to 50 MB, with every service's calls in them.
+"""CloudTrail log files: `{"Records": […]}`, in no order, up to 50 MB, with every service's calls in them.
 
 Only the fields that decide are decoded. What another service writes under the same names may have other types, so
 `requestParameters` and the like stay raw until the record is known to be S3's.
@@ -7,7 +7,6 @@ Source: CloudTrail User Guide, record contents; S3 User Guide, "CloudTrail log f
 """
 
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from jibe_sqs.core.errors import RecordMalformed
-from jibe_sqs.core.formats.decompressed import Decompressed
+from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.json_records import JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
@@ -77,6 +76,9 @@ class _Record(msgspec.Struct, gc=False):
     resources: msgspec.Raw = _NONE
 
 
+_BAD = _Record()
+"""Stands where a bad record was skipped."""
+
 _SHAPE = RecordShape(_Record, array="Records", first_field="eventVersion")
 
 
@@ -126,46 +128,60 @@ _source = msgspec.json.Decoder(_Source)
 
 
 class CloudTrailLog:
-    """One log file. `feed` its chunks, in order, then `finish`; both give its records, a batch at a time.
+    """One log file's text. `feed` it, in order, then `finish`; both give its records. Raises `LogError`s only.
 
-    Raises `LogError`s only. Holds one block of text, the ids of the last hundred thousand changes, and the
-    `DeleteObjects` calls whose children may still come.
+    Holds one block of text, the ids of the last hundred thousand changes, and the `DeleteObjects` calls whose children
+    may still come.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._text = Decompressed(limit=limits.decompressed_size)
-        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size, on_bad_record=_bad_record)
+    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size, on_bad_record=self._on_bad_record)
+        self._bad = bad
         self._seen = Recent(65_536)
         self._bulk = _BulkDeletes()
 
-    def feed(self, chunk: bytes) -> Iterator[list[Record]]:
-        """The records that this chunk completes."""
-        for block in self._text.feed(chunk):
-            yield self._interpreted(self._records.feed(block))
+    def feed(self, text: bytes) -> list[Record]:
+        """The records that this text completes."""
+        return self._interpreted(self._records.feed(text))
 
-    def finish(self) -> Iterator[list[Record]]:
-        """What was left open. The file must end here, and rightly."""
-        for block in self._text.finish():
-            yield self._interpreted(self._records.feed(block))
-        yield self._interpreted(self._records.finish())
-        yield self._bulk.finish()
+    def finish(self) -> list[Record]:
+        """What was left open. The text must end here, and rightly."""
+        return self._interpreted(self._records.finish()) + self._bulk.finish()
 
     def _interpreted(self, records: list[_Record]) -> list[Record]:
         found: list[Record] = []
         first = self._records.count - len(records)
         for index, record in enumerate(records, first):
-            reason = _no_change(record, index)
-            if reason is None and not self._seen.add(record.eventID):
-                reason = SkipReason.DUPLICATE
-            if reason is not None:
-                found.append(_unchanged(record, reason))
-            elif record.eventName == DELETE_MANY:
-                found += self._bulk.hold(record.requestID or record.eventID, _bulk_delete(record, index))
-            else:
-                if record.eventName == DELETE and record.eventType == "AwsServiceEvent" and record.requestID:
-                    self._bulk.has_children(record.requestID)
-                found += _changes(record, index)
+            try:
+                found += self._interpreted_one(record, index)
+            except RecordMalformed as error:
+                self._bad.found(error)
         return found
+
+    def _interpreted_one(self, record: _Record, index: int) -> list[Record]:
+        if record is _BAD:
+            return []
+        reason = _no_change(record, index)
+        if reason is None and not self._seen.add(record.eventID):
+            reason = SkipReason.DUPLICATE
+        if reason is not None:
+            return [_unchanged(record, reason)]
+        if record.eventName == DELETE_MANY:
+            return self._bulk.hold(record.requestID or record.eventID, _bulk_delete(record, index))
+        if record.eventName == DELETE and record.eventType == "AwsServiceEvent" and record.requestID:
+            self._bulk.has_children(record.requestID)
+        return _changes(record, index)
+
+    def _on_bad_record(self, index: int, text: bytes, error: msgspec.ValidationError) -> _Record:
+        """A record with a field of another type than S3's have. Other services' are none of our business."""
+        try:
+            source = _source.decode(text).eventSource
+        except _REFUSED:
+            source = None
+        if isinstance(source, str) and source not in S3_SOURCES:
+            return _Record(eventSource=source)
+        self._bad.found(RecordMalformed(f"record {index}: {error}", index=index))
+        return _BAD
 
 
 def _no_change(record: _Record, index: int) -> SkipReason | None:
@@ -332,17 +348,6 @@ def _epoch(text: str) -> float | None:
         return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def _bad_record(index: int, text: bytes, error: msgspec.ValidationError) -> _Record:
-    """A record with a field of another type than S3's have. Other services' are none of our business."""
-    try:
-        source = _source.decode(text).eventSource
-    except _REFUSED:
-        source = None
-    if isinstance(source, str) and source not in S3_SOURCES:
-        return _Record(eventSource=source)
-    raise RecordMalformed(f"record {index}: {error}", index=index)
 
 
 class _BulkDeletes:

@@ -1,17 +1,18 @@
 """Compressed chunks in, text out, a block at a time, however much a chunk expands to.
 
-A gzip file may have several members, one after the other; one that ends before its trailer is an error, not an end.
-Whether the bytes are gzip at all is told by their first two, not by a name or a header: some HTTP layers gunzip by
-themselves what has `Content-Encoding: gzip`.
+A file may have several members (gzip's word) or frames (zstd's), one after the other; one that ends before its trailer
+is an error, not an end. Which compression it is, if any, is told by the first bytes, not by a name or a header: some
+HTTP layers gunzip by themselves what has `Content-Encoding: gzip`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
+from backports import zstd
 from isal import igzip_lib
 
 from jibe_sqs.core.errors import LogCorrupt, LogLimitExceeded, LogTruncated
 
-GZIP = b"\x1f\x8b"
 _HCRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
 HEADER_LIMIT = 128 * 1024
 """Bytes of a member's header: its extra field has up to 64 KiB, and who writes longer names is up to something."""
@@ -21,85 +22,110 @@ STEP = 16 * 1024
 """Bytes of input at a time: the decompressor copies what it could not use yet."""
 
 
+class _Member(Protocol):
+    """The interface that the standard library's incremental decompressors share."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes: ...
+
+
+class _Compression(NamedTuple):
+    name: str
+    magic: bytes
+    member: Callable[[], _Member]
+    has_whole_header: Callable[[bytes], bool]
+
+
 class Decompressed:
     """`feed` chunks, in order, then `finish`. Both raise `LogCorrupt`, `LogTruncated`, `LogLimitExceeded`."""
 
     def __init__(self, *, limit: int) -> None:
-        """`limit`: bytes of output."""
+        """`limit`: bytes of output; it may be changed while reading."""
         self.size = 0
-        self._limit = limit
+        self.limit = limit
         self._start = b""
-        self._gzipped: bool | None = None
-        self._member: igzip_lib.IgzipDecompressor | None = None
+        self._is_told = False
+        self._compression: _Compression | None = None
+        self._member: _Member | None = None
         self._unused = b""
         self._members = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The blocks of output that this chunk makes possible."""
-        if self._gzipped is None:
+        if not self._is_told:
             self._start += chunk
-            if len(self._start) < len(GZIP):
+            if any(each.magic.startswith(self._start) and each.magic != self._start for each in _COMPRESSIONS):
                 return
             chunk, self._start = self._start, b""
-            self._gzipped = chunk.startswith(GZIP)
-        blocks = self._gunzip(chunk) if self._gzipped else self._cut(chunk)
-        for block in blocks:
+            self._compression = next((each for each in _COMPRESSIONS if chunk.startswith(each.magic)), None)
+            self._is_told = True
+        compression = self._compression
+        for block in self._cut(chunk) if compression is None else self._expanded(compression, chunk):
             self.size += len(block)
-            if self.size > self._limit:
-                raise LogLimitExceeded(f"more than {self._limit:,} bytes decompressed")
+            if self.size > self.limit:
+                raise LogLimitExceeded(f"more than {self.limit:,} bytes decompressed")
             yield block
 
     def finish(self) -> Iterator[bytes]:
         """What is left. An empty file is a truncated one."""
-        if self._gzipped is None:
+        if not self._is_told:
             if not self._start:
                 raise LogTruncated("the file is empty")
-            if self._start == GZIP[:1]:
-                raise LogTruncated("the file ends after one byte")
-            yield self._start
-        elif self._gzipped and self._member is not None:
-            raise LogTruncated(f"the gzip data ends before its trailer, after {self.size:,} bytes decompressed")
-        elif self._gzipped and self._start:
-            raise LogTruncated(f"the gzip data ends in a member's header, after {self.size:,} bytes decompressed")
+            raise LogTruncated("the file ends in its first bytes")
+        if self._compression is None:
+            return
+        if self._member is not None:
+            raise LogTruncated(
+                f"the {self._compression.name} data ends before its trailer, after {self.size:,} bytes decompressed"
+            )
+        if self._start:
+            raise LogTruncated(
+                f"the {self._compression.name} data ends in a header, after {self.size:,} bytes decompressed"
+            )
+        yield from ()
 
     def _cut(self, chunk: bytes) -> Iterator[bytes]:
         for at in range(0, len(chunk), BLOCK):
             yield chunk[at : at + BLOCK]
 
-    def _gunzip(self, chunk: bytes) -> Iterator[bytes]:
+    def _expanded(self, compression: _Compression, chunk: bytes) -> Iterator[bytes]:
         view = memoryview(chunk)
         for at in range(0, len(view), STEP):
             data = bytes(view[at : at + STEP])
             while data:
                 if self._member is None:
-                    data = self._next_member(data)
+                    data = self._next_member(compression, data)
                 if self._member is None:
                     break
-                yield from self._expand(self._member, data)
+                yield from self._expand(compression, self._member, data)
                 data = self._unused
         # A member may end exactly with the chunk; then the next chunk starts the next one.
 
-    def _next_member(self, data: bytes) -> bytes:
+    def _next_member(self, compression: _Compression, data: bytes) -> bytes:
         """Start a member. Zero padding between and after members is allowed, as by every gzip."""
         data = self._start + data
         self._start = b""
         if self._members:
             data = data.lstrip(b"\0")
-        if len(data) < len(GZIP) and GZIP.startswith(data):
+        if len(data) < len(compression.magic) and compression.magic.startswith(data):
             self._start = data
             return b""
-        if not data.startswith(GZIP):
-            raise LogCorrupt("something that is not gzip follows the gzip data")
-        # isal loses its place in a header of several fields, or with a checksum, that comes in pieces: it gets it whole.
-        if not _has_whole_header(data):
+        if not data.startswith(compression.magic):
+            raise LogCorrupt(f"something that is not {compression.name} follows the {compression.name} data")
+        if not compression.has_whole_header(data):
             if len(data) > HEADER_LIMIT:
-                raise LogCorrupt(f"a gzip header of more than {HEADER_LIMIT:,} bytes")
+                raise LogCorrupt(f"a {compression.name} header of more than {HEADER_LIMIT:,} bytes")
             self._start = data
             return b""
-        self._member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        self._member = compression.member()
         return data
 
-    def _expand(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
+    def _expand(self, compression: _Compression, member: _Member, data: bytes) -> Iterator[bytes]:
         try:
             block = member.decompress(data, BLOCK)
             while block:
@@ -107,8 +133,8 @@ class Decompressed:
                 if member.eof or member.needs_input:
                     break
                 block = member.decompress(b"", BLOCK)
-        except igzip_lib.IsalError as error:  # type: ignore[misc]
-            raise LogCorrupt(f"not valid gzip after {self.size:,} bytes decompressed: {error}") from error
+        except (igzip_lib.IsalError, zstd.ZstdError) as error:  # type: ignore[misc]
+            raise LogCorrupt(f"not valid {compression.name} after {self.size:,} bytes decompressed: {error}") from error
         self._unused = b""
         if member.eof:
             self._unused = member.unused_data
@@ -117,7 +143,10 @@ class Decompressed:
 
 
 def _has_whole_header(member: bytes) -> bool:
-    """Whether nothing is missing of the header that a member begins with. Format: RFC 1952."""
+    """Whether nothing is missing of the header that a gzip member begins with. Format: RFC 1952.
+
+    isal loses its place in a header of several fields, or with a checksum, that comes in pieces: it gets it whole.
+    """
     if len(member) < 10:
         return False
     flags, end = member[3], 10
@@ -129,3 +158,11 @@ def _has_whole_header(member: bytes) -> bool:
             if not end:
                 return False
     return end + (2 if flags & _HCRC else 0) <= len(member)
+
+
+_COMPRESSIONS = (
+    _Compression(
+        "gzip", b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), _has_whole_header
+    ),
+    _Compression("zstd", b"\x28\xb5\x2f\xfd", zstd.ZstdDecompressor, lambda _: True),
+)

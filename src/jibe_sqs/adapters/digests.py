@@ -1,0 +1,247 @@
+"""CloudTrail's digests in S3, and the public keys that CloudTrail tells; and a log file held against them.
+
+A digest is hourly, and lists the log files of its hour: so what is looked at for one file serves for all of that hour, and
+is kept. What was found to be good stays so: a digest that is in memory can't be changed any more.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+import aiohttp
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.core.digests import (
+    LARGEST,
+    Digest,
+    Fault,
+    LogName,
+    candidates,
+    check_log,
+    check_signature,
+    log_name,
+    public_key,
+    read_digest,
+    search_folders,
+)
+from jibe_sqs.core.errors import (
+    DigestInvalid,
+    DigestMissing,
+    KeysUnavailable,
+    LogAccessDenied,
+    LogStoreUnavailable,
+    LogTampered,
+)
+from jibe_sqs.core.model import LogFile
+
+ListKeys = Callable[[str, datetime, datetime], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Region, start, end -> the public keys of that time, in the form of ListPublicKeys. Raises `KeysUnavailable`."""
+
+FORWARD: Final = timedelta(hours=24)
+"""How long after its delivery a log file is looked for in digests."""
+LISTING_AGE: Final = 60.0
+"""Seconds for which a list of digests is taken for true, so that many files that wait ask once."""
+KEPT_LOGS: Final = 200_000
+"""Log files, of all the digests kept in memory: some 80 MB."""
+ROTATION: Final = timedelta(hours=2)
+"""Before and after a digest, in which to ask for keys: one that is written while keys change may bear either."""
+EXPECTED_AFTER: Final = timedelta(hours=1, minutes=15)
+"""From a log file's delivery to that of its digest, as a rule, at most."""
+
+
+class S3Digests:
+    """Digests as they lie in S3, for one account's eyes. Raises `VerificationError`s and `LogStoreError`s only."""
+
+    def __init__(self, *, aws: Aws, account: Account, region: str | None = None) -> None:
+        """`region`: of the bucket; None where boto is to find out."""
+        self._aws = aws
+        self._account = account
+        self._region = region
+
+    async def keys(self, bucket: str, prefix: str) -> list[str]:
+        """All keys below a prefix, in S3's order."""
+        with _translated(f"list of s3://{bucket}/{prefix}"):
+            client = await self._client()
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [item["Key"] async for page in pages for item in page.get("Contents", ())]
+
+    async def digest(self, bucket: str, key: str) -> Digest:
+        """One digest, which nobody has checked. Raises `DigestInvalid` if it is none, `DigestMissing` if nothing is there."""
+        with _translated(f"s3://{bucket}/{key}"):
+            client = await self._client()
+            found = await client.get_object(Bucket=bucket, Key=key)
+            async with found["Body"] as body:
+                if found["ContentLength"] > LARGEST:
+                    raise DigestInvalid(f"s3://{bucket}/{key}: too large for a digest", fault=Fault.MALFORMED)
+                data = await body.read()
+        return read_digest(bucket, key, data, found.get("Metadata", {}))
+
+    async def _client(self) -> Any:
+        return await self._aws.client("s3", self._region, self._account)
+
+
+def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
+    """Public keys from CloudTrail itself, of the region that they are asked for."""
+
+    async def list_keys(region: str, start: datetime, end: datetime) -> Sequence[Mapping[str, Any]]:
+        try:
+            client = await aws.client("cloudtrail", region, _of_cloudtrail(account))
+            answer = await client.list_public_keys(StartTime=start, EndTime=end)
+        except (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise KeysUnavailable(f"public keys of CloudTrail in {region}: {error}") from error
+        found: Sequence[Mapping[str, Any]] = answer.get("PublicKeyList", [])
+        return found
+
+    return list_keys
+
+
+class PublicKeys:
+    """CloudTrail's public keys by region and fingerprint, each asked for once. Raises `VerificationError`s only."""
+
+    def __init__(self, list_keys: ListKeys) -> None:
+        self._list_keys = list_keys
+        self._known: defaultdict[str, dict[str, RSAPublicKey]] = defaultdict(dict)
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def key(self, digest: Digest) -> RSAPublicKey:
+        """The key that this digest says it is signed with. Raises `DigestInvalid` where CloudTrail knows of none."""
+        region, fingerprint = digest.name.region, digest.fingerprint
+        known = self._known[region]
+        async with self._asking[region]:
+            if fingerprint not in known:
+                start, end = digest.written - ROTATION, digest.written + ROTATION
+                for told in await self._list_keys(region, start, end):
+                    if key := public_key(told.get("Value", b"")):
+                        known[str(told.get("Fingerprint"))] = key
+        if fingerprint not in known:
+            raise DigestInvalid(
+                f"s3://{digest.bucket}/{digest.key}: CloudTrail in {region} has no public key {fingerprint!r} of that time",
+                fault=Fault.UNKNOWN_KEY,
+            )
+        return known[fingerprint]
+
+
+class DigestVerifier:
+    """Says whether log files are what CloudTrail delivered."""
+
+    def __init__(
+        self,
+        *,
+        digests: S3Digests,
+        keys: PublicKeys,
+        forward: timedelta = FORWARD,
+        listing_age: float = LISTING_AGE,
+        kept_logs: int = KEPT_LOGS,
+    ) -> None:
+        """`listing_age` in seconds; `kept_logs`: how many log files the kept digests may list in all."""
+        self._digests = digests
+        self._keys = keys
+        self._forward = forward
+        self._listing_age = listing_age
+        self._kept_logs = kept_logs
+        self._good: OrderedDict[tuple[str, str], Digest] = OrderedDict()
+        """Signed by CloudTrail; the one used last comes last."""
+        self._listings: dict[tuple[str, str], tuple[float, list[str]]] = {}
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def verify(self, file: LogFile, sha256hex: str) -> None:
+        """Return if CloudTrail delivered this file with a text of this hash.
+
+        Raises `LogTampered` if it delivered another; `DigestInvalid` if no good digest tells of the file, and a bad one
+        stands where such a one could; `DigestMissing` if none does yet; `KeysUnavailable`; `LogStoreError`s.
+        """
+        log = log_name(file.key)
+        if log is None:
+            raise LogTampered(
+                f"s3://{file.bucket}/{file.key} is not named as CloudTrail names log files, so no digest can list it"
+            )
+        wrong: LogTampered | DigestInvalid | None = None
+        for key in candidates(log, await self._found(file.bucket, log), self._forward):
+            try:
+                if check_log(await self._digest(file.bucket, key), file.bucket, file.key, sha256hex):
+                    return
+            except LogTampered as error:
+                wrong = error
+            except DigestInvalid as error:
+                # Anyone who can write there could put this one beside the good one, or before the good one is there.
+                wrong = wrong or error
+            except DigestMissing:
+                continue  # gone since it was listed
+        if wrong is not None:
+            raise wrong
+        raise DigestMissing(
+            f"no digest that ends within {self._forward} of its delivery lists s3://{file.bucket}/{file.key}: "
+            "digests come hourly, if the trail has log file validation",
+            expected_at=(log.time + EXPECTED_AFTER).timestamp(),
+        )
+
+    async def _found(self, bucket: str, log: LogName) -> list[str]:
+        return [key for folder in search_folders(log, self._forward) for key in await self._listed(bucket, folder)]
+
+    async def _listed(self, bucket: str, folder: str) -> list[str]:
+        async with self._alone(bucket, folder):
+            now = time.monotonic()
+            if (known := self._listings.get((bucket, folder))) and now - known[0] < self._listing_age:
+                return known[1]
+            keys = await self._digests.keys(bucket, folder)
+            self._listings = {
+                place: listing for place, listing in self._listings.items() if now - listing[0] < self._listing_age
+            }
+            self._listings[bucket, folder] = (now, keys)
+            return keys
+
+    async def _digest(self, bucket: str, key: str) -> Digest:
+        """A digest that CloudTrail signed."""
+        async with self._alone(bucket, key):
+            if good := self._good.get((bucket, key)):
+                self._good.move_to_end((bucket, key))
+                return good
+            digest = await self._digests.digest(bucket, key)
+            check_signature(digest, await self._keys.key(digest))
+            self._good[bucket, key] = digest
+            while len(self._good) > 1 and sum(1 + len(kept.logs) for kept in self._good.values()) > self._kept_logs:
+                self._good.popitem(last=False)
+            return digest
+
+    @asynccontextmanager
+    async def _alone(self, bucket: str, key: str) -> AsyncIterator[None]:
+        """Of many files that come at once, one asks, and the others wait for its answer."""
+        lock = self._locks.setdefault((bucket, key), asyncio.Lock())
+        async with lock:
+            yield
+
+
+def _of_cloudtrail(account: Account) -> Account:
+    """The account, without an endpoint of AWS's own (a VPC's), which is of S3 and no other service."""
+    host = urlsplit(account.endpoint or "").hostname or ""
+    of_s3 = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    return msgspec.structs.replace(account, endpoint=None) if of_s3 else account
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        text = f"{what}: {details.get('Code', '')}: {details.get('Message', '')}"
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status == 404:
+            raise DigestMissing(text) from error
+        if status in (401, 403):
+            raise LogAccessDenied(text) from error
+        raise LogStoreUnavailable(text) from error
+    except NoCredentialsError as error:
+        raise LogAccessDenied(f"{what}: {error}") from error
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise LogStoreUnavailable(f"{what}: {error}") from error

@@ -1,0 +1,239 @@
+"""CloudTrail's digests in the sandbox: real in form, chained and signed, with a key for each region.
+
+moto has no ListPublicKeys. `teach()`, called in its process before it serves, gives it one, which answers with the keys that
+`TrailDigests` put in a bucket of their own.
+"""
+
+import gzip
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from jibe_sqs.core.digests import log_name, signed_text
+from jibe_sqs.sandbox.aws.deployment import Deployment
+from jibe_sqs.sandbox.aws.trail import Trail
+
+KEYS_BUCKET: Final = "jibe-sandbox-cloudtrail-keys"
+HOUR: Final = timedelta(hours=1)
+
+
+class SigningKey:
+    """A private key of CloudTrail's, for one region."""
+
+    def __init__(self, start: datetime, end: datetime) -> None:
+        """The time in which it is valid."""
+        self._private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.der = self._private.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+        self.fingerprint = hashlib.md5(self.der, usedforsecurity=False).hexdigest()
+        self.start = start
+        self.end = end
+
+    def sign(self, text: bytes) -> str:
+        """In hex, as CloudTrail puts it in the metadata."""
+        return self._private.sign(text, padding.PKCS1v15(), SHA256()).hex()
+
+    def as_told(self) -> dict[str, Any]:
+        """As ListPublicKeys tells its public half."""
+        return {
+            "Value": self.der,
+            "ValidityStartTime": self.start,
+            "ValidityEndTime": self.end,
+            "Fingerprint": self.fingerprint,
+        }
+
+
+class WrittenDigest(msgspec.Struct, frozen=True):
+    """A digest as CloudTrail writes it. `text` is what is in `body`, which is gzipped."""
+
+    bucket: str
+    key: str
+    text: bytes
+    body: bytes
+    metadata: dict[str, str]
+
+    @property
+    def before(self) -> dict[str, str | None]:
+        """What the digest after this one tells of it."""
+        return {
+            "previousDigestS3Bucket": self.bucket,
+            "previousDigestS3Object": self.key,
+            "previousDigestHashValue": hashlib.sha256(self.text).hexdigest(),
+            "previousDigestHashAlgorithm": "SHA-256",
+            "previousDigestSignature": self.metadata["signature"],
+        }
+
+
+_NONE_BEFORE: Final[dict[str, str | None]] = {
+    "previousDigestS3Bucket": None,
+    "previousDigestS3Object": None,
+    "previousDigestHashValue": None,
+    "previousDigestHashAlgorithm": None,
+    "previousDigestSignature": None,
+}
+
+
+def write_digest(
+    key: SigningKey,
+    *,
+    bucket: str,
+    account: str,
+    region: str,
+    trail: str,
+    home: str,
+    start: datetime,
+    end: datetime,
+    logs: Iterable[tuple[str, str, bytes]],
+    previous: WrittenDigest | None = None,
+    backfill: bool = False,
+    prefix: str = "",
+) -> WrittenDigest:
+    """`logs`: bucket, key and text of each log file. `prefix`: of all keys, with its slash."""
+    name = f"{account}_CloudTrail-Digest_{region}_{trail}_{home}_{end:%Y%m%dT%H%M%SZ}{'_backfill' * backfill}.json.gz"
+    path = f"{prefix}AWSLogs/{account}/CloudTrail-Digest/{region}/{end:%Y/%m/%d}/{name}"
+    listed = [_listed(*log) for log in logs]
+    digest = {
+        "awsAccountId": account,
+        "digestStartTime": _time(start),
+        "digestEndTime": _time(end),
+        "digestS3Bucket": bucket,
+        "digestS3Object": path,
+        "digestPublicKeyFingerprint": key.fingerprint,
+        "digestSignatureAlgorithm": "SHA256withRSA",
+        "newestEventTime": max((log["newestEventTime"] for log in listed), default=None),
+        "oldestEventTime": min((log["oldestEventTime"] for log in listed), default=None),
+        **(previous.before if previous else _NONE_BEFORE),
+        "logFiles": listed,
+    }
+    text = json.dumps(digest, separators=(",", ":")).encode()
+    signed = signed_text(
+        _time(end), bucket, path, hashlib.sha256(text).hexdigest(), previous.metadata["signature"] if previous else None
+    )
+    metadata = {"signature": key.sign(signed), "signature-algorithm": "SHA256withRSA"}
+    if backfill:
+        metadata["backfill-generation-timestamp"] = _time(end + 24 * HOUR)
+    return WrittenDigest(bucket, path, text, gzip.compress(text), metadata)
+
+
+class TrailDigests:
+    """Writes a digest for each region whenever `write` is called, of what its trail delivered since the last call."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        trail: Trail,
+        *,
+        name: str = "jibe",
+        keys: Mapping[str, SigningKey] | None = None,
+    ) -> None:
+        """`name`: the trail's. `keys`: by region; None: new ones, valid from a month ago for two months."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        self.written: dict[str, list[WrittenDigest]] = {region: [] for region in deployment.topics}
+        """By region, the oldest first."""
+        self._deployment = deployment
+        self._trail = trail
+        self._name = name
+        month = timedelta(days=30)
+        self._keys = keys or {region: SigningKey(now - month, now + month) for region in self.written}
+        self._done = 0
+        """Of the trail's files, those that have their digest."""
+        self._last: datetime | None = None
+
+    def public_keys(self, region: str) -> list[dict[str, Any]]:
+        """In the form of ListPublicKeys."""
+        return [self._keys[region].as_told()]
+
+    def publish_keys(self) -> None:
+        """Let the sandbox's CloudTrail tell the public keys, if its server was taught to."""
+        s3 = self._deployment.client("s3", "us-east-1")
+        s3.create_bucket(Bucket=KEYS_BUCKET)
+        for region, key in self._keys.items():
+            told = {
+                "Value": b64encode(key.der).decode(),
+                "ValidityStartTime": key.start.timestamp(),
+                "ValidityEndTime": key.end.timestamp(),
+                "Fingerprint": key.fingerprint,
+            }
+            s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(told).encode())
+
+    def write(self, at: datetime | None = None, *, new_chain: bool = False) -> list[str]:
+        """The digests of the time from the last ones to `at`, by default now. Returns their keys.
+
+        `new_chain`: as when validation was off in between.
+        """
+        end = (at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+        start = self._last if self._last and not new_chain else end - HOUR
+        files, self._done, self._last = self._trail.files[self._done :], len(self._trail.files), end
+        return [
+            self._put(region, start, end, [file for file in files if _region(file) == region], new_chain=new_chain)
+            for region in self.written
+        ]
+
+    def _put(self, region: str, start: datetime, end: datetime, files: list[str], *, new_chain: bool) -> str:
+        s3, bucket = self._deployment.client("s3"), self._deployment.log_bucket
+        bodies = ((file, s3.get_object(Bucket=bucket, Key=file)["Body"].read()) for file in files)
+        chain = self.written[region]
+        digest = write_digest(
+            self._keys[region],
+            bucket=bucket,
+            account=self._deployment.account,
+            region=region,
+            trail=self._name,
+            home=self._deployment.home,
+            start=start,
+            end=end,
+            logs=[(bucket, file, gzip.decompress(body)) for file, body in bodies],
+            previous=chain[-1] if chain and not new_chain else None,
+        )
+        s3.put_object(
+            Bucket=bucket,
+            Key=digest.key,
+            Body=digest.body,
+            Metadata=digest.metadata,
+            ContentType="application/json",
+            ContentEncoding="gzip",
+        )
+        chain.append(digest)
+        return digest.key
+
+
+def teach() -> None:
+    """Give moto's CloudTrail, in this process, ListPublicKeys."""
+    from moto.cloudtrail.responses import CloudTrailResponse
+    from moto.s3.models import s3_backends
+
+    def list_public_keys(self: Any) -> str:
+        buckets = s3_backends[self.current_account][self.partition].buckets
+        objects = buckets[KEYS_BUCKET].keys if KEYS_BUCKET in buckets else {}
+        told = [json.loads(found.value) for name, found in objects.items() if name.startswith(f"{self.region}/")]
+        return json.dumps({"PublicKeyList": told})
+
+    CloudTrailResponse.list_public_keys = list_public_keys  # type: ignore[attr-defined]
+
+
+def _listed(bucket: str, key: str, text: bytes) -> dict[str, str]:
+    times = sorted(record.get("eventTime", "") for record in json.loads(text)["Records"])
+    return {
+        "s3Bucket": bucket,
+        "s3Object": key,
+        "hashValue": hashlib.sha256(text).hexdigest(),
+        "hashAlgorithm": "SHA-256",
+        "newestEventTime": times[-1] if times else "",
+        "oldestEventTime": times[0] if times else "",
+    }
+
+
+def _region(key: str) -> str:
+    name = log_name(key)
+    return name.region if name else ""
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

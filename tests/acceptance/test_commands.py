@@ -1,0 +1,393 @@
+"""The commands, as an operator runs them: processes, exit codes, and what they write."""
+
+import gzip
+import json
+import signal
+import socket
+import time
+from itertools import count
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from jibe_sqs import __version__
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
+from jibe_sqs.sandbox.aws.records import Call
+
+CANARIES = {"password": "PASSWORD-CANARY", "token": "TOKEN-CANARY", "aws": "AWS-SECRET-CANARY"}
+REGION = "us-east-1"
+NAMES = count(1)
+DEADLINE = 20.0
+"""Seconds; of a drain, in a test where it is not to be reached."""
+
+
+def put_record(bucket="media", key="reports/2026/a b.txt", seed=0, caller=None, at=1_767_225_600.0):
+    caller = caller or records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
+    return records.put_object(Call(caller, at, REGION, ACCOUNT, Random(seed)), bucket, key, 10)
+
+
+def log_file(*entries):
+    return json.dumps({"Records": entries}).encode()
+
+
+# Without a world
+
+
+def assert_told(result, *words):
+    """As an operator wants to be told: on standard error, in ten lines, with no traceback."""
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) <= 10
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("command", [("run",), ()])
+def test_run_without_configuration_says_what_is_missing(jibe, command):
+    assert_told(jibe(*command), "access_anywhere", "queues", "buckets", "missing", "--config", "docs/configuration.md")
+
+
+def test_run_with_many_mistakes_is_brief_and_keeps_secrets(jibe):
+    wrong = {f"JIBE_WRONG_{number}": CANARIES["password"] for number in range(20)}
+    result = jibe("run", JIBE_ACCESS_ANYWHERE__PASSWORD=CANARIES["password"], JIBE_QUEUES=CANARIES["aws"], **wrong)
+    assert_told(result, "JIBE_WRONG_0", "more)")
+    assert "CANARY" not in result.stderr
+
+
+def test_run_with_a_wrong_path_says_so(jibe, tmp_path):
+    assert_told(jibe("run", "--config", str(tmp_path / "none.json")), str(tmp_path / "none.json"), "No such file")
+    assert_told(jibe("run", JIBE_CONFIG=str(tmp_path)), str(tmp_path), "Is a directory")
+
+
+def test_the_version_is_the_packages(jibe):
+    result = jibe("--version")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("run", "--nonsense"), ("demo", "--changes", "0")])
+def test_a_wrong_word_is_a_mistake_of_the_operators(jibe, arguments):
+    result = jibe(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+# Explain
+
+
+@pytest.fixture
+def a_log(tmp_path):
+    path = tmp_path / "log.json.gz"
+    reads = records.get_object(
+        Call(records.iam_user("ana", account=ACCOUNT, access_key="A"), 0, REGION, ACCOUNT, Random(1)), "media", "x"
+    )
+    path.write_bytes(gzip.compress(log_file(put_record(), reads)))
+    return path
+
+
+def objects(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_explain_says_what_each_record_would_do(jibe, a_log):
+    result = jibe("explain", "--json", str(a_log))
+    assert (result.returncode, result.stderr) == (0, "")
+    put, read = objects(result)
+    assert (put["decision"], put["folders"], put["key"]) == ("refresh", ["/media/reports/2026"], "reports/2026/a b.txt")
+    assert (read["decision"], read["reason"], read["folders"]) == ("skip", "read-only", [])
+
+
+def test_explain_shows_a_table_to_people(jibe, a_log):
+    result = jibe("explain", str(a_log))
+    assert result.returncode == 0
+    assert "PutObject" in result.stdout
+    assert "skip: read-only" in result.stdout
+    assert "2 records, 1 ask for a refresh of 1 folders, 1 read-only" in result.stdout
+
+
+def test_explain_uses_the_configuration(jibe, a_log, tmp_path):
+    """One of Jibe's, with a setting that is not ours: what it says of that is no part of the output."""
+    config = tmp_path / "config.json"
+    buckets = {"media": ["/Amazon S3/media", {"folder": "/Archive", "prefix": "reports/"}]}
+    config.write_text(
+        json.dumps({"endpoint": "https://x", "login": "a", "password": "b", "slack": "c", "buckets": buckets})
+    )
+    for result in (
+        jibe("explain", "--json", "--config", str(config), str(a_log)),
+        jibe("explain", "--json", str(a_log), JIBE_CONFIG=str(config)),
+    ):
+        assert result.returncode == 0
+        assert objects(result)[0]["folders"] == ["/Amazon S3/media/reports/2026", "/Archive/2026"]
+        assert "setting_ignored" in result.stderr
+
+
+def test_explain_reads_standard_input(jibe, a_log):
+    text = gzip.decompress(a_log.read_bytes()).decode()
+    for arguments in (["-"], []):
+        result = jibe("explain", "--json", *arguments, stdin=text)
+        assert result.returncode == 0
+        assert [each["source"] for each in objects(result)] == ["-", "-"]
+
+
+def test_explain_of_a_truncated_file_is_one_object_with_its_error(jibe, a_log):
+    """Not the records before the cut: nothing of such a file is done."""
+    whole = a_log.read_bytes()
+    for cut in (1, len(whole) // 2, len(whole) - 1):
+        a_log.write_bytes(whole[:cut])
+        result = jibe("explain", "--json", str(a_log))
+        assert result.returncode == 1
+        (only,) = objects(result)
+        assert only["error"] in ("LogTruncated", "LogMalformed")
+        assert only["source"] == str(a_log)
+        assert result.stderr == ""
+
+
+def test_explain_goes_on_after_a_file_that_it_cannot_read(jibe, a_log, tmp_path):
+    result = jibe("explain", "--json", str(tmp_path / "none.json"), str(a_log))
+    assert result.returncode == 1
+    assert [each.get("error") for each in objects(result)] == ["FileNotFoundError", None, None]
+
+
+def test_explain_of_a_body_says_what_it_announces(jibe):
+    key = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/01/01/a.json.gz"
+    body = json.dumps({"s3Bucket": "trail", "s3ObjectKey": [key, "second.json"]})
+    envelope = json.dumps({"Type": "Notification", "TopicArn": "arn", "Message": body})
+    for arguments, stdin in (([body], ""), ([envelope], ""), (["-"], envelope)):
+        result = jibe("explain", "--json", "--body", *arguments, stdin=stdin)
+        assert result.returncode == 0
+        assert [(each["announcement"], each["bucket"], each["key"]) for each in objects(result)] == [
+            ("log-file", "trail", key),
+            ("log-file", "trail", "second.json"),
+        ]
+
+
+def test_explain_of_a_body_that_announces_nothing(jibe):
+    assert jibe("explain", "--body", "CloudTrail validation message.").returncode == 0
+    result = jibe("explain", "--json", "--body", '{"hello": "world"}')
+    assert (result.returncode, [each["error"] for each in objects(result)]) == (1, ["AnnouncementUnknown"])
+
+
+def test_explain_goes_by_the_objects_key_where_the_file_is_called_otherwise(jibe, a_log):
+    digest = "AWSLogs/123456789012/CloudTrail-Digest/us-east-1/2026/01/01/a.json.gz"
+    (only,) = objects(jibe("explain", "--json", "--key", digest, str(a_log)))
+    assert (only["announcement"], only["about"], only["key"]) == ("nothing", "CloudTrail digest", digest)
+
+
+# Run, against the sandbox
+
+
+class World:
+    """The sandbox, with a queue of the test's own and a service that reads it."""
+
+    def __init__(self, sandbox, start, eventually, tmp_path):
+        self.sandbox = sandbox
+        self.eventually = eventually
+        self._start = start
+        self._folder = tmp_path
+        self.s3 = client(sandbox["aws"], "s3", REGION)
+        self.sqs = client(sandbox["aws"], "sqs", REGION)
+        self.bucket = f"jibe-sandbox-{REGION}-media"
+        self.number = next(NAMES)
+        # Long: what shows again before the end of a test was made to.
+        self.queue = self.sqs.create_queue(
+            QueueName=f"commands-{self.number}", Attributes={"VisibilityTimeout": "600"}
+        )["QueueUrl"]
+
+    def run(self, **changes):
+        """A service with the sandbox's configuration, but for the changes; its log says all."""
+        config = json.loads(Path(self.sandbox["config"]).read_text(encoding="utf-8"))
+        config["aws"]["secret_access_key"] = CANARIES["aws"]
+        config |= {
+            "queues": [{"url": self.queue, "region": REGION}],
+            "ledger": {"path": str(self._folder / "ledger.sqlite")},
+            "poll": {"wait": 1},
+            "retry": {"first": 1, "longest": 1},
+            "drain_timeout": DEADLINE,
+            "log": {"format": "json"},
+        }
+        for name, value in changes.items():
+            config[name] = {**config[name], **value} if isinstance(value, dict) else value
+        path = self._folder / "jibe-config.json"
+        path.write_text(json.dumps(config))
+        return self._start("run", "--config", str(path), JIBE_LOG__LEVEL="debug")
+
+    def change(self, name):
+        """Somebody writes an object past Access Anywhere; the bytes of the log file that tells of it."""
+        key = f"commands {self.number}/{name}"
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=name.encode())
+        return key, gzip.compress(log_file(put_record(self.bucket, key, self.number, at=time.time())))
+
+    def store(self, name, body):
+        """Stores a log file; gives its key."""
+        key = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/{self.number}_{name}.json.gz"
+        self.s3.put_object(Bucket=self.sandbox["log_bucket"], Key=key, Body=body)
+        return key
+
+    def announce(self, *keys):
+        message = json.dumps({"s3Bucket": self.sandbox["log_bucket"], "s3ObjectKey": keys})
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=message)
+
+    def left(self):
+        """Messages that show, and that are hidden."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
+        return tuple(int(attributes[name]) for name in names)
+
+    def shows(self, key):
+        index = httpx.get(f"{self.sandbox['access_anywhere']}/sandbox/index", trust_env=False).json()
+        return any((file["bucket"], file["key"]) == (self.bucket, key) for file in index)
+
+
+@pytest.fixture
+def world(sandbox, start, eventually, tmp_path):
+    return World(sandbox, start, eventually, tmp_path)
+
+
+@pytest.fixture
+def silence():
+    """An address that takes connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def assert_no_secrets(service, sandbox):
+    assert service.output
+    for secret in (*CANARIES.values(), sandbox["password"], sandbox["permanent_token"]):
+        assert secret not in service.output
+
+
+def test_a_change_is_shown_and_its_message_deleted_and_the_service_stops(world, sandbox):
+    key, body = world.change("hello.txt")
+    service = world.run()
+    assert not world.shows(key)
+    world.announce(world.store("good", body))
+    world.eventually(lambda: world.shows(key), "the change in Access Anywhere's index")
+    service.wait_for("message_done")
+    world.eventually(lambda: world.left() == (0, 0), "an empty queue")
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < DEADLINE / 2
+    (stopped,) = service.events("stopped")
+    assert (stopped["messages"], stopped["done"], stopped["files"], stopped["errors"]) == (1, 1, 1, {})
+    assert service.process.stdout.read() == ""
+    assert_no_secrets(service, sandbox)
+
+
+def test_one_bad_file_of_two_leaves_the_message_until_it_is_mended(world):
+    """Delete only when every record in the message succeeded: otel-collector-contrib #45153."""
+    good_key, good_body = world.change("good.txt")
+    bad_key, bad_body = world.change("bad.txt")
+    good, bad = world.store("good", good_body), world.store("bad", bad_body[: len(bad_body) // 2])
+    service = world.run()
+    world.announce(good, bad)
+    service.wait_for("file_failed", key=bad, error="LogTruncated")
+    world.eventually(lambda: len(service.events("message_retried")) >= 2, "a second try")
+    assert sum(world.left()) == 1
+    assert world.shows(good_key)
+    assert not service.events("message_done")
+    world.store("bad", bad_body)
+    service.wait_for("message_done")
+    world.eventually(lambda: world.left() == (0, 0), "an empty queue")
+    assert world.shows(bad_key)
+    # Fetched once, and known from then on.
+    assert len(service.events("file_read", key=good)) == 1
+    assert service.events("file_known", key=good)
+    assert len(service.events("file_read", key=bad)) == 1
+    assert service.stop() == 0
+
+
+def test_a_restart_fetches_no_finished_file_again(world):
+    _, body = world.change("once.txt")
+    file = world.store("once", body)
+    first = world.run()
+    world.announce(file)
+    first.wait_for("message_done")
+    assert first.stop() == 0
+    second = world.run()
+    world.announce(file)
+    second.wait_for("file_known", key=file)
+    second.wait_for("message_done")
+    assert second.stop() == 0
+    assert not second.events("file_read")
+
+
+def test_messages_that_are_held_at_the_drain_deadline_show_again_at_once(world, silence):
+    _, body = world.change("held.txt")
+    service = world.run(access_anywhere={"endpoint": silence}, drain_timeout=2)
+    for number in range(3):
+        world.announce(world.store(f"held-{number}", body))
+    world.eventually(lambda: len(service.events("file_read")) == 3, "three messages in its hands")
+    assert world.left() == (0, 3)
+    began = time.monotonic()
+    assert service.stop() == 0
+    # The drain, and what it takes to say goodbye.
+    assert 2 <= time.monotonic() - began < 2 + 10
+    assert world.left() == (3, 0)
+    assert service.events("drain_deadline_over")
+    assert service.events("given_back", messages=3)
+
+
+def test_a_second_signal_ends_it_at_once(world, silence):
+    _, body = world.change("held.txt")
+    service = world.run(access_anywhere={"endpoint": silence}, drain_timeout=600)
+    world.announce(world.store("held", body))
+    service.wait_for("file_read")
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for("stopping")
+    assert service.stop(within=10) == 1
+    assert service.events("stopped_at_once")
+    assert "Traceback" not in service.output
+
+
+def test_an_idle_service_stops_within_its_long_poll(world):
+    service = world.run()
+    service.wait_for("queue")
+    began = time.monotonic()
+    assert service.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_wrong_password_leaves_the_messages_and_says_so(world, sandbox):
+    key, body = world.change("unseen.txt")
+    service = world.run(access_anywhere={"password": CANARIES["password"]})
+    world.announce(world.store("unseen", body))
+    retried = service.wait_for("message_retried")
+    assert "LoginFailed" in retried["reason"]
+    assert service.stop() == 0
+    assert sum(world.left()) == 1
+    assert not world.shows(key)
+    assert_no_secrets(service, sandbox)
+
+
+def test_a_permanent_token_is_no_part_of_the_output(world, sandbox):
+    key, body = world.change("by-token.txt")
+    token = sandbox["permanent_token"]
+    service = world.run(access_anywhere={"login": "", "password": "", "permanent_token": token})
+    world.announce(world.store("by-token", body))
+    service.wait_for("message_done")
+    assert world.shows(key)
+    assert service.stop() == 0
+    assert_no_secrets(service, sandbox)
+
+
+def test_a_file_of_a_bucket_that_is_no_log_source_is_never_fetched(world):
+    """Whoever can write to the queue does not choose which files are read."""
+    service = world.run()
+    world.sqs.send_message(
+        QueueUrl=world.queue, MessageBody=json.dumps({"s3Bucket": world.bucket, "s3ObjectKey": ["a.json.gz"]})
+    )
+    rejected = service.wait_for("message_rejected")
+    assert (rejected["error"], rejected["dead_lettered"]) == ("BucketNotAllowed", False)
+    assert service.stop() == 0
+    # There are no dead letters here: the queue keeps it.
+    assert sum(world.left()) == 1
+
+
+def test_a_queue_that_is_not_there_ends_the_service_in_one_line(world):
+    service = world.run(queues=[{"url": world.queue + "-gone", "region": REGION}])
+    assert service.process.wait(30) == 1
+    assert "QueueRefused" in service.output
+    assert "Traceback" not in service.output

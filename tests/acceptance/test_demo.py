@@ -1,0 +1,91 @@
+"""`jibe-sqs demo`, as a process: the whole job, judged by what S3 holds, and a judge that can say no."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def without_a_consumer(tmp_path):
+    """A folder for PYTHONPATH: every `jibe-sqs run` does there as it is told, before it has done anything."""
+
+    def make(instead):
+        folder = tmp_path / "site"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(f"import sys\nif 'run' in sys.orig_argv:\n    {instead}\n")
+        return str(folder)
+
+    return make
+
+
+def summary(result):
+    (line,) = result.stdout.splitlines()
+    return json.loads(line)
+
+
+def test_the_index_is_true_at_the_end(jibe):
+    result = jibe("demo", "--changes", "60", "--json")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    came = summary(result)
+    assert came["in_sync"] is True
+    assert (came["missing"], came["stale"], came["extra"], came["examples"]) == (0, 0, 0, [])
+    assert came["objects"] > 10
+    assert came["changes"] == sum(came["changes_by_kind"].values()) == 60
+    assert 0 < came["refreshes"] < came["events"] <= came["records"]
+    assert came["files_read"] == came["log_files"]
+    assert (came["kills"], came["consumer_exit_code"], came["dead_letters"], came["errors"]) == (0, 0, 0, {})
+    assert 0 < came["lag"]["p50"] <= came["lag"]["p99"] < came["seconds"]
+
+
+def test_the_index_is_true_though_the_consumer_was_killed(jibe):
+    result = jibe("demo", "--changes", "120", "--kill-consumer", "--json")
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["kills"], came["consumer_exit_code"], came["dead_letters"]) == (True, 1, 0, 0)
+    assert came["changes"] == 120
+
+
+def test_where_nobody_consumes_the_judge_says_no(jibe, without_a_consumer):
+    """A check that cannot fail is none."""
+    asleep = without_a_consumer("import signal; signal.pause()")
+    result = jibe("demo", "--changes", "40", "--patience", "1", "--json", PYTHONPATH=asleep)
+    assert result.returncode == 1
+    came = summary(result)
+    assert came["in_sync"] is False
+    assert came["missing"] > 0
+    assert any(example.startswith("missing: /") for example in came["examples"])
+    assert (came["messages"], came["refreshes"]) == (0, 0)
+
+
+def test_to_people_the_judge_says_no_in_words(jibe, without_a_consumer):
+    asleep = without_a_consumer("import signal; signal.pause()")
+    result = jibe("demo", "--changes", "20", "--patience", "0", PYTHONPATH=asleep)
+    assert result.returncode == 1
+    assert "NOT in sync" in result.stdout
+
+
+def test_a_consumer_that_ends_by_itself_is_no_success(jibe, without_a_consumer):
+    result = jibe("demo", "--changes", "20", "--json", PYTHONPATH=without_a_consumer("raise SystemExit(3)"))
+    assert result.returncode != 0
+    assert "the consumer ended by itself" in result.stderr
+
+
+def test_stopped_it_leaves_nothing(start, children, alive, eventually):
+    """Found by this test: a demo that was told to stop left its consumer, which tried for ever."""
+    running = start("demo", "--changes", "2000")
+    processes = eventually(
+        lambda: found if len(found := children(running.process.pid)) == 3 else None, "two servers and a consumer"
+    )
+    folders = [Path(argument).parent for argument in _arguments(processes) if argument.endswith("jibe-config.json")]
+    assert len(folders) == 1
+    assert running.stop() == 128 + 15
+    eventually(lambda: not any(map(alive, processes)), "its processes are gone", within=10)
+    assert not folders[0].exists()
+    assert "Traceback" not in running.output
+
+
+def _arguments(processes):
+    for pid in processes:
+        yield from Path(f"/proc/{pid}/cmdline").read_text().split("\0")

@@ -1,0 +1,619 @@
+"""The configuration as operators give it: variables, secret files, JSON and TOML files, and every mistake by its name."""
+
+import json
+import os
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import get_args
+
+import boto3
+import pytest
+import yaml
+from moto import mock_aws
+from pydantic import BaseModel
+
+from jibe_sqs import compose
+from jibe_sqs.adapters.aws import Aws
+from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings import Rules, Settings, load
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path for path in (ROOT / "config").iterdir() if path.is_file())
+DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
+LEAST = {
+    "access_anywhere": {"endpoint": "https://files.example.com", "login": "ana", "password": "PASSWORD-CANARY"},
+    "queues": [{"url": QUEUE}],
+    "buckets": {"media": "/Amazon S3/media"},
+}
+JIBE = {"endpoint": "https://files.example.com", "login": "ana", "password": "PASSWORD-CANARY"}
+OKERA = {"s3Region": "us-west-2", "sqsRegion": "eu-west-1", "sqsUrl": "https://queues.example.com/1/jibe"}
+
+
+@pytest.fixture(autouse=True)
+def nobodys_machine(monkeypatch, tmp_path):
+    """An empty working directory, and no variables of ours."""
+    for name in os.environ:
+        if name.upper().startswith("JIBE_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="config.json"):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def secret_files(tmp_path, monkeypatch):
+    """Writes secret files; the folder is the configured one."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("JIBE_SECRETS_DIR", str(folder))
+
+    def write(**values):
+        for name, value in values.items():
+            (folder / name).write_text(value)
+        return folder
+
+    return write
+
+
+def problems(kind=Settings, **named):
+    with pytest.raises(SettingsError) as raised:
+        load(kind, **named)
+    assert "CANARY" not in str(raised.value)
+    assert "CANARY" not in repr(raised.value)
+    return raised.value.problems
+
+
+def with_(**changes):
+    return {**LEAST, **changes}
+
+
+# Sources
+
+
+def test_the_least_that_is_needed_is_enough(write):
+    settings = load(Settings, config=write(LEAST))
+    assert settings.access_anywhere.password.get_secret_value() == "PASSWORD-CANARY"
+    assert [queue.url for queue in settings.queues] == [QUEUE]
+    assert settings.buckets["media"][0].folder == "/Amazon S3/media"
+    assert (settings.drain_timeout, settings.poll.wait, settings.ledger.kind) == (100, 20, "sqlite")
+
+
+def test_the_stronger_source_wins(write, monkeypatch, secret_files):
+    file = write(with_(drain_timeout=31, watermark_margin=31, tree_refresh_interval=31, progress_interval=31))
+
+    def loaded(**overrides):
+        found = load(Settings, config=file, **overrides)
+        return found.drain_timeout, found.watermark_margin, found.tree_refresh_interval, found.progress_interval
+
+    assert loaded() == (31, 31, 31, 31)
+    secret_files(JIBE_DRAIN_TIMEOUT="32", JIBE_WATERMARK_MARGIN="32", jibe_tree_refresh_interval="32\n")
+    assert loaded() == (32, 32, 32, 31)
+    monkeypatch.setenv("JIBE_DRAIN_TIMEOUT", "33")
+    monkeypatch.setenv("JIBE_WATERMARK_MARGIN", "33")
+    assert loaded() == (33, 33, 32, 31)
+    assert loaded(drain_timeout=34) == (34, 33, 32, 31)
+
+
+def test_groups_are_put_together_from_all_sources(write, monkeypatch, secret_files):
+    """Found by this test: a secret file could hold a whole group as JSON only, not one password."""
+    file = write(with_(access_anywhere={"endpoint": "https://files.example.com", "concurrency": 3}))
+    monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__LOGIN", "from-the-environment")
+    secret_files(JIBE_ACCESS_ANYWHERE__PASSWORD=" from-a-secret-file\n", JIBE_AWS='{"region": "eu-west-1"}')
+    settings = load(Settings, config=file)
+    assert settings.access_anywhere.endpoint == "https://files.example.com"
+    assert settings.access_anywhere.login == "from-the-environment"
+    assert settings.access_anywhere.password.get_secret_value() == "from-a-secret-file"
+    assert settings.access_anywhere.concurrency == 3
+    assert settings.aws.region == "eu-west-1"
+
+
+def test_secrets_mounted_by_kubernetes_are_read(write, tmp_path, monkeypatch):
+    """There, each file is a link through a hidden folder that is a link itself."""
+    mount = tmp_path / "mount"
+    (mount / "..2026").mkdir(parents=True)
+    (mount / "..2026" / "JIBE_ACCESS_ANYWHERE__PASSWORD").write_text("from-a-mount")
+    (mount / "..data").symlink_to("..2026")
+    (mount / "JIBE_ACCESS_ANYWHERE__PASSWORD").symlink_to("..data/JIBE_ACCESS_ANYWHERE__PASSWORD")
+    monkeypatch.setenv("JIBE_SECRETS_DIR", str(mount))
+    assert load(Settings, config=write(LEAST)).access_anywhere.password.get_secret_value() == "from-a-mount"
+
+
+def test_everything_may_come_from_variables(monkeypatch):
+    for name, value in {
+        "JIBE_ACCESS_ANYWHERE__ENDPOINT": "https://files.example.com",
+        "JIBE_ACCESS_ANYWHERE__PERMANENT_TOKEN": "token",
+        "JIBE_QUEUES": json.dumps(LEAST["queues"]),
+        "JIBE_BUCKETS": json.dumps({"media": ["/a/media", {"folder": "/b", "prefix": "x/"}]}),
+        "JIBE_LOGS": '[{"bucket": "trail"}]',
+        "JIBE_OWN_WRITES__PRINCIPALS": '["arn:one", "arn:two"]',
+        "JIBE_OWN_WRITES__USER_AGENTS": "one word",
+        "JIBE_OWN_WRITES__SOURCE_ADDRESSES": "192.0.2.0/24",
+        "JIBE_LOG__LEVEL": "debug",
+        "jibe_poll__wait": "7",
+        "JIBE_LEDGER__PATH": "/tmp/ledger",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load(Settings)
+    assert settings.access_anywhere.permanent_token.get_secret_value() == "token"
+    assert [(place.folder, place.prefix) for place in settings.buckets["media"]] == [("/a/media", ""), ("/b", "x/")]
+    assert settings.own_writes.principals == ("arn:one", "arn:two")
+    assert settings.own_writes.user_agents == ("one word",)
+    assert settings.own_writes.source_addresses == (ip_network("192.0.2.0/24"),)
+    assert (settings.poll.wait, settings.log.level, str(settings.ledger.path)) == (7, "debug", "/tmp/ledger")
+
+
+def test_a_list_is_taken_whole(write, monkeypatch):
+    monkeypatch.setenv("JIBE_QUEUES", '[{"url": "https://other.example/1/q"}]')
+    assert [queue.url for queue in load(Settings, config=write(LEAST)).queues] == ["https://other.example/1/q"]
+
+
+def test_empty_variables_are_not_set(write, monkeypatch):
+    for name in ("JIBE_DRAIN_TIMEOUT", "JIBE_QUEUES", "JIBE_ACCESS_ANYWHERE__PASSWORD", "JIBE_CONFIG"):
+        monkeypatch.setenv(name, "")
+    settings = load(Settings, config=write(LEAST))
+    assert (settings.drain_timeout, settings.access_anywhere.password.get_secret_value()) == (100, "PASSWORD-CANARY")
+
+
+def test_toml_says_the_same_as_json(write):
+    toml = """
+        drain_timeout = 50
+        [access_anywhere]
+        endpoint = "https://files.example.com"
+        login = "ana"
+        password = "PASSWORD-CANARY"
+        [[queues]]
+        url = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
+        [buckets]
+        media = "/Amazon S3/media"
+    """
+    from_toml = load(Settings, config=write(toml, "config.toml"))
+    from_json = load(Settings, config=write(with_(drain_timeout=50)))
+    assert from_toml.model_dump() == from_json.model_dump()
+
+
+def test_the_file_is_the_given_one_then_the_variables_then_the_one_that_is_there(write, monkeypatch):
+    given, named = write(with_(drain_timeout=41)), write(with_(drain_timeout=42), "named.json")
+    Path("jibe-config.json").write_text(json.dumps(with_(drain_timeout=43)))
+    assert load(Settings).drain_timeout == 43
+    monkeypatch.setenv("JIBE_CONFIG", str(named))
+    assert load(Settings).drain_timeout == 42
+    assert load(Settings, config=given).drain_timeout == 41
+
+
+def test_two_files_do_not_meet(write):
+    first = load(Settings, config=write(with_(drain_timeout=41, aws={"region": "eu-west-1"})))
+    second = load(Settings, config=write(LEAST))
+    assert (first.drain_timeout, second.drain_timeout, second.aws.region) == (41, 100, None)
+
+
+def test_a_file_written_on_windows_is_read(write):
+    """Found by this test: its byte-order mark was no JSON."""
+    assert load(Settings, config=write("\ufeff" + json.dumps(LEAST))).queues
+
+
+# Jibe's and Okera's files
+
+
+def test_a_file_of_jibes_is_read(write):
+    settings = load(Settings, config=write({**JIBE, "queues": LEAST["queues"], "buckets": LEAST["buckets"]}))
+    assert settings.access_anywhere.endpoint == "https://files.example.com"
+    assert (settings.access_anywhere.login, settings.access_anywhere.password.get_secret_value()) == (
+        "ana",
+        "PASSWORD-CANARY",
+    )
+
+
+def test_a_file_of_okeras_is_read(write):
+    settings = load(Settings, config=write({**JIBE, **OKERA, "buckets": LEAST["buckets"]}))
+    (queue,) = settings.queues
+    assert (queue.url, queue.region, settings.aws.region) == (OKERA["sqsUrl"], "eu-west-1", "us-west-2")
+
+
+def test_our_words_win_over_theirs(write):
+    ours = {"access_anywhere": {"login": "bo"}, "aws": {"region": "eu-north-1"}, "queues": LEAST["queues"]}
+    settings = load(Settings, config=write({**JIBE, **OKERA, **ours, "buckets": LEAST["buckets"]}))
+    assert (settings.access_anywhere.login, settings.access_anywhere.endpoint) == ("bo", JIBE["endpoint"])
+    assert (settings.aws.region, settings.queues[0].url, len(settings.queues)) == ("eu-north-1", QUEUE, 1)
+
+
+def test_variables_win_over_theirs(write, monkeypatch):
+    monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__PASSWORD", "stronger")
+    settings = load(Settings, config=write({**JIBE, **OKERA, "buckets": LEAST["buckets"]}))
+    assert settings.access_anywhere.password.get_secret_value() == "stronger"
+
+
+def test_jibes_other_settings_are_passed_over(write, capsys):
+    """Found by this test: `timeout` and `logFile` were taken for slips of ours, and nothing started."""
+    others = {"slackWebhook": "https://hooks.example/CANARY", "logFile": "/x", "timeout": 3, "reportMinutes": 15}
+    file = write({**JIBE, **others, "queues": LEAST["queues"], "buckets": LEAST["buckets"]})
+    assert load(Settings, config=file).queues
+    said = capsys.readouterr().out
+    assert all(name in said for name in others)
+    assert "CANARY" not in said
+
+
+def test_a_slip_in_a_file_of_jibes_is_told(write):
+    file = write({**JIBE, "quues": LEAST["queues"], "buckets": LEAST["buckets"]})
+    assert problems(config=file) == [
+        "queues: missing: the SQS queues, each with its url",
+        "quues: no such setting; did you mean queues?",
+    ]
+
+
+def test_in_a_file_of_ours_alone_nothing_is_passed_over(write):
+    assert problems(config=write(with_(slackWebhook="x"))) == ["slackWebhook: no such setting"]
+
+
+@pytest.mark.parametrize("name", ["access_anywhere", "aws"])
+def test_their_words_beside_something_odd_of_ours_are_told(write, name):
+    """Found by this test: it ended in a TypeError."""
+    file = write({**JIBE, **OKERA, "buckets": LEAST["buckets"], name: 3})
+    assert any(problem.startswith(f"{name}: must be an object") for problem in problems(config=file))
+
+
+# Mistakes
+
+
+def test_with_nothing_everything_that_is_needed_is_named():
+    assert problems() == [
+        "access_anywhere: missing: endpoint, login and password of Access Anywhere",
+        "buckets: missing: each S3 bucket with its folder in Access Anywhere",
+        "queues: missing: the SQS queues, each with its url",
+    ]
+
+
+def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
+    """Found by this test: one variable that was not JSON hid all other mistakes."""
+    monkeypatch.setenv("JIBE_QUEUES", "CANARY")
+    monkeypatch.setenv("JIBE_QUEU", "CANARY")
+    monkeypatch.setenv("JIBE_POLL__WAIT", "CANARY")
+    monkeypatch.setenv("JIBE_DRAIN_TIMEOUT", "nan")
+    file = write(
+        {
+            "access_anywhere": {"endpoint": "https://ana:CANARY@files.example.com", "login": "ana"},
+            "buckets": {"media": "no slash CANARY", "raw": [], "x": {"folder": "/a", "prefx": "CANARY"}},
+            "own_writes": {"source_addresses": ["10.0.0.0/8", "nowhere"]},
+            "logs": [{"bucket": "trail", "role_arn": "CANARY"}],
+            "limits": {"messages_reading": 0},
+            "retry": {"longest": 50_000},
+            "ledger": {"kind": "CANARY"},
+            "aws": {"access_key_id": "AKIA"},
+            "bukets": {},
+        }
+    )
+    found = problems(config=file)
+    assert [re.split(r": | together", problem)[0] for problem in found] == sorted(
+        [
+            "JIBE_QUEU",
+            "access_anywhere.endpoint",
+            "aws",
+            "buckets.media.0.folder",
+            "buckets.raw",
+            "buckets.x.0.prefx",
+            "bukets",
+            "drain_timeout",
+            "ledger.kind",
+            "limits.messages_reading",
+            "logs.0.role_arn",
+            "own_writes.source_addresses.1",
+            "poll.wait",
+            "queues",
+            "retry.longest",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("JIBE_BUCKET", "JIBE_BUCKET: no such setting; did you mean JIBE_BUCKETS?"),
+        ("JIBE_ACCESS_ANYWERE__LOGIN", "did you mean JIBE_ACCESS_ANYWHERE?"),
+        ("JIBE_POLL__WIAT", "poll.wiat: no such setting; did you mean wait?"),
+        ("jibe_drain", "jibe_drain: no such setting"),
+    ],
+)
+def test_a_misspelt_variable_is_told(write, monkeypatch, variable, told):
+    monkeypatch.setenv(variable, "3")
+    (problem,) = problems(config=write(LEAST))
+    assert told in problem
+
+
+def test_a_misspelt_secret_file_is_told(write, secret_files):
+    secret_files(JIBE_ACCESS_ANYWHERE_PASSWORD="CANARY", README="of somebody else's")
+    assert problems(config=write(LEAST)) == [
+        "JIBE_ACCESS_ANYWHERE_PASSWORD: no such setting; did you mean JIBE_ACCESS_ANYWHERE?"
+    ]
+
+
+def test_a_folder_of_secrets_that_is_none_is_told(write, monkeypatch, tmp_path):
+    """Found by this test: a missing one was passed over with a Python warning."""
+    for path, told in ((tmp_path / "none", "No such file"), (write(LEAST, "file"), "Not a directory")):
+        monkeypatch.setenv("JIBE_SECRETS_DIR", str(path))
+        (problem,) = problems(config=write(LEAST))
+        assert problem.startswith(f"JIBE_SECRETS_DIR: {path}: cannot be read: {told}")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "told"),
+    [
+        ("{", "config.json", "not JSON"),
+        ('{"password": CANARY}', "config.json", "not JSON"),
+        ("[]", "config.json", "not an object"),
+        ("password = CANARY", "config.toml", "not TOML"),
+        (json.dumps(LEAST), "config.toml", "not TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_told(write, content, name, told):
+    path = write(content, name)
+    (problem,) = problems(config=path)
+    assert problem.startswith(f"{path}: {told}")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    (problem,) = problems(config=tmp_path / "none.json")
+    assert problem == f"{tmp_path / 'none.json'}: cannot be read: No such file or directory"
+    monkeypatch.setenv("JIBE_CONFIG", str(tmp_path))
+    (problem,) = problems()
+    assert problem == f"{tmp_path}: cannot be read: Is a directory"
+    (tmp_path / "latin.json").write_bytes(b'{"login": "\xe9"}')
+    (problem,) = problems(config=tmp_path / "latin.json")
+    assert "not JSON" in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({"drain_timeout": 20}, False),
+        ({"drain_timeout": 20.5}, True),
+        ({"drain_timeout": 10, "poll": {"wait": 9}}, True),
+        ({"drain_timeout": 10, "poll": {"wait": 10}}, False),
+    ],
+)
+def test_the_drain_outlasts_a_long_poll(write, changes, good):
+    file = write(with_(**changes))
+    if good:
+        assert load(Settings, config=file)
+    else:
+        assert problems(config=file) == [
+            "drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled"
+        ]
+
+
+@pytest.mark.parametrize(
+    "given", [{"login": "ana"}, {"password": "CANARY"}, {}, {"login": "", "password": "CANARY"}], ids=str
+)
+def test_half_a_login_is_told(write, given):
+    (problem,) = problems(config=write(with_(access_anywhere={"endpoint": "https://files.example.com", **given})))
+    assert problem == "access_anywhere: needs login and password, or permanent_token"
+
+
+@pytest.mark.parametrize("half", [{"access_key_id": "AKIA"}, {"secret_access_key": "CANARY"}], ids=str)
+def test_half_a_pair_of_credentials_is_told(write, half):
+    """Found by this test: requests went out signed with nothing."""
+    assert problems(config=write(with_(aws=half))) == ["aws: access_key_id and secret_access_key go together"]
+
+
+# Secrets
+
+
+def test_no_secret_is_in_what_settings_say_of_themselves(write):
+    file = write(
+        with_(
+            access_anywhere={**LEAST["access_anywhere"], "permanent_token": "TOKEN-CANARY"},
+            aws={"access_key_id": "AKIA", "secret_access_key": "KEY-CANARY", "session_token": "SESSION-CANARY"},
+        )
+    )
+    settings = load(Settings, config=file)
+    for text in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "AKIA" in text
+        assert "CANARY" not in text
+
+
+def test_settings_cannot_be_changed(write):
+    settings = load(Settings, config=write(LEAST))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.drain_timeout = 1
+
+
+# The part that explains
+
+
+def test_to_explain_needs_nothing():
+    assert load(Rules).buckets is None
+
+
+def test_to_explain_reads_the_services_file(write):
+    rules = load(Rules, config=write(with_(own_writes={"access_keys": "AKIA"}, poll={"wait": 3})))
+    assert (rules.own_writes.access_keys, list(rules.buckets)) == (("AKIA",), ["media"])
+
+
+def test_to_explain_does_not_pass_over_a_slip(write, monkeypatch):
+    """Found by this test: with `bukets` in the file, every bucket was explained as mapped to its own name."""
+    assert problems(Rules, config=write({"bukets": {}})) == ["bukets: no such setting; did you mean buckets?"]
+    monkeypatch.setenv("JIBE_OWN_WRITES__PRINCIPAL", "x")
+    assert problems(Rules) == ["own_writes.principal: no such setting; did you mean principals?"]
+
+
+# Where things are
+
+
+@pytest.mark.parametrize(
+    ("queue", "aws", "expected"),
+    [
+        ({"url": "https://sqs.eu-west-1.amazonaws.com/1/q"}, {"region": "us-west-2"}, "eu-west-1"),
+        ({"url": "https://sqs.cn-north-1.amazonaws.com.cn/1/q"}, {}, "cn-north-1"),
+        ({"url": "https://eu-west-1.queue.amazonaws.com/1/q"}, {}, "eu-west-1"),
+        ({"url": "https://vpce-0a1-b2.sqs.us-gov-west-1.vpce.amazonaws.com/1/q"}, {}, "us-gov-west-1"),
+        ({"url": "https://sqs.eu-west-1.api.aws/1/q"}, {}, "eu-west-1"),
+        ({"url": "https://sqs.eu-west-1.amazonaws.com/1/q", "region": "eu-west-2"}, {}, "eu-west-2"),
+        ({"url": "https://sqs.eu-west-1.example.com/1/q"}, {"region": "us-west-2"}, "us-west-2"),
+        ({"url": "http://127.0.0.1:5000/1/q"}, {}, None),
+    ],
+)
+async def test_a_queues_region_is_its_own_or_its_addresss_or_everybodys(write, queue, aws, expected):
+    settings = load(Settings, config=write(with_(queues=[queue], aws=aws)))
+    async with Aws() as clients:
+        found = compose._queue(settings.queues[0], settings, clients)
+    assert (found._region, found._account.region) == (expected, expected)
+
+
+async def test_each_log_source_has_its_own_role_and_prefix(write):
+    role = "arn:aws:iam::111122223333:role/x"
+    logs = [{"bucket": "trail"}, {"bucket": "trail", "prefix": "b/", "role_arn": role, "region": "eu-west-1"}]
+    settings = load(Settings, config=write(with_(logs=logs, aws={"region": "us-west-2"})))
+    async with Aws() as clients:
+        first, second = compose._logs(settings, clients, S3Clock())._sources["trail"]
+    assert (first.account.role_arn, first.prefix, first.region) == (None, "", None)
+    assert (second.account.role_arn, second.account.region) == (role, "eu-west-1")
+    assert (second.prefix, second.region) == ("b/", "eu-west-1")
+
+
+# Files that we ship
+
+
+@pytest.fixture
+def examples_secrets(monkeypatch):
+    """What an example may leave to the environment."""
+    monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__LOGIN", "ana")
+    monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__PASSWORD", "PASSWORD-CANARY")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+async def test_every_example_loads_and_composes(path, examples_secrets):
+    settings = load(Settings, config=path)
+    assert compose.decisions(settings)
+    async with Aws() as clients:
+        assert compose._logs(settings, clients, S3Clock())
+        for queue in settings.queues:
+            assert compose._queue(queue, settings, clients)._region
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_in_the_document(path):
+    assert f"`{path.name}`" in DOCUMENT
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 5
+
+
+def test_the_document_begins_with_the_least_example():
+    (shown, *_) = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert json.loads(shown) == json.loads((ROOT / "config" / "jibe-config.json").read_text())
+
+
+def test_several_regions_shows_what_it_promises():
+    settings = load(Settings, config=ROOT / "config" / "several-regions.json")
+    assert len(settings.queues) == 3
+    assert any(queue.role_arn for queue in settings.queues)
+    assert any(len(places) > 1 for places in settings.buckets.values())
+    assert all(getattr(settings.own_writes, kind) for kind in type(settings.own_writes).model_fields)
+
+
+def kubernetes_file():
+    folder = ROOT / "infra" / "kubernetes" / "base"
+    return yaml.safe_load((folder / "configmap.yaml").read_text())["data"]["jibe-config.json"]
+
+
+def test_the_configuration_for_kubernetes_loads(write, examples_secrets):
+    settings = load(Settings, config=write(kubernetes_file()))
+    assert settings.access_anywhere.login == "ana"
+    assert settings.logs
+
+
+def test_the_environment_of_the_task_on_ecs_loads(monkeypatch, examples_secrets):
+    """As CloudFormation renders it; its secrets come beside, by reference."""
+    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+    parameters = {
+        "Image": "registry.example.com/jibe-sqs:0.1.0",
+        "Subnets": "subnet-1",
+        "SecurityGroups": "sg-1",
+        "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
+        "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead",
+        "LogBucketArn": "arn:aws:s3:::example-trail",
+        "AccessAnywhereEndpoint": "https://files.example.com",
+        "ConfigSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:jibe-AbCdEf",
+        "Buckets": '{"example-media": "/Amazon S3/example-media"}',
+        "OwnWritePrincipals": "arn:aws:iam::111122223333:user/access-anywhere,arn:aws:iam::111122223333:role/aa-*",
+    }
+    with mock_aws():
+        boto3.client("cloudformation", **keys).create_stack(
+            StackName="jibe",
+            TemplateBody=(ROOT / "infra" / "cloudformation" / "service.yaml").read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        ecs = boto3.client("ecs", **keys)
+        (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
+        (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
+    for entry in container["environment"]:
+        monkeypatch.setenv(entry["name"], entry["value"])
+    settings = load(Settings)
+    assert [queue.url for queue in settings.queues] == ["https://sqs.eu-west-1.amazonaws.com/111122223333/jibe"]
+    assert [log.bucket for log in settings.logs] == ["example-trail"]
+    assert list(settings.buckets) == ["example-media"]
+    assert len(settings.own_writes.principals) == 2
+    assert {entry["name"] for entry in container["secrets"]} == {
+        "JIBE_ACCESS_ANYWHERE__LOGIN",
+        "JIBE_ACCESS_ANYWHERE__PASSWORD",
+    }
+
+
+# The document
+
+
+def models_in(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def dotted_names(model, prefix=""):
+    """Of every setting that is no group of others."""
+    for name, field in model.model_fields.items():
+        within = models_in(field.annotation)
+        if within:
+            yield from dotted_names(within[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+NAMES = list(dotted_names(Settings))
+
+
+def test_settings_are_found_in_lists_and_groups():
+    assert {"queues.role_arn", "buckets.folder", "limits.record_size", "drain_timeout"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_in_the_document_with_its_default(name):
+    (row,) = re.findall(rf"^\| `{re.escape(name)}` \|(.*)\|$", DOCUMENT, re.MULTILINE)
+    default, meaning = (part.strip() for part in row.split("|"))
+    assert meaning
+    field, model = None, Settings
+    for part in name.split("."):
+        field = model.model_fields[part]
+        model = (models_in(field.annotation) or [None])[0]
+    if field.is_required():
+        assert default == "needed"
+    elif isinstance(field.default, int | float):
+        assert re.match(r"[\d.]+", default)[0] == f"{field.default:g}" or default.split()[0] == str(field.default)
+
+
+def test_the_document_names_no_setting_that_is_none():
+    settings = DOCUMENT.partition("## Jibe's and Okera's files")[0]
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", settings, re.MULTILINE)
+    assert sorted(rows) == sorted(NAMES)

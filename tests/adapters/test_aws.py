@@ -1,0 +1,345 @@
+"""Whose credentials a request is signed with: STS and S3 are moto, behind a door that sees every request."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+from botocore.retries.standard import ExponentialBackoff
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.s3 import S3Logs, Source
+from jibe_sqs.adapters.sqs import SqsQueue
+from jibe_sqs.budget import Budget
+from jibe_sqs.core.errors import LogStoreUnavailable, QueueUnavailable
+from jibe_sqs.core.model import LogFile
+from jibe_sqs.sandbox.aws.deployment import client
+
+ROLE = "arn:aws:iam::123456789012:role/reads-logs"
+BUCKET, KEY, BODY = "the-logs", "AWSLogs/file.json", b"a log file"
+SECRET, TOKEN = "SECRET-CANARY", "TOKEN-CANARY"
+FILE = LogFile(BUCKET, KEY)
+
+
+class Request(msgspec.Struct):
+    method: str
+    path: str
+    headers: dict[str, str]
+    form: dict[str, str]
+
+    @property
+    def access_key(self):
+        return re.search(r"Credential=([^/]+)/", self.headers["authorization"])[1]
+
+    @property
+    def region(self):
+        return self.headers["authorization"].split("Credential=")[1].split("/")[2]
+
+
+class Door:
+    """Passes requests on to moto, and keeps them. `answer` may answer one in its place."""
+
+    def __init__(self, upstream):
+        self._upstream = urlsplit(upstream)
+        self.answer = lambda _request: None
+        self.requests = []
+        self.endpoint = ""
+
+    @property
+    def role_requests(self):
+        return [r.form for r in self.requests if r.form.get("Action") == "AssumeRole"]
+
+    @property
+    def others(self):
+        return [r for r in self.requests if r.form.get("Action") != "AssumeRole"]
+
+    async def serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines) if name}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        request = Request(*first.split(" ")[:2], headers, form)
+        self.requests.append(request)
+        answer = self.answer(request)
+        writer.write(answer if answer is not None else await self._passed_on(head, body))
+        writer.close()
+        await writer.wait_closed()
+
+    async def _passed_on(self, head, body):
+        # moto closes the connection after each answer.
+        reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        writer.write(head + body)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+def credentials(key, lasting):
+    expiry = (datetime.now(UTC) + timedelta(seconds=lasting)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body = (
+        '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+        f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>"
+        f"<SessionToken>{TOKEN}</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
+        "</AssumeRoleResult></AssumeRoleResponse>"
+    )
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        endpoint = json.loads(process.stdout.readline())["endpoint"]
+        s3 = client(endpoint, "s3", "us-east-1")
+        s3.create_bucket(Bucket=BUCKET)
+        s3.put_object(Bucket=BUCKET, Key=KEY, Body=BODY)
+        client(endpoint, "sqs", "us-east-1").create_queue(QueueName="the-queue")
+        yield endpoint
+        process.terminate()
+
+
+@pytest.fixture
+async def door(moto):
+    door = Door(moto)
+    async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
+        door.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield door
+
+
+@pytest.fixture(autouse=True)
+def nobodys_machine(monkeypatch, tmp_path):
+    """Without the credentials and the region of whoever runs the tests."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def account(door):
+    return Account(endpoint=door.endpoint, access_key_id="AKIAOURS", secret_access_key=SECRET)
+
+
+@pytest.fixture
+def role(account):
+    return msgspec.structs.replace(account, role_arn=ROLE)
+
+
+@asynccontextmanager
+async def logs_of(account, region=None):
+    async with Aws() as aws:
+        source = Source(account, region=region)
+        yield S3Logs(aws=aws, budget=Budget(2**24), clock=S3Clock(), sources={BUCKET: [source]})
+
+
+@asynccontextmanager
+async def queue_of(account, door):
+    async with Aws() as aws:
+        yield SqsQueue(f"{door.endpoint}/123456789012/the-queue", region="us-east-1", account=account, aws=aws)
+
+
+async def read(logs, file=FILE):
+    async with logs.open(file) as log:
+        return b"".join([chunk async for chunk in log])
+
+
+# Clients
+
+
+async def test_who_asks_with_the_same_words_gets_the_same_client(account):
+    async with Aws() as aws:
+        ours = await asyncio.gather(*(aws.client("sqs", "eu-west-1", account) for _ in range(5)))
+        assert len(set(map(id, ours))) == 1
+        assert await aws.client("sqs", "eu-west-2", account) is not ours[0]
+        assert await aws.client("s3", "eu-west-1", account) is not ours[0]
+        assert await aws.client("sqs", "eu-west-1", account, read_timeout=5) is not ours[0]
+
+
+async def test_without_a_region_it_is_the_environments(account, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    async with Aws() as aws:
+        assert (await aws.client("sqs", None, account)).meta.region_name == "eu-north-1"
+
+
+async def test_without_any_region_it_is_the_first_one(account):
+    async with Aws() as aws:
+        assert (await aws.client("sqs", None, account)).meta.region_name == "us-east-1"
+
+
+def test_no_secret_is_in_what_an_account_says_of_itself():
+    account = Account("https://s3.example", "AKIA-CANARY", SECRET, TOKEN, ROLE, "EXTERNAL-CANARY")
+    for text in (repr(account), str(account), f"{account}", repr(Source(account)), repr([account])):
+        assert "CANARY" not in text
+        assert "s3.example" in text
+        assert ROLE in text
+
+
+# Credentials
+
+
+async def test_requests_are_signed_with_the_given_credentials(door, account):
+    given = msgspec.structs.replace(account, session_token=TOKEN)
+    async with logs_of(given) as logs, queue_of(given, door) as queue:
+        assert await read(logs) == BODY
+        await queue.facts()
+    assert len(door.requests) == 3
+    for request in door.requests:
+        assert request.access_key == "AKIAOURS"
+        assert request.headers["x-amz-security-token"] == TOKEN
+        assert SECRET not in str(request.headers)
+
+
+async def test_requests_are_signed_with_the_credentials_of_the_environment(door, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    async with logs_of(Account(endpoint=door.endpoint)) as logs:
+        assert await read(logs) == BODY
+    assert {request.access_key for request in door.requests} == {"AKIAENVIRONMENT"}
+
+
+@pytest.mark.parametrize("role_arn", [None, ROLE])
+async def test_no_credentials_are_an_error_of_ours(door, role_arn):
+    """Found by this test: a role without anyone to assume it ended in an AttributeError."""
+    nobody = Account(endpoint=door.endpoint, role_arn=role_arn)
+    async with logs_of(nobody) as logs, queue_of(nobody, door) as queue:
+        with pytest.raises(LogStoreUnavailable, match="credentials"):
+            await read(logs)
+        with pytest.raises(QueueUnavailable, match="credentials"):
+            await queue.facts()
+    assert door.requests == []
+
+
+# Roles
+
+
+async def test_requests_are_signed_with_the_roles_credentials(door, role):
+    """By moto's STS; both of a bucket's clients, aiobotocore's and obstore's, and the queue's."""
+    async with logs_of(role) as logs, queue_of(role, door) as queue:
+        assert await read(logs) == BODY
+        await queue.facts()
+    assumed, *_ = [r for r in door.requests if r.form.get("Action") == "AssumeRole"]
+    assert assumed.access_key == "AKIAOURS"
+    assert (assumed.form["RoleArn"], assumed.form["RoleSessionName"]) == (ROLE, "jibe-sqs")
+    assert [r.method for r in door.others] == ["HEAD", "GET", "POST"]
+    for request in door.others:
+        assert request.access_key.startswith("ASIA")
+        assert request.headers["x-amz-security-token"]
+
+
+async def test_a_role_is_assumed_once_for_many_requests(door, role):
+    door.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
+    async with logs_of(role) as logs:
+        assert await asyncio.gather(*(read(logs) for _ in range(5))) == [BODY] * 5
+    assert len(door.role_requests) == 1
+    assert {request.access_key for request in door.others} == {"ASIAROLE"}
+
+
+async def test_a_role_is_assumed_anew_before_its_credentials_expire(door, role):
+    """Credentials expire while the service runs: sqs-consumer #373, Altinity/ice #202."""
+    lasting = {"ASIAFIRST": 60, "ASIASECOND": 3600}
+    keys = iter(lasting)
+
+    def answer(request):
+        if request.form.get("Action") == "AssumeRole":
+            key = next(keys)
+            return credentials(key, lasting[key])
+        return None
+
+    door.answer = answer
+    async with logs_of(role) as logs:
+        for _ in range(3):
+            assert await read(logs) == BODY
+    # Who sees that these live no longer than a minute asks for others before the next request.
+    signed = [request.access_key for request in door.others]
+    assert signed[0] == "ASIAFIRST"
+    assert set(signed[1:]) == {"ASIASECOND"}
+    assert len(door.role_requests) == 2
+
+
+async def test_a_roles_credentials_that_have_expired_already_are_an_error_of_ours(door, role):
+    """Found by this test: botocore raises a RuntimeError where a clock is wrong."""
+    door.answer = lambda r: credentials("ASIAOLD", -60) if r.form.get("Action") == "AssumeRole" else None
+    async with queue_of(role, door) as queue, logs_of(role) as logs:
+        with pytest.raises(QueueUnavailable, match="is our clock right"):
+            await queue.facts()
+        with pytest.raises(LogStoreUnavailable, match="is our clock right"):
+            await read(logs)
+    assert door.others == []
+
+
+async def test_a_role_that_may_not_be_assumed_is_an_error_of_ours(door, role, monkeypatch):
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+    head = f"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    door.answer = lambda _: (head + body).encode()
+    async with queue_of(role, door) as queue, logs_of(role) as logs:
+        with pytest.raises(Exception, match="not you") as refused:
+            await queue.facts()
+        with pytest.raises(Exception, match="not you") as denied:
+            await read(logs)
+    assert (type(refused.value).__name__, type(denied.value).__name__) == ("QueueRefused", "LogAccessDenied")
+
+
+async def test_an_external_id_is_told_where_there_is_one(door, role):
+    for each in (role, msgspec.structs.replace(role, external_id="ours-and-theirs")):
+        async with queue_of(each, door) as queue:
+            await queue.facts()
+    first, second = door.role_requests
+    assert "ExternalId" not in first
+    assert second["ExternalId"] == "ours-and-theirs"
+
+
+@pytest.mark.parametrize(
+    ("arn", "region", "expected"),
+    [
+        (ROLE, "eu-central-1", "eu-central-1"),
+        (ROLE, None, "us-east-1"),
+        ("arn:aws-cn:iam::123456789012:role/x", None, "cn-north-1"),
+        ("arn:aws-us-gov:iam::123456789012:role/x", None, "us-gov-west-1"),
+    ],
+)
+async def test_a_role_is_assumed_in_its_region_or_in_one_that_everybody_has(door, account, arn, region, expected):
+    """Found by this test: with no region in the environment, no role could be assumed."""
+    door.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
+    async with queue_of(msgspec.structs.replace(account, role_arn=arn, region=region), door) as queue:
+        await queue.facts()
+    assert door.requests[0].region == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("https://vpce-0a.sqs.eu-west-1.vpce.amazonaws.com", "sts.eu-west-1.amazonaws.com"),
+        ("https://sqs.cn-north-1.amazonaws.com.cn", "sts.eu-west-1.amazonaws.com"),
+        ("https://sqs.eu-west-1.api.aws", "sts.eu-west-1.amazonaws.com"),
+        ("https://minio.example:9000", "minio.example:9000"),
+        ("https://amazonaws.com.example", "amazonaws.com.example"),
+        (None, "sts.eu-west-1.amazonaws.com"),
+    ],
+)
+async def test_an_address_of_one_of_awss_services_is_not_asked_for_roles(monkeypatch, endpoint, host):
+    """Found in review: the address of a VPC's SQS was asked to be STS as well."""
+    asked = []
+
+    async def no_network(_client, _operation, request, *_):
+        asked.append(urlsplit(request["url"]).netloc)
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr("aiobotocore.client.AioBaseClient._make_request", no_network)
+    account = Account(endpoint=endpoint, access_key_id="a", secret_access_key="b", role_arn=ROLE, region="eu-west-1")
+    credentials = await Aws().session(account).get_credentials()
+    with pytest.raises(ConnectionError):
+        await credentials.get_frozen_credentials()
+    assert asked == [host]

@@ -1,0 +1,385 @@
+"""Digests over the wire: written by the sandbox's trail into moto's S3, in a process of its own, and verified from there."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from random import Random
+
+import pytest
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
+from jibe_sqs.core.digests import Fault
+from jibe_sqs.core.errors import (
+    DigestInvalid,
+    DigestMissing,
+    KeysUnavailable,
+    LogAccessDenied,
+    LogStoreUnavailable,
+    LogTampered,
+)
+from jibe_sqs.core.model import LogFile
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, ACCOUNT, SECRET_KEY, Deployment
+from jibe_sqs.sandbox.aws.digests import SigningKey, TrailDigests, write_digest
+from jibe_sqs.sandbox.aws.records import Call
+from jibe_sqs.sandbox.aws.trail import Trail
+
+LOGS, REGION = "jibe-sandbox-logs", "eu-west-1"
+HOUR = timedelta(hours=1)
+UNTAUGHT = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
+TAUGHT = [
+    sys.executable,
+    "-c",
+    "from jibe_sqs.sandbox.aws import digests, server; digests.teach(); server.exit_with_parent(); server.serve()",
+]
+
+
+def serving(command):
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        yield json.loads(server.stdout.readline())["endpoint"]
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def untaught():
+    """The sandbox's server as it is, whose CloudTrail has no ListPublicKeys."""
+    yield from serving(UNTAUGHT)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    yield from serving(TAUGHT)
+
+
+@cache
+def a_key(region):
+    """Making one takes a while."""
+    del region
+    now = datetime.now(UTC).replace(microsecond=0)
+    return SigningKey(now - 30 * 24 * HOUR, now + 30 * 24 * HOUR)
+
+
+class World:
+    """A log bucket, and a trail that writes digests into it, the first of them now."""
+
+    def __init__(self, endpoint):
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
+        regions = (REGION, "us-east-1")
+        self.deployment = Deployment(endpoint, ACCOUNT, LOGS, {}, dict.fromkeys(regions, ""), {}, {})
+        self.s3 = self.deployment.client("s3")
+        self.s3.create_bucket(Bucket=LOGS, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.trail = Trail(self.deployment)
+        self.trail._publish = lambda region, message: None
+        self.digests = TrailDigests(self.deployment, self.trail, keys={region: a_key(region) for region in regions})
+        self.at = datetime.now(UTC).replace(microsecond=0)
+        self.asked = []
+
+    def deliver(self, regions=(REGION, "us-east-1")):
+        for region in regions:
+            call = Call(records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA"), 1e9, region, ACCOUNT, Random(0))
+            self.trail.add(region, [records.log_delivery(call, "bucket", "key", 1)])
+        return self.trail.deliver()
+
+    def hour(self):
+        """An hour passes, and its digests come."""
+        self.at += HOUR
+        return self.digests.write(self.at)
+
+    def file(self, region=REGION):
+        return LogFile(LOGS, next(key for key in self.trail.files if f"/{region}/" in key))
+
+    def text(self, file):
+        return gzip.decompress(self.s3.get_object(Bucket=file.bucket, Key=file.key)["Body"].read())
+
+    def sha(self, file):
+        return hashlib.sha256(self.text(file)).hexdigest()
+
+    def change(self, key, change=lambda text: text, **metadata):
+        found = self.s3.get_object(Bucket=LOGS, Key=key)
+        body = gzip.compress(change(gzip.decompress(found["Body"].read())))
+        self.s3.put_object(Bucket=LOGS, Key=key, Body=body, Metadata=found["Metadata"] | metadata)
+
+    async def list_keys(self, region, start, end):
+        self.asked.append((region, start, end))
+        return [key for key in self.digests.public_keys(region) if key["ValidityStartTime"] < end]
+
+
+@pytest.fixture
+def world(untaught):
+    return World(untaught)
+
+
+@pytest.fixture
+async def aws(monkeypatch):
+    # The retries are botocore's; its pauses between them are not what we test.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    async with Aws() as aws:
+        yield aws
+
+
+def account(endpoint):
+    return Account(endpoint=endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+
+
+def verifier(world, aws, list_keys=None, **more):
+    digests = S3Digests(aws=aws, account=account(world.deployment.endpoint), region=REGION)
+    return DigestVerifier(digests=digests, keys=PublicKeys(list_keys or world.list_keys), **more)
+
+
+async def fault(verifying):
+    with pytest.raises(DigestInvalid) as caught:
+        await verifying
+    return caught.value.fault
+
+
+async def test_a_delivered_log_is_what_its_digest_says(world, aws):
+    world.deliver()
+    world.hour()
+    verify = verifier(world, aws).verify
+    for region in (REGION, "us-east-1"):
+        await verify(world.file(region), world.sha(world.file(region)))
+    assert {region for region, *_ in world.asked} == {REGION, "us-east-1"}
+
+
+async def test_a_log_of_an_earlier_hour_and_one_listed_late_are_found(world, aws):
+    first = world.deliver()
+    world.hour()
+    world.deliver()
+    world.hour()
+    world.hour()
+    verify = verifier(world, aws).verify
+    assert len(world.trail.files) > len(first)
+    for key in world.trail.files:
+        await verify(LogFile(LOGS, key), world.sha(LogFile(LOGS, key)))
+
+
+async def test_a_digest_and_a_key_are_fetched_once_for_all_that_come_at_once(world, aws):
+    world.deliver()
+    world.hour()
+    verifying = verifier(world, aws)
+    fetched, fetch = [], verifying._digests.digest
+
+    async def counted(bucket, key):
+        fetched.append(key)
+        return await fetch(bucket, key)
+
+    verifying._digests.digest = counted
+    file = world.file()
+    await asyncio.gather(*(verifying.verify(file, world.sha(file)) for _ in range(20)))
+    assert len(fetched) == len(world.asked) == 1
+    assert not verifying._locks
+
+
+async def test_only_so_many_digests_are_kept(world, aws):
+    for _ in range(3):
+        world.deliver([REGION])
+        world.hour()
+    verifying = verifier(world, aws, kept_logs=2)
+    for key in world.trail.files:
+        await verifying.verify(LogFile(LOGS, key), world.sha(LogFile(LOGS, key)))
+    assert len(verifying._good) == 1
+
+
+async def test_before_its_digest_comes_a_log_waits(world, aws):
+    world.deliver()
+    file, verifying = world.file(), verifier(world, aws, listing_age=0)
+    with pytest.raises(DigestMissing) as caught:
+        await verifying.verify(file, world.sha(file))
+    assert 0 < caught.value.expected_at - world.at.timestamp() < 2 * 3600
+    world.hour()
+    await verifying.verify(file, world.sha(file))
+
+
+async def test_many_that_wait_list_the_digests_once(world, aws):
+    world.deliver()
+    verifying = verifier(world, aws)
+    listed, keys = [], verifying._digests.keys
+
+    async def counted(bucket, prefix):
+        listed.append(prefix)
+        return await keys(bucket, prefix)
+
+    verifying._digests.keys = counted
+    results = await asyncio.gather(*(verifying.verify(world.file(), "00") for _ in range(20)), return_exceptions=True)
+    assert {type(result) for result in results} == {DigestMissing}
+    assert len(listed) == len(set(listed))
+
+
+async def test_a_changed_log_is_told(world, aws):
+    world.deliver()
+    world.hour()
+    world.change(world.file().key, lambda text: text + b" ")
+    with pytest.raises(LogTampered):
+        await verifier(world, aws).verify(world.file(), world.sha(world.file()))
+
+
+async def test_an_added_log_is_in_no_digest(world, aws):
+    world.deliver()
+    world.hour()
+    forged = LogFile(LOGS, world.file().key.replace(".json.gz", "x.json.gz"))
+    with pytest.raises(DigestMissing):
+        await verifier(world, aws).verify(forged, world.sha(world.file()))
+
+
+async def test_a_log_by_another_name_is_told(world, aws):
+    with pytest.raises(LogTampered, match="named"):
+        await verifier(world, aws).verify(LogFile(LOGS, f"{world.trail._deployment.account}/mine.json.gz"), "00")
+
+
+async def test_a_changed_digest_is_told(world, aws):
+    world.deliver()
+    key, _ = world.hour()
+    world.change(key, lambda text: text.replace(b'"hashValue":"', b'"hashValue":"0'))
+    assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.SIGNATURE
+
+
+async def test_a_changed_signature_is_told(world, aws):
+    world.deliver()
+    key, _ = world.hour()
+    world.change(key, signature="00" * 256)
+    assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.SIGNATURE
+
+
+async def test_a_digest_of_a_key_that_cloudtrail_does_not_have_is_told(world, aws):
+    world.deliver()
+    world.hour()
+    world.digests = TrailDigests(world.deployment, world.trail)
+    assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.UNKNOWN_KEY
+
+
+async def test_a_key_of_another_region_is_no_key(world, aws):
+    world.deliver()
+    world.hour()
+
+    async def others(region, start, end):
+        return world.digests.public_keys({REGION: "us-east-1", "us-east-1": REGION}[region])
+
+    assert await fault(verifier(world, aws, others).verify(world.file(), world.sha(world.file()))) == Fault.UNKNOWN_KEY
+
+
+async def test_a_copied_bucket_is_told(world, aws):
+    world.deliver()
+    world.hour()
+    world.s3.create_bucket(Bucket="copied-logs", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for item in world.s3.list_objects_v2(Bucket=LOGS)["Contents"]:
+        world.s3.copy_object(Bucket="copied-logs", Key=item["Key"], CopySource={"Bucket": LOGS, "Key": item["Key"]})
+    copied = LogFile("copied-logs", world.file().key)
+    assert await fault(verifier(world, aws).verify(copied, world.sha(copied))) == Fault.MOVED
+
+
+async def test_a_false_digest_beside_the_good_one_changes_nothing(world, aws):
+    world.deliver()
+    key, _ = world.hour()
+    world.s3.copy_object(Bucket=LOGS, Key=key.replace("_jibe_", "_aaaa_"), CopySource={"Bucket": LOGS, "Key": key})
+    await verifier(world, aws).verify(world.file(), world.sha(world.file()))
+
+
+async def test_a_backfill_tells_of_what_was_left_out(world, aws):
+    world.deliver()
+    file = world.file()
+    (key,) = (found for found in world.hour() if f"/{REGION}/" in found)
+    backfill = write_digest(
+        world.digests._keys[REGION], bucket=LOGS, account=ACCOUNT, region=REGION, trail="jibe", home=REGION,
+        start=world.at - HOUR, end=world.at, logs=[(LOGS, file.key, world.text(file))], backfill=True,
+    )  # fmt: skip
+    world.s3.delete_object(Bucket=LOGS, Key=key)
+    world.s3.put_object(Bucket=LOGS, Key=backfill.key, Body=backfill.body, Metadata=backfill.metadata)
+    await verifier(world, aws).verify(file, world.sha(file))
+    ((_, start, end),) = world.asked
+    assert start < world.at + 24 * HOUR < end
+
+
+# Errors
+
+
+async def test_a_bucket_that_is_not_there_has_no_digests(world, aws):
+    with pytest.raises(DigestMissing, match="NoSuchBucket"):
+        await verifier(world, aws).verify(LogFile("no-such-bucket", "x/" + _a_key()), "00")
+
+
+def _a_key():
+    return f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/{ACCOUNT}_CloudTrail_{REGION}_20260101T0930Z_x.json.gz"
+
+
+async def test_a_store_that_is_away_is_told_as_such(aws):
+    gone = Account(endpoint="http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    with pytest.raises(LogStoreUnavailable):
+        await S3Digests(aws=aws, account=gone, region=REGION).keys(LOGS, "")
+    with pytest.raises(KeysUnavailable):
+        await cloudtrail_keys(aws=aws, account=gone)(REGION, datetime.now(UTC), datetime.now(UTC))
+
+
+async def test_no_credentials_are_told_as_such(world, aws, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    digests = S3Digests(aws=aws, account=Account(endpoint=world.deployment.endpoint), region=REGION)
+    with pytest.raises(LogAccessDenied):
+        await digests.keys(LOGS, "")
+
+
+async def test_a_cloudtrail_without_listpublickeys_is_told_as_such(world, aws):
+    world.deliver()
+    world.hour()
+    asking = verifier(world, aws, cloudtrail_keys(aws=aws, account=account(world.deployment.endpoint)))
+    with pytest.raises(KeysUnavailable):
+        await asking.verify(world.file(), world.sha(world.file()))
+
+
+# A CloudTrail that tells its keys
+
+
+async def test_cloudtrail_tells_the_keys(taught, aws):
+    world = World(taught)
+    world.deliver()
+    world.hour()
+    asking = verifier(world, aws, cloudtrail_keys(aws=aws, account=account(taught)))
+    assert await fault(asking.verify(world.file(), world.sha(world.file()))) == Fault.UNKNOWN_KEY
+    world.digests.publish_keys()
+    await asking.verify(world.file(), world.sha(world.file()))
+    await asking.verify(world.file("us-east-1"), world.sha(world.file("us-east-1")))
+
+
+@pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI")
+def test_awss_own_tool_agrees_about_the_sandboxs_digests(taught):
+    world = World(taught)
+    world.digests.publish_keys()
+    for _ in range(3):
+        world.deliver()
+        world.hour()
+
+    def validated():
+        command = ["aws", "cloudtrail", "validate-logs", "--verbose", "--s3-bucket", LOGS]
+        command += ["--trail-arn", f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/jibe"]
+        command += ["--start-time", f"{world.at - 3 * HOUR:%FT%TZ}", "--end-time", f"{world.at:%FT%TZ}"]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.devnull,
+            "AWS_ENDPOINT_URL": taught,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = validated()
+    if code == 127:
+        pytest.skip("the AWS CLI does not start")
+    assert "3/3 digest files valid" in said, said
+    assert code == 0
+    world.change(world.file().key, lambda text: text + b" ")
+    code, said = validated()
+    assert "hash value doesn't match" in said, said

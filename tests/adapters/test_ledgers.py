@@ -1,0 +1,443 @@
+"""What the ledgers promise, each with the same tests; and what only a file can keep or lose."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.adapters.ledgers.sqlite import VERSION, SqliteLedger
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Folder, LogFile
+
+LOG = LogFile("logs", "a/log.json.gz")
+A, A_TREE, B = Folder("/data/a"), Folder("/data/a", tree=True), Folder("/data/b")
+
+ODD = [
+    "", " ", "/", "a//b", "ünï/cödé", "日本語/ファイル", "👩‍👩‍👧/🏳️‍🌈", "a\x00b", "a\nb\t\x7f", "'; DROP TABLE files; --", '"%_*?[',
+    "é", "é", "A", "a", "ß", "ſ", "\u202ertl", "\ufeffbom", "\U0010ffff", "x" * 1024,
+]  # fmt: skip
+"""Keys of S3 are any UTF-8; those that look alike (é and é: one letter, and two) are not the same."""
+
+
+class WallClock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def wall_clock():
+    return WallClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def ledger(request, tmp_path, wall_clock):
+    if request.param == "memory":
+        yield MemoryLedger(wall_clock)
+    else:
+        async with SqliteLedger(tmp_path / "ledger.db", wall_clock) as opened:
+            yield opened
+
+
+# Files
+
+
+async def test_a_file_is_finished_once_it_is_said_so_and_no_other_with_it(ledger):
+    assert not await ledger.is_finished(LOG)
+    await ledger.finish(LOG, "etag")
+    assert await ledger.is_finished(LOG)
+    assert not await ledger.is_finished(LogFile("other", LOG.key))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key + "x"))
+
+
+async def test_another_etag_is_another_file(ledger):
+    """It was replaced: what is in it now was never read."""
+    await ledger.finish(LOG, "e1")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e1"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e2"))
+    await ledger.finish(LOG, "e2")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e2"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e1"))
+
+
+async def test_another_version_is_another_file(ledger):
+    await ledger.finish(LogFile(LOG.bucket, LOG.key, version="v1"), "e")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1"))
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="e"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="f"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v2", etag="e"))
+    assert await ledger.is_finished(LOG)  # whoever names no version means this key
+
+
+async def test_a_version_that_was_never_named_is_not_known(ledger):
+    await ledger.finish(LOG, "e")
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1"))
+
+
+async def test_the_size_that_an_announcement_names_says_nothing(ledger):
+    await ledger.finish(LOG, "e")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, size=5))
+
+
+# Folders
+
+
+async def test_unknown_folders_have_no_watermark(ledger):
+    assert await ledger.watermarks([A, B]) == {}
+    assert await ledger.watermarks([]) == {}
+
+
+async def test_a_folder_and_its_tree_are_two_things(ledger):
+    await ledger.refreshed(A, 5.0)
+    await ledger.refreshed(A_TREE, 7.0)
+    assert await ledger.watermarks([A, A_TREE, B]) == {A: 5.0, A_TREE: 7.0}
+
+
+async def test_an_earlier_refresh_never_replaces_a_later_one(ledger):
+    for began in (5.0, 9.25, 7.0):
+        await ledger.refreshed(A, began)
+    assert await ledger.watermarks([A]) == {A: 9.25}
+
+
+async def test_a_watermark_keeps_its_fraction(ledger):
+    """Rounded up it would skip a change."""
+    began = 1_767_225_599.123457
+    await ledger.refreshed(A, began)
+    assert await ledger.watermarks([A]) == {A: began}
+
+
+async def test_watermarks_are_asked_for_by_any_iterable(ledger):
+    await ledger.refreshed(A, 5.0)
+    assert await ledger.watermarks(folder for folder in (A, B)) == {A: 5.0}
+    assert await ledger.watermarks({A: "any", B: "thing"}) == {A: 5.0}
+
+
+# Both
+
+
+async def test_pruning_forgets_what_was_written_before(ledger, wall_clock):
+    await ledger.finish(LOG, "e")
+    await ledger.refreshed(A, 5.0)
+    wall_clock.time = 2000.0
+    await ledger.finish(LogFile("logs", "late"), "e")
+    await ledger.refreshed(B, 5.0)
+    await ledger.prune(1500.0)
+    assert not await ledger.is_finished(LOG)
+    assert await ledger.is_finished(LogFile("logs", "late"))
+    assert await ledger.watermarks([A, B]) == {B: 5.0}
+
+
+async def test_what_is_written_again_is_young_again(ledger, wall_clock):
+    await ledger.finish(LOG, "e")
+    await ledger.refreshed(A, 5.0)
+    wall_clock.time = 2000.0
+    await ledger.finish(LOG, "e")
+    await ledger.refreshed(A, 4.0)
+    await ledger.prune(1500.0)
+    assert await ledger.is_finished(LOG)
+    assert await ledger.watermarks([A]) == {A: 5.0}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+async def test_odd_keys_are_kept_apart_and_found(ledger, odd):
+    for each in ODD:
+        if each != odd:
+            await ledger.finish(LogFile("logs", each), "e")
+            await ledger.refreshed(Folder("/" + each), 1.0)
+    assert not await ledger.is_finished(LogFile("logs", odd))
+    assert await ledger.watermarks([Folder("/" + odd)]) == {}
+    await ledger.finish(LogFile("logs", odd), "odd")
+    await ledger.refreshed(Folder("/" + odd), 2.0)
+    assert await ledger.is_finished(LogFile("logs", odd, etag="odd"))
+    assert await ledger.watermarks([Folder("/" + odd)]) == {Folder("/" + odd): 2.0}
+
+
+async def test_many_write_at_once(ledger):
+    files = [LogFile("logs", str(i)) for i in range(2000)]
+    await asyncio.gather(
+        *(ledger.finish(file, "e") for file in files), *(ledger.refreshed(A, float(i)) for i in range(2000))
+    )
+    assert all(await asyncio.gather(*(ledger.is_finished(file) for file in files)))
+    assert await ledger.watermarks([A]) == {A: 1999.0}
+
+
+async def test_reads_pruning_and_cancelled_writes_go_together(ledger, wall_clock):
+    chance = random.Random(1)
+
+    async def busy(i):
+        file = LogFile("logs", str(i))
+        await ledger.finish(file, "e")
+        await ledger.refreshed(Folder(f"/{i % 10}"), float(i))
+        assert await ledger.is_finished(file)
+        await ledger.prune(500.0)
+
+    tasks = [asyncio.create_task(busy(i)) for i in range(300)]
+    await asyncio.sleep(0)
+    for task in chance.sample(tasks, 50):
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert outcome is None or isinstance(outcome, asyncio.CancelledError)
+
+
+_calls = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("finish"), st.integers(0, 2), st.sampled_from([None, "v1", "v2"]), st.sampled_from(["e1", "e2"])
+        ),
+        st.tuples(st.just("refreshed"), st.integers(0, 2), st.booleans(), st.floats(-10, 2e9)),
+        st.tuples(st.just("prune"), st.integers(0, 20), st.none(), st.none()),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(calls=_calls)
+def test_both_ledgers_remember_the_same(tmp_path_factory, calls):
+    async def main() -> None:
+        wall_clock = WallClock()
+        wall_clock.time = 0.0
+        memory = MemoryLedger(wall_clock)
+        async with SqliteLedger(tmp_path_factory.mktemp("both") / "ledger.db", wall_clock) as sqlite:
+            for what, number, third, last in calls:
+                wall_clock.time += 1.0
+                for ledger in (memory, sqlite):
+                    if what == "finish":
+                        await ledger.finish(LogFile("logs", str(number), third), last)
+                    elif what == "refreshed":
+                        await ledger.refreshed(Folder(f"/{number}", tree=third), last)
+                    else:
+                        await ledger.prune(float(number))
+            folders = [Folder(f"/{i}", tree=tree) for i in range(3) for tree in (False, True)]
+            assert await memory.watermarks(folders) == await sqlite.watermarks(folders)
+            for i in range(3):
+                for version in (None, "v1", "v2"):
+                    for etag in (None, "e1", "e2"):
+                        file = LogFile("logs", str(i), version, etag)
+                        assert await memory.is_finished(file) == await sqlite.is_finished(file)
+
+    asyncio.run(main())
+
+
+# SQLite
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "down" / "ledger.db"
+
+
+async def test_survives_being_closed_and_opened_again(path):
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "e")
+        await ledger.refreshed(A, 5.5)
+    for _ in range(2):
+        async with SqliteLedger(path) as ledger:
+            assert await ledger.is_finished(LOG)
+            assert await ledger.watermarks([A]) == {A: 5.5}
+
+
+_WRITER = """
+import asyncio, sys
+from pathlib import Path
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
+from jibe_sqs.core.model import Folder, LogFile
+
+async def write(ledger, number):
+    i = 0
+    while True:
+        await ledger.finish(LogFile("logs", f"{number}-{i}"), "e")
+        await ledger.refreshed(Folder(f"/{number}"), float(i))
+        print(number, i, flush=True)
+        i += 1
+
+async def main():
+    async with SqliteLedger(Path(sys.argv[1])) as ledger:
+        await asyncio.gather(*(write(ledger, number) for number in range(20)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 37, 400])
+async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline().split() for _ in range(lines)]
+        process.kill()
+        # What it had said before it died, and we had not read.
+        acknowledged += [line.split() for line in process.stdout.read().splitlines() if len(line.split()) == 2]
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(acknowledged) >= lines
+    last: dict[int, int] = {}
+    async with SqliteLedger(path) as ledger:
+        for number, i in ((int(number), int(i)) for number, i in acknowledged):
+            assert await ledger.is_finished(LogFile("logs", f"{number}-{i}"))
+            last[number] = max(i, last.get(number, 0))
+        marks = await ledger.watermarks(Folder(f"/{number}") for number in last)
+        for number, i in last.items():
+            assert marks[Folder(f"/{number}")] >= i
+        await ledger.finish(LOG, "e")
+
+
+async def test_two_processes_may_share_the_file(path):
+    """While one deployment replaces another."""
+    async with SqliteLedger(path) as one, SqliteLedger(path) as other:
+        await asyncio.gather(
+            *(each.finish(LogFile("logs", f"{i}"), "e") for i in range(200) for each in (one, other)),
+            *(each.refreshed(A, float(i)) for i in range(200) for each in (one, other)),
+        )
+        await one.finish(LOG, "e")
+        assert await other.is_finished(LOG)
+        assert await one.watermarks([A]) == {A: 199.0}
+
+
+def _garbage(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(random.Random(1).randbytes(8192))
+
+
+def _cut_short(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE files AS SELECT randomblob(9000) AS key")
+    database.close()
+    os.truncate(path, 5000)
+
+
+def _directory(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def _below_a_file(path: Path) -> None:
+    path.parent.parent.mkdir(parents=True)
+    path.parent.write_text("a file, where a directory should be")
+
+
+def _of_another_version(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.close()
+
+
+def _with_other_tables(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE files (name TEXT)")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "spoil", [_garbage, _cut_short, _directory, _below_a_file, _of_another_version, _with_other_tables]
+)
+async def test_a_file_that_is_no_ledger_is_a_ledger_error_that_names_it(path, spoil):
+    spoil(path)
+    with pytest.raises(LedgerError, match=r"ledger\.db"):
+        async with SqliteLedger(path):
+            pass
+
+
+async def test_a_ledger_of_another_version_is_left_as_it_is(path):
+    _of_another_version(path)
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match=f"version {VERSION + 1}"):
+        async with SqliteLedger(path):
+            pass
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_goes_bad_while_it_is_open_is_a_ledger_error(path):
+    async with SqliteLedger(path) as ledger:
+        for i in range(500):
+            await ledger.finish(LogFile("logs", f"{i}" * 50), "e")
+        ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger._connection.execute("PRAGMA cache_size = 0")
+        path.write_bytes(b"\0" * path.stat().st_size)
+        with pytest.raises(LedgerError):
+            await asyncio.gather(*(ledger.is_finished(LogFile("logs", f"{i}" * 50)) for i in range(500)))
+
+
+async def test_a_file_that_cannot_be_written_is_a_ledger_error_and_can_be_read(path):
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "e")
+        ledger._connection.execute("PRAGMA query_only = 1")
+        for write in (ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.prune(0.0)):
+            with pytest.raises(LedgerError):
+                await write
+        assert await ledger.is_finished(LOG)
+        ledger._connection.execute("PRAGMA query_only = 0")
+        await ledger.refreshed(A, 1.0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+async def test_a_read_only_directory_is_a_ledger_error(path):
+    path.parent.mkdir(parents=True)
+    path.parent.chmod(0o500)
+    with pytest.raises(LedgerError):
+        async with SqliteLedger(path):
+            pass
+
+
+async def test_a_disk_that_is_full_is_a_ledger_error_and_keeps_what_was_written(path):
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "e")
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(LedgerError, match="full"):
+            await asyncio.gather(*(ledger.finish(LogFile("logs", f"{i}" * 100), "e") for i in range(1000)))
+        assert await ledger.is_finished(LOG)
+
+
+async def test_what_cannot_be_written_at_all_spoils_nothing_that_is_written_with_it(path):
+    """Writes share a transaction; a lone surrogate is no UTF-8."""
+    async with SqliteLedger(path) as ledger:
+        bad, good = await asyncio.gather(
+            ledger.finish(LogFile("logs", "\ud800"), "e"), ledger.finish(LOG, "e"), return_exceptions=True
+        )
+        assert isinstance(bad, LedgerError)
+        assert good is None
+        assert await ledger.is_finished(LOG)
+        with pytest.raises(LedgerError):
+            await ledger.is_finished(LogFile("logs", "\ud800"))
+
+
+@asynccontextmanager
+async def _closed(path):
+    async with SqliteLedger(path) as ledger:
+        pass
+    yield ledger
+
+
+@asynccontextmanager
+async def _unopened(path):
+    ledger = SqliteLedger(path)
+    try:
+        yield ledger
+    finally:
+        ledger._thread.shutdown()
+
+
+@pytest.mark.parametrize("state", [_unopened, _closed])
+async def test_what_is_not_open_is_a_ledger_error(path, state):
+    async with state(path) as ledger:
+        for call in (
+            ledger.is_finished(LOG), ledger.finish(LOG, "e"), ledger.watermarks([A]), ledger.refreshed(A, 1.0),
+            ledger.prune(0.0),
+        ):  # fmt: skip
+            with pytest.raises(LedgerError, match="not open"):
+                await call

@@ -1,0 +1,619 @@
+"""Log files in S3: moto as a real process, behind a door that counts requests and answers some in its own way."""
+
+import asyncio
+import email.utils
+import gzip
+import json
+import random
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from urllib.parse import urlsplit
+
+import aiohttp
+import botocore.exceptions
+import botocore.parsers
+import msgspec
+import obstore.exceptions
+import pytest
+import pytest_asyncio
+from botocore.retries.standard import ExponentialBackoff
+
+from jibe_sqs.adapters import s3 as adapter
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.s3 import CHUNK, CLOCK_AGE, WINDOW, S3Logs, Source
+from jibe_sqs.budget import Budget
+from jibe_sqs.core.errors import (
+    BucketNotAllowed,
+    LogAccessDenied,
+    LogMissing,
+    LogStoreError,
+    LogStoreUnavailable,
+)
+from jibe_sqs.core.model import LogFile
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
+
+# One loop for all of them: a client of botocore's takes longer to make than a test to run.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SIZE = 16 * CHUNK
+"""Of the byte budget."""
+BUCKET = "the-logs"
+FAR, FAR_REGION = "logs.in.ireland", "eu-west-1"
+NAMES = count(1)
+PLAIN = "trail/AWSLogs/file.json.gz"
+ODD = "trail//AWSLogs/file.json.gz"
+"""obstore can't name it."""
+
+
+class Request(msgspec.Struct):
+    method: str
+    path: str
+    headers: dict[str, str]
+
+    @property
+    def region(self):
+        return self.headers["authorization"].split("Credential=")[1].split("/")[2]
+
+
+SILENCE = object()
+
+
+class Door:
+    """Passes requests on to moto, and keeps them. `answer` may answer one in its place, or keep `SILENCE`."""
+
+    def __init__(self, upstream):
+        self._upstream = urlsplit(upstream)
+        self._closing = asyncio.Event()
+        self._serving = set()
+        self.silent = asyncio.Event()
+        self.answer = lambda _request: None
+        self.requests = []
+        self.endpoint = ""
+
+    def methods(self):
+        return [request.method for request in self.requests]
+
+    async def close(self):
+        self._closing.set()
+        await asyncio.gather(*self._serving)
+
+    async def serve(self, reader, writer):
+        self._serving.add(asyncio.current_task())
+        try:
+            # A reader who stops half-way closes the connection on us.
+            with suppress(ConnectionError):
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines) if name}
+        request = Request(*first.split(" ")[:2], headers)
+        self.requests.append(request)
+        answer = self.answer(request)
+        if answer is SILENCE:
+            self.silent.set()
+            await self._closing.wait()
+            return
+        writer.write(answer if answer is not None else await self._passed_on(head))
+        await writer.drain()
+
+    async def _passed_on(self, head):
+        # moto closes the connection after each answer.
+        reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        writer.write(head)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+def reply(status, body=b"", *, promised=None, **headers):
+    length = len(body) if promised is None else promised
+    fields = {
+        "Date": email.utils.formatdate(usegmt=True),
+        "Last-Modified": email.utils.formatdate(usegmt=True),
+        "Content-Length": length,
+        "Connection": "close",
+        "ETag": '"an-etag"',
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def error(status, code):
+    return reply(status, f"<Error><Code>{code}</Code><Message>words</Message></Error>".encode())
+
+
+def to_gets(answer):
+    return lambda request: answer if request.method == "GET" else None
+
+
+def to_heads(answer):
+    return lambda request: answer if request.method == "HEAD" else None
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        endpoint = json.loads(process.stdout.readline())["endpoint"]
+        client(endpoint, "s3", "us-east-1").create_bucket(Bucket=BUCKET)
+        client(endpoint, "s3", FAR_REGION).create_bucket(
+            Bucket=FAR, CreateBucketConfiguration={"LocationConstraint": FAR_REGION}
+        )
+        yield endpoint
+        process.terminate()
+
+
+@pytest.fixture
+def s3(moto):
+    return client(moto, "s3", "us-east-1")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def the_door(moto):
+    door = Door(moto)
+    async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
+        door.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield door
+        await door.close()
+
+
+@pytest.fixture
+def door(the_door):
+    yield the_door
+    the_door.answer = lambda _request: None
+    the_door.requests.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def aws():
+    async with Aws() as clients:
+        yield clients
+
+
+@pytest.fixture
+def budget():
+    return Budget(SIZE)
+
+
+class LaterClock(S3Clock):
+    """May be put forward."""
+
+    forward = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self.forward
+
+
+@pytest.fixture
+def clock():
+    return LaterClock()
+
+
+@pytest.fixture
+def account(door):
+    return Account(endpoint=door.endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+
+
+@pytest.fixture
+def make_logs(aws, account, budget, clock):
+    def make(*, sources=None, anywhere=False):
+        given = {BUCKET: [Source(account)], FAR: [Source(account)]} if sources is None else sources
+        return S3Logs(
+            aws=aws, budget=budget, clock=clock, sources=given, anywhere=Source(account) if anywhere else None
+        )
+
+    return make
+
+
+@pytest.fixture
+def logs(make_logs):
+    return make_logs()
+
+
+@pytest.fixture
+def without_backoff(monkeypatch):
+    """botocore's tries follow at once."""
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+
+
+@pytest.fixture
+def put(s3):
+    """Stores a file under a new name; or under the given one."""
+
+    def store(body=b"a log file", *, key=None, bucket=BUCKET, **headers):
+        key = key if key is not None else f"AWSLogs/file-{next(NAMES)}.json"
+        s3.put_object(Bucket=bucket, Key=key, Body=body, **headers)
+        return LogFile(bucket, key)
+
+    return store
+
+
+async def read(logs, file):
+    async with logs.open(file) as log:
+        return b"".join([chunk async for chunk in log])
+
+
+# Read
+
+
+async def test_a_file_comes_in_chunks_as_it_is_stored(logs, put, s3):
+    body = random.Random(1).randbytes(3 * CHUNK + 12345)
+    file = put(body)
+    async with logs.open(file) as log:
+        chunks = [chunk async for chunk in log]
+        assert (log.size, log.etag) == (len(body), s3.head_object(Bucket=BUCKET, Key=file.key)["ETag"].strip('"'))
+    assert b"".join(chunks) == body
+    assert len(chunks) > 1
+    assert all(type(chunk) is bytes and len(chunk) >= CHUNK for chunk in chunks[:-1])
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+async def test_an_empty_file_has_no_bytes(logs, put, key):
+    file = put(b"", key=key)
+    async with logs.open(file) as log:
+        assert (log.size, b"".join([chunk async for chunk in log])) == (0, b"")
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+async def test_nobody_gunzips_on_the_way(logs, put, key):
+    """`Content-Encoding: gzip` makes some HTTP layers gunzip first: risingwave #26855."""
+    body = gzip.compress(b"{}" * 1000)
+    assert await read(logs, put(body, key=key, ContentEncoding="gzip")) == body
+
+
+@pytest.mark.parametrize("key", ["v/plain", "v//odd"])
+async def test_the_version_that_was_announced_is_read(logs, put, s3, key):
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket=BUCKET, Key=key, Body=b"first")["VersionId"]
+    second = s3.put_object(Bucket=BUCKET, Key=key, Body=b"second")["VersionId"]
+    assert await read(logs, LogFile(BUCKET, key, version=first)) == b"first"
+    assert await read(logs, LogFile(BUCKET, key, version=second)) == b"second"
+    assert await read(logs, LogFile(BUCKET, key)) == b"second"
+    s3.delete_object(Bucket=BUCKET, Key=key, VersionId=first)
+    with pytest.raises(LogMissing, match=f"version {first}"):
+        await read(logs, LogFile(BUCKET, key, version=first))
+
+
+ODD_KEYS = [
+    "a//b",
+    "/leading",
+    "trailing/",
+    "//both//",
+    "a/./b",
+    "a/../b",
+    "./a",
+    "a/..",
+    ".hidden/...dots",
+    "with space/ and / more ",
+    "a+b",
+    "a%2Fb",
+    "a%20b",
+    "100%",
+    "a\\b",
+    "a?b=c#d&e",
+    "*[{}]|^`<>~'\"",
+    "a:b@c;d,e!$()=",
+    "ünïcödé/日本語/\U0001f600",
+    "e\u0301 is not \u00e9",
+    "\u00a0\u200b",
+    "tab\there",
+    "control\x01\x7f",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS, ids=ascii)
+async def test_every_key_names_its_own_file(logs, put, key):
+    """Found by this test: control characters, which obstore refuses, made a file that nobody could ever read."""
+    file = put(f"the file {key}".encode(), key=key)
+    assert await read(logs, file) == f"the file {key}".encode()
+
+
+async def test_a_dotted_bucket_is_read_too(logs, moto):
+    client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
+    assert await read(logs, LogFile(FAR, "k")) == b"far"
+
+
+# Where the bucket is
+
+
+async def test_a_buckets_region_is_asked_for_once_and_kept(logs, put, door):
+    files = [put() for _ in range(4)]
+    for file in files:
+        await read(logs, file)
+    assert door.methods() == ["HEAD", "GET", "GET", "GET", "GET"]
+
+
+async def test_many_files_at_once_ask_once(logs, put, door):
+    """Found by this test: each of the first files asked."""
+    files = [put() for _ in range(8)]
+    await asyncio.gather(*(read(logs, file) for file in files))
+    assert sorted(door.methods()) == ["GET"] * 8 + ["HEAD"]
+
+
+async def test_who_waited_for_a_failed_answer_asks_again(logs, put, door, without_backoff):
+    refusals = iter([reply("404 Not Found")])
+    door.answer = lambda request: next(refusals, None) if request.method == "HEAD" else None
+    outcomes = await asyncio.gather(*(read(logs, put()) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LogMissing, bytes, bytes]
+
+
+@pytest.mark.parametrize(("status", "heads"), [("200 OK", 1), ("403 Forbidden", 1), ("400 Bad Request", 2)])
+async def test_a_bucket_elsewhere_is_read_where_it_is(logs, door, moto, status, heads):
+    """The log bucket may be in another region: data-prepper #4470. A refusal says where it is, too."""
+    client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
+    door.answer = to_heads(reply(status, x_amz_bucket_region=FAR_REGION))
+    for _ in range(2):
+        assert await read(logs, LogFile(FAR, "k")) == b"far"
+    # botocore itself asks once more after an answer that may come from the wrong region.
+    assert door.methods() == ["HEAD"] * heads + ["GET", "GET"]
+    assert door.requests[0].region == "us-east-1"
+    assert {request.region for request in door.requests[heads:]} == {FAR_REGION}
+
+
+async def test_a_bucket_whose_region_is_configured_is_read_there(make_logs, account, door, moto):
+    client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
+    logs = make_logs(sources={FAR: [Source(account, region="ap-southeast-2")]})
+    assert await read(logs, LogFile(FAR, "k")) == b"far"
+    assert {request.region for request in door.requests} == {"ap-southeast-2"}
+
+
+async def test_after_a_while_the_bucket_is_looked_at_again(logs, put, door, clock):
+    file = put()
+    await read(logs, file)
+    clock.forward = CLOCK_AGE + 1
+    await read(logs, file)
+    await read(logs, file)
+    assert door.methods() == ["HEAD", "GET", "HEAD", "GET", "GET"]
+
+
+# Which buckets
+
+
+async def test_a_bucket_that_is_no_log_source_is_never_asked_for(logs, door, budget):
+    with pytest.raises(BucketNotAllowed, match="s3://someone-elses/k"):
+        await read(logs, LogFile("someone-elses", "k"))
+    assert door.requests == []
+    assert budget.free == SIZE
+
+
+async def test_a_bucket_may_be_a_log_source_below_a_prefix_only(make_logs, account, put, door):
+    logs = make_logs(sources={BUCKET: [Source(account, prefix="trails/"), Source(account, prefix="more/")]})
+    for key in ("trails/k", "more/k"):
+        assert await read(logs, put(key=key)) == b"a log file"
+    for key in ("data/k", "trails", "x/trails/k"):
+        with pytest.raises(BucketNotAllowed):
+            await read(logs, put(key=key))
+    assert door.methods().count("GET") == 2
+
+
+async def test_with_no_log_sources_any_bucket_is_read(make_logs, put):
+    assert await read(make_logs(sources={}, anywhere=True), put()) == b"a log file"
+
+
+# Errors
+
+
+async def test_a_file_that_is_gone_is_missing(logs):
+    """Not silently done, not for ever retried: redpanda connect #1090."""
+    for key in ("AWSLogs/gone.json", "AWSLogs//gone.json"):
+        with pytest.raises(LogMissing, match=key):
+            await read(logs, LogFile(BUCKET, key))
+
+
+async def test_a_bucket_that_is_gone_is_missing(make_logs):
+    with pytest.raises(LogMissing, match="s3://no-such-bucket/k"):
+        await read(make_logs(sources={}, anywhere=True), LogFile("no-such-bucket", "k"))
+
+
+ANSWERS = {
+    "401": (error("401 Unauthorized", "Unauthorized"), LogAccessDenied),
+    "403": (error("403 Forbidden", "AccessDenied"), LogAccessDenied),
+    "404": (error("404 Not Found", "NoSuchKey"), LogMissing),
+    "400": (error("400 Bad Request", "ExpiredToken"), LogStoreUnavailable),
+    "500": (error("500 Internal Server Error", "InternalError"), LogStoreUnavailable),
+    "503": (error("503 Slow Down", "SlowDown"), LogStoreUnavailable),
+    "no answer": (b"", LogStoreUnavailable),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n", LogStoreUnavailable),
+    "cut short": (reply("200 OK", b"x" * 100_000, promised=3_000_000), LogStoreUnavailable),
+    "cut short in the last chunk": (reply("200 OK", b"x" * 1_500_000, promised=1_500_001), LogStoreUnavailable),
+}
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+@pytest.mark.parametrize("case", ANSWERS)
+async def test_an_answer_is_an_error_of_ours_that_names_the_file(logs, door, budget, without_backoff, case, key):
+    answer, ours = ANSWERS[case]
+    door.answer = to_gets(answer)
+    with pytest.raises(LogStoreError, match=f"s3://{BUCKET}/{key}") as raised:
+        async with asyncio.timeout(30):
+            await read(logs, LogFile(BUCKET, key))
+    assert type(raised.value) is ours
+    assert "\n" not in str(raised.value)
+    assert SECRET_KEY not in str(raised.value)
+    assert budget.free == SIZE
+
+
+@pytest.mark.parametrize(
+    ("answer", "ours"),
+    [
+        (reply("503 Slow Down"), LogStoreUnavailable),
+        (reply("404 Not Found"), LogMissing),
+        (b"", LogStoreUnavailable),
+    ],
+    ids=["503", "404", "no answer"],
+)
+async def test_a_bucket_that_cannot_be_found_is_an_error_of_ours(logs, door, budget, without_backoff, answer, ours):
+    door.answer = to_heads(answer)
+    with pytest.raises(ours, match=f"s3://{BUCKET}/k"):
+        await read(logs, LogFile(BUCKET, "k"))
+    assert "GET" not in door.methods()
+    assert budget.free == SIZE
+
+
+async def test_a_passing_failure_is_not_noticed(logs, put, door):
+    failures = iter([error("503 Slow Down", "SlowDown"), error("500 Internal Server Error", "InternalError")])
+    door.answer = lambda request: next(failures, None) if request.method == "GET" else None
+    assert await read(logs, put()) == b"a log file"
+    assert door.methods() == ["HEAD", "GET", "GET", "GET"]
+
+
+FOREIGN = [
+    obstore.exceptions.GenericError,
+    obstore.exceptions.NotFoundError,
+    obstore.exceptions.PermissionDeniedError,
+    obstore.exceptions.UnauthenticatedError,
+    obstore.exceptions.PreconditionError,
+    obstore.exceptions.NotSupportedError,
+    obstore.exceptions.InvalidPathError,
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ReadTimeoutError,
+    botocore.exceptions.IncompleteReadError,
+    botocore.parsers.ResponseParserError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ServerDisconnectedError,
+    ConnectionResetError,
+    FileNotFoundError,
+    PermissionError,
+    TimeoutError,
+    ValueError,
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda foreign: foreign.__name__)
+async def test_no_foreign_error_gets_through(foreign):
+    text = "words\nDebug source: all of its insides"
+    error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: text})()
+    with pytest.raises(LogStoreError, match=r"^s3://b/k: words$"), adapter._translated(LogFile("b", "k")):
+        raise error
+
+
+async def test_the_table_of_foreign_errors_knows_all_of_obstores_kinds():
+    base = obstore.exceptions.BaseError
+    kinds = {name for name, each in vars(obstore.exceptions).items() if isinstance(each, type)}
+    assert kinds
+    for name in kinds:
+        each = getattr(obstore.exceptions, name)
+        assert issubclass(each, (base, OSError, ValueError)), name
+
+
+# The byte budget
+
+
+async def test_an_open_file_holds_its_share_of_the_bytes(logs, put, budget):
+    large, small = put(b"x" * (3 * CHUNK)), put(b"x" * 1000)
+    async with logs.open(large):
+        assert budget.free == SIZE - WINDOW
+        async with logs.open(small):
+            assert budget.free == SIZE - WINDOW - 1000
+        assert budget.free == SIZE - WINDOW
+    assert budget.free == SIZE
+
+
+async def test_a_file_waits_for_its_share(logs, put, budget, door):
+    file = put()
+    await read(logs, file)
+    taken = await budget.take(SIZE)
+    reading = asyncio.create_task(read(logs, file))
+    await asyncio.wait([reading], timeout=0.1)
+    assert door.methods().count("GET") == 1
+    budget.give(taken)
+    assert await reading == b"a log file"
+    assert budget.free == SIZE
+
+
+class Stopped(Exception):
+    pass
+
+
+@asynccontextmanager
+async def stops_at_the_first_chunk(log):
+    chunks = aiter(log)
+    await anext(chunks)
+    yield
+    await chunks.aclose()
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+@pytest.mark.parametrize("how", ["leaves", "raises", "is cancelled", "never reads"])
+async def test_a_reader_who_stops_half_way_gives_all_back(logs, put, budget, key, how):
+    """The bytes and, found in review, the connection, which the collector of garbage closed with a warning."""
+    file = put(b"x" * (8 * CHUNK), key=key)
+    reached = asyncio.Event()
+
+    async def stop_half_way():
+        async with logs.open(file) as log:
+            if how == "never reads":
+                return
+            async with stops_at_the_first_chunk(log):
+                reached.set()
+                if how == "raises":
+                    raise Stopped
+                if how == "is cancelled":
+                    await asyncio.Event().wait()
+
+    reading = asyncio.create_task(stop_half_way())
+    if how == "is cancelled":
+        await reached.wait()
+        assert budget.free < SIZE
+        reading.cancel()
+    (outcome,) = await asyncio.gather(reading, return_exceptions=True)
+    expected = {"raises": Stopped, "is cancelled": asyncio.CancelledError}.get(how, type(None))
+    assert type(outcome) is expected
+    assert budget.free == SIZE
+    assert len(await read(logs, file)) == 8 * CHUNK
+
+
+async def test_who_is_cancelled_while_the_store_is_silent_gives_all_back(logs, put, budget, door):
+    door.answer = to_gets(SILENCE)
+    reading = asyncio.create_task(read(logs, put()))
+    await door.silent.wait()
+    assert budget.free == SIZE - WINDOW
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert budget.free == SIZE
+
+
+# The clock
+
+
+async def test_before_any_answer_nothing_is_older_than_now(clock):
+    assert clock.now() == 0.0
+
+
+async def test_s3s_clock_is_never_ahead_of_it(logs, put, clock):
+    file = put()
+    await read(logs, file)
+    assert time.time() - 3 < clock.now() <= time.time()
+
+
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
+async def test_s3s_clock_is_what_its_answers_say(logs, put, door, clock, status):
+    date = 1_767_225_600.0
+    door.answer = to_heads(reply(status, Date=email.utils.formatdate(date, usegmt=True)))
+    file = put()
+    before = clock.monotonic()
+    await read(logs, file)
+    assert date <= clock.now() <= date + clock.monotonic() - before
+
+
+async def test_s3s_clock_is_put_right_when_it_is_looked_at_again(logs, put, door, clock):
+    file = put()
+    await read(logs, file)
+    clock.forward = CLOCK_AGE + 1
+    assert clock.now() > time.time()
+    await read(logs, file)
+    assert clock.now() <= time.time()

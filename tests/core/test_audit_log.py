@@ -1,0 +1,447 @@
+"""Audit logs of MinIO and Lyve Cloud: what each line says."""
+
+import json
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
+from jibe_sqs.core.formats.audit_log import AuditLog
+from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.model import Actor, Kind, ObjectEvent, SkipReason
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+WRITTEN, DELETED, UNLISTED = Kind.WRITTEN, Kind.DELETED, Kind.DELETED_UNLISTED
+READ_ONLY, FAILED, NOT_CHANGE = SkipReason.READ_ONLY, SkipReason.FAILED, SkipReason.NOT_OBJECT_CHANGE
+START = 1_772_330_400.0  # 2026-03-01T02:00:00Z
+
+
+def call(name, key="a/b.txt", *, api=None, **entry):
+    """One of MinIO's own lines. `None` takes a field out."""
+    inside = {"name": name, "bucket": "data", "object": key, "statusCode": 200, "timeToResponse": "500000000ns"}
+    line = {"time": "2026-03-01T02:00:00Z", "api": _without(inside | (api or {})), "requestID": "R1"} | entry
+    return _without(line)
+
+
+def _without(fields):
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def wrapped(line, **outside):
+    return {"auditEntry": line, "serviceAccountName": "svc", "serviceAccountCreatorId": "me@example.com"} | outside
+
+
+def expiry(**api):
+    return {
+        "event": "ilm:expiry",
+        "trigger": "ilm:expiry",
+        "time": "2026-03-01T02:00:00Z",
+        "api": {"bucket": "data"} | api,
+    }
+
+
+def text(*lines):
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def read(data, policy="reject", limits=None):
+    bad = BadRecords(policy)
+    log = AuditLog(limits or Limits(), bad)
+    return log.feed(data) + log.finish()
+
+
+def said(records):
+    return [(r.kind if isinstance(r, ObjectEvent) else r.reason, r.key) for r in records]
+
+
+def one(line):
+    (record,) = read(text(line))
+    return record
+
+
+OBJECTS = [{"objectName": "x", "versionId": "v1"}, {"objectName": "y/z"}]
+
+CASES = {
+    "a put writes": (call("PutObject"), [(WRITTEN, "a/b.txt")]),
+    "a copy writes": (call("CopyObject"), [(WRITTEN, "a/b.txt")]),
+    "completing a multipart upload writes": (call("CompleteMultipartUpload"), [(WRITTEN, "a/b.txt")]),
+    "a form writes": (call("PostPolicyBucket"), [(WRITTEN, "a/b.txt")]),
+    "a form whose key is not told makes the bucket stale": (call("PostPolicyBucket", None), [(UNLISTED, "")]),
+    "an archive that is unpacked makes the bucket stale": (call("PutObjectExtract", "x.tar"), [(UNLISTED, "")]),
+    "a delete deletes": (call("DeleteObject", api={"statusCode": 204}), [(DELETED, "a/b.txt")]),
+    "a bulk delete deletes each": (
+        call("DeleteMultipleObjects", None, api={"objects": OBJECTS}),
+        [(DELETED, "x"), (DELETED, "y/z")],
+    ),
+    "a bulk delete without its keys makes the bucket stale": (call("DeleteMultipleObjects", None), [(UNLISTED, "")]),
+    "a bulk delete of an empty list too": (call("DeleteMultipleObjects", None, api={"objects": []}), [(UNLISTED, "")]),
+    "whatever else it names": (call("DeleteMultipleObjects", "x"), [(UNLISTED, "")]),
+    "an expiry deletes its objects": (expiry(name="ILMExpiry", objects=OBJECTS), [(DELETED, "x"), (DELETED, "y/z")]),
+    "an expiry deletes its object": (expiry(name="ILMExpiry", object="x"), [(DELETED, "x")]),
+    "an expiry is known by its event": (expiry(object="x"), [(DELETED, "x")]),
+    "a transition is no change": (
+        expiry(name="ILMTransition", object="x") | {"event": "ilm:transition"},
+        [(NOT_CHANGE, "x")],
+    ),
+    "any 2xx is a success": (call("PutObject", api={"statusCode": 206}), [(WRITTEN, "a/b.txt")]),
+    "no status is a success": (call("PutObject", api={"statusCode": None}), [(WRITTEN, "a/b.txt")]),
+    "a zero is no status": (call("PutObject", api={"statusCode": 0}), [(WRITTEN, "a/b.txt")]),
+    "3xx fails": (call("PutObject", api={"statusCode": 304}), [(FAILED, "a/b.txt")]),
+    "4xx fails": (call("DeleteObject", api={"statusCode": 404}), [(FAILED, "a/b.txt")]),
+    "5xx fails": (call("DeleteMultipleObjects", None, api={"statusCode": 503}), [(FAILED, "")]),
+    "1xx fails": (call("PutObject", api={"statusCode": 100}), [(FAILED, "a/b.txt")]),
+    "a get reads": (call("GetObject"), [(READ_ONLY, "a/b.txt")]),
+    "a head reads": (call("HeadObject"), [(READ_ONLY, "a/b.txt")]),
+    "a listing reads": (call("ListObjectsV2", None), [(READ_ONLY, "")]),
+    "a failed read is a read": (call("GetObject", api={"statusCode": 404}), [(READ_ONLY, "a/b.txt")]),
+    "a part is no change": (call("PutObjectPart"), [(NOT_CHANGE, "a/b.txt")]),
+    "a part by copy is no change": (call("CopyObjectPart"), [(NOT_CHANGE, "a/b.txt")]),
+    "starting a multipart upload is no change": (call("NewMultipartUpload"), [(NOT_CHANGE, "a/b.txt")]),
+    "aborting it is no change": (call("AbortMultipartUpload"), [(NOT_CHANGE, "a/b.txt")]),
+    "tagging is no change": (call("PutObjectTagging"), [(NOT_CHANGE, "a/b.txt")]),
+    "untagging is no change": (call("DeleteObjectTagging"), [(NOT_CHANGE, "a/b.txt")]),
+    "retention is no change": (call("PutObjectRetention"), [(NOT_CHANGE, "a/b.txt")]),
+    "a legal hold is no change": (call("PutObjectLegalHold"), [(NOT_CHANGE, "a/b.txt")]),
+    "an ACL is no change": (call("PutObjectACL"), [(NOT_CHANGE, "a/b.txt")]),
+    "a restore is no change": (call("PostRestoreObject"), [(NOT_CHANGE, "a/b.txt")]),
+    "a bucket-level call is no change": (call("PutBucketPolicy", None), [(NOT_CHANGE, "")]),
+    "a bucket-level call with an empty object is no change": (call("DeleteBucket", ""), [(NOT_CHANGE, "")]),
+    "an admin's call is no change": (call("AddUser", None, api={"bucket": None}), [(NOT_CHANGE, "")]),
+    "healing is no change": (call(None, event="HealObject"), [(NOT_CHANGE, "a/b.txt")]),
+    "rebalancing is no change": (call("RebalanceCopyData", event="rebalance"), [(NOT_CHANGE, "a/b.txt")]),
+    "an unknown call on an object is taken for a write": (call("RenameObject"), [(WRITTEN, "a/b.txt")]),
+    "an unknown call on listed objects too": (
+        call("Frob", None, api={"objects": OBJECTS}),
+        [(WRITTEN, "x"), (WRITTEN, "y/z")],
+    ),
+    "names have their exact case": (call("getObject"), [(WRITTEN, "a/b.txt")]),
+    "keys are not encoded": (call("PutObject", "a%20b+c/ü \"'\n"), [(WRITTEN, "a%20b+c/ü \"'\n")]),
+    "a line may be wrapped": (wrapped(call("PutObject")), [(WRITTEN, "a/b.txt")]),
+    "a wrapped line may be a read": (wrapped(call("GetObject")), [(READ_ONLY, "a/b.txt")]),
+    "unknown fields are ignored": (call("PutObject", tags={"a": [1]}, version=2), [(WRITTEN, "a/b.txt")]),
+    "nulls are as good as nothing": (call("PutObject") | {"userAgent": None, "event": None}, [(WRITTEN, "a/b.txt")]),
+    "an odd field of a read is no matter": (call("GetObject", userAgent=5), [(READ_ONLY, "a/b.txt")]),
+    "nor of a failed call": (call("PutObject", api={"statusCode": 403}, remotehost=[]), [(FAILED, "a/b.txt")]),
+    "nor of a wrapped one": (wrapped(call("PutObjectPart", accessKey=1)), [(NOT_CHANGE, "a/b.txt")]),
+    "nor of a bucket-level call": (call("PutBucketPolicy", None, requestID=1), [(NOT_CHANGE, "")]),
+    "nor the time of a read": (call("GetObject", time="yesterday"), [(READ_ONLY, "a/b.txt")]),
+}
+
+BAD = {
+    "not JSON": (b"{'a'}", "not JSON"),
+    "cut short": (b'{"api":{"name":"PutObj', "not JSON"),
+    "not UTF-8": (b'{"api":{"name":"\xff"}}', "not JSON"),
+    "nested too deeply": (b'{"x":' + b"[" * 100_000, "not JSON"),
+    "no object": (b"[]", "object"),
+    "a number": (b"1", "object"),
+    "with half a character": (b'{"api":{"name":"PutObject","bucket":"b","object":"\\ud800"}}', "not JSON"),
+    "of no call": (b"{}", "no api"),
+    "of another format": (b'{"Records": []}', "no api"),
+    "wrapping nothing": (b'{"auditEntry": null}', "no api"),
+    "without a bucket": (text(call("PutObject", api={"bucket": None})), "without api.bucket"),
+    "with an empty bucket": (text(call("DeleteMultipleObjects", None, api={"bucket": ""})), "without api.bucket"),
+    "without a key": (text(call("PutObject", None)), "without api.object"),
+    "an expiry of nothing": (text(expiry(name="ILMExpiry")), "without api.object"),
+    "listing an object without a name": (text(call("DeleteMultipleObjects", None, api={"objects": [{}]})), "objectName"),
+    "listing what is no object": (text(call("DeleteMultipleObjects", None, api={"objects": [7]})), r"api\.objects"),
+    "with a key of another type": (text(call("PutObject", 7)), r"api\.object"),
+    "with a status of another type": (text(call("PutObject", api={"statusCode": "200"})), r"api\.statusCode"),
+    "an unknown call with a key of another type": (text(call("Frob", 7)), r"api\.object"),
+    "with a name of another type": (text(call(["PutObject"])), r"api\.name"),
+    "with a user agent of another type": (text(call("PutObject", userAgent=7)), "userAgent"),
+    "with a header of another type": (text(call("PutObject", responseHeader={"x-amz-version-id": 7})), "responseHeader"),
+    "without a time": (text(call("PutObject", time=None)), "time"),
+    "with a time that is none": (text(call("PutObject", time="yesterday")), "'yesterday' is no time"),
+    "with a time of no zone": (text(call("PutObject", time="2026-03-01T02:00:00")), "is no time"),
+    "with a day that is none": (text(call("PutObject", time="2026-02-30T02:00:00Z")), "is no time"),
+    "with a duration that is none": (text(call("PutObject", api={"timeToResponse": "1.5s"})), "'1.5s' is no duration"),
+    "with a negative duration": (text(call("PutObject", api={"timeToResponseInNS": -1})), "timeToResponseInNS"),
+    "with a duration beyond all time": (text(call("PutObject", api={"timeToResponseInNS": 10**18})), "timeToResponseInNS"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "expected"), CASES.values(), ids=CASES.keys())
+def test_what_a_line_says(line, expected):
+    assert said(read(text(line))) == expected
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD.values(), ids=BAD.keys())
+def test_a_bad_line_says_which_field(line, reason):
+    good = text(call("GetObject"))
+    with pytest.raises(RecordMalformed, match=reason) as raised:
+        read(good + line)
+    assert str(raised.value).startswith("line 2: ")
+    assert (raised.value.index, raised.value.offset) == (2, len(good))
+
+
+@pytest.mark.parametrize("line", [line for line, _ in BAD.values()], ids=BAD.keys())
+def test_a_bad_line_of_many_can_be_skipped(line):
+    bad = BadRecords("skip")
+    log = AuditLog(Limits(), bad)
+    before, after = text(call("PutObject", "1")), text(call("PutObject", "2"))
+    assert said(log.feed(before + line.rstrip() + b"\n" + after) + log.finish()) == [(WRITTEN, "1"), (WRITTEN, "2")]
+    assert bad.count == 1
+
+
+def test_an_error_never_shows_a_whole_value():
+    secret = "s" * 5000
+    for line in (
+        call("PutObject", time=secret),
+        call("PutObject", api={"timeToResponse": secret}),
+        call(secret, None, api={"objects": [{}]}),
+    ):
+        with pytest.raises(RecordMalformed) as raised:
+            read(text(line))
+        assert "s" * 41 not in str(raised.value)
+
+
+def test_a_file_of_another_kind_is_not_done_because_bad_lines_are_skipped():
+    with pytest.raises(LogMalformed):
+        read(b'{"Records": [\n{"a": 1}]}\n', "skip")
+
+
+def test_both_forms_may_stand_in_one_file():
+    assert said(read(text(call("PutObject", "1"), wrapped(call("PutObject", "2"))))) == [(WRITTEN, "1"), (WRITTEN, "2")]
+
+
+TIMES = {
+    "the end of the request": (call("PutObject"), START + 0.5),
+    "nanoseconds as text": (call("PutObject", api={"timeToResponseInNS": "250000000"}), START + 0.25),
+    "nanoseconds as a number": (call("PutObject", api={"timeToResponseInNS": 250_000_000}), START + 0.25),
+    "the other field where that is empty": (call("PutObject", api={"timeToResponseInNS": ""}), START + 0.5),
+    "the start, where no duration is told": (call("PutObject", api={"timeToResponse": None}), START),
+    "an hour's upload": (call("PutObject", api={"timeToResponse": "3600000000000ns"}), START + 3600),
+    "a zone's time": (call("PutObject", time="2026-03-01T07:30:00+05:30"), START + 0.5),
+    "a zone's time, behind": (call("PutObject", time="2026-02-28T18:00:00.5-08:00"), START + 1),
+    "half a second": (call("PutObject", time="2026-03-01T02:00:00.500000000Z"), START + 1),
+    "small letters": (call("PutObject", time="2026-03-01t02:00:00z"), START + 0.5),
+    "of an expiry, its time": (expiry(object="x"), START),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), TIMES.values(), ids=TIMES.keys())
+def test_the_time_is_when_the_change_became_visible(line, expected):
+    assert one(line).time == expected
+
+
+@UNHURRIED
+@given(st.integers(0, 4 * 10**18), st.integers(0, 10**14))
+def test_times_are_rounded_up_and_by_less_than_a_microsecond(start, duration):
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=start // 10**9)
+    line = call(
+        "PutObject", time=f"{moment:%Y-%m-%dT%H:%M:%S}.{start % 10**9:09}Z", api={"timeToResponse": f"{duration}ns"}
+    )
+    late = Fraction(one(line).time) - Fraction(start + duration, 10**9)
+    assert 0 <= late < Fraction(1, 10**6)
+
+
+def test_who_did_it_and_how_it_is_named():
+    line = call(
+        "PutObject", accessKey="AK", parentUser="boss", remotehost="192.0.2.1:999", userAgent="mc", requestID="R7"
+    )
+    event = one(line)
+    assert event.actor == Actor(principal="boss", access_key="AK", source_address="192.0.2.1", user_agent="mc")
+    assert (event.bucket, event.event_id, event.name, event.version) == ("data", "R7", "PutObject", None)
+
+
+def test_a_service_account_is_the_principal_where_no_user_is_named():
+    assert one(wrapped(call("PutObject"))).actor.principal == "svc"
+    assert one(wrapped(call("PutObject", parentUser="boss"))).actor.principal == "boss"
+    assert one(wrapped(call("PutObject"), serviceAccountName=None)).actor.principal == ""
+
+
+ADDRESSES = {
+    "192.0.2.1": "192.0.2.1",
+    "192.0.2.1:9000": "192.0.2.1",
+    "2001:db8::1": "2001:db8::1",
+    "[2001:db8::1]:9000": "2001:db8::1",
+    "[::1]": "::1",
+    "localhost:1": "localhost",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("host", "address"), ADDRESSES.items())
+def test_an_address_has_no_port(host, address):
+    assert one(call("PutObject", remotehost=host)).actor.source_address == address
+
+
+VERSIONS = {
+    "of the answer": (call("PutObject", responseHeader={"x-amz-version-id": "v1"}), ["v1"]),
+    "of the answer, in Go's spelling": (call("PutObject", responseHeader={"X-Amz-Version-Id": "v1"}), ["v1"]),
+    "none, if empty": (call("PutObject", responseHeader={"x-amz-version-id": ""}), [None]),
+    "none, if null": (call("PutObject", responseHeader={"x-amz-version-id": None}), [None]),
+    "of each object": (call("DeleteMultipleObjects", None, api={"objects": OBJECTS}), ["v1", None]),
+    "of the object before the answer's": (
+        expiry(objects=OBJECTS[:1]) | {"responseHeader": {"x-amz-version-id": "v2"}},
+        ["v1"],
+    ),
+    "none, if the object's is empty": (expiry(objects=[{"objectName": "x", "versionId": ""}]), [None]),
+}
+
+
+@pytest.mark.parametrize(("line", "versions"), VERSIONS.values(), ids=VERSIONS.keys())
+def test_versions(line, versions):
+    assert [record.version for record in read(text(line))] == versions
+
+
+def test_a_request_that_is_logged_twice_counts_once():
+    line = call("PutObject")
+    assert said(read(text(line, wrapped(line)))) == [(WRITTEN, "a/b.txt"), (SkipReason.DUPLICATE, "a/b.txt")]
+
+
+def test_two_calls_are_no_duplicates():
+    lines = [call("PutObject"), call("DeleteObject"), call("PutObject", "c"), call("PutObject", requestID="R2")]
+    assert all(isinstance(record, ObjectEvent) for record in read(text(*lines)))
+
+
+def test_lines_without_a_request_are_no_duplicates():
+    assert all(isinstance(record, ObjectEvent) for record in read(text(expiry(object="x"), expiry(object="x"))))
+
+
+def test_a_line_too_large_is_refused():
+    with pytest.raises(LogLimitExceeded):
+        read(text(call("PutObject", "k" * 2000)), "skip", Limits(record_size=1000))
+
+
+def outcome(blocks, policy):
+    bad = BadRecords(policy)
+    log = AuditLog(Limits(record_size=5000), bad)
+    try:
+        records = [record for block in blocks for record in log.feed(block)] + log.finish()
+    except LogError as error:
+        return type(error), bad.count
+    return records, bad.count
+
+
+def cut(data, places):
+    ends = sorted({place % (len(data) + 1) for place in places})
+    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+POLICIES = st.sampled_from(["skip", "reject"])
+ANY_LINES = st.lists(st.sampled_from([text(line) for line, _ in CASES.values()] + [line + b"\n" for line, _ in BAD.values() if len(line) < 5000]), max_size=8)  # fmt: skip
+
+
+@UNHURRIED
+@given(ANY_LINES.map(b"".join), st.lists(st.integers(0, 10_000), max_size=8), POLICIES)
+def test_cutting_the_text_anywhere_changes_nothing(data, places, policy):
+    assert outcome(cut(data, places), policy) == outcome([data], policy)
+
+
+def test_cutting_the_text_at_every_byte_changes_nothing():
+    data = text(call("PutObject", "ü"), wrapped(call("DeleteObject")))
+    whole = outcome([data], "reject")
+    assert all(outcome([data[:at], data[at:]], "reject") == whole for at in range(len(data)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(["PutObject", "DeleteMultipleObjects", "ILMExpiry", "GetObject", "PutObjectPart", "Frob", ""])
+ODD_API = st.fixed_dictionaries(
+    {"name": NAMES | JSON},
+    optional={
+        "bucket": st.just("b") | JSON,
+        "object": st.just("k") | JSON,
+        "objects": st.just(OBJECTS)
+        | st.lists(st.fixed_dictionaries({}, optional={"objectName": JSON, "versionId": JSON}))
+        | JSON,
+        "statusCode": st.just(200) | JSON,
+        "timeToResponse": st.just("5ns") | JSON,
+        "timeToResponseInNS": st.just("5") | JSON,
+    },
+)
+ODD_ENTRY = st.fixed_dictionaries(
+    {"api": ODD_API | JSON},
+    optional={
+        "time": st.just("2026-03-01T02:00:00Z") | st.text("0123456789-+:.TZ", max_size=30) | JSON,
+        "event": st.just("ilm:expiry") | JSON,
+        "requestID": st.just("R") | JSON,
+        "responseHeader": st.fixed_dictionaries({"x-amz-version-id": JSON}) | JSON,
+        "remotehost": JSON,
+    },
+)
+ODD_LINE = ODD_ENTRY | st.fixed_dictionaries({"auditEntry": ODD_ENTRY | JSON}, optional={"serviceAccountName": JSON})
+
+
+@UNHURRIED
+@given(st.lists(ODD_LINE.map(lambda line: json.dumps(line).encode()) | st.binary(max_size=50), max_size=5), POLICIES)
+def test_whatever_comes_there_are_records_or_log_errors_and_nothing_else(lines, policy):
+    records, _ = outcome([b"\n".join(lines)], policy)
+    for record in records if isinstance(records, list) else []:
+        record.key.encode()
+        assert not isinstance(record, ObjectEvent) or (record.bucket and (record.key or record.kind is UNLISTED))
+
+
+KEYS = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("/ %+\"'\\\n\r\u2028"), min_size=1, max_size=30
+)
+
+
+@UNHURRIED
+@given(st.lists(KEYS, min_size=1, max_size=5), st.booleans(), st.booleans())
+def test_keys_come_back_as_they_were(keys, is_wrapped, is_ascii):
+    lines = [call("PutObject", key, requestID=f"R{n}") for n, key in enumerate(keys)]
+    lines = [wrapped(line) for line in lines] if is_wrapped else lines
+    data = b"\n".join(json.dumps(line, ensure_ascii=is_ascii).encode() for line in lines)
+    assert said(read(data)) == [(WRITTEN, key) for key in keys]
+
+
+def test_a_large_file_is_read_in_bounded_memory():
+    log = AuditLog(Limits(), BadRecords("reject"))
+    # Each with its own id, on long keys: more than are remembered.
+    blocks = [text(*(call("PutObject", f"{i:0500}", requestID=f"R{n}-{i}") for i in range(1000))) for n in range(26)]
+    tracemalloc.start()
+    try:
+        for block in blocks[:18]:
+            log.feed(block)
+        before, _ = tracemalloc.get_traced_memory()
+        for block in blocks[18:]:
+            log.feed(block)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after < before + 2_000_000
+
+
+def test_ids_too_long_for_a_store_are_not_remembered():
+    log = AuditLog(Limits(), BadRecords("reject"))
+    tracemalloc.start()
+    try:
+        for n in range(200):
+            log.feed(text(call("PutObject", "k" * 100_000, requestID=f"R{n}")))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after < 2_000_000
+
+
+def sample(pattern):
+    found = next(SAMPLES.glob(pattern), None)
+    if found is None:
+        pytest.skip("the shared samples are not here")
+    return found.read_bytes()
+
+
+def test_lyves_lines_are_read():
+    records = read(sample("*lyve_cloud*.ndjson"))
+    assert records
+    assert {record.reason for record in records} == {READ_ONLY}
+    assert all(record.bucket and record.time and record.event_id for record in records)
+
+
+def test_minios_lines_are_read():
+    records = read(sample("*minio*audit.ndjson"))
+    assert [record.kind for record in records] == [WRITTEN, DELETED]
+    assert all(record.bucket and record.key and record.time for record in records)

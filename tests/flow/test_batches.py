@@ -1,0 +1,95 @@
+"""One call for up to ten, and to each its own answer."""
+
+import asyncio
+
+import pytest
+
+from jibe_sqs.batches import Batches
+from jibe_sqs.core.errors import QueueUnavailable
+
+
+class Sender:
+    """Remembers batches and when they came; fails the items in `bad`, or whole calls."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.times: list[float] = []
+        self.bad: dict[int, Exception] = {}
+        self.error: Exception | None = None
+        self.gate: asyncio.Event | None = None
+
+    async def __call__(self, items):
+        self.batches.append(list(items))
+        self.times.append(asyncio.get_running_loop().time())
+        if self.gate:
+            await self.gate.wait()
+        if self.error:
+            raise self.error
+        return [self.bad.get(item) for item in items]
+
+
+async def test_ten_go_at_once_and_the_rest_after_the_linger():
+    send = Sender()
+    batches = Batches(send, linger=0.05)
+    await asyncio.gather(*(batches.add(i) for i in range(23)))
+    assert [len(batch) for batch in send.batches] == [10, 10, 3]
+    assert [item for batch in send.batches for item in batch] == list(range(23))
+    assert send.times == [0, 0, pytest.approx(0.05)]
+
+
+async def test_each_item_hears_its_own_answer():
+    """airflow #73423, redpanda connect #182: a batch can fail entry by entry."""
+    send = Sender()
+    send.bad = {3: QueueUnavailable("3"), 7: QueueUnavailable("7")}
+    batches = Batches(send)
+    answers = await asyncio.gather(*(batches.add(i) for i in range(10)), return_exceptions=True)
+    assert [str(answer) if answer else None for answer in answers] == [
+        None, None, None, "3", None, None, None, "7", None, None,
+    ]  # fmt: skip
+
+
+async def test_a_send_that_raises_is_heard_by_all_and_the_next_batch_goes():
+    send = Sender()
+    send.error = QueueUnavailable("503")
+    batches = Batches(send)
+    answers = await asyncio.gather(*(batches.add(i) for i in range(3)), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["503"] * 3
+    send.error = None
+    await batches.add(4)
+
+
+async def test_a_cancelled_waiter_does_not_disturb_the_others(flow):
+    send = Sender()
+    send.gate = asyncio.Event()
+    batches = Batches(send)
+    tasks = [asyncio.create_task(batches.add(i)) for i in range(10)]
+    await flow.settled()
+    tasks[4].cancel()
+    await flow.settled()
+    send.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [i == 4 for i in range(10)]
+
+
+async def test_what_was_added_while_a_batch_is_on_its_way_goes_in_another():
+    send = Sender()
+    send.gate = asyncio.Event()
+    batches = Batches(send, size=2)
+    first = [asyncio.create_task(batches.add(i)) for i in (1, 2)]
+    await asyncio.sleep(0.1)
+    second = [asyncio.create_task(batches.add(i)) for i in (3, 4)]
+    await asyncio.sleep(0.1)
+    assert send.batches == [[1, 2], [3, 4]]
+    send.gate.set()
+    await asyncio.gather(*first, *second)
+
+
+async def test_too_few_answers_leave_nobody_waiting():
+    """A defect of the sender: whoever waits hears of it, instead of waiting for ever."""
+
+    async def send(items):
+        return [None]
+
+    batches = Batches(send)
+    answers = await asyncio.gather(*(batches.add(i) for i in range(3)), return_exceptions=True)
+    assert all(isinstance(answer, ValueError) for answer in answers)

@@ -1,0 +1,112 @@
+"""A budget gives out what it has, to each in turn, and never more."""
+
+import asyncio
+from contextlib import suppress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.budget import Budget
+
+
+async def test_takes_all_of_a_wish_or_at_least_the_least():
+    budget = Budget(10)
+    assert await budget.take(4) == 4
+    assert await budget.take(10, least=1) == 6
+    assert budget.free == 0
+
+
+async def test_a_large_wish_is_not_starved_by_small_ones(flow):
+    """redpanda and vector #20172: what is asked for first is granted first, however small the others are."""
+    budget = Budget(10)
+    await budget.take(1)
+    large = asyncio.create_task(budget.take(10))
+    await flow.settled()
+    small = [asyncio.create_task(budget.take(1)) for _ in range(20)]
+    await flow.settled()
+    assert not any(task.done() for task in small)  # although 9 are free
+    budget.give(1)
+    assert await large == 10
+    assert not any(task.done() for task in small)
+    budget.give(10)
+    await flow.settled()
+    assert [task.done() for task in small] == [True] * 10 + [False] * 10
+    budget.give(10)
+    await asyncio.gather(*small)
+    assert budget.free == 0
+
+
+async def test_a_wish_larger_than_the_budget_is_granted_when_all_is_free(flow):
+    budget = Budget(5)
+    await budget.take(1)
+    huge = asyncio.create_task(budget.take(500))
+    await flow.settled()
+    assert not huge.done()
+    budget.give(1)
+    assert await huge == 5
+    budget.give(5)
+    assert budget.free == 5
+
+
+async def test_cancellation_while_waiting_loses_nothing_and_wakes_the_next(flow):
+    budget = Budget(2)
+    await budget.take(2)
+    first, second = (asyncio.create_task(budget.take(2)) for _ in range(2))
+    await flow.settled()
+    # Woken and cancelled in the same moment: the turn must pass on.
+    budget.give(2)
+    first.cancel()
+    assert await second == 2
+    with suppress(asyncio.CancelledError):
+        await first
+    budget.give(2)
+    assert budget.free == 2
+
+
+_steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("take"), st.integers(1, 12), st.one_of(st.none(), st.integers(1, 12))),
+        st.tuples(st.just("give"), st.integers(0, 20), st.none()),
+        st.tuples(st.just("cancel"), st.integers(0, 20), st.none()),
+        st.tuples(st.just("turn"), st.integers(1, 5), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(size=st.integers(1, 8), steps=_steps)
+def test_never_over_granted_and_nothing_lost_in_any_order_of_asking_giving_and_cancelling(flow, size, steps):
+    async def main() -> None:
+        budget, wishes, taken = Budget(size), [], []
+
+        async def wish(most, least):
+            amount = await budget.take(most, least=least)
+            taken.append(amount)
+            assert min(most, size, least or most) <= amount <= min(most, size)
+
+        for what, number, least in steps:
+            if what == "take":
+                wishes.append(asyncio.create_task(wish(number, least)))
+            elif what == "give" and taken:
+                budget.give(taken.pop(number % len(taken)))
+            elif what == "cancel" and wishes:
+                wishes[number % len(wishes)].cancel()
+            elif what == "turn":
+                for _ in range(number):
+                    await asyncio.sleep(0)
+            assert 0 <= budget.free <= size
+            assert budget.free + sum(taken) == size
+        # All come to their turn as long as what is taken is given back.
+        while not all(task.done() for task in wishes):
+            await flow.settled()
+            while taken:
+                budget.give(taken.pop())
+        while taken:
+            budget.give(taken.pop())
+        assert budget.free == size
+        for task in wishes:
+            if not task.cancelled():
+                task.result()
+
+    flow.virtually(main())

@@ -1,0 +1,351 @@
+"""Coalescing: one refresh at a time of a folder, and nobody released by one that began before it asked."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, LedgerError
+from jibe_sqs.core.model import Folder
+from jibe_sqs.refreshes import Refreshes
+
+A, B, TREE = Folder("/data/a"), Folder("/data/b"), Folder("/data", tree=True)
+
+
+@pytest.fixture
+def world(flow):
+    return flow.World()
+
+
+@pytest.fixture
+def target(world):
+    return world.target
+
+
+@pytest.fixture
+def refreshes(world):
+    return world.refreshes
+
+
+async def test_waits_until_the_refresh_has_ended(flow, refreshes, target):
+    target.takes = 7.0
+    assert await refreshes.done([A, B]) == []
+    assert flow.time() == 7.0
+    assert len(target.runs) == 2
+
+
+async def test_a_running_refresh_does_not_release_newcomers(flow, refreshes, target):
+    """It may have read the folder before their change: the folder is dirty, and refreshed once more."""
+    target.held = {A.path}
+    first = refreshes.ask(A)
+    await flow.until(lambda: target.runs and target.runs[0].began)
+    second, third = refreshes.ask(A), refreshes.ask(A)
+    target.go()
+    await first
+    assert not second.done()
+    await second
+    await third
+    assert len(target.runs) == 2
+    assert target.most_running[A] == 1
+
+
+async def test_who_asks_before_a_queued_refresh_has_begun_is_released_by_it(flow, refreshes, target):
+    target.unbegun = {A.path}
+    first = refreshes.ask(A)
+    await flow.until(lambda: target.runs)
+    second = refreshes.ask(A)
+    target.go()
+    await asyncio.gather(first, second)
+    assert len(target.runs) == 1
+
+
+async def test_ten_thousand_askers_cost_at_most_two_refreshes(flow, refreshes, target):
+    target.takes = 1.0
+    early = [asyncio.create_task(refreshes.done([A])) for _ in range(5000)]
+    await flow.until(lambda: target.runs and target.runs[0].began)
+    late = [asyncio.create_task(refreshes.done([A])) for _ in range(5000)]
+    assert await asyncio.gather(*early, *late) == [[]] * 10_000
+    assert len(target.runs) == 2
+
+
+async def test_the_last_began_counts(flow, world):
+    """Access Anywhere may say that it refreshed recently: then the refresh that counts begins later."""
+
+    class Stuttering:
+        def __init__(self):
+            self.times = 0
+
+        async def refresh(self, folder, began):
+            self.times += 1
+            began()
+            await asyncio.sleep(10)
+            began()
+            await asyncio.sleep(1)
+
+    target = Stuttering()
+    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock, margin=5.0)
+    first = refreshes.ask(A)
+    await asyncio.sleep(5)
+    between = refreshes.ask(A)
+    await asyncio.sleep(5.5)
+    late = refreshes.ask(A)
+    await asyncio.gather(first, between)
+    assert flow.time() == 11
+    assert not late.done()
+    assert await world.ledger.watermarks([A]) == {A: flow.EPOCH + 10 - 5}
+    await late
+    assert target.times == 2
+
+
+async def test_the_watermark_is_when_the_refresh_began_less_the_margin(flow, world, target, refreshes):
+    await asyncio.sleep(100)
+    target.before, target.takes = 3.0, 20.0
+    await refreshes.done([A])
+    assert await world.ledger.watermarks([A]) == {A: flow.EPOCH + 103 - 5}
+
+
+async def test_a_failure_reaches_all_who_asked_before_it_and_nobody_later(flow, refreshes, target):
+    target.held = {A.path}
+    target.errors[A.path] = [AccessAnywhereUnavailable("503")]
+    early = asyncio.create_task(refreshes.done([A]))
+    await flow.until(lambda: target.runs and target.runs[0].began)
+    meanwhile = asyncio.create_task(refreshes.done([A]))
+    other = asyncio.create_task(refreshes.done([B]))
+    await flow.settled()
+    target.go()
+    assert [str(error) for error in await early] == ["503"]
+    later = asyncio.create_task(refreshes.done([A]))
+    assert [str(error) for error in await meanwhile] == ["503"]
+    assert await other == []
+    assert await later == []
+
+
+async def test_a_failed_refresh_leaves_no_watermark(world, refreshes, target):
+    target.errors[A.path] = [AccessAnywhereUnavailable("503")]
+    assert await refreshes.done([A]) != []
+    assert await world.ledger.watermarks([A]) == {}
+
+
+async def test_a_refresh_that_the_ledger_cannot_remember_is_a_failure(world, refreshes):
+    world.ledger.unwritable = True
+    (error,) = await refreshes.done([A])
+    assert isinstance(error, LedgerError)
+    world.ledger.unwritable = False
+    assert await refreshes.done([A]) == []
+
+
+async def test_nobody_is_released_before_the_ledger_remembers(flow, world, refreshes):
+    remembered = asyncio.Event()
+    write = world.ledger.refreshed
+
+    async def slow(folder, began):
+        await remembered.wait()
+        await write(folder, began)
+
+    world.ledger.refreshed = slow
+    asked = refreshes.ask(A)
+    await flow.settled()
+    assert not asked.done()
+    remembered.set()
+    await asked
+    assert A in await world.ledger.watermarks([A])
+
+
+async def test_a_tree_is_refreshed_at_most_once_an_interval(flow, refreshes, target):
+    for _ in range(4):
+        await refreshes.done([TREE])
+    assert [run.began[0] for run in target.runs] == [0, 30, 60, 90]
+    await asyncio.sleep(1000)
+    await refreshes.done([TREE])
+    assert target.runs[-1].began[0] == 90 + 1000
+
+
+async def test_the_interval_of_a_tree_holds_for_failures_too_and_not_for_its_top_folder(flow, refreshes, target):
+    target.errors[TREE.path] = [AccessAnywhereUnavailable("503")]
+    assert len(await refreshes.done([TREE])) == 1
+    await refreshes.done([Folder("/data")])
+    assert flow.time() == 0
+    await refreshes.done([TREE])
+    assert flow.time() == 30
+
+
+async def test_who_asks_while_a_tree_waits_for_its_turn_shares_it(flow, refreshes, target):
+    await refreshes.done([TREE])
+    first = refreshes.ask(TREE)
+    await asyncio.sleep(29)
+    second = refreshes.ask(TREE)
+    await asyncio.gather(first, second)
+    assert len(target.runs) == 2
+
+
+async def test_a_folder_that_is_idle_is_forgotten(flow, refreshes, target):
+    """No leak: a bucket may have millions of folders, and be refreshed for years."""
+    folders = [Folder(f"/data/{i}") for i in range(500)]
+    for folder in folders[::3]:
+        target.errors[folder.path] = [AccessAnywhereUnavailable("503")]
+    await refreshes.done(folders)
+    await flow.settled()
+    assert not refreshes._folders
+    assert not refreshes._tasks
+
+
+async def test_trees_of_long_ago_are_forgotten(refreshes):
+    """Keys with empty names in them (`a//b`) make trees too: any number of them."""
+    for i in range(100):
+        await refreshes.done([Folder(f"/data/{i}", tree=True)])
+        await asyncio.sleep(10)
+    assert len(refreshes._tree_began) <= 5
+
+
+async def test_one_cancelled_waiter_does_not_disturb_the_others(flow, refreshes, target):
+    target.held = {A.path}
+    waiters = [asyncio.create_task(refreshes.done([A, B])) for _ in range(3)]
+    await flow.until(lambda: target.of(A.path))
+    waiters[1].cancel()
+    await flow.settled()
+    target.go()
+    assert [await waiters[0], await waiters[2]] == [[], []]
+    assert waiters[1].cancelled()
+    assert len(target.of(A.path)) == 1
+
+
+async def test_a_defect_of_the_target_reaches_its_waiters_and_leaves_the_folder_usable(refreshes, target, events):
+    target.errors[A.path] = [ZeroDivisionError("a bug")]
+    with pytest.raises(ZeroDivisionError):
+        await refreshes.done([A])
+    assert await refreshes.done([A]) == []
+    assert [event["event"] for event in events if event["log_level"] == "error"] == ["refresh_crashed"]
+
+
+async def test_a_refresh_that_is_cancelled_from_below_is_an_error_to_its_waiters_not_their_cancellation(
+    refreshes, target
+):
+    """A time-out scope that leaks its cancellation must not look like the drain deadline to a message."""
+    target.errors[A.path] = [asyncio.CancelledError()]
+    with pytest.raises(RuntimeError):
+        await refreshes.done([A])
+    assert await refreshes.done([A]) == []
+
+
+async def test_stop_cancels_what_runs_and_leaves_nobody_waiting(flow, refreshes, target):
+    target.held = {A.path}
+    running = refreshes.ask(A)
+    await flow.until(lambda: target.runs and target.runs[0].began)
+    dirty, unstarted = refreshes.ask(A), refreshes.ask(B)
+    await refreshes.stop()
+    await flow.settled()
+    assert all(future.cancelled() for future in (running, dirty, unstarted))
+    assert not refreshes._folders
+    assert target.runs[0].ended is not None
+
+
+async def test_refreshing_the_folder_above_first_neither_deadlocks_nor_repeats(flow, world):
+    """A target may need another folder's refresh, which has its own queue."""
+
+    class Climbing:
+        def __init__(self):
+            self.paths = []
+
+        async def refresh(self, folder, began):
+            self.paths.append(folder.path)
+            began()
+            if folder != Folder("/data"):
+                await refreshes.refresh(Folder("/data"))
+
+    target = Climbing()
+    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock)
+    assert await refreshes.done([Folder(f"/data/{i}") for i in range(50)]) == []
+    assert target.paths.count("/data") <= 2
+
+
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "ask", "ask", "finish", "began", "fail", "crash", "cancel", "turn", "ledger"]),
+        st.integers(0, 2),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=_steps)
+def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps):
+    """Whatever the order of asking, beginning, finishing, failing and going away."""
+
+    async def main() -> None:
+        world = flow.World()
+        moments = iter(range(10**9))
+        runs, answered = [], []
+        folders = [A, B, TREE]
+
+        class Stepwise:
+            """Each refresh takes its steps when it is told to."""
+
+            async def refresh(self, folder, began):
+                assert not any(run["folder"] == folder and not run["over"] for run in runs), "two at a time"
+                run = {"folder": folder, "began": None, "over": False, "order": asyncio.Queue()}
+                runs.append(run)
+                try:
+                    while True:
+                        order = await run["order"].get()
+                        if order == "began" or (order == "finish" and run["began"] is None):
+                            began()
+                            run["began"] = next(moments)
+                        if order == "finish":
+                            return
+                        if order == "fail":
+                            raise AccessAnywhereUnavailable("503")
+                        if order == "crash":
+                            raise ZeroDivisionError
+                finally:
+                    run["over"] = True
+
+        refreshes = Refreshes(target=Stepwise(), ledger=world.ledger, clock=world.clock, tree_interval=0.0)
+
+        async def ask(folder):
+            asked = next(moments)
+            try:
+                errors = await refreshes.done([folder])
+            except ZeroDivisionError:
+                errors = ["crash"]
+            answered.append(folder)
+            if not errors:
+                assert any(
+                    run["over"] and run["folder"] == folder and run["began"] is not None and run["began"] > asked
+                    for run in runs
+                ), "released by a refresh that had begun before"
+
+        def tell(folder, order):
+            for run in runs:
+                if run["folder"] == folder and not run["over"]:
+                    run["order"].put_nowait(order)
+
+        tasks = []
+        for what, number in steps:
+            if what == "ask":
+                tasks.append(asyncio.create_task(ask(folders[number])))
+                # `ask` begins, and then the refresh may: both are steps that others can come between.
+                await asyncio.sleep(0)
+            elif what == "turn":
+                for _ in range(number + 1):
+                    await asyncio.sleep(0)
+            elif what == "cancel" and tasks:
+                tasks[(number * 7) % len(tasks)].cancel()
+            elif what == "ledger":
+                world.ledger.unwritable = not world.ledger.unwritable
+            else:
+                tell(folders[number], what)
+        # Whatever happened, everybody is answered as long as refreshes end.
+        world.ledger.unwritable = False
+        for _ in range(10):
+            for folder in folders:
+                tell(folder, "finish")
+            await flow.settled()
+        for task in tasks:
+            assert task.done()
+            if not task.cancelled():
+                task.result()
+        assert not refreshes._folders
+
+    flow.virtually(main())

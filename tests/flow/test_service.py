@@ -1,0 +1,236 @@
+"""The running service: it stops when told, in time, and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.service import Service
+
+DRAIN = 100.0
+
+
+class Served:
+    """A service of several queues that share one store, target and ledger."""
+
+    def __init__(self, flow, *, queues: int = 1, progress_interval: float = 0.0, retain: float = 1000.0) -> None:
+        self.flow = flow
+        self.worlds = [flow.World(queue=flow.SimulatedQueue(f"queue-{i}")) for i in range(queues)]
+        self.world = self.worlds[0]
+        self.queue = self.world.queue
+        for world in self.worlds[1:]:
+            world.consumer._handler = self.world.handler
+        self.service = Service(
+            consumers=[world.consumer for world in self.worlds],
+            refreshes=self.world.refreshes,
+            ledger=self.world.ledger,
+            tally=self.world.tally,
+            drain_timeout=DRAIN,
+            progress_interval=progress_interval,
+            retain=retain,
+        )
+
+    def start(self) -> "asyncio.Task[None]":
+        return asyncio.create_task(self.service.run())
+
+    def assert_over(self) -> None:
+        """Nothing runs any more."""
+        for world in self.worlds:
+            world.assert_all_given_back()
+            assert world.queue.cancelled_receives == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture
+def served(flow):
+    return Served(flow)
+
+
+async def test_stop_finishes_what_is_held_and_returns(flow, served):
+    served.world.target.takes = 50.0
+    served.world.send_log("a")
+    run = served.start()
+    await flow.until(lambda: served.world.target.runs)
+    served.service.stop()
+    await run
+    assert len(served.queue.deleted) == 1
+    assert flow.time() < 60
+    served.assert_over()
+
+
+async def test_over_the_deadline_the_rest_is_given_back_and_the_end_is_a_good_one(flow, served, events):
+    """Exit code 0: an orchestrator that stops a busy task has done nothing wrong, and neither have we."""
+    served.world.target.held = {"/data/a"}
+    id_ = served.world.send_log("a")
+    run = served.start()
+    await flow.until(lambda: served.world.target.runs)
+    stopped_at = flow.time()
+    served.service.stop()
+    await run
+    assert flow.time() - stopped_at == pytest.approx(DRAIN, abs=2)
+    assert served.queue.waiting == [id_]
+    assert "drain_deadline_over" in {event["event"] for event in events}
+    served.assert_over()
+
+
+async def test_over_the_deadline_every_queue_gives_back_however_slow_it_is(flow, events):
+    served = Served(flow, queues=3)
+    served.world.target.held = {"/data/a"}
+    for world in served.worlds:
+        world.queue.send(flow.s3_event("a/file"))
+    served.worlds[1].queue.latency["show_after"] = 4
+    served.worlds[2].queue.latency["show_after"] = 8
+    run = served.start()
+    await asyncio.sleep(50)
+    served.service.stop()
+    await run
+    assert "drain_deadline_over" in {event["event"] for event in events}
+    assert served.world.tally.messages == 1
+    assert [len(world.queue.waiting) for world in served.worlds] == [1, 1, 1]
+    served.assert_over()
+
+
+async def test_one_consumer_that_breaks_ends_the_service_and_the_others_give_back(flow):
+    """A defect: better restarted as a whole than a queue that nobody works off."""
+    served = Served(flow, queues=2)
+    served.world.target.held = {"/data/a"}
+    served.queue.send(flow.s3_event("a/file"))
+    broken = served.worlds[1].consumer
+
+    async def breaks():
+        await asyncio.sleep(30)
+        raise ZeroDivisionError("a bug")
+
+    broken.run = breaks
+    with pytest.raises(ZeroDivisionError):
+        await served.start()
+    assert len(served.queue.waiting) == 1
+    served.assert_over()
+
+
+async def test_cancelled_it_gives_back_too(flow, served):
+    served.world.target.held = {"/data/a"}
+    served.world.send_log("a")
+    run = served.start()
+    await flow.until(lambda: served.world.target.runs)
+    run.cancel()
+    await asyncio.wait([run])
+    assert run.cancelled()
+    assert len(served.queue.waiting) == 1
+    served.assert_over()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_it(flow, served, number):
+    run = served.start()
+    await flow.until(lambda: served.queue.receiving)
+    os.kill(os.getpid(), number)
+    await run
+    served.assert_over()
+    assert flow.time() <= 21
+
+
+def test_a_second_signal_exits_at_once(tmp_path):
+    """In a process of its own, which must not wait for a receive that hangs."""
+    script = tmp_path / "service.py"
+    script.write_text(
+        """
+import asyncio, os, signal
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.operations.tally import Tally
+from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.service import Service
+
+class Stubborn:
+    def stop(self): ...
+    async def run(self):
+        print("running", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+ledger = MemoryLedger()
+service = Service(
+    consumers=[Stubborn()], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger, tally=Tally(),
+    drain_timeout=100, progress_interval=0, retain=100,
+)
+asyncio.run(service.run())
+"""
+    )
+
+    async def main():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"running\n"
+            process.terminate()
+            line = await process.stdout.readline()  # the log: it has heard the first
+            assert b"stopping" in line
+            process.terminate()
+            return await asyncio.wait_for(process.wait(), 10)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    assert asyncio.run(main()) == 1
+
+
+async def test_progress_is_told_at_its_interval_and_at_the_end(flow, events):
+    served = Served(flow, progress_interval=60.0)
+    run = served.start()
+    served.world.send_log("a")
+    await asyncio.sleep(190)
+    served.service.stop()
+    await run
+    told = [event for event in events if event["event"] in ("progress", "stopped")]
+    assert [event["event"] for event in told] == ["progress"] * 3 + ["stopped"]
+    assert told[-1]["done"] == told[-1]["messages"] == 1
+    assert told[-1]["refreshes"]["folders"] == 1
+
+
+async def test_without_an_interval_only_the_end_is_told(flow, served, events):
+    run = served.start()
+    await asyncio.sleep(1000)
+    served.service.stop()
+    await run
+    assert [event["event"] for event in events if event["event"] in ("progress", "stopped")] == ["stopped"]
+
+
+async def test_the_ledger_is_pruned_every_hour_and_a_failure_is_survived(flow, served, events):
+    pruned, errors = [], [LedgerError("database is locked")]
+
+    async def prune(before):
+        pruned.append((flow.time(), before))
+        if errors:
+            raise errors.pop()
+
+    served.world.ledger.prune = prune
+    run = served.start()
+    await asyncio.sleep(2 * 3600 + 60)
+    assert [moment for moment, _ in pruned] == [0, 3600, 7200]
+    assert pruned[0][1] == pytest.approx(time.time() - 1000, abs=60)
+    assert [event["event"] for event in events if event["log_level"] == "warning"] == ["prune_failed"]
+    served.service.stop()
+    await run
+    served.assert_over()
+
+
+async def test_a_receive_that_never_answers_ends_by_itself_and_loses_nothing(flow, served):
+    """The deadline comes while a receive is in flight: its messages are waited for, and handed back."""
+    served.queue.latency["receive"] = 150
+    run = served.start()
+    await asyncio.sleep(10)
+    id_ = served.world.send_log("a")
+    served.service.stop()
+    await run
+    assert served.queue.waiting == [id_]
+    served.assert_over()
