@@ -2,15 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/dev.lock
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests bench clean lock
+.PHONY: help demo test check tests bench fuzz docs clean lock
 
 help:
 	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
 	@echo 'make test    make check, then every test'
 	@echo 'make check   linters, types, layers, deployment files'
 	@echo 'make bench   the benchmarks'
+	@echo 'make fuzz    each parser fed with whatever breaks it, FUZZ_SECONDS=60 each'
+	@echo 'make docs    docs/formats.md, generated from what the program says'
 	@echo 'make lock    resolve the dependencies anew'
 	@echo 'make clean   remove what these made'
 
@@ -19,8 +22,8 @@ help:
 	@echo 'Installing into .venv: once, about a minute'
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: .venv/.installed
@@ -43,10 +46,16 @@ check: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m bench
 
+fuzz: .venv/.installed
+	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+docs: .venv/.installed
+	@$(BIN)/python docs/generate_formats.py
+
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package jibe-sqs --extra dev pyproject.toml -c requirements/runtime.lock -o $(LOCK)
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf fuzz/corpus fuzz/crashes .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,9 +2,14 @@
 
 import sys
 
-from bench import large_log, log_parsing, s3_get
+from bench import large_log, log_parsing, lyve_log, s3_get
 
-BENCHMARKS = {"large_log": large_log.run, "log_parsing": log_parsing.run, "s3_get": s3_get.run}
+BENCHMARKS = {
+    "large_log": large_log.run,
+    "lyve_log": lyve_log.run,
+    "log_parsing": log_parsing.run,
+    "s3_get": s3_get.run,
+}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from jibe_sqs import __version__
 from jibe_sqs.core.errors import JibeError, SettingsError
 from jibe_sqs.operations import logs
+from jibe_sqs.sandbox.formats import Format
 
 app = typer.Typer(
     name="jibe-sqs",
@@ -22,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file (JSON or TOML); else JIBE_CONFIG's.")
@@ -73,12 +77,67 @@ def explain(
 
     rules = load(Rules, config=config)
     explainer = explanations.Explainer(
-        decisions=compose.decisions(rules), limits=compose.limits(rules), is_log=compose.is_log(rules)
+        decisions=compose.decisions(rules), limits=compose.limits(rules), sources=compose.sources(rules)
     )
     sources = files or ["-"]
     show = explanations.as_lines if as_json else explanations.as_table
     found = (explainer.of_body(source) if body else explainer.of_file(source, key) for source in sources)
     raise typer.Exit(0 if show(found, sys.stdout) else 1)
+
+
+@app.command()
+def verify(
+    bucket: Annotated[str, typer.Option("--bucket", help="The log bucket.")],
+    account: Annotated[str, typer.Option("--account", help="The AWS account whose trail it is.")],
+    region: Annotated[str, typer.Option("--region", help="The region whose logs are verified.")],
+    start: Annotated[datetime, typer.Option("--from", help="The first moment, UTC.", formats=MOMENTS)],
+    end: Annotated[
+        datetime | None, typer.Option("--to", help="The last moment, UTC; else now.", formats=MOMENTS)
+    ] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="The trail's prefix in the bucket.")] = "",
+    organization: Annotated[str, typer.Option("--organization", help="The id of an organization trail's.")] = "",
+    trail: Annotated[str, typer.Option("--trail", help="Only this trail's digests.")] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Valid files too, one by one.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Check CloudTrail's log files against its digests: hashes, signatures, and that none is missing."""
+    from jibe_sqs import compose
+    from jibe_sqs.operations import verification
+    from jibe_sqs.settings import Rules, load
+
+    settings = load(Rules, config=config)
+    logs.configure(settings.log.level, settings.log.format)
+    scope = verification.Scope(bucket, account, region, prefix, organization, trail)
+    until = end or datetime.now(UTC)
+
+    async def report() -> verification.Summary:
+        async with compose.verification(settings, scope) as found:
+            findings = found.findings(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
+            if as_json:
+                return await verification.as_lines(findings, sys.stdout)
+            return await verification.as_text(findings, sys.stdout, verbose=verbose)
+
+    raise typer.Exit(asyncio.run(report()).exit_code)
+
+
+@app.command()
+def principals(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Who changed objects, first and last seen, and how often, as the ledger remembers."""
+    from jibe_sqs import compose
+    from jibe_sqs.operations import observed
+    from jibe_sqs.settings import Rules, load
+
+    settings = load(Rules, config=config)
+
+    async def look() -> None:
+        async with compose.ledger(settings) as ledger:
+            (observed.as_lines if as_json else observed.as_table)(await ledger.principals(), sys.stdout)
+
+    asyncio.run(look())
 
 
 @app.command()
@@ -91,6 +150,9 @@ def demo(
     patience: Annotated[
         float | None, typer.Option("--patience", min=0, help="Seconds to wait for the index after the last change.")
     ] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", help="How changes are told; mixed: each bucket in its own way.")
+    ] = Format.MIXED,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
     """The whole job in the sandbox, judged at the end: exit code 0 only if the index is true."""
@@ -98,7 +160,14 @@ def demo(
         from jibe_sqs.sandbox.demo import demo as run_demo
         from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
     with Watching(quiet=as_json) as watch:
-        summary = run_demo(changes=changes, seed=seed, kill_consumer=kill_consumer, watch=watch, patience=patience)
+        summary = run_demo(
+            changes=changes,
+            seed=seed,
+            kill_consumer=kill_consumer,
+            watch=watch,
+            patience=patience,
+            format_=format_,
+        )
     (as_json_object if as_json else as_text)(summary, sys.stdout)
     raise typer.Exit(0 if summary.in_sync else 1)
 
@@ -108,12 +177,13 @@ def sandbox(
     consume: Annotated[bool, typer.Option("--consume", help="Run a consumer as well.")] = False,
     changes: Annotated[int, typer.Option("--changes", min=0, help="Make so many changes first.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same changes.")] = 1,
+    format_: Annotated[Format, typer.Option("--format", help="How changes are told.")] = Format.CLOUDTRAIL,
     as_json: Annotated[bool, typer.Option("--json", help="Say where all is as one JSON line.")] = False,
 ) -> None:
     """AWS and Access Anywhere on this machine, until stopped. No account needed."""
     with _sandbox_extra():
         from jibe_sqs.sandbox.stay import stay
-    stay(consume=consume, changes=changes, seed=seed, as_json=as_json)
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, format_=format_)
 
 
 @contextmanager

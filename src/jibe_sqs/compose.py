@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import structlog
@@ -10,22 +11,25 @@ import structlog
 from jibe_sqs.adapters import access_anywhere
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.s3 import S3Logs, Source
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.budget import Budget
 from jibe_sqs.consumer import Consumer
-from jibe_sqs.core.announcements import IsLog, looks_like_log
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
+from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.handler import Handler
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import Ledger, QueueFacts
+from jibe_sqs.operations.verification import Scope, Verification
+from jibe_sqs.ports import Ledger, QueueFacts, Verifier
 from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.service import Service
-from jibe_sqs.settings import AwsSettings, QueueSettings, RoleSettings, Rules, Settings
+from jibe_sqs.settings import AwsSettings, LogSettings, QueueSettings, RoleSettings, Rules, Settings
 
 log = structlog.get_logger()
 
@@ -67,13 +71,14 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         )
         target.refresh_other = refreshes.refresh
         handler = Handler(
-            is_log=is_log(settings),
+            sources=sources(settings),
             logs=_logs(settings, aws, clock),
             limits=limits(settings),
             decisions=decisions(settings),
             ledger=ledger,
             refreshes=refreshes,
             tally=tally,
+            verifiers=_verifiers(settings, aws),
         )
         reading, held = Budget(settings.limits.messages_reading), Budget(settings.limits.messages_held)
         consumers = [
@@ -125,25 +130,62 @@ def decisions(rules: Rules) -> Decisions:
 
 def limits(rules: Rules) -> Limits:
     """How large a log file may be."""
-    return Limits(decompressed_size=rules.limits.decompressed_size, record_size=rules.limits.record_size)
+    wanted = rules.limits
+    return Limits(
+        compressed_size=wanted.compressed_size,
+        decompressed_size=wanted.decompressed_size,
+        ratio=wanted.ratio,
+        record_size=wanted.record_size,
+        records=wanted.records,
+        key_length=wanted.key_length,
+    )
 
 
-def is_log(rules: Rules) -> IsLog:
-    """Whether an object is of a log source: a configured one, or by its name where none is configured."""
-    if not rules.logs:
-        return looks_like_log
-    sources = [(source.bucket, source.prefix) for source in rules.logs]
-    return lambda bucket, key: any(bucket == name and key.startswith(prefix) for name, prefix in sources)
+def sources(rules: Rules) -> Sources:
+    """Where log files and notifications come from."""
+    return Sources(
+        [_log_source(each) for each in rules.logs],
+        {str(source): encoding for source, encoding in rules.key_encodings.items()},
+    )
 
 
-def _ledger(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
+def _log_source(each: LogSettings) -> LogSource:
+    return LogSource(each.bucket, each.prefix, each.format, each.on_bad_record, each.verify == "digest")
+
+
+@asynccontextmanager
+async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
+    """A look at the logs of a bucket that is one of `logs`, or that we may read. Its digests lie beside them."""
+    wanted = next((each for each in settings.logs if each.bucket == scope.bucket), None)
+    account = _account(settings.aws, wanted)
+    region = (wanted.region if wanted else None) or _own_region(settings.aws)
+    async with Aws() as aws:
+        yield Verification(
+            digests=S3Digests(aws=aws, account=account, region=region),
+            keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
+            logs=_logs(settings, aws, S3Clock()),
+            scope=scope,
+            now=datetime.now(UTC),
+        )
+
+
+@asynccontextmanager
+async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
+    """The ledger alone, to look at. Raises `LedgerError` if there is none: to look must not make one."""
+    if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
+        raise LedgerError(f"{settings.ledger.path}: no ledger there: give the service's configuration, or ledger.path")
+    async with _ledger(settings) as opened:
+        yield opened
+
+
+def _ledger(settings: Rules) -> AbstractAsyncContextManager[Ledger]:
     if settings.ledger.kind == "memory":
         log.warning("ledger_in_memory", consequence="after a restart everything is refreshed anew")
         return nullcontext(MemoryLedger())
     return SqliteLedger(settings.ledger.path)
 
 
-def _logs(settings: Settings, aws: Aws, clock: S3Clock) -> S3Logs:
+def _logs(settings: Rules, aws: Aws, clock: S3Clock) -> S3Logs:
     sources: dict[str, list[Source]] = {}
     for each in settings.logs:
         source = Source(_account(settings.aws, each), each.prefix, each.region or _own_region(settings.aws))
@@ -157,6 +199,19 @@ def _logs(settings: Settings, aws: Aws, clock: S3Clock) -> S3Logs:
         sources=sources,
         anywhere=None if sources else Source(_account(settings.aws), region=_own_region(settings.aws)),
     )
+
+
+def _verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
+    found: dict[LogSource, Verifier] = {}
+    for each in settings.logs:
+        source = _log_source(each)
+        if source.verify:
+            account = _account(settings.aws, each)
+            found[source] = DigestVerifier(
+                digests=S3Digests(aws=aws, account=account, region=each.region or _own_region(settings.aws)),
+                keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
+            )
+    return found
 
 
 def _own_region(aws: AwsSettings) -> str | None:

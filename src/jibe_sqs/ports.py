@@ -1,11 +1,12 @@
 """What the core asks of the world. Each port is the wish of its caller, no more."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.model import Folder, LogFile, Message, Reject
 
 
@@ -56,6 +57,13 @@ class LogStore(Protocol):
         """Open for reading; holds its share of the byte budget until closed. Raises `LogStoreError`."""
 
 
+class Verifier(Protocol):
+    """Who can say whether a log file is what CloudTrail delivered."""
+
+    async def verify(self, file: LogFile, sha256hex: str) -> None:
+        """Return if it is, by the hash of its decompressed text. Raises `VerificationError`, `LogStoreError`."""
+
+
 class SyncTarget(Protocol):
     """Whose index is kept true."""
 
@@ -81,6 +89,12 @@ class Ledger(Protocol):
 
     async def refreshed(self, folder: Folder, began: float) -> None:
         """Remember when a good refresh began. An earlier one never replaces a later one."""
+
+    async def observe(self, principals: Mapping[str, Seen]) -> None:
+        """Remember who changed objects: the earliest, the latest, and the sum of the counts."""
+
+    async def principals(self) -> dict[str, Seen]:
+        """All who were seen."""
 
     async def prune(self, before: float) -> None:
         """Forget what was written before that moment (seconds since the epoch, local clock)."""

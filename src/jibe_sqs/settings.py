@@ -38,6 +38,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.core.log_names import Format
 
 log = structlog.get_logger()
 
@@ -71,6 +72,11 @@ def _folder(path: str) -> str:
     if not path.startswith("/") or not path.strip("/"):
         raise ValueError("a folder of Access Anywhere starts with / and has a name, such as /Amazon S3/my-bucket")
     return path.rstrip("/")
+
+
+def _folder_prefix(prefix: str) -> str:
+    """A place shows a folder: the prefix `team` is that of `team/`, and not of `teams/` as well."""
+    return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
@@ -129,13 +135,22 @@ class LogSettings(RoleSettings):
 
     bucket: str = Field(min_length=3)
     prefix: str = ""
+    format: Format | None = None
+    on_bad_record: Literal["skip", "reject"] | None = None
+    verify: Literal["digest"] | None = None
+
+    @model_validator(mode="after")
+    def _digests_are_cloudtrails(self) -> Self:
+        if self.verify and self.format not in (None, Format.CLOUDTRAIL):
+            raise ValueError(f"verify: only CloudTrail's files have digests, not those of format {self.format}")
+        return self
 
 
 class PlaceSettings(_Model):
     """Where Access Anywhere shows a bucket, or the part of it below `prefix`."""
 
     folder: FolderPath
-    prefix: str = ""
+    prefix: Annotated[str, AfterValidator(_folder_prefix)] = ""
 
 
 def _place(value: object) -> object:
@@ -187,8 +202,12 @@ class LimitSettings(_Model):
     messages_reading: int = Field(default=64, ge=1, description="messages whose log files are being read")
     messages_held: int = Field(default=10_000, ge=1, le=120_000, description="messages in our hands, mostly waiting")
     bytes_in_flight: int = Field(default=256 * _MIB, ge=4 * _MIB, description="of log files being downloaded")
-    decompressed_size: int = Field(default=2 * _GIB, ge=1, description="bytes of one log file")
+    compressed_size: int = Field(default=_GIB, ge=1, description="bytes of one log file, as stored")
+    decompressed_size: int | None = Field(default=None, ge=1, description="bytes of one log file's text")
+    ratio: int = Field(default=500, ge=2, description="bytes of text for each byte stored")
     record_size: int = Field(default=4 * _MIB, ge=1024, description="bytes of one record")
+    records: int = Field(default=20_000_000, ge=1, description="in one log file")
+    key_length: int = Field(default=4096, ge=1, description="characters of an object's key")
 
 
 class RetrySettings(_Model):
@@ -216,7 +235,7 @@ class LogOutputSettings(_Model):
 
 
 class Rules(BaseSettings):
-    """The part that decides: enough for `explain`."""
+    """The part that decides, and what it reads: enough for every command but `run`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -234,6 +253,9 @@ class Rules(BaseSettings):
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
+    key_encodings: dict[Literal["aws:s3", "minio:s3", "ceph:s3", "eventbridge"], Literal["url", "raw"]] = {}
+    aws: AwsSettings = AwsSettings()
+    ledger: LedgerSettings = LedgerSettings()
     log: LogOutputSettings = LogOutputSettings()
 
     @classmethod
@@ -258,8 +280,6 @@ class Settings(Rules):
     access_anywhere: AccessAnywhereSettings = Field(description="endpoint, login and password of Access Anywhere")
     queues: tuple[QueueSettings, ...] = Field(min_length=1, description="the SQS queues, each with its url")
     buckets: dict[str, Places] = Field(min_length=1, description="each S3 bucket with its folder in Access Anywhere")
-    aws: AwsSettings = AwsSettings()
-    ledger: LedgerSettings = LedgerSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
     drain_timeout: float = Field(default=100, gt=0, description="seconds to finish what is held after SIGTERM")

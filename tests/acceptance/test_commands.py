@@ -1,20 +1,28 @@
 """The commands, as an operator runs them: processes, exit codes, and what they write."""
 
+import asyncio
 import gzip
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from jibe_sqs import __version__
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, ACCOUNT, SECRET_KEY, client
+from jibe_sqs.sandbox.aws.digests import SigningKey, TrailDigests, write_digest
 from jibe_sqs.sandbox.aws.records import Call
 
 CANARIES = {"password": "PASSWORD-CANARY", "token": "TOKEN-CANARY", "aws": "AWS-SECRET-CANARY"}
@@ -174,6 +182,236 @@ def test_explain_goes_by_the_objects_key_where_the_file_is_called_otherwise(jibe
     digest = "AWSLogs/123456789012/CloudTrail-Digest/us-east-1/2026/01/01/a.json.gz"
     (only,) = objects(jibe("explain", "--json", "--key", digest, str(a_log)))
     assert (only["announcement"], only["about"], only["key"]) == ("nothing", "CloudTrail digest", digest)
+
+
+AUDIT_LINES = [
+    {"time": "2026-01-31T12:00:00Z", "api": {"name": "PutObject", "bucket": "media", "object": "a/b.txt"}},
+    {"time": "2026-01-31T12:00:01Z", "api": {"name": "GetObject", "bucket": "media", "object": "a/b.txt"}},
+]
+ACCESS_LINES = [
+    f"0wner media [31/Jan/2026:12:00:00 +0000] 192.0.2.1 ana R{n} REST.{verb}.OBJECT a/b.txt "
+    f'"{verb} /a/b.txt HTTP/1.1" 200 - - 5 40 7 "-" "cli/1" - h= SigV4 c AuthHeader host TLSv1.3'
+    for n, verb in enumerate(("PUT", "GET"))
+]
+A_LOG_OF_EACH = {
+    "cloudtrail": (None, None),
+    "audit-log": ("S3-media-2026-01-31-12-05-00.gz", "".join(f"{json.dumps(line)}\n" for line in AUDIT_LINES)),
+    "access-log": ("2026-01-31-12-05-00-0123456789ABCDEF", "".join(f"{line}\n" for line in ACCESS_LINES)),
+}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by its name", "by its first bytes"])
+@pytest.mark.parametrize("format_", A_LOG_OF_EACH)
+def test_explain_reads_a_log_of_each_format(jibe, a_log, tmp_path, format_, named):
+    name, text = A_LOG_OF_EACH[format_]
+    path = a_log
+    if name is not None:
+        path = tmp_path / (name if named else "some-log")
+        path.write_bytes(gzip.compress(text.encode()) if format_ == "audit-log" else text.encode())
+    result = jibe("explain", "--json", str(path))
+    assert (result.returncode, result.stderr) == (0, "")
+    write, read = objects(result)
+    assert (write["kind"], write["decision"], len(write["folders"])) == ("written", "refresh", 1)
+    assert (read["decision"], read["reason"]) == ("skip", "read-only")
+
+
+def test_explain_tells_the_bad_records_that_it_skipped(jibe, tmp_path):
+    path = tmp_path / "S3-media-2026-01-31-12-05-00.gz"
+    path.write_text(json.dumps(AUDIT_LINES[0]) + "\nno line\n")
+    result = jibe("explain", "--json", str(path))
+    assert result.returncode == 0
+    assert objects(result)[1]["bad_records"] == 1
+    assert "1 bad records skipped, the first: line 2" in jibe("explain", str(path)).stdout
+
+
+def test_explain_of_a_body_goes_by_the_configured_logs_and_encodings(jibe, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"logs": [{"bucket": "lyve"}], "key_encodings": {"eventbridge": "url"}}))
+    detail = {"bucket": {"name": "media"}, "object": {"key": "a+b/c"}}
+    event = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-01-31T12:00:00Z", "detail": detail}
+    (found,) = objects(jibe("explain", "--json", "--body", "--config", str(config), json.dumps(event)))
+    assert (found["kind"], found["key"], found["folders"]) == ("written", "a b/c", ["/media/a b"])
+    detail["bucket"]["name"] = "lyve"
+    (found,) = objects(jibe("explain", "--json", "--body", "--config", str(config), json.dumps(event)))
+    assert (found["announcement"], found["bucket"], found["key"]) == ("log-file", "lyve", "a b/c")
+
+
+# Principals
+
+
+@pytest.fixture
+def a_ledger(tmp_path):
+    """A ledger with who was seen; gives the variables that name it."""
+    path = tmp_path / "ledger.sqlite"
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+
+    async def fill():
+        async with SqliteLedger(path) as ledger:
+            await ledger.observe({"arn:aws:iam::1:user/bo": Seen(at, at), "[bold]ana": Seen(at, at + 3661, 1234)})
+
+    asyncio.run(fill())
+    return {"JIBE_LEDGER__PATH": str(path)}
+
+
+def test_principals_are_told_as_json_the_most_active_first(jibe, a_ledger):
+    result = jibe("principals", "--json", **a_ledger)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert objects(result) == [
+        {"principal": "[bold]ana", "first": "2026-01-31T12:00:00Z", "last": "2026-01-31T13:01:01Z", "count": 1234},
+        {
+            "principal": "arn:aws:iam::1:user/bo",
+            "first": "2026-01-31T12:00:00Z",
+            "last": "2026-01-31T12:00:00Z",
+            "count": 1,
+        },
+    ]
+
+
+def test_principals_are_a_table_to_people(jibe, a_ledger):
+    result = jibe("principals", **a_ledger)
+    assert result.returncode == 0
+    header, ana, bo = result.stdout.splitlines()
+    assert header.split() == ["changes", "first", "seen", "last", "seen", "who"]
+    assert ana.split() == ["1234", "2026-01-31T12:00:00Z", "2026-01-31T13:01:01Z", "[bold]ana"]
+    assert bo.split()[0] == "1"
+
+
+def test_a_ledger_in_which_nobody_was_seen_says_so(jibe, tmp_path):
+    async def make():
+        async with SqliteLedger(tmp_path / "ledger.sqlite"):
+            pass
+
+    asyncio.run(make())
+    result = jibe("principals", JIBE_LEDGER__PATH=str(tmp_path / "ledger.sqlite"))
+    assert (result.returncode, result.stdout) == (0, "nobody was seen to change objects yet\n")
+
+
+def test_to_look_for_principals_makes_no_ledger(jibe, tmp_path):
+    """Found by this test: in another directory it made an empty one, and said that nobody was seen."""
+    result = jibe("principals", JIBE_LEDGER__PATH=str(tmp_path / "none" / "ledger.sqlite"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "LedgerError" in result.stderr
+    assert "ledger.path" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+# Verify
+
+TAUGHT = [
+    sys.executable,
+    "-c",
+    "from jibe_sqs.sandbox.aws import digests, server; digests.teach(); server.exit_with_parent(); server.serve()",
+]
+TRAIL_BUCKET = "verified-trail"
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """The sandbox's AWS, whose CloudTrail tells its public keys."""
+    with subprocess.Popen(TAUGHT, stdout=subprocess.PIPE, text=True) as server:
+        yield json.loads(server.stdout.readline())["endpoint"]
+        server.terminate()
+
+
+@pytest.fixture
+def trail(taught, tmp_path):
+    """Three hours of yesterday, with a log file and a digest each."""
+    httpx.post(f"{taught}/moto-api/reset", trust_env=False)
+    s3 = client(taught, "s3", REGION)
+    s3.create_bucket(Bucket=TRAIL_BUCKET)
+    signing = SigningKey(YESTERDAY - 24 * HOUR, YESTERDAY + 240 * HOUR)
+    deployment = SimpleNamespace(
+        topics={REGION: ""}, client=lambda service, region=REGION: client(taught, service, region)
+    )
+    TrailDigests(deployment, None, keys={REGION: signing}).publish_keys()
+    made = SimpleNamespace(s3=s3, logs=[], digests=[], config=tmp_path / "verify.json")
+    for number in range(3):
+        start = YESTERDAY + number * HOUR
+        at = start + HOUR / 2
+        name = f"{ACCOUNT}_CloudTrail_{REGION}_{at:%Y%m%dT%H%MZ}_{number}.json.gz"
+        log = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{at:%Y/%m/%d}/{name}"
+        text = log_file(put_record(seed=number, at=at.timestamp()))
+        s3.put_object(Bucket=TRAIL_BUCKET, Key=log, Body=gzip.compress(text))
+        digest = write_digest(
+            signing, bucket=TRAIL_BUCKET, account=ACCOUNT, region=REGION, trail="jibe", home=REGION, start=start,
+            end=start + HOUR, logs=[(TRAIL_BUCKET, log, text)], previous=made.digests[-1] if made.digests else None,
+        )  # fmt: skip
+        s3.put_object(Bucket=TRAIL_BUCKET, Key=digest.key, Body=digest.body, Metadata=digest.metadata)
+        made.logs.append(log)
+        made.digests.append(digest)
+    made.config.write_text(
+        json.dumps(
+            {
+                "aws": {
+                    "endpoint": taught,
+                    "region": REGION,
+                    "access_key_id": ACCESS_KEY,
+                    "secret_access_key": SECRET_KEY,
+                }
+            }
+        )
+    )
+    return made
+
+
+def verified(jibe, trail, *more):
+    where = ["--bucket", TRAIL_BUCKET, "--account", ACCOUNT, "--region", REGION, "--config", str(trail.config)]
+    times = ["--from", f"{YESTERDAY:%Y-%m-%dT%H:%MZ}", "--to", f"{YESTERDAY + 3 * HOUR:%Y-%m-%dT%H:%M:%SZ}"]
+    return jibe("verify", *where, *times, *more)
+
+
+def test_verify_finds_what_cloudtrail_delivered_valid(jibe, trail):
+    """Found by this test: times as the documentation writes them were refused."""
+    result = verified(jibe, trail)
+    assert result.returncode == 0, result.stderr
+    assert "3 digests: 3 valid" in result.stdout
+    assert "3 log files: 3 valid" in result.stdout
+    *found, summary = objects(verified(jibe, trail, "--json"))
+    assert summary["exit_code"] == 0
+    assert {each["key"] for each in found} == {*trail.logs, *(digest.key for digest in trail.digests)}
+    assert {each["status"] for each in found} == {"valid"}
+
+
+def test_verify_tells_a_changed_log_and_a_missing_one_and_one_too_many(jibe, trail):
+    changed, missing, _ = trail.logs
+    trail.s3.put_object(Bucket=TRAIL_BUCKET, Key=changed, Body=gzip.compress(log_file()))
+    trail.s3.delete_object(Bucket=TRAIL_BUCKET, Key=missing)
+    added = missing.replace("_1.json.gz", "_x.json.gz")
+    trail.s3.put_object(Bucket=TRAIL_BUCKET, Key=added, Body=gzip.compress(log_file()))
+    result = verified(jibe, trail, "--json")
+    assert result.returncode == 1
+    *found, summary = objects(result)
+    statuses = {each["key"]: each["status"] for each in found}
+    assert (statuses[changed], statuses[missing], statuses[added]) == ("invalid", "missing", "unlisted")
+    assert summary["summary"]["log file"] == {"invalid": 1, "missing": 1, "unlisted": 1, "valid": 1}
+    told = verified(jibe, trail)
+    assert told.returncode == 1
+    assert "log file: INVALID" in told.stdout
+
+
+def test_verify_tells_a_digest_that_cloudtrail_did_not_sign(jibe, trail):
+    first = trail.digests[0]
+    trail.s3.put_object(
+        Bucket=TRAIL_BUCKET, Key=first.key, Body=first.body, Metadata={**first.metadata, "signature": "00" * 256}
+    )
+    result = verified(jibe, trail, "--json")
+    assert result.returncode == 1
+    assert [each["status"] for each in objects(result)[:-1] if each.get("key") == first.key] == ["invalid"]
+
+
+def test_verify_of_a_bucket_that_is_not_there_is_told_in_a_line(jibe, trail):
+    result = verified(jibe, trail, "--bucket", "no-such-bucket")
+    assert result.returncode == 1
+    assert "no-such-bucket" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_verify_needs_to_be_told_whose_logs(jibe):
+    result = jibe("verify", "--from", "2026-01-01")
+    assert result.returncode == 2
+    assert "--bucket" in result.stderr
 
 
 # Run, against the sandbox

@@ -47,6 +47,24 @@ def test_the_index_is_true_though_the_consumer_was_killed(jibe):
     assert came["changes"] == 120
 
 
+def test_by_default_each_bucket_tells_in_its_own_format_and_all_are_heard(jibe):
+    result = jibe("demo", "--changes", "120", "--seed", "3", "--json")
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["dead_letters"], came["errors"]) == (True, 0, {})
+    assert set(came["formats"]) == {"cloudtrail", "s3-event", "eventbridge", "access-log", "lyve-audit"}
+    assert all(came["formats"].values())
+    assert came["files_read"] == came["log_files"] < sum(came["formats"].values())
+    assert came["skipped"]["own-write"] >= came["changes_by_kind"]["own-write"]
+
+
+def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
+    result = jibe("demo", "--changes", "20", "--format", "eventbridge", COLUMNS="80")
+    assert result.returncode == 0, result.stderr
+    assert any(line.startswith("told in") and "eventbridge" in line for line in result.stdout.splitlines())
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
 def test_where_nobody_consumes_the_judge_says_no(jibe, without_a_consumer):
     """A check that cannot fail is none."""
     asleep = without_a_consumer("import signal; signal.pause()")

@@ -60,6 +60,15 @@ def test_it_says_where_all_is_works_and_leaves_nothing(start, children, alive, e
     assert not config.parent.exists()
 
 
+def test_its_changes_can_be_told_in_another_format(start, eventually):
+    running = start("sandbox", "--format", "s3-event", "--json", "--consume", "--changes", "40")
+    here = json.loads(running.process.stdout.readline())
+    assert set(here) == KEYS
+    assert truth(here)
+    eventually(lambda: truth(here) == shown(here), "Access Anywhere shows what S3 holds", within=60)
+    assert running.stop() == 0
+
+
 def test_its_configuration_is_one_that_an_operator_could_have_written(sandbox, jibe):
     """All of it is known: nothing in it is passed over."""
     assert sandbox["login"] == json.loads(Path(sandbox["config"]).read_text())["access_anywhere"]["login"]

@@ -16,7 +16,11 @@ from pydantic import BaseModel
 from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.adapters.digests import DigestVerifier
+from jibe_sqs.core.errors import LedgerError, SettingsError
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.sources import KEY_ENCODINGS, LogSource
 from jibe_sqs.settings import Rules, Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -481,6 +485,118 @@ async def test_each_log_source_has_its_own_role_and_prefix(write):
     assert (second.prefix, second.region) == ("b/", "eu-west-1")
 
 
+# How logs are read
+
+
+def test_each_log_source_says_how_its_files_are_read(write):
+    logs = [
+        {"bucket": "trail", "prefix": "a/", "verify": "digest"},
+        {"bucket": "trail", "prefix": "b/", "format": "access-log", "on_bad_record": "reject"},
+        {"bucket": "lyve", "format": "audit-log", "on_bad_record": "skip"},
+        {"bucket": "other", "format": "cloudtrail", "verify": "digest"},
+    ]
+    found = compose.sources(load(Rules, config=write({"logs": logs})))
+    assert found.of("trail", "a/x") == LogSource("trail", "a/", None, None, verify=True)
+    assert found.of("trail", "b/x") == LogSource("trail", "b/", Format.ACCESS_LOG, "reject")
+    assert found.of("lyve", "x") == LogSource("lyve", "", Format.AUDIT_LOG, "skip")
+    assert found.of("other", "x") == LogSource("other", "", Format.CLOUDTRAIL, verify=True)
+    assert found.of("trail", "c/x") is None
+
+
+async def test_where_a_file_is_fetched_and_how_it_is_read_are_told_by_the_same_entry(write):
+    """Of two that hold it."""
+    logs = [{"bucket": "trail", "region": "eu-west-1", "format": "audit-log"}, {"bucket": "trail", "prefix": "a/"}]
+    settings = load(Rules, config=write({"logs": logs}))
+    async with Aws() as clients:
+        fetched = compose._logs(settings, clients, S3Clock())._sources["trail"][0]
+    assert (fetched.region, fetched.prefix) == ("eu-west-1", "")
+    assert compose.sources(settings).of("trail", "a/x").format is Format.AUDIT_LOG
+
+
+async def test_verifiers_are_made_for_the_sources_that_ask_for_them(write):
+    logs = [{"bucket": "trail", "prefix": "a/", "verify": "digest"}, {"bucket": "trail", "prefix": "b/"}]
+    settings = load(Settings, config=write(with_(logs=logs)))
+    async with Aws() as clients:
+        verifiers = compose._verifiers(settings, clients)
+    found = compose.sources(settings)
+    assert isinstance(verifiers[found.of("trail", "a/x")], DigestVerifier)
+    assert found.of("trail", "b/x") not in verifiers
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"format": "csv"}, "logs.0.format: Input should be 'cloudtrail', 'audit-log' or 'access-log'"),
+        ({"on_bad_record": "ignore"}, "logs.0.on_bad_record: Input should be 'skip' or 'reject'"),
+        ({"verify": "yes"}, "logs.0.verify: Input should be 'digest'"),
+        ({"verify": "digest", "format": "access-log"}, "logs.0: verify: only CloudTrail's files have digests"),
+        ({"verify": "digest", "format": "audit-log"}, "logs.0: verify: only CloudTrail's files have digests"),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_of_a_log_source_is_told(write, entry, told):
+    """Found by this test: access logs that were to be verified would all have ended as dead letters."""
+    (problem,) = problems(config=write(with_(logs=[{"bucket": "trail", **entry}])))
+    assert problem.startswith(told)
+
+
+def test_limits_are_the_cores_own_unless_they_are_set(write, monkeypatch):
+    assert compose.limits(load(Rules)) == Limits()
+    wanted = {
+        "compressed_size": 1,
+        "decompressed_size": 2,
+        "ratio": 3,
+        "record_size": 1024,
+        "records": 5,
+        "key_length": 6,
+    }
+    monkeypatch.setenv("JIBE_LIMITS__RATIO", "7")
+    assert compose.limits(load(Rules, config=write({"limits": wanted}))) == Limits(**{**wanted, "ratio": 7})
+
+
+@pytest.mark.parametrize(
+    "name", ["compressed_size", "decompressed_size", "ratio", "record_size", "records", "key_length"]
+)
+def test_a_limit_of_nothing_is_told(write, name):
+    (problem,) = problems(config=write(with_(limits={name: 0})))
+    assert problem.startswith(f"limits.{name}: ")
+
+
+def test_key_encodings_are_set_one_by_one(write, monkeypatch):
+    assert compose.sources(load(Rules)).key_encodings == KEY_ENCODINGS
+    rules = load(Rules, config=write({"key_encodings": {"ceph:s3": "url"}}))
+    assert compose.sources(rules).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
+    monkeypatch.setenv("JIBE_KEY_ENCODINGS", '{"eventbridge": "url"}')
+    assert compose.sources(load(Rules)).key_encodings == {**KEY_ENCODINGS, "eventbridge": "url"}
+
+
+@pytest.mark.parametrize("wrong", [{"aws": "url"}, {"aws:s3": "base64"}, {"aws:s3": None}, ["url"], "url"], ids=str)
+def test_a_wrong_key_encoding_is_told(write, wrong):
+    (problem,) = problems(config=write(with_(key_encodings=wrong)))
+    assert problem.startswith("key_encodings")
+
+
+@pytest.mark.parametrize(("given", "prefix"), [("team", "team/"), ("team/", "team/"), ("a/b", "a/b/"), ("", "")])
+def test_a_places_prefix_is_a_folders(write, given, prefix):
+    """`team` is not to show `teams/` as well."""
+    settings = load(Settings, config=write(with_(buckets={"media": {"folder": "/a", "prefix": given}})))
+    assert settings.buckets["media"][0].prefix == prefix
+
+
+def test_a_logs_prefix_is_taken_as_it_is(write):
+    """Names of access logs begin with it."""
+    settings = load(Settings, config=write(with_(logs=[{"bucket": "trail", "prefix": "S3-"}])))
+    assert settings.logs[0].prefix == "S3-"
+
+
+async def test_to_look_at_a_ledger_makes_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("JIBE_LEDGER__PATH", str(tmp_path / "none.sqlite"))
+    with pytest.raises(LedgerError, match="no ledger there"):
+        async with compose.ledger(load(Rules)):
+            pass
+    assert not (tmp_path / "none.sqlite").exists()
+
+
 # Files that we ship
 
 
@@ -507,7 +623,7 @@ def test_every_example_is_in_the_document(path):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 5
+    assert len(EXAMPLES) >= 7
 
 
 def test_the_document_begins_with_the_least_example():
@@ -521,6 +637,23 @@ def test_several_regions_shows_what_it_promises():
     assert any(queue.role_arn for queue in settings.queues)
     assert any(len(places) > 1 for places in settings.buckets.values())
     assert all(getattr(settings.own_writes, kind) for kind in type(settings.own_writes).model_fields)
+
+
+def test_the_example_for_lyve_reads_its_audit_logs_and_no_other_stream():
+    settings = load(Settings, config=ROOT / "config" / "lyve.json")
+    found = compose.sources(settings)
+    assert found.of("example-audit-logs", "S3-example-media-2026-01-31-12-00-00.gz").format is Format.AUDIT_LOG
+    assert found.of("example-audit-logs", "IAM-2026-01-31-12-00-00.gz") is None
+    # Its largest files are of 500 MB.
+    assert compose.limits(settings).compressed_size > 500 * 1024**2
+    assert compose.limits(settings).decompressed_size is None
+
+
+async def test_the_example_of_notifications_reads_events_and_needs_no_logs():
+    settings = load(Settings, config=ROOT / "config" / "notifications.json")
+    assert not settings.logs
+    assert len(settings.queues) == 2
+    assert compose.sources(settings).key_encodings == KEY_ENCODINGS
 
 
 def kubernetes_file():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import VERSION, SqliteLedger
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 
@@ -123,6 +124,53 @@ async def test_watermarks_are_asked_for_by_any_iterable(ledger):
     assert await ledger.watermarks({A: "any", B: "thing"}) == {A: 5.0}
 
 
+# Principals
+
+
+async def test_nobody_was_seen_at_first(ledger):
+    assert await ledger.principals() == {}
+    await ledger.observe({})
+    assert await ledger.principals() == {}
+
+
+async def test_whoever_is_seen_again_keeps_the_earliest_the_latest_and_the_sum(ledger):
+    await ledger.observe({"ana": Seen(50.25, 60.5, 3), "bo": Seen(1.0, 1.0)})
+    await ledger.observe({"ana": Seen(55.0, 58.0, 2)})
+    await ledger.observe({"ana": Seen(40.0, 70.75, 5)})
+    assert await ledger.principals() == {"ana": Seen(40.0, 70.75, 10), "bo": Seen(1.0, 1.0, 1)}
+
+
+async def test_what_is_told_of_principals_is_nobodys_to_change(ledger):
+    seen = Seen(1.0, 2.0)
+    await ledger.observe({"ana": seen})
+    seen.count, seen.last = 9, 9.0
+    assert await ledger.principals() == {"ana": Seen(1.0, 2.0)}
+
+
+async def test_principals_that_were_not_seen_for_long_are_forgotten(ledger, wall_clock):
+    """By when they were written, not by when they did what they did: logs may be late."""
+    await ledger.observe({"ana": Seen(9e9, 9e9), "bo": Seen(1.0, 1.0)})
+    wall_clock.time = 2000.0
+    await ledger.observe({"bo": Seen(2.0, 2.0), "cy": Seen(3.0, 3.0)})
+    await ledger.prune(1500.0)
+    assert await ledger.principals() == {"bo": Seen(1.0, 2.0, 2), "cy": Seen(3.0, 3.0)}
+
+
+async def test_odd_principals_are_kept_apart(ledger):
+    everybody = {f"arn:{odd}": Seen(float(n), float(n), n + 1) for n, odd in enumerate(ODD)}
+    await ledger.observe(everybody)
+    assert await ledger.principals() == everybody
+
+
+async def test_principals_that_are_seen_at_once_are_all_counted(ledger):
+    await asyncio.gather(
+        *(ledger.observe({"ana": Seen(float(i), float(i)), f"p{i}": Seen(0.0, 0.0)}) for i in range(50))
+    )
+    found = await ledger.principals()
+    assert found.pop("ana") == Seen(0.0, 49.0, 50)
+    assert len(found) == 50
+
+
 # Both
 
 
@@ -196,6 +244,7 @@ _calls = st.lists(
             st.just("finish"), st.integers(0, 2), st.sampled_from([None, "v1", "v2"]), st.sampled_from(["e1", "e2"])
         ),
         st.tuples(st.just("refreshed"), st.integers(0, 2), st.booleans(), st.floats(-10, 2e9)),
+        st.tuples(st.just("observe"), st.integers(0, 2), st.integers(1, 9), st.floats(-10, 2e9)),
         st.tuples(st.just("prune"), st.integers(0, 20), st.none(), st.none()),
     ),
     max_size=20,
@@ -217,10 +266,13 @@ def test_both_ledgers_remember_the_same(tmp_path_factory, calls):
                         await ledger.finish(LogFile("logs", str(number), third), last)
                     elif what == "refreshed":
                         await ledger.refreshed(Folder(f"/{number}", tree=third), last)
+                    elif what == "observe":
+                        await ledger.observe({f"p{number}": Seen(last - third, last, third)})
                     else:
                         await ledger.prune(float(number))
             folders = [Folder(f"/{i}", tree=tree) for i in range(3) for tree in (False, True)]
             assert await memory.watermarks(folders) == await sqlite.watermarks(folders)
+            assert await memory.principals() == await sqlite.principals()
             for i in range(3):
                 for version in (None, "v1", "v2"):
                     for etag in (None, "e1", "e2"):
@@ -242,9 +294,11 @@ async def test_survives_being_closed_and_opened_again(path):
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         await ledger.refreshed(A, 5.5)
+        await ledger.observe({"ana": Seen(1.5, 2.5, 3)})
     for _ in range(2):
         async with SqliteLedger(path) as ledger:
             assert await ledger.is_finished(LOG)
+            assert await ledger.principals() == {"ana": Seen(1.5, 2.5, 3)}
             assert await ledger.watermarks([A]) == {A: 5.5}
 
 
@@ -291,6 +345,26 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
         marks = await ledger.watermarks(Folder(f"/{number}") for number in last)
         for number, i in last.items():
             assert marks[Folder(f"/{number}")] >= i
+        await ledger.finish(LOG, "e")
+
+
+async def test_a_ledger_of_before_principals_is_read_and_takes_them(path):
+    """Its version is the same: what was finished stays finished after an update."""
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "e")
+        ledger._connection.execute("DROP TABLE principals")
+    async with SqliteLedger(path) as ledger:
+        assert await ledger.is_finished(LOG)
+        assert await ledger.principals() == {}
+        await ledger.observe({"ana": Seen(1.0, 1.0)})
+        assert set(await ledger.principals()) == {"ana"}
+
+
+async def test_principals_of_a_file_are_remembered_all_or_none(path):
+    async with SqliteLedger(path) as ledger:
+        with pytest.raises(LedgerError):
+            await ledger.observe({"ana": Seen(1.0, 1.0), "\ud800": Seen(1.0, 1.0)})
+        assert await ledger.principals() == {}
         await ledger.finish(LOG, "e")
 
 
@@ -376,7 +450,9 @@ async def test_a_file_that_cannot_be_written_is_a_ledger_error_and_can_be_read(p
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         ledger._connection.execute("PRAGMA query_only = 1")
-        for write in (ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.prune(0.0)):
+        for write in (
+            ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.observe({"ana": Seen(1.0, 1.0)}), ledger.prune(0.0)
+        ):  # fmt: skip
             with pytest.raises(LedgerError):
                 await write
         assert await ledger.is_finished(LOG)
@@ -437,7 +513,7 @@ async def test_what_is_not_open_is_a_ledger_error(path, state):
     async with state(path) as ledger:
         for call in (
             ledger.is_finished(LOG), ledger.finish(LOG, "e"), ledger.watermarks([A]), ledger.refreshed(A, 1.0),
-            ledger.prune(0.0),
+            ledger.observe({"ana": Seen(1.0, 1.0)}), ledger.principals(), ledger.prune(0.0),
         ):  # fmt: skip
             with pytest.raises(LedgerError, match="not open"):
                 await call

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.changes import ACCESS_ANYWHERE_KEY, ChangeKind, Writer, access_anywhere_arn
+from jibe_sqs.sandbox.aws.acts import ACCESS_ANYWHERE_KEY, access_anywhere_arn
+from jibe_sqs.sandbox.aws.changes import ChangeKind, Writer
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
 from jibe_sqs.sandbox.aws.listing import objects
 from jibe_sqs.sandbox.aws.records import Call
@@ -159,10 +160,11 @@ def test_queues_are_as_the_template_says(aws):
         assert attributes["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
         assert (attributes["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) == ("345600", "1209600")
         allow, deny = json.loads(attributes["Policy"])["Statement"]
-        assert allow["Principal"] == {"Service": "sns.amazonaws.com"}
-        assert allow["Condition"] == {
-            "ArnLike": {"aws:SourceArn": f"arn:aws:sns:*:{aws.account}:{aws.topics[region].rpartition(':')[2]}"}
-        }
+        # moto leaves a list of parameters in one piece.
+        assert allow["Principal"] == {"Service": "sns.amazonaws.com, events.amazonaws.com"}
+        name = aws.topics[region].rpartition(":")[2]
+        topics, rules = f"arn:aws:sns:*:{aws.account}:{name}", f"arn:aws:events:*:{aws.account}:rule/{name}"
+        assert allow["Condition"] == {"ArnLike": {"aws:SourceArn": [topics, rules]}}
         assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 

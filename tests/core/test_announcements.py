@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.core.announcements import NESTING, announcements
+from jibe_sqs.core.announcements import MOST, NESTING, announcements
 from jibe_sqs.core.errors import (
     AnnouncementError,
     AnnouncementMalformed,
     AnnouncementTooDeep,
+    AnnouncementTooLarge,
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
 from jibe_sqs.core.model import Actor, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
+from jibe_sqs.core.sources import LogSource, Sources
 
 LOGS = "the-logs"
 DAY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31"
@@ -74,8 +76,8 @@ def event(key: str = "a/b.txt", kind: Kind = Kind.WRITTEN, name: str = "ObjectCr
     return ObjectEvent(**{"kind": kind, "key": key, "name": name, **common, **changes})
 
 
-def unchanged(name: str, key: str = "a/b.txt", bucket: str = "photos") -> Unchanged:
-    return Unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key, NOON, name=name)
+def unchanged(name: str, key: str = "a/b.txt", bucket: str = "photos", event_id: str = "00AB") -> Unchanged:
+    return Unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key, NOON, event_id, name)
 
 
 def file(key: str = KEY, **fields: Any) -> LogFile:
@@ -143,7 +145,7 @@ CASES: dict[str, tuple[str, list[Any]]] = {
     ),
     "a log file deleted is no news": (
         s3(record(KEY, "ObjectRemoved:Delete", s3__bucket__name=LOGS)),
-        [unchanged("ObjectRemoved:Delete", KEY, LOGS)],
+        [unchanged("ObjectRemoved:Delete", KEY, LOGS, event_id="")],
     ),
     "a log file by MinIO's encoding": (
         s3(record(KEY.replace("/", "%2F"), s3__bucket__name=LOGS, eventSource="minio:s3")),
@@ -218,16 +220,28 @@ def test_a_body_announces(body, expected):
 
 def test_where_log_sources_are_configured_the_names_of_keys_decide_nothing():
     body = s3(record("odd-name.gz", s3__bucket__name=LOGS), record(KEY))
-    assert announcements(body, lambda bucket, key: bucket == LOGS) == [file("odd-name.gz"), event(KEY)]
+    assert announcements(body, Sources([LogSource(LOGS)])) == [file("odd-name.gz"), event(KEY)]
 
 
 def test_what_lies_beside_the_logs_of_a_configured_source_is_not_read():
     digest = f"{ROOT}/CloudTrail-Digest/eu-west-1/x.json.gz"
     body = s3(record(digest, s3__bucket__name=LOGS))
-    assert announcements(body, lambda bucket, key: True) == [Nothing("CloudTrail digest", LOGS, digest)]
+    assert announcements(body, Sources([LogSource(LOGS)])) == [Nothing("CloudTrail digest", LOGS, digest)]
 
 
-EVENTBRIDGE = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}}}
+def test_a_delivery_names_its_files_whether_their_bucket_is_configured_or_not():
+    """Whether one may be read is for the handler to say: a refusal has its reason, and its dead letter."""
+    assert announcements(delivery(KEY), Sources([LogSource("other")])) == [file()]
+
+
+@pytest.mark.parametrize(
+    "made", [lambda n: delivery(*(f"{DAY}/{i}.json.gz" for i in range(n))), lambda n: s3(*[record()] * n)]
+)
+def test_a_body_announces_as_much_as_the_limit_and_no_more(made):
+    assert len(announcements(made(MOST))) == MOST
+    with pytest.raises(AnnouncementTooLarge, match="1,001"):
+        announcements(made(MOST + 1))
+
 
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "an empty body": ("", AnnouncementMalformed, "not JSON"),
@@ -242,7 +256,6 @@ REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "null": ("null", AnnouncementUnknown, "no JSON object"),
     "an empty object": ("{}", AnnouncementUnknown, "nothing that we know"),
     "an object of unknown fields names them": ('{"b": 1, "a": 2}', AnnouncementUnknown, "'a', 'b'"),
-    "EventBridge, which we do not read": (json.dumps(EVENTBRIDGE), AnnouncementUnknown, "detail-type"),
     "SNS deeper than the limit": (sns(delivery(KEY), NESTING + 1), AnnouncementTooDeep, str(NESTING)),
     "an SNS message of an unknown type": (sns("x", Type="Surprise"), AnnouncementUnknown, "Surprise"),
     "an envelope without its topic": ('{"Type": "Notification", "Message": "{}"}', AnnouncementUnknown, "Message"),

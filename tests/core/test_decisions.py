@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.decisions import Decisions, OwnWrites, Place, Plan
+from jibe_sqs.core.decisions import PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
 BUCKET = "photos"
@@ -309,3 +309,42 @@ def test_one_new_event_of_many_old_ones_needs_a_refresh():
 
 def test_a_watermark_of_another_folder_says_nothing():
     assert planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9}) == [A]
+
+
+# Who changed objects
+
+BOB = Actor(principal="arn:aws:iam::111122223333:user/bob")
+
+
+def test_whoever_changes_objects_is_seen_first_last_and_how_often():
+    plan = planned(
+        event(actor=BOB, time=7), event(actor=SOMEBODY, time=3), event(actor=BOB, time=2), event(actor=BOB, time=9)
+    )
+    assert plan.principals == {BOB.principal: Seen(2, 9, 3), ANN: Seen(3, 3, 1)}
+
+
+def test_whoever_changes_nothing_is_not_seen():
+    assert planned(Unchanged(SkipReason.READ_ONLY), Unchanged(SkipReason.FAILED)).principals == {}
+
+
+def test_access_anywhere_itself_and_writers_elsewhere_are_seen():
+    """That is how an operator finds out by what its own writes are to be known."""
+    decisions = Decisions({}, OwnWrites(principals=(ANN,)))
+    plan = planned(event(actor=SOMEBODY), event(actor=BOB, bucket="other"), decisions=decisions)
+    assert plan.skipped == {SkipReason.OWN_WRITE: 1, SkipReason.NOT_MAPPED: 1}
+    assert set(plan.principals) == {ANN, BOB.principal}
+
+
+def test_whoever_has_no_name_is_seen_by_the_access_key():
+    plan = planned(event(actor=Actor(access_key="AKIA1")), event(actor=NOBODY), event(actor=Actor(user_agent="x")))
+    assert set(plan.principals) == {"AKIA1"}
+
+
+def test_only_so_many_are_kept_and_those_are_still_counted():
+    """Sessions have names of their own, and there is no end of them."""
+    plan = planned(*(event(actor=Actor(f"session-{n}")) for n in range(PRINCIPALS + 50)))
+    assert len(plan.principals) == PRINCIPALS
+    assert f"session-{PRINCIPALS}" not in plan.principals
+    plan.add(event(actor=Actor("session-0"), time=5000), Decisions().decide(event()))
+    assert plan.principals["session-0"] == Seen(1000.0, 5000, 2)
+    assert plan.events == PRINCIPALS + 51

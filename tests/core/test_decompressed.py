@@ -6,6 +6,7 @@ import random
 import zlib
 
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from jibe_sqs.core.formats.decompressed import BLOCK, STEP, Decompressed
 
 TEXT = b'{"Records":[' + b",".join(b'{"n":%d}' % n for n in range(40)) + b"]}"
 ZIPPED = gzip.compress(TEXT, mtime=0)
+ZSTD = zstd.compress(TEXT)
 NO_LIMIT = 1 << 40
 
 
@@ -62,6 +64,26 @@ def named(text: bytes) -> bytes:
     return target.getvalue()
 
 
+def of_known_size(text: bytes) -> bytes:
+    """A frame that says how long its text is, with a checksum after it."""
+    return zstd.compress(text, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
+def of_unknown_size(text: bytes) -> bytes:
+    """A frame as a stream's writer makes it: it could not know."""
+    made = zstd.ZstdCompressor()
+    return made.compress(text) + made.flush()
+
+
+def flushed(text: bytes) -> bytes:
+    """A frame of many small blocks."""
+    made = zstd.ZstdCompressor()
+    parts = [made.compress(text[at : at + 50], made.FLUSH_BLOCK) for at in range(0, len(text), 50)]
+    return b"".join(parts) + made.flush()
+
+
+FRAMES = {"known size": of_known_size, "unknown size": of_unknown_size, "many blocks": flushed}
+
 FILES = {
     "one member": (ZIPPED, TEXT),
     "a member with a name": (named(TEXT), TEXT),
@@ -73,6 +95,15 @@ FILES = {
     "empty members around": (gzip.compress(b"") + ZIPPED + gzip.compress(b"") * 3, TEXT),
     "zeros after the end": (ZIPPED + b"\0" * 700, TEXT),
     "zeros between members": (ZIPPED + b"\0" * 3 + ZIPPED, TEXT * 2),
+    **{f"a frame of {name}": (make(TEXT), TEXT) for name, make in FRAMES.items()},
+    "two frames": (ZSTD + of_unknown_size(b"more"), TEXT + b"more"),
+    "many frames": (b"".join(zstd.compress(bytes([n])) for n in range(50)), bytes(range(50))),
+    "an empty frame": (zstd.compress(b""), b""),
+    "empty frames around": (zstd.compress(b"") + ZSTD + of_unknown_size(b"") * 3, TEXT),
+    "zeros after the last frame": (ZSTD + b"\0" * 700, TEXT),
+    "zeros between frames": (ZSTD + b"\0" * 3 + ZSTD, TEXT * 2),
+    "plain text that starts almost like zstd": (b"\x28\xb5\x2f{}", b"\x28\xb5\x2f{}"),
+    "plain text that starts with zstd's first byte": (b"(x", b"(x"),
     "plain text": (TEXT, TEXT),
     "plain text of one byte": (b"{", b"{"),
     "plain text of two bytes": (b"{}", b"{}"),
@@ -126,6 +157,24 @@ def test_a_file_that_stops_anywhere_in_its_second_member_is_truncated(size):
             text_of(data[:end], size)
 
 
+@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES.keys())
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_of_zstd_that_stops_anywhere_is_truncated(make, size):
+    data = make(TEXT)
+    for end in range(1, len(data)):
+        with pytest.raises(LogTruncated):
+            text_of(data[:end], size)
+
+
+@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES.keys())
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_of_zstd_that_stops_anywhere_in_its_second_frame_is_truncated(make, size):
+    data = ZSTD + make(b"more")
+    for end in range(len(ZSTD) + 1, len(data)):
+        with pytest.raises(LogTruncated):
+            text_of(data[:end], size)
+
+
 def test_a_file_that_stops_between_two_members_cannot_be_told_from_a_whole_one():
     assert text_of((ZIPPED * 2)[: len(ZIPPED)]) == TEXT
 
@@ -153,6 +202,36 @@ def test_the_first_byte_of_gzip_alone_is_truncated():
 def test_what_follows_the_last_member_and_is_no_gzip_is_corrupt(junk, size):
     with pytest.raises(LogCorrupt):
         text_of(ZIPPED + junk, size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    "junk",
+    [b"x", b"junk after it", b"\0\0junk", b"\x28\xb5\x2fjunk", ZIPPED, b"\x28junk"],
+    ids=lambda junk: repr(junk[:9]),
+)
+def test_what_follows_the_last_frame_and_is_no_zstd_is_corrupt(junk, size):
+    with pytest.raises(LogCorrupt, match="not zstd follows the zstd data"):
+        text_of(ZSTD + junk, size)
+
+
+def test_zstd_after_gzip_is_corrupt():
+    with pytest.raises(LogCorrupt, match="not gzip follows the gzip data"):
+        text_of(ZIPPED + ZSTD)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_wrong_checksum_of_a_frame_is_corrupt(size):
+    damaged = bytearray(of_known_size(TEXT))
+    damaged[-1] ^= 0xFF
+    with pytest.raises(LogCorrupt, match="not valid zstd"):
+        text_of(bytes(damaged), size)
+
+
+def test_a_byte_changed_anywhere_in_a_frame_with_a_checksum_gives_an_error():
+    data = of_known_size(TEXT)
+    damaged = (data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :] for at in range(4, len(data)))
+    assert {outcome(each, 13) for each in damaged} <= {LogCorrupt, LogTruncated}
 
 
 @pytest.mark.parametrize("at", range(-8, 0))
@@ -188,21 +267,32 @@ def test_the_error_tells_how_far_it_came():
 # Limits
 
 
-@pytest.mark.parametrize("data", [ZIPPED, TEXT], ids=["gzip", "text"])
+@pytest.mark.parametrize("data", [ZIPPED, ZSTD, TEXT], ids=["gzip", "zstd", "text"])
 def test_a_file_of_the_limit_passes_and_of_one_byte_more_does_not(data):
     assert text_of(data, limit=len(TEXT)) == TEXT
     with pytest.raises(LogLimitExceeded, match=f"more than {len(TEXT) - 1:,} bytes"):
         text_of(data, limit=len(TEXT) - 1)
 
 
-def test_the_limit_is_of_all_members_together():
+@pytest.mark.parametrize("data", [ZIPPED, ZSTD], ids=["gzip", "zstd"])
+def test_the_limit_is_of_all_members_together(data):
     with pytest.raises(LogLimitExceeded):
-        text_of(ZIPPED * 3, limit=2 * len(TEXT))
+        text_of(data * 3, limit=2 * len(TEXT))
 
 
-def test_a_bomb_is_stopped_at_the_limit_and_never_unpacked():
+def test_the_limit_may_be_changed_while_reading():
+    inside = Decompressed(limit=NO_LIMIT)
+    first = b"".join(inside.feed(TEXT[:10]))
+    inside.limit = 11
+    with pytest.raises(LogLimitExceeded, match="more than 11 bytes"):
+        list(inside.feed(TEXT[10:]))
+    assert first == TEXT[:10]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_a_bomb_is_stopped_at_the_limit_and_never_unpacked(compress):
     """fluent-plugin-s3 #294: 7 GB of memory for a file of 70 MB."""
-    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    bomb = compress(bytes(64 * 1024 * 1024))
     inside, size = Decompressed(limit=1024 * 1024), 0
 
     def feed() -> None:
@@ -215,7 +305,11 @@ def test_a_bomb_is_stopped_at_the_limit_and_never_unpacked():
     assert size <= 1024 * 1024
 
 
-@pytest.mark.parametrize("data", [gzip.compress(bytes(3_000_000)), bytes(3_000_000)], ids=["gzip", "text"])
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(bytes(3_000_000)), zstd.compress(bytes(3_000_000)), bytes(3_000_000)],
+    ids=["gzip", "zstd", "text"],
+)
 def test_no_block_is_larger_than_the_bound_however_much_a_chunk_expands_to(data):
     blocks = blocks_of([data])
     assert max(map(len, blocks)) <= BLOCK
@@ -242,8 +336,20 @@ def test_any_members_cut_anywhere_come_out_whole(texts, sizes, level):
     assert text_of(data, *sizes) == b"".join(texts)
 
 
-@given(st.binary(max_size=400), SIZES, st.sampled_from([b"", b"\x1f\x8b", ZIPPED[:10], ZIPPED[:4], ZIPPED]))
-@settings(max_examples=300)
+@given(
+    st.lists(TEXTS, min_size=1, max_size=4), SIZES, st.sampled_from([1, 3, 12]), st.sampled_from(list(FRAMES.values()))
+)
+@settings(max_examples=60, deadline=None)
+def test_any_frames_cut_anywhere_come_out_whole(texts, sizes, level, make):
+    data = b"".join([zstd.compress(texts[0], level), *map(make, texts[1:])])
+    assert text_of(data, *sizes) == b"".join(texts)
+
+
+BEFORE = [b"", b"\x1f\x8b", ZIPPED[:10], ZIPPED[:4], ZIPPED, b"\x28\xb5\x2f\xfd", ZSTD[:9], ZSTD]
+
+
+@given(st.binary(max_size=400), SIZES, st.sampled_from(BEFORE))
+@settings(max_examples=400, deadline=None)
 def test_any_bytes_come_out_or_give_an_error_the_same_however_they_are_cut(data, sizes, before):
     whole, pieces = outcome(before + data, 1 << 30), outcome(before + data, *sizes)
     assert pieces == whole

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jibe_sqs.core.announcements import looks_like_log
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.sources import Sources
 from jibe_sqs.operations import explanations
 from jibe_sqs.operations.explanations import Explainer, as_lines, as_table
 
@@ -50,7 +50,7 @@ def zipped(*records: dict[str, Any]) -> bytes:
 
 @pytest.fixture
 def explainer() -> Explainer:
-    return Explainer(decisions=Decisions(), limits=Limits(), is_log=looks_like_log)
+    return Explainer(decisions=Decisions(), limits=Limits(), sources=Sources())
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_configuration_decides(tmp_path):
         json.dumps({"Records": [record(), record(requestParameters={"bucketName": "b", "key": "k"})]}).encode()
     )
     places = {"photos": (Place("/S3/photos"), Place("/A", "a/"))}
-    explainer = Explainer(decisions=Decisions(places), limits=Limits(), is_log=looks_like_log)
+    explainer = Explainer(decisions=Decisions(places), limits=Limits(), sources=Sources())
     first, second = explainer.of_file(str(path), None)
     assert first["folders"] == ["/S3/photos/a", "/A"]
     assert (second["decision"], second["reason"]) == ("skip", "duplicate")
@@ -239,7 +239,7 @@ def test_a_bad_body_gives_exactly_one_object_with_its_error(explainer, body, err
     [found] = explainer.of_body(body)
     assert set(found) == {"source", "error", "message"}
     assert found["error"] == error
-    assert len(found["source"]) <= 60
+    assert len(found["source"]) <= explanations.LONGEST_NAME
 
 
 def test_a_body_file_that_is_no_text_gives_its_error(explainer, tmp_path):
@@ -272,6 +272,32 @@ def test_the_table_names_what_cannot_be_read_and_goes_on(explainer):
     assert not as_table([explainer.of_body("{}"), explainer.of_body(DELIVERY)], output)
     assert "AnnouncementUnknown" in output.getvalue()
     assert "2 announcements" in output.getvalue()
+
+
+def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_path):
+    line = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a/x"}, "time": "2026-01-31T12:00:00Z"})
+    path = tmp_path / "S3-b-2026-01-31-12-00-00.gz"
+    path.write_text("\n".join([line, "no line", *["{}"] * 7]))
+    event, note = explainer.of_file(str(path), None)
+    assert event["folders"] == ["/b/a"]
+    assert set(note) == {"source", "bad_records", "first"}
+    assert (note["source"], note["bad_records"], len(note["first"])) == (str(path), 8, 5)
+    output = io.StringIO()
+    assert as_table([explainer.of_file(str(path), None)], output)
+    assert "1 records, 1 ask for a refresh" in output.getvalue()
+    assert "8 bad records skipped, the first: line 2" in output.getvalue()
+
+
+def test_a_file_of_bad_records_alone_is_named(tmp_path):
+    """Found by this test: the source was called "nothing"."""
+    line = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "x" * 99}, "time": "2026-01-31T12:00:00Z"})
+    path = tmp_path / "S3-b-2026-01-31-12-00-00.gz"
+    path.write_text(line)
+    output = io.StringIO()
+    explainer = Explainer(decisions=Decisions(), limits=Limits(key_length=98), sources=Sources())
+    assert as_table([explainer.of_file(str(path), None)], output)
+    assert "nothing" not in output.getvalue()
+    assert "1 bad records skipped" in output.getvalue()
 
 
 def test_the_table_takes_no_key_for_markup(explained):

@@ -26,6 +26,7 @@ TRAIL_LOG = "AWSLogs/111122223333/CloudTrail/us-east-1/2024/01/01/111122223333_C
 OLD_LOGS = "AWSLogs/123456789012/CloudTrail/us-east-2/2016/08/11/123456789012_CloudTrail_us-east-2_20160811T22"
 OLDER_DAY = "AWSLogs/123456789012/CloudTrail/us-east-2/2013/12/13"
 HASH = "b21b84d653bb07b05b1e6b33684dc11b"
+PICTURE = "IMG_m7fzo3.jpg"
 UNKNOWN = ["AnnouncementUnknown"]
 
 
@@ -55,11 +56,11 @@ def announced(body: str) -> list[Any]:
         return [type(error).__name__]
 
 
-def meant(document: bytes) -> list[Any]:
+def meant(document: bytes, key: str = LOG) -> list[Any]:
     """What a log file means, in short; or the name of the error. The same in one piece and in single bytes."""
 
     def read(size: int) -> list[Any]:
-        log = LogReader(LOG, Limits())
+        log = LogReader(key, Limits())
         try:
             batches = [b for at in range(0, len(document), size) for b in log.feed(document[at : at + size])]
             return [in_short(each) for batch in (*batches, *log.finish()) for each in batch]
@@ -102,17 +103,25 @@ BODIES: dict[str, list[Any]] = {
     f"{POWERTOOLS}snsSqsFifoEvent.json": UNKNOWN,
     f"{POWERTOOLS}sqsEvent.json": UNKNOWN,
     f"{POWERTOOLS}sqsDlqTriggerEvent.json": UNKNOWN,
-    # EventBridge is not read (yet): a dead letter with its reason, and nothing lost.
-    "SHAPE-ONLY__eventbridge_object_deleted_event_version_1.2.json": UNKNOWN,
+    # EventBridge's; of other services, it is a dead letter with its reason.
+    "SHAPE-ONLY__eventbridge_object_deleted_event_version_1.2.json": [("deleted", "example-bucket", "example-key")],
     f"{POWERTOOLS}eventBridgeEvent.json": UNKNOWN,
-    f"{POWERTOOLS}s3EventBridgeNotificationObjectCreatedEvent.json": UNKNOWN,
-    f"{POWERTOOLS}s3EventBridgeNotificationObjectDeletedEvent.json": UNKNOWN,
-    f"{POWERTOOLS}s3EventBridgeNotificationObjectExpiredEvent.json": UNKNOWN,
-    f"{POWERTOOLS}s3EventBridgeNotificationObjectRestoreCompletedEvent.json": UNKNOWN,
-    f"{S3_GUIDE}ev-events__object_created.json": UNKNOWN,
-    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created.json": UNKNOWN,
-    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created_lifecycle.json": UNKNOWN,
-    f"{S3_GUIDE}ev-events__object_restore_completed.json": UNKNOWN,
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectCreatedEvent.json": [("written", "example-bucket", PICTURE)],
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectDeletedEvent.json": [("deleted", "example-bucket", PICTURE)],
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectExpiredEvent.json": [("deleted", "example-bucket", PICTURE)],
+    f"{POWERTOOLS}s3EventBridgeNotificationObjectRestoreCompletedEvent.json": [
+        ("not-object-change", "example-bucket", PICTURE)
+    ],
+    f"{S3_GUIDE}ev-events__object_created.json": [("written", "DOC-EXAMPLE-BUCKET1", "example-key")],
+    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created.json": [
+        ("deleted", "DOC-EXAMPLE-BUCKET1", "example-key")
+    ],
+    f"{S3_GUIDE}ev-events__object_deleted_delete_marker_created_lifecycle.json": [
+        ("deleted", "DOC-EXAMPLE-BUCKET1", "example-key")
+    ],
+    f"{S3_GUIDE}ev-events__object_restore_completed.json": [
+        ("not-object-change", "DOC-EXAMPLE-BUCKET1", "example-key")
+    ],
 }
 
 
@@ -246,11 +255,61 @@ def test_every_sns_envelope_that_aws_sent_is_unwrapped():
         assert announced(text)[0][0] in {"written", "deleted", "nothing"}
 
 
-@pytest.mark.parametrize("name", [f"{LOCALSTACK}eventbridge.snapshot.json", f"{LOCALSTACK}lambda.snapshot.json"])
-def test_what_aws_sent_elsewhere_is_refused_with_its_reason(name):
-    found = [each for each in below(json.loads(sample(name))) if "detail-type" in each or "table_content" in each]
+BY_DETAIL_TYPE = {
+    "Object Created": "written",
+    "Object Deleted": "deleted",
+    "Object ACL Updated": "not-object-change",
+    "Object Restore Initiated": "not-object-change",
+    "Object Restore Completed": "not-object-change",
+}
+
+
+def test_every_eventbridge_event_that_aws_sent_is_understood():
+    everything = below(json.loads(sample(f"{LOCALSTACK}eventbridge.snapshot.json")))
+    found = [each for each in everything if "detail-type" in each]
+    for each in found:
+        [(what, bucket, key)] = announced(json.dumps({**each, "time": "2026-01-31T12:00:00Z"}))
+        assert what == BY_DETAIL_TYPE[each["detail-type"]]
+        assert (bucket, key) == (each["detail"]["bucket"]["name"], each["detail"]["object"]["key"])
+    assert {each["detail-type"] for each in found} == set(BY_DETAIL_TYPE)
+
+
+def test_what_aws_sent_to_a_lambda_is_refused_with_its_reason():
+    everything = below(json.loads(sample(f"{LOCALSTACK}lambda.snapshot.json")))
+    found = [each for each in everything if "table_content" in each]
     assert found
-    assert {str(announced(json.dumps(each))) for each in found} == {str(UNKNOWN)}
+    assert all(announced(json.dumps(each)) == UNKNOWN for each in found)
+
+
+# Samples of other formats, under the names that such files have
+
+OTHER_FORMATS: dict[str, tuple[str, list[Any]]] = {
+    "SHAPE-ONLY__elastic__integrations__lyve_cloud__test-auditlogs.ndjson": (
+        "S3-test-bucket-2022-03-22-07-20-00.gz",
+        [("read-only", "test-bucket", "")],
+    ),
+    "SHAPE-ONLY__minio__minio__docs_logging_and_pr16954__audit.ndjson": (
+        "minio-audit",
+        [("written", "testbucket", "hosts"), ("deleted", "testbucket", "issue")],
+    ),
+    f"{S3_GUIDE}LogFormat__five_records.log": (
+        "logs/2019-02-06-00-00-38-0123456789ABCDEF",
+        [
+            ("read-only", "DOC-EXAMPLE-BUCKET1", ""),
+            ("read-only", "DOC-EXAMPLE-BUCKET1", ""),
+            ("read-only", "DOC-EXAMPLE-BUCKET1", ""),
+            ("read-only", "DOC-EXAMPLE-BUCKET1", ""),
+            ("written", "DOC-EXAMPLE-BUCKET1", "s3-dg.pdf"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by its name", "by its first bytes"])
+@pytest.mark.parametrize(("name", "expected"), OTHER_FORMATS.items(), ids=OTHER_FORMATS.keys())
+def test_a_sample_of_another_format_means(name, expected, named):
+    key, meanings = expected
+    assert meant((SAMPLES / name).read_bytes(), key if named else "some-log") == meanings
 
 
 def test_every_sample_has_its_expected_outcome():

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, CallFailed, LogMissing, LogTruncated
+from jibe_sqs.core.errors import (
+    AnnouncementUnknown,
+    BucketNotAllowed,
+    CallFailed,
+    DigestInvalid,
+    DigestMissing,
+    KeysUnavailable,
+    LogMissing,
+    LogTampered,
+    LogTruncated,
+)
 from jibe_sqs.core.model import Done, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 
@@ -69,3 +79,33 @@ def test_without_a_maximum_the_queue_decides():
 @given(st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 43_200))
 def test_no_delay_is_negative_or_longer_than_the_longest(receives, first, longest):
     assert 0 <= RetryPolicy(first=first, longest=longest).delay(receives) <= longest
+
+
+@pytest.mark.parametrize("receives", [1, 2, 7, 100])
+def test_a_digest_that_is_not_there_yet_is_waited_for_as_long_as_may_be(receives):
+    """It comes within the hour: asking every few seconds would only use up the receives."""
+    assert verdict([DigestMissing("not yet")], receives, POLICY) == Retry(900.0, "DigestMissing: not yet")
+
+
+def test_a_digest_that_never_comes_ends_in_a_dead_letter():
+    found = verdict([DigestMissing("not yet")], 5, RetryPolicy(max_receives=5))
+    assert found == Reject("DigestMissing", "DigestMissing: not yet")
+
+
+def test_what_fails_beside_a_missing_digest_and_comes_first_is_tried_again_sooner():
+    assert verdict([PASSING, DigestMissing("not yet")], 1, POLICY) == Retry(
+        10.0, "LogTruncated: half a file (and 1 more)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LogTampered("changed"), Reject("LogTampered", "LogTampered: changed")),
+        (DigestInvalid("forged", fault="signature"), Reject("DigestInvalid", "DigestInvalid: forged")),
+        (KeysUnavailable("503"), Retry(10.0, "KeysUnavailable: 503")),
+    ],
+    ids=["tampered", "forged", "keys"],
+)
+def test_what_verification_found_is_final_and_what_it_could_not_find_is_not(error, expected):
+    assert verdict([error], 1, POLICY) == expected

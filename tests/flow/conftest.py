@@ -9,7 +9,7 @@ import itertools
 import json
 import selectors
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -21,15 +21,15 @@ import structlog
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.budget import Budget
 from jibe_sqs.consumer import Consumer
-from jibe_sqs.core.announcements import looks_like_log
-from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.decisions import Decisions, Seen
 from jibe_sqs.core.errors import LedgerError, LogMissing, LogStoreError, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import Folder, LogFile, Message, Reject
+from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.handler import Handler
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import QueueFacts
+from jibe_sqs.ports import QueueFacts, Verifier
 from jibe_sqs.refreshes import Refreshes
 
 EPOCH = 1_767_225_600.0
@@ -472,11 +472,11 @@ class FakeTarget:
 
 
 class FlakyLedger(MemoryLedger):
-    """A ledger that can be made unreadable or unwritable."""
+    """A ledger that can be made unreadable or unwritable, or only unable to remember who changed things."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.unreadable = self.unwritable = False
+        self.unreadable = self.unwritable = self.unobserving = False
 
     def _check(self, broken: bool) -> None:
         if broken:
@@ -498,6 +498,29 @@ class FlakyLedger(MemoryLedger):
         self._check(self.unwritable)
         await super().refreshed(folder, began)
 
+    async def observe(self, principals: Mapping[str, Seen]) -> None:
+        self._check(self.unwritable or self.unobserving)
+        await super().observe(principals)
+
+
+class FakeVerifier:
+    """The `Verifier` port. `errors[key]`: one for each time that file is verified; then it is as CloudTrail delivered it.
+
+    `when(file)` is called before each answer.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[LogFile, str]] = []
+        self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
+        self.when: Callable[[LogFile], None] = lambda file: None
+
+    async def verify(self, file: LogFile, sha256hex: str) -> None:
+        self.asked.append((file, sha256hex))
+        await asyncio.sleep(0)
+        self.when(file)
+        if self.errors[file.key]:
+            raise self.errors[file.key].pop(0)
+
 
 # All of it
 
@@ -516,6 +539,9 @@ class World:
         tree_interval: float = 30.0,
         policy: RetryPolicy | None = None,
         share: "World | None" = None,
+        sources: Sequence[LogSource] = (),
+        limits: Limits | None = None,
+        verifiers: Mapping[LogSource, Verifier] | None = None,
     ) -> None:
         self.queue = queue or SimulatedQueue()
         self.clock = VirtualClock()
@@ -527,13 +553,14 @@ class World:
             target=self.target, ledger=self.ledger, clock=self.clock, margin=5.0, tree_interval=tree_interval
         )
         self.handler = Handler(
-            is_log=looks_like_log,
+            sources=Sources(sources),
             logs=self.logs,
-            limits=Limits(),
+            limits=limits or Limits(),
             decisions=Decisions(),
             ledger=self.ledger,
             refreshes=self.refreshes,
             tally=self.tally,
+            verifiers=verifiers,
         )
         self.policy = policy or RetryPolicy()
         self.reading = share.reading if share else Budget(reading)
@@ -604,6 +631,7 @@ def flow() -> SimpleNamespace:
         EPOCH=EPOCH,
         LOG_BUCKET=LOG_BUCKET,
         FakeTarget=FakeTarget,
+        FakeVerifier=FakeVerifier,
         FlakyLedger=FlakyLedger,
         MemoryLogStore=MemoryLogStore,
         SimulatedQueue=SimulatedQueue,

@@ -1,12 +1,27 @@
 """One message's story: DONE only when everything that it announced is read, refreshed and remembered."""
 
 import asyncio
+import gzip
+import hashlib
 import json
 
 import pytest
+from backports import zstd
 
-from jibe_sqs.core.errors import AccessAnywhereUnavailable, BucketNotAllowed, LogStoreUnavailable
-from jibe_sqs.core.model import Done, Folder, Message, Reject, Retry
+from jibe_sqs.core.decisions import Seen
+from jibe_sqs.core.errors import (
+    AccessAnywhereUnavailable,
+    BucketNotAllowed,
+    DigestInvalid,
+    DigestMissing,
+    KeysUnavailable,
+    LogStoreUnavailable,
+    LogTampered,
+)
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry
+from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
 
 
@@ -215,3 +230,322 @@ async def test_ten_thousand_events_of_one_folder_cost_one_refresh(flow, world):
     assert await world.handle(flow.announcing(key)) == Done()
     assert len(world.target.runs) == 1
     assert world.tally.events == 10_000
+
+
+# Every format
+
+
+def audit_line(key="a/b.txt", **api):
+    inside = {"name": "PutObject", "bucket": "data", "object": key, "statusCode": 200, **api}
+    return json.dumps({"time": "2026-01-01T00:00:00Z", "api": inside, "parentUser": "ana"}).encode() + b"\n"
+
+
+def access_line(key="a/b.txt"):
+    who = f"0wner data [01/Jan/2026:00:00:00 +0000] 192.0.2.1 ana R-{key} REST.PUT.OBJECT {key}"
+    return f'{who} "PUT /x HTTP/1.1" 200 - - 5 40 7 "-" "cli/1" - h= SigV4 c AuthHeader host TLSv1.3\n'.encode()
+
+
+LYVE = "S3-data-2026-01-01-00-05-00.gz"
+ACCESS = "2026-01-01-00-05-00-0123456789ABCDEF"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress, bytes], ids=["gzip", "zstd", "plain"])
+@pytest.mark.parametrize(("key", "text"), [(LYVE, audit_line()), (ACCESS, access_line())], ids=["audit", "access"])
+async def test_a_log_of_any_format_is_read_refreshed_and_remembered(flow, world, key, text, compress):
+    world.logs.objects[flow.LOG_BUCKET, key] = compress(text)
+    assert await world.handle(flow.s3_event(key, bucket=flow.LOG_BUCKET)) == Done()
+    assert [run.folder for run in world.target.runs] == [Folder("/data/a")]
+    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert set(await world.ledger.principals()) == {"ana"}
+
+
+async def test_log_files_and_events_of_one_message_are_all_done(flow, world):
+    records = [json.loads(flow.s3_event(key, bucket=bucket))["Records"][0] for key, bucket in
+               (("x/1", "data"), (LYVE, flow.LOG_BUCKET), ("y/2", "data"))]  # fmt: skip
+    world.logs.objects[flow.LOG_BUCKET, LYVE] = audit_line("z/3")
+    assert await world.handle(json.dumps({"Records": records})) == Done()
+    assert sorted(run.folder.path for run in world.target.runs) == ["/data/x", "/data/y", "/data/z"]
+
+
+async def test_an_event_of_eventbridge_needs_no_file(flow, world):
+    detail = {"version": "0", "bucket": {"name": "data"}, "object": {"key": "a/b c+"}, "requester": "111122223333"}
+    event = {"source": "aws.s3", "detail-type": "Object Deleted", "time": "2026-01-01T00:00:00Z", "detail": detail}
+    assert await world.handle(json.dumps(event)) == Done()
+    assert [run.folder.path for run in world.target.runs] == ["/data/a"]
+    assert not world.logs.opens
+
+
+# What the operator says of the source
+
+
+async def test_a_sources_format_tells_what_names_do_not(flow):
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "audit/", Format.AUDIT_LOG)])
+    # By its first bytes it would be an access log.
+    world.logs.objects[flow.LOG_BUCKET, "audit/odd"] = access_line("by-bytes/x") + audit_line("by-setting/x")
+    assert await world.handle(flow.announcing("audit/odd")) == Done()
+    assert world.tally.bad_records == 1
+    assert [run.folder.path for run in world.target.runs] == ["/data/by-setting"]
+
+
+async def test_each_source_has_its_own_way_with_bad_records(flow):
+    world = flow.World(
+        sources=[LogSource(flow.LOG_BUCKET, "strict/", on_bad_record="reject"), LogSource(flow.LOG_BUCKET, "lax/")],
+        policy=RetryPolicy(max_receives=5),
+    )
+    for prefix in ("strict/", "lax/"):
+        world.logs.objects[flow.LOG_BUCKET, prefix + LYVE] = audit_line() + b"no line\n"
+    assert await world.handle(flow.announcing("lax/" + LYVE)) == Done()
+    assert isinstance(await world.handle(flow.announcing("strict/" + LYVE)), Retry)
+    assert len(world.target.runs) == 1
+
+
+async def test_the_limits_are_the_operators(flow):
+    world = flow.World(limits=Limits(records=2))
+    body = flow.announcing(
+        world.put("two", flow.log_of("a/1", "a/2")), world.put("three", flow.log_of("b/1", "b/2", "b/3"))
+    )
+    verdict = await world.handle(body)
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "LogLimitExceeded"
+    assert [run.folder.path for run in world.target.runs] == ["/data/a"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [("evil", "trail/x"), ("evil", LYVE), ("trail-logs", "elsewhere/x"), ("trail-logs", "trail"), ("trail-logs", LYVE)],
+)
+async def test_a_file_outside_the_configured_logs_is_refused_and_never_fetched(flow, bucket, key):
+    """Whoever can write to the queue does not choose which files are read."""
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
+    world.logs.objects[bucket, key] = flow.log_of("a/file")
+    verdict = await world.handle(flow.announcing(key, bucket=bucket))
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "BucketNotAllowed"
+    assert f"s3://{bucket}/{key}" in verdict.reason
+    assert not world.logs.opens
+    assert not world.target.runs
+
+
+async def test_a_refused_file_does_not_keep_others_from_being_done(flow):
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "AWSLogs/")])
+    key = world.put("good")
+    verdict = await world.handle(flow.announcing(key, "elsewhere"))
+    assert isinstance(verdict, Reject)
+    assert [run.folder.path for run in world.target.runs] == ["/data/good"]
+    assert world.logs.opens == {key: 1}
+
+
+# Verification
+
+VERIFIED = LogSource("trail-logs", "AWSLogs/", verify=True)
+PLAIN = LogSource("trail-logs", "other/")
+WAITING = RetryPolicy(first=10, longest=700, max_receives=5)
+
+
+@pytest.fixture
+def verified(flow):
+    """A world whose trail is held against its digests, and another source's files are not."""
+    verifier = flow.FakeVerifier()
+    world = flow.World(sources=[VERIFIED, PLAIN], verifiers={VERIFIED: verifier}, policy=WAITING)
+    world.verifier = verifier
+    return world
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress, bytes], ids=["gzip", "zstd", "plain"])
+async def test_a_file_is_verified_by_the_hash_of_its_text_before_anything_is_refreshed(flow, verified, compress):
+    text = gzip.decompress(flow.log_of("a/file"))
+    key = verified.put("a", compress(text))
+    refreshed = []
+    verified.verifier.when = lambda file: refreshed.append(len(verified.target.runs))
+    assert await verified.handle(flow.announcing(key)) == Done()
+    assert verified.verifier.asked == [(LogFile(flow.LOG_BUCKET, key), hashlib.sha256(text).hexdigest())]
+    assert refreshed == [0]
+    assert len(verified.target.runs) == 1
+    assert await verified.handle(flow.announcing(key)) == Done()
+    assert len(verified.verifier.asked) == 1  # known: nothing to verify
+
+
+async def test_a_file_that_asks_for_nothing_is_verified_too(flow, verified):
+    """Who took the records out of it would else have taken them out of sight."""
+    key = verified.put("a", flow.log_of())
+    verified.verifier.errors[key] = [LogTampered("changed")]
+    assert isinstance(await verified.handle(flow.announcing(key)), Reject)
+
+
+async def test_files_of_a_source_that_is_not_verified_are_not(flow, verified):
+    verified.logs.objects[flow.LOG_BUCKET, "other/x"] = flow.log_of("a/file")
+    assert await verified.handle(flow.announcing("other/x")) == Done()
+    assert not verified.verifier.asked
+
+
+@pytest.mark.parametrize(
+    "error", [LogTampered("changed"), DigestInvalid("forged", fault="signature")], ids=["log", "digest"]
+)
+async def test_a_file_that_was_tampered_with_is_rejected_and_nothing_refreshed(flow, verified, error):
+    key = verified.put("a")
+    verified.verifier.errors[key] = [error]
+    verdict = await verified.handle(flow.announcing(key))
+    assert isinstance(verdict, Reject)
+    assert verdict.error == type(error).__name__
+    assert not verified.target.runs
+    assert not verified.ledger._files
+    assert await verified.ledger.principals() == {}
+    assert (verified.tally.files, verified.tally.events) == (0, 0)
+    assert verified.tally.errors == {type(error).__name__: 1}
+
+
+async def test_a_file_whose_digest_is_not_there_yet_waits_the_longest_and_is_done_when_it_comes(flow, verified):
+    key = verified.put("a")
+    verified.verifier.errors[key] = [DigestMissing("not yet")] * 2
+    for receive_count in (1, 2):
+        verdict = await verified.handle(flow.announcing(key), receive_count=receive_count)
+        assert verdict == Retry(WAITING.longest, "DigestMissing: not yet")
+        assert not verified.target.runs
+    assert await verified.handle(flow.announcing(key), receive_count=3) == Done()
+    assert [run.folder.path for run in verified.target.runs] == ["/data/a"]
+
+
+async def test_keys_that_cannot_be_had_are_asked_for_again_soon(flow, verified):
+    key = verified.put("a")
+    verified.verifier.errors[key] = [KeysUnavailable("503")]
+    assert await verified.handle(flow.announcing(key)) == Retry(WAITING.first, "KeysUnavailable: 503")
+    assert not verified.target.runs
+
+
+async def test_one_tampered_file_of_two_keeps_the_other_from_nothing(flow, verified):
+    good, bad = verified.put("good"), verified.put("bad")
+    verified.verifier.errors[bad] = [LogTampered("changed")]
+    assert isinstance(await verified.handle(flow.announcing(good, bad)), Reject)
+    assert [run.folder.path for run in verified.target.runs] == ["/data/good"]
+    assert list(verified.ledger._files) == [(flow.LOG_BUCKET, good)]
+
+
+async def test_a_file_that_ends_in_the_middle_is_not_held_against_anything(flow, verified):
+    key = verified.put("a", flow.log_of("a/file")[:-10])
+    assert isinstance(await verified.handle(flow.announcing(key)), Retry)
+    assert not verified.verifier.asked
+
+
+# Bad records
+
+CANARY = "SECRET-CANARY"
+HEADER = {"Authorization": f"AWS4-HMAC-SHA256 Signature={CANARY}", "X-Amz-Security-Token": CANARY}
+WITH_SECRETS = [
+    json.dumps({"api": {"name": "PutObject", "object": "a"}, "requestHeader": HEADER}),
+    json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a"}, "time": "", "requestHeader": HEADER}),
+    json.dumps({"requestHeader": HEADER}),
+    json.dumps({"requestHeader": HEADER})[:-3],
+    json.dumps({"api": {"name": ["PutObject"], "bucket": "b", "object": "a"}, "requestHeader": HEADER}),
+]
+
+
+async def test_bad_records_that_are_skipped_are_counted_and_the_first_few_are_told(flow, world, events):
+    lines = [audit_line(), *(f"{line}\n".encode() for line in WITH_SECRETS * 3), audit_line("c/d")]
+    world.logs.objects[flow.LOG_BUCKET, LYVE] = b"".join(lines)
+    assert await world.handle(flow.announcing(LYVE)) == Done()
+    assert (world.tally.bad_records, world.tally.records, world.tally.files) == (15, 2, 1)
+    assert world.tally.as_dict()["bad_records"] == 15
+    (told,) = [event for event in events if event["event"] == "bad_records_skipped"]
+    assert (told["log_level"], told["bucket"], told["key"]) == ("warning", flow.LOG_BUCKET, LYVE)
+    assert (told["format"], told["count"], len(told["first"])) == ("audit-log", 15, 5)
+    assert told["first"][0]["offset"] == len(lines[0])
+    assert all(each["reason"].startswith("line ") and len(each["reason"]) < 200 for each in told["first"])
+    json.dumps(told)
+    assert CANARY not in str(events)
+
+
+async def test_an_access_logs_bad_lines_tell_no_signature(flow, world, events):
+    """A request's address may be a presigned one."""
+    presigned = f"GET /data/a?X-Amz-Signature={CANARY} HTTP/1.1"
+    bad = [access_line().replace(b"PUT /x HTTP/1.1", presigned.encode()).replace(b" 200 ", b" ??? ")]
+    bad.append(f'"{presigned}" 200\n'.encode())
+    world.logs.objects[flow.LOG_BUCKET, ACCESS] = b"".join([access_line(), *bad])
+    assert await world.handle(flow.announcing(ACCESS)) == Done()
+    assert world.tally.bad_records == 2
+    assert CANARY not in str(events)
+
+
+async def test_a_file_without_bad_records_tells_of_none(flow, world, events):
+    assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not [event for event in events if event["event"] == "bad_records_skipped"]
+
+
+async def test_a_bad_record_that_rejects_its_file_is_tried_again_and_then_a_dead_letter(flow, world):
+    """The file may be replaced: ADR 0003."""
+    text = json.loads(gzip.decompress(flow.log_of("a/1", "a/2")))
+    text["Records"][1]["eventTime"] = "soon"
+    key = world.put("bad", gzip.compress(json.dumps(text).encode()))
+    for receive_count in range(1, 5):
+        assert isinstance(await world.handle(flow.announcing(key), receive_count=receive_count), Retry)
+    verdict = await world.handle(flow.announcing(key), receive_count=5)
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "RecordMalformed"
+    assert not world.target.runs
+    assert world.tally.bad_records == 0
+    world.put("bad", flow.log_of("a/1"))
+    assert await world.handle(flow.announcing(key), receive_count=6) == Done()
+
+
+# Who changed things
+
+
+def log_by(flow, *principals):
+    text = json.loads(gzip.decompress(flow.log_of(*(f"a/{n}" for n in range(len(principals))))))
+    for record, who in zip(text["Records"], principals, strict=True):
+        record["userIdentity"] = {"arn": who}
+    return gzip.compress(json.dumps(text).encode())
+
+
+async def test_who_changed_things_is_remembered_once_for_each_finished_file(flow, world):
+    key = world.put("a", log_by(flow, "ana", "bo", "ana"))
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    body = flow.announcing(key)
+    assert isinstance(await world.handle(body), Retry)
+    assert await world.ledger.principals() == {}
+    for _ in range(3):
+        assert await world.handle(body) == Done()
+    assert await world.ledger.principals() == {
+        "ana": Seen(flow.EPOCH, flow.EPOCH, 2),
+        "bo": Seen(flow.EPOCH, flow.EPOCH, 1),
+    }
+
+
+async def test_who_changed_things_is_not_counted_twice_where_the_file_could_not_be_finished(flow, world):
+    """Found by this test: it was remembered before the file was."""
+    key = world.put("a", log_by(flow, "ana"))
+    finish = world.ledger.finish
+
+    async def failing(file, etag):
+        world.ledger.finish = finish
+        world.ledger.unwritable = True
+        try:
+            await finish(file, etag)
+        finally:
+            world.ledger.unwritable = False
+
+    world.ledger.finish = failing
+    assert isinstance(await world.handle(flow.announcing(key)), Retry)
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert (await world.ledger.principals())["ana"].count == 1
+
+
+async def test_who_changed_things_is_remembered_of_events_in_the_body(flow, world):
+    body = json.loads(flow.s3_event("a/b"))
+    body["Records"][0]["userIdentity"] = {"principalId": "AWS:AIDA1"}
+    assert await world.handle(json.dumps(body)) == Done()
+    assert await world.ledger.principals() == {"AWS:AIDA1": Seen(flow.EPOCH, flow.EPOCH, 1)}
+
+
+async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warning(flow, world, events):
+    world.ledger.unobserving = True
+    key = world.put("a", log_by(flow, "ana"))
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert not world.tally.errors
+    assert [event["log_level"] for event in events if event["event"] == "ledger_unwritable"] == ["warning"]
+
+
+async def test_a_file_of_which_nobody_is_known_writes_nothing_of_anybody(flow, world, events):
+    world.ledger.unobserving = True
+    assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not [event for event in events if event["event"] == "ledger_unwritable"]

@@ -5,10 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 
 import msgspec
 
 from jibe_sqs.core.model import Actor, Decision, Folder, Kind, ObjectEvent, Record, Refresh, Skip, SkipReason, Unchanged
+
+PRINCIPALS: Final = 10_000
+"""Of one file; sessions have names of their own, and there is no end of them."""
 
 
 class OwnWrites(msgspec.Struct, frozen=True):
@@ -33,6 +37,14 @@ class Stale(msgspec.Struct):
 
     latest: float
     events: int
+
+
+class Seen(msgspec.Struct):
+    """When somebody was seen to change objects (seconds since the epoch), and how often."""
+
+    first: float
+    last: float
+    count: int = 1
 
 
 class Decisions:
@@ -66,10 +78,14 @@ class Plan:
         self.events = 0
         self.skipped: Counter[SkipReason] = Counter()
         self.stale: dict[Folder, Stale] = {}
+        self.principals: dict[str, Seen] = {}
+        """Who changed objects, Access Anywhere itself included; informational."""
 
     def add(self, record: Record, decision: Decision) -> None:
         """Take in one record and what was decided on it."""
         self.records += 1
+        if isinstance(record, ObjectEvent):
+            self._see(record)
         if isinstance(decision, Skip):
             self.skipped[decision.reason] += 1
             return
@@ -82,6 +98,15 @@ class Plan:
             else:
                 stale.latest = max(stale.latest, moment)
                 stale.events += 1
+
+    def _see(self, event: ObjectEvent) -> None:
+        who = event.actor.principal or event.actor.access_key
+        seen = self.principals.get(who)
+        if seen is not None:
+            seen.first, seen.last = min(seen.first, event.time), max(seen.last, event.time)
+            seen.count += 1
+        elif who and len(self.principals) < PRINCIPALS:
+            self.principals[who] = Seen(event.time, event.time)
 
     def needed(self, watermarks: Mapping[Folder, float]) -> list[Folder]:
         """The folders whose newest change no refresh can have seen. The others' events count as `already-refreshed`."""

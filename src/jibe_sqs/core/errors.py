@@ -5,7 +5,8 @@ JibeError
 │   ├── AnnouncementMalformed      not JSON, or a known shape with a broken part
 │   ├── AnnouncementUnknown        JSON, but of no shape that announces anything
 │   ├── AnnouncementUnsupported    a major version that we do not know
-│   └── AnnouncementTooDeep        envelopes in envelopes beyond the limit
+│   ├── AnnouncementTooDeep        envelopes in envelopes beyond the limit
+│   └── AnnouncementTooLarge       more in one body than the limit
 ├── LogError                   a log file's content; transient: a file can be replaced, so its message waits
 │   ├── LogTruncated               ends in the middle
 │   ├── LogCorrupt                 not the compression that it claims, or damaged
@@ -78,6 +79,10 @@ class AnnouncementUnsupported(AnnouncementError):
 
 class AnnouncementTooDeep(AnnouncementError):
     """Envelopes in envelopes beyond the limit."""
+
+
+class AnnouncementTooLarge(AnnouncementError):
+    """More in one body than the limit."""
 
 
 class LogError(JibeError):

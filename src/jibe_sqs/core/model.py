@@ -1,8 +1,12 @@
 """The nouns. Everything above `ObjectEvent` is wire shape; everything below it knows nothing of wire shapes."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+LATEST: Final = 253_402_300_799.0
+"""Seconds since the epoch: the end of the year 9999. A later time cannot be told to people, and no log has one."""
 
 
 class Message(msgspec.Struct, frozen=True):

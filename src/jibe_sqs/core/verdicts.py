@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from jibe_sqs.core.errors import TRANSIENT, JibeError
+from jibe_sqs.core.errors import TRANSIENT, DigestMissing, JibeError
 from jibe_sqs.core.model import Done, Reject, Retry, Verdict
 
 
@@ -34,7 +34,9 @@ def verdict(errors: Sequence[JibeError], receive_count: int, policy: RetryPolicy
     reason = _reason(errors, first)
     spent = policy.max_receives is not None and receive_count >= policy.max_receives
     if first.disposition is TRANSIENT and not spent:
-        return Retry(policy.delay(receive_count), reason)
+        # A digest comes within the hour, or so: asking every few seconds would only use up the receives.
+        delay = policy.longest if isinstance(first, DigestMissing) else policy.delay(receive_count)
+        return Retry(delay, reason)
     return Reject(type(first).__name__, reason)
 
 

@@ -13,18 +13,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jibe_sqs.core.announcements import IsLog, announcements
+from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Skip
+from jibe_sqs.core.sources import Sources
 
 Explanation = dict[str, Any]
 """One object of `explain --json`."""
 
 CHUNK: Final = 64 * 1024
+LONGEST_NAME: Final = 1024
+"""Characters of a source that are shown."""
 IN_MEMORY: Final = 8 * 1024 * 1024
 """Bytes of explanations that are kept in memory until the file is known to be good; more go to a temporary file."""
 
@@ -32,22 +35,23 @@ IN_MEMORY: Final = 8 * 1024 * 1024
 class Explainer:
     """Explains log files and message bodies. A source that cannot be read gives one explanation: its error."""
 
-    def __init__(self, *, decisions: Decisions, limits: Limits, is_log: IsLog) -> None:
+    def __init__(self, *, decisions: Decisions, limits: Limits, sources: Sources) -> None:
         self._decisions = decisions
         self._limits = limits
-        self._is_log = is_log
+        self._sources = sources
 
     def of_file(self, source: str, key: str | None) -> Iterator[Explanation]:
         """Of each record of a log file. `key`: the object's, where it is not the file's name."""
-        if about := no_log(key or source):
-            yield {"source": source, "announcement": "nothing", "bucket": None, "key": key or source, "about": about}
+        key = key or _shown(source)
+        if about := no_log(key):
+            yield {"source": _shown(source), "announcement": "nothing", "bucket": None, "key": key, "about": about}
             return
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as kept:
             try:
-                for explanation in self._records_of(source, key or source):
+                for explanation in self._records_of(source, key):
                     kept.write(orjson.dumps(explanation) + b"\n")
             except (JibeError, OSError) as error:
-                yield _failure(source, error)
+                yield _failure(_shown(source), error)
                 return
             kept.seek(0)
             yield from map(orjson.loads, kept)
@@ -56,7 +60,7 @@ class Explainer:
         """Of what a message announces. `source`: a file with its body, or the body itself."""
         try:
             text, name = _body(source)
-            found = announcements(text, self._is_log)
+            found = announcements(text, self._sources)
         except (JibeError, OSError, UnicodeDecodeError) as error:
             yield _failure(_shown(source), error)
             return
@@ -71,12 +75,15 @@ class Explainer:
 
     def _records_of(self, source: str, key: str) -> Iterator[Explanation]:
         log = LogReader(key, self._limits)
+        name = _shown(source)
         with _opened(source) as stream:
             while chunk := stream.read(CHUNK):
                 for records in log.feed(chunk):
-                    yield from (self._of_record(source, record) for record in records)
+                    yield from (self._of_record(name, record) for record in records)
         for records in log.finish():
-            yield from (self._of_record(source, record) for record in records)
+            yield from (self._of_record(name, record) for record in records)
+        if log.bad.count:
+            yield {"source": name, "bad_records": log.bad.count, "first": [str(error) for error in log.bad.first]}
 
     def _of_record(self, source: str, record: Record) -> Explanation:
         decision = self._decisions.decide(record)
@@ -111,15 +118,20 @@ def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
     good = True
     for explanations in sources:
         rows = list(explanations)
+        notes = [row for row in rows if "bad_records" in row]
+        rows = [row for row in rows if "bad_records" not in row]
         failures = [row for row in rows if "error" in row]
         good = good and not failures
         if failures:
             for row in failures:
                 console.print(Text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
             continue
-        source = rows[0]["source"] if rows else "nothing"
+        source = next((row["source"] for row in (*rows, *notes)), "nothing")
         console.print(_table(rows))
         console.print(Text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
+        for note in notes:
+            text = f"{source}: {note['bad_records']} bad records skipped, the first: {note['first'][0]}"
+            console.print(Text(text, style="yellow"), soft_wrap=True)
     return good
 
 
@@ -188,7 +200,9 @@ def _failure(source: str, error: Exception) -> Explanation:
 
 
 def _shown(source: str) -> str:
-    return source if len(source) <= 60 else source[:57] + "…"
+    """A file's name need not be UTF-8, and a body may be long."""
+    text = source.encode("utf-8", "replace").decode()
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def _iso(seconds: float) -> str:

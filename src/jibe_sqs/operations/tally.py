@@ -23,6 +23,8 @@ class Tally(msgspec.Struct):
     bytes: int = 0
     """Of log files, as stored."""
     records: int = 0
+    bad_records: int = 0
+    """Skipped, where the source allows it."""
     events: int = 0
     """Records of changes that asked for a refresh."""
     skipped: Counter[str] = msgspec.field(default_factory=Counter)

@@ -17,17 +17,18 @@ import msgspec
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.changes import Change, Writer
 from jibe_sqs.sandbox.aws.listing import Objects, objects
+from jibe_sqs.sandbox.formats import Format
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
 
 DELIVER_EVERY: Final = 20
-"""Changes in one delivery of the trail."""
+"""Changes that are told at once."""
 LOOK_EVERY: Final = 0.25
 """Seconds."""
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """Seconds from a change's log being delivered to Access Anywhere showing it."""
+    """Seconds from a change being told to Access Anywhere showing it."""
 
     p50: float
     p99: float
@@ -49,6 +50,8 @@ class Summary(msgspec.Struct, kw_only=True):
     """A few of these."""
     changes: int
     changes_by_kind: dict[str, int]
+    formats: dict[str, int]
+    """Log files by format; where a format has none, messages."""
     log_files: int
     messages: int
     redelivered: int
@@ -143,13 +146,14 @@ def demo(
     kill_consumer: bool,
     watch: Callable[[Progress], None],
     patience: float | None = None,
+    format_: Format = Format.MIXED,
 ) -> Summary:
     """Run it. `patience`: seconds to wait for the index to become true after the last change."""
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(_stopping_all_on_sigterm())
         watch(Progress("starting AWS in three regions and Access Anywhere"))
-        running = stack.enter_context(world.running(seed=seed, archive=True))
+        running = stack.enter_context(world.running(seed=seed, archive=True, format_=format_))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)
         consumers.start()
@@ -175,7 +179,7 @@ def _stopping_all_on_sigterm() -> Iterator[None]:
 
 
 def make_changes(running: World, count: int, seed: int) -> list[Change]:
-    """Make changes and deliver the trail as it goes, with nobody watching."""
+    """Make changes and tell of them as it goes, with nobody watching."""
     return _make_changes(running, count, seed, False, None, lambda _: None)
 
 
@@ -188,18 +192,18 @@ def _make_changes(
     watch: Callable[[Progress], None],
 ) -> list[Change]:
     uploader = Uploader(running.access_anywhere, running.permanent_token, running.places)
-    writer = Writer(running.deployment, running.trail, seed=seed, access_anywhere=uploader)
+    writer = Writer(running.deployment, running.tellers, seed=seed, access_anywhere=uploader)
     made: list[Change] = []
     try:
         for change in writer.changes(count):
             made.append(change)
             if len(made) % DELIVER_EVERY:
                 continue
-            running.trail.deliver()
+            running.tellers.deliver()
             watch(Progress("changing things", len(made), _waiting(running)))
             if kill_consumer and consumers is not None and not consumers.kills and len(made) >= count / 2:
                 _kill_at_work(running, consumers, len(made), watch)
-        running.trail.deliver()
+        running.tellers.deliver()
     finally:
         uploader.close()
     return made
@@ -293,7 +297,8 @@ def _judged(
         examples=examples,
         changes=len(made),
         changes_by_kind=dict(Counter(change.kind.value for change in made).most_common()),
-        log_files=len(running.trail.files),
+        formats=running.tellers.counts(),
+        log_files=len(running.tellers.files),
         messages=counted.get("messages", 0),
         redelivered=counted.get("redelivered", 0),
         files_read=counted.get("files", 0),
@@ -317,15 +322,15 @@ def _judged(
 def _lag(running: World, made: Iterable[Change], refreshes: list[dict[str, Any]]) -> Lag | None:
     """Of each change that made the index stale: until the first refresh of its folder that can have seen it was done.
 
-    A change whose folder is gone is seen by the refresh of a folder above. One that a refresh saw before its log was
-    delivered has no lag.
+    A change whose folder is gone is seen by the refresh of a folder above. One that a refresh saw before it was told
+    has no lag.
     """
     by_folder: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for refresh in refreshes:
         by_folder.setdefault((refresh["bucket"], refresh["prefix"]), []).append(refresh)
     lags = []
     for change in made:
-        delivered = running.trail.delivered.get(change.number)
+        delivered = running.tellers.delivered.get(change.number)
         if not change.makes_stale or delivered is None:
             continue
         prefix = change.key.rpartition("/")[0] + "/" if "/" in change.key else ""

@@ -83,7 +83,8 @@ def as_text(summary: Summary, output: IO[str]) -> None:
 def _rows(summary: Summary) -> list[tuple[str, str]]:
     rows = [
         ("changes made", f"{summary.changes} ({_listed(summary.changes_by_kind)})"),
-        ("log files", f"{summary.log_files}, announced in {summary.messages} messages"),
+        ("told in", _listed(summary.formats)),
+        ("log files", f"{summary.log_files}, among {summary.messages} messages"),
         ("records read", f"{summary.records}, of which {summary.events} asked for a refresh"),
         ("skipped", _listed(summary.skipped) or "none"),
         (
@@ -96,7 +97,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ),
     ]
     if summary.lag is not None:
-        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a log's delivery"))
+        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a change being told"))
     if summary.kills or summary.redelivered:
         rows.append(("kills", f"{summary.kills} (kill -9)"))
         rows.append(("redelivered", f"{summary.redelivered} messages"))

@@ -1,4 +1,4 @@
-"""The world in one piece: AWS and Access Anywhere as processes, deployed, with a trail that has started."""
+"""The world in one piece: AWS and Access Anywhere as processes, deployed, with tellers of changes that have started."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -17,9 +17,16 @@ from typing import IO, Any, Final
 import httpx
 import msgspec
 
-from jibe_sqs.sandbox.aws.changes import access_anywhere_arn
+from jibe_sqs.sandbox.aws.acts import (
+    ACCESS_ANYWHERE,
+    ACCESS_ANYWHERE_ADDRESS,
+    ACCESS_ANYWHERE_KEY,
+    access_anywhere_arn,
+)
+from jibe_sqs.sandbox.aws.audit_logs import MINIO_PREFIX
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy
-from jibe_sqs.sandbox.aws.trail import Trail
+from jibe_sqs.sandbox.aws.tellers import Tellers
+from jibe_sqs.sandbox.formats import Format, format_by_bucket
 
 LOGIN: Final = "admin@sandbox.example"
 VISIBILITY_TIMEOUT: Final = 10
@@ -43,7 +50,7 @@ class World(msgspec.Struct, frozen=True):
     """A running world. `places`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
 
     deployment: Deployment
-    trail: Trail
+    tellers: Tellers
     access_anywhere: str
     password: str
     permanent_token: str
@@ -73,7 +80,7 @@ class World(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def running(*, seed: int = 0, archive: bool = False) -> Iterator[World]:
+def running(*, seed: int = 0, archive: bool = False, format_: Format = Format.CLOUDTRAIL) -> Iterator[World]:
     """A world, from nothing, that ends with the block. `archive`: one bucket is shown in two providers' folders."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
@@ -96,7 +103,7 @@ def running(*, seed: int = 0, archive: bool = False) -> Iterator[World]:
                 places.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
         world = World(
             deployment=deployment,
-            trail=Trail(deployment, seed=seed),
+            tellers=Tellers(deployment, format_by_bucket(format_, deployment.buckets), seed=seed),
             access_anywhere=access_anywhere,
             password=password,
             permanent_token=token,
@@ -104,7 +111,7 @@ def running(*, seed: int = 0, archive: bool = False) -> Iterator[World]:
             config=folder / "jibe-config.json",
         )
         _write(world.config, _configuration(world))
-        world.trail.start()
+        world.tellers.start()
         yield world
 
 
@@ -157,15 +164,31 @@ def _configuration(world: World) -> dict[str, Any]:
             "secret_access_key": SECRET_KEY,
         },
         "queues": [{"url": url, "region": region} for region, url in deployment.queues.items()],
-        "logs": [{"bucket": deployment.log_bucket}],
+        "logs": logs(deployment, world.tellers.by_format),
         "buckets": {bucket: list(folders) for bucket, folders in world.places.items()},
-        "own_writes": {"principals": [access_anywhere_arn(deployment.account)]},
+        "own_writes": own_writes(deployment.account),
         "ledger": {"path": str(world.config.with_name("ledger.sqlite"))},
         "poll": {"wait": 2},
         "retry": {"first": 2, "longest": 30},
         "tree_refresh_interval": 2,
         "progress_interval": 0.2,
         "drain_timeout": 30,
+    }
+
+
+def logs(deployment: Deployment, formats: Collection[Format]) -> list[dict[str, str]]:
+    """The log sources, the more special ones first. Only what a key's name doesn't tell is said."""
+    special = {"bucket": deployment.log_bucket, "prefix": MINIO_PREFIX, "format": "audit-log"}
+    return [*([special] if Format.MINIO_AUDIT in formats else []), {"bucket": deployment.log_bucket}]
+
+
+def own_writes(account: str) -> dict[str, list[str]]:
+    """By what Access Anywhere is known: no one thing is told in every format."""
+    return {
+        # Ceph and Lyve know no ARNs.
+        "principals": [access_anywhere_arn(account), ACCESS_ANYWHERE],
+        "access_keys": [ACCESS_ANYWHERE_KEY],
+        "source_addresses": [ACCESS_ANYWHERE_ADDRESS],
     }
 
 

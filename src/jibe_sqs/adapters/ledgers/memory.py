@@ -1,8 +1,9 @@
 """A ledger that forgets everything with the process. For trials and tests: harmless, but refreshes more."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.model import Folder, LogFile
 
 
@@ -13,6 +14,7 @@ class MemoryLedger:
         self._wall_clock = wall_clock
         self._files: dict[tuple[str, str], tuple[str | None, str, float]] = {}
         self._folders: dict[Folder, tuple[float, float]] = {}
+        self._principals: dict[str, tuple[Seen, float]] = {}
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this very file was finished."""
@@ -34,7 +36,19 @@ class MemoryLedger:
         known, _ = self._folders.get(folder, (float("-inf"), 0.0))
         self._folders[folder] = (max(known, began), self._wall_clock())
 
+    async def observe(self, principals: Mapping[str, Seen]) -> None:
+        """Remember who changed objects."""
+        for who, seen in principals.items():
+            known, _ = self._principals.get(who, (Seen(seen.first, seen.last, 0), 0.0))
+            both = Seen(min(known.first, seen.first), max(known.last, seen.last), known.count + seen.count)
+            self._principals[who] = both, self._wall_clock()
+
+    async def principals(self) -> dict[str, Seen]:
+        """All who were seen."""
+        return {who: seen for who, (seen, _) in self._principals.items()}
+
     async def prune(self, before: float) -> None:
         """Forget what was written before that moment."""
         self._files = {file: entry for file, entry in self._files.items() if entry[2] >= before}
         self._folders = {folder: entry for folder, entry in self._folders.items() if entry[1] >= before}
+        self._principals = {who: entry for who, entry in self._principals.items() if entry[1] >= before}

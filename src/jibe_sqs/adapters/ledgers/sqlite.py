@@ -7,13 +7,14 @@ transaction, and so one fsync: a busy service would otherwise spend its time in 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from jibe_sqs.batches import Batches
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 
@@ -32,12 +33,22 @@ CREATE TABLE IF NOT EXISTS folders (
     PRIMARY KEY (path, tree)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS folders_written ON folders (written);
+CREATE TABLE IF NOT EXISTS principals (
+    who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
+) WITHOUT ROWID;
 """
 
 _FINISH = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
 _REFRESHED = """
 INSERT INTO folders VALUES (?, ?, ?, ?)
 ON CONFLICT (path, tree) DO UPDATE SET began = max(began, excluded.began), written = excluded.written
+"""
+
+_OBSERVED = """
+INSERT INTO principals VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (who) DO UPDATE SET
+    first = min(first, excluded.first), last = max(last, excluded.last), count = count + excluded.count,
+    written = excluded.written
 """
 
 _Write = tuple[str, tuple[Any, ...]]
@@ -96,6 +107,22 @@ class SqliteLedger:
         """Remember a good refresh. On the disk when this returns."""
         await self._writes.add((_REFRESHED, (folder.path, folder.tree, began, self._wall_clock())))
 
+    async def observe(self, principals: Mapping[str, Seen]) -> None:
+        """Remember who changed objects."""
+        now = self._wall_clock()
+        rows = [(who, seen.first, seen.last, seen.count, now) for who, seen in principals.items()]
+
+        def write() -> None:
+            with self._connection:
+                self._connection.executemany(_OBSERVED, rows)
+
+        await self._do(write)
+
+    async def principals(self) -> dict[str, Seen]:
+        """All who were seen."""
+        rows = await self._rows("SELECT who, first, last, count FROM principals", ())
+        return {who: Seen(first, last, count) for who, first, last, count in rows}
+
     async def prune(self, before: float) -> None:
         """Forget what was written before that moment."""
 
@@ -103,6 +130,7 @@ class SqliteLedger:
             with self._connection:
                 self._connection.execute("DELETE FROM files WHERE written < ?", (before,))
                 self._connection.execute("DELETE FROM folders WHERE written < ?", (before,))
+                self._connection.execute("DELETE FROM principals WHERE written < ?", (before,))
 
         await self._do(forget)
 

@@ -20,7 +20,7 @@ from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import Line, LineLog
 from jibe_sqs.core.formats.recent import Recent
-from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
+from jibe_sqs.core.model import LATEST, Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 OPERATIONS: Final[dict[str, Kind | SkipReason]] = {
     "REST.PUT.OBJECT": Kind.WRITTEN,
@@ -97,6 +97,8 @@ class AccessLog(LineLog):
             key_text = _decoded(key, name).decode("utf-8", "replace")
             return [Unchanged(meaning, _text(bucket), key_text, start, _text(request), name)]
         time = start + int(outcome[2]) / 1000 if outcome[2] and outcome[2] != NULL else start
+        if time > LATEST:
+            raise line.malformed(f"it took {outcome[2].decode()} ms")
         return [self._change(line, meaning, bucket, key, time, request, name, address, requester, outcome[3] or b"")]
 
     def _change(
@@ -199,6 +201,6 @@ def _epoch(day: bytes, zone: bytes) -> float | None:
         ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
         tz = timezone(-ahead if offset[1] == b"-" else ahead) if ahead else UTC
         moment = datetime(int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), int(found[6]), tzinfo=tz)
+        return moment.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return None
-    return moment.timestamp()

@@ -10,7 +10,7 @@ Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import Line, LineLog
 from jibe_sqs.core.formats.recent import Recent
-from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
+from jibe_sqs.core.model import LATEST, Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 POST_FORM = "PostPolicyBucket"
 UNPACK = "PutObjectExtract"
@@ -277,7 +277,10 @@ def _visible_at(line: Line, entry: _Entry, api: _Api) -> float:
         duration = int(found[1])
     if not 0 <= duration < 10**18:
         raise line.malformed("api.timeToResponseInNS is no duration")
-    return _seconds(start + duration)
+    moment = _seconds(start + duration)
+    if moment > LATEST:
+        raise line.malformed(f"api.timeToResponse {duration} ends after the year 9999")
+    return moment
 
 
 def _start(text: str | None) -> float:
@@ -298,7 +301,8 @@ def _nanoseconds(text: str) -> int | None:
 @lru_cache(maxsize=1024)
 def _epoch(day: str, clock: str, offset: str | None) -> int | None:
     try:
-        return int(datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}").timestamp())
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
+        return int(moment.astimezone(UTC).timestamp())
     except (ValueError, OverflowError):
         return None
 

@@ -14,6 +14,8 @@ from isal import igzip_lib
 from jibe_sqs.core.errors import LogCorrupt, LogLimitExceeded, LogTruncated
 
 _HCRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
+_ZSTD_START = 5
+"""Bytes of a frame: its magic, and what tells the length of the header."""
 HEADER_LIMIT = 128 * 1024
 """Bytes of a member's header: its extra field has up to 64 KiB, and who writes longer names is up to something."""
 BLOCK = 64 * 1024
@@ -160,9 +162,56 @@ def _has_whole_header(member: bytes) -> bool:
     return end + (2 if flags & _HCRC else 0) <= len(member)
 
 
+class _ZstdFrame:
+    """A frame that is read alike whether it comes in pieces or not.
+
+    libzstd has another way for a whole frame, which refuses what the usual one overlooks: an empty last block that
+    leaves out some of the text. So it gets the header first, always, and the size is held against the header's here.
+    """
+
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdDecompressor()
+        self._expected: int | None = None
+        self._size = 0
+        self._has_begun = False
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._frame.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
+        if not self._has_begun:
+            self._has_begun = True
+            self._expected = zstd.get_frame_info(data).decompressed_size
+            self._frame.decompress(data[:_ZSTD_START])
+            data = data[_ZSTD_START:]
+        text = self._frame.decompress(data, max_length)
+        self._size += len(text)
+        if self.eof and self._expected not in (None, self._size):
+            raise zstd.ZstdError(f"the frame has {self._size:,} bytes, and says {self._expected:,}")
+        return text
+
+
+def _has_whole_frame_header(frame: bytes) -> bool:
+    """Whether nothing is missing of the header that a zstd frame begins with. Format: RFC 8878."""
+    if len(frame) < _ZSTD_START:
+        return False
+    size_flag, is_single, dictionary_flag = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3
+    size = 1 if is_single and not size_flag else (0, 2, 4, 8)[size_flag]
+    return len(frame) >= _ZSTD_START + (not is_single) + (0, 1, 2, 4)[dictionary_flag] + size
+
+
 _COMPRESSIONS = (
     _Compression(
         "gzip", b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), _has_whole_header
     ),
-    _Compression("zstd", b"\x28\xb5\x2f\xfd", zstd.ZstdDecompressor, lambda _: True),
+    _Compression("zstd", b"\x28\xb5\x2f\xfd", _ZstdFrame, _has_whole_frame_header),
 )

@@ -3,6 +3,7 @@
 Its format is told by its key's name first, then by what the operator says of the source, then by its first bytes.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.decompressed import Decompressed
 from jibe_sqs.core.formats.limits import GiB, Limits
 from jibe_sqs.core.log_names import Format, format_of
-from jibe_sqs.core.model import Record
+from jibe_sqs.core.model import ObjectEvent, Record
 
 
 class Parser(Protocol):
@@ -68,14 +69,16 @@ class LogReader:
         *,
         configured: Format | None = None,
         on_bad_record: OnBadRecord | None = None,
+        hashed: bool = False,
     ) -> None:
-        """`configured`, `on_bad_record`: what the operator says of the source, if anything."""
+        """`configured`, `on_bad_record`: what the operator says of the source, if anything. `hashed`: keep a `sha256`."""
         self.format = format_of(key) or configured
         self.bad = BadRecords("reject")
         self.records = 0
         self._limits = limits
         self._on_bad_record = on_bad_record
         self.stored = 0
+        self._hash = hashlib.sha256() if hashed else None
         self._text = Decompressed(limit=limits.decompressed_size or max(DECOMPRESSED_SIZE.values()))
         self._parser: Parser | None = None
         self._start = b""
@@ -101,7 +104,14 @@ class LogReader:
         if self._parser is not None:
             yield self._counted(self._parser.finish())
 
+    @property
+    def sha256(self) -> str:
+        """Of the decompressed text so far, in hex; empty unless asked for."""
+        return self._hash.hexdigest() if self._hash is not None else ""
+
     def _parsed(self, text: bytes) -> list[Record]:
+        if self._hash is not None:
+            self._hash.update(text)
         if self._parser is not None:
             return self._counted(self._parser.feed(text))
         self._start += text
@@ -109,7 +119,7 @@ class LogReader:
 
     def _told(self, text: bytes) -> list[Record]:
         """Choose the format by how the text begins, and read on with it."""
-        found = next((format_ for beginning, format_ in _BEGINNINGS if beginning.match(text)), None)
+        found = next((format_ for beginning, format_ in _BEGINNINGS if beginning.match(text, 0, _LOOK)), None)
         if found is None:
             raise LogMalformed(f"of no format that we know: it begins with {text[:40]!r}")
         self._start = b""
@@ -132,7 +142,9 @@ class LogReader:
         return records
 
     def _is_too_long(self, record: Record) -> bool:
-        if len(record.key) <= self._limits.key_length:
+        # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
+        if len(record.key) <= self._limits.key_length or not isinstance(record, ObjectEvent):
             return False
-        self.bad.found(RecordMalformed(f"{record.name}: a key of {len(record.key):,} characters", index=self.records))
+        reason = f"a {record.name[:40]} of a key of {len(record.key):,} characters"
+        self.bad.found(RecordMalformed(reason, index=self.records))
         return True

@@ -1,4 +1,4 @@
-"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to the trail."""
+"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to a teller."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,19 +10,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.acts import Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.keys import Tree
 from jibe_sqs.sandbox.aws.listing import Objects
-from jibe_sqs.sandbox.aws.records import Call, Caller, Record
-from jibe_sqs.sandbox.aws.trail import Trail
-
-ACCESS_ANYWHERE_KEY: Final = "AKIAACCESSANYWHERE00"
-"""The access key id that AA calls S3 with, as the trail tells it."""
-
-
-def access_anywhere_arn(account: str) -> str:
-    """The ARN of the user that AA calls S3 as."""
-    return f"arn:aws:iam::{account}:user/access-anywhere"
+from jibe_sqs.sandbox.aws.records import Caller
+from jibe_sqs.sandbox.aws.tellers import Hears
 
 
 class OwnWrite(Protocol):
@@ -38,9 +31,9 @@ class ChangeKind(StrEnum):
     MULTIPART = "multipart"
     DELETE = "delete"
     BULK_DELETE = "bulk-delete"
-    """Told by one record that names no key."""
+    """CloudTrail tells it by one record that names no key."""
     BULK_DELETE_LISTED = "bulk-delete-listed"
-    """Told by such a record, and by one more for each key."""
+    """CloudTrail tells it by such a record, and by one more for each key."""
     READ = "read"
     FAILED = "failed"
     TAGGING = "tagging"
@@ -68,6 +61,7 @@ _NEEDS_AN_OBJECT: Final = frozenset(ChangeKind) - {
 _CHANGES_NOTHING: Final = frozenset({ChangeKind.READ, ChangeKind.FAILED, ChangeKind.TAGGING})
 
 _Place = tuple[str, str]
+_Done = tuple[list[_Place], float]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -94,22 +88,22 @@ class Writer:
     """
 
     def __init__(
-        self, deployment: Deployment, trail: Trail, *, seed: int = 0, access_anywhere: OwnWrite | None = None
+        self, deployment: Deployment, teller: Hears, *, seed: int = 0, access_anywhere: OwnWrite | None = None
     ) -> None:
         self.objects: Objects = {}
         self._deployment = deployment
-        self._trail = trail
+        self._teller = teller
         self._own_write = access_anywhere
         self._random = Random(f"changes {seed}")
-        # Apart, so that what records look like doesn't decide which changes are made.
-        self._ids = Random(f"records {seed}")
+        # Apart, so that how a change is told doesn't decide which changes are made.
+        self._ids = Random(f"how changes are made {seed}")
         self._deleted: list[_Place] = []
         self._number = 0
         self._wanted = 0
         self._bulk_deletes = cycle((ChangeKind.BULK_DELETE, ChangeKind.BULK_DELETE_LISTED))
         self._tree = Tree(self._random, list(deployment.buckets))
         self._callers = _callers(deployment.account)
-        self._act: dict[ChangeKind, Callable[[Caller], tuple[list[_Place], float]]] = {
+        self._act: dict[ChangeKind, Callable[[Caller], _Done]] = {
             ChangeKind.PUT: lambda caller: self._put(caller, self._fresh()),
             ChangeKind.OVERWRITE: lambda caller: self._put(caller, self._any()),
             ChangeKind.COPY: self._copy,
@@ -124,7 +118,7 @@ class Writer:
         }
 
     def changes(self, n: int) -> Iterator[Change]:
-        """Make `n` changes, one whenever the next is asked for; the trail is delivered when the caller says so."""
+        """Make `n` changes, one whenever the next is asked for; they are told when the caller has that delivered."""
         self._tree.grow(n // 8)
         if not self._number:
             self._tell_of_buckets()
@@ -143,129 +137,155 @@ class Writer:
             for number, (bucket, key) in enumerate(places, first):
                 yield Change(number, kind, bucket, key, at, own=kind is ChangeKind.OWN_WRITE)
 
-    # Each act makes its call, tells the trail, and returns the places that it was about and when S3 had answered.
+    # Each makes its call, tells of it, and returns the places that it was about and when S3 had answered.
 
-    def _put(self, caller: Caller, place: _Place) -> tuple[list[_Place], float]:
+    def _put(self, caller: Caller, place: _Place) -> _Done:
         bucket, key = place
         body = self._body()
+        began = time.time()
         answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body)
         self._now_is(place, len(body), answer["ETag"])
-        return self._tell([place], caller, lambda call: [records.put_object(call, bucket, key, len(body))])
+        # What is stored is the same, whether an API or a form brought it.
+        kind = ActKind.POST if self._ids.random() < 0.04 else ActKind.PUT
+        return self._tell(kind, [place], caller, began)
 
-    def _copy(self, caller: Caller) -> tuple[list[_Place], float]:
+    def _copy(self, caller: Caller) -> _Done:
         source, place = self._any(), self._fresh()
         bucket, key = place
+        began = time.time()
         answer = self._s3(bucket).copy_object(
             Bucket=bucket, Key=key, CopySource={"Bucket": source[0], "Key": source[1]}
         )
         self._now_is(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
-        return self._tell([place], caller, lambda call: [records.copy_object(call, bucket, key, *source)])
+        return self._tell(ActKind.COPY, [place], caller, began, source=source)
 
-    def _multipart(self, caller: Caller) -> tuple[list[_Place], float]:
+    def _multipart(self, caller: Caller) -> _Done:
         place = bucket, key = self._fresh()
         body = self._body()
-        s3, at = self._s3(bucket), {"Bucket": bucket, "Key": key}
+        s3, at, began = self._s3(bucket), {"Bucket": bucket, "Key": key}, time.time()
         upload = s3.create_multipart_upload(**at)["UploadId"]
         part = s3.upload_part(**at, UploadId=upload, PartNumber=1, Body=body)["ETag"]
         parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
         answer = s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
         self._now_is(place, len(body), answer["ETag"])
-        return self._tell(
-            [place],
-            caller,
-            lambda call: [
-                records.create_multipart_upload(call, bucket, key),
-                records.upload_part(call, bucket, key, upload, size=len(body)),
-                records.complete_multipart_upload(call, bucket, key, upload),
-            ],
-        )
+        return self._tell(ActKind.MULTIPART, [place], caller, began, upload=upload)
 
-    def _delete(self, caller: Caller) -> tuple[list[_Place], float]:
+    def _delete(self, caller: Caller) -> _Done:
         place = bucket, key = self._any()
+        began = time.time()
         self._s3(bucket).delete_object(Bucket=bucket, Key=key)
         self._gone(place)
-        return self._tell([place], caller, lambda call: [records.delete_object(call, bucket, key)])
+        return self._tell(ActKind.DELETE, [place], caller, began)
 
-    def _delete_many(self, caller: Caller, *, listed: bool) -> tuple[list[_Place], float]:
+    def _delete_many(self, caller: Caller, *, listed: bool) -> _Done:
         bucket, _ = self._any()
         here = [place for place in self.objects if place[0] == bucket]
         places = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._wanted))
-        keys = [key for _, key in places]
+        began = time.time()
         self._s3(bucket).delete_objects(
-            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for _, key in places], "Quiet": True}
         )
         for place in places:
             self._gone(place)
+        return self._tell(ActKind.DELETE_MANY, places, caller, began, listed=listed)
 
-        def told(call: Call) -> list[Record]:
-            parent = records.delete_objects(call, bucket)
-            return [parent, *(records.deleted_by(call, parent, keys) if listed else ())]
-
-        return self._tell(places, caller, told)
-
-    def _read(self, caller: Caller) -> tuple[list[_Place], float]:
+    def _read(self, caller: Caller) -> _Done:
         place = bucket, key = self._any()
-        size, _ = self.objects[place]
-        s3 = self._s3(bucket)
+        s3, began = self._s3(bucket), time.time()
         match self._random.randrange(3):
             case 0:
                 s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-                return self._tell([place], caller, lambda call: [records.get_object(call, bucket, key, size)])
+                return self._tell(ActKind.GET, [place], caller, began)
             case 1:
                 s3.head_object(Bucket=bucket, Key=key)
-                return self._tell([place], caller, lambda call: [records.head_object(call, bucket, key)])
+                return self._tell(ActKind.HEAD, [place], caller, began)
             case _:
                 prefix = key.rpartition("/")[0]
                 s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
-                return self._tell([place], caller, lambda call: [records.list_objects(call, bucket, prefix)])
+                return self._tell(ActKind.LIST, [place], caller, began, prefix=prefix)
 
-    def _fail(self, caller: Caller) -> tuple[list[_Place], float]:
-        # moto refuses nobody: of a refused call there is the record only.
-        refused = records.delete_object if self.objects and self._random.random() < 0.5 else records.put_object
-        place = bucket, key = self._any() if refused is records.delete_object else self._tree.new_key()
-        return self._tell([place], caller, lambda call: [records.failed(refused(call, bucket, key))])
+    def _fail(self, caller: Caller) -> _Done:
+        # moto refuses nobody: a refused call is told of only.
+        kind = ActKind.DELETE if self.objects and self._random.random() < 0.5 else ActKind.PUT
+        place = self._any() if kind is ActKind.DELETE else self._tree.new_key()
+        return self._tell(kind, [place], caller, time.time(), failed=True)
 
-    def _tag(self, caller: Caller) -> tuple[list[_Place], float]:
+    def _tag(self, caller: Caller) -> _Done:
         place = bucket, key = self._any()
+        began = time.time()
         if self._random.random() < 0.5:
             tags = {"TagSet": [{"Key": "reviewed", "Value": "yes"}]}
             self._s3(bucket).put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
-            return self._tell([place], caller, lambda call: [records.put_object_tagging(call, bucket, key)])
+            return self._tell(ActKind.TAG, [place], caller, began)
         self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
-        return self._tell([place], caller, lambda call: [records.put_object_acl(call, bucket, key)])
+        return self._tell(ActKind.ACL, [place], caller, began)
 
-    def _write_own(self) -> tuple[list[_Place], float]:
+    def _write_own(self) -> _Done:
         if self._own_write is None:
             raise RuntimeError("a write of Access Anywhere's own, and no Access Anywhere: pass access_anywhere=")
         place = bucket, key = self._fresh()
         body = self._body()
+        began = time.time()
         self._own_write(bucket, key, body)
         answer = self._s3(bucket).head_object(Bucket=bucket, Key=key)
         self._now_is(place, answer["ContentLength"], answer["ETag"])
-        caller = records.iam_user(
-            "access-anywhere",
-            account=self._deployment.account,
-            access_key=ACCESS_ANYWHERE_KEY,
-            agent="aws-sdk-php/3.359",
-        )
-        return self._tell([place], caller, lambda call: [records.put_object(call, bucket, key, len(body))])
+        return self._tell(ActKind.PUT, [place], access_anywhere(self._deployment.account), began)
 
     def _tell(
-        self, places: list[_Place], caller: Caller, told: Callable[[Call], list[Record]]
-    ) -> tuple[list[_Place], float]:
+        self,
+        kind: ActKind,
+        places: list[_Place],
+        caller: Caller,
+        began: float,
+        *,
+        source: _Place | None = None,
+        upload: str = "",
+        prefix: str = "",
+        failed: bool = False,
+        listed: bool = False,
+    ) -> _Done:
         at = time.time()
-        region = self._deployment.buckets[places[0][0]]
-        call = Call(caller, at, region, self._deployment.account, self._ids)
-        noise = _assumption(call) if "sessionContext" in caller.identity and self._ids.random() < 0.3 else []
+        bucket = places[0][0]
+        size, etag = self.objects.get(places[0], (0, ""))
         numbers = range(self._number + 1, self._number + len(places) + 1)
         self._number += len(places)
-        self._trail.add(region, [*noise, *told(call)], numbers)
+        self._teller.tell(
+            Act(
+                kind=kind,
+                bucket=bucket,
+                region=self._deployment.buckets[bucket],
+                account=self._deployment.account,
+                caller=caller,
+                began=began,
+                at=at,
+                keys=() if kind is ActKind.LIST else tuple(key for _, key in places),
+                prefix=prefix,
+                size=size,
+                etag=etag,
+                source=source,
+                upload=upload,
+                failed=failed,
+                listed=listed,
+                changes=tuple(numbers),
+            )
+        )
         return places, at
 
     def _tell_of_buckets(self) -> None:
+        account = self._deployment.account
         for bucket, region in self._deployment.buckets.items():
-            call = Call(self._callers[0], time.time(), region, self._deployment.account, self._ids)
-            self._trail.add(region, [records.create_bucket(call, bucket)])
+            now = time.time()
+            self._teller.tell(
+                Act(
+                    kind=ActKind.CREATE_BUCKET,
+                    bucket=bucket,
+                    region=region,
+                    account=account,
+                    caller=self._callers[0],
+                    began=now,
+                    at=now,
+                )
+            )
 
     def _fresh(self) -> _Place:
         """A new place; now and then one that was deleted, and comes back."""
@@ -299,11 +319,3 @@ def _callers(account: str) -> list[Caller]:
             "AWSReservedSSO_Editors", "bo@example.com", account=account, access_key="ASIASSOSSOSSOSSO0000"
         ),
     ]
-
-
-def _assumption(call: Call) -> list[Record]:
-    """How the session of the caller's role began, as the trail tells it among much else."""
-    issuer = call.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
-    session = call.caller.identity["arn"].rpartition("/")[2]
-    service = Call(records.aws_service("ecs-tasks.amazonaws.com"), call.at - 1, call.region, call.account, call.random)
-    return [records.assume_role(service, issuer, session)]

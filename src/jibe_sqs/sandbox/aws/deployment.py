@@ -45,6 +45,15 @@ class Deployment(msgspec.Struct, frozen=True):
         """A boto3 client of the sandbox; by default in the home region."""
         return client(self.endpoint, service, region or self.home)
 
+    def publish(self, region: str, message: str) -> None:
+        """By the region's topic: it arrives in SNS's envelope."""
+        self.client("sns", region).publish(TopicArn=self.topics[region], Message=message)
+
+    def send(self, region: str, message: str) -> None:
+        """Straight to the queue that the region's topic feeds."""
+        where = region if region in self.queues else self.home
+        self.client("sqs", where).send_message(QueueUrl=self.queues[where], MessageBody=message)
+
 
 @cache
 def client(endpoint: str, service: str, region: str) -> Any:

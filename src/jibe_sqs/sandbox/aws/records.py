@@ -26,6 +26,32 @@ class Caller(msgspec.Struct, frozen=True):
     address: str
     agent: str
 
+    @property
+    def arn(self) -> str:
+        """Nothing, where AWS itself calls."""
+        return str(self.identity.get("arn", ""))
+
+    @property
+    def name(self) -> str:
+        """The user's, or the role's."""
+        issuer = self.identity.get("sessionContext", {}).get("sessionIssuer", {})
+        return str(self.identity.get("userName") or issuer.get("userName", ""))
+
+    @property
+    def access_key(self) -> str:
+        """The id of the access key."""
+        return str(self.identity.get("accessKeyId", ""))
+
+    @property
+    def principal_id(self) -> str:
+        """The id of the user or the session."""
+        return str(self.identity.get("principalId", ""))
+
+    @property
+    def said(self) -> str:
+        """The user agent as the client sent it, without CloudTrail's brackets."""
+        return self.agent.removeprefix("[").removesuffix("]")
+
 
 def iam_user(name: str, *, account: str, access_key: str, address: str = "198.51.100.7", agent: str = "") -> Caller:
     """A user with a key of their own. `agent` is what the client says of itself; CloudTrail puts it into brackets."""

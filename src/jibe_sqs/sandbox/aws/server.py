@@ -16,7 +16,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from jibe_sqs.sandbox.aws import gaps
+from jibe_sqs.sandbox.aws import digests, gaps
 
 
 def serve(host: str = "127.0.0.1", port: int = 0) -> None:
@@ -27,6 +27,7 @@ def serve(host: str = "127.0.0.1", port: int = 0) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     gaps.fill()
+    digests.teach()
     server = make_server(
         host, port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_Quiet
     )

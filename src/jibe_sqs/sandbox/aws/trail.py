@@ -9,11 +9,13 @@ import json
 import string
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import Call, Record, aws_service, log_delivery
 
@@ -28,22 +30,31 @@ class Trail:
         self.delivered: dict[int, float] = {}
         self.files: list[str] = []
         """Keys of all log files in the log bucket, in the order of delivery."""
+        self.messages = 0
         self._deployment = deployment
         self._random = Random(f"trail {seed}")
+        # Apart, so that what records look like doesn't decide how they are delivered.
+        self._ids = Random(f"records {seed}")
         self._gathered: dict[str, list[tuple[list[Record], tuple[int, ...]]]] = {r: [] for r in deployment.topics}
         self._own_writes: list[Record] = []
         self._lock = threading.Lock()
 
-    def start(self) -> None:
+    def start(self, buckets: Sequence[str] = ()) -> None:  # noqa: ARG002 - a trail is of all buckets
         """What happens when a trail starts: a zero-byte object in the log bucket, a validation message on each topic."""
         self._put(f"AWSLogs/{self._deployment.account}/CloudTrail/", b"")
         for region in self._deployment.topics:
             self._publish(region, VALIDATION)
 
-    def add(self, region: str, records: Iterable[Record], changes: Iterable[int] = ()) -> None:
+    def tell(self, act: Act) -> None:
+        """Gather the records of one act; now and then with how the session of the caller's role began."""
+        call = Call(act.caller, act.at, act.region, act.account, self._ids)
+        noise = _assumption(call) if "sessionContext" in act.caller.identity and self._ids.random() < 0.3 else []
+        self.add(act.region, [*noise, *cloudtrail_records(act, call)], act.changes)
+
+    def add(self, region: str, told: Iterable[Record], changes: Iterable[int] = ()) -> None:
         """Gather the records of one act, which stay together in one file, and the numbers of the changes they tell of."""
         with self._lock:
-            self._gathered[region].append((list(records), tuple(changes)))
+            self._gathered[region].append((list(told), tuple(changes)))
 
     def deliver(self) -> list[str]:
         """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
@@ -55,14 +66,14 @@ class Trail:
         shares = min(len(acts), self._random.choice((1, 1, 1, 2, 3)))
         keys = []
         for share in range(shares):
-            records = [record for act, _ in acts[share::shares] for record in act]
+            found = [record for act, _ in acts[share::shares] for record in act]
             if region == self._deployment.home:
-                records += self._own_writes
+                found += self._own_writes
                 self._own_writes = []
             if self._random.random() < 0.2:
-                records.append(self._random.choice(records))
-            self._random.shuffle(records)
-            keys.append(self._write(region, records))
+                found.append(self._random.choice(found))
+            self._random.shuffle(found)
+            keys.append(self._write(region, found))
         changes = [change for _, numbers in acts for change in numbers]
         now = time.time()
         # Before, not after: who hears of a change must not have heard of it before it was delivered.
@@ -71,15 +82,16 @@ class Trail:
         for announced in [keys] if together else [[key] for key in keys]:
             message = {"s3Bucket": self._deployment.log_bucket, "s3ObjectKey": announced}
             self._publish(region, json.dumps(message, separators=(",", ":")))
+            self.messages += 1
         return keys
 
-    def _write(self, region: str, records: list[Record]) -> str:
+    def _write(self, region: str, found: list[Record]) -> str:
         account = self._deployment.account
         at = datetime.now(UTC)
         unique = "".join(self._random.choices(string.ascii_letters + string.digits, k=16))
         folder = f"AWSLogs/{account}/CloudTrail/{region}/{at:%Y/%m/%d}"
         key = f"{folder}/{account}_CloudTrail_{region}_{at:%Y%m%dT%H%MZ}_{unique}.json.gz"
-        text = json.dumps({"Records": records}, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps({"Records": found}, separators=(",", ":"), ensure_ascii=False)
         body = gzip.compress(text.encode())
         self._put(key, body, ContentType="application/json", ContentEncoding="gzip")
         self.files.append(key)
@@ -93,4 +105,51 @@ class Trail:
         s3.put_object(Bucket=self._deployment.log_bucket, Key=key, Body=body, **headers)
 
     def _publish(self, region: str, message: str) -> None:
-        self._deployment.client("sns", region).publish(TopicArn=self._deployment.topics[region], Message=message)
+        self._deployment.publish(region, message)
+
+
+def cloudtrail_records(act: Act, call: Call) -> list[Record]:
+    """What CloudTrail tells of an act. Of a refused one, it tells the error too."""
+    found = _records(act, call, act.bucket, act.key)
+    return [records.failed(record) for record in found] if act.failed else found
+
+
+def _records(act: Act, call: Call, bucket: str, key: str) -> list[Record]:
+    match act.kind:
+        case ActKind.PUT:
+            return [records.put_object(call, bucket, key, act.size)]
+        case ActKind.POST:
+            return [records.post_object(call, bucket, key, act.size)]
+        case ActKind.COPY:
+            return [records.copy_object(call, bucket, key, *(act.source or (bucket, key)))]
+        case ActKind.MULTIPART:
+            return [
+                records.create_multipart_upload(call, bucket, key),
+                records.upload_part(call, bucket, key, act.upload, size=act.size),
+                records.complete_multipart_upload(call, bucket, key, act.upload),
+            ]
+        case ActKind.DELETE:
+            return [records.delete_object(call, bucket, key)]
+        case ActKind.DELETE_MANY:
+            parent = records.delete_objects(call, bucket)
+            return [parent, *(records.deleted_by(call, parent, list(act.keys)) if act.listed else ())]
+        case ActKind.GET:
+            return [records.get_object(call, bucket, key, act.size)]
+        case ActKind.HEAD:
+            return [records.head_object(call, bucket, key)]
+        case ActKind.LIST:
+            return [records.list_objects(call, bucket, act.prefix)]
+        case ActKind.TAG:
+            return [records.put_object_tagging(call, bucket, key)]
+        case ActKind.ACL:
+            return [records.put_object_acl(call, bucket, key)]
+        case ActKind.CREATE_BUCKET:
+            return [records.create_bucket(call, bucket)]
+
+
+def _assumption(call: Call) -> list[Record]:
+    """How the session of the caller's role began, as the trail tells it among much else."""
+    issuer = call.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
+    session = call.caller.identity["arn"].rpartition("/")[2]
+    service = Call(aws_service("ecs-tasks.amazonaws.com"), call.at - 1, call.region, call.account, call.random)
+    return [records.assume_role(service, issuer, session)]

@@ -1,0 +1,357 @@
+"""Inputs to begin with: small, of the shape of real ones, made here and now; and words that the formats are made of."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from backports import zstd
+
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.digests import SigningKey, write_digest
+
+ACCOUNT: Final = "111122223333"
+REGION: Final = "eu-west-1"
+BUCKET: Final = "photos"
+TRAIL_KEY: Final = (
+    f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/31/{ACCOUNT}_CloudTrail_{REGION}_20260131T1205Z_a.json.gz"
+)
+
+
+def announcements() -> Iterator[bytes]:
+    """Every shape of a body, bare and in an SNS envelope."""
+    for body in _bodies():
+        yield body.encode()
+        envelope = {"Type": "Notification", "MessageId": "m", "TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:trail"}
+        yield _json({**envelope, "Message": body})
+    yield _json(
+        {"Type": "SubscriptionConfirmation", "TopicArn": "arn:x", "Message": "You…", "SubscribeURL": "https://x"}
+    )
+
+
+def _bodies() -> Iterator[str]:
+    yield "CloudTrail validation message."
+    yield json.dumps(
+        {"s3Bucket": "logs", "s3ObjectKey": [TRAIL_KEY, TRAIL_KEY.replace("CloudTrail/", "CloudTrail-Digest/")]}
+    )
+    for source, name, key in (
+        ("aws:s3", "ObjectCreated:Put", "a+b/%C3%A9.jpg"),
+        ("aws:s3", "ObjectRemoved:DeleteMarkerCreated", "a/b"),
+        ("aws:s3", "ObjectTagging:Put", "a/b"),
+        ("aws:s3", "ObjectCreated:Put", TRAIL_KEY),
+        ("minio:s3", "s3:ObjectCreated:CompleteMultipartUpload", "a%2Fb.jpg"),
+        ("ceph:s3", "ObjectCreated:Put", "a b/é%.jpg"),
+    ):
+        thing = {
+            "key": key,
+            "size": 12,
+            "eTag": "9b2cf535f27731c974343645a3985328",
+            "sequencer": "0A1B2C",
+            "versionId": "v",
+        }
+        record = {
+            "eventVersion": "2.1",
+            "eventSource": source,
+            "awsRegion": REGION,
+            "eventTime": "2026-01-31T12:00:00.123Z",
+            "eventName": name,
+            "userIdentity": {"principalId": "AWS:AIDA"},
+            "requestParameters": {"sourceIPAddress": "192.0.2.1"},
+            "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "photos"}, "object": thing},
+        }
+        yield json.dumps({"Records": [record]})
+    yield json.dumps(
+        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-01-31T12:00:00.000Z", "Bucket": "photos"}
+    )
+    for name in ("Object Created", "Object Deleted", "Object Restore Completed"):
+        yield json.dumps(
+            {
+                "version": "0",
+                "id": "17793124-05d4-b198-2fde-7ededc63b103",
+                "detail-type": name,
+                "source": "aws.s3",
+                "time": "2026-01-31T12:00:00Z",
+                "region": REGION,
+                "detail": {
+                    "version": "0",
+                    "bucket": {"name": "photos"},
+                    "object": {"key": "a b.jpg", "size": 5, "etag": "b1946ac9", "version-id": "v", "sequencer": "0"},
+                    "requester": ACCOUNT,
+                    "source-ip-address": "192.0.2.1",
+                    "reason": "PutObject",
+                },
+            }
+        )
+
+
+def cloudtrail() -> Iterator[bytes]:
+    """Small logs, in the usual way and in others."""
+    found = list(_cloudtrail_records())
+    yield _json({"Records": found[:2]})
+    for record in found:
+        yield _json({"Records": [record]})
+    yield _json({"Records": found[-3:]})
+    yield json.dumps({"Records": [_least(each) for each in found]}, indent=1).encode()
+    yield _json({"Records": [_least(each) for each in found]})
+    yield b"\xef\xbb\xbf" + _json(
+        {"version": {"Records": [1]}, "Records": [dict(sorted(_least(found[0]).items()))], "x": 1}
+    )
+    yield gzip.compress(_json({"Records": found[:3]}))
+    yield _json({"Records": []})
+
+
+def _cloudtrail_records() -> Iterator[records.Record]:
+    chance = Random(1)
+    user = records.Call(
+        records.iam_user("alice", account=ACCOUNT, access_key="AKIA"), 1769860800.0, REGION, ACCOUNT, chance
+    )
+    role = records.Call(
+        records.assumed_role("app", "s1", account=ACCOUNT, access_key="ASIA"), 1769860801.0, REGION, ACCOUNT, chance
+    )
+    yield records.put_object(user, BUCKET, "a/b.jpg", 12)
+    yield records.copy_object(role, BUCKET, "a/c.jpg", "other", "x.jpg")
+    yield records.complete_multipart_upload(role, BUCKET, "big.bin", "upload")
+    yield records.delete_object(user, BUCKET, "a/é.jpg")
+    yield records.get_object(user, BUCKET, "a/b.jpg")
+    yield records.failed(records.put_object(user, BUCKET, "no"))
+    yield records.assume_role(user, "app", "s1")
+    yield records.create_bucket(user, BUCKET)
+    rename = records.put_object(user, BUCKET, "new.jpg")
+    rename["requestParameters"]["x-amz-rename-source"] = "/old.jpg"
+    yield rename | {"eventName": "RenameObject", "eventSource": "s3express.amazonaws.com"}
+    parent = records.delete_objects(user, BUCKET)
+    yield parent
+    yield from records.deleted_by(user, parent, ["a/1", "a/2"])
+
+
+def _least(record: records.Record) -> records.Record:
+    """Only what is looked at, and short: so that many fit in one small input."""
+    names = (
+        "eventVersion",
+        "eventTime",
+        "eventSource",
+        "eventName",
+        "eventID",
+        "requestID",
+        "requestParameters",
+        "eventType",
+    )
+    return {name: record[name] for name in names}
+
+
+def audit_log() -> Iterator[bytes]:
+    """Lines of MinIO and of Lyve Cloud, each and together."""
+    lines = [*_minio_lines()]
+    lines += [_json({"auditEntry": json.loads(line), "serviceAccountName": "app"}) for line in lines[:4]]
+    yield from lines
+    yield b"\n".join(lines)
+    yield b"\r\n".join([*lines[:3], b"{", b"", lines[0], b'{"auditEntry": 1}'])
+    yield gzip.compress(b"\n".join(lines[:3]))
+
+
+def _minio_lines() -> Iterator[bytes]:
+    for name, api in (
+        ("PutObject", {"object": "a/b.jpg", "statusCode": 200, "timeToResponse": "1234567ns"}),
+        ("PutObject", {"object": "a/é b.jpg", "statusCode": 200, "timeToResponseInNS": "1234567"}),
+        ("DeleteMultipleObjects", {"objects": [{"objectName": "a/1"}, {"objectName": "a/2", "versionId": "v"}]}),
+        ("GetObject", {"object": "a/b.jpg", "statusCode": 404}),
+        ("DeleteObject", {"object": "a/b.jpg", "statusCode": 204, "timeToResponse": "9ns"}),
+        ("PutObject", {"object": 5, "statusCode": "200"}),
+        ("PutObjectExtract", {"object": "x.tar", "statusCode": 200}),
+    ):
+        yield _json(
+            {
+                "version": "1",
+                "time": "2026-01-31T12:00:00.123456789Z",
+                "event": "",
+                "trigger": "incoming",
+                "api": {"name": name, "bucket": BUCKET, "status": "OK", **api},
+                "remotehost": "192.0.2.1:9000",
+                "requestID": "17E2AF1B22E6C4F5",
+                "userAgent": "MinIO (linux; amd64)",
+                "accessKey": "app",
+                "responseHeader": {"x-amz-version-id": "v1"},
+            }
+        )
+
+
+def access_log() -> Iterator[bytes]:
+    """Lines of many operations, each and together."""
+    owner = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"
+    lines = [
+        f"{owner} {BUCKET} [31/Jan/2026:12:00:00 +0000] 192.0.2.3 arn:aws:iam::{ACCOUNT}:user/a {request} {operation} {key} "
+        f'"{verb} /{key} HTTP/1.1" {status} - 113 - 7 6 "-" "S3Console/0.4" - host SigV4 TLS AuthHeader h TLSv1.2 - -'
+        for request, operation, key, verb, status in (
+            ("3E57427F3EXAMPLE", "REST.PUT.OBJECT", "a/b%2520c.jpg", "PUT", "200"),
+            ("3E57427F3EXAMPL2", "REST.COPY.OBJECT", "a/%25C3%25A9", "PUT", "200"),
+            ("3E57427F3EXAMPL3", "REST.GET.OBJECT", "a", "GET", "206"),
+            ("3E57427F3EXAMPL4", "REST.POST.MULTI_OBJECT_DELETE", "-", "POST", "200"),
+            ("3E57427F3EXAMPL5", "REST.PUT.OBJECT", "a", "PUT", "403"),
+        )
+    ]
+    lines += [
+        f"{owner} {BUCKET} [31/Jan/2026:12:00:00 +0000] - AmazonS3 A {operation} a%20b/c - - - - - 7 - - - v1 - - - - - - -"
+        for operation in ("S3.EXPIRE.OBJECT", "BATCH.DELETE.OBJECT", "S3.CREATE.DELETEMARKER", "S3.TRANSITION.OBJECT")
+    ]
+    lines.append(
+        f'{owner} {BUCKET} [31/Jan/2026:12:00:00 +0530] 1 - R REST.PUT.OBJECT "k "P "x" /k" 200 - - - 5 - "r" "u"a" v'
+    )
+    for line in lines:
+        yield line.encode()
+    yield "\n".join(lines).encode()
+    yield gzip.compress("\n".join(lines[:4]).encode())
+
+
+def decompressed() -> Iterator[bytes]:
+    """Plain text, gzip and zstd: one member, several, padded, with long headers, cut off."""
+    for text in (b"", b"hello, hello, hello", bytes(range(256)) * 4, b"\0" * 70_000):
+        one, other = gzip.compress(text, mtime=0), zstd.compress(text)
+        yield from (text, one, one + one, one + b"\0\0" + one, one[:-3], one + b"x", other, other + other, other[:-1])
+    name = b"\x1f\x8b\x08\x1f\0\0\0\0\0\xff\x03\x00abcname\0comment\0\0\0"
+    yield name + gzip.compress(b"text", mtime=0)[10:]
+    parameter = zstd.CompressionParameter
+    yield zstd.compress(b"checked " * 9, options={parameter.checksum_flag: 1, parameter.content_size_flag: 0})
+
+
+def recompressed() -> Iterator[bytes]:
+    """Texts of several kinds."""
+    chance = Random(2)
+    yield from (b"", b"a", b"hello " * 100, chance.randbytes(500), b"\0" * 5000, bytes(range(256)))
+
+
+def digests() -> Iterator[bytes]:
+    """Digests, the first of a chain and one after it, with their keys and signatures; and other names."""
+    key = SigningKey(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+    log = _json({"Records": [_least(each) for each in _cloudtrail_records()]})
+    before = None
+    for hour in (11, 12, 13):
+        before = write_digest(
+            key,
+            bucket="logs",
+            account=ACCOUNT,
+            region=REGION,
+            trail="t",
+            home="us-east-1",
+            start=datetime(2026, 1, 31, hour, tzinfo=UTC),
+            end=datetime(2026, 1, 31, hour + 1, tzinfo=UTC),
+            logs=[("logs", TRAIL_KEY, log)] if hour != 11 else [],
+            previous=before,
+            backfill=hour == 13,
+        )
+        for body in (before.text, before.body):
+            yield b"\n".join((before.key.encode(), before.metadata["signature"].encode(), body))
+    yield TRAIL_KEY.encode() + b"\n\n" + key.der
+    yield b"2026-01-31T12:00:00Z\n\n{}"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
+    "announcements": announcements,
+    "cloudtrail": cloudtrail,
+    "audit-log": audit_log,
+    "access-log": access_log,
+    "decompressed": decompressed,
+    "recompressed": recompressed,
+    "digests": digests,
+}
+
+_JSON_WORDS: Final = [
+    b"null",
+    b"true",
+    b'""',
+    b"[]",
+    b"{}",
+    b"},{",
+    b'":',
+    b"\\u0000",
+    b"\\ud800",
+    b"1e999",
+    b"-1",
+    b"\xc3",
+]
+_TIMES: Final = [b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59", b"2026-01-31T12:00:00Z", b"2026-W05-6"]
+
+WORDS: Final[dict[str, list[bytes]]] = {
+    "announcements": [
+        *(_JSON_WORDS + _TIMES),
+        *(
+            b'"Type"',
+            b'"Message"',
+            b'"TopicArn"',
+            b'"Records"',
+            b'"s3Bucket"',
+            b'"s3ObjectKey"',
+            b'"Event"',
+            b'"detail"',
+        ),
+        *(b"UnsubscribeConfirmation", b"LifecycleExpiration:Delete", b"ObjectRestore:Post", b"%00", b"%ff", b"+"),
+    ],
+    "cloudtrail": [
+        *(_JSON_WORDS + _TIMES),
+        *(
+            b'"Records":[',
+            b'},{"eventVersion"',
+            b"]}",
+            b'"errorCode":"x"',
+            b'"readOnly":true',
+            b'"resources":',
+            b'"ARN":',
+        ),
+        *(b"DeleteObjects", b"DeleteObject", b"RenameObject", b"AwsServiceEvent", b"-s3alias", b'"ARNPrefix":'),
+        *(b"arn:aws:s3:::b/k", b"arn:aws:s3express:r:a:bucket/b--az--x-s3/k", b'"AWS::S3::Object"', b'"Key":'),
+    ],
+    "audit-log": [
+        *(_JSON_WORDS + _TIMES),
+        *(
+            b'"auditEntry":',
+            b'"api":{',
+            b'"objects":[',
+            b'"objectName":',
+            b"ILMExpiry",
+            b"ilm:expiry",
+            b"PostPolicyBucket",
+        ),
+        *(
+            b'"timeToResponseInNS":',
+            b'"timeToResponse":',
+            b"999999999999999999",
+            b"rebalance",
+            b"\n",
+            b"\r\n",
+            b"Tagging",
+        ),
+    ],
+    "access-log": [
+        *(
+            b" - ",
+            b'"',
+            b'" "',
+            b"\n",
+            b"%25",
+            b"%",
+            b"%ff",
+            b"BATCH.DELETE.OBJECT",
+            b"S3.EXPIRE.OBJECT",
+            b"REST.POST.UPLOAD",
+        ),
+        *(b"[31/Jan/9999:23:59:59 -2359]", b"[01/Jan/0001:00:00:00 +2359]", b"999999999999999", b" 200 ", b"\xff"),
+    ],
+    "decompressed": [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\0", b"\xff", b"\x50\x2a\x4d\x18"],
+    "recompressed": [b"\0", b"\x1f\x8b"],
+    "digests": [
+        *(_JSON_WORDS + _TIMES),
+        *(
+            b'"previousDigestSignature":',
+            b'"logFiles":[',
+            b'"hashAlgorithm":"SHA-256"',
+            b"_backfill.json.gz",
+            b"AWSLogs/",
+        ),
+        *(b"CloudTrail-Digest/", b"20260131T120000Z", b"o-abc/", b"99991231T235959Z", b"null", b"\n"),
+    ],
+}

@@ -1,0 +1,50 @@
+"""What the operator says of where log files and notifications come from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from jibe_sqs.core.formats.bad_records import OnBadRecord
+from jibe_sqs.core.log_names import Format, format_of
+
+KeyEncoding = Literal["url", "raw"]
+
+KEY_ENCODINGS: Final[Mapping[str, KeyEncoding]] = {
+    "aws:s3": "url",
+    "minio:s3": "url",
+    "ceph:s3": "raw",
+    "eventbridge": "raw",
+}
+"""How notifications write keys, by their source. AWS's documentation is silent on EventBridge's."""
+
+
+class LogSource(msgspec.Struct, frozen=True):
+    """A bucket, or the part of it below `prefix`, with log files. None: told by the file, or the format's default."""
+
+    bucket: str
+    prefix: str = ""
+    format: Format | None = None
+    on_bad_record: OnBadRecord | None = None
+    verify: bool = False
+    """Hold its files against CloudTrail's digests."""
+
+
+class Sources:
+    """All that is configured. Without log sources, every log file is read whose key looks like one."""
+
+    def __init__(self, logs: Sequence[LogSource] = (), key_encodings: Mapping[str, KeyEncoding] | None = None) -> None:
+        self.key_encodings = {**KEY_ENCODINGS, **(key_encodings or {})}
+        self._logs: dict[str, list[LogSource]] = {}
+        for source in logs:
+            self._logs.setdefault(source.bucket, []).append(source)
+
+    def of(self, bucket: str, key: str) -> LogSource | None:
+        """The source that a log file is of; None if it is of none that is configured."""
+        if not self._logs:
+            return LogSource(bucket)
+        return next((source for source in self._logs.get(bucket, ()) if key.startswith(source.prefix)), None)
+
+    def is_log(self, bucket: str, key: str) -> bool:
+        """Whether an object that a notification names is a log file, and not one of the data."""
+        return self.of(bucket, key) is not None if self._logs else format_of(key) is not None

@@ -1,0 +1,143 @@
+"""S3 server access logs: a line a call, and one more for each key of a bulk delete.
+
+Nothing is escaped: who sends a quote gets it into the log. Keys are percent-encoded twice, but once by what S3 does
+inside a bulk delete. The time is when the call began, in whole seconds, cut off.
+
+Source: S3 User Guide, "Server access log format".
+"""
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+from urllib.parse import quote
+
+from jibe_sqs.sandbox.aws.acts import Act, ActKind
+from jibe_sqs.sandbox.aws.log_files import LogFiles
+from jibe_sqs.sandbox.aws.notifications import compact
+from jibe_sqs.sandbox.aws.s3_events import s3_events
+
+PREFIX: Final = "access-logs/"
+
+_OWNER: Final = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"
+
+_ON_OBJECT: Final = {
+    ActKind.PUT: ("REST.PUT.OBJECT", "PUT", ""),
+    ActKind.POST: ("REST.POST.OBJECT", "POST", ""),
+    ActKind.COPY: ("REST.COPY.OBJECT", "PUT", ""),
+    ActKind.DELETE: ("REST.DELETE.OBJECT", "DELETE", ""),
+    ActKind.GET: ("REST.GET.OBJECT", "GET", ""),
+    ActKind.HEAD: ("REST.HEAD.OBJECT", "HEAD", ""),
+    ActKind.TAG: ("REST.PUT.TAGGING", "PUT", "?tagging"),
+    ActKind.ACL: ("REST.PUT.ACL", "PUT", "?acl"),
+}
+"""Operation, HTTP method and query."""
+
+_STATUS: Final = {"REST.DELETE.OBJECT": "204", "BATCH.DELETE.OBJECT": "204", "REST.POST.OBJECT": "204"}
+
+_ON_BUCKET: Final = {
+    ActKind.LIST: ("REST.GET.BUCKET", "GET", "?list-type=2"),
+    ActKind.CREATE_BUCKET: ("REST.PUT.BUCKET", "PUT", ""),
+}
+
+
+class AccessLogs(LogFiles):
+    """Announced by the log bucket's own S3 events, through the topic."""
+
+    def lines(self, act: Act) -> list[bytes]:
+        """A line for each call and, of a bulk delete, for each key."""
+        return access_log_lines(act, self._random)
+
+    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+        """With the name that tells account, region, bucket and day."""
+        deployment = self._deployment
+        folder = f"{PREFIX}{deployment.account}/{deployment.buckets[bucket]}/{bucket}/{at:%Y/%m/%d}"
+        return f"{folder}/{at:%Y-%m-%d-%H-%M-%S}-{self._random.getrandbits(64):016X}", text
+
+    def announce(self, file: Act) -> None:
+        """As any other new object."""
+        self._deployment.publish(file.region, compact({"Records": s3_events(file, self._random)}))
+
+
+def access_log_lines(act: Act, random: Random) -> list[bytes]:
+    """All lines of an act, with its ends of line."""
+    of_call = _Lines(act, random)
+    if act.kind in _ON_BUCKET:
+        operation, method, query = _ON_BUCKET[act.kind]
+        return [of_call.line(operation, "", f"{method} /{query} HTTP/1.1")]
+    if act.kind is ActKind.DELETE_MANY:
+        envelope = of_call.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
+        return [envelope, *(of_call.line("BATCH.DELETE.OBJECT", quote(key), None) for key in act.keys)]
+    calls = _multipart(act.upload) if act.kind is ActKind.MULTIPART else [_ON_OBJECT[act.kind]]
+    # Each call has an id of its own; the lines of a bulk delete share one.
+    lines = [_Lines(act, random).on_object(operation, method, act.key, query) for operation, method, query in calls]
+    if act.source and act.source[0] == act.bucket:
+        # The other side of a copy: a read.
+        lines.append(_Lines(act, random).on_object("REST.COPY.OBJECT_GET", "PUT", act.source[1], ""))
+    return lines
+
+
+def _multipart(upload: str) -> list[tuple[str, str, str]]:
+    return [
+        ("REST.POST.UPLOADS", "POST", "?uploads"),
+        ("REST.PUT.PART", "PUT", f"?partNumber=1&uploadId={upload}"),
+        ("REST.POST.UPLOAD", "POST", f"?uploadId={upload}"),
+    ]
+
+
+class _Lines:
+    """The lines of one request."""
+
+    def __init__(self, act: Act, random: Random) -> None:
+        self._act = act
+        self._random = random
+        self._request = f"{random.getrandbits(64):016X}"
+
+    def on_object(self, operation: str, method: str, key: str, query: str) -> bytes:
+        path = quote(key)
+        asked = path
+        if self._random.random() < 0.1:
+            # Not every client encodes a quote.
+            asked = asked.replace("%22", '"')
+        return self.line(operation, quote(path), f"{method} /{asked}{query} HTTP/1.1")
+
+    def line(self, operation: str, key: str, request: str | None) -> bytes:
+        """`key` as it stands in the line; nothing for none. `request`: None for what has none of its own."""
+        act, random = self._act, self._random
+        status, error = ("403", "AccessDenied") if act.failed else (_STATUS.get(operation, "200"), "-")
+        agent: bytes = act.caller.said.encode()
+        if random.random() < 0.1:
+            agent += random.choice((b' "beta"', b' "', b" \xe9t\xe9"))
+        fields = [
+            _OWNER,
+            act.bucket,
+            datetime.fromtimestamp(int(act.began), UTC).strftime("[%d/%b/%Y:%H:%M:%S +0000]"),
+            act.caller.address,
+            act.caller.arn or "-",
+            self._request,
+            operation,
+            key or "-",
+            "-" if request is None else f'"{request}"',
+            status,
+            error,
+            "-" if act.kind is not ActKind.GET else str(act.size),
+            str(act.size) if key and "DELETE" not in operation else "-",
+            # Rounded up: what is told to have ended must not have ended later.
+            str(int((act.at - act.began) * 1000) + 1),
+            str(random.randint(1, 30)),
+            random.choice(('"-"', '"-"', "-", '"https://files.example.com/?q="a b""')),
+        ]
+        tail = [
+            "-",
+            f"{random.getrandbits(256):064x}",
+            "SigV4",
+            "TLS_AES_128_GCM_SHA256",
+            "AuthHeader",
+            f"{act.bucket}.s3.{act.region}.amazonaws.com",
+            "TLSv1.3",
+            "-",
+            "-",
+        ]
+        if random.random() < 0.1:
+            # Fields are added over the years.
+            tail += [act.region, "a-field-of-tomorrow"]
+        return " ".join(fields).encode() + b' "' + agent + b'" ' + " ".join(tail).encode() + b"\n"

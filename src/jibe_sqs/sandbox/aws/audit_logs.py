@@ -1,0 +1,164 @@
+"""Audit logs: a JSON object a call, MinIO's bare, and Seagate Lyve Cloud's, which wraps it in an `auditEntry`.
+
+Names are as they are. A bulk delete lists its keys; a form doesn't tell its key. The time is when the call began.
+
+Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
+"""
+
+import gzip
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Final
+from uuid import UUID
+
+from backports import zstd
+
+from jibe_sqs.sandbox.aws.acts import Act, ActKind
+from jibe_sqs.sandbox.aws.log_files import LogFiles
+from jibe_sqs.sandbox.aws.minio_events import MINIO_NAMES
+from jibe_sqs.sandbox.aws.notifications import compact
+from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_events import encoded, event, s3_events, thing
+
+LYVE_PREFIX: Final = "lyve-audit/"
+MINIO_PREFIX: Final = "minio-audit/"
+
+_CALLS: Final = {
+    ActKind.PUT: ("PutObject",),
+    ActKind.POST: ("PostPolicyBucket",),
+    ActKind.COPY: ("CopyObject",),
+    ActKind.MULTIPART: ("NewMultipartUpload", "PutObjectPart", "CompleteMultipartUpload"),
+    ActKind.DELETE: ("DeleteObject",),
+    ActKind.DELETE_MANY: ("DeleteMultipleObjects",),
+    ActKind.GET: ("GetObject",),
+    ActKind.HEAD: ("HeadObject",),
+    ActKind.LIST: ("ListObjectsV2",),
+    ActKind.TAG: ("PutObjectTagging",),
+    ActKind.ACL: ("PutObjectACL",),
+    ActKind.CREATE_BUCKET: ("PutBucket",),
+}
+_WITHOUT_OBJECT: Final = frozenset({ActKind.POST, ActKind.DELETE_MANY, ActKind.LIST, ActKind.CREATE_BUCKET})
+
+
+class LyveAudits(LogFiles):
+    """Lyve has no topics: a forwarder sends S3-shaped events to the queue. Other streams write beside ours."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)  # type: ignore[arg-type]
+        self._used: set[str] = set()
+
+    def lines(self, act: Act) -> list[bytes]:
+        """An entry for each call, wrapped."""
+        return [
+            _line(
+                {
+                    "auditEntry": entry,
+                    "serviceAccountName": act.caller.name,
+                    "serviceAccountCreatorId": "admin@example.com",
+                }
+            )
+            for entry in _without(audit_entries(act, self._random), ("accessKey", "parentUser"))
+        ]
+
+    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+        """Always gzipped."""
+        return self._new(f"S3-{bucket}", at), gzip.compress(text)
+
+    def beside(self, at: datetime) -> tuple[str, bytes] | None:
+        """The streams of IAM and of the console."""
+        if self._random.random() > 0.3:
+            return None
+        stream, what = self._random.choice((("IAM", "create-service-account"), ("console", "create-bucket")))
+        return self._new(stream, at), gzip.compress(_line({"event": what, "time": _time(at.timestamp())}))
+
+    def announce(self, file: Act) -> None:
+        """As S3 would."""
+        self._deployment.send(file.region, compact({"Records": s3_events(file, self._random)}))
+
+    def _new(self, stream: str, at: datetime) -> str:
+        """Named by the second: two files of one stream in one second would be one."""
+        while (key := f"{LYVE_PREFIX}{stream}-{at:%Y-%m-%d-%H-%M-%S}.gz") in self._used:
+            at += timedelta(seconds=1)
+        self._used.add(key)
+        return key
+
+
+class MinioAudits(LogFiles):
+    """A collector writes them to a bucket, under names that tell nothing, and MinIO announces these as any object."""
+
+    def lines(self, act: Act) -> list[bytes]:
+        """An entry for each call, bare."""
+        return [_line(entry) for entry in audit_entries(act, self._random)]
+
+    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+        """Compressed in one way, in another, or not at all."""
+        key = f"{MINIO_PREFIX}{at:%Y/%m/%d}/{bucket}-{self._random.getrandbits(64):016x}.ndjson"
+        match self._random.randrange(3):
+            case 0:
+                return f"{key}.zst", zstd.compress(text)
+            case 1:
+                return f"{key}.gz", gzip.compress(text)
+            case _:
+                return key, text
+
+    def announce(self, file: Act) -> None:
+        """In MinIO's dialect."""
+        name, key = f"s3:{MINIO_NAMES[file.kind]}", encoded(file.key).replace("/", "%2F")
+        told = event(file, name, thing(file, key), version="2.0", source="minio:s3", ids={})
+        message = {"EventName": name, "Key": f"{file.bucket}/{file.key}", "Records": [told]}
+        self._deployment.send(file.region, compact(message))
+
+
+def audit_entries(act: Act, random: Random) -> list[Record]:
+    """MinIO's entries of an act, a call each, of which the last ended when the act did."""
+    return [_entry(act, name, random) for name in _CALLS[act.kind]]
+
+
+def _entry(act: Act, name: str, random: Random) -> Record:
+    nanoseconds = int((act.at - act.began) * 1_000_000_000)
+    status = ("Forbidden", 403) if act.failed else ("OK", 200)
+    api: Record = {"name": name, "bucket": act.bucket}
+    if act.kind is ActKind.DELETE_MANY:
+        api["objects"] = [{"objectName": key} for key in act.keys]
+    elif act.kind not in _WITHOUT_OBJECT:
+        api["object"] = act.key
+    api |= {
+        "status": status[0],
+        "statusCode": status[1],
+        "rx": act.size,
+        "tx": 0,
+        "timeToFirstByte": f"{nanoseconds // 2}ns",
+        "timeToResponse": f"{nanoseconds}ns",
+    }
+    return {
+        "version": "1",
+        "deploymentid": str(UUID(int=0)),
+        "time": _time(act.began),
+        "event": "",
+        "trigger": "incoming",
+        "api": api,
+        "remotehost": act.caller.address,
+        "requestID": f"{random.getrandbits(64):016X}",
+        "userAgent": act.caller.said,
+        "requestQuery": {},
+        "requestHeader": {"X-Real-Ip": act.caller.address},
+        "responseHeader": {"ETag": act.etag} if act.etag else {},
+        "accessKey": act.caller.access_key,
+        "parentUser": act.caller.name,
+    }
+
+
+def _without(entries: Iterable[Record], fields: tuple[str, ...]) -> list[Record]:
+    return [{name: value for name, value in entry.items() if name not in fields} for entry in entries]
+
+
+def _line(entry: Record) -> bytes:
+    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def _time(at: float) -> str:
+    nanoseconds = int(at * 1_000_000_000)
+    moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 1_000_000_000:09}Z"

@@ -1,0 +1,111 @@
+"""S3 event notifications, as AWS sends them by a topic; MinIO and Ceph have dialects of them.
+
+Keys are encoded as in a form: `+` is a space. Deletes tell neither size nor ETag.
+
+Source: S3 User Guide, "Event message structure".
+"""
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+from urllib.parse import quote_plus
+
+from jibe_sqs.sandbox.aws.acts import DELETES, Act, ActKind
+from jibe_sqs.sandbox.aws.notifications import Notifications, compact
+from jibe_sqs.sandbox.aws.records import Record
+
+VERSIONS: Final = ("2.1", "2.2", "2.3", "2.4", "2.5", "2.6")
+
+NAMES: Final = {
+    ActKind.PUT: "ObjectCreated:Put",
+    ActKind.POST: "ObjectCreated:Post",
+    ActKind.COPY: "ObjectCreated:Copy",
+    ActKind.MULTIPART: "ObjectCreated:CompleteMultipartUpload",
+    ActKind.DELETE: "ObjectRemoved:Delete",
+    ActKind.DELETE_MANY: "ObjectRemoved:Delete",
+    ActKind.TAG: "ObjectTagging:Put",
+    ActKind.ACL: "ObjectAcl:Put",
+}
+"""Of nothing else does S3 send events."""
+
+
+class S3Events(Notifications):
+    """Through the region's topic, which hears of each bucket once at the start."""
+
+    together = 4
+
+    def start(self, buckets: list[str]) -> None:
+        """What S3 sends when it is given a topic for a bucket's events."""
+        for bucket in buckets:
+            self.send(self._deployment.buckets[bucket], test_event(bucket, self._random))
+
+    def events(self, act: Act) -> list[Record]:
+        """One for each key."""
+        return [] if act.failed else s3_events(act, self._random)
+
+    def message(self, events: list[Record]) -> Record:
+        """S3 sends one event at a time, and says that there may be more."""
+        return {"Records": events}
+
+    def send(self, region: str, message: Record) -> None:
+        """In SNS's envelope."""
+        self._deployment.publish(region, compact(message))
+
+
+def s3_events(act: Act, random: Random) -> list[Record]:
+    """One for each key; none for what S3 sends no events of."""
+    version = random.choice(VERSIONS)
+    ids = {"x-amz-request-id": f"{random.getrandbits(64):016X}", "x-amz-id-2": f"{random.getrandbits(256):064x}"}
+    return [
+        event(act, NAMES[act.kind], thing(act, encoded(key)), version=version, source="aws:s3", ids=ids)
+        for key in (act.keys if act.kind in NAMES else ())
+    ]
+
+
+def event(act: Act, name: str, of: Record, *, version: str, source: str, ids: Record) -> Record:
+    """What all dialects have in common."""
+    return {
+        "eventVersion": version,
+        "eventSource": source,
+        "awsRegion": act.region,
+        "eventTime": datetime.fromtimestamp(act.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "eventName": name,
+        "userIdentity": {"principalId": f"AWS:{act.caller.principal_id}"},
+        "requestParameters": {"sourceIPAddress": act.caller.address},
+        "responseElements": ids,
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "jibe",
+            "bucket": {
+                "name": act.bucket,
+                "ownerIdentity": {"principalId": "A3NL1KOZZKEXAMPLE"},
+                "arn": f"arn:aws:s3:::{act.bucket}",
+            },
+            "object": of,
+        },
+    }
+
+
+def thing(act: Act, key: str) -> Record:
+    """The event's `object`; `key` as the dialect writes it."""
+    told: Record = {"key": key}
+    if act.kind not in DELETES:
+        told |= {"size": act.size, "eTag": act.etag}
+    return told | {"sequencer": f"{int(act.at * 1_000_000):018X}"}
+
+
+def encoded(key: str) -> str:
+    """As AWS does: a slash stays, and so does a star; a tilde doesn't."""
+    return quote_plus(key, safe="/*").replace("~", "%7E")
+
+
+def test_event(bucket: str, random: Random) -> Record:
+    """What S3 sends first."""
+    return {
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "Bucket": bucket,
+        "RequestId": f"{random.getrandbits(64):016X}",
+        "HostId": f"{random.getrandbits(256):064x}",
+    }

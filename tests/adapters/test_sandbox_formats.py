@@ -1,0 +1,373 @@
+"""Every format that the sandbox tells changes in, there and back: acts told, then read by the project's own readers."""
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.announcements import announcements
+from jibe_sqs.core.decisions import Decisions, OwnWrites
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.log_names import Format as LogFormat
+from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason, Unchanged
+from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.sandbox import world
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.access_logs import access_log_lines
+from jibe_sqs.sandbox.aws.acts import CREATES, DELETES, Act, ActKind, access_anywhere
+from jibe_sqs.sandbox.aws.audit_logs import audit_entries
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
+from jibe_sqs.sandbox.aws.eventbridge import eventbridge_events
+from jibe_sqs.sandbox.aws.s3_events import s3_events
+from jibe_sqs.sandbox.aws.tellers import Tellers
+from jibe_sqs.sandbox.formats import Format, format_by_bucket
+from jibe_sqs.settings import OwnWritesSettings
+
+EVENTS = (Format.S3_EVENT, Format.MINIO_EVENT, Format.CEPH_EVENT, Format.EVENTBRIDGE)
+LOGS = (Format.CLOUDTRAIL, Format.ACCESS_LOG, Format.LYVE_AUDIT, Format.MINIO_AUDIT)
+KEYS = [
+    "plain.txt", "a folder/two  spaces", "a+b", "100%", "50%2F50", "%41", "x/ü/é/日本語.txt", "🎬 takes/ta ke.mov",
+    'the "good" ones/say "hi" 200.txt', "why?#1&a=b;c,d", "tilde~star*", "it's", "[a](b){c}<d>|e^f`g", "back\\slash",
+]  # fmt: skip
+ANA = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA", address="198.51.100.23")
+BO = records.assumed_role("Editors", "bo@example.com", account=ACCOUNT, access_key="ASIABO")
+AA = access_anywhere(ACCOUNT)
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    command = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        yield json.loads(server.stdout.readline())["endpoint"]
+        server.terminate()
+        assert server.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def deployment(endpoint):
+    return deploy(endpoint, visibility_timeout=30)
+
+
+@pytest.fixture
+def aws(deployment):
+    """One world for all, with nothing in its queues."""
+    bodies(deployment)
+    return deployment
+
+
+def bodies(aws):
+    """All messages of all queues, taken off them. Who sent them has waited until they were there."""
+    found = []
+    for region, url in aws.queues.items():
+        sqs = aws.client("sqs", region)
+        while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages"):
+            for message in got:
+                found.append(message["Body"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+class Heard:
+    """What the project's own readers make of everything in the queues, by the sandbox's configuration."""
+
+    def __init__(self, aws, formats):
+        own = world.own_writes(aws.account)
+        assert own["source_addresses"] == ["192.0.2.66"]
+        self._decisions = Decisions(own=_own(own))
+        self._sources = Sources(
+            [
+                LogSource(
+                    each["bucket"], each.get("prefix", ""), LogFormat(each["format"]) if "format" in each else None
+                )
+                for each in world.logs(aws, formats)
+            ]
+        )
+        self._aws = aws
+        self.changed, self.stale, self.skipped = set(), set(), Counter()
+        self.files, self.nothing, self.events, self.messages = set(), [], 0, 0
+        for body in bodies(aws):
+            self.messages += 1
+            for announced in announcements(body, self._sources):
+                self._hear(announced)
+
+    def _hear(self, announced):
+        if isinstance(announced, Nothing):
+            self.nothing.append(announced.about)
+        elif isinstance(announced, LogFile):
+            if announced.key not in self.files:
+                self.files.add(announced.key)
+                self._read(announced)
+        else:
+            self.events += 1
+            self._decide(announced)
+
+    def _read(self, file):
+        source = self._sources.of(file.bucket, file.key)
+        reader = LogReader(file.key, Limits(), configured=source.format)
+        stored = self._aws.client("s3").get_object(Bucket=file.bucket, Key=file.key)["Body"].read()
+        if file.size is not None:
+            assert file.size == len(stored)
+        for batch in (*reader.feed(stored), *reader.finish()):
+            for record in batch:
+                self._decide(record)
+        assert reader.bad.count == 0
+
+    def _decide(self, record):
+        if record.bucket == self._aws.log_bucket:
+            return  # CloudTrail's own writes
+        decision = self._decisions.decide(record)
+        if not isinstance(decision, Refresh):
+            self.skipped[decision.reason] += 1
+        elif record.kind is Kind.DELETED_UNLISTED:
+            self.stale.add(record.bucket)
+        else:
+            self.changed.add((record.kind, record.bucket, record.key))
+
+
+def _own(given):
+    own = OwnWritesSettings(**given)
+    return OwnWrites(
+        access_keys=frozenset(own.access_keys), principals=own.principals, source_addresses=own.source_addresses
+    )
+
+
+def act(kind, bucket, *keys, region=REGIONS[1], caller=ANA, **more):
+    now = time.time()
+    return Act(
+        kind=kind, bucket=bucket, region=region, account=ACCOUNT, caller=caller, began=now - 0.5, at=now, keys=keys,
+        **{"size": 3, "etag": "f" * 32, **more},
+    )  # fmt: skip
+
+
+def acts_of(bucket, region):
+    """Every kind of act on every odd key, by a user, a role and Access Anywhere; some of them refused."""
+    number = 0
+    for key in KEYS:
+        for kind, caller in (
+            (ActKind.PUT, ANA), (ActKind.COPY, BO), (ActKind.MULTIPART, ANA), (ActKind.DELETE, BO),
+            (ActKind.GET, ANA), (ActKind.HEAD, BO), (ActKind.TAG, ANA), (ActKind.ACL, BO),
+        ):  # fmt: skip
+            number += 1
+            source = (bucket, f"source of {key}") if kind is ActKind.COPY else None
+            yield act(kind, bucket, f"{kind}/{key}", region=region, caller=caller, source=source, changes=(number,))
+        yield act(ActKind.PUT, bucket, f"own/{key}", region=region, caller=AA)
+        yield act(ActKind.DELETE, bucket, f"own/{key}", region=region, caller=AA)
+        yield act(ActKind.PUT, bucket, f"refused/{key}", region=region, failed=True)
+        yield act(ActKind.DELETE, bucket, f"refused/{key}", region=region, caller=BO, failed=True)
+    yield act(ActKind.DELETE_MANY, bucket, *(f"many/{key}" for key in KEYS), region=region, listed=True)
+    yield act(ActKind.LIST, bucket, region=region, prefix="a folder/")
+    yield act(ActKind.CREATE_BUCKET, bucket, region=region)
+
+
+def expected(acts):
+    return {
+        (Kind.DELETED if each.kind in DELETES else Kind.WRITTEN, each.bucket, key)
+        for each in acts
+        if each.kind in CREATES | DELETES and not each.failed and each.caller is not AA
+        for key in each.keys
+    }
+
+
+def told(aws, format_, acts, seed=1):
+    """The acts told by that format's teller, in two deliveries."""
+    tellers = Tellers(aws, format_by_bucket(format_, aws.buckets), seed=seed)
+    acts = list(acts)
+    for half in (acts[: len(acts) // 2], acts[len(acts) // 2 :]):
+        for each in half:
+            tellers.tell(each)
+        tellers.deliver()
+    return tellers
+
+
+# There and back
+
+
+@pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
+def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, format_):
+    acts = [each for bucket, region in list(aws.buckets.items())[::2] for each in acts_of(bucket, region)]
+    tellers = told(aws, format_, acts)
+    heard = Heard(aws, [format_])
+    changed, wanted = heard.changed, expected(acts)
+    if format_ is Format.MINIO_EVENT:
+        # MinIO calls tagging a way to create an object: a refresh without need, at most.
+        tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is ActKind.TAG}
+        changed = changed - tagged
+    assert changed == wanted
+    assert not heard.stale
+    own = sum(each.caller is AA for each in acts)
+    assert heard.skipped[SkipReason.OWN_WRITE] >= own
+    if format_ in EVENTS:
+        assert not tellers.files
+        assert heard.messages == tellers.counts()[format_]
+        assert SkipReason.FAILED not in heard.skipped
+    else:
+        assert set(tellers.files) == heard.files
+        assert len(tellers.files) == tellers.counts()[format_]
+        assert heard.skipped[SkipReason.FAILED] == sum(each.failed for each in acts)
+        assert heard.skipped[SkipReason.READ_ONLY] >= sum(
+            each.kind in (ActKind.GET, ActKind.HEAD, ActKind.LIST) for each in acts
+        )
+
+
+@pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
+def test_a_forms_upload_is_told(aws, format_):
+    bucket, region = next(iter(aws.buckets.items()))
+    told(aws, format_, [act(ActKind.POST, bucket, "a form/x y", region=region), act(ActKind.LIST, bucket)])
+    heard = Heard(aws, [format_])
+    if format_ in (Format.LYVE_AUDIT, Format.MINIO_AUDIT):
+        # They don't tell its key.
+        assert heard.stale == {bucket}
+    else:
+        assert heard.changed == {(Kind.WRITTEN, bucket, "a form/x y")}
+
+
+@pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
+def test_only_cloudtrail_may_not_name_the_keys_of_a_bulk_delete(aws, format_):
+    bucket, region = next(iter(aws.buckets.items()))
+    told(aws, format_, [act(ActKind.DELETE_MANY, bucket, "a", "b", region=region), act(ActKind.LIST, bucket)])
+    heard = Heard(aws, [format_])
+    listed = {(Kind.DELETED, bucket, key) for key in "ab"}
+    assert (heard.stale, heard.changed) == (({bucket}, set()) if format_ is Format.CLOUDTRAIL else (set(), listed))
+
+
+@pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
+def test_a_change_is_delivered_when_it_is_told_and_not_before(aws, format_):
+    bucket, region = next(iter(aws.buckets.items()))
+    tellers = Tellers(aws, format_by_bucket(format_, aws.buckets))
+    tellers.tell(act(ActKind.PUT, bucket, "a", region=region, changes=(7,)))
+    assert tellers.delivered == {}
+    before = time.time()
+    tellers.deliver()
+    assert before <= tellers.delivered[7] <= time.time()
+    assert bodies(aws)
+    tellers.deliver()
+    assert bodies(aws) == []
+
+
+def test_mixed_each_bucket_tells_in_its_own_format(aws):
+    by_bucket = format_by_bucket(Format.MIXED, aws.buckets)
+    assert set(by_bucket) == set(aws.buckets)
+    assert Counter(by_bucket.values())[Format.CLOUDTRAIL] == 2
+    assert {*by_bucket.values()} == {
+        *(Format.CLOUDTRAIL, Format.S3_EVENT, Format.EVENTBRIDGE, Format.ACCESS_LOG, Format.LYVE_AUDIT)
+    }
+    acts = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
+    tellers = told(aws, Format.MIXED, acts)
+    heard = Heard(aws, tellers.by_format)
+    assert heard.changed == expected(acts)
+    assert set(tellers.counts()) == {format_.value for format_ in by_bucket.values()}
+    assert all(tellers.counts().values())
+
+
+@pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
+def test_the_same_seed_tells_alike(aws, format_):
+    bucket, region = next(iter(aws.buckets.items()))
+    acts = list(acts_of(bucket, region))
+
+    def counts():
+        tellers = told(aws, format_, acts, seed=4)
+        found = Heard(aws, [format_])
+        return tellers.counts(), found.messages, len(found.nothing), found.changed
+
+    assert counts() == counts()
+
+
+# What is peculiar to each
+
+
+def test_s3_announces_itself_once_for_each_bucket(aws):
+    Tellers(aws, format_by_bucket(Format.S3_EVENT, aws.buckets)).start()
+    heard = Heard(aws, [Format.S3_EVENT])
+    assert heard.nothing == ["s3:TestEvent"] * len(aws.buckets)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(sorted(CREATES | DELETES)))
+def test_an_s3_event_has_its_key_encoded_as_in_a_form(key, kind):
+    (record,) = s3_events(act(kind, "a-bucket", key), Random(1))
+    encoded = record["s3"]["object"]["key"]
+    assert encoded.isascii()
+    assert " " not in encoded
+    assert encoded.count("/") == key.count("/")
+    assert ("size" in record["s3"]["object"]) == (kind in CREATES)
+    assert record["eventVersion"].startswith("2.")
+    (event,) = announcements(json.dumps({"Records": [record]}))
+    assert isinstance(event, ObjectEvent)
+    assert event.key == key
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_eventbridge_has_its_key_as_it_is(key):
+    (message,) = eventbridge_events(act(ActKind.PUT, "a-bucket", key), key, Random(1))
+    assert message["detail"]["object"]["key"] == key
+    (event,) = announcements(json.dumps(message))
+    assert (event.kind, event.bucket, event.key) == (Kind.WRITTEN, "a-bucket", key)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(), st.booleans())
+def test_an_access_log_has_its_keys_encoded_twice_and_in_a_bulk_delete_once(key, seed, many):
+    kind = ActKind.DELETE_MANY if many else ActKind.DELETE
+    text = b"".join(access_log_lines(act(kind, "a-bucket", key), Random(seed)))
+    reader = LogReader("2026-01-01-00-00-00-0123456789ABCDEF", Limits())
+    found = [record for batch in (*reader.feed(text), *reader.finish()) for record in batch]
+    (event,) = (record for record in found if isinstance(record, ObjectEvent))
+    # An object named `-` cannot be told from none.
+    assert event.key == key or key == "-"
+    assert all(isinstance(record, Unchanged) for record in found if record is not event)
+    assert len(found) == (2 if many else 1)
+
+
+def test_times_are_never_before_the_change_was_visible():
+    """A refresh that ran during a long upload must not count as having seen it. A second is added by who compares."""
+    at = 1_767_225_600.75
+    slow = Act(
+        kind=ActKind.PUT, bucket="a-bucket", region="eu-west-1", account=ACCOUNT, caller=ANA, began=at - 100.5, at=at,
+        keys=("a",),
+    )  # fmt: skip
+    text = b"".join(access_log_lines(slow, Random(1)))
+    entries = b"".join(json.dumps(entry).encode() + b"\n" for entry in audit_entries(slow, Random(1)))
+    for key, stored in (("2026-01-01-00-00-00-0123456789ABCDEF", text), ("S3-b-2026-01-01-00-00-00.gz", entries)):
+        reader = LogReader(key, Limits())
+        (event,) = (record for batch in (*reader.feed(stored), *reader.finish()) for record in batch)
+        assert at - 1 <= event.time <= at + 0.01
+
+
+def test_access_log_files_have_the_name_that_tells_account_region_bucket_and_day(aws):
+    bucket, region = next(iter(aws.buckets.items()))
+    tellers = told(aws, Format.ACCESS_LOG, acts_of(bucket, region))
+    for key in tellers.files:
+        assert key.startswith(f"access-logs/{ACCOUNT}/{region}/{bucket}/20")
+        *_, year, month, day, name = key.split("/")
+        assert name.startswith(f"{year}-{month}-{day}-")
+
+
+def test_lyves_files_of_one_second_have_names_of_their_own_and_its_other_streams_ask_for_nothing(aws):
+    bucket, region = next(iter(aws.buckets.items()))
+    tellers = Tellers(aws, format_by_bucket(Format.LYVE_AUDIT, aws.buckets), seed=2)
+    for number in range(20):
+        tellers.tell(act(ActKind.PUT, bucket, f"{number}", region=region))
+        tellers.deliver()
+    assert len(set(tellers.files)) == 20
+    heard = Heard(aws, [Format.LYVE_AUDIT])
+    assert {key for _, _, key in heard.changed} == {str(number) for number in range(20)}
+    assert set(heard.nothing) == {"Lyve Cloud IAM audit log", "Lyve Cloud console audit log"}
+    body = aws.client("s3").get_object(Bucket=aws.log_bucket, Key=tellers.files[0])["Body"].read()
+    (line,) = gzip.decompress(body).splitlines()
+    assert set(json.loads(line)) == {"auditEntry", "serviceAccountName", "serviceAccountCreatorId"}
+
+
+def test_minios_files_are_compressed_in_several_ways(aws):
+    bucket, region = next(iter(aws.buckets.items()))
+    tellers = Tellers(aws, format_by_bucket(Format.MINIO_AUDIT, aws.buckets), seed=2)
+    for number in range(20):
+        tellers.tell(act(ActKind.PUT, bucket, f"{number}", region=region))
+        tellers.deliver()
+    assert {key.rpartition(".")[2] for key in tellers.files} == {"ndjson", "gz", "zst"}
+    assert len(Heard(aws, [Format.MINIO_AUDIT]).changed) == 20

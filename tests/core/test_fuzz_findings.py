@@ -1,0 +1,78 @@
+"""What `make fuzz` has found, so that it stays mended."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from jibe_sqs.core.errors import LogCorrupt
+from jibe_sqs.core.formats.decompressed import Decompressed
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.model import Record
+
+GOOD_ACCESS = b'o photos [31/Jan/2026:12:00:00 +0000] 1 r R1 REST.PUT.OBJECT k "PUT /k HTTP/1.1" 200 - - - 5 -'
+GOOD_AUDIT = b'{"time":"2026-01-31T12:00:00Z","api":{"name":"PutObject","bucket":"photos","object":"k"}}'
+
+
+def read(format_: Format, *lines: bytes) -> tuple[list[Record], int]:
+    """The records of these lines, and how many of them were bad."""
+    reader = LogReader("", Limits(), configured=format_)
+    batches = [*reader.feed(b"\n".join(lines)), *reader.finish()]
+    return [record for records in batches for record in records], reader.bad.count
+
+
+@pytest.mark.parametrize(
+    ("format_", "good", "bad"),
+    [
+        (
+            Format.ACCESS_LOG,
+            GOOD_ACCESS,
+            GOOD_ACCESS.replace(b"31/Jan/2026:12:00:00 +0000", b"01/Jan/0001:00:00:00 +2359"),
+        ),
+        (
+            Format.ACCESS_LOG,
+            GOOD_ACCESS,
+            GOOD_ACCESS.replace(b"31/Jan/2026:12:00:00 +0000", b"31/Dec/9999:23:59:59 -2359"),
+        ),
+        (Format.ACCESS_LOG, GOOD_ACCESS, GOOD_ACCESS.replace(b" 5 -", b" 999999999999999 -")),
+        (Format.AUDIT_LOG, GOOD_AUDIT, GOOD_AUDIT.replace(b"2026-01-31T12:00:00Z", b"0001-01-01T00:00:00+23:59")),
+        (Format.AUDIT_LOG, GOOD_AUDIT, GOOD_AUDIT.replace(b"2026-01-31T12:00:00Z", b"9999-12-31T23:59:59-23:59")),
+        (
+            Format.AUDIT_LOG,
+            GOOD_AUDIT,
+            GOOD_AUDIT.replace(b"2026-01-31T12:00:00Z", b"9999-12-31T23:59:59Z").replace(
+                b'"object":"k"', b'"object":"k","timeToResponse":"999999999999999999ns"'
+            ),
+        ),
+    ],
+)
+def test_a_time_that_no_calendar_has_makes_a_bad_record(format_: Format, good: bytes, bad: bytes) -> None:
+    """Such a time came out as an event's, and `explain` ended in a traceback when it told it to people."""
+    records, skipped = read(format_, good, bad)
+    assert len(records) == 1
+    assert skipped == 1
+    assert datetime.fromtimestamp(records[0].time, UTC).year == 2026
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize(
+    ("frame", "is_refused"),
+    [
+        (b"\x28\xb5\x2f\xfd\x20\x20\x01\x00\x00", True),
+        (b"\x28\xb5\x2f\xfd\x20\x00\x05\x00\x00", False),
+        (b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00", False),
+    ],
+    ids=["says that it has 32 bytes, and has none", "an empty block that is called compressed", "empty"],
+)
+def test_a_zstd_frame_is_read_alike_however_it_is_cut(frame: bytes, at: int, is_refused: bool) -> None:
+    """libzstd judges a frame that comes whole by other rules than one in pieces; the first of these it passed in pieces."""
+
+    def text(*chunks: bytes) -> bytes | None:
+        stream = Decompressed(limit=1000)
+        try:
+            return b"".join([block for chunk in chunks for block in stream.feed(chunk)] + [*stream.finish()])
+        except LogCorrupt:
+            return None
+
+    assert text(frame) == text(frame[:at], frame[at:]) == (None if is_refused else b"")

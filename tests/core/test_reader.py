@@ -1,0 +1,571 @@
+"""Whole log files: which format, by what it is told, its limits, and the same records however the file is cut."""
+
+import gzip
+import hashlib
+import json
+import random
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from backports import zstd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogMalformed, LogTruncated, RecordMalformed
+from jibe_sqs.core.formats import reader
+from jibe_sqs.core.formats.bad_records import SHOWN, OnBadRecord
+from jibe_sqs.core.formats.decompressed import BLOCK
+from jibe_sqs.core.formats.limits import GiB, Limits, MiB
+from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD, PARSERS, LogReader
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.model import ObjectEvent
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NAMELESS = "some/log"
+KEYS = {
+    Format.CLOUDTRAIL: "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz",
+    Format.AUDIT_LOG: "p/S3-photos-2026-01-31-12-00-00.gz",
+    Format.ACCESS_LOG: "p/2026-01-31-12-00-00-0123456789ABCDEF",
+}
+
+
+def trail_record(n: int = 0, name: str = "PutObject", **changes: Any) -> dict[str, Any]:
+    return {
+        "eventVersion": "1.11",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": name,
+        "eventID": f"e{n}",
+        "requestParameters": {"bucketName": "photos", "key": f"a/{n}"},
+        **changes,
+    }
+
+
+def trail(*records: dict[str, Any], indent: int | None = None) -> bytes:
+    return json.dumps({"Records": records}, indent=indent).encode()
+
+
+def audit_record(n: int = 0, **api: Any) -> dict[str, Any]:
+    inside = {"name": "PutObject", "bucket": "photos", "object": f"a/{n}", "statusCode": 200, **api}
+    return {"version": "1", "time": "2026-01-31T12:00:00Z", "api": inside, "requestID": f"R{n}"}
+
+
+def audit(*records: Any) -> bytes:
+    return b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in records)
+
+
+def access_record(n: int = 0, key: str | None = None) -> bytes:
+    rest = '"PUT /x HTTP/1.1" 200 - - 5 40 7 "-" "cli/1" - h= SigV4 cipher AuthHeader photos.s3.amazonaws.com TLSv1.3'
+    line = f"0wner photos [31/Jan/2026:12:00:00 +0000] 192.0.2.1 me R{n} REST.PUT.OBJECT {key or f'a/{n}'} {rest}"
+    return line.encode()
+
+
+def access(*records: bytes) -> bytes:
+    return b"".join(each + b"\n" for each in records)
+
+
+def many(format_: Format, count: int) -> bytes:
+    """A file's text, of that many writes."""
+    if format_ is Format.CLOUDTRAIL:
+        return trail(*map(trail_record, range(count)))
+    if format_ is Format.AUDIT_LOG:
+        return audit(*map(audit_record, range(count)))
+    return access(*map(access_record, range(count)))
+
+
+def halves(compress: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda text: compress(text[: len(text) // 2]) + compress(text[len(text) // 2 :])
+
+
+STORED: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda text: text,
+    "gzip": gzip.compress,
+    "zstd": zstd.compress,
+    "two members of gzip": halves(gzip.compress),
+    "two frames of zstd": halves(zstd.compress),
+    "an empty member first": lambda text: gzip.compress(b"") + gzip.compress(text),
+    "an empty frame first": lambda text: zstd.compress(b"") + zstd.compress(text),
+    "a byte a member": lambda text: b"".join(gzip.compress(text[at : at + 1]) for at in range(len(text))),
+}
+
+
+def read(data: bytes, key: str = NAMELESS, *sizes: int, limits: Limits | None = None, **more: Any) -> LogReader:
+    """Read a file to its end, in chunks of these sizes, the last over and over; its records are in `found`."""
+    log = LogReader(key, limits or Limits(), **more)
+    rest, at, found = list(sizes) or [len(data) or 1], 0, []
+    while at < len(data):
+        size = rest.pop(0) if len(rest) > 1 else rest[0]
+        found += [record for batch in log.feed(data[at : at + size]) for record in batch]
+        at += size
+    found += [record for batch in log.finish() for record in batch]
+    log.found = found
+    return log
+
+
+def keys_of(log: LogReader) -> list[str]:
+    return [record.key for record in log.found]
+
+
+# Which format
+
+
+@pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("by", ["name", "setting", "first bytes"])
+def test_each_format_is_told_by_name_by_setting_and_by_its_first_bytes(format_, by, store):
+    key = KEYS[format_] if by == "name" else NAMELESS
+    log = read(store(many(format_, 3)), key, configured=format_ if by == "setting" else None)
+    assert log.format is format_
+    assert keys_of(log) == ["a/0", "a/1", "a/2"]
+    assert (log.records, log.bad.count) == (3, 0)
+
+
+@pytest.mark.parametrize("named", Format)
+@pytest.mark.parametrize("configured", Format)
+@pytest.mark.parametrize("written", Format)
+def test_the_name_comes_before_the_setting_and_the_setting_before_the_bytes(named, configured, written):
+    """Neither is overruled by what is in the file: what is wrong is said, and not guessed."""
+    for key, told in ((KEYS[named], named), (NAMELESS, configured)):
+        log = LogReader(key, Limits(), configured=configured)
+        assert log.format is told
+        text = many(written, 3)
+        if told is written:
+            assert sum(len(batch) for batch in log.feed(text)) + sum(len(batch) for batch in log.finish()) == 3
+        else:
+            with pytest.raises(LogMalformed):
+                read(text, key, configured=configured)
+
+
+def test_every_format_has_all_that_a_reader_needs_of_it():
+    assert set(PARSERS) == set(DEFAULT_ON_BAD_RECORD) == set(DECOMPRESSED_SIZE) == set(Format)
+
+
+BEGINNINGS = {
+    "CloudTrail's, with a mark of Windows'": (b"\xef\xbb\xbf" + trail(trail_record()), Format.CLOUDTRAIL),
+    "CloudTrail's, with space": (b" \r\n\t" + trail(trail_record(), indent=2), Format.CLOUDTRAIL),
+    "CloudTrail's, without records": (trail(), Format.CLOUDTRAIL),
+    "an audit log's after empty lines": (b"\n\n" + audit(audit_record()), Format.AUDIT_LOG),
+    "an audit log's, wrapped": (audit({"auditEntry": audit_record()}), Format.AUDIT_LOG),
+    "an access log's without an owner": (b"- " + access_record().partition(b" ")[2], Format.ACCESS_LOG),
+    "an access log's of one line without its end": (access_record(), Format.ACCESS_LOG),
+}
+
+
+@pytest.mark.parametrize(("text", "format_"), BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_a_beginning_tells_a_format_in_one_piece_and_in_bytes(text, format_):
+    assert read(text).format is read(text, NAMELESS, 1).format is format_
+
+
+def test_until_enough_is_read_the_format_is_not_known_and_nothing_is_lost():
+    text = many(Format.ACCESS_LOG, 100)
+    log = LogReader(NAMELESS, Limits())
+    assert not any(log.feed(text[:4000]))
+    assert log.format is None
+    assert sum(len(batch) for batch in log.feed(text[4000:])) == 100
+    assert log.format is Format.ACCESS_LOG
+
+
+@pytest.mark.parametrize("gap", range(4070, 4110))
+def test_a_format_is_told_by_as_many_bytes_however_they_come(gap):
+    """Found by this test: what was past the bytes that are enough counted, if it came with them."""
+    text = b"{" + b" " * gap + trail(trail_record())[1:]
+    assert read_or_error(text, NAMELESS, 1) == read_or_error(text, NAMELESS)
+
+
+NO_LOGS = {
+    "binary": random.Random(1).randbytes(10_000),
+    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(500),
+    "an archive": b"PK\x03\x04" + bytes(500),
+    "Parquet": b"PAR1" + bytes(500),
+    "zeros": bytes(10_000),
+    "HTML": b"<!DOCTYPE html><html><body>403 Forbidden</body></html>",
+    "an XML error of S3's": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "CSV": b"eventTime,eventName,bucket,key\n2026-01-31T12:00:00Z,PutObject,photos,a\n",
+    "an ELB's log": b"https 2026-01-31T12:00:00.000000Z app/lb/1 192.0.2.1:1 - 0 0 0 200 200 0 0\n",
+    "text": b"hello world\n",
+    "JSON of something else": b"[1, 2, 3]",
+    "a number": b"7",
+    "white space": b" \n" * 5000,
+    "UTF-16": '{"Records": []}'.encode("utf-16"),
+    "half a line of JSON": b'"Records": []',
+}
+
+
+@pytest.mark.parametrize("store", [STORED["plain"], gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("data", NO_LOGS.values(), ids=NO_LOGS.keys())
+def test_a_file_of_another_kind_is_no_log_of_any_format(data, store):
+    with pytest.raises(LogMalformed, match="of no format that we know: it begins with b"):
+        read(store(data))
+
+
+@pytest.mark.parametrize("on_bad_record", ["skip", "reject"])
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("name", ["binary", "HTML", "CSV", "text", "JSON of something else"])
+def test_a_file_of_another_kind_is_no_log_of_the_format_that_it_is_named_for(name, format_, on_bad_record):
+    """Skipped line by line, it would look like a log that was read."""
+    with pytest.raises((LogMalformed, RecordMalformed)) as raised:
+        read(gzip.compress(NO_LOGS[name]), KEYS[format_], on_bad_record=on_bad_record)
+    if on_bad_record == "skip":
+        assert type(raised.value) is LogMalformed
+
+
+def test_json_of_something_else_is_no_audit_log():
+    with pytest.raises(LogMalformed, match="none of 1 lines is a record"):
+        read(json.dumps({"s3Bucket": "b", "s3ObjectKey": ["k"]}).encode())
+
+
+def test_what_the_error_shows_of_a_file_is_little():
+    with pytest.raises(LogMalformed) as raised:
+        read(b"x" * 100_000)
+    assert len(str(raised.value)) < 150
+
+
+# Compressed or not, whole or not
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_a_compressed_file_that_stops_anywhere_is_an_error(format_, by_name, compress):
+    data = compress(many(format_, 2))
+    for end in range(1, len(data)):
+        with pytest.raises(LogTruncated):
+            read(data[:end], KEYS[format_] if by_name else NAMELESS, 7)
+
+
+@pytest.mark.parametrize("key", [NAMELESS, *KEYS.values()])
+def test_an_empty_file_is_truncated(key):
+    with pytest.raises(LogTruncated, match="empty"):
+        read(b"", key)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_a_compressed_file_of_nothing_has_no_format_unless_it_is_told(compress):
+    with pytest.raises(LogMalformed):
+        read(compress(b""))
+    with pytest.raises(LogTruncated):
+        read(compress(b""), KEYS[Format.CLOUDTRAIL])
+    for format_ in (Format.AUDIT_LOG, Format.ACCESS_LOG):
+        assert read(compress(b""), KEYS[format_]).records == 0
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_junk_after_the_end_is_corrupt(compress):
+    with pytest.raises(LogCorrupt):
+        read(compress(many(Format.CLOUDTRAIL, 1)) + b"junk", KEYS[Format.CLOUDTRAIL])
+
+
+# Limits
+
+
+@pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
+def test_bytes_stored_are_limited(store):
+    data = store(many(Format.CLOUDTRAIL, 3))
+    assert read(data, limits=Limits(compressed_size=len(data))).stored == len(data)
+    with pytest.raises(LogLimitExceeded, match=f"more than {len(data) - 1:,} bytes stored"):
+        read(data, NAMELESS, 5, limits=Limits(compressed_size=len(data) - 1))
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("compress", [STORED["plain"], gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_bytes_of_text_are_limited_as_the_operator_says(format_, compress, by_name):
+    text, key = many(format_, 100), KEYS[format_] if by_name else NAMELESS
+    assert read(compress(text), key, limits=Limits(decompressed_size=len(text))).records == 100
+    with pytest.raises(LogLimitExceeded, match="decompressed"):
+        read(compress(text), key, limits=Limits(decompressed_size=len(text) - 1))
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("by_name", [True, False])
+def test_bytes_of_text_are_limited_by_the_formats_own_measure_otherwise(format_, by_name, monkeypatch):
+    """With the measures made small: sixteen gigabytes are much to read."""
+    text = many(format_, 100)
+    monkeypatch.setattr(reader, "DECOMPRESSED_SIZE", {**dict.fromkeys(Format, GiB), format_: len(text)})
+    key = KEYS[format_] if by_name else NAMELESS
+    assert read(text, key).records == 100
+    monkeypatch.setitem(reader.DECOMPRESSED_SIZE, format_, len(text) - 1)
+    with pytest.raises(LogLimitExceeded, match="decompressed"):
+        # In pieces: before its format is told, a file may be as large as the largest.
+        read(text, key, 500)
+
+
+def test_the_formats_own_measures_hold_their_largest_real_files():
+    """CloudTrail's are of 50 MB, Lyve's of 500 MB, compressed; both expand about tenfold."""
+    assert {size // GiB for size in DECOMPRESSED_SIZE.values()} == {2, 16}
+    assert DECOMPRESSED_SIZE[Format.CLOUDTRAIL] == 2 * GiB
+
+
+BOMBS = {"gzip": gzip.compress, "zstd": zstd.compress}
+
+
+def padded(format_: Format, count: int) -> bytes:
+    """Of records of a MiB each, all alike: no record is too large, and each is as good as the other."""
+    pad = "x" * MiB
+    if format_ is Format.CLOUDTRAIL:
+        return trail(*[trail_record(pad=pad)] * count)
+    if format_ is Format.AUDIT_LOG:
+        return audit(*[audit_record(object="a", pad=pad)] * count)
+    return access(*[access_record() + pad.encode()] * count)
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("compress", BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_is_stopped_by_what_it_expands_to(format_, compress):
+    """fluent-plugin-s3 #294: 7 GB of memory for a file of 70 MB."""
+    bomb = compress(padded(format_, 32))
+    log = LogReader(KEYS[format_], Limits())
+    with pytest.raises(LogLimitExceeded, match="expands to more than 500 times its"):
+        list(log.feed(bomb))
+    assert log._text.size <= max(MiB, 500 * len(bomb)) + BLOCK
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("compress", BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_is_stopped_in_bounded_memory(format_, compress):
+    bomb = compress(padded(format_, 32))
+    tracemalloc.start()
+    try:
+        with pytest.raises(LogLimitExceeded):
+            read(bomb, KEYS[format_], 1000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 * MiB
+
+
+def test_the_ratio_is_the_operators():
+    text = audit(audit_record()) + b"\n" * 3 * MiB
+    data = gzip.compress(text)
+    assert 500 < len(text) / len(data) < 1100
+    assert read(data, limits=Limits(ratio=2000)).records == 1
+    with pytest.raises(LogLimitExceeded, match="expands to more than 600 times"):
+        read(data, limits=Limits(ratio=600))
+
+
+def test_a_small_file_is_no_bomb_however_well_it_compresses():
+    text = audit(audit_record()) + b"\n" * (MiB - 1000)
+    assert len(zstd.compress(text)) * 500 < len(text)
+    assert read(zstd.compress(text)).records == 1
+
+
+def test_a_real_log_is_no_bomb():
+    text = many(Format.CLOUDTRAIL, 20_000)
+    for compress in BOMBS.values():
+        assert len(text) / len(compress(text)) < Limits().ratio / 5
+        assert read(compress(text), NAMELESS, 4096).records == 20_000
+
+
+LARGE = {
+    Format.CLOUDTRAIL: trail(trail_record(), trail_record(1, pad="x" * 3000)),
+    Format.AUDIT_LOG: audit(audit_record(), audit_record(1, pad="x" * 3000)),
+    Format.ACCESS_LOG: access(access_record(), access_record(1) + b"x" * 3000),
+}
+
+
+@pytest.mark.parametrize("sizes", [(), (100,), (1,)], ids=["whole", "in pieces", "in bytes"])
+@pytest.mark.parametrize("format_", Format)
+def test_bytes_of_a_record_are_limited_whatever_becomes_of_bad_ones(format_, sizes):
+    text = LARGE[format_]
+    assert read(text, KEYS[format_], *sizes, limits=Limits(record_size=4000)).records == 2
+    with pytest.raises(LogLimitExceeded, match=r"2,000 bytes"):
+        read(text, KEYS[format_], *sizes, limits=Limits(record_size=2000), on_bad_record="skip")
+
+
+@pytest.mark.parametrize("sizes", [(), (100,)], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("format_", Format)
+def test_records_are_limited(format_, sizes):
+    text = many(format_, 50)
+    assert read(text, KEYS[format_], *sizes, limits=Limits(records=50)).records == 50
+    with pytest.raises(LogLimitExceeded, match="more than 49 records"):
+        read(text, KEYS[format_], *sizes, limits=Limits(records=49))
+
+
+LONG = "k" * 41
+LONG_KEYS = {
+    Format.CLOUDTRAIL: trail(
+        trail_record(), trail_record(1, requestParameters={"bucketName": "photos", "key": LONG}), trail_record(2)
+    ),
+    Format.AUDIT_LOG: audit(audit_record(), audit_record(1, object=LONG), audit_record(2)),
+    Format.ACCESS_LOG: access(access_record(), access_record(1, LONG), access_record(2)),
+}
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_an_event_of_too_long_a_key_is_a_bad_record(format_):
+    text = LONG_KEYS[format_]
+    assert read(text, KEYS[format_], limits=Limits(key_length=41)).bad.count == 0
+    log = read(text, KEYS[format_], limits=Limits(key_length=40), on_bad_record="skip")
+    assert (keys_of(log), log.bad.count) == (["a/0", "a/2"], 1)
+    assert "a key of 41 characters" in str(log.bad.first[0])
+    with pytest.raises(RecordMalformed, match="a key of 41 characters"):
+        read(text, KEYS[format_], limits=Limits(key_length=40), on_bad_record="reject")
+
+
+def test_a_record_that_asks_for_nothing_may_name_any_key():
+    """Found by this test: whoever asked for a key that no store would take had the whole file rejected."""
+    parameters = {"bucketName": "photos", "key": "k" * 10_000}
+    text = trail(
+        trail_record(0, "GetObject", requestParameters=parameters),
+        trail_record(1, requestParameters=parameters, errorCode="KeyTooLongError"),
+        trail_record(2),
+    )
+    log = read(text)
+    assert (len(log.found), log.bad.count) == (3, 0)
+
+
+def test_what_is_said_of_a_bad_record_is_short_however_long_its_words():
+    parameters = {"bucketName": "photos", "key": "k" * 10_000}
+    text = trail(trail_record(0, "PutObject" + "x" * 10_000, requestParameters=parameters), trail_record(1))
+    log = read(text, on_bad_record="skip")
+    assert log.bad.count == 1
+    assert len(str(log.bad.first[0])) < 200
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+NESTED = {
+    Format.CLOUDTRAIL: trail(trail_record(), trail_record(1, pad="PAD"), trail_record(2)).replace(b'"PAD"', DEEP),
+    Format.AUDIT_LOG: audit(audit_record(), audit_record(1, pad="PAD"), audit_record(2)).replace(b'"PAD"', DEEP),
+}
+
+
+@pytest.mark.parametrize("indent", [False, True], ids=["as AWS writes it", "as nobody does"])
+def test_a_record_nested_too_deeply_rejects_a_cloudtrail_file(indent):
+    """Where one record ends and the next begins is not to be told then."""
+    text = NESTED[Format.CLOUDTRAIL]
+    with pytest.raises(LogMalformed):
+        read(text.replace(b", {", b"\n,\n{") if indent else text, KEYS[Format.CLOUDTRAIL], on_bad_record="skip")
+
+
+def test_a_line_nested_too_deeply_is_a_bad_record():
+    log = read(NESTED[Format.AUDIT_LOG])
+    assert (keys_of(log), log.bad.count) == (["a/0", "a/2"], 1)
+    with pytest.raises(RecordMalformed, match="line 2"):
+        read(NESTED[Format.AUDIT_LOG], on_bad_record="reject")
+
+
+# Bad records
+
+WITH_BAD = {
+    Format.CLOUDTRAIL: trail(trail_record(), trail_record(1, eventTime="soon"), trail_record(2)),
+    Format.AUDIT_LOG: audit(audit_record(), b"no JSON", audit_record(2)),
+    Format.ACCESS_LOG: access(access_record(), b"no line of a log", access_record(2)),
+}
+
+
+@pytest.mark.parametrize("by", ["name", "setting", "first bytes"])
+@pytest.mark.parametrize("on_bad_record", ["skip", "reject", None])
+@pytest.mark.parametrize("format_", Format)
+def test_bad_records_are_skipped_or_reject_the_file_as_set_or_as_is_the_formats_way(format_, on_bad_record, by):
+    key = KEYS[format_] if by == "name" else NAMELESS
+    more: dict[str, Any] = {"configured": format_ if by == "setting" else None, "on_bad_record": on_bad_record}
+    expected: OnBadRecord = on_bad_record or DEFAULT_ON_BAD_RECORD[format_]
+    if expected == "reject":
+        with pytest.raises(RecordMalformed):
+            read(WITH_BAD[format_], key, **more)
+    else:
+        log = read(WITH_BAD[format_], key, **more)
+        assert (keys_of(log), log.bad.count, len(log.bad.first)) == (["a/0", "a/2"], 1, 1)
+
+
+def test_cloudtrails_bad_records_reject_a_file_and_lines_are_skipped():
+    assert DEFAULT_ON_BAD_RECORD == {
+        Format.CLOUDTRAIL: "reject",
+        Format.AUDIT_LOG: "skip",
+        Format.ACCESS_LOG: "skip",
+    }
+
+
+def test_of_many_bad_records_the_first_few_are_kept():
+    log = read(audit(audit_record(), *[b"{}"] * 1000))
+    assert (log.bad.count, len(log.bad.first)) == (1000, SHOWN)
+    assert [error.index for error in log.bad.first] == list(range(2, 2 + SHOWN))
+
+
+# The hash
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (100,)], ids=["whole", "in bytes", "in pieces"])
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
+def test_the_hash_is_of_the_text(store, by_name, sizes):
+    text = many(Format.CLOUDTRAIL, 3)
+    log = read(store(text), KEYS[Format.CLOUDTRAIL] if by_name else NAMELESS, *sizes, hashed=True)
+    assert log.sha256 == hashlib.sha256(text).hexdigest()
+
+
+def test_the_hash_is_of_white_space_as_well():
+    """Nothing that stands in the file is left out."""
+    text = b" \n" + trail(trail_record(), indent=3) + b"\n\n"
+    assert read(gzip.compress(text), NAMELESS, 3, hashed=True).sha256 == hashlib.sha256(text).hexdigest()
+
+
+def test_nothing_is_hashed_that_nobody_asked_for():
+    assert read(many(Format.CLOUDTRAIL, 1)).sha256 == ""
+
+
+# Cut anywhere, and anything at all
+
+
+def read_or_error(data: bytes, key: str, *sizes: int) -> Any:
+    try:
+        log = read(data, key, *sizes, hashed=True)
+    except LogError as error:
+        return type(error)
+    return log.found, log.format, log.bad.count, log.sha256
+
+
+TEXTS = [*(many(format_, 40) for format_ in Format), *WITH_BAD.values(), *LONG_KEYS.values()]
+TEXTS.append(trail(*map(trail_record, range(40)), indent=1))
+
+
+@settings(UNHURRIED, max_examples=150)
+@given(
+    st.sampled_from(TEXTS),
+    st.sampled_from([NAMELESS, *KEYS.values()]),
+    st.sampled_from([STORED[name] for name in STORED if name != "a byte a member"]),
+    st.lists(st.integers(1, 6000), min_size=1, max_size=6),
+)
+def test_a_file_cut_anywhere_gives_the_same(text, key, store, sizes):
+    data = store(text)
+    assert read_or_error(data, key, *sizes) == read_or_error(data, key)
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("store", ["plain", "gzip", "zstd", "two members of gzip", "two frames of zstd"])
+def test_a_file_cut_in_two_at_every_byte_gives_the_same(format_, store):
+    data = STORED[store](many(format_, 2))
+    whole = read_or_error(data, NAMELESS)
+    assert len(whole[0]) == 2
+    assert all(read_or_error(data, NAMELESS, at, len(data)) == whole for at in range(1, len(data)))
+
+
+def gives_records_or_an_error(data: bytes, key: str, *sizes: int) -> bool:
+    found = read_or_error(data, key, *sizes)
+    return isinstance(found, tuple) or (issubclass(found, LogError) and found is not LogError)
+
+
+@settings(UNHURRIED, max_examples=300)
+@given(
+    st.binary(max_size=600),
+    st.sampled_from([b"", b'{"Records": [', b"{", b"o b [31/Jan/2026:", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"]),
+    st.sampled_from([NAMELESS, *KEYS.values()]),
+    st.sampled_from([STORED["plain"], gzip.compress, zstd.compress]),
+    st.integers(1, 700),
+)
+def test_any_bytes_give_records_or_an_error(data, before, key, store, size):
+    assert gives_records_or_an_error(store(before + data), key, size)
+
+
+@settings(UNHURRIED, max_examples=300)
+@given(st.sampled_from(TEXTS), st.sampled_from([NAMELESS, *KEYS.values()]), st.data())
+def test_a_log_with_anything_in_any_place_gives_records_or_an_error(text, key, data):
+    at, to = sorted((data.draw(st.integers(0, len(text))), data.draw(st.integers(0, len(text)))))
+    store = data.draw(st.sampled_from([STORED["plain"], gzip.compress, zstd.compress]))
+    assert gives_records_or_an_error(store(text[:at] + data.draw(st.binary(max_size=20)) + text[to:]), key, 1000)
+
+
+def test_events_are_of_objects():
+    assert all(isinstance(record, ObjectEvent) for format_ in Format for record in read(many(format_, 2)).found)

@@ -1,0 +1,90 @@
+"""What the operator says of log sources: whose a file is, and which objects are log files at all."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.sources import KEY_ENCODINGS, LogSource, Sources
+
+CLOUDTRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
+LYVE = "S3-data-2026-01-31-12-00-00.gz"
+ACCESS = "logs/2026-01-31-12-00-00-0123456789ABCDEF"
+
+TRAIL = LogSource("trail", "a/", verify=True)
+AUDIT = LogSource("trail", "b/", Format.AUDIT_LOG, "reject")
+OTHER = LogSource("other")
+CONFIGURED = Sources([TRAIL, AUDIT, OTHER])
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "source"),
+    [
+        ("trail", "a/x.json.gz", TRAIL),
+        ("trail", "b/x.json.gz", AUDIT),
+        ("trail", "b/", AUDIT),
+        ("trail", "c/x.json.gz", None),
+        ("trail", "", None),
+        ("trail", CLOUDTRAIL, None),
+        ("other", "anything", OTHER),
+        ("other", "", OTHER),
+        ("evil", "a/x.json.gz", None),
+        ("trai", "l/a/x", None),
+        ("", "a/", None),
+    ],
+)
+def test_a_file_is_of_the_source_of_its_bucket_and_prefix(bucket, key, source):
+    assert CONFIGURED.of(bucket, key) == source
+
+
+def test_of_two_sources_that_both_hold_a_file_the_first_counts():
+    """As where it is fetched from: the role and the format go together."""
+    whole, part = LogSource("logs"), LogSource("logs", "a/")
+    assert Sources([whole, part]).of("logs", "a/x") is whole
+    assert Sources([part, whole]).of("logs", "a/x") is part
+    assert Sources([part, whole]).of("logs", "b/x") is whole
+
+
+@pytest.mark.parametrize("key", ["anything", CLOUDTRAIL, ""])
+def test_without_sources_every_file_is_of_one_that_says_nothing(key):
+    assert Sources().of("anywhere", key) == LogSource("anywhere")
+
+
+@pytest.mark.parametrize("key", [CLOUDTRAIL, f"p/{CLOUDTRAIL}", LYVE, ACCESS])
+def test_without_sources_an_object_is_a_log_file_by_its_name(key):
+    assert Sources().is_log("anywhere", key)
+
+
+@pytest.mark.parametrize("key", ["photos/a.jpg", CLOUDTRAIL.replace("CloudTrail/", "CloudTrail-Digest/"), f"{LYVE}x"])
+def test_without_sources_any_other_object_is_data(key):
+    assert not Sources().is_log("anywhere", key)
+
+
+@given(st.text())
+def test_with_sources_names_decide_nothing(key):
+    assert CONFIGURED.is_log("other", key)
+    assert not CONFIGURED.is_log("data", key)
+    assert CONFIGURED.is_log("trail", f"a/{key}")
+
+
+@pytest.mark.parametrize("key", [CLOUDTRAIL, LYVE, ACCESS])
+def test_with_sources_a_file_elsewhere_is_data_whatever_its_name(key):
+    assert not CONFIGURED.is_log("data", key)
+    assert not CONFIGURED.is_log("trail", key)
+
+
+def test_key_encodings_are_each_sources_own_unless_the_operator_says_otherwise():
+    assert Sources().key_encodings == KEY_ENCODINGS
+    assert Sources().key_encodings == {"aws:s3": "url", "minio:s3": "url", "ceph:s3": "raw", "eventbridge": "raw"}
+    assert Sources(key_encodings={"ceph:s3": "url"}).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
+
+
+def test_one_operators_key_encodings_are_nobody_elses():
+    Sources(key_encodings={"aws:s3": "raw"})
+    assert Sources().key_encodings["aws:s3"] == KEY_ENCODINGS["aws:s3"] == "url"
+
+
+def test_sources_that_say_the_same_are_the_same():
+    """Their verifiers are looked up by them."""
+    assert {TRAIL: 1}[LogSource("trail", "a/", verify=True)] == 1
+    assert LogSource("trail", "a/") != TRAIL
