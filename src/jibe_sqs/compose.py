@@ -156,9 +156,9 @@ def _log_source(each: LogSettings) -> LogSource:
 @asynccontextmanager
 async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
     """A look at the logs of a bucket that is one of `logs`, or that we may read. Its digests lie beside them."""
-    wanted = next((each for each in settings.logs if each.bucket == scope.bucket), None)
-    account = _account(settings.aws, wanted)
-    region = (wanted.region if wanted else None) or _own_region(settings.aws)
+    ours = [each for each in settings.logs if each.bucket == scope.bucket and scope.base.startswith(each.prefix)]
+    wanted = ours[0] if ours else None
+    account, region = _account(settings.aws, wanted), _own_region(settings.aws, wanted)
     async with Aws() as aws:
         yield Verification(
             digests=S3Digests(aws=aws, account=account, region=region),
@@ -188,7 +188,7 @@ def _ledger(settings: Rules) -> AbstractAsyncContextManager[Ledger]:
 def _logs(settings: Rules, aws: Aws, clock: S3Clock) -> S3Logs:
     sources: dict[str, list[Source]] = {}
     for each in settings.logs:
-        source = Source(_account(settings.aws, each), each.prefix, each.region or _own_region(settings.aws))
+        source = Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each))
         sources.setdefault(each.bucket, []).append(source)
     if not sources:
         log.warning("logs_not_restricted", consequence="whoever can write to the queue chooses which files are read")
@@ -208,15 +208,17 @@ def _verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
         if source.verify:
             account = _account(settings.aws, each)
             found[source] = DigestVerifier(
-                digests=S3Digests(aws=aws, account=account, region=each.region or _own_region(settings.aws)),
+                digests=S3Digests(aws=aws, account=account, region=_own_region(settings.aws, each)),
                 keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
             )
     return found
 
 
-def _own_region(aws: AwsSettings) -> str | None:
-    """A store that is not AWS's is where it is; AWS is asked for each bucket."""
-    return aws.region if aws.endpoint else None
+def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None:
+    """A store that is not AWS's is where it is; AWS is asked for each bucket that nobody has told the region of."""
+    told = own.region if own else None
+    elsewhere = aws.endpoint or (own.endpoint if own else None)
+    return told or (aws.region if elsewhere else None)
 
 
 def _queue(queue: QueueSettings, settings: Settings, aws: Aws) -> SqsQueue:
@@ -232,16 +234,18 @@ def _region_of(url: str) -> str | None:
     return next((label for label in host.split(".") if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", label)), None)
 
 
-def _account(aws: AwsSettings, role: RoleSettings | None = None, *, region: str | None = None) -> Account:
-    secret, token = aws.secret_access_key, aws.session_token
+def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str | None = None) -> Account:
+    """Credentials are taken whole: the entry's own, or those of `aws`."""
+    signing: AwsSettings = own if own is not None and own.access_key_id else aws
+    secret, token = signing.secret_access_key, signing.session_token
     return Account(
-        endpoint=(role.endpoint if role else None) or aws.endpoint,
-        access_key_id=aws.access_key_id,
+        endpoint=(own.endpoint if own else None) or aws.endpoint,
+        access_key_id=signing.access_key_id,
         secret_access_key=secret.get_secret_value() if secret else None,
         session_token=token.get_secret_value() if token else None,
-        role_arn=role.role_arn if role else None,
-        external_id=role.external_id if role else None,
-        region=(role.region if role else None) or region or aws.region,
+        role_arn=own.role_arn if own else None,
+        external_id=own.external_id if own else None,
+        region=(own.region if own else None) or region or aws.region,
     )
 
 

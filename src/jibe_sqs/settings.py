@@ -115,11 +115,25 @@ class AccessAnywhereSettings(_Model):
         return self
 
 
-class RoleSettings(_Model):
-    """A role to assume before reading this, and another address than AWS's own."""
+class AwsSettings(_Model):
+    """Address, region and credentials of a store; where none are given, boto looks in its own places."""
 
-    region: str | None = None
     endpoint: Url | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _both_halves(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together")
+        return self
+
+
+class RoleSettings(AwsSettings):
+    """What differs from `aws` for this queue or bucket, and a role to assume before using it."""
+
     role_arn: str | None = Field(default=None, pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+")
     external_id: str | None = None
 
@@ -170,22 +184,6 @@ class OwnWritesSettings(_Model):
     session_issuers: Words = ()
     source_addresses: Networks = ()
     user_agents: Words = ()
-
-
-class AwsSettings(_Model):
-    """Credentials and address of the store where boto's own places (environment, role, profile) have none."""
-
-    endpoint: Url | None = None
-    region: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: SecretStr | None = None
-    session_token: SecretStr | None = None
-
-    @model_validator(mode="after")
-    def _both_halves(self) -> Self:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key go together")
-        return self
 
 
 class LedgerSettings(_Model):

@@ -111,12 +111,11 @@ class SqliteLedger:
         """Remember who changed objects."""
         now = self._wall_clock()
         rows = [(who, seen.first, seen.last, seen.count, now) for who, seen in principals.items()]
-
-        def write() -> None:
-            with self._connection:
-                self._connection.executemany(_OBSERVED, rows)
-
-        await self._do(write)
+        try:
+            "".join(principals).encode()
+        except UnicodeEncodeError as error:
+            raise self._error(error) from error  # all of a file, or none
+        await asyncio.gather(*(self._writes.add((_OBSERVED, row)) for row in rows))
 
     async def principals(self) -> dict[str, Seen]:
         """All who were seen."""
