@@ -1,10 +1,11 @@
 """What `make fuzz` has found, so that it stays mended."""
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
 
-from jibe_sqs.core.errors import LogCorrupt
+from jibe_sqs.core.errors import LogCorrupt, LogMalformed, LogTruncated
 from jibe_sqs.core.formats.decompressed import Decompressed
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
@@ -55,15 +56,41 @@ def test_a_time_that_no_calendar_has_makes_a_bad_record(format_: Format, good: b
     assert datetime.fromtimestamp(records[0].time, UTC).year == 2026
 
 
-@pytest.mark.parametrize("at", range(1, 9))
+def _read_in_chunks(reader: LogReader, *chunks: bytes) -> None:
+    for chunk in chunks:
+        list(reader.feed(chunk))
+    list(reader.finish())
+
+
+@pytest.mark.parametrize("after", [b",]", b", "], ids=["the array's end", "space"])
+def test_what_follows_a_comma_after_the_last_record_is_not_kept(after: bytes) -> None:
+    """All text after it was kept in memory until the file ended: up to 2 GiB of it, several times over."""
+    reader = LogReader("", Limits(record_size=4096), configured=Format.CLOUDTRAIL)
+    tracemalloc.start()
+    try:
+        with pytest.raises((LogMalformed, LogTruncated)):
+            _read_in_chunks(reader, b'{"Records":[ {}', after, *[b" " * 65_536] * 100)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("at", range(1, 14))
 @pytest.mark.parametrize(
     ("frame", "is_refused"),
     [
         (b"\x28\xb5\x2f\xfd\x20\x20\x01\x00\x00", True),
         (b"\x28\xb5\x2f\xfd\x20\x00\x05\x00\x00", False),
         (b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00", False),
+        (b"\x28\xb5\x2f\xfd\x23\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00", True),
     ],
-    ids=["says that it has 32 bytes, and has none", "an empty block that is called compressed", "empty"],
+    ids=[
+        "says that it has 32 bytes, and has none",
+        "an empty block that is called compressed",
+        "empty",
+        "a dictionary whose number is a frame",
+    ],
 )
 def test_a_zstd_frame_is_read_alike_however_it_is_cut(frame: bytes, at: int, is_refused: bool) -> None:
     """libzstd judges a frame that comes whole by other rules than one in pieces; the first of these it passed in pieces."""

@@ -14,8 +14,6 @@ from isal import igzip_lib
 from jibe_sqs.core.errors import LogCorrupt, LogLimitExceeded, LogTruncated
 
 _HCRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
-_ZSTD_START = 5
-"""Bytes of a frame: its magic, and what tells the length of the header."""
 HEADER_LIMIT = 128 * 1024
 """Bytes of a member's header: its extra field has up to 64 KiB, and who writes longer names is up to something."""
 BLOCK = 64 * 1024
@@ -166,7 +164,7 @@ class _ZstdFrame:
     """A frame that is read alike whether it comes in pieces or not.
 
     libzstd has another way for a whole frame, which refuses what the usual one overlooks: an empty last block that
-    leaves out some of the text. So it gets the header first, always, and the size is held against the header's here.
+    leaves out some of the text. So it gets the header first, by itself, and the size is held against the header's here.
     """
 
     def __init__(self) -> None:
@@ -191,8 +189,9 @@ class _ZstdFrame:
         if not self._has_begun:
             self._has_begun = True
             self._expected = zstd.get_frame_info(data).decompressed_size
-            self._frame.decompress(data[:_ZSTD_START])
-            data = data[_ZSTD_START:]
+            end = _frame_header_size(data)
+            self._frame.decompress(data[:end])
+            data = data[end:]
         text = self._frame.decompress(data, max_length)
         self._size += len(text)
         if self.eof and self._expected not in (None, self._size):
@@ -200,18 +199,18 @@ class _ZstdFrame:
         return text
 
 
-def _has_whole_frame_header(frame: bytes) -> bool:
-    """Whether nothing is missing of the header that a zstd frame begins with. Format: RFC 8878."""
-    if len(frame) < _ZSTD_START:
-        return False
+def _frame_header_size(frame: bytes) -> int:
+    """Bytes of the header that a zstd frame begins with; the first five tell. Format: RFC 8878."""
+    if len(frame) < 5:
+        return 5
     size_flag, is_single, dictionary_flag = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3
     size = 1 if is_single and not size_flag else (0, 2, 4, 8)[size_flag]
-    return len(frame) >= _ZSTD_START + (not is_single) + (0, 1, 2, 4)[dictionary_flag] + size
+    return 5 + (not is_single) + (0, 1, 2, 4)[dictionary_flag] + size
 
 
 _COMPRESSIONS = (
     _Compression(
         "gzip", b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), _has_whole_header
     ),
-    _Compression("zstd", b"\x28\xb5\x2f\xfd", _ZstdFrame, _has_whole_frame_header),
+    _Compression("zstd", b"\x28\xb5\x2f\xfd", _ZstdFrame, lambda frame: len(frame) >= _frame_header_size(frame)),
 )

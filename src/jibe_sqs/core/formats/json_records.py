@@ -217,6 +217,8 @@ class _SlowRecords:
         except RecursionError:
             raise LogMalformed("a record is nested too deeply") from None
         self.rest = rest[at:].lstrip(_SPACE)
+        if self.rest.startswith(","):
+            self.rest = "," + self.rest[1:].lstrip(_SPACE)  # of which there may be any amount
         self._ended = self.rest.startswith("]")
         self._try_at = 0 if self._ended else 2 * len(self.rest)
 
@@ -225,6 +227,8 @@ class _SlowRecords:
         at = _skip_space(text, at)
         if not self._first and text.startswith(",", at):
             at = _skip_space(text, at + 1)
+            if text.startswith("]", at):
+                raise LogMalformed("a comma, and no record, ends the records")
         elif not self._first and not text.startswith("]", at) and at < len(text):
             raise LogMalformed(f"between two records stands {text[at : at + 20]!r}")
         if at >= len(text) or (text[at] == "]"):
