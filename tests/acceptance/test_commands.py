@@ -297,33 +297,29 @@ def test_to_look_for_principals_makes_no_ledger(jibe, tmp_path):
 
 # Verify
 
-TAUGHT = [
-    sys.executable,
-    "-c",
-    "from jibe_sqs.sandbox.aws import digests, server; digests.teach(); server.exit_with_parent(); server.serve()",
-]
+SERVER = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
 TRAIL_BUCKET = "verified-trail"
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def taught():
-    """The sandbox's AWS, whose CloudTrail tells its public keys."""
-    with subprocess.Popen(TAUGHT, stdout=subprocess.PIPE, text=True) as server:
+def endpoint():
+    """The sandbox's AWS."""
+    with subprocess.Popen(SERVER, stdout=subprocess.PIPE, text=True) as server:
         yield json.loads(server.stdout.readline())["endpoint"]
         server.terminate()
 
 
 @pytest.fixture
-def trail(taught, tmp_path):
+def trail(endpoint, tmp_path):
     """Three hours of yesterday, with a log file and a digest each."""
-    httpx.post(f"{taught}/moto-api/reset", trust_env=False)
-    s3 = client(taught, "s3", REGION)
+    httpx.post(f"{endpoint}/moto-api/reset", trust_env=False)
+    s3 = client(endpoint, "s3", REGION)
     s3.create_bucket(Bucket=TRAIL_BUCKET)
     signing = SigningKey(YESTERDAY - 24 * HOUR, YESTERDAY + 240 * HOUR)
     deployment = SimpleNamespace(
-        topics={REGION: ""}, client=lambda service, region=REGION: client(taught, service, region)
+        topics={REGION: ""}, client=lambda service, region=REGION: client(endpoint, service, region)
     )
     TrailDigests(deployment, None, keys={REGION: signing}).publish_keys()
     made = SimpleNamespace(s3=s3, logs=[], digests=[], config=tmp_path / "verify.json")
@@ -345,7 +341,7 @@ def trail(taught, tmp_path):
         json.dumps(
             {
                 "aws": {
-                    "endpoint": taught,
+                    "endpoint": endpoint,
                     "region": REGION,
                     "access_key_id": ACCESS_KEY,
                     "secret_access_key": SECRET_KEY,
