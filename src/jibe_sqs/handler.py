@@ -68,6 +68,7 @@ class Handler:
         return self._verdict([*errors, *(error for found in finished for error in found)], message, policy)
 
     async def _read_all(self, announced: Sequence[Announcement]) -> "list[Read | JibeError | None]":
+        self._tally.nothing.update(each.about for each in announced if isinstance(each, Nothing))
         files = [each for each in announced if isinstance(each, LogFile)]
         # All come to their end, even if one meets a defect: nothing is read when we have said that reading is over.
         reads = await asyncio.gather(self._read_events(announced), *map(self._read, files), return_exceptions=True)

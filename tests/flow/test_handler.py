@@ -159,6 +159,7 @@ async def test_what_asks_for_nothing_is_done(world, body):
     """otel #47045, data-prepper #1924: these are to be deleted, quietly."""
     assert await world.handle(body) == Done()
     assert not world.tally.errors
+    assert world.tally.nothing.total() == 1
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", '{"hello": 1}', json.dumps({"s3Bucket": "b", "s3ObjectKey": []})])

@@ -27,6 +27,8 @@ class Tally(msgspec.Struct):
     """Skipped, where the source allows it."""
     events: int = 0
     """Records of changes that asked for a refresh."""
+    nothing: Counter[str] = msgspec.field(default_factory=Counter)
+    """Announcements that asked for nothing, by what they were."""
     skipped: Counter[str] = msgspec.field(default_factory=Counter)
     errors: Counter[str] = msgspec.field(default_factory=Counter)
 
@@ -39,6 +41,7 @@ class Tally(msgspec.Struct):
     def as_dict(self) -> dict[str, object]:
         """For logs."""
         counts: dict[str, object] = msgspec.structs.asdict(self)
+        counts["nothing"] = dict(self.nothing)
         counts["skipped"] = dict(self.skipped)
         counts["errors"] = dict(self.errors)
         return counts
