@@ -1,21 +1,11 @@
-"""The configuration: the only reader of the environment and of configuration files.
+"""Every setting, its default, and what is allowed. Secrets are `SecretStr`; nothing can be changed once it is read."""
 
-Strongest first: the command line, the environment (`JIBE_…`, nested with `__`), secret files (in `JIBE_SECRETS_DIR`, named
-as the variables are), the file that `JIBE_CONFIG` names (JSON or TOML; else `jibe-config.json` in the working directory, if it is there), defaults.
-Jibe's own file (`endpoint`, `login`, `password`) and Okera's (`s3Region`, `sqsRegion`, `sqsUrl`) load as they are.
-"""
-
-import difflib
-import json
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-import structlog
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,34 +14,15 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
-    ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings import SettingsError as SourceError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.core.log_names import Format
+from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 
-log = structlog.get_logger()
-
-PREFIX: Final = "JIBE_"
-DEFAULT_FILE: Final = Path("jibe-config.json")
-_JIBE: Final = frozenset({"endpoint", "login", "password"})
-_OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
-_OURS: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
-_SHAPES: Final = {"tuple_type": "a list", "dict_type": "an object", "model_type": "an object"}
 _GIB: Final = 1024**3
 _MIB: Final = 1024**2
-
-S = TypeVar("S", bound="Rules")
 
 
 def _url(text: str) -> str:
@@ -245,7 +216,7 @@ class Rules(BaseSettings):
         allow_inf_nan=False,
         nested_model_default_partial_update=True,
     )
-    _file: ClassVar[dict[str, Any]] = {}
+    file: ClassVar[dict[str, Any]] = {}
 
     buckets: dict[str, Places] | None = None
     own_writes: OwnWritesSettings = OwnWritesSettings()
@@ -266,8 +237,8 @@ class Rules(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of the sources."""
-        secret_files = _SecretFiles(file_secret_settings, secrets_dir_missing="ok")
-        return init_settings, _Environment(settings_cls), secret_files, _FileSource(settings_cls, cls._file)
+        secret_files = SecretFiles(file_secret_settings, secrets_dir_missing="ok")
+        return init_settings, Environment(settings_cls), secret_files, ConfigurationFile(settings_cls, cls.file)
 
 
 class Settings(Rules):
@@ -292,179 +263,3 @@ class Settings(Rules):
         if self.drain_timeout <= self.poll.wait:
             raise ValueError("drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled")
         return self
-
-
-class _TextOrJson(EnvSettingsSource):
-    """Text that is not JSON stays text: one word may stand for a list of one, and what may not is judged with the rest."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-class _Environment(_TextOrJson):
-    """Variables."""
-
-
-class _SecretFiles(NestedSecretsSettingsSource, _TextOrJson):
-    """Files, each named as a variable, with its value."""
-
-
-class _FileSource(PydanticBaseSettingsSource):
-    """What the configuration file says."""
-
-    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._values = values
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._values
-
-
-def load(kind: type[S], *, config: Path | None = None, **overrides: Any) -> S:
-    """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name."""
-    path = config or _named_file()
-    values = _translated(_read(path)) if path else {}
-    secrets = os.environ.get("JIBE_SECRETS_DIR")
-    problems = _unknown_names(os.environ)
-    if secrets:
-        try:
-            problems += _unknown_names(file.name for file in Path(secrets).iterdir())
-        except OSError as error:
-            problems.append(f"JIBE_SECRETS_DIR: {secrets}: cannot be read: {error.strerror}")
-            secrets = None
-    if not issubclass(kind, Settings):
-        # It passes over what only others need, but not over what nobody knows.
-        problems += [_unknown(name, Settings.model_fields) for name in values.keys() - Settings.model_fields.keys()]
-
-    # A class of its own, so that two loads with two files do not meet.
-    sourced = type(kind.__name__, (kind,), {"_file": values, "__module__": kind.__module__})
-    try:
-        loaded = sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides)
-    except ValidationError as error:
-        problems += _problems(kind, error)
-    except (SourceError, OSError, UnicodeDecodeError) as error:
-        problems.append(f"JIBE_SECRETS_DIR: {secrets}: {error}")
-    if problems:
-        raise SettingsError(sorted(set(problems)))
-    return loaded  # type: ignore[no-any-return]
-
-
-def _named_file() -> Path | None:
-    if named := os.environ.get("JIBE_CONFIG"):
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # Windows' editors begin a file with a mark that JSON does not know.
-        text = path.read_text(encoding="utf-8-sig")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except ValueError as error:
-        raise SettingsError([f"{path}: not {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"]) from error
-    if not isinstance(values, dict):
-        raise SettingsError([f"{path}: not an object with settings"])
-    return values
-
-
-def _translated(values: dict[str, Any]) -> dict[str, Any]:
-    """Jibe's and Okera's keys in our own words. Ours win where both are given."""
-    if not values.keys() & (_JIBE | _OKERA):
-        return values
-    known = {*Settings.model_fields, *_JIBE, *_OKERA}
-    for name in sorted(values.keys() - known):
-        if not difflib.get_close_matches(name, known, 1, cutoff=0.8):
-            # Jibe's other settings have no meaning here; a misspelt one of ours is still an error.
-            log.warning("setting_ignored", setting=name)
-            values = {key: value for key, value in values.items() if key != name}
-    values = dict(values)
-    jibe = {name: values.pop(name) for name in _JIBE if name in values}
-    if jibe:
-        _beneath(values, "access_anywhere", jibe)
-    queue = {"url": values.pop("sqsUrl", None), "region": values.pop("sqsRegion", None)}
-    if any(queue.values()):
-        values.setdefault("queues", [{name: value for name, value in queue.items() if value}])
-    if region := values.pop("s3Region", None):
-        _beneath(values, "aws", {"region": region})
-    return values
-
-
-def _beneath(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
-    ours = values.get(name, {})
-    # What is no object is left for the validation to tell.
-    values[name] = {**weaker, **ours} if isinstance(ours, dict) else ours
-
-
-def _unknown_names(given: Iterable[str]) -> list[str]:
-    """A variable that is misspelt would else be passed over in silence."""
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return [
-        f"{name}: no such setting{_close(top, names)}"
-        for name in given
-        if name.upper().startswith(PREFIX)
-        and name not in _OURS
-        and (top := name.upper().partition("__")[0]) not in names
-    ]
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    return f"{name}: no such setting{_close(name.rpartition('.')[2], known)}"
-
-
-def _problems(kind: type[Rules], error: ValidationError) -> list[str]:
-    found = error.errors()
-    return [
-        _problem(kind, each["loc"], each["type"], each["msg"])
-        for each in found
-        # A list whose only part is wrong is not too short as well.
-        if not (each["type"] == "too_short" and any(_is_part(f["loc"], each["loc"]) for f in found))
-    ]
-
-
-def _is_part(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool:
-    return len(place) > len(whole) and place[: len(whole)] == whole
-
-
-def _problem(kind: type[Rules], place: tuple[int | str, ...], type_: str, message: str) -> str:
-    name = ".".join(str(part) for part in place if part != "[key]")
-    if type_ == "extra_forbidden":
-        known = _known_beside(kind, place) | (_JIBE | _OKERA if len(place) == 1 else frozenset())
-        return _unknown(name, known)
-    if type_ == "missing":
-        about = _description(kind, place)
-        return f"{name}: missing{f': {about}' if about else ''}"
-    if type_ in _SHAPES:
-        return f"{name}: must be {_SHAPES[type_]}; in a variable or a secret file, as JSON"
-    return ": ".join(part for part in (name, message.removeprefix("Value error, ")) if part)
-
-
-def _description(kind: type[BaseModel], place: tuple[int | str, ...]) -> str | None:
-    for part in place[:-1]:
-        field = kind.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return None
-        kind = field.annotation
-    field = kind.model_fields.get(str(place[-1]))
-    return field.description if field else None
-
-
-def _known_beside(kind: type[BaseModel], place: tuple[int | str, ...]) -> set[str]:
-    for part in place[:-1]:
-        field = kind.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return set()
-        kind = field.annotation
-    return set(kind.model_fields)
-
-
-def _close(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {found[0]}?" if found else ""
