@@ -1,0 +1,36 @@
+"""What a user installs: the wheel, built as a release is."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True)
+    (built,) = folder.glob("*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_sandbox_in_the_wheel_deploys_the_templates_that_users_deploy(wheel):
+    for template in (ROOT / "infra" / "cloudformation").glob("*.yaml"):
+        assert wheel.read(f"jibe_sqs/sandbox/cloudformation/{template.name}") == template.read_bytes()
+
+
+def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel):
+    ours = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert ours <= names
+    assert {name.split("/")[0] for name in names} == {"jibe_sqs"}
+    assert "jibe_sqs/py.typed" in names
+
+
+def test_the_wheel_brings_the_command(wheel):
+    (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "jibe-sqs = jibe_sqs.cli:main" in wheel.read(entry_points).decode()
