@@ -8,15 +8,15 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from jibe_sqs.batches import Batches
 from jibe_sqs.budget import Budget
-from jibe_sqs.core.errors import QueueError, ReceiptLost
-from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
+from jibe_sqs.core.errors import QueueError
+from jibe_sqs.core.model import Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.handler import Handler
 from jibe_sqs.holds import Held, Holds
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.ports import Clock, Queue, QueueFacts
+from jibe_sqs.settlements import Settlements
 
 log = structlog.get_logger()
 
@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 BATCH: Final = 10
 LONGEST_BACKOFF: Final = 60.0
-DELETE_TRIES: Final = 4
 
 
 class Consumer:
@@ -57,8 +56,7 @@ class Consumer:
         self._wait = wait
         self._receivers = receivers
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
-        self._deletes = Batches[str](self._delete_batch)
-        self._showings = Batches[tuple[str, float]](self._show_batch)
+        self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, tally=tally)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -79,8 +77,6 @@ class Consumer:
             await self._give_back_all()
             extending.cancel()
             await asyncio.gather(extending, return_exceptions=True)
-
-    # Receive
 
     async def _receive_forever(self) -> None:
         failures = 0
@@ -158,8 +154,6 @@ class Consumer:
                 task.cancel()
             await asyncio.gather(task, stop, return_exceptions=True)
 
-    # Handle
-
     def _start(self, message: Message) -> bool:
         held = self._holds.hold(message, self._clock.monotonic())
         if held is None:
@@ -185,7 +179,7 @@ class Consumer:
             verdict = await self._verdict(held.message, has_read)
             has_read()
             await self._holds.settle(held)
-            await self._settle(held, verdict)
+            await self._settlements.settle(held, verdict)
         except asyncio.CancelledError:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:
@@ -201,80 +195,6 @@ class Consumer:
             self._tally.errors[type(error).__name__] += 1
             return Retry(self._policy.delay(message.receive_count), f"{type(error).__name__}: {error}")
 
-    # Settle
-
-    async def _settle(self, held: Held, verdict: Verdict) -> None:
-        message = held.message
-        try:
-            match verdict:
-                case Done():
-                    await self._delete(held)
-                    self._tally.done += 1
-                    log.debug("message_done", queue=self._queue.name, message=message.id)
-                case Retry(delay, reason):
-                    self._tally.retried += 1
-                    log.warning(
-                        "message_retried",
-                        queue=self._queue.name,
-                        message=message.id,
-                        receive_count=message.receive_count,
-                        retry_in=delay,
-                        reason=reason,
-                    )
-                    await self._showings.add((held.receipt, delay))
-                case Reject():
-                    await self._reject(held, verdict)
-        except ReceiptLost as error:
-            log.info("receipt_lost", queue=self._queue.name, message=message.id, reason=str(error))
-        except QueueError as error:
-            # It shows again when its visibility ends, and is handled again: twice harms nothing.
-            log.warning("settling_failed", queue=self._queue.name, message=message.id, reason=str(error))
-        except Exception as error:
-            # A defect of ours. The message must not stay in our hands by it: we would never handle it again.
-            log.exception("settling_crashed", queue=self._queue.name, message=message.id)
-            self._tally.errors[type(error).__name__] += 1
-
-    async def _reject(self, held: Held, why: Reject) -> None:
-        message = held.message
-        kept = await self._queue.reject(message, why)
-        log.error(
-            "message_rejected",
-            queue=self._queue.name,
-            message=message.id,
-            error=why.error,
-            reason=why.reason,
-            dead_lettered=kept,
-        )
-        self._tally.rejected += 1
-        if kept:
-            await self._delete(held)
-        else:
-            # Nobody would see its reason but this log. The queue's own redrive has the last word.
-            await self._showings.add((held.receipt, self._policy.delay(message.receive_count)))
-
-    async def _delete(self, held: Held) -> None:
-        for tries in range(1, DELETE_TRIES + 1):
-            receipt = held.receipt
-            try:
-                await self._deletes.add(receipt)
-                if held.receipt == receipt:
-                    return
-                # Received once more meanwhile. SQS may say yes to the old receipt, and do nothing.
-            except QueueError as error:
-                if tries == DELETE_TRIES or (isinstance(error, ReceiptLost) and held.receipt == receipt):
-                    raise
-                await self._clock.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**tries)  # noqa: S311
-
-    async def _delete_batch(self, receipts: Sequence[str]) -> Sequence[Exception | None]:
-        failed = await self._queue.delete(receipts)
-        return [failed.get(receipt) for receipt in receipts]
-
-    async def _show_batch(self, delays: Sequence[tuple[str, float]]) -> Sequence[Exception | None]:
-        failed = await self._queue.show_after(delays)
-        return [failed.get(receipt) for receipt, _ in delays]
-
-    # Give back
-
     async def _give_back_all(self) -> None:
         """What is still held when the deadline is over: others may have it at once."""
         tasks = list(self._tasks)
@@ -286,7 +206,7 @@ class Consumer:
             await self._holds.settle(held)
         if left:
             log.info("given_back", queue=self._queue.name, messages=len(left))
-            await self._show_now([held.receipt for held in left])
+            await self._settlements.show_now([held.receipt for held in left])
 
     async def _hand_back(self, messages: Sequence[Message]) -> None:
         """What a receive brought after the stop; but not what we hold already, and shall finish."""
@@ -294,15 +214,7 @@ class Consumer:
         strange = [message for message in messages if not self._holds.renew(message, now)]
         if strange:
             log.info("handed_back", queue=self._queue.name, messages=len(strange))
-            await self._show_now([message.receipt for message in strange])
-
-    async def _show_now(self, receipts: Sequence[str]) -> None:
-        answers = await asyncio.gather(
-            *(self._showings.add((receipt, 0.0)) for receipt in receipts), return_exceptions=True
-        )
-        for answer in answers:
-            if isinstance(answer, Exception):
-                log.warning("giving_back_failed", queue=self._queue.name, reason=str(answer))
+            await self._settlements.show_now([message.receipt for message in strange])
 
 
 def _once(act: Callable[[], None]) -> Callable[[], None]:
