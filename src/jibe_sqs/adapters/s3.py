@@ -1,8 +1,8 @@
 """Log files in S3, streamed.
 
-obstore fetches them: it costs a seventh of aiobotocore's time a file (see docs/adr/0004). It cannot name every key,
-though: it drops slashes at the ends and refuses empty and dotted segments and control characters. Such keys, which a trail with an odd prefix
-has, go through aiobotocore.
+obstore fetches them: it costs a quarter of aiobotocore's time a file, or less (see docs/adr/0004). It cannot name every
+key, though: it drops slashes at the ends and refuses empty and dotted segments and control characters. Such keys, which
+a trail with an odd prefix has, go through aiobotocore.
 """
 
 import asyncio
