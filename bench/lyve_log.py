@@ -2,8 +2,6 @@
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -11,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isal import isal_zlib
+
+from bench import reading
 
 SIZE = 500_000_000
 """Bytes as stored: Lyve Cloud's documentation says that a file has up to 500 MB."""
@@ -20,34 +20,6 @@ POOL = 128 * 1024 * 1024
 BUCKET = "example-projects"
 KEY = f"S3-{BUCKET}-2026-11-21-10-00-00.gz"
 
-READER = """
-import json, sys, time
-from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.decisions import Decisions, Plan
-from jibe_sqs.core.formats.limits import Limits
-
-def peak():
-    # Not ru_maxrss, which a process inherits from the one that started it.
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-before, began = peak(), time.process_time()
-log, plan, decisions = LogReader(sys.argv[2], Limits()), Plan(), Decisions()
-
-def take(batches):
-    for records in batches:
-        for record in records:
-            plan.add(record, decisions.decide(record))
-
-with open(sys.argv[1], "rb") as file:
-    while chunk := file.read(1 << 20):
-        take(log.feed(chunk))
-take(log.finish())
-print(json.dumps({"before": before, "peak": peak(), "seconds": time.process_time() - began, "bad": log.bad.count,
-                  "records": plan.records, "events": plan.events, "folders": len(plan.stale),
-                  "skipped": {reason.value: count for reason, count in plan.skipped.items()}}))
-"""
-
 
 def run() -> None:
     """Peak memory (of the whole process) while a 500 MB audit log is read, and decided on, to its end."""
@@ -56,21 +28,14 @@ def run() -> None:
         began = time.perf_counter()
         count, text = write(path, SIZE)
         stored, written = path.stat().st_size, time.perf_counter() - began
-        found = json.loads(
-            subprocess.run([sys.executable, "-c", READER, path, KEY], stdout=subprocess.PIPE, check=True).stdout
-        )
-    if found["records"] != count or found["bad"]:
-        sys.exit(f"read {found['records']} records of {count}, {found['bad']} bad ones")
+        found = reading.read(path, KEY, records=count)
     skipped = ", ".join(f"{number:,} {reason}" for reason, number in found["skipped"].items())
     print(
         f"  file            {stored / 1e6:8.1f} MB stored, {text / 1e6:,.0f} MB of lines ({text / stored:.1f} times),"
         f" {count:,} records; made in {written:.0f} s"
     )
     print(f"  events          {found['events']:8,} in {found['folders']:,} folders; skipped {skipped}")
-    print(
-        f"  peak memory     {found['peak'] / 1e6:8.1f} MB, of which {found['before'] / 1e6:.1f} MB before the first byte"
-    )
-    print(f"  goal            {LIMIT / 1e6:8.1f} MB: {'met' if found['peak'] < LIMIT else 'MISSED'}")
+    reading.print_memory(found, LIMIT)
     seconds = found["seconds"]
     print(
         f"  CPU             {seconds:8.1f} s: {stored / 1e6 / seconds:.1f} MB stored, {text / 1e6 / seconds:.0f} MB of"

@@ -94,10 +94,7 @@ class Handler:
     async def _read_file(self, file: LogFile) -> Read:
         source = self._sources.of(file.bucket, file.key)
         if source is None:
-            raise BucketNotAllowed(
-                f"s3://{file.bucket}/{file.key} is in none of the configured logs: add it to `logs`, or find out who "
-                "announces it"
-            )
+            raise BucketNotAllowed.of(file.bucket, file.key)
         verifier = self._verifiers.get(source)
         plan = Plan()
         reader = LogReader(

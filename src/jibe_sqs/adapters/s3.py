@@ -100,10 +100,7 @@ class S3Logs:
             if file.key.startswith(source.prefix):
                 return source
         if self._anywhere is None:
-            raise BucketNotAllowed(
-                f"s3://{file.bucket}/{file.key} is in none of the configured logs: add it to `logs`, or find out who "
-                "announces it"
-            )
+            raise BucketNotAllowed.of(file.bucket, file.key)
         return self._anywhere
 
     async def _found(self, bucket: str, source: Source) -> "_Bucket":

@@ -39,7 +39,7 @@ JibeError
 """
 
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Disposition(Enum):
@@ -139,6 +139,13 @@ class BucketNotAllowed(LogStoreError):
     """The bucket is no configured log source, so it is never read."""
 
     disposition = PERMANENT
+
+    @classmethod
+    def of(cls, bucket: str, key: str) -> Self:
+        """With the remedy for an operator."""
+        return cls(
+            f"s3://{bucket}/{key} is in none of the configured logs: add it to `logs`, or find out who announces it"
+        )
 
 
 class VerificationError(JibeError):
