@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, create_app, serving
 
@@ -34,9 +36,37 @@ def storage() -> MemoryStorage:
     return MemoryStorage({"data": OBJECTS}, clock=lambda: MADE)
 
 
+@dataclass
+class Clock:
+    """Goes on by itself, and can be moved on."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+class Pause:
+    """The server, for which two hours pass when somebody asks for the second page of a folder: once, if it is armed."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self.armed = False
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def watched() -> Message:
+            message = await receive()
+            if self.armed and b"from=1000" in message.get("body", b""):
+                self.armed = False
+                self._clock.ahead += 7200
+            return message
+
+        await self._app(scope, watched, send)
+
+
 @pytest.fixture
-def endpoint(storage: MemoryStorage) -> Iterator[str]:
-    """A server whose index is up to date."""
+def pause(storage: MemoryStorage) -> Pause:
     config = AccessAnywhereServer(
         login="jibe",
         password="password",
@@ -45,7 +75,14 @@ def endpoint(storage: MemoryStorage) -> Iterator[str]:
         refresh_seconds=0,
         providers=(Provider("Amazon S3 us-east-1", buckets=("data",)),),
     )
-    with serving(create_app(config, storage)) as url:
+    clock = Clock()
+    return Pause(create_app(config, storage, clock=clock), clock)
+
+
+@pytest.fixture
+def endpoint(pause: Pause) -> Iterator[str]:
+    """A server whose index is up to date."""
+    with serving(pause) as url:
         with httpx.Client(base_url=url) as http:
             body = {"function": "getTokenByAuthToken", "authtoken": "permanent"}
             token = http.post("/api/rpc.php", data=body).json()["token"]
@@ -127,6 +164,56 @@ def test_rclone_is_not_let_in_with_a_wrong_token(rclone):
     refused = rclone("lsjson", ":filefabric:", token="wrong")
     assert refused.returncode != 0
     assert "login_fail" in refused.stderr
+
+
+def test_rclone_tells_of_a_token_that_expires_in_mid_listing(rclone, pause, endpoint):
+    """The call that meets it fails, and so does the command: rclone renews the token for the next call only."""
+    pause.armed = True
+    failed = rclone("lsf", f":filefabric:{BUCKET}/many")
+    assert failed.returncode != 0
+    assert "login_token_expired" in failed.stderr
+    assert logins(endpoint) == 2
+
+
+def test_rclone_renews_a_token_that_expires_in_mid_listing_and_lists_all(rclone, pause, endpoint):
+    pause.armed = True
+    copied = rclone("copy", "--retries", "2", "--dry-run", "-v", f":filefabric:{BUCKET}/many", "/nowhere/to/be/found")
+    assert copied.returncode == 0, copied.stderr
+    assert not pause.armed
+    assert "Attempt 1/2 failed" in copied.stderr
+    assert {line.split(": ")[1] for line in copied.stderr.splitlines() if "Skipped copy" in line} == {
+        f"{n:04}" for n in range(1207)
+    }
+    assert logins(endpoint) == 3
+
+
+def test_rclone_lists_the_whole_index_of_a_server_that_is_not_well(rclone, endpoint):
+    faults = {
+        "seed": 3,
+        "too_many_requests": {"rate": 0.2},
+        "server_error": {"rate": 0.2, "retry_after": 0},
+        "resets": {"rate": 0.1},
+        "slow": {"rate": 0.2, "seconds": 0.05},
+    }
+    httpx.put(f"{endpoint}/sandbox/faults", json=faults).raise_for_status()
+    listed = rclone("lsf", "-R", "--files-only", ":filefabric:")
+    assert listed.returncode == 0, listed.stderr
+    assert set(listed.stdout.splitlines()) == {f"{BUCKET}/{key}" for key in OBJECTS if not key.endswith("/")}
+    dealt = httpx.get(f"{endpoint}/sandbox/stats").json()["faults"]
+    assert {"too_many_requests", "server_error", "resets"} <= dealt.keys()
+
+
+def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
+    httpx.put(f"{endpoint}/sandbox/faults", json={"truncated_downloads": {}}).raise_for_status()
+    read = rclone("cat", f":filefabric:{BUCKET}/hello.txt")
+    assert read.returncode != 0
+    assert "unexpected EOF" in read.stderr
+    assert read.stdout == "hello,"
+
+
+def logins(endpoint: str) -> int:
+    """The first of them is this module's own."""
+    return httpx.get(f"{endpoint}/sandbox/stats").json()["logins"]
 
 
 def test_rclone_cannot_delete(rclone, storage):

@@ -1,10 +1,24 @@
 """The sandbox's Access Anywhere: a small server that real clients cannot tell from one.
 
-It keeps an index of S3 buckets that goes stale, as the real one's does: only a refresh, or an upload made through it,
-changes what it shows. So whatever in its index equals S3 was put right by somebody who asked.
+It keeps an index of S3 buckets that goes stale, as the real one's does: only a refresh, a sync, an event told to it, or an
+upload made through it, changes what it shows. So whatever in its index equals S3 was put right by somebody who asked.
 """
 
-from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Provider
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Provider, Synced
+from jibe_sqs.sandbox.access_anywhere.faults import (
+    Down,
+    ErrorBackground,
+    ExpiredTokens,
+    Faults,
+    FoldersTooLarge,
+    Resets,
+    ServerError,
+    Slow,
+    SyncInProgress,
+    TooManyRequests,
+    TruncatedDownloads,
+)
+from jibe_sqs.sandbox.access_anywhere.in_process import InProcess
 from jibe_sqs.sandbox.access_anywhere.process import serving
 from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
 from jibe_sqs.sandbox.access_anywhere.server import create_app
@@ -19,14 +33,27 @@ from jibe_sqs.sandbox.access_anywhere.storage import (
 
 __all__ = [
     "AccessAnywhereServer",
+    "Down",
+    "ErrorBackground",
+    "ExpiredTokens",
+    "Faults",
+    "FoldersTooLarge",
+    "InProcess",
     "Listing",
     "MemoryStorage",
     "Piece",
     "Provider",
+    "Resets",
     "S3Storage",
+    "ServerError",
+    "Slow",
     "Storage",
     "StorageError",
     "StoredObject",
+    "SyncInProgress",
+    "Synced",
+    "TooManyRequests",
+    "TruncatedDownloads",
     "create_app",
     "serving",
 ]

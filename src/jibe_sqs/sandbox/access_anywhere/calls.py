@@ -3,17 +3,22 @@
 Those that destroy or move a customer's data are not offered.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
-from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Index, Item
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Synced
+from jibe_sqs.sandbox.access_anywhere.events import Events, told
+from jibe_sqs.sandbox.access_anywhere.fates import Fates
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
 from jibe_sqs.sandbox.access_anywhere.refreshing import Refresher
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.sessions import Sessions
-from jibe_sqs.sandbox.access_anywhere.shapes import Shapes, moment, page, selection
+from jibe_sqs.sandbox.access_anywhere.shapes import TASK_TYPE, ZERO_TIME, Shapes, moment, page, selection
 from jibe_sqs.sandbox.access_anywhere.storage import Piece, Storage, StorageError
+from jibe_sqs.sandbox.access_anywhere.syncs import Syncs
+from jibe_sqs.sandbox.access_anywhere.tasks import Task, Tasks
 from jibe_sqs.sandbox.access_anywhere.uploads import Upload, Uploads
 
 Params = Mapping[str, str]
@@ -35,16 +40,24 @@ class Call:
 
 
 class Calls:
-    """Answers calls from the index; the parts that change it are the refresher and the uploads."""
+    """Answers calls from the index; the parts that change it are refreshes, syncs, events and uploads."""
 
     def __init__(self, config: AccessAnywhereServer, storage: Storage, clock: Callable[[], float]) -> None:
         self._config = config
-        self._storage = storage
-        self.index = Index({p.name: p.buckets for p in config.providers})
+        self.storage = storage
+        self.fates = Fates(config.faults, clock)
+        self.index = Index(config.providers, case_insensitive=config.case_insensitive)
         self.sessions = Sessions(config, clock)
-        self.refresher = Refresher(config, self.index, storage, clock)
+        self.tasks = Tasks(clock)
+        self.refresher = Refresher(config, self.index, storage, self.fates, self.tasks, clock)
+        self.syncs = Syncs(self.index, storage, self.tasks, clock)
+        self.events = Events(self.index, storage, self.refresher.guard, clock)
         self.uploads = Uploads(self.index, storage, self.refresher.guard, clock)
         self.shapes = Shapes()
+        for provider in config.providers:
+            synced = provider.synced or Synced(clock(), clock())
+            task = self.tasks.add("InitialSync", provider.name, added=synced.began)
+            self.tasks.end(task, at=synced.ended, files=synced.files)
         self._table = {
             "gettoken": Call(self._get_token, lambda _: False, needs_login=False),
             "gettokenbyauthtoken": Call(self._get_token_by_auth_token, lambda _: True, needs_login=False),
@@ -58,6 +71,7 @@ class Calls:
             "docompleteupload": Call(self._do_complete_upload, lambda p: "remotetime" in p),
             "doabortupload": Call(self._do_abort_upload, lambda _: True),
             "getuserbackgroundtasks": Call(self._get_user_background_tasks, lambda p: "taskid" in p),
+            "synconproviderevent": Call(self._sync_on_provider_event, lambda _: False),
         }
 
     async def answer(self, function: str, params: Params) -> Answer:
@@ -79,7 +93,7 @@ class Calls:
         if not isinstance(file, File):
             raise Refused("not_found", "This is not a file")
         try:
-            piece = await self._storage.read(file.parent.bucket, file.seen.key, params.get("range") or None)
+            piece = await self.storage.read(file.parent.bucket, file.seen.key, params.get("range") or None)
         except StorageError as e:
             raise Refused.by_provider(e) from e
         return file, piece
@@ -169,10 +183,26 @@ class Calls:
         self.uploads.abort(params.get("uploadcode", ""))
         return {}
 
-    async def _get_user_background_tasks(self, _: Params, steady: bool) -> Answer:
-        # The two clients look in different places; nothing that this server does is a task to wait for.
-        none: Answer = {"tasks": [], "total": self.shapes.number("tasks", 0, steady=steady)}
-        return none if steady else {"response": none}
+    async def _get_user_background_tasks(self, params: Params, steady: bool) -> Answer:
+        task_id = _integer(params, "taskid" if steady else "bt_id")
+        types, statuses = _words(params, "typefilter"), _words(params, "statusfilter")
+        chosen = self.tasks.chosen(task_id, statuses) if not types or TASK_TYPE in types else []
+        tasks = [self._task(task, steady=steady) for task in page(chosen, 0, _integer(params, "limit") or 0)]
+        answer: Answer = {"tasks": tasks, "total": self.shapes.number("tasks", len(chosen), steady=steady)}
+        # The two clients look in different places.
+        return answer if steady else {"response": answer}
+
+    def _task(self, task: Task, *, steady: bool) -> Answer:
+        shown = self.shapes.task(task, steady=steady)
+        if self._config.unnamed_tasks:
+            del shown["fi_provider"]
+        if self._config.tasks_without_start:
+            shown["bt_added"] = ZERO_TIME
+        return shown
+
+    async def _sync_on_provider_event(self, params: Params, steady: bool) -> Answer:
+        updated = [await self.events.handle(event) for event in told(params)]
+        return {"updated": self.shapes.number("updated", sum(updated), steady=steady)}
 
     def _folder(self, text: str) -> Folder:
         folder = self._item(text) if text else self.index.root
@@ -188,6 +218,10 @@ class Calls:
         if self.index.had(item_id) and item_id % 2:
             raise Refused("trashed", "This is in the trash")
         raise Refused("not_found", "This does not exist")
+
+
+def _words(params: Params, name: str) -> Collection[str]:
+    return [word for word in params.get(name, "").split(",") if word]
 
 
 def _integer(params: Params, name: str) -> int | None:

@@ -1,104 +1,61 @@
 """The index: what Access Anywhere believes is in S3. Pure; it learns only what it is told.
 
-A tree of folders: the root, a folder for each provider, below it one for each bucket, below that one for each key
-prefix. Names are kept as they are and found whatever their case, the exact one first. A folder and a file may have the
-same name (`a/b` and `a` are both good keys).
+A tree of folders: the root, a folder for each provider, below it one for each bucket (or the provider's folder is the
+bucket itself), below that one for each level of the keys. Names are kept as they are and found whatever their case, the
+exact one first. A folder and a file may have the same name (`a/b` and `a` are both good keys). Paths start with `/`; the
+root's is empty.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from jibe_sqs.sandbox.access_anywhere.config import Provider
+from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
 from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
 
-T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class File:
-    """One object as it was when last looked at. Times are seconds since the epoch."""
-
-    id: int
-    parent: "Folder"
-    name: str
-    seen: StoredObject
-    content_type: str | None = None
-    """What an uploader said it was; otherwise its name tells."""
-    local_time: float | None = None
-    """The modification time that an uploader gave, if one did."""
-
-    @property
-    def path(self) -> str:
-        return f"{self.parent.path}/{self.name}"
-
-
-@dataclass(slots=True, eq=False)
-class Folder:
-    """A folder; new ones are empty until they are refreshed."""
-
-    id: int
-    parent: "Folder | None" = None
-    name: str = ""
-    provider: str = ""
-    bucket: str = ""
-    prefix: str = ""
-    """Of keys: empty, or ending in `/`."""
-    listed: float = 0.0
-    """When the listing that it shows was begun."""
-    refreshed: float = 0.0
-    """When it was last brought up to date."""
-    folders: dict[str, "Folder"] = field(default_factory=dict)
-    files: dict[str, File] = field(default_factory=dict)
-    _ordered: Sequence["File | Folder"] | None = None
-
-    @property
-    def path(self) -> str:
-        """As users see it: starts with `/`; the root's is empty."""
-        names = [self.provider, self.bucket, *self.prefix[:-1].split("/")]
-        return "".join(f"/{name}" for name in names[: self.depth])
-
-    @property
-    def depth(self) -> int:
-        """How many names its path has."""
-        return bool(self.provider) + bool(self.bucket) + self.prefix.count("/")
-
-    @property
-    def is_bucket(self) -> bool:
-        return bool(self.bucket) and not self.prefix
-
-    def contents(self) -> Sequence["File | Folder"]:
-        """Folders first, each kind by name: an order that paging can rely on."""
-        if self._ordered is None:
-            folders, files = self.folders, self.files
-            self._ordered = [*(folders[n] for n in sorted(folders)), *(files[n] for n in sorted(files))]
-        return self._ordered
-
-    def changed(self) -> None:
-        self._ordered = None
-
-    def below(self) -> Iterator["Folder"]:
-        """This folder and all folders below it."""
-        waiting = [self]
-        while waiting:
-            yield (folder := waiting.pop())
-            waiting.extend(folder.folders.values())
-
-
-Item = File | Folder
 Kept = TypeVar("Kept", File, Folder)
+Journal = dict[tuple[str, str], StoredObject | None]
+"""By bucket and key; None: it is not there."""
 
 
 class Index:
     """All that is known, by id and by path."""
 
-    def __init__(self, providers: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, providers: Iterable[Provider], *, case_insensitive: bool = False) -> None:
+        self.providers: dict[str, Provider] = {}
+        self._case_insensitive = case_insensitive
         self._next = 0
         self._items: dict[int, Item] = {}
+        self._journals: list[tuple[float, Journal]] = []
         self.root = self._keep(Folder(self._id()))
-        for provider, buckets in providers.items():
-            folder = self._keep(Folder(self._id(), self.root, provider, provider))
-            self.root.folders[provider] = folder
-            self._show_folders(folder, buckets, listed=0.0)
+        for provider in providers:
+            self.add(provider)
+
+    def add(self, provider: Provider) -> Folder:
+        """Show a provider, with its buckets' names."""
+        self.providers[provider.name] = provider
+        folder = self._folder(self.root, provider.name)
+        if not provider.is_bucket:
+            self._show_folders(folder, provider.buckets, listed=0.0)
+        return folder
+
+    def remove(self, provider: str) -> None:
+        """Show it no more, nor anything below it."""
+        del self.providers[provider]
+        for folder in [*self.root.folders.pop(provider).below()]:
+            for file in folder.files.values():
+                del self._items[file.id]
+            del self._items[folder.id]
+        self.root.changed()
+
+    def tops(self, bucket: str) -> Iterator[Folder]:
+        """The folders that show the bucket, or what is below some prefix of its keys."""
+        for top in self.root.folders.values():
+            folder = top if top.bucket else top.folders.get(bucket)
+            if folder is not None and folder.bucket == bucket:
+                yield folder
 
     def item(self, item_id: int) -> Item | None:
         return self._items.get(item_id)
@@ -112,41 +69,111 @@ class Index:
         *names, last = path.removeprefix("/").split("/")
         here = start
         for name in names:
-            if (step := _named(here.folders, name)) is not None:
+            if (step := here.folder(name)) is not None:
                 here = step
             elif name:
                 return None
-        # Exactly that, before that in another case; a folder before a file.
-        found = here.folders.get(last) or here.files.get(last)
-        return found or _named(here.folders, last) or _named(here.files, last) or (None if last else here)
+        return here.item(last) or (None if last else here)
 
     def refresh(self, folder: Folder, names: Iterable[str], objects: Iterable[StoredObject], *, listed: float) -> None:
-        """Make a folder show what a listing, begun at `listed`, found: files as they are, folders by name only."""
+        """Make a folder show what a listing, begun at `listed`, found: files as they are, folders by name only.
+
+        A listing begun before the one that it shows tells nothing new.
+        """
+        if listed < folder.listed:
+            return
         self._show_folders(folder, names, listed=listed)
-        fresh = {o.key.removeprefix(folder.prefix): o for o in objects}
+        distinct = {self._key(name_of(o.key)): o for o in objects}
+        fresh = {name_of(o.key): o for o in distinct.values()}
         for name in folder.files.keys() - fresh.keys():
             del self._items[folder.files.pop(name).id]
         for name, seen in fresh.items():
             known = folder.files.get(name)
             if known is None or not _same(known.seen, seen):
-                self._show_file(folder, name, seen)
+                self._show_file(folder, seen)
         folder.listed = listed
+        folder.touched = max(folder.touched, listed)
         folder.changed()
+
+    def refresh_tree(self, top: Folder, objects: Iterable[StoredObject], *, listed: float) -> None:
+        """The same for a folder and all below it, by a listing of all levels."""
+        files: defaultdict[str, list[StoredObject]] = defaultdict(list)
+        for seen in objects:
+            # A key that ends in `/` is a folder's marker, not a file.
+            files[prefix_of(seen.key)] += [seen] if name_of(seen.key) else []
+        # In their order: of two that share a name, the later is shown.
+        names: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for prefix in files:
+            while prefix != top.prefix:
+                below, prefix = prefix[:-1], prefix_of(prefix[:-1])  # noqa: PLW2901
+                if name_of(below) in names[prefix]:
+                    break
+                names[prefix][name_of(below)] = None
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            self.refresh(folder, names[folder.prefix], files[folder.prefix], listed=listed)
+            # Also below one that was listed later, and so stays as it is.
+            waiting += (sub for name, sub in folder.folders.items() if name in names[folder.prefix])
 
     def made(self, folder: Folder, name: str) -> Folder:
         """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it."""
-        self._show_folders(folder, [*folder.folders, name], listed=folder.listed)
-        return folder.folders[name]
+        return folder.folders.get(name) or self._folder(folder, name)
 
     def uploaded(
         self, folder: Folder, seen: StoredObject, *, content_type: str, local_time: float | None, at: float
     ) -> File:
         """Show an object that was written through Access Anywhere."""
-        file = self._show_file(folder, seen.key.removeprefix(folder.prefix), seen)
+        file = self._put(folder, seen, at)
         file.content_type, file.local_time = content_type or None, local_time
-        folder.listed = max(folder.listed, at)
-        folder.changed()
         return file
+
+    def holder(self, top: Folder, key: str) -> Folder | None:
+        """The folder that shows the key, or would if there were such an object; None if it is not known."""
+        here: Folder | None = top
+        for name in key.removeprefix(top.prefix).split("/")[:-1]:
+            here = here and self._known(here, name)
+        return here
+
+    def found(self, top: Folder, seen: StoredObject, *, at: float) -> None:
+        """Show one object below a folder, as it was looked at; and the folders that lead to it."""
+        here = top
+        for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
+            known = self._known(here, name)
+            if known is None and here.listed > at:
+                # A later listing knows that there is nothing any more.
+                return
+            here = known or self._folder(here, name)
+        if name_of(seen.key) and here.listed <= at:
+            self._put(here, seen, at)
+
+    def lost(self, folder: Folder, key: str, *, at: float) -> None:
+        """Show an object no more that was looked for and was not there."""
+        file = folder.files.get(name_of(key))
+        # Another key may have that name.
+        if file is not None and file.seen.key == key and folder.listed <= at:
+            del self._items[folder.files.pop(file.name).id]
+            folder.changed()
+        folder.touched = max(folder.touched, at)
+        self.note(folder.bucket, key, None, at=at)
+
+    def lost_folder(self, folder: Folder) -> None:
+        """Show an empty folder no more."""
+        if folder.parent is not None and not folder.contents() and self.shows(folder):
+            del folder.parent.folders[folder.name]
+            del self._items[folder.id]
+            folder.parent.changed()
+
+    @contextmanager
+    def journal(self, since: float) -> Iterator[Journal]:
+        """What single objects, looked at since then, are found to be while the block lasts."""
+        journal: Journal = {}
+        self._journals.append((since, journal))
+        try:
+            yield journal
+        finally:
+            # Not `remove`: two empty ones are equal.
+            self._journals = [other for other in self._journals if other[1] is not journal]
 
     def shows(self, folder: Folder) -> bool:
         """Whether the folder is still in the index."""
@@ -157,16 +184,41 @@ class Index:
             yield from folder.files.values()
 
     def _show_folders(self, folder: Folder, names: Iterable[str], *, listed: float) -> None:
-        wanted = set(names)
+        wanted = set({self._key(name): name for name in names}.values())
         for name in folder.folders.keys() - wanted:
             if self._vanished(folder.folders[name], listed):
                 del folder.folders[name]
         for name in sorted(wanted - folder.folders.keys()):
-            bucket, prefix = (folder.bucket, f"{folder.prefix}{name}/") if folder.bucket else (name, "")
-            folder.folders[name] = self._keep(Folder(self._id(), folder, name, folder.provider, bucket, prefix))
+            self._folder(folder, name)
         folder.changed()
 
-    def _show_file(self, folder: Folder, name: str, seen: StoredObject) -> File:
+    def _folder(self, parent: Folder, name: str) -> Folder:
+        """A new one, of a name that the parent doesn't have."""
+        provider = self.providers[parent.provider or name]
+        if parent.bucket:
+            bucket, prefix = parent.bucket, f"{parent.prefix}{name}/"
+        elif parent is not self.root or provider.is_bucket:
+            bucket, prefix = provider.buckets[0] if provider.is_bucket else name, provider.prefix
+        else:
+            bucket, prefix = "", ""
+        path = f"{parent.path}/{name}"
+        folder = self._keep(Folder(self._id(), parent, name, path, provider.name, bucket, prefix))
+        parent.folders[name] = folder
+        parent.changed()
+        return folder
+
+    def _put(self, folder: Folder, seen: StoredObject, at: float) -> File:
+        name = name_of(seen.key)
+        if self._case_insensitive:
+            for other in [n for n in folder.files if n != name and self._key(n) == self._key(name)]:
+                del self._items[folder.files.pop(other).id]
+        folder.touched = max(folder.touched, at)
+        folder.changed()
+        self.note(folder.bucket, seen.key, seen, at=at)
+        return self._show_file(folder, seen)
+
+    def _show_file(self, folder: Folder, seen: StoredObject) -> File:
+        name = name_of(seen.key)
         known = folder.files.get(name)
         file = self._keep(File(known.id if known else self._id(), folder, name, seen))
         folder.files[name] = file
@@ -174,7 +226,7 @@ class Index:
 
     def _vanished(self, folder: Folder, listed: float) -> bool:
         """Take a folder away with all below it, except what was looked at after this listing began and knows better."""
-        if folder.listed > listed and folder.contents():
+        if folder.touched > listed and folder.contents():
             return False
         folder.folders = {name: sub for name, sub in folder.folders.items() if not self._vanished(sub, listed)}
         for file in folder.files.values():
@@ -186,6 +238,19 @@ class Index:
         del self._items[folder.id]
         return True
 
+    def _known(self, folder: Folder, name: str) -> Folder | None:
+        return folder.folder(name) if self._case_insensitive else folder.folders.get(name)
+
+    def _key(self, name: str) -> str:
+        """What a folder's items are told apart by."""
+        return name.casefold() if self._case_insensitive else name
+
+    def note(self, bucket: str, key: str, seen: StoredObject | None, *, at: float) -> None:
+        """Tell the journals."""
+        for since, journal in self._journals:
+            if at >= since:
+                journal[bucket, key] = seen
+
     def _id(self) -> int:
         self._next += 1
         return self._next - 1
@@ -195,14 +260,16 @@ class Index:
         return item
 
 
-def _named(items: Mapping[str, T], name: str) -> T | None:
-    """The item of that name, else one whose name differs only in case."""
-    if name in items:
-        return items[name]
-    folded = name.casefold()
-    return next((item for known, item in items.items() if known.casefold() == folded), None)
+def name_of(key: str) -> str:
+    """What follows the last slash."""
+    return key[key.rfind("/") + 1 :]
+
+
+def prefix_of(key: str) -> str:
+    """What goes before, and the slash; empty if there is none."""
+    return key[: key.rfind("/") + 1]
 
 
 def _same(old: StoredObject, new: StoredObject) -> bool:
     # S3 tells whole seconds of one object, and of a listing perhaps fractions.
-    return (old.etag, old.size, int(old.modified)) == (new.etag, new.size, int(new.modified))
+    return (old.key, old.etag, old.size, int(old.modified)) == (new.key, new.etag, new.size, int(new.modified))

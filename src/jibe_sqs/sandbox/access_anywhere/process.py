@@ -1,6 +1,7 @@
 """Running the server: in a thread of this process, or as a process of its own."""
 
 import argparse
+import asyncio
 import json
 import os
 import signal
@@ -12,14 +13,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from jibe_sqs.sandbox.access_anywhere.breakages import TRANSPORT
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
 from jibe_sqs.sandbox.access_anywhere.server import create_app
 
 GRACE = 2
 """Seconds that calls under way have when the server stops."""
+
+
+class _Protocol(H11Protocol):
+    """Tells the application of the connection that a request came by, so that it can break it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        app = self.app
+
+        async def told(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {**scope.get("extensions", {}), TRANSPORT: transport}
+            await app(scope, receive, send)
+
+        self.app = told
 
 
 class _Server(uvicorn.Server):
@@ -29,7 +46,13 @@ class _Server(uvicorn.Server):
         # Access logs would carry tokens: rclone's and others' queries name them.
         super().__init__(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE
+                app,
+                http=_Protocol,
+                log_level="warning",
+                access_log=False,
+                ws="none",
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE,
             )
         )
         self._ready = ready

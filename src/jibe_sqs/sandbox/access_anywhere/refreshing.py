@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
-from jibe_sqs.sandbox.access_anywhere.index import Folder, Index
+from jibe_sqs.sandbox.access_anywhere.fates import Fates
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.items import Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, StoredObject
+from jibe_sqs.sandbox.access_anywhere.tasks import Tasks
 
 REMEMBERED = 10_000
 """Jobs whose tokens are good to ask about."""
@@ -62,11 +65,19 @@ class Refresher:
     """Makes folders of the index true again, when asked."""
 
     def __init__(
-        self, config: AccessAnywhereServer, index: Index, storage: Storage, clock: Callable[[], float]
+        self,
+        config: AccessAnywhereServer,
+        index: Index,
+        storage: Storage,
+        fates: Fates,
+        tasks: Tasks,
+        clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._index = index
         self._storage = storage
+        self._fates = fates
+        self._tasks = tasks
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[int, Job] = {}
@@ -101,20 +112,24 @@ class Refresher:
         return [asdict(r) for r in self._records if r.n > since]
 
     async def _run(self, job: Job) -> None:
+        shown = self._tasks.add("FolderRefresh", job.folder.provider, added=job.asked)
         async with self.guard(job.folder):
             del self._waiting[job.folder.id]
+            shown.status = "w"
             try:
                 await self._refresh(job)
             except StorageError as e:
                 job.refused = Refused.by_provider(e)
             except Refused as e:
                 job.refused = e
+        self._tasks.end(shown, "error" if job.refused else "c", files=len(job.folder.files))
 
     async def _refresh(self, job: Job) -> None:
         folder = job.folder
         listed = self._clock()
         # Listed at the beginning and shown at the end, so that what happens in between is missed for certain.
         (names, objects), _ = await asyncio.gather(self._look(folder), asyncio.sleep(self._config.refresh_seconds))
+        await self._bear_size(len(names) + len(objects))
         if not self._index.shows(folder):
             raise Refused("not_found", "The folder is gone")
         self._index.refresh(folder, names, objects, listed=listed)
@@ -124,6 +139,13 @@ class Refresher:
             Refreshed(self.completed, folder.path or "/", folder.bucket, folder.prefix, job.asked, listed, done)
         )
 
+    async def _bear_size(self, entries: int) -> None:
+        if (limit := self._fates.of_refresh(entries)) is None:
+            return
+        if limit.refuse:
+            raise Refused("folder_too_large", f"The folder has more than {limit.most} entries")
+        await asyncio.sleep(limit.seconds_per_thousand * entries / 1000)
+
     async def _look(self, folder: Folder) -> tuple[list[str], list[StoredObject]]:
         """The names of the folders, and the objects, that a folder ought to show."""
         if folder.bucket:
@@ -132,10 +154,12 @@ class Refresher:
             # A key that ends in `/` is a folder's marker, not a file.
             return names, [o for o in listing.files if not o.key.endswith("/")]
         if folder.provider:
-            configured = next(p.buckets for p in self._config.providers if p.name == folder.provider)
+            if (provider := self._index.providers.get(folder.provider)) is None:
+                raise Refused("not_found", "The folder is gone")
+            configured = provider.buckets
             there = await asyncio.gather(*(self._storage.exists(bucket) for bucket in configured))
             return [bucket for bucket, exists in zip(configured, there, strict=True) if exists], []
-        return [p.name for p in self._config.providers], []
+        return list(self._index.providers), []
 
     def _forget_old(self) -> None:
         oldest = next(iter(self._jobs.values()))

@@ -1,7 +1,7 @@
 """S3 itself, through boto3 in threads: one client a region, path-style, credentials from the environment."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,18 +12,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jibe_sqs.sandbox.access_anywhere.storage import Listing, Piece, StorageError, StoredObject
 
 T = TypeVar("T")
-GONE = frozenset({"404", "NoSuchBucket", "NotFound"})
+GONE = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NotFound"})
+CHUNK = 1 << 20
 
 
 class S3Storage:
     """`regions` says where each bucket lives."""
 
     def __init__(self, endpoint: str, regions: Mapping[str, str]) -> None:
+        self._endpoint = endpoint
+        self._session = boto3.session.Session()
+        self._by_region: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
+        self.locate(regions)
+
+    def locate(self, regions: Mapping[str, str]) -> None:
+        """Not from a thread: making a client is not thread-safe, using one is."""
         config = Config(s3={"addressing_style": "path"}, max_pool_connections=16, retries={"max_attempts": 3})
-        session = boto3.session.Session()
-        # All made here: making a client is not thread-safe, using one is.
-        clients = {r: session.client("s3", r, endpoint_url=endpoint, config=config) for r in set(regions.values())}
-        self._clients = {bucket: clients[region] for bucket, region in regions.items()}
+        for bucket, region in regions.items():
+            if region not in self._by_region:
+                self._by_region[region] = self._session.client("s3", region, endpoint_url=self._endpoint, config=config)
+            self._clients[bucket] = self._by_region[region]
 
     async def exists(self, bucket: str) -> bool:
         try:
@@ -35,30 +44,40 @@ class S3Storage:
         return True
 
     async def list(self, bucket: str, prefix: str) -> Listing:
-        def pages(s3: Any) -> list[Any]:
-            # boto3 asks for url-encoded keys and decodes them, so that any key survives XML.
-            lister = s3.get_paginator("list_objects_v2")
-            return list(lister.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"))
+        pages = await self._pages(bucket, Prefix=prefix, Delimiter="/")
+        prefixes = [p["Prefix"] for page in pages for p in page.get("CommonPrefixes", ())]
+        return Listing(tuple(_objects(pages)), tuple(prefixes))
 
-        listed = await self._call(bucket, pages)
-        files = [_stored(o["Key"], o) for page in listed for o in page.get("Contents", ())]
-        prefixes = [p["Prefix"] for page in listed for p in page.get("CommonPrefixes", ())]
-        return Listing(tuple(files), tuple(prefixes))
+    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+        return list(_objects(await self._pages(bucket, Prefix=prefix)))
+
+    async def look(self, bucket: str, key: str) -> StoredObject | None:
+        try:
+            head = await self._call(bucket, lambda s3: s3.head_object(Bucket=bucket, Key=key))
+        except StorageError as e:
+            if e.code in GONE:
+                return None
+            raise
+        return _stored(key, head, head["ContentLength"])
 
     async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
-        def get(s3: Any) -> Piece:
-            answer = s3.get_object(Bucket=bucket, Key=key, **({"Range": span} if span else {}))
-            return Piece(answer["Body"].read(), answer.get("ContentRange"))
-
-        return await self._call(bucket, get)
+        wanted = {"Range": span} if span else {}
+        answer = await self._call(bucket, lambda s3: s3.get_object(Bucket=bucket, Key=key, **wanted))
+        return Piece(answer["ContentLength"], _chunks(answer["Body"]), answer.get("ContentRange"))
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
         def put(s3: Any) -> StoredObject:
             s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
             head = s3.head_object(Bucket=bucket, Key=key)
-            return _stored(key, {**head, "Size": head["ContentLength"]})
+            return _stored(key, head, head["ContentLength"])
 
         return await self._call(bucket, put)
+
+    async def _pages(self, bucket: str, **which: str) -> Sequence[Any]:
+        # boto3 asks for url-encoded keys and decodes them, so that any key survives XML.
+        return await self._call(
+            bucket, lambda s3: list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, **which))
+        )
 
     async def _call(self, bucket: str, use: Callable[[Any], T]) -> T:
         if bucket not in self._clients:
@@ -67,8 +86,21 @@ class S3Storage:
             return await asyncio.to_thread(use, self._clients[bucket])
 
 
-def _stored(key: str, found: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(key, found["Size"], found["ETag"].strip('"'), found["LastModified"].timestamp())
+def _objects(pages: Sequence[Any]) -> Iterator[StoredObject]:
+    return (_stored(found["Key"], found, found["Size"]) for page in pages for found in page.get("Contents", ()))
+
+
+def _stored(key: str, found: Mapping[str, Any], size: int) -> StoredObject:
+    return StoredObject(key, size, found["ETag"].strip('"'), found["LastModified"].timestamp())
+
+
+async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
+    try:
+        with _translated():
+            while chunk := await asyncio.to_thread(body.read, CHUNK):
+                yield chunk
+    finally:
+        body.close()
 
 
 @contextmanager

@@ -1,113 +1,124 @@
-"""The server's doors: the API as clients find it, and `/sandbox/…` for the sandbox itself, which needs no login."""
+"""The API's doors, as clients find them."""
 
+import asyncio
 import hashlib
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from jibe_sqs.sandbox.access_anywhere.breakages import Download, broken
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
+from jibe_sqs.sandbox.access_anywhere.controls import Controls
+from jibe_sqs.sandbox.access_anywhere.fates import Fate
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.sessions import NO_TOKENS
 from jibe_sqs.sandbox.access_anywhere.storage import Storage
+
+SPARED = "X-Sandbox-Spared"
+"""The header of those whom no fault befalls: the sandbox's own users, whose changes are what is to be seen."""
 
 
 class Server:
-    """HTTP in, HTTP out. Every call passes `rpc` or `uploader`, so whatever is to befall calls belongs there."""
+    """HTTP in, HTTP out. Every call passes `rpc` or `uploader`, and there meets its fate."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, counts: Counter[str], begin: Callable[[], None]) -> None:
         self._calls = calls
-        self._counts: Counter[str] = Counter()
+        self._counts = counts
+        self._begin = begin
 
     async def rpc(self, request: Request) -> Response:
+        self._begin()
         params = await _params(request)
         # Both `getToken` and `gettoken` are in use.
         function = params.get("function", "").lower()
         self._counts[function] += 1
-        if function == "getfile":
-            return await self._file(params | {"range": request.headers.get("range", "")})
-        try:
-            return JSONResponse(await self._calls.answer(function, params))
-        except Refused as refused:
-            return JSONResponse(_envelope(refused))
+        token, is_download = params.get("token", ""), function == "getfile"
+        fate = self._fate(request, logged_in=token not in NO_TOKENS, is_download=is_download)
+        if fate.kind == "expired_tokens":
+            self._calls.sessions.forget(token)
+        span = request.headers.get("range", "")
+
+        async def answer() -> Response:
+            try:
+                if fate.kind == "error_background":
+                    raise Refused("error_background", "A background task is at work here. Please try again later")
+                if is_download:
+                    return await self._file(params | {"range": span})
+                return _json(await self._calls.answer(function, params))
+            except Refused as refused:
+                return _json(_envelope(refused), _download_error(refused) if is_download else None)
+
+        return await _befallen(fate, answer)
 
     async def _file(self, params: Mapping[str, str]) -> Response:
-        try:
-            file, piece = await self._calls.file(params)
-        except Refused as refused:
-            return JSONResponse(_envelope(refused), headers=_download_error(refused))
+        file, piece = await self._calls.file(params)
         headers = {"Accept-Ranges": "bytes"}
         if piece.content_range:
             headers["Content-Range"] = piece.content_range
-        status = 206 if piece.content_range else 200
         kind = file.content_type or "application/octet-stream"
-        return Response(piece.body, status_code=status, headers=headers, media_type=kind)
+        most = piece.size // 2 if piece.size and self._calls.fates.truncates() else None
+        return Download(piece, headers=headers, media_type=kind, most=most)
 
     async def uploader(self, request: Request) -> Response:
         """Takes the bytes: of the form's field `datafile`, or those of a PUT. The query is the upload's code."""
+        self._begin()
         self._counts["uploader"] += 1
         multipart = request.headers.get("content-type", "").startswith("multipart/form-data")
         body = await _datafile(request) if multipart else await request.body()
-        try:
-            self._calls.uploads.send(unquote(request.url.query), body)
-        except Refused as refused:
-            return JSONResponse({"success": "n", "error": refused.message})
-        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        size = self._calls.shapes.number("filesize", len(body), steady=not multipart)
-        return JSONResponse({"filesize": size, "md5": digest, "success": "y"})
 
-    async def index(self, _: Request) -> Response:
-        """All files that the index shows; one of a bucket shown twice stands here twice."""
-        return JSONResponse(
-            [
-                {
-                    "bucket": file.parent.bucket,
-                    "key": file.seen.key,
-                    "size": file.seen.size,
-                    "etag": file.seen.etag,
-                    "path": file.path,
-                }
-                for file in self._calls.index.files()
-            ]
-        )
+        async def answer() -> Response:
+            try:
+                self._calls.uploads.send(unquote(request.url.query), body)
+            except Refused as refused:
+                return _json({"success": "n", "error": refused.message})
+            digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            size = self._calls.shapes.number("filesize", len(body), steady=not multipart)
+            return _json({"filesize": size, "md5": digest, "success": "y"})
 
-    async def refreshes(self, request: Request) -> Response:
-        """The completed refreshes whose `n` is greater than `since`."""
-        return JSONResponse(self._calls.refresher.records(int(request.query_params.get("since", "0"))))
+        return await _befallen(self._fate(request, logged_in=False), answer)
 
-    async def stats(self, _: Request) -> Response:
-        return JSONResponse(
-            {
-                "calls": dict(self._counts),
-                "refreshes": self._calls.refresher.completed,
-                "logins": self._calls.sessions.logins,
-            }
-        )
+    def _fate(self, request: Request, *, logged_in: bool, is_download: bool = False) -> Fate:
+        if SPARED in request.headers:
+            return Fate()
+        return self._calls.fates.of_call(logged_in=logged_in, is_download=is_download)
 
 
 def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callable[[], float] = time.time) -> Starlette:
     """The server as an ASGI application. `clock` (seconds since the epoch) rules sessions, records and windows."""
-    server = Server(Calls(config, storage, clock))
+    calls, counts = Calls(config, storage, clock), Counter[str]()
+    controls = Controls(config, calls, counts)
+    server = Server(calls, counts, controls.begin)
     return Starlette(
         routes=[
             Route("/api/rpc.php", server.rpc, methods=["GET", "POST"]),
             Route("/cgi-bin/uploader/uploader1.cgi", server.uploader, methods=["POST", "PUT"]),
             # rclone adds the file's name in base64.
             Route("/cgi-bin/uploader/uploader1.cgi/{name:path}", server.uploader, methods=["POST", "PUT"]),
-            Route("/sandbox/index", server.index),
-            Route("/sandbox/refreshes", server.refreshes),
-            Route("/sandbox/stats", server.stats),
+            *controls.routes(),
         ],
         exception_handlers={ClientDisconnect: _nobody},
     )
+
+
+async def _befallen(fate: Fate, answer: Callable[[], Awaitable[Response]]) -> Response:
+    if fate.delay:
+        await asyncio.sleep(fate.delay)
+    if fate.kind in {None, "expired_tokens", "error_background"}:
+        return await answer()
+    if fate.has_effect:
+        await answer()
+    return broken(fate)
 
 
 async def _nobody(_: Request, __: Exception) -> Response:
@@ -117,14 +128,19 @@ async def _nobody(_: Request, __: Exception) -> Response:
 
 async def _params(request: Request) -> dict[str, str]:
     """Of the form and of the query; a download may be asked for by GET."""
-    async with request.form() as form:
-        return dict(request.query_params) | {name: value for name, value in form.items() if isinstance(value, str)}
+    sent = (request.scope["query_string"], await request.body())
+    # Latin-1 for what ought to be ASCII: the percent signs hold UTF-8.
+    return {name: value for part in sent for name, value in parse_qsl(part.decode("latin-1"), keep_blank_values=True)}
 
 
 async def _datafile(request: Request) -> bytes:
     async with request.form() as form:
         sent = form.get("datafile")
         return await sent.read() if isinstance(sent, UploadFile) else (sent or "").encode()
+
+
+def _json(value: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), headers=headers, media_type="application/json")
 
 
 def _envelope(refused: Refused) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 
+NO_TOKENS = frozenset({"", "*"})
+
 
 class Sessions:
     """`logins` counts those that succeeded, by either way in."""
@@ -25,13 +27,17 @@ class Sessions:
 
     def use(self, token: str) -> None:
         """Let a call in that bears this token. Refuses with `login_token_expired`, or `login_fail` if there is none."""
-        if token in {"", "*"}:
+        if token in NO_TOKENS:
             raise Refused("login_fail", "Please log in")
         now = self._clock()
         # One that was never issued is told the same as one long forgotten: a new login mends both.
         if now - self._used.pop(token, float("-inf")) > self._config.token_ttl:
             raise Refused("login_token_expired", "Your login token has expired, please log in again")
         self._used[token] = now
+
+    def forget(self, token: str) -> None:
+        """End a session before its time."""
+        self._used.pop(token, None)
 
     def _new(self, *, good: bool) -> str:
         if not good:

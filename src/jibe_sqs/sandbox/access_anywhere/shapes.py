@@ -8,11 +8,14 @@ import mimetypes
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Item
+from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
+from jibe_sqs.sandbox.access_anywhere.tasks import Task
 
+T = TypeVar("T")
 ZERO_TIME = "0000-00-00 00:00:00"
+TASK_TYPE = "sync"
 BASIC_FIELDS = frozenset({"fi_id", "fi_pid", "fi_name", "fi_type", "fi_size", "fi_modified"})
 
 
@@ -44,6 +47,24 @@ class Shapes:
         """An item with the fields that were asked for; None asks for all."""
         shown = self._folder(item, steady=steady) if isinstance(item, Folder) else self._file(item, steady=steady)
         return shown if fields is None else {name: value for name, value in shown.items() if name in fields}
+
+    def task(self, task: Task, *, steady: bool) -> dict[str, Any]:
+        """A background task. In which field it names its provider nobody tells: here it is the one that items have."""
+        status = self.turn("bt_status", "c", "completed") if task.status == "c" and not steady else task.status
+        percent = {"a": 0, "w": 50}.get(task.status, 100)
+        return {
+            "bt_id": self.number("bt_id", task.id, steady=steady),
+            "bt_type": TASK_TYPE,
+            "bt_subtype": task.callback.lower(),
+            "bt_data": {"callback": task.callback},
+            "bt_status": status,
+            "bt_procent": self.number("bt_procent", percent, steady=steady),
+            "bt_added": when(task.added),
+            "bt_completed": ZERO_TIME if task.completed is None else when(task.completed),
+            "bt_files": self.number("bt_files", task.files, steady=steady),
+            "callback": task.callback,
+            "fi_provider": task.provider,
+        }
 
     def _file(self, file: File, *, steady: bool) -> dict[str, Any]:
         modified = when(file.seen.modified)
@@ -96,7 +117,7 @@ def selection(options: str) -> Collection[str] | None:
     return frozenset(names) - {"filelist", "folder"} or None
 
 
-def page(items: Sequence[Item], start: int, count: int) -> Sequence[Item]:
+def page(items: Sequence[T], start: int, count: int) -> Sequence[T]:
     """A count of 0 asks for all."""
     return items[start : start + count] if count else items[start:]
 

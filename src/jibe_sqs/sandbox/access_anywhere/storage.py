@@ -3,8 +3,9 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -34,12 +35,17 @@ class Listing:
     prefixes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Bytes of an object; `content_range` is HTTP's, present when they are not the whole."""
+    """`size` bytes of an object, to be read once; `content_range` is HTTP's, present when they are not the whole."""
 
-    body: bytes
+    size: int
+    chunks: AsyncGenerator[bytes, None]
+    """May raise `StorageError` when bytes have come already."""
     content_range: str | None = None
+
+    async def body(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks])
 
 
 class Storage(Protocol):
@@ -51,11 +57,33 @@ class Storage(Protocol):
     async def list(self, bucket: str, prefix: str) -> Listing:
         """The level below `prefix`, all pages of it."""
 
+    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+        """All objects below `prefix`, on every level."""
+
+    async def look(self, bucket: str, key: str) -> StoredObject | None:
+        """One object as it is now; None if there is none."""
+
     async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
         """The object's bytes, or those of an HTTP `Range`."""
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
         """Put the object; returns it as a listing would show it."""
+
+    def locate(self, regions: Mapping[str, str]) -> None:
+        """Be told of buckets and their regions."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """`keys` are those of `objects`, in S3's order: that of code points is that of UTF-8."""
+
+    objects: dict[str, tuple[bytes, StoredObject]] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
+
+    def below(self, prefix: str) -> tuple[int, int]:
+        """Where the keys with that prefix begin and end."""
+        # The last code point is no character: no key holds it.
+        return bisect_left(self.keys, prefix), bisect_left(self.keys, prefix + "\U0010ffff")
 
 
 class MemoryStorage:
@@ -65,55 +93,77 @@ class MemoryStorage:
         self, buckets: Mapping[str, Mapping[str, bytes]] | Iterable[str] = (), *, clock: Callable[[], float] = time.time
     ) -> None:
         self._clock = clock
-        self._buckets: dict[str, dict[str, tuple[bytes, StoredObject]]] = {}
+        self._buckets: dict[str, _Bucket] = {}
         contents = buckets if isinstance(buckets, Mapping) else {name: {} for name in buckets}
         for bucket, objects in contents.items():
             self.create_bucket(bucket)
-            for key, body in objects.items():
-                self.put(bucket, key, body)
+            for key in sorted(objects):
+                self.put(bucket, key, objects[key])
 
     def create_bucket(self, bucket: str) -> None:
-        self._buckets.setdefault(bucket, {})
+        self._buckets.setdefault(bucket, _Bucket())
 
     def delete_bucket(self, bucket: str) -> None:
         del self._buckets[bucket]
 
     def put(self, bucket: str, key: str, body: bytes = b"") -> StoredObject:
+        there = self._bucket(bucket)
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         stored = StoredObject(key, len(body), etag, self._clock())
-        self._bucket(bucket)[key] = (body, stored)
+        if key not in there.objects:
+            insort(there.keys, key)
+        there.objects[key] = (body, stored)
         return stored
 
     def delete(self, bucket: str, key: str) -> None:
-        self._bucket(bucket).pop(key, None)
+        there = self._bucket(bucket)
+        if there.objects.pop(key, None):
+            del there.keys[bisect_left(there.keys, key)]
 
     def objects(self, bucket: str) -> dict[str, StoredObject]:
         """All that is in the bucket, by key."""
-        return {key: stored for key, (_, stored) in self._bucket(bucket).items()}
+        return {key: stored for key, (_, stored) in self._bucket(bucket).objects.items()}
 
     async def exists(self, bucket: str) -> bool:
         return bucket in self._buckets
 
     async def list(self, bucket: str, prefix: str) -> Listing:
-        files, prefixes = [], set()
-        for key, (_, stored) in sorted(self._bucket(bucket).items()):
-            if key.startswith(prefix):
-                head, slash, _ = key[len(prefix) :].partition("/")
-                if slash:
-                    prefixes.add(f"{prefix}{head}/")
-                else:
-                    files.append(stored)
-        return Listing(tuple(files), tuple(sorted(prefixes)))
+        there = self._bucket(bucket)
+        files: list[StoredObject] = []
+        prefixes: list[str] = []
+        at, end = there.below(prefix)
+        while at < end:
+            key = there.keys[at]
+            slash = key.find("/", len(prefix))
+            if slash < 0:
+                files.append(there.objects[key][1])
+                at += 1
+            else:
+                prefixes.append(key[: slash + 1])
+                # The character after `/` is `0`: past all that lies below, however much that is.
+                at = bisect_left(there.keys, key[:slash] + "0", at, end)
+        return Listing(tuple(files), tuple(prefixes))
+
+    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+        there = self._bucket(bucket)
+        return [there.objects[key][1] for key in there.keys[slice(*there.below(prefix))]]
+
+    async def look(self, bucket: str, key: str) -> StoredObject | None:
+        _, stored = self._bucket(bucket).objects.get(key, (b"", None))
+        return stored
 
     async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
-        if key not in (objects := self._bucket(bucket)):
+        if key not in (objects := self._bucket(bucket).objects):
             raise StorageError("NoSuchKey", "The specified key does not exist.")
         return _cut(objects[key][0], span)
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:  # noqa: ARG002
         return self.put(bucket, key, body)
 
-    def _bucket(self, bucket: str) -> dict[str, tuple[bytes, StoredObject]]:
+    def locate(self, regions: Mapping[str, str]) -> None:
+        """Memory has no regions."""
+
+    def _bucket(self, bucket: str) -> _Bucket:
         if bucket not in self._buckets:
             raise StorageError("NoSuchBucket", "The specified bucket does not exist")
         return self._buckets[bucket]
@@ -123,11 +173,18 @@ def _cut(body: bytes, span: str | None) -> Piece:
     """As S3 does it: a range that is no range is ignored, and one beyond the end is an error."""
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", span or "")
     if not found or found.group(0) == "bytes=-":
-        return Piece(body)
+        return _piece(body)
     first, last = found.groups()
     size = len(body)
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last), size - 1) if first and last else size - 1
     if start >= size or start > end:
         raise StorageError("InvalidRange", "The requested range is not satisfiable")
-    return Piece(body[start : end + 1], f"bytes {start}-{end}/{size}")
+    return _piece(body[start : end + 1], f"bytes {start}-{end}/{size}")
+
+
+def _piece(body: bytes, content_range: str | None = None) -> Piece:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    return Piece(len(body), whole(), content_range)

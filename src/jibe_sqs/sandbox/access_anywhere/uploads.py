@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from jibe_sqs.sandbox.access_anywhere.index import File, Folder, Index
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.items import File, Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError
 

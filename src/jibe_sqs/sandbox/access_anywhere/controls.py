@@ -1,0 +1,152 @@
+"""`/sandbox/…`: what the sandbox itself may see and do, without a login. No fault befalls it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from jibe_sqs.sandbox.access_anywhere.calls import Calls
+from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Provider, regions
+from jibe_sqs.sandbox.access_anywhere.faults import Faults, SyncInProgress
+
+
+class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Which provider to sync, and how long that is to take at least."""
+
+    provider: str
+    seconds: float = 0.0
+
+
+class Controls:
+    """`counts` are the calls that came in, by function."""
+
+    def __init__(self, config: AccessAnywhereServer, calls: Calls, counts: Mapping[str, int]) -> None:
+        self._config = config
+        self._calls = calls
+        self._counts = counts
+        self._cleared: asyncio.Event | None = None
+        self._begun = False
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/sandbox/index", self.index),
+            Route("/sandbox/refreshes", self.refreshes),
+            Route("/sandbox/events", self.events),
+            Route("/sandbox/stats", self.stats),
+            Route("/sandbox/faults", self.faults, methods=["GET", "PUT", "POST", "DELETE"]),
+            Route("/sandbox/sync", self.sync, methods=["POST"]),
+            Route("/sandbox/providers", self.providers, methods=["GET", "PUT"]),
+        ]
+
+    def begin(self) -> None:
+        """Start what is to be under way from the first. Called from the event loop, any number of times."""
+        if not self._begun:
+            self._begun = True
+            self._start_syncs(self._config.faults.sync_in_progress)
+
+    async def index(self, _: Request) -> Response:
+        """All files that the index shows; one of a bucket shown twice stands here twice."""
+        return _json(
+            [
+                {
+                    "bucket": file.parent.bucket,
+                    "key": file.seen.key,
+                    "size": file.seen.size,
+                    "etag": file.seen.etag,
+                    "path": file.path,
+                }
+                for file in self._calls.index.files()
+            ]
+        )
+
+    async def refreshes(self, request: Request) -> Response:
+        """The completed refreshes whose `n` is greater than `since`."""
+        return _json(self._calls.refresher.records(int(request.query_params.get("since", "0"))))
+
+    async def events(self, request: Request) -> Response:
+        """The provider events handled whose `n` is greater than `since`."""
+        return _json(self._calls.events.records(int(request.query_params.get("since", "0"))))
+
+    async def stats(self, _: Request) -> Response:
+        """What was asked, and what befell."""
+        return _json(
+            {
+                "calls": dict(self._counts),
+                "refreshes": self._calls.refresher.completed,
+                "logins": self._calls.sessions.logins,
+                "faults": +self._calls.fates.dealt,
+            }
+        )
+
+    async def faults(self, request: Request) -> Response:
+        """Those that are on. PUT and POST replace them all, DELETE clears them."""
+        self.begin()
+        if request.method != "GET":
+            try:
+                wanted = Faults() if request.method == "DELETE" else await _body(request, Faults)
+            except msgspec.DecodeError as e:
+                return _refused(e)
+            self._calls.fates.replace(wanted)
+            self._start_syncs(wanted.sync_in_progress)
+        return _json(self._calls.fates.faults)
+
+    async def sync(self, request: Request) -> Response:
+        """Start a sync of a provider; tells its task's id."""
+        try:
+            wanted = await _body(request, SyncRequest)
+        except msgspec.DecodeError as e:
+            return _refused(e)
+        if wanted.provider not in self._calls.index.providers:
+            return _refused(f"There is no provider {wanted.provider!r}")
+        task = self._calls.syncs.start("ReSync", wanted.provider, lambda: asyncio.sleep(wanted.seconds))
+        return _json({"bt_id": task.id})
+
+    async def providers(self, request: Request) -> Response:
+        """Those that are shown. PUT replaces them: what is new, or not as it was, is removed, added and synced."""
+        if request.method == "PUT":
+            try:
+                wanted = {p.name: p for p in await _body(request, tuple[Provider, ...])}
+            except msgspec.DecodeError as e:
+                return _refused(e)
+            self._show(wanted)
+        return _json(list(self._calls.index.providers.values()))
+
+    def _show(self, wanted: Mapping[str, Provider]) -> None:
+        index = self._calls.index
+        self._calls.storage.locate(regions(wanted.values()))
+        for name, provider in list(index.providers.items()):
+            if wanted.get(name) != provider:
+                index.remove(name)
+        for name in wanted.keys() - index.providers.keys():
+            index.add(wanted[name])
+            self._calls.syncs.start("InitialSync", name, lambda: asyncio.sleep(self._config.refresh_seconds))
+
+    def _start_syncs(self, wanted: SyncInProgress | None) -> None:
+        """Those that last until other faults are set; earlier ones of that kind end."""
+        if self._cleared is not None:
+            self._cleared.set()
+        self._cleared = cleared = asyncio.Event()
+        known = self._calls.index.providers
+        for name in (wanted.providers or known) if wanted else ():
+            if name in known:
+                self._calls.syncs.start("ReSync", name, cleared.wait)
+
+
+T = TypeVar("T")
+
+
+async def _body(request: Request, wanted: type[T]) -> T:
+    """Raises `msgspec.DecodeError`, with the name of what is wrong."""
+    return msgspec.json.decode(await request.body(), type=wanted)
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _refused(why: object) -> Response:
+    return JSONResponse({"error": str(why)}, status_code=400)

@@ -1,0 +1,141 @@
+"""`syncOnProviderEvent`: one object of S3 looked at, and shown as it is.
+
+Of this call only its name and its purpose are public: "the server verifies the object status on S3 and updates
+metadata". The parameters are the sandbox's own, all of them here:
+
+    bucket, key    the object; the key as S3 has it, not encoded
+    event          what is said to have happened to it: for the record only, as the server looks for itself
+    events         in place of these: a JSON list of objects with those fields
+
+The answer tells in `updated` how many places show the objects, or would. A bucket that no provider shows has none.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.items import Folder
+from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError
+
+RECORDED = 200_000
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What the call tells."""
+
+    bucket: str
+    key: str
+    event: str = ""
+
+
+@dataclass(slots=True)
+class Handled:
+    """The record of one that was handled. Times are seconds since the epoch; `n` counts from 1."""
+
+    n: int
+    bucket: str
+    key: str
+    event: str
+    asked: float
+    looked: float
+    """The moment before S3 was last asked."""
+    done: float
+    exists: bool
+    places: list[str]
+    """The top folders below which it is shown, or would be."""
+
+
+def told(params: Mapping[str, str]) -> Sequence[Event]:
+    """The events that a call tells of. Raises `Refused`."""
+    try:
+        if "events" in params:
+            return msgspec.json.decode(params["events"], type=list[Event])
+        return [Event(bucket=params["bucket"], key=params["key"], event=params.get("event", ""))]
+    except (msgspec.MsgspecError, KeyError) as e:
+        raise Refused("invalid_parameter", f"Wanted are bucket and key, or a list of events: {e}") from e
+
+
+class Events:
+    """Handles them."""
+
+    def __init__(
+        self,
+        index: Index,
+        storage: Storage,
+        guard: Callable[[Folder], AbstractAsyncContextManager[Any]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._storage = storage
+        self._guard = guard
+        self._clock = clock
+        self._records: deque[Handled] = deque(maxlen=RECORDED)
+        self._handled = 0
+        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def handle(self, event: Event) -> int:
+        """Look, and show; returns in how many places. Raises `Refused`."""
+        asked = looked = self._clock()
+        exists = False
+        places = []
+        try:
+            for top in list(self._index.tops(event.bucket)):
+                if event.key.startswith(top.prefix):
+                    # One after the other, or what was seen first could be shown last.
+                    async with self._locks.setdefault((top.id, event.key), asyncio.Lock()):
+                        looked, exists = await self._verify(top, event.key)
+                    places.append(top.path)
+        except StorageError as e:
+            raise Refused.by_provider(e) from e
+        self._handled += 1
+        self._records.append(
+            Handled(self._handled, event.bucket, event.key, event.event, asked, looked, self._clock(), exists, places)
+        )
+        return len(places)
+
+    def records(self, since: int) -> list[dict[str, Any]]:
+        return [asdict(r) for r in self._records if r.n > since]
+
+    async def _verify(self, top: Folder, key: str) -> tuple[float, bool]:
+        """When it was looked at, and whether it was there."""
+        bucket = top.bucket
+        while (holder := self._index.holder(top, key)) is None:
+            looked = self._clock()
+            seen = await self._storage.look(bucket, key)
+            # If the folder has come to be meanwhile, a refresh of it may have begun before we looked, and end after.
+            if self._index.holder(top, key) is None:
+                self._index.note(bucket, key, seen, at=looked)
+                if seen is not None and self._index.shows(top):
+                    self._index.found(top, seen, at=looked)
+                return looked, seen is not None
+        async with self._guard(holder):
+            looked = self._clock()
+            seen = await self._storage.look(bucket, key)
+            if not self._index.shows(holder):
+                # It vanished while we waited for it.
+                return await self._verify(top, key) if self._index.shows(top) else (looked, seen is not None)
+            if seen is not None:
+                self._index.found(top, seen, at=looked)
+                return looked, True
+            self._index.lost(holder, key, at=looked)
+        await self._clear(holder, top)
+        return looked, False
+
+    async def _clear(self, folder: Folder, top: Folder) -> None:
+        """S3 has no empty folders. One that shows nothing may only not have been refreshed, though."""
+        while folder is not top and folder.parent is not None and not folder.contents():
+            # A refresh of the parent that began before would show it again.
+            async with self._guard(folder.parent):
+                level = await self._storage.list(folder.bucket, folder.prefix)
+                if level.files or level.prefixes:
+                    return
+                self._index.lost_folder(folder)
+            folder = folder.parent

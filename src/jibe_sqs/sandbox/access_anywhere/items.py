@@ -1,0 +1,89 @@
+"""The files and folders of the index. Times are seconds since the epoch; paths start with `/`, and the root's is empty."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """One object as it was when last looked at."""
+
+    id: int
+    parent: "Folder"
+    name: str
+    seen: StoredObject
+    content_type: str | None = None
+    """What an uploader said it was; otherwise its name tells."""
+    local_time: float | None = None
+    """The modification time that an uploader gave, if one did."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.parent.path}/{self.name}"
+
+
+@dataclass(slots=True, eq=False)
+class Folder:
+    """A folder; new ones are empty until they are refreshed."""
+
+    id: int
+    parent: "Folder | None" = None
+    name: str = ""
+    path: str = ""
+    provider: str = ""
+    bucket: str = ""
+    prefix: str = ""
+    """Of keys: empty, or ending in `/`."""
+    listed: float = 0.0
+    """When the listing that it shows was begun."""
+    touched: float = 0.0
+    """When the latest of what it shows was looked at: then, or later."""
+    refreshed: float = 0.0
+    """When it was last brought up to date."""
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)
+    _ordered: Sequence["File | Folder"] | None = None
+    _by_fold: Mapping[str, "File | Folder"] | None = None
+
+    @property
+    def is_bucket(self) -> bool:
+        return bool(self.bucket) and self.parent is not None and not self.parent.bucket
+
+    def contents(self) -> Sequence["File | Folder"]:
+        """Folders first, each kind by name: an order that paging can rely on."""
+        if self._ordered is None:
+            folders, files = self.folders, self.files
+            self._ordered = [*(folders[n] for n in sorted(folders)), *(files[n] for n in sorted(files))]
+        return self._ordered
+
+    def folder(self, name: str) -> "Folder | None":
+        """The folder of that name, else one whose name differs only in case."""
+        if (found := self.folders.get(name)) is None:
+            other = self._in_any_case(name)
+            found = other if isinstance(other, Folder) else None
+        return found
+
+    def item(self, name: str) -> "File | Folder | None":
+        """As it is named, before in another case; a folder before a file."""
+        return self.folders.get(name) or self.files.get(name) or self._in_any_case(name)
+
+    def changed(self) -> None:
+        self._ordered = self._by_fold = None
+
+    def below(self) -> Iterator["Folder"]:
+        """This folder and all folders below it."""
+        waiting = [self]
+        while waiting:
+            yield (folder := waiting.pop())
+            waiting.extend(folder.folders.values())
+
+    def _in_any_case(self, name: str) -> "File | Folder | None":
+        if self._by_fold is None:
+            # Of several, the first of them: folders before files.
+            self._by_fold = {item.name.casefold(): item for item in reversed(self.contents())}
+        return self._by_fold.get(name.casefold())
+
+
+Item = File | Folder

@@ -1,0 +1,77 @@
+"""Syncs of whole providers: the first one when it is added, and later ones when asked for.
+
+A sync lists all buckets of its provider at its beginning and changes the index at its end, so that what happens in
+between is missed for certain. Folders refreshed, and objects looked at, in between keep what was found then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from jibe_sqs.sandbox.access_anywhere.config import Provider
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, StoredObject
+from jibe_sqs.sandbox.access_anywhere.tasks import Callback, Task, Tasks
+
+Objects = dict[str, StoredObject | None]
+"""By key; None for one that is not there any more."""
+
+
+class Syncs:
+    """Makes providers of the index true again, when asked; one at a time of each provider."""
+
+    def __init__(self, index: Index, storage: Storage, tasks: Tasks, clock: Callable[[], float]) -> None:
+        self._index = index
+        self._storage = storage
+        self._tasks = tasks
+        self._clock = clock
+        self._running: set[asyncio.Task[None]] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def start(self, callback: Callback, provider: str, until: Callable[[], Awaitable[object]]) -> Task:
+        """Begin a sync that lasts until the listing is done, and `until` is over."""
+        task = self._tasks.add(callback, provider)
+        running = asyncio.create_task(self._run(task, until))
+        # Nobody else holds it, and a task that nobody holds may be collected.
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return task
+
+    async def _run(self, task: Task, until: Callable[[], Awaitable[object]]) -> None:
+        async with self._locks.setdefault(task.provider, asyncio.Lock()):
+            task.status = "w"
+            began = self._clock()
+            provider = self._index.providers.get(task.provider)
+            with self._index.journal(began) as journal:
+                try:
+                    found = await self._found(provider) if provider else {}
+                except StorageError:
+                    self._tasks.end(task, "error")
+                    return
+                await until()
+                # It may have been removed meanwhile, or be another of that name.
+                if provider is None or self._index.providers.get(provider.name) is not provider:
+                    self._tasks.end(task, "error")
+                    return
+                for (bucket, key), seen in journal.items():
+                    if bucket in found and key.startswith(provider.prefix):
+                        found[bucket][key] = seen
+                shown = {bucket: [o for o in objects.values() if o is not None] for bucket, objects in found.items()}
+                self._show(provider, shown, began)
+            self._tasks.end(task, files=sum(map(len, shown.values())))
+
+    async def _found(self, provider: Provider) -> dict[str, Objects]:
+        """What is in the provider's buckets, those that exist."""
+        found: dict[str, Objects] = {}
+        for bucket in provider.buckets:
+            if await self._storage.exists(bucket):
+                found[bucket] = {o.key: o for o in await self._storage.everything(bucket, provider.prefix)}
+        return found
+
+    def _show(self, provider: Provider, found: Mapping[str, Sequence[StoredObject]], began: float) -> None:
+        folder = self._index.root.folders[provider.name]
+        if not provider.is_bucket:
+            self._index.refresh(folder, found, [], listed=began)
+        for bucket, objects in found.items():
+            # Refreshed meanwhile, the provider may show it no more.
+            if (top := folder if provider.is_bucket else folder.folders.get(bucket)) is not None:
+                self._index.refresh_tree(top, objects, listed=began)

@@ -1,0 +1,54 @@
+"""Background tasks: what the server does, or did, without anybody waiting for it."""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["a", "w", "p", "c", "error"]
+Callback = Literal["InitialSync", "ReSync", "FolderRefresh"]
+REFRESHES = 100
+"""How many folder refreshes that are over are still told of; syncs are told of for ever."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One of them; `status` is queued (`a`), working, paused, completed, or `error`. Times: seconds since the epoch."""
+
+    id: int
+    callback: Callback
+    provider: str
+    added: float
+    status: Status = "a"
+    completed: float | None = None
+    files: int = 0
+    """How many it found."""
+
+
+class Tasks:
+    """All that are under way, and the latest of those that are over."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next = 1
+        self._tasks: dict[int, Task] = {}
+        self._refreshes: deque[Task] = deque()
+
+    def add(self, callback: Callback, provider: str, *, added: float | None = None) -> Task:
+        task = Task(self._next, callback, provider, self._clock() if added is None else added)
+        self._next += 1
+        self._tasks[task.id] = task
+        return task
+
+    def end(self, task: Task, status: Status = "c", *, at: float | None = None, files: int = 0) -> None:
+        task.status, task.files, task.completed = status, files, self._clock() if at is None else at
+        if task.callback == "FolderRefresh":
+            self._refreshes.append(task)
+            if len(self._refreshes) > REFRESHES:
+                del self._tasks[self._refreshes.popleft().id]
+
+    def chosen(self, task_id: int | None, statuses: Collection[str]) -> list[Task]:
+        """The latest first. None and none choose all."""
+        if task_id is not None:
+            return [self._tasks[task_id]] if task_id in self._tasks else []
+        return [task for task in reversed(self._tasks.values()) if not statuses or task.status in statuses]

@@ -1,0 +1,567 @@
+"""The sandbox's providers in all their forms, their syncs and tasks, and the events that the server is told of."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.sandbox.access_anywhere import (
+    AccessAnywhereServer,
+    InProcess,
+    Listing,
+    MemoryStorage,
+    Provider,
+    S3Storage,
+    StorageError,
+    StoredObject,
+    Synced,
+    create_app,
+)
+
+CONFIG = AccessAnywhereServer(
+    login="jibe",
+    password="p",
+    permanent_token="permanent",
+    recent_window=0,
+    refresh_seconds=0,
+    providers=(Provider("P", buckets=("data",)),),
+)
+
+
+@dataclass
+class Clock:
+    time: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class Ticking(Clock):
+    """No two moments are the same."""
+
+    def __call__(self) -> float:
+        self.time += 0.001
+        return self.time
+
+
+class JitteryStorage(MemoryStorage):
+    """Takes a while to look, and a while to tell; others get their turns meanwhile."""
+
+    pauses: Iterator[int] = itertools.cycle((0, 3, 1, 7, 2, 12, 0, 5, 20))
+
+    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+        await self._pause()
+        found = await super().everything(bucket, prefix)
+        await self._pause()
+        return found
+
+    async def look(self, bucket: str, key: str) -> StoredObject | None:
+        await self._pause()
+        found = await super().look(bucket, key)
+        await self._pause()
+        return found
+
+    async def list(self, bucket: str, prefix: str) -> Listing:
+        await self._pause()
+        found = await super().list(bucket, prefix)
+        await self._pause()
+        return found
+
+    async def _pause(self) -> None:
+        for _ in range(next(self.pauses)):
+            await asyncio.sleep(0)
+
+
+class Client:
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.token = "*"
+
+    async def call(self, function: str, **params: Any) -> dict[str, Any]:
+        body = {"function": function, "token": self.token, "apiformat": "json", **params}
+        answer = await self.http.post("/api/rpc.php", data=body)
+        assert answer.status_code == 200
+        return answer.json()
+
+    async def log_in(self) -> "Client":
+        self.token = (await self.call("getTokenByAuthToken", authtoken="permanent"))["token"]
+        return self
+
+    async def item(self, path: str) -> dict[str, Any]:
+        """Empty if there is none."""
+        return (await self.call("checkPathExists", path=path)).get("file", {})
+
+    async def ask_refresh(self, path: str) -> Callable[[], Awaitable[dict[str, Any]]]:
+        asking = {"fi_pid": (await self.item(path))["fi_id"], "refresh": "y", "refreshtype": "a"}
+        token = (await self.call("getFolderContents", **asking))["refreshresult"]["token"]
+
+        async def end() -> dict[str, Any]:
+            async with asyncio.timeout(10):
+                while (answer := await self.call("getFolderContents", refreshtoken=token)).get("stillsyncing"):
+                    await asyncio.sleep(0)
+            return answer
+
+        return end
+
+    async def refresh(self, path: str) -> dict[str, Any]:
+        return await (await self.ask_refresh(path))()
+
+    async def paths(self) -> set[str]:
+        return {file["path"] for file in (await self.http.get("/sandbox/index")).json()}
+
+    async def names(self, path: str) -> list[str]:
+        answer = await self.call("getFolderContents", fi_pid=(await self.item(path))["fi_id"], options=RCLONE_OPTIONS)
+        return [item["fi_name"] for item in answer["filelist"]]
+
+    async def tasks(self, **filters: Any) -> list[dict[str, Any]]:
+        return (await self.call("getUserBackgroundTasks", **filters))["response"]["tasks"]
+
+    async def start_sync(self, provider: str = "P", seconds: float = 0) -> int:
+        answer = await self.http.post("/sandbox/sync", json={"provider": provider, "seconds": seconds})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["bt_id"]
+
+    async def hold_sync(self) -> None:
+        """Start one that has listed its buckets when this is over, and ends when let go."""
+        await self.http.put("/sandbox/faults", json={"sync_in_progress": {}})
+        async with asyncio.timeout(10):
+            while not await self.tasks(statusfilter="w"):
+                await asyncio.sleep(0)
+
+    async def let_go(self) -> None:
+        await self.http.delete("/sandbox/faults")
+
+    async def synced(self) -> list[dict[str, Any]]:
+        """When no sync is under way any more."""
+        async with asyncio.timeout(10):
+            while await self.tasks(statusfilter="a,w"):
+                await asyncio.sleep(0)
+        return await self.tasks()
+
+    async def show(self, *providers: dict[str, Any]) -> None:
+        answer = await self.http.put("/sandbox/providers", json=providers)
+        assert answer.status_code == 200, answer.text
+
+    async def event(self, key: str, bucket: str = "data", **more: Any) -> int:
+        answer = await self.call("syncOnProviderEvent", bucket=bucket, key=key, **more)
+        assert answer["status"] == "ok", answer
+        return int(answer["updated"])
+
+
+RCLONE_OPTIONS = (
+    "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash|subfolders"
+)
+
+
+@asynccontextmanager
+async def access_anywhere(
+    storage: Any, providers: Collection[Provider] | None = None, **options: Any
+) -> AsyncIterator[Client]:
+    clock = options.pop("clock", None)
+    config = replace(CONFIG, providers=CONFIG.providers if providers is None else tuple(providers), **options)
+    app = create_app(config, storage, **({"clock": clock} if clock else {}))
+    async with httpx.AsyncClient(transport=InProcess(app), base_url="http://aa") as http:
+        yield await Client(http).log_in()
+
+
+async def test_a_provider_may_be_a_bucket():
+    storage = MemoryStorage({"data": {"top": b"", "a/one": b""}})
+    async with access_anywhere(storage, [Provider("Photos", buckets=("data",), is_bucket=True)]) as aa:
+        top = await aa.item("/Photos")
+        assert (top["isbucket"], top["fi_bname"], top["fi_provider"]) == ("y", "data", "Photos")
+        await aa.refresh("/Photos")
+        await aa.refresh("/Photos/a")
+        assert await aa.paths() == {"/Photos/top", "/Photos/a/one"}
+        assert (await aa.item("/Photos/a"))["isbucket"] == "n"
+
+
+async def test_a_provider_may_show_a_part_of_a_bucket():
+    storage = MemoryStorage({"data": dict.fromkeys(("top", "part/x", "part/a/y", "party"), b"12")})
+    async with access_anywhere(storage, [Provider("P", buckets=("data",), prefix="part/")]) as aa:
+        bucket = await aa.item("/P/data")
+        assert (bucket["isbucket"], bucket["fi_bname"], bucket["fi_providerfolder"]) == ("y", "data", "part/")
+        await aa.refresh("/P/data")
+        await aa.refresh("/P/data/a")
+        assert await aa.paths() == {"/P/data/x", "/P/data/a/y"}
+        file = await aa.item("/P/data/a/y")
+        body = {"function": "getFile", "token": aa.token, "fi_id": file["fi_id"]}
+        assert (await aa.http.post("/api/rpc.php", data=body)).content == b"12"
+        code = (await aa.call("doInitUpload", fi_name="new", fi_pid=bucket["fi_id"]))["uploadcode"]
+        await aa.http.put(f"/cgi-bin/uploader/uploader1.cgi?{code}", content=b"new")
+        await aa.call("doCompleteUpload", uploadcode=code)
+        assert "part/new" in storage.objects("data")
+        assert "/P/data/new" in await aa.paths()
+
+
+async def test_every_form_of_provider_is_synced_whole():
+    storage = MemoryStorage(
+        {"data": dict.fromkeys(("top", "part/x", "part/a//y", "part/b/"), b""), "other": {"z": b""}}
+    )
+    providers = [
+        Provider("All", buckets=("data", "other", "missing")),
+        Provider("Is", buckets=("data",), is_bucket=True),
+        Provider("Part", buckets=("data",), prefix="part/"),
+        Provider("Both", buckets=("data",), prefix="part/a/", is_bucket=True),
+    ]
+    async with access_anywhere(storage, providers) as aa:
+        for provider in providers:
+            await aa.start_sync(provider.name)
+        await aa.synced()
+        assert await aa.paths() == {
+            *("/All/data/top", "/All/data/part/x", "/All/data/part/a//y", "/All/other/z"),
+            *("/Is/top", "/Is/part/x", "/Is/part/a//y"),
+            *("/Part/data/x", "/Part/data/a//y"),
+            "/Both//y",
+        }
+        assert await aa.names("/All") == ["data", "other"]
+        assert await aa.names("/Part/data") == ["a", "b", "x"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "a/b"},
+        {"name": "a", "prefix": "part"},
+        {"name": "a", "is_bucket": True, "buckets": ["x", "y"]},
+    ],
+)
+async def test_a_provider_that_makes_no_sense_is_refused(wrong):
+    async with access_anywhere(MemoryStorage()) as aa:
+        assert (await aa.http.put("/sandbox/providers", json=[wrong])).status_code == 400
+        assert [p["name"] for p in (await aa.http.get("/sandbox/providers")).json()] == ["P"]
+
+
+async def test_a_provider_added_is_seen_and_synced_and_one_removed_is_gone():
+    storage = MemoryStorage({"data": {"a/one": b""}, "more": {"b/two": b""}})
+    async with access_anywhere(storage) as aa:
+        await aa.start_sync("P")
+        await aa.synced()
+        old = await aa.item("/P/data/a")
+        await aa.show({"name": "P", "buckets": ["data"]}, {"name": "New", "buckets": ["more"]})
+        assert await aa.names("/") == ["New", "P"]
+        latest = (await aa.synced())[0]
+        assert (latest["callback"], latest["fi_provider"]) == ("InitialSync", "New")
+        assert await aa.paths() == {"/P/data/a/one", "/New/more/b/two"}
+        assert await aa.item("/P/data/a") == old
+        await aa.show({"name": "New", "buckets": ["more"]})
+        assert await aa.paths() == {"/New/more/b/two"}
+        assert await aa.item("/P") == {}
+        assert (await aa.call("getFolderContents", fi_pid=old["fi_id"]))["status"] in {"not_found", "trashed"}
+
+
+async def test_a_provider_changed_shows_what_it_is_now():
+    storage = MemoryStorage({"data": {"one": b""}, "more": {"two": b""}})
+    async with access_anywhere(storage) as aa:
+        await aa.show({"name": "P", "buckets": ["more"]})
+        await aa.synced()
+        assert await aa.paths() == {"/P/more/two"}
+
+
+async def test_a_provider_removed_in_mid_sync_stays_away():
+    async with access_anywhere(MemoryStorage({"data": {"one": b""}})) as aa:
+        await aa.hold_sync()
+        await aa.show()
+        await aa.let_go()
+        assert (await aa.synced())[0]["bt_status"] == "error"
+        assert await aa.names("/") == []
+
+
+async def test_names_that_differ_in_case_are_one_and_the_later_is_shown():
+    storage = MemoryStorage({"data": dict.fromkeys(("A/x", "a/y", "File", "file"), b"")})
+    async with access_anywhere(storage, case_insensitive=True) as aa:
+        await aa.start_sync()
+        await aa.synced()
+        assert await aa.paths() == {"/P/data/file", "/P/data/a/y"}
+        assert await aa.event("FILE") == 1
+        assert "/P/data/file" in await aa.paths()
+        storage.put("data", "FILE")
+        await aa.event("FILE")
+        assert await aa.paths() == {"/P/data/FILE", "/P/data/a/y"}
+        # Removed is the one that is shown, and no other of its name.
+        storage.delete("data", "file")
+        await aa.event("file")
+        assert "/P/data/FILE" in await aa.paths()
+        await aa.refresh("/P/data")
+        assert "/P/data/File" in await aa.paths()
+
+
+async def test_a_sync_lists_at_its_beginning_and_shows_at_its_end():
+    storage = MemoryStorage({"data": {"old": b"", "a/b/one": b""}})
+    async with access_anywhere(storage) as aa:
+        await aa.refresh("/P/data")
+        storage.delete("data", "old")
+        await aa.hold_sync()
+        storage.put("data", "late")
+        assert await aa.paths() == {"/P/data/old"}
+        await aa.let_go()
+        await aa.synced()
+        assert await aa.paths() == {"/P/data/a/b/one"}
+
+
+async def test_a_sync_that_s3_refuses_ends_in_error_and_leaves_the_index():
+    class Failing(MemoryStorage):
+        async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+            raise StorageError("AccessDenied", "Access Denied")
+
+    async with access_anywhere(Failing({"data": {"one": b""}})) as aa:
+        await aa.refresh("/P/data")
+        await aa.start_sync()
+        assert (await aa.synced())[0]["bt_status"] == "error"
+        assert await aa.paths() == {"/P/data/one"}
+
+
+async def test_a_sync_of_no_provider_is_refused():
+    async with access_anywhere(MemoryStorage()) as aa:
+        answer = await aa.http.post("/sandbox/sync", json={"provider": "Q"})
+        assert (answer.status_code, answer.json()) == (400, {"error": "There is no provider 'Q'"})
+
+
+async def test_syncs_of_one_provider_wait_for_each_other():
+    async with access_anywhere(MemoryStorage({"data": {}})) as aa:
+        await aa.hold_sync()
+        queued = await aa.start_sync()
+        assert [t["bt_id"] for t in await aa.tasks(statusfilter="a")] == [str(queued)]
+        await aa.let_go()
+        assert [t["callback"] for t in await aa.synced()] == ["ReSync", "ReSync", "InitialSync"]
+
+
+async def test_a_sync_leaves_what_was_learned_since_it_began_and_finds_the_rest():
+    keys = ("refreshed/old", "uploaded/one", "told/one", "told/gone", "new/one")
+    storage = MemoryStorage({"data": dict.fromkeys(keys, b"")})
+    async with access_anywhere(storage, clock=Ticking()) as aa:
+        await aa.refresh("/P/data")
+        await aa.hold_sync()
+        storage.delete("data", "refreshed/old")
+        storage.put("data", "refreshed/new")
+        await aa.refresh("/P/data/refreshed")
+        folder = (await aa.item("/P/data/uploaded"))["fi_id"]
+        code = (await aa.call("doInitUpload", fi_name="two", fi_pid=folder))["uploadcode"]
+        await aa.http.put(f"/cgi-bin/uploader/uploader1.cgi?{code}", content=b"new")
+        await aa.call("doCompleteUpload", uploadcode=code)
+        storage.put("data", "told/two")
+        storage.delete("data", "told/gone")
+        for key in ("told/two", "told/gone"):
+            await aa.event(key)
+        await aa.let_go()
+        await aa.synced()
+        assert await aa.paths() == {f"/P/data/{key}" for key in storage.objects("data")}
+
+
+async def test_a_task_tells_how_it_stands_in_the_shape_of_who_asks():
+    async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=Clock()) as aa:
+        task = await aa.start_sync()
+        await aa.synced()
+        for_rclone = await aa.call("getUserBackgroundTasks", taskid=task)
+        assert for_rclone["total"] == "1"
+        told = for_rclone["tasks"][0]
+        assert told == told | {
+            "bt_id": str(task),
+            "bt_type": "sync",
+            "bt_status": "c",
+            "bt_procent": "100",
+            "bt_added": "2023-11-14 22:13:20",
+            "bt_completed": "2023-11-14 22:13:20",
+            "bt_files": "1",
+            "callback": "ReSync",
+            "fi_provider": "P",
+        }
+        answers = [await aa.call("getUserBackgroundTasks", bt_id=task) for _ in range(6)]
+        assert all("tasks" not in answer for answer in answers)
+        shown = [answer["response"]["tasks"][0] for answer in answers]
+        assert {t["bt_status"] for t in shown} == {"c", "completed"}
+        assert {type(t["bt_id"]) for t in shown} == {str, int}
+        assert await aa.tasks(bt_id=99) == []
+
+
+async def test_tasks_are_chosen_by_status_and_type_and_limited():
+    async with access_anywhere(MemoryStorage({"data": {}})) as aa:
+        await aa.refresh("/P/data")
+        await aa.hold_sync()
+        assert [t["callback"] for t in await aa.tasks(statusfilter="a,w,p", typefilter="sync")] == ["ReSync"]
+        assert [t["callback"] for t in await aa.tasks(statusfilter="c")] == ["FolderRefresh", "InitialSync"]
+        assert [t["callback"] for t in await aa.tasks(limit=1)] == ["ReSync"]
+        assert await aa.tasks(typefilter="zip") == []
+        await aa.let_go()
+
+
+async def test_many_refreshes_do_not_crowd_out_the_syncs():
+    async with access_anywhere(MemoryStorage({"data": {}})) as aa:
+        for _ in range(120):
+            await aa.refresh("/P/data")
+        told = [t["callback"] for t in await aa.tasks()]
+        assert (told.count("FolderRefresh"), told[-1]) == (100, "InitialSync")
+
+
+async def test_initial_syncs_were_when_the_settings_say():
+    provider = Provider("P", buckets=("data",), synced=Synced(0, 3600, files=7))
+    async with access_anywhere(MemoryStorage({"data": {}}), [provider, Provider("Q")], clock=Clock()) as aa:
+        second, first = await aa.tasks()
+        assert [first["bt_added"], first["bt_completed"], int(first["bt_files"])] == [
+            "1970-01-01 00:00:00",
+            "1970-01-01 01:00:00",
+            7,
+        ]
+        assert second["bt_completed"] == "2023-11-14 22:13:20"
+
+
+async def test_tasks_may_tell_neither_their_provider_nor_their_start():
+    options = {"unnamed_tasks": True, "tasks_without_start": True}
+    async with access_anywhere(MemoryStorage({"data": {"one": b"", "a/two": b""}}), **options) as aa:
+        await aa.start_sync()
+        latest = (await aa.synced())[0]
+        assert "fi_provider" not in latest
+        assert latest["bt_added"] == "0000-00-00 00:00:00"
+        assert int(latest["bt_files"]) == 2
+
+
+async def test_an_event_has_its_object_looked_at_and_shown_wherever_it_is():
+    storage = MemoryStorage({"data": {"part/a/new": b"12", "part/a/other": b""}})
+    providers = [
+        Provider("P", buckets=("data",)),
+        Provider("Part", buckets=("data",), prefix="part/"),
+        Provider("Is", buckets=("data",), is_bucket=True),
+        Provider("Else", buckets=("data",), prefix="else/"),
+    ]
+    async with access_anywhere(storage, providers) as aa:
+        assert await aa.event("part/a/new", event="ObjectCreated:Put") == 3
+        assert await aa.paths() == {"/P/data/part/a/new", "/Part/data/a/new", "/Is/part/a/new"}
+        storage.delete("data", "part/a/new")
+        assert await aa.event("part/a/new") == 3
+        assert await aa.paths() == set()
+        # The folder's other file is not known, but is there.
+        assert await aa.item("/Is/part/a")
+        storage.delete("data", "part/a/other")
+        await aa.event("part/a/other")
+        assert await aa.item("/Is/part") == {}
+        first, *_, last = (await aa.http.get("/sandbox/events")).json()
+        assert (first["n"], first["bucket"], first["key"]) == (1, "data", "part/a/new")
+        assert (first["event"], first["exists"]) == ("ObjectCreated:Put", True)
+        assert first["places"] == ["/P/data", "/Part/data", "/Is"]
+        assert first["asked"] <= first["looked"] <= first["done"]
+        assert not last["exists"]
+        assert (await aa.http.get("/sandbox/events", params={"since": 2})).json() == [last]
+
+
+async def test_events_come_many_at_a_time():
+    storage = MemoryStorage({"data": {"one": b"", "a/two": b"", "b/": b""}})
+    async with access_anywhere(storage) as aa:
+        events = [{"bucket": "data", "key": key} for key in ("one", "a/two", "gone", "b/")]
+        events += [{"bucket": "elsewhere", "key": "x", "event": "ObjectRemoved:Delete"}]
+        answer = await aa.call("syncOnProviderEvent", events=json.dumps(events))
+        assert int(answer["updated"]) == 4
+        assert await aa.paths() == {"/P/data/one", "/P/data/a/two"}
+        assert await aa.names("/P/data") == ["a", "b", "one"]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"bucket": "data"}, {"events": "[{}]"}, {"events": "x"}])
+async def test_an_event_that_tells_too_little_is_refused(wrong):
+    async with access_anywhere(MemoryStorage({"data": {}})) as aa:
+        assert (await aa.call("syncOnProviderEvent", **wrong))["status"] == "invalid_parameter"
+
+
+async def test_an_event_whose_object_s3_does_not_show_is_refused():
+    storage = MemoryStorage({"data": {}})
+    async with access_anywhere(storage) as aa:
+        storage.delete_bucket("data")
+        answer = await aa.call("syncOnProviderEvent", bucket="data", key="x")
+        assert answer["status"] == "provider_error"
+        assert (await aa.http.get("/sandbox/events")).json() == []
+
+
+keys = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(keys, max_size=8),
+    st.lists(st.tuples(st.sampled_from(["change", "refresh", "sync"]), keys, st.integers(0, 30)), max_size=25),
+)
+async def test_with_an_event_after_each_change_the_index_is_true_whatever_else_goes_on(before, acts):
+    storage = JitteryStorage({"data": dict.fromkeys(before, b"")})
+    async with access_anywhere(storage, clock=Ticking()) as aa:
+        await aa.start_sync()
+        await aa.synced()
+
+        async def refresh(path: str) -> None:
+            if folder := await aa.item(path):
+                await aa.call("getFolderContents", fi_pid=folder["fi_id"], refresh="y", refreshtype="a")
+
+        running = []
+        for act, key, pause in acts:
+            if act == "sync":
+                await aa.start_sync()
+            elif act == "refresh":
+                running.append(asyncio.create_task(refresh(f"/P/data/{key}".rpartition("/")[0])))
+            else:
+                change = storage.delete if key in storage.objects("data") else storage.put
+                change("data", key)
+                running.append(asyncio.create_task(aa.event(key)))
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        await asyncio.gather(*running)
+        await aa.synced()
+        assert await aa.paths() == {f"/P/data/{key}" for key in storage.objects("data")}
+
+
+@settings(deadline=None)
+@given(
+    st.sets(st.text("ab/0.-é😀\U0010fffe", min_size=1, max_size=6), max_size=20),
+    st.sampled_from(["", "a", "a/", "/", "é/", "b//", "none/"]),
+)
+async def test_memory_lists_as_s3_does(keys, prefix):
+    storage = MemoryStorage({"data": dict.fromkeys(keys, b"")})
+    for extra in ("a/x", "zzz"):
+        storage.put("data", extra)
+        storage.delete("data", extra)
+    below = sorted((key for key in keys - {"a/x", "zzz"} if key.startswith(prefix)), key=str.encode)
+    assert [o.key for o in await storage.everything("data", prefix)] == below
+    heads = {key: key[len(prefix) :].partition("/") for key in below}
+    listed = await storage.list("data", prefix)
+    assert [o.key for o in listed.files] == [key for key, (_, slash, _) in heads.items() if not slash]
+    assert list(listed.prefixes) == list(
+        dict.fromkeys(f"{prefix}{head}/" for head, slash, _ in heads.values() if slash)
+    )
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "sandbox")
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+async def test_with_real_s3_a_provider_added_brings_its_buckets_with_it(aws):
+    # A bucket of its own: within one process moto's servers share their buckets.
+    s3 = S3Storage(aws, {})
+    async with access_anywhere(s3, []) as aa:
+        await aa.show({"name": "P", "region": "eu-west-1", "buckets": ["added", "missing"]})
+        await aa.synced()
+        assert await aa.names("/P") == []
+        where = {"LocationConstraint": "eu-west-1"}
+        client = s3._clients["added"]
+        await asyncio.to_thread(client.create_bucket, Bucket="added", CreateBucketConfiguration=where)
+        for key in ("one", "a/ü+%41 b", "big"):
+            await s3.write("added", key, b"x" * (3_000_000 if key == "big" else 1), "text/plain")
+        await aa.start_sync()
+        await aa.synced()
+        assert await aa.paths() == {"/P/added/one", "/P/added/a/ü+%41 b", "/P/added/big"}
+        await asyncio.to_thread(client.delete_object, Bucket="added", Key="a/ü+%41 b")
+        assert await aa.event("a/ü+%41 b", "added") == 1
+        assert await aa.paths() == {"/P/added/one", "/P/added/big"}
+        seen, listed = await s3.look("added", "one"), (await s3.list("added", "o")).files[0]
+        assert (seen.key, seen.size, seen.etag) == (listed.key, listed.size, listed.etag)
+        file = await aa.item("/P/added/big")
+        body = {"function": "getFile", "token": aa.token, "fi_id": file["fi_id"]}
+        assert len((await aa.http.post("/api/rpc.php", data=body)).content) == 3_000_000
