@@ -28,6 +28,7 @@ JibeError
 │   ├── LoginFailed                the server refuses our credentials
 │   ├── CallFailed                 the server answers with an error code
 │   ├── AnswerMalformed            the server answers something that we cannot read
+│   ├── DownloadTruncated          a file of which fewer bytes arrive than were promised
 │   ├── RefreshTimedOut            a refresh that does not end
 │   └── FolderUnknown              a mapped folder that the server does not have, nor any above it
 ├── QueueError                 SQS
@@ -209,6 +210,10 @@ class CallFailed(AccessAnywhereError):
 
 class AnswerMalformed(AccessAnywhereError):
     """The server answers something that we cannot read."""
+
+
+class DownloadTruncated(AccessAnywhereError):
+    """Of a file that is read through the server, fewer bytes arrive than it promised."""
 
 
 class RefreshTimedOut(AccessAnywhereError):

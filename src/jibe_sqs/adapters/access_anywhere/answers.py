@@ -17,7 +17,10 @@ FALSE = frozenset({"", "0", "n", "no", "f", "false", "off", "none", "null"})
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A file or a folder in the index. `modified` is UTC: the file's own time where it is known, else the entry's."""
+    """A file or a folder in the index. `modified` is UTC: the file's own time where it is known, else the entry's.
+
+    What stands below `trashed` is told of by some functions only, and of some entries only.
+    """
 
     id: str
     name: str
@@ -27,6 +30,10 @@ class Item(msgspec.Struct, frozen=True):
     modified: datetime | None = None
     content_type: str = ""
     trashed: bool = False
+    is_bucket: bool = False
+    bucket: str = ""
+    provider: str = ""
+    provider_folder: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -47,12 +54,20 @@ class RefreshState(msgspec.Struct, frozen=True):
 
 def decoded(body: bytes) -> Answer:
     """The envelope. Raises `AnswerMalformed`; the text never quotes the body, which may hold a token."""
+    answer = json_object(body)
+    if not isinstance(answer.get("status"), str):
+        raise AnswerMalformed("JSON without a `status`, so not an answer of Access Anywhere's API")
+    return answer
+
+
+def json_object(body: bytes) -> Answer:
+    """Raises `AnswerMalformed`, as `decoded` does."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnswerMalformed(f"not JSON: {error}") from None
-    if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
-        raise AnswerMalformed("JSON without a `status`, so not an answer of Access Anywhere's API")
+    if not isinstance(answer, dict):
+        raise AnswerMalformed("JSON that is no object, so not an answer of Access Anywhere's")
     return answer
 
 
@@ -104,6 +119,10 @@ def item(value: object) -> Item:
         modified=moment(value.get("fi_localtime")) or moment(value.get("fi_modified")),
         content_type=text(value.get("fi_contenttype")),
         trashed=truth(value.get("trash")),
+        is_bucket=truth(value.get("isbucket")),
+        bucket=text(value.get("fi_bname")),
+        provider=text(value.get("fi_provider")),
+        provider_folder=text(value.get("fi_providerfolder")),
     )
 
 
@@ -117,16 +136,22 @@ def existing(answer: Answer) -> Item | None:
 
 def page(answer: Answer) -> Page:
     """What `getFolderContents` listed."""
-    listed = answer.get("filelist")
+    listed = entries(answer.get("filelist"), known_by="fi_id")
+    return Page(items=[item(entry) for entry in listed], total=number(answer.get("total")))
+
+
+def entries(listed: object, *, known_by: str) -> list[object]:
+    """What is a list, or a dict of `n0`, `n1`, …, or a bare entry, which has the field that it is `known_by`.
+
+    Raises `AnswerMalformed`.
+    """
     if not listed:
-        entries: list[object] = []
-    elif isinstance(listed, list):
-        entries = listed
-    elif isinstance(listed, dict):
-        entries = [listed] if "fi_id" in listed else list(listed.values())
-    else:
-        raise AnswerMalformed(f"a `filelist` that is a {type(listed).__name__}")
-    return Page(items=[item(entry) for entry in entries], total=number(answer.get("total")))
+        return []
+    if isinstance(listed, list):
+        return listed
+    if isinstance(listed, dict):
+        return [listed] if known_by in listed else list(listed.values())
+    raise AnswerMalformed(f"a {type(listed).__name__} where a list should be")
 
 
 def refresh_state(answer: Answer) -> RefreshState:

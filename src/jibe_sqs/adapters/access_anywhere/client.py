@@ -1,13 +1,20 @@
-"""The functions of Access Anywhere that jibe-sqs uses. None of them writes: the customer's data is not ours to touch."""
+"""The functions of Access Anywhere that jibe-sqs uses.
+
+One of them writes, `upload`, and for our own reports alone: the customer's data is not ours to touch.
+"""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from jibe_sqs.adapters.access_anywhere.answers import Answer, Item, Page, existing, page, refresh_state
+from jibe_sqs.adapters.access_anywhere.circuit import Circuit
+from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.files import CHUNK, Download, Files
 from jibe_sqs.adapters.access_anywhere.session import Session
-from jibe_sqs.adapters.access_anywhere.transport import Transport
-from jibe_sqs.adapters.access_anywhere.waits import Patience
+from jibe_sqs.adapters.access_anywhere.tasks import Task, tasks
+from jibe_sqs.adapters.access_anywhere.transport import NO_TOKEN, Transport
+from jibe_sqs.adapters.access_anywhere.waits import Patience, unless_busy
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
 
@@ -17,11 +24,13 @@ TOP = "0"
 GONE = frozenset({"not_found", "trashed"})
 """The codes that say that a file or folder is not there."""
 
-BUSY = "error_background"
-BUSY_BUDGET = 120.0
-
 PAGE = 1000
 LISTED_FIELDS = "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash"
+DETAILS = "|isbucket|fi_bname|fi_provider|fi_providerfolder"
+
+FIRST_POLL = 0.05
+SLOWEST_POLL = 2.0
+"""Seconds between looks at how a refresh stands; a refresh that is expected to take long is looked at less often."""
 
 
 def nothing() -> None:
@@ -29,11 +38,27 @@ def nothing() -> None:
 
 
 class AccessAnywhere:
-    """A client. Every method raises only `AccessAnywhereError`s."""
+    """A client. Every method raises only `AccessAnywhereError`s.
 
-    def __init__(self, transport: Transport, session: Session, clock: Clock, *, refresh_timeout: float = 600.0) -> None:
+    `circuit` tells whether calls are let through; `concurrency` has the slots that refreshes are to take.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        files: Files,
+        clock: Clock,
+        *,
+        circuit: Circuit,
+        concurrency: AdaptiveConcurrency,
+        refresh_timeout: float = 600.0,
+    ) -> None:
+        self.circuit = circuit
+        self.concurrency = concurrency
         self._transport = transport
         self._session = session
+        self._files = files
         self._clock = clock
         self._refresh_timeout = refresh_timeout
 
@@ -44,8 +69,12 @@ class AccessAnywhere:
 
     async def version(self) -> str:
         """The server's name for its release; needs no login."""
-        answer = await self._transport.call("getApplianceInfo", {"token": "*"})
+        answer = await self._transport.call("getApplianceInfo", {"token": NO_TOKEN})
         return str(answer.get("softwareversionlabel") or "")
+
+    async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        """Any function, by its name; for those that only the operator knows of."""
+        return await unless_busy(self._clock, lambda: self._session.call(function, parameters))
 
     async def check_path(self, path: str, *, within: str = "") -> Item | None:
         """The file or folder of that path, from the top or `within` the folder of that `fi_id`; case does not matter.
@@ -53,16 +82,19 @@ class AccessAnywhere:
         None for one that Access Anywhere does not know, or holds in the trash.
         """
         try:
-            answer = await self._call("checkPathExists", path=path.removeprefix("/"), pid=within)
+            answer = await self.call("checkPathExists", {"path": path.removeprefix("/"), "pid": within})
         except CallFailed as error:
             if error.code in GONE:
                 return None
             raise
         return existing(answer)
 
-    async def list_folder(self, fi_id: str) -> AsyncIterator[Item]:
-        """Files and folders of one folder, what is in the trash left out."""
-        async for part in self._pages(fi_id):
+    async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
+        """Files and folders of one folder, what is in the trash left out.
+
+        With `details`, items tell of which bucket and provider they are.
+        """
+        async for part in self._pages(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
             for entry in part.items:
                 if not entry.trashed:
                     yield entry
@@ -72,7 +104,7 @@ class AccessAnywhere:
         found: dict[str, Item] = {}
         for _ in range(3):
             totals = set()
-            async for part in self._pages(fi_id):
+            async for part in self._pages(fi_id, LISTED_FIELDS):
                 totals.add(part.total)
                 found |= {entry.id: entry for entry in part.items if entry.is_folder and not entry.trashed}
             # A removal shifts what follows by one: between two pages, something slips through.
@@ -85,22 +117,24 @@ class AccessAnywhere:
         fi_id: str,
         *,
         began: Callable[[], None] = nothing,
-        slot: AbstractAsyncContextManager[object] | None = None,
+        slot: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        expected: float = 0.0,
     ) -> bool:
         """Have a folder, not those below it, read anew from storage; returns when that is done.
 
-        Calls `began` before each request that may start the refresh. Holds `slot` from there to the end, but not while
-        waiting to ask again. Returns whether the folder turned out to be empty. Raises `RefreshTimedOut`; `CallFailed` with a code of `GONE` for a folder that is no more.
+        Calls `began` before each request that may start the refresh. Holds a `slot` from there to the end, but not while
+        waiting to ask again. `expected`: seconds that the refresh will probably take, which save calls. Returns whether
+        the folder turned out to be empty. Raises `RefreshTimedOut`; `CallFailed` with a code of `GONE` for a folder that
+        is no more.
         """
-        slot = slot or nullcontext()
         patience = None
         while True:
-            async with slot:
+            async with slot():
                 patience = patience or self._patience(first=0.1, factor=2.0)
                 began()
                 state = refresh_state(await self._ask_refresh(fi_id))
                 if state.token:
-                    return await self._refreshed(fi_id, state.token)
+                    return await self._refreshed(fi_id, state.token, expected)
             # "Refreshed recently" is no refresh that began after we asked: whoever waits for one still waits.
             if not await patience.wait():
                 raise RefreshTimedOut(
@@ -108,8 +142,32 @@ class AccessAnywhere:
                     "recently, and has not refreshed it again"
                 )
 
-    async def _refreshed(self, fi_id: str, token: str) -> bool:
-        patience = self._patience(first=0.05, factor=1.5)
+    async def background_tasks(self, *, kind: str = "sync", status: str = "a,w,p,c") -> list[Task]:
+        """What the server does, or has done, in the background.
+
+        `status`: the API's letters for queued, working, paused, completed.
+        """
+        return tasks(await self.call("getUserBackgroundTasks", {"typefilter": kind, "statusfilter": status}))
+
+    @asynccontextmanager
+    async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
+        """A file, open for reading, once: its `size`, and its bytes by `async for`.
+
+        What fails before its first bytes is tried again; later the reader hears of it, by `DownloadTruncated`.
+        """
+        async with self._files.download(fi_id, chunk=chunk) as download:
+            yield download
+
+    async def upload(self, folder_fi_id: str, name: str, body: bytes) -> Item:
+        """Store a file in a folder: the one call of ours that writes, and for reports in their own folder alone."""
+        return await self._files.upload(folder_fi_id, name, body)
+
+    async def _refreshed(self, fi_id: str, token: str, expected: float) -> bool:
+        patience = self._patience(
+            first=min(max(FIRST_POLL, 0.1 * expected), SLOWEST_POLL),
+            factor=1.5,
+            head_start=min(0.7 * expected, self._refresh_timeout / 2),
+        )
         while await patience.wait():
             state = refresh_state(await self._ask_refresh(fi_id, refreshtoken=token))
             if not state.syncing:
@@ -119,46 +177,27 @@ class AccessAnywhere:
             "is busy: raise the refresh timeout, or look at the server's background tasks"
         )
 
-    async def _ask_refresh(self, fi_id: str, **parameters: str) -> Answer:
-        return await self._call(
-            "getFolderContents",
-            fi_pid=fi_id,
-            count="1",
-            subfolders="y",
-            options="basic_fields",
-            refresh="y",
-            refreshtype="a",
-            **parameters,
-        )
+    async def _ask_refresh(self, fi_id: str, **more: str) -> Answer:
+        wanted = {"count": "1", "subfolders": "y", "options": "basic_fields", "refresh": "y", "refreshtype": "a"}
+        return await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, **more})
 
-    async def _pages(self, fi_id: str) -> AsyncIterator[Page]:
+    async def _pages(self, fi_id: str, fields: str) -> AsyncIterator[Page]:
+        wanted = {"count": str(PAGE), "subfolders": "y", "options": fields}
         start = 0
         while True:
-            part = page(
-                await self._call(
-                    "getFolderContents",
-                    fi_pid=fi_id,
-                    count=str(PAGE),
-                    subfolders="y",
-                    options=LISTED_FIELDS,
-                    **{"from": str(start)},
-                )
-            )
+            part = page(await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, "from": str(start)}))
             yield part
             start += len(part.items)
             is_last = len(part.items) < PAGE if part.total is None else start >= part.total
             if is_last or not part.items:
                 return
 
-    async def _call(self, function: str, **parameters: str) -> Answer:
-        patience = Patience(self._clock, first=1.0, longest=30.0, factor=2.0, budget=BUSY_BUDGET)
-        while True:
-            try:
-                return await self._session.call(function, **parameters)
-            except CallFailed as error:
-                # A task of the server's own is in the way: nothing is wrong, it takes a while.
-                if error.code != BUSY or not await patience.wait():
-                    raise
-
-    def _patience(self, *, first: float, factor: float) -> Patience:
-        return Patience(self._clock, first=first, longest=2.0, factor=factor, budget=self._refresh_timeout)
+    def _patience(self, *, first: float, factor: float, head_start: float = 0.0) -> Patience:
+        return Patience(
+            self._clock,
+            first=first,
+            longest=SLOWEST_POLL,
+            factor=factor,
+            budget=self._refresh_timeout,
+            head_start=head_start,
+        )

@@ -1,19 +1,30 @@
 """From an address and credentials to a client."""
 
 import http.cookiejar
+import platform
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
 from jibe_sqs import __version__
+from jibe_sqs.adapters.access_anywhere.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.client import AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.files import Files
 from jibe_sqs.adapters.access_anywhere.session import Credentials, Password, PermanentToken, Session
 from jibe_sqs.adapters.access_anywhere.transport import Transport
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.ports import Clock
 
 CONNECT_TIMEOUT = 10.0
+
+DOWNLOADS = 16
+"""How many files may be read at a time, beside all calls."""
+
+PROBES = 1
 
 
 @asynccontextmanager
@@ -26,33 +37,70 @@ async def connect(
     concurrency: int = 8,
     timeout: float = 60.0,  # noqa: ASYNC109 (of one read, by httpx)
     refresh_timeout: float = 600.0,
+    ca_file: Path | None = None,
+    calls_per_second: float | None = None,
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[AccessAnywhere]:
     """A client for the server at `endpoint`, closed at the end. Nothing is sent before the first call.
 
-    A permanent token goes before login and password. `concurrency`: refreshes at a time; half as many calls again may
-    run beside them. Times in seconds. Proxies and own certificates come from the environment (`HTTPS_PROXY`,
-    `SSL_CERT_FILE`). Raises `SettingsError`.
+    A permanent token goes before login and password. `concurrency`: refreshes at a time, at most; half as many calls
+    again may run beside them. Times in seconds. `ca_file`: the certificates (PEM) to trust, instead of the public ones.
+    Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`). Raises `SettingsError`.
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
     connections = concurrency + max(concurrency // 2, 1)
+    most = connections + DOWNLOADS + PROBES
     async with httpx.AsyncClient(
         transport=transport,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        verify=trusted(ca_file),
+        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
         timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
-        headers={"User-Agent": f"jibe-sqs/{__version__}", "Accept": "application/json"},
+        headers={"User-Agent": user_agent(), "Accept": "application/json"},
         # PHP answers the calls of one session cookie one after the other; the token is all that we need.
         cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
     ) as client:
-        wire = Transport(client, url, clock, connections=connections)
-        session = Session(wire, credentials, clock)
+        circuit = Circuit(clock)
+        slots = AdaptiveConcurrency(concurrency, clock=clock)
+        wire = Transport(
+            client,
+            url,
+            clock,
+            connections=connections,
+            circuit=circuit,
+            concurrency=slots,
+            calls_per_second=calls_per_second,
+        )
+        session = Session(wire, circuit, credentials, clock)
+        files = Files(wire, session, clock, downloads=DOWNLOADS)
         try:
-            yield AccessAnywhere(wire, session, clock, refresh_timeout=refresh_timeout)
+            yield AccessAnywhere(
+                wire, session, files, clock, circuit=circuit, concurrency=slots, refresh_timeout=refresh_timeout
+            )
         finally:
             await session.close()
+            await circuit.close()
+
+
+def user_agent() -> str:
+    """Who calls, for the server's administrators."""
+    return f"jibe-sqs/{__version__} (python/{platform.python_version()}; httpx/{httpx.__version__})"
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Whose certificates are good: the file's, else the public ones. Raises `SettingsError`."""
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        problem = (
+            f"Access Anywhere's ca_file {str(ca_file)!r} is of no use ({error.strerror or error}): it must be a file of "
+            "certificates in PEM that this process may read"
+        )
+        raise SettingsError([problem]) from error
 
 
 def api_url(endpoint: str) -> str:

@@ -1,21 +1,33 @@
 """One call of Access Anywhere's API, over a network that fails.
 
-A call is a form, posted. Whatever httpx raises is translated here, once; whatever passes by itself (a broken
-connection, a server that is busy or down) is tried again here, for seconds. Minutes are the queue's business.
+A call is a form, posted. What passes by itself (a broken connection, a server that is busy or down) is tried again
+here, for seconds; while the server is down, calls wait. Minutes are the queue's business.
 """
 
 import asyncio
-import email.utils
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from urllib.parse import quote_plus, urlencode
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import structlog
+from aiolimiter import AsyncLimiter
 
-from jibe_sqs.adapters.access_anywhere.answers import Answer, decoded
+from jibe_sqs.adapters.access_anywhere.answers import Answer
+from jibe_sqs.adapters.access_anywhere.circuit import Circuit
+from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.translation import (
+    LONGEST_CALL,
+    BrokenOff,
+    Throttled,
+    check_status,
+    envelope,
+    refusal,
+    translated,
+)
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
@@ -25,25 +37,40 @@ LONGEST_DELAY = 10.0
 BUDGET = 120.0
 """Seconds after which no further try is begun."""
 
-LONGEST_CALL = 300.0
-"""Seconds. httpx limits each read, which a server that trickles never exceeds."""
+NO_TOKEN = "*"  # noqa: S105 (the API's word for "none needed")
 
-SECRET_FIELDS = frozenset({"token", "us_pwd", "authtoken"})
-TOO_MANY_REQUESTS = 429
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 
 class Transport:
-    """Posts calls; at most `connections` at a time. `calls` counts what was sent, by function, repetitions included."""
+    """Posts calls; at most `connections` at a time. `calls` counts what was sent, by function, repetitions included.
 
-    def __init__(self, http: httpx.AsyncClient, url: str, clock: Clock, *, connections: int) -> None:
+    Tells the circuit and the concurrency how each try went.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        url: str,
+        clock: Clock,
+        *,
+        connections: int,
+        circuit: Circuit,
+        concurrency: AdaptiveConcurrency,
+        calls_per_second: float | None = None,
+    ) -> None:
         self.calls: Counter[str] = Counter()
-        self._http = http
-        self._url = url
+        self.http = http
+        self.url = url
         self._clock = clock
         # Waiting here costs nothing; httpx's own pool looks through everyone who waits, at every turn.
         self._connections = asyncio.Semaphore(connections)
+        self._circuit = circuit
+        self._concurrency = concurrency
+        # One at a time, evenly: a second's worth at once is what a limit is to prevent.
+        self._limiter = AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """The answer, whose status is `ok`.
@@ -51,111 +78,115 @@ class Transport:
         Raises `AccessAnywhereUnavailable` after the last try, `CallFailed`, `AnswerMalformed`. No text of theirs holds a
         secret of the call.
         """
-        deadline = self._clock.monotonic() + BUDGET
-        attempt = 1
-        while True:
-            try:
-                return await self._try(function, parameters)
-            except AccessAnywhereUnavailable as error:
-                delay = max(backoff(attempt), error.retry_after or 0.0)
-                # A server that asks for more is heard by the queue: the message comes back later.
-                hopeless = delay > LONGEST_DELAY or self._clock.monotonic() + delay > deadline
-                if attempt == TRIES or hopeless:
-                    raise AccessAnywhereUnavailable(
-                        f"{error}; tried {attempt} times", retry_after=error.retry_after
-                    ) from error
-                log.warning(
-                    "access_anywhere_retry", function=function, attempt=attempt, retry_in=delay, reason=str(error)
-                )
-            attempt += 1
-            await self._clock.sleep(delay)
+        return await self.tried(
+            function, lambda: self._post(function, parameters), comparable=comparable(function, parameters)
+        )
 
-    async def _try(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        form = {"function": function, "apiformat": "json", **parameters}
-        async with self._connections:
-            self.calls[function] += 1
-            with translated(function, parameters):
-                async with asyncio.timeout(LONGEST_CALL):
-                    # `surrogatepass`: a key that is no Unicode is a folder that does not exist, and no crash.
-                    reply = await self._http.post(
-                        self._url,
-                        content=urlencode(form, errors="surrogatepass"),
-                        headers={"Content-Type": "application/x-www-form-urlencoded"},
-                    )
-        self._check_status(function, reply)
-        answer = self._envelope(function, reply, parameters)
+    async def once(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        """As `call`, but one try, past the gate: for the circuit's probes."""
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        self.calls[function] += 1
+        return await self._post(function, parameters)
+
+    async def tried(
+        self, function: str, attempt: Callable[[], Awaitable[T]], *, tries: int = TRIES, comparable: str = ""
+    ) -> T:
+        """What the attempt gives, which is made again while it raises `AccessAnywhereUnavailable`.
+
+        `comparable`: what else takes as long as this; empty if that says nothing of how the server does.
+        """
+        deadline = self._clock.monotonic() + BUDGET
+        number = 1
+        while True:
+            # Who waits at the gate holds a connection: so nobody else even gets there.
+            async with self._connections:
+                await self._let_through(deadline)
+                self.calls[function] += 1
+                try:
+                    return await self._observed(attempt, comparable)
+                except AccessAnywhereUnavailable as error:
+                    failure = error
+            delay = max(backoff(number), failure.retry_after or 0.0)
+            # While the circuit is open, it knows how long to wait; no use in waiting twice.
+            hopeless = delay > LONGEST_DELAY or self._clock.monotonic() + delay > deadline
+            if number == tries or (hopeless and not self._circuit.is_open):
+                raise AccessAnywhereUnavailable(
+                    f"{failure}; tried {number} times", retry_after=failure.retry_after
+                ) from failure
+            log.warning("access_anywhere_retry", function=function, attempt=number, retry_in=delay, reason=str(failure))
+            if self._circuit.is_open:
+                # Who waits for the server to come back is not to be given up because it comes back slowly.
+                number = 1
+            else:
+                number += 1
+                await self._clock.sleep(delay)
+
+    async def _let_through(self, deadline: float) -> None:
+        await self._circuit.passed(deadline)
+        while self._limiter is not None:
+            await self._limiter.acquire()
+            if not self._circuit.is_open:
+                return
+            await self._circuit.passed(deadline)
+
+    async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str) -> T:
+        began = self._clock.monotonic()
+        try:
+            result = await attempt()
+        except AnswerMalformed as error:
+            # A page of maintenance perhaps, which comes with 200: one such is about this call, many are about the server.
+            self._circuit.failed(str(error), self._probe)
+            raise
+        except (CallFailed, BrokenOff):
+            self._circuit.answered()
+            raise
+        except AccessAnywhereUnavailable as error:
+            self._concurrency.strained(str(error), began=began)
+            self._tell_circuit(error)
+            raise
+        self._circuit.answered()
+        self._concurrency.well(comparable, self._clock.monotonic() - began)
+        return result
+
+    def _tell_circuit(self, error: AccessAnywhereUnavailable) -> None:
+        wish = error.retry_after or 0.0
+        if wish > LONGEST_DELAY:
+            self._circuit.open(str(error), self._probe, wish=wish)
+        elif not isinstance(error, Throttled):
+            self._circuit.failed(str(error), self._probe)
+
+    async def _probe(self) -> None:
+        # Whatever it means by a refusal: it answers.
+        with suppress(CallFailed):
+            await self.once("getApplianceInfo", {"token": NO_TOKEN})
+
+    async def _post(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        form = {"apiformat": "json", **parameters, "function": function}
+        with translated(function, parameters):
+            async with asyncio.timeout(LONGEST_CALL):
+                # `surrogatepass`: a key that is no Unicode is a folder that does not exist, and no crash.
+                reply = await self.http.post(
+                    self.url,
+                    content=urlencode(form, errors="surrogatepass"),
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                )
+        check_status(function, reply, self._clock.now())
+        answer = envelope(function, reply, parameters)
         code = str(answer["status"])
         if code.lower() != "ok":
-            said = without_secrets(str(answer.get("statusmessage") or ""), parameters)[:200]
-            raise CallFailed(
-                f"{function}: Access Anywhere answers {without_secrets(code, parameters)!r}: {said}", code=code
-            )
+            raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)
         return answer
 
-    def _check_status(self, function: str, reply: httpx.Response) -> None:
-        status = reply.status_code
-        if reply.is_success:
-            return
-        if status == TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            wish = retry_after(reply.headers.get("Retry-After"), self._clock.now())
-            raise AccessAnywhereUnavailable(f"{function}: HTTP {status} from Access Anywhere", retry_after=wish)
-        remedy = "is the endpoint right, and may we reach it?"
-        if reply.next_request is not None:
-            # The host alone: the rest of a location may be anything.
-            host = reply.next_request.url.host
-            remedy = f"it points to {host}; the endpoint must be the address that answers itself"
-        raise CallFailed(f"{function}: HTTP {status} from Access Anywhere: {remedy}", code=f"http-{status}")
 
-    def _envelope(self, function: str, reply: httpx.Response, parameters: Mapping[str, str]) -> Answer:
-        try:
-            return decoded(reply.content)
-        except AnswerMalformed as error:
-            kind = reply.headers.get("Content-Type", "no content type")
-            # What looks like JSON may hold a token in any place; so may whatever answers a login.
-            is_login = parameters.get("token") == "*"
-            shown = ""
-            if not is_login and reply.content.lstrip()[:1] not in (b"{", b"["):
-                start = reply.content[:4096].decode("utf-8", "replace")
-                shown = f", beginning {without_secrets(start, parameters)[:80]!r}"
-            raise AnswerMalformed(f"{function}: Access Anywhere's answer is {error} ({kind}{shown})") from None
-
-
-@contextmanager
-def translated(function: str, parameters: Mapping[str, str]) -> Iterator[None]:
-    """Whatever httpx raises, in our words, and without our secrets: what it quotes of an answer may repeat the call."""
-    try:
-        yield
-    except httpx.DecodingError as error:
-        raise AnswerMalformed(f"{function}: Access Anywhere's answer is not in the encoding that it claims") from error
-    except TimeoutError as error:
-        raise AccessAnywhereUnavailable(f"{function}: no end of the answer within {LONGEST_CALL:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
-        said = without_secrets(f"{type(error).__name__}: {error}".rstrip(": "), parameters)
-        raise AccessAnywhereUnavailable(f"{function}: {said}") from error
+def comparable(function: str, parameters: Mapping[str, str]) -> str:
+    """What the time of a call can be compared with: not what depends on how large a folder or file is."""
+    if function == "getFolderContents":
+        return "refresh's progress" if "refreshtoken" in parameters else ""
+    return "" if function == "doCompleteUpload" else function
 
 
 def backoff(attempt: int) -> float:
     """Seconds to wait after that many tries: doubling, and jittered so that many callers do not come back as one."""
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
     return random.uniform(longest / 2, longest)  # noqa: S311 (spreads load, guards nothing)
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """The server's wish in seconds: it writes seconds, or a date. None for neither."""
-    if not header:
-        return None
-    if header.strip().isdecimal():
-        return min(float(header), 86_400.0)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
-def without_secrets(said: str, parameters: Mapping[str, str]) -> str:
-    """What the server said, should it repeat what it must not."""
-    for field in SECRET_FIELDS & parameters.keys():
-        secret = parameters[field]
-        if len(secret) > 1:
-            said = said.replace(secret, "***").replace(quote_plus(secret), "***")
-    return said

@@ -1,0 +1,179 @@
+"""Whether calls are let through to Access Anywhere, or wait until it is there again.
+
+    closed  calls pass; the tries that fail in a row are counted
+    open    calls wait at the gate, and count no tries meanwhile; one probe at a time asks whether all is well again
+
+Who opens it says how to probe: a server that is down is asked who it is, refused credentials are tried again.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
+from jibe_sqs.ports import Clock
+
+FAILURES = 8
+FAILING_FOR = 2.0
+"""So many tries in a row, over so many seconds at least, have to fail before the server is taken for down."""
+
+LONGEST_WISH = 15 * 60.0
+"""Seconds for which a server may have us not even probe it."""
+
+SOON = 60.0
+"""Seconds within which opening again is the same trouble, not a new one."""
+
+MOMENT = 0.001
+"""Seconds that are as good as none: less than timers are late by."""
+
+Probe = Callable[[], Awaitable[object]]
+"""One try. Raises `AccessAnywhereError` if all is not well."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Seconds before a probe: `first`, then doubling up to `longest`; a quarter more at most."""
+
+    first: float
+    longest: float
+
+    def next(self, pause: float) -> float:
+        """What follows a pause."""
+        return min(max(2 * pause, self.first), self.longest)
+
+
+USUAL_PAUSES = Pauses(1.0, 30.0)
+
+
+class Circuit:
+    """A gate before Access Anywhere. Made, like all here, in the event loop that uses it; ended by `close`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._passable = asyncio.Event()
+        self._passable.set()
+        self._reason = ""
+        self._failures = 0
+        self._failing_since = 0.0
+        self._opened = 0.0
+        self._closed = float("-inf")
+        self._not_before = float("-inf")
+        self._pause = 0.0
+        self._probing: asyncio.Task[None] | None = None
+        self._is_ended = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls wait."""
+        return not self._passable.is_set()
+
+    @property
+    def reason(self) -> str:
+        """Why it is open, in an operator's words; empty if it is not."""
+        return self._reason
+
+    @property
+    def opened_at(self) -> float | None:
+        """Since when it has been open (seconds since the epoch, local clock); None if it is not."""
+        return time.time() - (self._clock.monotonic() - self._opened) if self.is_open else None
+
+    async def passable(self) -> None:
+        """Return as soon as it is closed."""
+        while self.is_open:
+            await self._passable.wait()
+
+    async def passed(self, deadline: float) -> None:
+        """Wait at the gate. Raises `AccessAnywhereUnavailable` if it is still open then (by the clock's `monotonic`)."""
+        while self.is_open:
+            left = deadline - self._clock.monotonic()
+            if left <= MOMENT or self._not_before > deadline:
+                raise self._unavailable()
+            # Time is the clock's affair, so the loop's own timeouts won't do.
+            closed, late = asyncio.ensure_future(self._passable.wait()), asyncio.ensure_future(self._clock.sleep(left))
+            try:
+                await asyncio.wait({closed, late}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                closed.cancel()
+                late.cancel()
+
+    def answered(self) -> None:
+        """A try was answered, be it by a refusal."""
+        self._failures = 0
+
+    def failed(self, reason: str, probe: Probe) -> None:
+        """A try was not answered. Opens after too many in a row."""
+        now = self._clock.monotonic()
+        if not self._failures:
+            self._failing_since = now
+        self._failures += 1
+        if self._failures >= FAILURES and now - self._failing_since >= FAILING_FOR:
+            self.open(reason, probe)
+
+    def open(self, reason: str, probe: Probe, *, pauses: Pauses = USUAL_PAUSES, wish: float = 0.0) -> None:
+        """Let nothing through until `probe` succeeds, which is not asked for `wish` seconds."""
+        if self._is_ended:
+            return
+        self._postpone(wish)
+        if self.is_open:
+            return
+        self._opened = self._clock.monotonic()
+        is_again = self._opened - self._closed < SOON
+        self._pause = pauses.next(self._pause if is_again else 0.0)
+        self._reason = reason
+        self._passable.clear()
+        log.warning("circuit_opened", reason=reason)
+        self._probing = asyncio.create_task(self._probe(probe, pauses))
+
+    async def close(self) -> None:
+        """Stop probing, for good."""
+        self._is_ended = True
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+
+    async def _probe(self, probe: Probe, pauses: Pauses) -> None:
+        while True:
+            await self._rest()
+            try:
+                await probe()
+            except AccessAnywhereError as error:
+                self._reason = str(error)
+                self._postpone(getattr(error, "retry_after", None) or 0.0)
+            except Exception:
+                # Were this the end of probing, nothing would be let through for ever.
+                log.exception("circuit_probe_failed")
+            else:
+                break
+            self._pause = pauses.next(self._pause)
+        self._closed = self._clock.monotonic()
+        self._failures = 0
+        self._reason = ""
+        self._passable.set()
+        log.info("circuit_closed", seconds=round(self._closed - self._opened, 3))
+
+    async def _rest(self) -> None:
+        spread = random.uniform(1.0, 1.25)  # noqa: S311 (spreads load, guards nothing)
+        until = self._clock.monotonic() + self._pause * spread
+        # A wish may come in meanwhile, from a call that was under way.
+        while (left := max(until, self._not_before) - self._clock.monotonic()) > MOMENT:
+            await self._clock.sleep(left)
+
+    def _postpone(self, wish: float) -> None:
+        self._not_before = max(self._not_before, self._clock.monotonic() + min(wish, LONGEST_WISH))
+
+    def _unavailable(self) -> AccessAnywhereUnavailable:
+        now = self._clock.monotonic()
+        since = datetime.fromtimestamp(self.opened_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        wish = self._not_before - now
+        return AccessAnywhereUnavailable(
+            f"Access Anywhere has not been usable since {since} ({now - self._opened:.0f} s), and is asked now and then "
+            f"whether it is again: {self._reason}",
+            retry_after=wish if wish > 0 else None,
+        )

@@ -1,0 +1,573 @@
+"""The circuit: who waits while Access Anywhere is down, how it is probed, and that all go on when it is back.
+
+In virtual time: the loop's clock jumps to the next timer whenever everything waits.
+"""
+
+import asyncio
+import itertools
+import re
+import selectors
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+import structlog
+
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
+from jibe_sqs.adapters.access_anywhere.circuit import Circuit, Pauses
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, LoginFailed
+
+
+class Impatient(selectors.DefaultSelector):
+    time = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if not ready and timeout != 0:
+            assert timeout is not None, "deadlock: everything waits, and no timer runs"
+            self.time += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._impatient = Impatient()
+        super().__init__(self._impatient)
+
+    def time(self) -> float:
+        return self._impatient.time
+
+
+def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Runs the test in virtual time."""
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(asyncio.wait_for(test(), 86_400))
+
+    run.__name__ = test.__name__
+    return run
+
+
+class Clock:
+    def now(self) -> float:
+        return 1_700_000_000.0 + self.monotonic()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+DOWN = httpx.Response(503)
+FOUND = {"status": "ok", "exists": "y", "file": {"fi_id": "7", "fi_name": "photos", "fi_type": "1"}}
+LOGIN = "getTokenByAuthToken"
+REFUSED = {"status": "login_fail", "statusmessage": "Wrong token"}
+
+
+class Server:
+    """Answers in 10 ms, unless `says` has another answer at that time. Remembers what it was asked, and when."""
+
+    def __init__(self) -> None:
+        self.says: Callable[[str], dict | httpx.Response | Exception | None] = lambda function: None
+        self.asked: list[tuple[float, str]] = []
+        self.tokens = 0
+        self.takes = 0.01
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        form = dict(parse_qsl((await request.aread()).decode(), keep_blank_values=True))
+        function = form["function"]
+        self.asked.append((time(), function))
+        await asyncio.sleep(self.takes)
+        reply = self.says(function) or self._usual(function, form["token"])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, httpx.Response) else httpx.Response(200, json=reply)
+
+    def _usual(self, function: str, token: str) -> dict:
+        if function == LOGIN:
+            self.tokens += 1
+            return {"status": "ok", "token": f"token-{self.tokens}"}
+        if token == "*":
+            return {"status": "ok"}
+        return FOUND if token == f"token-{self.tokens}" else {"status": "login_token_expired"}
+
+    def times(self, *functions: str) -> list[float]:
+        return [at for at, function in self.asked if function in functions or not functions]
+
+    @asynccontextmanager
+    async def client(self, **options) -> AsyncIterator[AccessAnywhere]:
+        async with connect(
+            endpoint="https://aa.test",
+            permanent_token="permanent",
+            clock=Clock(),
+            transport=httpx.MockTransport(self.handle),
+            **options,
+        ) as client:
+            yield client
+
+
+def down_until(moment: float) -> Callable[[str], httpx.Response | None]:
+    return lambda function: DOWN if time() < moment else None
+
+
+def gaps(times: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+
+# When it opens
+
+
+async def fine() -> None:
+    pass
+
+
+@virtually
+async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
+    circuit = Circuit(Clock())
+    for _ in range(20):
+        circuit.failed("HTTP 503", fine)
+    assert not circuit.is_open
+    await asyncio.sleep(2)
+    circuit.failed("HTTP 503", fine)
+    assert circuit.is_open
+    assert circuit.reason == "HTTP 503"
+    await circuit.close()
+
+
+@virtually
+async def test_seven_failures_do_not_open_it_however_long_they_take():
+    circuit = Circuit(Clock())
+    for _ in range(7):
+        circuit.failed("HTTP 503", fine)
+        await asyncio.sleep(10)
+    assert not circuit.is_open
+
+
+@virtually
+async def test_an_answer_among_the_failures_starts_the_count_anew():
+    circuit = Circuit(Clock())
+    for _ in range(20):
+        for _ in range(7):
+            circuit.failed("HTTP 503", fine)
+            await asyncio.sleep(1)
+        circuit.answered()
+    assert not circuit.is_open
+
+
+@virtually
+async def test_a_server_that_wants_less_of_us_is_not_down():
+    server = Server()
+    server.says = lambda function: httpx.Response(429) if function == "checkPathExists" else None
+    async with server.client() as client:
+        results = await asyncio.gather(*(client.check_path("/a") for _ in range(20)), return_exceptions=True)
+        assert {type(result) for result in results} == {AccessAnywhereUnavailable}
+        assert not client.circuit.is_open
+    assert not server.times("getApplianceInfo")
+
+
+@virtually
+async def test_refusals_and_answers_that_cannot_be_read_are_answers():
+    server = Server()
+    odd = [{"status": "no", "statusmessage": ""}, httpx.Response(200, html="<p>?</p>"), httpx.Response(404)]
+    server.says = lambda function: None if function == LOGIN else odd[len(server.asked) % 3] if time() % 1 else DOWN
+    server.takes = 0.5
+    async with server.client() as client:
+        for _ in range(30):
+            with pytest.raises((CallFailed, AnswerMalformed)):
+                await client.check_path("/a")
+            assert not client.circuit.is_open
+
+
+@virtually
+async def test_it_logs_that_it_opened_and_why_and_that_it_closed_and_after_how_long():
+    server = Server()
+    server.says = down_until(60)
+    with structlog.testing.capture_logs() as logged:
+        async with server.client() as client:
+            await client.check_path("/a")
+            assert (client.circuit.is_open, client.circuit.reason, client.circuit.opened_at) == (False, "", None)
+    opened = next(entry for entry in logged if entry["event"] == "circuit_opened")
+    closed = next(entry for entry in logged if entry["event"] == "circuit_closed")
+    assert opened["log_level"] == "warning"
+    assert "HTTP 503" in opened["reason"]
+    assert closed["log_level"] == "info"
+    assert 50 < closed["seconds"] < 100
+
+
+# While it is open
+
+
+@virtually
+async def test_an_outage_of_a_minute_fails_nobody_and_is_met_by_probes_alone():
+    server = Server()
+    async with server.client() as client:
+        await client.check_path("/a")
+        began = time()
+        server.says = down_until(began + 60)
+        found = await asyncio.gather(*(client.check_path(f"/{n}") for n in range(200)))
+        assert all(item.id == "7" for item in found)
+        opened = server.times("getApplianceInfo")[0] - 2
+        while_down = [function for at, function in server.asked if opened + 1 < at < began + 60]
+        assert set(while_down) == {"getApplianceInfo"}
+        assert len(while_down) < 10
+
+
+@virtually
+async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
+    server = Server()
+    server.says = down_until(10_000)
+    async with server.client() as client:
+        began = time()
+        with pytest.raises(AccessAnywhereUnavailable) as caught:
+            await client.check_path("/a")
+        assert 115 < time() - began < 125
+        assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(1\d\d s\).*HTTP 503", str(caught.value))
+        assert client.circuit.is_open
+        assert client.circuit.opened_at is not None
+
+
+@virtually
+async def test_waiting_counts_no_tries_and_starts_their_count_anew():
+    """A server that answers the probe, and fails for a while yet, does not use up the tries of who has waited."""
+    server = Server()
+    server.says = lambda function: DOWN if function == "checkPathExists" and time() < 60 else None
+    async with server.client() as client:
+        assert await client.check_path("/a")
+    assert len(server.times("checkPathExists")) > 10
+
+
+@virtually
+async def test_a_login_waits_too_while_the_server_is_down():
+    server = Server()
+    server.says = down_until(60)
+    async with server.client() as client:
+        found = await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50)))
+        assert all(found)
+    assert server.tokens == 1
+
+
+@virtually
+async def test_a_server_that_hangs_is_probed_once_at_a_time():
+    server = Server()
+    server.says = down_until(10_000)
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable):
+            await client.check_path("/a")
+        server.takes = 250.0
+        server.asked.clear()
+        await asyncio.sleep(2000)
+        assert server.asked
+        assert min(gaps(server.times())) >= 250
+
+
+@virtually
+async def test_probes_come_ever_less_often_up_to_half_a_minute():
+    server = Server()
+    server.says = down_until(10_000)
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable):
+            await client.check_path("/a")
+        await asyncio.sleep(600)
+    found = gaps(server.times("getApplianceInfo"))
+    for pause, expected in zip(found, [2, 4, 8, 16, 30, 30, 30, 30], strict=False):
+        assert expected <= pause <= 1.25 * expected + 0.1
+
+
+@virtually
+async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_every_second_for_ever():
+    server = Server()
+    server.says = lambda function: DOWN if function == "checkPathExists" else None
+    async with server.client() as client:
+        asking = [asyncio.create_task(client.check_path(f"/{n}")) for n in range(200)]
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(result) for result in results} == {AccessAnywhereUnavailable}
+    probes = server.times("getApplianceInfo")
+    assert gaps(probes)[-1] > gaps(probes)[0]
+    assert len(probes) < 20
+
+
+@virtually
+async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
+    circuit = Circuit(Clock())
+    pauses = Pauses(1.0, 30.0)
+    results = [AccessAnywhereUnavailable("down")] * 5
+
+    async def probe() -> None:
+        if results:
+            raise results.pop()
+
+    circuit.open("down", probe, pauses=pauses)
+    await circuit.passable()
+    for wait, shortest, longest in [(1, 30, 38), (61, 1, 1.3)]:
+        await asyncio.sleep(wait)
+        began = time()
+        circuit.open("down", probe, pauses=pauses)
+        await circuit.passable()
+        assert shortest <= time() - began <= longest
+
+
+@virtually
+async def test_a_probe_that_crashes_is_not_the_end_of_probing():
+    circuit = Circuit(Clock())
+    errors = [ZeroDivisionError()]
+
+    async def probe() -> None:
+        if errors:
+            raise errors.pop()
+
+    with structlog.testing.capture_logs() as logged:
+        circuit.open("down", probe)
+        await circuit.passable()
+    assert "circuit_probe_failed" in [entry["event"] for entry in logged]
+
+
+# What the server wishes
+
+
+def wishing(header: str) -> Callable[[str], httpx.Response | None]:
+    began = time()
+    return lambda _: httpx.Response(503, headers={"Retry-After": header}) if time() < began + int(header) else None
+
+
+@virtually
+async def test_a_server_that_asks_for_a_minute_gets_it():
+    server = Server()
+    server.says = wishing("60")
+    async with server.client() as client:
+        assert await client.check_path("/a")
+    assert server.times()[1] >= 60
+    assert len(server.times(LOGIN)) == 2
+
+
+@virtually
+async def test_a_server_that_asks_for_longer_than_calls_may_wait_is_heard_at_once():
+    server = Server()
+    server.says = wishing("600")
+    async with server.client() as client:
+        for _ in range(3):
+            with pytest.raises(AccessAnywhereUnavailable) as caught:
+                await client.check_path("/a")
+        assert 590 < caught.value.retry_after <= 600
+        assert time() < 1
+        await client.circuit.passable()
+        assert time() >= 600
+        assert await client.check_path("/a")
+    assert len([at for at in server.times() if at < 600]) == 1
+
+
+@virtually
+async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
+    server = Server()
+    server.says = wishing("86400")
+    async with server.client() as client:
+        with pytest.raises(AccessAnywhereUnavailable):
+            await client.check_path("/a")
+        await asyncio.sleep(1000)
+        assert 900 <= server.times("getApplianceInfo")[0] <= 901
+
+
+# Refused credentials
+
+
+@virtually
+async def test_whoever_waits_for_a_first_login_hears_that_it_is_refused_and_whoever_comes_later_waits():
+    server = Server()
+    server.says = lambda function: REFUSED if function == LOGIN and time() < 30 else None
+    async with server.client() as client:
+        results = await asyncio.gather(*(client.check_path("/a") for _ in range(50)), return_exceptions=True)
+        assert {type(result) for result in results} == {LoginFailed}
+        assert len(server.asked) == 1
+        assert client.circuit.is_open
+        assert "Wrong token" in client.circuit.reason
+        found = await asyncio.gather(*(client.check_path("/a") for _ in range(50)))
+        assert all(found)
+        assert time() >= 30
+    assert server.tokens == 1
+
+
+@virtually
+async def test_credentials_that_cease_to_be_good_fail_nobody_until_they_are_good_again():
+    server = Server()
+    async with server.client() as client:
+        await client.check_path("/a")
+        server.tokens += 1
+        server.says = lambda function: REFUSED if function == LOGIN and time() < 60 else None
+        found = await asyncio.gather(*(client.check_path("/a") for _ in range(50)))
+        assert all(found)
+        assert time() >= 60
+
+
+@virtually
+async def test_a_server_is_not_knocked_at_more_often_than_every_ten_seconds_and_then_every_minute():
+    server = Server()
+    server.says = lambda function: REFUSED if function == LOGIN else None
+    async with server.client() as client:
+        with pytest.raises(LoginFailed):
+            await client.check_path("/a")
+        waiting = asyncio.gather(*(client.check_path("/a") for _ in range(50)), return_exceptions=True)
+        await asyncio.sleep(1000)
+        assert {type(result) for result in await waiting} == {AccessAnywhereUnavailable}
+    found = gaps(server.times())
+    assert {function for _, function in server.asked} == {LOGIN}
+    for pause, expected in zip(found, [10, 20, 40, 60, 60, 60, 60], strict=False):
+        assert expected <= pause <= 1.25 * expected + 0.1
+
+
+@virtually
+async def test_an_error_that_names_the_refusal_holds_no_secret():
+    server = Server()
+    server.says = lambda function: REFUSED | {"statusmessage": "no: permanent"} if function == LOGIN else None
+    async with server.client() as client:
+        with pytest.raises(LoginFailed):
+            await client.check_path("/a")
+        with pytest.raises(AccessAnywhereUnavailable) as caught:
+            await client.check_path("/a")
+        assert "permanent token" in str(caught.value).replace("no: permanent", "LEAK")
+        assert "no: permanent" not in str(caught.value)
+        assert "no: permanent" not in client.circuit.reason
+
+
+# Who waits may go
+
+
+@virtually
+async def test_a_consumer_waits_until_it_is_passable_and_may_stop_waiting():
+    server = Server()
+    server.says = down_until(60)
+    async with server.client() as client:
+        await client.circuit.passable()
+        call = asyncio.create_task(client.check_path("/a"))
+        await asyncio.sleep(10)
+        assert client.circuit.is_open
+        impatient = asyncio.create_task(client.circuit.passable())
+        patient = asyncio.create_task(client.circuit.passable())
+        await asyncio.sleep(1)
+        impatient.cancel()
+        await patient
+        assert impatient.cancelled()
+        assert time() >= 60
+        assert await call
+
+
+@virtually
+async def test_a_call_that_is_cancelled_at_the_gate_takes_nobodys_turn():
+    server = Server()
+    server.says = down_until(60)
+    async with server.client(concurrency=1) as client:
+        calls = [asyncio.create_task(client.version()) for _ in range(20)]
+        await asyncio.sleep(20)
+        for call in calls[::2]:
+            call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results[::2]] == [asyncio.CancelledError] * 10
+        assert results[1::2] == [""] * 10
+
+
+@virtually
+async def test_the_end_of_the_connection_is_the_end_of_probing():
+    server = Server()
+    server.says = down_until(10_000)
+    async with server.client() as client:
+        call = asyncio.create_task(client.check_path("/a"))
+        await asyncio.sleep(20)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    asked = len(server.asked)
+    await asyncio.sleep(1000)
+    assert len(server.asked) == asked
+    assert len(asyncio.all_tasks()) <= 2, "the test, and who waits for it"
+
+
+@virtually
+async def test_a_page_of_maintenance_in_place_of_answers_is_a_server_that_is_down():
+    """Such pages come with 200."""
+    server = Server()
+    server.says = lambda function: httpx.Response(200, html="<p>Be back soon</p>") if time() < 60 else None
+    async with server.client() as client:
+        while not client.circuit.is_open:
+            with pytest.raises(AnswerMalformed):
+                await client.check_path("/a")
+            await asyncio.sleep(0.5)
+        assert await client.check_path("/a")
+        assert time() > 60
+
+
+# The rate
+
+
+@virtually
+async def test_no_more_calls_a_second_are_sent_than_the_operator_allows():
+    server = Server()
+    async with server.client(calls_per_second=4, concurrency=8) as client:
+        await asyncio.gather(*(client.check_path("/a") for _ in range(40)))
+    assert min(gaps(server.times())) >= 0.249
+    assert server.times()[-1] < 11
+
+
+@virtually
+async def test_repetitions_count_as_calls_and_half_a_call_a_second_is_a_rate_too():
+    server = Server()
+    failures = [DOWN] * 3
+    server.says = lambda function: failures.pop() if failures and function == "checkPathExists" else None
+    async with server.client(calls_per_second=0.5) as client:
+        await client.check_path("/a")
+    assert len(server.asked) == 5
+    assert min(gaps(server.times())) >= 1.999
+
+
+# What the concurrency hears
+
+
+@virtually
+async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_bring_them_back():
+    server = Server()
+    busy = [httpx.Response(429)]
+    server.says = lambda function: busy.pop() if busy else None
+    async with server.client(concurrency=8) as client:
+        await client.version()
+        assert client.concurrency.limit == 4
+        for _ in range(5 + 6 + 7):
+            await client.version()
+        assert client.concurrency.limit == 7
+        for _ in range(20):
+            await client.version()
+        assert client.concurrency.limit == client.concurrency.most == 8
+
+
+@virtually
+async def test_calls_that_fail_together_halve_once():
+    server = Server()
+    server.says = lambda function: DOWN if time() < 0.011 else None
+    with structlog.testing.capture_logs() as logged:
+        async with server.client(concurrency=8) as client:
+            await asyncio.gather(*(client.version() for _ in range(8)))
+    assert len(server.asked) == 16
+    assert [entry["event"] for entry in logged].count("concurrency_reduced") == 1
+
+
+@virtually
+async def test_a_server_that_slows_down_is_spared_but_long_listings_do_not_make_it_slow():
+    server = Server()
+    server.takes = 0.1
+    empty = {"status": "ok", "total": "0", "filelist": []}
+    server.says = lambda function: empty if function == "getFolderContents" else None
+    async with server.client(concurrency=8) as client:
+        for _ in range(50):
+            await client.check_path("/a")
+            await client.subfolders("1")
+        server.takes = 10.0
+        for _ in range(50):
+            await client.subfolders("1")
+        assert client.concurrency.limit == 8
+        for _ in range(9):
+            await client.check_path("/a")
+        assert client.concurrency.limit == 4

@@ -1,0 +1,352 @@
+"""The slots for refreshes: how many there are, who gets the next, and that none is lost. In virtual time."""
+
+import asyncio
+import selectors
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
+
+
+class Impatient(selectors.DefaultSelector):
+    time = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if not ready and timeout != 0:
+            assert timeout is not None, "deadlock: everything waits, and no timer runs"
+            self.time += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._impatient = Impatient()
+        super().__init__(self._impatient)
+
+    def time(self) -> float:
+        return self._impatient.time
+
+
+def run(test: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(test)
+
+
+def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Runs the test in virtual time."""
+
+    def running() -> None:
+        run(test())
+
+    running.__name__ = test.__name__
+    return running
+
+
+class Clock:
+    def now(self) -> float:
+        return self.monotonic()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def slots_of(most: int) -> AdaptiveConcurrency:
+    return AdaptiveConcurrency(most, clock=Clock())
+
+
+@asynccontextmanager
+async def all_taken(slots: AdaptiveConcurrency) -> AsyncIterator[None]:
+    """Everything that asks meanwhile has to wait."""
+    held = [slots.slot() for _ in range(slots.limit)]
+    for slot in held:
+        await slot.__aenter__()
+    try:
+        yield
+    finally:
+        for slot in held:
+            await slot.__aexit__(None, None, None)
+
+
+async def order_of(slots: AdaptiveConcurrency, costs: dict[str, float]) -> list[str]:
+    """Who is served after whom, when all ask one after the other while nothing is free."""
+    served: list[str] = []
+
+    async def ask(name: str, cost: float) -> None:
+        async with slots.slot(cost):
+            served.append(name)
+            await asyncio.sleep(0.001)
+
+    async with all_taken(slots):
+        asking = [asyncio.create_task(ask(name, cost)) for name, cost in costs.items()]
+        await asyncio.sleep(1)
+        assert slots.waiting == len(costs)
+    await asyncio.gather(*asking)
+    return served
+
+
+# Who is next
+
+
+@virtually
+async def test_who_costs_the_same_is_served_in_the_order_of_asking():
+    assert await order_of(slots_of(1), dict.fromkeys("abcdef", 1.0)) == list("abcdef")
+
+
+@virtually
+async def test_who_names_no_cost_is_served_in_the_order_of_asking():
+    assert await order_of(slots_of(2), dict.fromkeys("abcdef", 0.0)) == list("abcdef")
+
+
+@virtually
+async def test_a_cheap_one_is_not_stuck_behind_costly_ones():
+    assert await order_of(slots_of(1), {"dear": 60, "dearer": 90, "cheap": 0.1}) == ["cheap", "dear", "dearer"]
+
+
+@virtually
+async def test_a_costly_one_is_served_however_many_cheap_ones_keep_coming():
+    slots = slots_of(1)
+    overtaken = 0
+
+    async def cheap() -> None:
+        nonlocal overtaken
+        while True:
+            async with slots.slot(0.0):
+                overtaken += 1
+                await asyncio.sleep(0.01)
+
+    async with all_taken(slots):
+        stream = [asyncio.create_task(cheap()) for _ in range(5)]
+        await asyncio.sleep(1)
+        slot = slots.slot(5.0)
+        costly = asyncio.create_task(slot.__aenter__())
+        await asyncio.sleep(1)
+    await asyncio.wait_for(costly, 60)
+    assert 50 <= overtaken <= 600
+    for task in stream:
+        task.cancel()
+    await asyncio.gather(*stream, return_exceptions=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    most=st.integers(1, 6),
+    arrivals=st.lists(
+        st.tuples(
+            st.floats(0, 2),  # comes after the one before it
+            st.sampled_from([0.0, 0.01, 0.5, 3.0, 60.0]),  # is expected to take
+            st.floats(0.001, 3),  # takes
+            st.none() | st.floats(0, 5),  # is cancelled so long after it came
+        ),
+        max_size=40,
+    ),
+    strains=st.lists(st.floats(0.01, 20), max_size=5),
+)
+def test_nobody_is_forgotten_no_slot_is_lost_and_the_limit_holds(most, arrivals, strains):
+    """Whoever is cancelled, waiting or holding; whatever the server's troubles."""
+
+    async def story() -> None:
+        slots = slots_of(most)
+        served: set[int] = set()
+
+        async def refresh(number: int, cost: float, takes: float) -> None:
+            async with slots.slot(cost):
+                served.add(number)
+                assert slots.running <= most
+                began = asyncio.get_running_loop().time()
+                await asyncio.sleep(takes)
+                slots.well("", asyncio.get_running_loop().time() - began)
+
+        async def trouble() -> None:
+            for pause in strains:
+                await asyncio.sleep(pause)
+                running = slots.running
+                slots.strained("HTTP 503")
+                assert 1 <= slots.limit <= most
+                assert slots.running == running
+
+        troubles = asyncio.create_task(trouble())
+        tasks, cancelled = [], set()
+        for number, (pause, cost, takes, patience) in enumerate(arrivals):
+            await asyncio.sleep(pause)
+            task = asyncio.create_task(refresh(number, cost, takes))
+            tasks.append(task)
+            if patience is not None:
+                cancelled.add(number)
+                asyncio.get_running_loop().call_later(patience, task.cancel)
+            assert slots.running <= most
+        for number, result in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+            assert result is None or (number in cancelled and isinstance(result, asyncio.CancelledError))
+        await troubles
+        assert set(range(len(arrivals))) - cancelled <= served
+        assert (slots.running, slots.waiting) == (0, 0)
+        async with all_taken(slots):
+            assert slots.running == slots.limit
+
+    run(story())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 3))
+def test_a_slot_that_is_given_in_the_moment_of_cancelling_is_given_on(cancels, most):
+    async def story() -> None:
+        slots = slots_of(most)
+        served = []
+
+        async def take(number: int) -> None:
+            async with slots.slot():
+                served.append(number)
+
+        held = [slots.slot() for _ in range(most)]
+        for slot in held:
+            await slot.__aenter__()
+        tasks = [asyncio.create_task(take(number)) for number in range(len(cancels))]
+        await asyncio.sleep(0)
+        # In one turn of the loop: all slots are given on, and then some of their takers are cancelled.
+        for slot in held:
+            await slot.__aexit__(None, None, None)
+        for task, is_cancelled in zip(tasks, cancels, strict=True):
+            if is_cancelled:
+                task.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        assert {number for number, is_cancelled in enumerate(cancels) if not is_cancelled} <= set(served)
+        assert (slots.running, slots.waiting) == (0, 0)
+
+    run(story())
+
+
+# How many
+
+
+@virtually
+async def test_trouble_halves_the_limit_down_to_one():
+    slots = slots_of(8)
+    limits = []
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(5):
+            await asyncio.sleep(1)
+            slots.strained("HTTP 503")
+            limits.append(slots.limit)
+    assert limits == [4, 2, 1, 1, 1]
+    reduced = [entry for entry in logged if entry["event"] == "concurrency_reduced"]
+    assert [(entry["limit"], entry["why"]) for entry in reduced] == [(4, "HTTP 503"), (2, "HTTP 503"), (1, "HTTP 503")]
+
+
+@virtually
+async def test_calls_that_were_sent_before_a_halving_do_not_halve_again():
+    slots = slots_of(8)
+    await asyncio.sleep(10)
+    for _ in range(8):
+        slots.strained("HTTP 503", began=9.0)
+    assert slots.limit == 4
+    await asyncio.sleep(1)
+    slots.strained("HTTP 503", began=9.9)
+    assert slots.limit == 4
+    slots.strained("HTTP 503", began=10.5)
+    assert slots.limit == 2
+
+
+@virtually
+async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_limit():
+    slots = slots_of(4)
+    held = [slots.slot() for _ in range(4)]
+    for slot in held:
+        await slot.__aenter__()
+    slots.strained("HTTP 429", began=1.0)
+    fifth = slots.slot()
+    waiting = asyncio.create_task(fifth.__aenter__())
+    for slot in held[:2]:
+        await slot.__aexit__(None, None, None)
+        await asyncio.sleep(1)
+        assert not waiting.done()
+    await held[2].__aexit__(None, None, None)
+    await waiting
+    assert slots.running == 2
+
+
+@virtually
+async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_above_the_most():
+    slots = slots_of(4)
+    for _ in range(2):
+        await asyncio.sleep(1)
+        slots.strained("HTTP 503")
+    limits = []
+    for _ in range(12):
+        await asyncio.sleep(1)
+        slots.well("checkPathExists", 0.01)
+        limits.append(slots.limit)
+    assert limits == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
+
+
+@virtually
+async def test_who_waits_gets_the_slot_that_growth_makes():
+    slots = slots_of(2)
+    slots.strained("HTTP 503", began=1.0)
+    second = slots.slot()
+    async with slots.slot():
+        waiting = asyncio.create_task(second.__aenter__())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        slots.well("", 0.1)
+        await asyncio.wait_for(waiting, 1)
+        assert slots.running == 2
+
+
+async def calls(slots: AdaptiveConcurrency, count: int, latency: float, function: str = "checkPathExists") -> None:
+    for _ in range(count):
+        await asyncio.sleep(latency)
+        slots.well(function, latency)
+
+
+@virtually
+async def test_a_server_that_takes_twice_as_long_as_usual_is_strained():
+    slots = slots_of(8)
+    await calls(slots, 200, 0.1)
+    assert slots.limit == 8
+    await calls(slots, 9, 0.35)
+    assert slots.limit == 4
+
+
+@virtually
+async def test_a_few_slow_calls_among_many_are_no_strain():
+    slots = slots_of(8)
+    for _ in range(40):
+        await calls(slots, 7, 0.1)
+        await calls(slots, 2, 5.0)
+    assert slots.limit == 8
+
+
+@virtually
+async def test_noise_at_a_millisecond_is_no_strain():
+    slots = slots_of(8)
+    await calls(slots, 200, 0.001)
+    await calls(slots, 200, 0.02)
+    assert slots.limit == 8
+
+
+@virtually
+async def test_a_server_that_stays_slower_is_got_used_to():
+    slots = slots_of(8)
+    await calls(slots, 200, 0.1)
+    await calls(slots, 100, 0.4)
+    assert slots.limit < 8
+    await calls(slots, 2000, 0.4)
+    assert slots.limit == 8
+
+
+@virtually
+async def test_functions_are_compared_with_themselves_and_what_is_not_comparable_with_nothing():
+    slots = slots_of(8)
+    await calls(slots, 200, 0.05, "getApplianceInfo")
+    await calls(slots, 200, 1.0, "checkPathExists")
+    await calls(slots, 200, 0.01, "")
+    await calls(slots, 200, 30.0, "")
+    assert slots.limit == 8

@@ -1,0 +1,271 @@
+"""The way to the server: whom it trusts, and through which proxy it goes. Over sockets."""
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from jibe_sqs.adapters.access_anywhere import connect
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, SettingsError
+
+
+class HastyClock:
+    """Sleeps are turns of the event loop, and count as slept."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
+
+
+# Certificates
+
+
+def name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def certificate(
+    subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey, *, ca: bool
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    usage = dict.fromkeys(
+        [
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ],
+        False,
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=ca, crl_sign=ca, **usage), critical=True)
+    )
+    if not ca:
+        here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        builder = builder.add_extension(x509.SubjectAlternativeName([here]), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+class Authority:
+    """A CA of our own: `ca_file` is its certificate, `context` a server that it vouches for."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root = certificate("Our CA", root_key, "Our CA", root_key, ca=True)
+        leaf = certificate("Access Anywhere", key, "Our CA", root_key, ca=False)
+        self.ca_file = folder / "ca.pem"
+        self.ca_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+        server = folder / "server.pem"
+        pem = serialization.Encoding.PEM
+        server.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            + leaf.public_bytes(pem)
+        )
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(server)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "ours")
+
+
+@pytest.fixture(scope="module")
+def another_authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "theirs")
+
+
+# Servers
+
+ANSWER = b'{"status":"ok","softwareversionlabel":"2401.05"}'
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+
+
+async def head(reader: asyncio.StreamReader) -> str:
+    return (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Every request is answered alike, until the client has had enough."""
+    while True:
+        asked = await head(reader)
+        length = next(line for line in asked.splitlines() if line.startswith("content-length:"))
+        await reader.readexactly(int(length.partition(":")[2]))
+        writer.write(REPLY)
+        await writer.drain()
+
+
+@asynccontextmanager
+async def listening(serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port; everything is closed in the end."""
+    served: set[asyncio.Task[None]] = set()
+
+    async def serving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
+        try:
+            # A client may leave, or be cancelled, at any time.
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await serve(reader, writer)
+        finally:
+            await closed(writer)
+
+    server = await asyncio.start_server(serving, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        # The client has closed its connections, so whoever serves them comes to an end.
+        await asyncio.wait_for(asyncio.gather(*served), 10)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
+
+
+class Proxy:
+    """Goes through to wherever it is asked to, and remembers where that was."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        verb, where, _ = (await head(reader)).split(maxsplit=2)
+        self.asked.append(f"{verb} {where}")
+        host, _, port = where.rpartition(":")
+        onward, back = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(copied(reader, back), copied(onward, writer))
+
+
+async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    await closed(writer)
+
+
+async def version(url: str, ca_file: Path | None) -> str:
+    async with connect(endpoint=url, permanent_token="permanent", clock=HastyClock(), ca_file=ca_file) as client:
+        return await client.version()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch) -> None:
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.lower(), raising=False)
+
+
+# Trust
+
+
+async def test_a_server_that_the_ca_file_vouches_for_is_trusted(authority):
+    async with listening(answer, authority.context) as port:
+        assert await version(f"https://127.0.0.1:{port}", authority.ca_file) == "2401.05"
+
+
+async def test_a_server_that_nobody_vouches_for_is_not(authority):
+    async with listening(answer, authority.context) as port:
+        with pytest.raises(AccessAnywhereUnavailable, match=r"CERTIFICATE_VERIFY_FAILED.*ca_file"):
+            await version(f"https://127.0.0.1:{port}", None)
+
+
+async def test_a_server_that_another_ca_vouches_for_is_not(authority, another_authority):
+    async with listening(answer, authority.context) as port:
+        with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await version(f"https://127.0.0.1:{port}", another_authority.ca_file)
+
+
+async def test_a_server_by_another_name_than_its_certificates_is_not(authority):
+    async with listening(answer, authority.context) as port:
+        with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await version(f"https://localhost:{port}", authority.ca_file)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nx\n"])
+async def test_a_ca_file_that_is_none_is_a_mistake_in_the_settings(tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"ca\.pem.*PEM"):
+        await version("https://127.0.0.1:1", path)
+
+
+# Proxies
+
+
+async def test_the_environments_proxy_is_used_and_the_servers_certificate_checked_through_it(authority, monkeypatch):
+    proxy = Proxy()
+    async with listening(answer, authority.context) as port, listening(proxy.serve) as proxy_port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
+        assert await version(f"https://127.0.0.1:{port}", authority.ca_file) == "2401.05"
+        assert proxy.asked == [f"connect 127.0.0.1:{port}"]
+        with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await version(f"https://127.0.0.1:{port}", None)
+
+
+async def test_no_proxy_is_used_for_those_that_the_environment_exempts(authority, monkeypatch):
+    proxy = Proxy()
+    async with listening(answer, authority.context) as port, listening(proxy.serve) as proxy_port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert await version(f"https://127.0.0.1:{port}", authority.ca_file) == "2401.05"
+    assert proxy.asked == []
+
+
+# Connections
+
+
+async def test_a_connection_is_kept_and_used_again():
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answer(reader, writer)
+
+    async with listening(serve) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with connect(endpoint=url, permanent_token="permanent", clock=HastyClock(), concurrency=4) as client:
+            for _ in range(3):
+                await asyncio.gather(*(client.version() for _ in range(20)))
+    assert connections <= 6
