@@ -1,24 +1,31 @@
 """Run the benchmarks that are named, or all of them."""
 
-import sys
+import argparse
 
-from bench import large_log, log_parsing, lyve_log, s3_get
+from bench import large_log, log_parsing, lyve_log, refreshes, s3_get
 
 BENCHMARKS = {
     "large_log": large_log.run,
     "lyve_log": lyve_log.run,
     "log_parsing": log_parsing.run,
+    "refreshes": refreshes.run,
     "s3_get": s3_get.run,
 }
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(BENCHMARKS)
-    for name in names:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
+    parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="of `refreshes`; fewer are sooner done")
+    options = parser.parse_args()
+    for name in options.name or BENCHMARKS:
         if name not in BENCHMARKS:
-            sys.exit(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+            parser.error(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}")
-        BENCHMARKS[name]()
+        if name == "refreshes":
+            refreshes.run(options.folders)
+        else:
+            BENCHMARKS[name]()
 
 
 main()

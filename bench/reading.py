@@ -8,14 +8,10 @@ from typing import Any
 
 _READER = """
 import json, sys, time
+from bench.memory import peak
 from jibe_sqs.core.decisions import Decisions, Plan
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-
-def peak():
-    # Not ru_maxrss, which a process inherits from the one that started it.
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 before, began = peak(), time.process_time()
 log, plan, decisions = LogReader(sys.argv[2], Limits()), Plan(), Decisions()

@@ -74,8 +74,8 @@ def shared(target: RefreshTarget):
     return refresh
 
 
-def target_of(client: AccessAnywhere, clock, concurrency: int = 8) -> RefreshTarget:
-    target = RefreshTarget(client, roots=[ROOT], clock=clock, concurrency=concurrency)
+def target_of(client: AccessAnywhere, clock) -> RefreshTarget:
+    target = RefreshTarget(client, roots=[ROOT], clock=clock, slots=client.concurrency)
     target.refresh_other = shared(target)
     return target
 
@@ -166,9 +166,11 @@ async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[RefreshTarget
     clock = HastyClock()
     async with (
         httpx.AsyncClient(transport=app, base_url="http://aa") as http,
-        connect(endpoint="http://aa", permanent_token="permanent", clock=clock, transport=app) as client,
+        connect(
+            endpoint="http://aa", permanent_token="permanent", concurrency=concurrency, clock=clock, transport=app
+        ) as client,
     ):
-        yield target_of(client, clock, concurrency), http
+        yield target_of(client, clock), http
 
 
 names = st.sampled_from(["a", "b", "A", "", "c d"])

@@ -2,24 +2,35 @@
 
 import asyncio
 import itertools
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
+from jibe_sqs.adapters.access_anywhere.folder_ids import KnownIds
 from jibe_sqs.adapters.access_anywhere.paths import ancestors, is_below, joined, name, parent
-from jibe_sqs.adapters.access_anywhere.target import FolderIds
+from jibe_sqs.adapters.access_anywhere.shared import Shared
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder
+from jibe_sqs.pace import Costs
+from jibe_sqs.refreshes import Refreshes
 
 PROVIDER = "/Amazon S3"
 ROOT = f"{PROVIDER}/my-bucket"
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """No log lines: there are thousands of refreshes here."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 class FakeClock:
@@ -71,6 +82,7 @@ class Indexed:
         self.most_running = 0
         self.refreshes: list[str] = []
         self.calls: list[str] = []
+        self.listings = 0
         self.before: Callable[[str, str], None] = lambda function, path: None
         for provider in self.providers:
             self.add(self.top, provider, is_folder=True)
@@ -161,6 +173,7 @@ class Indexed:
         if "refresh" in form:
             return self.start(path, entry)
         self.before("list", path)
+        self.listings += 1
         listed = list(entry.below.values())[int(form["from"]) :][: int(form["count"])]
         return {"status": "ok", "total": str(len(entry.below)), "filelist": [e.wire() for e in listed]}
 
@@ -195,7 +208,9 @@ class Indexed:
         return {"status": "ok", "stillsyncing": "n", "total": str(len(found[1].below)), "filelist": first}
 
     @asynccontextmanager
-    async def target(self, *, concurrency: int = 8, shared: bool = True, roots=(ROOT,)) -> AsyncIterator[RefreshTarget]:
+    async def target(
+        self, *, concurrency: int = 8, shared: bool = True, roots=(ROOT,), pace: float = 0.0, costs=None
+    ) -> AsyncIterator[RefreshTarget]:
         """`shared`: one refresh of a folder at a time, as the service has it; who asks meanwhile waits for the next."""
         async with connect(
             endpoint="https://aa.test",
@@ -205,27 +220,32 @@ class Indexed:
             refresh_timeout=1e9,
             transport=httpx.MockTransport(self.handle),
         ) as client:
-            target = RefreshTarget(client, roots=roots, clock=self.clock, concurrency=concurrency)
+            self.slots = FewSlots(concurrency)
+            target = RefreshTarget(client, roots=roots, clock=self.clock, slots=self.slots, costs=costs)
+            refreshes = Refreshes(
+                target=target, ledger=MemoryLedger(), clock=self.clock, min_interval=pace, costs=costs
+            )
             if shared:
-                target.refresh_other = one_at_a_time(target)
+                target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
             yield target
+            await refreshes.stop()
+
+
+class FewSlots:
+    """The `Slots` port: so many at a time, in the order of asking. `costs`: what each was asked for with."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.costs: list[float] = []
+        self._free = asyncio.Semaphore(most)
+
+    def slot(self, cost: float = 0.0) -> asyncio.Semaphore:
+        self.costs.append(cost)
+        return self._free
 
 
 def nothing() -> None:
     pass
-
-
-def one_at_a_time(target: RefreshTarget):
-    locks: dict[Folder, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def refresh(folder: Folder) -> None:
-        async def alone() -> None:
-            async with locks[folder]:
-                await target.refresh(folder, nothing)
-
-        await asyncio.create_task(alone())
-
-    return refresh
 
 
 def folder_of(key: str) -> Folder:
@@ -577,6 +597,261 @@ async def test_a_tree_that_fails_leaves_no_task_behind():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+# Many at once
+
+
+def below(*counts: int, top: str = ROOT) -> list[Folder]:
+    """The deepest folders of a tree that has so many in each folder of each level."""
+    paths = [top]
+    for count in counts:
+        paths = [f"{path}/{n}" for path in paths for n in range(count)]
+    return [Folder(path) for path in paths]
+
+
+@pytest.mark.parametrize("pace", [0.0, 5.0])
+@pytest.mark.parametrize("group", [1000, 7])
+async def test_a_deep_new_tree_is_walked_once_however_its_objects_arrive(pace, group):
+    """All at once, or most of them while the folders above theirs are being refreshed for others."""
+    aa = Indexed()
+    aa.settle()
+    stale = below(3, 3, 8)
+    aa.keys = {f"{folder.path.removeprefix(f'{ROOT}/')}/object" for folder in stale}
+    async with aa.target(pace=pace) as target:
+        asked = []
+        for start in range(0, len(stale), group):
+            asked += [asyncio.create_task(target.refresh_other(folder)) for folder in stale[start : start + group]]
+            for _ in range(11):
+                await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+    assert aa.index == aa.keys
+    walked = [ROOT, *(folder.path for level in ((3,), (3, 3), (3, 3, 8)) for folder in below(*level))]
+    assert sorted(aa.refreshes) == sorted(walked)
+
+
+async def test_a_folder_that_is_stale_itself_and_above_a_new_one_is_refreshed_once_for_both():
+    aa = Indexed("x")
+    aa.settle()
+    aa.keys |= {"a/1", "a/b/1"}
+    async with aa.target() as target:
+        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{path}")) for path in ("a", "a/b")))
+    assert aa.index == aa.keys
+    assert aa.refreshes == [ROOT, f"{ROOT}/a", f"{ROOT}/a/b"]
+
+
+async def test_look_ups_in_one_folder_share_a_listing_of_it():
+    aa = Indexed()
+    aa.settle()
+    stale = below(300)
+    aa.keys = {f"{n}/object" for n in range(300)}
+    async with aa.target() as target:
+        await asyncio.gather(*(target.refresh_other(folder) for folder in stale))
+    assert aa.index == aa.keys
+    assert aa.calls.count("checkPathExists") <= 20
+    assert aa.listings <= 5
+
+
+async def test_few_look_ups_ask_for_their_names():
+    aa = Indexed("a/1", "b/1")
+    aa.settle()
+    async with aa.target() as target:
+        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{name}")) for name in "ab"))
+    assert aa.listings == 0
+
+
+async def test_a_folder_with_very_many_files_is_not_listed_for_a_few_look_ups():
+    aa = Indexed(*(f"{n:05}" for n in range(5000)), *(f"{name}/1" for name in "abcdefgh"))
+    aa.settle()
+    for called in "abcdefgh":
+        # To the end, where paging comes last.
+        aa.at(ROOT).below[called, True] = aa.at(ROOT).below.pop((called, True))
+    aa.keys |= {f"{name}/2" for name in "abcdefgh"}
+    async with aa.target() as target:
+        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{name}")) for name in "abcdefgh"))
+    assert aa.index == aa.keys
+    assert aa.listings < 5
+    assert aa.calls.count("checkPathExists") <= 2 * 8 + 3
+
+
+async def test_a_listing_says_no_again_until_its_folder_is_refreshed_or_moments_have_passed():
+    """Those who look for new folders in a folder come by the hundred, before its refresh has begun to show them."""
+    aa = Indexed("x")
+    aa.settle()
+    aa.keys |= {f"{n}/1" for n in range(20)}
+    async with aa.target() as target:
+        ids = target._ids
+
+        async def found() -> list[bool]:
+            return [one is not None for one in await asyncio.gather(*(ids.find(f"{ROOT}/{n}") for n in range(20)))]
+
+        assert not any(await found())
+        before = len(aa.calls)
+        assert not any(await found())
+        assert len(aa.calls) == before
+        aa.clock.time += 6
+        assert not any(await found())
+        assert len(aa.calls) > before
+        await target.refresh(Folder(ROOT), nothing)
+        assert all(await found())
+
+
+async def test_a_listing_that_a_refresh_overtook_says_no_to_those_only_who_wait_for_it():
+    aa = Indexed("x")
+    aa.settle()
+    async with aa.target() as target:
+        fi_id = await target._ids.find(ROOT)
+
+        def overtaken(step: str, path: str) -> None:
+            if (step, path) == ("list", ROOT):
+                target._ids.refreshed(fi_id)
+
+        aa.before = overtaken
+        assert set(await asyncio.gather(*(target._ids.find(f"{ROOT}/{n}") for n in range(20)))) == {None}
+        aa.show(aa.at(ROOT), {("7", True): "7"})
+        assert await target._ids.find(f"{ROOT}/7") is not None
+
+
+async def test_one_who_stops_looking_leaves_the_others():
+    """It may be the one who asks for all."""
+    aa = Indexed(*(f"{n}/1" for n in range(20)))
+    aa.settle()
+    aa.keys = {f"{n}/2" for n in range(20)}
+    async with aa.target(shared=False) as target:
+        looking = [asyncio.create_task(target.refresh(Folder(f"{ROOT}/{n}"), nothing)) for n in range(20)]
+        while not aa.listings:
+            await asyncio.sleep(0)
+        for task in looking[2:10]:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
+    assert {f"{n}/2" for n in (0, 1, *range(10, 20))} <= aa.index
+
+
+async def test_what_is_found_below_a_folder_of_another_case_is_not_taken_for_the_very_one():
+    """In `a` we find what we look for in `A`; when there is an `A`, that one counts."""
+    aa = Indexed(*(f"a/{n}/1" for n in range(10)))
+    aa.settle()
+    async with aa.target() as target:
+        await target.refresh(Folder(f"{ROOT}/A", tree=True), nothing)
+        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/A/{n}")) for n in range(10)))
+        assert not any(path.startswith(f"{ROOT}/A/") for path in target._ids._known._seen)
+
+
+async def test_a_slow_folder_is_known_to_be_slow_and_its_failures_teach_nothing():
+    aa = Indexed("slow/1", "quick/1", polls=12)
+    aa.settle()
+    costs = Costs()
+    slow = Folder(f"{ROOT}/slow")
+    async with aa.target(costs=costs) as target:
+        await target.refresh(slow, nothing)
+        learned = costs.expected(slow)
+        assert learned > 1
+        aa.polls = 1
+        await target.refresh(Folder(f"{ROOT}/quick"), nothing)
+        assert costs.expected(Folder(f"{ROOT}/quick")) == 0
+
+        def broken(*_):
+            raise httpx.ConnectError("down")
+
+        aa.before = broken
+        with pytest.raises(AccessAnywhereUnavailable):
+            await target.refresh(slow, nothing)
+        assert costs.expected(slow) == learned
+    assert aa.slots.costs == [0, 0, learned]
+
+
+async def test_the_cost_of_a_folder_is_not_that_of_its_parent():
+    """Which is refreshed too, for it is empty now, and may have to wait for its turn."""
+    aa = Indexed("a/b/1", "a/1", polls=1)
+    aa.settle()
+    aa.keys = {"a/1"}
+    costs = Costs()
+    async with aa.target(costs=costs, pace=60) as target:
+        await target.refresh_other(Folder(f"{ROOT}/a"))
+        before = aa.clock.time
+        await target.refresh(Folder(f"{ROOT}/a/b"), nothing)
+        assert aa.clock.time - before > 50
+    assert costs.expected(Folder(f"{ROOT}/a/b")) == 0
+
+
+# One answer for many
+
+
+async def test_an_answer_serves_those_only_who_came_before_its_asking_began():
+    shared: Shared[int] = Shared()
+    asked, go = [], asyncio.Event()
+
+    async def ask(waiting: int) -> int:
+        asked.append(waiting)
+        number = len(asked)
+        await go.wait()
+        return number
+
+    early = [asyncio.create_task(shared.answer("k", ask))]
+    await asyncio.sleep(0)
+    late = [asyncio.create_task(shared.answer("k", ask)) for _ in range(100)]
+    other = asyncio.create_task(shared.answer("another", ask))
+    await asyncio.sleep(0)
+    go.set()
+    assert await asyncio.gather(*early) == [1]
+    assert await asyncio.gather(*late) == [3] * 100
+    assert await other == 2
+    assert asked == [1, 1, 100]
+    assert not shared._keys
+
+
+async def test_a_failure_is_shared_too_and_nobody_asks_in_vain_after_it():
+    shared: Shared[int] = Shared()
+    asked = 0
+
+    async def ask(_: int) -> int:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        raise AccessAnywhereUnavailable("503")
+
+    found = await asyncio.gather(*(shared.answer("k", ask) for _ in range(50)), return_exceptions=True)
+    assert [str(error) for error in found] == ["503"] * 50
+    assert asked <= 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["ask", "go", "fail", "crash", "cancel"]), st.integers(0, 9)), max_size=40))
+async def test_whatever_happens_no_answer_is_older_than_its_question(steps):
+    shared: Shared[int] = Shared()
+    moments = itertools.count()
+    orders: asyncio.Queue[str] = asyncio.Queue()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def ask(_: int) -> int:
+        began = next(moments)
+        order = await orders.get()
+        if order == "fail":
+            raise AccessAnywhereUnavailable("503")
+        if order == "crash":
+            raise ZeroDivisionError
+        return began
+
+    async def question() -> None:
+        came = next(moments)
+        with suppress(AccessAnywhereUnavailable, ZeroDivisionError):
+            assert await shared.answer("k", ask) > came
+
+    for step, number in steps:
+        if step == "ask":
+            tasks.append(asyncio.create_task(question()))
+        elif step == "cancel":
+            for task in tasks[number : number + 1]:
+                task.cancel()
+        else:
+            orders.put_nowait(step)
+        for _ in range(number % 3):
+            await asyncio.sleep(0)
+    for _ in tasks:
+        orders.put_nowait("go")
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        assert error is None or isinstance(error, asyncio.CancelledError)
+    assert not shared._keys
+
+
 # All together
 
 
@@ -625,12 +900,18 @@ async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, be
 
 
 @settings(max_examples=100, deadline=None)
-@given(worlds, st.sets(keys, max_size=8), st.lists(st.tuples(keys, st.integers(0, 30)), max_size=20), st.integers(1, 4))
-async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, changes, concurrency):
+@given(
+    worlds,
+    st.sets(keys, max_size=8),
+    st.lists(st.tuples(keys, st.integers(0, 30)), max_size=20),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 5.0]),
+)
+async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, changes, concurrency, pace):
     """Each change asks for its folder after it happened; nothing else is promised, and nothing else is needed."""
     aa.keys = set(before)
     aa.settle()
-    async with aa.target(concurrency=concurrency) as target:
+    async with aa.target(concurrency=concurrency, pace=pace) as target:
         asked = []
         for key, pause in changes:
             aa.keys ^= {key}
@@ -685,8 +966,8 @@ def test_a_path_is_below_a_root_only_if_it_is_inside():
 
 def test_ids_are_forgotten_when_they_are_old_or_many():
     clock = FakeClock()
-    ids = FolderIds(clock, most=2, max_age=60)
-    ids.remember({"/a": "1", "/b": "2", "/c": "3"})
+    ids = KnownIds(clock, most=2, max_age=60)
+    ids.remember({"/a": "1", "/b": "2", "/c": "3"}, asked=clock.time)
     assert [ids.get(path) for path in ("/a", "/b", "/c")] == [None, "2", "3"]
     clock.time += 61
     assert ids.get("/b") is None

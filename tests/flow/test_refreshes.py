@@ -1,6 +1,7 @@
 """Coalescing: one refresh at a time of a folder, and nobody released by one that began before it asked."""
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, LedgerError
 from jibe_sqs.core.model import Folder
-from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.pace import Costs
+from jibe_sqs.refreshes import STARTED, Outcome, Refreshes
 
 A, B, TREE = Folder("/data/a"), Folder("/data/b"), Folder("/data", tree=True)
 
@@ -195,7 +197,7 @@ async def test_trees_of_long_ago_are_forgotten(refreshes):
     for i in range(100):
         await refreshes.done([Folder(f"/data/{i}", tree=True)])
         await asyncio.sleep(10)
-    assert len(refreshes._tree_began) <= 5
+    assert len(refreshes._pace._turns) <= 5
 
 
 async def test_one_cancelled_waiter_does_not_disturb_the_others(flow, refreshes, target):
@@ -257,6 +259,325 @@ async def test_refreshing_the_folder_above_first_neither_deadlocks_nor_repeats(f
     refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock)
     assert await refreshes.done([Folder(f"/data/{i}") for i in range(50)]) == []
     assert target.paths.count("/data") <= 2
+
+
+# Pace
+
+
+@pytest.fixture
+def paced(world):
+    """At most one refresh of a folder in five seconds."""
+    return Refreshes(target=world.target, ledger=world.ledger, clock=world.clock, min_interval=5.0)
+
+
+async def test_a_folder_is_refreshed_at_most_once_an_interval_and_at_once_after_a_quiet_one(flow, paced, target):
+    for _ in range(4):
+        await paced.done([A])
+    assert [run.began[0] for run in target.runs] == [0, 5, 10, 15]
+    await asyncio.sleep(1000)
+    await paced.done([A])
+    assert target.runs[-1].began[0] == 15 + 1000
+
+
+async def test_the_interval_runs_from_where_the_last_refresh_began(flow, paced, target):
+    target.before, target.takes = 2.0, 1.0
+    for _ in range(3):
+        await paced.done([A])
+    assert [run.began[0] for run in target.runs] == [2, 9, 16]
+
+
+async def test_all_who_come_within_an_interval_are_held_and_share_the_next_refresh(flow, paced, target):
+    await paced.done([A])
+    waiters = []
+    for _ in range(400):
+        waiters.append(asyncio.create_task(paced.done([A])))
+        await asyncio.sleep(0.01)
+    assert not any(waiter.done() for waiter in waiters)
+    assert await asyncio.gather(*waiters) == [[]] * 400
+    assert len(target.runs) == 2
+    assert flow.time() == 5
+
+
+async def test_other_folders_do_not_wait_for_the_turn_of_one(flow, paced, target):
+    await paced.done([A])
+    held = paced.ask(A)
+    await paced.done([B])
+    assert flow.time() == 0
+    await held
+
+
+async def test_a_folder_that_fails_keeps_the_pace_too(flow, paced, target):
+    target.always[A.path] = AccessAnywhereUnavailable("503")
+    for _ in range(3):
+        await paced.done([A])
+    assert [run.began[0] for run in target.runs] == [0, 5, 10]
+
+
+async def test_a_folder_refreshed_on_the_way_keeps_the_same_pace(flow, paced, target):
+    await paced.refresh(A)
+    await paced.refresh(A)
+    await paced.done([A])
+    assert [run.began[0] for run in target.runs] == [0, 5, 10]
+
+
+async def test_who_asks_for_an_event_and_who_on_the_way_share_one_refresh(paced, target):
+    await asyncio.gather(paced.done([A]), paced.refresh(A))
+    assert len(target.runs) == 1
+    assert paced.counts == {"folders": 1}
+
+
+async def test_a_costly_folder_is_refreshed_less_often(flow, world, target):
+    costs = Costs()
+    for _ in range(30):
+        costs.learn(A, 60)
+    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock, min_interval=5.0, costs=costs)
+    target.takes = 60
+    for _ in range(3):
+        await refreshes.done([A])
+    assert [run.began[0] for run in target.runs] == pytest.approx([0, 120, 240], abs=1e-3)
+
+
+async def test_without_an_interval_there_is_no_pace(flow, refreshes, target):
+    for _ in range(10):
+        await refreshes.done([A])
+    assert flow.time() == 0
+
+
+async def test_stop_does_not_wait_for_a_turn(flow, paced, target):
+    await paced.done([A])
+    waiting = paced.ask(A)
+    await flow.settled()
+    await paced.stop()
+    assert waiting.cancelled()
+    assert flow.time() == 0
+    assert len(target.runs) == 1
+
+
+async def test_a_message_that_is_given_back_while_its_folder_waits_leaves_the_others(flow, paced, target):
+    await paced.done([A])
+    gone, stays = (asyncio.create_task(paced.done([A])) for _ in range(2))
+    await flow.settled()
+    gone.cancel()
+    assert await stays == []
+
+
+# Places
+
+
+async def test_any_number_of_folders_may_wait_and_few_are_worked_at(flow, refreshes, target):
+    folders = [Folder(f"/data/{i}") for i in range(5000)]
+    target.held = {folder.path for folder in folders}
+    waiting = asyncio.create_task(refreshes.done(folders))
+    await flow.settled()
+    assert len(target.runs) == len(refreshes._tasks) == STARTED
+    assert len(refreshes.pending()) == 5000
+    target.go()
+    assert await waiting == []
+    await flow.settled()
+    assert [run.folder for run in target.runs] == folders
+    assert not refreshes._unstarted
+    assert refreshes._places == STARTED
+
+
+async def test_a_folder_that_others_wait_for_needs_no_place(flow, world):
+    """Here all places are taken by folders that wait for it."""
+
+    class Climbing:
+        async def refresh(self, folder, began):
+            began()
+            if folder != A:
+                await refreshes.refresh(A)
+
+    refreshes = Refreshes(target=Climbing(), ledger=world.ledger, clock=world.clock)
+    below = [Folder(f"{A.path}/{i}") for i in range(STARTED)]
+    assert await refreshes.done([*below, B, A]) == []
+
+
+async def test_a_folder_that_waits_for_its_turn_takes_no_place(flow, paced, target):
+    busy = [Folder(f"/data/{i}") for i in range(STARTED)]
+    await paced.done(busy)
+    waiting = asyncio.create_task(paced.done(busy))
+    await flow.settled()
+    await paced.done([A])
+    assert flow.time() == 0
+    assert await waiting == []
+
+
+async def test_stop_gives_up_what_was_never_started(flow, refreshes, target):
+    target.held = {A.path}
+    refreshes._places = 1
+    futures = [refreshes.ask(A), refreshes.ask(B)]
+    await flow.settled()
+    await refreshes.stop()
+    await flow.settled()
+    assert all(future.cancelled() for future in futures)
+    assert [run.folder for run in target.runs] == [A]
+
+
+# Watching
+
+
+async def test_a_refresh_that_runs_is_waited_for_and_none_is_asked_for(flow, refreshes, target):
+    target.takes = 7
+    refreshes.ask(A)
+    await asyncio.sleep(1)
+    has_ended = refreshes.watch(A)
+    assert await has_ended()
+    assert flow.time() == 7
+    await flow.settled()
+    assert len(target.runs) == 1
+
+
+async def test_a_refresh_that_ends_while_one_looks_is_not_missed(flow, refreshes, target):
+    target.before, target.takes = 1, 1
+    refreshes.ask(A)
+    queued = refreshes.watch(A)
+    await asyncio.sleep(1.5)
+    running = refreshes.watch(A)
+    await asyncio.sleep(60)
+    assert await queued()
+    assert await running()
+    assert not await refreshes.watch(A)()
+
+
+async def test_a_refresh_that_has_not_begun_is_not_waited_for(flow, refreshes, target):
+    """Whoever asks now is served by it."""
+    target.unbegun = {A.path}
+    refreshes.ask(A)
+    await flow.settled()
+    assert not await refreshes.watch(A)()
+    target.go()
+
+
+async def test_a_refresh_that_fails_or_is_stopped_has_ended_too(flow, refreshes, target):
+    target.held = {A.path, B.path}
+    target.errors[A.path] = [AccessAnywhereUnavailable("503")]
+    refreshes.ask(A)
+    refreshes.ask(B)
+    await flow.settled()
+    waiting = [asyncio.create_task(refreshes.watch(folder)()) for folder in (A, B)]
+    await flow.settled()
+    target.go(A.path)
+    assert await waiting[0]
+    await refreshes.stop()
+    assert await waiting[1]
+
+
+# Reports
+
+
+async def test_pending_tells_since_when_each_folder_is_stale(flow, paced, target):
+    target.takes = 2
+    paced.ask(A)
+    await asyncio.sleep(1)
+    paced.ask(A)
+    assert [(p.folder, p.since, p.on_the_way) for p in paced.pending()] == [(A, 0, False)]
+    await asyncio.sleep(2)
+    on_the_way = asyncio.create_task(paced.refresh(B))
+    await flow.settled()
+    assert [(p.folder, p.since, p.on_the_way) for p in paced.pending()] == [(A, 1, False), (B, 3, True)]
+    await paced.done([A])
+    await on_the_way
+    await flow.settled()
+    assert paced.pending() == []
+
+
+async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
+    told: list[Outcome] = []
+    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock, min_interval=5.0, observe=told.append)
+    error = AccessAnywhereUnavailable("503")
+    target.before, target.takes = 1.0, 2.0
+    target.errors[A.path] = [error]
+    await refreshes.done([A])
+    await refreshes.done([A])
+    await refreshes.refresh(B)
+    assert told == [
+        Outcome(A, seconds=2, waited=3, on_the_way=False, error=error),
+        Outcome(A, seconds=2, waited=6, on_the_way=False),
+        Outcome(B, seconds=2, waited=3, on_the_way=True),
+    ]
+    assert refreshes.counts == {"failed": 1, "folders": 1, "on the way": 1}
+
+
+async def test_an_error_that_many_wait_for_does_not_grow(flow, refreshes, target):
+    """Each raise would add a traceback, and each traceback hold its frames."""
+    error = AccessAnywhereUnavailable("503")
+    target.errors[A.path] = [error]
+    found = await asyncio.gather(*(refreshes.refresh(A) for _ in range(1000)), return_exceptions=True)
+    assert found == [error] * 1000
+    depth, traceback = 0, error.__traceback__
+    while traceback:
+        depth, traceback = depth + 1, traceback.tb_next
+    assert depth < 10
+
+
+# Whatever happens
+
+
+_tenths = st.integers(0, 200).map(lambda tenths: tenths / 10)
+_asks = st.lists(st.tuples(_tenths, st.integers(0, 2), st.booleans()), max_size=40)
+_efforts = st.lists(st.tuples(_tenths, _tenths, st.booleans()), min_size=1, max_size=10)
+
+
+@settings(max_examples=150, deadline=None)
+@given(asks=_asks, efforts=_efforts, interval=st.sampled_from([0.0, 0.5, 5.0]))
+def test_at_any_pace_every_ask_is_answered_by_a_refresh_that_began_after_it(flow, asks, efforts, interval):
+    """And a folder is never refreshed sooner than its interval allows, however costly and unreliable it is."""
+
+    async def main() -> None:
+        world, costs = flow.World(), Costs()
+        folders, runs = [A, B, TREE], []
+
+        class Learning:
+            """Waits, begins, takes its time, and teaches it, if it does not fail."""
+
+            async def refresh(self, folder, began):
+                before, takes, fails = efforts[len(runs) % len(efforts)]
+                run = {"folder": folder, "called": flow.time(), "began": None, "after": costs.expected(folder)}
+                runs.append(run)
+                await asyncio.sleep(before)
+                began()
+                run["began"] = flow.time()
+                await asyncio.sleep(takes)
+                if fails:
+                    raise AccessAnywhereUnavailable("503")
+                costs.learn(folder, takes)
+                run["ended"] = flow.time()
+
+        refreshes = Refreshes(
+            target=Learning(),
+            ledger=world.ledger,
+            clock=world.clock,
+            min_interval=interval,
+            tree_interval=interval * 2,
+            costs=costs,
+        )
+
+        async def ask(at, folder, on_the_way):
+            await asyncio.sleep(at)
+            if on_the_way:
+                try:
+                    await refreshes.refresh(folder)
+                except AccessAnywhereUnavailable:
+                    return
+            elif await refreshes.done([folder]):
+                return
+            now = flow.time()
+            assert any(
+                run["folder"] == folder and run.get("ended") == now and run["began"] >= at - 1e-6 for run in runs
+            ), "released by a refresh that had begun before"
+
+        await asyncio.gather(*(ask(at, folders[number], way) for at, number, way in asks))
+        await flow.settled()
+        assert refreshes.pending() == []
+        for folder in folders:
+            of = [run for run in runs if run["folder"] == folder]
+            for last, run in itertools.pairwise(of):
+                least = interval * (2 if folder.tree else 1)
+                rest = max(least, 2 * run["after"]) if least else 0
+                assert run["called"] >= last["began"] + rest - 1e-6
+
+    flow.virtually(main())
 
 
 _steps = st.lists(
