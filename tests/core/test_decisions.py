@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.decisions import PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen
+from jibe_sqs.core.decisions import BUCKETS, CUT, PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen, Unmapped
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
 BUCKET = "photos"
@@ -52,11 +52,12 @@ def test_an_own_write_to_a_bucket_that_is_not_mapped_is_an_own_write():
 
 def test_anothers_write_to_a_bucket_that_is_not_mapped_is_not_mapped():
     decisions = Decisions({"other": (Place("/other"),)}, OwnWrites(access_keys=frozenset({"AKIA2"})))
-    assert decisions.decide(event(actor=SOMEBODY)) == Skip(SkipReason.NOT_MAPPED)
+    assert decisions.decide(event(actor=SOMEBODY)) == Unmapped()
 
 
 def test_a_bucket_of_no_places_is_not_mapped():
-    assert Decisions({BUCKET: ()}).decide(event()) == Skip(SkipReason.NOT_MAPPED)
+    assert Decisions({BUCKET: ()}).decide(event()) == Unmapped()
+    assert Unmapped().reason is SkipReason.NOT_MAPPED
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -233,6 +234,96 @@ def test_what_is_stale_for_a_key_is_below_what_is_stale_for_its_prefix(key, rest
     assert f"{folder.path}/".startswith(f"{tree.path}/")
 
 
+# What a provider's sync has seen
+
+SYNCED = 1000.0
+
+
+def decided(time: float, *places: Place, key: str = "a/b", kind: Kind = Kind.WRITTEN):
+    return Decisions({BUCKET: places}).decide(event(key, kind, time=time))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_a_sync_has_seen_is_skipped(kind):
+    assert decided(900.0, Place("/S3", synced=SYNCED), key="a/", kind=kind) == Skip(SkipReason.BEFORE_SYNC)
+
+
+def test_without_a_sync_nothing_is_too_old():
+    assert isinstance(decided(0.0, Place("/S3")), Refresh)
+
+
+@pytest.mark.parametrize(
+    ("time", "is_skipped"), [(998.0, True), (998.9, True), (999.0, False), (999.5, False), (1000.0, False)]
+)
+def test_a_change_within_the_second_of_a_syncs_start_may_have_been_missed(time, is_skipped):
+    """Times of logs are cut to seconds: one of 999 may be of 999.9, and so is not older than 999.5."""
+    assert isinstance(decided(time, Place("/S3", synced=SYNCED)), Skip) == is_skipped
+
+
+def test_of_two_providers_only_the_one_that_has_not_seen_it_is_refreshed():
+    places = Place("/One", synced=500.0), Place("/Two", synced=SYNCED)
+    assert decided(700.0, *places) == Refresh((Folder("/One/a"),))
+    assert decided(400.0, *places) == Skip(SkipReason.BEFORE_SYNC)
+    assert decided(2000.0, *places) == Refresh((Folder("/One/a"), Folder("/Two/a")))
+
+
+def test_a_sync_of_a_part_says_nothing_of_the_whole():
+    places = Place("/Whole"), Place("/Part", "team/", synced=SYNCED)
+    assert decided(0.0, *places, key="team/a/b") == Refresh((Folder("/Whole/team/a"),))
+    assert decided(0.0, *places, key="other/b") == Refresh((Folder("/Whole/other"),))
+
+
+def test_what_only_a_part_that_does_not_show_it_has_synced_is_not_mapped():
+    part = Place("/Part", "team/", synced=SYNCED)
+    assert decided(0.0, part, key="other/b") == Unmapped(places=(part,))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "a/", "b/"]), st.floats(0, 100)), min_size=1, max_size=4),
+    st.sampled_from(["a/x", "b/x", "c"]),
+    st.floats(0, 110),
+)
+def test_each_place_is_refreshed_unless_its_own_sync_began_later(places, key, moment):
+    """`moment` is when it was; the log says the second."""
+    shown = [Place(f"/P{n}", prefix, synced) for n, (prefix, synced) in enumerate(places)]
+    decision = decided(float(int(moment)), *shown, key=key)
+    refreshed = {folder.path.split("/")[1] for folder in getattr(decision, "folders", ())}
+    for place in shown:
+        if key.startswith(place.prefix) and moment >= place.synced:
+            assert place.folder[1:] in refreshed
+        if not key.startswith(place.prefix) or moment + CUT < place.synced:
+            assert place.folder[1:] not in refreshed
+
+
+def test_new_places_count_from_the_next_record_on():
+    decisions = Decisions({})
+    assert decisions.decide(event()) == Unmapped()
+    decisions.places = {BUCKET: [Place("/S3")]}
+    assert decisions.decide(event()) == Refresh((Folder("/S3/a"),))
+
+
+# Names that differ in case
+
+
+def collisions_of(*records: ObjectEvent) -> int:
+    decisions = Decisions({BUCKET: (Place("/S3", "a/", synced=SYNCED),)})
+    for record in records:
+        decisions.decide(record)
+    return decisions.collisions.count
+
+
+def test_two_keys_that_differ_in_case_are_noticed():
+    assert collisions_of(event("a/B"), event("a/b")) == 1
+
+
+def test_a_rename_in_case_is_no_collision():
+    assert collisions_of(event("a/B"), event("a/B", Kind.DELETED), event("a/b")) == 0
+
+
+def test_what_is_not_refreshed_is_not_looked_at():
+    assert collisions_of(event("B"), event("b"), event("a/B", time=1), event("a/b", time=1)) == 0
+
+
 # Plans
 
 A, B = Folder("/photos/a"), Folder("/photos/b")
@@ -247,12 +338,12 @@ def planned(*events: ObjectEvent | Unchanged, decisions: Decisions | None = None
 
 def test_an_empty_plan_needs_nothing():
     plan = planned()
-    assert (plan.records, plan.events, plan.needed({})) == (0, 0, [])
+    assert (plan.records, plan.events, plan.needed({})) == (0, 0, {})
 
 
 def test_any_number_of_events_in_a_folder_need_one_refresh():
     plan = planned(*(event(f"a/{n}", time=n) for n in range(1000)), event("b/1"))
-    assert plan.needed({}) == [A, B]
+    assert list(plan.needed({})) == [A, B]
     assert (plan.records, plan.events) == (1001, 1001)
     assert (plan.stale[A].latest, plan.stale[A].events) == (999, 1000)
 
@@ -274,15 +365,35 @@ def test_what_is_skipped_is_counted_by_its_reason():
     assert plan.skipped == {SkipReason.READ_ONLY: 2, SkipReason.FAILED: 1, SkipReason.NOT_MAPPED: 1}
 
 
+def test_buckets_that_are_shown_nowhere_come_with_the_places_known_when_that_was_decided():
+    part = Place("/Part", "team/")
+    decisions = Decisions({BUCKET: (part,)})
+    plan = planned(event("team/a"), event("other/a"), event(bucket="new"), decisions=decisions)
+    decisions.places = {"new": (Place("/New"),)}
+    plan.add(event(bucket="new"), decisions.decide(event(bucket="new")))
+    assert plan.unmapped == {BUCKET: (part,), "new": ()}
+
+
+def test_what_is_skipped_for_another_reason_is_not_unknown():
+    decisions = Decisions({BUCKET: (Place("/S3", synced=9e9),)}, OwnWrites(principals=(ANN,)))
+    plan = planned(event(), event(bucket="new", actor=SOMEBODY), Unchanged(SkipReason.NOT_MAPPED), decisions=decisions)
+    assert plan.unmapped == {}
+
+
+def test_buckets_that_are_shown_nowhere_are_remembered_up_to_a_limit():
+    plan = planned(*(event(bucket=f"b{n}") for n in range(BUCKETS + 1)), decisions=Decisions({}))
+    assert len(plan.unmapped) == BUCKETS
+
+
 def test_an_event_shown_in_two_places_makes_both_stale():
     plan = planned(event(), decisions=Decisions({BUCKET: (Place("/photos"), Place("/more"))}))
-    assert plan.needed({}) == [A, Folder("/more/a")]
+    assert list(plan.needed({})) == [A, Folder("/more/a")]
     assert plan.events == 1
 
 
 def test_a_folder_and_its_tree_are_two_things_to_do():
     plan = planned(event("a/b"), event("a/", Kind.DELETED_UNLISTED))
-    assert plan.needed({}) == [A, Folder("/photos/a", tree=True)]
+    assert list(plan.needed({})) == [A, Folder("/photos/a", tree=True)]
 
 
 @pytest.mark.parametrize(
@@ -292,23 +403,23 @@ def test_a_folder_and_its_tree_are_two_things_to_do():
 def test_a_refresh_that_started_within_the_second_of_a_change_may_have_missed_it(watermark, needed):
     """CloudTrail's times are whole seconds, cut off."""
     plan = planned(event(time=1000.0))
-    assert plan.needed({} if watermark is None else {A: watermark}) == ([A] if needed else [])
+    assert list(plan.needed({} if watermark is None else {A: watermark})) == ([A] if needed else [])
 
 
 def test_events_that_a_refresh_has_seen_are_counted():
     plan = planned(event("a/1", time=10), event("a/2", time=20), event("b/1", time=5000))
-    assert plan.needed({A: 100.0, B: 100.0}) == [B]
+    assert list(plan.needed({A: 100.0, B: 100.0})) == [B]
     assert plan.skipped == {SkipReason.ALREADY_REFRESHED: 2}
 
 
 def test_one_new_event_of_many_old_ones_needs_a_refresh():
     plan = planned(event("a/1", time=10), event("a/2", time=200))
-    assert plan.needed({A: 100.0}) == [A]
+    assert list(plan.needed({A: 100.0})) == [A]
     assert not plan.skipped
 
 
 def test_a_watermark_of_another_folder_says_nothing():
-    assert planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9}) == [A]
+    assert list(planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9})) == [A]
 
 
 # Who changed objects

@@ -9,10 +9,29 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.core.model import Actor, Decision, Folder, Kind, ObjectEvent, Record, Refresh, Skip, SkipReason, Unchanged
+from jibe_sqs.core.collisions import Collisions
+from jibe_sqs.core.model import (
+    Actor,
+    Change,
+    Decision,
+    Folder,
+    Kind,
+    ObjectEvent,
+    Record,
+    Refresh,
+    Skip,
+    SkipReason,
+    Unchanged,
+)
 
 PRINCIPALS: Final = 10_000
 """Of one file; sessions have names of their own, and there is no end of them."""
+CUT: Final = 1.0
+"""Seconds. CloudTrail's times are whole seconds, cut off: a change was up to one second later than its time."""
+CHANGES: Final = 50_000
+"""Of one file that are told object by object; folders stand for the rest."""
+BUCKETS: Final = 1000
+"""Of one file that are counted each by itself; the rest together, under no name."""
 
 
 class OwnWrites(msgspec.Struct, frozen=True):
@@ -26,17 +45,42 @@ class OwnWrites(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a bucket, or the part of it below `prefix`, is shown: `folder` is a path of Access Anywhere."""
+    """Where a bucket, or the part of it below `prefix`, is shown: `folder` is a path of Access Anywhere.
+
+    `synced`: when its provider's last complete sync began (seconds since the epoch): what is older has been seen.
+    """
 
     folder: str
     prefix: str = ""
+    synced: float = float("-inf")
+
+
+Places = Mapping[str, Sequence[Place]]
+"""Bucket -> where it is shown."""
+
+
+class Unmapped(Skip, frozen=True):
+    """A decision: do nothing, because none of the `places` where the bucket was known to be shown shows the key."""
+
+    reason: SkipReason = SkipReason.NOT_MAPPED
+    places: Sequence[Place] = ()
 
 
 class Stale(msgspec.Struct):
-    """Why a folder is stale. `latest`: the time of the newest change in it."""
+    """Why a folder is stale: the times of the oldest and the newest change in it, and how many."""
 
+    bucket: str
+    earliest: float
     latest: float
     events: int
+
+
+class Counts(msgspec.Struct):
+    """What was in a bucket: records, those of them that asked for something, and why the others did not."""
+
+    records: int = 0
+    events: int = 0
+    skipped: Counter[SkipReason] = msgspec.field(default_factory=Counter)
 
 
 class Seen(msgspec.Struct):
@@ -48,10 +92,14 @@ class Seen(msgspec.Struct):
 
 
 class Decisions:
-    """Decides on records. Without places, every bucket stands at `/BUCKET`."""
+    """Decides on records. Without places, every bucket stands at `/BUCKET`. New places may be set at any time.
 
-    def __init__(self, places: Mapping[str, Sequence[Place]] | None = None, own: OwnWrites | None = None) -> None:
-        self._places = places
+    `collisions`: what asked for a refresh and has to share its name in Access Anywhere.
+    """
+
+    def __init__(self, places: Places | None = None, own: OwnWrites | None = None) -> None:
+        self.places = places
+        self.collisions = Collisions()
         self._is_own = _recogniser(own or OwnWrites())
 
     def decide(self, record: Record) -> Decision:
@@ -60,44 +108,92 @@ class Decisions:
             return Skip(record.reason)
         if self._is_own(record.actor):
             return Skip(SkipReason.OWN_WRITE)
-        folders = self._folders(record)
-        return Refresh(folders) if folders else Skip(SkipReason.NOT_MAPPED)
-
-    def _folders(self, event: ObjectEvent) -> tuple[Folder, ...]:
-        tree = event.kind is Kind.DELETED_UNLISTED
-        places = self._places.get(event.bucket, ()) if self._places is not None else (Place(f"/{event.bucket}"),)
-        found = (_folder(place, event.key, tree=tree) for place in places)
-        return tuple(dict.fromkeys(folder for folder in found if folder))
+        tree = record.kind is Kind.DELETED_UNLISTED
+        places = self.places.get(record.bucket, ()) if self.places is not None else (Place(f"/{record.bucket}"),)
+        is_seen = False
+        folders: dict[Folder, None] = {}
+        for place in places:
+            folder = _folder(place, record.key, tree=tree)
+            if folder is None:
+                continue
+            if record.time + CUT < place.synced:
+                is_seen = True
+            else:
+                folders[folder] = None
+        if not folders:
+            return Skip(SkipReason.BEFORE_SYNC) if is_seen else Unmapped(places=places)
+        if record.kind is Kind.WRITTEN:
+            self.collisions.see(record.bucket, record.key)
+        elif record.kind is Kind.DELETED:
+            self.collisions.forget(record.bucket, record.key)
+        return Refresh(tuple(folders))
 
 
 class Plan:
-    """What a log file asks for, folder by folder, however many its events. Bounded by the folders, not the records."""
+    """What a log file asks for, folder by folder, however many its events. Bounded by the folders, not the records.
 
-    def __init__(self) -> None:
-        self.records = 0
-        self.events = 0
-        self.skipped: Counter[SkipReason] = Counter()
+    `by_object`: change by change instead, in the order of their times for each object. Only for what names no object,
+    and for what is beyond `CHANGES`, folders are stale.
+    """
+
+    def __init__(self, *, by_object: bool = False) -> None:
+        self.buckets: dict[str, Counts] = {}
+        """By bucket; what is beyond `BUCKETS` stands under no name."""
+        self.unmapped: dict[str, Sequence[Place]] = {}
+        """Buckets with changes that are shown nowhere, with the places that were known when that was decided."""
         self.stale: dict[Folder, Stale] = {}
+        self.changes: list[Change] = []
+        self._by_object = by_object
         self.principals: dict[str, Seen] = {}
         """Who changed objects, Access Anywhere itself included; informational."""
 
     def add(self, record: Record, decision: Decision) -> None:
         """Take in one record and what was decided on it."""
-        self.records += 1
+        counts = self.buckets.get(record.bucket)
+        if counts is None:
+            name = record.bucket if len(self.buckets) < BUCKETS else ""
+            counts = self.buckets.setdefault(name, Counts())
+        counts.records += 1
         if isinstance(record, ObjectEvent):
             self._see(record)
         if isinstance(decision, Skip):
-            self.skipped[decision.reason] += 1
+            counts.skipped[decision.reason] += 1
+            if isinstance(decision, Unmapped) and len(self.unmapped) < BUCKETS:
+                self.unmapped.setdefault(record.bucket, decision.places)
             return
-        self.events += 1
+        counts.events += 1
+        if (
+            self._by_object
+            and isinstance(record, ObjectEvent)
+            and record.kind is not Kind.DELETED_UNLISTED
+            and len(self.changes) < CHANGES
+        ):
+            self.changes.append(Change(record, decision.folders))
+            return
         moment = record.time
         for folder in decision.folders:
             stale = self.stale.get(folder)
             if stale is None:
-                self.stale[folder] = Stale(moment, 1)
+                self.stale[folder] = Stale(record.bucket, moment, moment, 1)
             else:
+                stale.earliest = min(stale.earliest, moment)
                 stale.latest = max(stale.latest, moment)
                 stale.events += 1
+
+    @property
+    def records(self) -> int:
+        """How many there were."""
+        return sum(counts.records for counts in self.buckets.values())
+
+    @property
+    def events(self) -> int:
+        """Those of them that asked for something."""
+        return sum(counts.events for counts in self.buckets.values())
+
+    @property
+    def skipped(self) -> Counter[SkipReason]:
+        """Why the others did not."""
+        return sum((counts.skipped for counts in self.buckets.values()), Counter())
 
     def _see(self, event: ObjectEvent) -> None:
         who = event.actor.principal or event.actor.access_key
@@ -108,15 +204,15 @@ class Plan:
         elif who and len(self.principals) < PRINCIPALS:
             self.principals[who] = Seen(event.time, event.time)
 
-    def needed(self, watermarks: Mapping[Folder, float]) -> list[Folder]:
+    def needed(self, watermarks: Mapping[Folder, float]) -> dict[Folder, Stale]:
         """The folders whose newest change no refresh can have seen. The others' events count as `already-refreshed`."""
-        needed = []
+        needed = {}
         for folder, stale in self.stale.items():
-            # CloudTrail's times are whole seconds, cut off: the change was up to one second later than its time.
-            if stale.latest + 1.0 > watermarks.get(folder, float("-inf")):
-                needed.append(folder)
+            if stale.latest + CUT > watermarks.get(folder, float("-inf")):
+                needed[folder] = stale
             else:
-                self.skipped[SkipReason.ALREADY_REFRESHED] += stale.events
+                counts = self.buckets.get(stale.bucket) or self.buckets[""]
+                counts.skipped[SkipReason.ALREADY_REFRESHED] += stale.events
         return needed
 
 

@@ -112,6 +112,13 @@ class Folder(msgspec.Struct, frozen=True, order=True):
         return f"{self.path.rstrip('/')}/**" if self.tree else self.path
 
 
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One event, and the folders of Access Anywhere in which its object stands: one for each place."""
+
+    event: ObjectEvent
+    folders: tuple[Folder, ...]
+
+
 class Skip(msgspec.Struct, frozen=True):
     """A decision: do nothing."""
 

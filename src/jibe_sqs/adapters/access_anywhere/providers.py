@@ -1,0 +1,113 @@
+"""Which buckets Access Anywhere shows, where, and since when it has known what is in them."""
+
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, cast
+
+from jibe_sqs.adapters.access_anywhere.answers import Item
+from jibe_sqs.adapters.access_anywhere.client import GONE, PAGE, TOP, AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.paths import ROOT, joined
+from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus
+from jibe_sqs.core.decisions import Place, Places
+from jibe_sqs.core.errors import CallFailed
+
+SYNCS: Final = frozenset({"initialsync", "resync"})
+"""The callbacks, in lower case, of tasks that list a whole provider."""
+
+MARGIN: Final = 60.0
+"""Seconds by which Access Anywhere's clock may be ahead of S3's."""
+
+LONGEST_PER_FILE: Final = 0.02
+SHORTEST_SYNC: Final = 60.0
+"""Seconds. Both are far more than a sync takes: where its start is only estimated, too early is right."""
+
+
+class Providers:
+    """What Access Anywhere's top-level folders show. Every call raises only `AccessAnywhereError`s."""
+
+    def __init__(self, client: AccessAnywhere) -> None:
+        self._client = client
+
+    async def places(self) -> Places:
+        """Every bucket that is shown, and where; nothing of syncs.
+
+        A top-level folder is a bucket, or holds buckets; one that is neither is of a provider with folders of its own.
+        """
+        found: dict[str, dict[Place, None]] = {}
+        for top in await self._tops():
+            shown = {joined(ROOT, top.name): top}
+            if not top.is_bucket:
+                shown = {joined(joined(ROOT, top.name), each.name): each for each in await self._buckets_in(top)}
+            for path, each in shown.items():
+                found.setdefault(each.bucket or each.name, {})[Place(path, prefix_of(each))] = None
+        return {bucket: tuple(places) for bucket, places in found.items()}
+
+    async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
+        """When the last complete sync of each of these top-level folders began, at the latest: seconds since the epoch.
+
+        Names may differ in case. What cannot be told for sure is absent: whoever takes a sync for later than it was, skips
+        events that it has not seen.
+        """
+        tops = await self._tops()
+        latest: dict[str, float] = {}
+        for task in await self._client.background_tasks(kind="sync"):
+            began = beginning(task)
+            top = provider_of(task, tops)
+            if began is not None and top is not None:
+                latest[top.id] = max(began, latest.get(top.id, began))
+        ids = {folder: [top.id for top in tops if top.name.casefold() == folder.casefold()] for folder in folders}
+        return {folder: latest[found[0]] for folder, found in ids.items() if len(found) == 1 and found[0] in latest}
+
+    async def _tops(self) -> list[Item]:
+        return [item async for item in self._client.list_folder(TOP, details=True) if item.is_folder]
+
+    async def _buckets_in(self, top: Item) -> list[Item]:
+        """None for a provider that is gone by now."""
+        buckets = []
+        try:
+            listing = cast(AsyncGenerator[Item, None], self._client.list_folder(top.id, details=True))
+            async with aclosing(listing) as items:
+                seen = 0
+                async for item in items:
+                    seen += 1
+                    if item.is_folder and item.is_bucket:
+                        buckets.append(item)
+                    # Where buckets are, there is nothing else; and elsewhere there may be a million files.
+                    if seen >= PAGE and not buckets:
+                        break
+        except CallFailed as error:
+            if error.code in GONE:
+                return []
+            raise CallFailed(f"{joined(ROOT, top.name)}: {error}", code=error.code) from error
+        return buckets
+
+
+def prefix_of(bucket: Item) -> str:
+    """The part of its bucket that an item shows: empty, or ending in `/`."""
+    prefix = bucket.provider_folder.lstrip("/")
+    return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+
+
+def beginning(task: Task) -> float | None:
+    """A moment (seconds since the epoch) before which nothing happened that this sync has not seen; None if it may be any.
+
+    Only a sync that is complete has seen anything for sure. It was queued, at `added`, before it began to list; where
+    that is not told, the start is estimated from the end and the number of files.
+    """
+    if task.status is not TaskStatus.COMPLETED or task.callback.casefold() not in SYNCS:
+        return None
+    if task.added is not None:
+        return task.added.timestamp() - MARGIN
+    if task.completed is None or task.files is None:
+        return None
+    return task.completed.timestamp() - max(SHORTEST_SYNC, task.files * LONGEST_PER_FILE) - MARGIN
+
+
+def provider_of(task: Task, tops: Sequence[Item]) -> Item | None:
+    """Whose sync it was; None if it may be any of several."""
+    if not task.provider:
+        return tops[0] if len(tops) == 1 else None
+    # The field may hold a name, an id, or a kind, which several have in common.
+    called = task.provider.casefold()
+    named = [top for top in tops if called in (top.provider.casefold(), top.name.casefold())]
+    return named[0] if len(named) == 1 else None

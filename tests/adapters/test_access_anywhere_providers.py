@@ -1,0 +1,375 @@
+"""What Access Anywhere's top-level folders show, and what its background tasks say of their syncs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.adapters.access_anywhere import connect
+from jibe_sqs.adapters.access_anywhere.answers import Item
+from jibe_sqs.adapters.access_anywhere.providers import (
+    LONGEST_PER_FILE,
+    MARGIN,
+    SHORTEST_SYNC,
+    Providers,
+    beginning,
+    prefix_of,
+    provider_of,
+)
+from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus
+from jibe_sqs.core.decisions import Decisions, Place
+from jibe_sqs.core.errors import CallFailed
+from jibe_sqs.core.model import Kind, ObjectEvent, Skip
+from jibe_sqs.places import BucketMap
+
+sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
+Provider, Synced = sandbox.Provider, sandbox.Synced
+
+NOON = 1_700_000_000.0
+
+
+class SystemClock:
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+# What is shown, by a double of the client
+
+
+class Shown:
+    """The client, as far as it is used: folders by id, and tasks. Listings come in turns of the event loop."""
+
+    def __init__(self, folders: dict[str, Sequence[Item]], tasks: Sequence[Task] = ()) -> None:
+        self.folders = folders
+        self.tasks = tasks
+        self.listed = 0
+
+    async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
+        assert details
+        if fi_id not in self.folders:
+            raise CallFailed("getFolderContents: not there", code="not_found")
+        for item in self.folders[fi_id]:
+            self.listed += 1
+            await asyncio.sleep(0)
+            yield item
+
+    async def background_tasks(self, *, kind: str) -> Sequence[Task]:
+        assert kind == "sync"
+        return self.tasks
+
+
+def folder(id_: str, name: str, **details) -> Item:
+    return Item(id_, name, is_folder=True, **details)
+
+
+def bucket(id_: str, name: str, **details) -> Item:
+    return folder(id_, name, is_bucket=True, **details)
+
+
+async def test_a_top_level_folder_holds_buckets_or_is_one_or_is_neither():
+    client = Shown(
+        {
+            "0": [
+                folder("1", "Amazon S3"),
+                bucket("2", "Archive", bucket="my-archive"),
+                folder("3", "Share"),
+                Item("4", "readme", is_folder=False),
+            ],
+            "1": [bucket("11", "photos", bucket="photos"), bucket("12", "films")],
+            "2": [folder("21", "2026", bucket="my-archive", provider_folder="2026/")],
+            "3": [folder("31", "photos"), Item("32", "photos", is_folder=False, is_bucket=True)],
+        }
+    )
+    assert await Providers(client).places() == {
+        "photos": (Place("/Amazon S3/photos"),),
+        "films": (Place("/Amazon S3/films"),),
+        "my-archive": (Place("/Archive"),),
+    }
+
+
+async def test_a_bucket_stands_at_its_folders_name_whatever_it_is_called():
+    client = Shown({"0": [folder("1", "S3")], "1": [bucket("11", "Our photos", bucket="photos")]})
+    assert await Providers(client).places() == {"photos": (Place("/S3/Our photos"),)}
+
+
+async def test_several_providers_show_one_bucket():
+    client = Shown(
+        {
+            "0": [folder("1", "S3"), bucket("2", "Team", bucket="photos", provider_folder="team/a")],
+            "1": [bucket("11", "photos", bucket="photos")],
+        }
+    )
+    assert await Providers(client).places() == {"photos": (Place("/S3/photos"), Place("/Team", "team/a/"))}
+
+
+async def test_a_provider_that_goes_while_it_is_looked_at_shows_nothing():
+    client = Shown({"0": [folder("1", "Gone"), folder("2", "S3")], "2": [bucket("21", "photos")]})
+    assert await Providers(client).places() == {"photos": (Place("/S3/photos"),)}
+
+
+async def test_a_provider_that_cannot_be_listed_is_named():
+    """To take its buckets for unmapped would lose their events."""
+
+    class Refusing(Shown):
+        async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
+            if fi_id == "1":
+                raise CallFailed("getFolderContents: Access Anywhere answers 'odd'", code="odd")
+            async for item in super().list_folder(fi_id, details=details):
+                yield item
+
+    with pytest.raises(CallFailed, match=r"^/Broken: .*odd") as caught:
+        await Providers(Refusing({"0": [folder("1", "Broken")]})).places()
+    assert caught.value.code == "odd"
+
+
+async def test_a_huge_share_is_not_listed_to_its_end():
+    files = [Item(f"f{n}", f"{n}", is_folder=False) for n in range(50_000)]
+    client = Shown({"0": [folder("1", "Share")], "1": files})
+    assert await Providers(client).places() == {}
+    assert client.listed < 2000
+
+
+async def test_many_buckets_are_all_found():
+    client = Shown({"0": [folder("1", "S3")], "1": [bucket(f"b{n}", f"b{n}") for n in range(2500)]})
+    assert len(await Providers(client).places()) == 2500
+
+
+@pytest.mark.parametrize(
+    ("told", "prefix"),
+    [("", ""), ("/", ""), ("team", "team/"), ("team/", "team/"), ("/team/a", "team/a/"), ("a//", "a//"), (" ", " /")],
+)
+def test_a_prefix_ends_in_a_slash_and_starts_with_none(told, prefix):
+    assert prefix_of(bucket("1", "photos", provider_folder=told)) == prefix
+
+
+# What a task says
+
+
+def at(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def task(**fields) -> Task:
+    return Task(
+        **{
+            "id": "1",
+            "type": "sync",
+            "subtype": "",
+            "status": TaskStatus.COMPLETED,
+            "percent": None,
+            "added": at(NOON),
+            "completed": at(NOON + 600),
+            "callback": "InitialSync",
+            "provider": "",
+            "files": None,
+        }
+        | fields
+    )
+
+
+@pytest.mark.parametrize("callback", ["InitialSync", "ReSync", "resync", "INITIALSYNC"])
+def test_a_complete_sync_has_seen_what_was_before_it_was_queued(callback):
+    assert beginning(task(callback=callback)) == NOON - MARGIN
+
+
+@pytest.mark.parametrize("status", [status for status in TaskStatus if status is not TaskStatus.COMPLETED])
+def test_a_sync_that_is_not_complete_has_seen_nothing_for_sure(status):
+    assert beginning(task(status=status)) is None
+
+
+@pytest.mark.parametrize("callback", ["FolderRefresh", "", "Sync", "Upload"])
+def test_another_task_says_nothing_of_a_provider(callback):
+    assert beginning(task(callback=callback)) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"), [(0, SHORTEST_SYNC), (10, SHORTEST_SYNC), (1_000_000, 1_000_000 * LONGEST_PER_FILE)]
+)
+def test_a_start_that_is_not_told_is_estimated_from_the_end_and_the_files(files, seconds):
+    assert beginning(task(added=None, files=files)) == NOON + 600 - seconds - MARGIN
+
+
+@pytest.mark.parametrize("missing", [{"files": None}, {"files": 10, "completed": None}])
+def test_a_start_that_cannot_be_estimated_is_not_known(missing):
+    assert beginning(task(added=None, **missing)) is None
+
+
+TOPS = [folder("1", "Amazon S3", provider="p1"), folder("2", "Team", provider="p2")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "found"),
+    [("p1", "1"), ("p2", "2"), ("P2", "2"), ("Team", "2"), ("amazon s3", "1"), ("p3", None), ("", None), ("S3", None)],
+)
+def test_a_task_is_of_the_provider_that_it_names(provider, found):
+    top = provider_of(task(provider=provider), TOPS)
+    assert (top.id if top else None) == found
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        [folder("1", "A", provider="S3"), folder("2", "B", provider="S3")],
+        [folder("1", "A", provider="S3"), folder("2", "S3", provider="p2")],
+    ],
+    ids=["of one kind", "one's kind is another's name"],
+)
+def test_a_task_that_may_be_of_two_providers_is_of_none(tops):
+    assert provider_of(task(provider="S3"), tops) is None
+
+
+def test_a_task_that_names_nobody_is_of_the_only_provider_there_is():
+    assert provider_of(task(), TOPS[:1]) is TOPS[0]
+    assert provider_of(task(provider="p9"), TOPS[:1]) is None
+
+
+async def test_of_several_syncs_the_last_one_counts():
+    tasks = [task(provider="p1", added=at(NOON + n)) for n in (10, 30, 20)]
+    tasks.append(task(provider="p1", added=at(NOON + 99), status=TaskStatus.WORKING))
+    tasks.append(task(provider="p2", added=at(NOON + 50)))
+    client = Shown({"0": TOPS}, tasks)
+    assert await Providers(client).synced(["AMAZON S3", "Team", "Elsewhere", ""]) == {
+        "AMAZON S3": NOON + 30 - MARGIN,
+        "Team": NOON + 50 - MARGIN,
+    }
+
+
+async def test_of_two_providers_whose_names_differ_in_case_nothing_is_known():
+    tops = [folder("1", "Team", provider="p1"), folder("2", "team", provider="p2")]
+    client = Shown({"0": tops}, [task(provider="p1"), task(provider="p2")])
+    assert await Providers(client).synced(["Team"]) == {}
+
+
+seconds = st.floats(0, 10_000)
+
+
+@given(
+    began=seconds,
+    queued=seconds,
+    skew=st.floats(-MARGIN, MARGIN),
+    files=st.integers(0, 1_000_000),
+    speed=st.floats(0, 1),
+    tells=st.sets(st.sampled_from(["added", "files", "provider"])),
+    status=st.sampled_from(TaskStatus),
+    older=seconds,
+    late=seconds,
+)
+def test_no_event_at_or_after_the_start_of_a_sync_is_ever_skipped(
+    began, queued, skew, files, speed, tells, status, older, late
+):
+    """Access Anywhere's clock is off, it writes times in whole seconds, tells this or that; and so does the log."""
+    began += NOON + queued
+    took = speed * max(SHORTEST_SYNC, files * LONGEST_PER_FILE)
+
+    def sync(began: float, status: TaskStatus) -> Task:
+        return task(
+            status=status,
+            added=at(int(began - queued + skew)) if "added" in tells else None,
+            completed=at(int(began + took + skew)),
+            files=files if "files" in tells else None,
+            provider="p1" if "provider" in tells else "",
+        )
+
+    client = Shown({"0": TOPS[:1]}, [sync(began - older, TaskStatus.COMPLETED), sync(began, status)])
+    synced = asyncio.run(Providers(client).synced(["Amazon S3"]))
+    decisions = Decisions({"photos": [Place("/Amazon S3/photos", synced=synced.get("Amazon S3", float("-inf")))]})
+    seen_until = began if status is TaskStatus.COMPLETED else began - older
+    event = ObjectEvent(Kind.WRITTEN, "photos", "a", float(int(seen_until + late)))
+    assert not isinstance(decisions.decide(event), Skip)
+
+
+# The sandbox's server
+
+
+@asynccontextmanager
+async def serving(*providers, **options) -> AsyncIterator[tuple[Providers, httpx.AsyncClient]]:
+    config = sandbox.AccessAnywhereServer(
+        login="jibe", password="p", permanent_token="permanent", refresh_seconds=0, providers=providers, **options
+    )
+    storage = sandbox.MemoryStorage({"photos": {"team/a/b": b""}, "films": {}})
+    with sandbox.serving(sandbox.create_app(config, storage)) as url:
+        async with (
+            httpx.AsyncClient(base_url=url) as http,
+            connect(endpoint=url, permanent_token="permanent", clock=SystemClock()) as client,
+        ):
+            yield Providers(client), http
+
+
+S3 = Provider("Amazon S3", buckets=("photos", "films"), synced=Synced(NOON, NOON + 600, 100))
+TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", synced=Synced(NOON + 50, NOON + 60, 1))
+
+
+async def test_over_a_socket_every_shape_of_provider_is_found():
+    async with serving(S3, TEAM, Provider("Empty")) as (providers, _):
+        # More than once: each answer comes in another shape.
+        for _ in range(4):
+            assert await providers.places() == {
+                "photos": (Place("/Amazon S3/photos"), Place("/Team", "team/")),
+                "films": (Place("/Amazon S3/films"),),
+            }
+
+
+async def test_over_a_socket_the_start_of_each_providers_sync_is_read():
+    async with serving(S3, TEAM) as (providers, _):
+        for _ in range(4):
+            synced = await providers.synced(["Amazon S3", "Team"])
+            assert synced == {"Amazon S3": NOON - MARGIN, "Team": NOON + 50 - MARGIN}
+
+
+async def test_over_a_socket_a_start_that_is_not_told_is_estimated():
+    async with serving(S3, tasks_without_start=True) as (providers, _):
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON + 600 - SHORTEST_SYNC - MARGIN}
+
+
+async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_only():
+    async with serving(S3, unnamed_tasks=True) as (providers, _):
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+    async with serving(S3, TEAM, unnamed_tasks=True) as (providers, _):
+        assert await providers.synced(["Amazon S3", "Team"]) == {}
+
+
+async def test_while_a_sync_runs_the_one_before_it_counts():
+    faults = sandbox.Faults(sync_in_progress=sandbox.SyncInProgress())
+    async with serving(S3, faults=faults) as (providers, http):
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+        await http.delete("/sandbox/faults")
+        started = time.time()
+        async with asyncio.timeout(10):
+            while (synced := await providers.synced(["Amazon S3"]))["Amazon S3"] == NOON - MARGIN:
+                await asyncio.sleep(0.01)
+        assert started - 60 <= synced["Amazon S3"] + MARGIN <= time.time()
+
+
+async def test_providers_that_come_and_go_while_the_service_runs_are_noticed():
+    async with serving(S3) as (providers, http):
+        decisions = Decisions()
+        buckets = BucketMap(providers=providers, decisions=decisions, clock=SystemClock(), interval=0.02)
+        running = asyncio.create_task(buckets.run())
+
+        async def shown(*folders: str) -> None:
+            async with asyncio.timeout(10):
+                while {place.folder for place in decisions.places.get("photos", ())} != set(folders):
+                    await asyncio.sleep(0.01)
+
+        try:
+            await shown("/Amazon S3/photos")
+            await http.put("/sandbox/providers", content=msgspec.json.encode([S3, TEAM]))
+            await shown("/Amazon S3/photos", "/Team")
+            await http.put("/sandbox/providers", content=msgspec.json.encode([TEAM]))
+            await shown("/Team")
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
