@@ -1,0 +1,402 @@
+"""Changes told object by object: in order for each, together for many, and never forgotten."""
+
+import asyncio
+import itertools
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.changes import CHUNK, Changes
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, JibeError
+from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent
+
+
+def change(key="k", time=0.0, *, bucket="data", id_=""):
+    return Change(ObjectEvent(Kind.WRITTEN, bucket, key, time, event_id=id_), (Folder(f"/{bucket}"),))
+
+
+def object_of(each):
+    return each.event.bucket, each.event.key
+
+
+class FakeEventTarget:
+    """The `EventTarget` port, taking `takes` seconds a call. `errors[key]`: one for each call with that key to come.
+
+    Calls with a key in `held` wait for `go`.
+    """
+
+    def __init__(self, batch=1):
+        self.batch = batch
+        self.takes = 0.0
+        self.latencies = itertools.repeat(0.0)
+        self.errors = defaultdict(list)
+        self.held = set()
+        self.calls = []
+        self.answered = []
+        self.running = Counter()
+        self.in_flight = self.most_in_flight = 0
+        self._go = asyncio.Event()
+
+    @property
+    def told(self):
+        return [each for batch in self.calls for each in batch]
+
+    def go(self):
+        self.held = set()
+        self._go.set()
+
+    async def tell(self, changes):
+        assert 1 <= len(changes) <= self.batch
+        self.calls.append(list(changes))
+        self.running.update(map(object_of, changes))
+        assert max(self.running.values()) == 1, "two changes of one object are being told"
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.takes + next(self.latencies, 0.0))
+            while self.held & {each.event.key for each in changes}:
+                self._go.clear()
+                await self._go.wait()
+            for each in changes:
+                if self.errors[each.event.key]:
+                    raise self.errors[each.event.key].pop(0)
+            self.answered += changes
+        finally:
+            self.in_flight -= 1
+            self.running.subtract(map(object_of, changes))
+
+
+@pytest.fixture
+def target():
+    return FakeEventTarget()
+
+
+@pytest.fixture
+def changes(target):
+    return Changes(target=target, most=4)
+
+
+def is_forgotten(changes):
+    return not changes._lines and not changes._ready and not changes._calls
+
+
+async def test_nothing_to_tell_calls_nothing(changes, target):
+    assert await changes.done([]) == []
+    assert not target.calls
+
+
+async def test_waits_until_all_are_told(flow, changes, target):
+    target.takes = 7.0
+    assert await changes.done([change("a"), change("b")]) == []
+    assert flow.time() == 7.0
+    assert len(target.answered) == 2
+
+
+async def test_changes_of_one_object_are_told_in_the_order_of_their_times_one_after_the_other(flow, changes, target):
+    target.takes = 1.0
+    await changes.done([change("a", 3.0), change("a", 1.0), change("a", 2.0)])
+    assert [each.event.time for each in target.told] == [1.0, 2.0, 3.0]
+    assert flow.time() == 3.0
+
+
+async def test_of_two_changes_at_one_time_the_first_stays_the_first(changes, target):
+    """CloudTrail's times are whole seconds."""
+    await changes.done([change("a", 1.0, id_="1"), change("a", 1.0, id_="2")])
+    assert [each.event.event_id for each in target.told] == ["1", "2"]
+
+
+async def test_one_name_in_two_buckets_is_two_objects(flow, changes, target):
+    target.takes = 1.0
+    await changes.done([change("a", bucket="one"), change("a", bucket="two")])
+    assert flow.time() == 1.0
+
+
+async def test_who_asks_later_for_an_object_waits_for_those_who_asked_before(flow, changes, target):
+    target.held = {"a"}
+    first = asyncio.create_task(changes.done([change("a", 5.0)]))
+    await flow.settled()
+    second = asyncio.create_task(changes.done([change("a", 1.0), change("b", 1.0)]))
+    await asyncio.sleep(3600)
+    assert [object_of(each)[1] for each in target.told] == ["a", "b"]
+    target.go()
+    assert await asyncio.gather(first, second) == [[], []]
+    assert [each.event.time for each in target.told if each.event.key == "a"] == [5.0, 1.0]
+
+
+async def test_an_object_that_is_slow_holds_no_other_up(flow, changes, target):
+    target.held = {"slow"}
+    slow = asyncio.create_task(changes.done([change("slow", float(n)) for n in range(50)]))
+    await flow.settled()
+    assert await changes.done([change(f"k{n}") for n in range(100)]) == []
+    assert not slow.done()
+    target.go()
+    assert await slow == []
+
+
+async def test_never_more_calls_than_may_be(flow, changes, target):
+    target.takes = 1.0
+    await changes.done([change(f"k{n}") for n in range(40)])
+    assert target.most_in_flight == 4
+    assert flow.time() == 10.0
+
+
+async def test_a_failure_fails_what_waits_behind_it_and_nothing_else(flow, changes, target):
+    """Told on, they would overtake it."""
+    target.held = {"a"}
+    target.errors["a"] = [CallFailed("a is refused", code="no")]
+    first = asyncio.create_task(changes.done([change("a", 1.0), change("a", 2.0), change("b", 1.0)]))
+    await flow.settled()
+    other = asyncio.create_task(changes.done([change("a", 3.0), change("c", 3.0)]))
+    await flow.settled()
+    target.go()
+    assert [str(error) for error in await first] == ["a is refused"]
+    assert [str(error) for error in await other] == ["a is refused"]
+    assert sorted(each.event.key for each in target.answered) == ["b", "c"]
+    assert len([each for each in target.told if each.event.key == "a"]) == 1
+    # The object is not spoilt.
+    assert await changes.done([change("a", 1.0)]) == []
+
+
+async def test_what_goes_wrong_many_times_is_told_once(changes, target):
+    for key in "abc":
+        target.errors[key] = [AccessAnywhereUnavailable("503")]
+    target.errors["d"] = [CallFailed("d is refused", code="no")]
+    errors = await changes.done([change(key) for key in "abcd"])
+    assert sorted(str(error) for error in errors) == ["503", "d is refused"]
+
+
+async def test_a_failure_holds_for_all_of_its_object_in_a_message_however_many_are_between(changes, target):
+    target.errors["a"] = [CallFailed("a is refused", code="no")]
+    many = [change(f"k{n}", 1.0) for n in range(2 * CHUNK)]
+    errors = await changes.done([change("a", 0.0), *many, change("a", 2.0)])
+    assert [str(error) for error in errors] == ["a is refused"]
+    assert len([each for each in target.told if each.event.key == "a"]) == 1
+    assert len(target.answered) == 2 * CHUNK
+
+
+async def test_a_failure_is_logged_with_its_reason(changes, target, events):
+    target.errors["a"] = [CallFailed("a is refused", code="no")]
+    await changes.done([change("a")])
+    assert [event for event in events if event["event"] == "changes_not_told"] == [
+        {
+            "event": "changes_not_told",
+            "log_level": "warning",
+            "changes": 1,
+            "error": "CallFailed",
+            "reason": "a is refused",
+        }
+    ]
+
+
+async def test_a_defect_reaches_whoever_waits_and_the_object_stays_usable(flow, changes, target):
+    target.errors["a"] = [ZeroDivisionError("a bug")]
+    with pytest.raises(ZeroDivisionError):
+        await changes.done([change("a"), change("a", 1.0)])
+    assert await changes.done([change("a")]) == []
+    await flow.settled()
+    assert is_forgotten(changes)
+
+
+async def test_who_gives_up_leaves_the_others_and_the_order(flow, changes, target):
+    """A call that has gone out may still be at work: the next of its object waits for it nevertheless."""
+    target.held = {"a"}
+    given_up = asyncio.create_task(changes.done([change("a", 1.0), change("a", 2.0)]))
+    await flow.settled()
+    other = asyncio.create_task(changes.done([change("a", 3.0)]))
+    await flow.settled()
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    await asyncio.sleep(60)
+    assert len(target.told) == 1
+    target.go()
+    assert await other == []
+    assert [each.event.time for each in target.answered] == [1.0, 2.0, 3.0]
+
+
+async def test_a_large_message_does_not_keep_small_ones_waiting(flow, changes, target):
+    target.takes = 1.0
+    large = asyncio.create_task(changes.done([change(f"k{n}") for n in range(20 * CHUNK)]))
+    await flow.settled()
+    await changes.done([change("small")])
+    assert flow.time() <= CHUNK / 4 + 2
+    assert len(changes._lines) <= CHUNK
+    large.cancel()
+    await asyncio.gather(large, return_exceptions=True)
+    await changes.stop()
+
+
+async def test_thousands_at_once_are_all_told_and_nothing_is_kept(flow, changes, target):
+    target.takes = 0.01
+    asked = [changes.done([change(f"k{n % 700}", float(n)), change(f"own{n}")]) for n in range(3000)]
+    assert await asyncio.gather(*asked) == [[]] * 3000
+    await flow.settled()
+    assert len(target.answered) == 6000
+    assert is_forgotten(changes)
+
+
+# Batches
+
+
+async def test_a_full_batch_goes_at_once_and_the_rest_after_the_linger(flow):
+    target = FakeEventTarget(batch=3)
+    changes = Changes(target=target, linger=0.5)
+    await changes.done([change(f"k{n}") for n in range(3)])
+    assert flow.time() == 0
+    await changes.done([change(f"k{n}") for n in range(5)])
+    assert flow.time() == 0.5
+    assert [len(batch) for batch in target.calls] == [3, 3, 2]
+    await changes.done([change("a")])
+    assert flow.time() == 1.0
+
+
+async def test_changes_of_many_messages_share_a_batch(flow):
+    target = FakeEventTarget(batch=100)
+    changes = Changes(target=target, linger=0.5)
+    await asyncio.gather(*(changes.done([change(f"k{n}")]) for n in range(60)))
+    assert len(target.calls) == 1
+
+
+async def test_one_batch_never_holds_two_changes_of_an_object(flow):
+    target = FakeEventTarget(batch=10)
+    changes = Changes(target=target)
+    await changes.done([change(key, float(n)) for n in range(4) for key in "abc"])
+    assert [sorted(each.event.key for each in batch) for batch in target.calls] == [["a", "b", "c"]] * 4
+    assert [{each.event.time for each in batch} for batch in target.calls] == [{0.0}, {1.0}, {2.0}, {3.0}]
+
+
+async def test_batches_fill_while_all_calls_are_under_way(flow):
+    target = FakeEventTarget(batch=10)
+    target.takes = 60.0
+    changes = Changes(target=target, most=1, linger=0.5)
+    asked = []
+    for n in range(11):
+        asked.append(asyncio.create_task(changes.done([change(f"k{n}")])))
+        await asyncio.sleep(1.0)
+    await asyncio.gather(*asked)
+    assert [len(batch) for batch in target.calls] == [1, 10]
+    # None was made to linger again after it had waited.
+    assert flow.time() == 120.5
+
+
+async def test_a_failed_batch_fails_all_in_it_and_others_are_told(flow):
+    target = FakeEventTarget(batch=2)
+    target.errors["b"] = [CallFailed("b is refused", code="no")]
+    changes = Changes(target=target)
+    outcomes = await asyncio.gather(*(changes.done([change(key)]) for key in "abcd"))
+    assert [[str(error) for error in errors] for errors in outcomes] == [["b is refused"]] * 2 + [[]] * 2
+
+
+# The end
+
+
+async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, target):
+    target.held = {"a"}
+    asked = [asyncio.create_task(changes.done([change("a", float(n))])) for n in range(3)]
+    await flow.settled()
+    await changes.stop()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["the telling of changes was abandoned"] * 3
+    assert target.in_flight == 0
+    assert is_forgotten(changes)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(flow, events, batch):
+    class Stubborn(FakeEventTarget):
+        async def tell(self, changes):
+            self.calls.append(changes)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if len(self.calls) > 1:
+                    raise
+
+    target = Stubborn(batch)
+    changes = Changes(target=target)
+    asked = asyncio.create_task(changes.done([change("a", 1.0), change("a", 2.0)]))
+    await flow.until(lambda: target.calls)
+    await changes.stop()
+    with pytest.raises(RuntimeError, match="abandoned"):
+        await asked
+    assert is_forgotten(changes)
+    await asyncio.sleep(10)
+    assert len(target.calls) <= 2
+    assert not events
+
+
+async def test_stopping_while_a_batch_lingers_calls_nothing_any_more(flow):
+    target = FakeEventTarget(batch=5)
+    changes = Changes(target=target, linger=1.0)
+    asked = asyncio.create_task(changes.done([change("a")]))
+    await flow.settled()
+    await changes.stop()
+    with pytest.raises(RuntimeError, match="abandoned"):
+        await asked
+    await asyncio.sleep(10)
+    assert not target.calls
+
+
+# Whatever happens
+
+LATENCIES = st.lists(st.sampled_from([0.0, 0.01, 0.5, 3.0]), max_size=30)
+ASKED = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 0.02, 1.0]),
+        st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=12),
+        st.sampled_from([None, None, None, 0.0, 0.3]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    asked=ASKED,
+    latencies=LATENCIES,
+    failing=st.lists(st.sampled_from("abcdef"), max_size=4),
+    batch=st.integers(1, 4),
+    most=st.integers(1, 3),
+)
+def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, latencies, failing, batch, most):
+    """Under any latencies and failures, whoever gives up, and however batches come about."""
+
+    async def main():
+        target = FakeEventTarget(batch)
+        target.latencies = iter(latencies)
+        for key in failing:
+            target.errors[key].append(AccessAnywhereUnavailable(f"{key} fails"))
+        changes = Changes(target=target, most=most)
+        callers = []
+        for caller, (pause, keys, patience) in enumerate(asked):
+            wanted = [change(key, float(time), id_=f"{caller}.{n}") for n, (key, time) in enumerate(keys)]
+            task = asyncio.create_task(asyncio.wait_for(changes.done(wanted), patience))
+            callers.append((task, wanted))
+            await flow.settled()
+            await asyncio.sleep(pause)
+        outcomes = await asyncio.gather(*(task for task, _ in callers), return_exceptions=True)
+        await flow.until(lambda: is_forgotten(changes))
+
+        told = [each.event for each in target.told]
+        assert len({event.event_id for event in told}) == len(told)
+        assert target.most_in_flight <= most
+        answered = {each.event.event_id for each in target.answered}
+        for (_, wanted), outcome in zip(callers, outcomes, strict=True):
+            if isinstance(outcome, TimeoutError):
+                continue
+            assert all(isinstance(error, JibeError) for error in outcome)
+            missing = [each for each in wanted if each.event.event_id not in answered]
+            assert bool(missing) == bool(outcome)
+        for key in "abcdef":
+            ids = [event.event_id for event in told if event.key == key]
+            order = [
+                each.event.event_id
+                for _, wanted in callers
+                for each in sorted(wanted, key=lambda each: each.event.time)
+                if each.event.key == key
+            ]
+            # Told in the order in which they were asked, and by each caller in that of their times.
+            assert ids == [id_ for id_ in order if id_ in set(ids)]
+
+    flow.virtually(main())
