@@ -1,13 +1,13 @@
 """What the core asks of the world. Each port is the wish of its caller, no more."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
-from jibe_sqs.core.decisions import Seen
-from jibe_sqs.core.model import Folder, LogFile, Message, Reject
+from jibe_sqs.core.decisions import Place, Places, Seen
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, Reject
 
 
 class QueueFacts(msgspec.Struct, frozen=True):
@@ -75,14 +75,86 @@ class SyncTarget(Protocol):
         """
 
 
+class EventTarget(Protocol):
+    """Who is told of changes, object by object."""
+
+    batch: int
+    """How many changes one call takes, at most."""
+
+    async def tell(self, changes: Sequence[Change]) -> None:
+        """Return when all of them are taken in. Raises `AccessAnywhereError`: then none may be."""
+
+
+class Gate(Protocol):
+    """Whether there is any sense in taking more work."""
+
+    @property
+    def reason(self) -> str:
+        """Why there is none; empty where there is."""
+
+    async def passable(self) -> None:
+        """Return at once, or else when there is sense in it again."""
+
+
+class Buckets(Protocol):
+    """Where buckets are shown, as far as is known now."""
+
+    async def learn(self, unknown: Mapping[str, Sequence[Place]]) -> bool:
+        """Look again whether any of these is shown, unless that was done just now. True if one is: decide anew.
+
+        Each comes with the places that were known when it was decided on, so that what was learned meanwhile counts, and
+        what was known then does not.
+        """
+
+
+class Providers(Protocol):
+    """What Access Anywhere shows. Every call raises only `AccessAnywhereError`s."""
+
+    async def places(self) -> Places:
+        """Every bucket that it shows, and where. Says nothing of syncs."""
+
+    async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
+        """When the last complete sync of each of these providers began, at the latest (seconds since the epoch).
+
+        Providers are known by the names of their top-level folders. Absent where that cannot be told for sure.
+        """
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a listing shows of an object. `modified`: seconds since the epoch; None where the store does not tell."""
+
+    file: LogFile
+    modified: float | None = None
+
+
+class Listing(Protocol):
+    """What a sweep asks of a log store. Every call raises only `LogStoreError`s."""
+
+    def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
+        """One level: the objects directly below the prefix, and the folders, as prefixes that end in `/`."""
+
+    async def has(self, bucket: str, prefix: str) -> bool:
+        """Whether anything is below that prefix, as far as can be told in one look."""
+
+    async def buckets(self) -> Sequence[str]:
+        """All that we may list."""
+
+
 class Ledger(Protocol):
     """What survives a restart. Every call raises only `LedgerError`s. What `finish` and `refreshed` return is durable."""
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this very file was read to its end and everything in it refreshed."""
 
+    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """Those of them that are not finished, in their order."""
+
     async def finish(self, file: LogFile, etag: str) -> None:
-        """Remember so. `etag` is of the object that was read."""
+        """Remember so. `etag` is of the object that was read; empty where its store tells none.
+
+        Then whichever etag an announcement names later is taken for it: log files are written once, and one that was
+        replaced is worth less than reading every file twice that was both swept and announced.
+        """
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """When the last good refresh of each began (seconds since the epoch, S3's clock); unknown folders are absent."""

@@ -15,7 +15,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.s3 import S3Logs, Source
+from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.budget import Budget
 from jibe_sqs.core.errors import LogStoreUnavailable, QueueUnavailable
@@ -141,7 +141,7 @@ def role(account):
 async def logs_of(account, region=None):
     async with Aws() as aws:
         source = Source(account, region=region)
-        yield S3Logs(aws=aws, budget=Budget(2**24), clock=S3Clock(), sources={BUCKET: [source]})
+        yield S3Logs(aws=aws, regions=Regions(aws, S3Clock()), budget=Budget(2**24), sources={BUCKET: [source]})
 
 
 @asynccontextmanager

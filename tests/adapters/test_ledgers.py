@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.adapters.ledgers.sqlite import VERSION, SqliteLedger
+from jibe_sqs.adapters.ledgers.sqlite import LOOKED_UP, VERSION, SqliteLedger
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
@@ -89,6 +89,50 @@ async def test_a_version_that_was_never_named_is_not_known(ledger):
 async def test_the_size_that_an_announcement_names_says_nothing(ledger):
     await ledger.finish(LOG, "e")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, size=5))
+
+
+async def test_contents_that_are_the_same_are_one_version_named_or_not(ledger):
+    """A sweep names no version, where a notification of the same file does."""
+    await ledger.finish(LOG, "e")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="e"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="f"))
+
+
+async def test_a_file_whose_store_told_no_etag_is_whichever_is_announced(ledger):
+    """Log files are written once: one that is both swept through Access Anywhere and announced is not read twice."""
+    await ledger.finish(LOG, "")
+    for version in (None, "v1"):
+        for etag in (None, "e"):
+            assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version, etag))
+    await ledger.finish(LogFile(LOG.bucket, LOG.key, version="v1"), "")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, "v1", "e"))
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, "v2", "e"))
+
+
+async def test_where_the_store_tells_no_etag_the_announced_one_stands_for_it(ledger):
+    await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "")
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e"))
+    assert await ledger.is_finished(LOG)
+    assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="f"))
+    await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "f")  # it knows better
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="f"))
+
+
+@pytest.mark.parametrize("number", [0, 1, LOOKED_UP, 2 * LOOKED_UP + 1])
+async def test_of_many_files_those_are_told_that_are_not_finished_in_their_order(ledger, number):
+    files = [LogFile("logs", f"{i * 7 % (number + 1)}-{i}") for i in range(number)]
+    await asyncio.gather(*(ledger.finish(file, "e") for file in files[::3]))
+    assert await ledger.unfinished(files) == [file for i, file in enumerate(files) if i % 3]
+
+
+async def test_files_of_one_key_are_told_apart_when_many_are_asked_about(ledger):
+    await ledger.finish(LOG, "e")
+    same, other = LogFile(LOG.bucket, LOG.key, etag="e"), LogFile(LOG.bucket, LOG.key, etag="f")
+    elsewhere = LogFile("other", LOG.key)
+    assert await ledger.unfinished([other, same, LOG, elsewhere, other]) == [other, elsewhere, other]
+    odd = [LogFile("logs", each) for each in ODD]
+    await ledger.finish(odd[4], "e")
+    assert await ledger.unfinished(odd) == odd[:4] + odd[5:]
 
 
 # Folders
@@ -241,7 +285,7 @@ async def test_reads_pruning_and_cancelled_writes_go_together(ledger, wall_clock
 _calls = st.lists(
     st.one_of(
         st.tuples(
-            st.just("finish"), st.integers(0, 2), st.sampled_from([None, "v1", "v2"]), st.sampled_from(["e1", "e2"])
+            st.just("finish"), st.integers(0, 2), st.sampled_from([None, "v1", "v2"]), st.sampled_from(["e1", "e2", ""])
         ),
         st.tuples(st.just("refreshed"), st.integers(0, 2), st.booleans(), st.floats(-10, 2e9)),
         st.tuples(st.just("observe"), st.integers(0, 2), st.integers(1, 9), st.floats(-10, 2e9)),
@@ -512,7 +556,8 @@ async def _unopened(path):
 async def test_what_is_not_open_is_a_ledger_error(path, state):
     async with state(path) as ledger:
         for call in (
-            ledger.is_finished(LOG), ledger.finish(LOG, "e"), ledger.watermarks([A]), ledger.refreshed(A, 1.0),
+            ledger.is_finished(LOG), ledger.unfinished([LOG]), ledger.finish(LOG, "e"), ledger.watermarks([A]),
+            ledger.refreshed(A, 1.0),
             ledger.observe({"ana": Seen(1.0, 1.0)}), ledger.principals(), ledger.prune(0.0),
         ):  # fmt: skip
             with pytest.raises(LedgerError, match="not open"):

@@ -24,7 +24,8 @@ from botocore.retries.standard import ExponentialBackoff
 from jibe_sqs.adapters import s3 as adapter
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.s3 import CHUNK, CLOCK_AGE, WINDOW, S3Logs, Source
+from jibe_sqs.adapters.s3 import CHUNK, CLOCK_AGE, WINDOW, Regions, S3Logs, Source
+from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.budget import Budget
 from jibe_sqs.core.errors import (
     BucketNotAllowed,
@@ -34,6 +35,8 @@ from jibe_sqs.core.errors import (
     LogStoreUnavailable,
 )
 from jibe_sqs.core.model import LogFile
+from jibe_sqs.core.sources import EVERY_BUCKET
+from jibe_sqs.ports import Found
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
 # One loop for all of them: a client of botocore's takes longer to make than a test to run.
@@ -207,11 +210,16 @@ def account(door):
 
 
 @pytest.fixture
-def make_logs(aws, account, budget, clock):
+def regions(aws, clock):
+    return Regions(aws, clock)
+
+
+@pytest.fixture
+def make_logs(aws, account, budget, regions):
     def make(*, sources=None, anywhere=False):
         given = {BUCKET: [Source(account)], FAR: [Source(account)]} if sources is None else sources
         return S3Logs(
-            aws=aws, budget=budget, clock=clock, sources=given, anywhere=Source(account) if anywhere else None
+            aws=aws, regions=regions, budget=budget, sources=given, anywhere=Source(account) if anywhere else None
         )
 
     return make
@@ -402,6 +410,14 @@ async def test_with_no_log_sources_any_bucket_is_read(make_logs, put):
     assert await read(make_logs(sources={}, anywhere=True), put()) == b"a log file"
 
 
+async def test_a_source_of_every_bucket_is_for_cloudtrails_logs_alone(make_logs, account, put):
+    key = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
+    logs = make_logs(sources={EVERY_BUCKET: [Source(account)]})
+    assert await read(logs, put(key=key)) == b"a log file"
+    with pytest.raises(BucketNotAllowed):
+        await read(logs, put(key="secrets.txt"))
+
+
 # Errors
 
 
@@ -496,7 +512,7 @@ FOREIGN = [
 async def test_no_foreign_error_gets_through(foreign):
     text = "words\nDebug source: all of its insides"
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: text})()
-    with pytest.raises(LogStoreError, match=r"^s3://b/k: words$"), adapter._translated(LogFile("b", "k")):
+    with pytest.raises(LogStoreError, match=r"^s3://b/k: words$"), adapter.translated(LogFile("b", "k")):
         raise error
 
 
@@ -617,3 +633,92 @@ async def test_s3s_clock_is_put_right_when_it_is_looked_at_again(logs, put, door
     assert clock.now() > time.time()
     await read(logs, file)
     assert clock.now() <= time.time()
+
+
+# Listings
+
+
+@pytest.fixture
+def listing(aws, account, regions):
+    return S3Listing(aws=aws, source=Source(account), regions=regions)
+
+
+@pytest.fixture
+def bucket(s3):
+    name = f"bucket-{next(NAMES)}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+async def listed(listing, bucket, prefix):
+    """Folders, and keys."""
+    entries = [entry async for entry in listing.level(bucket, prefix)]
+    return [each for each in entries if isinstance(each, str)], [each.file.key for each in entries if isinstance(each, Found)]  # fmt: skip
+
+
+async def test_a_level_has_the_files_in_it_and_the_folders_below(listing, bucket, put):
+    for key in ("a/b/1", "a/b/2", "a/c/1", "a/1", "a/2", "top", "ab"):
+        put(key=key, bucket=bucket)
+    assert await listed(listing, bucket, "a/") == (["a/b/", "a/c/"], ["a/1", "a/2"])
+    assert await listed(listing, bucket, "") == (["a/"], ["ab", "top"])
+    assert await listed(listing, bucket, "a") == (["a/"], ["ab"])
+    assert await listed(listing, bucket, "nothing/") == ([], [])
+
+
+async def test_a_listed_file_is_told_as_it_is_read(logs, listing, bucket, put, s3, make_logs, account):
+    file = put(b"a log file", bucket=bucket)
+    before = time.time()
+    (found,) = [each async for each in listing.level(bucket, "AWSLogs/")]
+    async with make_logs(sources={bucket: [Source(account)]}).open(file) as log:
+        assert (found.file.bucket, found.file.key) == (bucket, file.key)
+        assert (found.file.etag, found.file.size) == (log.etag, log.size)
+    assert before - 60 < found.modified < before + 60
+
+
+async def test_every_key_is_listed_as_it_is(listing, bucket, put):
+    for key in ODD_KEYS:
+        put(key=f"odd\x01 +%2F/{key}", bucket=bucket)
+    found, waiting = [], [""]
+    while waiting:
+        folders, keys = await listed(listing, bucket, waiting.pop())
+        waiting += folders
+        found += keys
+    assert sorted(found) == sorted(f"odd\x01 +%2F/{key}" for key in ODD_KEYS)
+
+
+async def test_a_level_of_more_than_a_page_is_listed_whole(listing, bucket, s3):
+    keys = [f"{number:04}" for number in range(1001)]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert await listed(listing, bucket, "") == ([], keys)
+
+
+async def test_whether_anything_is_below_a_prefix(listing, bucket, put):
+    put(key="p/AWSLogs/x", bucket=bucket)
+    assert await listing.has(bucket, "p/AWSLogs/")
+    assert not await listing.has(bucket, "AWSLogs/")
+
+
+async def test_all_buckets_of_the_account_are_told(listing, bucket):
+    assert {bucket, BUCKET, FAR} <= set(await listing.buckets())
+
+
+async def test_a_bucket_elsewhere_is_listed_where_it_is_and_asked_for_once(listing, aws, account, regions, door, moto, budget):  # fmt: skip
+    client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="far/k", Body=b"far")
+    door.answer = to_heads(reply("200 OK", x_amz_bucket_region=FAR_REGION))
+    assert await listed(listing, FAR, "far/") == ([], ["far/k"])
+    logs = S3Logs(aws=aws, regions=regions, budget=budget, sources={FAR: [Source(account)]})
+    assert await read(logs, LogFile(FAR, "far/k")) == b"far"
+    assert door.methods() == ["HEAD", "GET", "GET"]
+    assert {request.region for request in door.requests[1:]} == {FAR_REGION}
+
+
+@pytest.mark.parametrize("case", ["403", "404", "503", "no answer", "no HTTP"])
+async def test_a_listing_that_fails_is_an_error_of_ours_that_names_its_place(listing, door, without_backoff, case):
+    answer, ours = ANSWERS[case]
+    door.answer = to_gets(answer)
+    for call in (listed(listing, BUCKET, "p/"), listing.has(BUCKET, "p/")):
+        with pytest.raises(ours, match=f"s3://{BUCKET}/p/"):
+            await call
+    with pytest.raises(ours):
+        await listing.buckets()

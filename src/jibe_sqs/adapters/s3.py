@@ -27,6 +27,7 @@ from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.budget import Budget
 from jibe_sqs.core.errors import BucketNotAllowed, LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
+from jibe_sqs.core.sources import EVERY_BUCKET, holds
 
 CHUNK: Final = 1024 * 1024
 """Bytes that a download hands over at a time, at least, but for the last."""
@@ -46,6 +47,39 @@ class Source(msgspec.Struct, frozen=True):
     region: str | None = None
 
 
+class Regions:
+    """Where buckets are. S3 is asked once, and again after a while: its answer tells its time, too."""
+
+    def __init__(self, aws: Aws, clock: S3Clock) -> None:
+        self._aws = aws
+        self._clock = clock
+        self._known: dict[tuple[str, Source], str] = {}
+        self._finding: defaultdict[tuple[str, Source], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def of(self, bucket: str, source: Source) -> str:
+        """The bucket's region. Raises what botocore does."""
+        key = (bucket, source)
+        # Of many who come at once, one asks, and the others wait for its answer.
+        async with self._finding[key]:
+            if key not in self._known or self._clock.age > CLOCK_AGE:
+                self._known[key] = await self._asked(bucket, source)
+            return self._known[key]
+
+    async def _asked(self, bucket: str, source: Source) -> str:
+        client = await self._aws.client("s3", source.region, source.account)
+        try:
+            answer = await client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            # Refused or sent elsewhere, the answer still says where the bucket is.
+            answer = error.response
+            if _status(answer) not in (301, 400, 403):
+                raise
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if date := headers.get("date"):
+            self._clock.observe(parsedate_to_datetime(date).timestamp())
+        return str(source.region or headers.get("x-amz-bucket-region") or client.meta.region_name)
+
+
 class S3Logs:
     """The `LogStore` port. Raises `LogStoreError`s only."""
 
@@ -53,19 +87,21 @@ class S3Logs:
         self,
         *,
         aws: Aws,
+        regions: Regions,
         budget: Budget,
-        clock: S3Clock,
         sources: Mapping[str, Sequence[Source]],
         anywhere: Source | None = None,
     ) -> None:
-        """`budget` is of bytes. `anywhere`: how to read buckets that are not in `sources`; None: not at all."""
+        """`budget` is of bytes. `anywhere`: how to read buckets that are not in `sources`; None: not at all.
+
+        `sources` of `EVERY_BUCKET` are for what looks like CloudTrail's log files, in whatever bucket.
+        """
         self._aws = aws
         self._budget = budget
-        self._clock = clock
         self._sources = sources
         self._anywhere = anywhere
-        self._buckets: dict[tuple[str, Source], _Bucket] = {}
-        self._finding: defaultdict[tuple[str, Source], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._regions = regions
+        self._buckets: dict[tuple[str, Source, str], _Bucket] = {}
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
@@ -73,7 +109,7 @@ class S3Logs:
         bucket = await self._bucket(file)
         taken = await self._budget.take(WINDOW)
         try:
-            with _translated(file):
+            with translated(file):
                 log = await bucket.get(file)
             if (excess := taken - log.size) > 0:
                 self._budget.give(excess)
@@ -87,37 +123,21 @@ class S3Logs:
 
     async def _bucket(self, file: LogFile) -> "_Bucket":
         source = self._source(file)
-        key = (file.bucket, source)
-        # Of many files that come at once, one asks, and the others wait for its answer.
-        async with self._finding[key]:
-            if key not in self._buckets or self._clock.age > CLOCK_AGE:
-                with _translated(file):
-                    self._buckets[key] = await self._found(file.bucket, source)
+        with translated(file):
+            region = await self._regions.of(file.bucket, source)
+            key = (file.bucket, source, region)
+            if key not in self._buckets:
+                self._buckets[key] = _Bucket(file.bucket, region, source, self._aws)
             return self._buckets[key]
 
     def _source(self, file: LogFile) -> Source:
-        for source in self._sources.get(file.bucket, ()):
-            if file.key.startswith(source.prefix):
-                return source
+        for bucket in (file.bucket, EVERY_BUCKET):
+            for source in self._sources.get(bucket, ()):
+                if holds(bucket, source.prefix, file.key):
+                    return source
         if self._anywhere is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
         return self._anywhere
-
-    async def _found(self, bucket: str, source: Source) -> "_Bucket":
-        """Ask S3 where the bucket is, and what time it is there."""
-        client = await self._aws.client("s3", source.region, source.account)
-        try:
-            answer = await client.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            # Refused or sent elsewhere, the answer still says where the bucket is.
-            answer = error.response
-            if _status(answer) not in (301, 400, 403):
-                raise
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if date := headers.get("date"):
-            self._clock.observe(parsedate_to_datetime(date).timestamp())
-        region = source.region or headers.get("x-amz-bucket-region") or client.meta.region_name
-        return _Bucket(bucket, region, source, self._aws)
 
 
 class _Bucket:
@@ -188,7 +208,7 @@ class S3Log:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Its chunks. Raises `LogStoreUnavailable` where fewer bytes come than were promised."""
         got = 0
-        with _translated(self._file):
+        with translated(self._file):
             async for chunk in self._chunks:
                 data = bytes(chunk)
                 got += len(data)
@@ -212,7 +232,8 @@ def _name(file: LogFile) -> str:
 
 
 @contextmanager
-def _translated(file: LogFile) -> Iterator[None]:
+def translated(file: LogFile) -> Iterator[None]:
+    """Whatever obstore, botocore and those below them raise, as a `LogStoreError` that names the file."""
     try:
         yield
     except LogStoreError:

@@ -8,6 +8,7 @@ is an error with its reason, for the dead-letter queue.
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from jibe_sqs.core.errors import (
@@ -30,6 +31,7 @@ MOST: Final = 1000
 ANY: Final = Sources()
 """Where nothing is configured: every object whose key looks like a log's is one."""
 
+_SWEPT: Final = "swept"
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
@@ -86,6 +88,21 @@ def _cloudtrail_delivery(message: dict[str, Any], _sources: Sources) -> list[Ann
     return [log_or_nothing(LogFile(bucket, key)) for key in dict.fromkeys(keys)]
 
 
+def swept(file: LogFile) -> str:
+    """The body of the message that a sweep makes of what it finds."""
+    return msgspec.json.encode({_SWEPT: file}).decode()
+
+
+def _finding(message: dict[str, Any], _sources: Sources) -> list[Announcement]:
+    try:
+        file = msgspec.convert(message[_SWEPT], LogFile)
+    except msgspec.ValidationError as error:
+        raise AnnouncementMalformed(f"no finding of a sweep: {error}") from error
+    if not file.bucket or not file.key:
+        raise AnnouncementMalformed("the finding of a sweep names no bucket and key")
+    return [log_or_nothing(file)]
+
+
 def _test_event(message: dict[str, Any], _sources: Sources) -> list[Announcement]:
     if message["Event"] != "s3:TestEvent":
         raise AnnouncementUnknown(f"an event of the unknown kind {_shown(message['Event'])}")
@@ -115,6 +132,7 @@ _SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources], list[Announcement]]
     "Records": _s3_event,
     "detail-type": _eventbridge,
     "Event": _test_event,
+    _SWEPT: _finding,
 }
 """The field that tells a shape, and who reads it; the first that is there decides."""
 

@@ -29,6 +29,7 @@ _SIBLINGS: Final = {
     "CloudTrail-Aggregated": "CloudTrail aggregated events",
 }
 _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
+_NO_LOGS: Final = re.compile(rf"(?:^|/){_ACCOUNT}/(?!CloudTrail/)[^/]+/")
 _START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
@@ -60,3 +61,8 @@ def no_log(key: str) -> str | None:
     if _START.search(key):
         return "the mark of a trail's start"
     return None
+
+
+def holds_no_logs(folder: str) -> bool:
+    """Whether a folder, a prefix that ends in `/`, is of what AWS delivers beside CloudTrail's logs."""
+    return _NO_LOGS.search(folder) is not None

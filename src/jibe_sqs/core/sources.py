@@ -8,6 +8,9 @@ import msgspec
 from jibe_sqs.core.formats.bad_records import OnBadRecord
 from jibe_sqs.core.log_names import Format, format_of
 
+EVERY_BUCKET: Final = "*"
+"""A source's bucket that stands for every one. Only what looks like CloudTrail's log files is a log file there."""
+
 KeyEncoding = Literal["url", "raw"]
 
 KEY_ENCODINGS: Final[Mapping[str, KeyEncoding]] = {
@@ -30,6 +33,11 @@ class LogSource(msgspec.Struct, frozen=True):
     """Hold its files against CloudTrail's digests."""
 
 
+def holds(bucket: str, prefix: str, key: str) -> bool:
+    """Whether a source of that bucket, and of `EVERY_BUCKET`, holds a key of a bucket that it is for."""
+    return key.startswith(prefix) and (bucket != EVERY_BUCKET or format_of(key) is Format.CLOUDTRAIL)
+
+
 class Sources:
     """All that is configured. Without log sources, every log file is read whose key looks like one."""
 
@@ -43,7 +51,8 @@ class Sources:
         """The source that a log file is of; None if it is of none that is configured."""
         if not self._logs:
             return LogSource(bucket)
-        return next((source for source in self._logs.get(bucket, ()) if key.startswith(source.prefix)), None)
+        candidates = (*self._logs.get(bucket, ()), *self._logs.get(EVERY_BUCKET, ()))
+        return next((source for source in candidates if holds(source.bucket, source.prefix, key)), None)
 
     def is_log(self, bucket: str, key: str) -> bool:
         """Whether an object that a notification names is a log file, and not one of the data."""

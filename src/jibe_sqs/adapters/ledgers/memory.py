@@ -1,8 +1,9 @@
 """A ledger that forgets everything with the process. For trials and tests: harmless, but refreshes more."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.model import Folder, LogFile
 
@@ -21,11 +22,15 @@ class MemoryLedger:
         if (known := self._files.get((file.bucket, file.key))) is None:
             return False
         version, etag, _ = known
-        return file.version in (None, version) and file.etag in (None, etag)
+        return is_same(file, version, etag)
+
+    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """Those of them that are not finished."""
+        return [file for file in files if not await self.is_finished(file)]
 
     async def finish(self, file: LogFile, etag: str) -> None:
         """Remember that it was."""
-        self._files[file.bucket, file.key] = (file.version, etag, self._wall_clock())
+        self._files[file.bucket, file.key] = (file.version, etag_of(file, etag), self._wall_clock())
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """When the last good refresh of each began."""

@@ -7,12 +7,13 @@ transaction, and so one fsync: a busy service would otherwise spend its time in 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.batches import Batches
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
@@ -38,6 +39,15 @@ CREATE TABLE IF NOT EXISTS principals (
 ) WITHOUT ROWID;
 """
 
+LOOKED_UP = 400
+"""Files in one statement."""
+
+# A cross join is SQLite's word for this order: the few that are wanted, and each by its key. As one statement it takes
+# a quarter of the time.
+_LOOK_UP = """
+WITH wanted (bucket, key) AS (VALUES {})
+SELECT bucket, key, version, etag FROM wanted CROSS JOIN files USING (bucket, key)
+"""
 _FINISH = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
 _REFRESHED = """
 INSERT INTO folders VALUES (?, ?, ?, ?)
@@ -80,12 +90,30 @@ class SqliteLedger:
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this very file was finished."""
-        rows = await self._rows("SELECT version, etag FROM files WHERE (bucket, key) = (?, ?)", (file.bucket, file.key))
-        return bool(rows) and file.version in (None, rows[0][0]) and file.etag in (None, rows[0][1])
+        return not await self.unfinished([file])
+
+    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """Those of them that are not finished."""
+        unfinished = []
+        for first in range(0, len(files), LOOKED_UP):
+            batch = files[first : first + LOOKED_UP]
+            # Not all in one go: writers wait for the same thread.
+            found = await self._rows(
+                _LOOK_UP.format(", ".join(["(?, ?)"] * len(batch))),
+                tuple(name for file in batch for name in (file.bucket, file.key)),
+            )
+            known = {(bucket, key): (version, etag) for bucket, key, version, etag in found}
+            for file in batch:
+                entry = known.get((file.bucket, file.key))
+                if entry is None or not is_same(file, *entry):
+                    unfinished.append(file)
+        return unfinished
 
     async def finish(self, file: LogFile, etag: str) -> None:
         """Remember that it was. On the disk when this returns."""
-        await self._writes.add((_FINISH, (file.bucket, file.key, file.version, etag, self._wall_clock())))
+        await self._writes.add(
+            (_FINISH, (file.bucket, file.key, file.version, etag_of(file, etag), self._wall_clock()))
+        )
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """When the last good refresh of each began."""

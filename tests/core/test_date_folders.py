@@ -1,0 +1,126 @@
+"""What is recent, by the names of folders and files."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.date_folders import Days, is_recent, may_hold_recent, recent, shows_today, told
+
+NOW = datetime(2026, 3, 1, 0, 5, tzinfo=UTC).timestamp()
+"""Five minutes after a month's end."""
+OLD = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
+WINDOW = recent(NOW, 2)
+
+
+def days(first, last=None):
+    return Days(date.fromisoformat(first), date.fromisoformat(last or first))
+
+
+def test_recent_are_today_and_yesterday_and_what_a_clock_ahead_calls_today():
+    assert recent(NOW, 2) == days("2026-02-28", "2026-03-02")
+    assert recent(NOW, 1) == days("2026-03-01", "2026-03-02")
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("2026/01/31/", days("2026-01-31")),
+        ("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/", days("2026-01-31")),
+        ("a/2026-01-31/b/", days("2026-01-31")),
+        ("20260131/", days("2026-01-31")),
+        ("2026/", days("2026-01-01", "2026-12-31")),
+        ("2024/02/", days("2024-02-01", "2024-02-29")),
+        ("year=2026/month=01/day=31/", days("2026-01-31")),
+        ("dt=2026-01-31/", days("2026-01-31")),
+        ("2026/01/31/13/", days("2026-01-31")),
+        ("2026/x/", days("2026-01-01", "2026-12-31")),
+        ("2026/13/", days("2026-01-01", "2026-12-31")),
+        ("2026/02/31/", days("2026-02-01", "2026-02-28")),
+        ("2025/2026-01-31/", days("2026-01-31")),
+        ("", None),
+        ("/", None),
+        ("AWSLogs/111122223333/CloudTrail/", None),
+        ("2026-13-01/", None),
+        ("20261301/", None),
+        ("2026-0131/", None),
+        ("12026/", None),
+        ("0131/", None),
+        ("3026/01/31/", None),
+        ("\u0662\u0660\u0662\u0666/", None),
+    ],
+)
+def test_folders_tell_their_days(folder, said):
+    assert told(folder) == said
+
+
+@pytest.mark.parametrize("folder", ["2026/", "2026/02/", "2026/02/28/", "2026/03/01/", "20260302/", "x/", "", "a//b/"])
+def test_a_folder_that_may_hold_something_recent_is_looked_into(folder):
+    assert may_hold_recent(folder, WINDOW)
+
+
+@pytest.mark.parametrize("folder", ["2025/", "2026/01/", "2026/02/27/", "2026/03/03/", "2027/", "a/2026-02-01/b/"])
+def test_a_folder_of_another_time_is_not(folder):
+    assert not may_hold_recent(folder, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("key", "modified", "expected"),
+    [
+        ("2026/02/28/file.gz", OLD, True),
+        ("2026/02/28/late_20260105T0000Z.gz", OLD, True),
+        ("2026/01/05/file.gz", NOW, False),
+        ("S3-data-2026-02-28-23-55-00.gz", OLD, True),
+        ("S3-data-2020-01-01-2026-02-28-23-55-00.gz", OLD, True),
+        ("S3-data-2026-01-05-00-00-00.gz", NOW, True),
+        ("S3-data-2026-01-05-00-00-00.gz", OLD, False),
+        ("S3-data-2026-01-05-00-00-00.gz", None, False),
+        ("x/custom", NOW, True),
+        ("x/custom", OLD, False),
+        ("x/custom", None, True),
+        ("2026/custom", OLD, False),
+        ("2026/custom", NOW, True),
+        ("x/120260228", OLD, False),
+        ("x/2026-02-31", None, True),
+    ],
+)
+def test_a_file_is_recent_if_anything_says_so(key, modified, expected):
+    assert is_recent(key, modified, WINDOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["a/2026/02/", "a/2026/03/"], True),
+        (["a/2026/02/"], False),
+        (["eu-west-1/", "us-east-1/"], True),
+        (["eu-west-1/", "2025/"], False),
+        ([], True),
+    ],
+)
+def test_a_folder_of_dates_shows_today_or_does_not_yet(folders, expected):
+    assert shows_today(folders, NOW) is expected
+
+
+@given(st.text(alphabet="0129-/=ab", max_size=40), st.none() | st.floats(0, 4e9))
+def test_any_names_are_judged(key, modified):
+    window = recent(NOW, 2)
+    may_hold_recent(key, window)
+    assert is_recent(key, modified, window) in (True, False)
+
+
+STYLES = ["%Y/%m/%d/", "%Y-%m-%d/", "%Y%m%d/"]
+
+
+@given(st.integers(86_400, 4_000_000_000), st.integers(1, 90), st.sampled_from(STYLES))
+def test_no_folder_above_a_recent_day_is_ever_pruned(now, number, style):
+    moment = datetime.fromtimestamp(now, UTC)
+    window = recent(now, number)
+    for back in range(-1, number):
+        whole = "x/" + (moment - timedelta(back)).strftime(style)
+        parts = whole.split("/")
+        assert all(may_hold_recent("/".join(parts[:length]) + "/", window) for length in range(1, len(parts)))
+        assert is_recent(f"{whole}file", 0.0, window)
+    for outside in (-2, number):
+        assert not is_recent("x/" + (moment - timedelta(outside)).strftime(style) + "file", None, window)

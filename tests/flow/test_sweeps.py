@@ -1,0 +1,689 @@
+"""Sweeps: what nobody announced is found, read once, and never lost; in virtual time."""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs.consumer import Consumer
+from jibe_sqs.core.announcements import announcements, swept
+from jibe_sqs.core.errors import (
+    AnnouncementMalformed,
+    LedgerError,
+    LogAccessDenied,
+    LogStoreUnavailable,
+    ReceiptLost,
+)
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.model import LogFile, Nothing, Reject
+from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
+from jibe_sqs.findings import MAX_RECEIVES, REST, VISIBILITY, SweepQueue
+from jibe_sqs.ports import Found
+from jibe_sqs.sweeps import ROOTS_AGE, Sweep, Sweeper
+
+BUCKET = "trail-logs"
+INTERVAL = 180.0
+ACCOUNT = "AWSLogs/111122223333"
+REGION = f"{ACCOUNT}/CloudTrail/eu-west-1"
+TODAY = f"{REGION}/2026/01/01"
+YESTERDAY = f"{REGION}/2025/12/31"
+BEFORE = f"{REGION}/2025/12/30"
+OLD = 0.0
+"""A time of writing that is not recent."""
+
+
+class MemoryListing:
+    """The `Listing` port over the log store's objects. `modified[key]`: else just now. `errors[prefix]` are raised."""
+
+    def __init__(self, flow, store):
+        self._flow, self._store = flow, store
+        self.modified = {}
+        self.errors = {}
+        self.buckets_error = None
+        self.levels = []
+        self.delay = 0.0
+        self.at_once = self.most_at_once = 0
+
+    async def level(self, bucket, prefix):
+        self.levels.append(prefix)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.delay)
+            if error := self.errors.get(prefix) or self.errors.get(bucket):
+                raise error
+            seen = set()
+            for (in_bucket, key), data in sorted(self._store.objects.items()):
+                if in_bucket != bucket or not key.startswith(prefix):
+                    continue
+                below, slash, _ = key[len(prefix) :].partition("/")
+                if not slash:
+                    modified = self.modified.get(key, self._flow.EPOCH + self._flow.time())
+                    yield Found(LogFile(bucket, key, etag=f"etag-{hash(data)}", size=len(data)), modified)
+                elif below not in seen:
+                    seen.add(below)
+                    yield f"{prefix}{below}/"
+        finally:
+            self.at_once -= 1
+
+    async def has(self, bucket, prefix):
+        await asyncio.sleep(self.delay)
+        return any(each == bucket and key.startswith(prefix) for each, key in self._store.objects)
+
+    async def buckets(self):
+        if self.buckets_error:
+            raise self.buckets_error
+        return sorted({bucket for bucket, _ in self._store.objects})
+
+
+class Sweeping:
+    """A world whose handler also works off what a sweeper finds."""
+
+    def __init__(self, flow, source=None, *, interval=INTERVAL, days=2, queue=None, **options):
+        self.flow = flow
+        self.source = source or LogSource(BUCKET)
+        self.world = flow.World(sources=[self.source], **options)
+        self.store = self.world.logs
+        self.listing = MemoryListing(flow, self.store)
+        self.queue = queue or SweepQueue(wall_clock=self.wall_clock)
+        self.sweep = Sweep(self.source, self.listing, interval, days)
+        self.sweeper = self.make_sweeper(self.sweep)
+
+    def make_sweeper(self, *sweeps, **options):
+        return Sweeper(
+            sweeps=sweeps,
+            queue=self.queue,
+            ledger=self.world.ledger,
+            clock=self.world.clock,
+            wall_clock=self.wall_clock,
+            **options,
+        )
+
+    def wall_clock(self):
+        return self.flow.EPOCH + 3600.0 + self.flow.time()
+
+    def put(self, key, *written, modified=None, bucket=BUCKET):
+        """A log file: keys that were written, by default one in a folder of the log's own name."""
+        self.store.objects[bucket, key] = self.flow.log_of(*(written or [f"{key}/file"]))
+        if modified is not None:
+            self.listing.modified[key] = modified
+        return key
+
+    async def once(self):
+        """Sweep once; the keys that were found, in order."""
+        await self.sweeper.sweep(self.sweep)
+        return sorted(await self.taken())
+
+    async def taken(self):
+        """What waits, taken and done."""
+        keys = []
+        while messages := await self.queue.receive(10, wait=0.0):
+            keys += [file.key for message in messages for file in announcements(message.body)]
+            assert not await self.queue.delete([message.receipt for message in messages])
+        return keys
+
+    @asynccontextmanager
+    async def running(self):
+        consumer = Consumer(
+            queue=self.queue,
+            facts=await self.queue.facts(),
+            handler=self.world.handler,
+            policy=self.world.policy,
+            reading=self.world.reading,
+            held=self.world.held,
+            clock=self.world.clock,
+            tally=self.world.tally,
+            wait=20.0,
+            receivers=1,
+        )
+        async with self.world.running():
+            sweeping, consuming = asyncio.create_task(self.sweeper.run()), asyncio.create_task(consumer.run())
+            try:
+                yield consumer
+            finally:
+                sweeping.cancel()
+                consumer.stop()
+                await asyncio.gather(sweeping, consuming, return_exceptions=True)
+
+
+@pytest.fixture
+def sweeping(flow):
+    return Sweeping(flow)
+
+
+def named(events, name):
+    return [event for event in events if event["event"] == name]
+
+
+# What is found
+
+
+async def test_a_file_that_nobody_announced_is_read(sweeping):
+    key = sweeping.put(f"{TODAY}/a.json.gz", "folder/x")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: not len(sweeping.queue))
+    assert [run.folder.path for run in sweeping.world.target.runs] == ["/data/folder"]
+    assert sweeping.store.opens == {key: 1}
+    assert await sweeping.world.ledger.is_finished(LogFile(BUCKET, key))
+
+
+async def test_only_recent_folders_are_listed(sweeping):
+    wanted = [sweeping.put(f"{day}/x.json.gz") for day in (TODAY, YESTERDAY)]
+    sweeping.put(f"{BEFORE}/x.json.gz")
+    sweeping.put(f"{REGION}/2024/01/01/x.json.gz")
+    sweeping.put(f"{ACCOUNT}/CloudTrail-Digest/eu-west-1/2026/01/01/x.json.gz")
+    sweeping.put(f"{ACCOUNT}/Config/eu-west-1/2026/01/01/x.json.gz")
+    assert await sweeping.once() == sorted(wanted)
+    assert not [prefix for prefix in sweeping.listing.levels if "/12/30" in prefix or "2024" in prefix]
+    assert not [prefix for prefix in sweeping.listing.levels if "Digest" in prefix or "Config" in prefix]
+
+
+async def test_a_late_file_with_an_older_name_is_found_wazuh_33108(sweeping):
+    """A marker of the last key seen would have passed it."""
+    async with sweeping.running():
+        sweeping.put(f"{TODAY}/111122223333_CloudTrail_eu-west-1_20260101T2355Z_b.json.gz")
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        late = sweeping.put(f"{TODAY}/111122223333_CloudTrail_eu-west-1_20260101T0005Z_a.json.gz")
+        later = sweeping.put(f"{YESTERDAY}/111122223333_CloudTrail_eu-west-1_20251231T0005Z_a.json.gz")
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 3)
+    assert sweeping.store.opens[late] == sweeping.store.opens[later] == 1
+
+
+async def test_days_pass(sweeping):
+    async with sweeping.running():
+        await asyncio.sleep(23 * 3600.0)
+        sweeping.put(f"{REGION}/2026/01/02/x.json.gz")
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [f"{TODAY}/x.json.gz"],
+        [f"trail/{TODAY}/x.json.gz", f"other trail/{TODAY}/x.json.gz"],
+        [f"{TODAY}/x.json.gz", f"trail/{TODAY}/x.json.gz"],
+        [f"/{TODAY}/x.json.gz"],
+        [TODAY.replace("AWSLogs/", "AWSLogs/o-exampleorgid/") + "/x.json.gz"],
+    ],
+    ids=["top", "below prefixes", "both", "below no name", "of an organization"],
+)
+async def test_aws_logs_are_found_where_no_prefix_is_given(sweeping, keys):
+    for key in keys:
+        sweeping.put(key)
+    sweeping.put("data/deep/down/file")
+    sweeping.put("S3-data-2026-01-01-00-00-00.gz")
+    assert await sweeping.once() == sorted(keys)
+    assert "data/deep/" not in sweeping.listing.levels
+
+
+async def test_a_bucket_without_aws_logs_is_swept_whole(sweeping):
+    """Lyve's names are flat."""
+    wanted = [sweeping.put("S3-data-2026-01-01-00-00-00.gz", modified=OLD), sweeping.put("x/S3-data-2025-12-31-00-00-00.gz")]  # fmt: skip
+    sweeping.put("S3-data-2025-12-01-00-00-00.gz", modified=OLD)
+    sweeping.put("IAM-2026-01-01-00-00-00.gz")
+    sweeping.put("holiday.jpg")
+    assert await sweeping.once() == sorted(wanted)
+
+
+async def test_a_trail_that_is_new_in_a_bucket_is_found(sweeping):
+    sweeping.put(f"one/{TODAY}/x.json.gz")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        sweeping.put(f"two/{TODAY}/x.json.gz")
+        before = sweeping.flow.time()
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+    assert sweeping.flow.time() - before < ROOTS_AGE + 2 * INTERVAL
+
+
+@pytest.mark.parametrize("source", [LogSource(BUCKET, "logs/"), LogSource(BUCKET, "lo"), LogSource(BUCKET, "", Format.CLOUDTRAIL)])  # fmt: skip
+async def test_names_need_not_tell_where_the_operator_does(flow, source):
+    """MinIO's are whatever somebody chose."""
+    sweeping = Sweeping(flow, source)
+    key = sweeping.put("logs/audit-0001", modified=sweeping.wall_clock())
+    sweeping.put("logs/audit-0000", modified=OLD)
+    sweeping.store.objects[BUCKET, "logs/empty"] = b""
+    sweeping.store.objects[BUCKET, "logs/folder/"] = b"x"
+    if source.prefix:
+        sweeping.put("elsewhere")
+    assert await sweeping.once() == [key]
+
+
+async def test_what_the_operator_names_is_not_judged(flow):
+    root = f"{ACCOUNT}/Config/2020/"
+    sweeping = Sweeping(flow, LogSource(BUCKET, root))
+    assert await sweeping.once() == []
+    key = sweeping.put(f"{root}sub/file")
+    assert await sweeping.once() == [key]
+
+
+async def test_in_every_bucket_only_cloudtrails_logs_are_log_files(flow, events):
+    sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
+    for bucket in ("a", "b"):
+        sweeping.put(f"p/{TODAY}/x.json.gz", bucket=bucket)
+        sweeping.put("S3-data-2026-01-01-00-00-00.gz", bucket=bucket)
+        sweeping.put(f"{TODAY}/deeper/x.json.gz", bucket=bucket)
+    sweeping.put("S3-data-2026-01-01-00-00-00.gz", bucket="flat")
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.files == 2)
+        await asyncio.sleep(3 * INTERVAL)
+    assert sweeping.store.opens == {f"p/{TODAY}/x.json.gz": 2}
+    assert not sweeping.world.tally.errors
+
+
+async def test_a_bucket_that_may_not_be_listed_is_passed_over_and_said_once(flow, events):
+    sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
+    for bucket in ("closed", "open"):
+        sweeping.put(f"{TODAY}/{bucket}.json.gz", bucket=bucket)
+    sweeping.listing.errors["closed"] = LogAccessDenied("s3://closed/: AccessDenied")
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.files == 1)
+        await asyncio.sleep(3 * INTERVAL)
+        assert [event["bucket"] for event in named(events, "bucket_passed_over")] == ["closed"]
+        assert not named(events, "sweep_failed")
+        sweeping.listing.errors.clear()
+        await flow.until(lambda: sweeping.world.tally.files == 2)
+
+
+# How it goes on
+
+
+async def test_a_file_that_is_swept_and_announced_at_once_is_opened_once(sweeping):
+    key = sweeping.put(f"{TODAY}/x.json.gz")
+    sweeping.store.delay = 5.0
+    sweeping.world.queue.send(sweeping.flow.announcing(key))
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.done == 2)
+        assert not sweeping.world.queue.messages
+        sweeping.world.queue.send(sweeping.flow.announcing(key))
+        await sweeping.flow.until(lambda: sweeping.world.tally.done == 3)
+        await asyncio.sleep(3 * INTERVAL)
+    assert sweeping.store.opens == {key: 1}
+    assert sweeping.world.tally.files == 1
+
+
+async def test_a_file_is_not_offered_again_while_it_waits_for_its_refresh(sweeping):
+    key = sweeping.put(f"{TODAY}/x.json.gz", "slow/file")
+    sweeping.world.target.held.add("/data/slow")
+    async with sweeping.running():
+        await asyncio.sleep(10 * INTERVAL)
+        assert sweeping.sweeper.counts["offered"] == 1
+        sweeping.world.target.go()
+        await sweeping.flow.until(lambda: not len(sweeping.queue))
+    assert sweeping.store.opens == {key: 1}
+
+
+async def test_a_file_that_was_replaced_is_read_again(sweeping):
+    key = sweeping.put(f"{TODAY}/x.json.gz", "one/file")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        sweeping.put(key, "two/file")
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+        await asyncio.sleep(3 * INTERVAL)
+    assert sweeping.store.opens == {key: 2}
+
+
+async def test_a_file_that_fails_is_tried_again(sweeping):
+    key = sweeping.put(f"{TODAY}/x.json.gz")
+    sweeping.store.errors[key] = LogStoreUnavailable("503")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.store.opens[key] == 3)
+        sweeping.store.errors.clear()
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+    assert sweeping.world.tally.retried == 3
+
+
+async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
+    """No dead-letter queue keeps it: to forget it for good would be to lose it."""
+    sweeping = Sweeping(flow, limits=Limits(compressed_size=10))
+    key = sweeping.put(f"{TODAY}/x.json.gz")
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.rejected == 1 and not len(sweeping.queue))
+        await asyncio.sleep(REST - 2 * INTERVAL)
+        assert sweeping.store.opens == {key: 1}
+        await flow.until(lambda: sweeping.world.tally.rejected == 2)
+    assert named(events, "message_rejected")[0]["dead_lettered"] is True
+
+
+async def test_a_rejected_file_that_is_replaced_is_read_at_once(flow):
+    sweeping = Sweeping(flow, limits=Limits(compressed_size=2000))
+    key = sweeping.put(f"{TODAY}/x.json.gz", *(f"{number}/file" for number in range(500)))
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.rejected == 1)
+        sweeping.put(key)
+        await flow.until(lambda: sweeping.world.tally.files == 1)
+    assert flow.time() < 3 * INTERVAL
+
+
+async def test_a_listing_that_fails_is_told_and_tried_at_the_next_turn(sweeping, events):
+    sweeping.put(f"{TODAY}/x.json.gz")
+    sweeping.put(f"{REGION.replace('eu-', 'us-')}/2026/01/01/y.json.gz")
+    sweeping.listing.errors[f"{REGION}/2026/"] = LogStoreUnavailable("503")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        assert [event["reason"] for event in named(events, "sweep_failed")] == ["503"]
+        sweeping.listing.errors.clear()
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+
+
+@pytest.mark.parametrize("error", [LogStoreUnavailable("503"), ZeroDivisionError("a defect")])
+async def test_one_source_that_fails_stops_no_other(sweeping, events, error):
+    broken = MemoryListing(sweeping.flow, sweeping.store)
+    broken.errors[""] = error
+    sweeping.sweeper = sweeping.make_sweeper(Sweep(LogSource("b" * 3), broken, 60.0), sweeping.sweep)
+    sweeping.put(f"{TODAY}/x.json.gz")
+    async with sweeping.running():
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: len(broken.levels) >= 3)
+    assert named(events, "sweep_failed") or named(events, "sweep_crashed")
+
+
+async def test_buckets_that_cannot_be_listed_at_all_are_a_failed_sweep(flow, events):
+    sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
+    sweeping.listing.buckets_error = LogAccessDenied("s3://*/: AccessDenied")
+    assert await sweeping.once() == []
+    assert named(events, "sweep_failed")[0]["bucket"] == EVERY_BUCKET
+
+
+async def test_without_the_ledger_all_is_offered(sweeping, events):
+    key = sweeping.put(f"{TODAY}/x.json.gz")
+    await sweeping.world.ledger.finish(LogFile(BUCKET, key), "")
+    assert await sweeping.once() == []
+
+    async def unreadable(files):
+        raise LedgerError("disk I/O error")
+
+    sweeping.world.ledger.unfinished = unreadable
+    assert await sweeping.once() == [key]
+    assert named(events, "ledger_unreadable")
+
+
+async def test_a_sweep_that_takes_longer_than_its_interval_does_not_overlap_with_itself(flow):
+    sweeping = Sweeping(flow, LogSource(BUCKET, "a/"), interval=10.0)
+    sweeping.listing.delay = 25.0
+    async with sweeping.running():
+        await asyncio.sleep(300.0)
+        assert sweeping.listing.most_at_once == 1
+        assert 10 <= len(sweeping.listing.levels) <= 12
+
+
+class Shut:
+    """A gate, until it is opened."""
+
+    def __init__(self):
+        self.reason = "for a reason"
+        self._open = asyncio.Event()
+
+    def open(self):
+        self.reason = ""
+        self._open.set()
+
+    async def passable(self):
+        await self._open.wait()
+
+
+async def test_no_sweep_begins_while_a_gate_is_shut(sweeping):
+    gate = Shut()
+    sweeping.sweeper = sweeping.make_sweeper(sweeping.sweep, gates=[gate])
+    sweeping.put(f"{TODAY}/x.json.gz")
+    async with sweeping.running():
+        await asyncio.sleep(3 * INTERVAL)
+        assert sweeping.listing.levels == []
+        gate.open()
+        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+
+
+async def test_folders_are_listed_several_at_a_time_and_not_all(sweeping):
+    for number in range(50):
+        sweeping.put(f"{TODAY.replace('eu-west-1', f'region-{number}')}/x.json.gz")
+    sweeping.listing.delay = 1.0
+    assert len(await sweeping.once()) == 50
+    assert 2 <= sweeping.listing.most_at_once <= 10
+
+
+async def test_a_sweep_is_told_loudly_only_if_it_found_something(sweeping, events):
+    sweeping.put(f"{TODAY}/x.json.gz")
+    await sweeping.once()
+    await sweeping.world.ledger.finish(LogFile(BUCKET, f"{TODAY}/x.json.gz"), "")
+    await sweeping.once()
+    told = named(events, "swept")
+    assert [(event["log_level"], event["seen"], event["offered"]) for event in told] == [("info", 1, 1), ("debug", 1, 0)]  # fmt: skip
+    counts = sweeping.sweeper.counts
+    assert (counts["sweeps"], counts["seen"], counts["offered"], counts["failures"]) == (2, 2, 1, 0)
+    assert counts["folders"] == sum(event["folders"] for event in told)
+
+
+async def test_a_service_that_stops_in_the_middle_finds_the_rest_when_it_starts_again(flow):
+    sweeping = Sweeping(flow, queue=SweepQueue(most=5), reading=2)
+    keys = [sweeping.put(f"{TODAY}/{number:03}.json.gz") for number in range(40)]
+    sweeping.store.delay = 1.0
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.files >= 10)
+    assert sweeping.world.tally.files < 40
+    again = Sweeping(flow)
+    again.store.objects, again.store.opens = sweeping.store.objects, sweeping.store.opens
+    again.world.ledger._files = sweeping.world.ledger._files
+    async with again.running():
+        await flow.until(lambda: sweeping.world.tally.files + again.world.tally.files == 40)
+    assert again.store.opens == dict.fromkeys(keys, 1)
+
+
+# The queue
+
+
+def files_of(*names):
+    return [LogFile(BUCKET, name, etag="e") for name in names]
+
+
+async def test_who_offers_more_than_there_is_room_for_waits(flow):
+    queue = SweepQueue(most=3)
+    offering = asyncio.create_task(queue.offer(files_of(*"abcde")))
+    await flow.settled()
+    assert len(queue) == 3
+    taken = []
+    while len(taken) < 5:
+        messages = await queue.receive(10, wait=1.0)
+        taken += [message.id for message in messages]
+        assert len(queue) <= 3
+        await queue.delete([message.receipt for message in messages])
+        await flow.settled()
+    assert await offering == 5
+    assert taken == [f"s3://{BUCKET}/{name}" for name in "abcde"]
+
+
+async def test_a_receive_waits_for_a_finding_and_no_longer_than_it_was_told(flow):
+    queue = SweepQueue()
+    assert await queue.receive(10, wait=7.0) == []
+    assert flow.time() == pytest.approx(7.0)
+    waiting = asyncio.create_task(queue.receive(10, wait=20.0))
+    await asyncio.sleep(3.0)
+    await queue.offer(files_of("a"))
+    assert len(await waiting) == 1
+    assert flow.time() == pytest.approx(10.0)
+
+
+async def test_a_message_shows_again_after_its_delay_and_counts_its_receives(flow):
+    queue = SweepQueue()
+    await queue.offer(files_of("a"))
+    (first,) = await queue.receive(1, wait=0.0)
+    waiting = asyncio.create_task(queue.receive(1, wait=50.0))
+    await flow.settled()
+    assert not await queue.show_after([(first.receipt, 30.0)])
+    (again,) = await waiting
+    assert flow.time() == pytest.approx(30.0)
+    assert (first.receive_count, again.receive_count, again.id) == (1, 2, first.id)
+    for call in (queue.delete([first.receipt]), queue.show_after([(first.receipt, 0.0)])):
+        assert isinstance((await call)[first.receipt], ReceiptLost)
+    assert not await queue.delete([again.receipt])
+    assert await queue.receive(1, wait=VISIBILITY + 1) == []
+
+
+async def test_what_a_defect_has_lost_shows_again_by_itself(flow):
+    queue = SweepQueue()
+    await queue.offer(files_of("a"))
+    (first,) = await queue.receive(1, wait=0.0)
+    assert await queue.receive(1, wait=VISIBILITY - 1) == []
+    (again,) = await queue.receive(1, wait=2.0)
+    assert again.id == first.id
+
+
+async def test_what_waits_or_is_in_hand_is_not_taken_in_again(flow):
+    queue = SweepQueue()
+    assert await queue.offer(files_of("a", "a", "b")) == 2
+    (message,) = await queue.receive(1, wait=0.0)
+    assert await queue.offer(files_of("a", "b")) == 0
+    await queue.show_after([(message.receipt, 600.0)])
+    assert await queue.offer(files_of("a", "b")) == 0
+    await queue.delete([message.receipt])
+    assert await queue.offer(files_of("a", "b")) == 1
+
+
+async def test_what_is_done_leaves_nothing_behind(flow):
+    queue = SweepQueue()
+    for number in range(1000):
+        await queue.offer(files_of(str(number)))
+        (message,) = await queue.receive(1, wait=0.0)
+        await queue.delete([message.receipt])
+    assert (len(queue), len(queue._waiting), len(queue._rejected)) == (0, 0, 0)
+    assert len(queue._hidden) <= 101
+
+
+async def test_its_facts_leave_no_failure_for_ever(flow):
+    facts = await SweepQueue().facts()
+    assert (facts.visibility_timeout, facts.max_receives) == (VISIBILITY, MAX_RECEIVES)
+
+
+async def test_a_rejection_that_has_rested_is_forgotten(flow):
+    queue = SweepQueue()
+    for name in "ab":
+        await queue.offer(files_of(name))
+        (message,) = await queue.receive(1, wait=0.0)
+        assert await queue.reject(message, Reject("LogCorrupt", "words"))
+        await queue.delete([message.receipt])
+        assert await queue.offer(files_of(name)) == 0
+        await asyncio.sleep(REST - 1)
+    assert await queue.offer(files_of("a", "b")) == 1
+    await asyncio.sleep(1)
+    assert await queue.offer(files_of("a", "b")) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_the_queue_hands_out_every_finding_until_it_is_done(flow, data):
+    async def main():
+        queue = SweepQueue(most=8)
+        done, in_hand, receives = set(), {}, {}
+        names = [str(number) for number in range(8)]
+        for step in data.draw(st.lists(st.sampled_from(["offer", "receive", "delete", "delay", "pass"]), max_size=60)):
+            if step == "offer":
+                await queue.offer(files_of(data.draw(st.sampled_from(names))))
+            elif step == "receive":
+                for message in await queue.receive(3, wait=0.0):
+                    assert message.id not in in_hand
+                    in_hand[message.id] = message
+                    receives[message.id] = receives.get(message.id, 0) + 1
+                    assert message.receive_count == receives[message.id]
+            elif step == "pass":
+                await asyncio.sleep(data.draw(st.sampled_from([1.0, 10.0, 100.0])))
+            elif in_hand:
+                message = in_hand.pop(data.draw(st.sampled_from(sorted(in_hand))))
+                if step == "delete":
+                    assert not await queue.delete([message.receipt])
+                    receives.pop(message.id)
+                    done.add(message.id)
+                else:
+                    assert not await queue.show_after([(message.receipt, data.draw(st.sampled_from([0.0, 5.0, 50.0])))])
+        left = len(queue)
+        shown = {message.id for _ in range(20) for message in await queue.receive(10, wait=10.0)}
+        assert len(shown | set(in_hand)) == left
+        assert not shown & set(in_hand)
+
+    flow.virtually(main())
+
+
+# The message
+
+
+@pytest.mark.parametrize("file", [LogFile("b", "k"), LogFile("b", "a+b %2F/ä\n\x7f", "v", "e", 5)])
+def test_a_finding_is_announced_as_it_was_found(file):
+    assert announcements(swept(file)) == [file]
+
+
+def test_a_finding_beside_the_logs_asks_for_nothing():
+    (each,) = announcements(swept(LogFile("b", f"{ACCOUNT}/CloudTrail-Digest/x")))
+    assert isinstance(each, Nothing)
+
+
+@pytest.mark.parametrize("value", ["null", "[]", '"x"', "{}", '{"bucket":"b"}', '{"bucket":"","key":"k"}', '{"bucket":"b","key":1}'])  # fmt: skip
+def test_what_is_no_finding_is_malformed(value):
+    with pytest.raises(AnnouncementMalformed):
+        announcements(f'{{"swept":{value}}}')
+
+
+# All of it
+
+
+class Passing(dict):
+    """Errors that pass: each is raised once."""
+
+    def get(self, key):
+        return self.pop(key, None)
+
+
+_days = st.builds(
+    "{}AWSLogs/{}/{}/{}/{}".format,
+    st.sampled_from(["", "trail/", "other trail/"]),
+    st.sampled_from(["111122223333", "444455556666", "o-exampleorgid/111122223333"]),
+    st.sampled_from(["CloudTrail", "CloudTrail", "CloudTrail-Digest"]),
+    st.sampled_from(["eu-west-1", "us-east-1"]),
+    st.sampled_from(["2026/01/01", "2025/12/31", "2025/12/30", "2024/01/01"]),
+)
+_deliveries = st.lists(
+    st.tuples(_days, st.integers(0, 30), st.sampled_from(["lost", "announced", "announced twice"]), st.floats(0, 500)),
+    max_size=25,
+    unique_by=lambda each: each[:2],
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(deliveries=_deliveries, delay=st.sampled_from([0.0, 0.5, 40.0]), failing=st.sets(st.integers(0, 24), max_size=5))
+def test_every_file_is_read_once_however_it_is_heard_of(flow, deliveries, delay, failing):
+    """Late ones with older names among them, and some whose first reads fail.
+
+    Those of long ago are read if somebody announces them. A new trail may be found only when its roots are looked for.
+    """
+
+    async def main():
+        sweeping = Sweeping(flow)
+        sweeping.store.delay, sweeping.store.errors = delay, Passing()
+        keys, failed = [], Counter()
+        async with sweeping.running():
+            for day, number, how, pause in deliveries:
+                key = sweeping.put(f"{day}/111122223333_CloudTrail_eu-west-1_{number:04}.json.gz")
+                is_recent = day.endswith(("2026/01/01", "2025/12/31"))
+                if "Digest" not in day and (is_recent or how != "lost"):
+                    if len(keys) in failing:
+                        sweeping.store.errors[key] = LogStoreUnavailable("503")
+                        failed[key] = 1
+                    keys.append(key)
+                for _ in range(["lost", "announced", "announced twice"].index(how)):
+                    sweeping.world.queue.send(flow.announcing(key))
+                await asyncio.sleep(pause)
+            await flow.until(lambda: sweeping.world.tally.files == len(keys))
+            await flow.until(lambda: not len(sweeping.queue) and not sweeping.world.queue.messages)
+            await asyncio.sleep(3 * INTERVAL)
+        assert sweeping.store.opens - failed == Counter(keys)
+        assert sweeping.world.tally.files == len(keys)
+
+    flow.virtually(main())
+
+
+def test_the_days_of_these_tests_are_what_they_say(flow):
+    now = datetime.fromtimestamp(flow.EPOCH, UTC)
+    for day, back in ((TODAY, 0), (YESTERDAY, 1), (BEFORE, 2)):
+        assert day.endswith((now - timedelta(back)).strftime("/%Y/%m/%d"))
