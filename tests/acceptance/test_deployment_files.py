@@ -2,6 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +245,33 @@ def test_the_task_has_an_init_process_and_no_public_address(rendered):
     assert template(SERVICE)["Parameters"]["AssignPublicIp"]["Default"] == "DISABLED"
 
 
+def test_the_health_check_asks_for_life_where_the_configuration_answers(rendered, environment):
+    """And does so with what the image has: its Python, whose exit code tells."""
+    check = ecs_container()["HealthCheck"]
+    command, program, option, code = check["Command"]
+    assert (command, program, option) == ("CMD", "python", "-c")
+    assert f'("{environment["JIBE_HEALTH__HOST"]}", {environment["JIBE_HEALTH__PORT"]},' in code
+    (allowed,) = re.findall(r"timeout=(\d+)", code)
+    assert int(allowed) < check["Timeout"]
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(200, 0), (503, 1)])
+def test_the_health_check_fails_when_the_service_says_so(status, exit_code):
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/livez" else 404)
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        code = ecs_container()["HealthCheck"]["Command"][3].replace(" 8080,", f" {server.server_port},")
+        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30)
+    assert done.returncode == exit_code
+
+
 def test_a_failed_deployment_rolls_back():
     breaker = resource("Service")["DeploymentConfiguration"]["DeploymentCircuitBreaker"]
     assert breaker == {"Enable": True, "Rollback": True}
@@ -268,6 +299,14 @@ def test_the_mounted_configuration_has_an_endpoint_a_queue_a_log_bucket_and_a_ma
     assert configuration["queues"]
     assert configuration["logs"]
     assert configuration["buckets"]
+
+
+@pytest.mark.parametrize(("probe", "path"), [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")])
+def test_the_probes_ask_where_the_configuration_answers(probe, path):
+    asked = kubernetes_container()[probe]["httpGet"]
+    assert asked["path"] == path
+    (port,) = [each["containerPort"] for each in kubernetes_container()["ports"] if each["name"] == asked["port"]]
+    assert port == kubernetes_configuration()["health"]["port"]
 
 
 def test_kubernetes_holds_credentials_by_reference_only():

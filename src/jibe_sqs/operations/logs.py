@@ -2,11 +2,19 @@
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
 import structlog
 
 Style = Literal["auto", "json", "console"]
+
+Event = MutableMapping[str, Any]
+"""Its name as `event`, its `level`, and its fields."""
+Listener = Callable[[Event], None]
+
+_listeners: list[Listener] = []
 
 
 def configure(level: str, style: Style) -> None:
@@ -19,7 +27,7 @@ def configure(level: str, style: Style) -> None:
     ]
     last = _renderers(style)
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[*shared, _tell, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -28,11 +36,31 @@ def configure(level: str, style: Style) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _tell],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """Meanwhile it is told of each event that is logged, in whichever thread, before the event is written.
+
+    What it raises is ignored: nobody may fail for having logged something.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def _tell(_logger: object, _method: str, event: Event) -> Event:
+    for listener in tuple(_listeners):
+        with suppress(Exception):
+            listener(event)
+    return event
 
 
 def _renderers(style: Style) -> list[structlog.typing.Processor]:

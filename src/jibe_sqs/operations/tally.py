@@ -13,6 +13,8 @@ class Tally(msgspec.Struct):
     messages: int = 0
     redelivered: int = 0
     """Messages that had been received before."""
+    receives: Counter[int] = msgspec.field(default_factory=Counter)
+    """How many times messages were received as the first, the second, … time."""
     done: int = 0
     retried: int = 0
     rejected: int = 0
@@ -42,6 +44,7 @@ class Tally(msgspec.Struct):
         """For logs."""
         counts: dict[str, object] = msgspec.structs.asdict(self)
         counts["nothing"] = dict(self.nothing)
+        counts["receives"] = {str(nth): times for nth, times in sorted(self.receives.items())}
         counts["skipped"] = dict(self.skipped)
         counts["errors"] = dict(self.errors)
         return counts

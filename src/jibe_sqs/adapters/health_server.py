@@ -1,0 +1,70 @@
+"""`/livez` and `/readyz` over HTTP, in the service's own event loop: that they answer says that it runs."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.operations.health import Health
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the service's business."""
+        yield
+
+
+@asynccontextmanager
+async def health_server(host: str, port: int, health: Health) -> AsyncIterator[int]:
+    """Answers meanwhile; the port that it does so on, also where `port` is 0. Raises `SettingsError` if it is taken."""
+    config = uvicorn.Config(
+        _app(health),
+        lifespan="off",
+        ws="none",
+        http="h11",
+        log_config=None,
+        # What a port scanner sends is no news.
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+    )
+    with _listening(host, port) as listener:
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="health server")
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            [f"health.port: cannot listen on {host} port {port}: {error.strerror or error}: choose another health.port"]
+        ) from error
+
+
+def _app(health: Health) -> Starlette:
+    async def livez(_: Request) -> JSONResponse:
+        reasons = health.ailments
+        return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    async def readyz(_: Request) -> JSONResponse:
+        reasons = health.hindrances
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])

@@ -1,0 +1,90 @@
+"""A webhook that takes Slack's messages. Its address is a secret: whoever knows it may write there."""
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from jibe_sqs import __version__
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.operations.alerts import AlertFailed
+
+TIMEOUT: Final = 10.0
+"""Seconds."""
+
+
+class Webhook:
+    """Posts messages."""
+
+    def __init__(self, client: httpx.AsyncClient, url: httpx.URL) -> None:
+        self._client = client
+        self._url = url
+
+    async def post(self, text: str) -> None:
+        """Send one message. Raises `AlertFailed`, which does not name the address."""
+        try:
+            answer = await self._client.post(self._url, json={"text": text})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Neither its text nor where it came from: both know the address.
+            failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
+        else:
+            if answer.is_success:
+                return
+            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_word(answer)}"
+            if answer.status_code in (401, 403, 404, 410):
+                failure += ": is the address still the right one?"
+            raise AlertFailed(failure, retry_after=_retry_after(answer))
+        raise AlertFailed(failure)
+
+
+@asynccontextmanager
+async def webhook(url: str) -> AsyncIterator[Webhook]:
+    """A webhook, closed at the end; a proxy comes from the environment. Raises `SettingsError`."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL("")
+    if address.scheme not in ("http", "https") or not address.host:
+        raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
+    # An address that is a secret is not to be carried on to where a redirect points.
+    async with httpx.AsyncClient(
+        timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+    ) as client:
+        with _unlogged(str(address)):
+            yield Webhook(client, address)
+
+
+@contextmanager
+def _unlogged(secret: str) -> Iterator[None]:
+    """For who has httpx log that much: it names the address of each request."""
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return secret not in record.getMessage()
+
+    logger = logging.getLogger("httpx")
+    logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_harmless)
+
+
+def _word(answer: httpx.Response) -> str:
+    """Slack says in a word what is wrong, such as `no_service`; anything else might quote what we sent."""
+    return f" {answer.text}" if re.fullmatch(r"[a-z_]{3,40}", answer.text) else ""
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds."""
+    told = answer.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,9}", told):
+        return float(told)
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,55 @@
+"""Whether the service lives, and whether it can work: what an orchestrator asks."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+
+class Gate(Protocol):
+    """Whether there is any sense in taking more work; `reason` says why not."""
+
+    @property
+    def reason(self) -> str: ...
+
+
+class Health:
+    """Not ready before it has `started`, nor once it is `stopping`; and never well again if one of its workers ends."""
+
+    def __init__(self, gates: Sequence[Gate] = ()) -> None:
+        """`gates` are looked at anew each time: more of them may be put there."""
+        self._gates = gates
+        self._is_started = False
+        self._is_stopping = False
+        self._ended: list[str] = []
+
+    def started(self, workers: "Iterable[asyncio.Task[Any]]") -> None:
+        """The service runs; it is these that do the work, until it stops."""
+        self._is_started = True
+        for worker in workers:
+            worker.add_done_callback(self._worker_ended)
+
+    def stopping(self) -> None:
+        """Workers may end now."""
+        self._is_stopping = True
+
+    @property
+    def ailments(self) -> list[str]:
+        """Why it should be started anew; empty if it lives."""
+        return list(self._ended)
+
+    @property
+    def hindrances(self) -> list[str]:
+        """Why it takes no work now; empty if it is ready."""
+        if self._is_stopping:
+            return ["stopping", *self._ended]
+        if not self._is_started:
+            return ["starting"]
+        return [*self._ended, *(gate.reason for gate in self._gates if gate.reason)]
+
+    def _worker_ended(self, worker: "asyncio.Task[Any]") -> None:
+        # The text of a defect may hold anything: the log has it.
+        error = None if worker.cancelled() else worker.exception()
+        if error is not None:
+            self._ended.append(f"{worker.get_name()} has ended: {type(error).__name__}")
+        elif not self._is_stopping:
+            self._ended.append(f"{worker.get_name()} has ended")

@@ -1,0 +1,183 @@
+"""The webhook over a socket: what it takes, what it says when it fails, and that nobody hears its address."""
+
+import asyncio
+import logging
+import socket
+import traceback
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from jibe_sqs.adapters.webhook import webhook
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.operations.alerts import AlertFailed, Alerts
+
+SECRET = "T00000000-SECRET-CANARY"
+
+
+class Slack:
+    """Takes messages at its secret address, and fails on demand."""
+
+    def __init__(self) -> None:
+        self.bodies: list[object] = []
+        self.elsewhere = 0
+        self.answers: list[Response] = []
+        self.origin = ""
+
+    async def hook(self, request: Request) -> Response:
+        self.bodies.append(await request.json())
+        if self.answers:
+            return self.answers.pop(0)
+        return PlainTextResponse("ok")
+
+    async def other(self, _: Request) -> Response:
+        self.elsewhere += 1
+        return PlainTextResponse("ok")
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/services/{SECRET}"
+
+
+@pytest.fixture
+async def slack():
+    app = Slack()
+    routes = [
+        Route(f"/services/{SECRET}", app.hook, methods=["POST"]),
+        Route("/elsewhere", app.other, methods=["GET", "POST"]),
+    ]
+    config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", ws="none")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app.origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server._serve([listener]))
+        yield app
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def failing(hook):
+    with pytest.raises(AlertFailed) as failed:
+        await hook.post("text")
+    yield failed.value
+
+
+async def test_a_message_is_slacks_json(slack):
+    async with webhook(slack.url) as hook:
+        await hook.post("a &lt;b&gt;\n\N{BULLET} ü")
+    assert slack.bodies == [{"text": "a &lt;b&gt;\n\N{BULLET} ü"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (404, "no_service", "answered 404 no_service: is the address still the right one?"),
+        (403, "action_prohibited", "answered 403 action_prohibited: is the address still the right one?"),
+        (410, "channel_is_archived", "answered 410 channel_is_archived: is the address still the right one?"),
+        (400, "invalid_payload", "answered 400 invalid_payload"),
+        (500, f"<html>no route to {SECRET}</html>", "answered 500"),
+        (502, "", "answered 502"),
+    ],
+)
+async def test_an_answer_that_is_no_yes_is_a_failure_with_slacks_word_for_it(slack, status, body, said):
+    slack.answers = [PlainTextResponse(body, status_code=status)]
+    async with webhook(slack.url) as hook, failing(hook) as failure:
+        assert str(failure) == f"the webhook of alerts.webhook {said}"
+        assert failure.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("30", 30),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+async def test_when_to_come_again_is_heard(slack, told, expected):
+    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": told})]
+    async with webhook(slack.url) as hook, failing(hook) as failure:
+        assert failure.retry_after == (None if expected is None else pytest.approx(expected, abs=60))
+
+
+async def test_it_may_be_told_as_a_date(slack):
+    told = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": told})]
+    async with webhook(slack.url) as hook, failing(hook) as failure:
+        assert failure.retry_after == pytest.approx(3600, abs=60)
+
+
+async def test_a_redirect_is_not_followed(slack):
+    slack.answers = [RedirectResponse(f"{slack.origin}/elsewhere", status_code=307)]
+    async with webhook(slack.url) as hook, failing(hook) as failure:
+        assert str(failure).endswith("answered 307")
+    assert slack.elsewhere == 0
+
+
+async def test_one_that_is_not_there_is_a_failure():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with webhook(f"http://127.0.0.1:{port}/{SECRET}") as hook, failing(hook) as failure:
+        assert str(failure) == "the webhook of alerts.webhook cannot be reached: ConnectError"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "hooks.example.com/x", "ftp://hooks.example.com", "https://", f"https://hooks.example.com:{SECRET}"]
+)
+async def test_what_is_no_address_is_the_operators_mistake(url):
+    with pytest.raises(SettingsError, match=r"alerts.webhook: not an address") as mistake:
+        async with webhook(url):
+            pass
+    assert SECRET not in str(mistake.value)
+
+
+async def test_nothing_tells_its_address(slack, caplog):
+    """Neither a failure with its traceback, nor what is logged at any level, nor what it looks like."""
+    caplog.set_level(logging.DEBUG)
+    async with webhook(slack.url) as hook:
+        await hook.post("text")
+        slack.answers = [PlainTextResponse("no", status_code=500)]
+        async with failing(hook) as failure:
+            told = "".join(traceback.format_exception(failure))
+        async with httpx.AsyncClient() as other:
+            await other.get(f"{slack.origin}/elsewhere")
+    async with webhook(f"http://127.0.0.1:1/{SECRET}") as nowhere, failing(nowhere) as unreachable:
+        told += "".join(traceback.format_exception(unreachable))
+        assert unreachable.__context__ is None
+    assert SECRET not in told + repr(hook) + str(hook) + repr(failure)
+    # The webhook's double knows its own address, and logs it.
+    logged = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("uvicorn"))
+    assert SECRET not in logged
+    assert "/elsewhere" in logged
+    assert logging.getLogger("httpx").filters == []
+
+
+async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeypatch):
+    monkeypatch.setattr("jibe_sqs.operations.alerts.GATHERING", 0.01)
+    monkeypatch.setattr("jibe_sqs.operations.alerts.FIRST_RETRY", 0.01)
+    slack.answers = [PlainTextResponse("rollup_error", status_code=500)]
+    arrived: list[str] = []
+    async with webhook(slack.url) as hook:
+
+        async def post(text: str) -> None:
+            await hook.post(text)
+            arrived.append(text)
+
+        alerts = Alerts(post, source="pod-1")
+        async with alerts.running():
+            alerts.take({"event": "refresh_failed", "level": "warning", "error": "CallFailed", "folder": "/a"})
+            while not arrived:
+                await asyncio.sleep(0.01)
+    assert slack.bodies == [{"text": arrived[0]}] * 2
+    assert "warning refresh_failed (CallFailed): once" in arrived[0]

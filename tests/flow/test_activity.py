@@ -1,0 +1,294 @@
+"""What happened, place by place: nothing is lost, nothing counts twice in the total, and memory is bounded."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.decisions import Counts as BucketCounts
+from jibe_sqs.core.decisions import Decisions, Place, Plan, Stale
+from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
+from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent, SkipReason
+from jibe_sqs.operations import activity as module
+from jibe_sqs.operations.activity import Activity, At, StaleNow
+from jibe_sqs.operations.lag import BOUNDS, Lag
+from jibe_sqs.refreshes import Outcome, Pending, Refreshes
+
+PLACES = {
+    "media": (Place("/Amazon S3/media"), Place("/Archive/media")),
+    "projects": (Place("/Amazon S3/projects"), Place("/Amazon S3/projects/team a", "team/")),
+}
+TIMED_OUT = RefreshTimedOut("it does not end")
+
+
+class Clock:
+    def __init__(self, now: float = 1000.0) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def activity(clock):
+    return Activity(clock, lambda: PLACES)
+
+
+def plan(**buckets: BucketCounts) -> Plan:
+    made = Plan()
+    made.buckets.update(buckets)
+    return made
+
+
+def counts(records: int, events: int, **skipped: int) -> BucketCounts:
+    return BucketCounts(records, events, Counter({SkipReason[name]: count for name, count in skipped.items()}))
+
+
+def ended(path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, on_the_way=False) -> Outcome:
+    return Outcome(Folder(path, tree), seconds, waited, on_the_way, error)
+
+
+# What is read
+
+
+def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(activity):
+    activity.planned(plan(media=counts(10, 4, READ_ONLY=6)))
+    taken = activity.take()
+    for place in (At("Amazon S3", "media"), At("Archive", "media")):
+        assert (taken.places[place].records, taken.places[place].events) == (10, 4)
+        assert taken.places[place].skipped == {"read-only": 6}
+    assert (taken.total.records, taken.total.events, taken.total.skipped) == (10, 4, {"read-only": 6})
+
+
+def test_a_provider_that_shows_two_parts_of_a_bucket_is_one_place(activity):
+    activity.planned(plan(projects=counts(3, 3)))
+    assert {at: found.records for at, found in activity.take().places.items()} == {At("Amazon S3", "projects"): 3}
+
+
+def test_a_bucket_that_nobody_shows_and_records_of_no_bucket_are_told_of_too(activity):
+    activity.planned(plan(stray=counts(2, 0, NOT_MAPPED=2), **{"": counts(5, 0, NOT_OBJECT_CHANGE=5)}))
+    assert {at: found.records for at, found in activity.take().places.items()} == {At("", "stray"): 2, At("", ""): 5}
+
+
+def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
+    activity = Activity(clock)
+    activity.planned(plan(media=counts(1, 1)))
+    activity.done({Folder("/media/a"): Stale("media", 990, 990, 1)}, [])
+    activity.refreshed(ended("/media/a"))
+    (found,) = activity.take().places.items()
+    assert found[0] == At("media", "media")
+    assert (found[1].records, found[1].folders, found[1].lag.count) == (1, 1, 1)
+
+
+def test_places_that_change_while_it_runs_are_followed(clock):
+    decisions = Decisions({"media": (Place("/Old/media"),)})
+    activity = Activity(clock, lambda: decisions.places)
+    activity.refreshed(ended("/Old/media/a"))
+    decisions.places = {"media": (Place("/New/media"),), "other": (Place("/New/media/nested"),)}
+    activity.planned(plan(media=counts(1, 1)))
+    activity.refreshed(ended("/New/media/nested/a"))
+    assert set(activity.take().places) == {At("Old", "media"), At("New", "media"), At("New", "other")}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["media", "projects", "stray", ""]), st.integers(0, 50), st.integers(0, 50))),
+    st.sets(st.integers(0, 20)),
+)
+def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
+    activity = Activity(Clock(), lambda: PLACES)
+    records, events = 0, 0
+    for number, (bucket, skipped, asked) in enumerate(reads):
+        activity.planned(plan(**{bucket: counts(skipped + asked, asked, READ_ONLY=skipped)}))
+        if number in taken_after:
+            total = activity.take().total
+            records, events = records + total.records, events + total.events
+    rest, start = activity.take().total, activity.since_start().total
+    assert records + rest.records == start.records == sum(skipped + asked for _, skipped, asked in reads)
+    assert events + rest.events == start.events == sum(asked for *_, asked in reads)
+    assert start.skipped.total() == sum(skipped for _, skipped, _ in reads)
+    per_bucket = Counter()
+    for bucket, skipped, asked in reads:
+        per_bucket[bucket] += skipped + asked
+    for at, found in activity.since_start().places.items():
+        assert found.records == per_bucket[at.bucket]
+
+
+# Lag
+
+
+def test_lag_is_from_the_event_to_the_end_of_what_it_asked_for(activity):
+    activity.done({Folder("/Archive/media/a"): Stale("media", 940.0, 940.0, 1)}, [])
+    lag = activity.take().places[At("Archive", "media")].lag
+    assert (lag.count, lag.longest) == (1, 60.0)
+
+
+def test_of_many_events_in_a_folder_the_oldest_and_the_newest_count_exactly(activity):
+    activity.done({Folder("/Archive/media/a"): Stale("media", 700.0, 990.0, 100)}, [])
+    lag = activity.take().places[At("Archive", "media")].lag
+    assert (lag.count, lag.longest) == (100, 300.0)
+    assert lag.percentile(0.01) == pytest.approx(10, rel=0.5)
+    assert lag.percentile(0.5) == pytest.approx(155, rel=0.5)
+
+
+def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
+    event = ObjectEvent(Kind.WRITTEN, "media", "a/b", 970.0)
+    activity.done({}, [Change(event, (Folder("/Amazon S3/media/a"), Folder("/Archive/media/a")))])
+    assert {at: found.lag.longest for at, found in activity.take().places.items()} == {
+        At("Amazon S3", "media"): 30.0,
+        At("Archive", "media"): 30.0,
+    }
+
+
+def test_while_s3s_clock_is_unknown_there_is_no_lag(activity, clock):
+    clock.time = 0.0
+    activity.done({Folder("/Archive/media/a"): Stale("media", 940.0, 940.0, 1)}, [])
+    assert activity.take().total.lag.percentile(0.5) is None
+
+
+@given(st.lists(st.floats(0, 2_000_000), min_size=1), st.floats(0.001, 1))
+def test_a_percentile_is_never_too_low_and_hardly_too_high(figures, share):
+    lag = Lag()
+    for figure in figures:
+        lag.add(figure)
+    exact = sorted(figures)[max(0, -int(-share * len(figures) // 1) - 1)]
+    assert exact <= lag.percentile(share) <= max(exact * 1.5, BOUNDS[0], lag.longest if exact > BOUNDS[-1] else 0)
+    assert lag.percentile(1) == lag.longest == max(figures)
+
+
+def test_a_lag_by_clocks_that_differ_is_none():
+    lag = Lag()
+    lag.add(-5)
+    assert (lag.count, lag.longest) == (1, 0.0)
+
+
+# Refreshes
+
+
+def test_refreshes_are_counted_by_kind_and_failures_by_class(activity):
+    activity.refreshed(ended("/Amazon S3/media/a", seconds=2.0))
+    activity.refreshed(ended("/Amazon S3/media", tree=True, seconds=3.0))
+    activity.refreshed(ended("/Amazon S3/media/a/b", on_the_way=True))
+    activity.refreshed(ended("/Amazon S3/media/c", error=TIMED_OUT))
+    activity.refreshed(ended("/Amazon S3/media/d", error=CallFailed("no", code="no")))
+    found = activity.take().places[At("Amazon S3", "media")]
+    assert (found.folders, found.trees, found.on_the_way, found.refreshes) == (1, 1, 1, 3)
+    assert found.failed == {"RefreshTimedOut": 1, "CallFailed": 1}
+    assert found.refreshing == 8.0
+
+
+def test_a_folder_belongs_to_the_deepest_place_above_it(clock):
+    places = {"media": (Place("/P"),), "projects": (Place("/P/in/media"),)}
+    activity = Activity(clock, lambda: places)
+    for path in ("/P/in/media/x/y", "/P/in/mediax", "/P", "/P/in/media"):
+        activity.refreshed(ended(path))
+    assert {at: found.folders for at, found in activity.take().places.items()} == {
+        At("P", "projects"): 2,
+        At("P", "media"): 2,
+    }
+
+
+def test_a_folder_above_all_places_is_its_providers_and_of_no_bucket(activity):
+    activity.refreshed(ended("/Amazon S3", on_the_way=True))
+    assert set(activity.take().places) == {At("Amazon S3", "")}
+
+
+async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
+    """Over the real `Refreshes`: whoever changes what it tells of, hears of it here."""
+    clock = flow.VirtualClock()
+    activity = Activity(clock, lambda: PLACES)
+    target = flow.FakeTarget()
+    target.takes = 5.0
+    refreshes = Refreshes(
+        target=target, ledger=flow.FlakyLedger(), clock=clock, min_interval=0.0, observe=activity.refreshed
+    )
+    future = refreshes.ask(Folder("/Archive/media/a"))
+    await flow.until(lambda: flow.time() >= 2)
+    stale = activity.stale(refreshes.pending())
+    assert stale == {At("Archive", "media"): StaleNow(1, pytest.approx(2, abs=0.1))}
+    await future
+    await flow.settled()
+    assert activity.take().places[At("Archive", "media")].folders == 1
+    assert activity.stale(refreshes.pending()) == {}
+
+
+# Stale folders
+
+
+def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_way(activity):
+    waiting = [
+        Pending(Folder("/Archive/media/a"), 990.0, on_the_way=False),
+        Pending(Folder("/Archive/media/b"), 940.0, on_the_way=False),
+        Pending(Folder("/Archive/media/c"), 100.0, on_the_way=True),
+    ]
+    assert activity.stale(waiting) == {At("Archive", "media"): StaleNow(2, 60.0)}
+
+
+def test_a_folder_whose_refresh_failed_is_stale_until_one_goes_well(activity, clock):
+    activity.refreshed(ended("/Archive/media/a", waited=10.0, error=TIMED_OUT))
+    clock.time += 300
+    activity.refreshed(ended("/Archive/media/a", waited=1.0, error=TIMED_OUT))
+    assert activity.stale() == {At("Archive", "media"): StaleNow(1, 310.0)}
+    activity.refreshed(ended("/Archive/media/a"))
+    assert activity.stale() == {}
+
+
+def test_a_refresh_of_all_below_a_folder_mends_what_failed_there_and_nothing_else(activity):
+    for path in ("/Archive/media/a", "/Archive/media/a/b", "/Archive/media/ab"):
+        activity.refreshed(ended(path, error=TIMED_OUT))
+    activity.refreshed(ended("/Archive/media/a", tree=True, error=TIMED_OUT))
+    activity.refreshed(ended("/Archive/media/a", tree=True))
+    assert activity.stale()[At("Archive", "media")].count == 1
+
+
+def test_a_failure_on_the_way_makes_nothing_stale(activity):
+    activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, on_the_way=True))
+    assert activity.stale() == {}
+
+
+# Memory
+
+
+def test_places_beyond_the_most_stand_together_and_nothing_is_lost(monkeypatch, clock):
+    monkeypatch.setattr(module, "ROWS", 10)
+    activity = Activity(clock)
+    for period in range(3):
+        for number in range(50):
+            activity.planned(plan(**{f"bucket-{period}-{number}": counts(1, 1)}))
+        taken = activity.take()
+        assert len(taken.places) <= 11
+        assert sum(found.records for found in taken.places.values()) == 50
+    start = activity.since_start()
+    assert len(start.places) <= 11
+    assert sum(found.records for found in start.places.values()) == start.total.records == 150
+
+
+def test_failed_folders_are_remembered_up_to_a_number(monkeypatch, activity):
+    monkeypatch.setattr(module, "FAILED", 5)
+    for number in range(20):
+        activity.refreshed(ended(f"/Archive/media/{number}", error=TIMED_OUT))
+    assert activity.stale()[At("Archive", "media")].count == 5
+
+
+# With the handler
+
+
+async def test_the_handler_tells_of_what_it_reads_and_of_its_end(flow):
+    world = flow.World()
+    activity = Activity(world.clock)
+    world.handler._activity = activity
+    world.send_log("a")
+    async with world.running():
+        await flow.until(lambda: world.queue.deleted)
+    (found,) = activity.take().places.values()
+    assert isinstance(found.lag.percentile(1), float)
+    assert SimpleNamespace(records=found.records, events=found.events) == SimpleNamespace(records=1, events=1)
