@@ -14,7 +14,8 @@ from rich.console import Console
 from jibe_sqs import __version__
 from jibe_sqs.core.errors import JibeError, SettingsError
 from jibe_sqs.operations import logs
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.formats import LOG_FILES, Format
+from jibe_sqs.sandbox.scenario import Scenario, Strategy, Via
 
 app = typer.Typer(
     name="jibe-sqs",
@@ -153,9 +154,26 @@ def demo(
     format_: Annotated[
         Format, typer.Option("--format", help="How changes are told; mixed: each bucket in its own way.")
     ] = Format.MIXED,
+    strategy: Annotated[
+        Strategy, typer.Option("--strategy", help="How Access Anywhere is made to see changes.")
+    ] = Strategy.REFRESH,
+    aa_failures: Annotated[
+        float, typer.Option("--aa-failures", min=0, max=0.9, help="The share of Access Anywhere's calls that fail.")
+    ] = 0.0,
+    aa_outage: Annotated[
+        float, typer.Option("--aa-outage", min=0, help="Seconds that Access Anywhere is down, half-way.")
+    ] = 0.0,
+    logs_via: Annotated[
+        Via, typer.Option("--logs-via", help="How logs are fetched; without credentials for S3 unless it is s3.")
+    ] = Via.S3,
+    lose_notifications: Annotated[
+        bool, typer.Option("--lose-notifications", help="Nobody announces log files: sweeps find them.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
     """The whole job in the sandbox, judged at the end: exit code 0 only if the index is true."""
+    if lose_notifications and format_ not in (Format.MIXED, *LOG_FILES):
+        raise typer.BadParameter(f"{format_} is told in messages alone: without them, nobody tells of anything")
     with _sandbox_extra():
         from jibe_sqs.sandbox.demo import demo as run_demo
         from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
@@ -163,10 +181,17 @@ def demo(
         summary = run_demo(
             changes=changes,
             seed=seed,
-            kill_consumer=kill_consumer,
+            scenario=Scenario(
+                format_=format_,
+                logs_via=logs_via,
+                lose_notifications=lose_notifications,
+                strategy=strategy,
+                aa_failures=aa_failures,
+                aa_outage=aa_outage,
+                kill_consumer=kill_consumer,
+            ),
             watch=watch,
             patience=patience,
-            format_=format_,
         )
     (as_json_object if as_json else as_text)(summary, sys.stdout)
     raise typer.Exit(0 if summary.in_sync else 1)
@@ -183,7 +208,7 @@ def sandbox(
     """AWS and Access Anywhere on this machine, until stopped. No account needed."""
     with _sandbox_extra():
         from jibe_sqs.sandbox.stay import stay
-    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, format_=format_)
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=Scenario(format_=format_))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import msgspec
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.changes import Change, Writer
 from jibe_sqs.sandbox.aws.listing import Objects, objects
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.scenario import Scenario
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
 
@@ -72,6 +72,14 @@ class Summary(msgspec.Struct, kw_only=True):
     lag: Lag | None
     dead_letters: int
     errors: dict[str, int]
+    receives: dict[str, int]
+    """How many times messages were received as the first, the second, … time."""
+    calls: int
+    """Of Access Anywhere."""
+    faults: dict[str, int]
+    """That it met there, by kind."""
+    swept: int
+    """Log files that nobody had announced."""
     kills: int
     consumer_exit_code: int | None
     seconds: float
@@ -143,21 +151,20 @@ def demo(
     *,
     changes: int,
     seed: int,
-    kill_consumer: bool,
+    scenario: Scenario,
     watch: Callable[[Progress], None],
     patience: float | None = None,
-    format_: Format = Format.MIXED,
 ) -> Summary:
     """Run it. `patience`: seconds to wait for the index to become true after the last change."""
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(_stopping_all_on_sigterm())
         watch(Progress("starting AWS in three regions and Access Anywhere"))
-        running = stack.enter_context(world.running(seed=seed, archive=True, format_=format_))
+        running = stack.enter_context(world.running(seed=seed, archive=True, scenario=scenario))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)
         consumers.start()
-        made = _make_changes(running, changes, seed, kill_consumer, consumers, watch)
+        made = _make_changes(running, changes, seed, consumers, watch)
         _wait_until_true(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, watch)
         watch(Progress("stopping the consumer", len(made)))
         exit_code = consumers.stop()
@@ -180,29 +187,36 @@ def _stopping_all_on_sigterm() -> Iterator[None]:
 
 def make_changes(running: World, count: int, seed: int) -> list[Change]:
     """Make changes and tell of them as it goes, with nobody watching."""
-    return _make_changes(running, count, seed, False, None, lambda _: None)
+    return _make_changes(running, count, seed, None, lambda _: None)
 
 
 def _make_changes(
     running: World,
     count: int,
     seed: int,
-    kill_consumer: bool,
     consumers: Consumers | None,
     watch: Callable[[Progress], None],
 ) -> list[Change]:
     uploader = Uploader(running.access_anywhere, running.permanent_token, running.places)
     writer = Writer(running.deployment, running.tellers, seed=seed, access_anywhere=uploader)
     made: list[Change] = []
+    scenario, is_half = running.scenario, False
+    if scenario.aa_failures:
+        running.befall(failures=scenario.aa_failures, seed=seed)
     try:
         for change in writer.changes(count):
             made.append(change)
             if len(made) % DELIVER_EVERY:
                 continue
+            if scenario.aa_outage and not is_half and len(made) >= count / 2:
+                watch(Progress(f"Access Anywhere is down for {scenario.aa_outage:g} s", len(made), _waiting(running)))
+                down = {"seconds": scenario.aa_outage}
+                running.befall(failures=scenario.aa_failures, seed=seed, down=down)
             running.tellers.deliver()
             watch(Progress("changing things", len(made), _waiting(running)))
-            if kill_consumer and consumers is not None and not consumers.kills and len(made) >= count / 2:
+            if scenario.kill_consumer and consumers is not None and not is_half and len(made) >= count / 2:
                 _kill_at_work(running, consumers, len(made), watch)
+            is_half = is_half or len(made) >= count / 2
         running.tellers.deliver()
     finally:
         uploader.close()
@@ -267,7 +281,12 @@ class _Differences(msgspec.Struct):
 def _differences(running: World, truth: Objects) -> _Differences:
     """Access Anywhere's index against S3's listing, object by object, in every folder that shows them."""
     expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.places[bucket]}
-    shown = {file["path"]: (file["size"], file["etag"]) for file in running.asked("index")}
+    # Of the log bucket, whoever reads logs through Access Anywhere has it show what is needed, and no more.
+    shown = {
+        file["path"]: (file["size"], file["etag"])
+        for file in running.asked("index")
+        if file["bucket"] != running.deployment.log_bucket
+    }
     return _Differences(
         expected=len(expected),
         missing=sorted(expected.keys() - shown.keys()),
@@ -281,6 +300,7 @@ def _judged(
 ) -> Summary:
     found = _differences(running, objects(running.deployment))
     counted = consumers.counted()
+    stats = running.asked("stats")
     wanted = sum(counted.get("refreshes", {}).get(what, 0) for what in ("folders", "trees"))
     refreshes = running.asked("refreshes")
     examples = [
@@ -312,6 +332,10 @@ def _judged(
         lag=_lag(running, made, refreshes),
         dead_letters=_attribute(running, "ApproximateNumberOfMessages", queues=running.deployment.dead_letters),
         errors=counted.get("errors", {}),
+        receives=dict(sorted(counted.get("receives", {}).items(), key=lambda each: int(each[0]))),
+        calls=sum(stats["calls"].values()),
+        faults={kind: count for kind, count in stats.get("faults", {}).items() if count},
+        swept=counted.get("swept", {}).get("offered", 0),
         kills=consumers.kills,
         consumer_exit_code=exit_code,
         seconds=round(seconds, 1),

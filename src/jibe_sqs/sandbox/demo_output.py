@@ -98,16 +98,25 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.lag is not None:
         rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a change being told"))
-    if summary.kills or summary.redelivered:
+    if summary.swept:
+        rows.append(("swept", f"{summary.swept} log files that nobody had announced"))
+    if summary.faults:
+        rows.append(("faults", f"in {summary.calls} calls of Access Anywhere: {_listed(summary.faults)}"))
+    if summary.kills:
         rows.append(("kills", f"{summary.kills} (kill -9)"))
-        rows.append(("redelivered", f"{summary.redelivered} messages"))
+    if summary.kills or summary.redelivered or summary.faults:
+        rows.append(("received", ", ".join(f"{times} the {_nth(nth)} time" for nth, times in summary.receives.items())))
         rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files that were finished already"))
     if summary.errors:
         rows.append(("errors", _listed(summary.errors)))
-    if summary.dead_letters:
+    if summary.dead_letters or summary.faults:
         rows.append(("dead letters", str(summary.dead_letters)))
     rows.append(("took", f"{summary.seconds:.0f} s (seed {summary.seed})"))
     return rows
+
+
+def _nth(number: str) -> str:
+    return {"1": "1st", "2": "2nd", "3": "3rd"}.get(number, f"{number}th")
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -33,6 +33,11 @@ _MIXED: Final = (
 )
 
 
-def format_by_bucket(format_: Format, buckets: Iterable[str]) -> dict[str, Format]:
-    """Bucket -> the format that it tells in; never `MIXED`."""
-    return dict(zip(buckets, cycle(_MIXED if format_ is Format.MIXED else (format_,)), strict=False))
+LOG_FILES: Final = (Format.CLOUDTRAIL, Format.ACCESS_LOG, Format.LYVE_AUDIT, Format.MINIO_AUDIT)
+"""Those that tell in files: the others' messages are all there is."""
+
+
+def format_by_bucket(format_: Format, buckets: Iterable[str], *, in_files: bool = False) -> dict[str, Format]:
+    """Bucket -> the format that it tells in; never `MIXED`. `in_files`: a mixture of those only that tell in files."""
+    mixture = LOG_FILES if in_files else _MIXED
+    return dict(zip(buckets, cycle(mixture if format_ is Format.MIXED else (format_,)), strict=False))

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.demo import make_changes
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.scenario import ORDINARY, Scenario
 from jibe_sqs.sandbox.world import World
 
 
-def stay(*, consume: bool, changes: int, seed: int, as_json: bool, format_: Format = Format.CLOUDTRAIL) -> None:
+def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Scenario = ORDINARY) -> None:
     """Start the world, say where it is once all that was asked for is there, and wait for SIGTERM or SIGINT."""
     stopped = threading.Event()
 
@@ -28,7 +28,7 @@ def stay(*, consume: bool, changes: int, seed: int, as_json: bool, format_: Form
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with ExitStack() as stack:
-        running = stack.enter_context(world.running(seed=seed, format_=format_))
+        running = stack.enter_context(world.running(seed=seed, scenario=scenario))
         if consume:
             stack.enter_context(world.consumer(running))
         if changes:

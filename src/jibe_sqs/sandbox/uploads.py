@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from jibe_sqs.sandbox.access_anywhere.server import SPARED
+
 TRIES = 20
 
 
@@ -18,7 +20,8 @@ class Uploader:
 
     def __init__(self, endpoint: str, permanent_token: str, places: Mapping[str, Sequence[str]]) -> None:
         """`places`: bucket -> the folders that show it; a file goes through each, as each has an index of its own."""
-        self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False)
+        # Its uploads are changes as others are, and not what is judged: no fault befalls them.
+        self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False, headers={SPARED: "y"})
         self._permanent_token = permanent_token
         self._places = places
         self._token = ""

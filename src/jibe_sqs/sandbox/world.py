@@ -17,16 +17,18 @@ from typing import IO, Any, Final
 import httpx
 import msgspec
 
+from jibe_sqs.sandbox.aws.access_logs import PREFIX as ACCESS_LOG_PREFIX
 from jibe_sqs.sandbox.aws.acts import (
     ACCESS_ANYWHERE,
     ACCESS_ANYWHERE_ADDRESS,
     ACCESS_ANYWHERE_KEY,
     access_anywhere_arn,
 )
-from jibe_sqs.sandbox.aws.audit_logs import MINIO_PREFIX
+from jibe_sqs.sandbox.aws.audit_logs import LYVE_PREFIX, MINIO_PREFIX
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy
 from jibe_sqs.sandbox.aws.tellers import Tellers
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
+from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via
 
 LOGIN: Final = "admin@sandbox.example"
 VISIBILITY_TIMEOUT: Final = 10
@@ -56,6 +58,7 @@ class World(msgspec.Struct, frozen=True):
     permanent_token: str
     places: Mapping[str, Sequence[str]]
     config: Path
+    scenario: Scenario
 
     def described(self) -> dict[str, Any]:
         """What other programs need to know of it."""
@@ -78,16 +81,23 @@ class World(msgspec.Struct, frozen=True):
         """What the Access Anywhere server tells the sandbox itself, at `/sandbox/PATH`."""
         return httpx.get(f"{self.access_anywhere}/sandbox/{path}", timeout=60, trust_env=False).json()
 
+    def befall(self, **faults: object) -> None:
+        """Have Access Anywhere suffer these faults from now on, and no others."""
+        answer = httpx.put(f"{self.access_anywhere}/sandbox/faults", json=faults, timeout=60, trust_env=False)
+        answer.raise_for_status()
+
 
 @contextmanager
-def running(*, seed: int = 0, archive: bool = False, format_: Format = Format.CLOUDTRAIL) -> Iterator[World]:
+def running(*, seed: int = 0, archive: bool = False, scenario: Scenario = ORDINARY) -> Iterator[World]:
     """A world, from nothing, that ends with the block. `archive`: one bucket is shown in two providers' folders."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         aws = stack.enter_context(_server("jibe_sqs.sandbox.aws"))
-        deployment = deploy(aws, visibility_timeout=VISIBILITY_TIMEOUT)
-        providers = _providers(deployment, archive=archive)
+        deployment = msgspec.structs.replace(
+            deploy(aws, visibility_timeout=VISIBILITY_TIMEOUT), loses_notifications=scenario.lose_notifications
+        )
+        providers = _providers(deployment, archive=archive, logs=scenario.logs_via is Via.ACCESS_ANYWHERE)
         password, token = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
         server_config = folder / "access-anywhere.json"
         _write(
@@ -103,12 +113,17 @@ def running(*, seed: int = 0, archive: bool = False, format_: Format = Format.CL
                 places.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
         world = World(
             deployment=deployment,
-            tellers=Tellers(deployment, format_by_bucket(format_, deployment.buckets), seed=seed),
+            tellers=Tellers(
+                deployment,
+                format_by_bucket(scenario.format_, deployment.buckets, in_files=scenario.lose_notifications),
+                seed=seed,
+            ),
             access_anywhere=access_anywhere,
             password=password,
             permanent_token=token,
             places=places,
             config=folder / "jibe-config.json",
+            scenario=scenario,
         )
         _write(world.config, _configuration(world))
         world.tellers.start()
@@ -118,11 +133,17 @@ def running(*, seed: int = 0, archive: bool = False, format_: Format = Format.CL
 @contextmanager
 def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """`jibe-sqs run` against this world, as a process; stopped at the end as an operator stops it."""
+    # No credentials but those of its configuration, and no settings.
+    environment = {
+        name: value
+        for name, value in _ENVIRONMENT.items()
+        if not name.startswith(("JIBE_", "AWS_ACCESS", "AWS_SECRET"))
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "jibe_sqs", "run", "--config", str(world.config)],
         stderr=output,
         stdin=subprocess.DEVNULL,
-        env={name: value for name, value in _ENVIRONMENT.items() if not name.startswith("JIBE_")},
+        env=environment | {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull},
     )
     try:
         yield process
@@ -130,8 +151,8 @@ def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subproc
         _stop(process)
 
 
-def _providers(deployment: Deployment, *, archive: bool) -> list[dict[str, Any]]:
-    """As customers have them: a provider a region, and perhaps one that shows some bucket a second time."""
+def _providers(deployment: Deployment, *, archive: bool, logs: bool) -> list[dict[str, Any]]:
+    """As customers have them: a provider a region, perhaps one that shows some bucket a second time, or one for logs."""
     regions = dict.fromkeys(deployment.buckets.values())
     providers = [
         {
@@ -144,27 +165,35 @@ def _providers(deployment: Deployment, *, archive: bool) -> list[dict[str, Any]]
     if archive:
         bucket, region = next(iter(deployment.buckets.items()))
         providers.append({"name": "Archive", "region": region, "buckets": [bucket]})
+    if logs:
+        providers.append({"name": "Logs", "region": deployment.home, "buckets": [deployment.log_bucket]})
     return providers
 
 
 def _configuration(world: World) -> dict[str, Any]:
     """What an operator would write, but for the times: nobody wants to wait for minutes here."""
-    deployment = world.deployment
-    return {
+    deployment, scenario = world.deployment, world.scenario
+    through_aa = scenario.logs_via is Via.ACCESS_ANYWHERE
+    credentials = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    settings = {
         "access_anywhere": {
             "endpoint": world.access_anywhere,
             "login": LOGIN,
             "password": world.password,
             "concurrency": 16,
         },
-        "aws": {
-            "endpoint": deployment.endpoint,
-            "region": deployment.home,
-            "access_key_id": ACCESS_KEY,
-            "secret_access_key": SECRET_KEY,
-        },
-        "queues": [{"url": url, "region": region} for region, url in deployment.queues.items()],
-        "logs": logs(deployment, world.tellers.by_format),
+        "aws": {"endpoint": deployment.endpoint, "region": deployment.home} | ({} if through_aa else credentials),
+        "queues": [
+            {"url": url, "region": region} | (credentials if through_aa else {})
+            for region, url in deployment.queues.items()
+        ],
+        "logs": [
+            source
+            | ({"sweep": "2s"} if scenario.lose_notifications else {})
+            | ({"via": "access-anywhere"} if through_aa else {})
+            for source in logs(deployment, world.tellers.by_format)
+        ],
+        "sync": {"min_refresh_interval": 1, **_SYNC[scenario.strategy]},
         "buckets": {bucket: list(folders) for bucket, folders in world.places.items()},
         "own_writes": own_writes(deployment.account),
         "ledger": {"path": str(world.config.with_name("ledger.sqlite"))},
@@ -174,12 +203,31 @@ def _configuration(world: World) -> dict[str, Any]:
         "progress_interval": 0.2,
         "drain_timeout": 30,
     }
+    if through_aa:
+        del settings["buckets"]
+    return settings
+
+
+_SYNC: Final[Mapping[Strategy, Mapping[str, Any]]] = {
+    Strategy.REFRESH: {},
+    Strategy.PROVIDER_EVENT: {
+        "strategy": "provider-event",
+        "batch": {"parameter": "events", "item": {"bucket": "{bucket}", "key": "{key}", "event": "{kind}"}},
+    },
+}
 
 
 def logs(deployment: Deployment, formats: Collection[Format]) -> list[dict[str, str]]:
-    """The log sources, the more special ones first. Only what a key's name doesn't tell is said."""
-    special = {"bucket": deployment.log_bucket, "prefix": MINIO_PREFIX, "format": "audit-log"}
-    return [*([special] if Format.MINIO_AUDIT in formats else []), {"bucket": deployment.log_bucket}]
+    """The log sources. Only what a key's name doesn't tell is said."""
+    by_format = {
+        Format.CLOUDTRAIL: {},
+        Format.ACCESS_LOG: {"prefix": ACCESS_LOG_PREFIX},
+        Format.LYVE_AUDIT: {"prefix": LYVE_PREFIX},
+        Format.MINIO_AUDIT: {"prefix": MINIO_PREFIX, "format": "audit-log"},
+    }
+    found = [{"bucket": deployment.log_bucket, **said} for format_, said in by_format.items() if format_ in formats]
+    # CloudTrail's stand where they always do: under no prefix.
+    return sorted(found, key=lambda source: -len(source.get("prefix", ""))) or [{"bucket": deployment.log_bucket}]
 
 
 def own_writes(account: str) -> dict[str, list[str]]:
