@@ -12,10 +12,11 @@ from jibe_sqs.budget import Budget
 from jibe_sqs.core.errors import QueueError
 from jibe_sqs.core.model import Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.gates import passable
 from jibe_sqs.handler import Handler
 from jibe_sqs.holds import Held, Holds
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import Clock, Queue, QueueFacts
+from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
 from jibe_sqs.settlements import Settlements
 
 log = structlog.get_logger()
@@ -42,8 +43,13 @@ class Consumer:
         tally: Tally,
         wait: float = 20.0,
         receivers: int = 2,
+        gates: Sequence[Gate] = (),
     ) -> None:
-        """`reading` and `held` are of messages, and may be shared by several consumers. `wait`: of a long poll, seconds."""
+        """`reading` and `held` are of messages, and may be shared by several consumers. `wait`: of a long poll, seconds.
+
+        `gates`: nothing is received while one of them is not passable, so that messages wait in the queue, and not in
+        our hands until their receives are used up.
+        """
         self._queue = queue
         self._handler = handler
         self._policy = policy
@@ -55,10 +61,16 @@ class Consumer:
         self._tally = tally
         self._wait = wait
         self._receivers = receivers
+        self._gates = gates
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
         self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, tally=tally)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Its queue's."""
+        return self._queue.name
 
     def stop(self) -> None:
         """Receive no more. `run` returns when what is held is finished."""
@@ -81,7 +93,7 @@ class Consumer:
     async def _receive_forever(self) -> None:
         failures = 0
         found: Sequence[Message] = ()
-        while not self._stopping.is_set():
+        while await self._may_receive():
             # The room is kept for as long as the receive takes. Where nothing came, it is for one message only: limits
             # are shared, and the receivers of idle queues must not keep all of them from the busy ones.
             room = await self._room(BATCH if found else 1)
@@ -107,6 +119,11 @@ class Consumer:
                 self._in_hand.give(room - started)
             if failures:
                 await self._unless_stopping(self._clock.sleep(delay))
+
+    async def _may_receive(self) -> bool:
+        """Wait until there is sense in it; False when stopping."""
+        await self._unless_stopping(passable(self._gates))
+        return not self._stopping.is_set()
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         """Receive, and never be cancelled in it: SQS would count its messages as delivered and hide them."""
@@ -160,6 +177,7 @@ class Consumer:
             log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
             return False
         self._tally.messages += 1
+        self._tally.receives[message.receive_count] += 1
         self._tally.redelivered += message.receive_count > 1
         has_read = _once(self._reading.give)
         held.task = asyncio.create_task(self._process(held, has_read), name=f"message {message.id}")

@@ -6,25 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
+from jibe_sqs.changes import Changes
 from jibe_sqs.core.announcements import announcements
-from jibe_sqs.core.decisions import Decisions, Plan, Seen
-from jibe_sqs.core.errors import AnnouncementError, BucketNotAllowed, JibeError, LedgerError
+from jibe_sqs.core.decisions import Decisions, Plan, Seen, Stale
+from jibe_sqs.core.errors import AnnouncementError, BucketNotAllowed, JibeError, LedgerError, LogStoreUnavailable
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.model import Announcement, Folder, LogFile, Message, Nothing, Record, Verdict
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
+from jibe_sqs.operations.activity import Activity
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import Ledger, LogStore, Verifier
+from jibe_sqs.ports import Buckets, Ledger, LogStore, Verifier
 from jibe_sqs.refreshes import Refreshes
 
 log = structlog.get_logger()
 
 
 class Read(msgspec.Struct, frozen=True):
-    """What was read for a message: a log file to its end, or the events in its body. Both ask for `folders`."""
+    """What was read for a message: a log file to its end, or the events in its body; and what that asks for."""
 
-    folders: list[Folder]
+    stale: dict[Folder, Stale]
+    changes: list[Change]
     principals: dict[str, Seen]
     file: LogFile | None = None
     etag: str = ""
@@ -43,9 +46,15 @@ class Handler:
         ledger: Ledger,
         refreshes: Refreshes,
         tally: Tally,
+        activity: Activity,
+        changes: Changes | None = None,
+        buckets: Buckets | None = None,
         verifiers: Mapping[LogSource, Verifier] | None = None,
     ) -> None:
-        """`verifiers`: of the sources whose files are held against CloudTrail's digests."""
+        """`changes`: where they are told object by object. `buckets`: where these are not all known from the start.
+
+        `verifiers`: of the sources whose files are held against CloudTrail's digests.
+        """
         self._sources = sources
         self._logs = logs
         self._limits = limits
@@ -53,31 +62,77 @@ class Handler:
         self._ledger = ledger
         self._refreshes = refreshes
         self._tally = tally
+        self._activity = activity
+        self._changes = changes
+        self._buckets = buckets
         self._verifiers = verifiers or {}
+        self._in_hand: dict[tuple[str, str], tuple[LogFile, asyncio.Future[list[JibeError]]]] = {}
 
     async def handle(self, message: Message, policy: RetryPolicy, has_read: Callable[[], None]) -> Verdict:
         """Do what the message asks for. `has_read` is called when from now on only refreshes are waited for."""
         try:
-            reads = await self._read_all(announcements(message.body, self._sources))
+            announced = announcements(message.body, self._sources)
         except AnnouncementError as error:
-            return self._verdict([error], message, policy)
-        finally:
             has_read()
-        finished = await asyncio.gather(*(self._finish(read) for read in reads if isinstance(read, Read)))
-        errors = [read for read in reads if isinstance(read, JibeError)]
-        return self._verdict([*errors, *(error for found in finished for error in found)], message, policy)
-
-    async def _read_all(self, announced: Sequence[Announcement]) -> "list[Read | JibeError | None]":
+            return self._verdict([error], message, policy)
         self._tally.nothing.update(each.about for each in announced if isinstance(each, Nothing))
+        records = [each for each in announced if not isinstance(each, LogFile | Nothing)]
         files = [each for each in announced if isinstance(each, LogFile)]
+        reading = _Countdown(len(files) + 1, has_read)
         # All come to their end, even if one meets a defect: nothing is read when we have said that reading is over.
-        reads = await asyncio.gather(self._read_events(announced), *map(self._read, files), return_exceptions=True)
-        found: list[Read | JibeError | None] = []
-        for read in reads:
-            if isinstance(read, BaseException) and not isinstance(read, JibeError):
-                raise read
-            found.append(read)
-        return found
+        outcomes = await asyncio.gather(
+            self._do_records(records, reading),
+            *(self._do_file(file, reading) for file in files),
+            return_exceptions=True,
+        )
+        errors: list[JibeError] = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            errors += outcome
+        return self._verdict(errors, message, policy)
+
+    async def _do_records(self, records: Sequence[Record], reading: "_Countdown") -> list[JibeError]:
+        """The records that stand in the message itself."""
+        try:
+            read = await self._read_records(records) if records else None
+        finally:
+            reading.down()
+        return await self._finish(read) if read else []
+
+    async def _do_file(self, file: LogFile, reading: "_Countdown") -> list[JibeError]:
+        """A log file, which may be in hand for another message: it is read once."""
+        in_hand = self._in_hand.get((file.bucket, file.key))
+        if in_hand is not None:
+            reading.down()
+            return await self._after(*in_hand, file)
+        ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
+        self._in_hand[file.bucket, file.key] = file, ours
+        try:
+            try:
+                read = await self._read(file)
+            finally:
+                reading.down()
+            errors = [read] if isinstance(read, JibeError) else await self._finish(read) if read else []
+            ours.set_result(errors)
+        finally:
+            del self._in_hand[file.bucket, file.key]
+            ours.cancel()
+        return errors
+
+    async def _after(self, other: LogFile, first: "asyncio.Future[list[JibeError]]", file: LogFile) -> list[JibeError]:
+        await asyncio.wait([first])
+        if not first.cancelled():
+            errors = first.result()
+            if errors and _may_be_one(file, other):
+                return errors
+            if not errors and await self._is_finished(file):
+                self._tally.files_known += 1
+                return []
+        # Given up, or another version of it. Not read here: nothing is read when we have said that reading is over.
+        return [
+            LogStoreUnavailable(f"s3://{file.bucket}/{file.key}: was in hand for another message: to be read again")
+        ]
 
     async def _read(self, file: LogFile) -> Read | JibeError | None:
         """Read a log file to its end. None if that was done before."""
@@ -96,7 +151,7 @@ class Handler:
         if source is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
         verifier = self._verifiers.get(source)
-        plan = Plan()
+        plan = Plan(by_object=self._changes is not None)
         reader = LogReader(
             file.key,
             self._limits,
@@ -113,12 +168,14 @@ class Handler:
                     await asyncio.sleep(0)
             for records in reader.finish():
                 self._plan(plan, records)
+        if await self._learnt(plan):
+            return await self._read_file(file)
         if verifier is not None:
             await verifier.verify(file, reader.sha256)
-        folders = await self._needed(plan)
+        stale = await self._needed(plan)
         self._tally.files += 1
         self._tell(file, reader, plan)
-        return Read(folders, plan.principals, file, stored.etag)
+        return Read(stale, plan.changes, plan.principals, file, stored.etag)
 
     def _tell(self, file: LogFile, reader: LogReader, plan: Plan) -> None:
         found = {"bucket": file.bucket, "key": file.key, "format": reader.format}
@@ -128,20 +185,22 @@ class Handler:
             first = [{"reason": str(error), "offset": error.offset} for error in reader.bad.first]
             log.warning("bad_records_skipped", **found, count=reader.bad.count, first=first)
 
-    async def _read_events(self, announced: Sequence[Announcement]) -> Read | None:
-        """The events that stand in the message itself."""
-        records = [each for each in announced if not isinstance(each, LogFile | Nothing)]
-        if not records:
-            return None
-        plan = Plan()
+    async def _read_records(self, records: Sequence[Record]) -> Read:
+        plan = Plan(by_object=self._changes is not None)
         self._plan(plan, records)
-        return Read(await self._needed(plan), plan.principals)
+        if await self._learnt(plan):
+            return await self._read_records(records)
+        return Read(await self._needed(plan), plan.changes, plan.principals)
 
     def _plan(self, plan: Plan, records: Sequence[Record]) -> None:
         for record in records:
             plan.add(record, self._decisions.decide(record))
 
-    async def _needed(self, plan: Plan) -> list[Folder]:
+    async def _learnt(self, plan: Plan) -> bool:
+        """Whether a bucket that was not mapped is so now: then all is to be decided anew."""
+        return self._buckets is not None and bool(plan.unmapped) and await self._buckets.learn(plan.unmapped)
+
+    async def _needed(self, plan: Plan) -> dict[Folder, Stale]:
         try:
             watermarks = await self._ledger.watermarks(plan.stale) if plan.stale else {}
         except LedgerError as error:
@@ -150,6 +209,7 @@ class Handler:
             watermarks = {}
         needed = plan.needed(watermarks)
         self._tally.planned(plan)
+        self._activity.planned(plan)
         return needed
 
     async def _is_finished(self, file: LogFile) -> bool:
@@ -160,8 +220,10 @@ class Handler:
             return False
 
     async def _finish(self, read: Read) -> list[JibeError]:
-        """Have the folders refreshed, and only then call the file finished."""
-        errors = await self._refreshes.done(read.folders)
+        """Have done what it asks for, and only then call the file finished."""
+        errors = await self._refreshes.done(read.stale)
+        if self._changes is not None:
+            errors += await self._changes.done(read.changes)
         if errors:
             return errors
         if read.file is not None:
@@ -169,6 +231,7 @@ class Handler:
                 await self._ledger.finish(read.file, read.etag)
             except LedgerError as error:
                 return [error]
+        self._activity.done(read.stale, read.changes)
         # Only now: a file that is read once more would be counted twice.
         await self._observe(read)
         return []
@@ -184,3 +247,22 @@ class Handler:
     def _verdict(self, errors: Sequence[JibeError], message: Message, policy: RetryPolicy) -> Verdict:
         self._tally.errors.update(type(error).__name__ for error in errors)
         return verdict(errors, message.receive_count, policy)
+
+
+def _may_be_one(file: LogFile, other: LogFile) -> bool:
+    """Whether two of one name are one object; not every announcement tells its version or etag."""
+    pairs = (file.version, other.version), (file.etag, other.etag)
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+class _Countdown:
+    """Calls `then` when everybody has counted down."""
+
+    def __init__(self, parts: int, then: Callable[[], None]) -> None:
+        self._parts = parts
+        self._then = then
+
+    def down(self) -> None:
+        self._parts -= 1
+        if not self._parts:
+            self._then()

@@ -4,18 +4,23 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 
+from jibe_sqs.changes import Changes
 from jibe_sqs.consumer import Consumer
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.operations.health import Health
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.ports import Ledger
 from jibe_sqs.refreshes import Refreshes
 
 log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside the consumers, until it is cancelled."""
 
 PRUNE_EVERY: Final = 3600.0
 """Seconds."""
@@ -29,17 +34,28 @@ class Service:
         *,
         consumers: Sequence[Consumer],
         refreshes: Refreshes,
+        changes: Changes | None = None,
         ledger: Ledger,
         tally: Tally,
+        health: Health,
+        background: Mapping[str, Work] | None = None,
+        counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         drain_timeout: float,
         progress_interval: float,
         retain: float,
     ) -> None:
-        """`drain_timeout`, `progress_interval` (0: never), `retain` (of what the ledger remembers): seconds."""
+        """`drain_timeout`, `progress_interval` (0: never), `retain` (of what the ledger remembers): seconds.
+
+        `background`: by name, what else is to run. `counts`: by name, what else progress tells.
+        """
         self._consumers = consumers
         self._refreshes = refreshes
+        self._changes = changes
         self._ledger = ledger
         self._tally = tally
+        self._health = health
+        self._background = background or {}
+        self._counts = counts or {}
         self._drain_timeout = drain_timeout
         self._progress_interval = progress_interval
         self._retain = retain
@@ -49,6 +65,7 @@ class Service:
         """Receive no more, finish what is held until the drain deadline, give the rest back."""
         log.info("stopping", drain_timeout=self._drain_timeout)
         self._stopping.set()
+        self._health.stopping()
         for consumer in self._consumers:
             consumer.stop()
 
@@ -58,14 +75,20 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
-        working = [asyncio.create_task(consumer.run()) for consumer in self._consumers]
+        background = [asyncio.create_task(work(), name=name) for name, work in self._background.items()]
+        working = [
+            asyncio.create_task(consumer.run(), name=f"consumer {consumer.name}") for consumer in self._consumers
+        ]
+        self._health.started([*working, *background])
         try:
             await self._until_drained(working)
         finally:
+            if self._changes is not None:
+                await self._changes.stop()
             await self._refreshes.stop()
-            for task in housekeeping:
+            for task in [*housekeeping, *background]:
                 task.cancel()
-            await asyncio.gather(*housekeeping, return_exceptions=True)
+            await asyncio.gather(*housekeeping, *background, return_exceptions=True)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
             self._log_progress("stopped")
@@ -110,4 +133,4 @@ class Service:
             await asyncio.sleep(PRUNE_EVERY)
 
     def _log_progress(self, event: str) -> None:
-        log.info(event, **self._tally.as_dict(), refreshes=dict(self._refreshes.counts))
+        log.info(event, **self._tally.as_dict(), **{name: dict(count()) for name, count in self._counts.items()})

@@ -29,6 +29,8 @@ CANARIES = {"password": "PASSWORD-CANARY", "token": "TOKEN-CANARY", "aws": "AWS-
 REGION = "us-east-1"
 NAMES = count(1)
 DEADLINE = 20.0
+POLL = 1
+"""Seconds of a long poll."""
 """Seconds; of a drain, in a test where it is not to be reached."""
 
 
@@ -56,7 +58,7 @@ def assert_told(result, *words):
 
 @pytest.mark.parametrize("command", [("run",), ()])
 def test_run_without_configuration_says_what_is_missing(jibe, command):
-    assert_told(jibe(*command), "access_anywhere", "queues", "buckets", "missing", "--config", "docs/configuration.md")
+    assert_told(jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/configuration.md")
 
 
 def test_run_with_many_mistakes_is_brief_and_keeps_secrets(jibe):
@@ -437,13 +439,13 @@ class World:
         config |= {
             "queues": [{"url": self.queue, "region": REGION}],
             "ledger": {"path": str(self._folder / "ledger.sqlite")},
-            "poll": {"wait": 1},
+            "poll": {"wait": POLL},
             "retry": {"first": 1, "longest": 1},
             "drain_timeout": DEADLINE,
             "log": {"format": "json"},
         }
         for name, value in changes.items():
-            config[name] = {**config[name], **value} if isinstance(value, dict) else value
+            config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
         path = self._folder / "jibe-config.json"
         path.write_text(json.dumps(config))
         return self._start("run", "--config", str(path), JIBE_LOG__LEVEL="debug")
@@ -463,6 +465,13 @@ class World:
     def announce(self, *keys):
         message = json.dumps({"s3Bucket": self.sandbox["log_bucket"], "s3ObjectKey": keys})
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=message)
+
+    def receives(self):
+        """How often a message was received, as SQS counts; the test's own look counts as well."""
+        (message,) = self.sqs.receive_message(
+            QueueUrl=self.queue, WaitTimeSeconds=5, VisibilityTimeout=0, AttributeNames=["ApproximateReceiveCount"]
+        )["Messages"]
+        return int(message["Attributes"]["ApproximateReceiveCount"]) - 1
 
     def left(self):
         """Messages that show, and that are hidden."""
@@ -584,16 +593,47 @@ def test_an_idle_service_stops_within_its_long_poll(world):
     assert time.monotonic() - began < 10
 
 
-def test_a_wrong_password_leaves_the_messages_and_says_so(world, sandbox):
+def test_a_wrong_password_leaves_the_messages_in_their_queue_and_says_so(world, sandbox):
     key, body = world.change("unseen.txt")
     service = world.run(access_anywhere={"password": CANARIES["password"]})
+    opened = service.wait_for("circuit_opened")
+    assert "check the login and password" in opened["reason"]
     world.announce(world.store("unseen", body))
-    retried = service.wait_for("message_retried")
-    assert "LoginFailed" in retried["reason"]
+    time.sleep(2 * POLL)  # for what must not happen
     assert service.stop() == 0
+    assert world.receives() <= 1  # a long poll that had begun before
     assert sum(world.left()) == 1
     assert not world.shows(key)
     assert_no_secrets(service, sandbox)
+
+
+def test_while_access_anywhere_is_down_it_is_not_ready_and_receives_nothing(world, eventually):
+    """And goes on by itself when it is there again."""
+    service = world.run(health={"port": 0, "host": "127.0.0.1"})
+    health = f"http://127.0.0.1:{service.wait_for('health_answered')['port']}"
+    eventually(lambda: httpx.get(f"{health}/readyz", trust_env=False).status_code == 200, "it is ready")
+    faults = f"{world.sandbox['access_anywhere']}/sandbox/faults"
+    httpx.put(faults, json={"down": {}}, trust_env=False).raise_for_status()
+    try:
+        first, body = world.change("during-the-outage.txt")
+        world.announce(world.store("first", body))
+        service.wait_for("circuit_opened")
+        answer = httpx.get(f"{health}/readyz", trust_env=False)
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        assert "503" in answer.json()["reasons"][0]
+        assert httpx.get(f"{health}/livez", trust_env=False).status_code == 200
+        second, body = world.change("later.txt")
+        time.sleep(2 * POLL)  # the long poll under way ends
+        world.announce(world.store("second", body))
+    finally:
+        httpx.delete(faults, trust_env=False).raise_for_status()
+    service.wait_for("circuit_closed")
+    eventually(lambda: world.shows(first) and world.shows(second), "both are shown")
+    eventually(lambda: sum(world.left()) == 0, "both messages are gone")
+    assert httpx.get(f"{health}/readyz", trust_env=False).status_code == 200
+    assert service.stop() == 0
+    assert not service.events("message_retried")
+    assert all(event["receives"] in ({}, {"1": 1}, {"1": 2}) for event in service.events("stopped"))
 
 
 def test_a_permanent_token_is_no_part_of_the_output(world, sandbox):

@@ -17,6 +17,9 @@ from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.digests import DigestVerifier
+from jibe_sqs.adapters.s3 import Regions
+from jibe_sqs.budget import Budget
+from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.log_names import Format
@@ -252,7 +255,7 @@ def test_jibes_other_settings_are_passed_over(write, capsys):
 def test_a_slip_in_a_file_of_jibes_is_told(write):
     file = write({**JIBE, "quues": LEAST["queues"], "buckets": LEAST["buckets"]})
     assert problems(config=file) == [
-        "queues: missing: the SQS queues, each with its url",
+        "queues: missing: the SQS queues, each with its url; or logs with a sweep",
         "quues: no such setting; did you mean queues?",
     ]
 
@@ -274,8 +277,7 @@ def test_their_words_beside_something_odd_of_ours_are_told(write, name):
 def test_with_nothing_everything_that_is_needed_is_named():
     assert problems() == [
         "access_anywhere: missing: endpoint, login and password of Access Anywhere",
-        "buckets: missing: each S3 bucket with its folder in Access Anywhere",
-        "queues: missing: the SQS queues, each with its url",
+        "queues: missing: the SQS queues, each with its url; or logs with a sweep",
     ]
 
 
@@ -470,7 +472,7 @@ def test_to_explain_does_not_pass_over_a_slip(write, monkeypatch):
 async def test_a_queues_region_is_its_own_or_its_addresss_or_everybodys(write, queue, aws, expected):
     settings = load(Settings, config=write(with_(queues=[queue], aws=aws)))
     async with Aws() as clients:
-        found = compose._queue(settings.queues[0], settings, clients)
+        found = stores.queue(settings.queues[0], settings, clients)
     assert (found._region, found._account.region) == (expected, expected)
 
 
@@ -479,10 +481,14 @@ async def test_each_log_source_has_its_own_role_and_prefix(write):
     logs = [{"bucket": "trail"}, {"bucket": "trail", "prefix": "b/", "role_arn": role, "region": "eu-west-1"}]
     settings = load(Settings, config=write(with_(logs=logs, aws={"region": "us-west-2"})))
     async with Aws() as clients:
-        first, second = compose._logs(settings, clients, S3Clock())._sources["trail"]
+        first, second = s3_logs(settings, clients)._sources["trail"]
     assert (first.account.role_arn, first.prefix, first.region) == (None, "", None)
     assert (second.account.role_arn, second.account.region) == (role, "eu-west-1")
     assert (second.prefix, second.region) == ("b/", "eu-west-1")
+
+
+def s3_logs(settings, clients):
+    return stores.s3_logs(settings, Regions(clients, S3Clock()), clients, Budget(1))
 
 
 # How logs are read
@@ -508,7 +514,7 @@ async def test_where_a_file_is_fetched_and_how_it_is_read_are_told_by_the_same_e
     logs = [{"bucket": "trail", "region": "eu-west-1", "format": "audit-log"}, {"bucket": "trail", "prefix": "a/"}]
     settings = load(Rules, config=write({"logs": logs}))
     async with Aws() as clients:
-        fetched = compose._logs(settings, clients, S3Clock())._sources["trail"][0]
+        fetched = s3_logs(settings, clients)._sources["trail"][0]
     assert (fetched.region, fetched.prefix) == ("eu-west-1", "")
     assert compose.sources(settings).of("trail", "a/x").format is Format.AUDIT_LOG
 
@@ -517,7 +523,7 @@ async def test_verifiers_are_made_for_the_sources_that_ask_for_them(write):
     logs = [{"bucket": "trail", "prefix": "a/", "verify": "digest"}, {"bucket": "trail", "prefix": "b/"}]
     settings = load(Settings, config=write(with_(logs=logs)))
     async with Aws() as clients:
-        verifiers = compose._verifiers(settings, clients)
+        verifiers = stores.verifiers(settings, clients)
     found = compose.sources(settings)
     assert isinstance(verifiers[found.of("trail", "a/x")], DigestVerifier)
     assert found.of("trail", "b/x") not in verifiers
@@ -612,9 +618,9 @@ async def test_every_example_loads_and_composes(path, examples_secrets):
     settings = load(Settings, config=path)
     assert compose.decisions(settings)
     async with Aws() as clients:
-        assert compose._logs(settings, clients, S3Clock())
+        assert s3_logs(settings, clients)
         for queue in settings.queues:
-            assert compose._queue(queue, settings, clients)._region
+            assert stores.queue(queue, settings, clients)._region
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -703,6 +709,50 @@ def test_the_environment_of_the_task_on_ecs_loads(monkeypatch, examples_secrets)
         "JIBE_ACCESS_ANYWHERE__LOGIN",
         "JIBE_ACCESS_ANYWHERE__PASSWORD",
     }
+
+
+# What goes together
+
+
+def test_where_logs_are_swept_no_queue_is_needed(write):
+    swept = {**LEAST, "queues": [], "logs": [{"bucket": "audit-logs", "sweep": "3m"}]}
+    assert load(Settings, config=write(swept)).logs[0].sweep == 180
+
+
+def test_logs_that_are_not_swept_need_a_queue(write):
+    said = problems(config=write({**LEAST, "queues": [], "logs": [{"bucket": "audit-logs"}]}))
+    assert said == ["queues: missing: the SQS queues, each with its url; or logs with a sweep"]
+
+
+def test_buckets_need_not_be_told(write):
+    assert load(Settings, config=write({name: LEAST[name] for name in LEAST if name != "buckets"})).buckets is None
+
+
+def test_a_dry_run_cannot_ask_which_buckets_there_are(write):
+    least = {name: LEAST[name] for name in LEAST if name != "buckets"}
+    said = problems(config=write({**least, "sync": {"strategy": "dry-run"}}))
+    assert said == ["sync: a dry run calls nothing, so it cannot ask which buckets there are: set buckets"]
+
+
+def test_provider_event_needs_the_parameters_of_its_call(write):
+    (said,) = problems(config=write(with_(sync={"strategy": "provider-event"})))
+    assert said.startswith("sync: provider-event needs the parameters of its call")
+    told = write(with_(sync={"strategy": "provider-event", "parameters": {"bucket": "{bucket}"}}))
+    assert load(Settings, config=told).sync.function == "syncOnProviderEvent"
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90), (90, 90), ("90s", 90), ("3m", 180), (" 1.5h ", 5400), (0.5, 0.5)]
+)
+def test_a_time_may_have_a_unit(write, written, seconds):
+    settings = load(Settings, config=write(with_(access_anywhere={**LEAST["access_anywhere"], "timeout": written})))
+    assert settings.access_anywhere.timeout == seconds
+
+
+@pytest.mark.parametrize("written", ["3 days", "m", "-3m", "1h30m", ""])
+def test_a_time_that_is_none_is_told(write, written):
+    (said,) = problems(config=write(with_(access_anywhere={**LEAST["access_anywhere"], "timeout": written})))
+    assert said.startswith("access_anywhere.timeout: ")
 
 
 # The document

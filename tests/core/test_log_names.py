@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.log_names import Format, format_of, no_log
+from jibe_sqs.core.log_names import Format, format_of, holds_no_logs, no_log
 
 ACCOUNT = "AWSLogs/111122223333"
 FILE = "111122223333_CloudTrail_eu-west-1_20260131T2355Z_aBcDeFgHiJkLmNoP.json.gz"
@@ -69,3 +69,16 @@ def test_what_lies_beside_the_logs_is_named(key, about):
 def test_no_key_is_both_a_log_and_none(prefix):
     assert format_of(f"{prefix}/{KEY}") is Format.CLOUDTRAIL
     assert no_log(prefix) is None or format_of(prefix) is None
+
+
+@pytest.mark.parametrize(
+    "folder", ["CloudTrail-Digest/", "CloudTrail-Insight/eu-west-1/", "Config/", "elasticloadbalancing/x/"]
+)
+def test_folders_of_what_else_aws_delivers_hold_no_logs(folder):
+    assert holds_no_logs(f"{ACCOUNT}/{folder}")
+    assert holds_no_logs(f"p/AWSLogs/o-exampleorgid/111122223333/{folder}")
+
+
+@given(st.integers(0, len(KEY)), st.sampled_from(sorted(LOGS.values())))
+def test_no_folder_on_the_way_to_a_log_file_is_one_of_them(length, key):
+    assert not holds_no_logs(key[:length].rpartition("/")[0] + "/")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.log_names import Format
-from jibe_sqs.core.sources import KEY_ENCODINGS, LogSource, Sources
+from jibe_sqs.core.sources import EVERY_BUCKET, KEY_ENCODINGS, LogSource, Sources
 
 CLOUDTRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
 LYVE = "S3-data-2026-01-31-12-00-00.gz"
@@ -88,3 +88,35 @@ def test_sources_that_say_the_same_are_the_same():
     """Their verifiers are looked up by them."""
     assert {TRAIL: 1}[LogSource("trail", "a/", verify=True)] == 1
     assert LogSource("trail", "a/") != TRAIL
+
+
+EVERYWHERE = LogSource(EVERY_BUCKET)
+
+
+@pytest.mark.parametrize("key", [CLOUDTRAIL, f"p/{CLOUDTRAIL}"])
+def test_a_source_of_every_bucket_has_whatever_looks_like_cloudtrails_logs(key):
+    sources = Sources([EVERYWHERE])
+    assert sources.of("any", key) == EVERYWHERE
+    assert sources.is_log("any", key)
+
+
+@pytest.mark.parametrize(
+    "key", [LYVE, ACCESS, "photos/a.jpg", "", CLOUDTRAIL.replace("CloudTrail/", "CloudTrail-Digest/")]
+)
+def test_and_nothing_else(key):
+    sources = Sources([EVERYWHERE])
+    assert sources.of("any", key) is None
+    assert not sources.is_log("any", key)
+
+
+def test_a_source_that_names_the_bucket_goes_before_one_of_every_bucket():
+    sources = Sources([EVERYWHERE, TRAIL, OTHER])
+    assert sources.of("other", CLOUDTRAIL) is OTHER
+    assert sources.of("trail", f"a/{CLOUDTRAIL}") is TRAIL
+    assert sources.of("trail", CLOUDTRAIL) is EVERYWHERE
+
+
+def test_every_bucket_may_have_a_prefix_too():
+    sources = Sources([LogSource(EVERY_BUCKET, "p/")])
+    assert sources.is_log("any", f"p/{CLOUDTRAIL}")
+    assert not sources.is_log("any", CLOUDTRAIL)

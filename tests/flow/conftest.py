@@ -28,8 +28,9 @@ from jibe_sqs.core.model import Folder, LogFile, Message, Reject
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.handler import Handler
+from jibe_sqs.operations.activity import Activity
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import QueueFacts, Verifier
+from jibe_sqs.ports import Gate, QueueFacts, Verifier
 from jibe_sqs.refreshes import Refreshes
 
 EPOCH = 1_767_225_600.0
@@ -542,6 +543,7 @@ class World:
         sources: Sequence[LogSource] = (),
         limits: Limits | None = None,
         verifiers: Mapping[LogSource, Verifier] | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
         self.queue = queue or SimulatedQueue()
         self.clock = VirtualClock()
@@ -560,6 +562,7 @@ class World:
             ledger=self.ledger,
             refreshes=self.refreshes,
             tally=self.tally,
+            activity=Activity(),
             verifiers=verifiers,
         )
         self.policy = policy or RetryPolicy()
@@ -576,6 +579,7 @@ class World:
             tally=self.tally,
             wait=wait,
             receivers=receivers,
+            gates=gates,
         )
 
     def put(self, name: str, data: bytes | None = None) -> str:

@@ -435,6 +435,60 @@ async def test_idle_queues_do_not_keep_the_limits_from_a_busy_one(flow):
 # Stop
 
 
+class Gate:
+    """Shut and opened by hand."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        self._opened = asyncio.Event()
+
+    async def passable(self) -> None:
+        while self.reason:
+            self._opened.clear()
+            await self._opened.wait()
+
+    def open(self) -> None:
+        self.reason = ""
+        self._opened.set()
+
+
+async def test_nothing_is_received_while_a_gate_is_shut(flow):
+    gates = [Gate("down"), Gate("unknown")]
+    world = flow.World(gates=gates)
+    world.send_log("a")
+    async with world.running():
+        await asyncio.sleep(1000)
+        gates[0].open()
+        await asyncio.sleep(1000)
+        assert not world.queue.calls["receive"]
+        gates[1].open()
+        await flow.until(lambda: world.queue.deleted)
+    assert [call.at >= 2000 for call in world.queue.calls["receive"]]
+
+
+async def test_messages_do_not_age_while_a_gate_is_shut_again(flow):
+    gate = Gate()
+    world = flow.World(gates=[gate], receivers=1)
+    async with world.running():
+        await flow.until(lambda: world.queue.receiving)
+        gate.reason = "down"
+        first = world.send_log("a")  # the long poll under way brings it
+        await flow.until(lambda: world.queue.deleted)
+        later = [world.send_log(f"{i}") for i in range(30)]
+        await asyncio.sleep(3600)
+        assert [id_ for id_, _ in world.queue.deliveries] == [first]
+        gate.open()
+        await flow.until(lambda: len(world.queue.deleted) == 31)
+    assert [id_ for id_, _ in world.queue.deliveries] == [first, *later]
+
+
+async def test_a_shut_gate_does_not_keep_it_from_stopping(flow):
+    world = flow.World(gates=[Gate("down")])
+    async with world.running():
+        await flow.settled()
+    assert not world.queue.calls["receive"]
+
+
 async def test_a_receive_in_flight_is_not_cancelled_and_what_it_brings_is_handed_back(flow, world, queue):
     """celery/kombu #1819, shoryuken #677, misk #3895: SQS would count its messages as delivered, and hide them."""
     async with world.running() as running:

@@ -8,7 +8,9 @@ import json
 import pytest
 from backports import zstd
 
-from jibe_sqs.core.decisions import Seen
+from jibe_sqs.changes import Changes
+from jibe_sqs.core import decisions
+from jibe_sqs.core.decisions import Decisions, Place, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
     BucketNotAllowed,
@@ -231,6 +233,266 @@ async def test_ten_thousand_events_of_one_folder_cost_one_refresh(flow, world):
     assert await world.handle(flow.announcing(key)) == Done()
     assert len(world.target.runs) == 1
     assert world.tally.events == 10_000
+
+
+# A file that is announced twice at once
+
+
+async def in_hand(flow, world, body):
+    """A task that handles it, and has its file open."""
+    opened = world.logs.opens.total()
+    handling = asyncio.create_task(world.handle(body))
+    await flow.until(lambda: world.logs.opens.total() > opened)
+    return handling
+
+
+async def test_a_file_announced_by_two_messages_at_once_is_opened_once_and_both_are_done(flow, world):
+    """Swept and announced, or announced by CloudTrail and by S3."""
+    world.logs.delay = 10.0
+    world.target.takes = 60.0
+    key = world.put("a")
+    first = await in_hand(flow, world, flow.announcing(key))
+    second = asyncio.create_task(world.handle(flow.s3_event(key, bucket=flow.LOG_BUCKET)))
+    await asyncio.sleep(30)
+    assert not second.done()  # read, but not refreshed
+    assert await asyncio.gather(first, second) == [Done(), Done()]
+    assert world.logs.opens[key] == 1
+    assert len(world.target.runs) == 1
+    assert (world.tally.files, world.tally.files_known, world.tally.events) == (1, 1, 1)
+    assert not world.handler._in_hand
+
+
+async def test_a_message_that_names_a_file_twice_has_it_read_once(flow, world):
+    key = world.put("a")
+    assert await world.handle(flow.announcing(key, key)) == Done()
+    assert world.logs.opens[key] == 1
+
+
+async def test_two_messages_that_name_two_files_crosswise_are_both_done(flow, world):
+    world.logs.delay = 10.0
+    one, two = world.put("one"), world.put("two")
+    first = await in_hand(flow, world, flow.announcing(one, two))
+    assert await world.handle(flow.announcing(two, one)) == Done()
+    assert await first == Done()
+    assert world.logs.opens == {one: 1, two: 1}
+
+
+@pytest.mark.parametrize("when", ["while it is read", "while it is refreshed"])
+async def test_if_the_first_is_given_up_the_second_is_tried_again_and_not_lost(flow, world, when):
+    world.logs.delay = 10.0
+    world.target.held = {"/data/a"}
+    body = flow.announcing(world.put("a"))
+    first = await in_hand(flow, world, body)
+    if when == "while it is refreshed":
+        await flow.until(lambda: world.target.runs)
+    second = asyncio.create_task(world.handle(body))
+    await flow.settled()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    verdict = await second
+    assert isinstance(verdict, Retry)
+    assert "another message" in verdict.reason
+    assert not world.ledger._files
+    world.target.go()
+    assert await world.handle(body, receive_count=2) == Done()
+    assert not world.handler._in_hand
+
+
+async def test_a_defect_in_the_first_leaves_the_second_to_be_tried_again(flow, world):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    world.logs.errors[key] = ZeroDivisionError("a bug")
+    first = await in_hand(flow, world, flow.announcing(key))
+    second = asyncio.create_task(world.handle(flow.announcing(key)))
+    with pytest.raises(ZeroDivisionError):
+        await first
+    assert isinstance(await second, Retry)
+
+
+@pytest.mark.parametrize("where", ["in the file", "in its refresh"])
+async def test_an_error_reaches_both(flow, world, where):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    if where == "in the file":
+        world.logs.errors[key] = LogStoreUnavailable("503")
+    else:
+        world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    first = await in_hand(flow, world, flow.announcing(key))
+    verdicts = await asyncio.gather(first, world.handle(flow.announcing(key)))
+    assert [(type(verdict), verdict.reason[-3:]) for verdict in verdicts] == [(Retry, "503")] * 2
+    assert world.logs.opens[key] == 1
+
+
+def told_of_version(flow, key, version):
+    body = json.loads(flow.s3_event(key, bucket=flow.LOG_BUCKET))
+    body["Records"][0]["s3"]["object"]["versionId"] = version
+    return json.dumps(body)
+
+
+async def test_a_version_other_than_the_one_that_was_finished_is_tried_again(flow, world):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    first = await in_hand(flow, world, told_of_version(flow, key, "v1"))
+    same = asyncio.create_task(world.handle(told_of_version(flow, key, "v1")))
+    verdict = await world.handle(told_of_version(flow, key, "v2"))
+    assert isinstance(verdict, Retry)
+    assert await asyncio.gather(first, same) == [Done(), Done()]
+    assert await world.handle(told_of_version(flow, key, "v2"), receive_count=2) == Done()
+    assert world.logs.opens[key] == 2
+
+
+async def test_what_is_wrong_with_one_version_for_good_is_not_said_of_another(flow, verified):
+    """Who mends a file puts a new version in its place, while the old one may be in hand."""
+    verified.logs.delay = 10.0
+    key = verified.put("a")
+    verified.verifier.errors[key] = [LogTampered("changed")]
+    first = await in_hand(flow, verified, told_of_version(flow, key, "v1"))
+    mended = await verified.handle(told_of_version(flow, key, "v2"))
+    assert isinstance(await first, Reject)
+    assert isinstance(mended, Retry)
+    assert await verified.handle(told_of_version(flow, key, "v2"), receive_count=2) == Done()
+
+
+async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world):
+    world.logs.delay = 10.0
+    world.target.held = {"/data/a", "/data/b"}
+    a, b = world.put("a"), world.put("b")
+    first = await in_hand(flow, world, flow.announcing(a))
+    await asyncio.sleep(5)
+    read = []
+    message = Message("id", "receipt", flow.announcing(a, b))
+    second = asyncio.create_task(world.handler.handle(message, world.policy, lambda: read.append(flow.time())))
+    waiting = []
+    message = Message("id", "receipt", flow.announcing(a))
+    third = asyncio.create_task(world.handler.handle(message, world.policy, lambda: waiting.append(flow.time())))
+    await asyncio.sleep(100)
+    # The third reads nothing; the second only the file that nobody has in hand.
+    assert (waiting, read) == ([5.0], [15.0])
+    world.target.go()
+    assert await asyncio.gather(first, second, third) == [Done()] * 3
+
+
+# Buckets that turn out to be shown
+
+
+class LearningBuckets:
+    """The `Buckets` port: learns where `shown` ones are, when asked."""
+
+    def __init__(self, decisions, shown=()):
+        self.asked = []
+        self.shown = dict(shown)
+        self._decisions = decisions
+
+    async def learn(self, unknown):
+        self.asked.append(sorted(unknown))
+        await asyncio.sleep(0)
+        new = {bucket: self.shown[bucket] for bucket in unknown if bucket in self.shown}
+        self._decisions.places = {**self._decisions.places, **new}
+        return bool(new)
+
+
+def learning(world, **shown):
+    world.handler._decisions = Decisions({"data": [Place("/data")]})
+    world.handler._buckets = LearningBuckets(world.handler._decisions, shown)
+    return world.handler._buckets
+
+
+@pytest.mark.parametrize("through", ["a file", "the body"])
+async def test_a_bucket_that_becomes_mapped_while_reading_is_decided_anew(flow, world, through):
+    buckets = learning(world, new=[Place("/Other/new")])
+    body = flow.s3_event("a/x", bucket="new")
+    if through == "a file":
+        body = flow.announcing(world.put("a", flow.log_of("a/x", "b/y", bucket="new")))
+    assert await world.handle(body) == Done()
+    folders = ["/Other/new/a", "/Other/new/b"] if through == "a file" else ["/Other/new/a"]
+    assert sorted(run.folder.path for run in world.target.runs) == folders
+    assert buckets.asked == [["new"]]
+    # Counted once, although it was read twice.
+    assert (world.tally.files, world.tally.events) == (through == "a file", len(folders))
+    assert not world.tally.skipped
+
+
+async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow, world):
+    buckets = learning(world)
+    key = world.put("a", flow.log_of("a/x", bucket="elsewhere"))
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert buckets.asked == [["elsewhere"]]
+    assert world.logs.opens[key] == 1
+    assert world.tally.skipped == {"not-mapped": 1}
+
+
+async def test_where_all_buckets_are_known_nobody_is_asked(flow, world):
+    buckets = learning(world, new=[Place("/Other/new")])
+    assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not buckets.asked
+
+
+# Told object by object
+
+
+class FakeEventTarget:
+    """The `EventTarget` port. `errors`: one for each call to come."""
+
+    batch = 1
+
+    def __init__(self):
+        self.told = []
+        self.errors = []
+
+    async def tell(self, changes):
+        await asyncio.sleep(1.0)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.told += changes
+
+
+@pytest.fixture
+def telling(world):
+    world.events = FakeEventTarget()
+    world.handler._changes = Changes(target=world.events)
+    return world
+
+
+def log_of_times(flow, key, *times):
+    text = json.loads(gzip.decompress(flow.log_of(*[key] * len(times))))
+    for record, time in zip(text["Records"], times, strict=True):
+        record["eventTime"] = f"2026-01-01T00:00:{time:02}Z"
+    return gzip.compress(json.dumps(text).encode())
+
+
+async def test_changes_are_told_in_the_order_of_their_times_and_no_folder_is_refreshed(flow, telling):
+    key = telling.put("a", log_of_times(flow, "a/x", 3, 1, 2))
+    assert await telling.handle(flow.announcing(key)) == Done()
+    assert [change.event.time - flow.EPOCH for change in telling.events.told] == [1, 2, 3]
+    assert [change.folders for change in telling.events.told] == [(Folder("/data/a"),)] * 3
+    assert not telling.target.runs
+    assert list(telling.ledger._files) == [(flow.LOG_BUCKET, key)]
+
+
+async def test_a_change_that_cannot_be_told_leaves_the_message_and_its_file_unfinished(flow, telling):
+    key = telling.put("a")
+    telling.events.errors = [AccessAnywhereUnavailable("503")]
+    assert isinstance(await telling.handle(flow.announcing(key)), Retry)
+    assert not telling.ledger._files
+    assert await telling.handle(flow.announcing(key), receive_count=2) == Done()
+    assert len(telling.events.told) == 1
+
+
+async def test_deletes_that_name_no_key_refresh_the_tree_also_where_changes_are_told(flow, telling):
+    body = flow.announcing(telling.put("a", flow.log_of("", name="DeleteObjects")), telling.put("b"))
+    assert await telling.handle(body) == Done()
+    assert [run.folder for run in telling.target.runs] == [Folder("/data", tree=True)]
+    assert [change.event.key for change in telling.events.told] == ["b/file"]
+
+
+async def test_what_is_beyond_the_changes_of_one_file_is_refreshed_by_folders(flow, telling, monkeypatch):
+    monkeypatch.setattr(decisions, "CHANGES", 3)
+    key = telling.put("a", flow.log_of(*(f"{n}/x" for n in range(5))))
+    assert await telling.handle(flow.announcing(key)) == Done()
+    assert sorted(change.event.key for change in telling.events.told) == ["0/x", "1/x", "2/x"]
+    assert sorted(run.folder.path for run in telling.target.runs) == ["/data/3", "/data/4"]
+    assert telling.tally.events == 5
 
 
 # Every format

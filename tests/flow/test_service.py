@@ -1,6 +1,7 @@
 """The running service: it stops when told, in time, and leaves nothing behind."""
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.operations.health import Health
 from jibe_sqs.service import Service
 
 DRAIN = 100.0
@@ -17,7 +19,10 @@ DRAIN = 100.0
 class Served:
     """A service of several queues that share one store, target and ledger."""
 
-    def __init__(self, flow, *, queues: int = 1, progress_interval: float = 0.0, retain: float = 1000.0) -> None:
+    def __init__(
+        self, flow, *, queues: int = 1, progress_interval: float = 0.0, retain: float = 1000.0, background=None
+    ) -> None:
+        self.health = Health()
         self.flow = flow
         self.worlds = [flow.World(queue=flow.SimulatedQueue(f"queue-{i}")) for i in range(queues)]
         self.world = self.worlds[0]
@@ -29,6 +34,9 @@ class Served:
             refreshes=self.world.refreshes,
             ledger=self.world.ledger,
             tally=self.world.tally,
+            health=self.health,
+            background=background,
+            counts={"refreshes": lambda: self.world.refreshes.counts},
             drain_timeout=DRAIN,
             progress_interval=progress_interval,
             retain=retain,
@@ -141,11 +149,13 @@ def test_a_second_signal_exits_at_once(tmp_path):
         """
 import asyncio, os, signal
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.operations.health import Health
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.service import Service
 
 class Stubborn:
+    name = "stubborn"
     def stop(self): ...
     async def run(self):
         print("running", flush=True)
@@ -158,7 +168,7 @@ class Stubborn:
 ledger = MemoryLedger()
 service = Service(
     consumers=[Stubborn()], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger, tally=Tally(),
-    drain_timeout=100, progress_interval=0, retain=100,
+    health=Health(), drain_timeout=100, progress_interval=0, retain=100,
 )
 asyncio.run(service.run())
 """
@@ -234,3 +244,23 @@ async def test_a_receive_that_never_answers_ends_by_itself_and_loses_nothing(flo
     await run
     assert served.queue.waiting == [id_]
     served.assert_over()
+
+
+async def test_what_runs_beside_the_consumers_ends_with_them(flow):
+    ended = asyncio.Event()
+
+    async def beside() -> None:
+        try:
+            await asyncio.sleep(math.inf)
+        finally:
+            ended.set()
+
+    served = Served(flow, background={"beside": beside})
+    running = served.start()
+    await flow.settled()
+    assert served.health.hindrances == []
+    served.service.stop()
+    assert served.health.hindrances == ["stopping"]
+    await running
+    assert ended.is_set()
+    assert served.health.ailments == []

@@ -1,5 +1,6 @@
 """Every setting, its default, and what is allowed. Secrets are `SecretStr`; nothing can be changed once it is read."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -14,11 +15,14 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 
 _GIB: Final = 1024**3
@@ -50,6 +54,12 @@ def _folder_prefix(prefix: str) -> str:
     return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
 
 
+def _seconds(value: object) -> object:
+    """`90`, `90s`, `3m` and `1h` are seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value), strict=False)
@@ -59,6 +69,8 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 Url = Annotated[str, AfterValidator(_url)]
 FolderPath = Annotated[str, AfterValidator(_folder)]
+Duration = Annotated[float, BeforeValidator(_seconds)]
+"""Seconds; written as a number, or as `90s`, `3m`, `1h`."""
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
@@ -76,8 +88,11 @@ class AccessAnywhereSettings(_Model):
     password: SecretStr = SecretStr("")
     permanent_token: SecretStr = SecretStr("")
     concurrency: int = Field(default=8, ge=1, le=1000, description="refreshes at a time")
-    timeout: float = Field(default=60, gt=0)
-    refresh_timeout: float = Field(default=600, gt=0, description="for one refresh to end")
+    calls_per_second: float | None = Field(default=None, gt=0, description="calls a second, at most")
+    timeout: Duration = Field(default=60, gt=0)
+    refresh_timeout: Duration = Field(default=600, gt=0, description="for one refresh to end")
+    ca_file: Path | None = Field(default=None, description="certificates to trust, in place of the system's")
+    look_interval: Duration = Field(default=300, ge=10, description="between looks at what its providers show")
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -118,17 +133,73 @@ class QueueSettings(RoleSettings):
 class LogSettings(RoleSettings):
     """A bucket, or the part of it below `prefix`, with log files."""
 
-    bucket: str = Field(min_length=3)
+    bucket: str = Field(pattern=r"^(\*|.{3,})$")
     prefix: str = ""
     format: Format | None = None
     on_bad_record: Literal["skip", "reject"] | None = None
     verify: Literal["digest"] | None = None
+    via: Literal["s3", "access-anywhere"] = "s3"
+    folder: FolderPath | None = Field(default=None, description="where Access Anywhere shows the bucket's prefix")
+    sweep: Duration | None = Field(default=None, ge=1, description="between looks for log files nobody announced")
+    sweep_days: int = Field(default=2, ge=1, le=90, description="days that a sweep looks at, today included")
+
+    @model_validator(mode="after")
+    def _one_folder_shows_one_bucket(self) -> Self:
+        if self.folder and self.bucket == EVERY_BUCKET:
+            raise ValueError("folder: shows one bucket, not every one: name the bucket, or leave the folder out")
+        return self
 
     @model_validator(mode="after")
     def _digests_are_cloudtrails(self) -> Self:
         if self.verify and self.format not in (None, Format.CLOUDTRAIL):
             raise ValueError(f"verify: only CloudTrail's files have digests, not those of format {self.format}")
         return self
+
+
+class BatchSettings(_Model):
+    """Several events in one call: a list of objects, as JSON, in one parameter."""
+
+    parameter: str = Field(min_length=1)
+    item: dict[str, str] = Field(min_length=1, description="the fields of one event, as templates")
+    size: int = Field(default=100, ge=2, le=10_000)
+
+
+class SyncSettings(_Model):
+    """How Access Anywhere is made to see changes. Times in seconds."""
+
+    strategy: Literal["refresh", "provider-event", "dry-run"] = "refresh"
+    min_refresh_interval: Duration = Field(default=5, ge=0, description="between two refreshes of one folder")
+    function: str = Field(default="syncOnProviderEvent", min_length=1)
+    parameters: dict[str, str] = Field(default={}, description="of provider-event's call, as templates")
+    batch: BatchSettings | None = None
+
+    @model_validator(mode="after")
+    def _says_what_to_call_with(self) -> Self:
+        if self.strategy == "provider-event" and not (self.parameters or self.batch):
+            raise ValueError("provider-event needs the parameters of its call: sync.parameters, or sync.batch")
+        return self
+
+
+class ReportSettings(_Model):
+    """What happened, provider by provider and bucket by bucket."""
+
+    interval: Duration = Field(default=900, ge=0, description="between reports; 0: none")
+    folder: FolderPath | None = Field(default=None, description="of Access Anywhere, where reports are stored as well")
+
+
+class AlertSettings(_Model):
+    """Warnings and errors, told to people."""
+
+    webhook: SecretStr | None = Field(default=None, description="an address that takes Slack's messages")
+    level: Literal["warning", "error"] = "warning"
+    interval: Duration = Field(default=300, ge=1, description="between two messages")
+
+
+class HealthSettings(_Model):
+    """Where `/livez` and `/readyz` are answered."""
+
+    port: int | None = Field(default=None, ge=0, le=65535)
+    host: str = "0.0.0.0"  # noqa: S104 - who asks is an orchestrator, from outside the container
 
 
 class PlaceSettings(_Model):
@@ -218,7 +289,7 @@ class Rules(BaseSettings):
     )
     file: ClassVar[dict[str, Any]] = {}
 
-    buckets: dict[str, Places] | None = None
+    buckets: dict[str, Places] | None = Field(default=None, min_length=1)
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
@@ -247,8 +318,11 @@ class Settings(Rules):
     model_config = SettingsConfigDict(extra="forbid")
 
     access_anywhere: AccessAnywhereSettings = Field(description="endpoint, login and password of Access Anywhere")
-    queues: tuple[QueueSettings, ...] = Field(min_length=1, description="the SQS queues, each with its url")
-    buckets: dict[str, Places] = Field(min_length=1, description="each S3 bucket with its folder in Access Anywhere")
+    queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)
+    sync: SyncSettings = SyncSettings()
+    report: ReportSettings = ReportSettings()
+    alerts: AlertSettings = AlertSettings()
+    health: HealthSettings = HealthSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
     drain_timeout: float = Field(default=100, gt=0, description="seconds to finish what is held after SIGTERM")
@@ -257,6 +331,39 @@ class Settings(Rules):
         default=30, ge=0, description="seconds between refreshes of all below a folder"
     )
     progress_interval: float = Field(default=60, ge=0, description="seconds between progress lines; 0: none")
+
+    @field_validator("queues")
+    @classmethod
+    def _something_to_do(cls, queues: tuple[QueueSettings, ...], info: ValidationInfo) -> tuple[QueueSettings, ...]:
+        if not queues and not any(each.sweep for each in info.data.get("logs", ())):
+            raise ValueError("missing: the SQS queues, each with its url; or logs with a sweep")
+        return queues
+
+    @field_validator("sync")
+    @classmethod
+    def _dry_runs_call_nothing(cls, sync: SyncSettings, info: ValidationInfo) -> SyncSettings:
+        if sync.strategy == "dry-run" and info.data.get("buckets", ()) is None:
+            raise ValueError("a dry run calls nothing, so it cannot ask which buckets there are: set buckets")
+        if sync.strategy == "dry-run" and any(each.via != "s3" for each in info.data.get("logs", ())):
+            raise ValueError("a dry run calls nothing, so it cannot read logs via access-anywhere")
+        return sync
+
+    @model_validator(mode="after")
+    def _what_is_swept_is_remembered(self) -> Self:
+        days = max((each.sweep_days for each in self.logs if each.sweep), default=0)
+        if days >= self.ledger.retain_days:
+            raise ValueError(f"ledger.retain_days: must be more than sweep_days ({days}), or files are read again")
+        return self
+
+    @model_validator(mode="after")
+    def _logs_are_shown_somewhere(self) -> Self:
+        for each in self.logs:
+            if each.via == "access-anywhere" and not each.folder and self.buckets and each.bucket not in self.buckets:
+                raise ValueError(
+                    f"logs: {each.bucket}: via access-anywhere: say in which folder it is shown; or leave buckets out, "
+                    "and Access Anywhere is asked"
+                )
+        return self
 
     @model_validator(mode="after")
     def _time_to_drain(self) -> Self:

@@ -1,0 +1,53 @@
+"""What the settings say of decisions, limits and sources, as the core wants it."""
+
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.settings import LogSettings, Rules
+
+
+def decisions(rules: Rules) -> Decisions:
+    """What the settings say of buckets and of Access Anywhere's own writes."""
+    own = rules.own_writes
+    places = None
+    if rules.buckets is not None:
+        places = {
+            bucket: tuple(Place(place.folder, place.prefix) for place in shown)
+            for bucket, shown in rules.buckets.items()
+        }
+    return Decisions(
+        places,
+        OwnWrites(
+            access_keys=frozenset(own.access_keys),
+            principals=own.principals,
+            session_issuers=own.session_issuers,
+            source_addresses=own.source_addresses,
+            user_agents=own.user_agents,
+        ),
+    )
+
+
+def limits(rules: Rules) -> Limits:
+    """How large a log file may be."""
+    wanted = rules.limits
+    return Limits(
+        compressed_size=wanted.compressed_size,
+        decompressed_size=wanted.decompressed_size,
+        ratio=wanted.ratio,
+        record_size=wanted.record_size,
+        records=wanted.records,
+        key_length=wanted.key_length,
+    )
+
+
+def sources(rules: Rules) -> Sources:
+    """Where log files and notifications come from."""
+    return Sources(
+        [log_source(each) for each in rules.logs],
+        {str(source): encoding for source, encoding in rules.key_encodings.items()},
+    )
+
+
+def log_source(each: LogSettings) -> LogSource:
+    """One of them."""
+    return LogSource(each.bucket, each.prefix, each.format, each.on_bad_record, each.verify == "digest")
