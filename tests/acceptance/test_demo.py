@@ -58,6 +58,55 @@ def test_by_default_each_bucket_tells_in_its_own_format_and_all_are_heard(jibe):
     assert came["skipped"]["own-write"] >= came["changes_by_kind"]["own-write"]
 
 
+def test_while_access_anywhere_fails_and_is_down_no_message_is_received_in_vain(jibe):
+    result = jibe("demo", "--changes", "100", "--aa-failures", "0.2", "--aa-outage", "6", "--json", within=240)
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["dead_letters"], came["consumer_exit_code"]) == (True, 0, 0)
+    assert came["faults"]["down"] > 0
+    assert came["faults"]["resets"] > 0
+    # One or two may come back for another reason; of a burnt outage it would be most of them, and again and again.
+    assert set(came["receives"]) <= {"1", "2"}
+    assert came["receives"].get("2", 0) <= came["messages"] / 10
+
+
+def test_without_credentials_for_s3_logs_are_read_through_access_anywhere(jibe):
+    result = jibe("demo", "--changes", "100", "--logs-via", "access-anywhere", "--json")
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["dead_letters"], came["errors"]) == (True, 0, {})
+    assert came["files_read"] == came["log_files"] > 0
+
+
+def test_where_nobody_announces_logs_sweeps_find_them(jibe):
+    result = jibe("demo", "--changes", "100", "--lose-notifications", "--json")
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["errors"]) == (True, {})
+    assert came["swept"] == came["log_files"] == came["files_read"] > 0
+    assert set(came["formats"]) == {"cloudtrail", "access-log", "lyve-audit", "minio-audit"}
+
+
+def test_swept_through_access_anywhere_the_index_is_true_too(jibe):
+    result = jibe("demo", "--changes", "60", "--lose-notifications", "--logs-via", "access-anywhere", "--json")
+    assert result.returncode == 0, result.stderr
+    assert summary(result)["in_sync"] is True
+
+
+def test_what_is_told_in_messages_alone_cannot_be_swept(jibe):
+    result = jibe("demo", "--lose-notifications", "--format", "s3-event")
+    assert result.returncode == 2
+    assert "s3-event" in result.stderr
+
+
+def test_told_of_each_object_access_anywhere_shows_them_all(jibe):
+    result = jibe("demo", "--changes", "100", "--strategy", "provider-event", "--json")
+    assert result.returncode == 0, result.stderr
+    came = summary(result)
+    assert (came["in_sync"], came["dead_letters"], came["errors"]) == (True, 0, {})
+    assert came["refreshes_for_events"] < came["events"] / 5
+
+
 def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
     result = jibe("demo", "--changes", "20", "--format", "eventbridge", COLUMNS="80")
     assert result.returncode == 0, result.stderr

@@ -26,7 +26,7 @@ from jibe_sqs.adapters.access_anywhere.providers import (
 from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed
-from jibe_sqs.core.model import Kind, ObjectEvent, Skip
+from jibe_sqs.core.model import Folder, Kind, ObjectEvent, Skip
 from jibe_sqs.places import BucketMap
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
@@ -112,7 +112,9 @@ async def test_several_providers_show_one_bucket():
             "1": [bucket("11", "photos", bucket="photos")],
         }
     )
-    assert await Providers(client).places() == {"photos": (Place("/S3/photos"), Place("/Team", "team/a/"))}
+    assert await Providers(client).places() == {
+        "photos": (Place("/S3/photos"), Place("/Team", "team/a/"), Place("/Team"))
+    }
 
 
 async def test_a_provider_that_goes_while_it_is_looked_at_shows_nothing():
@@ -312,12 +314,20 @@ S3 = Provider("Amazon S3", buckets=("photos", "films"), synced=Synced(NOON, NOON
 TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", synced=Synced(NOON + 50, NOON + 60, 1))
 
 
+async def test_what_a_part_of_a_bucket_is_said_to_be_hides_nothing_of_it():
+    """No source tells what `fi_providerfolder` means: were it the bucket's name, all of its changes would be unmapped."""
+    client = Shown({"0": [bucket("1", "photos", provider_folder="photos")]})
+    decisions = Decisions(await Providers(client).places())
+    decided = decisions.decide(ObjectEvent(Kind.WRITTEN, "photos", "a/b", NOON))
+    assert decided.folders == (Folder("/photos/a"),)
+
+
 async def test_over_a_socket_every_shape_of_provider_is_found():
     async with serving(S3, TEAM, Provider("Empty")) as (providers, _):
         # More than once: each answer comes in another shape.
         for _ in range(4):
             assert await providers.places() == {
-                "photos": (Place("/Amazon S3/photos"), Place("/Team", "team/")),
+                "photos": (Place("/Amazon S3/photos"), Place("/Team", "team/"), Place("/Team")),
                 "films": (Place("/Amazon S3/films"),),
             }
 

@@ -31,7 +31,9 @@ class Providers:
     async def places(self) -> Places:
         """Every bucket that is shown, and where; nothing of syncs.
 
-        A top-level folder is a bucket, or holds buckets; one that is neither is of a provider with folders of its own.
+        A top-level folder is a bucket, or holds buckets; one that is neither is of a provider with folders of its own. One
+        that seems to show a part of its bucket stands for the whole bucket as well: nobody has told us that it means that,
+        and a folder that is not there costs a look, where a change that is taken for unmapped is lost.
         """
         found: dict[str, dict[Place, None]] = {}
         for top in await self._tops():
@@ -39,7 +41,8 @@ class Providers:
             if not top.is_bucket:
                 shown = {joined(joined(ROOT, top.name), each.name): each for each in await self._buckets_in(top)}
             for path, each in shown.items():
-                found.setdefault(each.bucket or each.name, {})[Place(path, prefix_of(each))] = None
+                places = found.setdefault(each.bucket or each.name, {})
+                places |= dict.fromkeys([Place(path, prefix_of(each)), Place(path)])
         return {bucket: tuple(places) for bucket, places in found.items()}
 
     async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
