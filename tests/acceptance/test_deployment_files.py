@@ -22,6 +22,7 @@ DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
 LEDGER_FOLDER = "/var/lib/jibe"
+TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 
 PARAMETERS = {
     "Image": "registry.example.com/jibe-sqs:0.1.0",
@@ -117,13 +118,17 @@ def only(word: str, stage: int = -1) -> str:
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, Any]:
-    """The container definition that `service.yaml` comes to, every parameter given."""
+    """The container definition that `service.yaml` comes to, every parameter given but for the table's."""
+    return render(PARAMETERS)
+
+
+def render(parameters: dict[str, str]) -> dict[str, Any]:
     keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
     with mock_aws():
         boto3.client("cloudformation", **keys).create_stack(
             StackName="jibe",
             TemplateBody=SERVICE.read_text(),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in PARAMETERS.items()],
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
         ecs = boto3.client("ecs", **keys)
@@ -170,12 +175,16 @@ def test_the_task_may_do_exactly_what_the_service_calls():
         ),
         "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {"Fn::Sub": "${LogBucketArn}/*"}),
         "TellMissingFromDenied": ({"s3:ListBucket"}, {"Ref": "LogBucketArn"}),
+        "Remember": (
+            {"dynamodb:" + call for call in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "BatchWriteItem")},
+            {"Ref": "LedgerTableArn"},
+        ),
         "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
     }
 
 
-def test_decrypting_is_allowed_only_where_keys_are_given():
-    for role, sid in (("TaskRole", "Decrypt"), ("ExecutionRole", "DecryptSecret")):
+def test_keys_and_the_table_are_allowed_only_where_they_are_given():
+    for role, sid in (("TaskRole", "Decrypt"), ("TaskRole", "Remember"), ("ExecutionRole", "DecryptSecret")):
         always = [
             s["Sid"] for p in resource(role)["Policies"] for s in p["PolicyDocument"]["Statement"] if "Fn::If" not in s
         ]
@@ -238,6 +247,33 @@ def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
     assert rendered["readonlyRootFilesystem"] is True
     assert [mount["containerPath"] for mount in rendered["mountPoints"] if not mount["readOnly"]] == [LEDGER_FOLDER]
     assert Path(environment["JIBE_LEDGER__PATH"]).parent == Path(LEDGER_FOLDER)
+
+
+def test_without_a_table_the_task_keeps_its_ledger_in_the_file(environment):
+    assert (environment["JIBE_LEDGER__KIND"], environment.get("JIBE_LEDGER__TABLE", "")) == ("sqlite", "")
+
+
+def test_with_a_table_the_tasks_share_their_ledger():
+    container = render({**PARAMETERS, "LedgerTableArn": TABLE})
+    told = {entry["name"]: entry["value"] for entry in container["environment"]}
+    assert (told["JIBE_LEDGER__KIND"], told["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
+
+
+def test_the_ledgers_table_is_one_that_the_service_can_use():
+    """Its key, and the attribute by which items go."""
+    keys = {"region_name": "eu-west-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+    with mock_aws():
+        formation, dynamodb = boto3.client("cloudformation", **keys), boto3.client("dynamodb", **keys)
+        formation.create_stack(StackName="ledger", TemplateBody=(INFRA / "cloudformation" / "ledger.yaml").read_text())
+        (name,) = dynamodb.list_tables()["TableNames"]
+        table = dynamodb.describe_table(TableName=name)["Table"]
+        (output,) = formation.describe_stacks(StackName="ledger")["Stacks"][0]["Outputs"]
+    assert table["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+    assert table["AttributeDefinitions"] == [{"AttributeName": "pk", "AttributeType": "S"}]
+    assert table["BillingModeSummary"] == {"BillingMode": "PAY_PER_REQUEST"}
+    assert output == {**output, "OutputKey": "LedgerTableArn", "OutputValue": table["TableArn"]}
+    properties = template(INFRA / "cloudformation" / "ledger.yaml")["Resources"]["Table"]["Properties"]
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
 
 
 def test_the_task_has_an_init_process_and_no_public_address(rendered):

@@ -39,7 +39,7 @@ class Aws:
     def __init__(self) -> None:
         self._clients = AsyncExitStack()
         self._sessions: dict[Account, AioSession] = {}
-        self._made: dict[tuple[str, str | None, Account, float], Any] = {}
+        self._made: dict[tuple[str, str | None, Account, float, float, int], Any] = {}
         self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -49,9 +49,18 @@ class Aws:
     async def __aexit__(self, *exc: object) -> None:
         await self._clients.aclose()
 
-    async def client(self, service: str, region: str | None, account: Account, *, read_timeout: float = 60) -> Any:
-        """A client of that service, one for all who ask with the same words. `read_timeout` in seconds."""
-        wanted = (service, region, account, read_timeout)
+    async def client(
+        self,
+        service: str,
+        region: str | None,
+        account: Account,
+        *,
+        connect_timeout: float = 10,
+        read_timeout: float = 60,
+        attempts: int = 4,
+    ) -> Any:
+        """A client of that service, one for all who ask with the same words. Timeouts in seconds."""
+        wanted = (service, region, account, connect_timeout, read_timeout, attempts)
         async with self._making:
             if wanted not in self._made:
                 self._made[wanted] = await self._clients.enter_async_context(
@@ -60,10 +69,10 @@ class Aws:
                         region_name=region or self.session(account).get_config_variable("region") or "us-east-1",
                         endpoint_url=account.endpoint,
                         config=AioConfig(
-                            connect_timeout=10,
+                            connect_timeout=connect_timeout,
                             read_timeout=read_timeout,
                             max_pool_connections=CONNECTIONS,
-                            retries={"mode": "standard", "total_max_attempts": 4},
+                            retries={"mode": "standard", "total_max_attempts": attempts},
                             s3={"addressing_style": "path"} if account.endpoint else None,
                         ),
                     )

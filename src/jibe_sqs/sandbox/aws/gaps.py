@@ -7,15 +7,20 @@ SQS: moto's queue isn't safe between threads. `delete_message` copies the list o
 two deletes at once one is undone, and its message comes back and can't be deleted any more (500 deletes by four threads left
 over 200 messages); one sent meanwhile can be lost. Such a queue can't judge a program that promises to do neither.
 
+DynamoDB: moto looks whether a condition holds, and then writes, attribute by attribute. Between the two another thread may write
+as well, and what it reads meanwhile is half an item.
+
 HTTP: to find a request's service, moto lists its own directory of modules, at every request, under a lock.
 """
 
 from functools import wraps
+from threading import Lock
 from typing import Any, Self
 
 import msgspec
 from moto import backends
 from moto.core.common_models import CloudFormationModel
+from moto.dynamodb.responses import DynamoHandler
 from moto.sns.models import sns_backends
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
@@ -99,6 +104,7 @@ def fill() -> None:
     }.items():
         for name in names:
             setattr(owner, name, _alone(getattr(owner, name)))
+    DynamoHandler.call_action = _one_at_a_time(DynamoHandler.call_action, Lock())  # type: ignore[method-assign]
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
 
@@ -111,5 +117,14 @@ def _alone(method: Any) -> Any:
         queue = owner if isinstance(owner, Queue) else owner.get_queue(named.get("queue_name") or args[0])
         with queue._messages_lock:  # noqa: SLF001 - the lock that moto has, and doesn't take
             return method(owner, *args, **named)
+
+    return locked
+
+
+def _one_at_a_time(method: Any, lock: Any) -> Any:
+    @wraps(method)
+    def locked(*args: Any, **named: Any) -> Any:
+        with lock:
+            return method(*args, **named)
 
     return locked

@@ -1,0 +1,252 @@
+"""One DynamoDB table that answers or fails within seconds: nobody who can do without it waits for it.
+
+Three times limit what a sick table costs. Each try is given up early, each call after `PATIENCE`, tries and all. And
+after a few failures in a row the table is left alone for a while: then one call asks, and the others fail at once.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Final
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.core.errors import LedgerError
+
+Item = dict[str, dict[str, Any]]
+"""As the table writes it: `{"pk": {"S": "…"}, "began": {"N": "…"}}`."""
+
+READ: Final = 100
+"""Keys in one call; DynamoDB's limit."""
+WRITTEN: Final = 25
+"""Items in one call; DynamoDB's limit."""
+AT_A_TIME: Final = 64
+"""Calls."""
+CONNECT, ANSWER, ATTEMPTS, PATIENCE = 2.0, 2.0, 3, 8.0
+"""Seconds to connect; for an answer; tries of a call; and seconds for all of them."""
+FAILURES: Final = 3
+"""In a row, and the table is left alone."""
+PAUSE: Final = 10.0
+"""Seconds for which it is."""
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before what a batch left out is tried again; at random up to so long."""
+
+_THROTTLED: Final = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+    }
+)
+_REMEDIES: Final = {
+    "ResourceNotFoundException": "there is no such table: see to ledger.table and ledger.region, or create it",
+    "ValidationException": "has it a key of one attribute, pk, a string? infra/cloudformation/ledger.yaml makes such one",
+    "AccessDeniedException": "allow the role dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, BatchWriteItem on it",
+    "KMSAccessDeniedException": "allow the role kms:Decrypt with the table's key",
+    **dict.fromkeys(
+        (
+            "ExpiredTokenException",
+            "IncompleteSignatureException",
+            "InvalidSignatureException",
+            "MissingAuthenticationTokenException",
+            "UnrecognizedClientException",
+        ),
+        "are the credentials right, and the clock?",
+    ),
+}
+"""What waiting does not mend, and what does."""
+
+
+class Refused(LedgerError):
+    """The table is not there, or not ours: the operator mends it."""
+
+
+class Beaten(Exception):
+    """The item is not as the condition says; somebody else came first. The table is well."""
+
+
+class Table:
+    """A table whose key is `pk`. Raises `LedgerError`s, and `Beaten` where a condition was given."""
+
+    def __init__(
+        self, name: str, *, region: str | None, account: Account, aws: Aws, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
+        self._region = region
+        self._account = account
+        self._aws = aws
+        self._clock = clock
+        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._failures = 0
+        self._again_at = 0.0
+        self._reason = ""
+
+    async def ask(self) -> None:
+        """Return if it answers. Raises `Refused` where it never will."""
+        await self._call("get_item", TableName=self.name, Key={"pk": {"S": "?"}})
+
+    async def get(self, keys: Collection[str], *, consistent: bool = False) -> dict[str, Item]:
+        """The items that are there, by their keys. `consistent`: as of the last write, at twice the price."""
+        # One call takes no key twice.
+        left = iter(dict.fromkeys(keys))
+        chunks = []
+        while chunk := list(islice(left, READ)):
+            chunks.append(self._get(chunk, consistent=consistent))
+        # All come to their end before anybody hears of an error.
+        answers = await asyncio.gather(*chunks, return_exceptions=True)
+        found: dict[str, Item] = {}
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            found.update(answer)
+        return found
+
+    async def put(self, items: Sequence[Item]) -> list[Exception | None]:
+        """Write up to `WRITTEN` items; what became of each. Of those with one key the last is written."""
+        left = {_key(item): item for item in items}
+        error: LedgerError | None = None
+        for pause in (*_PAUSES, None):
+            requests = [{"PutRequest": {"Item": item}} for item in left.values()]
+            try:
+                answer = await self._call("batch_write_item", RequestItems={self.name: requests})
+            except LedgerError as failure:
+                error = failure
+                break
+            unwritten = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
+            left = {_key(each["PutRequest"]["Item"]): each["PutRequest"]["Item"] for each in unwritten}
+            if not left:
+                break
+            error = await self._throttled(pause)
+        return [error if _key(item) in left else None for item in items]
+
+    async def put_if(self, item: Item, condition: str, values: Mapping[str, Any]) -> None:
+        """Write one, if."""
+        await self._call(
+            "put_item",
+            TableName=self.name,
+            Item=item,
+            ConditionExpression=condition,
+            **({"ExpressionAttributeValues": values} if values else {}),
+        )
+
+    async def update_if(self, key: str, update: str, condition: str, values: Mapping[str, Any]) -> None:
+        """Change one, if."""
+        await self._call(
+            "update_item",
+            TableName=self.name,
+            Key={"pk": {"S": key}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeValues=values,
+        )
+
+    async def scan(self, prefix: str) -> list[Item]:
+        """Every item whose key begins so. Reads the whole table: for commands, not for the service."""
+        found: list[Item] = []
+        page: dict[str, Any] = {}
+        while True:
+            answer = await self._call(
+                "scan",
+                TableName=self.name,
+                FilterExpression="begins_with(pk, :prefix)",
+                ExpressionAttributeValues={":prefix": {"S": prefix}},
+                ConsistentRead=True,
+                **page,
+            )
+            found += answer.get("Items", ())
+            if not (last := answer.get("LastEvaluatedKey")):
+                return found
+            page = {"ExclusiveStartKey": last}
+
+    async def _get(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
+        wanted: dict[str, Any] = {
+            self.name: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": consistent}
+        }
+        found: dict[str, Item] = {}
+        for pause in (*_PAUSES, None):
+            answer = await self._call("batch_get_item", RequestItems=wanted)
+            found.update({_key(item): item for items in answer.get("Responses", {}).values() for item in items})
+            wanted = answer.get("UnprocessedKeys") or {}
+            if not wanted:
+                return found
+            error = await self._throttled(pause)
+        raise error
+
+    async def _throttled(self, pause: float | None) -> LedgerError:
+        """A batch may succeed and leave out what went beyond the table's throughput. No pause: that was the last try."""
+        if pause is not None:
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
+        return _error(self.name, "ThrottlingException", "a part of a batch was left out, again and again")
+
+    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        async with self._places:
+            self._check()
+            try:
+                with _translated(self.name):
+                    async with asyncio.timeout(PATIENCE):
+                        client = await self._aws.client(
+                            "dynamodb",
+                            self._region,
+                            self._account,
+                            connect_timeout=CONNECT,
+                            read_timeout=ANSWER,
+                            attempts=ATTEMPTS,
+                        )
+                        answer: dict[str, Any] = await getattr(client, operation)(**arguments)
+            except LedgerError as error:
+                self._failed(error)
+                raise
+            except Beaten:
+                self._failures = 0
+                raise
+            self._failures = 0
+            return answer
+
+    def _check(self) -> None:
+        if self._failures < FAILURES:
+            return
+        now = self._clock()
+        if now < self._again_at:
+            raise LedgerError(f"{self._reason} (not asked for {self._again_at - now:.0f} s more)")
+        # This call asks for all; those that come meanwhile go without.
+        self._again_at = now + PAUSE
+
+    def _failed(self, error: LedgerError) -> None:
+        self._failures += 1
+        self._again_at = self._clock() + PAUSE
+        self._reason = str(error)
+
+
+def _key(item: Item) -> str:
+    key: str = item["pk"]["S"]
+    return key
+
+
+def _error(table: str, code: str, message: str) -> LedgerError:
+    text = f"table {table}: {code}: {message}"
+    if code in _THROTTLED:
+        return LedgerError(f"{text}: bill the table on demand, or raise its throughput")
+    if remedy := _REMEDIES.get(code):
+        return Refused(f"{text}: {remedy}")
+    return LedgerError(text)
+
+
+@contextmanager
+def _translated(table: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        code, message = str(details.get("Code", "")), str(details.get("Message", ""))
+        if code == "ConditionalCheckFailedException":
+            raise Beaten(message) from error
+        raise _error(table, code, message) from error
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise LedgerError(f"table {table}: {str(error) or f'no answer in {PATIENCE:.0f} s'}") from error

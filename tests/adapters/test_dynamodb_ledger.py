@@ -1,0 +1,615 @@
+"""What is the table's own: replicas that share it, items that expire, and a DynamoDB that is sick, throttled or gone."""
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from contextlib import AsyncExitStack
+from itertools import count
+
+import aiohttp
+import pytest
+from aiohttp import web
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
+from botocore.retries.standard import ExponentialBackoff
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jibe_sqs import compose
+from jibe_sqs.adapters.ledgers import dynamodb, table
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.adapters.ledgers.table import FAILURES, PAUSE, Beaten, Refused
+from jibe_sqs.core.decisions import Seen
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
+from jibe_sqs.settings import Rules, load
+
+LOG = LogFile("logs", "a/log.json.gz")
+A = Folder("/data/a")
+REGION = "eu-west-1"
+RETAIN = 5.0
+VERSIONS = (None, "v1", "v2")
+NUMBER = count(1)
+
+
+class Time:
+    """A clock that is set."""
+
+    def __init__(self, time=1000.0):
+        self.time = time
+
+    def __call__(self):
+        return self.time
+
+
+class Door:
+    """DynamoDB's door: passes calls on, `room` keys or items of a batch at most, and leaves the others out as DynamoDB does.
+
+    `fault` may answer in its place: with an error's name, or `None`.
+    """
+
+    def __init__(self, upstream):
+        self._upstream = upstream
+        self.room = 100
+        self.fault = lambda _operation: None
+        self.calls = Counter()
+        self.largest = 0
+        self.endpoint = ""
+
+    async def answer(self, request):
+        operation = request.headers["X-Amz-Target"].partition(".")[2]
+        self.calls[operation] += 1
+        body = json.loads(await request.read())
+        if fault := await self._fault(operation):
+            status = 500 if fault == "InternalServerError" else 400
+            return self._json({"__type": f"com.amazonaws.dynamodb.v20120810#{fault}", "message": "words"}, status)
+        left = self._leave_out(body) if operation.startswith("Batch") else {}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self._upstream, data=json.dumps(body), headers=_without_length(request.headers)) as answer,
+        ):
+            told = json.loads(await answer.read())
+            status = answer.status
+        if left:
+            told["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = left
+        return self._json(told, status)
+
+    async def _fault(self, operation):
+        fault = self.fault(operation)
+        return await fault if asyncio.iscoroutine(fault) else fault
+
+    def _leave_out(self, body):
+        ((name, asked),) = body["RequestItems"].items()
+        if isinstance(asked, dict):
+            asked["Keys"], more = asked["Keys"][: self.room], asked["Keys"][self.room :]
+            self.largest = max(self.largest, len(asked["Keys"]) + len(more))
+            return {name: {**asked, "Keys": more}} if more else {}
+        body["RequestItems"][name], more = asked[: self.room], asked[self.room :]
+        self.largest = max(self.largest, len(asked))
+        return {name: more} if more else {}
+
+    @staticmethod
+    def _json(body, status):
+        return web.Response(text=json.dumps(body), status=status, content_type="application/x-amz-json-1.0")
+
+
+def _without_length(headers):
+    return {name: value for name, value in headers.items() if name.lower() not in ("content-length", "host")}
+
+
+@pytest.fixture
+async def door(dynamodb_endpoint):
+    door = Door(dynamodb_endpoint)
+    app = web.Application()
+    app.router.add_post("/", door.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    door.endpoint = "http://{}:{}".format(*runner.addresses[0])
+    yield door
+    await runner.cleanup()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Tries follow at once."""
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    monkeypatch.setattr(table, "_PAUSES", (0,) * len(table._PAUSES))
+
+
+@pytest.fixture
+def name(new_table):
+    return new_table()
+
+
+@pytest.fixture
+def clock():
+    return Time()
+
+
+@pytest.fixture
+async def ledger(name, door, table_ledger, impatient, clock):
+    async with table_ledger(name, Time(), endpoint=door.endpoint, clock=clock) as ledger:
+        door.calls.clear()
+        yield ledger
+
+
+def everything(ledger):
+    """Each call of the port."""
+    return {
+        "is_finished": ledger.is_finished(LOG),
+        "unfinished": ledger.unfinished([LOG]),
+        "finish": ledger.finish(LOG, "e"),
+        "watermarks": ledger.watermarks([A]),
+        "refreshed": ledger.refreshed(A, 1.0),
+        "observe": ledger.observe({"ana": Seen(1.0, 1.0)}),
+        "principals": ledger.principals(),
+    }
+
+
+async def errors_of(ledger):
+    outcomes = await asyncio.gather(*everything(ledger).values(), return_exceptions=True)
+    return [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+
+
+# Replicas
+
+
+async def test_what_one_replica_has_done_the_other_knows(name, table_ledger):
+    async with table_ledger(name) as one, table_ledger(name) as other:
+        await asyncio.gather(
+            *(each.finish(LogFile("logs", f"{i}"), "e") for i in range(60) for each in (one, other)),
+            *(each.refreshed(A, float(i)) for i in range(20) for each in (one, other)),
+            *(each.observe({"ana": Seen(float(i), float(i))}) for i in range(10) for each in (one, other)),
+        )
+        await one.finish(LOG, "e")
+        assert await other.is_finished(LOG)
+        assert await other.unfinished([LogFile("logs", f"{i}") for i in range(60)]) == []
+        assert await one.watermarks([A]) == await other.watermarks([A]) == {A: 19.0}
+        assert await one.principals() == await other.principals() == {"ana": Seen(0.0, 9.0, 20)}
+
+
+@pytest.fixture
+def replicas(new_table, table_ledger):
+    """Of one table: a function to run what they do, two of their ledgers, and the time. Opened once for many examples."""
+    name, time = new_table(), Time()
+    with asyncio.Runner() as runner:
+        opened = AsyncExitStack()
+        both = [runner.run(opened.enter_async_context(table_ledger(name, time, retain=RETAIN))) for _ in range(2)]
+        yield runner.run, both, time
+        runner.run(opened.aclose())
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    marks=st.lists(
+        st.lists(st.integers(0, 2**33).map(lambda eighths: eighths / 8), min_size=1, max_size=6), min_size=2, max_size=4
+    )
+)
+def test_a_watermark_only_grows_whoever_writes_it_and_ends_at_the_latest(replicas, marks):
+    run, both, _ = replicas
+    folder = Folder(f"/{next(NUMBER)}")
+
+    async def main():
+        seen, writing = [], True
+
+        async def write(ledger, mine):
+            for began in mine:
+                await ledger.refreshed(folder, began)
+
+        async def look():
+            while writing:
+                seen.append((await both[0].watermarks([folder])).get(folder, float("-inf")))
+            seen.append((await both[1].watermarks([folder]))[folder])
+
+        looking = asyncio.create_task(look())
+        await asyncio.gather(*(write(both[i % 2], mine) for i, mine in enumerate(marks)))
+        writing = False
+        await looking
+        assert seen == sorted(seen)
+        assert seen[-1] == max(began for mine in marks for began in mine)
+
+    run(main())
+
+
+_calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("finish"), st.integers(0, 1), st.sampled_from(VERSIONS), st.sampled_from(["e1", "e2", ""])),
+        st.tuples(st.just("refreshed"), st.integers(0, 1), st.booleans(), st.integers(-10, 10)),
+        st.tuples(st.just("observe"), st.integers(0, 1), st.integers(1, 9), st.integers(-10, 10)),
+        st.tuples(st.just("wait"), st.integers(1, 6), st.none(), st.none()),
+    ),
+    max_size=15,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=_calls)
+def test_a_table_remembers_what_a_ledger_does_that_is_pruned_all_the_time(replicas, calls):
+    run, (shared, _), time = replicas
+    bucket = f"logs-{next(NUMBER)}"
+
+    async def main():
+        memory = MemoryLedger(time)
+        for what, number, third, last in calls:
+            if what == "wait":
+                time.time += number
+                # What was written just so long ago has expired.
+                await memory.prune(time.time - RETAIN + 0.5)
+                continue
+            for ledger in (memory, shared):
+                if what == "finish":
+                    await ledger.finish(LogFile(bucket, str(number), third), last)
+                elif what == "refreshed":
+                    await ledger.refreshed(Folder(f"/{bucket}/{number}", tree=third), float(last))
+                else:
+                    await ledger.observe({f"{bucket}/{number}": Seen(float(last - third), float(last), third)})
+        folders = [Folder(f"/{bucket}/{i}", tree=tree) for i in range(2) for tree in (False, True)]
+        assert await memory.watermarks(folders) == await shared.watermarks(folders)
+        everybody = await shared.principals()
+        assert await memory.principals() == {w: seen for w, seen in everybody.items() if w.startswith(f"{bucket}/")}
+        files = [LogFile(bucket, str(i), v, e) for i in range(2) for v in VERSIONS for e in (None, "e1", "e2")]
+        assert await memory.unfinished(files) == await shared.unfinished(files)
+
+    run(main())
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_whoever_two_replicas_see_at_once_is_counted_by_both(name, door, table_ledger, impatient, before):
+    """The other writes between our look and our write."""
+    async with table_ledger(name, endpoint=door.endpoint) as one, table_ledger(name) as other:
+        for _ in range(before):
+            await other.observe({"ana": Seen(2.0, 2.0)})
+
+        async def meanwhile():
+            if door.calls["PutItem"] == 1:
+                await other.observe({"ana": Seen(1.0, 3.0)})
+
+        door.fault = lambda operation: meanwhile() if operation == "PutItem" else None
+        await one.observe({"ana": Seen(2.0, 2.0)})
+        assert door.calls["PutItem"] == 2
+        assert await one.principals() == {"ana": Seen(1.0, 3.0, 2 + before)}
+
+
+async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_ledger, dynamodb_endpoint, monkeypatch):
+    async with table_ledger(name) as ledger:
+        await ledger.observe({f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)})
+        await ledger.finish(LOG, "e")
+    told = {"kind": "dynamodb", "table": name, "region": REGION, "endpoint": dynamodb_endpoint}
+    told |= {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    for setting, value in told.items():
+        monkeypatch.setenv(f"JIBE_LEDGER__{setting.upper()}", value)
+    async with compose.ledger(load(Rules)) as looked_at:
+        assert await looked_at.principals() == {f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)}
+
+
+# Items
+
+
+async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_yet(
+    name, table_ledger, dynamodb_endpoint
+):
+    time = Time()
+    async with table_ledger(name, time, retain=500) as ledger:
+        await ledger.finish(LOG, "e")
+        await ledger.refreshed(A, 5.0)
+        await ledger.observe({"ana": Seen(1.0, 2.0, 3)})
+        time.time = 1499.0
+        assert await ledger.is_finished(LOG)
+        time.time = 1500.0
+        assert client(dynamodb_endpoint, "dynamodb", REGION).scan(TableName=name)["Count"] == 3
+        assert not await ledger.is_finished(LOG)
+        assert await ledger.unfinished([LOG]) == [LOG]
+        assert await ledger.watermarks([A]) == {}
+        assert await ledger.principals() == {}
+        # Begun anew, not gone on with.
+        await ledger.refreshed(A, 4.0)
+        await ledger.observe({"ana": Seen(7.0, 8.0)})
+        assert await ledger.watermarks([A]) == {A: 4.0}
+        assert await ledger.principals() == {"ana": Seen(7.0, 8.0, 1)}
+
+
+async def test_every_item_says_in_whole_seconds_when_it_expires(name, table_ledger, dynamodb_endpoint):
+    """Else DynamoDB would keep it for ever."""
+    async with table_ledger(name, Time(1000.25), retain=500) as ledger:
+        await ledger.finish(LOG, "e")
+        await ledger.refreshed(A, 5.0)
+        await ledger.observe({"ana": Seen(1.0, 2.0)})
+    items = client(dynamodb_endpoint, "dynamodb", REGION).scan(TableName=name)["Items"]
+    assert [item["expires"] for item in items] == [{"N": "1501"}] * 3
+
+
+@pytest.mark.parametrize("length", [1, 2046, 2047, 4096])
+async def test_a_name_of_any_length_is_known_and_no_longer_one_taken_for_it(ledger, length):
+    text = ("ü" * length)[: length // 2] + "x" * (length % 2)
+    assert len(text.encode()) == length
+    for name in (text, text + "/"):
+        assert not await ledger.is_finished(LogFile("b" * 63, name))
+        await ledger.finish(LogFile("b" * 63, name), "e")
+        await ledger.refreshed(Folder(name), 1.0)
+        assert await ledger.is_finished(LogFile("b" * 63, name))
+        assert await ledger.watermarks([Folder(name), Folder(name + "x")]) == {Folder(name): 1.0}
+    await ledger.observe({text: Seen(1.0, 1.0), text + "/": Seen(2.0, 2.0)})
+    assert await ledger.principals() == {text: Seen(1.0, 1.0), text + "/": Seen(2.0, 2.0)}
+
+
+async def test_a_bucket_with_a_slash_is_not_another_with_a_longer_key(ledger):
+    await ledger.finish(LogFile("a/b", "c"), "e")
+    assert not await ledger.is_finished(LogFile("a", "b/c"))
+    assert not await ledger.is_finished(LogFile("a%2Fb", "c"))
+
+
+async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(ledger):
+    """A lone surrogate is no text; and what an announcement calls a version may be a megabyte."""
+    bad = [
+        ledger.finish(LogFile("logs", "\ud800"), "e"),
+        ledger.finish(LogFile("logs", "k", etag="\ud800"), ""),
+        ledger.finish(LogFile("logs", "k", version="v" * 1_000_000), "e"),
+        ledger.refreshed(Folder("/\ud800"), 1.0),
+        ledger.refreshed(A, float("nan")),
+        ledger.refreshed(A, float("-inf")),
+        ledger.observe({"bo": Seen(1.0, 1.0), "\ud800": Seen(1.0, 1.0)}),
+    ]
+    good = [ledger.finish(LOG, "e"), ledger.observe({"ana": Seen(1.0, 1.0)})]
+    outcomes = await asyncio.gather(*bad, *good, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LedgerError] * len(bad) + [type(None)] * len(good)
+    assert await ledger.is_finished(LOG)
+    assert await ledger.principals() == {"ana": Seen(1.0, 1.0)}
+    with pytest.raises(LedgerError):
+        await ledger.unfinished([LOG, LogFile("logs", "\ud800")])
+
+
+async def test_what_no_ledger_wrote_is_an_error_that_says_so(ledger, name, dynamodb_endpoint):
+    for key in (f"f#{LOG.bucket}/{LOG.key}", f"w#{A.path}", "p#ana"):
+        client(dynamodb_endpoint, "dynamodb", REGION).put_item(TableName=name, Item={"pk": {"S": key}})
+    with pytest.raises(LedgerError, match="a table of its own"):
+        await ledger.is_finished(LOG)
+    with pytest.raises(LedgerError, match="a table of its own"):
+        await ledger.watermarks([A])
+    with pytest.raises(LedgerError, match="a table of its own"):
+        await ledger.observe({"ana": Seen(1.0, 1.0)})
+
+
+# Round trips
+
+
+async def test_reads_go_by_the_hundred_and_writes_by_twenty_five(ledger, door):
+    files = [LogFile("logs", f"{i}") for i in range(250)]
+    await asyncio.gather(*(ledger.finish(file, "e") for file in files))
+    assert (door.calls, door.largest) == ({"BatchWriteItem": 10}, 25)
+    door.calls.clear()
+    assert await ledger.unfinished([*files, *files, LOG]) == [LOG]
+    assert (door.calls, door.largest) == ({"BatchGetItem": 3}, 100)
+
+
+async def test_one_file_that_is_finished_several_times_at_once_is_one_item(ledger):
+    """DynamoDB takes no key twice in a batch."""
+    await asyncio.gather(*(ledger.finish(LOG, f"e{i}") for i in range(5)), ledger.finish(LogFile("logs", "b"), "e"))
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e4"))
+    assert await ledger.is_finished(LogFile("logs", "b"))
+
+
+async def test_many_files_of_one_principal_are_one_write_of_it(ledger, door):
+    await asyncio.gather(*(ledger.observe({"ana": Seen(float(i), float(i))}) for i in range(50)))
+    assert door.calls == {"BatchGetItem": 1, "PutItem": 1}
+    assert await ledger.principals() == {"ana": Seen(0.0, 49.0, 50)}
+
+
+# Throttled
+
+
+async def test_what_a_batch_leaves_out_is_asked_for_again(ledger, door):
+    door.room = 30
+    files = [LogFile("logs", f"{i}") for i in range(90)]
+    await asyncio.gather(*(ledger.finish(file, "e") for file in files[::2]))
+    assert await ledger.unfinished(files) == files[1::2]
+    assert door.calls["BatchGetItem"] == 3
+
+
+async def test_what_a_batch_never_takes_is_an_error_of_those_items_alone(ledger, door):
+    """Six tries of three are 18 of 25."""
+    door.room = 3
+    files = [LogFile("logs", f"{i}") for i in range(25)]
+    outcomes = await asyncio.gather(*(ledger.finish(file, "e") for file in files), return_exceptions=True)
+    failed = [file for file, outcome in zip(files, outcomes, strict=True) if outcome is not None]
+    assert all("on demand" in str(outcome) for outcome in outcomes if outcome is not None)
+    assert len(failed) == 7
+    door.room = 100
+    assert await ledger.unfinished(files) == failed
+
+
+async def test_keys_that_are_never_read_are_an_error_and_not_absent(ledger, door):
+    """Nor would half an answer be the truth."""
+    door.room = 0
+    with pytest.raises(LedgerError, match="on demand"):
+        await ledger.watermarks([A])
+
+
+@pytest.mark.parametrize(
+    "code", ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
+)
+async def test_a_throttled_call_is_tried_again_and_then_an_error_with_its_remedy(ledger, door, code):
+    faults = iter([code])
+    door.fault = lambda _: next(faults, None)
+    assert not await ledger.is_finished(LOG)
+    door.fault = lambda _: code
+    with pytest.raises(LedgerError, match="on demand"):
+        await ledger.is_finished(LOG)
+
+
+async def test_principals_that_others_count_all_the_time_are_an_error_and_not_a_wrong_count(ledger, door):
+    await ledger.observe({"ana": Seen(1.0, 1.0)})
+    door.fault = lambda operation: "ConditionalCheckFailedException" if operation == "PutItem" else None
+    with pytest.raises(LedgerError, match="at the same time"):
+        await ledger.observe({"ana": Seen(2.0, 2.0)})
+    assert await ledger.principals() == {"ana": Seen(1.0, 1.0)}
+
+
+# Away
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("ResourceNotFoundException", "ledger.table"),
+        ("AccessDeniedException", "dynamodb:BatchGetItem|allow the role"),
+        ("UnrecognizedClientException", "credentials"),
+        ("ValidationException", "pk, a string"),
+    ],
+)
+async def test_a_table_that_is_refused_stops_the_start_and_later_nothing(
+    name, door, table_ledger, impatient, code, remedy
+):
+    """Before the start somebody is there to mend it."""
+    async with table_ledger(name, endpoint=door.endpoint) as ledger:
+        door.fault = lambda _: code
+        errors = await errors_of(ledger)
+        assert len(errors) == len(everything_names())
+        for error in errors:
+            assert isinstance(error, LedgerError)
+            assert name in str(error)
+    with pytest.raises(Refused, match=remedy):
+        async with table_ledger(name, endpoint=door.endpoint):
+            pass
+
+
+def everything_names():
+    return ["is_finished", "unfinished", "finish", "watermarks", "refreshed", "observe", "principals"]
+
+
+async def test_there_is_no_such_table(table_ledger):
+    with pytest.raises(Refused, match=r"no-such-table.*ledger\.table"):
+        async with table_ledger("no-such-table"):
+            pass
+
+
+async def test_a_table_with_another_key_is_refused(new_table, table_ledger):
+    with pytest.raises(Refused, match="pk, a string"):
+        async with table_ledger(new_table(key="id")):
+            pass
+
+
+async def test_a_replica_starts_while_dynamodb_is_away_and_uses_it_when_it_is_there(
+    name, door, table_ledger, impatient
+):
+    clock = Time()
+    door.fault = lambda _: "InternalServerError"
+    async with table_ledger(name, endpoint=door.endpoint, clock=clock) as ledger:
+        assert all(isinstance(error, LedgerError) for error in await errors_of(ledger))
+        door.fault = lambda _: None
+        clock.time += PAUSE
+        await ledger.finish(LOG, "e")
+        assert await ledger.is_finished(LOG)
+
+
+async def test_nobody_is_there(name, table_ledger, impatient):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    async with table_ledger(name, endpoint=endpoint) as ledger:
+        errors = await errors_of(ledger)
+    assert len(errors) == len(everything_names())
+    assert all(isinstance(error, LedgerError) for error in errors)
+
+
+async def test_a_call_that_is_not_answered_is_given_up(name, door, table_ledger, impatient, monkeypatch):
+    monkeypatch.setattr(table, "ANSWER", 0.1)
+    gone = asyncio.Event()
+
+    async def never():
+        await gone.wait()
+
+    async with table_ledger(name, endpoint=door.endpoint) as ledger:
+        door.fault = lambda _: never()
+        with pytest.raises(LedgerError):
+            await ledger.is_finished(LOG)
+        assert door.calls["BatchGetItem"] == table.ATTEMPTS
+        monkeypatch.setattr(table, "PATIENCE", 0.15)
+        with pytest.raises(LedgerError):
+            await ledger.is_finished(LOG)
+        assert door.calls["BatchGetItem"] <= table.ATTEMPTS + 2
+    gone.set()
+
+
+async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledger, door, clock):
+    door.fault = lambda _: "InternalServerError"
+    for _ in range(FAILURES):
+        with pytest.raises(LedgerError):
+            await ledger.is_finished(LOG)
+    door.calls.clear()
+    errors = await errors_of(ledger)
+    assert not door.calls
+    assert len(errors) == len(everything_names())
+    for error in errors:
+        assert "InternalServerError" in str(error)
+        assert "not asked for" in str(error)
+    clock.time += PAUSE
+    # One asks for all.
+    await asyncio.gather(*(ledger.is_finished(LOG) for _ in range(20)), return_exceptions=True)
+    assert door.calls == {"BatchGetItem": table.ATTEMPTS}
+    door.fault = lambda _: None
+    clock.time += PAUSE
+    assert not await ledger.is_finished(LOG)
+    assert await errors_of(ledger) == []
+
+
+async def test_a_failure_now_and_then_leaves_nothing_alone(ledger, door):
+    for _ in range(FAILURES * 2):
+        door.fault = lambda _: "InternalServerError"
+        with pytest.raises(LedgerError):
+            await ledger.is_finished(LOG)
+        door.fault = lambda _: None
+        assert not await ledger.is_finished(LOG)
+
+
+async def test_a_condition_that_does_not_hold_is_no_failure(ledger):
+    for began in (9.0, *(float(each) for each in range(FAILURES * 2))):
+        await ledger.refreshed(A, began)
+    assert await ledger.watermarks([A]) == {A: 9.0}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ClientError({"Error": {"Code": "Some", "Message": "words"}}, "GetItem"),
+        ClientError({}, "GetItem"),
+        EndpointConnectionError(endpoint_url="https://dynamodb.example.com"),
+        ResponseParserError("words"),
+        aiohttp.ClientPayloadError("words"),
+        ConnectionResetError(),
+        socket.gaierror(),
+        TimeoutError(),
+    ],
+    ids=lambda foreign: type(foreign).__name__,
+)
+def test_no_error_of_botocore_or_aiohttp_gets_through(foreign):
+    with pytest.raises(LedgerError, match=r"table t: .+"), table._translated("t"):
+        raise foreign
+
+
+def test_a_condition_that_does_not_hold_is_told_from_an_error():
+    with pytest.raises(Beaten), table._translated("t"):
+        raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
+    assert not issubclass(Beaten, LedgerError)
+
+
+async def test_a_sweep_of_thousands_asks_a_few_at_a_time(name, door, table_ledger, impatient, monkeypatch):
+    monkeypatch.setattr(table, "AT_A_TIME", 4)
+    now, most = 0, 0
+
+    async def counted():
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+
+    async with table_ledger(name, endpoint=door.endpoint) as ledger:
+        door.fault = lambda _: counted()
+        await ledger.unfinished([LogFile("logs", f"{i}") for i in range(2000)])
+    assert most == 4
+
+
+def test_the_longest_name_of_s3_stands_in_the_key_as_it_is():
+    assert dynamodb._file(LogFile("b" * 63, "k" * 1024)) == f"f#{'b' * 63}/{'k' * 1024}"
