@@ -144,6 +144,7 @@ BAD = {
     "cut before the status": (request("REST.GET.OBJECT").split(" 200")[0].encode(), "no request and status"),
     "with a status that is none": (request("REST.PUT.OBJECT", status="20").encode(), "no request and status"),
     "with numbers that are none": (request("REST.PUT.OBJECT", numbers="- - 5 x 7").encode(), "no request and status"),
+    "with a quote that nothing ends, in a line of few fields": (request("REST.PUT.OBJECT", uri='"PUT /x', tail='"-" "x" -').encode(), "no request and status"),
     "without a time": (b"a b c d e f g h i j k l m", "is no time"),
     "with a time of another shape": (request("REST.PUT.OBJECT", time="[2026-03-01T02:00:00 +0000]").encode(), "is no time"),
     "with a month that is none": (request("REST.GET.OBJECT", time="[01/Mai/2026:02:00:00 +0000]").encode(), "Mai"),

@@ -58,13 +58,14 @@ MONTHS: Final = {
     )
 }
 
-_REQUEST = rb'(?:"(?:.*?)"|-) ([0-9]{3}|-)'
+_REQUEST = rb'(?:"(?:.*?)"|-) '
 _OUTCOME = re.compile(
     # The status; error code, bytes sent, object size; total time; turn-around time; all that follows.
-    _REQUEST + rb"(?: [A-Za-z0-9.-]++ (?:[0-9]++|-) (?:[0-9]++|-) ([0-9]{1,15}|-) (?:[0-9]++|-)(?: (.*))?)?$",
+    _REQUEST + rb"([0-9]{3}|-) [A-Za-z0-9.-]++ (?:[0-9]++|-) (?:[0-9]++|-) ([0-9]{1,15}|-) (?:[0-9]++|-)(?: (.*))?$",
     re.DOTALL,
 )
-_SHORT_OUTCOME = re.compile(_REQUEST + rb"(?: [A-Za-z0-9.-]++){0,4} ?()()$", re.DOTALL)
+# Here a `-` is no status: it may be what follows the user agent, where the request's own end was not found.
+_SHORT_OUTCOME = re.compile(_REQUEST + rb"([0-9]{3})(?: [A-Za-z0-9.-]++){0,4} ?()()$", re.DOTALL)
 _DAY = re.compile(rb"\[([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _ZONE = re.compile(rb"([+-])([0-9]{2})([0-9]{2})\]")
 

@@ -25,6 +25,7 @@ HEAD_LIMIT = 64 * 1024
 """Bytes within which the array must begin, and beyond which what follows it is not looked at."""
 
 _SPACE = " \t\n\r"
+_SPACES = re.compile(r"[ \t\n\r]*+")
 _BOM = b"\xef\xbb\xbf"
 _TRUNCATED = "truncated"
 _EXACT = "surrogateescape"  # bytes that are not UTF-8 come out as they went in: the typed decoder judges them
@@ -255,9 +256,8 @@ def _not_json(text: bytes) -> LogMalformed:
 
 
 def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
-    return at
+    found = _SPACES.match(text, at)
+    return found.end() if found else at
 
 
 def _is_json(text: bytes) -> bool:

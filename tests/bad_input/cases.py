@@ -1,0 +1,125 @@
+"""A case of bad input, as data: how it is made, and how its message must end."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from jibe_sqs.core.formats.limits import Limits, MiB
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import REGIONS
+
+REGION: Final = REGIONS[0]
+ACCOUNT: Final = "111122223333"
+LOGS: Final = "bad-input-logs"
+"""The bucket of log files."""
+DATA: Final = f"jibe-sandbox-{REGION}-media"
+"""A bucket that Access Anywhere shows."""
+FOLDER: Final = f"/Amazon S3 {REGION}/{DATA}"
+
+LIMITS: Final = Limits(
+    compressed_size=MiB, decompressed_size=4 * MiB, record_size=64 * 1024, records=5_000, key_length=2_000
+)
+"""Low, so that what is huge is cheap."""
+
+DONE: Final = "DONE"
+RETRY: Final = "RETRY"
+REJECT: Final = "REJECT"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a message must end. `reason`: a regular expression that is found in what is said of it.
+
+    RETRY is its end at first: after the last receive it is a REJECT, for the same reason.
+    """
+
+    verdict: str
+    error: str
+    reason: str
+
+
+def done(reason: str) -> End:
+    """Nothing is wrong that anybody could mend, or nothing at all."""
+    return End(DONE, "", reason)
+
+
+def retry(error: str, reason: str) -> End:
+    return End(RETRY, error, reason)
+
+
+def reject(error: str, reason: str) -> End:
+    return End(REJECT, error, reason)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A message, and perhaps the file that it announces."""
+
+    group: str
+    name: str
+    end: End
+    body: Callable[[], str]
+    key: str = ""
+    file: Callable[[], bytes] | None = None
+    unsendable: str = ""
+    """Why SQS would not take it, if so."""
+
+    def files(self) -> dict[str, bytes]:
+        """What is in the bucket of log files, by key."""
+        return {self.key: self.file()} if self.file else {}
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.name}"
+
+
+def message(
+    group: str, name: str, body: str | dict | list | Callable[[], str], end: End, *, unsendable: str = ""
+) -> Case:
+    text = body if isinstance(body, str) or callable(body) else json.dumps(body)
+    return Case(group, name, end, text if callable(text) else lambda: text, unsendable=unsendable)
+
+
+def file(group: str, key: str, name: str, data: bytes | Callable[[], bytes], end: End) -> Case:
+    """`key`: in which `{}` stands for a word of the file's own."""
+    key = key.format("".join(letter if letter.isalnum() else "-" for letter in name))
+    return Case(group, name, end, lambda: announcing(key), key, data if callable(data) else lambda: data)
+
+
+TRAIL: Final = (
+    f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/31/{ACCOUNT}_CloudTrail_{REGION}_20260131T1205Z_{{}}.json.gz"
+)
+LYVE: Final = "{}/S3-media-2026-01-31-12-00-00.gz"
+ACCESS: Final = "{}/2026-01-31-12-10-00-0123456789ABCDEF"
+UNNAMED: Final = "{}"
+"""A key that tells no format."""
+
+
+def announcing(*keys: Any, bucket: Any = LOGS) -> str:
+    """As CloudTrail does."""
+    return json.dumps({"s3Bucket": bucket, "s3ObjectKey": keys})
+
+
+def envelope(text: str, **others: Any) -> dict[str, Any]:
+    """SNS's."""
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:trail"
+    return {"Type": "Notification", "MessageId": "0c4a2b8e", "TopicArn": topic, "Message": text, **others}
+
+
+def put(key: str = "bad input/a.jpg", bucket: str = DATA, seed: int = 1, **others: Any) -> dict[str, Any]:
+    """CloudTrail's record of a write; `others` in place of its own fields, `...` for none."""
+    caller = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
+    record = records.put_object(records.Call(caller, 1_769_860_800.0, REGION, ACCOUNT, Random(seed)), bucket, key, 10)
+    return {name: value for name, value in (record | others).items() if value is not ...}
+
+
+def log(*found: Any) -> bytes:
+    """A CloudTrail log file, as it is stored."""
+    return gzip.compress(text(*found), mtime=0)
+
+
+def text(*found: Any) -> bytes:
+    """A CloudTrail log file's text."""
+    return json.dumps({"Records": found}).encode()

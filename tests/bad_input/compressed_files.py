@@ -1,0 +1,125 @@
+"""Files that are broken before anybody looks at their format: compression, sizes, and what is no log at all."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from functools import partial
+from random import Random
+from typing import Final
+
+from backports import zstd
+
+from jibe_sqs.core.formats.limits import MiB
+
+from .cases import TRAIL, UNNAMED, Case, done, file, log, put, reject, retry, text
+
+GOOD: Final = log(put())
+STORED: Final = gzip.compress(text(put()), 0, mtime=0)
+"""Without any compression: whichever library compresses, the same bytes."""
+compressed = partial(file, "Files: compression and size", TRAIL)
+unnamed = partial(file, "Files: compression and size", UNNAMED)
+
+
+def zipped() -> bytes:
+    with zipfile.ZipFile(found := io.BytesIO(), "w") as archive:
+        archive.writestr(zipfile.ZipInfo("log.json"), text(put()))
+    return found.getvalue()
+
+
+def ciphertext() -> bytes:
+    return b"\x01\x02\x02\x00\x78" + Random(1).randbytes(2000)
+
+
+def damaged(at: int) -> bytes:
+    return STORED[:at] + b"x" + STORED[at + 1 :]
+
+
+def padded(size: int) -> bytes:
+    """A log with so many spaces where its first record is to be."""
+    return b'{"Records": [' + b" " * size
+
+
+CASES: Final[list[Case]] = [
+    compressed("empty", b"", retry("LogTruncated", "the file is empty")),
+    compressed("one byte", b"\x1f", retry("LogTruncated", "ends in its first bytes")),
+    compressed("gzip, cut in its header", GOOD[:6], retry("LogTruncated", "the gzip data ends in a header")),
+    compressed("gzip, cut in the middle", STORED[: len(STORED) // 2], retry("LogTruncated", "ends before its trailer")),
+    compressed("gzip, cut in its trailer", GOOD[:-3], retry("LogTruncated", "ends before its trailer")),
+    compressed("gzip, with a byte changed", lambda: damaged(len(STORED) // 2), retry("LogCorrupt", "not valid gzip")),
+    compressed(
+        "gzip's header, and no gzip after it",
+        GOOD[:10] + b"\xff" * 99,
+        retry("LogCorrupt", "not valid gzip after 0 bytes"),
+    ),
+    compressed(
+        "gzip, with a wrong checksum", GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:], retry("LogCorrupt", "not valid gzip")
+    ),
+    compressed(
+        "gzip, with a header of a MiB",
+        b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 900_000,
+        retry("LogCorrupt", "a gzip header of more than 131,072 bytes"),
+    ),
+    compressed(
+        "gzip, and something after it", GOOD + b"garbage", retry("LogCorrupt", "not gzip follows the gzip data")
+    ),
+    compressed("gzip, and zeros after it", GOOD + bytes(512), done("refreshed: ")),
+    compressed(
+        "gzip in several members",
+        gzip.compress(text(put())[:99], mtime=0) + gzip.compress(text(put())[99:], mtime=0),
+        done("refreshed: "),
+    ),
+    compressed("gzip, whose second member is cut", GOOD + GOOD[:20], retry("LogTruncated", "ends before its trailer")),
+    compressed("gzip of gzip", gzip.compress(GOOD, mtime=0), retry("LogMalformed", r"starts with b'\\x1f\\x8b")),
+    compressed(
+        "gzip of nothing", gzip.compress(b"", mtime=0), retry("LogTruncated", "the JSON ends before its 'Records'")
+    ),
+    compressed("text that was never compressed", text(put()), done("refreshed: ")),
+    compressed(
+        "zstd, cut in the middle",
+        lambda: zstd.compress(text(put()))[:60],
+        retry("LogTruncated", "the zstd data ends before its trailer"),
+    ),
+    compressed(
+        "zstd, a skippable frame alone", b"\x50\x2a\x4d\x18\x04\0\0\0skip", retry("LogMalformed", "not a JSON object")
+    ),
+    compressed("zip", zipped, retry("LogMalformed", "not a JSON object .*starts with b'PK")),
+    compressed(
+        "bzip2", lambda: bz2.compress(text(put())), retry("LogMalformed", "not a JSON object .*starts with b'BZh")
+    ),
+    compressed("xz", lambda: lzma.compress(text(put())), retry("LogMalformed", "not a JSON object .*starts with ")),
+    compressed("ciphertext", ciphertext, retry("LogMalformed", "not a JSON object")),
+    compressed("a JPEG", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(999), retry("LogMalformed", "not a JSON object")),
+    compressed(
+        "a bomb: 3 MiB of spaces in 3 KiB",
+        lambda: gzip.compress(padded(3 * MiB), mtime=0),
+        reject("LogLimitExceeded", "expands to more than 500 times"),
+    ),
+    compressed(
+        "a bomb of zstd: 64 MiB of spaces",
+        lambda: zstd.compress(padded(64 * MiB)),
+        reject("LogLimitExceeded", "expands to more than 500 times"),
+    ),
+    compressed(
+        "more text than is allowed",
+        lambda: log(*[put()] * 4_000),
+        reject("LogLimitExceeded", "more than 4,194,304 bytes decompressed"),
+    ),
+    compressed(
+        "more bytes than are allowed",
+        lambda: b'{"Records": [' + b" " * MiB,
+        reject("LogLimitExceeded", "more than 1,048,576 bytes stored"),
+    ),
+    unnamed(
+        "a JPEG whose key tells no format",
+        b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(9999),
+        retry("LogMalformed", "of no format that we know"),
+    ),
+    unnamed("empty, and its key tells no format", b"", retry("LogTruncated", "the file is empty")),
+    unnamed(
+        "a web page, and its key tells no format",
+        b"<!DOCTYPE html><title>503</title>",
+        retry("LogMalformed", "of no format that we know: it begins with b'<!DOCTYPE"),
+    ),
+]

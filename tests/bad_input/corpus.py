@@ -1,0 +1,13 @@
+"""All of it."""
+
+from typing import Final
+
+from . import cloudtrail_files, compressed_files, messages, other_files
+from .cases import Case
+
+CORPUS: Final[list[Case]] = [
+    *messages.CASES,
+    *compressed_files.CASES,
+    *cloudtrail_files.CASES,
+    *other_files.CASES,
+]

@@ -1,0 +1,375 @@
+"""Messages: whatever can stand in a queue. A body never changes, so what is wrong with it is final."""
+
+import json
+from functools import partial
+from typing import Any, Final
+
+from .cases import (
+    ACCOUNT,
+    DATA,
+    LOGS,
+    REGION,
+    TRAIL,
+    Case,
+    announcing,
+    done,
+    envelope,
+    message,
+    put,
+    reject,
+    retry,
+)
+
+FORBIDDEN: Final = "a character that SQS forbids"
+HOSTILE: Final = "http://169.254.169.254/latest/meta-data/"
+MALFORMED: Final = "AnnouncementMalformed"
+UNKNOWN: Final = "AnnouncementUnknown"
+
+
+def s3_event(*records: Any, **others: Any) -> dict[str, Any]:
+    return {"Records": list(records), **others}
+
+
+def s3_record(key: Any = "bad+input/a.jpg", bucket: Any = DATA, thing: Any = None, **others: Any) -> dict[str, Any]:
+    """One record; `others` in place of its own fields, `...` for none. `thing`: more of the object."""
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": REGION,
+        "eventTime": "2026-01-31T12:00:00.123Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 5, **(thing or {})}},
+    }
+    return {name: value for name, value in (record | others).items() if value is not ...}
+
+
+def eventbridge(key: Any = "bad input/a.jpg", **others: Any) -> dict[str, Any]:
+    event = {
+        "version": "0",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "time": "2026-01-31T12:00:00Z",
+        "detail": {"version": "0", "bucket": {"name": DATA}, "object": {"key": key}},
+    }
+    return {name: value for name, value in (event | others).items() if value is not ...}
+
+
+def nested(times: int) -> str:
+    """A good announcement in so many of SNS's envelopes."""
+    body = announcing(TRAIL.format("nested").replace("CloudTrail/", "CloudTrail-Digest/"))
+    for _ in range(times):
+        body = json.dumps(envelope(body))
+    return body
+
+
+text = partial(message, "Messages: no JSON")
+
+NOT_JSON: Final = [
+    text("empty", "", reject(MALFORMED, "the body is empty"), unsendable="an empty body"),
+    text("white space alone", " \t\r\n ", reject(MALFORMED, "the body is empty")),
+    text("prose", "Dear service, please sync.", reject(MALFORMED, "not JSON: .*Dear service")),
+    text("half of a JSON document", announcing("a")[:25], reject(MALFORMED, "not JSON: ")),
+    text("JSON, and something after it", announcing("a") + "x", reject(MALFORMED, "not JSON: ")),
+    text("a byte order mark before the JSON", "\ufeff" + announcing("a"), reject(MALFORMED, "not JSON: ")),
+    text("a number", "42", reject(UNKNOWN, "no JSON object: '42'")),
+    text("null", "null", reject(UNKNOWN, "no JSON object: 'null'")),
+    text("a text", '"CloudTrail"', reject(UNKNOWN, "no JSON object: ")),
+    text("a list of announcements", f"[{announcing('a')}]", reject(UNKNOWN, "no JSON object: ")),
+    text("NaN and Infinity", '{"s3Bucket": NaN, "s3ObjectKey": [Infinity]}', reject(MALFORMED, "not JSON: ")),
+    text("100,000 brackets, one in the other", lambda: "[" * 100_000 + "]" * 100_000, reject(MALFORMED, "not JSON: ")),
+    text("100,000 brackets that nobody closes", lambda: '{"a":' * 100_000, reject(MALFORMED, "not JSON: ")),
+    text("a MiB of text", lambda: "lorem " * 174_000, reject(MALFORMED, "not JSON: .*lorem")),
+    text("a MiB of digits", lambda: "9" * 1_000_000, reject(MALFORMED, "not JSON: .*'9999")),
+    text(
+        "more than SQS takes",
+        lambda: announcing("a" * 2**21),
+        reject("AnnouncementTooLarge", "a bucket or key of 2,097,152 characters; 2,000 is the limit"),
+        unsendable="2 MiB",
+    ),
+    text("a NUL byte", '{"s3Bucket": "\0"}', reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
+    text("control characters", "\x01\x02\x1b[31m", reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
+    text("half of a surrogate pair", '{"s3Bucket": "\ud800"}', reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
+    text("half of a surrogate pair, escaped", '{"s3Bucket": "\\ud800"}', reject(MALFORMED, "not JSON: ")),
+    text("gzip in base64", "H4sIAAAAAAAAA6tWKk5NLkpVslJQKkpNzClVqgUAAAD//w==", reject(MALFORMED, "not JSON: ")),
+    text(
+        "XML",
+        '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
+        reject(MALFORMED, "not JSON: "),
+    ),
+]
+
+odd = partial(message, "Messages: of no shape, or of an odd one")
+
+OF_NO_SHAPE: Final = [
+    odd("an empty object", {}, reject(UNKNOWN, "announces nothing that we know")),
+    odd("somebody else's event", {"source": "orders", "id": 7}, reject(UNKNOWN, r"its fields are .*'id', 'source'")),
+    odd(
+        "50,000 fields",
+        lambda: json.dumps(dict.fromkeys(map(str, range(50_000)), 0)),
+        reject(UNKNOWN, "its fields are"),
+    ),
+    odd(
+        "the same field twice, the last one empty",
+        f'{{"s3Bucket": "{LOGS}", "s3Bucket": "", "s3ObjectKey": ["a"]}}',
+        reject(MALFORMED, "s3Bucket is no bucket's name"),
+    ),
+    odd(
+        "CloudTrail's record, in place of its file",
+        {"Records": [put()]},
+        reject(UNKNOWN, "record 0 of the S3 event is not of S3"),
+    ),
+    odd(
+        "an S3 event in Lambda's SQS event",
+        {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(s3_event(s3_record()))}]},
+        reject(UNKNOWN, "record 0 of the S3 event is not of S3"),
+    ),
+    odd("a finding of a sweep that says nothing", {"swept": {}}, reject(MALFORMED, "no finding of a sweep")),
+    odd(
+        "a finding of a sweep in a bucket that is no log source",
+        {"swept": {"bucket": "elsewhere", "key": "a"}},
+        reject("BucketNotAllowed", "elsewhere/a is in none of the configured logs"),
+    ),
+    odd(
+        "CloudTrail's validation message",
+        "CloudTrail validation message.",
+        done("nothing to do: CloudTrail validation message"),
+    ),
+    odd("almost CloudTrail's validation message", "CloudTrail validation message", reject(MALFORMED, "not JSON")),
+    odd("S3's test", {"Event": "s3:TestEvent", "Bucket": DATA}, done("nothing to do: s3:TestEvent")),
+    odd("S3's test, without a bucket", {"Event": "s3:TestEvent", "Bucket": 7}, done("nothing to do: s3:TestEvent")),
+    odd("another test", {"Event": "s3:OtherEvent"}, reject(UNKNOWN, "event of the unknown kind 's3:OtherEvent'")),
+    odd("a test of a type that none has", {"Event": ["s3:TestEvent"]}, reject(UNKNOWN, "event of the unknown kind")),
+]
+
+sns = partial(message, "Messages: in SNS's envelopes")
+
+SNS: Final = [
+    sns("four envelopes, one in the other", nested(4), done("nothing to do: CloudTrail digest")),
+    sns("five envelopes, one in the other", nested(5), reject("AnnouncementTooDeep", "more than 4 deep")),
+    sns("an envelope with nothing in it", envelope(""), reject(MALFORMED, "the body is empty")),
+    sns("an envelope of an unknown type", envelope("{}", Type="Surprise"), reject(UNKNOWN, "unknown type 'Surprise'")),
+    sns(
+        "an envelope whose message is no text",
+        envelope("", Message={"s3Bucket": LOGS}),
+        reject(UNKNOWN, "announces nothing that we know"),
+    ),
+    sns(
+        "a subscription to confirm at an address inside our own network",
+        envelope("confirm", Type="SubscriptionConfirmation", SubscribeURL=HOSTILE),
+        done("nothing to do: SNS SubscriptionConfirmation"),
+    ),
+    sns(
+        "a subscription's end",
+        envelope("gone", Type="UnsubscribeConfirmation", SubscribeURL=HOSTILE),
+        done("nothing to do: SNS UnsubscribeConfirmation"),
+    ),
+]
+
+delivery = partial(message, "Messages: CloudTrail's deliveries")
+
+CLOUDTRAIL: Final = [
+    delivery("a bucket that is a number", announcing("a", bucket=7), reject(MALFORMED, "s3Bucket is no bucket's name")),
+    delivery("a bucket without a name", announcing("a", bucket=""), reject(MALFORMED, "s3Bucket is no bucket's name")),
+    delivery("no keys at all", {"s3Bucket": LOGS}, reject(MALFORMED, "s3ObjectKey is no list of keys")),
+    delivery("an empty list of keys", announcing(), reject(MALFORMED, "s3ObjectKey is no list of keys")),
+    delivery(
+        "keys in an object",
+        {"s3Bucket": LOGS, "s3ObjectKey": {"0": "a"}},
+        reject(MALFORMED, "s3ObjectKey is no list of keys"),
+    ),
+    delivery("a key that is a number", announcing("a", 7), reject(MALFORMED, "s3ObjectKey is no list of keys")),
+    delivery("an empty key", announcing("a", ""), reject(MALFORMED, "s3ObjectKey is no list of keys")),
+    delivery(
+        "1,001 keys",
+        lambda: announcing(*map(str, range(1001))),
+        reject("AnnouncementTooLarge", "1,001 things announced at once; 1,000 is the limit"),
+    ),
+    delivery(
+        "a bucket that is not on the list",
+        announcing(TRAIL.format("a"), bucket="somebody-elses"),
+        reject("BucketNotAllowed", "s3://somebody-elses/.* is in none of the configured logs"),
+    ),
+    delivery(
+        "a bucket whose name is an address",
+        announcing("a", bucket=HOSTILE),
+        reject("BucketNotAllowed", "in none of the configured logs"),
+    ),
+    delivery(
+        "an object of a data bucket",
+        announcing("holiday.jpg", bucket=DATA),
+        reject("BucketNotAllowed", "holiday.jpg is in none of the configured logs"),
+    ),
+    delivery(
+        "a key of 2,001 characters",
+        announcing("a" * 2_001),
+        reject("AnnouncementTooLarge", "a bucket or key of 2,001 characters; 2,000 is the limit"),
+    ),
+    delivery(
+        "a key of 1,025 characters, more than S3 has",
+        announcing("é" * 1_025),
+        retry("LogMissing|LogStoreUnavailable", f"s3://{LOGS}/ééé"),
+    ),
+    delivery(
+        "a bucket of a thousand characters",
+        announcing("a", bucket="b" * 1_000),
+        reject("BucketNotAllowed", "in none of the configured logs"),
+    ),
+    delivery(
+        "a log that is not there", announcing(TRAIL.format("gone")), retry("LogMissing", f"s3://{LOGS}/AWSLogs/.*gone")
+    ),
+    delivery("a key that climbs out of its folder", announcing("../../etc/passwd"), retry("LogMissing", "etc/passwd")),
+    delivery("a key of slashes and dots", announcing("//./../a//"), retry("LogMissing", r"//\./\.\./a//")),
+    delivery(
+        "a key with control characters", announcing("a\r\nX-Injected: 1\0\x1b[31m"), retry("LogMissing", "X-Injected")
+    ),
+    delivery(
+        "a good event, and one of a bucket that is shown nowhere",
+        s3_event(s3_record(), s3_record("a", bucket="elsewhere")),
+        done("skipped: not-mapped 1; refreshed: "),
+    ),
+    delivery(
+        "a digest, and an Insights file",
+        announcing(
+            *(TRAIL.format("a").replace("CloudTrail/", f"CloudTrail-{each}/") for each in ("Digest", "Insight"))
+        ),
+        done("nothing to do: CloudTrail digest, CloudTrail Insights events"),
+    ),
+    delivery(
+        "the mark of a trail's start",
+        announcing(f"AWSLogs/{ACCOUNT}/CloudTrail/"),
+        done("nothing to do: the mark of a trail's start"),
+    ),
+]
+
+event = partial(message, "Messages: S3's events, and MinIO's and Ceph's")
+
+S3_EVENTS: Final = [
+    event("Records that are no list", {"Records": {"0": s3_record()}}, reject(MALFORMED, "Records is no list")),
+    event("no records", s3_event(), done("nothing in it")),
+    event(
+        "1,001 records",
+        lambda: json.dumps(s3_event(*[s3_record()] * 1001)),
+        reject("AnnouncementTooLarge", "1,001 things"),
+    ),
+    event("a record that is null", s3_event(None), reject(UNKNOWN, "record 0 of the S3 event is not of S3")),
+    event(
+        "a bad record after a good one",
+        s3_event(s3_record(), s3_record(s3=...)),
+        reject(MALFORMED, "record 1 of the S3 event has no 's3'"),
+    ),
+    event(
+        "an event of major version 3",
+        s3_event(s3_record(eventVersion="3.0")),
+        reject("AnnouncementUnsupported", "of version '3.0'; we know 2.x"),
+    ),
+    event(
+        "an event without a version",
+        s3_event(s3_record(eventVersion=...)),
+        reject("AnnouncementUnsupported", "of version 'None'"),
+    ),
+    event(
+        "an event of a service that we don't know",
+        s3_event(s3_record(eventSource="aws:s4")),
+        reject(UNKNOWN, "is not of S3"),
+    ),
+    event(
+        "an event without s3", s3_event(s3_record(s3=...)), reject(MALFORMED, "record 0 of the S3 event has no 's3'")
+    ),
+    event(
+        "s3 that is a list",
+        s3_event(s3_record(s3=[])),
+        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
+    ),
+    event("a key that is a number", s3_event(s3_record(7)), reject(MALFORMED, "the key is no text")),
+    event("a key that is null", s3_event(s3_record(None)), reject(MALFORMED, "the key is no text")),
+    event("a bucket that is a list", s3_event(s3_record(bucket=[DATA])), reject(MALFORMED, "names no bucket and key")),
+    event(
+        "a key that is no percent-encoding of UTF-8",
+        s3_event(s3_record("caf%E9.jpg")),
+        reject(MALFORMED, "caf%E9.jpg' is no percent-encoding of UTF-8; .*key_encodings: aws:s3: raw"),
+    ),
+    event("a time that is none", s3_event(s3_record(eventTime="yesterday")), reject(MALFORMED, "yesterday")),
+    event(
+        "a time in the year 10000",
+        s3_event(s3_record(eventTime="10000-01-01T00:00:00Z")),
+        reject(MALFORMED, "10000-01-01"),
+    ),
+    event(
+        "a time that is a number",
+        s3_event(s3_record(eventTime=1769860800)),
+        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
+    ),
+    event(
+        "a name that is null",
+        s3_event(s3_record(eventName=None)),
+        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
+    ),
+    event("a negative size", s3_event(s3_record(thing={"size": -5})), done("refreshed: ")),
+    event("a size of a thousand digits", s3_event(s3_record(thing={"size": "9" * 1000})), done("refreshed: ")),
+    event(
+        "an event of a kind that we don't know",
+        s3_event(s3_record(eventName="ObjectFrozen:Hard")),
+        done("skipped: not-object-change"),
+    ),
+    event("a key that climbs out of its bucket", s3_event(s3_record("../../../etc/passwd")), done("refreshed: ")),
+    event("a key of nothing but slashes", s3_event(s3_record("///")), done("refreshed: ")),
+    event(
+        "a key of a MiB",
+        lambda: json.dumps(s3_event(s3_record("a/" * 500_000))),
+        reject("AnnouncementTooLarge", "a bucket or key of 1,000,000 characters"),
+    ),
+    event(
+        "MinIO's, with a slash for each level of its key encoded twice",
+        s3_event(s3_record("bad+input%252Fa.jpg", eventSource="minio:s3", eventName="s3:ObjectCreated:Put")),
+        done("refreshed: "),
+    ),
+    event(
+        "MinIO's, without an object",
+        s3_event(s3_record(eventSource="minio:s3", s3={"bucket": {"name": DATA}})),
+        reject(MALFORMED, "has no 'object'"),
+    ),
+    event(
+        "Ceph's, with a key that only looks encoded",
+        s3_event(s3_record("caf%E9.jpg", eventSource="ceph:s3")),
+        done("refreshed: "),
+    ),
+    event(
+        "Ceph's, with a size that is an object",
+        s3_event(s3_record(eventSource="ceph:s3", thing={"size": {}})),
+        done("refreshed: "),
+    ),
+    event(
+        "a log file that is not there",
+        s3_event(s3_record(TRAIL.format("s3-event"), LOGS)),
+        retry("LogMissing", "s3-event"),
+    ),
+    event(
+        "a log file's deletion",
+        s3_event(s3_record(TRAIL.format("a"), LOGS, eventName="ObjectRemoved:Delete")),
+        done("skipped: not-object-change"),
+    ),
+]
+
+bridged = partial(message, "Messages: EventBridge's")
+
+EVENTBRIDGE: Final = [
+    bridged("of another service", eventbridge(source="aws.ec2"), reject(UNKNOWN, "EventBridge event of 'aws.ec2'")),
+    bridged(
+        "of an unknown detail-type", eventbridge(**{"detail-type": "Object Frozen"}), done("skipped: not-object-change")
+    ),
+    bridged(
+        "of a detail-type that is a list",
+        eventbridge(**{"detail-type": ["Object Created"]}),
+        reject(MALFORMED, "detail-type is no text"),
+    ),
+    bridged(
+        "with a detail that is a text",
+        eventbridge(detail="{}"),
+        reject(MALFORMED, "the EventBridge event has a field of another type"),
+    ),
+    bridged("without a detail", eventbridge(detail=...), reject(MALFORMED, "has no 'detail'")),
+    bridged("without a time", eventbridge(time=...), reject(MALFORMED, "has no 'time'")),
+    bridged("of version 1", eventbridge(version="1"), reject("AnnouncementUnsupported", "unknown version; we know 0")),
+]
+
+CASES: Final[list[Case]] = [*NOT_JSON, *OF_NO_SHAPE, *SNS, *CLOUDTRAIL, *S3_EVENTS, *EVENTBRIDGE]

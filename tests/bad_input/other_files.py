@@ -1,0 +1,243 @@
+"""Audit logs of Lyve Cloud and MinIO, and S3's server access logs: a bad line costs its file nothing, but for the first."""
+
+import gzip
+import json
+from functools import partial
+from typing import Any, Final
+
+from .cases import ACCESS, ACCOUNT, DATA, LYVE, Case, done, file, reject, retry
+
+audit = partial(file, "Files: Lyve Cloud's and MinIO's audit logs", LYVE)
+access = partial(file, "Files: S3 server access logs", ACCESS)
+
+
+def audit_log(*lines: Any) -> bytes:
+    return gzip.compress(
+        b"\n".join(each if isinstance(each, bytes) else json.dumps(each).encode() for each in lines), mtime=0
+    )
+
+
+def entry(api: Any = None, **others: Any) -> dict[str, Any]:
+    """A line; `api` in place of its fields, `others` in place of the entry's, `...` for none."""
+    call = {
+        "name": "PutObject",
+        "bucket": DATA,
+        "object": "bad input/a.jpg",
+        "status": "OK",
+        "statusCode": 200,
+        "timeToResponse": "8000000ns",
+    }
+    said = {"time": "2026-01-31T12:00:00.5Z", "requestID": "16B6E6B6", "api": call | (api or {})} | others
+    said["api"] = _without(said["api"]) if isinstance(said["api"], dict) else said["api"]
+    return {"auditEntry": _without(said), "serviceAccountName": "ingest"}
+
+
+def _without(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+GOOD: Final = entry()
+WITHOUT_COMMAS: Final = b'{"auditEntry": {"api": {"name": "PutObject" "bucket": "media" "object": "a.jpg"}}}'
+
+AUDIT: Final = [
+    audit(
+        "a line as the manual prints it, without commas",
+        audit_log(GOOD, WITHOUT_COMMAS),
+        done("1 bad record skipped: line 2: not JSON"),
+    ),
+    audit(
+        "no line but one without commas",
+        audit_log(WITHOUT_COMMAS),
+        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: not JSON"),
+    ),
+    audit(
+        "half of the last line",
+        audit_log(GOOD, json.dumps(GOOD).encode()[:99]),
+        done("1 bad record skipped: line 2: not JSON"),
+    ),
+    audit(
+        "one line of 65 KiB",
+        lambda: audit_log(GOOD, entry(userAgent="a" * 65_536)),
+        reject("LogLimitExceeded", "line 2 is longer than 65,536 bytes"),
+    ),
+    audit(
+        "a MiB without a line's end",
+        lambda: gzip.compress(b"ab" * 500_000, mtime=0),
+        reject("LogLimitExceeded", "line 1 is longer than 65,536 bytes"),
+    ),
+    audit("empty lines alone", audit_log(b"", b"", b" "), done("nothing in it")),
+    audit("lists and numbers", audit_log(b"[]", b"7", b"null", GOOD), done("3 bad records skipped: line 1: ")),
+    audit(
+        "20 bad lines before the first good one",
+        audit_log(*[b"bad"] * 20, GOOD),
+        retry("LogMalformed", "none of 20 lines is a record of this format"),
+    ),
+    audit(
+        "4,000 levels in a line",
+        audit_log(b'{"auditEntry":' * 4_000, GOOD),
+        done("1 bad record skipped: line 1: not JSON"),
+    ),
+    audit(
+        "bytes that are not UTF-8",
+        audit_log(json.dumps(GOOD).encode().replace(b"a.jpg", b"\xe9.jpg"), GOOD),
+        done("1 bad record skipped: line 1: "),
+    ),
+    audit(
+        "a line without api",
+        audit_log(entry(api=None) | {"auditEntry": {}}, GOOD),
+        done("1 bad record skipped: line 1: it has no api"),
+    ),
+    audit(
+        "a write without a bucket",
+        audit_log(entry({"bucket": ...}), GOOD),
+        done("1 bad record skipped: line 1: a PutObject without api.bucket"),
+    ),
+    audit(
+        "a write without an object",
+        audit_log(entry({"object": ...}), GOOD),
+        done("1 bad record skipped: line 1: a PutObject without api.object"),
+    ),
+    audit(
+        "an object that is a number",
+        audit_log(entry({"object": 7}), GOOD),
+        done("1 bad record skipped: line 1: .*object"),
+    ),
+    audit(
+        "objects without a name",
+        audit_log(entry({"name": "DeleteMultipleObjects", "objects": [{}]}), GOOD),
+        done(r"1 bad record skipped: line 1: .*objectName"),
+    ),
+    audit(
+        "a time in seconds",
+        audit_log(entry(time="1769860800"), GOOD),
+        done("1 bad record skipped: line 1: time '1769860800' is no time"),
+    ),
+    audit(
+        "a time that is a number of nanoseconds",
+        audit_log(entry(time=1769860800000000000), GOOD),
+        done("1 bad record skipped: line 1: .*time"),
+    ),
+    audit(
+        "a duration in milliseconds",
+        audit_log(entry({"timeToResponse": "8ms"}), GOOD),
+        done("1 bad record skipped: line 1: api.timeToResponse '8ms' is no duration"),
+    ),
+    audit(
+        "a duration of 30 digits",
+        audit_log(entry({"timeToResponse": "9" * 30 + "ns"}), GOOD),
+        done("1 bad record skipped: line 1: api.timeToResponse .* is no duration"),
+    ),
+    audit(
+        "a status that is a text",
+        audit_log(entry({"statusCode": "200"}), GOOD),
+        done("1 bad record skipped: line 1: .*statusCode"),
+    ),
+    audit(
+        "a key of 5,000 characters",
+        audit_log(GOOD, entry({"object": "a" * 5_000})),
+        done("1 bad record skipped: .*a key of 5,000 characters"),
+    ),
+    audit(
+        "a CloudTrail log, under an audit log's name",
+        audit_log(b'{"Records": []}'),
+        retry("LogMalformed", "line 1: it has no api"),
+    ),
+    audit(
+        "binary",
+        gzip.compress(bytes(range(256)) * 4, mtime=0),
+        retry("LogMalformed", "none of . lines is a record of this format"),
+    ),
+]
+
+
+def line(
+    operation: str = "REST.PUT.OBJECT",
+    key: str = "bad%2520input/a.jpg",
+    *,
+    bucket: str = DATA,
+    day: str = "[31/Jan/2026:12:00:00 +0000]",
+    request: str = '"PUT /a.jpg HTTP/1.1"',
+    outcome: str = "200 - - 1024 62 41",
+    request_id: str = "3E57427F3EXAMPLE",
+) -> bytes:
+    agent = '"-" "aws-cli/2.31.0" -'
+    return f"owner {bucket} {day} 192.0.2.3 arn:aws:iam::{ACCOUNT}:user/ana {request_id} {operation} {key} {request} {outcome} {agent}".encode()
+
+
+def access_log(*lines: bytes) -> bytes:
+    return b"\n".join(lines) + b"\n"
+
+
+REQUEST: Final = line()
+READ: Final = line("REST.GET.OBJECT")
+
+ACCESS_LOGS: Final = [
+    access(
+        "half of the last line",
+        access_log(REQUEST, REQUEST[:70]),
+        done("1 bad record skipped: line 2: it ends after . fields"),
+    ),
+    access(
+        "no line but half of one",
+        REQUEST[:70],
+        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: it ends after"),
+    ),
+    access(
+        "a request without its last quote",
+        access_log(REQUEST, line(request='"PUT /a.jpg')),
+        done("1 bad record skipped: line 2: no request and status follow the key"),
+    ),
+    access("quotes within quotes", access_log(line(request='"GET /?a=" 200 "b" HTTP/1.1"')), done("refreshed: ")),
+    access("a request that is a bare -", access_log(line(request="-")), done("refreshed: ")),
+    access(
+        "a key that is not UTF-8",
+        access_log(REQUEST, line(key="caf%25E9.jpg")),
+        done("1 bad record skipped: line 2: the key of a REST.PUT.OBJECT is not UTF-8"),
+    ),
+    access(
+        "an object's bucket that is missing",
+        access_log(REQUEST, line(bucket="-")),
+        done("1 bad record skipped: line 2: a REST.PUT.OBJECT on the bucket b'-'"),
+    ),
+    access(
+        "a month that does not exist",
+        access_log(REQUEST, line(day="[31/Foo/2026:12:00:00 +0000]")),
+        done("1 bad record skipped: line 2: the time .* is no time"),
+    ),
+    access(
+        "the 31st of February",
+        access_log(REQUEST, line(day="[31/Feb/2026:12:00:00 +0000]")),
+        done("1 bad record skipped: line 2: the time .* is no time"),
+    ),
+    access(
+        "a request of 300,000 years",
+        access_log(REQUEST, line(outcome="200 - - 1024 9999999999999999 41")),
+        done("1 bad record skipped: line 2: "),
+    ),
+    access(
+        "an operation of 100 letters",
+        access_log(REQUEST, line("REST." + "A" * 95)),
+        done("1 bad record skipped: line 2: the operation .* is too long for one"),
+    ),
+    access(
+        "binary in a read", access_log(READ.replace(b"aws-cli", bytes(range(128, 256)))), done("skipped: read-only")
+    ),
+    access("binary", bytes(range(256)) * 4, retry("LogMalformed", "none of . lines is a record of this format")),
+    access(
+        "gzip, cut in the middle",
+        gzip.compress(access_log(*[REQUEST] * 9), mtime=0)[:60],
+        retry("LogTruncated", "ends before its trailer"),
+    ),
+    access(
+        "a web page",
+        b"<!DOCTYPE html>\n<title>503</title>\n",
+        retry("LogMalformed", "none of 2 lines is a record of this format"),
+    ),
+    access(
+        "one line of 65 KiB",
+        access_log(REQUEST, line(request=f'"PUT /{"a" * 65_536} HTTP/1.1"')),
+        reject("LogLimitExceeded", "line 2 is longer than 65,536 bytes"),
+    ),
+]
+
+CASES: Final[list[Case]] = [*AUDIT, *ACCESS_LOGS]
