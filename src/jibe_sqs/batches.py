@@ -36,6 +36,12 @@ class Batches(Generic[T]):
             self._timer = loop.call_later(self._linger, self._flush)
         await answer
 
+    async def finished(self) -> None:
+        """Send what waits for a full batch, and wait for all that is on its way, also where its waiters have gone."""
+        self._flush()
+        if self._sending:
+            await asyncio.wait(self._sending)
+
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 BATCH: Final = 10
 LONGEST_BACKOFF: Final = 60.0
+LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
+"""Seconds after the drain deadline for a receive still in flight, and then for giving back what is held. Orchestrators
+kill soon after the deadline, and a network that swallows answers must not keep us until then."""
 
 
 class Consumer:
@@ -86,7 +89,14 @@ class Consumer:
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
-            await self._give_back_all()
+            try:
+                async with asyncio.timeout(GIVING_BACK if self._stopping.is_set() else None):
+                    await self._give_back_all()
+                    # Whoever settled or handed back was cancelled; what was on its way must arrive before the process
+                    # ends.
+                    await self._settlements.finished()
+            except TimeoutError:
+                log.warning("giving_back_failed", queue=self._queue.name, reason=f"no answer within {GIVING_BACK:g} s")
             extending.cancel()
             await asyncio.gather(extending, return_exceptions=True)
 
@@ -131,9 +141,16 @@ class Consumer:
         try:
             return await asyncio.shield(receive)
         except asyncio.CancelledError:
-            await asyncio.wait([receive])
-            if not receive.cancelled() and receive.exception() is None:
-                await self._hand_back(receive.result())
+            try:
+                async with asyncio.timeout(LAST_RECEIVE if self._stopping.is_set() else None):
+                    await asyncio.wait([receive])
+                    if not receive.cancelled() and receive.exception() is None:
+                        await self._hand_back(receive.result())
+            except TimeoutError:
+                # What it may bring shows again when its visibility ends.
+                log.warning("receive_abandoned", queue=self._queue.name, after=LAST_RECEIVE)
+                receive.cancel()
+                await asyncio.wait([receive])
             raise
 
     async def _room(self, most: int) -> int:

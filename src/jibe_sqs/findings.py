@@ -170,7 +170,9 @@ class SweepQueue:
             finding.receive_count += 1
             finding.receipt = f"{id_}#{self._receives}"
             self._hide(id_, _now() + VISIBILITY)
-            found.append(Message(id_, finding.receipt, swept(finding.file), finding.receive_count, finding.found_at))
+            found.append(
+                Message(id_, finding.receipt, swept(finding.file), finding.receive_count, finding.found_at, ours=True)
+            )
         return found
 
 

@@ -50,7 +50,7 @@ class Settlements:
                         retry_in=delay,
                         reason=reason,
                     )
-                    await self._showings.add((held.receipt, delay))
+                    await self._show(held, delay)
                 case Reject():
                     await self._reject(held, verdict)
         except ReceiptLost as error:
@@ -72,6 +72,10 @@ class Settlements:
             if isinstance(answer, Exception):
                 log.warning("giving_back_failed", queue=self._queue.name, reason=str(answer))
 
+    async def finished(self) -> None:
+        """Wait for the calls that are on their way, also for those that nobody waits for any more."""
+        await asyncio.gather(self._deletes.finished(), self._showings.finished())
+
     async def _reject(self, held: Held, why: Reject) -> None:
         message = held.message
         kept = await self._queue.reject(message, why)
@@ -81,6 +85,7 @@ class Settlements:
             message=message.id,
             error=why.error,
             reason=why.reason,
+            source=why.source,
             dead_lettered=kept,
         )
         self._tally.rejected += 1
@@ -88,7 +93,15 @@ class Settlements:
             await self._delete(held)
         else:
             # Nobody would see its reason but this log. The queue's own redrive has the last word.
-            await self._showings.add((held.receipt, self._policy.delay(message.receive_count)))
+            await self._show(held, self._policy.delay(message.receive_count))
+
+    async def _show(self, held: Held, delay: float) -> None:
+        # After next to no delay it may be received again before we hear that it shows. That receive is taken for one
+        # of a message in our hands: unless we show it once more, it stays hidden until its visibility times out.
+        receipt = ""
+        while held.receipt != receipt:
+            receipt = held.receipt
+            await self._showings.add((receipt, delay))
 
     async def _delete(self, held: Held) -> None:
         for tries in range(1, DELETE_TRIES + 1):
@@ -108,5 +121,6 @@ class Settlements:
         return [failed.get(receipt) for receipt in receipts]
 
     async def _show_batch(self, delays: Sequence[tuple[str, float]]) -> Sequence[Exception | None]:
-        failed = await self._queue.show_after(delays)
+        # Given back at the deadline while its retry waits for a full batch, a message is in it twice: the last wish counts.
+        failed = await self._queue.show_after(list(dict(delays).items()))
         return [failed.get(receipt) for receipt, _ in delays]

@@ -544,6 +544,35 @@ async def test_at_the_deadline_the_rest_is_given_back_at_once(flow, world, queue
         assert queue.cancelled_receives == 0
 
 
+async def test_what_is_being_handed_back_at_the_deadline_arrives(flow):
+    """Were the call abandoned, the messages would stay hidden for their visibility timeout."""
+    world = flow.World(receivers=1)
+    queue = world.queue
+    async with world.running() as running:
+        await flow.until(lambda: queue.receiving)
+        world.consumer.stop()
+        queue.latency["show_after"] = 3
+        id_ = queue.send("brought by the receive under way")
+        await flow.until(lambda: queue.calls["show_after"])
+        running.cancel()
+        await asyncio.wait([running])
+        assert id_ in queue.waiting
+
+
+async def test_a_message_given_back_while_its_retry_waits_for_a_batch_is_shown_at_once(flow, world, queue):
+    """One batch must not have two wishes for one receipt: which of them would win, SQS does not say."""
+    id_ = queue.send("x")
+    (message,) = await queue.receive(1, wait=0)
+    settlements = Settlements(queue=queue, policy=world.policy, clock=world.clock, tally=world.tally)
+    held = Held(message, message.receipt, since=0.0, hidden_until=30.0, extend_at=15.0)
+    retry = asyncio.ensure_future(settlements.settle(held, Retry(20.0, "why")))
+    await asyncio.sleep(0)
+    retry.cancel()
+    await settlements.show_now([message.receipt])
+    assert [call.delays for call in queue.calls["show_after"]] == [[0.0]]
+    assert id_ in queue.waiting
+
+
 async def test_nothing_that_was_given_back_is_extended_again(flow, world, queue):
     """Giving back takes time; a message that falls due meanwhile must stay visible to others."""
     world.target.held = {"/data/a"}

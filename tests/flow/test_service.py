@@ -234,9 +234,9 @@ async def test_the_ledger_is_pruned_every_hour_and_a_failure_is_survived(flow, s
     served.assert_over()
 
 
-async def test_a_receive_that_never_answers_ends_by_itself_and_loses_nothing(flow, served):
+async def test_a_receive_that_answers_soon_after_the_deadline_loses_nothing(flow, served):
     """The deadline comes while a receive is in flight: its messages are waited for, and handed back."""
-    served.queue.latency["receive"] = 150
+    served.queue.latency["receive"] = 10 + DRAIN + 3
     run = served.start()
     await asyncio.sleep(10)
     id_ = served.world.send_log("a")
@@ -244,6 +244,22 @@ async def test_a_receive_that_never_answers_ends_by_itself_and_loses_nothing(flo
     await run
     assert served.queue.waiting == [id_]
     served.assert_over()
+
+
+async def test_a_queue_that_answers_nothing_any_more_does_not_keep_the_service(flow, served, events):
+    """Found by chaos: with SQS swallowed by the network, the end came minutes after the deadline, and so with SIGKILL."""
+    served.world.target.held = {"/data/a"}
+    served.world.send_log("a")
+    run = served.start()
+    await flow.until(lambda: served.world.target.runs)
+    served.queue.latency.update(receive=1000, show_after=1000)
+    await asyncio.sleep(served.queue.visibility_timeout)
+    stopped_at = flow.time()
+    served.service.stop()
+    await run
+    assert flow.time() - stopped_at <= DRAIN + 15
+    told = [event["event"] for event in events if event["log_level"] == "warning"]
+    assert {"drain_deadline_over", "receive_abandoned", "giving_back_failed"} <= set(told)
 
 
 async def test_what_runs_beside_the_consumers_ends_with_them(flow):

@@ -1,0 +1,42 @@
+"""What becomes of a message once its verdict is known."""
+
+from collections import Counter
+
+import pytest
+
+from jibe_sqs.core.model import Message, Reject, Retry
+from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.holds import Held
+from jibe_sqs.operations.tally import Tally
+from jibe_sqs.settlements import Settlements
+
+
+class HastyQueue:
+    """SQS, where a message that shows again is received at once: before whoever showed it hears of that."""
+
+    name = "hasty"
+
+    def __init__(self, held: Held, times: int) -> None:
+        self.shown: Counter[str] = Counter()
+        self._held = held
+        self._times = times
+
+    async def show_after(self, delays):
+        for receipt, _ in delays:
+            self.shown[receipt] += 1
+            if len(self.shown) <= self._times:
+                self._held.receipt = f"receipt {len(self.shown)}"
+        return {}
+
+    async def reject(self, message, why):
+        return False
+
+
+@pytest.mark.parametrize("verdict", [Retry(0.0, "half a file"), Reject("LogMissing", "gone")], ids=["retry", "reject"])
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_message_that_is_received_again_while_it_is_shown_stays_hidden_by_no_receipt(flow, verdict, times):
+    held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
+    queue = HastyQueue(held, times)
+    settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), tally=Tally())
+    await settlements.settle(held, verdict)
+    assert queue.shown == Counter(f"receipt {number}" for number in range(times + 1))
