@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +16,11 @@ from jibe_sqs.core.errors import JibeError, SettingsError
 from jibe_sqs.operations import logs
 from jibe_sqs.sandbox.formats import LOG_FILES, Format
 from jibe_sqs.sandbox.scenario import Scenario, Strategy, Via
+
+if TYPE_CHECKING:
+    from jibe_sqs.operations.dead_letters import DeadLetterQueue
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="jibe-sqs",
@@ -139,6 +144,96 @@ def principals(
             (observed.as_lines if as_json else observed.as_table)(await ledger.principals(), sys.stdout)
 
     asyncio.run(look())
+
+
+dead_letters = typer.Typer(name="dead-letters", help="Look at rejected messages, and send them back.")
+app.add_typer(dead_letters)
+
+
+@dead_letters.command("list")
+def list_dead_letters(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """The dead letters of all queues, and why each was rejected."""
+    from jibe_sqs.operations import dead_letter_text
+    from jibe_sqs.operations.dead_letters import DeadLetterQueue, listed
+
+    async def look(queues: list[DeadLetterQueue]) -> None:
+        async with aclosing(listed(queues)) as letters:
+            await (dead_letter_text.as_lines if as_json else dead_letter_text.as_table)(letters, sys.stdout)
+
+    _with_dead_letters(config, look)
+
+
+@dead_letters.command()
+def show(
+    which: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """A dead letter, whole: all that is told of it, and its body."""
+    from jibe_sqs.operations import dead_letter_text
+    from jibe_sqs.operations.dead_letters import DeadLetterQueue, listed
+
+    async def look(queues: list[DeadLetterQueue]) -> bool:
+        found = False
+        async with aclosing(listed(queues)) as letters:
+            async for letter in letters:
+                if letter.is_named(which):
+                    (dead_letter_text.as_json_object if as_json else dead_letter_text.as_text)(letter, sys.stdout)
+                    found = True
+        return found
+
+    if not _with_dead_letters(config, look):
+        print(f"jibe-sqs: no dead letter's id begins with {which}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1)
+
+
+@dead_letters.command()
+def redrive(
+    which: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Ids, or the beginnings of them.")] = None,
+    reasons: Annotated[
+        list[str] | None, typer.Option("--reason", help="Those with this error, such as LogMissing, or not-told.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which would be sent back.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Send dead letters back to their queues, once the cause is mended: each is a new start."""
+    from jibe_sqs.operations import dead_letter_text
+    from jibe_sqs.operations.dead_letters import DeadLetter, DeadLetterQueue, Redriven, redriven
+
+    if sum(map(bool, (which, reasons, everything))) != 1:
+        raise typer.BadParameter("say which: by their ids, by --reason, or --all")
+
+    def wanted(letter: DeadLetter) -> bool:
+        return everything or letter.error in (reasons or ()) or any(map(letter.is_named, which or ()))
+
+    async def send(queues: list[DeadLetterQueue]) -> Redriven:
+        return await redriven(queues, wanted, dry_run=dry_run)
+
+    done = _with_dead_letters(config, send)
+    if as_json:
+        dead_letter_text.redriven_as_lines(done, sys.stdout, dry_run=dry_run)
+    else:
+        dead_letter_text.redriven_as_text(done, sys.stdout, dry_run=dry_run)
+    raise typer.Exit(1 if done.failed or (which and not done.letters) else 0)
+
+
+def _with_dead_letters(config: Path | None, act: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:
+    from jibe_sqs import compose
+    from jibe_sqs.settings import Queues, load
+
+    settings = load(Queues, config=config)
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def opened() -> T:
+        async with compose.dead_letters(settings) as queues:
+            return await act(queues)
+
+    return asyncio.run(opened())
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """One message's story, from top to bottom: what it announces, what that asks for, and whether it is done."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 import structlog
@@ -9,18 +11,22 @@ import structlog
 from jibe_sqs.changes import Changes
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.decisions import Decisions, Plan, Seen, Stale
-from jibe_sqs.core.errors import AnnouncementError, BucketNotAllowed, JibeError, LedgerError, LogStoreUnavailable
+from jibe_sqs.core.errors import AnnouncementError, BucketNotAllowed, JibeError, LogStoreUnavailable
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
+from jibe_sqs.operations import lapses
 from jibe_sqs.operations.activity import Activity
 from jibe_sqs.operations.tally import Tally
-from jibe_sqs.ports import Buckets, Ledger, LogStore, Verifier
+from jibe_sqs.ports import Buckets, Ledger, LogStore, Signatures, Verifier
 from jibe_sqs.refreshes import Refreshes
 
 log = structlog.get_logger()
+
+_MESSAGE: Final = "message"
+"""The source of what stands in a message itself."""
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -50,10 +56,13 @@ class Handler:
         changes: Changes | None = None,
         buckets: Buckets | None = None,
         verifiers: Mapping[LogSource, Verifier] | None = None,
+        signatures: Signatures | None = None,
+        read_timeout: float = 3600.0,
     ) -> None:
         """`changes`: where they are told object by object. `buckets`: where these are not all known from the start.
 
-        `verifiers`: of the sources whose files are held against CloudTrail's digests.
+        `verifiers`: of the sources whose files are held against CloudTrail's digests. `signatures`: of the messages, where
+        they are checked. `read_timeout`: seconds for one log file, however it trickles.
         """
         self._sources = sources
         self._logs = logs
@@ -66,15 +75,20 @@ class Handler:
         self._changes = changes
         self._buckets = buckets
         self._verifiers = verifiers or {}
+        self._signatures = signatures
+        self._read_timeout = read_timeout
+        self._unreadable, self._unwritable = lapses.unreadable(), lapses.unwritable()
         self._in_hand: dict[tuple[str, str], tuple[LogFile, asyncio.Future[list[JibeError]]]] = {}
 
     async def handle(self, message: Message, policy: RetryPolicy, has_read: Callable[[], None]) -> Verdict:
         """Do what the message asks for. `has_read` is called when from now on only refreshes are waited for."""
         try:
-            announced = announcements(message.body, self._sources)
+            if self._signatures is not None and not message.ours:
+                await self._signatures.check(message.body)
+            announced = announcements(message.body, self._sources, self._limits.key_length)
         except AnnouncementError as error:
             has_read()
-            return self._verdict([error], message, policy)
+            return self._verdict([error], message, policy, [_MESSAGE])
         self._tally.nothing.update(each.about for each in announced if isinstance(each, Nothing))
         records = [each for each in announced if not isinstance(each, LogFile | Nothing)]
         files = [each for each in announced if isinstance(each, LogFile)]
@@ -86,11 +100,13 @@ class Handler:
             return_exceptions=True,
         )
         errors: list[JibeError] = []
-        for outcome in outcomes:
+        sources: list[str] = []
+        for source, outcome in zip([_MESSAGE, *map(_name, files)], outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
             errors += outcome
-        return self._verdict(errors, message, policy)
+            sources += [source] * len(outcome)
+        return self._verdict(errors, message, policy, sources)
 
     async def _do_records(self, records: Sequence[Record], reading: "_Countdown") -> list[JibeError]:
         """The records that stand in the message itself."""
@@ -159,7 +175,7 @@ class Handler:
             on_bad_record=source.on_bad_record,
             hashed=verifier is not None,
         )
-        async with self._logs.open(file) as stored:
+        async with self._within_time(file), self._logs.open(file) as stored:
             async for chunk in stored:
                 self._tally.bytes += len(chunk)
                 for records in reader.feed(chunk):
@@ -176,6 +192,20 @@ class Handler:
         self._tally.files += 1
         self._tell(file, reader, plan)
         return Read(stale, plan.changes, plan.principals, file, stored.etag)
+
+    @asynccontextmanager
+    async def _within_time(self, file: LogFile) -> AsyncIterator[None]:
+        """What never ends, byte by byte, would hold a reader's place for ever."""
+        limit = asyncio.timeout(self._read_timeout)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LogStoreUnavailable(
+                f"{_name(file)}: not read to its end within {self._read_timeout:g} s (limits.read_seconds)"
+            ) from error
 
     def _tell(self, file: LogFile, reader: LogReader, plan: Plan) -> None:
         found = {"bucket": file.bucket, "key": file.key, "format": reader.format}
@@ -201,23 +231,20 @@ class Handler:
         return self._buckets is not None and bool(plan.unmapped) and await self._buckets.learn(plan.unmapped)
 
     async def _needed(self, plan: Plan) -> dict[Folder, Stale]:
-        try:
-            watermarks = await self._ledger.watermarks(plan.stale) if plan.stale else {}
-        except LedgerError as error:
+        watermarks: Mapping[Folder, float] = {}
+        if plan.stale:
             # Without them nothing is skipped: more refreshes, and nothing lost.
-            log.warning("ledger_unreadable", reason=str(error))
-            watermarks = {}
+            with self._unreadable:
+                watermarks = await self._ledger.watermarks(plan.stale)
         needed = plan.needed(watermarks)
         self._tally.planned(plan)
         self._activity.planned(plan)
         return needed
 
     async def _is_finished(self, file: LogFile) -> bool:
-        try:
+        with self._unreadable:
             return await self._ledger.is_finished(file)
-        except LedgerError as error:
-            log.warning("ledger_unreadable", reason=str(error))
-            return False
+        return False
 
     async def _finish(self, read: Read) -> list[JibeError]:
         """Have done what it asks for, and only then call the file finished."""
@@ -226,27 +253,28 @@ class Handler:
             errors += await self._changes.done(read.changes)
         if errors:
             return errors
-        if read.file is not None:
-            try:
-                await self._ledger.finish(read.file, read.etag)
-            except LedgerError as error:
-                return [error]
+        await self._remember(read)
         self._activity.done(read.stale, read.changes)
-        # Only now: a file that is read once more would be counted twice.
-        await self._observe(read)
         return []
 
-    async def _observe(self, read: Read) -> None:
-        """Who changed things is worth knowing, and no reason to try again."""
-        if read.principals:
-            try:
+    async def _remember(self, read: Read) -> None:
+        """A ledger that cannot is no failure of the message: all of it is done, and at worst will be done once more."""
+        with self._unwritable:
+            if read.file is not None:
+                await self._ledger.finish(read.file, read.etag)
+            # Only now: a file that is read once more would be counted twice.
+            if read.principals:
                 await self._ledger.observe(read.principals)
-            except LedgerError as error:
-                log.warning("ledger_unwritable", reason=str(error))
 
-    def _verdict(self, errors: Sequence[JibeError], message: Message, policy: RetryPolicy) -> Verdict:
+    def _verdict(
+        self, errors: Sequence[JibeError], message: Message, policy: RetryPolicy, sources: Sequence[str]
+    ) -> Verdict:
         self._tally.errors.update(type(error).__name__ for error in errors)
-        return verdict(errors, message.receive_count, policy)
+        return verdict(errors, message.receive_count, policy, sources)
+
+
+def _name(file: LogFile) -> str:
+    return f"s3://{file.bucket}/{file.key}"
 
 
 def _may_be_one(file: LogFile, other: LogFile) -> bool:

@@ -57,6 +57,13 @@ class LogStore(Protocol):
         """Open for reading; holds its share of the byte budget until closed. Raises `LogStoreError`."""
 
 
+class Signatures(Protocol):
+    """Who can say whether a message was sent by SNS."""
+
+    async def check(self, body: str) -> None:
+        """Return if it was. Raises `AnnouncementError`s only, of which `SignatureUnavailable` may pass."""
+
+
 class Verifier(Protocol):
     """Who can say whether a log file is what CloudTrail delivered."""
 
@@ -141,7 +148,7 @@ class Listing(Protocol):
 
 
 class Ledger(Protocol):
-    """What survives a restart. Every call raises only `LedgerError`s. What `finish` and `refreshed` return is durable."""
+    """What survives a restart. Every call raises only `LedgerError`s. What `finish` and `refreshed` return from is durable."""
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this very file was read to its end and everything in it refreshed."""

@@ -18,6 +18,7 @@ import structlog
 
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import Folder
+from jibe_sqs.operations import lapses
 from jibe_sqs.pace import Costs, Pace
 from jibe_sqs.ports import Clock, Ledger, SyncTarget
 
@@ -76,6 +77,7 @@ class Refreshes:
         self._margin = margin
         self._pace = Pace(clock, costs or Costs(), folders=min_interval, trees=tree_interval)
         self._observe = observe
+        self._unwritable = lapses.unwritable()
         self._folders: dict[Folder, _Queue] = {}
         self._unstarted: OrderedDict[Folder, _Queue] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,8 +87,7 @@ class Refreshes:
     def ask(self, folder: Folder, *, on_the_way: bool = False) -> "asyncio.Future[None]":
         """A future of the first refresh of this folder that begins from now on. Shared: never cancel it.
 
-        It fails with the `JibeError` of the refresh, or of the ledger that could not remember it. `on_the_way`: no event
-        asks for it, but the refresh of another folder.
+        It fails with the `JibeError` of the refresh. `on_the_way`: no event asks for it, but the refresh of another folder.
         """
         queue = self._folders.get(folder)
         if queue is None:
@@ -199,7 +200,9 @@ class Refreshes:
         error: Exception | None = None
         try:
             await self._target.refresh(folder, on_began)
-            await self._ledger.refreshed(folder, began - self._margin)
+            # It is refreshed, remembered or not.
+            with self._unwritable:
+                await self._ledger.refreshed(folder, began - self._margin)
         except JibeError as failure:
             error = failure
             log.warning("refresh_failed", folder=str(folder), error=type(error).__name__, reason=str(error))

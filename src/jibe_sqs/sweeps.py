@@ -19,12 +19,13 @@ import msgspec
 import structlog
 
 from jibe_sqs.core import date_folders
-from jibe_sqs.core.errors import LedgerError, LogStoreError
+from jibe_sqs.core.errors import LogStoreError
 from jibe_sqs.core.log_names import format_of, holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, holds
 from jibe_sqs.findings import SweepQueue
 from jibe_sqs.gates import passable
+from jibe_sqs.operations import lapses
 from jibe_sqs.ports import Clock, Found, Gate, Ledger, Listing
 
 log = structlog.get_logger()
@@ -71,6 +72,7 @@ class Sweeper:
         self._sweeps = sweeps
         self._queue = queue
         self._ledger = ledger
+        self._unreadable = lapses.unreadable()
         self._clock = clock
         self._gates = gates
         self._wall_clock = wall_clock
@@ -87,7 +89,8 @@ class Sweeper:
     async def sweep(self, sweep: Sweep) -> None:
         """One sweep of one source. Raises nothing that the next sweep may not meet."""
         started = self._clock.monotonic()
-        turn = _Turn(sweep, self._queue, self._ledger, date_folders.recent(self._wall_clock(), sweep.days))
+        window = date_folders.recent(self._wall_clock(), sweep.days)
+        turn = _Turn(sweep, self._queue, self._ledger, self._unreadable, window)
         try:
             buckets = [sweep.source.bucket]
             if sweep.source.bucket == EVERY_BUCKET:
@@ -152,7 +155,9 @@ class Sweeper:
 class _Turn:
     """One sweep of one source."""
 
-    def __init__(self, sweep: Sweep, queue: SweepQueue, ledger: Ledger, window: date_folders.Days) -> None:
+    def __init__(
+        self, sweep: Sweep, queue: SweepQueue, ledger: Ledger, unreadable: lapses.Lapses, window: date_folders.Days
+    ) -> None:
         self.sweep = sweep
         self.folders = 0
         self.seen = 0
@@ -160,6 +165,7 @@ class _Turn:
         self.failures: list[LogStoreError] = []
         self._queue = queue
         self._ledger = ledger
+        self._unreadable = unreadable
         self._window = window
 
     async def walk(self, bucket: str, root: str) -> None:
@@ -223,12 +229,10 @@ class _Turn:
     async def _offer(self, batch: list[LogFile]) -> None:
         if not batch:
             return
-        try:
+        unfinished = batch
+        # Without it nothing is known: more is read, and nothing lost.
+        with self._unreadable:
             unfinished = await self._ledger.unfinished(batch)
-        except LedgerError as error:
-            # Without it nothing is known: more is read, and nothing lost.
-            log.warning("ledger_unreadable", reason=str(error))
-            unfinished = batch
         self.offered += await self._queue.offer(unfinished)
 
 

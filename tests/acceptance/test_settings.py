@@ -595,6 +595,45 @@ def test_a_logs_prefix_is_taken_as_it_is(write):
     assert settings.logs[0].prefix == "S3-"
 
 
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        ({"kind": "dynamodb"}, "ledger: dynamodb needs the name or the ARN of its table"),
+        ({"table": "jibe-ledger"}, "ledger: a table, and kind sqlite"),
+        ({"kind": "dynamodb", "table": "a b"}, "ledger.table: "),
+        ({"kind": "dynamodb", "table": "arn:aws:s3:::bucket"}, "ledger.table: "),
+    ],
+)
+def test_a_ledger_in_dynamodb_has_a_table_and_no_other_has(write, ledger, said):
+    (problem,) = problems(config=write(with_(ledger=ledger)))
+    assert problem.startswith(said)
+
+
+async def test_the_tables_region_is_told_by_its_arn_and_else_as_for_all(write):
+    arn = "arn:aws:dynamodb:eu-north-1:111122223333:table/jibe"
+    own = {
+        "region": "eu-south-1",
+        "endpoint": "https://dynamodb.example.com",
+        "role_arn": "arn:aws:iam::111122223333:role/r",
+    }
+    for ledger, region in (
+        ({"table": arn}, "eu-north-1"),
+        ({"table": "jibe"}, "eu-west-3"),
+        ({"table": "jibe", **own}, "eu-south-1"),
+    ):
+        told = with_(aws={"region": "eu-west-3"}, ledger={"kind": "dynamodb", **ledger})
+        async with Aws() as aws:
+            table = stores.opened_ledger(load(Settings, config=write(told)), aws)._table
+        assert (table.name, table._region) == (ledger["table"], region)
+    assert (table._account.endpoint, table._account.role_arn) == (own["endpoint"], own["role_arn"])
+
+
+def test_the_example_of_several_replicas_shares_a_ledger():
+    settings = load(Settings, config=ROOT / "config" / "several-replicas.json")
+    assert settings.ledger.kind == "dynamodb"
+    assert settings.ledger.table
+
+
 async def test_to_look_at_a_ledger_makes_none(tmp_path, monkeypatch):
     monkeypatch.setenv("JIBE_LEDGER__PATH", str(tmp_path / "none.sqlite"))
     with pytest.raises(LedgerError, match="no ledger there"):
@@ -792,6 +831,8 @@ def test_every_setting_is_in_the_document_with_its_default(name):
         model = (models_in(field.annotation) or [None])[0]
     if field.is_required():
         assert default == "needed"
+    elif isinstance(field.default, bool):
+        assert default == f"`{str(field.default).lower()}`"
     elif isinstance(field.default, int | float):
         assert re.match(r"[\d.]+", default)[0] == f"{field.default:g}" or default.split()[0] == str(field.default)
 
@@ -800,3 +841,31 @@ def test_the_document_names_no_setting_that_is_none():
     settings = DOCUMENT.partition("## Jibe's and Okera's files")[0]
     rows = re.findall(r"^\| `([a-z_.]+)` \|", settings, re.MULTILINE)
     assert sorted(rows) == sorted(NAMES)
+
+
+# The owner of a bucket, and SNS's signatures
+
+
+def test_a_bucket_owner_reaches_all_who_read_the_bucket(write):
+    logs = [{"bucket": "trail", "bucket_owner": "111122223333", "verify": "digest"}, {"bucket": "other"}]
+    settings = load(Settings, config=write({**LEAST, "logs": logs}))
+    assert [stores._source(settings, each).owner for each in settings.logs] == ["111122223333", None]
+
+
+@pytest.mark.parametrize("owner", ["12", "1111222233334", "11112222333\u0663", "an account", ""])
+def test_a_bucket_owner_is_an_account(write, owner):
+    logs = [{"bucket": "trail", "bucket_owner": owner}]
+    assert any("bucket_owner" in line for line in problems(config=write({**LEAST, "logs": logs})))
+
+
+def test_a_bucket_that_is_read_through_access_anywhere_has_no_owner_that_we_could_ask_for(write):
+    logs = [{"bucket": "media", "bucket_owner": "111122223333", "via": "access-anywhere"}]
+    assert any("bucket_owner" in line for line in problems(config=write({**LEAST, "logs": logs})))
+
+
+def test_topics_are_arns_and_need_signatures(write):
+    arn = "arn:aws:sns:eu-west-1:111122223333:logs"
+    assert load(Settings, config=write({**LEAST, "sns": {"verify": True, "topics": arn}})).sns.topics == (arn,)
+    assert any("sns.verify" in line for line in problems(config=write({**LEAST, "sns": {"topics": [arn]}})))
+    wrong = {"verify": True, "topics": ["logs"]}
+    assert any("topics" in line for line in problems(config=write({**LEAST, "sns": wrong})))

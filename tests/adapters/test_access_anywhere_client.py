@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import re
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect, transport
 from jibe_sqs.adapters.access_anywhere.answers import decoded, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus, tasks
 from jibe_sqs.core.errors import (
@@ -427,6 +428,21 @@ async def test_no_exception_of_httpx_leaves_untranslated(server, kind):
             await client.check_path("/a")
     assert not isinstance(caught.value, httpx.HTTPError)
     assert "checkPathExists" in str(caught.value)
+
+
+async def test_a_connection_that_is_reset_as_soon_as_it_is_made_is_no_defect_of_ours(server):
+    """Found by chaos, on uvloop: anyio asks no socket for its peer, and httpx passes that on."""
+    without_a_socket = AttributeError("'NoneType' object has no attribute 'getpeername'", name="getpeername", obj=None)
+    server.answering("checkPathExists", without_a_socket, FOUND)
+    async with server.client() as client:
+        assert await client.check_path("/a")
+
+
+async def test_a_defect_of_ours_in_a_call_stays_one(server):
+    server.answering("checkPathExists", AttributeError("'NoneType' object has no attribute 'x'", name="x", obj=None))
+    async with server.client() as client:
+        with pytest.raises(AttributeError):
+            await client.check_path("/a")
 
 
 async def test_a_call_that_trickles_for_ever_ends(server, monkeypatch):
@@ -977,3 +993,33 @@ async def test_logins_and_retries_are_logged_by_name(server):
     assert [entry["event"] for entry in logged] == events
     assert logged[2]["function"] == "checkPathExists"
     assert logged[2]["attempt"] == 1
+
+
+# How much of an answer is read
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_answer_without_end_is_not_read_to_its_end(server, monkeypatch, packed):
+    """What Access Anywhere answers is untrusted, too; gzip makes much of little."""
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1_000_000)
+    sent = []
+
+    async def endless():
+        squeeze = zlib.compressobj(wbits=31)
+        while True:
+            sent.append(1)
+            yield squeeze.compress(bytes(100_000)) + squeeze.flush(zlib.Z_SYNC_FLUSH) if packed else bytes(100_000)
+
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    server.answering("checkPathExists", httpx.Response(200, content=endless(), headers=headers))
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed, match="1,000,000"):
+            await client.check_path("/S3")
+    assert len(sent) == 11
+
+
+async def test_a_large_answer_within_the_limit_is_read(server):
+    padding = "x" * 5_000_000
+    server.answering("checkPathExists", {**FOUND, "padding": padding})
+    async with server.client() as client:
+        assert (await client.check_path("/S3")).id == "7"

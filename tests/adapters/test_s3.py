@@ -722,3 +722,57 @@ async def test_a_listing_that_fails_is_an_error_of_ours_that_names_its_place(lis
             await call
     with pytest.raises(ours):
         await listing.buckets()
+
+
+# The owner of a bucket
+
+
+OWNER = "123456789012"
+
+
+@pytest.fixture
+def owned(make_logs, account):
+    return make_logs(sources={BUCKET: [Source(account, owner=OWNER)]})
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+async def test_each_request_for_a_file_says_whose_its_bucket_must_be(owned, put, door, key):
+    """Signed, or S3 would refuse it."""
+    assert await read(owned, put(b"a log", key=key)) == b"a log"
+    (request,) = [request for request in door.requests if request.method == "GET"]
+    assert request.headers["x-amz-expected-bucket-owner"] == OWNER
+    signed = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    assert "x-amz-expected-bucket-owner" in signed
+
+
+async def test_a_listing_says_so_too(aws, account, regions, door, put):
+    put(b"a log", key="owned/a.json")
+    listing = S3Listing(aws=aws, source=Source(account, owner=OWNER), regions=regions)
+    assert [found.file.key async for found in listing.level(BUCKET, "owned/")] == ["owned/a.json"]
+    assert await listing.has(BUCKET, "owned/")
+    listings = [request for request in door.requests if request.method == "GET"]
+    assert len(listings) == 2
+    assert {request.headers["x-amz-expected-bucket-owner"] for request in listings} == {OWNER}
+
+
+@pytest.mark.parametrize("key", [PLAIN, ODD])
+async def test_a_bucket_of_somebody_elses_is_refused_with_its_remedy(owned, put, door, key):
+    file = put(b"a log", key=key)
+    door.answer = to_gets(error(403, "AccessDenied"))
+    with pytest.raises(LogAccessDenied, match=rf"account {OWNER} own.*logs\.bucket_owner"):
+        await read(owned, file)
+
+
+async def test_nobody_asks_for_an_owner_that_was_not_told(logs, put, door):
+    await read(logs, put(b"a log"))
+    assert not any("x-amz-expected-bucket-owner" in request.headers for request in door.requests)
+
+
+async def test_an_answer_that_the_network_swallows_is_asked_for_again(logs, put, door, monkeypatch):
+    """Found by chaos: ten minutes went by before, as the download's whole time was all that was limited."""
+    monkeypatch.setattr("jibe_sqs.adapters.s3.SILENCE", 0.3)
+    file = put(b"bytes")
+    answers = iter([SILENCE])
+    door.answer = lambda request: next(answers, None) if request.method == "GET" else None
+    async with asyncio.timeout(30):
+        assert await read(logs, file) == b"bytes"

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import aiohttp
@@ -17,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.sqs import LONGEST_VISIBILITY, SqsQueue, _translated
+from jibe_sqs.adapters.sqs import LONGEST_VISIBILITY, SqsQueue, translated
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
@@ -217,12 +218,18 @@ async def test_a_strange_redrive_policy_is_none(policy):
 async def test_a_rejected_message_is_copied_with_its_reason(sqs, queue_with_dead_letters, dead_letters):
     await queue_with_dead_letters.facts()
     message = Message(id="id-1", receipt="r", body="the bödy", receive_count=3)
-    assert await queue_with_dead_letters.reject(message, Reject("LogTruncated", "ends in the middle"))
+    why = Reject("LogTruncated", "ends in the middle", source="s3://logs/a", first_error="LogMissing: gone")
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    assert await queue_with_dead_letters.reject(message, why)
     (copy,) = everything_in(sqs, dead_letters)
     assert copy["Body"] == "the bödy"
-    assert {name: value["StringValue"] for name, value in copy["MessageAttributes"].items()} == {
+    told = {name: value["StringValue"] for name, value in copy["MessageAttributes"].items()}
+    assert before <= datetime.fromisoformat(told.pop("JibeTime")) <= datetime.now(UTC)
+    assert told == {
         "JibeError": "LogTruncated",
         "JibeReason": "ends in the middle",
+        "JibeSource": "s3://logs/a",
+        "JibeFirstError": "LogMissing: gone",
         "JibeQueue": queue_with_dead_letters.name,
         "JibeMessageId": "id-1",
         "JibeReceiveCount": "3",
@@ -238,6 +245,14 @@ async def test_a_reason_is_made_fit_for_sqs(sqs, queue_with_dead_letters, dead_l
     reason = copy["MessageAttributes"]["JibeReason"]["StringValue"]
     assert reason.startswith("s3://logs/a\ufffd\ufffdb\tc\ufffd\U0001f600k")
     assert len(reason) == 1024
+
+
+async def test_what_is_not_known_is_no_attribute(sqs, queue_with_dead_letters, dead_letters):
+    """SQS takes no empty one."""
+    await queue_with_dead_letters.facts()
+    assert await queue_with_dead_letters.reject(Message("id", "r", "body"), Reject("LogMissing", "why"))
+    (copy,) = everything_in(sqs, dead_letters)
+    assert not {"JibeSource", "JibeFirstError"} & copy["MessageAttributes"].keys()
 
 
 async def test_nothing_is_rejected_where_there_are_no_dead_letters(queue):
@@ -362,7 +377,7 @@ def test_no_error_of_botocore_or_aiohttp_gets_through(foreign):
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: "words"})()
     if isinstance(error, ClientError):
         error.response = {"Error": {"Code": "Some", "Message": "words"}}
-    with pytest.raises(QueueError, match="receive from q"), _translated("receive from q"):
+    with pytest.raises(QueueError, match="receive from q"), translated("receive from q"):
         raise error
 
 

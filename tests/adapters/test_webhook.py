@@ -13,9 +13,10 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from jibe_sqs.adapters import webhook as adapter
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.operations.alerts import AlertFailed, Alerts
@@ -181,3 +182,31 @@ async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeyp
                 await asyncio.sleep(0.01)
     assert slack.bodies == [{"text": arrived[0]}] * 2
     assert "warning refresh_failed (CallFailed): once" in arrived[0]
+
+
+async def test_no_more_of_an_answer_is_read_than_says_anything(slack):
+    sent = []
+
+    async def long():
+        for _ in range(2000):
+            sent.append(1)
+            yield b"x" * 65_536
+            await asyncio.sleep(0)
+
+    slack.answers = [StreamingResponse(long(), status_code=500)]
+    async with webhook(slack.url) as hook, failing(hook) as error:
+        assert str(error) == "the webhook of alerts.webhook answered 500"
+        assert len(sent) < 2000
+
+
+async def test_an_answer_that_trickles_is_given_up(slack, monkeypatch):
+    monkeypatch.setattr(adapter, "LONGEST", 0.1)
+
+    async def trickle():
+        for _ in range(10):
+            yield b"x"
+            await asyncio.sleep(0.05)
+
+    slack.answers = [StreamingResponse(trickle())]
+    async with webhook(slack.url) as hook, failing(hook) as error:
+        assert "TimeoutError" in str(error)

@@ -243,8 +243,19 @@ def test_a_body_announces_as_much_as_the_limit_and_no_more(made):
         announcements(made(MOST + 1))
 
 
+@pytest.mark.parametrize("made", [delivery, lambda key: s3(record(key)), lambda key: delivery("a", bucket=key)])
+def test_a_body_names_no_key_longer_than_the_limit(made):
+    """One of half a million folders would be as many for Access Anywhere to look for, and a MiB of every log line."""
+    assert len(announcements(made("a/" * 50), key_length=100)) == 1
+    with pytest.raises(AnnouncementTooLarge, match=r"of 102 characters; 100 is the limit \(limits.key_length\)"):
+        announcements(made("a/" * 51), key_length=100)
+    with pytest.raises(AnnouncementTooLarge):
+        announcements(made("a/" * 500_000))
+
+
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
-    "an empty body": ("", AnnouncementMalformed, "not JSON"),
+    "an empty body": ("", AnnouncementMalformed, "the body is empty"),
+    "a blank body": (" \n", AnnouncementMalformed, "the body is empty"),
     "text": ("hello world", AnnouncementMalformed, "hello world"),
     "half a body": (delivery(KEY)[:-1], AnnouncementMalformed, "not JSON"),
     "lone surrogates": ("\ud800", AnnouncementMalformed, "not JSON"),
@@ -290,7 +301,7 @@ REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     },
     "an empty key": (s3(record("")), AnnouncementMalformed, "no bucket and key"),
     "an empty bucket": (s3(record(s3__bucket__name="")), AnnouncementMalformed, "no bucket and key"),
-    "a key that is not UTF-8": (s3(record("%FF")), AnnouncementMalformed, "UnicodeDecodeError"),
+    "a key that is not UTF-8": (s3(record("%FF")), AnnouncementMalformed, "no percent-encoding of UTF-8"),
     "a time that is none": (s3(record(eventTime="soon")), AnnouncementMalformed, "soon"),
     "a time before all time": (s3(record(eventTime="0001-01-01T00:00:00+14:00")), AnnouncementMalformed, "record 0"),
 }

@@ -54,6 +54,23 @@ def test_the_reason_counts_the_other_failures():
     assert found == Reject("BucketNotAllowed", "BucketNotAllowed: not ours (and 2 more)")
 
 
+def test_a_reason_that_is_too_long_keeps_its_beginning_and_its_end():
+    reason = verdict([LogTruncated(f"s3://logs/{'a' * 4000}: half a file")], 1, POLICY).reason
+    assert reason.startswith("LogTruncated: s3://logs/aaa")
+    assert reason.endswith("aaa: half a file")
+    assert len(reason) == 900
+
+
+def test_a_rejection_names_the_source_of_what_decided_and_what_failed_first():
+    policy = RetryPolicy(max_receives=3)
+    assert verdict([LASTING, PASSING], 3, policy, ["s3://logs/a", "s3://logs/b"]) == Reject(
+        "LogTruncated", "LogTruncated: half a file (and 1 more)", "s3://logs/b", "BucketNotAllowed: not ours"
+    )
+    assert verdict([LASTING], 1, policy, ["message"]) == Reject(
+        "BucketNotAllowed", "BucketNotAllowed: not ours", "message"
+    )
+
+
 def test_errors_with_more_to_say_are_told_by_their_text():
     assert verdict([CallFailed("refused", code="x")], 1, POLICY) == Retry(10.0, "CallFailed: refused")
 

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import json
+from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 from backports import zstd
@@ -13,12 +15,14 @@ from jibe_sqs.core import decisions
 from jibe_sqs.core.decisions import Decisions, Place, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
+    AnnouncementForged,
     BucketNotAllowed,
     DigestInvalid,
     DigestMissing,
     KeysUnavailable,
     LogStoreUnavailable,
     LogTampered,
+    SignatureUnavailable,
 )
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.log_names import Format
@@ -116,20 +120,43 @@ async def test_an_unreadable_ledger_skips_nothing_and_stops_nothing(flow, world)
     assert len(world.target.runs) == 2
 
 
-async def test_an_unwritable_ledger_leaves_the_message(flow, world):
+async def test_an_unwritable_ledger_holds_nothing_up_and_what_comes_again_is_done_again(flow, world):
     key = world.put("a")
     world.ledger.unwritable = True
-    verdict = await world.handle(flow.announcing(key))
-    assert isinstance(verdict, Retry)
-    assert "LedgerError" in verdict.reason
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert len(world.target.runs) == 1
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert world.logs.opens[key] == 2
+    assert len(world.target.runs) == 2
 
 
-async def test_a_ledger_that_fails_after_the_refresh_leaves_the_message(flow, world):
+async def test_a_ledger_that_is_well_again_remembers_from_then_on(flow, world):
     key = world.put("a", flow.log_of())  # no events: only the file itself is to be remembered
     world.ledger.unwritable = True
-    assert isinstance(await world.handle(flow.announcing(key)), Retry)
-    world.ledger.unwritable = False
     assert await world.handle(flow.announcing(key)) == Done()
+    world.ledger.unwritable = False
+    for _ in range(2):
+        assert await world.handle(flow.announcing(key)) == Done()
+    assert world.logs.opens[key] == 2
+
+
+async def test_an_unwritable_ledger_does_not_make_a_failed_message_done(flow, world):
+    world.ledger.unwritable = world.ledger.unreadable = True
+    key = world.put("a")
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    assert isinstance(await world.handle(flow.announcing(key)), Retry)
+
+
+async def test_a_ledger_that_is_away_is_told_of_once_a_minute_not_for_each_message(flow, world, events):
+    world.ledger.unwritable = world.ledger.unreadable = True
+    began = flow.time()
+    while flow.time() < began + 150:
+        await asyncio.gather(*(world.handle(flow.announcing(world.put(f"{i}"))) for i in range(20)))
+        await asyncio.sleep(5)
+    told = Counter(event["event"] for event in events if event["log_level"] == "warning")
+    # Two who write: the one that finishes files, and the one that refreshes folders.
+    assert told == {"ledger_unreadable": 3, "ledger_unwritable": 6}
+    assert all("disk I/O error" in event["reason"] for event in events if event["log_level"] == "warning")
 
 
 async def test_events_in_the_body_need_no_file(flow, world):
@@ -170,6 +197,7 @@ async def test_an_unknown_body_is_rejected_at_once_with_its_reason(world, body):
     assert isinstance(verdict, Reject)
     assert verdict.error.startswith("Announcement")
     assert verdict.reason
+    assert verdict.source == "message"
 
 
 async def test_a_missing_log_is_tried_again_and_rejected_at_the_last_receive(flow, world):
@@ -181,6 +209,7 @@ async def test_a_missing_log_is_tried_again_and_rejected_at_the_last_receive(flo
     assert isinstance(verdict, Reject)
     assert verdict.error == "LogMissing"
     assert "gone" in verdict.reason
+    assert verdict.source == f"s3://{flow.LOG_BUCKET}/{flow.log_key('gone')}"
 
 
 async def test_a_bucket_that_is_not_allowed_is_rejected_at_once(flow, world):
@@ -199,6 +228,7 @@ async def test_what_is_permanent_is_rejected_only_when_all_else_is_done(flow, wo
     world.put("gone", flow.log_of("gone/file"))
     verdict = await world.handle(body, receive_count=2)
     assert isinstance(verdict, Reject)
+    assert verdict.source == f"s3://{flow.LOG_BUCKET}/{denied}"
     assert [run.folder.path for run in world.target.runs] == ["/data/gone"]
 
 
@@ -787,7 +817,7 @@ async def test_who_changed_things_is_not_counted_twice_where_the_file_could_not_
             world.ledger.unwritable = False
 
     world.ledger.finish = failing
-    assert isinstance(await world.handle(flow.announcing(key)), Retry)
+    assert await world.handle(flow.announcing(key)) == Done()
     assert await world.handle(flow.announcing(key)) == Done()
     assert (await world.ledger.principals())["ana"].count == 1
 
@@ -812,3 +842,68 @@ async def test_a_file_of_which_nobody_is_known_writes_nothing_of_anybody(flow, w
     world.ledger.unobserving = True
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not [event for event in events if event["event"] == "ledger_unwritable"]
+
+
+# Signatures, and time
+
+
+class Forgeries:
+    """Refuses every body but the good ones."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.checked = []
+
+    async def check(self, body):
+        self.checked.append(body)
+        if self.error:
+            raise self.error
+
+
+async def test_what_sns_did_not_sign_is_rejected_before_it_is_read(flow, world):
+    world.handler._signatures = Forgeries(AnnouncementForged("not SNS's"))
+    verdict = await world.handle(flow.announcing(world.put("a")))
+    assert isinstance(verdict, Reject)
+    assert (verdict.error, verdict.source) == ("AnnouncementForged", "message")
+    assert not world.logs.opens
+
+
+async def test_while_nobody_can_tell_whether_sns_signed_it_it_waits(flow, world):
+    world.handler._signatures = Forgeries(SignatureUnavailable("no certificate"))
+    verdict = await world.handle(flow.announcing(world.put("a")))
+    assert isinstance(verdict, Retry)
+    assert "SignatureUnavailable" in verdict.reason
+    assert not world.logs.opens
+
+
+async def test_what_sns_signed_is_done(flow, world):
+    world.handler._signatures = signatures = Forgeries()
+    body = flow.announcing(world.put("a"))
+    assert await world.handle(body) == Done()
+    assert signatures.checked == [body]
+
+
+async def test_what_a_sweep_found_needs_no_signature(flow, world):
+    world.handler._signatures = Forgeries(AnnouncementForged("not SNS's"))
+    message = Message("id", "receipt", flow.announcing(world.put("a")), ours=True)
+    assert await world.handler.handle(message, world.policy, lambda: None) == Done()
+
+
+class Trickle:
+    """A log file that sends something now and then, and never ends."""
+
+    etag, size = "etag", 10**9
+
+    async def __aiter__(self):
+        while True:
+            await asyncio.sleep(600)
+            yield b" "
+
+
+async def test_a_log_that_trickles_for_ever_is_given_up_and_tried_again(flow, world):
+    world.logs.open = lambda _file: nullcontext(Trickle())
+    began = asyncio.get_running_loop().time()
+    verdict = await world.handle(flow.announcing(flow.log_key("a")))
+    assert isinstance(verdict, Retry)
+    assert "limits.read_seconds" in verdict.reason
+    assert asyncio.get_running_loop().time() - began == pytest.approx(3600)

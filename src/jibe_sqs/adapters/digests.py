@@ -62,24 +62,25 @@ EXPECTED_AFTER: Final = timedelta(hours=1, minutes=15)
 class S3Digests:
     """Digests as they lie in S3, for one account's eyes. Raises `VerificationError`s and `LogStoreError`s only."""
 
-    def __init__(self, *, aws: Aws, account: Account, region: str | None = None) -> None:
-        """`region`: of the bucket; None where boto is to find out."""
+    def __init__(self, *, aws: Aws, account: Account, region: str | None = None, owner: str | None = None) -> None:
+        """`region`: of the bucket; None where boto is to find out. `owner`: the account that must own the bucket."""
         self._aws = aws
         self._account = account
         self._region = region
+        self._owned = {"ExpectedBucketOwner": owner} if owner else {}
 
     async def keys(self, bucket: str, prefix: str) -> list[str]:
         """All keys below a prefix, in S3's order."""
         with _translated(f"list of s3://{bucket}/{prefix}"):
             client = await self._client()
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **self._owned)
             return [item["Key"] async for page in pages for item in page.get("Contents", ())]
 
     async def digest(self, bucket: str, key: str) -> Digest:
         """One digest, which nobody has checked. Raises `DigestInvalid` if it is none, `DigestMissing` if nothing is there."""
         with _translated(f"s3://{bucket}/{key}"):
             client = await self._client()
-            found = await client.get_object(Bucket=bucket, Key=key)
+            found = await client.get_object(Bucket=bucket, Key=key, **self._owned)
             async with found["Body"] as body:
                 if found["ContentLength"] > LARGEST:
                     raise DigestInvalid(f"s3://{bucket}/{key}: too large for a digest", fault=Fault.MALFORMED)
@@ -234,7 +235,7 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         details = error.response.get("Error", {})
-        text = f"{what}: {details.get('Code', '')}: {details.get('Message', '')}"
+        text = f"{what}: {details.get('Code', '')!s:.100}: {details.get('Message', '')!s:.300}"
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if status == 404:
             raise DigestMissing(text) from error

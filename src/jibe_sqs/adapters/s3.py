@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -29,10 +29,15 @@ from jibe_sqs.core.errors import BucketNotAllowed, LogAccessDenied, LogMissing, 
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, holds
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
 CHUNK: Final = 1024 * 1024
 """Bytes that a download hands over at a time, at least, but for the last."""
 WINDOW: Final = 2 * CHUNK
 """Bytes of the budget that a download takes: what was handed over, and what has come in since."""
+SILENCE: Final = 60.0
+"""Seconds after which an answer that does not go on is asked for again: the network may have swallowed it."""
 CLOCK_AGE: Final = 600.0
 """Seconds after which S3's clock is looked at again."""
 
@@ -40,11 +45,17 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where log files may be read from. `region` None: found by asking."""
+    """Where log files may be read from. `region` None: found by asking. `owner`: the account that must own the bucket."""
 
     account: Account
     prefix: str = ""
     region: str | None = None
+    owner: str | None = None
+
+    @property
+    def owned(self) -> dict[str, str]:
+        """What botocore is to ask with, so that S3 refuses a bucket of any other account's."""
+        return {"ExpectedBucketOwner": self.owner} if self.owner else {}
 
 
 class Regions:
@@ -109,7 +120,7 @@ class S3Logs:
         bucket = await self._bucket(file)
         taken = await self._budget.take(WINDOW)
         try:
-            with translated(file):
+            with translated(file, bucket.source.owner):
                 log = await bucket.get(file)
             if (excess := taken - log.size) > 0:
                 self._budget.give(excess)
@@ -146,16 +157,25 @@ class _Bucket:
     def __init__(self, name: str, region: str, source: Source, aws: Aws) -> None:
         self.name = name
         self.region = region
-        self._source = source
+        self.source = source
         self._aws = aws
         endpoint = source.account.endpoint
+        options: ClientConfig = {
+            "allow_http": bool(endpoint),
+            "connect_timeout": "10s",
+            "read_timeout": f"{SILENCE:g}s",
+            "timeout": "10min",
+        }
+        if source.owner:
+            # obstore signs it with the rest of the request; S3 would refuse it otherwise.
+            options["default_headers"] = {"x-amz-expected-bucket-owner": source.owner}
         self._store = S3Store(
             name,
             region=region,
             endpoint=endpoint,
             virtual_hosted_style_request=endpoint is None and "." not in name,
             credential_provider=self._credentials,
-            client_options={"allow_http": bool(endpoint), "connect_timeout": "10s", "timeout": "10min"},
+            client_options=options,
             retry_config={"max_retries": 4},
         )
 
@@ -169,15 +189,15 @@ class _Bucket:
         return S3Log(file, etag.strip('"'), found.meta["size"], found.stream(min_chunk_size=CHUNK))
 
     async def _get_odd(self, file: LogFile) -> "S3Log":
-        client = await self._aws.client("s3", self.region, self._source.account)
+        client = await self._aws.client("s3", self.region, self.source.account)
         version = {"VersionId": file.version} if file.version else {}
-        found = await client.get_object(Bucket=file.bucket, Key=file.key, **version)
+        found = await client.get_object(Bucket=file.bucket, Key=file.key, **version, **self.source.owned)
         body = found["Body"]
         return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], body.iter_chunks(CHUNK), body.close)
 
     async def _credentials(self) -> Any:
         """As obstore wants them, each time it thinks that the last ones have expired."""
-        credentials = await self._aws.session(self._source.account).get_credentials()
+        credentials = await self._aws.session(self.source.account).get_credentials()
         if credentials is None:
             raise LogAccessDenied(
                 "no AWS credentials found: neither in the configuration nor where boto looks for them"
@@ -232,8 +252,11 @@ def _name(file: LogFile) -> str:
 
 
 @contextmanager
-def translated(file: LogFile) -> Iterator[None]:
-    """Whatever obstore, botocore and those below them raise, as a `LogStoreError` that names the file."""
+def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
+    """Whatever obstore, botocore and those below them raise, as a `LogStoreError` that names the file.
+
+    `owner`: the account that the request asked the bucket to be owned by.
+    """
     try:
         yield
     except LogStoreError:
@@ -241,9 +264,9 @@ def translated(file: LogFile) -> Iterator[None]:
     except (FileNotFoundError, obstore_errors.NotFoundError) as error:
         raise LogMissing(f"{_name(file)}: {_first_line(error)}") from error
     except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
-        raise LogAccessDenied(f"{_name(file)}: {_first_line(error)}") from error
+        raise LogAccessDenied(f"{_name(file)}: {_first_line(error)}{_remedy(owner)}") from error
     except ClientError as error:
-        raise _client_error(file, error) from error
+        raise _client_error(file, error, owner) from error
     except (
         obstore_errors.BaseError,
         BotoCoreError,
@@ -257,15 +280,20 @@ def translated(file: LogFile) -> Iterator[None]:
         raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
 
 
-def _client_error(file: LogFile, error: ClientError) -> LogStoreError:
+def _client_error(file: LogFile, error: ClientError, owner: str | None) -> LogStoreError:
     details = error.response.get("Error", {})
-    text = f"{_name(file)}: {details.get('Code', '')}: {details.get('Message', '')}"
+    text = f"{_name(file)}: {details.get('Code', '')!s:.100}: {details.get('Message', '')!s:.300}"
     status = _status(error.response)
     if status == 404:
         return LogMissing(text)
     if status in (401, 403):
-        return LogAccessDenied(text)
+        return LogAccessDenied(f"{text}{_remedy(owner)}")
     return LogStoreUnavailable(text)
+
+
+def _remedy(owner: str | None) -> str:
+    """S3 says the same of a bucket of somebody else's, and of one that we may not read."""
+    return f": may we read it, and does account {owner} own its bucket, as `logs.bucket_owner` says?" if owner else ""
 
 
 def _first_line(error: BaseException) -> str:

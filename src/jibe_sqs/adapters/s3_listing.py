@@ -20,9 +20,11 @@ class S3Listing:
 
     async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
         """One level, a thousand entries a call."""
-        with translated(LogFile(bucket, prefix)):
+        with translated(LogFile(bucket, prefix), self._source.owner):
             client = await self._client(bucket)
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            pages = client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, Delimiter="/", **self._source.owned
+            )
             async for page in pages:
                 for folder in page.get("CommonPrefixes", ()):
                     yield folder["Prefix"]
@@ -33,9 +35,10 @@ class S3Listing:
 
     async def has(self, bucket: str, prefix: str) -> bool:
         """Whether anything is below that prefix."""
-        with translated(LogFile(bucket, prefix)):
+        with translated(LogFile(bucket, prefix), self._source.owner):
             client = await self._client(bucket)
-            return bool((await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)).get("Contents"))
+            found = await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1, **self._source.owned)
+            return bool(found.get("Contents"))
 
     async def buckets(self) -> Sequence[str]:
         """All of the account's."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -17,6 +18,9 @@ from jibe_sqs.ports import QueueFacts
 
 LONGEST_VISIBILITY: Final = 43_200
 """Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
+
+LONGEST_TEXT: Final = 1024
+"""Characters of an attribute of a dead letter: all eight of them, and a body, must have room in one message."""
 
 _KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
 """What is wrong with the key of an encrypted queue. Each has two names, of SQS's two protocols."""
@@ -64,7 +68,7 @@ class SqsQueue:
 
     async def facts(self) -> QueueFacts:
         """Ask the queue for its own settings, and find its dead-letter queue."""
-        with _translated(f"attributes of {self.name}"):
+        with translated(f"attributes of {self.name}"):
             answer = await (await self._client()).get_queue_attributes(
                 QueueUrl=self.url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
             )
@@ -82,7 +86,7 @@ class SqsQueue:
 
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
         """Long-poll for up to `limit` messages."""
-        with _translated(f"receive from {self.name}"):
+        with translated(f"receive from {self.name}"):
             answer = await (await self._client()).receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
@@ -93,7 +97,7 @@ class SqsQueue:
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
         """Delete up to ten messages; what failed, by receipt."""
-        with _translated(f"deletion in {self.name}"):
+        with translated(f"deletion in {self.name}"):
             answer = await (await self._client()).delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(i), "ReceiptHandle": receipt} for i, receipt in enumerate(receipts)],
@@ -102,7 +106,7 @@ class SqsQueue:
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
         """Set when up to ten messages show again; what failed, by receipt."""
-        with _translated(f"visibility of messages of {self.name}"):
+        with translated(f"visibility of messages of {self.name}"):
             answer = await (await self._client()).change_message_visibility_batch(
                 QueueUrl=self.url,
                 Entries=[
@@ -122,25 +126,35 @@ class SqsQueue:
             return False
         attributes = {
             "JibeError": why.error,
-            "JibeReason": why.reason[:1024],
+            "JibeReason": why.reason,
+            "JibeSource": why.source,
+            "JibeFirstError": why.first_error,
+            "JibeTime": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "JibeQueue": self.name,
             "JibeMessageId": message.id,
             "JibeReceiveCount": str(message.receive_count),
         }
         try:
-            with _translated(f"send to the dead letters of {self.name}"):
+            with translated(f"send to the dead letters of {self.name}"):
                 await (await self._client()).send_message(
                     QueueUrl=self._dead_letters,
                     MessageBody=message.body,
+                    # SQS takes ten of them, and none that is empty.
                     MessageAttributes={
-                        name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value)}
+                        name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value[:LONGEST_TEXT])}
                         for name, value in attributes.items()
+                        if value
                     },
                 )
         except (QueueRefused, ReceiptLost):
             # No receipt is lost here: the same word of SQS's says that body and attributes are too long together.
             return False
         return True
+
+    async def send(self, body: str) -> None:
+        """A new message, with nothing known of it but its body."""
+        with translated(f"send to {self.name}"):
+            await (await self._client()).send_message(QueueUrl=self.url, MessageBody=body)
 
     async def _client(self) -> Any:
         return await self._aws.client("sqs", self._region, self._account, read_timeout=self._read_timeout)
@@ -149,7 +163,7 @@ class SqsQueue:
         """None where we may not know it: then rejected messages are left to the queue's own redrive."""
         account, name = arn.split(":")[-2:]
         try:
-            with _translated(f"dead-letter queue {name}"):
+            with translated(f"dead-letter queue {name}"):
                 answer = await (await self._client()).get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
         except QueueRefused:
             return None
@@ -194,11 +208,11 @@ def _error(code: str, message: str) -> QueueError:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
         details = error.response.get("Error", {})
-        raise _error(str(details.get("Code", "")), f"{what}: {details.get('Message', '')}") from error
+        raise _error(str(details.get("Code", "")), f"{what}: {details.get('Message', '')!s:.300}") from error
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise QueueUnavailable(f"{what}: {error}") from error

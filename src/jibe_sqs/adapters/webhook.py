@@ -1,5 +1,6 @@
 """A webhook that takes Slack's messages. Its address is a secret: whoever knows it may write there."""
 
+import asyncio
 import logging
 import re
 import time
@@ -15,7 +16,11 @@ from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.operations.alerts import AlertFailed
 
 TIMEOUT: Final = 10.0
-"""Seconds."""
+"""Seconds of each step."""
+LONGEST: Final = 30.0
+"""Seconds of all of them, however an answer trickles."""
+LARGEST: Final = 1024
+"""Bytes of an answer."""
 
 
 class Webhook:
@@ -28,14 +33,18 @@ class Webhook:
     async def post(self, text: str) -> None:
         """Send one message. Raises `AlertFailed`, which does not name the address."""
         try:
-            answer = await self._client.post(self._url, json={"text": text})
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            async with (
+                asyncio.timeout(LONGEST),
+                self._client.stream("POST", self._url, json={"text": text}) as answer,
+            ):
+                said = await _beginning(answer)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Neither its text nor where it came from: both know the address.
             failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
         else:
             if answer.is_success:
                 return
-            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_word(answer)}"
+            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_word(said)}"
             if answer.status_code in (401, 403, 404, 410):
                 failure += ": is the address still the right one?"
             raise AlertFailed(failure, retry_after=_retry_after(answer))
@@ -74,9 +83,19 @@ def _unlogged(secret: str) -> Iterator[None]:
         logger.removeFilter(is_harmless)
 
 
-def _word(answer: httpx.Response) -> str:
+async def _beginning(answer: httpx.Response) -> bytes:
+    """No more of it than says anything to us."""
+    said = b""
+    async for chunk in answer.aiter_bytes():
+        said += chunk
+        if len(said) > LARGEST:
+            break
+    return said
+
+
+def _word(said: bytes) -> str:
     """Slack says in a word what is wrong, such as `no_service`; anything else might quote what we sent."""
-    return f" {answer.text}" if re.fullmatch(r"[a-z_]{3,40}", answer.text) else ""
+    return f" {said.decode()}" if re.fullmatch(rb"[a-z_]{3,40}", said) else ""
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

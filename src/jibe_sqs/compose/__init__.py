@@ -1,7 +1,8 @@
 """Settings in, a running service out. The only package that names every concrete class."""
 
+from jibe_sqs.compose.dead_letters import dead_letters
 from jibe_sqs.compose.rules import decisions, limits, sources
 from jibe_sqs.compose.service import service
 from jibe_sqs.compose.stores import ledger, verification
 
-__all__ = ["decisions", "ledger", "limits", "service", "sources", "verification"]
+__all__ = ["dead_letters", "decisions", "ledger", "limits", "service", "sources", "verification"]

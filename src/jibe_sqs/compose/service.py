@@ -23,6 +23,7 @@ from jibe_sqs.adapters.dry_run import DryRunTarget
 from jibe_sqs.adapters.health_server import health_server
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
+from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.budget import Budget
 from jibe_sqs.changes import Changes
@@ -41,15 +42,13 @@ from jibe_sqs.operations.reports import Reports
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.pace import Costs
 from jibe_sqs.places import BucketMap
-from jibe_sqs.ports import Gate, Ledger, Listing, Queue, QueueFacts, SyncTarget
+from jibe_sqs.ports import Gate, Ledger, Listing, Queue, QueueFacts, Signatures, SyncTarget
 from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.service import Service, Work
 from jibe_sqs.settings import Settings
 from jibe_sqs.sweeps import Sweep, Sweeper
 
 log = structlog.get_logger()
-
-DAY = 86_400.0
 
 
 @asynccontextmanager
@@ -104,7 +103,7 @@ async def _dry_run(world: _World) -> Service:
 
 async def _connected(world: _World) -> Service:
     settings, clock = world.settings, world.clock
-    ledger = await world.stack.enter_async_context(stores.opened_ledger(settings))
+    ledger = await world.stack.enter_async_context(stores.opened_ledger(settings, world.aws))
     aa = settings.access_anywhere
     client = await world.stack.enter_async_context(
         access_anywhere.connect(
@@ -182,6 +181,8 @@ async def _assembled(
         tally=tally,
         activity=activity,
         verifiers=stores.verifiers(settings, world.aws),
+        signatures=await _signatures(world),
+        read_timeout=settings.limits.read_seconds,
     )
     sweeps = []
     for each in settings.logs:
@@ -194,7 +195,7 @@ async def _assembled(
     sweeper = Sweeper(sweeps=sweeps, queue=findings, ledger=ledger, clock=clock, gates=world.gates)
     queues: list[tuple[Queue, QueueFacts]] = []
     for told in settings.queues:
-        queue = stores.queue(told, settings, world.aws)
+        queue = stores.queue(told, settings, world.aws, wait=float(settings.poll.wait))
         queues.append((queue, await stores.facts(queue)))
     if sweeps:
         queues.append((findings, await findings.facts()))
@@ -246,8 +247,21 @@ async def _assembled(
         counts={"refreshes": lambda: refreshes.counts, "swept": lambda: sweeper.counts},
         drain_timeout=settings.drain_timeout,
         progress_interval=settings.progress_interval,
-        retain=settings.ledger.retain_days * DAY,
+        retain=settings.ledger.retain_days * stores.DAY,
     )
+
+
+async def _signatures(world: _World) -> Signatures | None:
+    sns = world.settings.sns
+    if not sns.verify:
+        return None
+    if not sns.topics:
+        log.warning(
+            "topics_not_restricted",
+            consequence="a message counts if SNS signed it for any topic, also for one of somebody else's account",
+            remedy="name your topics in sns.topics",
+        )
+    return await world.stack.enter_async_context(sns_signatures(sns.topics))
 
 
 def _changes(settings: Settings, client: AccessAnywhere | None) -> Changes | None:

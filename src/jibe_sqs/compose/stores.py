@@ -4,13 +4,16 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
 from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
+from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
@@ -27,6 +30,10 @@ from jibe_sqs.settings import AwsSettings, LogSettings, QueueSettings, RoleSetti
 
 log = structlog.get_logger()
 
+DAY: Final = 86_400.0
+
+DEAD_LETTERS_REMEDY: Final = "give the queue a redrive policy, and us sqs:GetQueueUrl and sqs:SendMessage on its target"
+
 
 @asynccontextmanager
 async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
@@ -36,7 +43,7 @@ async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verificat
     account, region = _account(settings.aws, wanted), _own_region(settings.aws, wanted)
     async with Aws() as aws:
         yield Verification(
-            digests=S3Digests(aws=aws, account=account, region=region),
+            digests=S3Digests(aws=aws, account=account, region=region, owner=wanted.bucket_owner if wanted else None),
             keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
             logs=s3_logs(settings, Regions(aws, S3Clock()), aws, Budget(settings.limits.bytes_in_flight)),
             scope=scope,
@@ -49,15 +56,21 @@ async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
     """The ledger alone, to look at. Raises `LedgerError` if there is none: to look must not make one."""
     if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
         raise LedgerError(f"{settings.ledger.path}: no ledger there: give the service's configuration, or ledger.path")
-    async with opened_ledger(settings) as opened:
+    async with Aws() as aws, opened_ledger(settings, aws) as opened:
         yield opened
 
 
-def opened_ledger(settings: Rules) -> AbstractAsyncContextManager[Ledger]:
-    if settings.ledger.kind == "memory":
+def opened_ledger(settings: Rules, aws: Aws) -> AbstractAsyncContextManager[Ledger]:
+    told = settings.ledger
+    if told.kind == "dynamodb" and told.table:
+        account = _account(settings.aws, told, region=_region_in(told.table))
+        return DynamoDbLedger(
+            told.table, region=account.region, account=account, aws=aws, retain=told.retain_days * DAY
+        )
+    if told.kind == "memory":
         log.warning("ledger_in_memory", consequence="after a restart everything is refreshed anew")
         return nullcontext(MemoryLedger())
-    return SqliteLedger(settings.ledger.path)
+    return SqliteLedger(told.path)
 
 
 def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Logs:
@@ -82,7 +95,7 @@ def s3_listing(settings: Rules, each: LogSettings, regions: Regions, aws: Aws) -
 
 
 def _source(settings: Rules, each: LogSettings) -> Source:
-    return Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each))
+    return Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each), each.bucket_owner)
 
 
 class LogsBySource(LogStore):
@@ -107,7 +120,9 @@ def verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
         if source.verify:
             account = _account(settings.aws, each)
             found[source] = DigestVerifier(
-                digests=S3Digests(aws=aws, account=account, region=_own_region(settings.aws, each)),
+                digests=S3Digests(
+                    aws=aws, account=account, region=_own_region(settings.aws, each), owner=each.bucket_owner
+                ),
                 keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
             )
     return found
@@ -120,9 +135,18 @@ def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None
     return told or (aws.region if elsewhere else None)
 
 
-def queue(queue: QueueSettings, settings: Settings, aws: Aws) -> SqsQueue:
+def queue(queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0) -> SqsQueue:
+    """`wait`: seconds of its long polls."""
     account = _account(settings.aws, queue, region=_region_of(queue.url))
-    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=float(settings.poll.wait))
+    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait)
+
+
+def dead_letters(
+    url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin]
+) -> SqsDeadLetters:
+    """The dead letters of that queue, which may be others' as well."""
+    account = _account(settings.aws, queue, region=_region_of(queue.url))
+    return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws)
 
 
 def _region_of(url: str) -> str | None:
@@ -131,6 +155,11 @@ def _region_of(url: str) -> str | None:
     if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
         return None
     return next((label for label in host.split(".") if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", label)), None)
+
+
+def _region_in(table: str) -> str | None:
+    """Of an ARN."""
+    return table.split(":")[3] if table.startswith("arn:") else None
 
 
 def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str | None = None) -> Account:
@@ -156,6 +185,6 @@ async def facts(queue: SqsQueue) -> QueueFacts:
             "no_dead_letters",
             queue=queue.name,
             consequence="rejected messages stay in the queue until its own redrive takes them",
-            remedy="give the queue a redrive policy, and us sqs:GetQueueUrl and sqs:SendMessage on its target",
+            remedy=DEAD_LETTERS_REMEDY,
         )
     return facts

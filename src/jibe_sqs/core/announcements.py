@@ -12,11 +12,13 @@ import msgspec
 import orjson
 
 from jibe_sqs.core.errors import (
+    AnnouncementError,
     AnnouncementMalformed,
     AnnouncementTooDeep,
     AnnouncementTooLarge,
     AnnouncementUnknown,
 )
+from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import Announcement, LogFile, Nothing
 from jibe_sqs.core.notifications import eventbridge_event, log_or_nothing, s3_record
 from jibe_sqs.core.sources import Sources
@@ -35,14 +37,19 @@ _SWEPT: Final = "swept"
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
-def announcements(body: str, sources: Sources = ANY) -> list[Announcement]:
-    """What the body of one message announces, in its order. Raises `AnnouncementError`s only."""
+def announcements(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> list[Announcement]:
+    """What the body of one message announces, in its order. Raises `AnnouncementError`s only.
+
+    `key_length`: characters of a key, at most. A body has room for one of half a million folders.
+    """
     for _ in range(NESTING + 1):
         if body.strip() == VALIDATION:
             return [Nothing("CloudTrail validation message")]
         message = _parsed(body)
         if not _is_envelope(message):
-            return _announced(message, sources)
+            found = _announced(message, sources)
+            _check_length(found, key_length)
+            return found
         if message["Type"] in _SUBSCRIPTION:
             return [Nothing(f"SNS {message['Type']}")]
         if message["Type"] != "Notification":
@@ -51,7 +58,18 @@ def announcements(body: str, sources: Sources = ANY) -> list[Announcement]:
     raise AnnouncementTooDeep(f"SNS envelopes more than {NESTING} deep")
 
 
+def envelope(body: str) -> dict[str, Any] | None:
+    """The SNS envelope that the body is, as `announcements` reads it; None for everything else."""
+    try:
+        message = _parsed(body)
+    except AnnouncementError:
+        return None
+    return message if _is_envelope(message) else None
+
+
 def _parsed(body: str) -> dict[str, Any]:
+    if not body.strip():
+        raise AnnouncementMalformed("the body is empty")
     try:
         message = orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
@@ -125,6 +143,14 @@ def _eventbridge(message: dict[str, Any], sources: Sources) -> list[Announcement
 def _check_number(found: int) -> None:
     if found > MOST:
         raise AnnouncementTooLarge(f"{found:,} things announced at once; {MOST:,} is the limit")
+
+
+def _check_length(found: list[Announcement], most: int) -> None:
+    longest = max((len(name) for each in found for name in (each.bucket, each.key) if name), default=0)
+    if longest > most:
+        raise AnnouncementTooLarge(
+            f"it names a bucket or key of {longest:,} characters; {most:,} is the limit (limits.key_length)"
+        )
 
 
 _SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources], list[Announcement]]]] = {

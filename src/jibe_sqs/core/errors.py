@@ -6,7 +6,10 @@ JibeError
 │   ├── AnnouncementUnknown        JSON, but of no shape that announces anything
 │   ├── AnnouncementUnsupported    a major version that we do not know
 │   ├── AnnouncementTooDeep        envelopes in envelopes beyond the limit
-│   └── AnnouncementTooLarge       more in one body than the limit
+│   ├── AnnouncementTooLarge       more in one body than the limit
+│   ├── AnnouncementUnsigned       not signed by SNS, where it must be
+│   ├── AnnouncementForged         signed, but not by SNS, or of a topic that is not ours
+│   └── SignatureUnavailable       a certificate of SNS's that cannot be fetched; transient
 ├── LogError                   a log file's content; transient: a file can be replaced, so its message waits
 │   ├── LogTruncated               ends in the middle
 │   ├── LogCorrupt                 not the compression that it claims, or damaged
@@ -84,6 +87,20 @@ class AnnouncementTooDeep(AnnouncementError):
 
 class AnnouncementTooLarge(AnnouncementError):
     """More in one body than the limit."""
+
+
+class AnnouncementUnsigned(AnnouncementError):
+    """Not signed by SNS, where it must be."""
+
+
+class AnnouncementForged(AnnouncementError):
+    """Signed, but not by SNS; or of a topic that is not ours."""
+
+
+class SignatureUnavailable(AnnouncementError):
+    """A certificate of SNS's cannot be fetched, so nobody knows whether the message is SNS's."""
+
+    disposition = TRANSIENT
 
 
 class LogError(JibeError):

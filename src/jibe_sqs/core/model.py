@@ -17,6 +17,8 @@ class Message(msgspec.Struct, frozen=True):
     body: str
     receive_count: int = 1
     sent_at: float = 0.0
+    ours: bool = False
+    """Made by ourselves, in memory: nobody else can have written it."""
 
 
 class LogFile(msgspec.Struct, frozen=True):
@@ -151,6 +153,10 @@ class Reject(msgspec.Struct, frozen=True):
     error: str
     """The error's class name."""
     reason: str
+    source: str = ""
+    """Where it was met: the log file as `s3://BUCKET/KEY`, or `message` for what stands in the message itself."""
+    first_error: str = ""
+    """Where several parts failed, what failed first, and was not what decided."""
 
 
 Verdict = Done | Retry | Reject

@@ -56,7 +56,7 @@ def s3_record(record: Any, index: int, sources: Sources) -> Announcement:
         key = _key(thing["key"], record["eventSource"], sources)
         name, moment = record["eventName"].removeprefix("s3:"), _epoch(record["eventTime"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise AnnouncementMalformed(f"{where} lacks what every S3 event has: {error!r}") from error
+        raise _malformed(where, error) from error
     _check_names(bucket, key, where)
     first, *others = name.split(":")
     kind = _EVENT_KINDS.get(first) or _EVENT_KINDS.get(":".join([first, *others[:1]]))
@@ -85,7 +85,7 @@ def eventbridge_event(message: dict[str, Any], sources: Sources) -> Announcement
         bucket, thing = detail["bucket"]["name"], detail["object"]
         key, moment = _key(thing["key"], "eventbridge", sources), _epoch(message["time"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise AnnouncementMalformed(f"the EventBridge event lacks what every one of S3's has: {error!r}") from error
+        raise _malformed("the EventBridge event", error) from error
     if not isinstance(name, str):
         raise AnnouncementMalformed(f"the EventBridge event's detail-type is no text: {_shown(name)}")
     if str(message.get("version", "0")) != "0" or str(detail.get("version", "0")) != "0":
@@ -119,8 +119,24 @@ def _of_a_log_source(kind: Kind | None, file: LogFile, moment: float, name: str)
 
 def _key(text: str, source: str, sources: Sources) -> str:
     if not isinstance(text, str):
-        raise TypeError("the key is no text")
-    return unquote_plus(text, errors="strict") if sources.key_encodings[source] == "url" else text
+        raise ValueError("the key is no text")  # noqa: TRY004 - what is wrong is the wire's
+    if sources.key_encodings[source] != "url":
+        return text
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"the key {_shown(text)} is no percent-encoding of UTF-8; if keys come as they are, say so: "
+            f"key_encodings: {source}: raw"
+        ) from error
+
+
+def _malformed(where: str, error: Exception) -> AnnouncementMalformed:
+    if isinstance(error, KeyError):
+        return AnnouncementMalformed(f"{where} has no {error}, as all of S3's have")
+    if isinstance(error, ValueError):
+        return AnnouncementMalformed(f"{where} is not written as S3's are: {error}")
+    return AnnouncementMalformed(f"{where} has a field of another type than S3's")
 
 
 def _check_names(bucket: object, key: str, where: str) -> None:

@@ -60,7 +60,7 @@ class Explainer:
         """Of what a message announces. `source`: a file with its body, or the body itself."""
         try:
             text, name = _body(source)
-            found = announcements(text, self._sources)
+            found = announcements(text, self._sources, self._limits.key_length)
         except (JibeError, OSError, UnicodeDecodeError) as error:
             yield _failure(_shown(source), error)
             return

@@ -1,10 +1,11 @@
 """Log lines: an event's name and its fields, to standard error; JSON when nobody is looking."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -15,6 +16,8 @@ Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
 
 _listeners: list[Listener] = []
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def configure(level: str, style: Style) -> None:
@@ -66,4 +69,12 @@ def _tell(_logger: object, _method: str, event: Event) -> Event:
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
     if style == "json" or (style == "auto" and not sys.stderr.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer()]
+    return [_tame, structlog.dev.ConsoleRenderer()]
+
+
+def _tame(_logger: object, _method: str, event: Event) -> Event:
+    """Keys are other people's: what an escape in one of them does to a terminal is not for them to choose."""
+    return {
+        name: _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }

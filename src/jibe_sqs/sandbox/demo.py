@@ -1,11 +1,10 @@
 """The whole job, judged at the end: changes in S3, a consumer, and whether Access Anywhere shows what S3 holds."""
 
-import json
 import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,8 @@ import msgspec
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.changes import Change, Writer
-from jibe_sqs.sandbox.aws.listing import Objects, objects
+from jibe_sqs.sandbox.counts import counted, dead_letters, hidden_messages, waiting_messages
+from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.scenario import Scenario
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
@@ -137,14 +137,7 @@ class Consumers:
 
     def counted(self) -> dict[str, Any]:
         """The sum of what all of them last reported."""
-        total: dict[str, Any] = {}
-        for log in self._logs:
-            for name, value in _last_report(log).items():
-                if isinstance(value, dict):
-                    total[name] = dict(Counter(total.get(name, {})) + Counter(value))
-                elif isinstance(value, int):
-                    total[name] = total.get(name, 0) + value
-        return total
+        return counted(self._logs)
 
 
 def demo(
@@ -209,11 +202,12 @@ def _make_changes(
             if len(made) % DELIVER_EVERY:
                 continue
             if scenario.aa_outage and not is_half and len(made) >= count / 2:
-                watch(Progress(f"Access Anywhere is down for {scenario.aa_outage:g} s", len(made), _waiting(running)))
+                phase = f"Access Anywhere is down for {scenario.aa_outage:g} s"
+                watch(Progress(phase, len(made), waiting_messages(running)))
                 down = {"seconds": scenario.aa_outage}
                 running.befall(failures=scenario.aa_failures, seed=seed, down=down)
             running.tellers.deliver()
-            watch(Progress("changing things", len(made), _waiting(running)))
+            watch(Progress("changing things", len(made), waiting_messages(running)))
             if scenario.kill_consumer and consumers is not None and not is_half and len(made) >= count / 2:
                 _kill_at_work(running, consumers, len(made), watch)
             is_half = is_half or len(made) >= count / 2
@@ -226,10 +220,10 @@ def _make_changes(
 def _kill_at_work(running: World, consumers: Consumers, made: int, watch: Callable[[Progress], None]) -> None:
     """Kill the consumer while it has messages in its hands, and start another."""
     deadline = time.monotonic() + 20
-    while not _attribute(running, "ApproximateNumberOfMessagesNotVisible") and time.monotonic() < deadline:
+    while not hidden_messages(running) and time.monotonic() < deadline:
         time.sleep(0.005)
     consumers.kill()
-    watch(Progress("killed the consumer (kill -9); starting another", made, _waiting(running)))
+    watch(Progress("killed the consumer (kill -9); starting another", made, waiting_messages(running)))
     consumers.start()
 
 
@@ -241,101 +235,49 @@ def _wait_until_true(
     while time.monotonic() < deadline:
         if consumers.ended():
             raise RuntimeError(f"the consumer ended by itself:\n{consumers.last_words()}")
-        waiting = _waiting(running)
+        waiting = waiting_messages(running)
         watch(Progress("waiting for the index to become true", made, waiting))
-        if not waiting and not _differences(running, objects(running.deployment)).count:
+        if not waiting and not differences(running).count:
             return
         time.sleep(LOOK_EVERY)
-
-
-def _waiting(running: World) -> int:
-    return _attribute(
-        running,
-        "ApproximateNumberOfMessages",
-        "ApproximateNumberOfMessagesNotVisible",
-        "ApproximateNumberOfMessagesDelayed",
-    )
-
-
-def _attribute(running: World, *names: str, queues: Mapping[str, str] | None = None) -> int:
-    """The sum of numbers that the queues tell of themselves."""
-    total = 0
-    for region, url in (queues or running.deployment.queues).items():
-        sqs = running.deployment.client("sqs", region)
-        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
-        total += sum(int(answer["Attributes"][name]) for name in names)
-    return total
-
-
-class _Differences(msgspec.Struct):
-    expected: int
-    missing: list[str]
-    stale: list[str]
-    extra: list[str]
-
-    @property
-    def count(self) -> int:
-        return len(self.missing) + len(self.stale) + len(self.extra)
-
-
-def _differences(running: World, truth: Objects) -> _Differences:
-    """Access Anywhere's index against S3's listing, object by object, in every folder that shows them."""
-    expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.places[bucket]}
-    # Of the log bucket, whoever reads logs through Access Anywhere has it show what is needed, and no more.
-    shown = {
-        file["path"]: (file["size"], file["etag"])
-        for file in running.asked("index")
-        if file["bucket"] != running.deployment.log_bucket
-    }
-    return _Differences(
-        expected=len(expected),
-        missing=sorted(expected.keys() - shown.keys()),
-        stale=sorted(path for path in expected.keys() & shown.keys() if expected[path] != shown[path]),
-        extra=sorted(shown.keys() - expected.keys()),
-    )
 
 
 def _judged(
     running: World, made: list[Change], consumers: Consumers, exit_code: int | None, seed: int, seconds: float
 ) -> Summary:
-    found = _differences(running, objects(running.deployment))
-    counted = consumers.counted()
+    found = differences(running)
+    counts = consumers.counted()
     stats = running.asked("stats")
-    wanted = sum(counted.get("refreshes", {}).get(what, 0) for what in ("folders", "trees"))
+    wanted = sum(counts.get("refreshes", {}).get(what, 0) for what in ("folders", "trees"))
     refreshes = running.asked("refreshes")
-    examples = [
-        f"{what}: {path}"
-        for what, paths in (("missing", found.missing), ("stale", found.stale), ("extra", found.extra))
-        for path in paths[:3]
-    ]
     return Summary(
         in_sync=not found.count and found.expected > 0,
         objects=found.expected,
         missing=len(found.missing),
         stale=len(found.stale),
         extra=len(found.extra),
-        examples=examples,
+        examples=found.examples(),
         changes=len(made),
         changes_by_kind=dict(Counter(change.kind.value for change in made).most_common()),
         formats=running.tellers.counts(),
         log_files=len(running.tellers.files),
-        messages=counted.get("messages", 0),
-        redelivered=counted.get("redelivered", 0),
-        files_read=counted.get("files", 0),
-        files_not_fetched_again=counted.get("files_known", 0),
-        records=counted.get("records", 0),
-        events=counted.get("events", 0),
-        skipped=counted.get("skipped", {}),
+        messages=counts.get("messages", 0),
+        redelivered=counts.get("redelivered", 0),
+        files_read=counts.get("files", 0),
+        files_not_fetched_again=counts.get("files_known", 0),
+        records=counts.get("records", 0),
+        events=counts.get("events", 0),
+        skipped=counts.get("skipped", {}),
         refreshes=len(refreshes),
         refreshes_for_events=wanted,
-        coalescing=round(counted.get("events", 0) / max(1, wanted), 2),
+        coalescing=round(counts.get("events", 0) / max(1, wanted), 2),
         lag=_lag(running, made, refreshes),
-        dead_letters=_attribute(running, "ApproximateNumberOfMessages", queues=running.deployment.dead_letters),
-        errors=counted.get("errors", {}),
-        receives=dict(sorted(counted.get("receives", {}).items(), key=lambda each: int(each[0]))),
+        dead_letters=dead_letters(running),
+        errors=counts.get("errors", {}),
+        receives=dict(sorted(counts.get("receives", {}).items(), key=lambda each: int(each[0]))),
         calls=sum(stats["calls"].values()),
         faults={kind: count for kind, count in stats.get("faults", {}).items() if count},
-        swept=counted.get("swept", {}).get("offered", 0),
+        swept=counts.get("swept", {}).get("offered", 0),
         kills=consumers.kills,
         consumer_exit_code=exit_code,
         seconds=round(seconds, 1),
@@ -370,16 +312,3 @@ def _lag(running: World, made: Iterable[Change], refreshes: list[dict[str, Any]]
         return None
     lags.sort()
     return Lag(p50=round(lags[len(lags) // 2], 2), p99=round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 2))
-
-
-def _last_report(log: Path) -> dict[str, Any]:
-    """What a consumer's log last said of its counts; a killed one's are as of its last report."""
-    report: dict[str, Any] = {}
-    for line in log.read_bytes().splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that the kill cut in two
-        if isinstance(entry, dict) and entry.get("event") in ("progress", "stopped"):
-            report = entry
-    return report

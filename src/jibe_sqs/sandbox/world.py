@@ -33,6 +33,7 @@ from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via
 LOGIN: Final = "admin@sandbox.example"
 VISIBILITY_TIMEOUT: Final = 10
 """Seconds; short, so that what a killed consumer held shows again soon."""
+MAX_RECEIVES: Final = 10
 START: Final = 60.0
 """Seconds that a server may take to start."""
 
@@ -88,14 +89,25 @@ class World(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def running(*, seed: int = 0, archive: bool = False, scenario: Scenario = ORDINARY) -> Iterator[World]:
-    """A world, from nothing, that ends with the block. `archive`: one bucket is shown in two providers' folders."""
+def running(
+    *,
+    seed: int = 0,
+    archive: bool = False,
+    scenario: Scenario = ORDINARY,
+    visibility_timeout: int = VISIBILITY_TIMEOUT,
+    max_receives: int = MAX_RECEIVES,
+) -> Iterator[World]:
+    """A world, from nothing, that ends with the block. `archive`: one bucket is shown in two providers' folders.
+
+    `visibility_timeout`: seconds. `max_receives`: then a queue's own redrive makes a message a dead letter.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         aws = stack.enter_context(_server("jibe_sqs.sandbox.aws"))
         deployment = msgspec.structs.replace(
-            deploy(aws, visibility_timeout=VISIBILITY_TIMEOUT), loses_notifications=scenario.lose_notifications
+            deploy(aws, visibility_timeout=visibility_timeout, max_receives=max_receives),
+            loses_notifications=scenario.lose_notifications,
         )
         providers = _providers(deployment, archive=archive, logs=scenario.logs_via is Via.ACCESS_ANYWHERE)
         password, token = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
@@ -133,22 +145,28 @@ def running(*, seed: int = 0, archive: bool = False, scenario: Scenario = ORDINA
 @contextmanager
 def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """`jibe-sqs run` against this world, as a process; stopped at the end as an operator stops it."""
+    process = started_consumer(world.config, output)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def started_consumer(config: Path, output: IO[bytes] | None = None, **variables: str) -> "subprocess.Popen[bytes]":
+    """The same by its configuration, with more environment variables, and the caller's to stop."""
     # No credentials but those of its configuration, and no settings.
     environment = {
         name: value
         for name, value in _ENVIRONMENT.items()
         if not name.startswith(("JIBE_", "AWS_ACCESS", "AWS_SECRET"))
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jibe_sqs", "run", "--config", str(world.config)],
+    nowhere = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jibe_sqs", "run", "--config", str(config)],
         stderr=output,
         stdin=subprocess.DEVNULL,
-        env=environment | {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull},
+        env=environment | nowhere | variables,
     )
-    try:
-        yield process
-    finally:
-        _stop(process)
 
 
 def _providers(deployment: Deployment, *, archive: bool, logs: bool) -> list[dict[str, Any]]:

@@ -135,6 +135,7 @@ class LogSettings(RoleSettings):
 
     bucket: str = Field(pattern=r"^(\*|.{3,})$")
     prefix: str = ""
+    bucket_owner: str | None = Field(default=None, pattern="^[0-9]{12}$", description="the account that must own it")
     format: Format | None = None
     on_bad_record: Literal["skip", "reject"] | None = None
     verify: Literal["digest"] | None = None
@@ -147,6 +148,12 @@ class LogSettings(RoleSettings):
     def _one_folder_shows_one_bucket(self) -> Self:
         if self.folder and self.bucket == EVERY_BUCKET:
             raise ValueError("folder: shows one bucket, not every one: name the bucket, or leave the folder out")
+        return self
+
+    @model_validator(mode="after")
+    def _owners_are_known_to_s3(self) -> Self:
+        if self.bucket_owner and self.via != "s3":
+            raise ValueError("bucket_owner: S3 alone knows who owns a bucket: leave it out, or via: s3")
         return self
 
     @model_validator(mode="after")
@@ -177,6 +184,22 @@ class SyncSettings(_Model):
     def _says_what_to_call_with(self) -> Self:
         if self.strategy == "provider-event" and not (self.parameters or self.batch):
             raise ValueError("provider-event needs the parameters of its call: sync.parameters, or sync.batch")
+        return self
+
+
+class SnsSettings(_Model):
+    """Whether messages must be shown to come from SNS, and from which topics."""
+
+    verify: bool = False
+    topics: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$")], ...],
+        BeforeValidator(_listed),
+    ] = Field(default=(), description="ARNs of the topics to listen to; empty: any of anybody's")
+
+    @model_validator(mode="after")
+    def _unverified_names_prove_nothing(self) -> Self:
+        if self.topics and not self.verify:
+            raise ValueError("topics: anybody may write a topic's name into a message: set sns.verify as well")
         return self
 
 
@@ -228,12 +251,23 @@ class OwnWritesSettings(_Model):
     user_agents: Words = ()
 
 
-class LedgerSettings(_Model):
-    """What survives a restart."""
+class LedgerSettings(RoleSettings):
+    """What survives a restart. Address, region and credentials are of the table."""
 
-    kind: Literal["sqlite", "memory"] = "sqlite"
+    kind: Literal["sqlite", "dynamodb", "memory"] = "sqlite"
     path: Path = Path("jibe-ledger.sqlite")
+    table: str | None = Field(
+        default=None, pattern=r"^(arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/)?[A-Za-z0-9_.-]{3,255}$"
+    )
     retain_days: float = Field(default=30, gt=0)
+
+    @model_validator(mode="after")
+    def _a_table_is_told(self) -> Self:
+        if self.kind == "dynamodb" and not self.table:
+            raise ValueError("dynamodb needs the name or the ARN of its table: ledger.table")
+        if self.kind != "dynamodb" and self.table:
+            raise ValueError(f"a table, and kind {self.kind}: say dynamodb, or leave the table out")
+        return self
 
 
 class LimitSettings(_Model):
@@ -247,6 +281,7 @@ class LimitSettings(_Model):
     ratio: int = Field(default=500, ge=2, description="bytes of text for each byte stored")
     record_size: int = Field(default=4 * _MIB, ge=1024, description="bytes of one record")
     records: int = Field(default=20_000_000, ge=1, description="in one log file")
+    read_seconds: Duration = Field(default=3600, gt=0, description="for one log file to be read to its end")
     key_length: int = Field(default=4096, ge=1, description="characters of an object's key")
 
 
@@ -312,6 +347,12 @@ class Rules(BaseSettings):
         return init_settings, Environment(settings_cls), secret_files, ConfigurationFile(settings_cls, cls.file)
 
 
+class Queues(Rules):
+    """What a look at the queues needs."""
+
+    queues: tuple[QueueSettings, ...] = Field(min_length=1, description="the SQS queues, each with its url")
+
+
 class Settings(Rules):
     """Everything that `run` needs."""
 
@@ -320,6 +361,7 @@ class Settings(Rules):
     access_anywhere: AccessAnywhereSettings = Field(description="endpoint, login and password of Access Anywhere")
     queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)
     sync: SyncSettings = SyncSettings()
+    sns: SnsSettings = SnsSettings()
     report: ReportSettings = ReportSettings()
     alerts: AlertSettings = AlertSettings()
     health: HealthSettings = HealthSettings()

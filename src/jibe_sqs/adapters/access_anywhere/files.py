@@ -141,9 +141,9 @@ class Files:
         url = f"{self._transport.url.removesuffix('/api/rpc.php')}{UPLOADER}?{quote(code, safe='')}"
         with translated("uploader", secrets):
             async with asyncio.timeout(LONGEST_CALL):
-                reply = await self._transport.http.post(url, files={"datafile": (name, body)})
+                reply, answer = await self._transport.answered("uploader", url, files={"datafile": (name, body)})
         check_status("uploader", reply, self._clock.now())
-        said = json_object(reply.content)
+        said = json_object(answer)
         if not truth(said.get("success")):
             raise refusal("uploader", "upload_failed", text(said.get("error")), secrets)
         size, md5 = number(said.get("filesize")), text(said.get("md5")).lower()

@@ -24,6 +24,10 @@ KNOCKS = Pauses(REST_AFTER_REFUSAL, 60.0)
 TOKENS = 3
 """That may be refused to one call before it is taken for the account's fault."""
 
+TOKENS_IF_SERVED = 20
+LATELY = 60.0
+"""The same, if any call was served so many seconds ago or less: then the account is good, perhaps not for this call."""
+
 EXPIRED = frozenset({"login_token_expired", "login_fail"})
 
 T = TypeVar("T")
@@ -72,6 +76,7 @@ class Session:
         self._credentials = credentials
         self._clock = clock
         self._token = ""
+        self._served_at = float("-inf")
         self._renew_at = 0.0
         self._login: asyncio.Task[str] | None = None
         self._refusal = ""
@@ -91,15 +96,20 @@ class Session:
         while True:
             token = await self._valid_token()
             try:
-                return await attempt(token)
+                result = await attempt(token)
             except CallFailed as refusal:
                 if refusal.code not in EXPIRED:
                     raise
                 # Whoever comes second to hear that a token is gone has learned nothing of the new one.
                 refused += self._forget(token)
-                if refused >= TOKENS:
+                # Of many calls at a time, whoever comes first hears of it each time that any of them has lost the token.
+                is_good = self._clock.monotonic() - self._served_at <= LATELY
+                if refused >= (TOKENS_IF_SERVED if is_good else TOKENS):
                     remedy = "to new tokens too: has the account the Administrator role?"
                     raise LoginFailed(f"{refusal}, {remedy}") from refusal
+            else:
+                self._served_at = self._clock.monotonic()
+                return result
 
     async def close(self) -> None:
         """Stop a login that nobody waits for any more."""

@@ -37,6 +37,11 @@ def translated(function: str, parameters: Mapping[str, str]) -> Iterator[None]:
         raise AnswerMalformed(f"{function}: Access Anywhere's answer is not in the encoding that it claims") from error
     except TimeoutError as error:
         raise AccessAnywhereUnavailable(f"{function}: no end of the answer within {LONGEST_CALL:g} s") from error
+    except AttributeError as error:
+        # On uvloop, anyio finds no socket where a connection is reset as soon as it is made.
+        if error.name != "getpeername":
+            raise
+        raise AccessAnywhereUnavailable(f"{function}: the connection was reset as soon as it was made") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
         said = without_secrets(f"{type(error).__name__}: {error}".rstrip(": "), parameters)
         if "CERTIFICATE_VERIFY_FAILED" in said:
@@ -62,17 +67,17 @@ def check_status(function: str, reply: httpx.Response, now: float) -> None:
     raise CallFailed(f"{function}: HTTP {status} from Access Anywhere: {remedy}", code=f"http-{status}")
 
 
-def envelope(function: str, reply: httpx.Response, parameters: Mapping[str, str]) -> Answer:
+def envelope(function: str, reply: httpx.Response, body: bytes, parameters: Mapping[str, str]) -> Answer:
     """The answer, whatever its `status`. Raises `AnswerMalformed`."""
     try:
-        return decoded(reply.content)
+        return decoded(body)
     except AnswerMalformed as error:
         kind = reply.headers.get("Content-Type", "no content type")
         # What looks like JSON may hold a token in any place; so may whatever answers a login.
         is_login = parameters.get("token") == "*"
         shown = ""
-        if not is_login and reply.content.lstrip()[:1] not in (b"{", b"["):
-            start = reply.content[:4096].decode("utf-8", "replace")
+        if not is_login and body.lstrip()[:1] not in (b"{", b"["):
+            start = body[:4096].decode("utf-8", "replace")
             shown = f", beginning {without_secrets(start, parameters)[:80]!r}"
         raise AnswerMalformed(f"{function}: Access Anywhere's answer is {error} ({kind}{shown})") from None
 

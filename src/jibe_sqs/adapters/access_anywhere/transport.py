@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -36,6 +36,9 @@ FIRST_DELAY = 0.02
 LONGEST_DELAY = 10.0
 BUDGET = 120.0
 """Seconds after which no further try is begun."""
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes, unpacked: so much of one answer is taken into memory, and no more."""
 
 NO_TOKEN = "*"  # noqa: S105 (the API's word for "none needed")
 
@@ -130,6 +133,18 @@ class Transport:
                 return
             await self._circuit.passed(deadline)
 
+    async def answered(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
+        """What is answered to a post, with all its bytes. Raises `AnswerMalformed` if these are beyond all measure."""
+        async with self.http.stream("POST", url, **posted) as reply:
+            body = bytearray()
+            async for chunk in reply.aiter_bytes():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    raise AnswerMalformed(
+                        f"{function}: Access Anywhere's answer has more than {LARGEST_ANSWER:,} bytes: not read to its end"
+                    )
+        return reply, bytes(body)
+
     async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str) -> T:
         began = self._clock.monotonic()
         try:
@@ -166,13 +181,14 @@ class Transport:
         with translated(function, parameters):
             async with asyncio.timeout(LONGEST_CALL):
                 # `surrogatepass`: a key that is no Unicode is a folder that does not exist, and no crash.
-                reply = await self.http.post(
+                reply, body = await self.answered(
+                    function,
                     self.url,
                     content=urlencode(form, errors="surrogatepass"),
                     headers={"Content-Type": "application/x-www-form-urlencoded"},
                 )
         check_status(function, reply, self._clock.now())
-        answer = envelope(function, reply, parameters)
+        answer = envelope(function, reply, body, parameters)
         code = str(answer["status"])
         if code.lower() != "ok":
             raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)

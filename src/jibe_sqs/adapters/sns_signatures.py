@@ -1,0 +1,45 @@
+"""Whether a message was sent by SNS."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import httpx
+
+from jibe_sqs import __version__
+from jibe_sqs.adapters.sns_certificates import SnsCertificates
+from jibe_sqs.core.announcements import NESTING, envelope
+from jibe_sqs.core.errors import AnnouncementUnsigned
+from jibe_sqs.core.sns import NOTIFICATION, check_signature, signed
+
+
+class SnsSignatures:
+    """The `Signatures` port."""
+
+    def __init__(self, certificates: SnsCertificates, topics: Collection[str] = ()) -> None:
+        """`topics`: ARNs of the only good ones; none: all are, of whichever account."""
+        self._certificates = certificates
+        self._topics = frozenset(topics)
+
+    async def check(self, body: str) -> None:
+        """Return if SNS signed it, and each envelope in it. Raises `AnnouncementError`s only."""
+        found = envelope(body)
+        if found is None:
+            raise AnnouncementUnsigned(
+                "no SNS envelope, so nobody signed it: has the subscription raw delivery, or who writes to the queue?"
+            )
+        for _ in range(NESTING + 1):
+            message = signed(found, self._topics)
+            check_signature(message, await self._certificates.key(message.certificate))
+            inner = envelope(found["Message"]) if found["Type"] == NOTIFICATION else None
+            if inner is None:
+                return
+            found = inner
+
+
+@asynccontextmanager
+async def sns_signatures(topics: Collection[str] = ()) -> AsyncIterator[SnsSignatures]:
+    """With a client of its own, closed at the end; a proxy comes from the environment."""
+    async with httpx.AsyncClient(
+        timeout=10.0, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+    ) as client:
+        yield SnsSignatures(SnsCertificates(client), topics)

@@ -1,0 +1,34 @@
+"""The dead-letter queues of the configured queues."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from jibe_sqs.adapters.aws import Aws
+from jibe_sqs.adapters.dead_letters import Origin
+from jibe_sqs.compose import stores
+from jibe_sqs.core.errors import QueueRefused
+from jibe_sqs.operations.dead_letters import DeadLetterQueue
+from jibe_sqs.settings import Queues, QueueSettings
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]:
+    """Each once, also where several queues share it. Raises `QueueError`, also if there is none at all."""
+    async with Aws() as aws:
+        origins: dict[str, dict[str, Origin]] = {}
+        told: dict[str, QueueSettings] = {}
+        for each in settings.queues:
+            queue = stores.queue(each, settings, aws)
+            facts = await queue.facts()
+            if facts.dead_letters is None:
+                log.warning("no_dead_letters", queue=queue.name, remedy=stores.DEAD_LETTERS_REMEDY)
+                continue
+            origins.setdefault(facts.dead_letters, {})[queue.name] = Origin(queue, facts.max_receives)
+            told.setdefault(facts.dead_letters, each)
+        if not origins:
+            raise QueueRefused(f"there are no dead letters to look at: {stores.DEAD_LETTERS_REMEDY}")
+        yield [stores.dead_letters(url, told[url], settings, aws, origins=feeding) for url, feeding in origins.items()]

@@ -1,0 +1,63 @@
+"""What queues and consumers tell of themselves, added up."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jibe_sqs.sandbox.world import World
+
+
+def waiting_messages(running: World) -> int:
+    """In the queues, whether they can be received, are in somebody's hands, or are delayed."""
+    return _sum(
+        running,
+        running.deployment.queues,
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    )
+
+
+def hidden_messages(running: World) -> int:
+    """In somebody's hands, or waiting until their visibility ends."""
+    return _sum(running, running.deployment.queues, "ApproximateNumberOfMessagesNotVisible")
+
+
+def dead_letters(running: World) -> int:
+    """Messages that nobody will try again."""
+    return _sum(running, running.deployment.dead_letters, "ApproximateNumberOfMessages")
+
+
+def counted(logs: Iterable[Path]) -> dict[str, Any]:
+    """The sum of what consumers last reported in their logs; of a killed one, as of its last report."""
+    total: dict[str, Any] = {}
+    for log in logs:
+        for name, value in _last_report(log).items():
+            if isinstance(value, dict):
+                total[name] = dict(Counter(total.get(name, {})) + Counter(value))
+            elif isinstance(value, int):
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def _sum(running: World, queues: Mapping[str, str], *attributes: str) -> int:
+    total = 0
+    for region, url in queues.items():
+        sqs = running.deployment.client("sqs", region)
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(attributes))
+        total += sum(int(answer["Attributes"][name]) for name in attributes)
+    return total
+
+
+def _last_report(log: Path) -> dict[str, Any]:
+    report: dict[str, Any] = {}
+    for line in log.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that a kill cut in two
+        if isinstance(entry, dict) and entry.get("event") in ("progress", "stopped"):
+            report = entry
+    return report

@@ -1,0 +1,300 @@
+"""Canaries in every setting that is a secret, and nobody who ever sings: all that a process emits is searched for them."""
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import get_args, get_origin
+
+import httpx
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from jibe_sqs.compose import stores
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
+from jibe_sqs.sandbox.aws.records import Call
+from jibe_sqs.settings import Settings, load
+
+REGION = "us-east-1"
+NUMBER = count(1)
+QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
+
+Path_ = tuple[str, ...]
+"""Of a setting. Of a list, every entry is meant."""
+
+
+def secrets(model: type[BaseModel], above: Path_ = ()) -> Iterator[Path_]:
+    """Every setting that is a secret: one that is new is among them by itself."""
+    for name, field in model.model_fields.items():
+        for kind in kinds(field.annotation):
+            if kind is SecretStr:
+                yield (*above, name)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from secrets(kind, (*above, name))
+
+
+def kinds(annotation: object) -> set[object]:
+    """The types of which an annotation is made up."""
+    if get_origin(annotation) is None:
+        return {annotation}
+    return {kind for part in get_args(annotation) for kind in kinds(part)}
+
+
+SECRETS = sorted(set(secrets(Settings)))
+
+
+def canary(path: Path_) -> str:
+    return f"CANARY-{'-'.join(path)}-CANARY"
+
+
+def plant(config: dict, given: dict[Path_, str]) -> list[str]:
+    """Put a canary, or what is given, into every secret of a configuration; what was planted."""
+    planted = []
+    for path in SECRETS:
+        *above, name = path
+        value = given.get(path, canary(path))
+        groups = [config]
+        for part in above:
+            found = [group.setdefault(part, {}) for group in groups]
+            groups = [entry for each in found for entry in (each if isinstance(each, list) else [each])]
+        assert groups, path
+        for group in groups:
+            group[name] = value
+            if name == "secret_access_key":
+                group.setdefault("access_key_id", "AKIACANARYFIELD")
+        if value:
+            planted.append(value)
+    return planted
+
+
+def heard(text: str, canaries: list[str]) -> list[str]:
+    """Those that are in the text, also as URLs and JSON write them."""
+    return [each for each in canaries if each in text or each.rpartition("/")[2] in text]
+
+
+# Without a world
+
+
+def least() -> dict:
+    return {
+        "access_anywhere": {"endpoint": "https://files.example.com", "login": "ana"},
+        "queues": [{"url": QUEUE}],
+        "logs": [{"bucket": "trail"}],
+        "buckets": {"media": "/Amazon S3/media"},
+    }
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def configured(**changes):
+        config = least()
+        canaries = plant(config, {("alerts", "webhook"): f"https://hooks.example.com/{canary(('alerts', 'webhook'))}"})
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**config, **changes}))
+        return path, canaries
+
+    return configured
+
+
+def test_the_secrets_that_we_know_are_among_those_that_are_found():
+    known = {("access_anywhere", "password"), ("access_anywhere", "permanent_token"), ("alerts", "webhook")}
+    for group in ("aws", "queues", "logs"):
+        known |= {(group, "secret_access_key"), (group, "session_token")}
+    assert known <= set(SECRETS)
+
+
+def test_every_setting_whose_name_is_that_of_a_secret_is_one():
+    def named(model, above=()):
+        for name, field in model.model_fields.items():
+            for kind in kinds(field.annotation):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    yield from named(kind, (*above, name))
+            if any(word in name for word in ("password", "secret", "token", "webhook")):
+                yield (*above, name)
+
+    assert set(named(Settings)) == set(SECRETS)
+
+
+def test_settings_show_no_secret_whichever_way_they_are_shown(configured):
+    path, canaries = configured()
+    settings = load(Settings, config=path)
+    shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
+    shown += [repr(stores._account(settings.aws, each)) for each in (None, *settings.queues, *settings.logs)]
+    shown += [repr(stores._source(settings, each)) for each in settings.logs]
+    assert not heard("\n".join(shown), canaries)
+
+
+def test_mistakes_beside_secrets_show_none(configured):
+    path, canaries = configured(poll={"wait": 99}, queues=[{"url": "no address", "secret_access_key": "x"}], no={})
+    with pytest.raises(SettingsError) as raised:
+        load(Settings, config=path)
+    assert len(raised.value.problems) >= 3
+    assert not heard(str(raised.value), canaries)
+
+
+# A service, and all the commands
+
+
+class Slack(ThreadingHTTPServer):
+    """Fails at first, and keeps what it is told."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.bodies = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/services/{canary(('alerts', 'webhook'))}"
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(500 if len(self.server.bodies) == 1 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def slack():
+    with Slack() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def world(sandbox, slack, tmp_path):
+    """A queue with dead letters, and a configuration with nothing but canaries, but for one way to log in."""
+    sqs, number = client(sandbox["aws"], "sqs", REGION), next(NUMBER)
+    dead = sqs.create_queue(QueueName=f"secrets-{number}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
+    queue = sqs.create_queue(QueueName=f"secrets-{number}", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+    bucket = f"jibe-sandbox-{REGION}-media"
+    config = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8")) | {
+        "queues": [{"url": queue, "region": REGION}],
+        "ledger": {"path": str(tmp_path / "ledger.sqlite")},
+        "poll": {"wait": 1},
+        "retry": {"first": 1, "longest": 1},
+        "drain_timeout": 20,
+        "log": {"format": "json", "level": "debug"},
+        "health": {"port": 0, "host": "127.0.0.1"},
+        "report": {"interval": 2, "folder": sandbox["buckets"][bucket]},
+    }
+    config["alerts"] = {"interval": 1}
+    return SimpleNamespace(
+        sandbox=sandbox, sqs=sqs, s3=client(sandbox["aws"], "s3", REGION), dead=dead, queue=queue, config=config,
+        bucket=bucket, number=number, slack=slack, path=tmp_path / "config.json", folder=tmp_path,
+    )  # fmt: skip
+
+
+def log_of(world, key):
+    who = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
+    record = records.put_object(Call(who, time.time(), REGION, ACCOUNT, Random(world.number)), world.bucket, key, 10)
+    return gzip.compress(json.dumps({"Records": [record]}).encode())
+
+
+@pytest.fixture
+def troubled(sandbox):
+    """Access Anywhere fails in every way, now and then."""
+    faults = f"{sandbox['access_anywhere']}/sandbox/faults"
+    some = {"rate": 0.15}
+    modes = ("too_many_requests", "server_error", "resets", "error_background", "expired_tokens")
+    httpx.put(faults, json=dict.fromkeys(modes, some), trust_env=False).raise_for_status()
+    yield
+    httpx.delete(faults, trust_env=False).raise_for_status()
+
+
+@pytest.mark.parametrize("login", ["password", "permanent_token"])
+def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start, eventually, troubled):
+    given = {
+        ("access_anywhere", login): world.sandbox[login],
+        ("alerts", "webhook"): world.slack.url,
+    }
+    if login == "password":
+        given["access_anywhere", "permanent_token"] = ""  # it would win
+    canaries = plant(world.config, given)
+    canaries += [world.sandbox["password"], world.sandbox["permanent_token"]]
+    world.path.write_text(json.dumps(world.config))
+
+    emitted = {}
+    config = ("--config", str(world.path))
+    service = start("run", *config)
+    key = f"secrets {world.number}/a.txt"
+    world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"a")
+    folder = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/secrets-{world.number}"
+    good, bad, gone = (f"{folder}-{name}.json.gz" for name in ("good", "bad", "gone"))
+    body = log_of(world, key)
+    for name, stored in ((good, body), (bad, body[: len(body) // 2])):
+        world.s3.put_object(Bucket=world.sandbox["log_bucket"], Key=name, Body=stored)
+    for bucket, file in ((world.sandbox["log_bucket"], good), (world.sandbox["log_bucket"], bad),
+                         (world.sandbox["log_bucket"], gone), ("not-ours", gone)):  # fmt: skip
+        announced = json.dumps({"s3Bucket": bucket, "s3ObjectKey": [file]})
+        world.sqs.send_message(QueueUrl=world.queue, MessageBody=announced)
+    world.sqs.send_message(QueueUrl=world.queue, MessageBody="nonsense")
+    port = service.wait_for("health_answered")["port"]
+    for page in ("livez", "readyz", "elsewhere"):
+        emitted[page] = httpx.get(f"http://127.0.0.1:{port}/{page}", trust_env=False).text
+    eventually(lambda: len(service.events("message_rejected")) >= 4, "four dead letters")
+    eventually(lambda: service.events("message_done"), "one done")
+    reports = lambda: world.s3.list_objects_v2(Bucket=world.bucket, Prefix="jibe-report-").get("Contents", [])  # noqa: E731
+    eventually(reports, "a report")
+    eventually(lambda: len(world.slack.bodies) >= 2, "an alert, after one that failed")
+    assert service.stop() == 0
+
+    emitted["log"] = service.output
+    emitted["stdout"] = service.process.stdout.read()
+    emitted["alerts"] = "\n".join(world.slack.bodies)
+    emitted["reports"] = "\n".join(
+        world.s3.get_object(Bucket=world.bucket, Key=each["Key"])["Body"].read().decode() for each in reports()
+    )
+    found = world.sqs.receive_message(
+        QueueUrl=world.dead, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+    )
+    emitted["dead letters"] = json.dumps(found["Messages"])
+    (letter, *_) = found["Messages"]
+    log_file = world.folder / "a.json.gz"
+    log_file.write_bytes(body)
+    scope = ("--bucket", world.sandbox["log_bucket"], "--account", ACCOUNT, "--region", REGION, "--from", "2026-01-01")
+    for command in (
+        ("explain", str(log_file)),
+        ("explain", "--body", json.dumps({"s3Bucket": "b", "s3ObjectKey": ["k"]})),
+        ("verify", *scope, "--to", "2026-01-02"),
+        ("principals", "--json"),
+        ("dead-letters", "list", "--json"),
+        ("dead-letters", "show", letter["MessageId"]),
+        ("dead-letters", "redrive", "--all", "--dry-run"),
+    ):
+        result = jibe(*command, *config)
+        emitted[" ".join(command[:2])] = result.stdout + result.stderr
+        assert "Traceback" not in result.stderr
+    for file in world.folder.rglob("*"):
+        if file.is_file() and file != world.path:
+            emitted[str(file)] = file.read_bytes().decode("utf-8", "replace")
+
+    # What was searched is what was meant.
+    assert "message_rejected" in emitted["log"]
+    assert "access_anywhere_retry" in emitted["log"]
+    assert "alerts_not_sent" in emitted["log"]
+    assert "LogMissing" in emitted["dead letters"]
+    assert "message_rejected" in emitted["alerts"]
+    assert "jibe-sqs" in emitted["reports"]
+    assert all(emitted[name] for name in emitted if name != "stdout" and not name.startswith(str(world.folder)))
+    sang = {name: heard(text, canaries) for name, text in emitted.items()}
+    assert not {name: found for name, found in sang.items() if found}

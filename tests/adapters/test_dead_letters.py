@@ -1,0 +1,271 @@
+"""Dead letters over the sandbox's AWS: what is told of them, that a look leaves them as they were, and the way back."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from contextlib import aclosing
+from itertools import count
+
+import pytest
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
+from jibe_sqs.adapters.sqs import SqsQueue
+from jibe_sqs.core.errors import QueueUnavailable
+from jibe_sqs.core.model import Message, Reject
+from jibe_sqs.operations import dead_letters
+from jibe_sqs.operations.dead_letters import listed, looking, redriven
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
+
+REGION = "eu-west-1"
+NUMBER = count(1)
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        yield json.loads(process.stdout.readline())["endpoint"]
+        process.terminate()
+
+
+@pytest.fixture
+def sqs(endpoint):
+    return client(endpoint, "sqs", REGION)
+
+
+@pytest.fixture(autouse=True)
+def no_long_polls(monkeypatch):
+    """moto is one server: what a short poll does not bring is not there."""
+    monkeypatch.setattr(dead_letters, "WAIT", 0)
+
+
+class World:
+    """A dead-letter queue, with as many queues that feed it as are wanted."""
+
+    def __init__(self, sqs, aws, account):
+        self.sqs = sqs
+        self._aws = aws
+        self._account = account
+        self.dead = sqs.create_queue(QueueName=f"dead-{next(NUMBER)}")["QueueUrl"]
+        self.urls = {}
+
+    def feed(self, receives=2):
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": receives})
+        name = f"queue-{next(NUMBER)}"
+        attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+        self.urls[name] = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        return name
+
+    def queue(self, name):
+        return SqsQueue(self.urls[name], region=REGION, account=self._account, aws=self._aws)
+
+    def letters(self, *names):
+        origins = {name: Origin(self.queue(name), 2) for name in names or self.urls}
+        return SqsDeadLetters(self.dead, origins=origins, region=REGION, account=self._account, aws=self._aws)
+
+    async def reject(self, name, body, why=None, receives=3):
+        queue = self.queue(name)
+        await queue.facts()
+        why = why or Reject("LogMissing", "LogMissing: s3://logs/a: not there", "s3://logs/a")
+        assert await queue.reject(Message(f"id of {body}", "receipt", body, receives), why)
+
+    def left(self, url=None):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=url or self.dead, AttributeNames=names)["Attributes"]
+        return tuple(int(found[name]) for name in names)
+
+
+@pytest.fixture
+async def world(sqs, endpoint):
+    async with Aws() as aws:
+        yield World(sqs, aws, Account(endpoint=endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY))
+
+
+async def everything(*queues):
+    return [letter async for letter in listed(queues)]
+
+
+async def test_a_rejected_message_tells_its_whole_story(world):
+    name = world.feed()
+    why = Reject("LogTruncated", "LogTruncated: half a file (and 1 more)", "s3://logs/a b", "LogMissing: gone")
+    await world.reject(name, "the bödy", why)
+    (letter,) = await everything(world.letters())
+    assert (letter.queue, letter.body, letter.error, letter.reason) == (name, "the bödy", why.error, why.reason)
+    assert (letter.source, letter.first_error) == ("s3://logs/a b", "LogMissing: gone")
+    assert (letter.message_id, letter.receives) == ("id of the bödy", 3)
+    assert letter.time.endswith("Z")
+    assert letter.sent_at > 0
+
+
+async def test_a_message_that_sqs_moved_is_told_as_such(world):
+    name = world.feed(receives=2)
+    sent = world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="nobody's")
+    for _ in range(3):
+        world.sqs.receive_message(QueueUrl=world.urls[name])
+    (letter,) = await everything(world.letters())
+    assert (letter.id, letter.body, letter.queue) == (sent["MessageId"], "nobody's", name)
+    assert (letter.error, letter.reason) == ("not-told", "not told (moved by the queue after 2 receives)")
+
+
+async def test_a_look_shows_each_once_and_gives_all_back(world):
+    name = world.feed()
+    for number in range(23):
+        await world.reject(name, str(number))
+    for _ in range(2):
+        assert Counter(letter.body for letter in await everything(world.letters())) == Counter(map(str, range(23)))
+        assert world.left() == (23, 0)
+
+
+async def test_a_look_that_is_left_early_gives_all_back(world):
+    name = world.feed()
+    for number in range(12):
+        await world.reject(name, str(number))
+    async with aclosing(listed([world.letters()])) as letters:
+        await anext(letters)
+        assert world.left()[1] == 10
+    assert world.left() == (12, 0)
+
+
+async def test_a_look_that_is_cancelled_in_a_receive_gives_back_what_that_brings(world):
+    """As Ctrl-C does it."""
+    name = world.feed()
+    for number in range(12):
+        await world.reject(name, str(number))
+    letters = world.letters()
+    receive, received, go_on = letters.letters, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args, **named):
+        found = await receive(*args, **named)
+        received.set()
+        await go_on.wait()
+        return found
+
+    letters.letters = slow
+    looking_on = asyncio.create_task(everything(letters))
+    await received.wait()
+    looking_on.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await looking_on
+    assert world.left() == (12, 0)
+
+
+async def test_a_redriven_message_is_a_new_start(world):
+    name = world.feed()
+    await world.reject(name, "the bödy")
+    done = await redriven([world.letters()], lambda letter: letter.error == "LogMissing")
+    assert [letter.body for letter in done.letters] == ["the bödy"]
+    assert world.left() == (0, 0)
+    (message,) = world.sqs.receive_message(
+        QueueUrl=world.urls[name], MessageAttributeNames=["All"], AttributeNames=["All"]
+    )["Messages"]
+    assert message["Body"] == "the bödy"
+    assert "MessageAttributes" not in message
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+
+
+async def test_only_what_is_wanted_is_redriven_each_to_its_own_queue(world):
+    one, other = world.feed(), world.feed()
+    for number in range(12):
+        await world.reject(one, f"one {number}")
+        await world.reject(other, f"other {number}")
+    await world.reject(one, "stays", Reject("BucketNotAllowed", "words"))
+    done = await redriven([world.letters()], lambda letter: letter.error == "LogMissing")
+    assert (len(done.letters), done.failed, done.left) == (24, [], Counter({"BucketNotAllowed": 1}))
+    assert [world.left(world.urls[name])[0] for name in (one, other)] == [12, 12]
+    assert world.left() == (1, 0)
+
+
+async def test_a_dry_run_moves_nothing(world):
+    name = world.feed()
+    await world.reject(name, "x")
+    done = await redriven([world.letters()], lambda _: True, dry_run=True)
+    assert len(done.letters) == 1
+    assert world.left() == (1, 0)
+    assert world.left(world.urls[name]) == (0, 0)
+
+
+async def test_what_came_from_a_queue_that_is_not_configured_stays(world):
+    ours, others = world.feed(), world.feed()
+    await world.reject(others, "theirs")
+    done = await redriven([world.letters(ours)], lambda _: True)
+    ((letter, why),) = done.failed
+    assert letter.queue == others
+    assert others in why
+    assert "configuration" in why
+    assert world.left() == (1, 0)
+    assert world.left(world.urls[ours]) == (0, 0)
+
+
+async def test_what_cannot_be_sent_back_is_not_deleted(world):
+    name = world.feed()
+    await world.reject(name, "x")
+    letters = world.letters()
+    world.sqs.delete_queue(QueueUrl=world.urls[name])
+    done = await redriven([letters], lambda _: True)
+    assert not done.letters
+    assert "QueueRefused" in done.failed[0][1]
+    assert world.left() == (1, 0)
+
+
+async def test_what_is_rejected_anew_while_a_redrive_runs_is_not_met_again(world):
+    """Or a cause that is not mended would go round for ever."""
+    name = world.feed()
+    for number in range(3):
+        await world.reject(name, str(number))
+    letters = world.letters()
+    send_back, sent = letters.send_back, []
+
+    async def rejected_at_once(letter):
+        await send_back(letter)
+        sent.append(letter.body)
+        await world.reject(name, letter.body)
+
+    letters.send_back = rejected_at_once
+    await redriven([letters], lambda _: True)
+    assert sorted(sent) == ["0", "1", "2"]
+    assert world.left() == (3, 0)
+
+
+async def test_a_letter_that_cannot_be_deleted_is_told_and_shown_again(world):
+    name = world.feed()
+    await world.reject(name, "x")
+    letters = world.letters()
+
+    async def fails(receipts):
+        return {receipt: QueueUnavailable("InternalError") for receipt in receipts}
+
+    letters.delete = fails
+    done = await redriven([letters], lambda _: True)
+    assert "InternalError" in done.failed[0][1]
+    assert world.left() == (1, 0)
+    assert world.left(world.urls[name]) == (1, 0)  # twice harms nothing; never would
+
+
+async def test_a_letter_that_shows_again_within_a_look_is_shown_once(world, monkeypatch):
+    monkeypatch.setattr(dead_letters, "HIDDEN", 0)
+    name = world.feed()
+    await world.reject(name, "x")
+    async with looking(world.letters()) as look:
+        assert len([letter async for letter in look.letters()]) == 1
+
+
+@pytest.mark.parametrize("receives", ["", "x", "9" * 5000, "-1", "٣"])
+async def test_an_attribute_that_is_nonsense_is_not_told(world, receives):
+    """Whoever may write to the dead letters may write anything there."""
+    world.feed()
+    attributes = {"JibeError": "[bold]\x85E", "JibeReceiveCount": receives, "JibeTime": "\x85"}
+    world.sqs.send_message(
+        QueueUrl=world.dead,
+        MessageBody="x",
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value
+        },
+    )
+    (letter,) = await everything(world.letters())
+    assert (letter.receives, letter.body) == (0, "x")

@@ -1,0 +1,221 @@
+"""Messages held against SNS's signatures, with certificates from an SNS of our own."""
+
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from jibe_sqs.adapters import sns_certificates
+from jibe_sqs.adapters.sns_certificates import KEPT, KEPT_WRONG, LARGEST, MOST, SnsCertificates
+from jibe_sqs.adapters.sns_signatures import SnsSignatures, sns_signatures
+from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, SignatureUnavailable
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:logs"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def certificate():
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
+    built = built.serial_number(1).not_valid_before(NOW - timedelta(days=9)).not_valid_after(NOW + timedelta(days=9))
+    return built.sign(KEY, SHA256()).public_bytes(Encoding.PEM)
+
+
+PEM = certificate()
+
+
+def envelope(message, topic=TOPIC, url=URL):
+    fields = {"Message": message, "MessageId": "id", "Timestamp": "now", "TopicArn": topic, "Type": "Notification"}
+    text = "".join(f"{name}\n{value}\n" for name, value in fields.items())
+    signature = KEY.sign(text.encode(), padding.PKCS1v15(), SHA256())
+
+    told = {"SignatureVersion": "2", "Signature": base64.b64encode(signature).decode(), "SigningCertURL": url}
+    return json.dumps({**fields, **told})
+
+
+async def stream(body):
+    yield body
+
+
+class Sns:
+    """Answers with the certificate, or as it is told."""
+
+    def __init__(self):
+        self.asked = []
+        self.answer = lambda: httpx.Response(200, content=stream(PEM))
+        self.time = 0.0
+        self.now = NOW
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self, request):
+        self.asked.append(str(request.url))
+        await self.go.wait()
+        return self.answer()
+
+
+@pytest.fixture
+def sns():
+    return Sns()
+
+
+@pytest.fixture
+async def certificates(sns):
+    async with httpx.AsyncClient(transport=httpx.MockTransport(sns), follow_redirects=True) as client:
+        yield SnsCertificates(client, now=lambda: sns.now, monotonic=lambda: sns.time)
+
+
+@pytest.fixture
+def signatures(certificates):
+    return SnsSignatures(certificates, [TOPIC])
+
+
+async def test_a_message_of_snss_is_good_and_its_certificate_is_fetched_once(sns, signatures):
+    for number in range(3):
+        await signatures.check(envelope(str(number)))
+    assert sns.asked == [URL]
+
+
+async def test_of_many_who_come_at_once_one_asks(sns, signatures):
+    sns.go.clear()
+    checks = [asyncio.create_task(signatures.check(envelope(str(number)))) for number in range(20)]
+    while not sns.asked:
+        await asyncio.sleep(0)
+    checks[0].cancel()
+    sns.go.set()
+    outcomes = await asyncio.gather(*checks, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [asyncio.CancelledError, *[type(None)] * 19]
+    assert len(sns.asked) <= 2  # again, for who was cancelled in it
+
+
+async def test_a_certificate_is_fetched_anew_after_its_time(sns, signatures):
+    await signatures.check(envelope("1"))
+    sns.time = KEPT
+    await signatures.check(envelope("2"))
+    assert len(sns.asked) == 2
+
+
+async def test_a_certificate_that_runs_out_while_it_is_kept_counts_no_more(sns, signatures):
+    await signatures.check(envelope("1"))
+    sns.now = NOW + timedelta(days=10)
+    with pytest.raises(AnnouncementForged, match="valid from"):
+        await signatures.check(envelope("2"))
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[]", json.dumps({"s3Bucket": "logs", "s3ObjectKey": ["a"]})])
+async def test_what_is_in_no_envelope_is_unsigned(sns, signatures, body):
+    with pytest.raises(AnnouncementUnsigned, match="raw delivery"):
+        await signatures.check(body)
+    assert not sns.asked
+
+
+async def test_each_envelope_in_an_envelope_is_verified(signatures):
+    await signatures.check(envelope(envelope("inner")))
+    unsigned = json.dumps({"Type": "Notification", "Message": "x", "TopicArn": TOPIC})
+    with pytest.raises(AnnouncementUnsigned):
+        await signatures.check(envelope(unsigned))
+    with pytest.raises(AnnouncementForged):
+        await signatures.check(envelope(envelope("inner").replace("inner", "other")))
+    with pytest.raises(AnnouncementForged, match="topics"):
+        await signatures.check(envelope(envelope("inner", topic=f"{TOPIC}-of-others")))
+
+
+async def test_without_topics_any_will_do(certificates):
+    await SnsSignatures(certificates).check(envelope("x", topic=f"{TOPIC}-of-others"))
+
+
+async def test_a_certificate_elsewhere_is_not_fetched(sns, signatures, certificates):
+    with pytest.raises(AnnouncementForged):
+        await signatures.check(envelope("x", url="https://evil.example.com/a.pem"))
+    with pytest.raises(AnnouncementForged):
+        await certificates.key("https://evil.example.com/a.pem")
+    assert not sns.asked
+
+
+async def test_a_redirect_is_not_followed(sns, signatures):
+    sns.answer = lambda: httpx.Response(302, headers={"Location": "https://evil.example.com/a.pem"})
+    with pytest.raises(SignatureUnavailable, match="302"):
+        await signatures.check(envelope("x"))
+    assert sns.asked == [URL]
+
+
+async def test_a_certificate_that_is_not_there_is_asked_for_once_in_a_while(sns, signatures):
+    sns.answer = lambda: httpx.Response(404)
+    for _ in range(2):
+        with pytest.raises(AnnouncementForged, match="does not have"):
+            await signatures.check(envelope("x"))
+    assert len(sns.asked) == 1
+    sns.time = KEPT_WRONG
+    sns.answer = lambda: httpx.Response(200, content=stream(PEM))
+    await signatures.check(envelope("x"))
+
+
+async def test_a_useless_certificate_is_not_kept_for_long(sns, signatures):
+    sns.answer = lambda: httpx.Response(200, content=stream(b"<html>"))
+    with pytest.raises(AnnouncementForged):
+        await signatures.check(envelope("x"))
+    sns.time = KEPT_WRONG
+    sns.answer = lambda: httpx.Response(200, content=stream(PEM))
+    await signatures.check(envelope("x"))
+
+
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+async def test_an_sns_that_fails_is_asked_again_at_once(sns, signatures, status):
+    sns.answer = lambda: httpx.Response(status)
+    for _ in range(2):
+        with pytest.raises(SignatureUnavailable, match=str(status)):
+            await signatures.check(envelope("x"))
+    assert len(sns.asked) == 2
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError])
+async def test_a_network_that_fails_may_pass(sns, signatures, error):
+    def fail():
+        raise error("words")
+
+    sns.answer = fail
+    with pytest.raises(SignatureUnavailable, match=error.__name__):
+        await signatures.check(envelope("x"))
+
+
+async def test_an_answer_without_end_is_given_up(sns, signatures):
+    sent = []
+
+    async def endless():
+        while True:
+            sent.append(1)
+            yield b"x" * 4096
+
+    sns.answer = lambda: httpx.Response(200, content=endless())
+    with pytest.raises(SignatureUnavailable, match="no certificate"):
+        await signatures.check(envelope("x"))
+    assert len(sent) <= LARGEST // 4096 * 2 + 2
+
+
+async def test_an_answer_that_trickles_is_given_up(sns, signatures, monkeypatch):
+    monkeypatch.setattr(sns_certificates, "TIMEOUT", 0.05)
+    sns.go.clear()
+    with pytest.raises(SignatureUnavailable, match="within"):
+        await signatures.check(envelope("x"))
+
+
+async def test_no_more_addresses_are_remembered_than_there_is_room_for(sns, certificates):
+    for number in range(MOST + 20):
+        await certificates.key(URL.replace("-a.pem", f"-{number}.pem"))
+    assert len(certificates._known) == MOST
+    assert not len(certificates._fetching)
+
+
+async def test_the_services_own_client_follows_no_redirect():
+    async with sns_signatures() as signatures:
+        assert not signatures._certificates._client.follow_redirects

@@ -1,0 +1,74 @@
+"""Dead letters as they are shown: whoever may write to their queue may write anything there."""
+
+import asyncio
+import io
+import json
+from collections import Counter
+
+from jibe_sqs.operations import dead_letter_text
+from jibe_sqs.operations.dead_letters import DeadLetter, Redriven
+
+HOSTILE = DeadLetter(
+    id="0123456789abcdef",
+    receipt="receipt",
+    body='{"a": "\x1b[31mred"}\nnext',
+    dead_letters="dead",
+    queue="queue",
+    error="[bold]E[/bold]",
+    reason="[bold]E[/bold]: \x1b]0;title\x07 " + "long " * 200,
+    source="s3://logs/\x85",
+    time="\x1b[2J2026-11-21",
+)
+ORDINARY = DeadLetter("fedcba98", "receipt", "body", "dead", "queue", "AccessAnywhereUnavailable", "words", sent_at=0.0)
+
+
+async def letters():
+    for letter in (HOSTILE, ORDINARY):
+        yield letter
+
+
+def written(write, *args, **named):
+    output = io.StringIO()
+    found = write(*args, output, **named)
+    if asyncio.iscoroutine(found):
+        asyncio.run(found)
+    return output.getvalue()
+
+
+def test_a_table_has_a_line_a_letter_of_80_columns_and_nothing_that_drives_a_terminal():
+    table = written(dead_letter_text.as_table, letters())
+    lines = table.splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+    assert all(character.isprintable() for line in lines for character in line)
+    assert "01234567" in lines[1]
+    assert "[bold]E[/bold]" in lines[1]  # no markup of ours
+    assert "AccessAnywhereUnavailable" in lines[2]
+    assert "2 dead letters" in lines[3]
+
+
+def test_a_letter_is_shown_whole_with_its_lines_kept():
+    text = written(dead_letter_text.as_text, HOSTILE)
+    assert "\x1b" not in text
+    assert '\N{REPLACEMENT CHARACTER}[31mred"}\nnext\n' in text
+    assert text.count("long") == 200
+
+
+def test_json_holds_everything_as_it_is():
+    assert json.loads(written(dead_letter_text.as_json_object, HOSTILE))["body"] == HOSTILE.body
+    rows = [json.loads(line) for line in written(dead_letter_text.as_lines, letters()).split("\n")[:-1]]
+    assert [row["reason"] for row in rows] == [HOSTILE.reason, ORDINARY.reason]
+    assert all("body" not in row for row in rows)
+
+
+def test_a_redrive_tells_what_was_done_what_failed_and_what_is_left():
+    done = Redriven([ORDINARY], [(HOSTILE, "QueueRefused: why\x1b")], Counter({"LogMissing": 2}))
+    text = written(dead_letter_text.redriven_as_text, done, dry_run=False)
+    assert "sent back: 1 dead letter: 1 AccessAnywhereUnavailable" in text
+    assert "not sent back: 0123456789abcdef: QueueRefused: why\N{REPLACEMENT CHARACTER}" in text
+    assert "left: 2 dead letters: 2 LogMissing" in text
+    assert "\x1b" not in text
+    rows = [
+        json.loads(line) for line in written(dead_letter_text.redriven_as_lines, done, dry_run=True).split("\n")[:-1]
+    ]
+    assert [(row["redriven"], row["why"]) for row in rows] == [(False, None), (False, "QueueRefused: why\x1b")]

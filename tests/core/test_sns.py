@@ -1,0 +1,270 @@
+"""SNS's signatures: what is signed, with what, and that no change of it goes unnoticed."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.announcements import announcements, envelope
+from jibe_sqs.core.errors import AnnouncementError, AnnouncementForged, AnnouncementUnknown, AnnouncementUnsigned
+from jibe_sqs.core.sns import CERTIFICATE, SIGNED, check_signature, public_key, signed
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:logs"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+BODY = json.dumps({"s3Bucket": "logs", "s3ObjectKey": ["a"]})
+
+
+def notification(key=KEY, *, version="1", subject="Amazon S3 Notification", **fields):
+    """As SNS writes and signs it: its own description of the text, not ours."""
+    message = {
+        "Type": "Notification",
+        "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": TOPIC,
+        "Subject": subject,
+        "Message": BODY,
+        "Timestamp": "2026-11-21T10:00:00.000Z",
+        "SignatureVersion": version,
+        "SigningCertURL": URL,
+        "UnsubscribeURL": "https://sns.eu-west-1.amazonaws.com/?Action=Unsubscribe",
+        **fields,
+    }
+    text = f"Message\n{message['Message']}\nMessageId\n{message['MessageId']}\n"
+    if subject is None:
+        del message["Subject"]
+    else:
+        text += f"Subject\n{message['Subject']}\n"
+    text += f"Timestamp\n{message['Timestamp']}\nTopicArn\n{message['TopicArn']}\nType\nNotification\n"
+    message["Signature"] = signature(key, text, version)
+    return message
+
+
+def confirmation(key=KEY, kind="SubscriptionConfirmation"):
+    message = {
+        "Type": kind,
+        "MessageId": "165545c9-2a5c-472c-8df2-7ff2be2b3b1b",
+        "Token": "2336412f37",
+        "TopicArn": TOPIC,
+        "Message": "You have chosen to subscribe",
+        "SubscribeURL": "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription",
+        "Timestamp": "2026-11-21T10:00:00.000Z",
+        "SignatureVersion": "2",
+        "SigningCertURL": URL,
+    }
+    names = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+    message["Signature"] = signature(key, "".join(f"{name}\n{message[name]}\n" for name in names), "2")
+    return message
+
+
+def signature(key, text, version):
+    return base64.b64encode(
+        key.sign(text.encode(), padding.PKCS1v15(), SHA1() if version == "1" else SHA256())
+    ).decode()
+
+
+def certificate(key=KEY, *, start=NOW - timedelta(days=1), end=NOW + timedelta(days=1)):
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(start).not_valid_after(end)
+    return built.sign(KEY, SHA256()).public_bytes(Encoding.PEM)
+
+
+def check(message, topics=()):
+    check_signature(signed(message, topics), KEY.public_key())
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("subject", ["Amazon S3 Notification", None])
+def test_what_sns_signed_is_good(version, subject):
+    check(notification(version=version, subject=subject))
+
+
+@pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
+def test_a_confirmation_is_signed_in_its_own_way(kind):
+    check(confirmation(kind=kind))
+
+
+def test_a_subject_of_null_is_none():
+    check({**notification(subject=None), "Subject": None})
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_any_text_may_be_signed(text):
+    check(notification(Message=text))
+
+
+@pytest.mark.parametrize("make", [notification, confirmation])
+@given(data=st.data())
+def test_any_change_of_a_signed_field_is_caught(make, data):
+    message = make()
+    field = data.draw(st.sampled_from(SIGNED[message["Type"]]))
+    changed = data.draw(st.one_of(st.text(), st.none(), st.integers(), edits(message[field])))
+    if changed == message[field]:
+        return
+    message[field] = changed
+    with pytest.raises(AnnouncementError):
+        check(message)
+
+
+def edits(text):
+    """A character taken out, or put in."""
+    places = st.integers(0, len(text) - 1)
+    return places.map(lambda i: text[:i] + text[i + 1 :]) | places.map(lambda i: text[:i] + "\n" + text[i:])
+
+
+@given(st.integers(min_value=0), st.integers(0, 7))
+def test_any_change_of_the_signature_is_caught(place, bit):
+    message = notification()
+    raw = bytearray(base64.b64decode(message["Signature"]))
+    raw[place % len(raw)] ^= 1 << bit
+    message["Signature"] = base64.b64encode(bytes(raw)).decode()
+    with pytest.raises(AnnouncementForged):
+        check(message)
+
+
+def test_a_value_cannot_pass_for_the_next_field():
+    """The signed text would be the same, and the message another."""
+    good = notification(Message="a\nMessageId\nb", MessageId="c", subject=None)
+    check(good)
+    with pytest.raises(AnnouncementForged, match="MessageId"):
+        check({**good, "Message": "a", "MessageId": "b\nMessageId\nc"})
+
+
+def test_the_version_is_not_to_be_lowered():
+    with pytest.raises(AnnouncementForged, match="signature"):
+        check({**notification(version="2"), "SignatureVersion": "1"})
+
+
+def test_another_key_is_not_snss():
+    with pytest.raises(AnnouncementForged, match="did not send"):
+        check(notification(OTHER_KEY))
+
+
+@pytest.mark.parametrize("field", ["Signature", "SignatureVersion", "SigningCertURL"])
+def test_what_is_not_signed_says_so(field):
+    message = notification()
+    del message[field]
+    with pytest.raises(AnnouncementUnsigned):
+        check(message)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SignatureVersion": "3"},
+        {"SignatureVersion": 2},
+        {"Signature": "?"},
+        {"Signature": 7},
+        {"Signature": "A" * 4096},
+    ],
+)
+def test_a_signature_that_is_none_is_forged(wrong):
+    with pytest.raises(AnnouncementForged):
+        check({**notification(), **wrong})
+
+
+def test_a_topic_that_is_not_ours_is_named_with_its_remedy():
+    check(notification(), topics={TOPIC})
+    with pytest.raises(AnnouncementForged, match=r"sns\.topics"):
+        check(notification(TopicArn="arn:aws:sns:eu-west-1:999999999999:logs"), topics={TOPIC})
+
+
+def test_an_unknown_type_is_not_verified_but_told():
+    with pytest.raises(AnnouncementUnknown):
+        check({**notification(), "Type": "Other"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-a.pem",
+    ],
+)
+def test_an_address_of_snss_is_one(url):
+    assert CERTIFICATE.fullmatch(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL.replace("https", "http"),
+        URL.replace("sns.eu-west-1", "sns.evil"[:4]),
+        "https://sns.eu-west-1.amazonaws.com.evil.com/a.pem",
+        "https://evil.com/sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com@evil.com/a.pem",
+        "https://evil.com#sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com:8443/a.pem",
+        "https://s3.eu-west-1.amazonaws.com/a.pem",
+        "https://evil.sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.a.b.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonawsxcom/a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.pem?x",
+        "https://sns.eu-west-1.amazonaws.com/../a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.txt",
+        URL + "\n",
+        " " + URL,
+        "",
+    ],
+)
+def test_any_other_address_is_refused_before_it_is_asked(url):
+    message = {**notification(), "SigningCertURL": url}
+    with pytest.raises(AnnouncementForged if url else AnnouncementUnsigned):
+        signed(message)
+
+
+@given(st.text())
+def test_no_text_but_snss_own_is_an_address(text):
+    if CERTIFICATE.fullmatch(text):
+        assert text.startswith("https://sns.")
+    assert not CERTIFICATE.fullmatch(f"https://{text}@sns.eu-west-1.amazonaws.com/a.pem")
+
+
+def test_a_certificate_gives_its_key():
+    assert public_key(certificate(), NOW).public_numbers() == KEY.public_key().public_numbers()
+
+
+@pytest.mark.parametrize("moment", [NOW - timedelta(days=2), NOW + timedelta(days=2)])
+def test_a_certificate_counts_in_its_time_only(moment):
+    with pytest.raises(AnnouncementForged, match="valid from"):
+        public_key(certificate(), moment)
+
+
+@pytest.mark.parametrize("pem", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x00" * 99])
+def test_what_is_no_certificate_is_told(pem):
+    with pytest.raises(AnnouncementForged, match="is none"):
+        public_key(pem, NOW)
+
+
+@pytest.mark.parametrize(
+    "key", [ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(public_exponent=65537, key_size=1024)]
+)
+def test_a_weak_key_or_another_kind_is_refused(key):
+    with pytest.raises(AnnouncementForged, match="RSA"):
+        public_key(certificate(key), NOW)
+
+
+@given(st.text() | st.builds(json.dumps, st.recursive(st.none() | st.text(), st.lists)))
+def test_what_is_no_envelope_is_none(body):
+    assert envelope(body) is None
+
+
+def test_what_is_verified_is_what_is_read():
+    """Of a name that stands twice, both take the last."""
+    good = json.dumps(notification())
+    doubled = good[:-1] + ', "Message": "' + json.dumps(BODY.replace("logs", "evil"))[1:-1] + '"}'
+    found = envelope(doubled)
+    assert announcements(doubled)[0].bucket == "evil"
+    with pytest.raises(AnnouncementForged):
+        check(found)
