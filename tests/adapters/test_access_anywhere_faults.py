@@ -1,0 +1,471 @@
+"""The client and its refreshes against the sandbox's server, over a socket, while it fails in each of its ways."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import structlog
+
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, Providers, RefreshTarget, connect
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, DownloadTruncated, JibeError, LoginFailed
+from jibe_sqs.core.model import Folder
+from jibe_sqs.pace import Costs
+from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.sandbox.access_anywhere import (
+    AccessAnywhereServer,
+    Down,
+    ErrorBackground,
+    ExpiredTokens,
+    Faults,
+    FoldersTooLarge,
+    MemoryStorage,
+    Provider,
+    Resets,
+    ServerError,
+    Slow,
+    Synced,
+    SyncInProgress,
+    TooManyRequests,
+    TruncatedDownloads,
+    create_app,
+    serving,
+)
+
+ROOT = "/S3/data"
+SYNCED = Synced(began=1_700_000_000.0, ended=1_700_000_100.0)
+
+
+@pytest.fixture(autouse=True)
+def logged():
+    with structlog.testing.capture_logs() as found:
+        yield found
+
+
+@dataclass
+class Hurried:
+    """A clock that goes so many times as fast as the system's: a wait of seconds is one of milliseconds."""
+
+    times: float = 20.0
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic() * self.times + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.times)
+
+
+@dataclass
+class World:
+    storage: MemoryStorage
+    client: AccessAnywhere
+    refreshes: Refreshes
+    http: httpx.AsyncClient
+    clock: Hurried
+
+    async def befall(self, wanted: Faults) -> None:
+        (await self.http.put("/sandbox/faults", content=msgspec.json.encode(wanted))).raise_for_status()
+
+    async def clear(self) -> None:
+        await self.befall(Faults())
+
+    async def stats(self) -> dict[str, Any]:
+        return (await self.http.get("/sandbox/stats")).json()
+
+    async def dealt(self, kind: str) -> int:
+        return (await self.stats())["faults"].get(kind, 0)
+
+    async def is_true(self) -> bool:
+        """Whether the index shows what is stored, as it is stored."""
+        shown = {file["key"]: file["etag"] for file in (await self.http.get("/sandbox/index")).json()}
+        return shown == {key: stored.etag for key, stored in self.storage.objects("data").items()}
+
+    def change(self, folders: int = 10) -> list[Folder]:
+        """Write an object in each of so many folders, and one at the top; returns those that are stale."""
+        for n in range(folders):
+            self.storage.put("data", f"f{n:02}/{time.monotonic()}")
+        self.storage.put("data", f"{time.monotonic()}")
+        return [Folder(ROOT), *(Folder(f"{ROOT}/f{n:02}") for n in range(folders))]
+
+    def asked(self, folders: Iterable[Folder]) -> "asyncio.Task[list[JibeError]]":
+        return asyncio.create_task(self.refreshes.done(folders))
+
+    async def recovered(self) -> bool:
+        """Whether, a call later, as many refreshes may run as ever."""
+        await self.client.version()
+        return self.client.concurrency.limit == self.client.concurrency.most
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Wait until it holds, or what it returns does."""
+        async with asyncio.timeout(10):
+            while not (await found if asyncio.iscoroutine(found := holds()) else found):
+                await asyncio.sleep(0.005)
+
+    async def until_dealt(self, kind: str, times: int = 1) -> None:
+        async def is_dealt() -> bool:
+            return await self.dealt(kind) >= times
+
+        await self.until(is_dealt)
+
+
+@asynccontextmanager
+async def a_world(*, concurrency: int = 8, times: float = 20.0) -> AsyncIterator[World]:
+    """Whose index is true to begin with."""
+    clock, storage = Hurried(times), MemoryStorage({"data": {f"f{n:02}/first": b"" for n in range(10)}})
+    config = AccessAnywhereServer(
+        login="jibe",
+        password="p",
+        permanent_token="permanent",
+        recent_window=0,
+        refresh_seconds=0,
+        providers=(Provider("S3", buckets=("data",), synced=SYNCED),),
+    )
+    with serving(create_app(config, storage)) as url:
+        async with (
+            httpx.AsyncClient(base_url=url) as http,
+            connect(endpoint=url, permanent_token="permanent", concurrency=concurrency, clock=clock) as client,
+        ):
+            costs = Costs()
+            target = RefreshTarget(client, roots=[ROOT], clock=clock, slots=client.concurrency, costs=costs)
+            refreshes = Refreshes(target=target, ledger=MemoryLedger(), clock=clock, costs=costs)
+            target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
+            world = World(storage, client, refreshes, http, clock)
+            assert await refreshes.done([Folder(ROOT, tree=True)]) == []
+            assert await world.is_true()
+            try:
+                yield world
+                assert not refreshes.pending()
+                assert (client.concurrency.running, client.concurrency.waiting) == (0, 0)
+            finally:
+                await refreshes.stop()
+
+
+def opened(logged: list[Any]) -> int:
+    """How often the circuit did."""
+    return sum(event["event"] == "circuit_opened" for event in logged)
+
+
+# Slow
+
+
+async def test_slow_calls_halve_the_concurrency_and_quick_ones_bring_it_back(logged):
+    async with a_world() as world:
+        for _ in range(40):
+            await world.client.check_path(ROOT)
+        await world.until(world.recovered)
+        await world.befall(Faults(slow=Slow(seconds=0.4)))
+        stale = world.asked(world.change())
+
+        async def is_halved() -> bool:
+            await asyncio.gather(*(world.client.check_path(ROOT) for _ in range(8)))
+            return world.client.concurrency.limit <= 4
+
+        await world.until(is_halved)
+        await world.clear()
+        assert await stale == []
+        assert await world.is_true()
+        await world.until(world.recovered)
+        assert not opened(logged)
+
+
+# Answers that are none
+
+
+async def test_too_many_requests_cost_tries_and_concurrency_but_no_refresh(logged):
+    async with a_world() as world:
+        await world.befall(Faults(too_many_requests=TooManyRequests(rate=0.3)))
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        assert await world.dealt("too_many_requests") > 5
+        assert any(event["event"] == "concurrency_reduced" for event in logged)
+        await world.clear()
+        await world.until(world.recovered)
+        assert not opened(logged)
+
+
+async def test_a_server_that_only_wants_less_is_not_taken_for_down_and_in_the_end_the_caller_hears_of_it(logged):
+    async with a_world(times=100) as world:
+        await world.befall(Faults(too_many_requests=TooManyRequests()))
+        errors = await world.refreshes.done(world.change())
+        assert errors
+        assert all(isinstance(error, AccessAnywhereUnavailable) and "429" in str(error) for error in errors)
+        assert world.client.concurrency.limit == 1
+        assert not opened(logged)
+        await world.clear()
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+
+
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [
+        ("too_many_requests", Faults(too_many_requests=TooManyRequests(retry_after=5))),
+        ("server_error", Faults(server_error=ServerError(retry_after=5))),
+    ],
+)
+async def test_nobody_comes_back_before_the_server_wishes(logged, kind, faults):
+    async with a_world() as world:
+        await world.befall(faults)
+        began = world.clock.monotonic()
+        stale = world.asked([Folder(ROOT)])
+        # The third of the server's errors is a 503, which says when to come back.
+        await world.until_dealt(kind, 1 if kind == "too_many_requests" else 3)
+        await world.clear()
+        assert await stale == []
+        assert world.clock.monotonic() - began >= 5
+        assert [event["retry_in"] for event in logged if event["event"] == "access_anywhere_retry"][-1] == 5
+
+
+async def test_a_wish_for_a_long_pause_opens_the_circuit_and_nothing_is_sent_before_it_is_over(logged):
+    async with a_world() as world:
+        await world.befall(Faults(too_many_requests=TooManyRequests(retry_after=15)))
+        stale = world.asked(world.change())
+        await world.until(lambda: world.client.circuit.is_open)
+        # Those that were under way.
+        await world.until(lambda: world.client.concurrency.running + world.client.concurrency.waiting > 0)
+        began = world.clock.monotonic()
+        await world.clear()
+        await world.until(lambda: began + 5 < world.clock.monotonic())
+        sent = world.client.calls.total()
+        await world.until(lambda: began + 10 < world.clock.monotonic())
+        assert world.client.circuit.is_open
+        assert world.client.calls.total() == sent
+        assert await stale == []
+        assert not world.client.circuit.is_open
+        assert await world.is_true()
+
+
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [
+        ("server_error", Faults(server_error=ServerError(rate=0.3))),
+        ("server_error", Faults(server_error=ServerError(rate=0.3, retry_after=1))),
+        ("resets", Faults(resets=Resets(rate=0.3))),
+    ],
+)
+async def test_what_fails_now_and_then_whether_it_had_its_effect_or_not_is_tried_again(logged, kind, faults):
+    async with a_world() as world:
+        await world.befall(faults)
+        # Every status, before the effect and after it, comes in turns.
+        while await world.dealt(kind) < 8:
+            assert await world.refreshes.done(world.change()) == []
+            assert await world.is_true()
+        await world.clear()
+        await world.until(world.recovered)
+        await world.until(lambda: not world.client.circuit.is_open)
+
+
+async def test_one_failure_in_five_of_every_kind_costs_no_refresh():
+    async with a_world() as world:
+        await world.befall(Faults(failures=0.2))
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        dealt = (await world.stats())["faults"]
+        assert {"too_many_requests", "server_error", "resets", "error_background", "expired_tokens"} <= dealt.keys()
+
+
+# Busy
+
+
+async def test_a_busy_server_is_waited_for_and_is_not_taken_for_strained_or_down(logged):
+    async with a_world() as world:
+        await world.befall(Faults(error_background=ErrorBackground()))
+        stale = world.asked(world.change())
+        await world.until_dealt("error_background", 5)
+        assert not stale.done()
+        await world.clear()
+        assert await stale == []
+        assert await world.is_true()
+        assert not opened(logged)
+        assert not any(event["event"] == "access_anywhere_retry" for event in logged)
+
+
+async def test_who_has_waited_two_minutes_for_a_busy_server_hears_of_it():
+    async with a_world(times=150) as world:
+        await world.befall(Faults(error_background=ErrorBackground()))
+        (error,) = await world.refreshes.done([Folder(ROOT)])
+        assert isinstance(error, CallFailed)
+        assert error.code == "error_background"
+
+
+# Tokens
+
+
+async def test_sixteen_calls_at_a_time_survive_the_loss_of_every_twentieth_ones_token():
+    async with a_world(concurrency=16) as world:
+        await world.befall(Faults(expired_tokens=ExpiredTokens(rate=0.05)))
+        assert all(await asyncio.gather(*(world.client.check_path(ROOT) for _ in range(60))))
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        assert await world.dealt("expired_tokens") > 3
+
+
+async def test_tokens_that_are_all_refused_are_a_failed_login_until_they_are_good_again(logged):
+    async with a_world() as world:
+        await world.befall(Faults(expired_tokens=ExpiredTokens()))
+        errors = await world.refreshes.done(world.change(2))
+        assert errors
+        assert all(isinstance(error, LoginFailed) and "role" in str(error) for error in errors)
+        await world.clear()
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        assert not opened(logged)
+
+
+# Downloads
+
+
+async def test_a_truncated_download_is_no_file_and_says_nothing_of_the_server(logged):
+    body = bytes(range(256)) * 1200
+    async with a_world() as world:
+        world.storage.put("data", "large", body)
+        assert await world.refreshes.done([Folder(ROOT)]) == []
+        large = await world.client.check_path(f"{ROOT}/large")
+
+        async def read() -> bytes:
+            async with world.client.download(large.id) as download:
+                assert download.size == len(body)
+                return b"".join([chunk async for chunk in download])
+
+        await world.befall(Faults(truncated_downloads=TruncatedDownloads()))
+        for _ in range(10):
+            with pytest.raises(DownloadTruncated):
+                await read()
+        assert not opened(logged)
+        assert await world.client.version()
+        await world.clear()
+        assert await read() == body
+
+
+# Folders too large
+
+
+async def test_a_folder_too_large_to_be_refreshed_keeps_no_other_from_it():
+    async with a_world() as world:
+        for n in range(30):
+            world.storage.put("data", f"f00/{n}")
+        stale = world.change()
+        await world.befall(Faults(folders_too_large=FoldersTooLarge(most=25, refuse=True)))
+        results = await asyncio.gather(*(world.refreshes.done([folder]) for folder in stale))
+        failed = {folder.path: errors for folder, errors in zip(stale, results, strict=True) if errors}
+        assert failed.keys() == {f"{ROOT}/f00"}
+        (error,) = failed[f"{ROOT}/f00"]
+        assert isinstance(error, CallFailed)
+        assert error.code == "folder_too_large"
+        await world.clear()
+        assert await world.refreshes.done([Folder(f"{ROOT}/f00")]) == []
+        assert await world.is_true()
+
+
+async def test_a_folder_that_takes_long_is_waited_for_while_the_others_go_on():
+    async with a_world(concurrency=2) as world:
+        for n in range(30):
+            world.storage.put("data", f"f00/{n}")
+        stale = world.change()
+        await world.befall(Faults(folders_too_large=FoldersTooLarge(most=25, seconds_per_thousand=25)))
+        large = world.asked([Folder(f"{ROOT}/f00")])
+        assert await world.refreshes.done(folder for folder in stale if folder.path != f"{ROOT}/f00") == []
+        assert not large.done()
+        assert await large == []
+        assert await world.is_true()
+
+
+# Syncs
+
+
+async def test_while_a_provider_syncs_refreshes_go_on_and_its_baseline_stays_until_the_sync_is_complete():
+    async with a_world() as world:
+        providers = Providers(world.client)
+        before = await providers.synced(["S3"])
+        assert SYNCED.began - 120 < before["S3"] <= SYNCED.began
+        await world.befall(Faults(sync_in_progress=SyncInProgress()))
+
+        async def is_syncing() -> bool:
+            tasks = await world.client.background_tasks(status="w")
+            return any(task.callback == "ReSync" for task in tasks)
+
+        await world.until(is_syncing)
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        assert await providers.synced(["S3"]) == before
+        await world.clear()
+
+        async def has_moved() -> bool:
+            return (await providers.synced(["S3"]))["S3"] > before["S3"]
+
+        await world.until(has_moved)
+        # What the refreshes found meanwhile, the sync has left.
+        assert await world.is_true()
+
+
+# Down
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_while_the_server_is_down_all_wait_and_only_probes_are_sent(logged, reset):
+    async with a_world() as world:
+        await world.befall(Faults(down=Down(reset=reset)))
+        stale = world.asked(world.change())
+        await world.until(lambda: world.client.circuit.is_open)
+        assert world.client.circuit.reason
+        assert world.client.circuit.opened_at is not None
+        sent, probes = world.client.calls.copy(), world.client.calls["getApplianceInfo"]
+        # The tries under way when it opened are over when the third probe is sent.
+        await world.until(lambda: world.client.calls["getApplianceInfo"] >= probes + 3)
+        assert (world.client.calls - sent).keys() == {"getApplianceInfo"}
+        assert not stale.done()
+        assert world.client.concurrency.limit < world.client.concurrency.most
+        await world.clear()
+        assert await stale == []
+        assert not world.client.circuit.is_open
+        assert await world.is_true()
+        assert opened(logged) == 1
+        await world.until(world.recovered)
+
+
+async def test_nobody_logs_in_while_the_server_is_down():
+    async with a_world() as world:
+        # The token is an hour old.
+        world.clock.ahead += 3600
+        await world.befall(Faults(down=Down()))
+        stale = world.asked(world.change())
+        await world.until(lambda: world.client.circuit.is_open)
+        sent, probes = world.client.calls.copy(), world.client.calls["getApplianceInfo"]
+        await world.until(lambda: world.client.calls["getApplianceInfo"] >= probes + 3)
+        assert (world.client.calls - sent).keys() == {"getApplianceInfo"}
+        assert not stale.done()
+        await world.clear()
+        assert await stale == []
+        assert await world.is_true()
+
+
+async def test_a_server_that_is_down_for_a_time_is_found_again_without_anybodys_help(logged):
+    async with a_world() as world:
+        await world.befall(Faults(down=Down(seconds=0.5)))
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
+        assert opened(logged) >= 1
+        assert not world.client.circuit.is_open
+
+
+async def test_who_has_waited_two_minutes_hears_that_the_server_is_down_and_since_when():
+    async with a_world(times=150) as world:
+        await world.befall(Faults(down=Down()))
+        errors = await world.refreshes.done(world.change(2))
+        assert errors
+        assert all(isinstance(error, AccessAnywhereUnavailable) for error in errors)
+        assert any("not been usable since" in str(error) for error in errors)
+        assert world.client.circuit.is_open
+        await world.clear()
+        assert await world.refreshes.done(world.change()) == []
+        assert await world.is_true()
