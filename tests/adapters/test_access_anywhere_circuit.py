@@ -236,6 +236,19 @@ async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
 
 
 @virtually
+async def test_those_who_wait_for_a_slot_hear_of_a_long_outage_when_the_holder_of_the_slot_does():
+    """Found by a test of outages: one slot, and each who held it waited two minutes before the next could."""
+    server = Server()
+    server.says = down_until(10_000)
+    async with server.client(concurrency=1) as client:
+        slot = client.concurrency.slot
+        asked = [client.refresh_folder(str(n), slot=slot) for n in range(20)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(result) for result in results} == {AccessAnywhereUnavailable}
+        assert time() < 140
+
+
+@virtually
 async def test_waiting_counts_no_tries_and_starts_their_count_anew():
     """A server that answers the probe, and fails for a while yet, does not use up the tries of who has waited."""
     server = Server()

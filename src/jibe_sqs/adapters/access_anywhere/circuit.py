@@ -103,6 +103,11 @@ class Circuit:
                 closed.cancel()
                 late.cancel()
 
+    async def outlasted(self, budget: float) -> None:
+        """Wait at the gate, for `budget` seconds since it opened. Raises as `passed` does."""
+        while self.is_open:
+            await self.passed(self._opened + budget)
+
     def answered(self) -> None:
         """A try was answered, be it by a refusal."""
         self._failures = 0

@@ -13,7 +13,7 @@ from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.files import CHUNK, Download, Files
 from jibe_sqs.adapters.access_anywhere.session import Session
 from jibe_sqs.adapters.access_anywhere.tasks import Task, tasks
-from jibe_sqs.adapters.access_anywhere.transport import NO_TOKEN, Transport
+from jibe_sqs.adapters.access_anywhere.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.adapters.access_anywhere.waits import Patience, unless_busy
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
@@ -129,7 +129,7 @@ class AccessAnywhere:
         """
         patience = None
         while True:
-            async with slot():
+            async with self.in_slot(slot):
                 patience = patience or self._patience(first=0.1, factor=2.0)
                 began()
                 state = refresh_state(await self._ask_refresh(fi_id))
@@ -141,6 +141,19 @@ class AccessAnywhere:
                     f"folder {fi_id}: for {self._refresh_timeout:g} s Access Anywhere has said that it was refreshed "
                     "recently, and has not refreshed it again"
                 )
+
+    @asynccontextmanager
+    async def in_slot(self, slot: Callable[[], AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
+        """Hold a slot; but not while the server is down, when slots are few, and each that is held waits for minutes.
+
+        Raises `AccessAnywhereUnavailable` once it has been down for as long as a call waits.
+        """
+        while True:
+            await self.circuit.outlasted(BUDGET)
+            async with slot():
+                if not self.circuit.is_open:
+                    yield
+                    return
 
     async def background_tasks(self, *, kind: str = "sync", status: str = "a,w,p,c") -> list[Task]:
         """What the server does, or has done, in the background.

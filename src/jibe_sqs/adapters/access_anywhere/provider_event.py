@@ -54,7 +54,7 @@ class ProviderEventTarget(EventTarget):
     async def tell(self, changes: Sequence[Change]) -> None:
         """Return when all of them are taken in. Raises `AccessAnywhereError`: then some may be, and some not."""
         for parameters in self._calls(changes):
-            async with self._slots.slot():
+            async with self._client.in_slot(self._slots.slot):
                 await self._client.call(self._function, parameters)
 
     def _calls(self, changes: Sequence[Change]) -> Iterator[dict[str, str]]:
