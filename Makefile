@@ -3,9 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/dev.lock
 FUZZ_SECONDS ?= 60
+SEEDS ?= 1000
+START ?= 0
+SECONDS ?= 120
+TIMES ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests bench fuzz docs clean lock
+.PHONY: help demo test check tests bench fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
@@ -13,7 +17,10 @@ help:
 	@echo 'make check   linters, types, layers, deployment files'
 	@echo 'make bench   the benchmarks'
 	@echo 'make fuzz    each parser fed with whatever breaks it, FUZZ_SECONDS=60 each'
-	@echo 'make docs    docs/formats.md, generated from what the program says'
+	@echo 'make chaos   replicas that are killed, hung and cut off for SECONDS=120; nothing is lost'
+	@echo 'make drain   one that is stopped under load, TIMES=100; nothing waits for its end'
+	@echo 'make simulate  the service in worlds that fail in every way: SEEDS=1000 of them, from START=0; or SEED=N again'
+	@echo 'make docs    docs/formats.md and docs/bad-input.md, generated from what the program says'
 	@echo 'make lock    resolve the dependencies anew'
 	@echo 'make clean   remove what these made'
 
@@ -49,8 +56,18 @@ bench: .venv/.installed
 fuzz: .venv/.installed
 	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
+chaos: .venv/.installed
+	@$(BIN)/python -m chaos --seconds $(SECONDS)
+
+drain: .venv/.installed
+	@$(BIN)/python -m chaos drain --times $(TIMES)
+
+simulate: .venv/.installed
+	@$(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START))
+
 docs: .venv/.installed
 	@$(BIN)/python docs/generate_formats.py
+	@$(BIN)/python -m tests.bad_input
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.lock
