@@ -27,6 +27,7 @@ from jibe_sqs.findings import SweepQueue
 from jibe_sqs.gates import passable
 from jibe_sqs.operations import lapses
 from jibe_sqs.ports import Clock, Found, Gate, Ledger, Listing
+from jibe_sqs.walks import walked
 
 log = structlog.get_logger()
 
@@ -170,20 +171,7 @@ class _Turn:
 
     async def walk(self, bucket: str, root: str) -> None:
         """List everything below the root that may be recent, several folders at a time, and offer what is new."""
-        waiting = [root]
-        running: set[asyncio.Task[list[str]]] = set()
-        try:
-            while waiting or running:
-                while waiting and len(running) < LEVELS:
-                    running.add(asyncio.create_task(self._level(bucket, root, waiting.pop())))
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    running.discard(task)
-                    waiting += task.result()
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        await walked(root, lambda prefix: self._level(bucket, root, prefix), most=LEVELS)
 
     async def _level(self, bucket: str, root: str, prefix: str) -> list[str]:
         """Offer the files of one folder; returns those below it that are worth a look."""

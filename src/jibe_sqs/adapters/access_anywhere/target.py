@@ -24,6 +24,7 @@ from jibe_sqs.core.errors import CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder
 from jibe_sqs.pace import Costs
 from jibe_sqs.ports import Clock, SyncTarget
+from jibe_sqs.walks import walked
 
 ROUNDS = 3
 """How often a folder may vanish between being found and being refreshed."""
@@ -129,21 +130,7 @@ class RefreshTarget(SyncTarget):
     async def _refresh_tree(self, tree: Folder, began: Callable[[], None]) -> None:
         began()
         started = self._clock.monotonic()
-        stale = [tree.path]
-        running: set[asyncio.Task[list[str]]] = set()
-        try:
-            while stale or running:
-                # Tasks for as many as can run, not for every folder of a tree that may have a million.
-                while stale and len(running) < self._slots.most:
-                    running.add(asyncio.create_task(self._refresh_level(stale.pop())))
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    running.discard(task)
-                    stale += task.result()
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        await walked(tree.path, self._refresh_level, most=self._slots.most)
         self._costs.learn(tree, self._clock.monotonic() - started)
 
     async def _refresh_level(self, path: str) -> list[str]:
