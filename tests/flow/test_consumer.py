@@ -15,6 +15,9 @@ from jibe_sqs.core.errors import (
     QueueUnavailable,
     ReceiptLost,
 )
+from jibe_sqs.core.model import Retry
+from jibe_sqs.holds import Held
+from jibe_sqs.settlements import Settlements
 
 
 @pytest.fixture
