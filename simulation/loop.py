@@ -1,0 +1,173 @@
+"""An event loop whose time and order a seed decides, and processes in it that can die between any two steps."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+WORLD = Context()
+"""In which the world's own affairs run: they go on, whoever dies."""
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """One life of a replica. Everything that is started within it is dropped at its death, without a last word."""
+
+    name: str
+    is_alive: bool = True
+    steps: int = 0
+    tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
+    fates: dict[int, Callable[[], None]] = field(default_factory=dict)
+    """By step: what befalls it then."""
+    check: Callable[[], None] | None = None
+    """After each step."""
+    hung: "list[asyncio.Handle] | None" = None
+    """It hangs: what it would have done, once it goes on."""
+    was_hung: bool = False
+    cut_off: str | None = None
+    """From which servers it is cut off: those whose names begin so."""
+    was_cut_off: bool = False
+    ended_at: float | None = None
+    """It has ended by itself. Then nothing of it may wake any more; `haunts` is told of what does."""
+    haunts: Callable[[asyncio.Handle], None] = lambda _: None
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
+
+
+class Stuck(Exception):
+    """Everything waits, and no timer runs."""
+
+
+class _Task(asyncio.Task[Any]):
+    """Sets of tasks are iterated by their hashes: these are the same in every run, as addresses are not."""
+
+    def __init__(self, number: int, *args: Any, **options: Any) -> None:
+        self.number = number
+        super().__init__(*args, **options)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Future(asyncio.Future[Any]):
+    def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class SeededLoop(asyncio.BaseEventLoop):
+    """Never waits: when all is done that can be, it is the time of the next timer. No sockets, no threads.
+
+    `chance` picks which of those that are ready is next; without it, they go in their order. `after_step` is called
+    after each.
+    """
+
+    def __init__(self, chance: Random | None, after_step: Callable[[], None]) -> None:
+        super().__init__()
+        self._chance = chance
+        self._after_step = after_step
+        self._now = 0.0
+        self._numbers = itertools.count()
+        self._ready: Any
+        self._scheduled: list[asyncio.TimerHandle]
+
+    def time(self) -> float:
+        return self._now
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> "asyncio.Task[Any]":
+        task = _Task(next(self._numbers), coro, loop=self, name=name or "unnamed", context=context)
+        process = context.get(PROCESS) if context is not None else PROCESS.get()
+        if process is not None:
+            process.tasks.append(task)
+        return task
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return _Future(next(self._numbers), loop=self)
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
+        """Nobody sends signals here."""
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        return bool(sig)
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps here who would have to be woken."""
+
+    def _check_closed(self) -> None:
+        """What the dead leave behind may still call, and nobody hears it."""
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        if not self.is_closed():
+            super()._asyncgen_finalizer_hook(agen)  # type: ignore[misc]
+
+    def _run_once(self) -> None:
+        self._wake()
+        ready, chance = self._ready, self._chance
+        for _ in range(len(ready)):
+            if chance is not None and len(ready) > 1:
+                picked = int(chance.random() * len(ready))
+                ready[picked], ready[0] = ready[0], ready[picked]
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(PROCESS)
+            if process is None:
+                handle._run()
+            elif process.ended_at is not None:
+                if self._now > process.ended_at:
+                    process.haunts(handle)
+            elif process.hung is not None:
+                process.hung.append(handle)
+            elif process.is_alive:
+                handle._run()
+                process.steps += 1
+                if process.check is not None:
+                    process.check()
+                if fate := process.fates.pop(process.steps, None):
+                    fate()
+            self._after_step()
+
+    def hang(self, process: Process, seconds: float) -> None:
+        """As on SIGSTOP: time passes, and nothing of it is done until it goes on."""
+        process.hung, process.was_hung = [], True
+        self.call_later(seconds, self._go_on, process, context=WORLD)
+
+    def _go_on(self, process: Process) -> None:
+        left, process.hung = process.hung or [], None
+        self._ready.extend(left)
+
+    def _wake(self) -> None:
+        timers = self._scheduled
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]
+        if not self._ready:
+            if not timers:
+                raise Stuck
+            self._now = max(self._now, timers[0].when())
+        while timers and timers[0].when() <= self._now:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            self._ready.append(timer)
+
+
+def bury(process: Process) -> None:
+    """Close what a dead process has left, so that nobody finds it pending later."""
+    for task in process.tasks:
+        if task.done():
+            continue
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine: Any = task.get_coro()
+        for _ in range(20):
+            try:
+                coroutine.close()
+                break
+            except BaseException:  # noqa: BLE001 - it awaits or raises in its `finally`: once more, then
+                continue
