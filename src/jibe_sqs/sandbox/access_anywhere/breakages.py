@@ -37,7 +37,9 @@ class Reset(Response):
             raise ConnectionResetError("The sandbox's Access Anywhere resets this connection")
         # With nothing to linger for, the system sends a reset in place of an orderly end.
         linger = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        # Who asked may have gone already: killed, perhaps.
+        with suppress(OSError, ValueError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
         await _disconnected(receive)
 
