@@ -9,7 +9,7 @@ SECONDS ?= 120
 TIMES ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests bench fuzz simulate chaos drain docs clean lock
+.PHONY: help demo test check tests tests-of-processes tests-of-code bench fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
@@ -38,8 +38,15 @@ demo: .venv/.installed
 
 test: check tests
 
+# Side by side: those that start processes mostly wait for them.
 tests: .venv/.installed
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target tests-of-processes tests-of-code
+
+tests-of-processes:
+	$(BIN)/python -m pytest tests/acceptance -o cache_dir=.pytest_cache/processes
+
+tests-of-code:
+	$(BIN)/python -m pytest tests --ignore tests/acceptance
 
 check: .venv/.installed
 	$(BIN)/ruff check .
