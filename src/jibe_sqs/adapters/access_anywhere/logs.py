@@ -319,5 +319,4 @@ def _error(text: str, error: JibeError) -> LogStoreError:
         case LoginFailed():
             return LogAccessDenied(text)
         case _:
-            # Also where the ledger could not remember a refresh: it was none, to those who asked for it.
             return LogStoreUnavailable(text)
