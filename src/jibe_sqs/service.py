@@ -74,6 +74,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        log.info("started", queues=len(self._consumers))
         housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
         background = [asyncio.create_task(work(), name=name) for name, work in self._background.items()]
         working = [

@@ -587,7 +587,7 @@ def test_a_second_signal_ends_it_at_once(world, silence):
 
 def test_an_idle_service_stops_within_its_long_poll(world):
     service = world.run()
-    service.wait_for("queue")
+    service.wait_for("started")
     began = time.monotonic()
     assert service.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 10
