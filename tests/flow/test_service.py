@@ -153,6 +153,9 @@ from jibe_sqs.operations.health import Health
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.service import Service
+import structlog, sys
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 class Stubborn:
     name = "stubborn"
