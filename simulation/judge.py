@@ -19,6 +19,7 @@ class Judge:
         self.totals: Counter[str] = Counter()
         self.broken: str | None = None
         self._moments = itertools.count(1)
+        self._is_over = False
 
     def moment(self) -> int:
         """Moments are in the order in which they are asked for, also where time stands still."""
@@ -26,14 +27,24 @@ class Judge:
 
     def saw(self, what: str, *details: object) -> None:
         """Put it on the trace, and count it."""
-        self.trace.append((self.time(), what, details))
-        self.totals[what] += 1
+        if not self._is_over:
+            self.note(what, *details)
+            self.totals[what] += 1
+
+    def note(self, what: str, *details: object) -> None:
+        """Put it on the trace."""
+        if not self._is_over:
+            self.trace.append((self.time(), what, details))
 
     def demand(self, holds: bool, promise: str, *details: object) -> None:
         """Remember if it does not hold. The loop ends after this step."""
-        if not holds and self.broken is None:
+        if not holds and self.broken is None and not self._is_over:
             self.broken = f"{promise}: {', '.join(map(str, details))}" if details else promise
             self.saw("BROKEN", self.broken)
+
+    def adjourn(self) -> None:
+        """Whatever comes now, of the dead who are buried, is not heard."""
+        self._is_over = True
 
     def check(self) -> None:
         """Raises `Violation`."""

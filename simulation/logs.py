@@ -1,7 +1,6 @@
 """Log files in S3: there only after a while, slow, cut short, refused."""
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -18,10 +17,10 @@ WINDOW = 2000
 
 
 class _Open:
-    def __init__(self, data: bytes, pause: float, *, is_cut: bool) -> None:
-        self.etag = f"{zlib.crc32(data):08x}"
-        self.size = len(data)
-        self._data = data
+    def __init__(self, file: File, pause: float, *, is_cut: bool) -> None:
+        self.etag = file.etag
+        self.size = len(file.content)
+        self._data = file.content
         self._pause = pause
         self._is_cut = is_cut
 
@@ -43,27 +42,31 @@ class SimulatedLogs:
         self._judge = judge
         self._chance = chance
         self._budget = budget
+        self._being_read: set[str] = set()
         self.in_flight = 0
         self.has_answered = False
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator[_Open]:
-        taken = await self._budget.take(WINDOW)
+        self._judge.demand(file.key not in self._being_read, "a file is read by one at a time", file.key)
+        self._being_read.add(file.key)
+        taken = 0
         try:
+            taken = await self._budget.take(WINDOW)
             found = await self._network.call("s3", lambda: self._get(file), LogStoreUnavailable)
             self.has_answered = True
-            data = found.content
-            if (excess := taken - len(data)) > 0:
+            if (excess := taken - len(found.content)) > 0:
                 self._budget.give(excess)
                 taken -= excess
             self.in_flight += taken
             try:
                 pause = self._chance.choice([0.0, 0.1, 5.0])
-                yield _Open(data, pause, is_cut=not self._storage.is_quiet and self._chance.random() < 0.05)
+                yield _Open(found, pause, is_cut=not self._storage.is_quiet and self._chance.random() < 0.05)
             finally:
                 self.in_flight -= taken
         finally:
             self._budget.give(taken)
+            self._being_read.discard(file.key)
 
     def _get(self, file: LogFile) -> File:
         found = self._storage.files[file.key]

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+ROUNDS = 100_000
+"""In which nobody who works waits for anything; more are for ever."""
+
 WORLD = Context()
 """In which the world's own affairs run: they go on, whoever dies."""
 
@@ -40,7 +43,7 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 
 
 class Stuck(Exception):
-    """Everything waits, and no timer runs."""
+    """Everything waits, and no timer runs; or something never waits, and no time passes."""
 
 
 class _Task(asyncio.Task[Any]):
@@ -75,9 +78,10 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._chance = chance
         self._after_step = after_step
         self._now = 0.0
+        self._rounds = 0
         self._numbers = itertools.count()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._ready: Any
-        self._scheduled: list[asyncio.TimerHandle]
 
     def time(self) -> float:
         return self._now
@@ -97,6 +101,16 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     def remove_signal_handler(self, sig: int) -> bool:
         return bool(sig)
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
 
     def _write_to_self(self) -> None:
         """Nobody sleeps here who would have to be woken."""
@@ -145,17 +159,19 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._ready.extend(left)
 
     def _wake(self) -> None:
-        timers = self._scheduled
-        while timers and timers[0]._cancelled:
-            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not self._ready:
             if not timers:
-                raise Stuck
-            self._now = max(self._now, timers[0].when())
-        while timers and timers[0].when() <= self._now:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            self._ready.append(timer)
+                raise Stuck("everything waits for ever")
+            if timers[0][0] > self._now:
+                self._now, self._rounds = timers[0][0], 0
+        self._rounds += 1
+        if self._rounds > ROUNDS:
+            raise Stuck("it works for ever, and no time passes")
+        while timers and timers[0][0] <= self._now:
+            self._ready.append(heapq.heappop(timers)[2])
 
 
 def bury(process: Process) -> None:

@@ -1,16 +1,23 @@
 """Services with a defect each, of the kind that loses changes: the simulation has to see every one."""
 
 import asyncio
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
+import msgspec
+
+from jibe_sqs.changes import Changes
 from jibe_sqs.consumer import Consumer
 from jibe_sqs.core.errors import JibeError, LedgerError
-from jibe_sqs.core.model import Folder
+from jibe_sqs.core.model import Change, Folder, Verdict
 from jibe_sqs.handler import Handler, Read
-from jibe_sqs.ports import Clock, Ledger
+from jibe_sqs.places import BucketMap
+from jibe_sqs.ports import Clock, Found, Ledger, Listing
 from jibe_sqs.refreshes import Refreshes
-from simulation.replica import Parts
+from jibe_sqs.sweeps import Sweep, Sweeper
+from simulation.world import Parts
 
 
 class _DeletesBeforeRefresh(Handler):
@@ -71,6 +78,76 @@ class _WatermarkOfTheEnd(Refreshes):
         self._ledger = late
 
 
+class _AfterAMarker:
+    """A listing of what comes after the last key that it has shown."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.has, self.buckets = listing.has, listing.buckets
+        self._listing = listing
+        self._last = ""
+
+    async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
+        async with aclosing(self._listing.level(bucket, prefix)) as entries:
+            async for each in entries:
+                if isinstance(each, str):
+                    yield each
+                elif each.file.key > self._last:
+                    self._last = each.file.key
+                    yield each
+
+
+class _SweepsAfterAMarker(Sweeper):
+    def __init__(self, *, sweeps: Sequence[Sweep], **options: Any) -> None:
+        marked = [msgspec.structs.replace(each, listing=_AfterAMarker(each.listing)) for each in sweeps]
+        super().__init__(sweeps=marked, **options)
+
+
+class _DeletesBeforeTold(Changes):
+    async def done(self, changes: Sequence[Change]) -> list[JibeError]:
+        self._after_all = asyncio.ensure_future(super().done(changes))
+        return []
+
+
+class _TellsTwoAtATime(Changes):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._other = Changes(**options)
+
+    async def done(self, changes: Sequence[Change]) -> list[JibeError]:
+        failed = await asyncio.gather(super().done(changes[::2]), self._other.done(changes[1::2]))
+        return [*failed[0], *failed[1]]
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self._other.stop()
+
+
+class _TellsWhatIsBehindAFailure(Changes):
+    def _fail(self, object_: tuple[str, str], error: Exception) -> None:
+        behind = self._lines.pop(object_)
+        self._lines[object_] = deque([behind.popleft()])
+        super()._fail(object_, error)
+        if behind:
+            self._lines[object_] = behind
+            self._ready.append(object_)
+
+
+class _TellsTheLastFirst(Changes):
+    async def _ask(self, changes: Sequence[Change], asker: Any) -> None:
+        await super()._ask(changes[::-1], asker)
+
+
+class _NeverWaits(Handler):
+    async def handle(self, *_: object) -> Verdict:
+        while True:
+            await asyncio.sleep(0)
+
+
+class _NeverLooksAgain(BucketMap):
+    async def confirm(self, *_: object) -> bool:
+        return False
+
+
 def _parts(**parts: Any) -> Parts:
     made = Parts()
     for name, part in parts.items():
@@ -87,4 +164,11 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "watermark-before-refresh": _parts(refreshes=_WatermarkBeforeRefresh),
     "watermark-of-the-end": _parts(refreshes=_WatermarkOfTheEnd),
     "no-margin": _parts(has_margin=False),
+    "sweep-after-a-marker": _parts(sweeper=_SweepsAfterAMarker),
+    "delete-before-told": _parts(changes=_DeletesBeforeTold),
+    "tell-two-at-a-time": _parts(changes=_TellsTwoAtATime),
+    "tell-what-is-behind-a-failure": _parts(changes=_TellsWhatIsBehindAFailure),
+    "tell-the-last-first": _parts(changes=_TellsTheLastFirst),
+    "unconfirmed-not-mapped": _parts(buckets=_NeverLooksAgain),
+    "never-wait": _parts(handler=_NeverWaits),
 }

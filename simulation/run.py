@@ -17,9 +17,13 @@ from simulation.judge import Judge, Violation
 from simulation.ledger import Disk
 from simulation.loop import WORLD, SeededLoop, Stuck, bury
 from simulation.network import Network, later
-from simulation.replica import Parts, Replica
+from simulation.promises import judge_end
+from simulation.providers import SKEW, Discovery
+from simulation.replica import Replica
 from simulation.sqs import Sqs
-from simulation.storage import Event, Storage
+from simulation.storage import Storage
+from simulation.sweeps import Sweeping
+from simulation.world import Parts, World
 
 SPAN = 100.0
 """Seconds in which all is written."""
@@ -27,6 +31,8 @@ ILL = 250.0
 """Seconds after which nothing fails any more."""
 LONGEST = 4 * 3600.0
 """Seconds after that, until everything has to be done."""
+FOUND = 1800.0
+"""Seconds after that, until every log file has to be found that nobody announced: places of logs are known for 600."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,9 +65,7 @@ def _apart(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
         name = str(event["event"])
         judge.demand(not event.get("exc_info"), "no defect comes to light", name)
         if keep_trace and level != "debug":
-            judge.trace.append(
-                (judge.time(), f"  log {name}", tuple(f"{key}={event[key]}" for key in event if key != "event"))
-            )
+            judge.note(f"  log {name}", *(f"{key}={event[key]}" for key in event if key != "event"))
         raise structlog.DropEvent
 
     structlog.configure(processors=[log], wrapper_class=structlog.make_filtering_bound_logger(20 if keep_trace else 40))
@@ -97,10 +101,9 @@ class Simulation:
         try:
             loop.run_until_complete(main)
             self._judge.check()
-        except Violation as violation:
+        except (Violation, Stuck) as violation:
             broken = str(violation)
-        except Stuck:
-            broken = "everything waits for ever"
+        self._judge.adjourn()
         loop.set_exception_handler(lambda *_: None)
         loop.close()
         for replica in self._replicas:
@@ -112,74 +115,79 @@ class Simulation:
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._judge.demand(False, "nothing goes wrong unseen", context.get("message"), repr(context.get("exception")))
 
-    async def _main(self) -> None:
+    def _world(self) -> World:
         chance, judge, loop = self._chance, self._judge, self._loop
+        sweeping = Sweeping.drawn(chance) if chance.random() < 0.25 else None
+        batch = chance.choice([1, 2, 5]) if chance.random() < 0.2 else 0
+        discovery = Discovery.drawn(chance) if chance.random() < 0.15 else None
         network = Network(chance, judge)
-        network.add("s3")
-        storage = Storage(chance, judge, loop)
-        index = Index(storage, judge, chance)
-        queues = [Sqs(f"q{number}", chance, judge, network, loop) for number in range(chance.choice([1, 1, 2]))]
+        for server in ("s3", "s3 list", "aa places", "aa tasks"):
+            network.add(server)
+        storage = Storage(chance, judge, loop, is_swept=sweeping is not None)
+        world = World(
+            loop=loop,
+            chance=chance,
+            judge=judge,
+            network=network,
+            storage=storage,
+            index=Index(storage, judge, chance),
+            queues=[Sqs(f"q{number}", chance, judge, network, loop) for number in range(chance.choice([1, 1, 2]))],
+            sweeping=sweeping,
+            batch=batch,
+            discovery=discovery,
+            parts=self._parts,
+        )
+        if discovery:
+            storage.skew = SKEW
+            discovery.plan(world.index, chance)
+        else:
+            world.index.add()
         shared = Disk("ledger", network, judge)
         for number in range(chance.choice([1, 1, 2, 3])):
             is_own = chance.random() < 0.3
             disk = Disk(f"ledger {number}", network, judge) if is_own else shared
-            self._replicas.append(
-                Replica(
-                    f"r{number}",
-                    loop=loop,
-                    chance=chance,
-                    judge=judge,
-                    network=network,
-                    storage=storage,
-                    index=index,
-                    queues=queues,
-                    disk=disk,
-                    parts=self._parts,
-                )
-            )
-        for number, sqs in enumerate(queues):
+            self._replicas.append(Replica(f"r{number}", world, disk))
+        for number, sqs in enumerate(world.queues):
             sqs.is_held = lambda stored, number=number: any(each.holds(number, stored) for each in self._replicas)  # type: ignore[misc]
-        storage.live(chance.choice([4, 6, 8, 12, 20, 30]), SPAN, [sqs.send for sqs in queues])
+        return world
+
+    async def _main(self) -> None:
+        chance, judge = self._chance, self._judge
+        world = self._world()
+        gate = world.index.gate
+        # What is swept is handled by each replica, and told as well.
+        messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
+        world.storage.live(messages, SPAN, [sqs.send for sqs in world.queues])
         for _ in range(chance.choice([0, 0, 1, 2])):
             away = chance.random() * SPAN
-            later(away, index.gate.shut)
-            later(away + chance.random() * 100, index.gate.open)
+            later(away, gate.shut)
+            later(away + chance.random() * 100, gate.open)
         lives = [asyncio.create_task(replica.live()) for replica in self._replicas]
         await asyncio.sleep(ILL)
         judge.saw("all is well")
-        network.mend()
-        index.mend()
-        storage.is_quiet = True
-        for sqs in queues:
-            sqs.mend()
+        world.mend()
         for replica in self._replicas:
             replica.spare()
-        while storage.untold or any(sqs.messages or sqs.due for sqs in queues):
-            await asyncio.sleep(5)
-            if loop.time() > ILL + LONGEST:
-                waiting = [id_ for sqs in queues for id_ in sqs.messages]
-                judge.demand(False, "every message comes to its end", *waiting)
+        await self._until_done(world)
         for replica in self._replicas:
             replica.retire()
         await asyncio.wait(lives)
         for life in lives:
             life.result()
-        self._judge_end(storage, index, queues)
+        judge_end(world)
 
-    def _judge_end(self, storage: Storage, index: Index, queues: list[Sqs]) -> None:
-        done: dict[Event, str] = {}
-        given_up: set[Event] = set()
-        for sqs in queues:
-            for id_, told in sqs.told.items():
-                if id_ in sqs.dead:
-                    given_up.update(told.events)
-                else:
-                    done.update(dict.fromkeys(told.events, id_))
-        for event, id_ in done.items():
-            for path in storage.below(event.folder):
-                seen = index.read_at.get(path, 0) > event.moment
-                self._judge.demand(seen, "read after the last event", id_, path)
-        unsure = {path for event in given_up - done.keys() for path in storage.below(event.folder)}
-        for path, objects in storage.folders.items():
-            shown = index.shown.get(path, {})
-            self._judge.demand(path in unsure or shown == objects, "in the end the index is true", path, shown, objects)
+    async def _until_done(self, world: World) -> None:
+        storage, demand = world.storage, self._judge.demand
+        while True:
+            waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
+            unfound = self._unfound(storage) if world.sweeping else []
+            if not (waiting or unfound or storage.untold or any(sqs.due for sqs in world.queues)):
+                return
+            await asyncio.sleep(5)
+            now = self._loop.time()
+            demand(now <= ILL + LONGEST or not waiting, "every message comes to its end", *waiting)
+            demand(now <= ILL + FOUND or not unfound, "what nobody announces is found", *unfound)
+
+    def _unfound(self, storage: Storage) -> list[str]:
+        settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))
+        return [file.key for file in storage.files.values() if not file.is_given_up and file.key not in settled]

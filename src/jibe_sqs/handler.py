@@ -3,15 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 import structlog
 
 from jibe_sqs.changes import Changes
 from jibe_sqs.core.announcements import announcements
-from jibe_sqs.core.decisions import Decisions, Plan, Seen, Stale
-from jibe_sqs.core.errors import AnnouncementError, BucketNotAllowed, JibeError, LogStoreUnavailable
+from jibe_sqs.core.decisions import Decisions, Place, Plan, Seen, Stale
+from jibe_sqs.core.errors import (
+    AccessAnywhereError,
+    AnnouncementError,
+    BucketAppeared,
+    BucketNotAllowed,
+    JibeError,
+    LogStoreUnavailable,
+)
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Verdict
@@ -35,8 +42,15 @@ class Read(msgspec.Struct, frozen=True):
     stale: dict[Folder, Stale]
     changes: list[Change]
     principals: dict[str, Seen]
+    unmapped: dict[str, Sequence[Place]]
+    newest_unmapped: float
     file: LogFile | None = None
     etag: str = ""
+
+    @classmethod
+    def of(cls, plan: Plan, needed: dict[Folder, Stale], file: LogFile | None = None, etag: str = "") -> Self:
+        """What is to be kept of a plan until all is done; its counts, which may be many, are told by then."""
+        return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag)
 
 
 class Handler:
@@ -184,14 +198,12 @@ class Handler:
                     await asyncio.sleep(0)
             for records in reader.finish():
                 self._plan(plan, records)
-        if await self._learnt(plan):
-            return await self._read_file(file)
         if verifier is not None:
             await verifier.verify(file, reader.sha256)
         stale = await self._needed(plan)
         self._tally.files += 1
         self._tell(file, reader, plan)
-        return Read(stale, plan.changes, plan.principals, file, stored.etag)
+        return Read.of(plan, stale, file, stored.etag)
 
     @asynccontextmanager
     async def _within_time(self, file: LogFile) -> AsyncIterator[None]:
@@ -218,17 +230,11 @@ class Handler:
     async def _read_records(self, records: Sequence[Record]) -> Read:
         plan = Plan(by_object=self._changes is not None)
         self._plan(plan, records)
-        if await self._learnt(plan):
-            return await self._read_records(records)
-        return Read(await self._needed(plan), plan.changes, plan.principals)
+        return Read.of(plan, await self._needed(plan))
 
     def _plan(self, plan: Plan, records: Sequence[Record]) -> None:
         for record in records:
             plan.add(record, self._decisions.decide(record))
-
-    async def _learnt(self, plan: Plan) -> bool:
-        """Whether a bucket that was not mapped is so now: then all is to be decided anew."""
-        return self._buckets is not None and bool(plan.unmapped) and await self._buckets.learn(plan.unmapped)
 
     async def _needed(self, plan: Plan) -> dict[Folder, Stale]:
         watermarks: Mapping[Folder, float] = {}
@@ -251,11 +257,23 @@ class Handler:
         errors = await self._refreshes.done(read.stale)
         if self._changes is not None:
             errors += await self._changes.done(read.changes)
-        if errors:
+        if errors := errors or await self._uncertain(read):
             return errors
         await self._remember(read)
         self._activity.done(read.stale, read.changes)
         return []
+
+    async def _uncertain(self, read: Read) -> list[JibeError]:
+        """What was skipped as not mapped is done with once that is certain. Here, where no reader's place is held."""
+        if self._buckets is None or not read.unmapped:
+            return []
+        try:
+            if not await self._buckets.confirm(read.unmapped, read.newest_unmapped):
+                return []
+        except AccessAnywhereError as error:
+            return [error]
+        among = ", ".join(sorted(read.unmapped)[:5])
+        return [BucketAppeared(f"one of these buckets is shown in Access Anywhere by now: to be read again: {among}")]
 
     async def _remember(self, read: Read) -> None:
         """A ledger that cannot is no failure of the message: all of it is done, and at worst will be done once more."""

@@ -4,7 +4,9 @@
     discovered              nothing passes the gate until they are known: whatever is shown nowhere would be skipped
 
 To take a bucket for unmapped loses its events, and to take it for mapped costs a refresh that fails. So what is found
-counts at once, and what is missed only after some time; and a look that fails, or finds nothing at all, changes nothing.
+counts at once, and what is missed only after some time; a look that fails, or finds nothing at all, changes nothing; and
+that a bucket is shown nowhere is certain only of changes from before a look began. A bucket may have been added and
+synchronised since, and what changed after that sync had begun would be lost.
 """
 
 import asyncio
@@ -15,12 +17,16 @@ import structlog
 from msgspec.structs import replace
 
 from jibe_sqs.core.decisions import Decisions, Place, Places
-from jibe_sqs.core.errors import AccessAnywhereError
+from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
 from jibe_sqs.ports import Buckets, Clock, Gate, Providers
 
 INTERVAL: Final = 300.0
 LEAST_INTERVAL: Final = 30.0
 """Seconds between two looks, however many unknown buckets are asked about."""
+LONGEST_LOOK: Final = 600.0
+"""Seconds. Each call has its own limits, but a look may be of many."""
+SKEW: Final = 10.0
+"""Seconds by which the times of changes and S3's clock, as we see it, may differ."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds after a look that failed, while nothing is known; doubling."""
@@ -63,7 +69,9 @@ class BucketMap(Buckets, Gate):
         self._reason = NOT_LOOKED if self._discovers else ""
         self._known_now = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._looked = float("-inf")
+        self._began = self._looked = float("-inf")
+        self._failure = ""
+        self._known_at = float("-inf")
         self._missed: dict[Spot, float] = {}
         self._syncs_known = True
         self._places: dict[Spot, Place] = spots(decisions.places or {})
@@ -88,11 +96,7 @@ class BucketMap(Buckets, Gate):
         """Look until cancelled."""
         pause = FIRST_PAUSE
         while True:
-            try:
-                await self._look()
-            except Exception:
-                # A defect of ours: what is known must not grow old by it.
-                log.exception("bucket_look_crashed")
+            await self._look()
             if not self._reason:
                 await self._clock.sleep(self._interval)
                 continue
@@ -100,42 +104,63 @@ class BucketMap(Buckets, Gate):
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE, self._interval)
 
-    async def learn(self, unknown: Mapping[str, Sequence[Place]]) -> bool:
-        """Whether one of these buckets is shown otherwise than at the places by which it was decided on.
+    async def confirm(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
+        """Whether one of these buckets is shown elsewhere than at the places by which it was decided on.
 
-        Looks again for it, at most every `LEAST_INTERVAL`; whoever asks meanwhile shares that look. If it fails, what was
-        known before counts.
+        By a look that began after `latest`, or was asked for; there is one at most every `LEAST_INTERVAL`, which whoever
+        asks meanwhile shares. So this may wait. Raises `AccessAnywhereUnavailable` if the look fails.
         """
-        if self._discovers and not self._knows_more(unknown):
+        asked = self._clock.monotonic()
+        while self._discovers and not self._knows_more(unknown) and self._known_at < latest + SKEW:
+            if self._began >= asked:
+                if self._failure:
+                    raise AccessAnywhereUnavailable(f"which buckets it shows is not known: {self._failure}")
+                # Where S3's clock is not known, and for times that are ahead of it.
+                break
+            if (early := self._looked + LEAST_INTERVAL - self._clock.monotonic()) > 0:
+                # A little more, for timers may go off a little too early.
+                await self._clock.sleep(early + 0.01)
             await self._look(unless_within=LEAST_INTERVAL)
         return self._knows_more(unknown)
 
     def _knows_more(self, unknown: Mapping[str, Sequence[Place]]) -> bool:
         # By where, not by syncs: whoever decides anew because of a baseline would only find more to skip.
+        now = self.places
         return any(
-            spots({bucket: self.places.get(bucket, ())}).keys() - spots({bucket: places}).keys()
+            spots({bucket: now[bucket]}).keys() - spots({bucket: places}).keys()
             for bucket, places in unknown.items()
+            if bucket in now
         )
 
     async def _look(self, *, unless_within: float = 0.0) -> None:
         async with self._looking:
-            if self._clock.monotonic() - self._looked < unless_within:
+            began, moment = self._clock.monotonic(), self._clock.now()
+            if began - self._looked < unless_within:
                 return
-            await self._look_now()
+            failure = ""
+            try:
+                async with asyncio.timeout(LONGEST_LOOK):
+                    await self._look_now()
+                self._known_at = moment
+            except AccessAnywhereError as error:
+                failure = str(error)
+                self._keep(failure)
+            except TimeoutError:
+                failure = f"no end of what it shows within {LONGEST_LOOK:g} s"
+                self._keep(failure)
+            except Exception as defect:
+                # Of ours: what is known must not grow old by it.
+                log.exception("bucket_look_crashed")
+                failure = repr(defect)
             # At its end: where looks hang, those who wait for one must not each begin another.
-            self._looked = self._clock.monotonic()
+            self._began, self._failure, self._looked = began, failure, self._clock.monotonic()
 
     async def _look_now(self) -> None:
         found = self._places
         if self._discovers:
-            try:
-                found = spots(await self._providers.places())
-            except AccessAnywhereError as error:
-                self._keep(str(error))
-                return
+            found = spots(await self._providers.places())
             if not found:
-                self._keep(NOTHING)
-                return
+                raise AccessAnywhereUnavailable(NOTHING)
             found |= self._just_missed(found)
         synced = await self._synced(found)
         never = float("-inf")
@@ -165,7 +190,12 @@ class BucketMap(Buckets, Gate):
             self._syncs_known = False
             return {}
         self._syncs_known = True
-        return synced
+        now = self._clock.now()
+        # Its clock is far ahead of S3's, or of another zone. Where S3's is not known, nobody can tell.
+        future = {folder: began for folder, began in synced.items() if 0 < now < began}
+        for folder, began in sorted(future.items()):
+            log.warning("sync_in_the_future", folder=folder, by=round(began - now), consequence="it is passed over")
+        return {folder: began for folder, began in synced.items() if folder not in future}
 
     def _take(self, found: dict[Spot, Place]) -> None:
         if self._reason:

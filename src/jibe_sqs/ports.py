@@ -106,11 +106,11 @@ class Gate(Protocol):
 class Buckets(Protocol):
     """Where buckets are shown, as far as is known now."""
 
-    async def learn(self, unknown: Mapping[str, Sequence[Place]]) -> bool:
-        """Look again whether any of these is shown, unless that was done just now. True if one is: decide anew.
+    async def confirm(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
+        """Make sure that these buckets are shown nowhere but at the places by which they were decided on. True if one is.
 
-        Each comes with the places that were known when it was decided on, so that what was learned meanwhile counts, and
-        what was known then does not.
+        Certain of all that changed there up to `latest` (seconds since the epoch, S3's clock), and so it may take half a
+        minute: hold nothing that others need. Raises `AccessAnywhereError` where it cannot be told.
         """
 
 

@@ -4,6 +4,7 @@ For stores without notifications, and for notifications that get lost. Each swee
 asks the ledger about whatever it finds: there is no mark of what was seen last, for a file may come late, under a name
 that sorts before those of files that came earlier. What the ledger does not know goes, as a message, into a queue in
 memory, and from there to the same consumer and handler. Nothing in it needs to survive: the next sweep finds it again.
+Where sweeps were kept from their end for days, the next looks back to the last that was not.
 
     roots ──levels──> folders that may hold recent files ──candidates──> ledger: unfinished ──> SweepQueue ──> consumer
 """
@@ -11,7 +12,7 @@ memory, and from there to the same consumer and handler. Nothing in it needs to 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -20,7 +21,7 @@ import structlog
 
 from jibe_sqs.core import date_folders
 from jibe_sqs.core.errors import LogStoreError
-from jibe_sqs.core.log_names import format_of, holds_no_logs, no_log
+from jibe_sqs.core.log_names import Format, format_of, holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, holds
 from jibe_sqs.findings import SweepQueue
@@ -39,9 +40,12 @@ REST: Final = 1.0
 """Seconds between two sweeps of a source, at least, however long the first took."""
 ROOTS_AGE: Final = 600.0
 """Seconds for which the places of logs in a bucket are known."""
+LONGEST_GAP: Final = 14
+"""Days for which no sweep was complete that the next makes up for: as long as SQS would keep a message."""
 LOOKED_AT: Final = 10_000
 """Entries at a bucket's top among which the places of logs are looked for."""
 AWS_LOGS: Final = "AWSLogs/"
+DAY: Final = 86_400.0
 
 
 class Sweep(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class Sweeper:
         self._gates = gates
         self._wall_clock = wall_clock
         self._roots: dict[tuple[Sweep, str], tuple[list[str], float]] = {}
+        self._complete: dict[Sweep, float] = {}
         self._passed_over: set[tuple[Sweep, str]] = set()
         self.counts: Counter[str] = Counter()
 
@@ -90,7 +95,9 @@ class Sweeper:
     async def sweep(self, sweep: Sweep) -> None:
         """One sweep of one source. Raises nothing that the next sweep may not meet."""
         started = self._clock.monotonic()
-        window = date_folders.recent(self._wall_clock(), sweep.days)
+        now = self._wall_clock()
+        since = max(self._complete.get(sweep, now), now - LONGEST_GAP * DAY)
+        window = date_folders.recent(now, sweep.days, since=since)
         turn = _Turn(sweep, self._queue, self._ledger, self._unreadable, window)
         try:
             buckets = [sweep.source.bucket]
@@ -100,6 +107,8 @@ class Sweeper:
                 await self._sweep_bucket(turn, bucket)
         except LogStoreError as error:
             turn.failures.append(error)
+        if not turn.failures or sweep not in self._complete:
+            self._complete[sweep] = now
         self._tell(turn, self._clock.monotonic() - started)
 
     async def _sweep_forever(self, sweep: Sweep) -> None:
@@ -115,11 +124,8 @@ class Sweeper:
 
     async def _sweep_bucket(self, turn: "_Turn", bucket: str) -> None:
         sweep, failures = turn.sweep, len(turn.failures)
-        try:
-            for root in await self._roots_in(sweep, bucket):
-                await turn.walk(bucket, root)
-        except LogStoreError as error:
-            turn.failures.append(error)
+        for root in await self._roots_in(turn, bucket):
+            await turn.walk(bucket, root)
         if sweep.source.bucket != EVERY_BUCKET:
             return
         # Many a bucket of an account is nobody's to read: that is said once.
@@ -132,16 +138,25 @@ class Sweeper:
             log.warning("bucket_passed_over", bucket=bucket, reason=str(turn.failures[failures]))
         del turn.failures[failures:]
 
-    async def _roots_in(self, sweep: Sweep, bucket: str) -> list[str]:
+    async def _roots_in(self, turn: "_Turn", bucket: str) -> list[str]:
         """The prefixes below which logs are: as configured, or CloudTrail's places, or else the whole bucket."""
-        if sweep.source.prefix:
-            return [sweep.source.prefix]
+        sweep = turn.sweep
+        source = sweep.source
+        if source.prefix:
+            return [source.prefix]
+        if source.format not in (None, Format.CLOUDTRAIL) and source.bucket != EVERY_BUCKET:
+            return [""]
         now = self._clock.monotonic()
         roots, looked = self._roots.get((sweep, bucket), ([], float("-inf")))
         if now - looked > ROOTS_AGE:
-            roots = await _aws_logs(sweep.listing, bucket)
+            found, failures = await _aws_logs(sweep.listing, bucket)
+            turn.failures += failures
+            if failures:
+                # What could not be told is looked for again by the next sweep; until then what was known counts.
+                return list(dict.fromkeys([*roots, *found]))
+            roots = found
             self._roots[sweep, bucket] = roots, now
-        return roots or ([] if sweep.source.bucket == EVERY_BUCKET else [""])
+        return roots or ([] if source.bucket == EVERY_BUCKET else [""])
 
     def _tell(self, turn: "_Turn", seconds: float) -> None:
         about = {"bucket": turn.sweep.source.bucket, "prefix": turn.sweep.source.prefix}
@@ -224,25 +239,35 @@ class _Turn:
         self.offered += await self._queue.offer(unfinished)
 
 
-async def _aws_logs(listing: Listing, bucket: str) -> list[str]:
-    """Where a bucket has `AWSLogs/`: at its top, or below one of the prefixes there."""
-    tops = []
+async def _aws_logs(listing: Listing, bucket: str) -> tuple[list[str], list[LogStoreError]]:
+    """Where a bucket has `AWSLogs/`: at its top, or below one of the prefixes there. And what could not be told, and why."""
+    tops: list[str] = []
+    failures: list[LogStoreError] = []
     looked_at = 0
-    async with aclosing(listing.level(bucket, "")) as entries:
-        async for each in entries:
-            if isinstance(each, str):
-                tops.append(each)
-            looked_at += 1
-            if looked_at >= LOOKED_AT:
-                break
+    try:
+        async with aclosing(listing.level(bucket, "")) as entries:
+            async for each in entries:
+                if isinstance(each, str):
+                    tops.append(each)
+                looked_at += 1
+                if looked_at >= LOOKED_AT:
+                    break
+    except LogStoreError as error:
+        failures.append(error)
     wanted = [AWS_LOGS, *(f"{top}{AWS_LOGS}" for top in tops if top != AWS_LOGS)]
-    return [root async for root in _existing(listing, bucket, wanted)]
+    found: list[str] = []
+    for first in range(0, len(wanted), LEVELS):
+        await asyncio.gather(
+            *(_look_for(prefix, listing, bucket, found, failures) for prefix in wanted[first : first + LEVELS])
+        )
+    return found, failures
 
 
-async def _existing(listing: Listing, bucket: str, prefixes: Sequence[str]) -> AsyncIterator[str]:
-    for first in range(0, len(prefixes), LEVELS):
-        some = prefixes[first : first + LEVELS]
-        answers = await asyncio.gather(*(listing.has(bucket, prefix) for prefix in some))
-        for prefix, exists in zip(some, answers, strict=True):
-            if exists:
-                yield prefix
+async def _look_for(
+    prefix: str, listing: Listing, bucket: str, found: list[str], failures: list[LogStoreError]
+) -> None:
+    try:
+        if await listing.has(bucket, prefix):
+            found.append(prefix)
+    except LogStoreError as error:
+        failures.append(error)

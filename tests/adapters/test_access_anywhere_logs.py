@@ -237,6 +237,16 @@ async def test_a_file_that_breaks_off_is_not_read(served):
         assert world.budget.free == SIZE
 
 
+@pytest.mark.parametrize("size", [5, 5000, 3_000_000])
+async def test_a_file_that_was_replaced_though_the_index_shows_the_old_one_is_read_as_it_is(served, size):
+    async with served() as world:
+        file = world.put("a/1", bytes(1000))
+        await world.read(file)
+        world.put("a/1", b"n" * size)
+        assert await world.read(file) == b"n" * size
+        assert world.budget.free == SIZE
+
+
 async def test_a_file_that_is_gone_though_the_index_shows_it_cannot_be_read(served):
     async with served() as world:
         file = world.put("a/1")
@@ -309,6 +319,32 @@ async def test_a_level_of_more_than_a_page_is_listed_whole(served):
     async with served() as world:
         keys = [world.put(f"a/{number:04}").key for number in range(1203)]
         assert sorted(await world.listed("a/")) == keys
+
+
+async def test_what_perhaps_shows_a_part_only_is_not_listed_for_the_whole(served):
+    """A provider that seems to show a part of a bucket stands for all of it, too: of what others show, it shows nothing."""
+    part = f"{ROOT}/team"
+    async with served(places={BUCKET: [Place(part, "team/"), Place(part), Place(ROOT)]}) as world:
+        file = world.put(day("2026/01/31", "x"))
+        world.put("team/x")
+        assert sorted(await world.listed("")) == ["AWSLogs/", "team/"]
+        assert (await world.swept(LogSource(BUCKET)))[0] == [file.key]
+        assert await world.read(file) == b"a log file"
+
+
+async def test_of_several_places_one_that_can_be_listed_is_enough(served):
+    async with served(places={BUCKET: [Place("/Gone/trail-logs"), Place(ROOT)]}) as world:
+        world.put("a/1")
+        assert await world.listed("") == ["a/"]
+        assert await world.listed("a/") == ["a/1"]
+        assert await world.logs.has(BUCKET, "a/")
+        assert not await world.logs.has(BUCKET, "b/")
+
+
+async def test_if_no_place_can_be_listed_that_is_told(served):
+    async with served(places={BUCKET: [Place("/Gone/trail-logs"), Place("/Gone too/trail-logs")]}) as world:
+        with pytest.raises(LogMissing, match="'/Gone'"):
+            await world.listed("")
 
 
 async def test_odd_names_are_listed_as_they_are(served):

@@ -23,6 +23,14 @@ def test_recent_are_today_and_yesterday_and_what_a_clock_ahead_calls_today():
     assert recent(NOW, 1) == days("2026-03-01", "2026-03-02")
 
 
+def test_recent_is_what_has_come_since_the_last_look_as_well():
+    day = 86_400.0
+    assert recent(NOW, 2, since=NOW - 60) == recent(NOW, 2)
+    assert recent(NOW, 1, since=NOW - 600) == days("2026-02-28", "2026-03-02")
+    assert recent(NOW, 2, since=NOW - 3 * day) == days("2026-02-25", "2026-03-02")
+    assert recent(NOW, 2, since=NOW + 3 * day) == recent(NOW, 2)
+
+
 @pytest.mark.parametrize(
     ("folder", "said"),
     [

@@ -374,6 +374,13 @@ def test_buckets_that_are_shown_nowhere_come_with_the_places_known_when_that_was
     assert plan.unmapped == {BUCKET: (part,), "new": ()}
 
 
+def test_of_changes_that_are_shown_nowhere_the_newest_is_known():
+    decisions = Decisions({"mapped": [Place("/S3")]})
+    times = [("mapped", 9e9), ("one", 3.0), ("other", 7.0), ("one", 5.0)]
+    plan = planned(*(event(bucket=bucket, time=time) for bucket, time in times), decisions=decisions)
+    assert plan.newest_unmapped == 7.0
+
+
 def test_what_is_skipped_for_another_reason_is_not_unknown():
     decisions = Decisions({BUCKET: (Place("/S3", synced=9e9),)}, OwnWrites(principals=(ANN,)))
     plan = planned(event(), event(bucket="new", actor=SOMEBODY), Unchanged(SkipReason.NOT_MAPPED), decisions=decisions)

@@ -1,15 +1,11 @@
-"""The world of the flow, in memory and in virtual time: it jumps to the next timer whenever all is waiting.
-
-So no test sleeps for luck: an hour takes a millisecond, and what would wait for ever fails at once.
-"""
+"""The world of the flow, in memory and in virtual time: it jumps to the next timer whenever all is waiting."""
 
 import asyncio
 import gzip
 import itertools
 import json
-import selectors
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -17,6 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
+from tests.clocks import EPOCH, VirtualClock, VirtualLoop, virtually
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.budget import Budget
@@ -33,62 +30,10 @@ from jibe_sqs.operations.tally import Tally
 from jibe_sqs.ports import Gate, QueueFacts, Verifier
 from jibe_sqs.refreshes import Refreshes
 
-EPOCH = 1_767_225_600.0
-"""2026-01-01, the beginning of virtual time."""
 LOG_BUCKET = "trail-logs"
-TWO_DAYS = 2 * 86_400.0
 
 
 # Time
-
-
-class _Impatient(selectors.DefaultSelector):
-    """Never waits: what the loop would have waited is put on its clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
-        if timeout is None:
-            raise RuntimeError("deadlock: everything waits, and no timer runs")
-        self.time += timeout
-        if self.time > TWO_DAYS:
-            raise RuntimeError("two virtual days have passed: this test never ends")
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time. No threads: it does not wait for them."""
-
-    def __init__(self) -> None:
-        self._impatient = _Impatient()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        return self._impatient.time
-
-
-class VirtualClock:
-    """The `Clock` port, by the loop's virtual time."""
-
-    def now(self) -> float:
-        return EPOCH + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-def virtually(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run in a virtual loop of its own. For tests that hypothesis calls often."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
 
 
 async def until(condition: Callable[[], Any]) -> None:

@@ -406,55 +406,81 @@ async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world
 # Buckets that turn out to be shown
 
 
-class LearningBuckets:
-    """The `Buckets` port: learns where `shown` ones are, when asked."""
+class FakeBuckets:
+    """The `Buckets` port: what it is asked, and an answer that may be waited for."""
 
-    def __init__(self, decisions, shown=()):
+    def __init__(self):
         self.asked = []
-        self.shown = dict(shown)
-        self._decisions = decisions
+        self.answer = asyncio.get_running_loop().create_future()
 
-    async def learn(self, unknown):
-        self.asked.append(sorted(unknown))
-        await asyncio.sleep(0)
-        new = {bucket: self.shown[bucket] for bucket in unknown if bucket in self.shown}
-        self._decisions.places = {**self._decisions.places, **new}
-        return bool(new)
+    async def confirm(self, unknown, latest):
+        self.asked.append((sorted(unknown), latest))
+        return await self.answer
 
 
-def learning(world, **shown):
+def asking(world):
     world.handler._decisions = Decisions({"data": [Place("/data")]})
-    world.handler._buckets = LearningBuckets(world.handler._decisions, shown)
+    world.handler._buckets = FakeBuckets()
     return world.handler._buckets
 
 
-@pytest.mark.parametrize("through", ["a file", "the body"])
-async def test_a_bucket_that_becomes_mapped_while_reading_is_decided_anew(flow, world, through):
-    buckets = learning(world, new=[Place("/Other/new")])
-    body = flow.s3_event("a/x", bucket="new")
-    if through == "a file":
-        body = flow.announcing(world.put("a", flow.log_of("a/x", "b/y", bucket="new")))
-    assert await world.handle(body) == Done()
-    folders = ["/Other/new/a", "/Other/new/b"] if through == "a file" else ["/Other/new/a"]
-    assert sorted(run.folder.path for run in world.target.runs) == folders
-    assert buckets.asked == [["new"]]
-    # Counted once, although it was read twice.
-    assert (world.tally.files, world.tally.events) == (through == "a file", len(folders))
-    assert not world.tally.skipped
-
-
 async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow, world):
-    buckets = learning(world)
-    key = world.put("a", flow.log_of("a/x", bucket="elsewhere"))
+    buckets = asking(world)
+    buckets.answer.set_result(False)
+    key = world.put("a", flow.log_of("a/x", "b/y", bucket="elsewhere"))
     assert await world.handle(flow.announcing(key)) == Done()
-    assert buckets.asked == [["elsewhere"]]
+    assert buckets.asked == [(["elsewhere"], flow.EPOCH)]
     assert world.logs.opens[key] == 1
-    assert world.tally.skipped == {"not-mapped": 1}
+    assert world.tally.skipped == {"not-mapped": 2}
 
 
 async def test_where_all_buckets_are_known_nobody_is_asked(flow, world):
-    buckets = learning(world, new=[Place("/Other/new")])
+    buckets = asking(world)
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not buckets.asked
+
+
+@pytest.mark.parametrize("through", ["a file", "the body"])
+async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest_change(flow, world, through):
+    """Meanwhile nothing else waits: not the folders of the same file, and no reader's place."""
+    buckets = asking(world)
+    strange = json.loads(flow.s3_event("a/x", bucket="strange", time="2026-01-01T00:00:07Z"))
+    known = json.loads(flow.s3_event("b/x"))
+    body = json.dumps({"Records": strange["Records"] + known["Records"]})
+    if through == "a file":
+        logs = [flow.log_of("a/x", bucket="strange", time="2026-01-01T00:00:07Z"), flow.log_of("b/x")]
+        texts = [json.loads(gzip.decompress(log)) for log in logs]
+        records = texts[0]["Records"] + texts[1]["Records"]
+        body = flow.announcing(world.put("a", gzip.compress(json.dumps({"Records": records}).encode())))
+    read = []
+    message = Message("id", "receipt", body)
+    handling = asyncio.create_task(world.handler.handle(message, world.policy, lambda: read.append(True)))
+    await flow.until(lambda: buckets.asked)
+    assert read == [True]
+    assert [run.folder.path for run in world.target.runs] == ["/data/b"]
+    assert buckets.asked == [(["strange"], flow.EPOCH + 7)]
+    assert not handling.done()
+    assert not world.ledger._files
+    buckets.answer.set_result(False)
+    assert await handling == Done()
+    assert len(world.ledger._files) == (through == "a file")
+
+
+@pytest.mark.parametrize("answer", [True, AccessAnywhereUnavailable("503")])
+async def test_a_bucket_that_appears_after_reading_or_may_have_is_tried_again(flow, world, answer):
+    buckets = asking(world)
+    (buckets.answer.set_result if answer is True else buckets.answer.set_exception)(answer)
+    verdict = await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket="strange"))))
+    assert isinstance(verdict, Retry)
+    assert ("strange" if answer is True else "503") in verdict.reason
+    assert not world.ledger._files
+
+
+async def test_what_fails_in_any_case_does_not_wait_for_certainty(flow, world):
+    buckets = asking(world)
+    records = [json.loads(flow.s3_event("x/y", bucket=bucket))["Records"][0] for bucket in ("strange", "data")]
+    world.target.errors["/data/x"] = [AccessAnywhereUnavailable("503")]
+    assert isinstance(await world.handle(json.dumps({"Records": records})), Retry)
     assert not buckets.asked
 
 

@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import asynccontextmanager
 
+import pytest
+
 from jibe_sqs.core.decisions import Decisions, Place, Places, Plan, Unmapped
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
-from jibe_sqs.core.model import Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason
+from jibe_sqs.core.model import Done, Folder, Kind, ObjectEvent, Refresh, Retry, Skip, SkipReason
 from jibe_sqs.places import INTERVAL, LEAST_INTERVAL, NOTHING, BucketMap
 
 DOWN = "HTTP 503 from Access Anywhere"
 ONE = {"photos": (Place("/S3/photos"),)}
 TWO = ONE | {"films": (Place("/S3/films"),)}
+JUST_NOW = 9e9
+"""The time of a change that was after every look so far."""
 
 
 class Shown:
@@ -170,7 +174,7 @@ async def test_looks_for_other_buckets_do_not_make_a_missed_one_vanish_sooner(fl
         await asyncio.sleep(INTERVAL)
         for _ in range(3):
             await asyncio.sleep(LEAST_INTERVAL)
-            await buckets.learn({"unknown": ()})
+            await buckets.confirm({"unknown": ()}, JUST_NOW)
         assert buckets.places == TWO
 
 
@@ -189,33 +193,35 @@ async def test_a_look_that_fails_or_finds_nothing_changes_nothing(flow, events):
     assert {each["log_level"] for each in kept} == {"warning"}
 
 
-# Learning
+# Appearing
 
 
-async def test_a_bucket_that_is_new_is_learnt_of_at_once(flow):
+async def test_a_bucket_that_is_new_is_looked_for_at_once(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
         await asyncio.sleep(LEAST_INTERVAL + 10)
         providers.shown = TWO
-        assert await buckets.learn({"films": ()})
+        before = flow.time()
+        assert await buckets.confirm({"films": ()}, JUST_NOW)
+        assert flow.time() < before + 1
         assert len(providers.looks) == 2
         assert decisions.decide(event(bucket="films")) == Refresh((Folder("/S3/films/a"),))
 
 
-async def test_of_a_bucket_that_is_not_shown_nothing_is_learnt(flow):
+async def test_a_bucket_that_is_not_shown_has_not_appeared(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
-        assert not await buckets.learn({"films": ()})
+        assert not await buckets.confirm({"films": ()}, JUST_NOW)
 
 
-async def test_who_asks_at_once_shares_one_look(flow):
+async def test_ten_thousand_who_ask_at_once_share_one_look(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(10)
         providers.shown = TWO
-        learnt = await asyncio.gather(*(buckets.learn({bucket: ()}) for bucket in ["films", "other"] * 50))
-        assert learnt == [True, False] * 50
+        wanted = (buckets.confirm({bucket: ()}, flow.EPOCH + n) for n in range(5000) for bucket in ("films", "other"))
+        assert await asyncio.gather(*wanted) == [True, False] * 5000
         assert len(providers.looks) == 2
 
 
@@ -223,19 +229,22 @@ async def test_strangers_bring_about_one_look_each_half_minute_at_most(flow):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await buckets.passable()
-        for n in range(1000):
-            assert not await buckets.learn({f"other{n}": ()})
-            await asyncio.sleep(1)
+
+        async def ask(moment):
+            await asyncio.sleep(moment)
+            assert not await buckets.confirm({f"other{moment}": ()}, flow.EPOCH + moment)
+
+        await asyncio.gather(*(ask(moment) for moment in range(1000)))
     assert min(b - a for a, b in zip(providers.looks, providers.looks[1:], strict=False)) >= LEAST_INTERVAL
-    assert 30 <= len(providers.looks) <= 35
+    assert 30 <= len(providers.looks) <= 36
 
 
 async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
-        providers.takes, providers.is_down = 120, True
-        assert await asyncio.gather(*(buckets.learn({"films": ()}) for _ in range(20))) == [False] * 20
+        providers.takes = 120
+        assert await asyncio.gather(*(buckets.confirm({"films": ()}, JUST_NOW) for _ in range(20))) == [False] * 20
         assert len(providers.looks) == 2
 
 
@@ -244,13 +253,14 @@ async def test_who_stops_waiting_does_not_stop_the_others(flow):
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
         providers.shown = TWO
-        first, second = (asyncio.create_task(buckets.learn({"films": ()})) for _ in range(2))
-        await flow.settled()
+        first, second = (asyncio.create_task(buckets.confirm({"films": ()}, JUST_NOW)) for _ in range(2))
+        await flow.until(lambda: len(providers.looks) == 2)
         first.cancel()
         assert await second
+        assert len(providers.looks) == 3
 
 
-async def test_what_was_learnt_while_somebody_read_is_news_to_them(flow):
+async def test_what_was_found_while_somebody_read_is_news_to_them(flow):
     """Decided by what was known at the beginning of a long file; then came a look; then the file's end."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
@@ -260,7 +270,7 @@ async def test_what_was_learnt_while_somebody_read_is_news_to_them(flow):
         providers.shown = TWO
         await asyncio.sleep(INTERVAL)
         assert len(providers.looks) == 2
-        assert await buckets.learn(plan.unmapped)
+        assert await buckets.confirm(plan.unmapped, plan.newest_unmapped)
         assert len(providers.looks) == 2
 
 
@@ -275,7 +285,7 @@ async def test_deciding_anew_comes_to_an_end(flow):
             rounds += 1
             plan = Plan()
             plan.add(event("c/d"), decisions.decide(event("c/d")))
-            if not await buckets.learn(plan.unmapped):
+            if not await buckets.confirm(plan.unmapped, JUST_NOW):
                 break
         assert rounds == 2
 
@@ -287,23 +297,109 @@ async def test_a_sync_alone_is_no_reason_to_decide_anew(flow):
         plan = Plan()
         plan.add(event("c/d"), decisions.decide(event("c/d")))
         providers.syncs["Part"] = 5.0
-        assert not await buckets.learn(plan.unmapped)
+        assert not await buckets.confirm(plan.unmapped, JUST_NOW)
+        assert len(providers.looks) == 2
 
 
-async def test_a_file_of_a_new_providers_bucket_is_decided_anew_by_the_handler(flow):
+# Certainty
+
+
+async def test_a_change_since_the_last_look_is_waited_for_by_a_look_that_began_after_it(flow):
+    """Mapped and synchronised since that look, and changed after the sync had begun: to skip it would be to lose it."""
+    providers = Shown(ONE)
+    async with running(flow, providers) as (buckets, _):
+        await asyncio.sleep(10)
+        providers.shown = TWO
+        assert await buckets.confirm({"films": ()}, flow.EPOCH + 9)
+        assert LEAST_INTERVAL <= flow.time() < LEAST_INTERVAL + 1
+        assert not await buckets.confirm({"other": ()}, flow.EPOCH + 9)
+        assert len(providers.looks) == 2
+
+
+async def test_a_change_of_well_before_the_last_look_is_certain_at_once(flow):
+    """As nearly all are that CloudTrail tells of."""
+    providers = Shown(ONE)
+    async with running(flow, providers) as (buckets, _):
+        await asyncio.sleep(LEAST_INTERVAL + 10)
+        assert not await buckets.confirm({"films": ()}, JUST_NOW)
+        before = flow.time()
+        assert not await buckets.confirm({"films": ()}, flow.EPOCH + 20)
+        assert flow.time() == before
+        assert len(providers.looks) == 2
+
+
+async def test_a_change_of_just_before_the_last_look_may_have_been_after_it(flow):
+    """Clocks differ."""
+    providers = Shown(ONE)
+    async with running(flow, providers) as (buckets, _):
+        await asyncio.sleep(INTERVAL + 1)
+        providers.shown = TWO
+        assert await buckets.confirm({"films": ()}, flow.EPOCH + INTERVAL - 5)
+
+
+async def test_where_s3s_clock_is_not_known_a_look_counts_that_began_after_it_was_asked_for(flow):
+    providers = Shown(ONE)
+    async with running(flow, providers) as (buckets, _):
+        buckets._clock.now = lambda: 0.0
+        await asyncio.sleep(10)
+        assert not await buckets.confirm({"films": ()}, flow.EPOCH)
+        assert len(providers.looks) == 2
+
+
+@pytest.mark.parametrize("fault", ["down", "nothing", "defect"])
+async def test_while_looks_fail_nothing_is_certain_and_whoever_waits_hears_why(flow, fault):
+    providers = Shown(ONE)
+    async with running(flow, providers, interval=1e6) as (buckets, _):
+        await asyncio.sleep(10)
+        providers.is_down = fault == "down"
+        providers.shown = {} if fault == "nothing" else ONE
+        providers.defect = ZeroDivisionError() if fault == "defect" else None
+        answers = await asyncio.gather(
+            *(buckets.confirm({"films": ()}, flow.EPOCH + 9) for _ in range(20)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [AccessAnywhereUnavailable] * 20
+        assert len(providers.looks) == 2
+        assert buckets.places == ONE
+
+
+async def test_a_look_that_never_ends_is_given_up(flow, events):
+    """A server that answers the same page again and again."""
+    providers = Shown(ONE)
+    providers.takes = 1e9
+    async with running(flow, providers) as (buckets, _):
+        await flow.until(lambda: "within" in buckets.reason)
+        providers.takes = 0.1
+        await buckets.passable()
+        providers.takes = 1e9
+        with pytest.raises(AccessAnywhereUnavailable, match="within"):
+            await buckets.confirm({"films": ()}, JUST_NOW)
+    assert [each["event"] for each in events if each["log_level"] == "warning"] == ["buckets_unknown", "buckets_kept"]
+
+
+async def test_a_look_that_meets_a_defect_is_not_repeated_sooner_either(flow, events):
+    providers = Shown(ONE)
+    async with running(flow, providers, interval=1e6) as (buckets, _):
+        await asyncio.sleep(LEAST_INTERVAL + 10)
+        providers.defect = ZeroDivisionError()
+        began = flow.time()
+        while flow.time() < began + 10 * LEAST_INTERVAL:
+            with pytest.raises(AccessAnywhereUnavailable, match="ZeroDivisionError"):
+                await buckets.confirm({"films": ()}, JUST_NOW)
+        assert 9 <= names(events).count("bucket_look_crashed") <= 11
+
+
+async def test_a_change_in_a_bucket_that_was_mapped_since_the_last_look_is_not_lost(flow):
     providers = Shown(ONE)
     world = flow.World()
     async with running(flow, providers, world.handler._decisions) as (buckets, _):
         world.handler._buckets = buckets
-        await asyncio.sleep(LEAST_INTERVAL + 10)
-        providers.shown = {"data": (Place("/New/data"),)}
-        await world.handle(flow.announcing(world.put("name")))
-        assert [str(folder) for folder, _ in await _watermarks(world)] == ["/New/data/name"]
-
-
-async def _watermarks(world) -> list[tuple[Folder, float]]:
-    folders = [Folder("/data/name"), Folder("/New/data/name")]
-    return list((await world.ledger.watermarks(folders)).items())
+        await asyncio.sleep(10)
+        providers.shown, providers.syncs = {"data": (Place("/New/data"),)}, {"New": flow.EPOCH + 5}
+        body = flow.announcing(world.put("a", flow.log_of("name/x", time="2026-01-01T00:00:08Z")))
+        assert isinstance(await world.handle(body), Retry)
+        assert not world.ledger._files
+        assert await world.handle(body, receive_count=2) == Done()
+        assert [run.folder.path for run in world.target.runs] == ["/New/data/name"]
 
 
 # Syncs
@@ -334,6 +430,30 @@ async def test_without_news_of_syncs_nothing_is_skipped_and_that_is_said_once(fl
     assert names(events).count("syncs_unknown") == 1
 
 
+@pytest.mark.parametrize("given", [None, ONE], ids=["discovered", "of the settings"])
+async def test_a_sync_that_has_not_begun_yet_has_seen_nothing(flow, events, given):
+    """Access Anywhere's clock is far ahead, or writes another zone's time: until then all would be skipped."""
+    providers = Shown(ONE)
+    providers.syncs = {"S3": flow.EPOCH + 9 * 3600}
+    async with running(flow, providers, Decisions(given)) as (_, decisions):
+        await asyncio.sleep(INTERVAL + 1)
+        assert isinstance(decisions.decide(event(time=flow.EPOCH + 100)), Refresh)
+        providers.syncs = {"S3": flow.EPOCH + 200}
+        await asyncio.sleep(INTERVAL)
+        assert decisions.decide(event(time=flow.EPOCH + 100)) == Skip(SkipReason.BEFORE_SYNC)
+    told = [each for each in events if each["event"] == "sync_in_the_future"]
+    assert [(each["folder"], each["log_level"]) for each in told] == [("S3", "warning")] * 2
+
+
+async def test_where_s3s_clock_is_not_known_syncs_count_all_the_same(flow):
+    providers = Shown(ONE)
+    providers.syncs = {"S3": flow.EPOCH}
+    async with running(flow, providers) as (buckets, decisions):
+        buckets._clock.now = lambda: 0.0
+        await buckets.passable()
+        assert decisions.decide(event(time=flow.EPOCH - 100)) == Skip(SkipReason.BEFORE_SYNC)
+
+
 # Places that the settings give
 
 
@@ -344,7 +464,7 @@ async def test_places_of_the_settings_are_known_from_the_start_and_stay(flow):
         await buckets.passable()
         assert isinstance(decisions.decide(event()), Refresh)
         await asyncio.sleep(5 * INTERVAL)
-        assert not await buckets.learn({"films": ()})
+        assert not await buckets.confirm({"films": ()}, JUST_NOW)
         assert decisions.places == ONE
     assert told == [ONE]
     assert providers.looks == []

@@ -24,7 +24,7 @@ from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.findings import MAX_RECEIVES, REST, VISIBILITY, SweepQueue
 from jibe_sqs.ports import Found
-from jibe_sqs.sweeps import ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.sweeps import LONGEST_GAP, ROOTS_AGE, Sweep, Sweeper
 
 BUCKET = "trail-logs"
 INTERVAL = 180.0
@@ -38,12 +38,16 @@ OLD = 0.0
 
 
 class MemoryListing:
-    """The `Listing` port over the log store's objects. `modified[key]`: else just now. `errors[prefix]` are raised."""
+    """The `Listing` port over the log store's objects. `modified[key]`: else just now.
+
+    `errors[prefix]` are raised by its level, `unclear[prefix]` where it is asked for.
+    """
 
     def __init__(self, flow, store):
         self._flow, self._store = flow, store
         self.modified = {}
         self.errors = {}
+        self.unclear = {}
         self.buckets_error = None
         self.levels = []
         self.delay = 0.0
@@ -73,6 +77,8 @@ class MemoryListing:
 
     async def has(self, bucket, prefix):
         await asyncio.sleep(self.delay)
+        if error := self.unclear.get(prefix):
+            raise error
         return any(each == bucket and key.startswith(prefix) for each, key in self._store.objects)
 
     async def buckets(self):
@@ -202,6 +208,58 @@ async def test_days_pass(sweeping):
         await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
 
 
+class Elapsing(Sweeping):
+    """The calendar may be put forward; a sweep is of that moment."""
+
+    days_on = 0.0
+
+    def wall_clock(self):
+        return super().wall_clock() + self.days_on * 86_400
+
+    def day(self, number):
+        return f"{REGION}/{datetime.fromtimestamp(self.flow.EPOCH + number * 86_400, UTC):%Y/%m/%d}"
+
+
+async def test_what_was_delivered_between_the_last_sweep_and_midnight_is_found_after_it(flow):
+    sweeping = Elapsing(flow, days=1)
+    await sweeping.once()
+    sweeping.days_on = 23 / 24 - 1e-6  # the calendar says that an hour of that day has passed already
+    late = sweeping.put(f"{TODAY}/x.json.gz", modified=sweeping.wall_clock())
+    sweeping.days_on = 1.0
+    assert await sweeping.once() == [late]
+
+
+@pytest.mark.parametrize("why", ["a gate was shut", "the store could not be listed"])
+async def test_the_days_of_an_outage_are_swept_when_it_is_over(flow, why):
+    """A long weekend: of a store without notifications nothing else would ever find these."""
+    sweeping = Elapsing(flow)
+    await sweeping.once()
+    keys = []
+    for number in range(1, 5):
+        sweeping.days_on = number
+        keys.append(sweeping.put(f"{sweeping.day(number)}/x.json.gz", modified=sweeping.wall_clock()))
+        if why != "a gate was shut":
+            sweeping.listing.errors[""] = LogStoreUnavailable("503")
+            assert await sweeping.once() == []
+    sweeping.listing.errors.clear()
+    sweeping.days_on = 5
+    assert await sweeping.once() == keys
+    # All of them only this once: from now on what is recent is enough.
+    assert await sweeping.once() == keys[-1:]
+
+
+async def test_a_folder_that_can_never_be_listed_does_not_make_sweeps_ever_longer(flow):
+    sweeping = Elapsing(flow)
+    sweeping.listing.errors[f"{REGION}/2026/"] = LogAccessDenied("AccessDenied")
+    sweeping.put(f"{TODAY}/x.json.gz")
+    await sweeping.once()
+    sweeping.days_on = 40
+    old = [
+        sweeping.put(f"{sweeping.day(number)}/x.json.gz".replace("eu-", "us-"), modified=OLD) for number in range(41)
+    ]
+    assert await sweeping.once() == old[-LONGEST_GAP - 2 :]
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -229,6 +287,15 @@ async def test_a_bucket_without_aws_logs_is_swept_whole(sweeping):
     sweeping.put("IAM-2026-01-01-00-00-00.gz")
     sweeping.put("holiday.jpg")
     assert await sweeping.once() == sorted(wanted)
+
+
+@pytest.mark.parametrize("format_", [Format.ACCESS_LOG, Format.AUDIT_LOG])
+async def test_logs_that_are_not_cloudtrails_are_not_looked_for_in_its_places(flow, format_):
+    """One bucket takes the logs of many services, and `AWSLogs/` is of more than trails."""
+    sweeping = Sweeping(flow, LogSource(BUCKET, "", format_))
+    sweeping.put(f"{ACCOUNT}/elasticloadbalancing/eu-west-1/2026/01/01/x.log.gz")
+    keys = [sweeping.put(key) for key in ("2026-01-01-00-05-00-0123456789ABCDEF", "audit/2026/01/01/x")]
+    assert await sweeping.once() == keys
 
 
 async def test_a_trail_that_is_new_in_a_bucket_is_found(sweeping):
@@ -369,6 +436,41 @@ async def test_a_listing_that_fails_is_told_and_tried_at_the_next_turn(sweeping,
         assert [event["reason"] for event in named(events, "sweep_failed")] == ["503"]
         sweeping.listing.errors.clear()
         await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+
+
+async def test_a_folder_that_may_not_be_looked_into_hides_no_trail_beside_it(sweeping, events):
+    keys = [sweeping.put(f"{prefix}{TODAY}/x.json.gz") for prefix in ("", "a/", "z/")]
+    sweeping.put("secret/x")
+    sweeping.listing.unclear["secret/AWSLogs/"] = LogAccessDenied("AccessDenied")
+    for _ in range(2):
+        assert await sweeping.once() == keys
+    assert [event["failures"] for event in named(events, "sweep_failed")] == [1, 1]
+
+
+async def test_a_bucket_whose_top_may_not_be_listed_may_have_its_trail_listed(sweeping, events):
+    """Where leave to list is given for `AWSLogs/*`."""
+    key = sweeping.put(f"{TODAY}/x.json.gz")
+    sweeping.listing.errors[""] = LogAccessDenied("AccessDenied")
+    assert await sweeping.once() == [key]
+    assert named(events, "sweep_failed")
+
+
+async def test_places_of_logs_that_were_known_are_swept_while_they_cannot_be_looked_for(sweeping):
+    key = sweeping.put(f"trail/{TODAY}/x.json.gz")
+    sweeping.put("data/x")
+    assert await sweeping.once() == [key]
+    sweeping.listing.errors[""] = sweeping.listing.unclear["AWSLogs/"] = LogStoreUnavailable("503")
+    await asyncio.sleep(ROOTS_AGE + 1)
+    assert await sweeping.once() == [key]
+    assert "data/" not in sweeping.listing.levels
+
+
+async def test_a_bucket_of_which_nothing_can_be_told_is_not_swept_whole(sweeping):
+    sweeping.put("data/2026-01-01-00-05-00-0123456789ABCDEF")
+    sweeping.listing.unclear["AWSLogs/"] = LogStoreUnavailable("503")
+    assert await sweeping.once() == []
+    sweeping.listing.unclear.clear()
+    assert len(await sweeping.once()) == 1
 
 
 @pytest.mark.parametrize("error", [LogStoreUnavailable("503"), ZeroDivisionError("a defect")])

@@ -34,10 +34,14 @@ class Days(msgspec.Struct, frozen=True):
         return self.first == self.last
 
 
-def recent(now: float, days: int) -> Days:
-    """Today and so many days with it, by `now` (seconds since the epoch); and tomorrow, for clocks that are ahead."""
+def recent(now: float, days: int, *, since: float | None = None) -> Days:
+    """Today and so many days with it, by `now` (seconds since the epoch); and tomorrow, for clocks that are ahead.
+
+    `since`: when that was last looked at: what has been recent from then on still is.
+    """
     today = datetime.fromtimestamp(now, UTC).date()
-    return Days(today - timedelta(days - 1), today + timedelta(1))
+    then = today if since is None else min(today, datetime.fromtimestamp(since, UTC).date())
+    return Days(then - timedelta(days - 1), today + timedelta(1))
 
 
 def told(folder: str) -> Days | None:

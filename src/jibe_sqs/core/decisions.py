@@ -141,6 +141,8 @@ class Plan:
         """By bucket; what is beyond `BUCKETS` stands under no name."""
         self.unmapped: dict[str, Sequence[Place]] = {}
         """Buckets with changes that are shown nowhere, with the places that were known when that was decided."""
+        self.newest_unmapped = float("-inf")
+        """When the latest of those changes was."""
         self.stale: dict[Folder, Stale] = {}
         self.changes: list[Change] = []
         self._by_object = by_object
@@ -158,8 +160,10 @@ class Plan:
             self._see(record)
         if isinstance(decision, Skip):
             counts.skipped[decision.reason] += 1
-            if isinstance(decision, Unmapped) and len(self.unmapped) < BUCKETS:
-                self.unmapped.setdefault(record.bucket, decision.places)
+            if isinstance(decision, Unmapped):
+                self.newest_unmapped = max(self.newest_unmapped, record.time)
+                if len(self.unmapped) < BUCKETS:
+                    self.unmapped.setdefault(record.bucket, decision.places)
             return
         counts.events += 1
         if (

@@ -33,7 +33,8 @@ JibeError
 │   ├── AnswerMalformed            the server answers something that we cannot read
 │   ├── DownloadTruncated          a file of which fewer bytes arrive than were promised
 │   ├── RefreshTimedOut            a refresh that does not end
-│   └── FolderUnknown              a mapped folder that the server does not have, nor any above it
+│   ├── FolderUnknown              a mapped folder that the server does not have, nor any above it
+│   └── BucketAppeared             a bucket that turned out to be shown after its changes were decided on
 ├── QueueError                 SQS
 │   ├── QueueUnavailable           fails, or cannot be reached
 │   ├── QueueRefused               no such queue, or no permission; permanent
@@ -239,6 +240,10 @@ class RefreshTimedOut(AccessAnywhereError):
 
 class FolderUnknown(AccessAnywhereError):
     """A mapped folder that the server does not have, nor any above it."""
+
+
+class BucketAppeared(AccessAnywhereError):
+    """A bucket turned out to be shown after its changes were decided on."""
 
 
 class QueueError(JibeError):

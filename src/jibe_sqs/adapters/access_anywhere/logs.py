@@ -117,11 +117,22 @@ class AccessAnywhereLogs:
                 if below.startswith(prefix):
                     yield below
             return
-        with _translated(LogFile(bucket, prefix)):
-            async with aclosing(self._entries(_folder_path(covering[0], folder), folder)) as entries:
-                async for item in entries:
-                    if item.name.startswith(start):
-                        yield f"{folder}{item.name}/" if item.is_folder else _as_found(bucket, folder, item)
+        failures: list[LogStoreError] = []
+        for place in covering:
+            has_begun = False
+            try:
+                with _translated(LogFile(bucket, prefix)):
+                    async with aclosing(self._entries(_folder_path(place, folder), folder)) as entries:
+                        async for item in entries:
+                            has_begun = True
+                            if item.name.startswith(start):
+                                yield f"{folder}{item.name}/" if item.is_folder else _as_found(bucket, folder, item)
+                return
+            except LogStoreError as error:
+                if has_begun:
+                    raise
+                failures.append(error)
+        raise failures[0]
 
     async def has(self, bucket: str, prefix: str) -> bool:
         """Whether its index has that folder now."""
@@ -129,7 +140,10 @@ class AccessAnywhereLogs:
         if not covering:
             return bool(within)
         with _translated(LogFile(bucket, prefix)):
-            return await self._folder_id(_folder_path(covering[0], prefix)) is not None
+            for place in covering:
+                if await self._folder_id(_folder_path(place, prefix)) is not None:
+                    return True
+        return False
 
     async def buckets(self) -> Sequence[str]:
         """All that it shows."""
@@ -140,7 +154,11 @@ class AccessAnywhereLogs:
         places = [_of_folder(place) for place in self._places().get(bucket, ())]
         parts = [place.prefix for place in places if place.prefix.startswith(prefix) and place.prefix != prefix]
         next_folders = {part[: part.index("/", len(prefix)) + 1] for part in parts}
-        return [place for place in places if prefix.startswith(place.prefix)], sorted(next_folders)
+        covering = [place for place in places if prefix.startswith(place.prefix)]
+        # What seems to show a part only stands for the whole bucket as well, and comes last at that.
+        partial = {place.folder for place in places if place.prefix}
+        covering.sort(key=lambda place: not place.prefix and place.folder in partial)
+        return covering, sorted(next_folders)
 
     async def _found(self, file: LogFile) -> Item:
         covering, _ = self._shown(file.bucket, file.key)

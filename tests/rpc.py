@@ -1,0 +1,49 @@
+"""Access Anywhere's API by hand: just enough to ask the sandbox's server anything."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import httpx
+from tests.processes import PATIENCE
+
+
+class Rpc:
+    """Whoever has logged in with the permanent token `permanent`."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.token = "*"
+
+    async def post(self, function: str, **params: Any) -> httpx.Response:
+        body = {"function": function, "token": self.token, "apiformat": "json", **params}
+        return await self.http.post("/api/rpc.php", data=body)
+
+    async def call(self, function: str, **params: Any) -> dict[str, Any]:
+        answer = await self.post(function, **params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def log_in(self) -> Self:
+        self.token = (await self.call("getTokenByAuthToken", token="*", authtoken="permanent"))["token"]
+        return self
+
+
+async def once(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it holds. Not in a tight loop: what it waits for may be in a thread."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():
+            await asyncio.sleep(0.001)
+
+
+async def refreshed(asked: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What asking after a refresh gives when that is over."""
+    answer: dict[str, Any] = {}
+
+    async def is_over() -> bool:
+        nonlocal answer
+        answer = await asked()
+        return not answer.get("stillsyncing")
+
+    await once(is_over)
+    return answer
