@@ -1,66 +1,20 @@
-"""The circuit: who waits while Access Anywhere is down, how it is probed, and that all go on when it is back.
-
-In virtual time: the loop's clock jumps to the next timer whenever everything waits.
-"""
+"""The circuit: who waits while Access Anywhere is down, how it is probed, and that all go on when it is back."""
 
 import asyncio
 import itertools
 import re
-import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 import structlog
+from tests.clocks import VirtualClock, in_virtual_time
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
 from jibe_sqs.adapters.access_anywhere.circuit import Circuit, Pauses
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, LoginFailed
-
-
-class Impatient(selectors.DefaultSelector):
-    time = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if not ready and timeout != 0:
-            assert timeout is not None, "deadlock: everything waits, and no timer runs"
-            self.time += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._impatient = Impatient()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        return self._impatient.time
-
-
-def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Runs the test in virtual time."""
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(asyncio.wait_for(test(), 86_400))
-
-    run.__name__ = test.__name__
-    return run
-
-
-class Clock:
-    def now(self) -> float:
-        return 1_700_000_000.0 + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 def time() -> float:
@@ -108,7 +62,7 @@ class Server:
         async with connect(
             endpoint="https://aa.test",
             permanent_token="permanent",
-            clock=Clock(),
+            clock=VirtualClock(),
             transport=httpx.MockTransport(self.handle),
             **options,
         ) as client:
@@ -130,9 +84,9 @@ async def fine() -> None:
     pass
 
 
-@virtually
+@in_virtual_time
 async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
-    circuit = Circuit(Clock())
+    circuit = Circuit(VirtualClock())
     for _ in range(20):
         circuit.failed("HTTP 503", fine)
     assert not circuit.is_open
@@ -143,18 +97,18 @@ async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
     await circuit.close()
 
 
-@virtually
+@in_virtual_time
 async def test_seven_failures_do_not_open_it_however_long_they_take():
-    circuit = Circuit(Clock())
+    circuit = Circuit(VirtualClock())
     for _ in range(7):
         circuit.failed("HTTP 503", fine)
         await asyncio.sleep(10)
     assert not circuit.is_open
 
 
-@virtually
+@in_virtual_time
 async def test_an_answer_among_the_failures_starts_the_count_anew():
-    circuit = Circuit(Clock())
+    circuit = Circuit(VirtualClock())
     for _ in range(20):
         for _ in range(7):
             circuit.failed("HTTP 503", fine)
@@ -163,7 +117,7 @@ async def test_an_answer_among_the_failures_starts_the_count_anew():
     assert not circuit.is_open
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_wants_less_of_us_is_not_down():
     server = Server()
     server.says = lambda function: httpx.Response(429) if function == "checkPathExists" else None
@@ -174,7 +128,7 @@ async def test_a_server_that_wants_less_of_us_is_not_down():
     assert not server.times("getApplianceInfo")
 
 
-@virtually
+@in_virtual_time
 async def test_refusals_and_answers_that_cannot_be_read_are_answers():
     server = Server()
     odd = [{"status": "no", "statusmessage": ""}, httpx.Response(200, html="<p>?</p>"), httpx.Response(404)]
@@ -187,7 +141,7 @@ async def test_refusals_and_answers_that_cannot_be_read_are_answers():
             assert not client.circuit.is_open
 
 
-@virtually
+@in_virtual_time
 async def test_it_logs_that_it_opened_and_why_and_that_it_closed_and_after_how_long():
     server = Server()
     server.says = down_until(60)
@@ -206,7 +160,7 @@ async def test_it_logs_that_it_opened_and_why_and_that_it_closed_and_after_how_l
 # While it is open
 
 
-@virtually
+@in_virtual_time
 async def test_an_outage_of_a_minute_fails_nobody_and_is_met_by_probes_alone():
     server = Server()
     async with server.client() as client:
@@ -221,7 +175,7 @@ async def test_an_outage_of_a_minute_fails_nobody_and_is_met_by_probes_alone():
         assert len(while_down) < 10
 
 
-@virtually
+@in_virtual_time
 async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
     server = Server()
     server.says = down_until(10_000)
@@ -235,7 +189,7 @@ async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
         assert client.circuit.opened_at is not None
 
 
-@virtually
+@in_virtual_time
 async def test_those_who_wait_for_a_slot_hear_of_a_long_outage_when_the_holder_of_the_slot_does():
     """Found by a test of outages: one slot, and each who held it waited two minutes before the next could."""
     server = Server()
@@ -248,7 +202,7 @@ async def test_those_who_wait_for_a_slot_hear_of_a_long_outage_when_the_holder_o
         assert time() < 140
 
 
-@virtually
+@in_virtual_time
 async def test_waiting_counts_no_tries_and_starts_their_count_anew():
     """A server that answers the probe, and fails for a while yet, does not use up the tries of who has waited."""
     server = Server()
@@ -258,7 +212,7 @@ async def test_waiting_counts_no_tries_and_starts_their_count_anew():
     assert len(server.times("checkPathExists")) > 10
 
 
-@virtually
+@in_virtual_time
 async def test_a_login_waits_too_while_the_server_is_down():
     server = Server()
     server.says = down_until(60)
@@ -268,7 +222,7 @@ async def test_a_login_waits_too_while_the_server_is_down():
     assert server.tokens == 1
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_hangs_is_probed_once_at_a_time():
     server = Server()
     server.says = down_until(10_000)
@@ -282,7 +236,7 @@ async def test_a_server_that_hangs_is_probed_once_at_a_time():
         assert min(gaps(server.times())) >= 250
 
 
-@virtually
+@in_virtual_time
 async def test_probes_come_ever_less_often_up_to_half_a_minute():
     server = Server()
     server.says = down_until(10_000)
@@ -295,7 +249,7 @@ async def test_probes_come_ever_less_often_up_to_half_a_minute():
         assert expected <= pause <= 1.25 * expected + 0.1
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_every_second_for_ever():
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" else None
@@ -308,9 +262,9 @@ async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_ev
     assert len(probes) < 20
 
 
-@virtually
+@in_virtual_time
 async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
-    circuit = Circuit(Clock())
+    circuit = Circuit(VirtualClock())
     pauses = Pauses(1.0, 30.0)
     results = [AccessAnywhereUnavailable("down")] * 5
 
@@ -328,9 +282,9 @@ async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
         assert shortest <= time() - began <= longest
 
 
-@virtually
+@in_virtual_time
 async def test_a_probe_that_crashes_is_not_the_end_of_probing():
-    circuit = Circuit(Clock())
+    circuit = Circuit(VirtualClock())
     errors = [ZeroDivisionError()]
 
     async def probe() -> None:
@@ -351,7 +305,7 @@ def wishing(header: str) -> Callable[[str], httpx.Response | None]:
     return lambda _: httpx.Response(503, headers={"Retry-After": header}) if time() < began + int(header) else None
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_asks_for_a_minute_gets_it():
     server = Server()
     server.says = wishing("60")
@@ -361,7 +315,7 @@ async def test_a_server_that_asks_for_a_minute_gets_it():
     assert len(server.times(LOGIN)) == 2
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_asks_for_longer_than_calls_may_wait_is_heard_at_once():
     server = Server()
     server.says = wishing("600")
@@ -377,7 +331,7 @@ async def test_a_server_that_asks_for_longer_than_calls_may_wait_is_heard_at_onc
     assert len([at for at in server.times() if at < 600]) == 1
 
 
-@virtually
+@in_virtual_time
 async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
     server = Server()
     server.says = wishing("86400")
@@ -391,7 +345,7 @@ async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
 # Refused credentials
 
 
-@virtually
+@in_virtual_time
 async def test_whoever_waits_for_a_first_login_hears_that_it_is_refused_and_whoever_comes_later_waits():
     server = Server()
     server.says = lambda function: REFUSED if function == LOGIN and time() < 30 else None
@@ -407,7 +361,7 @@ async def test_whoever_waits_for_a_first_login_hears_that_it_is_refused_and_whoe
     assert server.tokens == 1
 
 
-@virtually
+@in_virtual_time
 async def test_credentials_that_cease_to_be_good_fail_nobody_until_they_are_good_again():
     server = Server()
     async with server.client() as client:
@@ -419,7 +373,7 @@ async def test_credentials_that_cease_to_be_good_fail_nobody_until_they_are_good
         assert time() >= 60
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_is_not_knocked_at_more_often_than_every_ten_seconds_and_then_every_minute():
     server = Server()
     server.says = lambda function: REFUSED if function == LOGIN else None
@@ -435,7 +389,23 @@ async def test_a_server_is_not_knocked_at_more_often_than_every_ten_seconds_and_
         assert expected <= pause <= 1.25 * expected + 0.1
 
 
-@virtually
+@in_virtual_time
+async def test_logins_that_give_no_token_are_not_tried_for_each_call():
+    """Perhaps the account wants a second factor: no call can succeed, as with a wrong password."""
+    server = Server()
+    async with server.client() as client:
+        server.says = lambda function: {"status": "ok"} if function == LOGIN else None
+        with pytest.raises(LoginFailed):
+            await client.check_path("/a")
+        assert client.circuit.is_open
+        waiting = [asyncio.create_task(client.check_path(f"/{n}")) for n in range(20)]
+        await asyncio.sleep(60)
+        assert len(server.times(LOGIN)) <= 4
+        server.says = lambda function: None
+        assert all(await asyncio.gather(*waiting))
+
+
+@in_virtual_time
 async def test_an_error_that_names_the_refusal_holds_no_secret():
     server = Server()
     server.says = lambda function: REFUSED | {"statusmessage": "no: permanent"} if function == LOGIN else None
@@ -452,7 +422,7 @@ async def test_an_error_that_names_the_refusal_holds_no_secret():
 # Who waits may go
 
 
-@virtually
+@in_virtual_time
 async def test_a_consumer_waits_until_it_is_passable_and_may_stop_waiting():
     server = Server()
     server.says = down_until(60)
@@ -471,7 +441,7 @@ async def test_a_consumer_waits_until_it_is_passable_and_may_stop_waiting():
         assert await call
 
 
-@virtually
+@in_virtual_time
 async def test_a_call_that_is_cancelled_at_the_gate_takes_nobodys_turn():
     server = Server()
     server.says = down_until(60)
@@ -485,7 +455,7 @@ async def test_a_call_that_is_cancelled_at_the_gate_takes_nobodys_turn():
         assert results[1::2] == [""] * 10
 
 
-@virtually
+@in_virtual_time
 async def test_the_end_of_the_connection_is_the_end_of_probing():
     server = Server()
     server.says = down_until(10_000)
@@ -500,7 +470,7 @@ async def test_the_end_of_the_connection_is_the_end_of_probing():
     assert len(asyncio.all_tasks()) <= 2, "the test, and who waits for it"
 
 
-@virtually
+@in_virtual_time
 async def test_a_page_of_maintenance_in_place_of_answers_is_a_server_that_is_down():
     """Such pages come with 200."""
     server = Server()
@@ -517,7 +487,7 @@ async def test_a_page_of_maintenance_in_place_of_answers_is_a_server_that_is_dow
 # The rate
 
 
-@virtually
+@in_virtual_time
 async def test_no_more_calls_a_second_are_sent_than_the_operator_allows():
     server = Server()
     async with server.client(calls_per_second=4, concurrency=8) as client:
@@ -526,7 +496,7 @@ async def test_no_more_calls_a_second_are_sent_than_the_operator_allows():
     assert server.times()[-1] < 11
 
 
-@virtually
+@in_virtual_time
 async def test_repetitions_count_as_calls_and_half_a_call_a_second_is_a_rate_too():
     server = Server()
     failures = [DOWN] * 3
@@ -540,7 +510,7 @@ async def test_repetitions_count_as_calls_and_half_a_call_a_second_is_a_rate_too
 # What the concurrency hears
 
 
-@virtually
+@in_virtual_time
 async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_bring_them_back():
     server = Server()
     busy = [httpx.Response(429)]
@@ -556,7 +526,7 @@ async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_bring
         assert client.concurrency.limit == client.concurrency.most == 8
 
 
-@virtually
+@in_virtual_time
 async def test_calls_that_fail_together_halve_once():
     server = Server()
     server.says = lambda function: DOWN if time() < 0.011 else None
@@ -567,7 +537,7 @@ async def test_calls_that_fail_together_halve_once():
     assert [entry["event"] for entry in logged].count("concurrency_reduced") == 1
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_slows_down_is_spared_but_long_listings_do_not_make_it_slow():
     server = Server()
     server.takes = 0.1

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import re
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,8 +19,9 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import SleptClock
 
-from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect, transport
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect, translation, transport
 from jibe_sqs.adapters.access_anywhere.answers import decoded, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus, tasks
 from jibe_sqs.core.errors import (
@@ -36,30 +38,11 @@ Form = dict[str, str]
 Reply = dict | httpx.Response | Exception
 
 
-class FakeClock:
-    """Time that passes only by being slept away."""
-
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time += seconds
-        await asyncio.sleep(0)
-
-
 class Server:
     """Issues tokens, knows which are good, and answers the rest by `functions`."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = SleptClock()
         self.logins = 0
         self.good: set[str] = set()
         self.forms: list[Form] = []
@@ -319,10 +302,10 @@ async def test_a_caller_who_gives_up_does_not_stop_the_login_that_others_wait_fo
     assert server.logins == 1
 
 
-async def test_a_login_that_is_ok_without_a_token_is_malformed(server):
+async def test_a_login_that_is_ok_without_a_token_is_refused(server):
     server.answering("getTokenByAuthToken", {"status": "ok"})
     async with server.client() as client:
-        with pytest.raises(AnswerMalformed):
+        with pytest.raises(LoginFailed, match="no token"):
             await client.check_path("/a")
 
 
@@ -389,6 +372,19 @@ async def test_a_retry_after_date_means_nothing_while_no_clock_is_known(server):
     async with server.client() as client:
         await client.check_path("/a")
     assert server.clock.slept[0] <= 0.02
+
+
+@pytest.mark.parametrize(
+    "form", ["Wed, 01 May 2030 10:00:05", "Wed May  1 10:00:05 2030", "Wed, 01 May 2030 10:00:05 -0000"]
+)
+def test_a_date_without_a_zone_is_utc_wherever_we_are(form, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert translation.date(form) == datetime(2030, 5, 1, 10, 0, 5, tzinfo=UTC).timestamp()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("wish", ["soon", "-1", "inf", "nan", "Mon, 99 Foo 2020 00:00:00 GMT", ""])
@@ -504,6 +500,14 @@ async def test_an_unknown_code_fails_the_call_and_is_named(server):
     assert len(server.sent("checkPathExists")) == 1
 
 
+async def test_a_code_without_end_is_cut_in_the_error(server):
+    server.answering("checkPathExists", {"status": "x" * 100_000, "statusmessage": "y" * 100_000})
+    async with server.client() as client:
+        with pytest.raises(CallFailed) as caught:
+            await client.check_path("/a")
+    assert len(str(caught.value)) < 1000
+
+
 async def test_a_background_task_in_the_way_is_waited_for(server):
     busy = {"status": "error_background"}
     server.answering("checkPathExists", busy, busy, busy, FOUND)
@@ -567,7 +571,7 @@ async def test_a_list_of_files_is_a_list_a_dict_or_a_bare_item(server, filelist,
         assert [item.id async for item in client.list_folder("1")] == ids
 
 
-@pytest.mark.parametrize("filelist", ["nothing", 3, [3], [{}], {"n0": None}, [FOLDER | {"fi_size": "many"}]])
+@pytest.mark.parametrize("filelist", ["nothing", 3, [3], [{}], {"n0": None}, [FOLDER | {"fi_type": "many"}]])
 async def test_a_list_of_files_that_is_none_is_malformed(server, filelist):
     server.answering("getFolderContents", {"status": "ok", "total": "1", "filelist": filelist})
     async with server.client() as client:
@@ -617,6 +621,14 @@ def paging(entries: list[dict], *, total: bool = True) -> Callable[[Form], Reply
     return answer
 
 
+@pytest.mark.parametrize("size", ["unknown", "1.5", [], {}, "-"])
+async def test_a_size_that_is_none_hides_no_folder_beside_it(server, size):
+    file = {"fi_id": "8", "fi_name": "odd", "fi_type": "0", "fi_size": size}
+    server.functions["getFolderContents"] = paging([file, FOLDER])
+    async with server.client() as client:
+        assert [folder.id for folder in await client.subfolders("1")] == ["7"]
+
+
 @pytest.mark.parametrize("total", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
 async def test_a_folder_is_listed_to_its_end_by_a_thousand(server, count, total):
@@ -628,6 +640,15 @@ async def test_a_folder_is_listed_to_its_end_by_a_thousand(server, count, total)
             e["fi_id"] for e in entries if e["fi_type"] == "1"
         ]
     assert {form["count"] for form in server.sent("getFolderContents")} == {"1000"}
+
+
+async def test_a_server_that_answers_the_same_page_for_ever_is_malformed(server):
+    page = [{"fi_id": str(n), "fi_name": f"f{n}", "fi_type": "1"} for n in range(1000)]
+    server.functions["getFolderContents"] = lambda form: {"status": "ok", "filelist": page}
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed, match="same page"):
+            await asyncio.wait_for(client.subfolders("1"), 10)
+    assert len(server.sent("getFolderContents")) == 2
 
 
 async def test_what_is_in_the_trash_is_not_listed(server):

@@ -1,66 +1,19 @@
 """The slots for refreshes: how many there are, who gets the next, and that none is lost. In virtual time."""
 
 import asyncio
-import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import VirtualClock, in_virtual_time, virtually
 
 from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
 
 
-class Impatient(selectors.DefaultSelector):
-    time = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if not ready and timeout != 0:
-            assert timeout is not None, "deadlock: everything waits, and no timer runs"
-            self.time += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._impatient = Impatient()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        return self._impatient.time
-
-
-def run(test: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(test)
-
-
-def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Runs the test in virtual time."""
-
-    def running() -> None:
-        run(test())
-
-    running.__name__ = test.__name__
-    return running
-
-
-class Clock:
-    def now(self) -> float:
-        return self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 def slots_of(most: int) -> AdaptiveConcurrency:
-    return AdaptiveConcurrency(most, clock=Clock())
+    return AdaptiveConcurrency(most, clock=VirtualClock())
 
 
 @asynccontextmanager
@@ -96,22 +49,22 @@ async def order_of(slots: AdaptiveConcurrency, costs: dict[str, float]) -> list[
 # Who is next
 
 
-@virtually
+@in_virtual_time
 async def test_who_costs_the_same_is_served_in_the_order_of_asking():
     assert await order_of(slots_of(1), dict.fromkeys("abcdef", 1.0)) == list("abcdef")
 
 
-@virtually
+@in_virtual_time
 async def test_who_names_no_cost_is_served_in_the_order_of_asking():
     assert await order_of(slots_of(2), dict.fromkeys("abcdef", 0.0)) == list("abcdef")
 
 
-@virtually
+@in_virtual_time
 async def test_a_cheap_one_is_not_stuck_behind_costly_ones():
     assert await order_of(slots_of(1), {"dear": 60, "dearer": 90, "cheap": 0.1}) == ["cheap", "dear", "dearer"]
 
 
-@virtually
+@in_virtual_time
 async def test_a_costly_one_is_served_however_many_cheap_ones_keep_coming():
     slots = slots_of(1)
     overtaken = 0
@@ -134,6 +87,28 @@ async def test_a_costly_one_is_served_however_many_cheap_ones_keep_coming():
     for task in stream:
         task.cancel()
     await asyncio.gather(*stream, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_a_costly_one_is_served_however_large_the_crowd_of_cheap_ones():
+    """Every cheap one is another folder, and there is no end of them: they may go before it for its own cost, no longer."""
+    slots = slots_of(4)
+
+    async def cheap() -> None:
+        while True:
+            async with slots.slot(0.0):
+                await asyncio.sleep(0.1)
+
+    crowd = [asyncio.create_task(cheap()) for _ in range(400)]
+    await asyncio.sleep(20)
+    began = asyncio.get_running_loop().time()
+    async with slots.slot(10.0):
+        waited = asyncio.get_running_loop().time() - began
+    # Ten seconds of cost, and the ten seconds that are waited for each turn by all.
+    assert waited < 25
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
 
 
 @settings(max_examples=150, deadline=None)
@@ -191,7 +166,7 @@ def test_nobody_is_forgotten_no_slot_is_lost_and_the_limit_holds(most, arrivals,
         async with all_taken(slots):
             assert slots.running == slots.limit
 
-    run(story())
+    virtually(story())
 
 
 @settings(max_examples=100, deadline=None)
@@ -220,13 +195,13 @@ def test_a_slot_that_is_given_in_the_moment_of_cancelling_is_given_on(cancels, m
         assert {number for number, is_cancelled in enumerate(cancels) if not is_cancelled} <= set(served)
         assert (slots.running, slots.waiting) == (0, 0)
 
-    run(story())
+    virtually(story())
 
 
 # How many
 
 
-@virtually
+@in_virtual_time
 async def test_trouble_halves_the_limit_down_to_one():
     slots = slots_of(8)
     limits = []
@@ -240,7 +215,7 @@ async def test_trouble_halves_the_limit_down_to_one():
     assert [(entry["limit"], entry["why"]) for entry in reduced] == [(4, "HTTP 503"), (2, "HTTP 503"), (1, "HTTP 503")]
 
 
-@virtually
+@in_virtual_time
 async def test_calls_that_were_sent_before_a_halving_do_not_halve_again():
     slots = slots_of(8)
     await asyncio.sleep(10)
@@ -254,7 +229,7 @@ async def test_calls_that_were_sent_before_a_halving_do_not_halve_again():
     assert slots.limit == 2
 
 
-@virtually
+@in_virtual_time
 async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_limit():
     slots = slots_of(4)
     held = [slots.slot() for _ in range(4)]
@@ -272,7 +247,7 @@ async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_l
     assert slots.running == 2
 
 
-@virtually
+@in_virtual_time
 async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_above_the_most():
     slots = slots_of(4)
     for _ in range(2):
@@ -286,7 +261,7 @@ async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_
     assert limits == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
 
 
-@virtually
+@in_virtual_time
 async def test_who_waits_gets_the_slot_that_growth_makes():
     slots = slots_of(2)
     slots.strained("HTTP 503", began=1.0)
@@ -306,7 +281,7 @@ async def calls(slots: AdaptiveConcurrency, count: int, latency: float, function
         slots.well(function, latency)
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_takes_twice_as_long_as_usual_is_strained():
     slots = slots_of(8)
     await calls(slots, 200, 0.1)
@@ -315,7 +290,7 @@ async def test_a_server_that_takes_twice_as_long_as_usual_is_strained():
     assert slots.limit == 4
 
 
-@virtually
+@in_virtual_time
 async def test_a_few_slow_calls_among_many_are_no_strain():
     slots = slots_of(8)
     for _ in range(40):
@@ -324,7 +299,7 @@ async def test_a_few_slow_calls_among_many_are_no_strain():
     assert slots.limit == 8
 
 
-@virtually
+@in_virtual_time
 async def test_noise_at_a_millisecond_is_no_strain():
     slots = slots_of(8)
     await calls(slots, 200, 0.001)
@@ -332,7 +307,7 @@ async def test_noise_at_a_millisecond_is_no_strain():
     assert slots.limit == 8
 
 
-@virtually
+@in_virtual_time
 async def test_a_server_that_stays_slower_is_got_used_to():
     slots = slots_of(8)
     await calls(slots, 200, 0.1)
@@ -342,7 +317,7 @@ async def test_a_server_that_stays_slower_is_got_used_to():
     assert slots.limit == 8
 
 
-@virtually
+@in_virtual_time
 async def test_functions_are_compared_with_themselves_and_what_is_not_comparable_with_nothing():
     slots = slots_of(8)
     await calls(slots, 200, 0.05, "getApplianceInfo")

@@ -6,8 +6,7 @@ deleted; each change is a message, which asks for its folders, and comes again i
 
 import asyncio
 import itertools
-import selectors
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import EPOCH, VirtualClock, virtually
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -46,7 +46,8 @@ from jibe_sqs.sandbox.access_anywhere import (
     create_app,
 )
 
-EPOCH = 1_000_000.0
+TURN = 1e-6
+"""Seconds for each turn of the loop: `VirtualLoop` says why."""
 
 PROVIDERS = (
     Provider("S3", buckets=("data", "other")),
@@ -67,42 +68,6 @@ def _quiet():
 # Time
 
 
-class Impatient(selectors.DefaultSelector):
-    """Never waits: what the loop would have waited is put on its clock, and a microsecond for each of its turns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        assert ready or timeout is not None, "deadlock: everything waits, and no timer runs"
-        # Were no time to pass in a turn, who waits for less than a float can add would wait for ever.
-        self.time += max(0.0 if ready else timeout or 0.0, 1e-6)
-        assert self.time < 86_400, "a virtual day has passed: this never ends"
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._impatient = Impatient()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        return self._impatient.time
-
-
-class VirtualClock:
-    def now(self) -> float:
-        return EPOCH + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 class Ticking:
     """The server's clock: no two moments are the same, though a thousand things happen in a virtual one."""
 
@@ -112,11 +77,6 @@ class Ticking:
     def __call__(self) -> float:
         self._last = max(self._last + 1e-6, VirtualClock().now())
         return self._last
-
-
-def virtually(main: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(main)
 
 
 # What happens
@@ -422,7 +382,7 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
 @settings(max_examples=100, deadline=None)
 @given(histories())
 def test_after_any_changes_and_any_faults_the_index_equals_storage(history):
-    virtually(lived_through(*history))
+    virtually(lived_through(*history), turn=TURN)
 
 
 async def many_calls_lose_tokens() -> None:
@@ -439,7 +399,7 @@ async def many_calls_lose_tokens() -> None:
 
 def test_of_sixteen_calls_at_a_time_none_fails_for_the_loss_of_every_twentieth_ones_token():
     """The token is everybody's, so every second call is refused, many of them more than once."""
-    virtually(many_calls_lose_tokens())
+    virtually(many_calls_lose_tokens(), turn=TURN)
 
 
 async def one_function_is_refused_whatever_the_token() -> None:
@@ -470,4 +430,4 @@ async def one_function_is_refused_whatever_the_token() -> None:
 
 
 def test_a_call_that_is_refused_with_every_token_fails_though_the_tokens_serve_others():
-    virtually(one_function_is_refused_whatever_the_token())
+    virtually(one_function_is_refused_whatever_the_token(), turn=TURN)

@@ -1,8 +1,7 @@
 """Downloads and uploads: over a socket against the sandbox's server, and without one for what servers seldom do."""
 
-import asyncio
 import base64
-import time
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from email.message import EmailMessage
@@ -14,6 +13,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 import structlog
+from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
 from jibe_sqs.adapters.access_anywhere.connection import DOWNLOADS
@@ -29,25 +29,6 @@ from jibe_sqs.core.errors import (
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 
 ROOT = "/Amazon S3/my-bucket"
-
-
-class Clock:
-    """Sleeps are turns of the event loop, and count as slept."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-        self.time = time.time()
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 async def content(client: AccessAnywhere, fi_id: str, **options) -> bytes:
@@ -76,7 +57,7 @@ def served(**objects: bytes):
 
 @asynccontextmanager
 async def client_of(url: str) -> AsyncIterator[AccessAnywhere]:
-    async with connect(endpoint=url, permanent_token="permanent", clock=Clock()) as client:
+    async with connect(endpoint=url, permanent_token="permanent", clock=SleptClock()) as client:
         folder = await client.check_path("/Amazon S3")
         await client.refresh_folder(folder.id)
         bucket = await client.check_path(ROOT)
@@ -168,7 +149,7 @@ class Server:
     """Answers each function by the replies put in for it, one after the other, the last for ever."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = SleptClock()
         self.replies: dict[str, list[Reply | Callable[[httpx.Request], Reply]]] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.tokens = 0
@@ -243,7 +224,10 @@ async def test_a_file_is_asked_for_as_it_is_stored(server):
     assert "'accept-encoding': 'identity'" in headers
 
 
-@pytest.mark.parametrize("error", [None, httpx.RemoteProtocolError("peer closed"), httpx.ReadError("reset")])
+@pytest.mark.parametrize(
+    "error",
+    [None, httpx.RemoteProtocolError("peer closed"), httpx.ReadError("reset"), ssl.SSLError("bad record mac")],
+)
 async def test_a_file_that_breaks_off_is_truncated_for_its_reader(server, error):
     server.replies["getFile"] = [broken(b"x" * 100, b"y" * 50, promised=200, error=error)]
     seen = bytearray()

@@ -1,7 +1,6 @@
 """The client and the refresh target against the sandbox's server: over a socket, or without one for many cases."""
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import SleptClock, SystemClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, LoginFailed
@@ -18,31 +18,6 @@ from jibe_sqs.core.model import Folder
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 
 ROOT = "/Amazon S3/my-bucket"
-
-
-class SystemClock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-class HastyClock(SystemClock):
-    """Sleeps are turns of the event loop, and count as slept."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 def configured(**options):
@@ -149,7 +124,7 @@ async def test_a_folder_of_an_unknown_id_is_not_found():
 async def test_a_server_that_is_not_there_is_unavailable():
     with sandbox.serving(sandbox.create_app(configured(), storage())) as url:
         pass
-    async with connect(endpoint=url, permanent_token="permanent", clock=HastyClock()) as client:
+    async with connect(endpoint=url, permanent_token="permanent", clock=SleptClock()) as client:
         with pytest.raises(AccessAnywhereUnavailable):
             await client.check_path(ROOT)
 
@@ -163,7 +138,7 @@ async def test_the_version_is_told():
 @asynccontextmanager
 async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[RefreshTarget, httpx.AsyncClient]]:
     app = httpx.ASGITransport(sandbox.create_app(configured(recent_window=0, refresh_seconds=0), bucket))
-    clock = HastyClock()
+    clock = SleptClock()
     async with (
         httpx.AsyncClient(transport=app, base_url="http://aa") as http,
         connect(

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import time
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
@@ -31,23 +31,6 @@ BATCHED = {
     "batch": Batch("events", {"bucket": "{bucket}", "key": "{key}", "event": "{kind}"}, 3),
 }
 PLACES = {"my-bucket": [Place("/Amazon S3/my-bucket"), Place("/Part", "a/")]}
-
-
-class Clock:
-    """Sleeps are turns of the event loop, and count as slept."""
-
-    def __init__(self) -> None:
-        self.time = time.monotonic()
-
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 class Server:
@@ -74,10 +57,10 @@ class Server:
         async with connect(
             endpoint="https://aa.test",
             permanent_token="permanent",
-            clock=Clock(),
+            clock=SleptClock(),
             transport=httpx.MockTransport(self.handle),
         ) as client:
-            yield ProviderEventTarget(client, slots=AdaptiveConcurrency(most, clock=Clock()), **options)
+            yield ProviderEventTarget(client, slots=AdaptiveConcurrency(most, clock=SleptClock()), **options)
 
 
 @pytest.fixture
@@ -227,7 +210,7 @@ def truth(bucket) -> dict[str, set[str]]:
 @pytest.mark.parametrize("options", [SINGLE, BATCHED], ids=["single", "batched"])
 async def test_changes_told_over_a_socket_end_in_a_true_index(options):
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
-    clock = Clock()
+    clock = SleptClock()
     with sandbox.serving(sandbox.create_app(configured(), bucket)) as url:
         async with (
             connect(endpoint=url, permanent_token="permanent", clock=clock) as client,
@@ -265,7 +248,7 @@ async def test_changes_while_others_are_told_end_in_a_true_index(messages, optio
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
     async with (
         httpx.AsyncClient(transport=app, base_url="http://aa") as http,
-        connect(endpoint="http://aa", permanent_token="permanent", clock=Clock(), transport=app) as client,
+        connect(endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), transport=app) as client,
     ):
         (await http.put("/sandbox/faults", json={"failures": failures, "seed": seed})).raise_for_status()
         target = ProviderEventTarget(client, slots=client.concurrency, **options)
@@ -289,7 +272,7 @@ async def test_changes_while_others_are_told_end_in_a_true_index(messages, optio
 async def test_what_the_server_refuses_is_its_words_and_reaches_whoever_asked():
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
-    async with connect(endpoint="http://aa", permanent_token="permanent", clock=Clock(), transport=app) as client:
+    async with connect(endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), transport=app) as client:
         target = ProviderEventTarget(
             client, function="syncOnProviderEvent", parameters={"object": "{key}"}, slots=client.concurrency
         )

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.access_anywhere.folder_ids import KnownIds
@@ -31,23 +32,6 @@ def _quiet():
     """No log lines: there are thousands of refreshes here."""
     with structlog.testing.capture_logs():
         yield
-
-
-class FakeClock:
-    """Time that passes only by being slept away."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        await asyncio.sleep(0)
 
 
 class Entry:
@@ -71,7 +55,7 @@ class Indexed:
     """
 
     def __init__(self, *keys: str, cooldown: float = 0.0, keeps_empty: bool = True, polls: int = 2) -> None:
-        self.clock = FakeClock()
+        self.clock = SleptClock(1000.0)
         self.keys = set(keys)
         self.cooldown, self.keeps_empty, self.polls = cooldown, keeps_empty, polls
         self.ids = map(str, itertools.count(1))
@@ -597,6 +581,50 @@ async def test_a_tree_that_fails_leaves_no_task_behind():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_folder_that_cannot_be_refreshed_leaves_the_rest_of_its_tree_no_worse():
+    aa = Indexed(*(f"{n}/1" for n in range(20)), "7/below/1")
+    aa.settle()
+    aa.keys = {f"{n}/2" for n in range(20)} | {"7/below/2"}
+    number = aa.at(f"{ROOT}/7").fi_id
+    usual = aa.getFolderContents
+    aa.getFolderContents = lambda form: (
+        {"status": "too_large"} if form["fi_pid"] == number and "refresh" in form else usual(form)
+    )
+    async with aa.target() as target:
+        with pytest.raises(CallFailed, match="too_large"):
+            await target.refresh(Folder(ROOT, tree=True), nothing)
+    assert aa.index == aa.keys - {"7/2"} | {"7/1"}
+
+
+async def test_a_tree_of_nothing_but_failures_is_given_up():
+    aa = Indexed(*(f"{n}/1" for n in range(500)))
+    aa.settle()
+    usual = aa.getFolderContents
+    aa.getFolderContents = lambda form: {"status": "broken"} if "refresh" in form else usual(form)
+    async with aa.target() as target:
+        with pytest.raises(CallFailed, match="broken"):
+            await target.refresh(Folder(ROOT, tree=True), nothing)
+    assert aa.calls.count("getFolderContents") < 100
+
+
+async def test_folders_that_are_shown_within_each_other_are_no_endless_tree():
+    aa = Indexed("a/1", "b/1")
+    aa.settle()
+    a, b = aa.at(f"{ROOT}/a"), aa.at(f"{ROOT}/b")
+    shown = {a.fi_id: [a, b], b.fi_id: [b, a]}
+    usual = aa.getFolderContents
+
+    def contents(form: dict) -> dict:
+        if "refresh" in form or form["fi_pid"] not in shown:
+            return usual(form)
+        return {"status": "ok", "total": "2", "filelist": [entry.wire() for entry in shown[form["fi_pid"]]]}
+
+    aa.getFolderContents = contents
+    async with aa.target() as target:
+        await asyncio.wait_for(target.refresh(Folder(ROOT, tree=True), nothing), 10)
+    assert sorted(aa.refreshes) == [ROOT, f"{ROOT}/a", f"{ROOT}/b"]
+
+
 # Many at once
 
 
@@ -965,7 +993,7 @@ def test_a_path_is_below_a_root_only_if_it_is_inside():
 
 
 def test_ids_are_forgotten_when_they_are_old_or_many():
-    clock = FakeClock()
+    clock = SleptClock()
     ids = KnownIds(clock, most=2, max_age=60)
     ids.remember({"/a": "1", "/b": "2", "/c": "3"}, asked=clock.time)
     assert [ids.get(path) for path in ("/a", "/b", "/c")] == [None, "2", "3"]

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import ssl
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,27 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, SettingsError
-
-
-class HastyClock:
-    """Sleeps are turns of the event loop, and count as slept."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return self.slept
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        await asyncio.sleep(0)
-
 
 # Certificates
 
@@ -184,7 +167,7 @@ async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def version(url: str, ca_file: Path | None) -> str:
-    async with connect(endpoint=url, permanent_token="permanent", clock=HastyClock(), ca_file=ca_file) as client:
+    async with connect(endpoint=url, permanent_token="permanent", clock=SleptClock(), ca_file=ca_file) as client:
         return await client.version()
 
 
@@ -230,6 +213,35 @@ async def test_a_ca_file_that_is_none_is_a_mistake_in_the_settings(tmp_path, con
         await version("https://127.0.0.1:1", path)
 
 
+async def test_certificates_that_the_environment_names_are_trusted(authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    async with listening(answer, authority.context) as port:
+        assert await version(f"https://127.0.0.1:{port}", None) == "2401.05"
+
+
+async def test_certificates_that_the_environment_names_in_vain_are_no_crash(authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    async with listening(answer, authority.context) as port:
+        with pytest.raises(AccessAnywhereUnavailable, match=r"CERTIFICATE_VERIFY_FAILED.*ca_file"):
+            await version(f"https://127.0.0.1:{port}", None)
+
+
+async def test_what_breaks_the_encryption_in_mid_answer_is_a_broken_connection(authority, tmp_path):
+    """A box on the way that writes into the connection: `ssl` raises what neither httpcore nor httpx translates."""
+
+    async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(REPLY[:-10])
+        await writer.drain()
+        plain = writer.transport.get_extra_info("socket")
+        os.write(plain.fileno(), b"no record of TLS" * 4)
+        await reader.read()
+
+    async with listening(answer_half, authority.context) as port:
+        with pytest.raises(AccessAnywhereUnavailable, match="getApplianceInfo"):
+            await version(f"https://127.0.0.1:{port}", authority.ca_file)
+
+
 # Proxies
 
 
@@ -252,6 +264,23 @@ async def test_no_proxy_is_used_for_those_that_the_environment_exempts(authority
     assert proxy.asked == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://jo:zq%2Fxv@127.0.0.1:1080"),
+        ("HTTPS_PROXY", "ftp://jo:zq%2Fxv@127.0.0.1"),
+        ("HTTPS_PROXY", "http://jo:zq/xv@127.0.0.1"),
+        ("NO_PROXY", "127.0.0.1:zq"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_a_mistake_in_the_settings_and_not_quoted(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=r"HTTPS_PROXY.*NO_PROXY") as caught:
+        await version("https://127.0.0.1:1", None)
+    assert "zq" not in str(caught.value)
+    assert "xv" not in str(caught.value)
+
+
 # Connections
 
 
@@ -265,7 +294,7 @@ async def test_a_connection_is_kept_and_used_again():
 
     async with listening(serve) as port:
         url = f"http://127.0.0.1:{port}"
-        async with connect(endpoint=url, permanent_token="permanent", clock=HastyClock(), concurrency=4) as client:
+        async with connect(endpoint=url, permanent_token="permanent", clock=SleptClock(), concurrency=4) as client:
             for _ in range(3):
                 await asyncio.gather(*(client.version() for _ in range(20)))
     assert connections <= 6

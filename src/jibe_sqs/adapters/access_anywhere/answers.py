@@ -98,6 +98,15 @@ def number(value: object) -> int | None:
     raise AnswerMalformed(f"{value!r:.40} where a number should be")
 
 
+def count(value: object) -> int | None:
+    """None for what is none: that of a file must not hide a folder, nor a guess at a field's name cost the answer."""
+    try:
+        found = number(value)
+    except AnswerMalformed:
+        return None
+    return found if found is not None and found >= 0 else None
+
+
 def moment(value: object) -> datetime | None:
     """`YYYY-MM-DD HH:MM:SS`, which is UTC; None for zero, and for what is no such time: nothing hangs on it."""
     try:
@@ -115,7 +124,7 @@ def item(value: object) -> Item:
         name=text(value.get("fi_name")),
         is_folder=number(value.get("fi_type")) == 1,
         parent_id=text(value.get("fi_pid")),
-        size=number(value.get("fi_size")) or 0,
+        size=count(value.get("fi_size")) or 0,
         modified=moment(value.get("fi_localtime")) or moment(value.get("fi_modified")),
         content_type=text(value.get("fi_contenttype")),
         trashed=truth(value.get("trash")),

@@ -15,7 +15,7 @@ from jibe_sqs.adapters.access_anywhere.session import Session
 from jibe_sqs.adapters.access_anywhere.tasks import Task, tasks
 from jibe_sqs.adapters.access_anywhere.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.adapters.access_anywhere.waits import Patience, unless_busy
-from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
+from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
 
 TOP = "0"
@@ -197,8 +197,12 @@ class AccessAnywhere:
     async def _pages(self, fi_id: str, fields: str) -> AsyncIterator[Page]:
         wanted = {"count": str(PAGE), "subfolders": "y", "options": fields}
         start = 0
+        first = None
         while True:
             part = page(await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, "from": str(start)}))
+            if part.items and part.items[0].id == first:
+                raise AnswerMalformed(f"folder {fi_id}: Access Anywhere answers the same page again, and never another")
+            first = part.items[0].id if part.items else None
             yield part
             start += len(part.items)
             is_last = len(part.items) < PAGE if part.total is None else start >= part.total

@@ -1,9 +1,9 @@
 """How many refreshes are in flight, and who is next when more wait.
 
 The limit is found as TCP finds its window: it is halved when Access Anywhere is strained (busy, failing, or twice as
-slow as usual), and grows by one for as many good calls as it is. Those who wait are served in a fair order, by
-self-clocked fair queueing: each gets a tag, which is the tag of the last one served plus its own expected cost, and the
-smallest tag is next. So a cheap refresh overtakes costly ones, and a costly one is overtaken only for a while.
+slow as usual), and grows by one for as many good calls as it is. Those who wait are served in a fair order: each is due
+when it has waited for as long as it will probably cost, and who is due first is next. So a cheap refresh overtakes costly
+ones, and a costly one is overtaken only by those who come within its own cost after it, however many they are.
 """
 
 import asyncio
@@ -17,9 +17,6 @@ from statistics import median
 import structlog
 
 from jibe_sqs.ports import Clock
-
-LEAST_COST = 0.05
-"""Seconds. Nothing is free: an endless row of refreshes that cost nothing would never let a costly one through."""
 
 RECENT = 9
 USUAL = 256
@@ -67,7 +64,6 @@ class AdaptiveConcurrency:
         self._waiting = 0
         self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
-        self._last_tag = 0.0
         self._latencies: dict[str, Latency] = {}
         self._halved_at = float("-inf")
         self._good = 0
@@ -136,8 +132,7 @@ class AdaptiveConcurrency:
 
     async def _enter(self, cost: float) -> None:
         turn = asyncio.get_running_loop().create_future()
-        tag = self._last_tag + max(LEAST_COST, cost)
-        heapq.heappush(self._queue, (tag, next(self._order), turn))
+        heapq.heappush(self._queue, (self._clock.monotonic() + cost, next(self._order), turn))
         self._waiting += 1
         self._hand_out()
         try:
@@ -156,9 +151,8 @@ class AdaptiveConcurrency:
 
     def _hand_out(self) -> None:
         while self._queue and self._running < self._limit:
-            tag, _, turn = heapq.heappop(self._queue)
+            _, _, turn = heapq.heappop(self._queue)
             if not turn.done():
-                self._last_tag = tag
                 self._waiting -= 1
                 self._running += 1
                 turn.set_result(None)

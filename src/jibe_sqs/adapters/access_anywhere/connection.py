@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -45,14 +46,14 @@ async def connect(
     """A client for the server at `endpoint`, closed at the end. Nothing is sent before the first call.
 
     A permanent token goes before login and password. `concurrency`: refreshes at a time, at most; half as many calls
-    again may run beside them. Times in seconds. `ca_file`: the certificates (PEM) to trust, instead of the public ones.
+    again may run beside them. Times in seconds. `ca_file`: the certificates (PEM) to trust, instead of the system's.
     Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`). Raises `SettingsError`.
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
     connections = concurrency + max(concurrency // 2, 1)
     most = connections + DOWNLOADS + PROBES
-    async with httpx.AsyncClient(
+    async with http_client(
         transport=transport,
         verify=trusted(ca_file),
         limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
@@ -84,15 +85,26 @@ async def connect(
             await circuit.close()
 
 
+def http_client(**options: Any) -> httpx.AsyncClient:
+    """A client of httpx's, which looks for proxies in the environment. Raises `SettingsError`."""
+    try:
+        return httpx.AsyncClient(**options)
+    except (httpx.InvalidURL, ValueError, ImportError):
+        # Its own words may quote a password.
+        problem = (
+            "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
+            "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
+        )
+        raise SettingsError([problem]) from None
+
+
 def user_agent() -> str:
     """Who calls, for the server's administrators."""
     return f"jibe-sqs/{__version__} (python/{platform.python_version()}; httpx/{httpx.__version__})"
 
 
-def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Whose certificates are good: the file's, else the public ones. Raises `SettingsError`."""
-    if ca_file is None:
-        return True
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """Whose certificates are good: the file's, else the system's, or `SSL_CERT_FILE`'s. Raises `SettingsError`."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:

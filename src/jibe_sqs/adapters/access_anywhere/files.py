@@ -12,7 +12,14 @@ import httpx
 
 from jibe_sqs.adapters.access_anywhere.answers import Answer, Item, decoded, item, json_object, number, text, truth
 from jibe_sqs.adapters.access_anywhere.session import Session
-from jibe_sqs.adapters.access_anywhere.translation import LONGEST_CALL, BrokenOff, check_status, refusal, translated
+from jibe_sqs.adapters.access_anywhere.translation import (
+    BROKEN,
+    LONGEST_CALL,
+    BrokenOff,
+    check_status,
+    refusal,
+    translated,
+)
 from jibe_sqs.adapters.access_anywhere.transport import Transport, backoff
 from jibe_sqs.adapters.access_anywhere.waits import unless_busy
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, DownloadTruncated
@@ -53,7 +60,7 @@ class Download:
             async for chunk in self._rest:
                 seen += len(chunk)
                 yield chunk
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except BROKEN as error:
             raise self._truncated(seen, f" ({type(error).__name__})") from error
         if self.size is not None and seen < self.size:
             raise self._truncated(seen)
@@ -159,7 +166,7 @@ async def beginning(chunks: AsyncIterator[bytes]) -> list[bytes]:
             head.append(chunk)
             if not head[0].lstrip().startswith(b"{") or sum(map(len, head)) > LARGEST_ENVELOPE:
                 break
-    except (httpx.HTTPError, httpx.StreamError) as error:
+    except BROKEN as error:
         # One file that is never whole does not mean that the server is down.
         raise BrokenOff(f"{GET_FILE}: the file breaks off: {type(error).__name__}") from error
     return head

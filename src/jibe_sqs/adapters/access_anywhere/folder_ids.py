@@ -69,16 +69,16 @@ class FolderIds:
         found = await self._locate(path, exact=exact)
         return found.id if found else None
 
-    async def below(self, path: str) -> list[str]:
-        """The paths of its subfolders; none for a folder that is gone."""
+    async def below(self, path: str) -> dict[str, str]:
+        """The ids of its subfolders, by path; none for a folder that is gone."""
         found = await self._locate(path, exact=False)
         if found is None:
-            return []
+            return {}
         asked = self._clock.monotonic()
         ids = {joined(path, folder.name): folder.id for folder in await self._all_in(found.id)}
         if found.is_exact:
             self._known.remember(ids, asked)
-        return list(ids)
+        return ids
 
     def forget(self, path: str) -> None:
         """Its id is no good."""

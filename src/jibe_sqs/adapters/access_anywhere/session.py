@@ -10,7 +10,7 @@ import structlog
 from jibe_sqs.adapters.access_anywhere.answers import Answer, text
 from jibe_sqs.adapters.access_anywhere.circuit import Circuit, Pauses
 from jibe_sqs.adapters.access_anywhere.transport import BUDGET, NO_TOKEN, Transport
-from jibe_sqs.core.errors import AnswerMalformed, CallFailed, LoginFailed
+from jibe_sqs.core.errors import CallFailed, LoginFailed
 from jibe_sqs.ports import Clock
 
 TOKEN_LIFE = 55 * 60.0
@@ -168,14 +168,17 @@ class Session:
         try:
             answer = await send(credentials.function, {**credentials.parameters(), "token": NO_TOKEN})
         except CallFailed as refusal:
-            self._refusal = f"{refusal}: check the login and password, or the permanent token"
-            self._knock_again_at = asked + REST_AFTER_REFUSAL
-            raise LoginFailed(self._refusal) from refusal
+            raise self._refused(str(refusal), asked) from refusal
         token = text(answer.get("token"))
         if not token:
-            raise AnswerMalformed(f"{credentials.function}: Access Anywhere's answer is ok, but has no token")
+            raise self._refused(f"{credentials.function}: Access Anywhere's answer is ok, but has no token", asked)
         self._token = token
         self._renew_at = asked + TOKEN_LIFE
         self._was_in = True
         log.debug("access_anywhere_login", function=credentials.function)
         return token
+
+    def _refused(self, why: str, asked: float) -> LoginFailed:
+        self._refusal = f"{why}: check the login and password, or the permanent token"
+        self._knock_again_at = asked + REST_AFTER_REFUSAL
+        return LoginFailed(self._refusal)

@@ -9,18 +9,19 @@ waits in a circle. Nobody holds a slot while waiting for another folder, or for 
     unknown             if the parent's refresh runs already, its end, and then known perhaps; or else
                         began, the parent's refresh; then: found -> known, not found -> gone, and the parent shows it
     vanishes meanwhile  as unknown
-    tree                began, each folder's refresh from the top down, following what each then shows
+    tree                began, each folder's refresh from the top down, following what each then shows; one that
+                        cannot be refreshed fails the tree in the end, when the others are done
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from jibe_sqs.adapters.access_anywhere.client import GONE, AccessAnywhere, nothing
 from jibe_sqs.adapters.access_anywhere.folder_ids import FolderIds
 from jibe_sqs.adapters.access_anywhere.paths import ROOT, is_below, parent
-from jibe_sqs.core.errors import CallFailed, FolderUnknown
+from jibe_sqs.core.errors import AccessAnywhereError, AnswerMalformed, CallFailed, FolderUnknown, RefreshTimedOut
 from jibe_sqs.core.model import Folder
 from jibe_sqs.pace import Costs
 from jibe_sqs.ports import Clock, SyncTarget
@@ -28,6 +29,10 @@ from jibe_sqs.walks import walked
 
 ROUNDS = 3
 """How often a folder may vanish between being found and being refreshed."""
+
+OF_ONE_FOLDER = (CallFailed, RefreshTimedOut, AnswerMalformed)
+SPARED = 10
+"""What says nothing of other folders, and how often it may happen before the rest of a tree is given up, too."""
 
 
 class Slots(Protocol):
@@ -130,13 +135,26 @@ class RefreshTarget(SyncTarget):
     async def _refresh_tree(self, tree: Folder, began: Callable[[], None]) -> None:
         began()
         started = self._clock.monotonic()
-        await walked(tree.path, self._refresh_level, most=self._slots.most)
-        self._costs.learn(tree, self._clock.monotonic() - started)
+        failures: list[AccessAnywhereError] = []
+        seen: set[str] = set()
 
-    async def _refresh_level(self, path: str) -> list[str]:
-        """Refresh one folder; returns the paths of its subfolders."""
-        await self.refresh_other(Folder(path))
-        return await self._ids.below(path)
+        async def refresh_level(path: str) -> Iterable[str]:
+            """Refresh one folder; returns the paths of its subfolders."""
+            try:
+                await self.refresh_other(Folder(path))
+            except OF_ONE_FOLDER as error:
+                failures.append(error)
+                if len(failures) == SPARED:
+                    raise
+            # Each id once: a server may show folders within each other.
+            below = {level: fi_id for level, fi_id in (await self._ids.below(path)).items() if fi_id not in seen}
+            seen.update(below.values())
+            return below
+
+        await walked(tree.path, refresh_level, most=self._slots.most)
+        if failures:
+            raise failures[0]
+        self._costs.learn(tree, self._clock.monotonic() - started)
 
     async def _refresh_alone(self, folder: Folder) -> None:
         # A task of its own: a key may have 500 folders in it, and awaits nest only as deep as calls do.

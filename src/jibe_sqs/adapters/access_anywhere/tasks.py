@@ -6,7 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from jibe_sqs.adapters.access_anywhere.answers import Answer, entries, moment, number, text
+from jibe_sqs.adapters.access_anywhere.answers import Answer, count, entries, moment, text
 from jibe_sqs.core.errors import AnswerMalformed
 
 
@@ -84,12 +84,3 @@ def percent(value: object) -> float | None:
     except ValueError:
         return None
     return share if 0 <= share <= 100 else None
-
-
-def count(value: object) -> int | None:
-    """None for what is none: a guess at a field's name must not cost the answer."""
-    try:
-        found = number(value)
-    except AnswerMalformed:
-        return None
-    return found if found is not None and found >= 0 else None

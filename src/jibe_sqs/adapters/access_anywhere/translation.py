@@ -4,8 +4,10 @@ Foreign errors are translated here and nowhere else: exceptions of httpx, and an
 """
 
 import email.utils
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
 from urllib.parse import quote_plus
 
 import httpx
@@ -18,6 +20,10 @@ LONGEST_CALL = 300.0
 
 SECRET_FIELDS = frozenset({"token", "us_pwd", "authtoken", "uploadcode"})
 TOO_MANY_REQUESTS = 429
+LONGEST_TEXT = 200
+
+BROKEN = (httpx.HTTPError, httpx.StreamError, ssl.SSLError)
+"""What is raised while an answer is read: httpx lets through what `ssl` says of a record that is none."""
 
 
 class Throttled(AccessAnywhereUnavailable):
@@ -42,7 +48,7 @@ def translated(function: str, parameters: Mapping[str, str]) -> Iterator[None]:
         if error.name != "getpeername":
             raise
         raise AccessAnywhereUnavailable(f"{function}: the connection was reset as soon as it was made") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
+    except (*BROKEN, httpx.InvalidURL, httpx.CookieConflict) as error:
         said = without_secrets(f"{type(error).__name__}: {error}".rstrip(": "), parameters)
         if "CERTIFICATE_VERIFY_FAILED" in said:
             said += "; if a CA of your own vouches for the server, name its certificate as the `ca_file`"
@@ -84,7 +90,7 @@ def envelope(function: str, reply: httpx.Response, body: bytes, parameters: Mapp
 
 def refusal(function: str, code: str, said: str, parameters: Mapping[str, str]) -> CallFailed:
     """The error of a call that is answered with a code other than `ok`."""
-    shown, said = without_secrets(code, parameters), without_secrets(said, parameters)[:200]
+    shown, said = (without_secrets(text, parameters)[:LONGEST_TEXT] for text in (code, said))
     return CallFailed(f"{function}: Access Anywhere answers {shown!r}: {said}", code=code)
 
 
@@ -99,7 +105,9 @@ def retry_after(header: str | None, now: float) -> float | None:
 def date(header: str | None) -> float | None:
     """Seconds since the epoch; None for what is no date."""
     try:
-        return email.utils.parsedate_to_datetime(header or "").timestamp()
+        when = email.utils.parsedate_to_datetime(header or "")
+        # HTTP's dates are UTC, also in the older form that does not say so.
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 
