@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +12,10 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from tests.processes import finished
+
+from jibe_sqs import consumer
+from jibe_sqs.operations import alerts, reports
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -21,6 +24,8 @@ BASE = INFRA / "kubernetes" / "base"
 DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
+AFTER_THE_DRAIN = consumer.LAST_RECEIVE + consumer.GIVING_BACK + reports.LAST + alerts.LAST
+"""Seconds that a stop may take after the drain's deadline, if nobody answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 
@@ -217,9 +222,9 @@ def test_credentials_reach_the_task_by_reference_only(rendered, environment):
     assert not [name for name in environment if re.search("LOGIN|PASSWORD|SECRET|TOKEN", name)]
 
 
-def test_fargate_waits_longer_than_the_drain(rendered, environment):
+def test_fargate_waits_longer_than_the_longest_stop(rendered, environment):
     assert rendered["stopTimeout"] == 120
-    assert rendered["stopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"])
+    assert rendered["stopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"]) + AFTER_THE_DRAIN
 
 
 def test_the_queue_and_the_log_bucket_follow_from_their_arns(environment):
@@ -304,7 +309,7 @@ def test_the_health_check_fails_when_the_service_says_so(status, exit_code):
     with HTTPServer(("127.0.0.1", 0), Answering) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         code = ecs_container()["HealthCheck"]["Command"][3].replace(" 8080,", f" {server.server_port},")
-        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30)
+        done = finished([sys.executable, "-c", code])
     assert done.returncode == exit_code
 
 
@@ -325,8 +330,8 @@ def kubernetes_configuration() -> dict[str, Any]:
     return json.loads(manifest("ConfigMap")["data"][path.name])
 
 
-def test_kubernetes_waits_longer_than_the_drain():
-    assert pod()["terminationGracePeriodSeconds"] > kubernetes_configuration()["drain_timeout"]
+def test_kubernetes_waits_longer_than_the_longest_stop():
+    assert pod()["terminationGracePeriodSeconds"] > kubernetes_configuration()["drain_timeout"] + AFTER_THE_DRAIN
 
 
 def test_the_mounted_configuration_has_an_endpoint_a_queue_a_log_bucket_and_a_mapping():

@@ -95,7 +95,7 @@ def test_the_least_that_is_needed_is_enough(write):
     assert settings.access_anywhere.password.get_secret_value() == "PASSWORD-CANARY"
     assert [queue.url for queue in settings.queues] == [QUEUE]
     assert settings.buckets["media"][0].folder == "/Amazon S3/media"
-    assert (settings.drain_timeout, settings.poll.wait, settings.ledger.kind) == (100, 20, "sqlite")
+    assert (settings.drain_timeout, settings.poll.wait, settings.ledger.kind) == (90, 20, "sqlite")
 
 
 def test_the_stronger_source_wins(write, monkeypatch, secret_files):
@@ -171,7 +171,7 @@ def test_empty_variables_are_not_set(write, monkeypatch):
     for name in ("JIBE_DRAIN_TIMEOUT", "JIBE_QUEUES", "JIBE_ACCESS_ANYWHERE__PASSWORD", "JIBE_CONFIG"):
         monkeypatch.setenv(name, "")
     settings = load(Settings, config=write(LEAST))
-    assert (settings.drain_timeout, settings.access_anywhere.password.get_secret_value()) == (100, "PASSWORD-CANARY")
+    assert (settings.drain_timeout, settings.access_anywhere.password.get_secret_value()) == (90, "PASSWORD-CANARY")
 
 
 def test_toml_says_the_same_as_json(write):
@@ -203,7 +203,7 @@ def test_the_file_is_the_given_one_then_the_variables_then_the_one_that_is_there
 def test_two_files_do_not_meet(write):
     first = load(Settings, config=write(with_(drain_timeout=41, aws={"region": "eu-west-1"})))
     second = load(Settings, config=write(LEAST))
-    assert (first.drain_timeout, second.drain_timeout, second.aws.region) == (41, 100, None)
+    assert (first.drain_timeout, second.drain_timeout, second.aws.region) == (41, 90, None)
 
 
 def test_a_file_written_on_windows_is_read(write):
@@ -297,6 +297,8 @@ def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
             "retry": {"longest": 50_000},
             "ledger": {"kind": "CANARY"},
             "aws": {"access_key_id": "AKIA"},
+            "alerts": {"webhook": "hooks.example.com/CANARY"},
+            "sync": {"strategy": "provider-event", "parameters": {"object": "{objekt}"}},
             "bukets": {},
         }
     )
@@ -305,6 +307,7 @@ def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
         [
             "JIBE_QUEU",
             "access_anywhere.endpoint",
+            "alerts.webhook",
             "aws",
             "buckets.media.0.folder",
             "buckets.raw",
@@ -318,8 +321,36 @@ def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
             "poll.wait",
             "queues",
             "retry.longest",
+            "sync.parameters.object",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "files.example.com",
+        "https://",
+        "ftp://files.example.com",
+        "https://files.example.com:99999",
+        "https://files.example.com:0",
+        "https://ana:CANARY/1@files.example.com",
+        "https://[::1",
+        "https://files.example.com\n",
+        "https://files .example.com",
+        "https://files.example.com/\x1b",
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["access_anywhere.endpoint", "aws.endpoint", "queues.0.url", "logs.0.endpoint", "alerts.webhook"]
+)
+def test_an_address_that_is_none_is_told(write, name, address):
+    """Found by this test: what follows the colon was repeated, and may be a password's beginning; or it was a traceback."""
+    group, *_, last = name.split(".")
+    told = {"logs": {"bucket": "trail"}, "access_anywhere": LEAST["access_anywhere"]}.get(group, {}) | {last: address}
+    (said,) = problems(config=write(with_(**{group: [told] if ".0." in name else told})))
+    assert said == f"{name}: not an address: it starts with https:// and a host's name"
 
 
 @pytest.mark.parametrize(
@@ -786,6 +817,54 @@ def test_provider_event_needs_the_parameters_of_its_call(write):
 def test_a_time_may_have_a_unit(write, written, seconds):
     settings = load(Settings, config=write(with_(access_anywhere={**LEAST["access_anywhere"], "timeout": written})))
     assert settings.access_anywhere.timeout == seconds
+
+
+TIMES = ["drain_timeout", "watermark_margin", "tree_refresh_interval", "progress_interval", "retry.first",
+         "retry.longest", "poll.wait", "report.interval", "alerts.interval", "sync.min_refresh_interval",
+         "limits.read_seconds", "access_anywhere.refresh_timeout", "access_anywhere.look_interval"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_every_time_may_have_a_unit(write, name):
+    """Found by this test: half of them took numbers only."""
+    group, _, last = name.rpartition(".")
+    time = "18s" if name == "poll.wait" else "2m"
+    told = with_(**{group: {**LEAST.get(group, {}), last: time}} if group else {last: time})
+    found = load(Settings, config=write(told))
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == (18 if name == "poll.wait" else 120)
+
+
+@pytest.mark.parametrize("written", ["0.5", 0.5, "1m", "-1s"])
+def test_a_long_poll_is_of_whole_seconds_up_to_twenty(write, written):
+    (said,) = problems(config=write(with_(poll={"wait": written})))
+    assert said.startswith("poll.wait: ")
+
+
+@pytest.mark.parametrize("name", [*TIMES, "ledger.retain_days", "access_anywhere.calls_per_second"])
+@pytest.mark.parametrize("nonsense", ["1e999", "-1", "NaN", '"1e999"', '"-1"', '""', '"soon"', f'"{"9" * 400}"', "{}"])
+def test_a_time_that_is_nonsense_is_told(write, name, nonsense):
+    group, _, last = name.rpartition(".")
+    told = with_(**{group: {**LEAST.get(group, {}), last: "NONSENSE"}} if group else {last: "NONSENSE"})
+    (said,) = problems(config=write(json.dumps(told).replace('"NONSENSE"', nonsense)))
+    assert said.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("interval", "good"), [(0, True), (1, True), ("15m", True), (0.25, False), (0.001, False)])
+def test_reports_come_at_most_once_a_second(write, interval, good):
+    """Whoever writes 0.25 means a quarter of an hour, and had four files a second in Access Anywhere."""
+    file = write(with_(report={"interval": interval}))
+    if good:
+        assert load(Settings, config=file)
+    else:
+        assert problems(config=file) == ["report.interval: seconds, at least 1; or 0 for no reports; or such as 15m"]
+
+
+def test_nothing_is_remembered_for_longer_than_dates_last(write):
+    """A ledger in DynamoDB failed with an OverflowError for each message, and none was ever done."""
+    (said,) = problems(config=write(with_(ledger={"retain_days": 1e305})))
+    assert said.startswith("ledger.retain_days: ")
 
 
 @pytest.mark.parametrize("written", ["3 days", "m", "-3m", "1h30m", ""])

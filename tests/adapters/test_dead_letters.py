@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
 from contextlib import aclosing
 from itertools import count
@@ -21,14 +19,6 @@ from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
 REGION = "eu-west-1"
 NUMBER = count(1)
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-        yield json.loads(process.stdout.readline())["endpoint"]
-        process.terminate()
 
 
 @pytest.fixture
@@ -52,11 +42,11 @@ class World:
         self.dead = sqs.create_queue(QueueName=f"dead-{next(NUMBER)}")["QueueUrl"]
         self.urls = {}
 
-    def feed(self, receives=2):
+    def feed(self, receives=2, *, fifo=False):
         arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": receives})
-        name = f"queue-{next(NUMBER)}"
-        attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+        name = f"queue-{next(NUMBER)}" + ".fifo" * fifo
+        attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"} | ({"FifoQueue": "true"} if fifo else {})
         self.urls[name] = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return name
 
@@ -253,6 +243,32 @@ async def test_a_letter_that_shows_again_within_a_look_is_shown_once(world, monk
     await world.reject(name, "x")
     async with looking(world.letters()) as look:
         assert len([letter async for letter in look.letters()]) == 1
+
+
+async def test_attributes_that_are_not_ours_tell_nothing(world):
+    """Raw delivery makes attributes of SNS's; of what SQS moves by itself they stay."""
+    name = world.feed(receives=1)
+    attributes = {
+        each: {"DataType": "String", "StringValue": "theirs"} for each in ("Queue", "Error", "Reason", "Time")
+    }
+    world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="x", MessageAttributes=attributes)
+    for _ in range(2):
+        world.sqs.receive_message(QueueUrl=world.urls[name])
+    (letter,) = await everything(world.letters())
+    assert (letter.queue, letter.error, letter.time) == (name, "not-told", "")
+    assert not (await redriven([world.letters()], lambda _: True)).failed
+
+
+async def test_letters_of_a_fifo_queue_are_sent_back(world):
+    order = {"FifoQueue": "true"}
+    world.dead = world.sqs.create_queue(QueueName=f"dead-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
+    name = world.feed(fifo=True)
+    await world.reject(name, "a")
+    await world.reject(name, "b")
+    done = await redriven([world.letters()], lambda _: True)
+    assert (sorted(letter.body for letter in done.letters), done.failed) == (["a", "b"], [])
+    assert world.left() == (0, 0)
+    assert world.left(world.urls[name]) == (2, 0)
 
 
 @pytest.mark.parametrize("receives", ["", "x", "9" * 5000, "-1", "٣"])

@@ -3,17 +3,15 @@
 import asyncio
 import gzip
 import hashlib
-import json
 import os
 import shutil
-import subprocess
-import sys
-import urllib.request
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from random import Random
 
 import pytest
+from botocore.exceptions import ClientError
+from tests.processes import finished
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
@@ -35,14 +33,6 @@ from jibe_sqs.sandbox.aws.trail import Trail
 
 LOGS, REGION = "jibe-sandbox-logs", "eu-west-1"
 HOUR = timedelta(hours=1)
-SERVER = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with subprocess.Popen(SERVER, stdout=subprocess.PIPE, text=True) as server:
-        yield json.loads(server.stdout.readline())["endpoint"]
-        server.terminate()
 
 
 @cache
@@ -57,7 +47,6 @@ class World:
     """A log bucket, and a trail that writes digests into it, the first of them now."""
 
     def __init__(self, endpoint):
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
         regions = (REGION, "us-east-1")
         self.deployment = Deployment(endpoint, ACCOUNT, LOGS, {}, dict.fromkeys(regions, ""), {}, {})
         self.s3 = self.deployment.client("s3")
@@ -99,8 +88,8 @@ class World:
 
 
 @pytest.fixture
-def world(endpoint):
-    return World(endpoint)
+def world(emptied_aws):
+    return World(emptied_aws())
 
 
 @pytest.fixture
@@ -325,8 +314,22 @@ async def test_a_cloudtrail_that_cannot_be_reached_is_told_as_such(world, aws):
 # A CloudTrail that tells its keys
 
 
-async def test_cloudtrail_tells_the_keys(endpoint, aws):
-    world = World(endpoint)
+async def test_what_cloudtrail_says_is_cut(aws, monkeypatch):
+    """Of a signature that does not match, AWS tells what it was to be made of: the session's token is in that."""
+    client = await aws.client("cloudtrail", REGION, account("http://127.0.0.1:1"))
+
+    async def refuses(**_named):
+        words = "The Canonical String should have been " + "h" * 300 + "x-amz-security-token:CANARY"
+        raise ClientError({"Error": {"Code": "InvalidSignatureException", "Message": words}}, "ListPublicKeys")
+
+    monkeypatch.setattr(client, "list_public_keys", refuses)
+    keys = cloudtrail_keys(aws=aws, account=account("http://127.0.0.1:1"))
+    with pytest.raises(KeysUnavailable, match="InvalidSignatureException") as raised:
+        await keys(REGION, datetime.now(UTC), datetime.now(UTC))
+    assert "CANARY" not in str(raised.value)
+
+
+async def test_cloudtrail_tells_the_keys(world, endpoint, aws):
     world.deliver()
     world.hour()
     asking = verifier(world, aws, cloudtrail_keys(aws=aws, account=account(endpoint)))
@@ -337,8 +340,7 @@ async def test_cloudtrail_tells_the_keys(endpoint, aws):
 
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI")
-def test_awss_own_tool_agrees_about_the_sandboxs_digests(endpoint):
-    world = World(endpoint)
+def test_awss_own_tool_agrees_about_the_sandboxs_digests(world, endpoint):
     world.digests.publish_keys()
     for _ in range(3):
         world.deliver()
@@ -357,7 +359,7 @@ def test_awss_own_tool_agrees_about_the_sandboxs_digests(endpoint):
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = finished(command, env=environment)
         return done.returncode, done.stdout + done.stderr
 
     code, said = validated()

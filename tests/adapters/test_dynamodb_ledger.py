@@ -55,6 +55,7 @@ class Door:
         self.room = 100
         self.fault = lambda _operation: None
         self.calls = Counter()
+        self.consistent = []
         self.largest = 0
         self.endpoint = ""
 
@@ -83,6 +84,7 @@ class Door:
     def _leave_out(self, body):
         ((name, asked),) = body["RequestItems"].items()
         if isinstance(asked, dict):
+            self.consistent.append(asked["ConsistentRead"])
             asked["Keys"], more = asked["Keys"][: self.room], asked["Keys"][self.room :]
             self.largest = max(self.largest, len(asked["Keys"]) + len(more))
             return {name: {**asked, "Keys": more}} if more else {}
@@ -100,8 +102,8 @@ def _without_length(headers):
 
 
 @pytest.fixture
-async def door(dynamodb_endpoint):
-    door = Door(dynamodb_endpoint)
+async def door(endpoint):
+    door = Door(endpoint)
     app = web.Application()
     app.router.add_post("/", door.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -273,11 +275,11 @@ async def test_whoever_two_replicas_see_at_once_is_counted_by_both(name, door, t
         assert await one.principals() == {"ana": Seen(1.0, 3.0, 2 + before)}
 
 
-async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_ledger, dynamodb_endpoint, monkeypatch):
+async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_ledger, endpoint, monkeypatch):
     async with table_ledger(name) as ledger:
         await ledger.observe({f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)})
         await ledger.finish(LOG, "e")
-    told = {"kind": "dynamodb", "table": name, "region": REGION, "endpoint": dynamodb_endpoint}
+    told = {"kind": "dynamodb", "table": name, "region": REGION, "endpoint": endpoint}
     told |= {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
     for setting, value in told.items():
         monkeypatch.setenv(f"JIBE_LEDGER__{setting.upper()}", value)
@@ -288,9 +290,7 @@ async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_l
 # Items
 
 
-async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_yet(
-    name, table_ledger, dynamodb_endpoint
-):
+async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_yet(name, table_ledger, endpoint):
     time = Time()
     async with table_ledger(name, time, retain=500) as ledger:
         await ledger.finish(LOG, "e")
@@ -299,7 +299,7 @@ async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_
         time.time = 1499.0
         assert await ledger.is_finished(LOG)
         time.time = 1500.0
-        assert client(dynamodb_endpoint, "dynamodb", REGION).scan(TableName=name)["Count"] == 3
+        assert client(endpoint, "dynamodb", REGION).scan(TableName=name)["Count"] == 3
         assert not await ledger.is_finished(LOG)
         assert await ledger.unfinished([LOG]) == [LOG]
         assert await ledger.watermarks([A]) == {}
@@ -311,13 +311,13 @@ async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_
         assert await ledger.principals() == {"ana": Seen(7.0, 8.0, 1)}
 
 
-async def test_every_item_says_in_whole_seconds_when_it_expires(name, table_ledger, dynamodb_endpoint):
+async def test_every_item_says_in_whole_seconds_when_it_expires(name, table_ledger, endpoint):
     """Else DynamoDB would keep it for ever."""
     async with table_ledger(name, Time(1000.25), retain=500) as ledger:
         await ledger.finish(LOG, "e")
         await ledger.refreshed(A, 5.0)
         await ledger.observe({"ana": Seen(1.0, 2.0)})
-    items = client(dynamodb_endpoint, "dynamodb", REGION).scan(TableName=name)["Items"]
+    items = client(endpoint, "dynamodb", REGION).scan(TableName=name)["Items"]
     assert [item["expires"] for item in items] == [{"N": "1501"}] * 3
 
 
@@ -351,6 +351,7 @@ async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(led
         ledger.refreshed(A, float("nan")),
         ledger.refreshed(A, float("-inf")),
         ledger.observe({"bo": Seen(1.0, 1.0), "\ud800": Seen(1.0, 1.0)}),
+        ledger.observe({"bo": Seen(1.0, 1.0), "p" * 500_000: Seen(1.0, 1.0)}),
     ]
     good = [ledger.finish(LOG, "e"), ledger.observe({"ana": Seen(1.0, 1.0)})]
     outcomes = await asyncio.gather(*bad, *good, return_exceptions=True)
@@ -361,9 +362,18 @@ async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(led
         await ledger.unfinished([LOG, LogFile("logs", "\ud800")])
 
 
-async def test_what_no_ledger_wrote_is_an_error_that_says_so(ledger, name, dynamodb_endpoint):
+async def test_a_principal_that_a_log_made_up_has_no_table_left_alone(ledger, door):
+    """Items have 400 KB at most, and a record up to four MiB: each such file was a failure of the table's."""
+    for number in range(table.FAILURES):
+        with pytest.raises(LedgerError, match="too long to be remembered"):
+            await ledger.observe({f"{number}" * 500_000: Seen(1.0, 1.0)})
+    assert not door.calls
+    assert not await ledger.is_finished(LOG)
+
+
+async def test_what_no_ledger_wrote_is_an_error_that_says_so(ledger, name, endpoint):
     for key in (f"f#{LOG.bucket}/{LOG.key}", f"w#{A.path}", "p#ana"):
-        client(dynamodb_endpoint, "dynamodb", REGION).put_item(TableName=name, Item={"pk": {"S": key}})
+        client(endpoint, "dynamodb", REGION).put_item(TableName=name, Item={"pk": {"S": key}})
     with pytest.raises(LedgerError, match="a table of its own"):
         await ledger.is_finished(LOG)
     with pytest.raises(LedgerError, match="a table of its own"):
@@ -382,6 +392,15 @@ async def test_reads_go_by_the_hundred_and_writes_by_twenty_five(ledger, door):
     door.calls.clear()
     assert await ledger.unfinished([*files, *files, LOG]) == [LOG]
     assert (door.calls, door.largest) == ({"BatchGetItem": 3}, 100)
+
+
+async def test_a_read_is_consistent_where_the_last_write_matters_and_else_half_the_price(ledger, door):
+    await ledger.is_finished(LOG)  # another replica may have finished it just now
+    await ledger.observe({"ana": Seen(1.0, 1.0)})  # or each would count on what the other has counted over
+    assert door.consistent == [True, True]
+    await ledger.unfinished([LOG])
+    await ledger.watermarks([A])
+    assert door.consistent[2:] == [False, False]
 
 
 async def test_one_file_that_is_finished_several_times_at_once_is_one_item(ledger):
@@ -454,7 +473,7 @@ async def test_principals_that_others_count_all_the_time_are_an_error_and_not_a_
     ("code", "remedy"),
     [
         ("ResourceNotFoundException", "ledger.table"),
-        ("AccessDeniedException", "dynamodb:BatchGetItem|allow the role"),
+        ("AccessDeniedException", "allow the role .*Scan"),
         ("UnrecognizedClientException", "credentials"),
         ("ValidationException", "pk, a string"),
     ],
@@ -586,6 +605,15 @@ async def test_a_condition_that_does_not_hold_is_no_failure(ledger):
 def test_no_error_of_botocore_or_aiohttp_gets_through(foreign):
     with pytest.raises(LedgerError, match=r"table t: .+"), table._translated("t"):
         raise foreign
+
+
+def test_what_dynamodb_says_is_cut():
+    """Of a signature that does not match, AWS tells what it was to be made of: the session's token is in that."""
+    words = "The Canonical String should have been " + "h" * 300 + "x-amz-security-token:CANARY"
+    error = ClientError({"Error": {"Code": "InvalidSignatureException", "Message": words}}, "GetItem")
+    with pytest.raises(LedgerError, match=r"Canonical String.* the clock\?$") as raised, table._translated("t"):
+        raise error
+    assert "CANARY" not in str(raised.value)
 
 
 def test_a_condition_that_does_not_hold_is_told_from_an_error():

@@ -6,13 +6,16 @@ import random
 import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.processes import PATIENCE
 
+from jibe_sqs.adapters.ledgers import sqlite
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import LOOKED_UP, VERSION, SqliteLedger
 from jibe_sqs.core.decisions import Seen
@@ -378,6 +381,8 @@ asyncio.run(main())
 @pytest.mark.parametrize("lines", [1, 37, 400])
 async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
     process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE)
+    too_late = threading.Timer(PATIENCE, process.kill)
+    too_late.start()
     try:
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().split() for _ in range(lines)]
@@ -385,8 +390,10 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
         # What it had said before it died, and we had not read.
         acknowledged += [line.split() for line in process.stdout.read().splitlines() if len(line.split()) == 2]
     finally:
+        too_late.cancel()
         process.kill()
         process.communicate()
+    assert all(acknowledged), f"not within {PATIENCE:g} s: {lines} lines, only {acknowledged}"
     assert len(acknowledged) >= lines
     last: dict[int, int] = {}
     async with SqliteLedger(path) as ledger:
@@ -417,6 +424,13 @@ async def test_principals_of_a_file_are_remembered_all_or_none(path):
             await ledger.observe({"ana": Seen(1.0, 1.0), "\ud800": Seen(1.0, 1.0)})
         assert await ledger.principals() == {}
         await ledger.finish(LOG, "e")
+
+
+async def test_each_write_is_on_the_disk_before_it_is_acknowledged(path):
+    """No test cuts the power; in SQLite's words FULL is 2, and with less its last transactions are lost then."""
+    async with SqliteLedger(path) as ledger:
+        told = [ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert told == ["wal", 2]
 
 
 async def test_two_processes_may_share_the_file(path):
@@ -528,6 +542,22 @@ async def test_a_disk_that_is_full_is_a_ledger_error_and_keeps_what_was_written(
         with pytest.raises(LedgerError, match="full"):
             await asyncio.gather(*(ledger.finish(LogFile("logs", f"{i}" * 100), "e") for i in range(1000)))
         assert await ledger.is_finished(LOG)
+
+
+async def test_who_locks_the_file_for_good_holds_nothing_up(path, monkeypatch):
+    """Found by this test: each write waited its full time, one after the other, and whoever read waited for all of them."""
+    monkeypatch.setattr(sqlite, "BUSY", 1.0)
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "e")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for number in range(400):  # of a second each, they would outlast the test
+                with pytest.raises(LedgerError, match="locked"):
+                    await ledger.refreshed(A, float(number))
+            assert await ledger.is_finished(LOG)
+            other.execute("ROLLBACK")
+        await ledger.refreshed(A, 1.0)
+        assert await ledger.watermarks([A]) == {A: 1.0}
 
 
 async def test_what_cannot_be_written_at_all_spoils_nothing_that_is_written_with_it(path):

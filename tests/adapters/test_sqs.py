@@ -4,8 +4,6 @@ import asyncio
 import inspect
 import json
 import socket
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,23 +14,17 @@ import botocore.parsers
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.retries.standard import ExponentialBackoff
+from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.sqs import LONGEST_VISIBILITY, SqsQueue, translated
+from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
 REGION = "eu-west-1"
 NUMBER = count(1)
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-        yield json.loads(process.stdout.readline())["endpoint"]
-        process.terminate()
 
 
 @pytest.fixture
@@ -134,7 +126,7 @@ async def test_an_empty_queue_answers_with_nothing(queue):
 async def test_a_long_poll_ends_with_the_message_that_comes(sqs, url, queue):
     receiving = asyncio.create_task(queue.receive(1, wait=20))
     await asyncio.to_thread(sqs.send_message, QueueUrl=url, MessageBody="late")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         (message,) = await receiving
     assert message.body == "late"
 
@@ -267,11 +259,70 @@ async def test_nothing_is_rejected_to_dead_letters_that_are_gone(sqs, queue_with
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "AccessDenied", "KMS.AccessDeniedException"])
-async def test_a_copy_that_is_refused_is_not_kept(code):
+async def test_a_copy_that_is_refused_is_not_kept_and_the_log_says_why(code):
     """A body of the full size leaves no room for the reason: SQS calls that an invalid parameter."""
     queue = queue_over(Recites(refusal(code)))
     queue._dead_letters = "https://example.com/dead"
-    assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
+    with capture_logs() as lines:
+        assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
+    (line,) = lines
+    assert (line["event"], line["message"]) == ("dead_letter_refused", "id")
+    assert "the service's own words" in line["reason"]
+
+
+async def test_in_a_fifo_queue_a_rejected_message_is_copied_once_whoever_copies_it_again(sqs, account, aws):
+    """Found by this test: SQS takes nothing there without a group, so no dead letter ever had a reason."""
+    order = {"FifoQueue": "true"}
+    dead = sqs.create_queue(QueueName=f"dead-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    order["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 7})
+    url = sqs.create_queue(QueueName=f"queue-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
+    queue = SqsQueue(url, region=REGION, account=account, aws=aws, wait=0)
+    await queue.facts()
+    for name in ("id-1", "id-2", "id-1"):
+        assert await queue.reject(Message(name, "r", "body"), Reject("LogMissing", "why"))
+    told = [copy["MessageAttributes"]["JibeMessageId"]["StringValue"] for copy in everything_in(sqs, dead)]
+    assert told == ["id-1", "id-2"]
+    await queue.send("again", once="id-3")
+    await queue.send("again", once="id-4")
+    # Neither waits for the other to be done.
+    assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
+    assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "may"), [("EmptyBatchRequest", True), ("AccessDenied", False), ("InternalError", True)]
+)
+async def test_whether_it_may_write_to_its_dead_letters_is_known_before_there_are_any(answer, may):
+    recites = Recites(refusal(answer))
+    queue = queue_over(recites)
+    assert not await queue.may_reject()
+    queue._dead_letters = "https://example.com/dead"
+    assert await queue.may_reject() is may
+    assert recites.calls == [{"QueueUrl": "https://example.com/dead", "Entries": []}]
+
+
+async def test_who_starts_without_dead_letters_is_warned(queue, queue_with_dead_letters, monkeypatch):
+    async def warnings_of(queue):
+        with capture_logs() as lines:
+            await stores.facts(queue)
+        return [(line["event"], line["queue"]) for line in lines if line["log_level"] == "warning"]
+
+    assert await warnings_of(queue_with_dead_letters) == []
+    assert await warnings_of(queue) == [("no_dead_letters", queue.name)]
+
+    async def denied(*_args, **_named):
+        raise refusal("AccessDenied")
+
+    client = await queue_with_dead_letters._client()
+    monkeypatch.setattr(client, "send_message_batch", denied)
+    assert await warnings_of(queue_with_dead_letters) == [("no_dead_letters", queue_with_dead_letters.name)]
+
+
+async def test_asking_whether_it_may_write_there_writes_nothing(sqs, queue_with_dead_letters, dead_letters):
+    await queue_with_dead_letters.facts()
+    assert await queue_with_dead_letters.may_reject()
+    assert left_in(sqs, dead_letters) == (0, 0)
 
 
 # Errors

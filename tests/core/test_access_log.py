@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.access_log import ENCODED_ONCE, OPERATIONS, AccessLog
@@ -294,11 +295,6 @@ def outcome(blocks, policy):
     except LogError as error:
         return type(error), bad.count
     return records, bad.count
-
-
-def cut(data, places):
-    ends = sorted({place % (len(data) + 1) for place in places})
-    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 POLICIES = st.sampled_from(["skip", "reject"])

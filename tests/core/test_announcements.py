@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire import ABSENT, changed
 
 from jibe_sqs.core.announcements import MOST, NESTING, announcements
 from jibe_sqs.core.errors import (
@@ -28,7 +29,6 @@ ROOT = "AWSLogs/111122223333"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 VALIDATION = "CloudTrail validation message."
 TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-01-31T12:00:00Z", "Bucket": "photos"}
-ABSENT = object()
 
 
 def delivery(*keys: str, bucket: str = LOGS) -> str:
@@ -54,16 +54,7 @@ def record(key: Any = "a/b.txt", name: Any = "ObjectCreated:Put", **changes: Any
         "requestParameters": {"sourceIPAddress": "192.0.2.7"},
         "s3": {"bucket": {"name": "photos"}, "object": {"key": key, "sequencer": "00AB"}},
     }
-    for path, value in changes.items():
-        *above, field = path.split("__")
-        holder = made
-        for each in above:
-            holder = holder[each]
-        if value is ABSENT:
-            del holder[field]
-        else:
-            holder[field] = value
-    return made
+    return changed(made, changes)
 
 
 def s3(*records: Any, **fields: Any) -> str:

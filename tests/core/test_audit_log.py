@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.audit_log import AuditLog
@@ -320,11 +321,6 @@ def outcome(blocks, policy):
     except LogError as error:
         return type(error), bad.count
     return records, bad.count
-
-
-def cut(data, places):
-    ends = sorted({place % (len(data) + 1) for place in places})
-    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 POLICIES = st.sampled_from(["skip", "reject"])

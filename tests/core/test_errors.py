@@ -1,11 +1,20 @@
 """The tree at the top of errors.py is the tree that the classes form."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
 from jibe_sqs.core import errors
-from jibe_sqs.core.errors import Disposition, JibeError
+from jibe_sqs.core.errors import (
+    AccessAnywhereError,
+    AnnouncementError,
+    Disposition,
+    JibeError,
+    LogError,
+    LogStoreError,
+    VerificationError,
+)
 
 CLASSES = [
     each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, JibeError)
@@ -77,3 +86,12 @@ def test_an_unavailable_server_may_say_when_it_is_back():
 
 def test_a_failed_call_keeps_the_servers_word():
     assert errors.CallFailed("refused", code="no_such_folder").code == "no_such_folder"
+
+
+def test_whoever_meets_one_in_a_dead_letter_finds_what_to_do():
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = document.partition("| error | what to do |")[2].partition("\n\n")[0]
+    of_messages = AnnouncementError, LogError, LogStoreError, VerificationError, AccessAnywhereError
+    leaves = [each for each in CLASSES if issubclass(each, of_messages) and not each.__subclasses__()]
+    missing = [each.__name__ for each in leaves if f"`{each.__name__}`" not in table]
+    assert not missing

@@ -304,3 +304,20 @@ def test_the_table_takes_no_key_for_markup(explained):
     output = io.StringIO()
     assert as_table([iter(explained(zipped(record(key="[red]/x"))))], output)
     assert "[red]" in output.getvalue()
+
+
+def test_the_table_drives_no_terminal(explained, explainer):
+    """Found by this test: rich takes some control characters out of a text, and leaves the one that matters."""
+    hostile = "a\x1b]0;owned\x07\x9b2J\x85"
+    delivery = json.dumps({"s3Bucket": f"logs{hostile}", "s3ObjectKey": [f"{hostile}.json.gz"]})
+    sources = [
+        explained(zipped(record(key=hostile), record(f"Get{hostile}", eventID=f"e{hostile}"))),
+        explainer.of_body(delivery),
+        explainer.of_body(json.dumps({"s3Bucket": [hostile], "s3ObjectKey": "k"})),
+        [{"source": hostile, "error": "LogMalformed", "message": hostile}],
+        [{"source": hostile, "bad_records": 1, "first": [hostile]}],
+    ]
+    output = io.StringIO()
+    as_table(map(iter, sources), output)
+    assert output.getvalue().count("owned") >= 6
+    assert all(character.isprintable() for character in output.getvalue().replace("\n", ""))

@@ -5,6 +5,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire import cut
 
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
@@ -37,11 +38,6 @@ def outcome(blocks, limit):
         return lines(blocks, limit)
     except LogLimitExceeded:
         return LogLimitExceeded
-
-
-def cut(data, places):
-    ends = sorted({place % (len(data) + 1) for place in places})
-    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES.keys())

@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire import ABSENT, changed
 
 from jibe_sqs.core.announcements import ANY, announcements
 from jibe_sqs.core.errors import (
@@ -26,23 +27,8 @@ LOG_KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
 DIGEST = LOG_KEY.replace("/CloudTrail/", "/CloudTrail-Digest/")
 LYVE_LOG = "S3-photos-2026-01-31-12-00-00.gz"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
-ABSENT = object()
 WRITTEN, DELETED, UNCHANGED = "written", "deleted", "not-object-change"
 OF_LOGS = Sources([LogSource(LOGS), LogSource("lyve", "audit/", Format.AUDIT_LOG)])
-
-
-def changed(made: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes`: dots are written `__`, dashes `_`, in EventBridge's; ABSENT takes a field away."""
-    for path, value in changes.items():
-        *above, field = path.split("__")
-        holder = made
-        for each in above:
-            holder = holder[each]
-        if value is ABSENT:
-            del holder[field]
-        else:
-            holder[field] = value
-    return made
 
 
 def aws(name: str = "ObjectCreated:Put", key: Any = "a/b.txt", **changes: Any) -> dict[str, Any]:

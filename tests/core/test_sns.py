@@ -189,6 +189,8 @@ def test_an_unknown_type_is_not_verified_but_told():
     [
         URL,
         "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.ap-southeast-7.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.us-iso-east-1.amazonaws.com/SimpleNotificationService-a.pem",
         "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-a.pem",
     ],
 )
@@ -200,7 +202,7 @@ def test_an_address_of_snss_is_one(url):
     "url",
     [
         URL.replace("https", "http"),
-        URL.replace("sns.eu-west-1", "sns.evil"[:4]),
+        URL.replace("sns.eu-west-1", "sns."),
         "https://sns.eu-west-1.amazonaws.com.evil.com/a.pem",
         "https://evil.com/sns.eu-west-1.amazonaws.com/a.pem",
         "https://sns.eu-west-1.amazonaws.com@evil.com/a.pem",
@@ -209,6 +211,13 @@ def test_an_address_of_snss_is_one(url):
         "https://s3.eu-west-1.amazonaws.com/a.pem",
         "https://evil.sns.eu-west-1.amazonaws.com/a.pem",
         "https://sns.a.b.amazonaws.com/a.pem",
+        # Of S3: whoever owns the bucket `sns` puts certificates there.
+        "https://sns.s3.amazonaws.com/a.pem",
+        "https://sns.s3-us-west-2.amazonaws.com/a.pem",
+        "https://sns.s3-accelerate.amazonaws.com/a.pem",
+        "https://sns.s3-fips-us-gov-west-1.amazonaws.com/a.pem",
+        "https://sns.elb.amazonaws.com/a.pem",
+        "https://sns.execute-api.amazonaws.com/a.pem",
         "https://sns.eu-west-1.amazonawsxcom/a.pem",
         "https://sns.eu-west-1.amazonaws.com/a.pem?x",
         "https://sns.eu-west-1.amazonaws.com/../a.pem",

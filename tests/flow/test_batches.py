@@ -98,14 +98,14 @@ async def test_too_few_answers_leave_nobody_waiting():
 async def test_what_is_on_its_way_arrives_although_nobody_waits_for_it_any_more():
     send = Sender()
     send.gate = asyncio.Event()
-    batches = Batches(send)
+    batches = Batches(send, linger=3600)
     waiters = [asyncio.ensure_future(batches.add(i)) for i in range(11)]
     await asyncio.sleep(0)
     for waiter in waiters:
         waiter.cancel()
     finished = asyncio.ensure_future(batches.finished())
     await asyncio.sleep(1)
+    assert send.batches == [list(range(10)), [10]]  # at the end none waits for company
     assert not finished.done()
     send.gate.set()
     await finished
-    assert send.batches == [list(range(10)), [10]]

@@ -32,3 +32,30 @@ def test_to_machines_a_key_is_told_as_it_is(capsys):
     logs.configure("info", "json")
     structlog.get_logger().warning("file_failed", key="a\x1bb")
     assert '"key": "a\\u001bb"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_traceback_shows_no_variables(capsys, style):
+    """Found by this test: where rich is installed, structlog's console shows the locals of each frame, passwords too."""
+
+    def log_in(password):
+        raise RuntimeError("the answer is \x1b]0;owned\x07 no login")
+
+    logs.configure("info", style)
+    try:
+        log_in("CANARY"[::-1])
+    except RuntimeError:
+        structlog.get_logger().exception("handling_crashed", queue="jibe")
+        logging.getLogger("library").exception("it broke")
+    said = capsys.readouterr().err
+    assert said.count("RuntimeError: the answer is") == 2
+    assert "log_in" in said
+    assert "YRANAC" not in said
+    assert "\x1b]0;owned" not in said
+
+
+@pytest.mark.parametrize("key", ["a\nforged", "a\u2028forged", "a\x85forged", ["a\nforged"]])
+def test_a_key_cannot_pass_for_the_next_line(capsys, key):
+    logs.configure("info", "console")
+    structlog.get_logger().warning("file_failed", key=key)
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -54,12 +54,13 @@ class SqsDeadLetters(SqsQueue):
                 f"{letter.id} came from the queue {letter.queue or '(not told)'}, which is none of `queues` that have "
                 f"their dead letters here ({known}): run this with the configuration that names it"
             )
-        await origin.queue.send(letter.body)
+        await origin.queue.send(letter.body, once=letter.id)
 
     def _letter(self, found: dict[str, Any]) -> DeadLetter:
         told = {
             name.removeprefix("Jibe"): str(value.get("StringValue", ""))
             for name, value in found.get("MessageAttributes", {}).items()
+            if name.startswith("Jibe")
         }
         system = found.get("Attributes", {})
         queue = told.get("Queue") or str(system.get("DeadLetterQueueSourceArn", "")).rpartition(":")[2]

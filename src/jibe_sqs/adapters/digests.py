@@ -99,7 +99,7 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
             client = await aws.client("cloudtrail", region, _of_cloudtrail(account))
             answer = await client.list_public_keys(StartTime=start, EndTime=end)
         except (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise KeysUnavailable(f"public keys of CloudTrail in {region}: {error}") from error
+            raise KeysUnavailable(f"public keys of CloudTrail in {region}: {error!s:.300}") from error
         found: Sequence[Mapping[str, Any]] = answer.get("PublicKeyList", [])
         return found
 

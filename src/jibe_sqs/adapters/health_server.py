@@ -52,9 +52,10 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no host's name"
         raise SettingsError(
-            [f"health.port: cannot listen on {host} port {port}: {error.strerror or error}: choose another health.port"]
+            [f"health.port: cannot listen on {host} port {port}: {why}: choose another health.port, or health.host"]
         ) from error
 
 

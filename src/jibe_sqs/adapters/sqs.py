@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
+import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
@@ -15,6 +16,8 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
+
+log = structlog.get_logger()
 
 LONGEST_VISIBILITY: Final = 43_200
 """Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
@@ -84,6 +87,20 @@ class SqsQueue:
             dead_letters=self._dead_letters,
         )
 
+    async def may_reject(self) -> bool:
+        """Whether there is a dead-letter queue, and nobody denies us to write there, as far as that can be told."""
+        if self._dead_letters is None:
+            return False
+        try:
+            with translated(f"leave to write to the dead letters of {self.name}"):
+                # SQS looks at permissions first, and only then sees that there is nothing to be sent.
+                await (await self._client()).send_message_batch(QueueUrl=self._dead_letters, Entries=[])
+        except QueueRefused:
+            return False
+        except QueueError:
+            pass
+        return True
+
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
         """Long-poll for up to `limit` messages."""
         with translated(f"receive from {self.name}"):
@@ -139,6 +156,7 @@ class SqsQueue:
                 await (await self._client()).send_message(
                     QueueUrl=self._dead_letters,
                     MessageBody=message.body,
+                    **_in_order(self._dead_letters, message.id),
                     # SQS takes ten of them, and none that is empty.
                     MessageAttributes={
                         name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value[:LONGEST_TEXT])}
@@ -146,15 +164,16 @@ class SqsQueue:
                         if value
                     },
                 )
-        except (QueueRefused, ReceiptLost):
+        except (QueueRefused, ReceiptLost) as error:
             # No receipt is lost here: the same word of SQS's says that body and attributes are too long together.
+            log.warning("dead_letter_refused", queue=self.name, message=message.id, reason=str(error))
             return False
         return True
 
-    async def send(self, body: str) -> None:
-        """A new message, with nothing known of it but its body."""
+    async def send(self, body: str, *, once: str) -> None:
+        """A new message, with nothing known of it but its body. `once`: where the queue can, not twice for one such id."""
         with translated(f"send to {self.name}"):
-            await (await self._client()).send_message(QueueUrl=self.url, MessageBody=body)
+            await (await self._client()).send_message(QueueUrl=self.url, MessageBody=body, **_in_order(self.url, once))
 
     async def _client(self) -> Any:
         return await self._aws.client("sqs", self._region, self._account, read_timeout=self._read_timeout)
@@ -169,6 +188,11 @@ class SqsQueue:
             return None
         url: str = answer["QueueUrl"]
         return url
+
+
+def _in_order(url: str, once: str) -> dict[str, str]:
+    """What a FIFO queue wants besides: each message is a group of its own, for none has to wait for another."""
+    return {"MessageGroupId": once, "MessageDeduplicationId": once} if url.endswith(".fifo") else {}
 
 
 def _message(found: dict[str, Any]) -> Message:

@@ -180,7 +180,7 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
 async def facts(queue: SqsQueue) -> QueueFacts:
     facts = await queue.facts()
     log.info("queue", queue=queue.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
-    if facts.dead_letters is None:
+    if not await queue.may_reject():
         log.warning(
             "no_dead_letters",
             queue=queue.name,

@@ -34,9 +34,13 @@ SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
 """Type -> the fields that are signed, in their order. A notification without a subject is signed without it."""
 
 CERTIFICATE: Final = re.compile(
-    r"https://sns\.[a-z0-9-]{3,32}\.amazonaws\.com(?:\.cn)?/[A-Za-z0-9_-]{1,128}\.pem", re.ASCII
+    r"https://sns\.[a-z]{2,4}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?/[A-Za-z0-9_-]{1,128}\.pem"
 )
-"""An address of a certificate, all of it: no port, no name and password, no folder, nothing after it."""
+"""An address of a certificate, all of it: no port, no name and password, no folder, nothing after it.
+
+Only a region's name may stand beside SNS's: `sns.s3-us-west-2.amazonaws.com` is the bucket of whoever came first to call
+his `sns`.
+"""
 SMALLEST_KEY: Final = 2048
 """Bits."""
 _HASHES: Final = {"1": SHA1, "2": SHA256}

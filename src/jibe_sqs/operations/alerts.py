@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from jibe_sqs.operations import logs
+from jibe_sqs.operations.printable import printable
 
 log = structlog.get_logger()
 
@@ -265,8 +266,7 @@ def _text(value: object) -> str:
 
 def _line(text: str, longest: int = VALUE) -> str:
     """On one line, and cut."""
-    text = " ".join(text[: 4 * longest].split())
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = printable(" ".join(text[: 4 * longest].split()))
     return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jibe_sqs.operations.dead_letters import DeadLetter, Redriven
+from jibe_sqs.operations.printable import printable
 
 SHORT: Final = 8
 """Characters of an id that are shown in a table; any beginning of an id will do for naming a letter."""
@@ -38,7 +39,7 @@ async def as_table(letters: AsyncIterator[DeadLetter], output: IO[str]) -> int:
     async for letter in letters:
         reason = letter.reason.removeprefix(f"{letter.error}: ")
         shown = letter.id[:SHORT], _time(letter)[5:16].replace("T", " "), letter.error, reason
-        table.add_row(*(Text(_printable(each)) for each in shown))
+        table.add_row(*(Text(printable(each)) for each in shown))
         errors[letter.error] += 1
     console = Console(file=output)
     if errors:
@@ -70,10 +71,10 @@ def as_text(letter: DeadLetter, output: IO[str]) -> None:
     for name, value in told.items():
         if value:
             lines = textwrap.wrap(
-                _printable(value), WIDTH, initial_indent=f"{name:<{indent}}", subsequent_indent=" " * indent
+                printable(value), WIDTH, initial_indent=f"{name:<{indent}}", subsequent_indent=" " * indent
             )
             output.write("\n".join(lines) + "\n")
-    output.write("\n" + "".join(c if c in "\n\t" else _printable(c) for c in letter.body) + "\n")
+    output.write("\n" + printable(letter.body, kept="\n\t") + "\n")
 
 
 def redriven_as_lines(done: Redriven, output: IO[str], *, dry_run: bool) -> None:
@@ -91,7 +92,7 @@ def redriven_as_text(done: Redriven, output: IO[str], *, dry_run: bool) -> None:
     verb = "would be sent back" if dry_run else "sent back"
     console.print(Text(f"{verb}: {_sum(by_error)}"))
     for letter, why in done.failed:
-        console.print(Text(f"not sent back: {letter.id}: {_printable(why)}", style="red"))
+        console.print(Text(f"not sent back: {letter.id}: {printable(why)}", style="red"))
     console.print(Text(f"left: {_sum(done.left)}"))
 
 
@@ -123,11 +124,6 @@ def _sum(errors: Counter[str]) -> str:
     each = ", ".join(f"{count} {error}" for error, count in errors.most_common())
     total = errors.total()
     return f"{total:,} dead letter{'s' if total != 1 else ''}: {each}"
-
-
-def _printable(text: str) -> str:
-    """A key may hold anything; a terminal should not."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _json(found: dict[str, Any]) -> str:

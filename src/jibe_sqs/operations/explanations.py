@@ -21,6 +21,7 @@ from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Skip
 from jibe_sqs.core.sources import Sources
+from jibe_sqs.operations.printable import printable
 
 Explanation = dict[str, Any]
 """One object of `explain --json`."""
@@ -124,14 +125,14 @@ def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
         good = good and not failures
         if failures:
             for row in failures:
-                console.print(Text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
+                console.print(_text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
             continue
         source = next((row["source"] for row in (*rows, *notes)), "nothing")
         console.print(_table(rows))
-        console.print(Text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
+        console.print(_text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
         for note in notes:
             text = f"{source}: {note['bad_records']} bad records skipped, the first: {note['first'][0]}"
-            console.print(Text(text, style="yellow"), soft_wrap=True)
+            console.print(_text(text, style="yellow"), soft_wrap=True)
     return good
 
 
@@ -144,8 +145,12 @@ def _table(rows: list[Explanation]) -> Table:
     for row in rows:
         where = "/".join(part for part in (row["bucket"], row["key"]) if part)
         what = row.get("announcement") or row.get("name") or row.get("kind")
-        table.add_row(Text(_clock(row.get("time"))), Text(str(what or "")), Text(where), _decided(row))
+        table.add_row(_text(_clock(row.get("time"))), _text(str(what or "")), _text(where), _decided(row))
     return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def _clock(time: str | None) -> str:
@@ -154,11 +159,11 @@ def _clock(time: str | None) -> str:
 
 def _decided(row: Explanation) -> Text:
     if "announcement" in row:
-        return Text(row.get("about") or "read it")
+        return _text(row.get("about") or "read it")
     if row["decision"] == "skip":
-        return Text(f"skip: {row['reason']}", style="dim")
+        return _text(f"skip: {row['reason']}", style="dim")
     below = " and all below" if row["kind"] == "deleted-unlisted" else ""
-    return Text(f"refresh {', '.join(row['folders'])}{below}", style="green")
+    return _text(f"refresh {', '.join(row['folders'])}{below}", style="green")
 
 
 def _sum(rows: list[Explanation]) -> str:

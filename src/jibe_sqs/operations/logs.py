@@ -1,13 +1,14 @@
 """Log lines: an event's name and its fields, to standard error; JSON when nobody is looking."""
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import structlog
+
+from jibe_sqs.operations.printable import printable
 
 Style = Literal["auto", "json", "console"]
 
@@ -16,8 +17,6 @@ Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
 
 _listeners: list[Listener] = []
-
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def configure(level: str, style: Style) -> None:
@@ -69,12 +68,10 @@ def _tell(_logger: object, _method: str, event: Event) -> Event:
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
     if style == "json" or (style == "auto" and not sys.stderr.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [_tame, structlog.dev.ConsoleRenderer()]
+    # Tracebacks as text: left to the console, rich would show each frame's variables with them, passwords too.
+    return [structlog.processors.format_exc_info, _tame, structlog.dev.ConsoleRenderer()]
 
 
 def _tame(_logger: object, _method: str, event: Event) -> Event:
     """Keys are other people's: what an escape in one of them does to a terminal is not for them to choose."""
-    return {
-        name: _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    return {name: printable(value, kept="\n\t") if isinstance(value, str) else value for name, value in event.items()}

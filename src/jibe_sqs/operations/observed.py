@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jibe_sqs.core.decisions import Seen
+from jibe_sqs.operations.printable import printable
 
 
 def as_lines(principals: Mapping[str, Seen], output: IO[str]) -> None:
@@ -27,7 +28,7 @@ def as_table(principals: Mapping[str, Seen], output: IO[str]) -> None:
     table.add_column("last seen", no_wrap=True)
     table.add_column("who", overflow="fold")
     for who, seen in _by_count(principals):
-        table.add_row(str(seen.count), _iso(seen.first), _iso(seen.last), Text(who))
+        table.add_row(str(seen.count), _iso(seen.first), _iso(seen.last), Text(printable(who)))
     Console(file=output).print(table if principals else "nobody was seen to change objects yet")
 
 

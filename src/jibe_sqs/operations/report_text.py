@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.operations.activity import Counts, StaleNow
+from jibe_sqs.operations.printable import printable
 
 WIDTH: Final = 80
 TITLES: Final = {
@@ -137,8 +138,6 @@ def _moment(time: datetime) -> str:
 
 
 def _wrapped(line: str, indent: str = "") -> Iterable[str]:
-    """Names come from elsewhere, and may hold anything."""
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return textwrap.wrap(
-        printable, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False
+        printable(line), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False
     )

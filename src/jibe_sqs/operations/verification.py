@@ -41,6 +41,7 @@ from jibe_sqs.core.errors import (
     LogTampered,
 )
 from jibe_sqs.core.model import LogFile
+from jibe_sqs.operations.printable import printable
 
 SETTLED: Final = timedelta(hours=2)
 """The age at which a log file has its digest; younger ones may wait for theirs."""
@@ -395,21 +396,16 @@ def _text(finding: Finding) -> str:
         # A message for itself says what it is about; here that stands above it.
         title = f"{finding.what}: {_word(finding.status)}"
         below = [where, finding.message.removeprefix(where).lstrip(": ")]
-    lines = textwrap.wrap(_printable(title), WIDTH, subsequent_indent="    ")
+    lines = textwrap.wrap(printable(title), WIDTH, subsequent_indent="    ")
     for part in below:
         lines += textwrap.wrap(
-            _printable(part), WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+            printable(part), WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
         )
     return "".join(f"{line}\n" for line in lines)
 
 
 def _word(status: Status) -> str:
     return status.value if status is Status.VALID else status.value.upper()
-
-
-def _printable(line: str) -> str:
-    """A key may hold anything; a terminal should not."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _clock(time: datetime) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
+from jibe_sqs.core.templates import Template
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 
 _GIB: Final = 1024**3
@@ -30,11 +31,31 @@ _MIB: Final = 1024**2
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an address: it starts with https:// and a host's name")
+    parts = _address(text)
     if parts.username or parts.password:
         raise ValueError("an address with a password in it would be logged: give login and password on their own")
+    return text
+
+
+def _secret_url(secret: SecretStr) -> SecretStr:
+    _address(secret.get_secret_value())
+    return secret
+
+
+def _address(text: str) -> SplitResult:
+    """Its parts. What urllib says of one that is none may quote the beginning of a password: that is not told."""
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not text.isprintable() or " " in text:
+        raise ValueError("not an address: it starts with https:// and a host's name")
+    return parts
+
+
+def _template(text: str) -> str:
+    Template(text)
     return text
 
 
@@ -68,9 +89,12 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 
 Url = Annotated[str, AfterValidator(_url)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
+TemplateText = Annotated[str, AfterValidator(_template)]
 FolderPath = Annotated[str, AfterValidator(_folder)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
 """Seconds; written as a number, or as `90s`, `3m`, `1h`."""
+WholeDuration = Annotated[int, BeforeValidator(_seconds)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
@@ -167,7 +191,7 @@ class BatchSettings(_Model):
     """Several events in one call: a list of objects, as JSON, in one parameter."""
 
     parameter: str = Field(min_length=1)
-    item: dict[str, str] = Field(min_length=1, description="the fields of one event, as templates")
+    item: dict[str, TemplateText] = Field(min_length=1, description="the fields of one event, as templates")
     size: int = Field(default=100, ge=2, le=10_000)
 
 
@@ -177,7 +201,7 @@ class SyncSettings(_Model):
     strategy: Literal["refresh", "provider-event", "dry-run"] = "refresh"
     min_refresh_interval: Duration = Field(default=5, ge=0, description="between two refreshes of one folder")
     function: str = Field(default="syncOnProviderEvent", min_length=1)
-    parameters: dict[str, str] = Field(default={}, description="of provider-event's call, as templates")
+    parameters: dict[str, TemplateText] = Field(default={}, description="of provider-event's call, as templates")
     batch: BatchSettings | None = None
 
     @model_validator(mode="after")
@@ -209,11 +233,18 @@ class ReportSettings(_Model):
     interval: Duration = Field(default=900, ge=0, description="between reports; 0: none")
     folder: FolderPath | None = Field(default=None, description="of Access Anywhere, where reports are stored as well")
 
+    @field_validator("interval")
+    @classmethod
+    def _no_flood(cls, interval: float) -> float:
+        if 0 < interval < 1:
+            raise ValueError("seconds, at least 1; or 0 for no reports; or such as 15m")
+        return interval
+
 
 class AlertSettings(_Model):
     """Warnings and errors, told to people."""
 
-    webhook: SecretStr | None = Field(default=None, description="an address that takes Slack's messages")
+    webhook: SecretUrl | None = Field(default=None, description="an address that takes Slack's messages")
     level: Literal["warning", "error"] = "warning"
     interval: Duration = Field(default=300, ge=1, description="between two messages")
 
@@ -259,7 +290,7 @@ class LedgerSettings(RoleSettings):
     table: str | None = Field(
         default=None, pattern=r"^(arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/)?[A-Za-z0-9_.-]{3,255}$"
     )
-    retain_days: float = Field(default=30, gt=0)
+    retain_days: float = Field(default=30, gt=0, le=36_500)
 
     @model_validator(mode="after")
     def _a_table_is_told(self) -> Self:
@@ -286,10 +317,10 @@ class LimitSettings(_Model):
 
 
 class RetrySettings(_Model):
-    """How long a message waits after a failure: seconds, doubled each time."""
+    """How long a message waits after a failure: doubled each time."""
 
-    first: float = Field(default=10, ge=0)
-    longest: float = Field(default=900, ge=1, le=43_200)
+    first: Duration = Field(default=10, ge=0)
+    longest: Duration = Field(default=900, ge=1, le=43_200)
     max_receives: int | None = Field(
         default=None, ge=1, description="then it is a dead letter; the queue's own if not set"
     )
@@ -298,7 +329,7 @@ class RetrySettings(_Model):
 class PollSettings(_Model):
     """How a queue is asked."""
 
-    wait: int = Field(default=20, ge=0, le=20, description="seconds of a long poll")
+    wait: WholeDuration = Field(default=20, ge=0, le=20, description="of a long poll")
     receivers: int = Field(default=2, ge=1, le=64, description="receives at a time, for each queue")
 
 
@@ -367,12 +398,10 @@ class Settings(Rules):
     health: HealthSettings = HealthSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
-    drain_timeout: float = Field(default=100, gt=0, description="seconds to finish what is held after SIGTERM")
-    watermark_margin: float = Field(default=5, ge=1, description="seconds by which clocks of S3 may differ")
-    tree_refresh_interval: float = Field(
-        default=30, ge=0, description="seconds between refreshes of all below a folder"
-    )
-    progress_interval: float = Field(default=60, ge=0, description="seconds between progress lines; 0: none")
+    drain_timeout: Duration = Field(default=90, gt=0, description="to finish what is held after SIGTERM")
+    watermark_margin: Duration = Field(default=5, ge=1, description="by which clocks of S3 may differ")
+    tree_refresh_interval: Duration = Field(default=30, ge=0, description="between refreshes of all below a folder")
+    progress_interval: Duration = Field(default=60, ge=0, description="between progress lines; 0: none")
 
     @field_validator("queues")
     @classmethod

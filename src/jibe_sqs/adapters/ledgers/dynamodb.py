@@ -29,8 +29,9 @@ from jibe_sqs.core.model import Folder, LogFile
 
 LONGEST_KEY: Final = 2048 - 2
 """Bytes of a name as it stands, after `f#`; DynamoDB's limit is of both."""
-LONGEST_TEXT: Final = 4096
-"""Bytes of a version or etag, which whoever announces a file makes up. A larger item would spoil its batch."""
+LONGEST_TEXT: Final = 8192
+"""Bytes of a version, an etag or a principal: whoever announces or writes a file makes it up. A larger item would spoil
+its batch, and be taken for a failure of the table's."""
 OBSERVATIONS: Final = 5
 """Tries to write who was seen, where other replicas have just seen the same."""
 
@@ -85,11 +86,11 @@ class DynamoDbLedger:
     async def finish(self, file: LogFile, etag: str) -> None:
         """Remember that it was. In the table when this returns."""
         with self._encodable():
-            item = {"pk": _text(_file(file)), "etag": _text(etag_of(file, etag)), "expires": self._expires()}
-            if file.version is not None:
-                item["version"] = _text(file.version)
-        if any(len(item[name]["S"].encode()) > LONGEST_TEXT for name in ("etag", "version") if name in item):
-            raise LedgerError(f"s3://{file.bucket}/{file.key}: its version or etag is too long to be remembered")
+            told = {"etag": etag_of(file, etag)} | ({} if file.version is None else {"version": file.version})
+            for name, text in told.items():
+                _check_length(text, f"the {name} of s3://{file.bucket}/{file.key}")
+            item = {"pk": _text(_file(file)), "expires": self._expires()}
+            item |= {name: _text(text) for name, text in told.items()}
         await self._finished.add(item)
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
@@ -121,7 +122,7 @@ class DynamoDbLedger:
         """Remember who changed objects."""
         with self._encodable():
             for who in principals:
-                _named("p", who)  # all of a file, or none
+                _check_length(who, "a principal")  # all of a file, or none
         copies = ((who, Seen(seen.first, seen.last, seen.count)) for who, seen in principals.items())
         outcomes = await asyncio.gather(*(self._observed.add(each) for each in copies), return_exceptions=True)
         for outcome in outcomes:
@@ -240,6 +241,11 @@ def _named(kind: str, name: str) -> str:
     if len(encoded) > LONGEST_KEY:
         return f"{kind}:{hashlib.sha256(encoded).hexdigest()}"
     return f"{kind}#{name}"
+
+
+def _check_length(text: str, what: str) -> None:
+    if len(text.encode()) > LONGEST_TEXT:
+        raise ValueError(f"{what} is too long to be remembered: {text[:100]!r}…")
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -42,6 +42,9 @@ CREATE TABLE IF NOT EXISTS principals (
 LOOKED_UP = 400
 """Files in one statement."""
 
+BUSY = 10.0
+"""Seconds that a write waits while somebody else writes to the file. After one in vain, none waits until one goes well."""
+
 # A cross join is SQLite's word for this order: the few that are wanted, and each by its key. As one statement it takes
 # a quarter of the time.
 _LOOK_UP = """
@@ -72,6 +75,7 @@ class SqliteLedger:
         self._wall_clock = wall_clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._database: sqlite3.Connection | None = None
+        self._patience = BUSY
         self._writes = Batches[_Write](self._write, size=500, linger=0.002)
 
     async def __aenter__(self) -> Self:
@@ -169,7 +173,7 @@ class SqliteLedger:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
+        database = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False)
         try:
             found = database.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, VERSION):
@@ -187,6 +191,9 @@ class SqliteLedger:
     async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
         def write() -> list[Exception | None]:
             outcomes: list[Exception | None] = []
+            self._connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
+            # Or each of thousands would wait as long, one after the other, and whoever reads behind all of them.
+            self._patience = 0.0
             with self._connection:
                 for statement, values in writes:
                     try:
@@ -195,6 +202,7 @@ class SqliteLedger:
                     except UnicodeEncodeError as error:
                         # Nothing of it was written, and the others in this transaction must not suffer by it.
                         outcomes.append(self._error(error))
+            self._patience = BUSY
             return outcomes
 
         return await self._do(write)

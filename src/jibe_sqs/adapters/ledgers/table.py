@@ -37,6 +37,9 @@ PAUSE: Final = 10.0
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before what a batch left out is tried again; at random up to so long."""
 
+LONGEST_MESSAGE: Final = 300
+"""Characters of what DynamoDB says. Of a signature that does not match it says much, the session's token among it."""
+
 _THROTTLED: Final = frozenset(
     {
         "LimitExceededException",
@@ -48,7 +51,8 @@ _THROTTLED: Final = frozenset(
 _REMEDIES: Final = {
     "ResourceNotFoundException": "there is no such table: see to ledger.table and ledger.region, or create it",
     "ValidationException": "has it a key of one attribute, pk, a string? infra/cloudformation/ledger.yaml makes such one",
-    "AccessDeniedException": "allow the role dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, BatchWriteItem on it",
+    "AccessDeniedException": "allow the role dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, BatchWriteItem on it; "
+    "for jibe-sqs principals, Scan",
     "KMSAccessDeniedException": "allow the role kms:Decrypt with the table's key",
     **dict.fromkeys(
         (
@@ -247,6 +251,6 @@ def _translated(table: str) -> Iterator[None]:
         code, message = str(details.get("Code", "")), str(details.get("Message", ""))
         if code == "ConditionalCheckFailedException":
             raise Beaten(message) from error
-        raise _error(table, code, message) from error
+        raise _error(table, code, message[:LONGEST_MESSAGE]) from error
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise LedgerError(f"table {table}: {str(error) or f'no answer in {PATIENCE:.0f} s'}") from error
