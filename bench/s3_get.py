@@ -44,10 +44,11 @@ def run() -> None:
 
 async def _compare() -> None:
     server = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.s3_get", stdout=asyncio.subprocess.PIPE)
-    if server.stdout is None:
-        raise SystemExit("the server has no output")
-    endpoint = f"http://127.0.0.1:{int(await server.stdout.readline())}"
     try:
+        if server.stdout is None:
+            raise SystemExit("the server has no output")
+        async with asyncio.timeout(60):
+            endpoint = f"http://127.0.0.1:{int(await server.stdout.readline())}"
         async with AsyncExitStack() as stack:
             store = S3Store(
                 "logs",

@@ -1,24 +1,23 @@
 """`python -m chaos`, as a process: a short run of each proof, and judges that can say no."""
 
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def chaos(environment):
+def chaos():
     """Runs it to its end; gives its exit code, and what it found or the text."""
 
     def run(*arguments, within=240, **variables):
         command = [sys.executable, "-m", "chaos", *arguments]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=within, cwd=ROOT, env=environment(**variables)
-        )
+        result = finished(command, within=within, cwd=ROOT, env={**os.environ, **variables})
         assert "Traceback" not in result.stderr, result.stderr
         return result.returncode, json.loads(result.stdout) if "--json" in arguments else result.stdout
 

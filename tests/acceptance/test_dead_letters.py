@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
@@ -67,7 +68,7 @@ def log_of(world, key):
 
 
 def shows(world, key):
-    index = httpx.get(f"{world.sandbox['access_anywhere']}/sandbox/index", trust_env=False).json()
+    index = httpx.get(f"{world.sandbox['access_anywhere']}/sandbox/index", timeout=PATIENCE).json()
     return any((file["bucket"], file["key"]) == (world.bucket, key) for file in index)
 
 
@@ -76,7 +77,7 @@ def objects(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jibe, start, eventually):
+def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jibe, start):
     key = f"dead letters {world.number}/a.txt"
     file = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/dead-letters-{world.number}.json.gz"
     world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"a")
@@ -123,7 +124,7 @@ def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jib
     assert stopped["receives"]["1"] == 3  # both, and the redriven one: a new start
 
 
-def test_ctrl_c_gives_back_what_was_looked_at(world, start, eventually):
+def test_ctrl_c_gives_back_what_was_looked_at(world, start):
     for number in range(25):
         world.sqs.send_message(QueueUrl=world.dead, MessageBody=str(number))
     looking = start("dead-letters", "list", "--config", world.config)
@@ -161,7 +162,7 @@ def test_without_queues_it_says_what_is_missing(jibe):
     assert "access_anywhere:" not in result.stderr
 
 
-def test_with_signatures_on_whoever_can_write_to_the_queue_announces_nothing(world, start, eventually):
+def test_with_signatures_on_whoever_can_write_to_the_queue_announces_nothing(world, start):
     config = json.loads(Path(world.config).read_text(encoding="utf-8"))
     config["sns"] = {"verify": True, "topics": world.sandbox["topics"][REGION]}
     Path(world.config).write_text(json.dumps(config))

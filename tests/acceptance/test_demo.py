@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.processes import children, eventually, is_alive
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_a_consumer_that_ends_by_itself_is_no_success(jibe, without_a_consumer):
     assert "the consumer ended by itself" in result.stderr
 
 
-def test_stopped_it_leaves_nothing(start, children, alive, eventually):
+def test_stopped_it_leaves_nothing(start):
     """Found by this test: a demo that was told to stop left its consumer, which tried for ever."""
     running = start("demo", "--changes", "2000")
     processes = eventually(
@@ -148,7 +149,7 @@ def test_stopped_it_leaves_nothing(start, children, alive, eventually):
     folders = [Path(argument).parent for argument in _arguments(processes) if argument.endswith("jibe-config.json")]
     assert len(folders) == 1
     assert running.stop() == 128 + 15
-    eventually(lambda: not any(map(alive, processes)), "its processes are gone", within=10)
+    eventually(lambda: not any(map(is_alive, processes)), "the end of its processes")
     assert not folders[0].exists()
     assert "Traceback" not in running.output
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tests.processes import PATIENCE, Finished, eventually, finished
 
 from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, create_app, serving
 
@@ -28,7 +28,7 @@ OBJECTS = {
     **{f"many/{n:04}": b"x" for n in range(1207)},
 }
 MADE = 1_700_000_000.0
-Rclone = Callable[..., "subprocess.CompletedProcess[str]"]
+Rclone = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def pause(storage: MemoryStorage) -> Pause:
 def endpoint(pause: Pause) -> Iterator[str]:
     """A server whose index is up to date."""
     with serving(pause) as url:
-        with httpx.Client(base_url=url) as http:
+        with httpx.Client(base_url=url, timeout=PATIENCE) as http:
             body = {"function": "getTokenByAuthToken", "authtoken": "permanent"}
             token = http.post("/api/rpc.php", data=body).json()["token"]
             for folder in ("", "/many", "/folder with space", "/folder with space/deep", "/folder with space/deep/er"):
@@ -97,17 +97,18 @@ def refresh(http: httpx.Client, token: str, path: str) -> None:
 
     asking = {"fi_pid": call("checkPathExists", path=path)["file"]["fi_id"], "refresh": "y", "refreshtype": "a"}
     job = call("getFolderContents", **asking)["refreshresult"]["token"]
-    deadline = time.monotonic() + 10
-    while call("getFolderContents", **asking, refreshtoken=job, count="1").get("stillsyncing"):
-        assert time.monotonic() < deadline
+    eventually(
+        lambda: not call("getFolderContents", **asking, refreshtoken=job, count="1").get("stillsyncing"),
+        f"the refresh of {path}",
+    )
 
 
 @pytest.fixture
 def rclone(endpoint: str, tmp_path) -> Rclone:
-    def run(*arguments: str, token: str = "permanent") -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, token: str = "permanent") -> Finished:
         server = ["--filefabric-url", endpoint, "--filefabric-permanent-token", token]
         command = ["rclone", "--config", str(tmp_path / "rclone.conf"), "--retries", "1", *server, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return finished(command)
 
     return run
 
@@ -195,16 +196,16 @@ def test_rclone_lists_the_whole_index_of_a_server_that_is_not_well(rclone, endpo
         "resets": {"rate": 0.1},
         "slow": {"rate": 0.2, "seconds": 0.05},
     }
-    httpx.put(f"{endpoint}/sandbox/faults", json=faults).raise_for_status()
+    httpx.put(f"{endpoint}/sandbox/faults", json=faults, timeout=PATIENCE).raise_for_status()
     listed = rclone("lsf", "-R", "--files-only", ":filefabric:")
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.splitlines()) == {f"{BUCKET}/{key}" for key in OBJECTS if not key.endswith("/")}
-    dealt = httpx.get(f"{endpoint}/sandbox/stats").json()["faults"]
+    dealt = httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["faults"]
     assert {"too_many_requests", "server_error", "resets"} <= dealt.keys()
 
 
 def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
-    httpx.put(f"{endpoint}/sandbox/faults", json={"truncated_downloads": {}}).raise_for_status()
+    httpx.put(f"{endpoint}/sandbox/faults", json={"truncated_downloads": {}}, timeout=PATIENCE).raise_for_status()
     read = rclone("cat", f":filefabric:{BUCKET}/hello.txt")
     assert read.returncode != 0
     assert "unexpected EOF" in read.stderr
@@ -213,7 +214,7 @@ def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
 
 def logins(endpoint: str) -> int:
     """The first of them is this module's own."""
-    return httpx.get(f"{endpoint}/sandbox/stats").json()["logins"]
+    return httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["logins"]
 
 
 def test_rclone_cannot_delete(rclone, storage):

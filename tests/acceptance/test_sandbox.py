@@ -2,12 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.processes import PATIENCE, children, eventually, is_alive
 
 from jibe_sqs.sandbox.aws.deployment import client
 
@@ -36,13 +35,13 @@ def truth(here):
 
 
 def shown(here):
-    index = httpx.get(f"{here['access_anywhere']}/sandbox/index", trust_env=False, timeout=30).json()
+    index = httpx.get(f"{here['access_anywhere']}/sandbox/index", timeout=PATIENCE).json()
     return {file["path"]: (file["size"], file["etag"]) for file in index}
 
 
-def test_it_says_where_all_is_works_and_leaves_nothing(start, children, alive, eventually):
+def test_it_says_where_all_is_works_and_leaves_nothing(start):
     running = start("sandbox", "--json", "--consume", "--changes", "40")
-    here = json.loads(running.process.stdout.readline())
+    here = json.loads(running.line())
     assert set(here) == KEYS
     assert set(here["topics"]) > set(here["queues"]) == set(here["dead_letters"])
     config = Path(here["config"])
@@ -55,14 +54,14 @@ def test_it_says_where_all_is_works_and_leaves_nothing(start, children, alive, e
     assert running.process.poll() is None
 
     assert running.stop() == 0
-    assert running.process.stdout.read() == ""
-    assert [pid for pid in processes if alive(pid)] == []
+    assert len(running.said.splitlines()) == 1
+    assert [pid for pid in processes if is_alive(pid)] == []
     assert not config.parent.exists()
 
 
-def test_its_changes_can_be_told_in_another_format(start, eventually):
+def test_its_changes_can_be_told_in_another_format(start):
     running = start("sandbox", "--format", "s3-event", "--json", "--consume", "--changes", "40")
-    here = json.loads(running.process.stdout.readline())
+    here = json.loads(running.line())
     assert set(here) == KEYS
     assert truth(here)
     eventually(lambda: truth(here) == shown(here), "Access Anywhere shows what S3 holds", within=60)
@@ -77,41 +76,31 @@ def test_its_configuration_is_one_that_an_operator_could_have_written(sandbox, j
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_while_it_starts_it_leaves_nothing(start, children, alive, eventually, number):
+def test_stopped_while_it_starts_it_leaves_nothing(start, number):
     running = start("sandbox", "--json")
     processes = eventually(lambda: children(running.process.pid), "the first server")
     assert running.stop(number) == 0
-    eventually(lambda: not any(map(alive, processes)), "its servers are gone", within=10)
+    eventually(lambda: not any(map(is_alive, processes)), "the end of its servers")
     assert "Traceback" not in running.output
 
 
-def test_to_people_it_says_how_to_go_on_and_its_servers_do_not_outlive_it(start, children, alive, eventually, tmp_path):
+def test_to_people_it_says_how_to_go_on_and_its_servers_do_not_outlive_it(start, tmp_path):
     # What is killed cannot tidy up.
     running = start("sandbox", TMPDIR=str(tmp_path))
-    lines = [running.process.stdout.readline()]
-    while "Buckets" not in lines[-1]:
-        lines.append(running.process.stdout.readline())
-        assert lines[-1], "it ended"
-    said = "".join(lines)
-    assert "jibe-sqs run --config" in said
-    assert "rclone" in said
+    running.line("Buckets")
+    assert "jibe-sqs run --config" in running.said
+    assert "rclone" in running.said
     processes = children(running.process.pid)
     assert len(processes) == 2
     running.process.kill()
-    eventually(lambda: not any(map(alive, processes)), "its servers are gone", within=10)
+    eventually(lambda: not any(map(is_alive, processes)), "the end of its servers")
 
 
-def test_without_its_extra_it_says_what_to_install(tmp_path, environment):
+def test_without_its_extra_it_says_what_to_install(jibe, tmp_path):
     """As an operator who installed the service only: moto, boto3 and the servers are not there."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['boto3'] = None\n")
     for command in (["sandbox"], ["demo"]):
-        result = subprocess.run(
-            [sys.executable, "-m", "jibe_sqs", *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(PYTHONPATH=str(tmp_path)),
-        )
+        result = jibe(*command, PYTHONPATH=str(tmp_path))
         assert result.returncode == 1
         assert "pip install 'jibe-sqs[sandbox]'" in result.stderr
         assert "Traceback" not in result.stderr

@@ -15,6 +15,7 @@ from typing import get_args, get_origin
 import httpx
 import pytest
 from pydantic import BaseModel, SecretStr
+from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import SettingsError
@@ -171,11 +172,11 @@ class _Hook(BaseHTTPRequestHandler):
 @pytest.fixture
 def slack():
     with Slack() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         yield server
         server.shutdown()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -216,13 +217,13 @@ def troubled(sandbox):
     faults = f"{sandbox['access_anywhere']}/sandbox/faults"
     some = {"rate": 0.15}
     modes = ("too_many_requests", "server_error", "resets", "error_background", "expired_tokens")
-    httpx.put(faults, json=dict.fromkeys(modes, some), trust_env=False).raise_for_status()
+    httpx.put(faults, json=dict.fromkeys(modes, some), timeout=PATIENCE).raise_for_status()
     yield
-    httpx.delete(faults, trust_env=False).raise_for_status()
+    httpx.delete(faults, timeout=PATIENCE).raise_for_status()
 
 
 @pytest.mark.parametrize("login", ["password", "permanent_token"])
-def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start, eventually, troubled):
+def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start, troubled):
     given = {
         ("access_anywhere", login): world.sandbox[login],
         ("alerts", "webhook"): world.slack.url,
@@ -250,7 +251,7 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
     world.sqs.send_message(QueueUrl=world.queue, MessageBody="nonsense")
     port = service.wait_for("health_answered")["port"]
     for page in ("livez", "readyz", "elsewhere"):
-        emitted[page] = httpx.get(f"http://127.0.0.1:{port}/{page}", trust_env=False).text
+        emitted[page] = httpx.get(f"http://127.0.0.1:{port}/{page}", timeout=PATIENCE).text
     eventually(lambda: len(service.events("message_rejected")) >= 4, "four dead letters")
     eventually(lambda: service.events("message_done"), "one done")
     reports = lambda: world.s3.list_objects_v2(Bucket=world.bucket, Prefix="jibe-report-").get("Contents", [])  # noqa: E731
@@ -259,7 +260,7 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
     assert service.stop() == 0
 
     emitted["log"] = service.output
-    emitted["stdout"] = service.process.stdout.read()
+    emitted["stdout"] = service.said
     emitted["alerts"] = "\n".join(world.slack.bodies)
     emitted["reports"] = "\n".join(
         world.s3.get_object(Bucket=world.bucket, Key=each["Key"])["Body"].read().decode() for each in reports()

@@ -1,11 +1,11 @@
 """What a user installs: the wheel, built as a release is."""
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True)
-    (built,) = folder.glob("*.whl")
-    return zipfile.ZipFile(built)
+    built = finished([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    return zipfile.ZipFile(wheel)
 
 
 def test_the_sandbox_in_the_wheel_deploys_the_templates_that_users_deploy(wheel):

@@ -1,17 +1,16 @@
-"""A ledger's table, over the sandbox's AWS: moto as a real process on loopback."""
+"""The sandbox's AWS, and a ledger's table in it."""
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
+import httpx
 import pytest
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
+from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
 REGION = "eu-west-1"
@@ -19,21 +18,44 @@ NUMBER = count(1)
 
 
 @pytest.fixture(scope="session")
-def dynamodb_endpoint() -> Iterator[str]:
-    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["endpoint"]
-        process.terminate()
+def _aws_server() -> Iterator[str]:
+    """It takes two seconds to start."""
+    with world.server("jibe_sqs.sandbox.aws") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def emptied_aws(_aws_server: str) -> Callable[[], str]:
+    """Empties the sandbox's AWS, which is moto as a real process on loopback; gives its endpoint."""
+
+    def emptied_aws() -> str:
+        httpx.post(f"{_aws_server}/moto-api/reset", timeout=60).raise_for_status()
+        return _aws_server
+
+    return emptied_aws
+
+
+@pytest.fixture(scope="module")
+def endpoint(emptied_aws: Callable[[], str]) -> str:
+    """The sandbox's AWS, with nothing in it when a module begins."""
+    return emptied_aws()
 
 
 @pytest.fixture
-def new_table(dynamodb_endpoint: str) -> Callable[..., str]:
+def new_aws(emptied_aws: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, emptied for the test, with keys to it in the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    return emptied_aws()
+
+
+@pytest.fixture
+def new_table(endpoint: str) -> Callable[..., str]:
     """Makes a table, empty; returns its name."""
 
     def new_table(key: str = "pk") -> str:
         name = f"ledger-{next(NUMBER)}"
-        client(dynamodb_endpoint, "dynamodb", REGION).create_table(
+        client(endpoint, "dynamodb", REGION).create_table(
             TableName=name,
             KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
@@ -45,7 +67,7 @@ def new_table(dynamodb_endpoint: str) -> Callable[..., str]:
 
 
 @pytest.fixture
-def table_ledger(dynamodb_endpoint: str) -> Callable[..., AbstractAsyncContextManager[DynamoDbLedger]]:
+def table_ledger(endpoint: str) -> Callable[..., AbstractAsyncContextManager[DynamoDbLedger]]:
     """A replica's ledger in a table, with connections of its own."""
 
     @asynccontextmanager
@@ -54,7 +76,7 @@ def table_ledger(dynamodb_endpoint: str) -> Callable[..., AbstractAsyncContextMa
         wall_clock: Callable[[], float] = time.time,
         *,
         retain: float = 500.0,
-        endpoint: str = dynamodb_endpoint,
+        endpoint: str = endpoint,
         clock: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[DynamoDbLedger]:
         account = Account(endpoint=endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)

@@ -1,10 +1,7 @@
 """Whose credentials a request is signed with: STS and S3 are moto, behind a door that sees every request."""
 
 import asyncio
-import json
 import re
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -97,16 +94,12 @@ def credentials(key, lasting):
 
 
 @pytest.fixture(scope="module")
-def moto():
-    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-        endpoint = json.loads(process.stdout.readline())["endpoint"]
-        s3 = client(endpoint, "s3", "us-east-1")
-        s3.create_bucket(Bucket=BUCKET)
-        s3.put_object(Bucket=BUCKET, Key=KEY, Body=BODY)
-        client(endpoint, "sqs", "us-east-1").create_queue(QueueName="the-queue")
-        yield endpoint
-        process.terminate()
+def moto(endpoint):
+    s3 = client(endpoint, "s3", "us-east-1")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=BODY)
+    client(endpoint, "sqs", "us-east-1").create_queue(QueueName="the-queue")
+    return endpoint
 
 
 @pytest.fixture

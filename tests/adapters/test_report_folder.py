@@ -1,10 +1,8 @@
 """Reports in a folder of Access Anywhere: over a socket, to the sandbox's server."""
 
-import asyncio
-import time
-
 import httpx
 import pytest
+from tests.clocks import SystemClock
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.reports import ReportFolder
@@ -15,17 +13,6 @@ sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 FOLDER = "/Amazon S3/reports/jibe"
 
 
-class Clock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 @pytest.fixture
 async def server():
     provider = sandbox.Provider("Amazon S3", buckets=("reports",))
@@ -34,7 +21,7 @@ async def server():
     )
     bucket = sandbox.MemoryStorage({"reports": {"jibe/readme.txt": b"reports go here"}})
     with sandbox.serving(sandbox.create_app(config, bucket)) as url:
-        async with connect(endpoint=url, permanent_token="permanent", clock=Clock()) as client:
+        async with connect(endpoint=url, permanent_token="permanent", clock=SystemClock()) as client:
             for path in ("/Amazon S3/reports", FOLDER):
                 found = await client.check_path(path)
                 await client.refresh_folder(found.id)

@@ -3,10 +3,7 @@
 import asyncio
 import email.utils
 import gzip
-import json
 import random
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -146,16 +143,12 @@ def to_heads(answer):
 
 
 @pytest.fixture(scope="module")
-def moto():
-    server = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-        endpoint = json.loads(process.stdout.readline())["endpoint"]
-        client(endpoint, "s3", "us-east-1").create_bucket(Bucket=BUCKET)
-        client(endpoint, "s3", FAR_REGION).create_bucket(
-            Bucket=FAR, CreateBucketConfiguration={"LocationConstraint": FAR_REGION}
-        )
-        yield endpoint
-        process.terminate()
+def moto(endpoint):
+    client(endpoint, "s3", "us-east-1").create_bucket(Bucket=BUCKET)
+    client(endpoint, "s3", FAR_REGION).create_bucket(
+        Bucket=FAR, CreateBucketConfiguration={"LocationConstraint": FAR_REGION}
+    )
+    return endpoint
 
 
 @pytest.fixture
@@ -177,6 +170,7 @@ def door(the_door):
     yield the_door
     the_door.answer = lambda _request: None
     the_door.requests.clear()
+    the_door.silent.clear()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -358,12 +352,16 @@ async def test_who_waited_for_a_failed_answer_asks_again(logs, put, door, withou
 
 
 @pytest.mark.parametrize(("status", "heads"), [("200 OK", 1), ("403 Forbidden", 1), ("400 Bad Request", 2)])
-async def test_a_bucket_elsewhere_is_read_where_it_is(logs, door, moto, status, heads):
+async def test_a_bucket_elsewhere_is_read_where_it_is(make_logs, account, door, moto, status, heads):
     """The log bucket may be in another region: data-prepper #4470. A refusal says where it is, too."""
-    client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
+    # One of its own: botocore remembers where a bucket is.
+    bucket, far = f"{FAR}-{status[:3]}", client(moto, "s3", FAR_REGION)
+    far.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": FAR_REGION})
+    far.put_object(Bucket=bucket, Key="k", Body=b"far")
+    logs = make_logs(sources={bucket: [Source(account)]})
     door.answer = to_heads(reply(status, x_amz_bucket_region=FAR_REGION))
     for _ in range(2):
-        assert await read(logs, LogFile(FAR, "k")) == b"far"
+        assert await read(logs, LogFile(bucket, "k")) == b"far"
     # botocore itself asks once more after an answer that may come from the wrong region.
     assert door.methods() == ["HEAD"] * heads + ["GET", "GET"]
     assert door.requests[0].region == "us-east-1"
@@ -613,7 +611,7 @@ async def test_before_any_answer_nothing_is_older_than_now(clock):
 async def test_s3s_clock_is_never_ahead_of_it(logs, put, clock):
     file = put()
     await read(logs, file)
-    assert time.time() - 3 < clock.now() <= time.time()
+    assert time.time() - 60 < clock.now() <= time.time()
 
 
 @pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])

@@ -4,16 +4,18 @@ import asyncio
 import base64
 import json
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from tests.clocks import ServersClock
+from tests.processes import PATIENCE, children, eventually, is_alive, started
+from tests.rpc import Rpc, refreshed
 
 from jibe_sqs.sandbox.access_anywhere import (
     AccessAnywhereServer,
@@ -50,28 +52,8 @@ ODD_KEYS = (
 )
 
 
-@dataclass
-class Clock:
-    """Time that passes when told to."""
-
-    time: float = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-class Client:
+class Client(Rpc):
     """Just enough of a client to read every shape."""
-
-    def __init__(self, http: httpx.AsyncClient, token: str = "*") -> None:
-        self.http = http
-        self.token = token
-
-    async def call(self, function: str, **params: Any) -> dict[str, Any]:
-        body = {"function": function, "token": self.token, "apiformat": "json", **params}
-        answer = await self.http.post("/api/rpc.php", data=body)
-        assert answer.status_code == 200
-        return answer.json()
 
     async def log_in(self) -> "Client":
         self.token = (await self.call("gettoken", us_login="jibe", us_pwd="pass word"))["token"]
@@ -96,7 +78,7 @@ class Client:
         return lambda: self.call("getFolderContents", **asking, refreshtoken=token)
 
     async def refresh(self, path: str) -> dict[str, Any]:
-        return await finished(await self.ask_refresh(path))
+        return await refreshed(await self.ask_refresh(path))
 
     async def refresh_all(self, path: str = f"/{PROVIDER}/data") -> None:
         await self.refresh(path)
@@ -112,13 +94,6 @@ class Client:
 
     async def index(self) -> set[str]:
         return {file["key"] for file in (await self.http.get("/sandbox/index")).json()}
-
-
-async def finished(after: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    async with asyncio.timeout(10):
-        while (answer := await after()).get("stillsyncing"):
-            await asyncio.sleep(0)
-    return answer
 
 
 def items(filelist: Any) -> list[dict[str, Any]]:
@@ -209,7 +184,7 @@ async def test_what_was_seen_later_survives_an_earlier_listing(storage):
         storage.put("data", "a/three.txt")
         await aa.refresh(f"/{PROVIDER}/data/a")
         storage.told.set()
-        await finished(earlier)
+        await refreshed(earlier)
         assert await aa.index() == {"top.txt", "a/three.txt"}
 
 
@@ -224,7 +199,7 @@ async def test_only_what_was_seen_later_survives(storage):
         storage.put("data", "a/b/three.txt")
         await aa.refresh(f"/{PROVIDER}/data/a/b")
         storage.told.set()
-        await finished(earlier)
+        await refreshed(earlier)
         assert await aa.index() == {"top.txt", "a/b/three.txt"}
 
 
@@ -238,7 +213,7 @@ async def test_s3_is_listed_after_the_request_and_shown_when_the_refresh_is_done
             assert (await after())["stillsyncing"] in {"y", 1}
         assert await aa.index() == set()
         storage.told.set()
-        await finished(after)
+        await refreshed(after)
         assert await aa.index() == {"top.txt"}
 
 
@@ -263,7 +238,7 @@ async def test_who_asks_during_a_refresh_gets_one_that_begins_later(storage):
         third = await aa.ask_refresh(f"/{PROVIDER}/data")
         storage.told.set()
         for job in (first, second, third):
-            await finished(job)
+            await refreshed(job)
         assert "late.txt" in await aa.index()
         # The third came while the second waited, and was content with it.
         one, other = (await aa.http.get("/sandbox/refreshes")).json()
@@ -271,7 +246,7 @@ async def test_who_asks_during_a_refresh_gets_one_that_begins_later(storage):
 
 
 async def test_a_folder_refreshed_recently_is_not_refreshed_again(storage):
-    clock = Clock()
+    clock = ServersClock()
     async with access_anywhere(storage, replace(CONFIG, recent_window=0.5), clock=clock) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         folder = await aa.item(f"/{PROVIDER}/data")
@@ -423,7 +398,7 @@ async def test_only_the_fields_asked_for_come(storage):
 
 
 async def test_times_are_utc_and_sometimes_zero():
-    storage = MemoryStorage({"data": {"a": b"", "b": b""}}, clock=Clock(0.0))
+    storage = MemoryStorage({"data": {"a": b"", "b": b""}}, clock=ServersClock(0.0))
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         found = [await aa.item(f"/{PROVIDER}/data/{name}") for name in "ab"]
@@ -467,7 +442,7 @@ async def test_an_unset_permanent_token_opens_nothing(storage):
 
 
 async def test_a_token_dies_an_hour_after_its_last_use(storage):
-    clock = Clock()
+    clock = ServersClock()
     async with access_anywhere(storage, clock=clock) as aa:
         for _ in range(3):
             clock.time += 3600
@@ -552,7 +527,7 @@ async def test_an_upload_survives_a_refresh_begun_before_it(storage):
         while "docompleteupload" not in (await aa.http.get("/sandbox/stats")).json()["calls"]:
             await asyncio.sleep(0)
         storage.told.set()
-        await finished(refresh)
+        await refreshed(refresh)
         assert (await upload)["status"] == "ok"
         assert await aa.index() == {"top.txt", "new"}
 
@@ -563,19 +538,8 @@ async def test_nothing_is_uploaded_outside_of_buckets(storage):
         assert (await aa.http.post("/cgi-bin/uploader/uploader1.cgi?unheard-of")).json()["success"] == "n"
 
 
-@pytest.fixture
-def aws(monkeypatch):
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "sandbox")
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-async def test_real_s3_is_listed_read_and_written_alike(aws):
-    s3 = S3Storage(aws, {"data": "us-east-1", "missing": "eu-west-1"})
+async def test_real_s3_is_listed_read_and_written_alike(new_aws):
+    s3 = S3Storage(new_aws, {"data": "us-east-1", "missing": "eu-west-1"})
     await asyncio.to_thread(s3._clients["data"].create_bucket, Bucket="data")
     for key in ODD_KEYS:
         await s3.write("data", key, b"0123456789", "text/plain")
@@ -611,25 +575,21 @@ def command(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_says_where_it_listens_and_stops_when_told(command, number):
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        endpoint = json.loads(process.stdout.readline())["endpoint"]
-        with httpx.Client(base_url=endpoint) as http:
+def test_the_process_says_where_it_listens_and_stops_when_told(command, tmp_path, number):
+    with started(command, tmp_path) as process:
+        with httpx.Client(base_url=json.loads(process.line())["endpoint"], timeout=PATIENCE) as http:
             body = {"function": "gettoken", "us_login": "jibe", "us_pwd": "p"}
             assert http.post("/api/rpc.php", data=body).json()["status"] == "ok"
-            process.send_signal(number)
-            rest = process.communicate(timeout=10)
-        assert (process.returncode, rest) == (0, ("", ""))
+            assert process.stop(number) == 0
+        assert (process.said.count("\n"), process.output) == (1, "")
 
 
-def test_the_process_ends_with_its_parent(command):
-    parent_that_waits = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", parent_that_waits, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        endpoint = json.loads(parent.stdout.readline())["endpoint"]
-        parent.kill()
-        # Their standard output closes when the last who has it open, the server, is gone.
-        assert parent.stdout.read() == ""
+def test_the_process_ends_with_its_parent(command, tmp_path):
+    parent_that_waits = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    with started([sys.executable, "-c", parent_that_waits, *command], tmp_path) as parent:
+        endpoint = json.loads(parent.line())["endpoint"]
+        (process,) = children(parent.process.pid)
+        parent.process.kill()
+        eventually(lambda: not is_alive(process), "its end")
     with pytest.raises(httpx.ConnectError):
         httpx.get(endpoint)

@@ -5,13 +5,15 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clocks import ServersClock
+from tests.rpc import Rpc, once, refreshed
 
 from jibe_sqs.sandbox.access_anywhere import (
     AccessAnywhereServer,
@@ -36,15 +38,7 @@ CONFIG = AccessAnywhereServer(
 )
 
 
-@dataclass
-class Clock:
-    time: float = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-class Ticking(Clock):
+class Ticking(ServersClock):
     """No two moments are the same."""
 
     def __call__(self) -> float:
@@ -80,21 +74,7 @@ class JitteryStorage(MemoryStorage):
             await asyncio.sleep(0)
 
 
-class Client:
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-        self.token = "*"
-
-    async def call(self, function: str, **params: Any) -> dict[str, Any]:
-        body = {"function": function, "token": self.token, "apiformat": "json", **params}
-        answer = await self.http.post("/api/rpc.php", data=body)
-        assert answer.status_code == 200
-        return answer.json()
-
-    async def log_in(self) -> "Client":
-        self.token = (await self.call("getTokenByAuthToken", authtoken="permanent"))["token"]
-        return self
-
+class Client(Rpc):
     async def item(self, path: str) -> dict[str, Any]:
         """Empty if there is none."""
         return (await self.call("checkPathExists", path=path)).get("file", {})
@@ -102,14 +82,7 @@ class Client:
     async def ask_refresh(self, path: str) -> Callable[[], Awaitable[dict[str, Any]]]:
         asking = {"fi_pid": (await self.item(path))["fi_id"], "refresh": "y", "refreshtype": "a"}
         token = (await self.call("getFolderContents", **asking))["refreshresult"]["token"]
-
-        async def end() -> dict[str, Any]:
-            async with asyncio.timeout(10):
-                while (answer := await self.call("getFolderContents", refreshtoken=token)).get("stillsyncing"):
-                    await asyncio.sleep(0)
-            return answer
-
-        return end
+        return lambda: refreshed(lambda: self.call("getFolderContents", refreshtoken=token))
 
     async def refresh(self, path: str) -> dict[str, Any]:
         return await (await self.ask_refresh(path))()
@@ -132,18 +105,22 @@ class Client:
     async def hold_sync(self) -> None:
         """Start one that has listed its buckets when this is over, and ends when let go."""
         await self.http.put("/sandbox/faults", json={"sync_in_progress": {}})
-        async with asyncio.timeout(10):
-            while not await self.tasks(statusfilter="w"):
-                await asyncio.sleep(0)
+
+        async def waits() -> bool:
+            return bool(await self.tasks(statusfilter="w"))
+
+        await once(waits)
 
     async def let_go(self) -> None:
         await self.http.delete("/sandbox/faults")
 
     async def synced(self) -> list[dict[str, Any]]:
         """When no sync is under way any more."""
-        async with asyncio.timeout(10):
-            while await self.tasks(statusfilter="a,w"):
-                await asyncio.sleep(0)
+
+        async def is_done() -> bool:
+            return not await self.tasks(statusfilter="a,w")
+
+        await once(is_done)
         return await self.tasks()
 
     async def show(self, *providers: dict[str, Any]) -> None:
@@ -356,7 +333,7 @@ async def test_a_sync_leaves_what_was_learned_since_it_began_and_finds_the_rest(
 
 
 async def test_a_task_tells_how_it_stands_in_the_shape_of_who_asks():
-    async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=Clock()) as aa:
+    async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=ServersClock()) as aa:
         task = await aa.start_sync()
         await aa.synced()
         for_rclone = await aa.call("getUserBackgroundTasks", taskid=task)
@@ -402,7 +379,7 @@ async def test_many_refreshes_do_not_crowd_out_the_syncs():
 
 async def test_initial_syncs_were_when_the_settings_say():
     provider = Provider("P", buckets=("data",), synced=Synced(0, 3600, files=7))
-    async with access_anywhere(MemoryStorage({"data": {}}), [provider, Provider("Q")], clock=Clock()) as aa:
+    async with access_anywhere(MemoryStorage({"data": {}}), [provider, Provider("Q")], clock=ServersClock()) as aa:
         second, first = await aa.tasks()
         assert [first["bt_added"], first["bt_completed"], int(first["bt_files"])] == [
             "1970-01-01 00:00:00",
@@ -531,20 +508,8 @@ async def test_memory_lists_as_s3_does(keys, prefix):
     )
 
 
-@pytest.fixture
-def aws(monkeypatch):
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "sandbox")
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-async def test_with_real_s3_a_provider_added_brings_its_buckets_with_it(aws):
-    # A bucket of its own: within one process moto's servers share their buckets.
-    s3 = S3Storage(aws, {})
+async def test_with_real_s3_a_provider_added_brings_its_buckets_with_it(new_aws):
+    s3 = S3Storage(new_aws, {})
     async with access_anywhere(s3, []) as aa:
         await aa.show({"name": "P", "region": "eu-west-1", "buckets": ["added", "missing"]})
         await aa.synced()

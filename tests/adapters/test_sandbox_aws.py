@@ -3,12 +3,11 @@
 import gzip
 import json
 import re
+import signal
 import socket
-import subprocess
 import sys
 import time
 import unicodedata
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.processes import PATIENCE, children, eventually, is_alive, started
 
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.acts import ACCESS_ANYWHERE_KEY, access_anywhere_arn
@@ -29,25 +29,16 @@ from jibe_sqs.sandbox.aws.trail import VALIDATION, Trail
 SERVER = [sys.executable, "-m", "jibe_sqs.sandbox.aws"]
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    with subprocess.Popen([*SERVER, "--exit-with-parent"], stdout=subprocess.PIPE, text=True) as server:
-        yield json.loads(server.stdout.readline())["endpoint"]
-        server.terminate()
-        assert server.wait(10) == 0
-
-
 @pytest.fixture
-def aws(endpoint):
+def aws(emptied_aws):
     """A world as new, for each test."""
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
-    return deploy(endpoint, visibility_timeout=30, max_receives=2)
+    return deploy(emptied_aws(), visibility_timeout=30, max_receives=2)
 
 
 def receive(aws, region, count, *, url=None):
     """The bodies of the next messages, at least `count`, taken off the queue."""
     sqs, url = aws.client("sqs", region), url or aws.queues[region]
-    bodies, deadline = [], time.monotonic() + 10
+    bodies, deadline = [], time.monotonic() + PATIENCE
     while len(bodies) < count:
         assert time.monotonic() < deadline, f"only {bodies} of {count} messages in {region}"
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
@@ -82,22 +73,30 @@ def a_call(caller=None, at=1_767_225_600.75, seed=0):
 # The process
 
 
-def test_the_server_is_gone_soon_after_the_process_that_started_it_was_killed():
-    starter = f"import subprocess, time; subprocess.Popen({[*SERVER, '--exit-with-parent']!r}); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True) as parent:
-        where = urlsplit(json.loads(parent.stdout.readline())["endpoint"])
-        socket.create_connection((where.hostname, where.port)).close()
-        parent.kill()
-        # The server holds the other end of this pipe: its end is the server's.
-        assert parent.stdout.read() == ""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_says_where_it_listens_and_stops_when_told(tmp_path, number):
+    with started(SERVER, tmp_path) as server:
+        where = urlsplit(json.loads(server.line())["endpoint"])
+        socket.create_connection((where.hostname, where.port), PATIENCE).close()
+        assert server.stop(number) == 0
+
+
+def test_the_server_is_gone_soon_after_the_process_that_started_it_was_killed(tmp_path):
+    starter = f"import subprocess, time; subprocess.Popen({[*SERVER, '--exit-with-parent']!r}); time.sleep(600)"
+    with started([sys.executable, "-c", starter], tmp_path) as parent:
+        where = urlsplit(json.loads(parent.line())["endpoint"])
+        (server,) = children(parent.process.pid)
+        socket.create_connection((where.hostname, where.port), PATIENCE).close()
+        parent.process.kill()
+        eventually(lambda: not is_alive(server), "the end of the server")
     with pytest.raises(ConnectionError):
-        socket.create_connection((where.hostname, where.port))
+        socket.create_connection((where.hostname, where.port), PATIENCE)
 
 
 def test_no_message_is_lost_or_comes_back_when_many_threads_send_and_delete(aws):
     sqs, url = aws.client("sqs"), aws.queues[aws.home]
     sent, received = [f"message {number}" for number in range(100)], []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
 
     def receive_and_delete():
         while len(received) < len(sent) and time.monotonic() < deadline:
@@ -239,10 +238,9 @@ def test_files_are_split_doubled_shuffled_and_announced_together_but_lose_nothin
 # Changes
 
 
-def test_the_same_seed_makes_the_same_changes_and_another_seed_others(endpoint):
+def test_the_same_seed_makes_the_same_changes_and_another_seed_others(emptied_aws):
     def made(seed):
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
-        aws = deploy(endpoint)
+        aws = deploy(emptied_aws())
         writer = Writer(aws, Trail(aws), seed=seed, access_anywhere=write_directly(aws))
         changes = [(c.number, c.kind, c.bucket, c.key, c.own) for c in writer.changes(80)]
         return changes, objects(aws)

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from random import Random
@@ -40,15 +38,6 @@ KEYS = [
 ANA = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA", address="198.51.100.23")
 BO = records.assumed_role("Editors", "bo@example.com", account=ACCOUNT, access_key="ASIABO")
 AA = access_anywhere(ACCOUNT)
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    command = [sys.executable, "-m", "jibe_sqs.sandbox.aws", "--exit-with-parent"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        yield json.loads(server.stdout.readline())["endpoint"]
-        server.terminate()
-        assert server.wait(10) == 0
 
 
 @pytest.fixture(scope="module")

@@ -178,8 +178,9 @@ async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeyp
         alerts = Alerts(post, source="pod-1")
         async with alerts.running():
             alerts.take({"event": "refresh_failed", "level": "warning", "error": "CallFailed", "folder": "/a"})
-            while not arrived:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while not arrived:
+                    await asyncio.sleep(0.01)
     assert slack.bodies == [{"text": arrived[0]}] * 2
     assert "warning refresh_failed (CallFailed): once" in arrived[0]
 

@@ -20,8 +20,8 @@ from jibe_sqs.sandbox.world import World
 from .cases import DATA, DONE, FOLDER, LIMITS, LOGS, REGION, RETRY, TRAIL, Case, announcing, put, text
 from .corpus import CORPUS
 
-PATIENCE = 60.0
-"""Seconds until it gives up waiting for what takes a third of that."""
+PATIENCE = 200.0
+"""Seconds until it gives up waiting for what takes a tenth of that."""
 GOOD = 40
 RECEIVES = 3
 SEED = 1

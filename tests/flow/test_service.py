@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from tests.processes import started
 
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.operations.health import Health
@@ -174,27 +175,12 @@ asyncio.run(service.run())
 """
     )
 
-    async def line_with(stream, word):
-        while word not in (line := await stream.readline()):
-            assert line, f"it ended without a word of {word!r}"
-
-    async def main():
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
-        try:
-            assert process.stdout is not None
-            await line_with(process.stdout, b"running")
-            process.terminate()
-            await line_with(process.stdout, b"stopping")  # the log: it has heard the first
-            process.terminate()
-            return await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    assert asyncio.run(asyncio.wait_for(main(), 60)) == 1
+    with started([sys.executable, str(script)], tmp_path) as service:
+        service.line("running")
+        service.process.terminate()
+        # It has heard the first. Where nothing configures it, the log goes to standard output.
+        service.line("stopping")
+        assert service.stop() == 1
 
 
 async def test_progress_is_told_at_its_interval_and_at_the_end(flow, events):

@@ -104,7 +104,7 @@ def running(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        aws = stack.enter_context(_server("jibe_sqs.sandbox.aws"))
+        aws = stack.enter_context(server("jibe_sqs.sandbox.aws"))
         deployment = msgspec.structs.replace(
             deploy(aws, visibility_timeout=visibility_timeout, max_receives=max_receives),
             loses_notifications=scenario.lose_notifications,
@@ -117,7 +117,7 @@ def running(
             {"login": LOGIN, "password": password, "permanent_token": token, "providers": providers},
         )
         access_anywhere = stack.enter_context(
-            _server("jibe_sqs.sandbox.access_anywhere", "--aws-endpoint", aws, "--config", str(server_config))
+            server("jibe_sqs.sandbox.access_anywhere", "--aws-endpoint", aws, "--config", str(server_config))
         )
         places: dict[str, list[str]] = {}
         for provider in providers:
@@ -264,8 +264,8 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _server(module: str, *arguments: str) -> Iterator[str]:
-    """One of the world's servers as a process; gives its endpoint."""
+def server(module: str, *arguments: str) -> Iterator[str]:
+    """One of the world's servers as a process, stopped with the block; gives its endpoint."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, "--exit-with-parent", *arguments],
         stdout=subprocess.PIPE,
@@ -294,7 +294,9 @@ def _endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
         # Whoever stops us meanwhile would else wait for it.
         too_late.cancel()
     if not line:
-        raise RuntimeError(f"{module} did not start; it ended with exit code {process.wait()}")
+        code = process.wait()
+        why = f"{START:g} s were not enough" if code == -signal.SIGKILL else f"it ended with exit code {code}"
+        raise RuntimeError(f"{module} did not start: {why}")
     endpoint: str = json.loads(line)["endpoint"]
     return endpoint
 

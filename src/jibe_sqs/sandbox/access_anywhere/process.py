@@ -23,6 +23,8 @@ from jibe_sqs.sandbox.access_anywhere.server import create_app
 
 GRACE = 2
 """Seconds that calls under way have when the server stops."""
+PATIENCE = 60
+"""Seconds that a thread may take to start or to stop the server, before that is an error."""
 
 
 class _Protocol(H11Protocol):
@@ -71,14 +73,19 @@ def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator
     thread = threading.Thread(target=server.run, args=([listener],), name="access-anywhere", daemon=True)
     thread.start()
     try:
+        deadline = time.monotonic() + PATIENCE
         while not ready.wait(0.05):
             if not thread.is_alive():
                 raise RuntimeError("The server died before it listened")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The server does not listen after {PATIENCE} s")
         yield _url(listener)
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(PATIENCE)
         listener.close()
+    if thread.is_alive():
+        raise RuntimeError(f"The server has not stopped after {PATIENCE} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
