@@ -87,11 +87,11 @@ async def fine() -> None:
 @in_virtual_time
 async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
     circuit = Circuit(VirtualClock())
-    for _ in range(20):
-        circuit.failed("HTTP 503", fine)
+    for n in range(20):
+        circuit.failed("HTTP 503", fine, n)
     assert not circuit.is_open
     await asyncio.sleep(2)
-    circuit.failed("HTTP 503", fine)
+    circuit.failed("HTTP 503", fine, 20)
     assert circuit.is_open
     assert circuit.reason == "HTTP 503"
     await circuit.close()
@@ -100,8 +100,8 @@ async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
 @in_virtual_time
 async def test_seven_failures_do_not_open_it_however_long_they_take():
     circuit = Circuit(VirtualClock())
-    for _ in range(7):
-        circuit.failed("HTTP 503", fine)
+    for n in range(7):
+        circuit.failed("HTTP 503", fine, n)
         await asyncio.sleep(10)
     assert not circuit.is_open
 
@@ -110,11 +110,48 @@ async def test_seven_failures_do_not_open_it_however_long_they_take():
 async def test_an_answer_among_the_failures_starts_the_count_anew():
     circuit = Circuit(VirtualClock())
     for _ in range(20):
-        for _ in range(7):
-            circuit.failed("HTTP 503", fine)
+        for n in range(7):
+            circuit.failed("HTTP 503", fine, n)
             await asyncio.sleep(1)
         circuit.answered()
     assert not circuit.is_open
+
+
+@in_virtual_time
+async def test_one_folder_that_always_fails_shuts_nobody_out():
+    """On a quiet service nothing else is asked, and each try that fails is one in a row."""
+    server = Server()
+    server.says = lambda function: DOWN if function == "checkPathExists" else None
+    async with server.client() as client:
+        for _ in range(8):
+            with pytest.raises(AccessAnywhereUnavailable, match="tried 10 times"):
+                await client.check_path("/poison")
+            assert not client.circuit.is_open
+        server.says = lambda function: DOWN
+        with pytest.raises(AccessAnywhereUnavailable, match="has not been usable"):
+            await client.check_path("/poison")
+        assert client.circuit.is_open
+    assert len(server.times(LOGIN)) == 1
+
+
+@in_virtual_time
+async def test_what_is_asked_before_it_opens_and_never_answers_does_not_keep_it_from_opening():
+    circuit = Circuit(VirtualClock())
+    asked = []
+
+    async def hangs() -> None:
+        asked.append(time())
+        await asyncio.sleep(10_000)
+
+    for _ in range(30):
+        circuit.failed("HTTP 503", hangs, "the same")
+        await asyncio.sleep(1)
+    assert len(asked) == 1
+    assert not circuit.is_open
+    circuit.failed("HTTP 503", hangs, "another")
+    circuit.failed("HTTP 503", hangs, "a third")
+    assert circuit.is_open
+    await circuit.close()
 
 
 @in_virtual_time
@@ -208,8 +245,8 @@ async def test_waiting_counts_no_tries_and_starts_their_count_anew():
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" and time() < 60 else None
     async with server.client() as client:
-        assert await client.check_path("/a")
-    assert len(server.times("checkPathExists")) > 10
+        assert all(await asyncio.gather(*(client.check_path(path) for path in "abc")))
+    assert len(server.times("checkPathExists")) > 3 * 10
 
 
 @in_virtual_time
@@ -245,7 +282,7 @@ async def test_probes_come_ever_less_often_up_to_half_a_minute():
             await client.check_path("/a")
         await asyncio.sleep(600)
     found = gaps(server.times("getApplianceInfo"))
-    for pause, expected in zip(found, [2, 4, 8, 16, 30, 30, 30, 30], strict=False):
+    for pause, expected in zip(found, [1, 2, 4, 8, 16, 30, 30, 30], strict=False):
         assert expected <= pause <= 1.25 * expected + 0.1
 
 
@@ -403,6 +440,38 @@ async def test_logins_that_give_no_token_are_not_tried_for_each_call():
         assert len(server.times(LOGIN)) <= 4
         server.says = lambda function: None
         assert all(await asyncio.gather(*waiting))
+
+
+@in_virtual_time
+async def test_while_every_token_is_refused_calls_wait_and_few_logins_are_tried():
+    """The account's role was taken away, say: it may log in, and do nothing."""
+    server = Server()
+    async with server.client() as client:
+        await client.check_path("/a")
+        await asyncio.sleep(120)
+        began, logins = time(), server.tokens
+        useless = {"status": "login_token_expired"}
+        server.says = lambda function: None if function == LOGIN or time() > began + 60 else useless
+        with pytest.raises(LoginFailed, match="Administrator"):
+            await client.check_path("/a")
+        assert client.circuit.is_open
+        assert all(await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50))))
+        assert time() > began + 60
+        assert server.tokens - logins < 10
+
+
+@in_virtual_time
+async def test_a_call_that_is_refused_as_if_for_its_token_shuts_nobody_out_for_long():
+    server = Server()
+    useless = {"status": "login_token_expired"}
+    server.says = lambda function: useless if function == "checkPathExists" else None
+    async with server.client() as client:
+        with pytest.raises(LoginFailed):
+            await client.check_path("/a")
+        assert client.circuit.is_open
+        began = time()
+        await client.circuit.passable()
+        assert time() - began < 15
 
 
 @in_virtual_time

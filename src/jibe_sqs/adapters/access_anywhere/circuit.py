@@ -1,6 +1,7 @@
 """Whether calls are let through to Access Anywhere, or wait until it is there again.
 
-    closed  calls pass; the tries that fail in a row are counted
+    closed  calls pass; the tries that fail in a row are counted. If they are all of one call or two, it may be these
+            that the server cannot do: then the probe decides whether to open
     open    calls wait at the gate, and count no tries meanwhile; one probe at a time asks whether all is well again
 
 Who opens it says how to probe: a server that is down is asked who it is, refused credentials are tried again.
@@ -9,7 +10,7 @@ Who opens it says how to probe: a server that is down is asked who it is, refuse
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +22,9 @@ from jibe_sqs.ports import Clock
 FAILURES = 8
 FAILING_FOR = 2.0
 """So many tries in a row, over so many seconds at least, have to fail before the server is taken for down."""
+
+SEVERAL = 3
+"""Different calls that have to be among them for the server to be taken for down without asking the probe."""
 
 LONGEST_WISH = 15 * 60.0
 """Seconds for which a server may have us not even probe it."""
@@ -62,11 +66,15 @@ class Circuit:
         self._reason = ""
         self._failures = 0
         self._failing_since = 0.0
+        self._failing: set[Hashable] = set()
+        self.openings = 0
+        """How often it has opened."""
         self._opened = 0.0
         self._closed = float("-inf")
         self._not_before = float("-inf")
         self._pause = 0.0
         self._probing: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._is_ended = False
 
     @property
@@ -111,15 +119,22 @@ class Circuit:
     def answered(self) -> None:
         """A try was answered, be it by a refusal."""
         self._failures = 0
+        self._failing.clear()
 
-    def failed(self, reason: str, probe: Probe) -> None:
-        """A try was not answered. Opens after too many in a row."""
+    def failed(self, reason: str, probe: Probe, about: Hashable) -> None:
+        """A try was not answered. Opens after too many in a row. `about`: the same for each try of the same call."""
         now = self._clock.monotonic()
         if not self._failures:
             self._failing_since = now
         self._failures += 1
-        if self._failures >= FAILURES and now - self._failing_since >= FAILING_FOR:
+        if len(self._failing) < SEVERAL:
+            self._failing.add(about)
+        if self._failures < FAILURES or now - self._failing_since < FAILING_FOR or self._is_ended:
+            return
+        if len(self._failing) == SEVERAL:
             self.open(reason, probe)
+        elif self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._open_unless_well(reason, probe))
 
     def open(self, reason: str, probe: Probe, *, pauses: Pauses = USUAL_PAUSES, wish: float = 0.0) -> None:
         """Let nothing through until `probe` succeeds, which is not asked for `wish` seconds."""
@@ -128,6 +143,7 @@ class Circuit:
         self._postpone(wish)
         if self.is_open:
             return
+        self.openings += 1
         self._opened = self._clock.monotonic()
         is_again = self._opened - self._closed < SOON
         self._pause = pauses.next(self._pause if is_again else 0.0)
@@ -139,9 +155,21 @@ class Circuit:
     async def close(self) -> None:
         """Stop probing, for good."""
         self._is_ended = True
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
+        for task in (self._probing, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _open_unless_well(self, reason: str, probe: Probe) -> None:
+        try:
+            await probe()
+        except Exception as error:
+            if not isinstance(error, AccessAnywhereError):
+                log.exception("circuit_probe_failed")
+            self.open(reason, probe)
+        else:
+            # Which calls they were is not forgotten: were it everything but the probe that fails, others join them.
+            self._failures = 0
 
     async def _probe(self, probe: Probe, pauses: Pauses) -> None:
         while True:
@@ -158,7 +186,7 @@ class Circuit:
                 break
             self._pause = pauses.next(self._pause)
         self._closed = self._clock.monotonic()
-        self._failures = 0
+        self.answered()
         self._reason = ""
         self._passable.set()
         log.info("circuit_closed", seconds=round(self._closed - self._opened, 3))

@@ -18,9 +18,6 @@ from jibe_sqs.adapters.access_anywhere.waits import Patience, unless_busy
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
 
-TOP = "0"
-"""The `fi_id` of `/`."""
-
 GONE = frozenset({"not_found", "trashed"})
 """The codes that say that a file or folder is not there."""
 

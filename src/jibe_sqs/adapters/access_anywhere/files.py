@@ -106,7 +106,7 @@ class Files:
             await self._clock.sleep(backoff(failures))
 
     async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[httpx.Response, Download]:
-        return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk))
+        return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id))
 
     async def _open(self, fi_id: str, token: str, chunk: int) -> tuple[httpx.Response, Download]:
         form = {"function": GET_FILE, "apiformat": "json", "fi_id": fi_id, "token": token}

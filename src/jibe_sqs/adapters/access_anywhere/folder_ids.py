@@ -16,8 +16,8 @@ from typing import cast
 import msgspec
 
 from jibe_sqs.adapters.access_anywhere.answers import Item
-from jibe_sqs.adapters.access_anywhere.client import GONE, PAGE, TOP, AccessAnywhere
-from jibe_sqs.adapters.access_anywhere.paths import ROOT, is_below, joined, name, parent
+from jibe_sqs.adapters.access_anywhere.client import GONE, PAGE, AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.paths import ROOT, TOP, is_below, joined, name, parent
 from jibe_sqs.adapters.access_anywhere.shared import Shared
 from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.ports import Clock

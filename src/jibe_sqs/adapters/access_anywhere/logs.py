@@ -17,10 +17,10 @@ from typing import Final, cast
 import msgspec
 
 from jibe_sqs.adapters.access_anywhere.answers import Item
-from jibe_sqs.adapters.access_anywhere.client import GONE, TOP, AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.client import GONE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.files import Download
 from jibe_sqs.adapters.access_anywhere.folder_ids import KnownIds
-from jibe_sqs.adapters.access_anywhere.paths import ROOT, is_below, name, parent
+from jibe_sqs.adapters.access_anywhere.paths import ROOT, TOP, is_below, name, parent
 from jibe_sqs.adapters.access_anywhere.shared import Shared
 from jibe_sqs.budget import Budget
 from jibe_sqs.core.date_folders import shows_today

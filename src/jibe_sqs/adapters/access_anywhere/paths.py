@@ -6,6 +6,8 @@ S3 lets a name be empty (`a//b` is a good key), and then so it is here: `/a/` is
 from collections.abc import Collection, Iterator
 
 ROOT = "/"
+TOP = "0"
+"""The `fi_id` of `/`."""
 
 
 def joined(folder: str, name: str) -> str:

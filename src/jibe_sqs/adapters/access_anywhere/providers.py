@@ -5,8 +5,8 @@ from contextlib import aclosing
 from typing import Final, cast
 
 from jibe_sqs.adapters.access_anywhere.answers import Item
-from jibe_sqs.adapters.access_anywhere.client import GONE, PAGE, TOP, AccessAnywhere
-from jibe_sqs.adapters.access_anywhere.paths import ROOT, joined
+from jibe_sqs.adapters.access_anywhere.client import GONE, PAGE, AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.paths import ROOT, TOP, joined
 from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import CallFailed

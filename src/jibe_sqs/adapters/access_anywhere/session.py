@@ -9,6 +9,7 @@ import structlog
 
 from jibe_sqs.adapters.access_anywhere.answers import Answer, text
 from jibe_sqs.adapters.access_anywhere.circuit import Circuit, Pauses
+from jibe_sqs.adapters.access_anywhere.paths import TOP
 from jibe_sqs.adapters.access_anywhere.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.core.errors import CallFailed, LoginFailed
 from jibe_sqs.ports import Clock
@@ -66,8 +67,8 @@ Credentials = Password | PermanentToken
 class Session:
     """Calls that need a login. Raises what `Transport` does, and `LoginFailed`.
 
-    Credentials that are refused open the circuit: every call would fail. Whoever was waiting for a first login hears of
-    it; a session that once was good is waited for, as a server is that is down.
+    Credentials that are refused open the circuit, and so do tokens, if all are: every call would fail. Whoever was waiting
+    for a first login hears of it; a session that once was good is waited for, as a server is that is down.
     """
 
     def __init__(self, transport: Transport, circuit: Circuit, credentials: Credentials, clock: Clock) -> None:
@@ -106,7 +107,10 @@ class Session:
                 is_good = self._clock.monotonic() - self._served_at <= LATELY
                 if refused >= (TOKENS_IF_SERVED if is_good else TOKENS):
                     remedy = "to new tokens too: has the account the Administrator role?"
-                    raise LoginFailed(f"{refusal}, {remedy}") from refusal
+                    failure = LoginFailed(f"{refusal}, {remedy}")
+                    if not is_good:
+                        self._circuit.open(str(failure), self._enter, pauses=KNOCKS)
+                    raise failure from refusal
             else:
                 self._served_at = self._clock.monotonic()
                 return result
@@ -161,6 +165,16 @@ class Session:
         except LoginFailed as refused:
             self._circuit.open(str(refused), lambda: self._knock(self._transport.once), pauses=KNOCKS)
             raise
+
+    async def _enter(self) -> None:
+        """Whether a new token is good for anything."""
+        token = await self._knock(self._transport.once)
+        try:
+            await self._transport.once("getFolderContents", {"fi_pid": TOP, "from": "0", "count": "1", "token": token})
+        except CallFailed as refusal:
+            if refusal.code in EXPIRED:
+                raise LoginFailed(f"{refusal}, to a new token too") from refusal
+        self._served_at = self._clock.monotonic()
 
     async def _knock(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
         credentials = self._credentials

@@ -7,7 +7,7 @@ here, for seconds; while the server is down, calls wait. Minutes are the queue's
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -39,6 +39,9 @@ BUDGET = 120.0
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes, unpacked: so much of one answer is taken into memory, and no more."""
+
+_OF_THE_MOMENT = ("token", "refreshtoken", "uploadcode")
+"""What differs each time the same is asked."""
 
 NO_TOKEN = "*"  # noqa: S105 (the API's word for "none needed")
 
@@ -82,7 +85,10 @@ class Transport:
         secret of the call.
         """
         return await self.tried(
-            function, lambda: self._post(function, parameters), comparable=comparable(function, parameters)
+            function,
+            lambda: self._post(function, parameters),
+            comparable=comparable(function, parameters),
+            about=subject(function, parameters),
         )
 
     async def once(self, function: str, parameters: Mapping[str, str]) -> Answer:
@@ -93,21 +99,31 @@ class Transport:
         return await self._post(function, parameters)
 
     async def tried(
-        self, function: str, attempt: Callable[[], Awaitable[T]], *, tries: int = TRIES, comparable: str = ""
+        self,
+        function: str,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        tries: int = TRIES,
+        comparable: str = "",
+        about: Hashable = None,
     ) -> T:
         """What the attempt gives, which is made again while it raises `AccessAnywhereUnavailable`.
 
         `comparable`: what else takes as long as this; empty if that says nothing of how the server does.
+        `about`: what it is about, where the function alone does not say.
         """
         deadline = self._clock.monotonic() + BUDGET
-        number = 1
+        number, openings = 1, self._circuit.openings
         while True:
             # Who waits at the gate holds a connection: so nobody else even gets there.
             async with self._connections:
                 await self._let_through(deadline)
+                if openings != self._circuit.openings:
+                    # Who waits for the server to come back is not to be given up because it comes back slowly.
+                    number, openings = 1, self._circuit.openings
                 self.calls[function] += 1
                 try:
-                    return await self._observed(attempt, comparable)
+                    return await self._observed(attempt, comparable, about or function)
                 except AccessAnywhereUnavailable as error:
                     failure = error
             delay = max(backoff(number), failure.retry_after or 0.0)
@@ -118,11 +134,8 @@ class Transport:
                     f"{failure}; tried {number} times", retry_after=failure.retry_after
                 ) from failure
             log.warning("access_anywhere_retry", function=function, attempt=number, retry_in=delay, reason=str(failure))
-            if self._circuit.is_open:
-                # Who waits for the server to come back is not to be given up because it comes back slowly.
-                number = 1
-            else:
-                number += 1
+            number += 1
+            if not self._circuit.is_open:
                 await self._clock.sleep(delay)
 
     async def _let_through(self, deadline: float) -> None:
@@ -145,31 +158,31 @@ class Transport:
                     )
         return reply, bytes(body)
 
-    async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str) -> T:
+    async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
         began = self._clock.monotonic()
         try:
             result = await attempt()
         except AnswerMalformed as error:
             # A page of maintenance perhaps, which comes with 200: one such is about this call, many are about the server.
-            self._circuit.failed(str(error), self._probe)
+            self._circuit.failed(str(error), self._probe, about)
             raise
         except (CallFailed, BrokenOff):
             self._circuit.answered()
             raise
         except AccessAnywhereUnavailable as error:
             self._concurrency.strained(str(error), began=began)
-            self._tell_circuit(error)
+            self._tell_circuit(error, about)
             raise
         self._circuit.answered()
         self._concurrency.well(comparable, self._clock.monotonic() - began)
         return result
 
-    def _tell_circuit(self, error: AccessAnywhereUnavailable) -> None:
+    def _tell_circuit(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
         wish = error.retry_after or 0.0
         if wish > LONGEST_DELAY:
             self._circuit.open(str(error), self._probe, wish=wish)
         elif not isinstance(error, Throttled):
-            self._circuit.failed(str(error), self._probe)
+            self._circuit.failed(str(error), self._probe, about)
 
     async def _probe(self) -> None:
         # Whatever it means by a refusal: it answers.
@@ -200,6 +213,12 @@ def comparable(function: str, parameters: Mapping[str, str]) -> str:
     if function == "getFolderContents":
         return "refresh's progress" if "refreshtoken" in parameters else ""
     return "" if function == "doCompleteUpload" else function
+
+
+def subject(function: str, parameters: Mapping[str, str]) -> Hashable:
+    """The same for the same call, also if it is made again later, with another token."""
+    # Its hash: of what is secret among them, nothing is kept.
+    return function, hash(frozenset(each for each in parameters.items() if each[0] not in _OF_THE_MOMENT))
 
 
 def backoff(attempt: int) -> float:
