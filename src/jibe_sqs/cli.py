@@ -219,7 +219,10 @@ def redrive(
         dead_letter_text.redriven_as_lines(done, sys.stdout, dry_run=dry_run)
     else:
         dead_letter_text.redriven_as_text(done, sys.stdout, dry_run=dry_run)
-    raise typer.Exit(1 if done.failed or (which and not done.letters) else 0)
+    nobody = done.names_of_nobody(which or ())
+    for word in nobody:
+        print(f"jibe-sqs: no dead letter's id begins with {word}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(1 if done.failed or nobody else 0)
 
 
 def _with_dead_letters(config: Path | None, act: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:

@@ -137,7 +137,13 @@ def test_an_id_that_nobody_has_is_told_in_a_line(world, jibe):
     result = jibe("dead-letters", "show", "nobody", "--config", world.config)
     assert (result.returncode, result.stdout) == (1, "")
     assert "no dead letter" in result.stderr
-    assert jibe("dead-letters", "redrive", "nobody", "--config", world.config).returncode == 1
+    world.sqs.send_message(QueueUrl=world.dead, MessageBody="somebody")
+    (letter,) = objects(jibe("dead-letters", "list", "--json", "--config", world.config))
+    result = jibe("dead-letters", "redrive", letter["id"], "nobody", "--dry-run", "--config", world.config)
+    assert result.returncode == 1
+    assert "would be sent back: 1 dead letter" in result.stdout
+    assert "no dead letter's id begins with nobody" in result.stderr
+    assert letter["id"] not in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", "--reason", "LogMissing"), ("--all", "an-id")])

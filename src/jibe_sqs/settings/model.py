@@ -1,19 +1,13 @@
 """Every setting, its default, and what is allowed. Secrets are `SecretStr`; nothing can be changed once it is read."""
 
-import re
-from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -23,81 +17,22 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
-from jibe_sqs.core.templates import Template
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
+from jibe_sqs.settings.types import (
+    Duration,
+    FolderPath,
+    FolderPrefix,
+    Networks,
+    SecretUrl,
+    TemplateText,
+    Url,
+    WholeDuration,
+    Words,
+    listed,
+)
 
 _GIB: Final = 1024**3
 _MIB: Final = 1024**2
-
-
-def _url(text: str) -> str:
-    parts = _address(text)
-    if parts.username or parts.password:
-        raise ValueError("an address with a password in it would be logged: give login and password on their own")
-    return text
-
-
-def _secret_url(secret: SecretStr) -> SecretStr:
-    _address(secret.get_secret_value())
-    return secret
-
-
-def _address(text: str) -> SplitResult:
-    """Its parts. What urllib says of one that is none may quote the beginning of a password: that is not told."""
-    try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one or not text.isprintable() or " " in text:
-        raise ValueError("not an address: it starts with https:// and a host's name")
-    return parts
-
-
-def _template(text: str) -> str:
-    Template(text)
-    return text
-
-
-def _listed(value: object) -> object:
-    """One, or a list of them."""
-    return [value] if isinstance(value, str | Mapping) else value
-
-
-def _folder(path: str) -> str:
-    if not path.startswith("/") or not path.strip("/"):
-        raise ValueError("a folder of Access Anywhere starts with / and has a name, such as /Amazon S3/my-bucket")
-    return path.rstrip("/")
-
-
-def _folder_prefix(prefix: str) -> str:
-    """A place shows a folder: the prefix `team` is that of `team/`, and not of `teams/` as well."""
-    return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
-
-
-def _seconds(value: object) -> object:
-    """`90`, `90s`, `3m` and `1h` are seconds."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
-
-
-def _network(value: object) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(str(value), strict=False)
-    except ValueError as error:
-        raise ValueError(f"neither an address nor a network, such as 192.0.2.0/24: {error}") from error
-
-
-Url = Annotated[str, AfterValidator(_url)]
-SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
-TemplateText = Annotated[str, AfterValidator(_template)]
-FolderPath = Annotated[str, AfterValidator(_folder)]
-Duration = Annotated[float, BeforeValidator(_seconds)]
-"""Seconds; written as a number, or as `90s`, `3m`, `1h`."""
-WholeDuration = Annotated[int, BeforeValidator(_seconds)]
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
-Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
 
 
 class _Model(BaseModel):
@@ -217,7 +152,7 @@ class SnsSettings(_Model):
     verify: bool = False
     topics: Annotated[
         tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$")], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
     ] = Field(default=(), description="ARNs of the topics to listen to; empty: any of anybody's")
 
     @model_validator(mode="after")
@@ -260,7 +195,7 @@ class PlaceSettings(_Model):
     """Where Access Anywhere shows a bucket, or the part of it below `prefix`."""
 
     folder: FolderPath
-    prefix: Annotated[str, AfterValidator(_folder_prefix)] = ""
+    prefix: FolderPrefix = ""
 
 
 def _place(value: object) -> object:
@@ -268,7 +203,7 @@ def _place(value: object) -> object:
 
 
 Places = Annotated[
-    tuple[Annotated[PlaceSettings, BeforeValidator(_place)], ...], BeforeValidator(_listed), Field(min_length=1)
+    tuple[Annotated[PlaceSettings, BeforeValidator(_place)], ...], BeforeValidator(listed), Field(min_length=1)
 ]
 
 

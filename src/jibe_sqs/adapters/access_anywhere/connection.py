@@ -109,7 +109,7 @@ def trusted(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         problem = (
-            f"Access Anywhere's ca_file {str(ca_file)!r} is of no use ({error.strerror or error}): it must be a file of "
+            f"access_anywhere.ca_file: {str(ca_file)!r} is of no use ({error.strerror or error}): it must be a file of "
             "certificates in PEM that this process may read"
         )
         raise SettingsError([problem]) from error
