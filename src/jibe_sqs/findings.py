@@ -52,6 +52,10 @@ class SweepQueue:
     def __len__(self) -> int:
         return len(self._findings)
 
+    def missing(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """Those that are not here."""
+        return [file for file in files if f"s3://{file.bucket}/{file.key}" not in self._findings]
+
     async def offer(self, files: Sequence[LogFile]) -> int:
         """Take in those that are not here already, and were not rejected; returns how many. Waits until there is room."""
         taken = 0

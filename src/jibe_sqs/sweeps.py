@@ -230,12 +230,13 @@ class _Turn:
         return date_folders.is_recent(file.key.removeprefix(root), found.modified, self._window)
 
     async def _offer(self, batch: list[LogFile]) -> None:
-        if not batch:
+        # Before the ledger is asked: what is finished while it answers would seem to be neither finished nor in hand.
+        unfinished = new = self._queue.missing(batch)
+        if not new:
             return
-        unfinished = batch
         # Without it nothing is known: more is read, and nothing lost.
         with self._unreadable:
-            unfinished = await self._ledger.unfinished(batch)
+            unfinished = await self._ledger.unfinished(new)
         self.offered += await self._queue.offer(unfinished)
 
 

@@ -634,6 +634,29 @@ async def test_what_a_defect_has_lost_shows_again_by_itself(flow):
     assert again.id == first.id
 
 
+async def test_what_is_finished_while_the_ledger_answers_is_not_taken_in_again(sweeping):
+    """Found by a demo on a busy machine: the answer is of before, and when it comes nothing is in hand any more."""
+    sweeping.put(f"{TODAY}/a.json.gz")
+    ledger = sweeping.world.ledger
+    answered = asyncio.Event()
+    unfinished = ledger.unfinished
+
+    async def late(files):
+        answer = await unfinished(files)
+        await answered.wait()
+        return answer
+
+    await sweeping.sweeper.sweep(sweeping.sweep)
+    ledger.unfinished = late
+    again = asyncio.create_task(sweeping.sweeper.sweep(sweeping.sweep))
+    await sweeping.flow.settled()
+    (key,) = await sweeping.taken()
+    await ledger.finish(LogFile(BUCKET, key), "etag")
+    answered.set()
+    await again
+    assert len(sweeping.queue) == 0
+
+
 async def test_what_waits_or_is_in_hand_is_not_taken_in_again(flow):
     queue = SweepQueue()
     assert await queue.offer(files_of("a", "a", "b")) == 2
