@@ -144,7 +144,7 @@ class _NeverWaits(Handler):
 
 
 class _NeverLooksAgain(BucketMap):
-    async def confirm(self, *_: object) -> bool:
+    async def appeared(self, *_: object) -> bool:
         return False
 
 

@@ -268,7 +268,7 @@ class Handler:
         if self._buckets is None or not read.unmapped:
             return []
         try:
-            if not await self._buckets.confirm(read.unmapped, read.newest_unmapped):
+            if not await self._buckets.appeared(read.unmapped, read.newest_unmapped):
                 return []
         except AccessAnywhereError as error:
             return [error]

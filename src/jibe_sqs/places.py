@@ -104,7 +104,7 @@ class BucketMap(Buckets, Gate):
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE, self._interval)
 
-    async def confirm(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
+    async def appeared(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
         """Whether one of these buckets is shown elsewhere than at the places by which it was decided on.
 
         By a look that began after `latest`, or was asked for; there is one at most every `LEAST_INTERVAL`, which whoever

@@ -106,8 +106,8 @@ class Gate(Protocol):
 class Buckets(Protocol):
     """Where buckets are shown, as far as is known now."""
 
-    async def confirm(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
-        """Make sure that these buckets are shown nowhere but at the places by which they were decided on. True if one is.
+    async def appeared(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
+        """Whether one of these buckets is shown elsewhere than at the places by which it was decided on.
 
         Certain of all that changed there up to `latest` (seconds since the epoch, S3's clock), and so it may take half a
         minute: hold nothing that others need. Raises `AccessAnywhereError` where it cannot be told.

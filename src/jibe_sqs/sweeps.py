@@ -258,17 +258,13 @@ async def _aws_logs(listing: Listing, bucket: str) -> tuple[list[str], list[LogS
     wanted = [AWS_LOGS, *(f"{top}{AWS_LOGS}" for top in tops if top != AWS_LOGS)]
     found: list[str] = []
     for first in range(0, len(wanted), LEVELS):
-        await asyncio.gather(
-            *(_look_for(prefix, listing, bucket, found, failures) for prefix in wanted[first : first + LEVELS])
-        )
+        some = wanted[first : first + LEVELS]
+        answers = await asyncio.gather(*(listing.has(bucket, prefix) for prefix in some), return_exceptions=True)
+        for prefix, answer in zip(some, answers, strict=True):
+            if isinstance(answer, LogStoreError):
+                failures.append(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif answer:
+                found.append(prefix)
     return found, failures
-
-
-async def _look_for(
-    prefix: str, listing: Listing, bucket: str, found: list[str], failures: list[LogStoreError]
-) -> None:
-    try:
-        if await listing.has(bucket, prefix):
-            found.append(prefix)
-    except LogStoreError as error:
-        failures.append(error)

@@ -413,7 +413,7 @@ class FakeBuckets:
         self.asked = []
         self.answer = asyncio.get_running_loop().create_future()
 
-    async def confirm(self, unknown, latest):
+    async def appeared(self, unknown, latest):
         self.asked.append((sorted(unknown), latest))
         return await self.answer
 

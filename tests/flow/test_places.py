@@ -174,7 +174,7 @@ async def test_looks_for_other_buckets_do_not_make_a_missed_one_vanish_sooner(fl
         await asyncio.sleep(INTERVAL)
         for _ in range(3):
             await asyncio.sleep(LEAST_INTERVAL)
-            await buckets.confirm({"unknown": ()}, JUST_NOW)
+            await buckets.appeared({"unknown": ()}, JUST_NOW)
         assert buckets.places == TWO
 
 
@@ -202,7 +202,7 @@ async def test_a_bucket_that_is_new_is_looked_for_at_once(flow):
         await asyncio.sleep(LEAST_INTERVAL + 10)
         providers.shown = TWO
         before = flow.time()
-        assert await buckets.confirm({"films": ()}, JUST_NOW)
+        assert await buckets.appeared({"films": ()}, JUST_NOW)
         assert flow.time() < before + 1
         assert len(providers.looks) == 2
         assert decisions.decide(event(bucket="films")) == Refresh((Folder("/S3/films/a"),))
@@ -212,7 +212,7 @@ async def test_a_bucket_that_is_not_shown_has_not_appeared(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
-        assert not await buckets.confirm({"films": ()}, JUST_NOW)
+        assert not await buckets.appeared({"films": ()}, JUST_NOW)
 
 
 async def test_ten_thousand_who_ask_at_once_share_one_look(flow):
@@ -220,7 +220,7 @@ async def test_ten_thousand_who_ask_at_once_share_one_look(flow):
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
         providers.shown = TWO
-        wanted = (buckets.confirm({bucket: ()}, flow.EPOCH + n) for n in range(5000) for bucket in ("films", "other"))
+        wanted = (buckets.appeared({bucket: ()}, flow.EPOCH + n) for n in range(5000) for bucket in ("films", "other"))
         assert await asyncio.gather(*wanted) == [True, False] * 5000
         assert len(providers.looks) == 2
 
@@ -232,7 +232,7 @@ async def test_strangers_bring_about_one_look_each_half_minute_at_most(flow):
 
         async def ask(moment):
             await asyncio.sleep(moment)
-            assert not await buckets.confirm({f"other{moment}": ()}, flow.EPOCH + moment)
+            assert not await buckets.appeared({f"other{moment}": ()}, flow.EPOCH + moment)
 
         await asyncio.gather(*(ask(moment) for moment in range(1000)))
     assert min(b - a for a, b in zip(providers.looks, providers.looks[1:], strict=False)) >= LEAST_INTERVAL
@@ -244,7 +244,7 @@ async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
         providers.takes = 120
-        assert await asyncio.gather(*(buckets.confirm({"films": ()}, JUST_NOW) for _ in range(20))) == [False] * 20
+        assert await asyncio.gather(*(buckets.appeared({"films": ()}, JUST_NOW) for _ in range(20))) == [False] * 20
         assert len(providers.looks) == 2
 
 
@@ -253,7 +253,7 @@ async def test_who_stops_waiting_does_not_stop_the_others(flow):
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
         providers.shown = TWO
-        first, second = (asyncio.create_task(buckets.confirm({"films": ()}, JUST_NOW)) for _ in range(2))
+        first, second = (asyncio.create_task(buckets.appeared({"films": ()}, JUST_NOW)) for _ in range(2))
         await flow.until(lambda: len(providers.looks) == 2)
         first.cancel()
         assert await second
@@ -270,7 +270,7 @@ async def test_what_was_found_while_somebody_read_is_news_to_them(flow):
         providers.shown = TWO
         await asyncio.sleep(INTERVAL)
         assert len(providers.looks) == 2
-        assert await buckets.confirm(plan.unmapped, plan.newest_unmapped)
+        assert await buckets.appeared(plan.unmapped, plan.newest_unmapped)
         assert len(providers.looks) == 2
 
 
@@ -285,7 +285,7 @@ async def test_deciding_anew_comes_to_an_end(flow):
             rounds += 1
             plan = Plan()
             plan.add(event("c/d"), decisions.decide(event("c/d")))
-            if not await buckets.confirm(plan.unmapped, JUST_NOW):
+            if not await buckets.appeared(plan.unmapped, JUST_NOW):
                 break
         assert rounds == 2
 
@@ -297,7 +297,7 @@ async def test_a_sync_alone_is_no_reason_to_decide_anew(flow):
         plan = Plan()
         plan.add(event("c/d"), decisions.decide(event("c/d")))
         providers.syncs["Part"] = 5.0
-        assert not await buckets.confirm(plan.unmapped, JUST_NOW)
+        assert not await buckets.appeared(plan.unmapped, JUST_NOW)
         assert len(providers.looks) == 2
 
 
@@ -310,9 +310,9 @@ async def test_a_change_since_the_last_look_is_waited_for_by_a_look_that_began_a
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
         providers.shown = TWO
-        assert await buckets.confirm({"films": ()}, flow.EPOCH + 9)
+        assert await buckets.appeared({"films": ()}, flow.EPOCH + 9)
         assert LEAST_INTERVAL <= flow.time() < LEAST_INTERVAL + 1
-        assert not await buckets.confirm({"other": ()}, flow.EPOCH + 9)
+        assert not await buckets.appeared({"other": ()}, flow.EPOCH + 9)
         assert len(providers.looks) == 2
 
 
@@ -321,9 +321,9 @@ async def test_a_change_of_well_before_the_last_look_is_certain_at_once(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(LEAST_INTERVAL + 10)
-        assert not await buckets.confirm({"films": ()}, JUST_NOW)
+        assert not await buckets.appeared({"films": ()}, JUST_NOW)
         before = flow.time()
-        assert not await buckets.confirm({"films": ()}, flow.EPOCH + 20)
+        assert not await buckets.appeared({"films": ()}, flow.EPOCH + 20)
         assert flow.time() == before
         assert len(providers.looks) == 2
 
@@ -334,7 +334,7 @@ async def test_a_change_of_just_before_the_last_look_may_have_been_after_it(flow
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(INTERVAL + 1)
         providers.shown = TWO
-        assert await buckets.confirm({"films": ()}, flow.EPOCH + INTERVAL - 5)
+        assert await buckets.appeared({"films": ()}, flow.EPOCH + INTERVAL - 5)
 
 
 async def test_where_s3s_clock_is_not_known_a_look_counts_that_began_after_it_was_asked_for(flow):
@@ -342,7 +342,7 @@ async def test_where_s3s_clock_is_not_known_a_look_counts_that_began_after_it_wa
     async with running(flow, providers) as (buckets, _):
         buckets._clock.now = lambda: 0.0
         await asyncio.sleep(10)
-        assert not await buckets.confirm({"films": ()}, flow.EPOCH)
+        assert not await buckets.appeared({"films": ()}, flow.EPOCH)
         assert len(providers.looks) == 2
 
 
@@ -355,7 +355,7 @@ async def test_while_looks_fail_nothing_is_certain_and_whoever_waits_hears_why(f
         providers.shown = {} if fault == "nothing" else ONE
         providers.defect = ZeroDivisionError() if fault == "defect" else None
         answers = await asyncio.gather(
-            *(buckets.confirm({"films": ()}, flow.EPOCH + 9) for _ in range(20)), return_exceptions=True
+            *(buckets.appeared({"films": ()}, flow.EPOCH + 9) for _ in range(20)), return_exceptions=True
         )
         assert [type(answer) for answer in answers] == [AccessAnywhereUnavailable] * 20
         assert len(providers.looks) == 2
@@ -372,7 +372,7 @@ async def test_a_look_that_never_ends_is_given_up(flow, events):
         await buckets.passable()
         providers.takes = 1e9
         with pytest.raises(AccessAnywhereUnavailable, match="within"):
-            await buckets.confirm({"films": ()}, JUST_NOW)
+            await buckets.appeared({"films": ()}, JUST_NOW)
     assert [each["event"] for each in events if each["log_level"] == "warning"] == ["buckets_unknown", "buckets_kept"]
 
 
@@ -384,7 +384,7 @@ async def test_a_look_that_meets_a_defect_is_not_repeated_sooner_either(flow, ev
         began = flow.time()
         while flow.time() < began + 10 * LEAST_INTERVAL:
             with pytest.raises(AccessAnywhereUnavailable, match="ZeroDivisionError"):
-                await buckets.confirm({"films": ()}, JUST_NOW)
+                await buckets.appeared({"films": ()}, JUST_NOW)
         assert 9 <= names(events).count("bucket_look_crashed") <= 11
 
 
@@ -464,7 +464,7 @@ async def test_places_of_the_settings_are_known_from_the_start_and_stay(flow):
         await buckets.passable()
         assert isinstance(decisions.decide(event()), Refresh)
         await asyncio.sleep(5 * INTERVAL)
-        assert not await buckets.confirm({"films": ()}, JUST_NOW)
+        assert not await buckets.appeared({"films": ()}, JUST_NOW)
         assert decisions.places == ONE
     assert told == [ONE]
     assert providers.looks == []
