@@ -92,7 +92,7 @@ class Progress(msgspec.Struct, frozen=True):
     phase: str
     changes: int = 0
     waiting: int = 0
-    """Messages in the queues, hidden or not."""
+    """Messages in the queues, hidden or not; log files that were not read, where nobody announces them."""
 
 
 class Consumers:
@@ -203,11 +203,11 @@ def _make_changes(
                 continue
             if scenario.aa_outage and not is_half and len(made) >= count / 2:
                 phase = f"Access Anywhere is down for {scenario.aa_outage:g} s"
-                watch(Progress(phase, len(made), waiting_messages(running)))
+                watch(Progress(phase, len(made), _waiting(running, consumers)))
                 down = {"seconds": scenario.aa_outage}
                 running.befall(failures=scenario.aa_failures, seed=seed, down=down)
             running.tellers.deliver()
-            watch(Progress("changing things", len(made), waiting_messages(running)))
+            watch(Progress("changing things", len(made), _waiting(running, consumers)))
             if scenario.kill_consumer and consumers is not None and not is_half and len(made) >= count / 2:
                 _kill_at_work(running, consumers, len(made), watch)
             is_half = is_half or len(made) >= count / 2
@@ -223,23 +223,32 @@ def _kill_at_work(running: World, consumers: Consumers, made: int, watch: Callab
     while not hidden_messages(running) and time.monotonic() < deadline:
         time.sleep(0.005)
     consumers.kill()
-    watch(Progress("killed the consumer (kill -9); starting another", made, waiting_messages(running)))
+    watch(Progress("killed the consumer (kill -9); starting another", made, _waiting(running, consumers)))
     consumers.start()
 
 
 def _wait_until_true(
     running: World, consumers: Consumers, made: int, patience: float, watch: Callable[[Progress], None]
 ) -> None:
-    """Until the queues are empty and the index is true, or patience is at its end."""
+    """Until nothing waits and the index is true, or patience is at its end."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if consumers.ended():
             raise RuntimeError(f"the consumer ended by itself:\n{consumers.last_words()}")
-        waiting = waiting_messages(running)
+        waiting = _waiting(running, consumers)
         watch(Progress("waiting for the index to become true", made, waiting))
         if not waiting and not differences(running).count:
             return
         time.sleep(LOOK_EVERY)
+
+
+def _waiting(running: World, consumers: Consumers | None) -> int:
+    if consumers is None or not running.scenario.lose_notifications:
+        return waiting_messages(running)
+    # The index may be true without what the last of them tell.
+    counts = consumers.counted()
+    read: int = counts.get("files", 0) + counts.get("files_known", 0)
+    return max(0, len(running.tellers.files) - read)
 
 
 def _judged(

@@ -49,7 +49,7 @@ class Watching:
         if self._bar.disable and progress.phase != self._phase:
             print(f"{progress.phase} …", file=sys.stderr, flush=True)
         self._phase = progress.phase
-        counts = f"{progress.changes} changes, {progress.waiting} messages" if progress.changes else ""
+        counts = f"{progress.changes} changes, {progress.waiting} waiting" if progress.changes else ""
         self._bar.update(self._task, description=progress.phase, counts=counts)
 
 
