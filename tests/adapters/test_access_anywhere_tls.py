@@ -148,12 +148,14 @@ class Proxy:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.instead = 0
+        """The port where all are sent, whatever they ask for."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         verb, where, _ = (await head(reader)).split(maxsplit=2)
         self.asked.append(f"{verb} {where}")
         host, _, port = where.rpartition(":")
-        onward, back = await asyncio.open_connection(host, int(port))
+        onward, back = await asyncio.open_connection(host, self.instead or int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(copied(reader, back), copied(onward, writer))
 
@@ -253,6 +255,33 @@ async def test_the_environments_proxy_is_used_and_the_servers_certificate_checke
         assert proxy.asked == [f"connect 127.0.0.1:{port}"]
         with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await version(f"https://127.0.0.1:{port}", None)
+
+
+async def test_behind_a_proxy_a_bad_certificate_takes_away_no_connection(authority, another_authority, monkeypatch):
+    """Each that was refused stayed in httpx's pool: after two dozen of them no call ever came to its end again."""
+    proxy = Proxy()
+    async with (
+        listening(answer, authority.context) as port,
+        listening(answer, another_authority.context) as bad_port,
+        listening(proxy.serve) as proxy_port,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
+        url, known = f"https://127.0.0.1:{port}", {"clock": SleptClock(), "ca_file": authority.ca_file}
+        async with (
+            connect(endpoint=url, permanent_token="permanent", concurrency=1, **known) as client,
+            asyncio.timeout(30),
+        ):
+            proxy.instead = bad_port
+            while len(proxy.asked) < 40:
+                with pytest.raises(AccessAnywhereUnavailable):
+                    await client.version()
+            proxy.instead = 0
+            found = ""
+            while not found:
+                # The clock runs ahead of the sockets: a call may give up before the next probe is answered.
+                with contextlib.suppress(AccessAnywhereUnavailable):
+                    found = await client.version()
+            assert found == "2401.05"
 
 
 async def test_no_proxy_is_used_for_those_that_the_environment_exempts(authority, monkeypatch):

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from jibe_sqs.adapters import sns_certificates
+from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.sns_certificates import KEPT, KEPT_WRONG, LARGEST, MOST, SnsCertificates
 from jibe_sqs.adapters.sns_signatures import SnsSignatures, sns_signatures
 from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, SignatureUnavailable
@@ -71,8 +72,11 @@ def sns():
 
 @pytest.fixture
 async def certificates(sns):
-    async with httpx.AsyncClient(transport=httpx.MockTransport(sns), follow_redirects=True) as client:
-        yield SnsCertificates(client, now=lambda: sns.now, monotonic=lambda: sns.time)
+    def client(limits):
+        return httpx.AsyncClient(transport=httpx.MockTransport(sns), limits=limits, follow_redirects=True)
+
+    async with Connections(client) as connections:
+        yield SnsCertificates(connections, now=lambda: sns.now, monotonic=lambda: sns.time)
 
 
 @pytest.fixture
@@ -217,5 +221,5 @@ async def test_no_more_addresses_are_remembered_than_there_is_room_for(sns, cert
 
 
 async def test_the_services_own_client_follows_no_redirect():
-    async with sns_signatures() as signatures:
-        assert not signatures._certificates._client.follow_redirects
+    async with sns_signatures() as signatures, signatures._certificates._connections.one() as client:
+        assert not client.follow_redirects

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
 from jibe_sqs.core.sns import CERTIFICATE, public_key
 
@@ -42,13 +43,12 @@ class SnsCertificates:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        connections: Connections,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The client must not follow redirects."""
-        self._client = client
+        self._connections = connections
         self._now = now
         self._monotonic = monotonic
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -78,7 +78,8 @@ class SnsCertificates:
             async with (
                 self._room,
                 asyncio.timeout(TIMEOUT),
-                self._client.stream(
+                self._connections.one() as client,
+                client.stream(
                     "GET", address, headers={"Accept-Encoding": "identity"}, follow_redirects=False
                 ) as answer,
             ):

@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 
 from jibe_sqs import __version__
+from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.operations.alerts import AlertFailed
 
@@ -26,8 +27,8 @@ LARGEST: Final = 1024
 class Webhook:
     """Posts messages."""
 
-    def __init__(self, client: httpx.AsyncClient, url: httpx.URL) -> None:
-        self._client = client
+    def __init__(self, connections: Connections, url: httpx.URL) -> None:
+        self._connections = connections
         self._url = url
 
     async def post(self, text: str) -> None:
@@ -35,7 +36,8 @@ class Webhook:
         try:
             async with (
                 asyncio.timeout(LONGEST),
-                self._client.stream("POST", self._url, json={"text": text}) as answer,
+                self._connections.one() as client,
+                client.stream("POST", self._url, json={"text": text}) as answer,
             ):
                 said = await _beginning(answer)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
@@ -60,12 +62,17 @@ async def webhook(url: str) -> AsyncIterator[Webhook]:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
         raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
-    # An address that is a secret is not to be carried on to where a redirect points.
-    async with httpx.AsyncClient(
-        timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
-    ) as client:
+    # Once: to read the certificates takes longer than all the rest of a client.
+    verify = httpx.create_ssl_context()
+
+    def client(limits: httpx.Limits) -> httpx.AsyncClient:
+        # An address that is a secret is not to be carried on to where a redirect points.
+        headers = {"User-Agent": f"jibe-sqs/{__version__}"}
+        return httpx.AsyncClient(limits=limits, verify=verify, timeout=TIMEOUT, follow_redirects=False, headers=headers)
+
+    async with Connections(client) as connections:
         with _unlogged(str(address)):
-            yield Webhook(client, address)
+            yield Webhook(connections, address)
 
 
 @contextmanager

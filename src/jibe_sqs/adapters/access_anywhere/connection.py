@@ -17,6 +17,7 @@ from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.files import Files
 from jibe_sqs.adapters.access_anywhere.session import Credentials, Password, PermanentToken, Session
 from jibe_sqs.adapters.access_anywhere.transport import Transport
+from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.ports import Clock
 
@@ -24,8 +25,6 @@ CONNECT_TIMEOUT = 10.0
 
 DOWNLOADS = 16
 """How many files may be read at a time, beside all calls."""
-
-PROBES = 1
 
 
 @asynccontextmanager
@@ -51,25 +50,28 @@ async def connect(
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
-    connections = concurrency + max(concurrency // 2, 1)
-    most = connections + DOWNLOADS + PROBES
-    async with http_client(
-        transport=transport,
-        verify=trusted(ca_file),
-        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
-        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
-        headers={"User-Agent": user_agent(), "Accept": "application/json"},
-        # PHP answers the calls of one session cookie one after the other; the token is all that we need.
-        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-    ) as client:
+    verify = trusted(ca_file)
+
+    def client(limits: httpx.Limits) -> httpx.AsyncClient:
+        return http_client(
+            transport=transport,
+            verify=verify,
+            limits=limits,
+            timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
+            headers={"User-Agent": user_agent(), "Accept": "application/json"},
+            # PHP answers the calls of one session cookie one after the other; the token is all that we need.
+            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+        )
+
+    async with Connections(client) as connections:
         circuit = Circuit(clock)
         slots = AdaptiveConcurrency(concurrency, clock=clock)
         wire = Transport(
-            client,
+            connections,
             url,
             clock,
-            connections=connections,
+            at_once=concurrency + max(concurrency // 2, 1),
             circuit=circuit,
             concurrency=slots,
             calls_per_second=calls_per_second,

@@ -5,7 +5,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
 import httpx
@@ -87,10 +87,8 @@ class Files:
             reply, download = await unless_busy(
                 self._clock, lambda: self._session.with_token(lambda token: self._opened(fi_id, token, chunk))
             )
-            try:
+            async with reply:
                 yield download
-            finally:
-                await reply.aclose()
 
     async def upload(self, folder: str, name: str, body: bytes) -> Item:
         """Store a file in the folder of that `fi_id`. An upload that fails is begun anew, from its announcement."""
@@ -105,27 +103,29 @@ class Files:
                     raise
             await self._clock.sleep(backoff(failures))
 
-    async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[httpx.Response, Download]:
+    async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
         return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id))
 
-    async def _open(self, fi_id: str, token: str, chunk: int) -> tuple[httpx.Response, Download]:
+    async def _open(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
         form = {"function": GET_FILE, "apiformat": "json", "fi_id": fi_id, "token": token}
-        request = self._transport.http.build_request(
-            "POST", self._transport.url, data=form, headers={"Accept": "*/*", "Accept-Encoding": "identity"}
-        )
-        with translated(GET_FILE, form):
-            async with asyncio.timeout(LONGEST_CALL):
-                reply = await self._transport.http.send(request, stream=True)
-                try:
+        async with AsyncExitStack() as stack:
+            with translated(GET_FILE, form):
+                async with asyncio.timeout(LONGEST_CALL):
+                    client = await stack.enter_async_context(self._transport.http.one())
+                    reply = await stack.enter_async_context(
+                        client.stream(
+                            "POST",
+                            self._transport.url,
+                            data=form,
+                            headers={"Accept": "*/*", "Accept-Encoding": "identity"},
+                        )
+                    )
                     check_status(GET_FILE, reply, self._clock.now())
                     check_headers(reply, form)
                     chunks = reply.aiter_raw(chunk)
                     head = await beginning(chunks)
                     check_envelope(b"".join(head), form)
-                except BaseException:
-                    await reply.aclose()
-                    raise
-        return reply, Download(reply, head, chunks)
+            return stack.pop_all(), Download(reply, head, chunks)
 
     async def _announce(self, folder: str, name: str, body: bytes) -> str:
         about = {"fi_name": name, "fi_filename": name, "fi_pid": folder, "fi_size": str(len(body))}

@@ -28,6 +28,7 @@ from jibe_sqs.adapters.access_anywhere.translation import (
     refusal,
     translated,
 )
+from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
@@ -51,18 +52,18 @@ log = structlog.get_logger()
 
 
 class Transport:
-    """Posts calls; at most `connections` at a time. `calls` counts what was sent, by function, repetitions included.
+    """Posts calls; `at_once` at a time. `calls` counts what was sent, by function, repetitions included.
 
     Tells the circuit and the concurrency how each try went.
     """
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Connections,
         url: str,
         clock: Clock,
         *,
-        connections: int,
+        at_once: int,
         circuit: Circuit,
         concurrency: AdaptiveConcurrency,
         calls_per_second: float | None = None,
@@ -71,8 +72,7 @@ class Transport:
         self.http = http
         self.url = url
         self._clock = clock
-        # Waiting here costs nothing; httpx's own pool looks through everyone who waits, at every turn.
-        self._connections = asyncio.Semaphore(connections)
+        self._places = asyncio.Semaphore(at_once)
         self._circuit = circuit
         self._concurrency = concurrency
         # One at a time, evenly: a second's worth at once is what a limit is to prevent.
@@ -115,8 +115,8 @@ class Transport:
         deadline = self._clock.monotonic() + BUDGET
         number, openings = 1, self._circuit.openings
         while True:
-            # Who waits at the gate holds a connection: so nobody else even gets there.
-            async with self._connections:
+            # Who waits at the gate holds a place: so nobody else even gets there.
+            async with self._places:
                 await self._let_through(deadline)
                 if openings != self._circuit.openings:
                     # Who waits for the server to come back is not to be given up because it comes back slowly.
@@ -148,7 +148,7 @@ class Transport:
 
     async def answered(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
         """What is answered to a post, with all its bytes. Raises `AnswerMalformed` if these are beyond all measure."""
-        async with self.http.stream("POST", url, **posted) as reply:
+        async with self.http.one() as client, client.stream("POST", url, **posted) as reply:
             body = bytearray()
             async for chunk in reply.aiter_bytes():
                 body += chunk

@@ -1,0 +1,63 @@
+"""Connections to one server, each a client of httpx's with a pool of one.
+
+A pool of httpx's looks through all of its connections whenever one of them begins or ends its work, and asks the system
+about each that is idle: with dozens, that costs more than the calls themselves.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+KEPT: Final = 5.0
+"""Seconds for which a connection that nobody uses is kept, as httpx does by itself."""
+
+
+class Connections:
+    """As many as are in use at a time: how many these may be is for others to say."""
+
+    def __init__(self, make: Callable[[httpx.Limits], httpx.AsyncClient]) -> None:
+        """`make` is called for the first one now, and may raise."""
+        self._make = make
+        # The one used last is the next: so those that are too many grow old, the oldest first.
+        self._idle: deque[tuple[httpx.AsyncClient, float]] = deque([(self._made(), _now())])
+
+    async def __aenter__(self) -> Self:
+        """Nothing is connected yet."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all. Nobody uses one any more."""
+        await self._close_older_than(float("inf"))
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client for one call, to its end. One whose call failed is not used again."""
+        client = self._idle.pop()[0] if self._idle else self._made()
+        try:
+            yield client
+        except BaseException:
+            # A connection through a proxy whose encryption was refused stays in its pool, which is full for ever then.
+            await client.aclose()
+            raise
+        now = _now()
+        self._idle.append((client, now))
+        await self._close_older_than(now - KEPT)
+
+    def _made(self) -> httpx.AsyncClient:
+        return self._make(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT))
+
+    async def _close_older_than(self, moment: float) -> None:
+        while self._idle and self._idle[0][1] < moment:
+            client, _ = self._idle.popleft()
+            await client.aclose()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

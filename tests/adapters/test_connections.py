@@ -1,0 +1,93 @@
+"""Connections: as many as are in use, the last used first, and none kept that failed."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+
+from jibe_sqs.adapters import connections as module
+from jibe_sqs.adapters.connections import KEPT, Connections
+
+
+class Clients:
+    """Makes them, and keeps them for the tests to look at; `time` is the connections' clock."""
+
+    def __init__(self):
+        self.made = []
+        self.time = 1000.0
+
+    def make(self, limits):
+        assert (limits.max_connections, limits.max_keepalive_connections) == (1, 1)
+        client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)), limits=limits)
+        self.made.append(client)
+        return client
+
+    @property
+    def closed(self):
+        return [number for number, client in enumerate(self.made) if client.is_closed]
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    clients = Clients()
+    monkeypatch.setattr(module, "_now", lambda: clients.time)
+    return clients
+
+
+@pytest.fixture
+async def connections(clients):
+    async with Connections(clients.make) as connections:
+        yield connections
+
+
+async def used_at_once(connections, count):
+    async with AsyncExitStack() as stack:
+        return [await stack.enter_async_context(connections.one()) for _ in range(count)]
+
+
+async def test_there_are_as_many_as_are_in_use_at_a_time(clients, connections):
+    assert len(set(await used_at_once(connections, 3))) == 3
+    assert len(await used_at_once(connections, 3)) == 3
+    for _ in range(10):
+        await used_at_once(connections, 1)
+    assert len(clients.made) == 3
+    assert clients.closed == []
+
+
+async def test_those_that_nobody_uses_are_closed_after_a_while(clients, connections):
+    await used_at_once(connections, 3)
+    for _ in range(4):
+        clients.time += KEPT / 2
+        (last,) = await used_at_once(connections, 1)
+    assert len(clients.closed) == 2
+    assert not last.is_closed
+    # Alone, it is not closed however long nobody needs it: httpx connects anew by itself.
+    clients.time += 100 * KEPT
+    assert await used_at_once(connections, 1) == [last]
+    assert not last.is_closed
+
+
+@pytest.mark.parametrize("failure", [httpx.ConnectError("no"), asyncio.CancelledError()])
+async def test_one_whose_call_failed_is_closed_and_another_made(clients, connections, failure):
+    with pytest.raises(type(failure)):
+        async with connections.one():
+            raise failure
+    assert clients.closed == [0]
+    (other,) = await used_at_once(connections, 1)
+    assert other is clients.made[1]
+    assert not other.is_closed
+
+
+async def test_in_the_end_all_are_closed(clients):
+    async with Connections(clients.make) as connections:
+        await used_at_once(connections, 3)
+    assert clients.closed == [0, 1, 2]
+
+
+async def test_what_the_first_cannot_be_made_of_is_told_at_once():
+    def make(_):
+        raise ValueError("no proxy")
+
+    with pytest.raises(ValueError, match="no proxy"):
+        Connections(make)
