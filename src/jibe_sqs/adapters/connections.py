@@ -43,7 +43,7 @@ class Connections:
         try:
             yield client
         except BaseException:
-            # A connection through a proxy whose encryption was refused stays in its pool, which is full for ever then.
+            # Through a proxy, one whose encryption was refused stays in its pool for ever: encode/httpcore#1023.
             await client.aclose()
             raise
         now = _now()
