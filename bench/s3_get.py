@@ -3,15 +3,14 @@
 import asyncio
 import os
 import statistics
-import sys
-import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import obstore
 import uvloop
 from aiobotocore.session import get_session
 from obstore.store import S3Store
+
+from bench.canned import cpu_of, server
 
 OBJECT = os.urandom(1500)
 GETS = 1500
@@ -24,18 +23,6 @@ ANSWER = (
 ) + OBJECT
 
 
-class _Canned(asyncio.Protocol):
-    def __init__(self) -> None:
-        self._waiting = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *requests, self._waiting = (self._waiting + data).split(b"\r\n\r\n")
-        self._transport.write(ANSWER * len(requests))  # type: ignore[attr-defined]
-
-
 def run() -> None:
     """CPU of this process per GET, server included in neither; medians of paired rounds."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -43,71 +30,40 @@ def run() -> None:
 
 
 async def _compare() -> None:
-    server = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.s3_get", stdout=asyncio.subprocess.PIPE)
-    try:
-        if server.stdout is None:
-            raise SystemExit("the server has no output")
-        async with asyncio.timeout(60):
-            endpoint = f"http://127.0.0.1:{int(await server.stdout.readline())}"
-        async with AsyncExitStack() as stack:
-            store = S3Store(
-                "logs",
-                region="us-east-1",
-                endpoint=endpoint,
-                access_key_id="a",
-                secret_access_key="b",
-                client_options={"allow_http": True},
+    async with server(ANSWER) as endpoint, AsyncExitStack() as stack:
+        store = S3Store(
+            "logs",
+            region="us-east-1",
+            endpoint=endpoint,
+            access_key_id="a",
+            secret_access_key="b",
+            client_options={"allow_http": True},
+        )
+        client = await stack.enter_async_context(
+            get_session().create_client(
+                "s3",
+                region_name="us-east-1",
+                endpoint_url=endpoint,
+                aws_access_key_id="a",
+                aws_secret_access_key="b",
             )
-            client = await stack.enter_async_context(
-                get_session().create_client(
-                    "s3",
-                    region_name="us-east-1",
-                    endpoint_url=endpoint,
-                    aws_access_key_id="a",
-                    aws_secret_access_key="b",
-                )
-            )
+        )
 
-            async def by_obstore() -> None:
-                found = await obstore.get_async(store, "a/b.json.gz")
-                async for _ in found.stream():
-                    pass
+        async def by_obstore() -> None:
+            found = await obstore.get_async(store, "a/b.json.gz")
+            async for _ in found.stream():
+                pass
 
-            async def by_aiobotocore() -> None:
-                found = await client.get_object(Bucket="logs", Key="a/b.json.gz")
-                await found["Body"].read()
+        async def by_aiobotocore() -> None:
+            found = await client.get_object(Bucket="logs", Key="a/b.json.gz")
+            await found["Body"].read()
 
-            candidates = {"obstore": by_obstore, "aiobotocore": by_aiobotocore}
-            times: dict[str, list[float]] = {name: [] for name in candidates}
-            for _ in range(ROUNDS + 1):
-                for name, get in candidates.items():
-                    times[name].append(await _cpu_of(get))
-    finally:
-        server.terminate()
-        await server.wait()
+        candidates = {"obstore": by_obstore, "aiobotocore": by_aiobotocore}
+        times: dict[str, list[float]] = {name: [] for name in candidates}
+        for _ in range(ROUNDS + 1):
+            for name, get in candidates.items():
+                times[name].append(await cpu_of(get, times=GETS, at_once=AT_ONCE))
     medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
     for name, median in medians.items():
         print(f"  {name:14} {median * 1e6:7.0f} µs of CPU per GET")
     print(f"  aiobotocore costs {medians['aiobotocore'] / medians['obstore']:.1f} times as much")
-
-
-async def _cpu_of(get: Callable[[], Awaitable[None]]) -> float:
-    began = time.process_time()
-    todo = iter(range(GETS))
-
-    async def work() -> None:
-        for _ in todo:
-            await get()
-
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    return (time.process_time() - began) / GETS
-
-
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Canned, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve())
