@@ -40,7 +40,7 @@ async def _compare_at(url: str, at_once: int) -> None:
     async with AsyncExitStack() as stack:
         limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
         pool = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
-        each = await stack.enter_async_context(Connections(lambda limits: httpx.AsyncClient(limits=limits)))
+        each = await stack.enter_async_context(Connections())
         candidates: dict[str, Connection] = {"one pool": lambda: nullcontext(pool), "by itself": each.one}
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS + 1):

@@ -54,13 +54,13 @@ class SweepQueue:
 
     def missing(self, files: Sequence[LogFile]) -> list[LogFile]:
         """Those that are not here."""
-        return [file for file in files if f"s3://{file.bucket}/{file.key}" not in self._findings]
+        return [file for file in files if _id(file) not in self._findings]
 
     async def offer(self, files: Sequence[LogFile]) -> int:
         """Take in those that are not here already, and were not rejected; returns how many. Waits until there is room."""
         taken = 0
         for file in files:
-            id_ = f"s3://{file.bucket}/{file.key}"
+            id_ = _id(file)
             while id_ not in self._findings and len(self._findings) >= self._most:
                 self._room.clear()
                 await self._room.wait()
@@ -178,6 +178,10 @@ class SweepQueue:
                 Message(id_, finding.receipt, swept(finding.file), finding.receive_count, finding.found_at, ours=True)
             )
         return found
+
+
+def _id(file: LogFile) -> str:
+    return f"s3://{file.bucket}/{file.key}"
 
 
 def _now() -> float:

@@ -8,20 +8,17 @@ import pytest
 
 from jibe_sqs.adapters import connections as module
 from jibe_sqs.adapters.connections import KEPT, Connections
+from jibe_sqs.adapters.sns_signatures import sns_signatures
+from jibe_sqs.adapters.webhook import webhook
+from jibe_sqs.core.errors import SettingsError
 
 
 class Clients:
-    """Makes them, and keeps them for the tests to look at; `time` is the connections' clock."""
+    """Those that were made, for the tests to look at; `time` is the connections' clock."""
 
     def __init__(self):
         self.made = []
         self.time = 1000.0
-
-    def make(self, limits):
-        assert (limits.max_connections, limits.max_keepalive_connections) == (1, 1)
-        client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)), limits=limits)
-        self.made.append(client)
-        return client
 
     @property
     def closed(self):
@@ -31,13 +28,20 @@ class Clients:
 @pytest.fixture
 def clients(monkeypatch):
     clients = Clients()
+
+    class Client(httpx.AsyncClient):
+        def __init__(self, **options):
+            super().__init__(**options)
+            clients.made.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Client)
     monkeypatch.setattr(module, "_now", lambda: clients.time)
     return clients
 
 
 @pytest.fixture
 async def connections(clients):
-    async with Connections(clients.make) as connections:
+    async with Connections() as connections:
         yield connections
 
 
@@ -80,14 +84,28 @@ async def test_one_whose_call_failed_is_closed_and_another_made(clients, connect
 
 
 async def test_in_the_end_all_are_closed(clients):
-    async with Connections(clients.make) as connections:
+    async with Connections() as connections:
         await used_at_once(connections, 3)
     assert clients.closed == [0, 1, 2]
 
 
-async def test_what_the_first_cannot_be_made_of_is_told_at_once():
-    def make(_):
-        raise ValueError("no proxy")
-
-    with pytest.raises(ValueError, match="no proxy"):
-        Connections(make)
+@pytest.mark.parametrize("opened", [Connections, lambda: webhook("https://alerts.example.com/x"), sns_signatures])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://jo:zq%2Fxv@127.0.0.1:1080"),
+        ("HTTPS_PROXY", "ftp://jo:zq%2Fxv@127.0.0.1"),
+        ("HTTPS_PROXY", "http://jo:zq/xv@127.0.0.1"),
+        ("NO_PROXY", "127.0.0.1:zq"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_a_mistake_in_the_settings_and_not_quoted(
+    monkeypatch, opened, variable, value
+):
+    """With a webhook, or with signatures to be checked, a part of its password stood in the traceback."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=r"HTTPS_PROXY.*NO_PROXY") as caught:
+        async with opened():
+            pass
+    assert "zq" not in str(caught.value)
+    assert "xv" not in str(caught.value)

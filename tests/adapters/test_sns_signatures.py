@@ -72,10 +72,7 @@ def sns():
 
 @pytest.fixture
 async def certificates(sns):
-    def client(limits):
-        return httpx.AsyncClient(transport=httpx.MockTransport(sns), limits=limits, follow_redirects=True)
-
-    async with Connections(client) as connections:
+    async with Connections(transport=httpx.MockTransport(sns), follow_redirects=True) as connections:
         yield SnsCertificates(connections, now=lambda: sns.now, monotonic=lambda: sns.time)
 
 

@@ -6,23 +6,28 @@ about each that is idle: with dozens, that costs more than the calls themselves.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
+
+from jibe_sqs.core.errors import SettingsError
 
 KEPT: Final = 5.0
 """Seconds for which a connection that nobody uses is kept, as httpx does by itself."""
 
 
 class Connections:
-    """As many as are in use at a time: how many these may be is for others to say."""
+    """As many as are in use at a time: how many these may be is for others to say. Proxies come from the environment."""
 
-    def __init__(self, make: Callable[[httpx.Limits], httpx.AsyncClient]) -> None:
-        """`make` is called for the first one now, and may raise."""
-        self._make = make
+    def __init__(self, **options: Any) -> None:
+        """The options of each client. Raises `SettingsError` if the environment's proxies are of no use."""
+        if "verify" not in options:
+            # Once: to read the certificates takes longer than all the rest of a client.
+            options["verify"] = httpx.create_ssl_context()
+        self._options = options
         # The one used last is the next: so those that are too many grow old, the oldest first.
         self._idle: deque[tuple[httpx.AsyncClient, float]] = deque([(self._made(), _now())])
 
@@ -51,7 +56,16 @@ class Connections:
         await self._close_older_than(now - KEPT)
 
     def _made(self) -> httpx.AsyncClient:
-        return self._make(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT))
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT)
+        try:
+            return httpx.AsyncClient(limits=limits, **self._options)
+        except (httpx.InvalidURL, ValueError, ImportError):
+            # Its own words may quote a password.
+            problem = (
+                "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
+                "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
+            )
+            raise SettingsError([problem]) from None
 
     async def _close_older_than(self, moment: float) -> None:
         while self._idle and self._idle[0][1] < moment:

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-import httpx
-
 from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.sns_certificates import SnsCertificates
@@ -39,13 +37,8 @@ class SnsSignatures:
 
 @asynccontextmanager
 async def sns_signatures(topics: Collection[str] = ()) -> AsyncIterator[SnsSignatures]:
-    """With connections of its own, closed at the end; a proxy comes from the environment."""
-    # Once: to read the certificates takes longer than all the rest of a client.
-    verify = httpx.create_ssl_context()
-
-    def client(limits: httpx.Limits) -> httpx.AsyncClient:
-        headers = {"User-Agent": f"jibe-sqs/{__version__}"}
-        return httpx.AsyncClient(limits=limits, verify=verify, timeout=10.0, headers=headers)
-
-    async with Connections(client) as connections:
+    """With connections of its own, closed at the end. Raises `SettingsError`."""
+    async with Connections(
+        timeout=10.0, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+    ) as connections:
         yield SnsSignatures(SnsCertificates(connections), topics)

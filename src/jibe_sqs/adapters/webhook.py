@@ -62,15 +62,10 @@ async def webhook(url: str) -> AsyncIterator[Webhook]:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
         raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
-    # Once: to read the certificates takes longer than all the rest of a client.
-    verify = httpx.create_ssl_context()
-
-    def client(limits: httpx.Limits) -> httpx.AsyncClient:
-        # An address that is a secret is not to be carried on to where a redirect points.
-        headers = {"User-Agent": f"jibe-sqs/{__version__}"}
-        return httpx.AsyncClient(limits=limits, verify=verify, timeout=TIMEOUT, follow_redirects=False, headers=headers)
-
-    async with Connections(client) as connections:
+    # An address that is a secret is not to be carried on to where a redirect points.
+    async with Connections(
+        timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+    ) as connections:
         with _unlogged(str(address)):
             yield Webhook(connections, address)
 

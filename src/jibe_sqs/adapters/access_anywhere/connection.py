@@ -6,7 +6,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -50,21 +49,15 @@ async def connect(
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
-    verify = trusted(ca_file)
-
-    def client(limits: httpx.Limits) -> httpx.AsyncClient:
-        return http_client(
-            transport=transport,
-            verify=verify,
-            limits=limits,
-            timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
-            headers={"User-Agent": user_agent(), "Accept": "application/json"},
-            # PHP answers the calls of one session cookie one after the other; the token is all that we need.
-            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-        )
-
-    async with Connections(client) as connections:
+    async with Connections(
+        transport=transport,
+        verify=trusted(ca_file),
+        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
+        headers={"User-Agent": user_agent(), "Accept": "application/json"},
+        # PHP answers the calls of one session cookie one after the other; the token is all that we need.
+        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+    ) as connections:
         circuit = Circuit(clock)
         slots = AdaptiveConcurrency(concurrency, clock=clock)
         wire = Transport(
@@ -85,19 +78,6 @@ async def connect(
         finally:
             await session.close()
             await circuit.close()
-
-
-def http_client(**options: Any) -> httpx.AsyncClient:
-    """A client of httpx's, which looks for proxies in the environment. Raises `SettingsError`."""
-    try:
-        return httpx.AsyncClient(**options)
-    except (httpx.InvalidURL, ValueError, ImportError):
-        # Its own words may quote a password.
-        problem = (
-            "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
-            "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
-        )
-        raise SettingsError([problem]) from None
 
 
 def user_agent() -> str:
