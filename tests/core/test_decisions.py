@@ -195,9 +195,10 @@ UNLISTED = {
 }
 
 
+@pytest.mark.parametrize("kind", [Kind.DELETED_UNLISTED, Kind.WRITTEN_UNLISTED])
 @pytest.mark.parametrize(("prefix", "places", "expected"), UNLISTED.values(), ids=UNLISTED.keys())
-def test_where_it_is_not_said_what_was_deleted_all_below_is_stale(prefix, places, expected):
-    assert folders(prefix, *places, kind=Kind.DELETED_UNLISTED) == expected
+def test_a_change_without_a_key_makes_everything_below_its_prefix_stale(prefix, places, expected, kind):
+    assert folders(prefix, *places, kind=kind) == expected
 
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda name: "/" not in name)

@@ -172,7 +172,8 @@ class _Bucket:
         self._store = S3Store(
             name,
             region=region,
-            endpoint=endpoint,
+            # obstore refuses an endpoint of None.
+            config={"endpoint": endpoint} if endpoint else None,
             virtual_hosted_style_request=endpoint is None and "." not in name,
             credential_provider=self._credentials,
             client_options=options,

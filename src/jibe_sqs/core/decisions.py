@@ -108,7 +108,7 @@ class Decisions:
             return Skip(record.reason)
         if self._is_own(record.actor):
             return Skip(SkipReason.OWN_WRITE)
-        tree = record.kind is Kind.DELETED_UNLISTED
+        tree = record.kind.is_unlisted
         places = self.places.get(record.bucket, ()) if self.places is not None else (Place(f"/{record.bucket}"),)
         is_seen = False
         folders: dict[Folder, None] = {}
@@ -169,7 +169,7 @@ class Plan:
         if (
             self._by_object
             and isinstance(record, ObjectEvent)
-            and record.kind is not Kind.DELETED_UNLISTED
+            and not record.kind.is_unlisted
             and len(self.changes) < CHANGES
         ):
             self.changes.append(Change(record, decision.folders))

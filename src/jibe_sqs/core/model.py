@@ -46,6 +46,13 @@ class Kind(StrEnum):
     DELETED = "deleted"
     DELETED_UNLISTED = "deleted-unlisted"
     """Objects were deleted and the source does not say which: all below `key`, a prefix, is stale."""
+    WRITTEN_UNLISTED = "written-unlisted"
+    """An object was written and its key cannot be read: all below `key`, a prefix, is stale."""
+
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether `key` is a prefix, below which everything is stale, and not the key of one object."""
+        return self in (Kind.DELETED_UNLISTED, Kind.WRITTEN_UNLISTED)
 
 
 class Actor(msgspec.Struct, frozen=True):
