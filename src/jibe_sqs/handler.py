@@ -10,7 +10,7 @@ import structlog
 
 from jibe_sqs.changes import Changes
 from jibe_sqs.core.announcements import announcements
-from jibe_sqs.core.decisions import Decisions, Place, Plan, Seen, Stale
+from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
     AnnouncementError,
@@ -39,7 +39,7 @@ _MESSAGE: Final = "message"
 class Read(msgspec.Struct, frozen=True):
     """What was read for a message: a log file to its end, or the events in its body; and what that asks for."""
 
-    stale: dict[Folder, Stale]
+    needed: Needed
     changes: list[Change]
     principals: dict[str, Seen]
     unmapped: dict[str, Sequence[Place]]
@@ -48,7 +48,7 @@ class Read(msgspec.Struct, frozen=True):
     etag: str = ""
 
     @classmethod
-    def of(cls, plan: Plan, needed: dict[Folder, Stale], file: LogFile | None = None, etag: str = "") -> Self:
+    def of(cls, plan: Plan, needed: Needed, file: LogFile | None = None, etag: str = "") -> Self:
         """What is to be kept of a plan until all is done; its counts, which may be many, are told by then."""
         return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag)
 
@@ -200,10 +200,10 @@ class Handler:
                 self._plan(plan, records)
         if verifier is not None:
             await verifier.verify(file, reader.sha256)
-        stale = await self._needed(plan)
+        needed = await self._needed(plan)
         self._tally.files += 1
         self._tell(file, reader, plan)
-        return Read.of(plan, stale, file, stored.etag)
+        return Read.of(plan, needed, file, stored.etag)
 
     @asynccontextmanager
     async def _within_time(self, file: LogFile) -> AsyncIterator[None]:
@@ -236,15 +236,15 @@ class Handler:
         for record in records:
             plan.add(record, self._decisions.decide(record))
 
-    async def _needed(self, plan: Plan) -> dict[Folder, Stale]:
+    async def _needed(self, plan: Plan) -> Needed:
         watermarks: Mapping[Folder, float] = {}
-        if plan.stale:
+        if folders := plan.folders:
             # Without them nothing is skipped: more refreshes, and nothing lost.
             with self._unreadable:
-                watermarks = await self._ledger.watermarks(plan.stale)
+                watermarks = await self._ledger.watermarks(folders)
         needed = plan.needed(watermarks)
-        self._tally.planned(plan)
-        self._activity.planned(plan)
+        self._tally.planned(plan, needed)
+        self._activity.planned(plan, needed)
         return needed
 
     async def _is_finished(self, file: LogFile) -> bool:
@@ -254,13 +254,13 @@ class Handler:
 
     async def _finish(self, read: Read) -> list[JibeError]:
         """Have done what it asks for, and only then call the file finished."""
-        errors = await self._refreshes.done(read.stale)
+        errors = await self._refreshes.done(read.needed.folders)
         if self._changes is not None:
             errors += await self._changes.done(read.changes)
         if errors := errors or await self._uncertain(read):
             return errors
         await self._remember(read)
-        self._activity.done(read.stale, read.changes)
+        self._activity.done(read.needed.stale, read.changes)
         return []
 
     async def _uncertain(self, read: Read) -> list[JibeError]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.decisions import BUCKETS, CUT, PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen, Unmapped
-from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
 BUCKET = "photos"
 ANN = "arn:aws:iam::111122223333:user/ann"
@@ -339,18 +339,22 @@ def planned(*events: ObjectEvent | Unchanged, decisions: Decisions | None = None
 
 def test_an_empty_plan_needs_nothing():
     plan = planned()
-    assert (plan.records, plan.events, plan.needed({})) == (0, 0, {})
+    assert (plan.records, plan.events, plan.needed({}).folders) == (0, 0, [])
 
 
 def test_any_number_of_events_in_a_folder_need_one_refresh():
     plan = planned(*(event(f"a/{n}", time=n) for n in range(1000)), event("b/1"))
-    assert list(plan.needed({})) == [A, B]
+    assert plan.needed({}).folders == [A, B]
     assert (plan.records, plan.events) == (1001, 1001)
-    assert (plan.stale[A].latest, plan.stale[A].events) == (999, 1000)
+    assert [(each.earliest, each.latest, each.events) for each in plan.needed({}).stale] == [
+        (0, 999, 1000),
+        (event().time, event().time, 1),
+    ]
 
 
 def test_the_newest_change_counts_whatever_the_order():
-    assert planned(event(time=5), event(time=9), event(time=7)).stale[A].latest == 9
+    [stale] = planned(event(time=5), event(time=9), event(time=7)).needed({}).stale
+    assert (stale.earliest, stale.latest) == (5, 9)
 
 
 def test_what_is_skipped_is_counted_by_its_reason():
@@ -395,13 +399,13 @@ def test_buckets_that_are_shown_nowhere_are_remembered_up_to_a_limit():
 
 def test_an_event_shown_in_two_places_makes_both_stale():
     plan = planned(event(), decisions=Decisions({BUCKET: (Place("/photos"), Place("/more"))}))
-    assert list(plan.needed({})) == [A, Folder("/more/a")]
+    assert plan.needed({}).folders == [A, Folder("/more/a")]
     assert plan.events == 1
 
 
 def test_a_folder_and_its_tree_are_two_things_to_do():
     plan = planned(event("a/b"), event("a/", Kind.DELETED_UNLISTED))
-    assert list(plan.needed({})) == [A, Folder("/photos/a", tree=True)]
+    assert plan.needed({}).folders == [A, Folder("/photos/a", tree=True)]
 
 
 @pytest.mark.parametrize(
@@ -411,23 +415,68 @@ def test_a_folder_and_its_tree_are_two_things_to_do():
 def test_a_refresh_that_started_within_the_second_of_a_change_may_have_missed_it(watermark, needed):
     """CloudTrail's times are whole seconds, cut off."""
     plan = planned(event(time=1000.0))
-    assert list(plan.needed({} if watermark is None else {A: watermark})) == ([A] if needed else [])
+    assert plan.needed({} if watermark is None else {A: watermark}).folders == ([A] if needed else [])
 
 
 def test_events_that_a_refresh_has_seen_are_counted():
     plan = planned(event("a/1", time=10), event("a/2", time=20), event("b/1", time=5000))
-    assert list(plan.needed({A: 100.0, B: 100.0})) == [B]
-    assert plan.skipped == {SkipReason.ALREADY_REFRESHED: 2}
+    assert plan.needed({A: 100.0, B: 100.0}).folders == [B]
+    assert plan.needed({A: 100.0, B: 100.0}).already_refreshed == {BUCKET: 2}
 
 
 def test_one_new_event_of_many_old_ones_needs_a_refresh():
     plan = planned(event("a/1", time=10), event("a/2", time=200))
-    assert list(plan.needed({A: 100.0})) == [A]
+    assert plan.needed({A: 100.0}).folders == [A]
+    assert not plan.needed({A: 100.0}).already_refreshed
+
+
+def shown_together(*events: ObjectEvent) -> Plan:
+    """Two buckets in one folder, and one of them in another folder as well."""
+    places = {"a": (Place("/media"),), "b": (Place("/media"), Place("/more"))}
+    return planned(*events, decisions=Decisions(places))
+
+
+def test_events_of_two_buckets_in_one_folder_are_counted_for_their_own_bucket():
+    plan = shown_together(event(bucket="a"), event(bucket="b"), event(bucket="b"))
+    needed = plan.needed({Folder(f"{top}/a"): 9e9 for top in ("/media", "/more")})
+    assert needed.folders == []
+    assert needed.already_refreshed == {"a": 1, "b": 2}
+
+
+def test_an_event_is_already_refreshed_only_if_all_of_its_folders_are():
+    plan = shown_together(event(bucket="a"), event(bucket="b"))
+    needed = plan.needed({Folder("/media/a"): 9e9})
+    assert needed.folders == [Folder("/more/a")]
+    assert needed.already_refreshed == {"a": 1}
+    assert [(each.bucket, each.folders) for each in needed.stale] == [("b", (Folder("/more/a"),))]
+
+
+def test_a_new_event_of_one_bucket_refreshes_the_folder_for_the_other_as_well():
+    plan = shown_together(event(bucket="a", time=10), event(bucket="b", time=200))
+    needed = plan.needed({Folder("/media/a"): 100.0, Folder("/more/a"): 900.0})
+    assert needed.folders == [Folder("/media/a")]
+    assert [each.bucket for each in needed.stale] == ["a", "b"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["x/1", "y/1"]), st.integers(0, 9)), max_size=20))
+def test_asking_what_is_needed_changes_nothing(events):
+    plan = shown_together(*(event(key, bucket=bucket, time=time) for bucket, key, time in events))
+    watermarks = {Folder("/media/x"): 5.0, Folder("/media/y"): 8.0, Folder("/more/x"): 6.0}
+    first = plan.needed(watermarks)
+    assert plan.needed(watermarks) == first
+    events_needed = sum(each.events for each in first.stale)
+    assert events_needed + first.already_refreshed.total() == plan.events
     assert not plan.skipped
 
 
+def test_an_event_whose_time_is_unknown_is_newer_than_every_watermark_and_sync():
+    plan = planned(event(time=UNKNOWN_TIME), decisions=Decisions({BUCKET: (Place("/photos", synced=9e9),)}))
+    assert plan.needed({A: 9e9}).folders == [A]
+    assert not plan.principals
+
+
 def test_a_watermark_of_another_folder_says_nothing():
-    assert list(planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9})) == [A]
+    assert planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9}).folders == [A]
 
 
 # Who changed objects

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.decisions import Counts as BucketCounts
-from jibe_sqs.core.decisions import Decisions, Place, Plan, Stale
+from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
-from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
 from jibe_sqs.operations import activity as module
 from jibe_sqs.operations.activity import Activity, At, StaleNow
 from jibe_sqs.operations.lag import BOUNDS, Lag
@@ -62,7 +62,7 @@ def ended(path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, t
 
 
 def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(activity):
-    activity.planned(plan(media=counts(10, 4, READ_ONLY=6)))
+    activity.planned(plan(media=counts(10, 4, READ_ONLY=6)), Needed())
     taken = activity.take()
     for place in (At("Amazon S3", "media"), At("Archive", "media")):
         assert (taken.places[place].records, taken.places[place].events) == (10, 4)
@@ -71,19 +71,19 @@ def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(
 
 
 def test_a_provider_that_shows_two_parts_of_a_bucket_is_one_place(activity):
-    activity.planned(plan(projects=counts(3, 3)))
+    activity.planned(plan(projects=counts(3, 3)), Needed())
     assert {at: found.records for at, found in activity.take().places.items()} == {At("Amazon S3", "projects"): 3}
 
 
 def test_a_bucket_that_nobody_shows_and_records_of_no_bucket_are_told_of_too(activity):
-    activity.planned(plan(stray=counts(2, 0, NOT_MAPPED=2), **{"": counts(5, 0, NOT_OBJECT_CHANGE=5)}))
+    activity.planned(plan(stray=counts(2, 0, NOT_MAPPED=2), **{"": counts(5, 0, NOT_OBJECT_CHANGE=5)}), Needed())
     assert {at: found.records for at, found in activity.take().places.items()} == {At("", "stray"): 2, At("", ""): 5}
 
 
 def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
     activity = Activity(clock)
-    activity.planned(plan(media=counts(1, 1)))
-    activity.done({Folder("/media/a"): Stale("media", 990, 990, 1)}, [])
+    activity.planned(plan(media=counts(1, 1)), Needed())
+    activity.done([Stale("media", (Folder("/media/a"),), 990, 990, 1)], [])
     activity.refreshed(ended("/media/a"))
     (found,) = activity.take().places.items()
     assert found[0] == At("media", "media")
@@ -95,7 +95,7 @@ def test_places_that_change_while_it_runs_are_followed(clock):
     activity = Activity(clock, lambda: decisions.places)
     activity.refreshed(ended("/Old/media/a"))
     decisions.places = {"media": (Place("/New/media"),), "other": (Place("/New/media/nested"),)}
-    activity.planned(plan(media=counts(1, 1)))
+    activity.planned(plan(media=counts(1, 1)), Needed())
     activity.refreshed(ended("/New/media/nested/a"))
     assert set(activity.take().places) == {At("Old", "media"), At("New", "media"), At("New", "other")}
 
@@ -108,7 +108,7 @@ def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
     activity = Activity(Clock(), lambda: PLACES)
     records, events = 0, 0
     for number, (bucket, skipped, asked) in enumerate(reads):
-        activity.planned(plan(**{bucket: counts(skipped + asked, asked, READ_ONLY=skipped)}))
+        activity.planned(plan(**{bucket: counts(skipped + asked, asked, READ_ONLY=skipped)}), Needed())
         if number in taken_after:
             total = activity.take().total
             records, events = records + total.records, events + total.events
@@ -123,26 +123,44 @@ def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
         assert found.records == per_bucket[at.bucket]
 
 
+def test_events_that_were_already_refreshed_count_for_their_bucket(activity):
+    read = plan(media=counts(3, 3), **{"": counts(2, 2)})
+    activity.planned(read, Needed([], Counter({"media": 2, "one-bucket-of-too-many": 1})))
+    taken = activity.take()
+    assert taken.places[At("Archive", "media")].skipped == {"already-refreshed": 2}
+    assert taken.places[At("", "")].skipped == {"already-refreshed": 1}
+    assert taken.total.skipped == {"already-refreshed": 3}
+
+
 # Lag
 
 
 def test_lag_is_from_the_event_to_the_end_of_what_it_asked_for(activity):
-    activity.done({Folder("/Archive/media/a"): Stale("media", 940.0, 940.0, 1)}, [])
+    activity.done([Stale("media", (Folder("/Archive/media/a"),), 940.0, 940.0, 1)], [])
     lag = activity.take().places[At("Archive", "media")].lag
     assert (lag.count, lag.longest) == (1, 60.0)
 
 
 def test_of_many_events_in_a_folder_the_oldest_and_the_newest_count_exactly(activity):
-    activity.done({Folder("/Archive/media/a"): Stale("media", 700.0, 990.0, 100)}, [])
+    activity.done([Stale("media", (Folder("/Archive/media/a"),), 700.0, 990.0, 100)], [])
     lag = activity.take().places[At("Archive", "media")].lag
     assert (lag.count, lag.longest) == (100, 300.0)
     assert lag.percentile(0.01) == pytest.approx(10, rel=0.5)
     assert lag.percentile(0.5) == pytest.approx(155, rel=0.5)
 
 
+def test_events_whose_time_is_unknown_have_no_lag(activity):
+    unknown = Stale("media", (Folder("/Archive/media/a"),), UNKNOWN_TIME, UNKNOWN_TIME, 3)
+    partly = Stale("media", (Folder("/Archive/media/b"),), 940.0, UNKNOWN_TIME, 3)
+    untimed = ObjectEvent(Kind.WRITTEN, "media", "a/b", UNKNOWN_TIME)
+    activity.done([unknown, partly], [Change(untimed, (Folder("/Archive/media/a"),))])
+    lag = activity.take().places[At("Archive", "media")].lag
+    assert (lag.count, lag.longest) == (1, 60.0)
+
+
 def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
     event = ObjectEvent(Kind.WRITTEN, "media", "a/b", 970.0)
-    activity.done({}, [Change(event, (Folder("/Amazon S3/media/a"), Folder("/Archive/media/a")))])
+    activity.done([], [Change(event, (Folder("/Amazon S3/media/a"), Folder("/Archive/media/a")))])
     assert {at: found.lag.longest for at, found in activity.take().places.items()} == {
         At("Amazon S3", "media"): 30.0,
         At("Archive", "media"): 30.0,
@@ -151,7 +169,7 @@ def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
 
 def test_while_s3s_clock_is_unknown_there_is_no_lag(activity, clock):
     clock.time = 0.0
-    activity.done({Folder("/Archive/media/a"): Stale("media", 940.0, 940.0, 1)}, [])
+    activity.done([Stale("media", (Folder("/Archive/media/a"),), 940.0, 940.0, 1)], [])
     assert activity.take().total.lag.percentile(0.5) is None
 
 
@@ -263,7 +281,7 @@ def test_places_beyond_the_most_stand_together_and_nothing_is_lost(monkeypatch, 
     activity = Activity(clock)
     for period in range(3):
         for number in range(50):
-            activity.planned(plan(**{f"bucket-{period}-{number}": counts(1, 1)}))
+            activity.planned(plan(**{f"bucket-{period}-{number}": counts(1, 1)}), Needed())
         taken = activity.take()
         assert len(taken.places) <= 11
         assert sum(found.records for found in taken.places.values()) == 50

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.decisions import Counts as BucketCounts
-from jibe_sqs.core.decisions import Decisions, Place, Plan, Stale
+from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder, SkipReason
 from jibe_sqs.operations.activity import Activity
@@ -58,11 +58,11 @@ class Reported:
         plan.buckets[bucket] = BucketCounts(
             records, events, Counter({SkipReason[name]: count for name, count in skipped.items()})
         )
-        self.activity.planned(plan)
+        self.activity.planned(plan, Needed())
 
     def done(self, path: str, bucket: str, *ages: float) -> None:
         now = self.clock.now()
-        self.activity.done({Folder(path): Stale(bucket, now - max(ages), now - min(ages), len(ages))}, [])
+        self.activity.done([Stale(bucket, (Folder(path),), now - max(ages), now - min(ages), len(ages))], [])
 
     def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, on_the_way=False) -> None:
         self.activity.refreshed(Outcome(Folder(path, tree), seconds, 3.0, on_the_way, error))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 
 from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.model import (
+    UNKNOWN_TIME,
     Actor,
     Change,
     Decision,
@@ -67,12 +68,31 @@ class Unmapped(Skip, frozen=True):
 
 
 class Stale(msgspec.Struct):
-    """Why a folder is stale: the times of the oldest and the newest change in it, and how many."""
+    """Folders that the same events of one bucket made stale: one folder for each place that shows the bucket.
+
+    `earliest` and `latest` are the times of the first and the last of these events (seconds since the epoch).
+    """
 
     bucket: str
+    folders: tuple[Folder, ...]
     earliest: float
     latest: float
     events: int
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """What is left of a plan after the watermarks were read.
+
+    `already_refreshed`: by bucket, the number of events whose folders were all refreshed after the events.
+    """
+
+    stale: list[Stale] = []
+    already_refreshed: Counter[str] = msgspec.field(default_factory=Counter)
+
+    @property
+    def folders(self) -> list[Folder]:
+        """Each folder to refresh, once."""
+        return list(dict.fromkeys(folder for stale in self.stale for folder in stale.folders))
 
 
 class Counts(msgspec.Struct):
@@ -143,7 +163,7 @@ class Plan:
         """Buckets with changes that are shown nowhere, with the places that were known when that was decided."""
         self.newest_unmapped = float("-inf")
         """When the latest of those changes was."""
-        self.stale: dict[Folder, Stale] = {}
+        self._stale: dict[tuple[str, tuple[Folder, ...]], Stale] = {}
         self.changes: list[Change] = []
         self._by_object = by_object
         self.principals: dict[str, Seen] = {}
@@ -175,14 +195,14 @@ class Plan:
             self.changes.append(Change(record, decision.folders))
             return
         moment = record.time
-        for folder in decision.folders:
-            stale = self.stale.get(folder)
-            if stale is None:
-                self.stale[folder] = Stale(record.bucket, moment, moment, 1)
-            else:
-                stale.earliest = min(stale.earliest, moment)
-                stale.latest = max(stale.latest, moment)
-                stale.events += 1
+        stale = self._stale.get((record.bucket, decision.folders))
+        if stale is None:
+            stale = Stale(record.bucket, decision.folders, moment, moment, 1)
+            self._stale[record.bucket, decision.folders] = stale
+        else:
+            stale.earliest = min(stale.earliest, moment)
+            stale.latest = max(stale.latest, moment)
+            stale.events += 1
 
     @property
     def records(self) -> int:
@@ -196,10 +216,17 @@ class Plan:
 
     @property
     def skipped(self) -> Counter[SkipReason]:
-        """Why the others did not."""
+        """Why the others did not. Events that are `already-refreshed` are not among them: `needed` counts those."""
         return sum((counts.skipped for counts in self.buckets.values()), Counter())
 
+    @property
+    def folders(self) -> Collection[Folder]:
+        """Every folder that an event made stale, once."""
+        return dict.fromkeys(folder for stale in self._stale.values() for folder in stale.folders)
+
     def _see(self, event: ObjectEvent) -> None:
+        if event.time == UNKNOWN_TIME:
+            return
         who = event.actor.principal or event.actor.access_key
         seen = self.principals.get(who)
         if seen is not None:
@@ -208,15 +235,21 @@ class Plan:
         elif who and len(self.principals) < PRINCIPALS:
             self.principals[who] = Seen(event.time, event.time)
 
-    def needed(self, watermarks: Mapping[Folder, float]) -> dict[Folder, Stale]:
-        """The folders whose newest change no refresh can have seen. The others' events count as `already-refreshed`."""
-        needed = {}
-        for folder, stale in self.stale.items():
-            if stale.latest + CUT > watermarks.get(folder, float("-inf")):
-                needed[folder] = stale
+    def needed(self, watermarks: Mapping[Folder, float]) -> Needed:
+        """The folders with a change that no refresh can have seen. This only asks: the plan stays as it is."""
+        latest: dict[Folder, float] = {}
+        for stale in self._stale.values():
+            for folder in stale.folders:
+                latest[folder] = max(stale.latest, latest.get(folder, stale.latest))
+        never = float("-inf")
+        unseen = {folder for folder, moment in latest.items() if moment + CUT > watermarks.get(folder, never)}
+        needed = Needed()
+        for stale in self._stale.values():
+            folders = tuple(folder for folder in stale.folders if folder in unseen)
+            if folders:
+                needed.stale.append(msgspec.structs.replace(stale, folders=folders))
             else:
-                counts = self.buckets.get(stale.bucket) or self.buckets[""]
-                counts.skipped[SkipReason.ALREADY_REFRESHED] += stale.events
+                needed.already_refreshed[stale.bucket] += stale.events
         return needed
 
 

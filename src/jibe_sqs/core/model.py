@@ -7,6 +7,8 @@ import msgspec
 
 LATEST: Final = 253_402_300_799.0
 """Seconds since the epoch: the end of the year 9999. A later time cannot be told to people, and no log has one."""
+UNKNOWN_TIME: Final = LATEST
+"""The time of an event whose time cannot be read. It is later than every watermark and sync, so the event is new."""
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ its bucket alone: it counts for each provider that shows the bucket, and once in
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from jibe_sqs.core.decisions import Places, Plan, Stale
-from jibe_sqs.core.model import Change, Folder
+from jibe_sqs.core.decisions import Needed, Places, Plan, Stale
+from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
 from jibe_sqs.operations.lag import Lag
 
 ROWS: Final = 1000
@@ -168,28 +168,31 @@ class Activity:
         self._indexed: Places | None = None
         self._by_folder: dict[str, At] = {}
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, needed: Needed) -> None:
         """A log file, or a message's own events, were read to their end and decided on."""
+        already = Counter[str]()
+        for bucket, events in needed.already_refreshed.items():
+            # A plan counts the buckets beyond its limit together, without a name.
+            already[bucket if bucket in plan.buckets else ""] += events
         for bucket, counts in plan.buckets.items():
             read = Counts(counts.records, counts.events, Counter(counts.skipped))
+            if already[bucket]:
+                read.skipped[SkipReason.ALREADY_REFRESHED] += already[bucket]
             self._now.read.merge_read(read)
             for provider in self._providers(bucket):
                 self._now.at(provider, bucket).merge_read(read)
 
-    def done(self, stale: Mapping[Folder, Stale], changes: Sequence[Change]) -> None:
-        """What they asked for is done."""
+    def done(self, stale: Iterable[Stale], changes: Sequence[Change]) -> None:
+        """The folders are refreshed, and the changes are reported to Access Anywhere. Records the lag of their events."""
         now = self._clock.now()
         if not now:
             return
-        for folder, why in stale.items():
-            lag = self._now.at(_provider(folder), why.bucket).lag
-            # Of the events in between only their number is known: they count as half-way.
-            lag.add(now - why.earliest)
-            if why.events > 1:
-                lag.add(now - why.latest)
-            if why.events > 2:
-                lag.add(now - (why.earliest + why.latest) / 2, why.events - 2)
+        for each in stale:
+            for folder in each.folders:
+                _add_lag(self._now.at(_provider(folder), each.bucket).lag, each, now)
         for change in changes:
+            if change.event.time == UNKNOWN_TIME:
+                continue
             for folder in change.folders:
                 self._now.at(_provider(folder), change.event.bucket).lag.add(now - change.event.time)
 
@@ -271,6 +274,19 @@ class Activity:
                 return place
             path = path.rpartition("/")[0]
         return At(_provider(folder), "")
+
+
+def _add_lag(lag: Lag, stale: Stale, now: float) -> None:
+    """Events whose time is unknown have no lag. Of those between the first and the last, only the number is known."""
+    if stale.earliest == UNKNOWN_TIME:
+        return
+    lag.add(now - stale.earliest)
+    if stale.latest == UNKNOWN_TIME:
+        return
+    if stale.events > 1:
+        lag.add(now - stale.latest)
+    if stale.events > 2:
+        lag.add(now - (stale.earliest + stale.latest) / 2, stale.events - 2)
 
 
 def _provider(folder: Folder) -> str:

@@ -4,7 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from jibe_sqs.core.decisions import Plan
+from jibe_sqs.core.decisions import Needed, Plan
+from jibe_sqs.core.model import SkipReason
 
 
 class Tally(msgspec.Struct):
@@ -34,11 +35,13 @@ class Tally(msgspec.Struct):
     skipped: Counter[str] = msgspec.field(default_factory=Counter)
     errors: Counter[str] = msgspec.field(default_factory=Counter)
 
-    def planned(self, plan: Plan) -> None:
-        """Take in what was read, once it is decided which folders are needed."""
+    def planned(self, plan: Plan, needed: Needed) -> None:
+        """Count what was read, and the events that need no refresh any more."""
         self.records += plan.records
         self.events += plan.events
         self.skipped.update({reason.value: count for reason, count in plan.skipped.items()})
+        if seen := needed.already_refreshed.total():
+            self.skipped[SkipReason.ALREADY_REFRESHED.value] += seen
 
     def as_dict(self) -> dict[str, object]:
         """For logs."""
