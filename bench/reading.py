@@ -26,7 +26,7 @@ with open(sys.argv[1], "rb") as file:
         take(log.feed(chunk))
 take(log.finish())
 print(json.dumps({"before": before, "peak": peak(), "seconds": time.process_time() - began, "bad": log.bad.count,
-                  "records": plan.records, "events": plan.events, "folders": len(plan.stale),
+                  "records": plan.records, "events": plan.events, "folders": len(plan.folders),
                   "skipped": {reason.value: count for reason, count in plan.skipped.items()}}))
 """
 
