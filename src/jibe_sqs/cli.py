@@ -73,6 +73,9 @@ def explain(
         bool, typer.Option("--body", help="The files (or the words themselves) are message bodies, not log files.")
     ] = False,
     key: Annotated[str | None, typer.Option("--key", help="The object's key, where the file's name is not it.")] = None,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", help="The log bucket, to choose among the configured `logs`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: ConfigOption = None,
 ) -> None:
@@ -87,7 +90,7 @@ def explain(
     )
     sources = files or ["-"]
     show = explanations.as_lines if as_json else explanations.as_table
-    found = (explainer.of_body(source) if body else explainer.of_file(source, key) for source in sources)
+    found = (explainer.of_body(source) if body else explainer.of_file(source, key, bucket) for source in sources)
     raise typer.Exit(0 if show(found, sys.stdout) else 1)
 
 

@@ -182,13 +182,7 @@ class Handler:
             raise BucketNotAllowed.of(file.bucket, file.key)
         verifier = self._verifiers.get(source)
         plan = Plan(by_object=self._changes is not None)
-        reader = LogReader(
-            file.key,
-            self._limits,
-            configured=source.format,
-            on_bad_record=source.on_bad_record,
-            hashed=verifier is not None,
-        )
+        reader = source.reader(file.key, self._limits)
         async with self._within_time(file), self._logs.open(file) as stored:
             async for chunk in stored:
                 self._tally.bytes += len(chunk)

@@ -11,7 +11,8 @@ import pytest
 
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.sources import Sources
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations import explanations
 from jibe_sqs.operations.explanations import Explainer, as_lines, as_table
 
@@ -105,7 +106,46 @@ def test_every_record_has_exactly_the_promised_keys(explained):
 
 def test_deletes_that_name_no_key_have_an_empty_one(explained):
     [found] = explained(zipped(record("DeleteObjects", None)))
-    assert (found["kind"], found["key"], found["folders"]) == ("deleted-unlisted", "", ["/photos"])
+    assert (found["kind"], found["key"], found["folders"]) == ("deleted-unlisted", "", ["/photos/**"])
+
+
+def test_a_folder_that_is_refreshed_with_everything_below_it_is_shown_as_a_tree(explained):
+    [found] = explained(zipped(record(key="a//c")))
+    assert found["folders"] == ["/photos/a/**"]
+
+
+AUDIT_LINE = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a/x"}, "time": "2026-01-31T12:00:00Z"})
+
+
+def by(
+    tmp_path: Path, *logs: LogSource, text: str = f"{AUDIT_LINE}\nno line\n", **options: str
+) -> list[dict[str, Any]]:
+    """The explanations of a file without a telling name, under these log sources."""
+    path = tmp_path / "some-log"
+    path.write_text(text)
+    explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(logs))
+    return list(explainer.of_file(str(path), options.get("key"), options.get("bucket")))
+
+
+def test_the_sources_policy_for_bad_records_decides(tmp_path):
+    event, note = by(tmp_path, LogSource("logs", on_bad_record="skip"))
+    assert (event["folders"], note["bad_records"]) == (["/b/a"], 1)
+    assert "error" in by(tmp_path, LogSource("logs", on_bad_record="reject"))[-1]
+
+
+def test_the_sources_format_decides(tmp_path):
+    assert by(tmp_path, LogSource("logs", format=Format.ACCESS_LOG))[-1]["error"] == "LogMalformed"
+
+
+def test_the_bucket_and_the_key_choose_the_source(tmp_path):
+    lyve = LogSource("logs", "lyve/", Format.AUDIT_LOG)
+    logs = lyve, LogSource("logs", "access/", Format.ACCESS_LOG), LogSource("other", format=Format.ACCESS_LOG)
+    assert by(tmp_path, *logs, bucket="logs", key="lyve/x")[0]["folders"] == ["/b/a"]
+    assert by(tmp_path, *logs[:2], key="lyve/x")[0]["folders"] == ["/b/a"]
+    [found] = by(tmp_path, *logs)
+    assert (found["error"], "--bucket" in found["message"]) == ("SettingsError", True)
+    [found] = by(tmp_path, *logs, bucket="elsewhere", key="lyve/x")
+    assert found["error"] == "BucketNotAllowed"
 
 
 def test_a_configuration_decides(tmp_path):
@@ -298,6 +338,17 @@ def test_a_file_of_bad_records_alone_is_named(tmp_path):
     assert as_table([explainer.of_file(str(path), None)], output)
     assert "nothing" not in output.getvalue()
     assert "1 bad records skipped" in output.getvalue()
+
+
+def test_a_table_that_is_piped_keeps_each_row_on_one_line(explained):
+    key = "a-folder-with-a-long-name/" * 12 + "b.txt"
+    output = io.StringIO()
+    assert as_table([iter(explained(zipped(record(key=key))))], output)
+    header, row, total = output.getvalue().splitlines()
+    assert header.split() == ["time", "what", "object", "decision"]
+    assert f"photos/{key}" in row
+    assert f"refresh /photos/{key.rpartition('/')[0]}" in row
+    assert "1 records" in total
 
 
 def test_the_table_takes_no_key_for_markup(explained):

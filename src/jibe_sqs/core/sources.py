@@ -6,6 +6,8 @@ from typing import Final, Literal
 import msgspec
 
 from jibe_sqs.core.formats.bad_records import OnBadRecord
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import Format, format_of
 
 EVERY_BUCKET: Final = "*"
@@ -32,6 +34,10 @@ class LogSource(msgspec.Struct, frozen=True):
     verify: bool = False
     """Hold its files against CloudTrail's digests."""
 
+    def reader(self, key: str, limits: Limits) -> LogReader:
+        """A reader for one of its files. The service and `explain` both read with it, so they decide alike."""
+        return LogReader(key, limits, configured=self.format, on_bad_record=self.on_bad_record, hashed=self.verify)
+
 
 def holds(bucket: str, prefix: str, key: str) -> bool:
     """Whether a source of that bucket, and of `EVERY_BUCKET`, holds a key of a bucket that it is for."""
@@ -53,6 +59,11 @@ class Sources:
             return LogSource(bucket)
         candidates = (*self._logs.get(bucket, ()), *self._logs.get(EVERY_BUCKET, ()))
         return next((source for source in candidates if holds(source.bucket, source.prefix, key)), None)
+
+    def possible(self, key: str | None) -> list[LogSource]:
+        """The sources that a log file of an unknown bucket may come from; all of them if its key is unknown too."""
+        everything = [source for sources in self._logs.values() for source in sources] or [LogSource("")]
+        return [source for source in everything if key is None or holds(source.bucket, source.prefix, key)]
 
     def is_log(self, bucket: str, key: str) -> bool:
         """Whether an object that a notification names is a log file, and not one of the data."""

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.errors import JibeError
+from jibe_sqs.core.errors import BucketNotAllowed, JibeError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import no_log
-from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Skip
-from jibe_sqs.core.sources import Sources
+from jibe_sqs.core.log_names import format_of, no_log
+from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip
+from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations.printable import printable
 
 Explanation = dict[str, Any]
@@ -29,6 +29,8 @@ Explanation = dict[str, Any]
 CHUNK: Final = 64 * 1024
 LONGEST_NAME: Final = 1024
 """Characters of a source that are shown."""
+PIPED_WIDTH: Final = 100_000
+"""Columns of a table that no terminal shows: a program that reads it wants each row on one line."""
 IN_MEMORY: Final = 8 * 1024 * 1024
 """Bytes of explanations that are kept in memory until the file is known to be good; more go to a temporary file."""
 
@@ -41,15 +43,19 @@ class Explainer:
         self._limits = limits
         self._sources = sources
 
-    def of_file(self, source: str, key: str | None) -> Iterator[Explanation]:
-        """Of each record of a log file. `key`: the object's, where it is not the file's name."""
-        key = key or _shown(source)
+    def of_file(self, source: str, key: str | None, bucket: str | None = None) -> Iterator[Explanation]:
+        """Of each record of a log file. `key`: the object's, where it is not the file's name.
+
+        `bucket`: where the object is. It decides which of the configured `logs` the file belongs to.
+        """
+        given, key = key, key or _shown(source)
         if about := no_log(key):
             yield {"source": _shown(source), "announcement": "nothing", "bucket": None, "key": key, "about": about}
             return
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as kept:
             try:
-                for explanation in self._records_of(source, key):
+                log = self._log_source(bucket, given, key).reader(key, self._limits)
+                for explanation in self._records_of(source, log):
                     kept.write(orjson.dumps(explanation) + b"\n")
             except (JibeError, OSError) as error:
                 yield _failure(_shown(source), error)
@@ -74,8 +80,20 @@ class Explainer:
             else:
                 yield self._of_record(name, each)
 
-    def _records_of(self, source: str, key: str) -> Iterator[Explanation]:
-        log = LogReader(key, self._limits)
+    def _log_source(self, bucket: str | None, given: str | None, key: str) -> LogSource:
+        """The configured source of a log file. Raises `SettingsError` if it may be one of several that differ."""
+        if bucket:
+            source = self._sources.of(bucket, key)
+            if source is None:
+                raise BucketNotAllowed.of(bucket, key)
+            return source
+        named = format_of(key)
+        possible = {(named or each.format, each.on_bad_record): each for each in self._sources.possible(given)}
+        if len(possible) > 1:
+            raise SettingsError(["several of the configured `logs` may hold this file: name its bucket with --bucket"])
+        return next(iter(possible.values()), LogSource(""))
+
+    def _records_of(self, source: str, log: LogReader) -> Iterator[Explanation]:
         name = _shown(source)
         with _opened(source) as stream:
             while chunk := stream.read(CHUNK):
@@ -94,12 +112,12 @@ class Explainer:
             "kind": record.kind.value if isinstance(record, ObjectEvent) else None,
             "bucket": record.bucket or None,
             "key": record.key if isinstance(record, ObjectEvent) else record.key or None,
-            "time": _iso(record.time) if record.time else None,
+            "time": _iso(record.time) if record.time and record.time != UNKNOWN_TIME else None,
             "event_id": record.event_id or None,
             "name": record.name or None,
             "decision": "skip" if skipped else "refresh",
             "reason": decision.reason.value if isinstance(decision, Skip) else None,
-            "folders": [] if isinstance(decision, Skip) else [folder.path for folder in decision.folders],
+            "folders": [] if isinstance(decision, Skip) else [str(folder) for folder in decision.folders],
         }
 
 
@@ -115,7 +133,7 @@ def as_lines(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
 
 def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
     """A table for each source, and what it comes to. Returns whether all could be read."""
-    console = Console(file=output)
+    console = Console(file=output, width=None if output.isatty() else PIPED_WIDTH)
     good = True
     for explanations in sources:
         rows = list(explanations)
@@ -162,8 +180,7 @@ def _decided(row: Explanation) -> Text:
         return _text(row.get("about") or "read it")
     if row["decision"] == "skip":
         return _text(f"skip: {row['reason']}", style="dim")
-    below = " and all below" if row["kind"] == "deleted-unlisted" else ""
-    return _text(f"refresh {', '.join(row['folders'])}{below}", style="green")
+    return _text(f"refresh {', '.join(row['folders'])}", style="green")
 
 
 def _sum(rows: list[Explanation]) -> str:
