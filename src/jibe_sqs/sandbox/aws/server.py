@@ -1,7 +1,7 @@
-"""moto as a process of its own: AWS's APIs on a free loopback port, until it is told to stop.
+"""moto as a process of its own: AWS's APIs on a free loopback port, until it is stopped.
 
 A process and not a thread, so that the program under test shares neither interpreter nor lock with its world, and can be
-killed without it. Werkzeug closes each connection after one answer, by design; on loopback that costs nothing worth having.
+killed without it. Without a tunnel werkzeug closes each connection after one answer; on loopback that costs little.
 """
 
 import json
@@ -10,17 +10,26 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from jibe_sqs.sandbox.aws import digests, gaps
+from jibe_sqs.sandbox.aws.certificates import Certificates
+from jibe_sqs.sandbox.aws.host_names import HOSTS, Contacted
+from jibe_sqs.sandbox.aws.tunnels import TunnelHandler
 
 
-def serve(host: str = "127.0.0.1", port: int = 0) -> None:
-    """Serve until SIGTERM or SIGINT. Says where, in one JSON line on stdout, once connections are accepted."""
+def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Prints the endpoint as one JSON line on stdout, once connections are accepted.
+
+    `certificates_in`: a folder for the CA file. With it, the server is also the proxy by which clients reach AWS under its
+    real host names.
+    """
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     # moto opens a boto3 session of its own, which must not stumble over a profile of its user's.
@@ -28,11 +37,37 @@ def serve(host: str = "127.0.0.1", port: int = 0) -> None:
         del os.environ[name]
     gaps.fill()
     digests.teach()
-    server = make_server(
-        host, port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_Quiet
-    )
+    hosts = Contacted()
+
+    class Handler(TunnelHandler):
+        certificates = Certificates(certificates_in) if certificates_in else None
+        contacted = hosts
+
+    server = make_server(host, port, Application(hosts), threaded=True, request_handler=Handler)
     print(json.dumps({"endpoint": f"http://{host}:{server.server_port}"}), flush=True)
     server.serve_forever()
+
+
+class Application(DomainDispatcherApplication):
+    """moto, which finds the service of an unsigned request by its host name, too."""
+
+    def __init__(self, contacted: Contacted) -> None:
+        super().__init__(create_backend_app)
+        self._contacted = contacted
+
+    def infer_service_region_host(self, environ: dict[str, Any], path: str) -> str | None:
+        """The host name by which moto chooses its backend; None: S3's."""
+        host = str(environ.get("HTTP_HOST", ""))
+        is_known = any(pattern.match(f"https://{host}") for _, pattern in self.backend_url_patterns)
+        return super().infer_service_region_host(environ, path) or (host if is_known else None)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """A WSGI application."""
+        if environ["PATH_INFO"] == HOSTS:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._contacted.counts()).encode()]
+        answer: Iterable[bytes] = super().__call__(environ, start_response)
+        return answer
 
 
 def exit_with_parent(every: float = 0.25) -> None:
@@ -48,13 +83,6 @@ def exit_with_parent(every: float = 0.25) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-class _Quiet(MotoRequestHandler):
-    """No line for each request; errors are still told, on stderr."""
-
-    def log_request(self, *_: Any) -> None:
-        pass
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,54 @@
+"""Environment variables of the programs in the sandbox: nothing of the user's own, and what a client of AWS needs."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY
+
+LOOPBACK: Final = "127.0.0.1,localhost"
+_PROXIES: Final = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+_AUTHORITIES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
+_CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
+
+def neutral() -> dict[str, str]:
+    """This process's environment without AWS accounts, proxies and certificate authorities of the user's."""
+    removed = _PROXIES | _AUTHORITIES
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")}
+    return {name: value for name, value in kept.items() if name.upper() not in removed} | {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def of_server() -> dict[str, str]:
+    """For the sandbox's servers, which use AWS's endpoint on loopback."""
+    return neutral() | _CREDENTIALS | _in_both_cases("NO_PROXY", LOOPBACK)
+
+
+def of_client(*, proxy: str, ca_file: str, region: str) -> dict[str, str]:
+    """What a program needs, beside an ordinary environment, to use AWS under its real host names."""
+    return {
+        **_in_both_cases("HTTPS_PROXY", proxy),
+        **_in_both_cases("NO_PROXY", LOOPBACK),
+        "AWS_CA_BUNDLE": ca_file,
+        "REQUESTS_CA_BUNDLE": ca_file,
+        "SSL_CERT_FILE": ca_file,
+        **_CREDENTIALS,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def of_consumer(client: Mapping[str, str], *, has_credentials: bool) -> dict[str, str]:
+    """For `jibe-sqs run`, which gets its settings from its configuration file only. `client`: as `of_client` returns."""
+    ordinary = {name: value for name, value in neutral().items() if not name.startswith("JIBE_")}
+    return ordinary | {name: value for name, value in client.items() if has_credentials or name not in _CREDENTIALS}
+
+
+def _in_both_cases(name: str, value: str) -> dict[str, str]:
+    """Which of them wins depends on the program that reads them."""
+    return {name: value, name.lower(): value}

@@ -1,0 +1,401 @@
+"""The sandbox's AWS under its real host names: an HTTPS proxy, TLS, and moto behind them."""
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import ProxyConnectionError, SSLError
+from tests.aws_clients import aws_client
+from tests.processes import PATIENCE
+
+from jibe_sqs.sandbox import world
+from jibe_sqs.sandbox.aws.certificates import CA_FILE, Certificates
+from jibe_sqs.sandbox.aws.deployment import client
+from jibe_sqs.sandbox.aws.host_names import HOSTS, is_aws
+from jibe_sqs.sandbox.environment import of_client
+
+HOME = "us-east-1"
+AWAY = "eu-west-1"
+NUMBER = count(1)
+ACCOUNT = "123456789012"
+BIG = os.urandom(8 * 1024 * 1024)
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory):
+    """A server with certificates."""
+    folder = tmp_path_factory.mktemp("certificates")
+    with world.server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
+        ca_file = folder / CA_FILE
+        environment = of_client(proxy=endpoint, ca_file=str(ca_file), region=HOME)
+        port = urlsplit(endpoint).port
+        yield SimpleNamespace(endpoint=endpoint, folder=folder, ca_file=ca_file, environment=environment, port=port)
+
+
+@pytest.fixture
+def hosts(aws):
+    """The host names that were contacted since the test began, and how many requests each got."""
+
+    def counts():
+        return httpx.get(aws.endpoint + HOSTS, timeout=PATIENCE, trust_env=False).json()
+
+    before = counts()
+    return lambda: {
+        host: number - before.get(host, 0) for host, number in counts().items() if number > before.get(host, 0)
+    }
+
+
+@pytest.fixture
+def bucket(aws):
+    """Makes a bucket, by way of the endpoint; returns its name."""
+
+    def made(region=AWAY, name="bucket-{}"):
+        name = name.format(next(NUMBER))
+        where = {} if region == HOME else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        client(aws.endpoint, "s3", region).create_bucket(Bucket=name, **where)
+        return name
+
+    return made
+
+
+@pytest.fixture
+def tunnel(aws):
+    """Opens a tunnel with nothing of HTTP in it yet."""
+    opened = []
+
+    def tunnel(host):
+        plain = socket.create_connection(("127.0.0.1", aws.port), PATIENCE)
+        plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += plain.recv(1)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        trusting = ssl.create_default_context(cafile=aws.ca_file)
+        opened.append(trusting.wrap_socket(plain, server_hostname=host))
+        return opened[-1]
+
+    yield tunnel
+    for each in opened:
+        each.close()
+
+
+def connection(aws, host):
+    """Keeps one tunnel for all requests."""
+    trusting = ssl.create_default_context(cafile=aws.ca_file)
+    made = http.client.HTTPSConnection("127.0.0.1", aws.port, timeout=PATIENCE, context=trusting)
+    made.set_tunnel(host)
+    return made
+
+
+# Clients
+
+
+def test_boto3_reaches_every_service_under_its_real_host_name(aws, bucket, hosts):
+    name = bucket()
+    services = {
+        service: aws_client(aws.environment, service, AWAY) for service in ("s3", "sqs", "sns", "sts", "dynamodb")
+    }
+    services["s3"].put_object(Bucket=name, Key="a", Body=b"a")
+    queue = services["sqs"].create_queue(QueueName=f"queue-{next(NUMBER)}")["QueueUrl"]
+    assert queue.startswith(f"https://sqs.{AWAY}.amazonaws.com/{ACCOUNT}/queue-")
+    assert services["sns"].create_topic(Name="topic")["TopicArn"] == f"arn:aws:sns:{AWAY}:{ACCOUNT}:topic"
+    assert services["sts"].get_caller_identity()["Account"] == ACCOUNT
+    assert services["dynamodb"].list_tables()["TableNames"] == []
+    regional = {f"{service}.{AWAY}.amazonaws.com": 1 for service in ("sqs", "sns", "sts", "dynamodb")}
+    assert hosts() == {f"{name}.s3.{AWAY}.amazonaws.com": 1, **regional}
+
+
+async def test_aiobotocore_reaches_every_service_under_its_real_host_name(aws, bucket, hosts):
+    name, queue = bucket(), f"queue-{next(NUMBER)}"
+    config = AioConfig(proxies={"https": aws.endpoint})
+    keys = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "x"}
+
+    def made(service):
+        return get_session().create_client(service, AWAY, verify=str(aws.ca_file), config=config, **keys)
+
+    async with made("s3") as s3, made("sqs") as sqs, made("dynamodb") as dynamodb, made("sts") as sts:
+        await s3.put_object(Bucket=name, Key="big", Body=BIG)
+        async with (await s3.get_object(Bucket=name, Key="big"))["Body"] as body:
+            assert await body.read() == BIG
+        url = (await sqs.create_queue(QueueName=queue))["QueueUrl"]
+        await sqs.send_message(QueueUrl=url, MessageBody="hello")
+        (message,) = (await sqs.receive_message(QueueUrl=url))["Messages"]
+        assert message["Body"] == "hello"
+        assert (await dynamodb.list_tables())["TableNames"] == []
+        assert (await sts.get_caller_identity())["Account"] == ACCOUNT
+    regional = {f"{service}.{AWAY}.amazonaws.com": n for service, n in (("sqs", 3), ("dynamodb", 1), ("sts", 1))}
+    assert hosts() == {f"{name}.s3.{AWAY}.amazonaws.com": 2, **regional}
+
+
+@pytest.mark.parametrize("region", [HOME, AWAY])
+@pytest.mark.parametrize("style", ["virtual", "path"])
+@pytest.mark.parametrize("name", ["bucket-{}", "a.bucket.with.dots.{}"])
+def test_objects_are_put_read_listed_and_deleted_however_the_bucket_is_addressed(
+    aws, bucket, hosts, region, style, name
+):
+    name = bucket(region, name)
+    s3 = aws_client(aws.environment, "s3", region, s3={"addressing_style": style})
+    keys = ["a", "a//b", "/a", "//a", "a/", "../a", "a b+c%2Fd?e#f&g", "naïve/🎬"]
+    for key in keys:
+        s3.put_object(Bucket=name, Key=key, Body=key.encode(), Metadata={"under_score": "kept"})
+        found = s3.get_object(Bucket=name, Key=key)
+        assert (found["Body"].read().decode(), found["Metadata"]) == (key, {"under_score": "kept"})
+        assert s3.head_object(Bucket=name, Key=key)["ContentLength"] == len(key.encode())
+    listed = s3.list_objects_v2(Bucket=name)["Contents"]
+    assert sorted(each["Key"] for each in listed) == sorted(keys)
+    assert s3.head_bucket(Bucket=name)["BucketRegion"] == region
+    s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys]})
+    assert "Contents" not in s3.list_objects_v2(Bucket=name)
+    is_virtual = style == "virtual" and "." not in name
+    # By boto3's default, S3's oldest region has its oldest name.
+    regional = "s3.amazonaws.com" if region == HOME else f"s3.{region}.amazonaws.com"
+    assert set(hosts()) == {f"{name}.{regional}" if is_virtual else regional}
+
+
+def test_large_bodies_and_parts_of_them_arrive_whole(aws, bucket):
+    name, s3 = bucket(), aws_client(aws.environment, "s3", AWAY)
+    s3.put_object(Bucket=name, Key="big", Body=BIG)
+    assert s3.get_object(Bucket=name, Key="big")["Body"].read() == BIG
+    part = s3.get_object(Bucket=name, Key="big", Range="bytes=4194304-4194309")
+    assert (part["ContentRange"], part["Body"].read()) == (f"bytes 4194304-4194309/{len(BIG)}", BIG[4194304:4194310])
+    assert s3.head_object(Bucket=name, Key="big")["ContentLength"] == len(BIG)
+    copied = s3.copy_object(Bucket=name, Key="copy", CopySource={"Bucket": name, "Key": "big"})
+    assert copied["CopyObjectResult"]["ETag"] == s3.head_object(Bucket=name, Key="big")["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("region", "config", "s3_host", "sqs_host"),
+    [
+        ("us-east-1", {}, "s3.amazonaws.com", "sqs.us-east-1.amazonaws.com"),
+        ("us-east-1", {"use_fips_endpoint": True}, "s3-fips.us-east-1.amazonaws.com", "sqs-fips.us-east-1.amazonaws.com"),
+        ("us-west-2", {"use_dualstack_endpoint": True}, "s3.dualstack.us-west-2.amazonaws.com", "sqs.us-west-2.api.aws"),
+        ("us-gov-west-1", {}, "s3.us-gov-west-1.amazonaws.com", "sqs.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", {}, "s3.cn-north-1.amazonaws.com.cn", "sqs.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", {}, "s3.eusc-de-east-1.amazonaws.eu", "sqs.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", {}, "s3.us-iso-east-1.c2s.ic.gov", "sqs.us-iso-east-1.c2s.ic.gov"),
+    ],
+)  # fmt: skip
+def test_every_partition_and_kind_of_endpoint_is_there(aws, bucket, hosts, region, config, s3_host, sqs_host):
+    name = bucket(region)
+    s3, sqs = (aws_client(aws.environment, service, region, **config) for service in ("s3", "sqs"))
+    s3.put_object(Bucket=name, Key="a/b", Body=b"b")
+    assert s3.get_object(Bucket=name, Key="a/b")["Body"].read() == b"b"
+    assert sqs.create_queue(QueueName="here")["QueueUrl"] == f"https://{sqs_host}/{ACCOUNT}/here"
+    assert hosts() == {f"{name}.{s3_host}": 2, sqs_host: 1}
+
+
+def test_two_regions_queues_of_one_name_are_two_queues_under_both_addresses(aws):
+    name = f"same-{next(NUMBER)}"
+    for region in (HOME, AWAY):
+        sqs = aws_client(aws.environment, "sqs", region)
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        assert url == f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{name}"
+        sqs.send_message(QueueUrl=url, MessageBody=region)
+    for region in (HOME, AWAY):
+        url = f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{name}"
+        for sqs in (aws_client(aws.environment, "sqs", region), client(aws.endpoint, "sqs", region)):
+            (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, WaitTimeSeconds=5)["Messages"]
+            assert message["Body"] == region
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["example.com", "amazonaws.com", "evil-amazonaws.com", "s3.amazonaws.com.example.com", "169.254.169.254", ""],
+)
+def test_a_host_that_is_not_of_aws_is_refused(aws, hosts, host):
+    assert not is_aws(host)
+    with socket.create_connection(("127.0.0.1", aws.port), PATIENCE) as plain:
+        plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert plain.makefile("rb").readline().startswith(b"HTTP/1.1 403 ")
+    assert hosts() == {}
+
+
+def test_another_port_of_aws_is_refused(aws):
+    made = connection(aws, "s3.amazonaws.com")
+    made.set_tunnel("s3.amazonaws.com", 8443)
+    with pytest.raises(OSError, match="403"):
+        made.request("GET", "/")
+
+
+def test_a_client_of_another_store_does_not_get_out(aws):
+    s3 = aws_client(
+        aws.environment, "s3", HOME, endpoint_url="https://s3.example.com", retries={"total_max_attempts": 1}
+    )
+    with pytest.raises(ProxyConnectionError):
+        s3.list_buckets()
+
+
+def test_a_client_that_trusts_another_authority_fails_and_the_others_go_on(aws, tmp_path):
+    Certificates(tmp_path)
+    other = {**aws.environment, "AWS_CA_BUNDLE": str(tmp_path / CA_FILE)}
+    with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        aws_client(other, "sts", HOME, retries={"total_max_attempts": 1}).get_caller_identity()
+    assert aws_client(aws.environment, "sts", HOME).get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_a_certificate_is_for_its_own_host_only(aws, tunnel):
+    subject = tunnel("sqs.eu-west-1.amazonaws.com").getpeercert()["subjectAltName"]
+    assert subject == (("DNS", "sqs.eu-west-1.amazonaws.com"),)
+
+
+def test_no_private_key_is_left_on_disk(aws, tunnel):
+    tunnel("sqs.eu-west-1.amazonaws.com")
+    (file,) = aws.folder.iterdir()
+    assert file.read_text().count("-----BEGIN") == file.read_text().count("-----BEGIN CERTIFICATE-----") == 1
+
+
+def test_without_certificates_there_are_no_tunnels(endpoint):
+    with socket.create_connection(("127.0.0.1", urlsplit(endpoint).port), PATIENCE) as plain:
+        plain.sendall(b"CONNECT s3.amazonaws.com:443 HTTP/1.1\r\n\r\n")
+        assert plain.makefile("rb").readline().startswith(b"HTTP/1.1 501 ")
+
+
+# Connections
+
+
+def test_one_tunnel_serves_many_requests(aws, bucket):
+    made = connection(aws, f"{bucket()}.s3.{AWAY}.amazonaws.com")
+    made.connect()
+    there = made.sock
+    for method in ("GET", "HEAD", "PUT", "GET", "DELETE", "HEAD", "GET"):
+        made.request(method, "/key", body=b"body" if method == "PUT" else None)
+        answer = made.getresponse()
+        answer.read()
+        assert (made.sock, answer.will_close) == (there, False)
+    made.close()
+
+
+def test_a_client_may_ask_for_the_connection_to_be_closed(aws):
+    made = connection(aws, "sts.amazonaws.com")
+    made.request("POST", "/", body="Action=GetCallerIdentity&Version=2011-06-15", headers={"Connection": "close"})
+    answer = made.getresponse()
+    answer.read()
+    assert answer.will_close
+    assert answer.getheader("Connection") == "close"
+
+
+@pytest.mark.parametrize("service", ["sts", "sns", "s3"])
+def test_an_unsigned_request_reaches_the_service_of_its_host(aws, service):
+    bodies = {"sts": "Action=GetCallerIdentity&Version=2011-06-15", "sns": "Action=ListTopics&Version=2010-03-31"}
+    made = connection(aws, f"{service}.{AWAY}.amazonaws.com")
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if service in bodies else {}
+    made.request("POST" if service in bodies else "GET", "/", body=bodies.get(service), headers=form)
+    answer = made.getresponse().read().decode()
+    assert {"sts": "GetCallerIdentityResponse", "sns": "ListTopicsResponse", "s3": "ListAllMyBucketsResult"}[
+        service
+    ] in answer
+    made.close()
+
+
+def test_a_body_in_chunks_arrives_whole(aws, bucket):
+    made = connection(aws, f"{bucket()}.s3.{AWAY}.amazonaws.com")
+    made.request("PUT", "/key", body=iter([b"one ", b"", b"two ", BIG[:100_000]]), encode_chunked=True)
+    assert made.getresponse().read() == b""
+    made.request(
+        "GET", "/key", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/eu-west-1/s3/aws4_request"}
+    )
+    assert made.getresponse().read() == b"one two " + BIG[:100_000]
+    made.close()
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(aws, bucket, tunnel):
+    host = f"{bucket()}.s3.{AWAY}.amazonaws.com"
+    there = tunnel(host)
+    there.sendall(f"PUT /key HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n".encode())
+    answers = there.makefile("rb")
+    assert (answers.readline(), answers.readline()) == (b"HTTP/1.1 100 Continue\r\n", b"\r\n")
+    there.sendall(b"body")
+    assert answers.readline().startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1e3"])
+def test_a_body_without_a_readable_length_is_refused_and_the_connection_closed(aws, tunnel, length):
+    there = tunnel("s3.amazonaws.com")
+    there.sendall(f"PUT /bucket/key HTTP/1.1\r\nHost: s3.amazonaws.com\r\nContent-Length: {length}\r\n\r\n".encode())
+    answer = there.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Connection: close" in answer
+
+
+def test_who_closes_its_half_after_the_request_still_gets_the_answer(aws, tunnel):
+    there = tunnel("sts.amazonaws.com")
+    body = b"Action=GetCallerIdentity&Version=2011-06-15"
+    form = b"Content-Type: application/x-www-form-urlencoded"
+    there.sendall(
+        b"POST / HTTP/1.1\r\nHost: sts.amazonaws.com\r\n%b\r\nContent-Length: %d\r\n\r\n%b" % (form, len(body), body)
+    )
+    socket.socket.shutdown(there, socket.SHUT_WR)
+    answer = there.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"</GetCallerIdentityResponse>")
+
+
+@pytest.mark.parametrize("sent", ["nothing", "half a handshake", "half a request", "a request"])
+def test_a_client_that_is_gone_disturbs_no_other(aws, tunnel, sent):
+    def reset(plain):
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        plain.close()
+
+    for _ in range(10):
+        if sent in ("nothing", "half a handshake"):
+            plain = socket.create_connection(("127.0.0.1", aws.port), PATIENCE)
+            plain.sendall(b"CONNECT s3.amazonaws.com:443 HTTP/1.1\r\n\r\n")
+            plain.recv(1000)
+            if sent == "half a handshake":
+                plain.sendall(bytes.fromhex("16030100"))
+            reset(plain)
+        else:
+            there = tunnel("s3.amazonaws.com")
+            request = b"PUT /bucket/key HTTP/1.1\r\nHost: s3.amazonaws.com\r\nContent-Length: 4\r\n\r\nbody"
+            there.sendall(request if sent == "a request" else request[:-2])
+            reset(there)
+    assert aws_client(aws.environment, "sts", HOME).get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_long_polls_hold_up_no_other_request(aws):
+    sqs = aws_client(aws.environment, "sqs", HOME, max_pool_connections=30)
+    url = sqs.create_queue(QueueName=f"idle-{next(NUMBER)}")["QueueUrl"]
+    polling = threading.Semaphore(0)
+    done = threading.Event()
+
+    def poll():
+        polling.release()
+        while not done.is_set():
+            sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)
+
+    with ThreadPoolExecutor(20) as pool:
+        polls = [pool.submit(poll) for _ in range(20)]
+        for _ in polls:
+            assert polling.acquire(timeout=PATIENCE)
+        began = time.monotonic()
+        try:
+            others = [aws_client(aws.environment, "sts", HOME).get_caller_identity() for _ in range(5)]
+        finally:
+            done.set()
+        assert len(others) == 5
+        # One after the other behind the polls they would take 40 s.
+        assert time.monotonic() - began < 20
+        for each in polls:
+            each.result()
+
+
+def test_the_hosts_are_reported_as_json(aws):
+    answer = httpx.get(aws.endpoint + HOSTS, timeout=PATIENCE, trust_env=False)
+    assert answer.headers["content-type"] == "application/json"
+    assert json.loads(answer.content).keys() <= {host for host in answer.json() if is_aws(host)}
