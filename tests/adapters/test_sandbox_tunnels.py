@@ -17,7 +17,7 @@ import httpx
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import ProxyConnectionError, SSLError
+from botocore.exceptions import ClientError, ProxyConnectionError, SSLError
 from tests.aws_clients import aws_client
 from tests.processes import PATIENCE
 
@@ -209,6 +209,58 @@ def test_two_regions_queues_of_one_name_are_two_queues_under_both_addresses(aws)
         for sqs in (aws_client(aws.environment, "sqs", region), client(aws.endpoint, "sqs", region)):
             (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, WaitTimeSeconds=5)["Messages"]
             assert message["Body"] == region
+
+
+# The wrong region
+
+
+def requested(aws, method, host, path, *, signed_for, service):
+    made = connection(aws, host)
+    scope = f"Credential=AKIA/20260101/{signed_for}/{service}/aws4_request"
+    made.request(method, path, headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"})
+    answer = made.getresponse()
+    body = answer.read().decode()
+    made.close()
+    return answer.status, answer.getheader("x-amz-bucket-region"), body
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("host", "path", "signed_for", "status", "error"),
+    [
+        ("{}.s3.eu-west-1.amazonaws.com", "/a", AWAY, 200, ""),
+        ("s3.eu-west-1.amazonaws.com", "/{}/a", AWAY, 200, ""),
+        ("{}.s3.amazonaws.com", "/a", AWAY, 200, ""),
+        ("{}.s3.us-east-1.amazonaws.com", "/a", HOME, 301, "PermanentRedirect"),
+        ("s3.us-east-1.amazonaws.com", "/{}/a", HOME, 301, "PermanentRedirect"),
+        ("s3.amazonaws.com", "/{}/a", HOME, 301, "PermanentRedirect"),
+        ("{}.s3.dualstack.us-east-1.amazonaws.com", "/a", HOME, 301, "PermanentRedirect"),
+        ("{}.s3.amazonaws.com", "/a", HOME, 400, "AuthorizationHeaderMalformed"),
+        ("{}.s3.eu-west-1.amazonaws.com", "/a", HOME, 400, "AuthorizationHeaderMalformed"),
+    ],
+)  # fmt: skip
+def test_a_bucket_of_another_region_is_answered_as_s3_does(aws, bucket, method, host, path, signed_for, status, error):
+    name = bucket()
+    client(aws.endpoint, "s3", AWAY).put_object(Bucket=name, Key="a", Body=b"a")
+    answer = requested(aws, method, host.format(name), path.format(name), signed_for=signed_for, service="s3")
+    assert answer[0] == status
+    assert answer[1] == (AWAY if error else None)
+    assert error in answer[2] or method == "HEAD"
+
+
+def test_boto3_finds_a_bucket_of_another_region_by_what_s3_answers(aws, bucket):
+    name = bucket()
+    s3 = aws_client(aws.environment, "s3", HOME)
+    s3.put_object(Bucket=name, Key="a", Body=b"a")
+    assert s3.get_object(Bucket=name, Key="a")["Body"].read() == b"a"
+
+
+@pytest.mark.parametrize("service", ["sqs", "dynamodb", "sns", "sts"])
+def test_a_request_that_is_signed_for_another_region_is_refused(aws, service):
+    client_ = aws_client(aws.environment, service, HOME, endpoint_url=f"https://{service}.{AWAY}.amazonaws.com")
+    calls = {"sqs": "list_queues", "dynamodb": "list_tables", "sns": "list_topics", "sts": "get_caller_identity"}
+    with pytest.raises(ClientError, match="scoped to a valid region"):
+        getattr(client_, calls[service])()
 
 
 # What is refused

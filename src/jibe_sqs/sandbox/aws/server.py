@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from jibe_sqs.sandbox.aws import digests, gaps
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import HOSTS, Contacted
+from jibe_sqs.sandbox.aws.regions import refusal
 from jibe_sqs.sandbox.aws.tunnels import TunnelHandler
 
 
@@ -66,6 +67,9 @@ class Application(DomainDispatcherApplication):
         if environ["PATH_INFO"] == HOSTS:
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(self._contacted.counts()).encode()]
+        if environ["wsgi.url_scheme"] == "https" and (refused := refusal(environ)):
+            start_response(f"{refused.status.value} {refused.status.phrase}", [*refused.headers.items()])
+            return [refused.body]
         answer: Iterable[bytes] = super().__call__(environ, start_response)
         return answer
 

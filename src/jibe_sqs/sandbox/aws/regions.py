@@ -1,0 +1,85 @@
+"""What AWS answers to a request that was signed for, or sent to, the wrong region. moto serves such requests.
+
+Only for requests under AWS's host names: at an endpoint on loopback the signature alone says which region is meant.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from moto.s3.models import s3_backends
+from moto.utilities.utils import get_partition
+
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT
+
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
+_S3: Final = re.compile(r"((?P<bucket>.+)\.)?s3(-fips)?(\.dualstack)?\.(?P<rest>.+)")
+_SCOPE: Final = re.compile(r"Credential=[^/,]+/\d+/([^/]+)/([^/]+)/aws4_request")
+_OLDEST: Final = "us-east-1"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An answer in place of moto's."""
+
+    status: HTTPStatus
+    headers: dict[str, str]
+    body: bytes
+
+
+def refusal(environ: Mapping[str, Any]) -> Refusal | None:
+    """The answer to a request under an AWS host name, if its region is wrong."""
+    host, path = str(environ["HTTP_HOST"]), str(environ["PATH_INFO"])
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    signed_for = scope[1] if scope else None
+    if s3 := _S3.fullmatch(host):
+        bucket = s3["bucket"] or path.lstrip("/").partition("/")[0]
+        return _of_s3(bucket, _region(host), signed_for, is_virtual=bool(s3["bucket"]))
+    named = _region(host)
+    if named is None or signed_for in (None, named):
+        return None
+    return _badly_signed(f"Credential should be scoped to a valid region, not '{signed_for}'.", environ)
+
+
+def _of_s3(bucket: str, named: str | None, signed_for: str | None, *, is_virtual: bool) -> Refusal | None:
+    home = _home(bucket, named or _OLDEST)
+    if home is None:
+        return None
+    # A virtual host without a region is resolved by DNS to the bucket's own region.
+    sent_to = named or (home if is_virtual else _OLDEST)
+    if sent_to != home:
+        message = "The bucket you are attempting to access must be addressed using the specified endpoint."
+        return _s3_error(HTTPStatus.MOVED_PERMANENTLY, "PermanentRedirect", message, home)
+    if signed_for not in (None, home):
+        message = f"The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{home}'"
+        return _s3_error(HTTPStatus.BAD_REQUEST, "AuthorizationHeaderMalformed", message, home)
+    return None
+
+
+def _home(bucket: str, region: str) -> str | None:
+    """The bucket's region. None: there is no such bucket in that region's partition."""
+    buckets = s3_backends[ACCOUNT][get_partition(region)].buckets
+    return buckets[bucket].region_name if bucket in buckets else None
+
+
+def _region(host: str) -> str | None:
+    """The region in a host name, which in S3 may follow a bucket that looks like one."""
+    return next((label for label in reversed(host.split(".")) if _REGION.fullmatch(label)), None)
+
+
+def _s3_error(status: HTTPStatus, code: str, message: str, home: str) -> Refusal:
+    headers = {"Content-Type": "application/xml", "x-amz-bucket-region": home}
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message><Region>{home}</Region></Error>"
+    return Refusal(status, headers, body.encode())
+
+
+def _badly_signed(message: str, environ: Mapping[str, Any]) -> Refusal:
+    if "HTTP_X_AMZ_TARGET" in environ:
+        headers = {"Content-Type": "application/x-amz-json-1.0"}
+        body = json.dumps({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": message})
+        return Refusal(HTTPStatus.FORBIDDEN, headers, body.encode())
+    error = f"<Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>{message}</Message></Error>"
+    headers = {"Content-Type": "text/xml"}
+    return Refusal(HTTPStatus.FORBIDDEN, headers, f"<ErrorResponse>{error}</ErrorResponse>".encode())
