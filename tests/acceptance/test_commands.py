@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from tests.aws_clients import aws_client
 from tests.processes import PATIENCE, eventually
 
 from jibe_sqs import __version__
@@ -421,7 +422,7 @@ class World:
         self._start = start
         self._folder = tmp_path
         self.s3 = client(sandbox["aws"], "s3", REGION)
-        self.sqs = client(sandbox["aws"], "sqs", REGION)
+        self.sqs = aws_client(sandbox["environment"], "sqs", REGION)
         self.bucket = f"jibe-sandbox-{REGION}-media"
         self.number = next(NAMES)
         # Long: what shows again before the end of a test was made to.
@@ -432,9 +433,8 @@ class World:
     def run(self, **changes):
         """A service with the sandbox's configuration, but for the changes; its log says all."""
         config = json.loads(Path(self.sandbox["config"]).read_text(encoding="utf-8"))
-        config["aws"]["secret_access_key"] = CANARIES["aws"]
         config |= {
-            "queues": [{"url": self.queue, "region": REGION}],
+            "queues": [{"url": self.queue}],
             "ledger": {"path": str(self._folder / "ledger.sqlite")},
             "poll": {"wait": POLL},
             "retry": {"first": 1, "longest": 1},
@@ -445,7 +445,8 @@ class World:
             config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
         path = self._folder / "jibe-config.json"
         path.write_text(json.dumps(config))
-        return self._start("run", "--config", str(path), JIBE_LOG__LEVEL="debug")
+        environment = {**self.sandbox["environment"], "AWS_SECRET_ACCESS_KEY": CANARIES["aws"]}
+        return self._start("run", "--config", str(path), **environment, JIBE_LOG__LEVEL="debug")
 
     def change(self, name):
         """Somebody writes an object past Access Anywhere; the bytes of the log file that tells of it."""
@@ -653,7 +654,7 @@ def test_a_file_of_a_bucket_that_is_no_log_source_is_never_fetched(world):
 
 
 def test_a_queue_that_is_not_there_ends_the_service_in_one_line(world):
-    service = world.run(queues=[{"url": world.queue + "-gone", "region": REGION}])
+    service = world.run(queues=[{"url": world.queue + "-gone"}])
     assert service.ended() == 1
     assert "QueueRefused" in service.output
     assert "Traceback" not in service.output

@@ -4,6 +4,7 @@ import gzip
 import json
 import signal
 import time
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from tests.aws_clients import aws_client
 from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.sandbox.aws import records
@@ -22,9 +24,21 @@ NUMBER = count(1)
 
 
 @pytest.fixture
+def jibe(jibe, sandbox):
+    """Runs a command where it reaches the sandbox's AWS."""
+    return partial(jibe, **sandbox["environment"])
+
+
+@pytest.fixture
+def start(start, sandbox):
+    """Starts a command where it reaches the sandbox's AWS."""
+    return partial(start, **sandbox["environment"])
+
+
+@pytest.fixture
 def world(sandbox, tmp_path):
     """A queue with dead letters of the test's own, and the configuration of a service that reads it."""
-    sqs = client(sandbox["aws"], "sqs", REGION)
+    sqs = aws_client(sandbox["environment"], "sqs", REGION)
     number = next(NUMBER)
     dead = sqs.create_queue(QueueName=f"dead-letters-test-{number}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -33,7 +47,7 @@ def world(sandbox, tmp_path):
     queue = sqs.create_queue(QueueName=f"dead-letters-test-{number}", Attributes=attributes)["QueueUrl"]
     config = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8"))
     config |= {
-        "queues": [{"url": queue, "region": REGION}],
+        "queues": [{"url": queue}],
         "ledger": {"path": str(tmp_path / "ledger.sqlite")},
         "poll": {"wait": 1},
         "retry": {"first": 1, "longest": 1},

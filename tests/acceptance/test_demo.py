@@ -1,6 +1,7 @@
 """`jibe-sqs demo`, as a process: the whole job, judged by what S3 holds, and a judge that can say no."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_the_index_is_true_at_the_end(jibe):
     assert came["files_read"] == came["log_files"]
     assert (came["kills"], came["consumer_exit_code"], came["dead_letters"], came["errors"]) == (0, 0, 0, {})
     assert 0 < came["lag"]["p50"] <= came["lag"]["p99"] < came["seconds"]
+    # AWS under its real names: each queue in its own region, and the log bucket by virtual-hosted addresses.
+    queues = {f"sqs.{region}.amazonaws.com" for region in ("us-east-1", "eu-west-1")}
+    assert queues < set(came["hosts"])
+    others = set(came["hosts"]) - queues
+    assert all(re.fullmatch(r"jibe-sandbox-logs\.s3(\.us-east-1)?\.amazonaws\.com", host) for host in others)
+    assert came["hosts"]["jibe-sandbox-logs.s3.us-east-1.amazonaws.com"] >= came["files_read"]
 
 
 def test_the_index_is_true_though_the_consumer_was_killed(jibe):
@@ -77,6 +84,7 @@ def test_without_credentials_for_s3_logs_are_read_through_access_anywhere(jibe):
     came = summary(result)
     assert (came["in_sync"], came["dead_letters"], came["errors"]) == (True, 0, {})
     assert came["files_read"] == came["log_files"] > 0
+    assert not any("s3" in host.split(".") for host in came["hosts"])
 
 
 def test_where_nobody_announces_logs_sweeps_find_them(jibe):
@@ -112,6 +120,7 @@ def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
     result = jibe("demo", "--changes", "20", "--format", "eventbridge", COLUMNS="80")
     assert result.returncode == 0, result.stderr
     assert any(line.startswith("told in") and "eventbridge" in line for line in result.stdout.splitlines())
+    assert any(line.startswith("AWS hosts") and ".amazonaws.com" in line for line in result.stdout.splitlines())
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 

@@ -1,12 +1,15 @@
 """`jibe-sqs sandbox`, as a process: where all is, in one line, and nothing left when it is stopped."""
 
 import json
+import os
 import signal
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.processes import PATIENCE, children, eventually, is_alive
+from tests.aws_clients import aws_client
+from tests.processes import PATIENCE, children, eventually, finished, is_alive
 
 from jibe_sqs.sandbox.aws.deployment import client
 
@@ -22,6 +25,7 @@ KEYS = {
     "queues",
     "dead_letters",
     "config",
+    "environment",
 }
 
 
@@ -68,6 +72,40 @@ def test_its_changes_can_be_told_in_another_format(start):
     assert running.stop() == 0
 
 
+def test_its_queues_can_be_used_under_their_real_names_and_at_the_endpoint(sandbox):
+    """Two regions have a queue of the same name. Each way of asking reaches the right one."""
+    assert sandbox["queues"] == {
+        region: f"https://sqs.{region}.amazonaws.com/123456789012/jibe-log-delivery"
+        for region in ("us-east-1", "eu-west-1")
+    }
+    for region, url in [*sandbox["queues"].items(), *sandbox["dead_letters"].items()]:
+        real, local = aws_client(sandbox["environment"], "sqs", region), client(sandbox["aws"], "sqs", region)
+        for sender, receiver in ((real, local), (local, real)):
+            sent = sender.send_message(QueueUrl=url, MessageBody=f"to {region}")["MessageId"]
+            # The queues hold what CloudTrail sends when it starts, too.
+            found = receiver.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=5
+            )
+            (message,) = (each for each in found["Messages"] if each["MessageId"] == sent)
+            receiver.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            assert message["Body"] == f"to {region}"
+
+
+def test_its_environment_is_all_that_another_program_needs(sandbox, tmp_path):
+    """A program that sets no endpoint, region, credentials or certificates: they are in the environment."""
+    program = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
+    assert Path(sandbox["environment"]["AWS_CA_BUNDLE"]).is_file()
+    result = finished([sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **sandbox["environment"]})
+    assert result.stdout.startswith("jibe-sandbox-"), result.stderr
+
+
+def test_its_configuration_sets_no_endpoint_region_or_credentials_for_aws(sandbox):
+    config = json.loads(Path(sandbox["config"]).read_text())
+    assert "aws" not in config
+    assert config["queues"] == [{"url": url} for url in sandbox["queues"].values()]
+    assert {name for each in config["logs"] for name in each} <= {"bucket", "prefix", "format"}
+
+
 def test_its_configuration_is_one_that_an_operator_could_have_written(sandbox, jibe):
     """All of it is known: nothing in it is passed over."""
     assert sandbox["login"] == json.loads(Path(sandbox["config"]).read_text())["access_anywhere"]["login"]
@@ -90,6 +128,8 @@ def test_to_people_it_says_how_to_go_on_and_its_servers_do_not_outlive_it(start,
     running.line("Buckets")
     assert "jibe-sqs run --config" in running.said
     assert "rclone" in running.said
+    assert "export HTTPS_PROXY=http://127.0.0.1:" in running.said
+    assert "export AWS_CA_BUNDLE=" in running.said
     processes = children(running.process.pid)
     assert len(processes) == 2
     running.process.kill()

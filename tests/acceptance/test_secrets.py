@@ -15,6 +15,7 @@ from typing import get_args, get_origin
 import httpx
 import pytest
 from pydantic import BaseModel, SecretStr
+from tests.aws_clients import aws_client
 from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.compose import stores
@@ -182,14 +183,14 @@ def slack():
 @pytest.fixture
 def world(sandbox, slack, tmp_path):
     """A queue with dead letters, and a configuration with nothing but canaries, but for one way to log in."""
-    sqs, number = client(sandbox["aws"], "sqs", REGION), next(NUMBER)
+    sqs, number = aws_client(sandbox["environment"], "sqs", REGION), next(NUMBER)
     dead = sqs.create_queue(QueueName=f"secrets-{number}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
     queue = sqs.create_queue(QueueName=f"secrets-{number}", Attributes={"RedrivePolicy": policy})["QueueUrl"]
     bucket = f"jibe-sandbox-{REGION}-media"
     config = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8")) | {
-        "queues": [{"url": queue, "region": REGION}],
+        "queues": [{"url": queue}],
         "ledger": {"path": str(tmp_path / "ledger.sqlite")},
         "poll": {"wait": 1},
         "retry": {"first": 1, "longest": 1},
@@ -236,7 +237,7 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
 
     emitted = {}
     config = ("--config", str(world.path))
-    service = start("run", *config)
+    service = start("run", *config, **world.sandbox["environment"])
     key = f"secrets {world.number}/a.txt"
     world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"a")
     folder = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/secrets-{world.number}"
@@ -282,7 +283,7 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
         ("dead-letters", "show", letter["MessageId"]),
         ("dead-letters", "redrive", "--all", "--dry-run"),
     ):
-        result = jibe(*command, *config)
+        result = jibe(*command, *config, **world.sandbox["environment"])
         emitted[" ".join(command[:2])] = result.stdout + result.stderr
         assert "Traceback" not in result.stderr
     for file in world.folder.rglob("*"):

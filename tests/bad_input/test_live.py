@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from tests.aws_clients import aws_client
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.world import World
@@ -34,7 +35,7 @@ class Live:
         self._sandbox = sandbox
         self._folder = folder
         self.s3 = sandbox.deployment.client("s3", REGION)
-        self.sqs = sandbox.deployment.client("sqs", REGION)
+        self.sqs = aws_client(sandbox.environment, "sqs", REGION)
         self.s3.create_bucket(Bucket=LOGS)
         self.dead_letters = self._queue("bad-input-dlq")
         redrive = {"deadLetterTargetArn": self._arn(self.dead_letters), "maxReceiveCount": "100"}
@@ -49,7 +50,7 @@ class Live:
             "logs": [{"bucket": LOGS}],
             "buckets": {DATA: FOLDER},
             "limits": msgspec.structs.asdict(LIMITS),
-            "queues": [{"url": self.queue, "region": REGION}],
+            "queues": [{"url": self.queue}],
             "retry": {"first": 1, "longest": 1, "max_receives": RECEIVES},
             "poll": {"wait": 1},
             "sync": {"min_refresh_interval": 0},

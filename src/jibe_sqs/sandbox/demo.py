@@ -74,6 +74,8 @@ class Summary(msgspec.Struct, kw_only=True):
     errors: dict[str, int]
     receives: dict[str, int]
     """How many times messages were received as the first, the second, … time."""
+    hosts: dict[str, int]
+    """AWS's host names that the consumer contacted, and how many requests each got."""
     calls: int
     """Of Access Anywhere."""
     faults: dict[str, int]
@@ -284,6 +286,7 @@ def _judged(
         dead_letters=dead_letters(running),
         errors=counts.get("errors", {}),
         receives=dict(sorted(counts.get("receives", {}).items(), key=lambda each: int(each[0]))),
+        hosts=running.hosts(),
         calls=sum(stats["calls"].values()),
         faults={kind: count for kind, count in stats.get("faults", {}).items() if count},
         swept=counts.get("swept", {}).get("offered", 0),

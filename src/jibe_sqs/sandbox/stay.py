@@ -1,9 +1,11 @@
 """`jibe-sqs sandbox`: the world, kept until somebody stops it."""
 
 import json
+import shlex
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from jibe_sqs.sandbox import world
@@ -45,16 +47,25 @@ def _words(running: World) -> str:
     lines = [
         "The sandbox is running; Ctrl-C stops it.",
         "",
-        f"  AWS               {here['aws']}",
+        f"  AWS               {here['aws']} (with --endpoint-url), or under its real host names:",
+        *(f"                      {line}" for line in _exports(here["environment"])),
         f"  Access Anywhere   {here['access_anywhere']}",
         f"  its login         {here['login']} / {here['password']}",
         f"  configuration     {here['config']}",
         "",
-        "  A consumer:       jibe-sqs run --config " + here["config"],
+        "  A consumer, with that environment:",
+        "                    jibe-sqs run --config " + here["config"],
         "  What AA shows:    rclone lsf -R :filefabric: --filefabric-url " + here["access_anywhere"] + " \\",
         "                      --filefabric-permanent-token " + here["permanent_token"],
         "",
+        "  Queues:",
+        *(f"    {url}" for url in here["queues"].values()),
         "  Buckets, and their folders in Access Anywhere:",
         *(f"    {bucket}  {folder}" for bucket, folder in here["buckets"].items()),
     ]
     return "\n".join(lines)
+
+
+def _exports(environment: Mapping[str, str]) -> list[str]:
+    """Lines to paste into a shell."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]

@@ -1,7 +1,6 @@
 """The world in one piece: AWS and Access Anywhere as processes, deployed, with tellers of changes that have started."""
 
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -25,8 +24,11 @@ from jibe_sqs.sandbox.aws.acts import (
     access_anywhere_arn,
 )
 from jibe_sqs.sandbox.aws.audit_logs import LYVE_PREFIX, MINIO_PREFIX
+from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy
+from jibe_sqs.sandbox.aws.host_names import HOSTS
 from jibe_sqs.sandbox.aws.tellers import Tellers
+from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via
 
@@ -37,17 +39,6 @@ MAX_RECEIVES: Final = 10
 START: Final = 60.0
 """Seconds that a server may take to start."""
 
-_ENVIRONMENT: Final = {
-    # Nothing of the user's own AWS account, nor a proxy, comes between the sandbox and itself.
-    **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-    "AWS_EC2_METADATA_DISABLED": "true",
-    # Both: which of them wins depends on who reads them.
-    "NO_PROXY": "127.0.0.1",
-    "no_proxy": "127.0.0.1",
-}
-
 
 class World(msgspec.Struct, frozen=True):
     """A running world. `places`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
@@ -57,6 +48,8 @@ class World(msgspec.Struct, frozen=True):
     access_anywhere: str
     password: str
     permanent_token: str
+    environment: Mapping[str, str]
+    """Of programs that use AWS there under its real host names."""
     places: Mapping[str, Sequence[str]]
     config: Path
     scenario: Scenario
@@ -76,7 +69,18 @@ class World(msgspec.Struct, frozen=True):
             "queues": deployment.queues,
             "dead_letters": deployment.dead_letters,
             "config": str(self.config),
+            "environment": dict(self.environment),
         }
+
+    @property
+    def consumer_environment(self) -> dict[str, str]:
+        """Of a service that reads this world's configuration."""
+        return of_consumer(self.environment, has_credentials=self.scenario.logs_via is Via.S3)
+
+    def hosts(self) -> dict[str, int]:
+        """AWS's host names that were contacted, and how many requests each got."""
+        answer = httpx.get(self.deployment.endpoint + HOSTS, timeout=60, trust_env=False)
+        return msgspec.json.decode(answer.content, type=dict[str, int])
 
     def asked(self, path: str) -> Any:
         """What the Access Anywhere server tells the sandbox itself, at `/sandbox/PATH`."""
@@ -104,7 +108,7 @@ def running(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        aws = stack.enter_context(server("jibe_sqs.sandbox.aws"))
+        aws = stack.enter_context(server("jibe_sqs.sandbox.aws", "--certificates", str(folder)))
         deployment = msgspec.structs.replace(
             deploy(aws, visibility_timeout=visibility_timeout, max_receives=max_receives),
             loses_notifications=scenario.lose_notifications,
@@ -133,6 +137,7 @@ def running(
             access_anywhere=access_anywhere,
             password=password,
             permanent_token=token,
+            environment=of_client(proxy=aws, ca_file=str(folder / CA_FILE), region=deployment.home),
             places=places,
             config=folder / "jibe-config.json",
             scenario=scenario,
@@ -145,27 +150,22 @@ def running(
 @contextmanager
 def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """`jibe-sqs run` against this world, as a process; stopped at the end as an operator stops it."""
-    process = started_consumer(world.config, output)
+    process = started_consumer(world.config, world.consumer_environment, output)
     try:
         yield process
     finally:
         _stop(process)
 
 
-def started_consumer(config: Path, output: IO[bytes] | None = None, **variables: str) -> "subprocess.Popen[bytes]":
-    """The same by its configuration, with more environment variables, and the caller's to stop."""
-    # No credentials but those of its configuration, and no settings.
-    environment = {
-        name: value
-        for name, value in _ENVIRONMENT.items()
-        if not name.startswith(("JIBE_", "AWS_ACCESS", "AWS_SECRET"))
-    }
-    nowhere = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
+def started_consumer(
+    config: Path, environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
+    """The same by its configuration and its whole environment; the caller stops it."""
     return subprocess.Popen(
         [sys.executable, "-m", "jibe_sqs", "run", "--config", str(config)],
         stderr=output,
         stdin=subprocess.DEVNULL,
-        env=environment | nowhere | variables,
+        env=environment,
     )
 
 
@@ -189,10 +189,14 @@ def _providers(deployment: Deployment, *, archive: bool, logs: bool) -> list[dic
 
 
 def _configuration(world: World) -> dict[str, Any]:
-    """What an operator would write, but for the times: nobody wants to wait for minutes here."""
+    """What an operator of AWS would write: no endpoint, no region. Only the times are shorter.
+
+    AWS credentials come from the environment. If logs are read through Access Anywhere, there are credentials for the
+    queues only.
+    """
     deployment, scenario = world.deployment, world.scenario
     through_aa = scenario.logs_via is Via.ACCESS_ANYWHERE
-    credentials = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    for_queues = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY} if through_aa else {}
     settings = {
         "access_anywhere": {
             "endpoint": world.access_anywhere,
@@ -200,11 +204,7 @@ def _configuration(world: World) -> dict[str, Any]:
             "password": world.password,
             "concurrency": 16,
         },
-        "aws": {"endpoint": deployment.endpoint, "region": deployment.home} | ({} if through_aa else credentials),
-        "queues": [
-            {"url": url, "region": region} | (credentials if through_aa else {})
-            for region, url in deployment.queues.items()
-        ],
+        "queues": [{"url": url} | for_queues for url in deployment.queues.values()],
         "logs": [
             source
             | ({"sweep": "2s"} if scenario.lose_notifications else {})
@@ -270,7 +270,7 @@ def server(module: str, *arguments: str) -> Iterator[str]:
         [sys.executable, "-m", module, "--exit-with-parent", *arguments],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        env=_ENVIRONMENT,
+        env=of_server(),
         # A Ctrl-C is for us: we stop our servers in our own time.
         start_new_session=True,
     )

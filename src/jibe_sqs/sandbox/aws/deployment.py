@@ -32,9 +32,9 @@ class Deployment(msgspec.Struct, frozen=True):
     topics: dict[str, str]
     """ARNs."""
     queues: dict[str, str]
-    """URLs, of this endpoint."""
+    """URLs, as in AWS. They can be used with this endpoint, too: SQS reads no more of them than the queue's name."""
     dead_letters: dict[str, str]
-    """URLs, of this endpoint."""
+    """URLs, as in AWS."""
     loses_notifications: bool = False
     """Whatever is published or sent gets lost."""
 
@@ -63,7 +63,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
 @cache
 def client(endpoint: str, service: str, region: str) -> Any:
-    """A boto3 client, shared, that asks nothing of the environment: no profile, credentials, region or proxies."""
+    """A shared boto3 client of that endpoint. It reads nothing from the environment: no profile, credentials or proxies."""
     with _making_clients:
         return _session().client(
             service,
@@ -108,8 +108,7 @@ def deploy(
             endpoint,
             region,
             "central",
-            # In AWS two regions' queues of one name have two URLs; here, on one host, they would have one.
-            QueueName=f"{topic}-{region}",
+            QueueName=topic,
             TopicName=topic,
             VisibilityTimeout=visibility_timeout,
             MaxReceiveCount=max_receives,
@@ -128,8 +127,8 @@ def deploy(
         log_bucket=log_bucket,
         buckets=buckets,
         topics=topics,
-        queues={region: _here(endpoint, outputs["QueueUrl"]) for region, outputs in central.items()},
-        dead_letters={region: _here(endpoint, outputs["DeadLetterQueueUrl"]) for region, outputs in central.items()},
+        queues={region: outputs["QueueUrl"] for region, outputs in central.items()},
+        dead_letters={region: outputs["DeadLetterQueueUrl"] for region, outputs in central.items()},
     )
 
 
@@ -159,9 +158,3 @@ def _create_stack(endpoint: str, region: str, kind: str, **parameters: object) -
     cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
     (described,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-
-
-def _here(endpoint: str, url: str) -> str:
-    """The URL here of a queue whose URL in AWS is `url`, which is what moto's CloudFormation tells."""
-    account, queue = url.rsplit("/", 2)[-2:]
-    return f"{endpoint}/{account}/{queue}"

@@ -28,6 +28,8 @@ from werkzeug.serving import DechunkedInput
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import Contacted, is_aws
 
+Answer = tuple[str, list[tuple[str, str]], bytes]
+"""Status, headers, body."""
 _HANDSHAKE: Final = 60.0
 """Seconds that a client may take for the TLS handshake."""
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -137,7 +139,7 @@ class TunnelHandler(MotoRequestHandler):
             "SERVER_PORT": "443",
         }
 
-    def _answered(self, environ: dict[str, Any]) -> "tuple[str, list[tuple[str, str]], bytes]":
+    def _answered(self, environ: dict[str, Any]) -> Answer:
         try:
             return _called(self.server.app, environ)
         except Exception:  # noqa: BLE001 - whatever a part of moto raises, the client gets an answer
@@ -161,8 +163,8 @@ class TunnelHandler(MotoRequestHandler):
         self.wfile.flush()
 
 
-def _called(app: Any, environ: Mapping[str, Any]) -> "tuple[str, list[tuple[str, str]], bytes]":
-    """Status, headers and body of a WSGI application's answer."""
+def _called(app: Any, environ: Mapping[str, Any]) -> Answer:
+    """A WSGI application's answer, whole."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
