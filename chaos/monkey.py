@@ -139,13 +139,13 @@ class Monkey:
             victim.go_on()
 
     async def _partition(self, act: Act) -> None:
-        victim = self._next(act, lambda replica: replica.ways[act.system].is_clear)
+        victim = self._next(act, lambda replica: replica.links[act.system].is_clear)
         if victim is None:
             return
         self.done.partitions[act.system, act.fault] += 1
-        victim.ways[act.system].befall(act.fault)
+        victim.links[act.system].befall(act.fault)
         await asyncio.sleep(act.seconds)
-        victim.ways[act.system].befall(None)
+        victim.links[act.system].befall(None)
 
     async def _full_disk(self, act: Act) -> None:
         disk = self._replicas[act.replica].disk

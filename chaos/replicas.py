@@ -1,4 +1,4 @@
-"""Replicas of the service: each a process, with ways of its own to each system, and a ledger, a disk and a clock."""
+"""Replicas of the service: each a process, with its own link to each system, and its own ledger, disk and clock."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ import msgspec
 
 from chaos.acts import System
 from chaos.disk import Disk, small_disk
-from chaos.proxy import Proxy, proxied
+from chaos.proxy import Hop, Link, listening
 from jibe_sqs.sandbox.world import World, started_consumer
 
 DRAIN_TIMEOUT: Final = 10.0
@@ -25,6 +25,8 @@ POLL_WAIT: Final = 2
 SLACK: Final = 20.0
 """Seconds between that and its killing, as in the templates for ECS and Kubernetes."""
 TABLE: Final = "jibe-ledger"
+_SERVICES: Final = {"s3": System.S3, "sqs": System.SQS, "dynamodb": System.DYNAMODB}
+"""As host names call them."""
 _CLOCK: Final = Path(__file__).with_name("clock")
 """Its `sitecustomize` steps the clock."""
 
@@ -39,14 +41,15 @@ class Ended(msgspec.Struct, frozen=True):
 class Replica:
     """One of them; started again, it has the same ledger."""
 
-    def __init__(self, folder: Path, disk: Disk, ways: Mapping[System, Proxy]) -> None:
+    def __init__(self, folder: Path, disk: Disk, links: Mapping[System, Link], environment: Mapping[str, str]) -> None:
         self.disk = disk
-        self.ways = ways
+        self.links = links
         self.logs: list[Path] = []
         self.is_hung = False
         self.is_stopping = False
         """Somebody is ending it, and will start it again."""
         self._folder = folder
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._is_up = False
         folder.mkdir(exist_ok=True)
@@ -63,7 +66,8 @@ class Replica:
         self._is_up = self.is_hung = False
         path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
         with log.open("wb") as output:
-            self._process = started_consumer(self.config, output, PYTHONPATH=path, CHAOS_CLOCK=str(self._clock))
+            more = {"PYTHONPATH": path, "CHAOS_CLOCK": str(self._clock)}
+            self._process = started_consumer(self.config, {**self._environment, **more}, output)
 
     @property
     def is_running(self) -> bool:
@@ -145,29 +149,23 @@ class Replica:
 async def replica(world: World, folder: Path, ledger: str, **settings: Any) -> AsyncIterator[Replica]:
     """One, not started yet; killed at the end, if it still runs. `settings` replace those of the world's configuration."""
     async with AsyncExitStack() as stack:
-        ways, addresses = {}, {}
-        for system in systems(ledger):
-            url = world.access_anywhere if system is System.ACCESS_ANYWHERE else world.deployment.endpoint
-            ways[system], addresses[system] = await stack.enter_async_context(proxied(url))
+        links = {system: Link(_url(world, system)) for system in systems(ledger)}
+        hop = Hop({name: links[system] for name, system in _SERVICES.items() if system in links})
+        proxy = await stack.enter_async_context(listening(hop.accept))
+        access_anywhere = await stack.enter_async_context(listening(links[System.ACCESS_ANYWHERE].accept))
         disk = Disk(folder, can_be_full=False)
         if ledger == "sqlite":
             disk = stack.enter_context(small_disk(folder / "disk"))
-        found = Replica(folder, disk, ways)
+        through_hop = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+        found = Replica(folder, disk, links, {**world.consumer_environment, **through_hop})
         config = json.loads(world.config.read_text(encoding="utf-8"))
-        config["access_anywhere"]["endpoint"] = addresses[System.ACCESS_ANYWHERE](world.access_anywhere)
-        config["access_anywhere"]["timeout"] = 10
-        config["aws"]["endpoint"] = addresses[System.S3](world.deployment.endpoint)
-        sqs = addresses[System.SQS]
-        config["queues"] = [
-            queue | {"url": sqs(queue["url"]), "endpoint": sqs(world.deployment.endpoint)} for queue in config["queues"]
-        ]
+        config["access_anywhere"] |= {"endpoint": access_anywhere, "timeout": 10}
         config["ledger"] = {"path": str(disk.folder / "ledger.sqlite")}
         if ledger == "dynamodb":
-            endpoint = addresses[System.DYNAMODB](world.deployment.endpoint)
-            config["ledger"] = {"kind": "dynamodb", "table": TABLE, "endpoint": endpoint}
+            config["ledger"] = {"kind": "dynamodb", "table": TABLE}
         config |= {
             "retry": {"first": 1, "longest": 8},
-            # moto looks a hundred times a second for messages, for each who waits.
+            # moto looks a hundred times a second for messages, for each client that waits.
             "poll": {"wait": POLL_WAIT, "receivers": 1},
             "drain_timeout": DRAIN_TIMEOUT,
         }
@@ -192,6 +190,11 @@ def make_table(world: World) -> None:
 def systems(ledger: str) -> list[System]:
     """Those that a replica with such a ledger talks to."""
     return [system for system in System if system is not System.DYNAMODB or ledger == "dynamodb"]
+
+
+def _url(world: World, system: System) -> str:
+    """Where the link to that system leads."""
+    return world.access_anywhere if system is System.ACCESS_ANYWHERE else world.deployment.endpoint
 
 
 def _said(event: str) -> bytes:
