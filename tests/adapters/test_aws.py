@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 from botocore.retries.standard import ExponentialBackoff
 
 from jibe_sqs.adapters.aws import Account, Aws
@@ -336,3 +337,22 @@ async def test_an_address_of_one_of_awss_services_is_not_asked_for_roles(monkeyp
     with pytest.raises(ConnectionError):
         await credentials.get_frozen_credentials()
     assert asked == [host]
+
+
+async def test_behind_a_proxy_that_never_answers_a_call_ends(monkeypatch, account):
+    """aiohttp waits for a proxy's answer to CONNECT without a limit."""
+    never = asyncio.Event()
+
+    async def silent(_reader, writer):
+        await never.wait()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        without_endpoint = msgspec.structs.replace(account, endpoint=None)
+        async with Aws() as aws:
+            sqs = await aws.client("sqs", "us-east-1", without_endpoint, connect_timeout=0.1, attempts=1)
+            with pytest.raises(ConnectTimeoutError):
+                await asyncio.wait_for(sqs.list_queues(), 60)
+        never.set()

@@ -12,6 +12,8 @@ from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredR
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
+from jibe_sqs.adapters.aws_connections import TimedSession
+
 
 class Account(msgspec.Struct, frozen=True):
     """Where to sign on: the role, if any, is assumed with the credentials given here or found where boto finds them."""
@@ -72,6 +74,7 @@ class Aws:
                             connect_timeout=connect_timeout,
                             read_timeout=read_timeout,
                             max_pool_connections=CONNECTIONS,
+                            http_session_cls=TimedSession,
                             retries={"mode": "standard", "total_max_attempts": attempts},
                             s3={"addressing_style": "path"} if account.endpoint else None,
                         ),
