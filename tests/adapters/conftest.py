@@ -4,6 +4,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.sandbox import world
+from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
+from jibe_sqs.sandbox.environment import of_client
 
 REGION = "eu-west-1"
 NUMBER = count(1)
@@ -33,6 +37,17 @@ def emptied_aws(_aws_server: str) -> Callable[[], str]:
         return _aws_server
 
     return emptied_aws
+
+
+@pytest.fixture(scope="session")
+def tunnelled_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """Another AWS of the sandbox, which is there under its real host names, too. It is never emptied."""
+    folder = tmp_path_factory.mktemp("certificates")
+    with world.server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
+        ca_file = folder / CA_FILE
+        environment = of_client(proxy=endpoint, ca_file=str(ca_file), region="us-east-1")
+        port = urlsplit(endpoint).port
+        yield SimpleNamespace(endpoint=endpoint, folder=folder, ca_file=ca_file, environment=environment, port=port)
 
 
 @pytest.fixture(scope="module")

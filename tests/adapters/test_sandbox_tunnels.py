@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,11 +20,9 @@ from botocore.exceptions import ClientError, ProxyConnectionError, SSLError
 from tests.aws_clients import aws_client
 from tests.processes import PATIENCE
 
-from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.certificates import CA_FILE, Certificates
 from jibe_sqs.sandbox.aws.deployment import client
 from jibe_sqs.sandbox.aws.host_names import HOSTS, is_aws
-from jibe_sqs.sandbox.environment import of_client
 
 HOME = "us-east-1"
 AWAY = "eu-west-1"
@@ -34,15 +31,9 @@ ACCOUNT = "123456789012"
 BIG = os.urandom(8 * 1024 * 1024)
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory):
-    """A server with certificates."""
-    folder = tmp_path_factory.mktemp("certificates")
-    with world.server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
-        ca_file = folder / CA_FILE
-        environment = of_client(proxy=endpoint, ca_file=str(ca_file), region=HOME)
-        port = urlsplit(endpoint).port
-        yield SimpleNamespace(endpoint=endpoint, folder=folder, ca_file=ca_file, environment=environment, port=port)
+@pytest.fixture
+def aws(tunnelled_aws):
+    return tunnelled_aws
 
 
 @pytest.fixture

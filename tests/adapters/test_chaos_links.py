@@ -1,0 +1,103 @@
+"""The links of chaos between a replica and AWS: each cuts off one service, by host name, and leaves the others."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError
+from chaos.proxy import Fault, Hop, Link, listening, service
+from tests.processes import PATIENCE
+
+REGION = "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("sqs.eu-west-1.amazonaws.com", "sqs"),
+        ("dynamodb.eu-west-1.amazonaws.com", "dynamodb"),
+        ("s3.amazonaws.com", "s3"),
+        ("logs.s3.eu-west-1.amazonaws.com", "s3"),
+        ("sqs.dynamodb.s3.eu-west-1.amazonaws.com", "s3"),
+        ("sts.amazonaws.com", "sts"),
+    ],
+)
+def test_a_service_is_known_by_its_host_name_whatever_a_bucket_is_called(host, name):
+    assert service(host) == name
+
+
+@pytest.fixture
+def clients(tunnelled_aws):
+    """aiobotocore's clients of S3 and SQS, by way of a hop with a link for each; they give up after one try."""
+
+    @asynccontextmanager
+    async def clients(**config):
+        links = {"s3": Link(tunnelled_aws.endpoint), "sqs": Link(tunnelled_aws.endpoint)}
+        async with AsyncExitStack() as stack:
+            proxy = await stack.enter_async_context(listening(Hop(links).accept))
+            options = AioConfig(proxies={"https": proxy}, retries={"total_max_attempts": 1}, **config)
+            keys = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "x"}
+            made = [
+                await stack.enter_async_context(
+                    get_session().create_client(name, REGION, verify=str(tunnelled_aws.ca_file), config=options, **keys)
+                )
+                for name in ("s3", "sqs")
+            ]
+            yield links["s3"], *made
+
+    return clients
+
+
+async def test_without_a_fault_everything_passes(clients):
+    async with clients() as (_, s3, sqs):
+        await s3.create_bucket(Bucket="clear", CreateBucketConfiguration={"LocationConstraint": REGION})
+        await s3.put_object(Bucket="clear", Key="a", Body=bytes(1_000_000))
+        async with (await s3.get_object(Bucket="clear", Key="a"))["Body"] as body:
+            assert await body.read() == bytes(1_000_000)
+        assert (await sqs.create_queue(QueueName="clear"))["QueueUrl"].startswith(
+            f"https://sqs.{REGION}.amazonaws.com/"
+        )
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+@pytest.mark.parametrize("fault", [Fault.CUT, Fault.RESET, Fault.BLACK_HOLE])
+async def test_a_fault_meets_its_own_service_on_old_and_new_connections(clients, fault, is_connected):
+    async with clients(read_timeout=1) as (link, s3, sqs):
+        if is_connected:
+            await s3.list_buckets()
+        link.befall(fault)
+        with pytest.raises((BotoCoreError, TimeoutError)):
+            await asyncio.wait_for(s3.list_buckets(), 3)
+        await sqs.list_queues()
+        link.befall(None)
+        await s3.list_buckets()
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+async def test_a_call_whose_answer_is_reset_has_had_its_effect(clients, is_connected):
+    name = f"reset-{is_connected}".lower()
+    async with clients() as (link, s3, _):
+        if is_connected:
+            await s3.list_buckets()
+        link.befall(Fault.RESET)
+        with pytest.raises(BotoCoreError):
+            await s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        link.befall(None)
+        assert name in [bucket["Name"] for bucket in (await s3.list_buckets())["Buckets"]]
+
+
+async def test_what_is_slow_arrives(clients):
+    async with clients() as (link, s3, _):
+        link.befall(Fault.DELAY)
+        await asyncio.wait_for(s3.list_buckets(), PATIENCE)
+
+
+async def test_a_service_without_a_link_is_refused(clients, tunnelled_aws):
+    async with listening(Hop({}).accept) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rpartition(":")[2]))
+        writer.write(b"CONNECT sts.amazonaws.com:443 HTTP/1.1\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+        await writer.wait_closed()
