@@ -18,9 +18,9 @@ from jibe_sqs.core.announcements import MOST, NESTING
 from jibe_sqs.core.formats.access_log import ENCODED_ONCE
 from jibe_sqs.core.formats.lines import RECOGNISED_WITHIN
 from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD
+from jibe_sqs.core.key_encodings import KEY_ENCODINGS
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import SkipReason
-from jibe_sqs.core.sources import KEY_ENCODINGS
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.settings import LimitSettings
 

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from jibe_sqs.changes import Changes
-from jibe_sqs.core.announcements import announcements
+from jibe_sqs.core.announcements import announcements, combined
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
@@ -21,7 +21,7 @@ from jibe_sqs.core.errors import (
 )
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Verdict
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Unreadable, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.operations import lapses
@@ -104,7 +104,8 @@ class Handler:
             has_read()
             return self._verdict([error], message, policy, [_MESSAGE])
         self._tally.nothing.update(each.about for each in announced if isinstance(each, Nothing))
-        records = [each for each in announced if not isinstance(each, LogFile | Nothing)]
+        records = [each for each in announced if not isinstance(each, LogFile | Nothing | Unreadable)]
+        unreadable = [each for each in announced if isinstance(each, Unreadable)]
         files = [each for each in announced if isinstance(each, LogFile)]
         reading = _Countdown(len(files) + 1, has_read)
         # All come to their end, even if one meets a defect: nothing is read when we have said that reading is over.
@@ -120,6 +121,10 @@ class Handler:
                 raise outcome
             errors += outcome
             sources += [source] * len(outcome)
+        if unreadable:
+            # Everything else in the message is done by now, so none of it is lost with the dead letter.
+            errors.append(combined(unreadable))
+            sources.append(_MESSAGE)
         return self._verdict(errors, message, policy, sources)
 
     async def _do_records(self, records: Sequence[Record], reading: "_Countdown") -> list[JibeError]:

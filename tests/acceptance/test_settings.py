@@ -22,8 +22,9 @@ from jibe_sqs.budget import Budget
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.key_encodings import KEY_ENCODINGS
 from jibe_sqs.core.log_names import Format
-from jibe_sqs.core.sources import KEY_ENCODINGS, LogSource
+from jibe_sqs.core.sources import LogSource
 from jibe_sqs.settings import Rules, Settings, load
 
 ROOT = Path(__file__).parents[2]

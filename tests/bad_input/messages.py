@@ -20,6 +20,16 @@ from .cases import (
     retry,
 )
 
+DIGEST: Final = TRAIL.format("digest").replace("CloudTrail/", "CloudTrail-Digest/")
+OTHERS: Final = (
+    f"AWSLogs/{ACCOUNT}/Config/{REGION}/2026/1/31/ConfigHistory/x.json.gz",
+    f"AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/2026/01/31/x.log.gz",
+    f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/01/31/x.log.gz",
+    f"AWSLogs/{ACCOUNT}/ELBAccessLogTestFile",
+    "photos/",
+)
+"""What stands beside a trail's log files in a shared bucket."""
+
 FORBIDDEN: Final = "a character that SQS forbids"
 HOSTILE: Final = "http://169.254.169.254/latest/meta-data/"
 MALFORMED: Final = "AnnouncementMalformed"
@@ -75,7 +85,11 @@ NOT_JSON: Final = [
     text("null", "null", reject(UNKNOWN, "no JSON object: 'null'")),
     text("a text", '"CloudTrail"', reject(UNKNOWN, "no JSON object: ")),
     text("a list of announcements", f"[{announcing('a')}]", reject(UNKNOWN, "no JSON object: ")),
-    text("NaN and Infinity", '{"s3Bucket": NaN, "s3ObjectKey": [Infinity]}', reject(MALFORMED, "not JSON: ")),
+    text(
+        "NaN and Infinity",
+        '{"s3Bucket": NaN, "s3ObjectKey": [Infinity]}',
+        reject(MALFORMED, "s3Bucket is no bucket's name"),
+    ),
     text("100,000 brackets, one in the other", lambda: "[" * 100_000 + "]" * 100_000, reject(MALFORMED, "not JSON: ")),
     text("100,000 brackets that nobody closes", lambda: '{"a":' * 100_000, reject(MALFORMED, "not JSON: ")),
     text("a MiB of text", lambda: "lorem " * 174_000, reject(MALFORMED, "not JSON: .*lorem")),
@@ -83,13 +97,22 @@ NOT_JSON: Final = [
     text(
         "more than SQS takes",
         lambda: announcing("a" * 2**21),
-        reject("AnnouncementTooLarge", "a bucket or key of 2,097,152 characters; 2,000 is the limit"),
+        reject("AnnouncementTooLarge", "s3ObjectKey.0 has 2,097,152 characters; 2,000 is the limit"),
         unsendable="2 MiB",
     ),
     text("a NUL byte", '{"s3Bucket": "\0"}', reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
     text("control characters", "\x01\x02\x1b[31m", reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
-    text("half of a surrogate pair", '{"s3Bucket": "\ud800"}', reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
-    text("half of a surrogate pair, escaped", '{"s3Bucket": "\\ud800"}', reject(MALFORMED, "not JSON: ")),
+    text(
+        "half of a surrogate pair",
+        '{"s3Bucket": "\ud800"}',
+        reject(MALFORMED, "s3Bucket is no bucket's name"),
+        unsendable=FORBIDDEN,
+    ),
+    text(
+        "half of a surrogate pair, escaped",
+        '{"s3Bucket": "\\ud800"}',
+        reject(MALFORMED, "s3Bucket is no bucket's name"),
+    ),
     text("gzip in base64", "H4sIAAAAAAAAA6tWKk5NLkpVslJQKkpNzClVqgUAAAD//w==", reject(MALFORMED, "not JSON: ")),
     text(
         "XML",
@@ -116,12 +139,12 @@ OF_NO_SHAPE: Final = [
     odd(
         "CloudTrail's record, in place of its file",
         {"Records": [put()]},
-        reject(UNKNOWN, "record 0 of the S3 event is not of S3"),
+        reject(UNKNOWN, "record 0 of the S3 event has no s3 object"),
     ),
     odd(
         "an S3 event in Lambda's SQS event",
         {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(s3_event(s3_record()))}]},
-        reject(UNKNOWN, "record 0 of the S3 event is not of S3"),
+        reject(UNKNOWN, "record 0 of the S3 event has no s3 object"),
     ),
     odd("a finding of a sweep that says nothing", {"swept": {}}, reject(MALFORMED, "no finding of a sweep")),
     odd(
@@ -177,8 +200,19 @@ CLOUDTRAIL: Final = [
         {"s3Bucket": LOGS, "s3ObjectKey": {"0": "a"}},
         reject(MALFORMED, "s3ObjectKey is no list of keys"),
     ),
-    delivery("a key that is a number", announcing("a", 7), reject(MALFORMED, "s3ObjectKey is no list of keys")),
-    delivery("an empty key", announcing("a", ""), reject(MALFORMED, "s3ObjectKey is no list of keys")),
+    delivery(
+        "a key that is a number, beside a digest's",
+        announcing(DIGEST, 7),
+        reject(MALFORMED, "s3ObjectKey.1 is no key: 7"),
+    ),
+    delivery(
+        "an empty key, beside a digest's", announcing("", DIGEST), reject(MALFORMED, "s3ObjectKey.0 is no key: ''")
+    ),
+    delivery(
+        "files of other AWS services, test files and folders' markers",
+        announcing(*OTHERS),
+        done("nothing to do: a file of another AWS service, a test file of an AWS service, a folder's marker"),
+    ),
     delivery(
         "1,001 keys",
         lambda: announcing(*map(str, range(1001))),
@@ -202,7 +236,7 @@ CLOUDTRAIL: Final = [
     delivery(
         "a key of 2,001 characters",
         announcing("a" * 2_001),
-        reject("AnnouncementTooLarge", "a bucket or key of 2,001 characters; 2,000 is the limit"),
+        reject("AnnouncementTooLarge", "s3ObjectKey.0 has 2,001 characters; 2,000 is the limit"),
     ),
     delivery(
         "a key of 1,025 characters, more than S3 has",
@@ -218,7 +252,7 @@ CLOUDTRAIL: Final = [
         "a log that is not there", announcing(TRAIL.format("gone")), retry("LogMissing", f"s3://{LOGS}/AWSLogs/.*gone")
     ),
     delivery("a key that climbs out of its folder", announcing("../../etc/passwd"), retry("LogMissing", "etc/passwd")),
-    delivery("a key of slashes and dots", announcing("//./../a//"), retry("LogMissing", r"//\./\.\./a//")),
+    delivery("a key of slashes and dots", announcing("//./../a//x"), retry("LogMissing", r"//\./\.\./a//x")),
     delivery(
         "a key with control characters", announcing("a\r\nX-Injected: 1\0\x1b[31m"), retry("LogMissing", "X-Injected")
     ),
@@ -241,7 +275,7 @@ CLOUDTRAIL: Final = [
     ),
 ]
 
-event = partial(message, "Messages: S3's events, and MinIO's and Ceph's")
+event = partial(message, "Messages: S3's events, and other stores'")
 
 S3_EVENTS: Final = [
     event("Records that are no list", {"Records": {"0": s3_record()}}, reject(MALFORMED, "Records is no list")),
@@ -251,72 +285,79 @@ S3_EVENTS: Final = [
         lambda: json.dumps(s3_event(*[s3_record()] * 1001)),
         reject("AnnouncementTooLarge", "1,001 things"),
     ),
-    event("a record that is null", s3_event(None), reject(UNKNOWN, "record 0 of the S3 event is not of S3")),
+    event("a record that is null", s3_event(None), reject(UNKNOWN, "record 0 of the S3 event has no s3 object")),
     event(
-        "a bad record after a good one",
+        "a record without s3, after a good one",
         s3_event(s3_record(), s3_record(s3=...)),
-        reject(MALFORMED, "record 1 of the S3 event has no 's3'"),
+        reject(UNKNOWN, "record 1 of the S3 event has no s3 object"),
     ),
     event(
-        "an event of major version 3",
-        s3_event(s3_record(eventVersion="3.0")),
-        reject("AnnouncementUnsupported", "of version '3.0'; we know 2.x"),
+        "one undecodable key of two",
+        s3_event(s3_record("caf%E9/a.jpg"), s3_record("good/b.jpg")),
+        reject(MALFORMED, "record 0 of the S3 event: s3.object.key 'caf%E9/a.jpg' is no percent-encoding of UTF-8"),
     ),
     event(
-        "an event without a version",
-        s3_event(s3_record(eventVersion=...)),
-        reject("AnnouncementUnsupported", "of version 'None'"),
+        "three bad records among good ones",
+        s3_event(s3_record(7), s3_record(), s3_record(thing={"key": None}), s3_record("%FF"), s3_record("b")),
+        reject(MALFORMED, "record 0 of .* is not a text: 7; record 2 of .* has no s3.object.key; record 3 of .*'%FF'"),
     ),
     event(
-        "an event of a service that we don't know",
-        s3_event(s3_record(eventSource="aws:s4")),
-        reject(UNKNOWN, "is not of S3"),
+        "an event of major version 3, beside a good one",
+        s3_event(s3_record(), s3_record(eventVersion="3.0")),
+        reject("AnnouncementUnsupported", "record 1 of the S3 event is of version 3.0"),
+    ),
+    event("an event without a version", s3_event(s3_record(eventVersion=...)), done("refreshed: ")),
+    event("an event with a version that is a list", s3_event(s3_record(eventVersion=["3"])), done("refreshed: ")),
+    event(
+        "an event of a store that we don't know",
+        s3_event(s3_record(eventSource="unheard:s3")),
+        done("refreshed: .*, .*"),
+    ),
+    event("an event without a source", s3_event(s3_record("a/b", eventSource=...)), done("refreshed: ")),
+    event(
+        "an event without s3", s3_event(s3_record(s3=...)), reject(UNKNOWN, "record 0 of the S3 event has no s3 object")
     ),
     event(
-        "an event without s3", s3_event(s3_record(s3=...)), reject(MALFORMED, "record 0 of the S3 event has no 's3'")
+        "s3 that is a list", s3_event(s3_record(s3=[])), reject(UNKNOWN, "record 0 of the S3 event has no s3 object")
     ),
     event(
-        "s3 that is a list",
-        s3_event(s3_record(s3=[])),
-        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
+        "a key that is a number",
+        s3_event(s3_record(7)),
+        reject(MALFORMED, "record 0 of the S3 event: s3.object.key is not a text: 7"),
     ),
-    event("a key that is a number", s3_event(s3_record(7)), reject(MALFORMED, "the key is no text")),
-    event("a key that is null", s3_event(s3_record(None)), reject(MALFORMED, "the key is no text")),
-    event("a bucket that is a list", s3_event(s3_record(bucket=[DATA])), reject(MALFORMED, "names no bucket and key")),
+    event("a key that is null", s3_event(s3_record(None)), reject(MALFORMED, "has no s3.object.key")),
     event(
-        "a key that is no percent-encoding of UTF-8",
-        s3_event(s3_record("caf%E9.jpg")),
-        reject(MALFORMED, "caf%E9.jpg' is no percent-encoding of UTF-8; .*key_encodings: aws:s3: raw"),
+        "a key with half of a surrogate pair, escaped, beside a good one",
+        s3_event(s3_record("a\ud800"), s3_record()),
+        reject(MALFORMED, "record 0 of the S3 event: s3.object.key .* has half of a surrogate pair"),
     ),
-    event("a time that is none", s3_event(s3_record(eventTime="yesterday")), reject(MALFORMED, "yesterday")),
+    event("NaN in a record", s3_event(s3_record(thing={"size": float("nan")})), done("refreshed: ")),
     event(
-        "a time in the year 10000",
-        s3_event(s3_record(eventTime="10000-01-01T00:00:00Z")),
-        reject(MALFORMED, "10000-01-01"),
+        "a bucket that is a list", s3_event(s3_record(bucket=[DATA])), reject(MALFORMED, "s3.bucket.name is not a text")
     ),
     event(
-        "a time that is a number",
-        s3_event(s3_record(eventTime=1769860800)),
-        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
+        "a bucket's creation (MinIO's)",
+        s3_event(s3_record("", eventName="s3:BucketCreated:*")),
+        done("not-object-change 1"),
     ),
-    event(
-        "a name that is null",
-        s3_event(s3_record(eventName=None)),
-        reject(MALFORMED, "record 0 of the S3 event has a field of another type"),
-    ),
+    event("a time that is none", s3_event(s3_record(eventTime="yesterday")), done("refreshed: ")),
+    event("a time in the year 10000", s3_event(s3_record(eventTime="10000-01-01T00:00:00Z")), done("refreshed: ")),
+    event("a time that is a number", s3_event(s3_record(eventTime=1769860800)), done("refreshed: ")),
+    event("a time that is a list", s3_event(s3_record(eventTime=[])), done("refreshed: ")),
+    event("a name that is null", s3_event(s3_record(eventName=None)), done("refreshed: ")),
     event("a negative size", s3_event(s3_record(thing={"size": -5})), done("refreshed: ")),
     event("a size of a thousand digits", s3_event(s3_record(thing={"size": "9" * 1000})), done("refreshed: ")),
     event(
         "an event of a kind that we don't know",
         s3_event(s3_record(eventName="ObjectFrozen:Hard")),
-        done("skipped: not-object-change"),
+        done("refreshed: "),
     ),
     event("a key that climbs out of its bucket", s3_event(s3_record("../../../etc/passwd")), done("refreshed: ")),
     event("a key of nothing but slashes", s3_event(s3_record("///")), done("refreshed: ")),
     event(
         "a key of a MiB",
         lambda: json.dumps(s3_event(s3_record("a/" * 500_000))),
-        reject("AnnouncementTooLarge", "a bucket or key of 1,000,000 characters"),
+        reject("AnnouncementTooLarge", "s3.object.key has 1,000,000 characters; 2,000 is the limit"),
     ),
     event(
         "MinIO's, with a slash for each level of its key encoded twice",
@@ -326,7 +367,7 @@ S3_EVENTS: Final = [
     event(
         "MinIO's, without an object",
         s3_event(s3_record(eventSource="minio:s3", s3={"bucket": {"name": DATA}})),
-        reject(MALFORMED, "has no 'object'"),
+        reject(MALFORMED, "has no s3.object.key"),
     ),
     event(
         "Ceph's, with a key that only looks encoded",
@@ -350,26 +391,36 @@ S3_EVENTS: Final = [
     ),
 ]
 
+CALL: Final = {"detail-type": "AWS API Call via CloudTrail"}
 bridged = partial(message, "Messages: EventBridge's")
 
 EVENTBRIDGE: Final = [
     bridged("of another service", eventbridge(source="aws.ec2"), reject(UNKNOWN, "EventBridge event of 'aws.ec2'")),
+    bridged("of an unknown detail-type", eventbridge(**{"detail-type": "Object Frozen"}), done("refreshed: ")),
     bridged(
-        "of an unknown detail-type", eventbridge(**{"detail-type": "Object Frozen"}), done("skipped: not-object-change")
+        "of a detail-type that is not about an object",
+        eventbridge(detail={}, **{"detail-type": "Storage Lens Export"}),
+        done("skipped: not-object-change 1"),
+    ),
+    bridged("of a detail-type that is a list", eventbridge(**{"detail-type": ["Object Created"]}), done("refreshed: ")),
+    bridged(
+        "with a detail that is a text", eventbridge(detail="{}"), reject(MALFORMED, "event has no detail.bucket.name")
+    ),
+    bridged("without a detail", eventbridge(detail=...), reject(MALFORMED, "event has no detail.bucket.name")),
+    bridged("without a key", eventbridge(None), reject(MALFORMED, "event has no detail.object.key")),
+    bridged("without a time", eventbridge(time=...), done("refreshed: ")),
+    bridged("of version 1", eventbridge(version="1"), reject("AnnouncementUnsupported", "unknown version; known is 0")),
+    bridged("with a record of CloudTrail's", eventbridge(detail=put(), **CALL), done("refreshed: ")),
+    bridged(
+        "with a record of CloudTrail's that is none",
+        eventbridge(detail="PutObject", **CALL),
+        reject(MALFORMED, "the CloudTrail record in the EventBridge event: record 0"),
     ),
     bridged(
-        "of a detail-type that is a list",
-        eventbridge(**{"detail-type": ["Object Created"]}),
-        reject(MALFORMED, "detail-type is no text"),
+        "with a record of CloudTrail's on a bucket",
+        eventbridge(detail=put(eventName="PutBucketPolicy"), **CALL),
+        done("skipped: not-object-change 1"),
     ),
-    bridged(
-        "with a detail that is a text",
-        eventbridge(detail="{}"),
-        reject(MALFORMED, "the EventBridge event has a field of another type"),
-    ),
-    bridged("without a detail", eventbridge(detail=...), reject(MALFORMED, "has no 'detail'")),
-    bridged("without a time", eventbridge(time=...), reject(MALFORMED, "has no 'time'")),
-    bridged("of version 1", eventbridge(version="1"), reject("AnnouncementUnsupported", "unknown version; we know 0")),
 ]
 
 CASES: Final[list[Case]] = [*NOT_JSON, *OF_NO_SHAPE, *SNS, *CLOUDTRAIL, *S3_EVENTS, *EVENTBRIDGE]

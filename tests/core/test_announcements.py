@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.wire import ABSENT, changed
 
-from jibe_sqs.core.announcements import MOST, NESTING, announcements
+from jibe_sqs.core.announcements import MOST, NAMED, NESTING, announcements, combined
 from jibe_sqs.core.errors import (
     AnnouncementError,
     AnnouncementMalformed,
@@ -18,7 +20,18 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
-from jibe_sqs.core.model import Actor, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
+from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.model import (
+    UNKNOWN_TIME,
+    Actor,
+    Kind,
+    LogFile,
+    Nothing,
+    ObjectEvent,
+    SkipReason,
+    Unchanged,
+    Unreadable,
+)
 from jibe_sqs.core.sources import LogSource, Sources
 
 LOGS = "the-logs"
@@ -99,6 +112,14 @@ CASES: dict[str, tuple[str, list[Any]]] = {
     "validation text with space around it": (f"\n {VALIDATION}\n", [Nothing("CloudTrail validation message")]),
     "s3:TestEvent (quilt PR 5162)": (json.dumps(TEST_EVENT), [Nothing("s3:TestEvent", "photos")]),
     "s3:TestEvent in SNS (data-prepper #1924)": (sns(json.dumps(TEST_EVENT)), [Nothing("s3:TestEvent", "photos")]),
+    "s3:TestEvent of another store": (
+        json.dumps({**TEST_EVENT, "Service": "NooBaa", "extra": {"a": 1}}),
+        [Nothing("s3:TestEvent", "photos")],
+    ),
+    "s3:TestEvent as a record (NooBaa)": (
+        s3({**TEST_EVENT, "Service": "NooBaa", "HostId": "noobaa-endpoint-1"}),
+        [Nothing("s3:TestEvent", "photos")],
+    ),
     "s3:TestEvent without a bucket": ('{"Event": "s3:TestEvent"}', [Nothing("s3:TestEvent")]),
     "subscription": (sns("You…", Type="SubscriptionConfirmation"), [Nothing("SNS SubscriptionConfirmation")]),
     "unsubscription": (sns("You…", Type="UnsubscribeConfirmation"), [Nothing("SNS UnsubscribeConfirmation")]),
@@ -136,7 +157,7 @@ CASES: dict[str, tuple[str, list[Any]]] = {
     ),
     "a log file deleted is no news": (
         s3(record(KEY, "ObjectRemoved:Delete", s3__bucket__name=LOGS)),
-        [unchanged("ObjectRemoved:Delete", KEY, LOGS, event_id="")],
+        [unchanged("ObjectRemoved:Delete", KEY, LOGS)],
     ),
     "a log file by MinIO's encoding": (
         s3(record(KEY.replace("/", "%2F"), s3__bucket__name=LOGS, eventSource="minio:s3")),
@@ -220,6 +241,55 @@ def test_what_lies_beside_the_logs_of_a_configured_source_is_not_read():
     assert announcements(body, Sources([LogSource(LOGS)])) == [Nothing("CloudTrail digest", LOGS, digest)]
 
 
+OTHERS = {
+    "AWS Config": f"{ROOT}/Config/eu-west-1/2026/1/31/ConfigHistory/x.json.gz",
+    "AWS Config's test file": f"{ROOT}/Config/ConfigWritabilityCheckFile",
+    "a load balancer": f"{ROOT}/elasticloadbalancing/eu-west-1/2026/01/31/x.log.gz",
+    "a load balancer's test file": f"{ROOT}/ELBAccessLogTestFile",
+    "VPC flow logs": f"p/{ROOT}/vpcflowlogs/eu-west-1/2026/01/31/x.log.gz",
+    "VPC flow logs in Hive's layout": "AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/x.log.gz",
+    "Route 53 Resolver": f"{ROOT}/vpcdnsquerylogs/vpc-1/2026/01/31/x.log.gz",
+    "WAF": f"{ROOT}/WAFLogs/cloudfront/acl/2026/01/31/12/00/x.log.gz",
+    "GuardDuty": f"{ROOT}/GuardDuty/eu-west-1/2026/01/31/x.jsonl.gz",
+    "CloudFront": "cdn/E2EXAMPLE1234.2026-01-31-12.a1b2c3d4.gz",
+    "a folder's marker": f"{DAY}/",
+    "a folder's marker of somebody": "holiday/",
+}
+
+
+@pytest.mark.parametrize("key", OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize("sources", [Sources(), Sources([LogSource(LOGS)]), Sources([LogSource("*")])], ids=str)
+@pytest.mark.parametrize("depth", [0, 1])
+def test_other_files_in_a_shared_log_bucket_are_nothing_to_do(key, sources, depth):
+    body = delivery(KEY, key)
+    assert [type(each) for each in announcements(sns(body) if depth else body, sources)] == [LogFile, Nothing]
+
+
+@pytest.mark.parametrize("key", OTHERS.values(), ids=OTHERS.keys())
+def test_s3_events_of_other_files_in_a_shared_log_bucket_are_nothing_to_do(key):
+    (found,) = announcements(s3(record(quote_plus(key), s3__bucket__name=LOGS)), Sources([LogSource(LOGS)]))
+    assert isinstance(found, Nothing)
+    assert (found.bucket, found.key) == (LOGS, key)
+
+
+@pytest.mark.parametrize("format_", [Format.AUDIT_LOG, Format.ACCESS_LOG])
+def test_the_operators_format_decides_about_the_folders_of_other_services(format_):
+    key = f"{ROOT}/minio/2026/01/31/audit.json"
+    assert announcements(delivery(key, f"{ROOT}/"), Sources([LogSource(LOGS, "", format_)])) == [
+        file(key),
+        Nothing("a folder's marker", LOGS, f"{ROOT}/"),
+    ]
+    assert announcements(delivery(key), Sources([LogSource(LOGS, f"{ROOT}/minio/")])) == [file(key)]
+
+
+@pytest.mark.parametrize("key", [KEY, "elsewhere/x.json.gz"])
+@pytest.mark.parametrize(
+    "sources", [Sources([LogSource(LOGS, "trail/")]), Sources([LogSource("*", "trail/")])], ids=str
+)
+def test_a_file_of_a_log_bucket_outside_every_prefix_is_nothing_to_do(key, sources):
+    assert announcements(delivery(key), sources) == [Nothing("a file outside the configured logs", LOGS, key)]
+
+
 def test_a_delivery_names_its_files_whether_their_bucket_is_configured_or_not():
     """Whether one may be read is for the handler to say: a refusal has its reason, and its dead letter."""
     assert announcements(delivery(KEY), Sources([LogSource("other")])) == [file()]
@@ -234,15 +304,24 @@ def test_a_body_announces_as_much_as_the_limit_and_no_more(made):
         announcements(made(MOST + 1))
 
 
-@pytest.mark.parametrize("made", [delivery, lambda key: s3(record(key)), lambda key: delivery("a", bucket=key)])
+@pytest.mark.parametrize("made", [delivery, lambda key: s3(record(key))])
 def test_a_body_names_no_key_longer_than_the_limit(made):
     """One of half a million folders would be as many for Access Anywhere to look for, and a MiB of every log line."""
     assert len(announcements(made("a/" * 50), key_length=100)) == 1
-    with pytest.raises(AnnouncementTooLarge, match=r"of 102 characters; 100 is the limit \(limits.key_length\)"):
-        announcements(made("a/" * 51), key_length=100)
-    with pytest.raises(AnnouncementTooLarge):
-        announcements(made("a/" * 500_000))
+    for key in ("a/" * 51, "a/" * 500_000):
+        *_, last = announcements(made(key), key_length=100)
+        assert isinstance(last, Unreadable)
+        assert isinstance(last.error, AnnouncementTooLarge)
+        assert f"has {len(key):,} characters; 100 is the limit (limits.key_length)" in str(last.error)
 
+
+def test_a_delivery_names_no_bucket_longer_than_the_limit():
+    with pytest.raises(AnnouncementTooLarge, match=r"s3Bucket has 101 characters; 100 is the limit"):
+        announcements(delivery("a", bucket="b" * 101), key_length=100)
+
+
+SES = {"eventSource": "aws:ses", "eventVersion": "1.0", "ses": {"mail": {}, "receipt": {}}}
+"""What SES hands to a Lambda function."""
 
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "an empty body": ("", AnnouncementMalformed, "the body is empty"),
@@ -270,31 +349,18 @@ REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "an event of another type": ('{"Event": ["s3:TestEvent"]}', AnnouncementUnknown, "s3:TestEvent"),
     "a delivery without keys": ('{"s3Bucket": "b"}', AnnouncementMalformed, "s3ObjectKey"),
     "a delivery of an empty list": ('{"s3Bucket": "b", "s3ObjectKey": []}', AnnouncementMalformed, "s3ObjectKey"),
-    "a delivery of an empty key": ('{"s3Bucket": "b", "s3ObjectKey": [""]}', AnnouncementMalformed, "s3ObjectKey"),
-    "a delivery of a number": ('{"s3Bucket": "b", "s3ObjectKey": [7]}', AnnouncementMalformed, "s3ObjectKey"),
     "a delivery of an object": ('{"s3Bucket": "b", "s3ObjectKey": {"a": 1}}', AnnouncementMalformed, "s3ObjectKey"),
     "a delivery to a number": ('{"s3Bucket": 7, "s3ObjectKey": ["k"]}', AnnouncementMalformed, "s3Bucket"),
     "a delivery to nowhere": ('{"s3Bucket": "", "s3ObjectKey": ["k"]}', AnnouncementMalformed, "s3Bucket"),
     "Records that are no list": ('{"Records": {}}', AnnouncementMalformed, "Records"),
-    "a record that is no object": (s3("x"), AnnouncementUnknown, "record 0"),
-    "a record of SES": (s3(record(eventSource="aws:ses")), AnnouncementUnknown, "record 0"),
-    "a record of a list for its source": (s3(record(eventSource=["aws:s3"])), AnnouncementUnknown, "record 0"),
-    "the second record is named": (s3(record(), {}), AnnouncementUnknown, "record 1"),
-    "version 3": (s3(record(eventVersion="3.0")), AnnouncementUnsupported, "3.0"),
-    "version 20": (s3(record(eventVersion="20.1")), AnnouncementUnsupported, "20.1"),
-    "version 1": (s3(record(eventVersion="1.0")), AnnouncementUnsupported, "1.0"),
-    "no version": (s3(record(eventVersion=ABSENT)), AnnouncementUnsupported, "version"),
-    "a version that is a number": (s3(record(eventVersion=2.1)), AnnouncementUnsupported, "2.1"),
+    "a record that is no object": (s3("x"), AnnouncementUnknown, "record 0 of the S3 event has no s3 object"),
+    "a record of SES": (s3(SES), AnnouncementUnknown, "record 0"),
+    "records of SES": (s3(SES, SES), AnnouncementUnknown, "record 1"),
+    "an S3 event of no s3": (s3(record(s3=ABSENT)), AnnouncementUnknown, "record 0"),
     **{
-        f"{path} of {shown}": (s3(record(**{path: value})), AnnouncementMalformed, "record 0")
-        for path in ("s3", "s3__bucket", "s3__object", "s3__object__key", "s3__bucket__name", "eventName", "eventTime")
-        for shown, value in {"nothing": ABSENT, "null": None, "a number": 7, "a list": ["x"], "a map": {}}.items()
+        f"an S3 event whose s3 is {shown}": (s3(record(s3=value)), AnnouncementUnknown, "record 0")
+        for shown, value in {"null": None, "a number": 7, "a list": ["x"]}.items()
     },
-    "an empty key": (s3(record("")), AnnouncementMalformed, "no bucket and key"),
-    "an empty bucket": (s3(record(s3__bucket__name="")), AnnouncementMalformed, "no bucket and key"),
-    "a key that is not UTF-8": (s3(record("%FF")), AnnouncementMalformed, "no percent-encoding of UTF-8"),
-    "a time that is none": (s3(record(eventTime="soon")), AnnouncementMalformed, "soon"),
-    "a time before all time": (s3(record(eventTime="0001-01-01T00:00:00+14:00")), AnnouncementMalformed, "record 0"),
 }
 
 
@@ -304,6 +370,137 @@ def test_a_body_is_refused_with_its_reason(body, error, reason):
         announcements(body)
     assert type(raised.value) is error
     assert reason in str(raised.value)
+
+
+STALE = event("", Kind.WRITTEN_UNLISTED)
+"""The whole bucket, after a write whose key cannot be read."""
+
+UNREADABLE: dict[str, tuple[str, list[Any], type[AnnouncementError], str]] = {
+    "version 3": (
+        s3(record(eventVersion="3.0")),
+        [],
+        AnnouncementUnsupported,
+        "record 0 of the S3 event is of version 3.0",
+    ),
+    "version 20": (s3(record(eventVersion="20.1")), [], AnnouncementUnsupported, "20.1"),
+    "version 3, as a number": (s3(record(eventVersion=3)), [], AnnouncementUnsupported, "3"),
+    **{
+        f"{path} of {shown}": (
+            s3(record(**{path: value})),
+            stale,
+            AnnouncementMalformed,
+            f"record 0 of the S3 event{reason}",
+        )
+        for path, stale, field in (
+            ("s3__bucket", [], "s3.bucket.name"),
+            ("s3__bucket__name", [], "s3.bucket.name"),
+            ("s3__object", [replace(STALE, event_id="")], "s3.object.key"),
+            ("s3__object__key", [STALE], "s3.object.key"),
+        )
+        for shown, value in {"nothing": ABSENT, "null": None, "a number": 7, "a list": ["x"], "a map": {}}.items()
+        for reason in [
+            f": {field} is not a text"
+            if path.endswith(("name", "key")) and shown.startswith("a ")
+            else f" has no {field}"
+        ]
+    },
+    "an empty key": (s3(record("")), [STALE], AnnouncementMalformed, "has no s3.object.key"),
+    "an empty bucket": (s3(record(s3__bucket__name="")), [], AnnouncementMalformed, "has no s3.bucket.name"),
+    "a key that is not UTF-8": (s3(record("%FF")), [STALE], AnnouncementMalformed, "no percent-encoding of UTF-8"),
+    "a key with half of a surrogate pair": (
+        s3(record("a\ud800")),
+        [STALE],
+        AnnouncementMalformed,
+        "half of a surrogate",
+    ),
+    "a delete without a key": (
+        s3(record(None, "ObjectRemoved:Delete")),
+        [event("", Kind.DELETED_UNLISTED, "ObjectRemoved:Delete")],
+        AnnouncementMalformed,
+        "has no s3.object.key",
+    ),
+    "a delivery of an empty key": (delivery(""), [], AnnouncementMalformed, "s3ObjectKey.0 is no key"),
+    "a delivery of a number": (
+        json.dumps({"s3Bucket": LOGS, "s3ObjectKey": [7, KEY]}),
+        [file()],
+        AnnouncementMalformed,
+        "s3ObjectKey.0 is no key: 7",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "others", "error", "reason"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_cannot_be_read_of_a_record_is_announced_beside_what_can(body, others, error, reason):
+    found = announcements(body)
+    (unreadable,) = [each for each in found if isinstance(each, Unreadable)]
+    assert [each for each in found if each is not unreadable] == others
+    assert type(unreadable.error) is error
+    assert reason in str(unreadable.error)
+    assert unreadable.index == 0
+
+
+def test_each_record_of_a_message_stands_for_itself():
+    """One undecodable key, one record without a key, and one of another service: the others count."""
+    body = s3(record("caf%E9/a.jpg"), record("good/b.jpg"), SES, record(s3__object=ABSENT), record("good/c.jpg"))
+    found = announcements(body)
+    assert [each.key for each in found if isinstance(each, ObjectEvent)] == ["", "good/b.jpg", "", "good/c.jpg"]
+    assert [each.index for each in found if isinstance(each, Unreadable)] == [0, 2, 3]
+
+
+def test_a_message_that_is_json_to_others_only_is_read():
+    """orjson takes no NaN and no half of a surrogate pair; one such record must not cost the others."""
+    body = s3(record("a"), record("b", s3__object__size=float("nan")), record("c\udfff"), record("d"))
+    found = announcements(body)
+    assert [each.key for each in found if isinstance(each, ObjectEvent)] == ["a", "b", "", "d"]
+    assert [each.index for each in found if isinstance(each, Unreadable)] == [2]
+
+
+@pytest.mark.parametrize("value", [ABSENT, None, 7, ["x"], {}, "soon", "", "0001-01-01T00:00:00Z", float("nan"), True])
+def test_an_event_without_a_readable_time_is_new(value):
+    """Go writes the zero time for a field that was not set."""
+    assert announcements(s3(record(eventTime=value))) == [event(time=UNKNOWN_TIME)]
+
+
+@pytest.mark.parametrize("value", [ABSENT, None, 7, ["x"], {}, ""])
+def test_an_event_without_a_readable_name_is_a_write(value):
+    assert announcements(s3(record(eventName=value))) == [event(name="")]
+
+
+@pytest.mark.parametrize("value", [ABSENT, None, "", "0.1", "1.0", "2", 2, 2.1, 1, ["2.1"], {}, "v2.1", True])
+def test_no_other_version_than_a_newer_one_rejects_a_record(value):
+    """Scality's are 0.1 and 1.0; some have none."""
+    assert announcements(s3(record(eventVersion=value))) == [event()]
+
+
+@pytest.mark.parametrize("value", [ABSENT, None, 7, ["aws:s3"], "", "unheard-of"])
+def test_no_source_rejects_a_record(value):
+    assert announcements(s3(record(eventSource=value))) == [event()]
+
+
+def test_the_error_of_a_message_names_each_record_that_cannot_be_read():
+    found = announcements(s3(*[record(""), record("a")] * 4))
+    error = combined([each for each in found if isinstance(each, Unreadable)])
+    assert type(error) is AnnouncementMalformed
+    assert [f"record {number} of" in str(error) for number in range(0, 8, 2)] == [True] * 4
+    found = announcements(s3(*[record("")] * (NAMED + 3)))
+    error = combined([each for each in found if isinstance(each, Unreadable)])
+    assert str(error).endswith("record 4 of the S3 event has no s3.object.key; and 3 more")
+
+
+@pytest.mark.parametrize(
+    "record_",
+    [
+        record(name="s3:BucketCreated:*", s3__object=ABSENT, eventSource="minio:s3"),
+        record("", "s3:BucketRemoved:*", eventSource="minio:s3"),
+        record(None, "BucketCreated"),
+        record(name="s3:Scanner:BigPrefix", s3__object=ABSENT),
+        record("%FF", "ObjectTagging:Put"),
+    ],
+)
+def test_an_event_that_changes_no_object_needs_no_key(record_):
+    (found,) = announcements(s3(record_))
+    assert isinstance(found, Unchanged)
+    assert (found.reason, found.bucket, found.key) == (SkipReason.NOT_OBJECT_CHANGE, "photos", "")
 
 
 def test_a_reason_never_quotes_a_whole_body():
@@ -328,7 +525,7 @@ def announces_or_refuses(body: str) -> bool:
         found = announcements(body)
     except AnnouncementError as error:
         return bool(str(error))
-    return all(isinstance(each, LogFile | ObjectEvent | Unchanged | Nothing) for each in found)
+    return all(isinstance(each, LogFile | ObjectEvent | Unchanged | Nothing | Unreadable) for each in found)
 
 
 def places_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -372,3 +569,24 @@ def test_a_real_body_cut_and_mended_anywhere_gives_announcements_or_a_reason(bod
 def test_any_key_of_a_delivery_comes_out_as_it_went_in(key, depth):
     found = announcements(sns(delivery(f"p/{key}"), depth) if depth else delivery(f"p/{key}"))
     assert [each.key for each in found] == [f"p/{key}"]
+
+
+GOOD = st.builds(lambda key: record(quote_plus(key)), st.text(min_size=1))
+BAD = st.sampled_from(
+    [None, 7, "x", SES, {}, record("%FF"), record(""), record(s3__object=ABSENT), record(s3__bucket=7)]
+)
+
+
+@given(st.lists(st.booleans(), max_size=8), st.data())
+def test_any_mixture_of_records_announces_every_good_one(mixture, data):
+    records = [data.draw(GOOD if is_good else BAD) for is_good in mixture]
+    good = [each for is_good, each in zip(mixture, records, strict=True) if is_good]
+    try:
+        found = announcements(s3(*records))
+    except AnnouncementError:
+        assert not good
+        return
+    events = [each for each in found if isinstance(each, ObjectEvent) and not each.kind.is_unlisted]
+    assert [quote_plus(each.key) for each in events] == [each["s3"]["object"]["key"] for each in good]
+    unreadable = {each.index for each in found if isinstance(each, Unreadable)}
+    assert unreadable == {index for index, is_good in enumerate(mixture) if not is_good}

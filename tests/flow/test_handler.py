@@ -629,29 +629,72 @@ async def test_the_limits_are_the_operators(flow):
     assert [run.folder.path for run in world.target.runs] == ["/data/a"]
 
 
-@pytest.mark.parametrize(
-    ("bucket", "key"),
-    [("evil", "trail/x"), ("evil", LYVE), ("trail-logs", "elsewhere/x"), ("trail-logs", "trail"), ("trail-logs", LYVE)],
-)
-async def test_a_file_outside_the_configured_logs_is_refused_and_never_fetched(flow, bucket, key):
+@pytest.mark.parametrize("key", ["trail/x", LYVE])
+async def test_a_file_of_a_bucket_that_is_no_log_source_is_refused_and_never_fetched(flow, key):
     """Whoever can write to the queue does not choose which files are read."""
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
-    world.logs.objects[bucket, key] = flow.log_of("a/file")
-    verdict = await world.handle(flow.announcing(key, bucket=bucket))
+    world.logs.objects["evil", key] = flow.log_of("a/file")
+    verdict = await world.handle(flow.announcing(key, bucket="evil"))
     assert isinstance(verdict, Reject)
     assert verdict.error == "BucketNotAllowed"
-    assert f"s3://{bucket}/{key}" in verdict.reason
+    assert f"s3://evil/{key}" in verdict.reason
     assert not world.logs.opens
     assert not world.target.runs
 
 
-async def test_a_refused_file_does_not_keep_others_from_being_done(flow):
-    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "AWSLogs/")])
-    key = world.put("good")
-    verdict = await world.handle(flow.announcing(key, "elsewhere"))
+@pytest.mark.parametrize("key", ["elsewhere/x", "trail", LYVE, "AWSLogs/111122223333/Config/x.json.gz", "trail/"])
+async def test_other_files_of_a_log_bucket_are_nothing_to_do_and_never_fetched(flow, key):
+    """Several services share one log bucket, and its notifications announce all that they write."""
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
+    world.logs.objects[flow.LOG_BUCKET, key] = flow.log_of("a/file")
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert not world.logs.opens
+    assert world.tally.nothing.total() == 1
+
+
+def s3_events(flow, *keys):
+    """An S3 event with a record for each key."""
+    records = [json.loads(flow.s3_event(key))["Records"][0] for key in keys]
+    return json.dumps({"Records": records})
+
+
+async def test_a_record_that_cannot_be_read_costs_the_others_nothing(flow, world):
+    verdict = await world.handle(s3_events(flow, "caf%E9/a", "good/b", ""))
     assert isinstance(verdict, Reject)
+    assert (verdict.error, verdict.source) == ("AnnouncementMalformed", "message")
+    assert "record 0 of the S3 event: s3.object.key 'caf%E9/a' is no percent-encoding of UTF-8" in verdict.reason
+    assert "record 2 of the S3 event has no s3.object.key" in verdict.reason
+    # A write without a readable key makes all of its bucket stale.
+    assert {run.folder for run in world.target.runs} == {Folder("/data/good"), Folder("/data", tree=True)}
+    assert world.tally.errors == {"AnnouncementMalformed": 1}
+
+
+async def test_a_message_with_an_unreadable_record_is_a_dead_letter_only_when_all_else_is_done(flow, world):
+    world.target.errors["/data/good"] = [AccessAnywhereUnavailable("503")]
+    body = s3_events(flow, "good/b", "caf%E9")
+    assert isinstance(await world.handle(body), Retry)
+    verdict = await world.handle(body, receive_count=2)
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "AnnouncementMalformed"
+    assert world.tally.errors["AccessAnywhereUnavailable"] == 1
+
+
+async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, world):
+    key = world.put("good")
+    body = json.dumps({"s3Bucket": flow.LOG_BUCKET, "s3ObjectKey": [key, 7]})
+    verdict = await world.handle(body)
+    assert isinstance(verdict, Reject)
+    assert "s3ObjectKey.1 is no key: 7" in verdict.reason
     assert [run.folder.path for run in world.target.runs] == ["/data/good"]
-    assert world.logs.opens == {key: 1}
+    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+
+
+async def test_an_event_without_a_readable_time_is_never_already_refreshed(flow, world):
+    await asyncio.sleep(1000)
+    assert await world.handle(flow.s3_event("a/file", time="2026-01-01T00:00:00Z")) == Done()
+    for _ in range(2):
+        assert await world.handle(flow.s3_event("a/file", time="soon")) == Done()
+    assert [run.folder.path for run in world.target.runs] == ["/data/a"] * 3
 
 
 # Verification

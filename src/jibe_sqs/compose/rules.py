@@ -2,8 +2,9 @@
 
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.settings import LogSettings, Rules
+from jibe_sqs.settings import LogSettings, NotificationSettings, Rules
 
 
 def decisions(rules: Rules) -> Decisions:
@@ -44,7 +45,22 @@ def sources(rules: Rules) -> Sources:
     """Where log files and notifications come from."""
     return Sources(
         [log_source(each) for each in rules.logs],
-        {str(source): encoding for source, encoding in rules.key_encodings.items()},
+        rules.key_encodings,
+        [notification_rule(each) for each in rules.notifications],
+    )
+
+
+def notification_rule(each: NotificationSettings) -> NotificationRule:
+    """How to read message bodies of one more shape."""
+    items, event, time = (Expression(text) if text else None for text in (each.items, each.event, each.time))
+    return NotificationRule(
+        when=Expression(each.when),
+        bucket=Expression(each.bucket),
+        key=Expression(each.key),
+        items=items,
+        event=event,
+        time=time,
+        key_encoding=each.key_encoding,
     )
 
 

@@ -1,10 +1,12 @@
 """What a message body announces.
 
-A body is unwrapped until what is left is no envelope (raw delivery has none; SNS may be in SNS), then told by its
-shape, in a table. What asks for nothing is an announcement too, of nothing: it is no error. What is of no known shape
-is an error with its reason, for the dead-letter queue.
+A body is unwrapped until what is left is no envelope (raw delivery has none; SNS may be in SNS), then read by its
+shape, in a table. A body of no known shape is read by the operator's own rules. What asks for nothing is an announcement
+too, of nothing: it is no error. A record that cannot be read is an announcement beside the others. Only a body that
+cannot be read as a whole is an error, with its reason, for the dead-letter queue.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,10 +19,15 @@ from jibe_sqs.core.errors import (
     AnnouncementTooDeep,
     AnnouncementTooLarge,
     AnnouncementUnknown,
+    AnnouncementUnsupported,
 )
+from jibe_sqs.core.event_names import effect
+from jibe_sqs.core.eventbridge import eventbridge_event
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import Announcement, LogFile, Nothing
-from jibe_sqs.core.notifications import eventbridge_event, log_or_nothing, s3_record
+from jibe_sqs.core.model import Announcement, LogFile, Nothing, Unreadable
+from jibe_sqs.core.notification_rules import NotificationRule
+from jibe_sqs.core.notifications import Notification, shown, text
+from jibe_sqs.core.s3_events import TEST, s3_record
 from jibe_sqs.core.sources import Sources
 
 VALIDATION: Final = "CloudTrail validation message."
@@ -30,6 +37,9 @@ NESTING: Final = 4
 MOST: Final = 1000
 """Keys or records in one body. SQS takes a MiB; CloudTrail announces a few files at a time."""
 
+NAMED: Final = 5
+"""Unreadable records of one message that its error names; the others are counted."""
+
 ANY: Final = Sources()
 """Where nothing is configured: every object whose key looks like a log's is one."""
 
@@ -37,25 +47,44 @@ _SWEPT: Final = "swept"
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
+class Announced(msgspec.Struct, frozen=True):
+    """What a body announces, in its order. `rule`: the operator's rule that it was read by, such as `notifications.0`."""
+
+    found: list[Announcement]
+    rule: str = ""
+
+
 def announcements(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> list[Announcement]:
     """What the body of one message announces, in its order. Raises `AnnouncementError`s only.
 
     `key_length`: characters of a key, at most. A body has room for one of half a million folders.
     """
+    return announced(body, sources, key_length).found
+
+
+def announced(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> Announced:
+    """The same, with the rule that it was read by."""
     for _ in range(NESTING + 1):
         if body.strip() == VALIDATION:
-            return [Nothing("CloudTrail validation message")]
+            return Announced([Nothing("CloudTrail validation message")])
         message = _parsed(body)
         if not _is_envelope(message):
-            found = _announced(message, sources)
-            _check_length(found, key_length)
-            return found
+            return _read(message, sources, key_length)
         if message["Type"] in _SUBSCRIPTION:
-            return [Nothing(f"SNS {message['Type']}")]
+            return Announced([Nothing(f"SNS {message['Type']}")])
         if message["Type"] != "Notification":
-            raise AnnouncementUnknown(f"an SNS message of the unknown type {_shown(message['Type'])}")
+            raise AnnouncementUnknown(f"an SNS message of the unknown type {shown(message['Type'])}")
         body = message["Message"]
     raise AnnouncementTooDeep(f"SNS envelopes more than {NESTING} deep")
+
+
+def combined(unreadable: list[Unreadable]) -> AnnouncementError:
+    """One error for the records of a message that cannot be read. It names the first few of them."""
+    first, *others = [each.error for each in unreadable]
+    reasons = "; ".join(str(error) for error in (first, *others)[:NAMED])
+    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+    kind = type(first) if isinstance(first, AnnouncementError) else AnnouncementMalformed
+    return kind(reasons + more)
 
 
 def envelope(body: str) -> dict[str, Any] | None:
@@ -67,43 +96,118 @@ def envelope(body: str) -> dict[str, Any] | None:
     return message if _is_envelope(message) else None
 
 
-def _parsed(body: str) -> dict[str, Any]:
+def _parsed(body: str) -> Any:
     if not body.strip():
         raise AnnouncementMalformed("the body is empty")
     try:
-        message = orjson.loads(body)
+        return orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-        raise AnnouncementMalformed(f"the body is not JSON: {error}: {_shown(body)}") from error
-    if not isinstance(message, dict):
-        raise AnnouncementUnknown(f"the body is no JSON object: {_shown(body)}")
-    return message
+        try:
+            # One record with NaN, or with half of a surrogate pair, must not cost the others.
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise AnnouncementMalformed(f"the body is not JSON: {error}: {shown(body)}") from error
 
 
-def _is_envelope(message: dict[str, Any]) -> bool:
+def _is_envelope(message: Any) -> bool:
     return (
-        isinstance(message.get("Type"), str)
+        isinstance(message, dict)
+        and isinstance(message.get("Type"), str)
         and isinstance(message.get("Message"), str)
         and isinstance(message.get("TopicArn"), str)
     )
 
 
-def _announced(message: dict[str, Any], sources: Sources) -> list[Announcement]:
+def _read(message: Any, sources: Sources, key_length: int) -> Announced:
+    try:
+        found = _by_shape(message, sources, key_length)
+        unknown = all(_is_unknown(each) for each in found) and bool(found)
+        failure = combined([each for each in found if isinstance(each, Unreadable)]) if unknown else None
+    except AnnouncementUnknown as error:
+        found, failure = [], error
+    if failure is None:
+        return Announced(found)
+    for number, rule in enumerate(sources.notifications):
+        if rule.when.is_true(message):
+            name = f"notifications.{number}"
+            return Announced(_by_rule(rule, name, message, sources, key_length), name)
+    if isinstance(failure, AnnouncementUnknown):
+        raise failure
+    return Announced(found)
+
+
+def _is_unknown(each: Announcement) -> bool:
+    return isinstance(each, Unreadable) and isinstance(each.error, AnnouncementUnknown | AnnouncementUnsupported)
+
+
+def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcement]:
+    if not isinstance(message, dict):
+        raise AnnouncementUnknown(f"the body is no JSON object: {shown(json.dumps(message))}")
     for marker, read in _SHAPES.items():
         if marker in message:
-            return read(message, sources)
-    raise AnnouncementUnknown(f"the body announces nothing that we know; its fields are {_shown(sorted(message))}")
+            return read(message, sources, key_length)
+    raise AnnouncementUnknown(f"the body announces nothing that we know; its fields are {shown(sorted(message))}")
 
 
-def _cloudtrail_delivery(message: dict[str, Any], _sources: Sources) -> list[Announcement]:
+def _by_rule(rule: NotificationRule, name: str, message: Any, sources: Sources, key_length: int) -> list[Announcement]:
+    try:
+        items = rule.items.value(message) if rule.items else [message]
+    except ValueError as error:
+        raise AnnouncementMalformed(f"{name}.items: {error}") from error
+    if not isinstance(items, list):
+        raise AnnouncementMalformed(f"{name}.items: {rule.items and rule.items.text!r} does not give a list")
+    _check_number(len(items))
+    return [each for index, item in enumerate(items) for each in _item(rule, name, item, index, sources, key_length)]
+
+
+def _item(
+    rule: NotificationRule, name: str, item: Any, index: int, sources: Sources, key_length: int
+) -> list[Announcement]:
+    where = f"item {index} ({name})"
+    try:
+        bucket, key = rule.bucket.value(item), rule.key.value(item)
+        event, moment = (each.value(item) if each else None for each in (rule.event, rule.time))
+    except ValueError as error:
+        return [Unreadable(AnnouncementMalformed(f"{where}: {error}"), index)]
+    event_name = text(event) or ""
+    notification = Notification(
+        where=where,
+        index=index,
+        effect=effect(event_name),
+        bucket=bucket,
+        key=key,
+        time=moment,
+        encoding=rule.key_encoding or sources.key_encoding(name),
+        encoding_setting=f"{name}.key_encoding",
+        bucket_field=f"bucket ({rule.bucket.text})",
+        key_field=f"key ({rule.key.text})",
+        name=event_name,
+    )
+    return notification.announced(sources, key_length)
+
+
+def _cloudtrail_delivery(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
     bucket, keys = message["s3Bucket"], message.get("s3ObjectKey")
     if isinstance(keys, str):
         keys = [keys]
-    if not isinstance(bucket, str) or not bucket:
+    if text(bucket) is None:
         raise AnnouncementMalformed("s3Bucket is no bucket's name")
-    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
+    if not isinstance(keys, list) or not keys:
         raise AnnouncementMalformed("s3ObjectKey is no list of keys")
     _check_number(len(keys))
-    return [log_or_nothing(LogFile(bucket, key)) for key in dict.fromkeys(keys)]
+    if len(bucket) > key_length:
+        raise _too_long("s3Bucket", bucket, key_length)
+    found: dict[str | int, Announcement] = {}
+    for index, key in enumerate(keys):
+        if text(key) is None:
+            error: AnnouncementError = AnnouncementMalformed(f"s3ObjectKey.{index} is no key: {shown(key)}")
+        elif len(key) > key_length:
+            error = _too_long(f"s3ObjectKey.{index}", key, key_length)
+        else:
+            found.setdefault(key, sources.file_or_nothing(LogFile(bucket, key)))
+            continue
+        found[index] = Unreadable(error, index)
+    return list(found.values())
 
 
 def swept(file: LogFile) -> str:
@@ -111,33 +215,31 @@ def swept(file: LogFile) -> str:
     return msgspec.json.encode({_SWEPT: file}).decode()
 
 
-def _finding(message: dict[str, Any], _sources: Sources) -> list[Announcement]:
+def _finding(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
     try:
         file = msgspec.convert(message[_SWEPT], LogFile)
     except msgspec.ValidationError as error:
         raise AnnouncementMalformed(f"no finding of a sweep: {error}") from error
-    if not file.bucket or not file.key:
+    if text(file.bucket) is None or text(file.key) is None:
         raise AnnouncementMalformed("the finding of a sweep names no bucket and key")
-    return [log_or_nothing(file)]
+    for name, value in (("bucket", file.bucket), ("key", file.key)):
+        if len(value) > key_length:
+            raise _too_long(name, value, key_length)
+    return [sources.file_or_nothing(file)]
 
 
-def _test_event(message: dict[str, Any], _sources: Sources) -> list[Announcement]:
-    if message["Event"] != "s3:TestEvent":
-        raise AnnouncementUnknown(f"an event of the unknown kind {_shown(message['Event'])}")
-    bucket = message.get("Bucket")
-    return [Nothing("s3:TestEvent", bucket if isinstance(bucket, str) else None)]
+def _test_event(message: dict[str, Any], _sources: Sources, _key_length: int) -> list[Announcement]:
+    if message["Event"] != TEST:
+        raise AnnouncementUnknown(f"an event of the unknown kind {shown(message['Event'])}")
+    return [Nothing(TEST, text(message.get("Bucket")))]
 
 
-def _s3_event(message: dict[str, Any], sources: Sources) -> list[Announcement]:
+def _s3_event(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
     records = message["Records"]
     if not isinstance(records, list):
         raise AnnouncementMalformed("Records is no list")
     _check_number(len(records))
-    return [s3_record(record, index, sources) for index, record in enumerate(records)]
-
-
-def _eventbridge(message: dict[str, Any], sources: Sources) -> list[Announcement]:
-    return [eventbridge_event(message, sources)]
+    return [each for index, record in enumerate(records) for each in s3_record(record, index, sources, key_length)]
 
 
 def _check_number(found: int) -> None:
@@ -145,24 +247,15 @@ def _check_number(found: int) -> None:
         raise AnnouncementTooLarge(f"{found:,} things announced at once; {MOST:,} is the limit")
 
 
-def _check_length(found: list[Announcement], most: int) -> None:
-    longest = max((len(name) for each in found for name in (each.bucket, each.key) if name), default=0)
-    if longest > most:
-        raise AnnouncementTooLarge(
-            f"it names a bucket or key of {longest:,} characters; {most:,} is the limit (limits.key_length)"
-        )
+def _too_long(field: str, name: str, most: int) -> AnnouncementTooLarge:
+    return AnnouncementTooLarge(f"{field} has {len(name):,} characters; {most:,} is the limit (limits.key_length)")
 
 
-_SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources], list[Announcement]]]] = {
+_SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources, int], list[Announcement]]]] = {
     "s3Bucket": _cloudtrail_delivery,
     "Records": _s3_event,
-    "detail-type": _eventbridge,
+    "detail-type": eventbridge_event,
     "Event": _test_event,
     _SWEPT: _finding,
 }
-"""The field that tells a shape, and who reads it; the first that is there decides."""
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return repr(text[:100])
+"""The field by which a shape is recognised, and its reader; the first field that is there decides."""

@@ -29,7 +29,8 @@ _SIBLINGS: Final = {
     "CloudTrail-Aggregated": "CloudTrail aggregated events",
 }
 _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
-_NO_LOGS: Final = re.compile(rf"(?:^|/){_ACCOUNT}/(?!CloudTrail/)[^/]+/")
+_NO_LOGS: Final = re.compile(rf"(?:^|/)(?:{_ACCOUNT}/(?!CloudTrail/)[^/]+/|AWSLogs/aws-account-id=\d{{12}}/)")
+"""VPC flow logs in Hive's layout name the account `aws-account-id=111122223333`."""
 _START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
@@ -37,6 +38,9 @@ _MOMENT: Final = r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d"
 _LYVE_LOG: Final = re.compile(rf"(?:^|/)S3-[^/]+-{_MOMENT}\.gz\Z")
 _LYVE_SIBLING: Final = re.compile(rf"(?:^|/)(IAM|console)-[^/]*{_MOMENT}\.gz\Z")
 _ACCESS_LOG: Final = re.compile(rf"(?:^|[^0-9]){_MOMENT}-[0-9A-F]{{16}}\Z")
+
+_TEST_FILE: Final = re.compile(r"(?:^|/)(?:ConfigWritabilityCheckFile|ELBAccessLogTestFile)\Z")
+_CLOUDFRONT_LOG: Final = re.compile(r"(?:^|/)E[0-9A-Z]{9,}\.\d{4}-\d\d-\d\d-\d\d\.[0-9a-f]{8}\.gz\Z")
 
 _LYVE_SIBLINGS: Final = {"IAM": "Lyve Cloud IAM audit log", "console": "Lyve Cloud console audit log"}
 
@@ -53,16 +57,22 @@ def format_of(key: str) -> Format | None:
 
 
 def no_log(key: str) -> str | None:
-    """What a key beside the log files is; None for every other key. None of them holds object changes."""
+    """What a key beside the log files is, by its name alone; None for every other key. None of them holds changes."""
     if found := _SIBLING.search(key):
         return _SIBLINGS[found[1]]
     if found := _LYVE_SIBLING.search(key):
         return _LYVE_SIBLINGS[found[1]]
     if _START.search(key):
         return "the mark of a trail's start"
+    if key.endswith("/"):
+        return "a folder's marker"
+    if _TEST_FILE.search(key):
+        return "a test file of an AWS service"
+    if _CLOUDFRONT_LOG.search(key):
+        return "CloudFront access log"
     return None
 
 
 def holds_no_logs(folder: str) -> bool:
-    """Whether a folder, a prefix that ends in `/`, is of what AWS delivers beside CloudTrail's logs."""
+    """Whether a folder (it ends in `/`), or a key below it, is of what AWS delivers beside CloudTrail's logs."""
     return _NO_LOGS.search(folder) is not None

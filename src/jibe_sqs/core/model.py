@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from jibe_sqs.core.errors import JibeError
+
 LATEST: Final = 253_402_300_799.0
 """Seconds since the epoch: the end of the year 9999. A later time cannot be told to people, and no log has one."""
 UNKNOWN_TIME: Final = LATEST
@@ -39,6 +41,13 @@ class Nothing(msgspec.Struct, frozen=True):
     about: str
     bucket: str | None = None
     key: str | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An announcement: a record of a message that cannot be read. `index` is its position in the message, from 0."""
+
+    error: JibeError
+    index: int
 
 
 class Kind(StrEnum):
@@ -110,7 +119,7 @@ class Unchanged(msgspec.Struct, frozen=True, gc=False):
 
 Record = ObjectEvent | Unchanged
 
-Announcement = LogFile | ObjectEvent | Unchanged | Nothing
+Announcement = LogFile | ObjectEvent | Unchanged | Nothing | Unreadable
 
 
 class Folder(msgspec.Struct, frozen=True, order=True):

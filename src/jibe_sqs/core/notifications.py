@@ -1,166 +1,154 @@
-"""What S3's own notifications say: event notifications, of AWS, MinIO and Ceph, and EventBridge's.
+"""What a notification of a change announces, once its wire shape is read.
 
-An object of a log source is a log file to read; any other is the event itself, and needs no file. Where the world
-disagrees on how keys are written, the sources' settings decide.
-
-Source: S3 User Guide, "Event message structure" and "EventBridge event message structure".
+Every record stands for itself: one that cannot be read is an announcement too, beside the others. An object of a log
+source is a log file to read; any other is the event itself, and needs no file. A change whose bucket can be read and
+whose key cannot makes the whole bucket stale.
 """
 
-from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote_plus
 
-from jibe_sqs.core.errors import AnnouncementMalformed, AnnouncementUnknown, AnnouncementUnsupported
-from jibe_sqs.core.log_names import no_log
-from jibe_sqs.core.model import Actor, Announcement, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
+import msgspec
+
+from jibe_sqs.core.errors import AnnouncementError, AnnouncementMalformed, AnnouncementTooLarge
+from jibe_sqs.core.event_times import event_time
+from jibe_sqs.core.key_encodings import KeyEncoding, readings
+from jibe_sqs.core.log_names import format_of
+from jibe_sqs.core.model import (
+    UNKNOWN_TIME,
+    Actor,
+    Announcement,
+    Kind,
+    LogFile,
+    ObjectEvent,
+    SkipReason,
+    Unchanged,
+    Unreadable,
+)
 from jibe_sqs.core.sources import Sources
 
-_EVENT_SOURCES: Final = ("aws:s3", "minio:s3", "ceph:s3")
-
-_EVENT_KINDS: Final = {
-    "ObjectCreated": Kind.WRITTEN,
-    "ObjectRemoved": Kind.DELETED,
-    "LifecycleExpiration": Kind.DELETED,
-    # Ceph's own words
-    "ObjectLifecycle:Expiration": Kind.DELETED,
-    "ObjectSynced:Create": Kind.WRITTEN,
-    "ObjectSynced:Delete": Kind.DELETED,
-    "ObjectSynced:DeletionMarkerCreated": Kind.DELETED,
-    "Replication:Create": Kind.WRITTEN,
-    "Replication:Delete": Kind.DELETED,
-    "Replication:DeletionMarkerCreated": Kind.DELETED,
-}
-"""By the first part of the event's name, or the first two.
-
-Restores, transitions, tags, ACLs, and the fate of AWS's replication (`Operation…`) change nothing in an index. Ceph's events
-are listed in its documentation, "S3 Bucket Notifications Compatibility".
-"""
-
-_BESIDE_OBJECTS: Final = ("Tagging", "Retention", "LegalHold")
-"""MinIO tells of what is written beside an object as `ObjectCreated:PutTagging` and the like."""
-
-_EVENTBRIDGE_KINDS: Final = {"Object Created": Kind.WRITTEN, "Object Deleted": Kind.DELETED}
-"""By the detail-type. Restores, storage classes, access tiers, tags and ACLs change nothing in an index."""
+_UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
 
 
-def s3_record(record: Any, index: int, sources: Sources) -> Announcement:
-    """One of the `Records` of an S3 event notification. Raises `AnnouncementError`."""
-    where = f"record {index} of the S3 event"
-    if not isinstance(record, dict) or record.get("eventSource") not in _EVENT_SOURCES:
-        raise AnnouncementUnknown(f"{where} is not of S3")
-    version = record.get("eventVersion")
-    if not isinstance(version, str) or not version.startswith("2."):
-        raise AnnouncementUnsupported(f"{where} is of version {_shown(version)}; we know 2.x")
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """One change, or one event that is none, as a message reports it. `bucket`, `key` and `time` are as in the message.
+
+    `where` names the record, and `bucket_field` and `key_field` its fields, in errors. `encoding_setting` is the setting
+    that says how keys are encoded.
+    """
+
+    where: str
+    index: int
+    effect: Kind | SkipReason
+    bucket: object
+    key: object
+    time: object
+    encoding: KeyEncoding | None
+    encoding_setting: str
+    bucket_field: str
+    key_field: str
+    name: str = ""
+    event_id: str = ""
+    region: str = ""
+    actor: Actor = Actor()
+    version: str | None = None
+    etag: str | None = None
+    size: int | None = None
+
+    def announced(self, sources: Sources, key_length: int) -> list[Announcement]:
+        """What it announces: for most one event, or one log file. `key_length`: characters of a name, at most."""
+        if isinstance(self.effect, SkipReason):
+            return [self._unchanged(self.effect, *self._readable(key_length))]
+        try:
+            bucket = self._name(self.bucket, self.bucket_field, key_length)
+        except AnnouncementError as error:
+            return [Unreadable(error, self.index)]
+        try:
+            keys = self._keys(key_length)
+        except AnnouncementError as error:
+            return [self._event(_UNLISTED[self.effect], bucket, ""), Unreadable(error, self.index)]
+        return _one_log_file([self._of_object(bucket, key, sources) for key in keys])
+
+    def _of_object(self, bucket: str, key: str, sources: Sources) -> Announcement:
+        if not sources.is_log(bucket, key):
+            return self._event(Kind(self.effect), bucket, key)
+        if self.effect is Kind.WRITTEN:
+            return sources.file_or_nothing(LogFile(bucket, key, self.version, self.etag, self.size))
+        # What else happens to a log file changes nothing that Access Anywhere shows.
+        return self._unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key)
+
+    def _event(self, kind: Kind, bucket: str, key: str) -> ObjectEvent:
+        moment = event_time(self.time)
+        return ObjectEvent(kind, bucket, key, moment, self.event_id, self.region, self.actor, self.version, self.name)
+
+    def _unchanged(self, reason: SkipReason, bucket: str, key: str = "") -> Unchanged:
+        moment = event_time(self.time)
+        return Unchanged(reason, bucket, key, 0.0 if moment == UNKNOWN_TIME else moment, self.event_id, self.name)
+
+    def _readable(self, key_length: int) -> tuple[str, str]:
+        """Bucket and key, each as far as it can be read: an event that changes nothing is never an error."""
+        try:
+            bucket = self._name(self.bucket, self.bucket_field, key_length)
+            return bucket, self._keys(key_length)[0]
+        except AnnouncementError:
+            return (text(self.bucket) or "")[:key_length], ""
+
+    def _keys(self, key_length: int) -> list[str]:
+        key = self._name(self.key, self.key_field, key_length)
+        try:
+            return readings(key, self.encoding)
+        except ValueError as error:
+            raise AnnouncementMalformed(
+                f"{self.where}: {self.key_field} {shown(key)} is no percent-encoding of UTF-8; if keys are not encoded, "
+                f"set {self.encoding_setting}: raw"
+            ) from error
+
+    def _name(self, value: object, field: str, longest: int) -> str:
+        if value is None or value == "":
+            raise AnnouncementMalformed(f"{self.where} has no {field}")
+        if not isinstance(value, str):
+            raise AnnouncementMalformed(f"{self.where}: {field} is not a text: {shown(value)}")
+        if text(value) is None:
+            raise AnnouncementMalformed(f"{self.where}: {field} {shown(value)} has half of a surrogate pair")
+        if len(value) > longest:
+            raise AnnouncementTooLarge(
+                f"{self.where}: {field} has {len(value):,} characters; {longest:,} is the limit (limits.key_length)"
+            )
+        return value
+
+
+def _one_log_file(found: list[Announcement]) -> list[Announcement]:
+    """Of two readings of a key, only one can be a file that exists: the one that looks like a log file's, or the first."""
+    files = [each for each in found if isinstance(each, LogFile)]
+    if len(files) < 2:
+        return found
+    return [max(files, key=lambda file: format_of(file.key) is not None)]
+
+
+def text(value: object) -> str | None:
+    """The value, if it is a text with something in it that can be written as UTF-8."""
+    if not isinstance(value, str) or not value:
+        return None
     try:
-        bucket, thing = record["s3"]["bucket"]["name"], record["s3"]["object"]
-        key = _key(thing["key"], record["eventSource"], sources)
-        name, moment = record["eventName"].removeprefix("s3:"), _epoch(record["eventTime"])
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise _malformed(where, error) from error
-    _check_names(bucket, key, where)
-    first, *others = name.split(":")
-    kind = _EVENT_KINDS.get(first) or _EVENT_KINDS.get(":".join([first, *others[:1]]))
-    actor = Actor(
-        principal=_text(record.get("userIdentity"), "principalId") or "",
-        source_address=_text(record.get("requestParameters"), "sourceIPAddress") or "",
-    )
-    region, version_id = _text(record, "awsRegion") or "", _text(thing, "versionId")
-    event_id = _text(thing, "sequencer") or ""
-    if sources.is_log(bucket, key):
-        return _of_a_log_source(
-            kind, LogFile(bucket, key, version_id, _text(thing, "eTag"), _size(thing)), moment, name
-        )
-    if kind is None:
-        return Unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key, moment, event_id, name)
-    return ObjectEvent(kind, bucket, key, moment, event_id, region, actor, version_id, name)
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
 
 
-def eventbridge_event(message: dict[str, Any], sources: Sources) -> Announcement:
-    """An event that EventBridge delivered. Raises `AnnouncementError`."""
-    if message.get("source") != "aws.s3":
-        raise AnnouncementUnknown(f"an EventBridge event of {_shown(message.get('source'))}, not of aws.s3")
-    name = message["detail-type"]
-    try:
-        detail = message["detail"]
-        bucket, thing = detail["bucket"]["name"], detail["object"]
-        key, moment = _key(thing["key"], "eventbridge", sources), _epoch(message["time"])
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise _malformed("the EventBridge event", error) from error
-    if not isinstance(name, str):
-        raise AnnouncementMalformed(f"the EventBridge event's detail-type is no text: {_shown(name)}")
-    if str(message.get("version", "0")) != "0" or str(detail.get("version", "0")) != "0":
-        raise AnnouncementUnsupported("an EventBridge event of an unknown version; we know 0")
-    _check_names(bucket, key, "the EventBridge event")
-    kind = _EVENTBRIDGE_KINDS.get(name)
-    version_id = _text(thing, "version-id")
-    event_id, region = _text(message, "id") or "", _text(message, "region") or ""
-    if sources.is_log(bucket, key):
-        return _of_a_log_source(
-            kind, LogFile(bucket, key, version_id, _text(thing, "etag"), _size(thing)), moment, name
-        )
-    if kind is None:
-        return Unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key, moment, event_id, name)
-    actor = Actor(principal=_text(detail, "requester") or "", source_address=_text(detail, "source-ip-address") or "")
-    return ObjectEvent(kind, bucket, key, moment, event_id, region, actor, version_id, name)
+def field(holder: object, *path: str) -> Any:
+    """A field within a field and so on; None if it is missing, or stands in something that has no fields."""
+    for name in path:
+        holder = holder.get(name) if isinstance(holder, dict) else None
+    return holder
 
 
-def log_or_nothing(file: LogFile) -> LogFile | Nothing:
-    """What stands beside the log files in a log bucket asks for nothing."""
-    about = no_log(file.key)
-    return Nothing(about, file.bucket, file.key) if about else file
+def size(value: object) -> int | None:
+    """Bytes. Ceph writes them as a text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _of_a_log_source(kind: Kind | None, file: LogFile, moment: float, name: str) -> Announcement:
-    """A new object is a file to read. What else befalls log files changes nothing that is shown."""
-    if kind is Kind.WRITTEN:
-        return log_or_nothing(file)
-    return Unchanged(SkipReason.NOT_OBJECT_CHANGE, file.bucket, file.key, moment, name=name)
-
-
-def _key(text: str, source: str, sources: Sources) -> str:
-    if not isinstance(text, str):
-        raise ValueError("the key is no text")  # noqa: TRY004 - what is wrong is the wire's
-    if sources.key_encodings[source] != "url":
-        return text
-    try:
-        return unquote_plus(text, errors="strict")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"the key {_shown(text)} is no percent-encoding of UTF-8; if keys come as they are, say so: "
-            f"key_encodings: {source}: raw"
-        ) from error
-
-
-def _malformed(where: str, error: Exception) -> AnnouncementMalformed:
-    if isinstance(error, KeyError):
-        return AnnouncementMalformed(f"{where} has no {error}, as all of S3's have")
-    if isinstance(error, ValueError):
-        return AnnouncementMalformed(f"{where} is not written as S3's are: {error}")
-    return AnnouncementMalformed(f"{where} has a field of another type than S3's")
-
-
-def _check_names(bucket: object, key: str, where: str) -> None:
-    if not isinstance(bucket, str) or not bucket or not key:
-        raise AnnouncementMalformed(f"{where} names no bucket and key")
-
-
-def _epoch(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _text(holder: object, field: str) -> str | None:
-    value = holder.get(field) if isinstance(holder, dict) else None
-    return value if isinstance(value, str) and value else None
-
-
-def _size(thing: dict[str, Any]) -> int | None:
-    size = thing.get("size")
-    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < 20:  # Ceph writes a string
-        return int(size)
-    return size if isinstance(size, int) else None
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return repr(text[:100])
+def shown(value: object) -> str:
+    """The beginning of a value, for an error's text."""
+    return repr(value[:100]) if isinstance(value, str) else repr(value)[:100]

@@ -11,10 +11,12 @@ from math import floor
 from typing import Final
 
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.core.model import Folder, ObjectEvent
+from jibe_sqs.core.model import UNKNOWN_TIME, Folder, ObjectEvent
 
 
 def _time(event: ObjectEvent) -> str:
+    if event.time == UNKNOWN_TIME:
+        return ""
     moment = datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds")
     return f"{moment.removesuffix('+00:00')}Z"
 
@@ -33,7 +35,7 @@ FIELDS: Final[Mapping[str, Callable[[ObjectEvent, Folder], str]]] = {
     "kind": lambda event, _: event.kind.value,
     "name": lambda event, _: event.name,
     "time": lambda event, _: _time(event),
-    "timestamp": lambda event, _: str(floor(event.time)),
+    "timestamp": lambda event, _: str(floor(event.time)) if event.time != UNKNOWN_TIME else "",
     "event_id": lambda event, _: event.event_id,
     "region": lambda event, _: event.region,
     "version": lambda event, _: event.version or "",

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jibe_sqs.core.announcements import announcements
+from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import BucketNotAllowed, JibeError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import format_of, no_log
-from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip
+from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations.printable import printable
 
@@ -67,18 +67,21 @@ class Explainer:
         """Of what a message announces. `source`: a file with its body, or the body itself."""
         try:
             text, name = _body(source)
-            found = announcements(text, self._sources, self._limits.key_length)
+            body = announced(text, self._sources, self._limits.key_length)
         except (JibeError, OSError, UnicodeDecodeError) as error:
             yield _failure(_shown(source), error)
             return
-        for each in found:
+        rule = {"rule": body.rule} if body.rule else {}
+        for each in body.found:
             if isinstance(each, LogFile):
-                yield {"source": name, "announcement": "log-file", "bucket": each.bucket, "key": each.key}
+                yield {"source": name, "announcement": "log-file", "bucket": each.bucket, "key": each.key} | rule
             elif isinstance(each, Nothing):
                 nothing = {"announcement": "nothing", "bucket": each.bucket, "key": each.key, "about": each.about}
-                yield {"source": name, **nothing}
+                yield {"source": name, **nothing} | rule
+            elif isinstance(each, Unreadable):
+                yield _failure(name, each.error) | {"index": each.index} | rule
             else:
-                yield self._of_record(name, each)
+                yield self._of_record(name, each) | rule
 
     def _log_source(self, bucket: str | None, given: str | None, key: str) -> LogSource:
         """The configured source of a log file. Raises `SettingsError` if it may be one of several that differ."""
@@ -140,10 +143,11 @@ def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
         notes = [row for row in rows if "bad_records" in row]
         rows = [row for row in rows if "bad_records" not in row]
         failures = [row for row in rows if "error" in row]
+        rows = [row for row in rows if "error" not in row]
         good = good and not failures
-        if failures:
-            for row in failures:
-                console.print(_text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
+        for row in failures:
+            console.print(_text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
+        if failures and not rows:
             continue
         source = next((row["source"] for row in (*rows, *notes)), "nothing")
         console.print(_table(rows))

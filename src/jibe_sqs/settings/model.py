@@ -15,11 +15,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jibe_sqs.core.key_encodings import KeyEncoding
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 from jibe_sqs.settings.types import (
     Duration,
+    Expression,
     FolderPath,
     FolderPrefix,
     Networks,
@@ -120,6 +122,20 @@ class LogSettings(RoleSettings):
         if self.verify and self.format not in (None, Format.CLOUDTRAIL):
             raise ValueError(f"verify: only CloudTrail's files have digests, not those of format {self.format}")
         return self
+
+
+class NotificationSettings(_Model):
+    """How to read message bodies of a shape that is not known: `when` on the body, the others on each of its items."""
+
+    when: Expression = Field(description="true for the bodies that this entry is for")
+    items: Expression | None = Field(
+        default=None, description="the list of events in a body; the body itself if not set"
+    )
+    bucket: Expression = Field(description="the bucket's name, in an item")
+    key: Expression = Field(description="the object's key, in an item")
+    event: Expression | None = Field(default=None, description="the event's name, in an item; a write if not set")
+    time: Expression | None = Field(default=None, description="when it happened: ISO 8601, or seconds since 1970")
+    key_encoding: KeyEncoding | None = None
 
 
 class BatchSettings(_Model):
@@ -294,7 +310,8 @@ class Rules(BaseSettings):
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
-    key_encodings: dict[Literal["aws:s3", "minio:s3", "ceph:s3", "eventbridge"], Literal["url", "raw"]] = {}
+    key_encodings: dict[Annotated[str, Field(min_length=1)], KeyEncoding] = {}
+    notifications: tuple[NotificationSettings, ...] = ()
     aws: AwsSettings = AwsSettings()
     ledger: LedgerSettings = LedgerSettings()
     log: LogOutputSettings = LogOutputSettings()

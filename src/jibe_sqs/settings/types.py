@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
 
+from jibe_sqs.core import notification_rules
 from jibe_sqs.core.templates import Template
 
 
@@ -37,6 +38,11 @@ def _address(text: str) -> SplitResult:
 
 def _template(text: str) -> str:
     Template(text)
+    return text
+
+
+def _expression(text: str) -> str:
+    notification_rules.Expression(text)
     return text
 
 
@@ -71,6 +77,8 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 Url = Annotated[str, AfterValidator(_url)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
+Expression = Annotated[str, AfterValidator(_expression)]
+"""JMESPath."""
 TemplateText = Annotated[str, AfterValidator(_template)]
 FolderPath = Annotated[str, AfterValidator(_folder)]
 FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]

@@ -1,0 +1,58 @@
+"""What an event did to its object, by the event's name.
+
+A name that is not known here counts as a write (ADR 0006): a needless refresh is harmless, a missing one is not.
+
+Sources: S3 User Guide, "Event notification types and destinations"; MinIO, "Bucket Notifications"; Ceph, "S3 Bucket
+Notifications Compatibility".
+"""
+
+import re
+from typing import Final
+
+from jibe_sqs.core.model import Kind, SkipReason
+
+_SERVICE: Final = re.compile(r"[a-z][a-z0-9]*:")
+"""Before the name: `s3:` (MinIO, Scality, Storj), `b2:` (Backblaze)."""
+
+_READS: Final = re.compile(r"Object(?:Accessed|Downloaded)\b", re.IGNORECASE)
+"""MinIO's and Alibaba's."""
+
+_NOT_CHANGES: Final = re.compile(
+    r"""Bucket                           # MinIO: BucketCreated, BucketRemoved
+    |   IntelligentTiering
+    |   LifecycleDelMarkerExpiration     # MinIO: of an object that was deleted before
+    |   LifecycleTransition
+    |   ObjectAcl\b
+    |   ObjectAnnotation\b
+    |   ObjectLifecycle:Transition       # Ceph
+    |   ObjectRestore\b
+    |   ObjectTagging\b
+    |   ObjectTransition\b               # MinIO
+    |   ReducedRedundancyLostObject
+    |   Replication:Operation            # what became of AWS's and MinIO's replication, of an object that stays as it is
+    |   Scanner\b                        # MinIO: prefixes and objects that are too large
+    |   .*(?:Tagging|Retention|LegalHold|Acl|Annotations?)$   # MinIO: ObjectCreated:PutTagging and the like
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+_DELETES: Final = re.compile(r"Delet|Remov|Expir|HideMarker", re.IGNORECASE)
+
+_OTHER_DETAIL_TYPES: Final = re.compile(r"Object (?:Restore|Storage Class|Access Tier|ACL|Tags|Annotation)")
+
+
+def effect(name: str) -> Kind | SkipReason:
+    """What an S3 event of this name did to its object, or why it did nothing to it."""
+    name = _SERVICE.sub("", name, count=1) if _SERVICE.match(name) else name
+    if _READS.match(name):
+        return SkipReason.READ_ONLY
+    if _NOT_CHANGES.match(name):
+        return SkipReason.NOT_OBJECT_CHANGE
+    return Kind.DELETED if _DELETES.search(name) else Kind.WRITTEN
+
+
+def effect_of_detail_type(name: str) -> Kind | SkipReason:
+    """The same of EventBridge's `detail-type`, for an event about an object."""
+    if _OTHER_DETAIL_TYPES.match(name):
+        return SkipReason.NOT_OBJECT_CHANGE
+    return Kind.DELETED if _DELETES.search(name) else Kind.WRITTEN

@@ -1,0 +1,48 @@
+"""When an event happened, however its source writes the time."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from jibe_sqs.core.model import UNKNOWN_TIME
+
+_EARLIEST: Final = 946_684_800.0
+"""The year 2000: S3 is younger. An earlier time is the zero of a field that was not set, or counts something else."""
+
+_MILLISECONDS: Final = 1e11
+"""A number from here on counts milliseconds: as seconds it would be after the year 5138, as milliseconds it is 1973."""
+_MICROSECONDS: Final = 1e14
+_NANOSECONDS: Final = 1e17
+
+
+def event_time(value: object) -> float:
+    """Seconds since the epoch, from ISO 8601 or a number of (milli-, micro-, nano-) seconds.
+
+    `UNKNOWN_TIME` if it is neither, or cannot be true.
+    """
+    seconds = _seconds(value)
+    return seconds if seconds is not None and _EARLIEST <= seconds < UNKNOWN_TIME else UNKNOWN_TIME
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        if isinstance(value, str):
+            return _of_text(value.strip())
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _of_number(value)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _of_text(text: str) -> float:
+    if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) > 8:
+        return _of_number(float(text[:40]))
+    moment = datetime.fromisoformat(text)
+    return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _of_number(number: float) -> float:
+    for start, unit in ((_NANOSECONDS, 1e9), (_MICROSECONDS, 1e6), (_MILLISECONDS, 1e3)):
+        if number >= start:
+            return number / unit
+    return float(number)

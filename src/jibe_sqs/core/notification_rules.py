@@ -1,0 +1,79 @@
+"""How to read message bodies of a shape that is not known here, as the operator describes it in JMESPath expressions.
+
+JMESPath: https://jmespath.org. An expression is compiled and checked when the settings are read.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import jmespath
+import msgspec
+from jmespath.exceptions import JMESPathError, LexerError, ParseError
+from jmespath.functions import Functions
+
+from jibe_sqs.core.key_encodings import KeyEncoding
+
+_FAILURES: Final = (JMESPathError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What the evaluation of an expression raises for values that it was not written for."""
+
+_FALSE: Final[tuple[object, ...]] = (None, False, "", [], {})
+"""What JMESPath takes for false. The number 0 is true."""
+
+
+class Expression:
+    """A compiled JMESPath expression."""
+
+    def __init__(self, text: str) -> None:
+        """Raises `ValueError` with the position of the mistake."""
+        self.text = text
+        try:
+            self._compiled = jmespath.compile(text)
+        except ParseError as error:
+            reason = error.message if isinstance(error, LexerError) else error.msg
+            at = f"column {error.lex_position + 1}"
+            raise ValueError(f"not a JMESPath expression: {text!r}: {at}: {reason}") from None
+        except JMESPathError as error:
+            raise ValueError(f"not a JMESPath expression: {error}") from None
+        for name in _functions(self._compiled.parsed):
+            if name not in Functions.FUNCTION_TABLE:
+                at = f"column {text.find(name) + 1}"
+                raise ValueError(f"not a JMESPath expression: {text!r}: {at}: there is no function {name}()")
+
+    def value(self, body: object) -> Any:
+        """What it stands for in a body. Raises `ValueError` if it cannot be evaluated there."""
+        try:
+            return self._compiled.search(body)
+        except _FAILURES as error:
+            raise ValueError(f"{self.text!r} fails: {str(error).splitlines()[0] if str(error) else error!r}") from None
+
+    def is_true(self, body: object) -> bool:
+        """Whether it stands for something that JMESPath takes for true. False if it cannot be evaluated."""
+        try:
+            found = self.value(body)
+        except ValueError:
+            return False
+        return not any(found is each or (type(found) is type(each) and found == each) for each in _FALSE)
+
+
+class NotificationRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the operator's `notifications`.
+
+    `when` is evaluated on the body, and `items` as well; the others on each item. Without `items`, the body is the item.
+    """
+
+    when: Expression
+    bucket: Expression
+    key: Expression
+    items: Expression | None = None
+    event: Expression | None = None
+    time: Expression | None = None
+    key_encoding: KeyEncoding | None = None
+
+
+def _functions(node: dict[str, Any]) -> Iterator[str]:
+    """The names of the functions that a parsed expression calls."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _functions(child)

@@ -1,0 +1,59 @@
+"""S3 event notifications, of every store that sends them: AWS, MinIO, Ceph, StorageGRID, Scality, NooBaa, RustFS and others.
+
+What counts is `s3.bucket` and `s3.object`, whatever the record's `eventSource` says. No other field rejects a record,
+except a major version that is not known.
+
+Sources: S3 User Guide, "Event message structure"; StorageGRID, "Understand notifications for buckets".
+"""
+
+import re
+from typing import Any, Final
+
+from jibe_sqs.core.errors import AnnouncementUnknown, AnnouncementUnsupported
+from jibe_sqs.core.event_names import effect
+from jibe_sqs.core.model import Actor, Announcement, Nothing, Unreadable
+from jibe_sqs.core.notifications import Notification, field, size, text
+from jibe_sqs.core.sources import Sources
+
+TEST: Final = "s3:TestEvent"
+_MAJOR: Final = re.compile(r"\s*(\d{1,9})")
+_NEWEST: Final = 2
+"""The newest major version that is known. There are 0.x and 1.x (Scality) and 2.x, and records without a version."""
+
+
+def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> list[Announcement]:
+    """What one of the `Records` of an S3 event notification announces."""
+    where = f"record {index} of the S3 event"
+    if field(record, "Event") == TEST:
+        return [Nothing(TEST, text(field(record, "Bucket")))]
+    if not isinstance(field(record, "s3"), dict):
+        return [Unreadable(AnnouncementUnknown(f"{where} has no s3 object, so it is not an event of S3"), index)]
+    version = _MAJOR.match(str(record.get("eventVersion")))
+    if version and int(version[1]) > _NEWEST:
+        error = AnnouncementUnsupported(f"{where} is of version {record['eventVersion']}; known are 1.x and 2.x")
+        return [Unreadable(error, index)]
+    source, name = text(record.get("eventSource")) or "", text(record.get("eventName")) or ""
+    thing = field(record, "s3", "object")
+    notification = Notification(
+        where=where,
+        index=index,
+        effect=effect(name),
+        bucket=field(record, "s3", "bucket", "name"),
+        key=field(thing, "key"),
+        time=record.get("eventTime"),
+        encoding=sources.key_encoding(source),
+        encoding_setting=f"key_encodings: {source}",
+        bucket_field="s3.bucket.name",
+        key_field="s3.object.key",
+        name=name.removeprefix("s3:"),
+        event_id=text(field(thing, "sequencer")) or "",
+        region=text(record.get("awsRegion")) or "",
+        actor=Actor(
+            principal=text(field(record, "userIdentity", "principalId")) or "",
+            source_address=text(field(record, "requestParameters", "sourceIPAddress")) or "",
+        ),
+        version=text(field(thing, "versionId")),
+        etag=text(field(thing, "eTag")),
+        size=size(field(thing, "size")),
+    )
+    return notification.announced(sources, key_length)
