@@ -35,6 +35,17 @@ EXPRESS: Final = "media--euw1-az1--x-s3"
 CONFIG: Final = {
     "buckets": {"photos": "/Amazon S3/photos", EXPRESS: "/Amazon S3/media"},
     "own_writes": {"principals": "arn:aws:iam::*:user/access-anywhere"},
+    "notifications": [
+        {
+            "when": "events[0].bucketName",
+            "items": "events",
+            "bucket": "bucketName",
+            "key": "objectName",
+            "event": "eventType",
+            "time": "eventTimestamp",
+            "key_encoding": "raw",
+        }
+    ],
 }
 CONFIGURED: Final = {
     "aws:s3": "S3 event notifications of AWS",
@@ -188,11 +199,35 @@ def _messages() -> Iterator[Example]:
         _s3_event("ceph:s3", "ObjectCreated:CompleteMultipartUpload", "photos", "2026/new year+1.jpg", size="1024"),
     )
     yield Example(
+        "S3 event of StorageGRID",
+        "Any `eventSource` will do. How this store encodes keys is not known: here both readings count.",
+        _s3_event("sgws:s3", "ObjectCreated:Put", "photos", "new+year/1.jpg"),
+    )
+    yield Example(
+        "S3 event with a record that cannot be read",
+        "The other record counts. The bad one makes its bucket stale, and the message becomes a dead letter after both are done;"
+        " `explain` ends with exit code 1.",
+        _s3_event("aws:s3", "ObjectCreated:Put", "photos", "caf%E9/a.jpg", "good/b.jpg"),
+    )
+    yield Example(
         "S3 event that changes no object",
         "",
         _s3_event("aws:s3", "ObjectTagging:Put", "photos", "2026/a.jpg"),
     )
     yield Example("EventBridge", "Keys are taken as they are, unless `key_encodings` says otherwise.", _eventbridge())
+    alice = records.iam_user("alice", account=ACCOUNT, access_key="AKIAIOSFODNN7EXAMPLE")
+    call = records.Call(alice, 1769860800.0, REGION, ACCOUNT, Random(1))
+    yield Example(
+        "EventBridge: a call that CloudTrail reports",
+        "`detail` is a record of CloudTrail's, and is read as one of a log file. Cut short here.",
+        _via_cloudtrail(_least(records.put_object(call, "photos", "2026/a.jpg", 1024))),
+    )
+    b2 = {"bucketName": "photos", "eventTimestamp": 1769860800123, "eventType": "b2:ObjectDeleted:Delete"}
+    yield Example(
+        "A shape that `notifications` describes",
+        "Backblaze B2's events, by the configuration above.",
+        _fields({"events": [{**b2, "objectName": "2026/a+b.jpg", "eventVersion": 1}]}),
+    )
     test = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-01-31T12:00:00.000Z", "Bucket": "photos"}
     yield Example("S3's test", "Sent when a notification is set up: nothing to do.", _fields(test))
     subscription = {"Type": "SubscriptionConfirmation", "TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:trail"}
@@ -348,21 +383,41 @@ def _audit(name: str, *, statusCode: int = 200, **api: Any) -> dict[str, Any]:  
     }
 
 
-def _s3_event(source: str, name: str, bucket: str, key: str, *, size: int | str = 1024) -> str:
-    thing: dict[str, Any] = {"key": key, "sequencer": "0055AED6DCD90281E5"}
-    if "Removed" not in name:
-        thing |= {"size": size, "eTag": "d41d8cd98f00b204e9800998ecf8427e"}
-    record = {
-        "eventVersion": "2.1",
-        "eventSource": source,
-        "awsRegion": REGION,
-        "eventTime": "2026-01-31T12:00:00.123Z",
-        "eventName": name,
-        "userIdentity": {"principalId": "AWS:AIDAEXAMPLE"},
-        "requestParameters": {"sourceIPAddress": "192.0.2.3"},
-        "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"}, "object": thing},
-    }
-    return f'{{"Records": [\n{_fields(record)}\n]}}'
+def _s3_event(source: str, name: str, bucket: str, *keys: str, size: int | str = 1024) -> str:
+    found = []
+    for key in keys:
+        thing: dict[str, Any] = {"key": key, "sequencer": "0055AED6DCD90281E5"}
+        if "Removed" not in name:
+            thing |= {"size": size, "eTag": "d41d8cd98f00b204e9800998ecf8427e"}
+        arn = f"arn:aws:s3:::{bucket}"
+        record = {
+            "eventVersion": "2.1",
+            "eventSource": source,
+            "awsRegion": REGION,
+            "eventTime": "2026-01-31T12:00:00.123Z",
+            "eventName": name,
+            "userIdentity": {"principalId": "AWS:AIDAEXAMPLE"},
+            "requestParameters": {"sourceIPAddress": "192.0.2.3"},
+            "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": bucket, "arn": arn}, "object": thing},
+        }
+        found.append(_fields(record))
+    text = ",\n".join(found)
+    return f'{{"Records": [\n{text}\n]}}'
+
+
+def _via_cloudtrail(record: records.Record) -> str:
+    return _fields(
+        {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws.s3",
+            "account": ACCOUNT,
+            "time": "2026-01-31T12:00:05Z",
+            "region": REGION,
+            "detail": record,
+        }
+    )
 
 
 def _eventbridge() -> str:

@@ -43,6 +43,9 @@ def _bodies() -> Iterator[str]:
         ("aws:s3", "ObjectCreated:Put", TRAIL_KEY),
         ("minio:s3", "s3:ObjectCreated:CompleteMultipartUpload", "a%2Fb.jpg"),
         ("ceph:s3", "ObjectCreated:Put", "a b/é%.jpg"),
+        ("sgws:s3", "ObjectRemoved:Delete", "a+b/%C3%A9.jpg"),
+        ("noobaa:s3", "s3:BucketCreated:*", ""),
+        ("aws:s3", "ObjectCreated:PutTagging", "%FF"),
     ):
         thing = {
             "key": key,
@@ -62,10 +65,23 @@ def _bodies() -> Iterator[str]:
             "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "photos"}, "object": thing},
         }
         yield json.dumps({"Records": [record]})
+        yield json.dumps({"Records": [{**record, "eventVersion": "3.0"}, {"eventSource": "aws:ses"}, record, None]})
     yield json.dumps(
         {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-01-31T12:00:00.000Z", "Bucket": "photos"}
     )
-    for name in ("Object Created", "Object Deleted", "Object Restore Completed"):
+    call = next(_cloudtrail_records())
+    for detail in (call, {**call, "eventName": "RenameObject"}, {**call, "requestParameters": None}):
+        yield json.dumps(
+            {"version": "0", "detail-type": "AWS API Call via CloudTrail", "source": "aws.s3", "detail": detail}
+        )
+    yield json.dumps(
+        {
+            "events": [
+                {"bucketName": "photos", "objectName": "a+b", "eventType": "b2:x", "eventTimestamp": 1769860800123}
+            ]
+        }
+    )
+    for name in ("Object Created", "Object Deleted", "Object Restore Completed", "Storage Lens"):
         yield json.dumps(
             {
                 "version": "0",

@@ -20,6 +20,7 @@ from jibe_sqs.adapters.digests import DigestVerifier
 from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.budget import Budget
 from jibe_sqs.compose import stores
+from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
@@ -608,10 +609,57 @@ def test_key_encodings_are_set_one_by_one(write, monkeypatch):
     assert compose.sources(load(Rules)).key_encodings == {**KEY_ENCODINGS, "eventbridge": "url"}
 
 
-@pytest.mark.parametrize("wrong", [{"aws": "url"}, {"aws:s3": "base64"}, {"aws:s3": None}, ["url"], "url"], ids=str)
+def test_key_encodings_take_any_sources_name_and_all_of_them(write):
+    rules = load(
+        Rules, config=write({"key_encodings": {"sgws:s3": "raw", "noobaa-1.example.com:s3": "url", "*": "url"}})
+    )
+    found = compose.sources(rules)
+    names = ("sgws:s3", "noobaa-1.example.com:s3", "ceph:s3", "x")
+    assert [found.key_encoding(name) for name in names] == ["raw", "url", "url", "url"]
+
+
+@pytest.mark.parametrize("wrong", [{"": "url"}, {"aws:s3": "base64"}, {"aws:s3": None}, ["url"], "url"], ids=str)
 def test_a_wrong_key_encoding_is_told(write, wrong):
     (problem,) = problems(config=write(with_(key_encodings=wrong)))
     assert problem.startswith("key_encodings")
+
+
+RULE = {"when": "events", "items": "events", "bucket": "bucketName", "key": "objectName"}
+
+
+def test_notifications_of_other_shapes_are_described_in_jmespath(write, monkeypatch):
+    (found,) = compose.sources(load(Rules, config=write({"notifications": [RULE]}))).notifications
+    assert (found.when.text, found.items.text, found.bucket.text, found.key.text) == tuple(RULE.values())
+    assert (found.event, found.time, found.key_encoding) == (None, None, None)
+    monkeypatch.setenv("JIBE_NOTIFICATIONS", json.dumps([{**RULE, "time": "t", "event": "e", "key_encoding": "raw"}]))
+    (found,) = compose.sources(load(Rules)).notifications
+    assert (found.event.text, found.time.text, found.key_encoding) == ("e", "t", "raw")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"when": "a["}, "notifications.1.when: not a JMESPath expression: 'a[': column 3: "),
+        ({"items": "a b"}, "notifications.1.items: not a JMESPath expression: 'a b': column 3: Unexpected token: b"),
+        (
+            {"key": "foo(a)"},
+            "notifications.1.key: not a JMESPath expression: 'foo(a)': column 1: there is no function foo()",
+        ),
+        ({"bucket": ""}, "notifications.1.bucket: not a JMESPath expression: "),
+        ({"time": 7}, "notifications.1.time: "),
+        ({"key_encoding": "base64"}, "notifications.1.key_encoding: "),
+        ({"keys": "a"}, "notifications.1.keys: no such setting"),
+    ],
+)
+def test_a_wrong_description_is_said_with_its_place(write, changes, said):
+    (problem,) = problems(config=write(with_(notifications=[RULE, {**RULE, **changes}])))
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize("name", ["when", "bucket", "key"])
+def test_a_description_says_what_is_for_it_and_what_was_changed(write, name):
+    (problem,) = problems(config=write(with_(notifications=[{key: RULE[key] for key in RULE if key != name}])))
+    assert problem.startswith(f"notifications.0.{name}: missing")
 
 
 @pytest.mark.parametrize(("given", "prefix"), [("team", "team/"), ("team/", "team/"), ("a/b", "a/b/"), ("", "")])
@@ -731,6 +779,29 @@ async def test_the_example_of_notifications_reads_events_and_needs_no_logs():
     assert not settings.logs
     assert len(settings.queues) == 2
     assert compose.sources(settings).key_encodings == KEY_ENCODINGS
+
+
+@pytest.mark.parametrize(
+    ("body", "event"),
+    [
+        (
+            {"events": [{"bucketName": "b", "objectName": "a+b", "eventType": "b2:ObjectDeleted:Delete"}]},
+            ("deleted", "b", "a+b"),
+        ),
+        (
+            {"Records": [{"eventVersion": "3.0", "obs": {"bucket": {"bucket": "b"}, "object": {"key": "a+b"}}}]},
+            ("written", "b", "a b"),
+        ),
+        (
+            {"account": "1", "action": "PutObject", "bucket": "b", "object": {"key": "a+b"}},
+            ("written", "b", "a+b"),
+        ),
+    ],
+)
+def test_the_example_of_other_notifications_reads_them(body, event):
+    settings = load(Settings, config=ROOT / "config" / "other-notifications.json")
+    (found,) = announcements(json.dumps(body), compose.sources(settings))
+    assert (found.kind, found.bucket, found.key) == event
 
 
 def kubernetes_file():

@@ -44,6 +44,11 @@ SIBLINGS = {
     f"p/{ACCOUNT}/CloudTrail/": "the mark of a trail's start",
     f"{ACCOUNT}/CloudTrail/eu-west-1/": "the mark of a trail's start",
     "AWSLogs/o-exampleorgid/111122223333/CloudTrail/": "the mark of a trail's start",
+    f"{ACCOUNT}/CloudTrail/eu-west-1/2026/": "a folder's marker",
+    "photos/": "a folder's marker",
+    f"{ACCOUNT}/Config/ConfigWritabilityCheckFile": "a test file of an AWS service",
+    f"alb/{ACCOUNT}/ELBAccessLogTestFile": "a test file of an AWS service",
+    "cdn/E2EXAMPLE1234.2026-01-31-12.a1b2c3d4.gz": "CloudFront access log",
 }
 
 
@@ -77,6 +82,7 @@ def test_no_key_is_both_a_log_and_none(prefix):
 def test_folders_of_what_else_aws_delivers_hold_no_logs(folder):
     assert holds_no_logs(f"{ACCOUNT}/{folder}")
     assert holds_no_logs(f"p/AWSLogs/o-exampleorgid/111122223333/{folder}")
+    assert holds_no_logs(f"p/AWSLogs/aws-account-id=111122223333/{folder}")
 
 
 @given(st.integers(0, len(KEY)), st.sampled_from(sorted(LOGS.values())))

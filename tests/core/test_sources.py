@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
 from jibe_sqs.core.log_names import Format
-from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
+from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources, beside_logs
 
 CLOUDTRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
 LYVE = "S3-data-2026-01-31-12-00-00.gz"
@@ -80,6 +80,13 @@ def test_key_encodings_are_each_sources_own_unless_the_operator_says_otherwise()
     assert Sources(key_encodings={"ceph:s3": "url"}).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
 
 
+def test_the_operators_word_on_every_source_stands_in_for_what_is_known_of_each():
+    sources = Sources(key_encodings={"*": "raw", "sgws:s3": "url"})
+    encodings = [sources.key_encoding(each) for each in ("aws:s3", "minio:s3", "scality:s3", "sgws:s3", "")]
+    assert encodings == ["raw", "raw", "raw", "url", "raw"]
+    assert [Sources().key_encoding(each) for each in ("aws:s3", "ceph:s3", "sgws:s3", "")] == ["url", "raw", None, None]
+
+
 def test_one_operators_key_encodings_are_nobody_elses():
     Sources(key_encodings={"aws:s3": "raw"})
     assert Sources().key_encodings["aws:s3"] == KEY_ENCODINGS["aws:s3"] == "url"
@@ -121,3 +128,29 @@ def test_every_bucket_may_have_a_prefix_too():
     sources = Sources([LogSource(EVERY_BUCKET, "p/")])
     assert sources.is_log("any", f"p/{CLOUDTRAIL}")
     assert not sources.is_log("any", CLOUDTRAIL)
+
+
+CONFIG_FILE = "AWSLogs/111122223333/Config/eu-west-1/2026/1/31/x.json.gz"
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "about"),
+    [
+        (LogSource("b"), CONFIG_FILE, "a file of another AWS service"),
+        (LogSource("b", "AWSLogs/"), CONFIG_FILE, "a file of another AWS service"),
+        (LogSource("b", "", Format.CLOUDTRAIL), CONFIG_FILE, "a file of another AWS service"),
+        (LogSource("b", "", Format.AUDIT_LOG), CONFIG_FILE, None),
+        (LogSource("b", "AWSLogs/111122223333/Config/"), CONFIG_FILE, None),
+        (LogSource("b"), f"AWSLogs/111122223333/S3/{ACCESS}", None),
+        (LogSource("b"), CLOUDTRAIL, None),
+        (LogSource("b"), "anything", None),
+        (LogSource("b", "", Format.AUDIT_LOG), "a/", "a folder's marker"),
+        (
+            LogSource("b", "", Format.AUDIT_LOG),
+            CLOUDTRAIL.replace("CloudTrail/", "CloudTrail-Digest/"),
+            "CloudTrail digest",
+        ),
+    ],
+)
+def test_what_is_certainly_no_log_of_a_source_is_named(source, key, about):
+    assert beside_logs(source, key) == about

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from jibe_sqs.core.errors import AnnouncementUnknown, AnnouncementUnsupported
 from jibe_sqs.core.event_names import effect
+from jibe_sqs.core.key_encodings import EVERY_SOURCE
 from jibe_sqs.core.model import Actor, Announcement, Nothing, Unreadable
 from jibe_sqs.core.notifications import Notification, field, size, text
 from jibe_sqs.core.sources import Sources
@@ -42,7 +43,7 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         key=field(thing, "key"),
         time=record.get("eventTime"),
         encoding=sources.key_encoding(source),
-        encoding_setting=f"key_encodings: {source}",
+        encoding_setting=f"key_encodings: {source or EVERY_SOURCE}",
         bucket_field="s3.bucket.name",
         key_field="s3.object.key",
         name=name.removeprefix("s3:"),

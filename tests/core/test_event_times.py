@@ -1,0 +1,76 @@
+"""When an event happened, however its source writes the time."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.core.event_times import event_time
+from jibe_sqs.core.model import UNKNOWN_TIME
+
+FIRST, LAST = datetime.fromisoformat("2000-01-02"), datetime.fromisoformat("9999-12-30")
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00.000000000Z",
+        "2026-01-31T14:00:00+02:00",
+        "2026-01-31 12:00:00",
+        " 2026-01-31T12:00:00Z ",
+        "20260131T120000Z",
+        NOON,
+        int(NOON),
+        int(NOON * 1e3),
+        NOON * 1e3,
+        int(NOON * 1e6),
+        int(NOON * 1e9),
+        str(int(NOON)),
+        f"{NOON * 1e3:.1f}",
+    ],
+)
+def test_a_time_is_read_in_every_writing(value):
+    assert event_time(value) == NOON
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        "",
+        "soon",
+        "2026-02-31T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "1970-01-01T00:00:00Z",
+        0,
+        7,
+        -1,
+        float("nan"),
+        float("inf"),
+        10**400,
+        "9" * 5000,
+        [NOON],
+        {},
+    ],
+)
+def test_what_is_no_time_is_unknown(value):
+    assert event_time(value) == UNKNOWN_TIME
+
+
+@given(st.datetimes(min_value=FIRST, max_value=LAST))
+def test_every_time_that_is_written_in_iso_8601_comes_out(moment):
+    expected = moment.replace(tzinfo=UTC).timestamp()
+    assert event_time(moment.isoformat()) == expected
+    assert event_time(f"{moment.isoformat()}Z") == expected
+
+
+@given(st.none() | st.text() | st.integers() | st.floats() | st.lists(st.integers()))
+def test_anything_gives_a_time_that_people_can_read(value):
+    datetime.fromtimestamp(event_time(value), UTC)
