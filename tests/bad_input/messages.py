@@ -304,7 +304,7 @@ S3_EVENTS: Final = [
     event(
         "an event of major version 3, beside a good one",
         s3_event(s3_record(), s3_record(eventVersion="3.0")),
-        reject("AnnouncementUnsupported", "record 1 of the S3 event is of version 3.0"),
+        reject("AnnouncementUnsupported", "record 1 of the S3 event is of version '3.0'"),
     ),
     event("an event without a version", s3_event(s3_record(eventVersion=...)), done("refreshed: ")),
     event("an event with a version that is a list", s3_event(s3_record(eventVersion=["3"])), done("refreshed: ")),

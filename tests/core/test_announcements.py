@@ -380,7 +380,7 @@ UNREADABLE: dict[str, tuple[str, list[Any], type[AnnouncementError], str]] = {
         s3(record(eventVersion="3.0")),
         [],
         AnnouncementUnsupported,
-        "record 0 of the S3 event is of version 3.0",
+        "record 0 of the S3 event is of version '3.0'",
     ),
     "version 20": (s3(record(eventVersion="20.1")), [], AnnouncementUnsupported, "20.1"),
     "version 3, as a number": (s3(record(eventVersion=3)), [], AnnouncementUnsupported, "3"),

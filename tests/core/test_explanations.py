@@ -12,6 +12,7 @@ import pytest
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations import explanations
 from jibe_sqs.operations.explanations import Explainer, as_lines, as_table
@@ -312,6 +313,42 @@ def test_the_table_names_what_cannot_be_read_and_goes_on(explainer):
     assert not as_table([explainer.of_body("{}"), explainer.of_body(DELIVERY)], output)
     assert "AnnouncementUnknown" in output.getvalue()
     assert "2 announcements" in output.getvalue()
+
+
+BAD_AND_GOOD = json.dumps(
+    {
+        "Records": [
+            {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "photos"}, "object": {"key": key}}}
+            for key in ("", "good/b.jpg")
+        ]
+    }
+)
+
+
+def test_a_record_of_a_body_that_cannot_be_read_is_explained_by_its_error_and_the_others_go_on(explainer):
+    stale, bad, good = explainer.of_body(BAD_AND_GOOD)
+    assert (stale["kind"], stale["key"], stale["time"]) == ("written-unlisted", "", None)
+    assert {**bad, "source": ""} == {
+        "source": "",
+        "error": "AnnouncementMalformed",
+        "message": "record 0 of the S3 event has no s3.object.key",
+        "index": 0,
+    }
+    assert (good["key"], good["folders"]) == ("good/b.jpg", ["/photos/good"])
+    assert not as_lines([explainer.of_body(BAD_AND_GOOD)], io.StringIO())
+    output = io.StringIO()
+    assert not as_table([explainer.of_body(BAD_AND_GOOD)], output)
+    assert "record 0 of the S3 event has no s3.object.key" in output.getvalue()
+    assert "2 records, 2 ask for a refresh of 2 folders" in output.getvalue()
+
+
+def test_the_rule_that_a_body_was_read_by_is_named():
+    rule = NotificationRule(when=Expression("b"), bucket=Expression("b"), key=Expression("k"))
+    explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(notifications=[rule]))
+    [found] = explainer.of_body('{"b": "photos", "k": "a/b.jpg"}')
+    assert (found["rule"], found["folders"]) == ("notifications.0", ["/photos/a"])
+    [found] = explainer.of_body('{"b": 7, "k": "a/b.jpg"}')
+    assert (found["rule"], found["error"], found["index"]) == ("notifications.0", "AnnouncementMalformed", 0)
 
 
 def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_path):

@@ -322,6 +322,9 @@ def test_an_expression_that_fails_on_an_item_makes_it_unreadable():
     assert isinstance(found, Unreadable)
     assert "item 0 (notifications.0): " in str(found.error)
     assert "join(" in str(found.error)
+    (found,) = announcements(json.dumps({"b": "photos", "k": ["x" * 9999, "\ud800", 7]}), sources)
+    assert isinstance(found, Unreadable)
+    assert len(str(found.error).encode()) < 400
     assert [each.key for each in announcements('{"b": "photos", "k": ["x", "y"]}', sources)] == ["x/y"]
 
 

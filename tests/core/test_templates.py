@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent
 from jibe_sqs.core.templates import FIELDS, Template, templates
 
 EVENT = ObjectEvent(
@@ -55,6 +56,11 @@ def path_of(key, *, root="/S3/b", prefix=""):
 def test_each_field_is_what_it_says_and_empty_where_the_source_tells_nothing(field, value, bare):
     assert rendered(f"{{{field}}}") == value
     assert rendered(f"{{{field}}}", BARE, Folder("/S3")) == bare
+
+
+def test_an_unknown_time_is_empty():
+    event = replace(EVENT, time=UNKNOWN_TIME)
+    assert rendered("{time}|{timestamp}|{name}", event) == "||PutObject"
 
 
 def test_every_field_is_tested_above():

@@ -44,7 +44,9 @@ class Expression:
         try:
             return self._compiled.search(body)
         except _FAILURES as error:
-            raise ValueError(f"{self.text!r} fails: {str(error).splitlines()[0] if str(error) else error!r}") from None
+            # The error's text quotes values of the body, which may be long, or no Unicode.
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+            raise ValueError(f"{self.text!r} fails: {reason.encode('utf-8', 'backslashreplace').decode()}") from None
 
     def is_true(self, body: object) -> bool:
         """Whether it stands for something that JMESPath takes for true. False if it cannot be evaluated."""

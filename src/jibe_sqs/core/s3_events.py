@@ -13,7 +13,7 @@ from jibe_sqs.core.errors import AnnouncementUnknown, AnnouncementUnsupported
 from jibe_sqs.core.event_names import effect
 from jibe_sqs.core.key_encodings import EVERY_SOURCE
 from jibe_sqs.core.model import Actor, Announcement, Nothing, Unreadable
-from jibe_sqs.core.notifications import Notification, field, size, text
+from jibe_sqs.core.notifications import Notification, field, shown, size, text
 from jibe_sqs.core.sources import Sources
 
 TEST: Final = "s3:TestEvent"
@@ -31,7 +31,7 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         return [Unreadable(AnnouncementUnknown(f"{where} has no s3 object, so it is not an event of S3"), index)]
     version = _MAJOR.match(str(record.get("eventVersion")))
     if version and int(version[1]) > _NEWEST:
-        error = AnnouncementUnsupported(f"{where} is of version {record['eventVersion']}; known are 1.x and 2.x")
+        error = AnnouncementUnsupported(f"{where} is of version {shown(record['eventVersion'])}; known are 1.x and 2.x")
         return [Unreadable(error, index)]
     source, name = text(record.get("eventSource")) or "", text(record.get("eventName")) or ""
     thing = field(record, "s3", "object")
