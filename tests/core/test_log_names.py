@@ -82,7 +82,7 @@ def test_no_key_is_both_a_log_and_none(prefix):
 def test_folders_of_what_else_aws_delivers_hold_no_logs(folder):
     assert holds_no_logs(f"{ACCOUNT}/{folder}")
     assert holds_no_logs(f"p/AWSLogs/o-exampleorgid/111122223333/{folder}")
-    assert holds_no_logs(f"p/AWSLogs/aws-account-id=111122223333/{folder}")
+    assert holds_no_logs(f"p/AWSLogs/aws-account-id=111122223333/aws-service={folder}")
 
 
 @given(st.integers(0, len(KEY)), st.sampled_from(sorted(LOGS.values())))

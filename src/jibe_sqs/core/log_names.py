@@ -29,8 +29,7 @@ _SIBLINGS: Final = {
     "CloudTrail-Aggregated": "CloudTrail aggregated events",
 }
 _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
-_NO_LOGS: Final = re.compile(rf"(?:^|/)(?:{_ACCOUNT}/(?!CloudTrail/)[^/]+/|AWSLogs/aws-account-id=\d{{12}}/)")
-"""VPC flow logs in Hive's layout name the account `aws-account-id=111122223333`."""
+_NO_LOGS: Final = re.compile(rf"(?:^|/){_ACCOUNT}/(?!CloudTrail/)[^/]+/")
 _START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
@@ -39,6 +38,8 @@ _LYVE_LOG: Final = re.compile(rf"(?:^|/)S3-[^/]+-{_MOMENT}\.gz\Z")
 _LYVE_SIBLING: Final = re.compile(rf"(?:^|/)(IAM|console)-[^/]*{_MOMENT}\.gz\Z")
 _ACCESS_LOG: Final = re.compile(rf"(?:^|[^0-9]){_MOMENT}-[0-9A-F]{{16}}\Z")
 
+_HIVE_NO_LOGS: Final = re.compile(r"(?:^|/)AWSLogs/aws-account-id=\d{12}/aws-service=(?![sS]3)[^/]+/")
+"""The layout of VPC flow logs for Hive."""
 _TEST_FILE: Final = re.compile(r"(?:^|/)(?:ConfigWritabilityCheckFile|ELBAccessLogTestFile)\Z")
 _CLOUDFRONT_LOG: Final = re.compile(r"(?:^|/)E[0-9A-Z]{9,}\.\d{4}-\d\d-\d\d-\d\d\.[0-9a-f]{8}\.gz\Z")
 
@@ -75,4 +76,4 @@ def no_log(key: str) -> str | None:
 
 def holds_no_logs(folder: str) -> bool:
     """Whether a folder (it ends in `/`), or a key below it, is of what AWS delivers beside CloudTrail's logs."""
-    return _NO_LOGS.search(folder) is not None
+    return _NO_LOGS.search(folder) is not None or _HIVE_NO_LOGS.search(folder) is not None

@@ -35,7 +35,7 @@ FIELDS: Final[Mapping[str, Callable[[ObjectEvent, Folder], str]]] = {
     "kind": lambda event, _: event.kind.value,
     "name": lambda event, _: event.name,
     "time": lambda event, _: _time(event),
-    "timestamp": lambda event, _: str(floor(event.time)) if event.time != UNKNOWN_TIME else "",
+    "timestamp": lambda event, _: "" if event.time == UNKNOWN_TIME else str(floor(event.time)),
     "event_id": lambda event, _: event.event_id,
     "region": lambda event, _: event.region,
     "version": lambda event, _: event.version or "",
