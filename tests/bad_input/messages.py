@@ -340,7 +340,7 @@ S3_EVENTS: Final = [
         s3_event(s3_record("", eventName="s3:BucketCreated:*")),
         done("not-object-change 1"),
     ),
-    event("a time that is none", s3_event(s3_record(eventTime="yesterday")), done("refreshed: ")),
+    event("a time that is a word", s3_event(s3_record(eventTime="yesterday")), done("refreshed: ")),
     event("a time in the year 10000", s3_event(s3_record(eventTime="10000-01-01T00:00:00Z")), done("refreshed: ")),
     event("a time that is a number", s3_event(s3_record(eventTime=1769860800)), done("refreshed: ")),
     event("a time that is a list", s3_event(s3_record(eventTime=[])), done("refreshed: ")),
@@ -412,7 +412,7 @@ EVENTBRIDGE: Final = [
     bridged("of version 1", eventbridge(version="1"), reject("AnnouncementUnsupported", "unknown version; known is 0")),
     bridged("with a record of CloudTrail's", eventbridge(detail=put(), **CALL), done("refreshed: ")),
     bridged(
-        "with a record of CloudTrail's that is none",
+        "with a text in place of CloudTrail's record",
         eventbridge(detail="PutObject", **CALL),
         reject(MALFORMED, "the CloudTrail record in the EventBridge event: record 0"),
     ),

@@ -44,6 +44,8 @@ ANY: Final = Sources()
 """Where nothing is configured: every object whose key looks like a log's is one."""
 
 _SWEPT: Final = "swept"
+_UNKNOWN: Final = (AnnouncementUnknown, AnnouncementUnsupported)
+"""Errors of a record whose shape is not known: the operator may have described it."""
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
@@ -63,7 +65,7 @@ def announcements(body: str, sources: Sources = ANY, key_length: int = Limits().
 
 
 def announced(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> Announced:
-    """The same, with the rule that it was read by."""
+    """As `announcements`, with the rule that the body was read by."""
     for _ in range(NESTING + 1):
         if body.strip() == VALIDATION:
             return Announced([Nothing("CloudTrail validation message")])
@@ -119,12 +121,15 @@ def _is_envelope(message: Any) -> bool:
 
 
 def _read(message: Any, sources: Sources, key_length: int) -> Announced:
+    found: list[Announcement] = []
+    failure: AnnouncementError | None = None
     try:
         found = _by_shape(message, sources, key_length)
-        unknown = all(_is_unknown(each) for each in found) and bool(found)
-        failure = combined([each for each in found if isinstance(each, Unreadable)]) if unknown else None
     except AnnouncementUnknown as error:
-        found, failure = [], error
+        failure = error
+    unknown = [each for each in found if isinstance(each, Unreadable) and isinstance(each.error, _UNKNOWN)]
+    if found and len(unknown) == len(found):
+        failure = combined(unknown)
     if failure is None:
         return Announced(found)
     for number, rule in enumerate(sources.notifications):
@@ -134,10 +139,6 @@ def _read(message: Any, sources: Sources, key_length: int) -> Announced:
     if isinstance(failure, AnnouncementUnknown):
         raise failure
     return Announced(found)
-
-
-def _is_unknown(each: Announcement) -> bool:
-    return isinstance(each, Unreadable) and isinstance(each.error, AnnouncementUnknown | AnnouncementUnsupported)
 
 
 def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcement]:

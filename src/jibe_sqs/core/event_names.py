@@ -42,7 +42,7 @@ _OTHER_DETAIL_TYPES: Final = re.compile(r"Object (?:Restore|Storage Class|Access
 
 
 def effect(name: str) -> Kind | SkipReason:
-    """What an S3 event of this name did to its object, or why it did nothing to it."""
+    """What an S3 event of this name did to its object, or why the object is unchanged."""
     name = _SERVICE.sub("", name, count=1) if _SERVICE.match(name) else name
     if _READS.match(name):
         return SkipReason.READ_ONLY

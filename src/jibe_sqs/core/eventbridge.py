@@ -1,7 +1,7 @@
 """Events that EventBridge delivers: S3's own, and the calls of S3 that CloudTrail reports there.
 
-The documented pattern `{"source": ["aws.s3"]}` delivers everything that has to do with S3. What is not about an object
-is no change.
+The documented pattern `{"source": ["aws.s3"]}` delivers every event of S3. An event that is not about an object changes
+nothing.
 
 Sources: S3 User Guide, "EventBridge event message structure"; EventBridge reference, "Amazon Simple Storage Service
 events" and "AWS service events delivered via AWS CloudTrail".
@@ -73,7 +73,7 @@ def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int
 
 
 def _cloudtrail_record(detail: object, key_length: int) -> list[Announcement]:
-    """A record of CloudTrail's, read as if it stood in a log file: it may be several events (a rename), or unreadable."""
+    """Reads one CloudTrail record with the parser of log files. A rename gives two events, a bad record an `Unreadable`."""
     bad = BadRecords("skip")
     log = CloudTrailLog(Limits(), bad)
     found: list[Announcement] = []

@@ -16,7 +16,7 @@ KEY_ENCODINGS: Final[Mapping[str, KeyEncoding]] = {
 """How notifications write keys, by their source. AWS's documentation is silent on EventBridge's."""
 
 EVERY_SOURCE: Final = "*"
-"""Stands in the operator's key encodings for every source without an entry of its own."""
+"""The name in the operator's key encodings for every source without an entry of its own."""
 
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

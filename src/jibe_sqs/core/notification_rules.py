@@ -40,7 +40,7 @@ class Expression:
                 raise ValueError(f"not a JMESPath expression: {text!r}: {at}: there is no function {name}()")
 
     def value(self, body: object) -> Any:
-        """What it stands for in a body. Raises `ValueError` if it cannot be evaluated there."""
+        """Its value for a body. Raises `ValueError` if it cannot be evaluated."""
         try:
             return self._compiled.search(body)
         except _FAILURES as error:
@@ -49,7 +49,7 @@ class Expression:
             raise ValueError(f"{self.text!r} fails: {reason.encode('utf-8', 'backslashreplace').decode()}") from None
 
     def is_true(self, body: object) -> bool:
-        """Whether it stands for something that JMESPath takes for true. False if it cannot be evaluated."""
+        """Whether JMESPath takes its value for true. False if it cannot be evaluated."""
         try:
             found = self.value(body)
         except ValueError:

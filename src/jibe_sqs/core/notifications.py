@@ -1,8 +1,8 @@
-"""What a notification of a change announces, once its wire shape is read.
+"""What an event announces, after its fields are found in the message.
 
-Every record stands for itself: one that cannot be read is an announcement too, beside the others. An object of a log
-source is a log file to read; any other is the event itself, and needs no file. A change whose bucket can be read and
-whose key cannot makes the whole bucket stale.
+An object of a log source is a log file to read; any other object is an event that needs no file. A record that cannot be
+read is an announcement of its own, so that the other records of its message count. If its bucket can be read and its key
+cannot, the whole bucket is stale.
 """
 
 from typing import Any, Final
@@ -30,10 +30,10 @@ _UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELE
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """One change, or one event that is none, as a message reports it. `bucket`, `key` and `time` are as in the message.
+    """One event, as a message reports it. `bucket`, `key` and `time` are the message's values, of any type.
 
-    `where` names the record, and `bucket_field` and `key_field` its fields, in errors. `encoding_setting` is the setting
-    that says how keys are encoded.
+    For errors: `where` names the record, `bucket_field` and `key_field` name its fields, and `encoding_setting` is the
+    setting that says how its keys are encoded.
     """
 
     where: str
@@ -55,7 +55,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
 
     def announced(self, sources: Sources, key_length: int) -> list[Announcement]:
-        """What it announces: for most one event, or one log file. `key_length`: characters of a name, at most."""
+        """Usually one event or one log file. `key_length`: the largest number of characters in a bucket or key."""
         if isinstance(self.effect, SkipReason):
             return [self._unchanged(self.effect, *self._readable(key_length))]
         try:
@@ -85,7 +85,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
         return Unchanged(reason, bucket, key, 0.0 if moment == UNKNOWN_TIME else moment, self.event_id, self.name)
 
     def _readable(self, key_length: int) -> tuple[str, str]:
-        """Bucket and key, each as far as it can be read: an event that changes nothing is never an error."""
+        """Bucket and key, or empty texts. An event that changes nothing is never an error."""
         try:
             bucket = self._name(self.bucket, self.bucket_field, key_length)
             return bucket, self._keys(key_length)[0]
@@ -117,7 +117,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _one_log_file(found: list[Announcement]) -> list[Announcement]:
-    """Of two readings of a key, only one can be a file that exists: the one that looks like a log file's, or the first."""
+    """Only one of two readings of a key is a file that exists: prefers the one that looks like a log file's."""
     files = [each for each in found if isinstance(each, LogFile)]
     if len(files) < 2:
         return found
@@ -125,7 +125,7 @@ def _one_log_file(found: list[Announcement]) -> list[Announcement]:
 
 
 def text(value: object) -> str | None:
-    """The value, if it is a text with something in it that can be written as UTF-8."""
+    """The value if it is a text that is not empty and can be encoded as UTF-8; else None."""
     if not isinstance(value, str) or not value:
         return None
     try:
@@ -136,14 +136,14 @@ def text(value: object) -> str | None:
 
 
 def field(holder: object, *path: str) -> Any:
-    """A field within a field and so on; None if it is missing, or stands in something that has no fields."""
+    """The value at a path of field names; None if any of them is missing."""
     for name in path:
         holder = holder.get(name) if isinstance(holder, dict) else None
     return holder
 
 
 def size(value: object) -> int | None:
-    """Bytes. Ceph writes them as a text."""
+    """Bytes, or None. Ceph writes the number as a text."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
