@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from jibe_sqs.cli import app
 from jibe_sqs.core.announcements import MOST, NESTING
-from jibe_sqs.core.formats.access_log import ENCODED_ONCE
+from jibe_sqs.core.formats.access_log_keys import ENCODED_ONCE
 from jibe_sqs.core.formats.lines import RECOGNISED_WITHIN
 from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS

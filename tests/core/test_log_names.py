@@ -88,3 +88,19 @@ def test_folders_of_what_else_aws_delivers_hold_no_logs(folder):
 @given(st.integers(0, len(KEY)), st.sampled_from(sorted(LOGS.values())))
 def test_no_folder_on_the_way_to_a_log_file_is_one_of_them(length, key):
     assert not holds_no_logs(key[:length].rpartition("/")[0] + "/")
+
+
+@pytest.mark.parametrize(
+    "folder", ["S3_SERVER_ACCESS_LOGS/photos/2026/01/31/", "S3AccessLogs/", "s3-access-logs/x/", "S3ServerAccessLogs/"]
+)
+@pytest.mark.parametrize("account", [ACCOUNT, "p/AWSLogs/o-exampleorgid/111122223333"])
+def test_access_logs_that_cloudwatch_delivers_are_known_by_their_folder(account, folder):
+    assert format_of(f"{account}/{folder}x.json.gz") is Format.ACCESS_LOG
+    assert no_log(f"{account}/{folder}x.json.gz") is None
+    assert not holds_no_logs(f"{account}/{folder}")
+
+
+@pytest.mark.parametrize("folder", ["S3/", "s3/eu-west-1/", "S3_OTHER/"])
+def test_a_folder_that_may_hold_access_logs_is_searched(folder):
+    assert not holds_no_logs(f"{ACCOUNT}/{folder}")
+    assert format_of(f"{ACCOUNT}/{folder}x.json.gz") is None

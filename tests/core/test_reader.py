@@ -178,7 +178,6 @@ NO_LOGS = {
     "binary": random.Random(1).randbytes(10_000),
     "a picture": b"\x89PNG\r\n\x1a\n" + bytes(500),
     "an archive": b"PK\x03\x04" + bytes(500),
-    "Parquet": b"PAR1" + bytes(500),
     "zeros": bytes(10_000),
     "HTML": b"<!DOCTYPE html><html><body>403 Forbidden</body></html>",
     "an XML error of S3's": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',

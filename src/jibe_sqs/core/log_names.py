@@ -29,7 +29,8 @@ _SIBLINGS: Final = {
     "CloudTrail-Aggregated": "CloudTrail aggregated events",
 }
 _SIBLING: Final = re.compile(rf"(?:^|/){_ACCOUNT}/({'|'.join(_SIBLINGS)})/")
-_NO_LOGS: Final = re.compile(rf"(?:^|/){_ACCOUNT}/(?!CloudTrail/)[^/]+/")
+_NO_LOGS: Final = re.compile(rf"(?:^|/){_ACCOUNT}/(?!CloudTrail/|[sS]3)[^/]+/")
+"""How CloudWatch Logs names its folders of S3's access logs is not documented: any that begins with `S3` may hold them."""
 _START: Final = re.compile(rf"(?:^|/){_ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 
@@ -37,6 +38,10 @@ _MOMENT: Final = r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d"
 _LYVE_LOG: Final = re.compile(rf"(?:^|/)S3-[^/]+-{_MOMENT}\.gz\Z")
 _LYVE_SIBLING: Final = re.compile(rf"(?:^|/)(IAM|console)-[^/]*{_MOMENT}\.gz\Z")
 _ACCESS_LOG: Final = re.compile(rf"(?:^|[^0-9]){_MOMENT}-[0-9A-F]{{16}}\Z")
+_DELIVERED_ACCESS_LOG: Final = re.compile(
+    rf"(?:^|/){_ACCOUNT}/[^/]*S3[-_]?(?:Server)?[-_]?Access[-_]?Logs?", re.IGNORECASE
+)
+"""By CloudWatch Logs, whose log type is `S3_SERVER_ACCESS_LOGS`: inferred from the names of other deliveries."""
 
 _HIVE_NO_LOGS: Final = re.compile(r"(?:^|/)AWSLogs/aws-account-id=\d{12}/aws-service=(?![sS]3)[^/]+/")
 """The layout of VPC flow logs for Hive."""
@@ -52,7 +57,7 @@ def format_of(key: str) -> Format | None:
         return Format.CLOUDTRAIL
     if _LYVE_LOG.search(key):
         return Format.AUDIT_LOG
-    if _ACCESS_LOG.search(key):
+    if _ACCESS_LOG.search(key) or _DELIVERED_ACCESS_LOG.search(key):
         return Format.ACCESS_LOG
     return None
 

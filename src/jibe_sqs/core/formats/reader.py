@@ -54,8 +54,16 @@ _SMALL: Final = 1024 * 1024
 """Bytes of text that are no bomb, however few are stored."""
 _BEGINNINGS: Final = (
     (re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"Records"\s*:'), Format.CLOUDTRAIL),
+    (
+        # JSON: `operation` and `bucket_name` (or the like), and not an audit log's fields.
+        re.compile(
+            rb'(?is)(?:\xef\xbb\xbf)?\s*\{(?!.*?"(?:auditEntry|api)"\s*:)(?=.*?\\?"operation\\?"\s*:)'
+            rb'(?=.*?\\?"(?:source)?[-_ ]?bucket[-_ ]?(?:name|arn)?\\?"\s*:)'
+        ),
+        Format.ACCESS_LOG,
+    ),
     (re.compile(rb"\s*\{"), Format.AUDIT_LOG),
-    (re.compile(rb"\S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:"), Format.ACCESS_LOG),
+    (re.compile(rb"\S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:|PAR1"), Format.ACCESS_LOG),
 )
 
 

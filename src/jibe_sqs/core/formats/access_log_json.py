@@ -1,0 +1,180 @@
+"""S3 server access logs as JSON: one object per request, as CloudWatch Logs delivers them to S3, also through Firehose.
+
+The documented names are `bucket_name`, `key_name`, `request_time` and so on. An operator chooses the fields, and other
+writers name them as the text format's documentation does; so names are compared without case, `_`, `-` and spaces.
+
+A subscription of Firehose to a log group wraps them: `{"messageType": "DATA_MESSAGE", "logEvents": [{"message": …}]}`.
+
+Source: S3 User Guide, "Log format in CloudWatch Logs"; CloudWatch Logs User Guide, "Subscription filters".
+"""
+
+import json
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from jibe_sqs.core.errors import RecordMalformed
+from jibe_sqs.core.formats.access_log_keys import keys_in_json
+from jibe_sqs.core.formats.access_log_records import UNLISTED, Changes, meaning
+from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
+from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.json_lines import JsonLines
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.lines import Line, LineLog
+from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
+
+FIELDS: Final = {
+    "bucket": ("bucket", "bucketname", "sourcebucket", "sourcebucketname"),
+    "bucket_arn": ("bucketarn", "sourcebucketarn"),
+    "key": ("key", "keyname", "objectkey"),
+    "operation": ("operation",),
+    "status": ("httpstatus", "httpstatuscode", "statuscode", "status"),
+    "time": ("requesttime", "time", "requestdatetime", "timestamp"),
+    "total_time": ("totalduration", "totaltime", "totaldurationms", "totaltimems"),
+    "turn_around_time": ("turnaroundduration", "turnaroundtime", "turnarounddurationms", "turnaroundtimems"),
+    "request_id": ("requestid",),
+    "requester": ("requester",),
+    "remote_ip": ("remoteip",),
+    "user_agent": ("useragent",),
+    "version": ("versionid",),
+}
+"""Our names, and the names in the files, reduced to letters and digits."""
+_BY_NAME: Final = {name: field for field, names in FIELDS.items() for name in names}
+_NULLS: Final = (None, "", "-")
+_LONGEST_NAME: Final = 64
+
+_Fields = dict[str, Any]
+
+
+class AccessLogJson(LineLog):
+    """One log file. Apart from a line, it keeps the ids of the last changes."""
+
+    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+        super().__init__(limits, bad)
+        self._lines = JsonLines(limit=limits.record_size)
+        self._changes = Changes()
+
+    def read(self, line: Line) -> list[Record]:
+        """The records of an object: one for each reading of its key, or those of the log events that it wraps."""
+        found = _object(line, line.text)
+        if "logEvents" not in found:
+            return self._records_of(line, _fields(found))
+        if found.get("messageType") == "CONTROL_MESSAGE":
+            return []
+        events = found["logEvents"]
+        return self._records_of_messages(
+            line, [each.get("message") for each in events if isinstance(each, dict)] if isinstance(events, list) else []
+        )
+
+    def _records_of_messages(self, line: Line, messages: list[object]) -> list[Record]:
+        records: list[Record] = []
+        errors: list[RecordMalformed] = []
+        for message in messages:
+            try:
+                records += self._records_of(line, _fields(_unwrapped(line, message)))
+            except RecordMalformed as error:
+                errors.append(error)
+        # Without a good message the whole line is bad: the log group may be that of another service.
+        for bad in errors if records else errors[1:]:
+            self._bad.found(bad)
+        if errors and not records:
+            raise errors[0]
+        return records
+
+    def _records_of(self, line: Line, fields: _Fields) -> list[Record]:
+        operation, key = fields.get("operation"), fields.get("key")
+        name, change = meaning(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
+        if change is None:
+            raise line.malformed(f"its operation is {operation!r:.80}, not a name such as REST.PUT.OBJECT")
+        if change is not SkipReason.READ_ONLY and _failed(fields.get("status")):
+            change = SkipReason.FAILED
+        start, bucket, request_id = fields.get("time"), _bucket(fields), _text(fields.get("request_id"))
+        if isinstance(change, SkipReason):
+            return [Unchanged(change, bucket, _text(key), start or 0.0, request_id, name)]
+        if not bucket:
+            raise line.malformed(f"a {name} without a bucket")
+        keys = keys_in_json(key, name) if isinstance(key, str) else ()
+        kind = change if keys else UNLISTED[change]
+        actor = Actor(
+            principal=_text(fields.get("requester")),
+            source_address=_text(fields.get("remote_ip")),
+            user_agent=_text(fields.get("user_agent")),
+        )
+        time, version = visible_at(start, _milliseconds(fields), change), _text(fields.get("version")) or None
+        event = ObjectEvent(kind, bucket, keys[0] if keys else "", time, request_id, "", actor, version, name)
+        return self._changes.records(event, keys)
+
+
+def _object(line: Line, text: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = _lenient(text)
+        if found is None:
+            raise line.malformed(f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise line.malformed("not a JSON object")
+    return found
+
+
+def _lenient(text: bytes) -> Any:
+    """With what strict JSON forbids in fields that do not decide: other bytes than UTF-8, half surrogate pairs, `NaN`."""
+    try:
+        return json.loads(text.decode("utf-8", "surrogateescape"), strict=False, parse_int=float)
+    except (ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _unwrapped(line: Line, message: object) -> dict[str, Any]:
+    if isinstance(message, dict):
+        return message
+    return _object(line, message.encode("utf-8", "surrogatepass") if isinstance(message, str) else b"")
+
+
+def _fields(found: dict[str, Any]) -> _Fields:
+    """The values of the known fields that are not null, by our names. A time is converted; if unreadable, it is left out."""
+    fields: _Fields = {}
+    for name, value in found.items():
+        field = _BY_NAME.get(_reduced(name)) if len(name) <= _LONGEST_NAME else None
+        if field is None or field in fields or (isinstance(value, str) and value in _NULLS) or value is None:
+            continue
+        if field == "time":
+            value = time_in_json(value)  # noqa: PLW2901 - the same value, converted
+            if value is None:
+                continue
+        fields[field] = value
+    return fields
+
+
+@lru_cache(maxsize=1024)
+def _reduced(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _bucket(fields: _Fields) -> str:
+    bucket, arn = fields.get("bucket"), fields.get("bucket_arn")
+    if isinstance(bucket, str) and bucket.isascii():
+        return bucket
+    return arn.rpartition(":")[2] if isinstance(arn, str) and arn.isascii() else ""
+
+
+def _failed(status: object) -> bool:
+    """Redirects and errors. A status that is null or unreadable is unknown, not a failure."""
+    text = str(status).partition(".")[0]
+    return len(text) == 3 and text.isdecimal() and text[0] in "345"
+
+
+def _milliseconds(fields: _Fields) -> float | None:
+    """That the request took; None if missing or unreadable."""
+    try:
+        milliseconds = float(str(fields.get("total_time", fields.get("turn_around_time")))[:32])
+    except ValueError:
+        return None
+    return milliseconds if 0 <= milliseconds < 1e15 else None
+
+
+def _text(value: object) -> str:
+    """For identities and for people: replaces what cannot be encoded."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -1,0 +1,172 @@
+"""S3 server access logs as text: one request per line, fields between spaces, `-` for null.
+
+Nothing in them is escaped. Quotes may occur in the quoted fields, and bytes that are not UTF-8 anywhere. So the fields
+before the request are counted from the start of the line, and the request ends where a quote is followed by what can
+only be the status and its numbers. S3 adds fields at the end over the years; they are ignored.
+
+Only operation, bucket, key and status decide. If another field is unreadable, or moves its neighbours, the operation's
+name is searched for in the line, and bucket and key are taken relative to it.
+
+Source: S3 User Guide, "Server access log format".
+"""
+
+import re
+from typing import Final
+
+from jibe_sqs.core.formats.access_log_keys import keys_in_line
+from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, UNLISTED, Changes, meaning
+from jibe_sqs.core.formats.access_log_times import time_in_line, visible_at
+from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.lines import Line, LineLog
+from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
+
+NULL: Final = b"-"
+_REQUEST_STARTS: Final = (b'"', NULL)
+_FIELDS: Final = 10
+"""Those before the request, and the rest."""
+
+_REQUEST = rb'(?:"[^"]*+(?:"[^"]*+)*?"|-) '
+_NUMBER = rb"(?:[0-9]++|-) "
+_MILLISECONDS = rb"([0-9]{1,15}|-)(?:ms)?"
+_OUTCOME = re.compile(
+    # The status; error code, bytes sent, object size; total time, turn-around time; everything that follows.
+    _REQUEST + rb'([0-9]{3}|-) [^ "]++ ' + _NUMBER * 2 + _MILLISECONDS + rb" " + _MILLISECONDS + rb"(?: (.*))?$",
+    re.DOTALL,
+)
+# A request that contains what looks like a failure must not hide the real status: that is `_LATER_SUCCESS`.
+# Here a `-` is not taken for a status: it may be what follows the user agent, if the request's end was not found.
+_SHORT_OUTCOME = re.compile(_REQUEST + rb'([0-9]{3})(?: [^ "]++){0,4} ?$', re.DOTALL)
+_LATER_SUCCESS = re.compile(rb'" 2[0-9]{2} [^ "]++ ' + _NUMBER * 3 + rb"(?:[0-9]++|-)(?: |$)")
+_FAILURES: Final = b"345"
+"""First digits of redirects and errors."""
+
+_OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (LONGEST_OPERATION - 8))
+_BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
+
+
+class AccessLogLines(LineLog):
+    """One log file. Apart from a line, it keeps the ids of the last changes."""
+
+    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+        super().__init__(limits, bad)
+        self._changes = Changes()
+
+    def read(self, line: Line) -> list[Record]:
+        """The records of a line: one, or one for each reading of its key."""
+        fields = line.text.split(b" ", _FIELDS - 1)
+        if len(fields) < _FIELDS:
+            return self._read_around_operation(line)
+        _, bucket, day, zone, address, requester, request, operation, key, rest = fields
+        name, change = meaning(operation)
+        if change is None:
+            return self._read_around_operation(line)
+        start = time_in_line(day, zone)
+        milliseconds, tail = None, b""
+        if change is not SkipReason.READ_ONLY:
+            failed, milliseconds, tail = _outcome(rest)
+            change = SkipReason.FAILED if failed else change
+        if isinstance(change, SkipReason):
+            return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, _text(request), name)]
+        if bucket in (NULL, b"") or not bucket.isascii():
+            raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
+        keys = _keys(key, rest, name)
+        agent, version = _agent_and_version(tail)
+        actor = Actor(principal=_text(requester), source_address=_text(address), user_agent=_text(agent))
+        event = ObjectEvent(
+            change if keys else UNLISTED[change],
+            bucket.decode("ascii"),
+            keys[0] if keys else "",
+            visible_at(start, milliseconds, change),
+            _text(request),
+            "",
+            actor,
+            _text(version) or None,
+            name,
+        )
+        return self._changes.records(event, keys)
+
+    def _read_around_operation(self, line: Line) -> list[Record]:
+        """The records of a line whose fields are not where they belong. Its request id and identities are not used."""
+        found = _OPERATION.search(line.text)
+        if found is None:
+            raise line.malformed("it names no operation, such as REST.PUT.OBJECT")
+        name, change = meaning(found[1])
+        bucket, start = _bucket_and_time(line.text[: found.start()])
+        key, _, rest = line.text[found.end() :].partition(b" ")
+        if change is None or (change is SkipReason.NOT_OBJECT_CHANGE and not key):
+            raise line.malformed(f"it ends with the operation {name}, which may be cut off")
+        failed, milliseconds, _ = _outcome(rest)
+        if failed and change is not SkipReason.READ_ONLY:
+            change = SkipReason.FAILED
+        if isinstance(change, SkipReason):
+            return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, "", name)]
+        if not _BUCKET.fullmatch(bucket):
+            raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
+        keys = _keys(key, rest, name)
+        kind, time = change if keys else UNLISTED[change], visible_at(start, milliseconds, change)
+        event = ObjectEvent(kind, bucket.decode("ascii"), keys[0] if keys else "", time, name=name)
+        return self._changes.records(event, keys)
+
+
+def _keys(key: bytes, rest: bytes, name: str) -> tuple[str, ...]:
+    """Every reading of the key. Empty if it is null, may be cut off, or is not followed by the request.
+
+    Null is also how the object named `-` is written. Everything in the bucket being stale is right for both.
+    """
+    return keys_in_line(key, name) if key and key != NULL and rest.startswith(_REQUEST_STARTS) else ()
+
+
+def _outcome(rest: bytes) -> tuple[bool, float | None, bytes]:
+    """Whether the request failed, the milliseconds that it took, if known, and the fields from the referer on.
+
+    A status that is null or cannot be found is unknown, not a failure.
+    """
+    found = _OUTCOME.match(rest)
+    if found is not None:
+        status, total, turn_around, tail = found.groups()
+        taken = total if total != NULL else turn_around
+        failed = status[0] in _FAILURES and not _LATER_SUCCESS.search(rest, found.end(1))
+        return failed, int(taken) if taken != NULL else None, tail or b""
+    found = _SHORT_OUTCOME.match(rest)
+    failed = found is not None and found[1][0] in _FAILURES and not _LATER_SUCCESS.search(rest, found.end(1))
+    return failed, None, b""
+
+
+def _bucket_and_time(head: bytes) -> tuple[bytes, float | None]:
+    """Of the fields before the operation: the bucket is before the time's bracket, else the second field."""
+    before, bracket, after = head.partition(b" [")
+    if bracket:
+        day, _, zone = after.partition(b"]")[0].partition(b" ")
+        return before.rpartition(b" ")[2], time_in_line(b"[" + day, zone + b"]")
+    _, bucket, *_ = [*head.split(b" ", 2), b""]
+    return bucket, None
+
+
+def _shown(key: bytes, name: str) -> str:
+    """The key of a request that changes nothing: for people."""
+    if b"%" not in key and b"+" not in key:
+        return _text(key)
+    return next(iter(keys_in_line(key, name)), _text(key))
+
+
+def _agent_and_version(tail: bytes) -> tuple[bytes, bytes]:
+    """Of `"referer" "user agent" version …`. The quoted fields may contain quotes, or be a bare `-`.
+
+    No field after them contains a quote, so the user agent ends at the last one.
+    """
+    if tail.startswith(b'"'):
+        at = tail.find(b'" "')
+        tail = tail[at + 2 :] if at >= 0 else tail.partition(b'" ')[2]
+    else:
+        tail = tail.partition(b" ")[2]
+    if tail.startswith(b'"'):
+        end = tail.rfind(b'"', 1)
+        agent, after = (tail[1:end], tail[end + 1 :].lstrip(b" ")) if end > 0 else (tail[1:], b"")
+    else:
+        agent, _, after = tail.partition(b" ")
+    return agent, after.partition(b" ")[0]
+
+
+def _text(field: bytes) -> str:
+    return "" if field == NULL else field.decode("utf-8", "replace")

@@ -1,0 +1,80 @@
+"""What the requests of an access log change: the same for text lines and for JSON."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.core.formats.recent import Recent
+from jibe_sqs.core.model import Kind, ObjectEvent, Record, SkipReason, Unchanged
+
+OPERATIONS: Final[dict[str, Kind | SkipReason]] = {
+    "REST.PUT.OBJECT": Kind.WRITTEN,
+    "REST.COPY.OBJECT": Kind.WRITTEN,
+    "REST.POST.OBJECT": Kind.WRITTEN,  # a form
+    "REST.POST.UPLOAD": Kind.WRITTEN,  # completes a multipart upload
+    "SOAP.PutObject": Kind.WRITTEN,
+    "SOAP.PutObjectInline": Kind.WRITTEN,
+    "SOAP.CopyObject": Kind.WRITTEN,
+    "REST.DELETE.OBJECT": Kind.DELETED,
+    "SOAP.DeleteObject": Kind.DELETED,
+    "BATCH.DELETE.OBJECT": Kind.DELETED,  # one for each key of a REST.POST.MULTI_OBJECT_DELETE
+    "S3.EXPIRE.OBJECT": Kind.DELETED,
+    "S3.CREATE.DELETEMARKER": Kind.DELETED,
+    "REST.COPY.OBJECT_GET": SkipReason.READ_ONLY,  # the source's side of a copy
+    "REST.COPY.PART_GET": SkipReason.READ_ONLY,
+    "S3.RESTORE.OBJECT": SkipReason.NOT_OBJECT_CHANGE,
+}
+"""By name; other operations are judged by the parts of their names."""
+
+READ_VERBS = frozenset({"GET", "HEAD", "OPTIONS", "SELECT"})
+OBJECT = "OBJECT"
+TRANSITION = "TRANSITION"
+LONGEST_OPERATION: Final = 64
+
+_OPERATION = re.compile(r"[A-Z][A-Z0-9]*(?:\.[A-Za-z0-9_]+)+")
+
+
+UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
+"""The kind of an event whose key cannot be read: everything in its bucket is stale."""
+
+
+class Changes:
+    """Remembers the last changes, because a request may be logged twice."""
+
+    def __init__(self) -> None:
+        self._seen = Recent(8_192)
+
+    def records(self, event: ObjectEvent, keys: tuple[str, ...]) -> list[Record]:
+        """The event of a request, which has the first of the keys, and one like it for each other reading of its key."""
+        id_ = event.event_id
+        if id_ and not self._seen.add(f"{id_} {event.name} {event.bucket}/{event.key}"):
+            return [Unchanged(SkipReason.DUPLICATE, event.bucket, event.key, event.time, id_, event.name)]
+        if len(keys) <= 1:
+            return [event]
+        return [event, *(msgspec.structs.replace(event, key=key) for key in keys[1:])]
+
+
+def meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
+    """An operation's name, and what it does to an object that the index shows; None if it is not an operation's name.
+
+    An unknown operation on an object counts as a write: an unneeded refresh is harmless, a lost one is not.
+    """
+    # The cache must not keep long texts of a hostile file.
+    return _meaning(operation) if len(operation) <= LONGEST_OPERATION else ("", None)
+
+
+@lru_cache(maxsize=256)
+def _meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
+    name = operation.decode("ascii", "replace")
+    if name in OPERATIONS:
+        return name, OPERATIONS[name]
+    if not _OPERATION.fullmatch(name):
+        return name, None
+    _, verb, what, *_ = [*name.split(".", 2), "", ""]
+    if verb in READ_VERBS:
+        return name, SkipReason.READ_ONLY
+    if what == OBJECT and not verb.startswith(TRANSITION):
+        return name, Kind.WRITTEN
+    return name, SkipReason.NOT_OBJECT_CHANGE

@@ -1,0 +1,87 @@
+"""The times in access logs, as seconds since the epoch; None if a time cannot be read."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Final
+
+from jibe_sqs.core.model import LATEST, Kind
+
+EARLIEST: Final = 1_136_073_600.0
+"""The start of 2006, the year of S3's launch. A smaller number is not a time."""
+LATEST_IN_SECONDS: Final = 100_000_000_000
+"""Larger numbers are milliseconds (since 1973), and those a thousand times larger are microseconds, and so on."""
+
+MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1
+    )
+}
+_DAY = re.compile(rb"\[([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})")
+_ZONE = re.compile(rb"([+-])([0-9]{2})([0-9]{2})\]")
+_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_LONGEST: Final = 64
+
+
+def time_in_line(day: bytes, zone: bytes) -> float | None:
+    """The time in `[31/Jan/2026:12:00:00` and `+0000]`."""
+    # The cache must not keep long texts of a hostile file.
+    return _epoch(day, zone) if len(day) == 21 and len(zone) == 6 else None
+
+
+def time_in_json(value: object) -> float | None:
+    """The time in an ISO text, in a number of seconds or of smaller units, or in the form of the text lines."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if not isinstance(value, str):
+        return _of_number(float(value)) if abs(value) < 1e30 else None
+    text = value.strip()
+    if len(text) > _LONGEST:
+        return None
+    if _NUMBER.fullmatch(text):
+        return _of_number(float(text))
+    day, _, zone = text.strip("[]").partition(" ")
+    found = time_in_line(b"[" + day.encode("utf-8", "replace"), zone.encode("utf-8", "replace") + b"]")
+    return found if found is not None else _of_iso(text)
+
+
+def visible_at(start: float | None, milliseconds: float | None, kind: Kind) -> float:
+    """When the change of a request was visible: at its end. An event whose time is not known is processed as new.
+
+    A deletion takes no time worth counting. An upload may take hours, so without its duration its end is not known.
+    """
+    if milliseconds is None and kind is Kind.DELETED:
+        milliseconds = 0
+    if start is None or milliseconds is None:
+        return LATEST
+    return min(start + milliseconds / 1000, LATEST)
+
+
+def _of_number(number: float) -> float | None:
+    while number >= LATEST_IN_SECONDS:
+        number /= 1000
+    return number if number >= EARLIEST else None
+
+
+def _of_iso(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return _of_number((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _epoch(day: bytes, zone: bytes) -> float | None:
+    found, offset = _DAY.fullmatch(day), _ZONE.fullmatch(zone)
+    month = MONTHS.get(found[2]) if found else None
+    if found is None or offset is None or month is None:
+        return None
+    try:
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        tz = timezone(-ahead if offset[1] == b"-" else ahead) if ahead else UTC
+        moment = datetime(int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), int(found[6]), tzinfo=tz)
+        return moment.astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
