@@ -15,7 +15,7 @@ from jibe_sqs.core.decisions import Decisions, OwnWrites
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import Format as LogFormat
-from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason, Unchanged
+from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
@@ -165,6 +165,11 @@ def expected(acts):
     }
 
 
+def other_readings(changes):
+    """In an access log a space that is encoded twice may also be a plus: an unneeded refresh."""
+    return {(kind, bucket, key.replace(" ", "+")) for kind, bucket, key in changes} - changes
+
+
 def told(aws, format_, acts, seed=1):
     """The acts told by that format's teller, in two deliveries."""
     tellers = Tellers(aws, format_by_bucket(format_, aws.buckets), seed=seed)
@@ -189,6 +194,8 @@ def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, forma
         # MinIO calls tagging a way to create an object: a refresh without need, at most.
         tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is ActKind.TAG}
         changed = changed - tagged
+    if format_ is Format.ACCESS_LOG:
+        changed = changed - other_readings(wanted)
     assert changed == wanted
     assert not heard.stale
     own = sum(each.caller is AA for each in acts)
@@ -209,13 +216,13 @@ def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, forma
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_a_forms_upload_is_told(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    told(aws, format_, [act(ActKind.POST, bucket, "a form/x y", region=region), act(ActKind.LIST, bucket)])
+    told(aws, format_, [act(ActKind.POST, bucket, "a-form/é%25.txt", region=region), act(ActKind.LIST, bucket)])
     heard = Heard(aws, [format_])
     if format_ in (Format.LYVE_AUDIT, Format.MINIO_AUDIT):
         # They don't tell its key.
         assert heard.stale == {bucket}
     else:
-        assert heard.changed == {(Kind.WRITTEN, bucket, "a form/x y")}
+        assert heard.changed == {(Kind.WRITTEN, bucket, "a-form/é%25.txt")}
 
 
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
@@ -251,7 +258,7 @@ def test_mixed_each_bucket_tells_in_its_own_format(aws):
     acts = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
     tellers = told(aws, Format.MIXED, acts)
     heard = Heard(aws, tellers.by_format)
-    assert heard.changed == expected(acts)
+    assert heard.changed - other_readings(expected(acts)) == expected(acts)
     assert set(tellers.counts()) == {format_.value for format_ in by_bucket.values()}
     assert all(tellers.counts().values())
 
@@ -306,11 +313,21 @@ def test_an_access_log_has_its_keys_encoded_twice_and_in_a_bulk_delete_once(key,
     text = b"".join(access_log_lines(act(kind, "a-bucket", key), Random(seed)))
     reader = LogReader("2026-01-01-00-00-00-0123456789ABCDEF", Limits())
     found = [record for batch in (*reader.feed(text), *reader.finish()) for record in batch]
-    (event,) = (record for record in found if isinstance(record, ObjectEvent))
-    # An object named `-` cannot be told from none.
-    assert event.key == key or key == "-"
-    assert all(isinstance(record, Unchanged) for record in found if record is not event)
-    assert len(found) == (2 if many else 1)
+    events = [record for record in found if isinstance(record, ObjectEvent)]
+    # An object named `-` looks like a null.
+    assert key in [event.key for event in events] or key == "-"
+    # A space that is encoded twice may also be a plus.
+    assert len(events) == (2 if " " in key and not many else 1)
+    assert len(found) - len(events) == (1 if many else 0)
+
+
+def test_an_access_log_has_spaces_and_pluses_as_s3_writes_them():
+    for kind, expected in (
+        (ActKind.DELETE, b" My%2BFolder/a%252Bb%252525.txt "),
+        (ActKind.DELETE_MANY, b" My+Folder/a%2Bb%2525.txt "),
+    ):
+        text = b"".join(access_log_lines(act(kind, "a-bucket", "My Folder/a+b%25.txt"), Random(1)))
+        assert expected in text
 
 
 def test_times_are_never_before_the_change_was_visible():

@@ -819,7 +819,7 @@ async def test_bad_records_that_are_skipped_are_counted_and_the_first_few_are_to
 async def test_an_access_logs_bad_lines_tell_no_signature(flow, world, events):
     """A request's address may be a presigned one."""
     presigned = f"GET /data/a?X-Amz-Signature={CANARY} HTTP/1.1"
-    bad = [access_line().replace(b"PUT /x HTTP/1.1", presigned.encode()).replace(b" 200 ", b" ??? ")]
+    bad = [access_line().replace(b"PUT /x HTTP/1.1", presigned.encode()).replace(b" data ", b" - ")]
     bad.append(f'"{presigned}" 200\n'.encode())
     world.logs.objects[flow.LOG_BUCKET, ACCESS] = b"".join([access_line(), *bad])
     assert await world.handle(flow.announcing(ACCESS)) == Done()

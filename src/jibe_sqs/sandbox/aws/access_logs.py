@@ -1,7 +1,7 @@
-"""S3 server access logs: a line a call, and one more for each key of a bulk delete.
+"""S3 server access logs: a line for each call, and one more for each key of a bulk delete.
 
-Nothing is escaped: who sends a quote gets it into the log. Keys are percent-encoded twice, but once by what S3 does
-inside a bulk delete. The time is when the call began, in whole seconds, cut off.
+Nothing is escaped: a quote in a request is a quote in the log. Keys are form-encoded (`+` is a space): twice, but once in
+the lines of a bulk delete's keys. The time is when the call began, in whole seconds, cut off.
 
 Source: S3 User Guide, "Server access log format".
 """
@@ -9,7 +9,7 @@ Source: S3 User Guide, "Server access log format".
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.log_files import LogFiles
@@ -66,7 +66,7 @@ def access_log_lines(act: Act, random: Random) -> list[bytes]:
         return [of_call.line(operation, "", f"{method} /{query} HTTP/1.1")]
     if act.kind is ActKind.DELETE_MANY:
         envelope = of_call.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
-        return [envelope, *(of_call.line("BATCH.DELETE.OBJECT", quote(key), None) for key in act.keys)]
+        return [envelope, *(of_call.line("BATCH.DELETE.OBJECT", _form_encoded(key), None) for key in act.keys)]
     calls = _multipart(act.upload) if act.kind is ActKind.MULTIPART else [_ON_OBJECT[act.kind]]
     # Each call has an id of its own; the lines of a bulk delete share one.
     lines = [_Lines(act, random).on_object(operation, method, act.key, query) for operation, method, query in calls]
@@ -74,6 +74,10 @@ def access_log_lines(act: Act, random: Random) -> list[bytes]:
         # The other side of a copy: a read.
         lines.append(_Lines(act, random).on_object("REST.COPY.OBJECT_GET", "PUT", act.source[1], ""))
     return lines
+
+
+def _form_encoded(key: str) -> str:
+    return quote_plus(key, safe="/")
 
 
 def _multipart(upload: str) -> list[tuple[str, str, str]]:
@@ -93,12 +97,11 @@ class _Lines:
         self._request = f"{random.getrandbits(64):016X}"
 
     def on_object(self, operation: str, method: str, key: str, query: str) -> bytes:
-        path = quote(key)
-        asked = path
+        asked = quote(key)
         if self._random.random() < 0.1:
             # Not every client encodes a quote.
             asked = asked.replace("%22", '"')
-        return self.line(operation, quote(path), f"{method} /{asked}{query} HTTP/1.1")
+        return self.line(operation, _form_encoded(_form_encoded(key)), f"{method} /{asked}{query} HTTP/1.1")
 
     def line(self, operation: str, key: str, request: str | None) -> bytes:
         """`key` as it stands in the line; nothing for none. `request`: None for what has none of its own."""

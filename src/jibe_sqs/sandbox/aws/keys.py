@@ -47,6 +47,8 @@ _FOLDERS: Final = (
         "100%",
         "x!y*z",
     ),
+    # Each is what another one of them becomes, if it is decoded once too often or in another way.
+    *("My Folder", "My+Folder", "My%20Folder", "My%2BFolder"),
 )
 _STEMS: Final = ("report", "IMG_2041", "clip", "Budget", "contract", "index", "data", "scan", "model", "notes", "take")
 _ODD_STEMS: Final = (
