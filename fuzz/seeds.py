@@ -214,10 +214,43 @@ def access_log() -> Iterator[bytes]:
     lines.append(
         f'{owner} {BUCKET} [31/Jan/2026:12:00:00 +0530] 1 - R REST.PUT.OBJECT "k "P "x" /k" 200 - - - 5 - "r" "u"a" v'
     )
+    lines += [
+        f"{owner} {BUCKET} [31/Jan/2026:12:00:00 +0000] 1 - R BATCH.DELETE.OBJECT My+Folder/a%2Bb - 204 - - 7 - - - - -",
+        f'{owner} {BUCKET} - not an address - R REST.PUT.OBJECT a%2Bb+c "PUT /a HTTP/1.1" - - - 7 5 - - - -',
+    ]
     for line in lines:
         yield line.encode()
     yield "\n".join(lines).encode()
     yield gzip.compress("\n".join(lines[:4]).encode())
+    yield from _access_log_json()
+
+
+def _access_log_json() -> Iterator[bytes]:
+    fields: dict[str, Any] = {
+        "bucket_name": BUCKET,
+        "request_time": "2026-01-31T12:00:00.250Z",
+        "request_id": "3E57427F3EXAMPLE",
+        "operation": "REST.PUT.OBJECT",
+        "key_name": "a%2Bb c}{.jpg",
+        "http_status": 200,
+        "total_duration": 7,
+        "version_id": None,
+    }
+    objects = [
+        _json(fields | others)
+        for others in (
+            {},
+            {"operation": "REST.DELETE.OBJECT", "request_time": 1769860800000, "http_status": "204"},
+            {"operation": "REST.GET.OBJECT", "request_time": "[31/Jan/2026:12:00:00 +0000]"},
+            {"key_name": 7, "http_status": None, "request_time": "soon"},
+        )
+    ]
+    yield from objects
+    yield b"".join(objects)
+    yield b"\xef\xbb\xbf" + b"\n".join(objects)
+    events = [{"id": "1", "timestamp": 1, "message": each.decode()} for each in objects]
+    yield _json({"messageType": "DATA_MESSAGE", "logEvents": events})
+    yield b"PAR1" + bytes(9)
 
 
 def decompressed() -> Iterator[bytes]:
@@ -356,6 +389,7 @@ WORDS: Final[dict[str, list[bytes]]] = {
             b"REST.POST.UPLOAD",
         ),
         *(b"[31/Jan/9999:23:59:59 -2359]", b"[01/Jan/0001:00:00:00 +2359]", b"999999999999999", b" 200 ", b"\xff"),
+        *(b"+", b"%2B", b"%252B", b"}{", b'}{"operation":', b'"key":', b'"http_status":', b'"logEvents":[', b"\\udfff"),
     ],
     "decompressed": [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\0", b"\xff", b"\x50\x2a\x4d\x18"],
     "recompressed": [b"\0", b"\x1f\x8b"],

@@ -1,11 +1,11 @@
-"""Audit logs of Lyve Cloud and MinIO, and S3's server access logs: a bad line costs its file nothing, but for the first."""
+"""Audit logs of Lyve Cloud and MinIO, and S3's server access logs: a bad line never costs the others."""
 
 import gzip
 import json
 from functools import partial
 from typing import Any, Final
 
-from .cases import ACCESS, ACCOUNT, DATA, LYVE, Case, done, file, reject, retry
+from .cases import ACCESS, ACCOUNT, DATA, FOLDER, LYVE, Case, done, file, reject, retry
 
 audit = partial(file, "Files: Lyve Cloud's and MinIO's audit logs", LYVE)
 access = partial(file, "Files: S3 server access logs", ACCESS)
@@ -171,53 +171,115 @@ def access_log(*lines: bytes) -> bytes:
 REQUEST: Final = line()
 READ: Final = line("REST.GET.OBJECT")
 
+ODD_ADDRESS: Final = REQUEST.replace(b"192.0.2.3", b"not an address")
+
+
+def access_json(*found: Any, between: bytes = b"\n") -> bytes:
+    return between.join(each if isinstance(each, bytes) else json.dumps(each).encode() for each in found)
+
+
+def record(**others: Any) -> dict[str, Any]:
+    """As CloudWatch Logs writes it; `others` in place of its fields, `...` for none."""
+    return _without(
+        {
+            "bucket_name": DATA,
+            "request_time": "2026-01-31T12:00:00.500Z",
+            "request_id": "3E57427F3EXAMPLE",
+            "operation": "REST.PUT.OBJECT",
+            "key_name": "bad input/a.jpg",
+            "http_status": 200,
+            "total_duration": 62,
+        }
+        | others
+    )
+
+
+OTHER: Final = record(key_name="bad input/other.jpg")
+
 ACCESS_LOGS: Final = [
     access(
         "half of the last line",
         access_log(REQUEST, REQUEST[:70]),
-        done("1 bad record skipped: line 2: it ends after . fields"),
+        done("1 bad record skipped: line 2: it names no operation"),
     ),
     access(
         "no line but half of one",
         REQUEST[:70],
-        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: it ends after"),
+        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: it names no operation"),
     ),
     access(
+        "a line that ends in the operation",
+        access_log(REQUEST, REQUEST.partition(b".OBJECT")[0]),
+        done("1 bad record skipped: line 2: it ends with the operation REST.PUT, which may be cut off"),
+    ),
+    access(
+        "a line that ends in the key",
+        REQUEST.partition(b' "PUT')[0],
+        done(rf"^refreshed: {FOLDER}/\*\*$"),
+    ),
+    access("a line that ends in the request", REQUEST.partition(b" HTTP")[0], done("^refreshed: .*/bad input$")),
+    access(
         "a request without its last quote",
-        access_log(REQUEST, line(request='"PUT /a.jpg')),
-        done("1 bad record skipped: line 2: no request and status follow the key"),
+        access_log(line(request='"PUT /a.jpg')),
+        done("^refreshed: .*/bad input$"),
     ),
     access("quotes within quotes", access_log(line(request='"GET /?a=" 200 "b" HTTP/1.1"')), done("refreshed: ")),
     access("a request that is a bare -", access_log(line(request="-")), done("refreshed: ")),
     access(
+        "a request that looks like a failure",
+        access_log(line(request='"PUT /" 403 AccessDenied - - 1 1 HTTP/1.1"')),
+        done("^refreshed: .*/bad input$"),
+    ),
+    access(
         "a key that is not UTF-8",
-        access_log(REQUEST, line(key="caf%25E9.jpg")),
-        done("1 bad record skipped: line 2: the key of a REST.PUT.OBJECT is not UTF-8"),
+        access_log(line(key="caf%25E9.jpg")),
+        done(rf"^refreshed: {FOLDER}/\*\*$"),
+    ),
+    access("a key with a broken escape", access_log(line(key="100%.jpg")), done(rf"^refreshed: {FOLDER}/\*\*$")),
+    access("a key with spaces", access_log(line(key="a b.jpg")), done(rf"^refreshed: {FOLDER}/\*\*$")),
+    access("a write without a key", access_log(line(key="-")), done(rf"^refreshed: {FOLDER}/\*\*$")),
+    access(
+        "a plus that can be read in two ways",
+        access_log(line(key="bad%2Binput/a.jpg")),
+        done(r"^refreshed: .*/bad input, .*/bad\+input$"),
+    ),
+    access(
+        "a deletion with a plus for a space",
+        access_log(line("BATCH.DELETE.OBJECT", "bad+input/a%2Bb.jpg", request="-", outcome="204 - - 1024 - -")),
+        done("^refreshed: .*/bad input$"),
+    ),
+    access(
+        "a status that is null",
+        access_log(line(outcome="- - - 1024 62 41")),
+        done("^refreshed: .*/bad input$"),
     ),
     access(
         "an object's bucket that is missing",
         access_log(REQUEST, line(bucket="-")),
         done("1 bad record skipped: line 2: a REST.PUT.OBJECT on the bucket b'-'"),
     ),
+    access("an address with spaces", access_log(ODD_ADDRESS), done("^refreshed: .*/bad input$")),
+    access("no owner", access_log(REQUEST.partition(b" ")[2]), done("^refreshed: .*/bad input$")),
     access(
         "a month that does not exist",
-        access_log(REQUEST, line(day="[31/Foo/2026:12:00:00 +0000]")),
-        done("1 bad record skipped: line 2: the time .* is no time"),
+        access_log(line(day="[31/Foo/2026:12:00:00 +0000]")),
+        done("^refreshed: .*/bad input$"),
     ),
     access(
         "the 31st of February",
-        access_log(REQUEST, line(day="[31/Feb/2026:12:00:00 +0000]")),
-        done("1 bad record skipped: line 2: the time .* is no time"),
+        access_log(line(day="[31/Feb/2026:12:00:00 +0000]")),
+        done("^refreshed: .*/bad input$"),
     ),
+    access("a time that is null", access_log(line(day="-")), done("^refreshed: .*/bad input$")),
     access(
         "a request of 300,000 years",
-        access_log(REQUEST, line(outcome="200 - - 1024 9999999999999999 41")),
-        done("1 bad record skipped: line 2: "),
+        access_log(line(outcome="200 - - 1024 9999999999999999 41")),
+        done("^refreshed: .*/bad input$"),
     ),
     access(
         "an operation of 100 letters",
         access_log(REQUEST, line("REST." + "A" * 95)),
-        done("1 bad record skipped: line 2: the operation .* is too long for one"),
+        done("1 bad record skipped: line 2: it names no operation"),
     ),
     access(
         "binary in a read", access_log(READ.replace(b"aws-cli", bytes(range(128, 256)))), done("skipped: read-only")
@@ -237,6 +299,52 @@ ACCESS_LOGS: Final = [
         "one line of 65 KiB",
         access_log(REQUEST, line(request=f'"PUT /{"a" * 65_536} HTTP/1.1"')),
         reject("LogLimitExceeded", "line 2 is longer than 65,536 bytes"),
+    ),
+    access(
+        "Parquet",
+        b"PAR1" + bytes(500),
+        retry("LogMalformed", "Parquet access logs are not supported: deliver JSON or plain text"),
+    ),
+    access("JSON, without line ends", access_json(record(), OTHER, between=b""), done("^refreshed: .*/bad input$")),
+    access(
+        "JSON, with a number for the key",
+        access_json(record(key_name=7)),
+        done(rf"^refreshed: {FOLDER}/\*\*$"),
+    ),
+    access(
+        "JSON, with half a surrogate pair in the key",
+        access_json(record(key_name="\udfff")),
+        done(rf"^refreshed: {FOLDER}/\*\*$"),
+    ),
+    access(
+        "JSON, with odd values in fields that do not decide",
+        access_json(
+            record(requester=7, user_agent="\udfff", request_time="soon", total_duration=[], object_size=float("nan"))
+        ),
+        done("^refreshed: .*/bad input$"),
+    ),
+    access(
+        "JSON, with a status that is null", access_json(record(http_status=None)), done("^refreshed: .*/bad input$")
+    ),
+    access(
+        "JSON, without an operation",
+        access_json(record(operation=...), OTHER),
+        done("1 bad record skipped: line 1: its operation is None"),
+    ),
+    access(
+        "JSON, without a bucket",
+        access_json(record(bucket_name=...), OTHER),
+        done("1 bad record skipped: line 1: a REST.PUT.OBJECT without a bucket"),
+    ),
+    access(
+        "JSON, half of the last object",
+        access_json(OTHER, access_json(record())[:99]),
+        done("1 bad record skipped: line 2: not JSON"),
+    ),
+    access(
+        "JSON of another kind",
+        access_json({"Records": []}),
+        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: its operation is None"),
     ),
 ]
 
