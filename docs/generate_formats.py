@@ -333,18 +333,24 @@ def _logs() -> Iterator[Example]:
         f"{start} {caller} 3E57427F3EXAMPLE REST.PUT.OBJECT 2026/new%2520year.jpg"
         f' "PUT /photos/2026/new%20year.jpg HTTP/1.1" 200 - - 1024 62 41 "-" "aws-cli/2.31.0" - {tls}'
     )
-    delete = f"{start} {caller} 7B4A0FABBEXAMPLE BATCH.DELETE.OBJECT 2025/old%20year.jpg - 204 - - 1024 - - - - - {tls}"
+    delete = f"{start} {caller} 7B4A0FABBEXAMPLE BATCH.DELETE.OBJECT 2025/old+year.jpg - 204 - - 1024 - - - - - {tls}"
     get = (
         f"{start} {caller} 4442587FBEXAMPLE REST.GET.OBJECT 2026/a.jpg"
         f' "GET /photos/2026/a.jpg HTTP/1.1" 200 - 1024 1024 12 11 "-" "aws-cli/2.31.0" - {tls}'
     )
     yield Example(
         "S3 server access log",
-        "A request a line. A space in a key is `%2520` (encoded twice), but `%20` in a line of BATCH.DELETE.OBJECT. The event's"
-        " time is when the request ended.",
+        "One request per line. Keys are form-encoded: a space is `+` in a line of BATCH.DELETE.OBJECT, and `%2520` or `%2B`"
+        " (encoded twice) in others. The event's time is when the request ended.",
         f"{put}\n{delete}\n{get}",
         f"{ACCOUNT}/{REGION}/photos/2026/01/31/2026-01-31-12-10-00-0123456789ABCDEF",
         compressed=False,
+    )
+    yield Example(
+        "S3 server access log, as JSON",
+        "As CloudWatch Logs delivers it, with the fields that the operator chose.",
+        "\n".join(_json(each) for each in _access_log_objects()),
+        f"AWSLogs/{ACCOUNT}/S3_SERVER_ACCESS_LOGS/2026/01/31/1.json.gz",
     )
     yield Example(
         "A file that ends early",
@@ -352,6 +358,24 @@ def _logs() -> Iterator[Example]:
         '{"Records":[{"eventVersion":"1.11","eventSource":"s3.amazonaws.com"',
         TRAIL,
     )
+
+
+def _access_log_objects() -> Iterator[dict[str, Any]]:
+    for request, operation, key, status in (
+        ("3E57427F3EXAMPLE", "REST.PUT.OBJECT", "2026/a.jpg", 200),
+        ("7B4A0FABBEXAMPLE", "S3.EXPIRE.OBJECT", "2025/a.jpg", None),
+        ("4442587FBEXAMPLE", "REST.PUT.OBJECT", "2026/b.jpg", 403),
+    ):
+        yield {
+            "bucket_name": "photos",
+            "request_time": "2026-01-31T12:00:00.250Z",
+            "requester": f"arn:aws:iam::{ACCOUNT}:user/alice" if status else "AmazonS3",
+            "request_id": request,
+            "operation": operation,
+            "key_name": key,
+            "http_status": status,
+            "total_duration": 62 if status else None,
+        }
 
 
 def _cloudtrail(title: str, note: str, found: list[records.Record]) -> Example:
