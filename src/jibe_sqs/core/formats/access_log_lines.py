@@ -41,6 +41,9 @@ _LATER_SUCCESS = re.compile(rb'" 2[0-9]{2} [^ "]++ ' + _NUMBER * 3 + rb"(?:[0-9]
 _FAILURES: Final = b"345"
 """First digits of redirects and errors."""
 
+_REGULAR_TAIL = re.compile(rb'(?:"[^"]*+"|-) "([^"]*+)" ([^ "]++)(?: [^"]*+)?$')
+"""With a quoted user agent, and without quotes in it."""
+
 _OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (LONGEST_OPERATION - 8))
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
 
@@ -155,6 +158,8 @@ def _agent_and_version(tail: bytes) -> tuple[bytes, bytes]:
 
     No field after them contains a quote, so the user agent ends at the last one.
     """
+    if found := _REGULAR_TAIL.match(tail):
+        return found[1], found[2]
     if tail.startswith(b'"'):
         at = tail.find(b'" "')
         tail = tail[at + 2 :] if at >= 0 else tail.partition(b'" ')[2]
