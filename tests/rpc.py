@@ -1,6 +1,7 @@
 """Access Anywhere's API by hand: just enough to ask the sandbox's server anything."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -47,3 +48,9 @@ async def refreshed(asked: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str,
 
     await once(is_over)
     return answer
+
+
+def callback_of(task: dict[str, Any]) -> str:
+    """What a background task does: at its top, or inside `bt_data`, which is an object or JSON text."""
+    data = task["bt_data"]
+    return task.get("callback") or (json.loads(data) if isinstance(data, str) else data)["callback"]

@@ -215,9 +215,3 @@ def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
 def logins(endpoint: str) -> int:
     """The first of them is this module's own."""
     return httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["logins"]
-
-
-def test_rclone_cannot_delete(rclone, storage):
-    refused = rclone("deletefile", f":filefabric:{BUCKET}/hello.txt")
-    assert refused.returncode != 0
-    assert "hello.txt" in storage.objects("data")

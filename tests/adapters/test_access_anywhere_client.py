@@ -23,7 +23,7 @@ from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect, translation, transport
 from jibe_sqs.adapters.access_anywhere.answers import decoded, existing, page, refresh_state
-from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus, tasks
+from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus, task_list
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
     AccessAnywhereUnavailable,
@@ -856,9 +856,9 @@ TASK = {
 async def test_background_tasks_are_read_from_both_places_and_in_all_shapes(server, answer):
     server.answering("getUserBackgroundTasks", {"status": "ok"} | answer)
     async with server.client() as client:
-        [task] = await client.background_tasks()
-    assert server.forms[-1]["typefilter"] == "sync"
-    assert set("awpc") == set(server.forms[-1]["statusfilter"].split(","))
+        listed = await client.background_tasks(kind="sync", limit=1000)
+    assert server.forms[-1] == server.forms[-1] | {"typefilter": "sync", "statusfilter": "c,completed", "limit": "1000"}
+    [task] = listed.tasks
     assert task == Task(
         id="41",
         type="sync",
@@ -877,7 +877,46 @@ async def test_background_tasks_are_read_from_both_places_and_in_all_shapes(serv
 async def test_no_background_tasks_are_none(server, answer):
     server.answering("getUserBackgroundTasks", {"status": "ok"} | answer)
     async with server.client() as client:
-        assert await client.background_tasks() == []
+        assert (await client.background_tasks(kind="custom", limit=1)).tasks == []
+
+
+CUSTOM = {name: value for name, value in TASK.items() if name not in ("callback", "fi_provider")} | {
+    "bt_type": "custom",
+    "bt_subtype": "",
+}
+DATA = {"callback": "ReSync", "fi_provider": "12", "args": {"deep": [1]}}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"bt_data": DATA},
+        {"bt_data": json.dumps(DATA)},
+        {"bt_data": "not JSON", "callback": "ReSync", "fi_provider": "12"},
+        {"bt_data": "[1]", "callback": "ReSync", "fi_provider": "12"},
+        {"bt_data": None, "callback": "ReSync", "fi_provider": "12"},
+        {"bt_data": json.dumps(DATA), "callback": "ReSync", "fi_provider": ""},
+    ],
+)
+def test_a_task_of_the_type_custom_says_in_its_data_what_it_does(task):
+    [read] = task_list({"response": {"tasks": [CUSTOM | task]}}).tasks
+    assert (read.type, read.callback, read.provider) == ("custom", "ReSync", "12")
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit", "is_whole"),
+    [
+        ({"tasks": [TASK], "total": "1"}, 1000, True),
+        ({"tasks": [TASK], "total": 2}, 1000, False),
+        ({"response": {"tasks": [TASK], "total": "2"}}, 1000, False),
+        ({"tasks": [TASK]}, 1000, True),
+        ({"tasks": [TASK]}, 1, False),
+        ({"tasks": [TASK], "total": "many"}, 1, False),
+        ({"tasks": []}, 1, True),
+    ],
+)
+def test_a_list_of_tasks_is_whole_if_nothing_was_cut_off(answer, limit, is_whole):
+    assert task_list(answer).is_whole(limit) is is_whole
 
 
 @pytest.mark.parametrize(
@@ -896,12 +935,28 @@ async def test_no_background_tasks_are_none(server, answer):
     ],
 )
 def test_a_tasks_status_has_many_spellings(word, status):
-    assert tasks({"tasks": [TASK | {"bt_status": word}]})[0].status is status
+    assert task_list({"tasks": [TASK | {"bt_status": word}]}).tasks[0].status is status
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"bt_canceled": "0", "bt_completestatus": ""}, TaskStatus.COMPLETED),
+        ({"bt_canceled": "0000-00-00 00:00:00", "bt_completestatus": "ok"}, TaskStatus.COMPLETED),
+        ({"bt_canceled": None, "bt_completestatus": None}, TaskStatus.COMPLETED),
+        ({"bt_canceled": "2024-02-03 04:05:06"}, TaskStatus.CANCELED),
+        ({"bt_canceled": "y"}, TaskStatus.CANCELED),
+        ({"bt_completestatus": "error"}, TaskStatus.UNKNOWN),
+        ({"bt_completestatus": "a word that is not known"}, TaskStatus.UNKNOWN),
+    ],
+)
+def test_a_task_is_not_complete_if_another_field_says_otherwise(fields, status):
+    assert task_list({"tasks": [TASK | {"bt_status": "c"} | fields]}).tasks[0].status is status
 
 
 @pytest.mark.parametrize("unknown", [{"bt_procent": "most", "bt_files": "many"}, {"bt_procent": -1, "bt_files": -1}])
 def test_numbers_on_which_nothing_hangs_do_not_cost_the_answer(unknown):
-    [task] = tasks({"tasks": [TASK | unknown]})
+    [task] = task_list({"tasks": [TASK | unknown]}).tasks
     assert (task.percent, task.files) == (None, None)
 
 
@@ -918,7 +973,19 @@ scalars = (
 anything = st.recursive(
     scalars, lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=8), part, max_size=3)
 )
-FIELDS = [*TASK, *FOLDER, "fi_size", "fi_modified", "fi_localtime", "isbucket", "fi_bname", "fi_providerfolder"]
+FIELDS = [
+    *TASK,
+    *FOLDER,
+    "bt_data",
+    "bt_canceled",
+    "bt_completestatus",
+    "fi_size",
+    "fi_modified",
+    "fi_localtime",
+    "isbucket",
+    "fi_bname",
+    "fi_providerfolder",
+]
 records = st.dictionaries(st.sampled_from(FIELDS), anything, max_size=8)
 PLACES = ["tasks", "response", "file", "filelist", "exists", "total", "refreshresult", "stillsyncing"]
 answers = st.dictionaries(
@@ -930,7 +997,7 @@ answers = st.dictionaries(
 @settings(deadline=None)
 @given(answers)
 def test_whatever_is_answered_is_read_or_malformed_and_no_crash(answer):
-    for reader in (tasks, page, existing, refresh_state):
+    for reader in (task_list, page, existing, refresh_state):
         with contextlib.suppress(AnswerMalformed):
             reader(answer)
 
@@ -940,7 +1007,7 @@ def test_whatever_is_answered_is_read_or_malformed_and_no_crash(answer):
 def test_whatever_bytes_come_are_read_or_malformed_and_no_crash(body):
     with contextlib.suppress(AnswerMalformed):
         answer = decoded(body)
-        for reader in (tasks, page, existing, refresh_state):
+        for reader in (task_list, page, existing, refresh_state):
             with contextlib.suppress(AnswerMalformed):
                 reader(answer)
 

@@ -392,8 +392,8 @@ async def test_while_a_provider_syncs_refreshes_go_on_and_its_baseline_stays_unt
         await world.befall(Faults(sync_in_progress=SyncInProgress()))
 
         async def is_syncing() -> bool:
-            tasks = await world.client.background_tasks(status="w")
-            return any(task.callback == "ReSync" for task in tasks)
+            listed = await world.client.background_tasks(kind="custom", limit=100, status="w")
+            return any(task.callback == "ReSync" for task in listed.tasks)
 
         await world.until(is_syncing)
         assert await world.refreshes.done(world.change()) == []

@@ -24,7 +24,7 @@ from jibe_sqs.adapters.access_anywhere.providers import (
     prefix_of,
     provider_of,
 )
-from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus
+from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskList, TaskStatus
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.core.model import Folder, Kind, ObjectEvent, Skip
@@ -45,6 +45,7 @@ class Shown:
     def __init__(self, folders: dict[str, Sequence[Item]], tasks: Sequence[Task] = ()) -> None:
         self.folders = folders
         self.tasks = tasks
+        self.counts_tasks = True
         self.listed = 0
 
     async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
@@ -56,9 +57,10 @@ class Shown:
             await asyncio.sleep(0)
             yield item
 
-    async def background_tasks(self, *, kind: str) -> Sequence[Task]:
-        assert kind == "sync"
-        return self.tasks
+    async def background_tasks(self, *, kind: str, limit: int) -> TaskList:
+        """As a server does: tasks of exactly that type, the latest first, and no more than the limit."""
+        chosen = [task for task in self.tasks if kind == task.type]
+        return TaskList(chosen[:limit], len(chosen) if self.counts_tasks else None)
 
 
 def folder(id_: str, name: str, **details) -> Item:
@@ -239,6 +241,33 @@ async def test_of_several_syncs_the_last_one_counts():
     }
 
 
+def hidden(n: int, sync: Task) -> list[Task]:
+    """A sync, and so many refreshes of folders since."""
+    return [*(task(id=f"r{i}", type=sync.type, callback="FolderRefresh") for i in range(n)), sync]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("kind", ["sync", "custom"])
+@pytest.mark.parametrize("refreshes", [0, 999, 1000, 15_000])
+async def test_a_sync_is_found_behind_thousands_of_refreshes(kind, refreshes, counts):
+    client = Shown({"0": TOPS}, hidden(refreshes, task(type=kind, provider="p1")))
+    client.counts_tasks = counts
+    assert await Providers(client).synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+
+
+async def test_a_sync_that_is_cut_off_is_not_known():
+    client = Shown({"0": TOPS}, hidden(25_000, task(type="custom", provider="p1")))
+    assert await Providers(client).synced(["Amazon S3"]) == {}
+
+
+async def test_of_a_sync_with_each_type_the_later_one_counts():
+    """A server may have been upgraded from one way of naming types to the other."""
+    old = task(type="sync", provider="p1")
+    new = task(id="2", type="custom", provider="p1", added=at(NOON + 100))
+    for tasks in ([old, new], [new, old]):
+        assert await Providers(Shown({"0": TOPS}, tasks)).synced(["Amazon S3"]) == {"Amazon S3": NOON + 100 - MARGIN}
+
+
 async def test_of_two_providers_whose_names_differ_in_case_nothing_is_known():
     tops = [folder("1", "Team", provider="p1"), folder("2", "team", provider="p2")]
     client = Shown({"0": tops}, [task(provider="p1"), task(provider="p2")])
@@ -300,6 +329,12 @@ async def serving(*providers, **options) -> AsyncIterator[tuple[Providers, httpx
             yield Providers(client), http
 
 
+@pytest.fixture(params=["custom", "sync"])
+def types(request) -> dict[str, str]:
+    """Both ways in which servers name the types of tasks."""
+    return {"task_types": request.param}
+
+
 S3 = Provider("Amazon S3", buckets=("photos", "films"), synced=Synced(NOON, NOON + 600, 100))
 TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", synced=Synced(NOON + 50, NOON + 60, 1))
 
@@ -322,28 +357,28 @@ async def test_over_a_socket_every_shape_of_provider_is_found():
             }
 
 
-async def test_over_a_socket_the_start_of_each_providers_sync_is_read():
-    async with serving(S3, TEAM) as (providers, _):
+async def test_over_a_socket_the_start_of_each_providers_sync_is_read(types):
+    async with serving(S3, TEAM, **types) as (providers, _):
         for _ in range(4):
             synced = await providers.synced(["Amazon S3", "Team"])
             assert synced == {"Amazon S3": NOON - MARGIN, "Team": NOON + 50 - MARGIN}
 
 
-async def test_over_a_socket_a_start_that_is_not_told_is_estimated():
-    async with serving(S3, tasks_without_start=True) as (providers, _):
+async def test_over_a_socket_a_start_that_is_not_told_is_estimated(types):
+    async with serving(S3, tasks_without_start=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON + 600 - SHORTEST_SYNC - MARGIN}
 
 
-async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_only():
-    async with serving(S3, unnamed_tasks=True) as (providers, _):
+async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_only(types):
+    async with serving(S3, unnamed_tasks=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
-    async with serving(S3, TEAM, unnamed_tasks=True) as (providers, _):
+    async with serving(S3, TEAM, unnamed_tasks=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3", "Team"]) == {}
 
 
-async def test_while_a_sync_runs_the_one_before_it_counts():
+async def test_while_a_sync_runs_the_one_before_it_counts(types):
     faults = sandbox.Faults(sync_in_progress=sandbox.SyncInProgress())
-    async with serving(S3, faults=faults) as (providers, http):
+    async with serving(S3, faults=faults, **types) as (providers, http):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
         await http.delete("/sandbox/faults")
         started = time.time()
@@ -351,6 +386,15 @@ async def test_while_a_sync_runs_the_one_before_it_counts():
             while (synced := await providers.synced(["Amazon S3"]))["Amazon S3"] == NOON - MARGIN:
                 await asyncio.sleep(0.01)
         assert started - 60 <= synced["Amazon S3"] + MARGIN <= time.time()
+
+
+async def test_over_a_socket_refreshes_and_other_tasks_do_not_hide_a_sync(types):
+    async with serving(S3, recent_window=0, **types) as (providers, http):
+        for _ in range(25):
+            item = await providers._client.check_path("/Amazon S3/films")
+            await providers._client.refresh_folder(item.id)
+        assert (await http.get("/sandbox/stats")).json()["refreshes"] == 25
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
 
 
 async def test_providers_that_come_and_go_while_the_service_runs_are_noticed():

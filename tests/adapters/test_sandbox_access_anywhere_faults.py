@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 from tests.clocks import ServersClock
-from tests.rpc import Rpc, refreshed
+from tests.rpc import Rpc, callback_of, refreshed
 
 from jibe_sqs.sandbox.access_anywhere import (
     AccessAnywhereServer,
@@ -331,10 +331,9 @@ async def test_while_a_sync_is_in_progress_its_task_works_and_refreshes_go_on(st
         await aa.log_in()
 
         async def syncs(status: str) -> list[str]:
-            tasks = (await aa.call("getUserBackgroundTasks", statusfilter=status, typefilter="sync"))["response"][
-                "tasks"
-            ]
-            return [task["callback"] for task in tasks if task["callback"] != "FolderRefresh"]
+            answer = await aa.call("getUserBackgroundTasks", statusfilter=status, limit=100)
+            found = [callback_of(task) for task in answer["response"]["tasks"]]
+            return [callback for callback in found if callback != "FolderRefresh"]
 
         async with asyncio.timeout(60):
             while await syncs("w") != ["ReSync"]:

@@ -95,7 +95,9 @@ class Client(Rpc):
         return [item["fi_name"] for item in answer["filelist"]]
 
     async def tasks(self, **filters: Any) -> list[dict[str, Any]]:
-        return (await self.call("getUserBackgroundTasks", **filters))["response"]["tasks"]
+        """With the fields of their `bt_data`, in either of its forms, beside the others."""
+        listed = (await self.call("getUserBackgroundTasks", **filters))["response"]["tasks"]
+        return [(json.loads(data) if isinstance(data := task["bt_data"], str) else data) | task for task in listed]
 
     async def start_sync(self, provider: str = "P", seconds: float = 0) -> int:
         answer = await self.http.post("/sandbox/sync", json={"provider": provider, "seconds": seconds})
@@ -332,49 +334,77 @@ async def test_a_sync_leaves_what_was_learned_since_it_began_and_finds_the_rest(
         assert await aa.paths() == {f"/P/data/{key}" for key in storage.objects("data")}
 
 
-async def test_a_task_tells_how_it_stands_in_the_shape_of_who_asks():
+TOLD = {
+    "bt_status": "c",
+    "bt_procent": "100",
+    "bt_added": "2023-11-14 22:13:20",
+    "bt_completed": "2023-11-14 22:13:20",
+    "bt_files": "1",
+}
+
+
+async def test_all_tasks_have_the_type_custom_and_their_data_says_what_they_do():
     async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=ServersClock()) as aa:
         task = await aa.start_sync()
         await aa.synced()
         for_rclone = await aa.call("getUserBackgroundTasks", taskid=task)
         assert for_rclone["total"] == "1"
         told = for_rclone["tasks"][0]
-        assert told == told | {
-            "bt_id": str(task),
-            "bt_type": "sync",
-            "bt_status": "c",
-            "bt_procent": "100",
-            "bt_added": "2023-11-14 22:13:20",
-            "bt_completed": "2023-11-14 22:13:20",
-            "bt_files": "1",
-            "callback": "ReSync",
-            "fi_provider": "P",
-        }
-        answers = [await aa.call("getUserBackgroundTasks", bt_id=task) for _ in range(6)]
+        assert told == told | TOLD | {"bt_id": str(task), "bt_type": "custom", "bt_subtype": "", "callback": "ReSync"}
+        assert told["bt_data"] == {"callback": "ReSync", "fi_provider": "P"}
+        answers = [await aa.call("getUserBackgroundTasks", bt_id=task) for _ in range(12)]
         assert all("tasks" not in answer for answer in answers)
         shown = [answer["response"]["tasks"][0] for answer in answers]
         assert {t["bt_status"] for t in shown} == {"c", "completed"}
         assert {type(t["bt_id"]) for t in shown} == {str, int}
+        assert {(type(t["bt_data"]), "callback" in t) for t in shown} == {
+            (form, on_top) for form in (dict, str) for on_top in (True, False)
+        }
         assert await aa.tasks(bt_id=99) == []
 
 
-async def test_tasks_are_chosen_by_status_and_type_and_limited():
+async def test_by_a_switch_syncs_and_refreshes_have_a_type_of_their_own():
+    async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=ServersClock(), task_types="sync") as aa:
+        task = await aa.start_sync()
+        await aa.synced()
+        told = (await aa.call("getUserBackgroundTasks", taskid=task))["tasks"][0]
+        assert told == told | TOLD | {"bt_type": "sync", "bt_subtype": "resync", "callback": "ReSync"}
+        assert told == told | {"bt_data": {"callback": "ReSync"}, "fi_provider": "P"}
+
+
+@pytest.mark.parametrize(
+    ("types", "found"),
+    [
+        ("custom", {"custom": 3, "sync": 0, "ReSync": 0, "resync": 0, "cust": 0}),
+        ("sync", {"custom": 0, "sync": 3, "Sync": 0, "ReSync": 0, "resync": 1, "folderrefresh": 1}),
+    ],
+)
+async def test_a_type_filter_matches_type_or_subtype_exactly(types, found):
+    async with access_anywhere(MemoryStorage({"data": {}}), task_types=types) as aa:
+        await aa.refresh("/P/data")
+        await aa.start_sync()
+        await aa.synced()
+        assert {name: len(await aa.tasks(typefilter=name)) for name in found} == found
+
+
+async def test_tasks_are_chosen_by_status_and_limited_and_the_total_counts_all():
     async with access_anywhere(MemoryStorage({"data": {}})) as aa:
         await aa.refresh("/P/data")
         await aa.hold_sync()
-        assert [t["callback"] for t in await aa.tasks(statusfilter="a,w,p", typefilter="sync")] == ["ReSync"]
-        assert [t["callback"] for t in await aa.tasks(statusfilter="c")] == ["FolderRefresh", "InitialSync"]
+        assert [t["callback"] for t in await aa.tasks(statusfilter="a,w,p")] == ["ReSync"]
+        assert [t["callback"] for t in await aa.tasks(statusfilter="c,completed")] == ["FolderRefresh", "InitialSync"]
         assert [t["callback"] for t in await aa.tasks(limit=1)] == ["ReSync"]
-        assert await aa.tasks(typefilter="zip") == []
+        assert int((await aa.call("getUserBackgroundTasks", limit=1))["response"]["total"]) == 3
         await aa.let_go()
 
 
-async def test_many_refreshes_do_not_crowd_out_the_syncs():
+async def test_many_refreshes_hide_a_sync_unless_the_limit_is_high():
     async with access_anywhere(MemoryStorage({"data": {}})) as aa:
         for _ in range(120):
             await aa.refresh("/P/data")
-        told = [t["callback"] for t in await aa.tasks()]
-        assert (told.count("FolderRefresh"), told[-1]) == (100, "InitialSync")
+        assert {t["callback"] for t in await aa.tasks()} == {"FolderRefresh"}
+        told = [t["callback"] for t in await aa.tasks(limit=1000)]
+        assert (told.count("FolderRefresh"), told[-1]) == (120, "InitialSync")
 
 
 async def test_initial_syncs_were_when_the_settings_say():

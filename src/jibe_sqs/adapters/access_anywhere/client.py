@@ -12,7 +12,7 @@ from jibe_sqs.adapters.access_anywhere.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.files import CHUNK, Download, Files
 from jibe_sqs.adapters.access_anywhere.session import Session
-from jibe_sqs.adapters.access_anywhere.tasks import Task, tasks
+from jibe_sqs.adapters.access_anywhere.tasks import TaskList, task_list
 from jibe_sqs.adapters.access_anywhere.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.adapters.access_anywhere.waits import Patience, unless_busy
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
@@ -152,12 +152,14 @@ class AccessAnywhere:
                     yield
                     return
 
-    async def background_tasks(self, *, kind: str = "sync", status: str = "a,w,p,c") -> list[Task]:
-        """What the server does, or has done, in the background.
+    async def background_tasks(self, *, kind: str, limit: int, status: str = "c,completed") -> TaskList:
+        """What the server does, or has done, in the background: at most `limit` tasks.
 
-        `status`: the API's letters for queued, working, paused, completed.
+        `kind` is the exact `bt_type` (or `bt_subtype`) of the tasks. `status` lists the API's words for states, separated
+        by commas: `a` queued, `w` working, `p` paused, `c` or `completed`.
         """
-        return tasks(await self.call("getUserBackgroundTasks", {"typefilter": kind, "statusfilter": status}))
+        wanted = {"typefilter": kind, "statusfilter": status, "limit": str(limit)}
+        return task_list(await self.call("getUserBackgroundTasks", wanted))
 
     @asynccontextmanager
     async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:

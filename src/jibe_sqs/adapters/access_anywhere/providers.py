@@ -14,6 +14,11 @@ from jibe_sqs.core.errors import CallFailed
 SYNCS: Final = frozenset({"initialsync", "resync"})
 """The callbacks, in lower case, of tasks that list a whole provider."""
 
+TASK_TYPES: Final = ("sync", "custom")
+"""The types that syncs have on one server or another. Servers match a type exactly."""
+TASK_LIMITS: Final = (1000, 20_000)
+"""How many tasks to ask for at first, and then. Refreshes are `custom` tasks too: thousands of them may hide a sync."""
+
 MARGIN: Final = 60.0
 """Seconds by which Access Anywhere's clock may be ahead of S3's."""
 
@@ -48,18 +53,32 @@ class Providers:
     async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
         """When the last complete sync of each of these top-level folders began, at the latest: seconds since the epoch.
 
-        Names may differ in case. What cannot be told for sure is absent: whoever takes a sync for later than it was, skips
-        events that it has not seen.
+        Names may differ in case. A folder whose sync is not known for sure is absent: a start that is too late would skip
+        events that the sync has not seen.
         """
         tops = await self._tops()
-        latest: dict[str, float] = {}
-        for task in await self._client.background_tasks(kind="sync"):
-            began = beginning(task)
-            top = provider_of(task, tops)
-            if began is not None and top is not None:
-                latest[top.id] = max(began, latest.get(top.id, began))
         ids = {folder: [top.id for top in tops if top.name.casefold() == folder.casefold()] for folder in folders}
-        return {folder: latest[found[0]] for folder, found in ids.items() if len(found) == 1 and found[0] in latest}
+        sure = {folder: found[0] for folder, found in ids.items() if len(found) == 1}
+        latest = await self._latest(tops, frozenset(sure.values()))
+        return {folder: latest[top] for folder, top in sure.items() if top in latest}
+
+    async def _latest(self, tops: Sequence[Item], wanted: frozenset[str]) -> Mapping[str, float]:
+        """By the `fi_id` of a top-level folder: when its last complete sync began.
+
+        Asks for more tasks only while a wanted folder has no sync among those that the server listed. If a later sync is
+        among those that are cut off, an earlier one counts: that skips less, and loses nothing.
+        """
+        latest: dict[str, float] = {}
+        for kind in TASK_TYPES:
+            for limit in TASK_LIMITS:
+                listed = await self._client.background_tasks(kind=kind, limit=limit)
+                for task in listed.tasks:
+                    began, top = beginning(task), provider_of(task, tops)
+                    if began is not None and top is not None:
+                        latest[top.id] = max(began, latest.get(top.id, began))
+                if listed.is_whole(limit) or wanted <= latest.keys():
+                    break
+        return latest
 
     async def _tops(self) -> list[Item]:
         return [item async for item in self._client.list_folder(TOP, details=True) if item.is_folder]
@@ -92,10 +111,10 @@ def prefix_of(bucket: Item) -> str:
 
 
 def beginning(task: Task) -> float | None:
-    """A moment (seconds since the epoch) before which nothing happened that this sync has not seen; None if it may be any.
+    """A moment (seconds since the epoch) before which nothing happened that this sync has not seen. None if unknown.
 
-    Only a sync that is complete has seen anything for sure. It was queued, at `added`, before it began to list; where
-    that is not told, the start is estimated from the end and the number of files.
+    Only a sync that is complete has seen anything for sure. It was queued, at `added`, before it began to list. Without
+    that time, the start is estimated from the end and the number of files.
     """
     if task.status is not TaskStatus.COMPLETED or task.callback.casefold() not in SYNCS:
         return None
@@ -107,7 +126,7 @@ def beginning(task: Task) -> float | None:
 
 
 def provider_of(task: Task, tops: Sequence[Item]) -> Item | None:
-    """Whose sync it was; None if it may be any of several."""
+    """The top-level folder of the provider that a task is about. None if several folders fit, or no folder."""
     if not task.provider:
         return tops[0] if len(tops) == 1 else None
     # The field may hold a name, an id, or a kind, which several have in common.

@@ -1,42 +1,35 @@
-"""The functions of Access Anywhere's API that the server knows: what each is asked, and what it answers.
+"""The functions of Access Anywhere's API that the server knows: their parameters and answers.
 
-Those that destroy or move a customer's data are not offered.
+Functions that change what is stored are in `change_calls`, uploads aside.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
+from jibe_sqs.sandbox.access_anywhere.change_calls import ChangeCalls
+from jibe_sqs.sandbox.access_anywhere.changes import Changes
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Synced
 from jibe_sqs.sandbox.access_anywhere.events import Events, told
 from jibe_sqs.sandbox.access_anywhere.fates import Fates
+from jibe_sqs.sandbox.access_anywhere.functions import Answer, Call, Params, integer, words
 from jibe_sqs.sandbox.access_anywhere.index import Index
-from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
+from jibe_sqs.sandbox.access_anywhere.items import File, Folder
+from jibe_sqs.sandbox.access_anywhere.lookups import Lookups
 from jibe_sqs.sandbox.access_anywhere.refreshing import Refresher
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
+from jibe_sqs.sandbox.access_anywhere.s3_writes import S3Writes
 from jibe_sqs.sandbox.access_anywhere.sessions import Sessions
-from jibe_sqs.sandbox.access_anywhere.shapes import TASK_TYPE, ZERO_TIME, Shapes, moment, page, selection
+from jibe_sqs.sandbox.access_anywhere.shapes import ZERO_TIME, Shapes, moment, page, selection, types_of
 from jibe_sqs.sandbox.access_anywhere.storage import Piece, Storage, StorageError
 from jibe_sqs.sandbox.access_anywhere.syncs import Syncs
 from jibe_sqs.sandbox.access_anywhere.tasks import Task, Tasks
 from jibe_sqs.sandbox.access_anywhere.uploads import Upload, Uploads
 
-Params = Mapping[str, str]
-Answer = dict[str, Any]
-
 RCLONE_FIELDS = selection(
     "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash|subfolders"
 )
 VERSION = "2301.00"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One function. `steady` tells whether parameters are as rclone gives them, who takes one shape only."""
-
-    answer: Callable[[Params, bool], Awaitable[Answer]]
-    steady: Callable[[Params], bool]
-    needs_login: bool = True
+TASKS = 20
+"""How many background tasks are listed if the call has no `limit`."""
 
 
 class Calls:
@@ -52,8 +45,11 @@ class Calls:
         self.refresher = Refresher(config, self.index, storage, self.fates, self.tasks, clock)
         self.syncs = Syncs(self.index, storage, self.tasks, clock)
         self.events = Events(self.index, storage, self.refresher.guard, clock)
-        self.uploads = Uploads(self.index, storage, self.refresher.guard, clock)
+        self.writes = S3Writes(storage, clock)
+        self.changes = Changes(self.index, storage, self.writes, self.refresher.guard, self.tasks, clock)
+        self.uploads = Uploads(self.index, self.writes, self.changes, self.refresher.guard, clock)
         self.shapes = Shapes()
+        self._lookups = Lookups(self.index)
         for provider in config.providers:
             synced = provider.synced or Synced(clock(), clock())
             task = self.tasks.add("InitialSync", provider.name, added=synced.began)
@@ -66,12 +62,12 @@ class Calls:
             "getfoldercontents": Call(
                 self._get_folder_contents, lambda p: selection(p.get("options", "")) == RCLONE_FIELDS
             ),
-            "docreatenewfolder": Call(self._do_create_new_folder, lambda _: True),
             "doinitupload": Call(self._do_init_upload, lambda p: "directuploadsupport" in p),
             "docompleteupload": Call(self._do_complete_upload, lambda p: "remotetime" in p),
             "doabortupload": Call(self._do_abort_upload, lambda _: True),
             "getuserbackgroundtasks": Call(self._get_user_background_tasks, lambda p: "taskid" in p),
             "synconproviderevent": Call(self._sync_on_provider_event, lambda _: False),
+            **ChangeCalls(self.index, self._lookups, self.changes, self.shapes).table(),
         }
 
     async def answer(self, function: str, params: Params) -> Answer:
@@ -89,9 +85,7 @@ class Calls:
     async def file(self, params: Params) -> tuple[File, Piece]:
         """What `getFile` answers with: not an envelope but bytes, read from S3 now. `range` is HTTP's header."""
         self.sessions.use(params.get("token", ""))
-        file = self._item(params.get("fi_id", ""))
-        if not isinstance(file, File):
-            raise Refused("not_found", "This is not a file")
+        file = self._lookups.file(params.get("fi_id", ""))
         try:
             piece = await self.storage.read(file.parent.bucket, file.seen.key, params.get("range") or None)
         except StorageError as e:
@@ -115,24 +109,27 @@ class Calls:
         }
 
     async def _check_path_exists(self, params: Params, steady: bool) -> Answer:
-        found = self.index.find(params.get("path", ""), self._folder(params.get("pid", "")))
-        if found is None:
+        path, start = params.get("path", ""), self._lookups.folder(params.get("pid", ""))
+        found = self.index.find(path, start)
+        if found is None or found.in_trash:
             # Both are attested. Of these rclone 1.60 understands only the word, not the code, when it is about to upload.
             if steady or self.shapes.turn("missing", True, False):
                 return {"exists": "n"}
+            if self.changes.trash.had(path, start):
+                raise Refused("trashed", "This is in the trash")
             raise Refused("not_found", "The path does not exist")
         return {"exists": "y", "file": self.shapes.item(found, None, steady=steady)}
 
     async def _get_folder_contents(self, params: Params, steady: bool) -> Answer:
-        folder = self._folder(params.get("fi_pid", ""))
+        folder = self._lookups.folder(params.get("fi_pid", ""))
         refreshing = self._refreshing(folder, params)
         options = params.get("options", "")
         fields = selection(options)
         contents = folder.contents()
-        start = _integer(params, "from") or 0
+        start = integer(params, "from") or 0
         items = [
             self.shapes.item(item, fields, steady=steady)
-            for item in page(contents, start, _integer(params, "count") or 0)
+            for item in page(contents, start, integer(params, "count") or 0)
         ]
         answer: Answer = {
             "total": self.shapes.number("total", len(contents), steady=steady),
@@ -158,21 +155,15 @@ class Calls:
             return {"refreshresult": self.shapes.turn("recently", {"status": "ok"}, {"token": ""}, None, [])}
         return {"refreshresult": {"status": "ok", "statusmessage": "", "token": token}}
 
-    async def _do_create_new_folder(self, params: Params, steady: bool) -> Answer:
-        above, name = self._folder(params.get("fi_pid", "")), params.get("fi_name", "")
-        if not above.bucket or not name or "/" in name:
-            raise Refused("invalid_name", "A folder has a name without a slash, and is in a bucket")
-        return {"file": self.shapes.item(self.index.made(above, name), None, steady=steady)}
-
     async def _do_init_upload(self, params: Params, _: bool) -> Answer:
-        folder = self._folder(params.get("fi_pid", ""))
+        folder = self._lookups.folder(params.get("fi_pid", ""))
         name = params.get("fi_name") or params.get("fi_filename", "")
         content_type = params.get("fi_contenttype", "")
         code = self.uploads.begin(Upload(folder, name, content_type, moment(params.get("fi_localtime", ""))))
         return {"uploadcode": code, "providerid": "1", "directuploadsupport": "n", "resumeallowed": "n"}
 
     async def _do_complete_upload(self, params: Params, steady: bool) -> Answer:
-        file = await self.uploads.complete(params.get("uploadcode", ""), _integer(params, "fi_size"))
+        file = await self.uploads.complete(params.get("uploadcode", ""), integer(params, "fi_size"))
         return {
             "uploadedsize": self.shapes.number("uploadedsize", file.seen.size, steady=steady),
             "uploadedname": file.name,
@@ -184,50 +175,23 @@ class Calls:
         return {}
 
     async def _get_user_background_tasks(self, params: Params, steady: bool) -> Answer:
-        task_id = _integer(params, "taskid" if steady else "bt_id")
-        types, statuses = _words(params, "typefilter"), _words(params, "statusfilter")
-        chosen = self.tasks.chosen(task_id, statuses) if not types or TASK_TYPE in types else []
-        tasks = [self._task(task, steady=steady) for task in page(chosen, 0, _integer(params, "limit") or 0)]
-        answer: Answer = {"tasks": tasks, "total": self.shapes.number("tasks", len(chosen), steady=steady)}
+        """`typefilter` matches a task's type or subtype exactly."""
+        task_id = integer(params, "taskid" if steady else "bt_id")
+        types, statuses = words(params, "typefilter"), words(params, "statusfilter")
+        chosen = [
+            task
+            for task in self.tasks.chosen(task_id, statuses)
+            if not types or not types_of(task, self._config.task_types).isdisjoint(types)
+        ]
+        listed = [self._task(task, steady=steady) for task in page(chosen, 0, integer(params, "limit") or TASKS)]
+        answer: Answer = {"tasks": listed, "total": self.shapes.number("tasks", len(chosen), steady=steady)}
         # The two clients look in different places.
         return answer if steady else {"response": answer}
 
     def _task(self, task: Task, *, steady: bool) -> Answer:
-        shown = self.shapes.task(task, steady=steady)
-        if self._config.unnamed_tasks:
-            del shown["fi_provider"]
-        if self._config.tasks_without_start:
-            shown["bt_added"] = ZERO_TIME
-        return shown
+        shown = self.shapes.task(task, self._config.task_types, steady=steady, is_named=not self._config.unnamed_tasks)
+        return shown | {"bt_added": ZERO_TIME} if self._config.tasks_without_start else shown
 
     async def _sync_on_provider_event(self, params: Params, steady: bool) -> Answer:
         updated = [await self.events.handle(event) for event in told(params)]
         return {"updated": self.shapes.number("updated", sum(updated), steady=steady)}
-
-    def _folder(self, text: str) -> Folder:
-        folder = self._item(text) if text else self.index.root
-        if not isinstance(folder, Folder):
-            raise Refused("not_found", "This is not a folder")
-        return folder
-
-    def _item(self, text: str) -> Item:
-        item_id = int(text) if text.isdecimal() else -1
-        if (item := self.index.item(item_id)) is not None:
-            return item
-        # What is gone from S3 may be in the trash; clients have to know both words.
-        if self.index.had(item_id) and item_id % 2:
-            raise Refused("trashed", "This is in the trash")
-        raise Refused("not_found", "This does not exist")
-
-
-def _words(params: Params, name: str) -> Collection[str]:
-    return [word for word in params.get(name, "").split(",") if word]
-
-
-def _integer(params: Params, name: str) -> int | None:
-    text = params.get(name, "")
-    if not text:
-        return None
-    if not text.isdecimal():
-        raise Refused("invalid_parameter", f"{name} is not a number")
-    return int(text)

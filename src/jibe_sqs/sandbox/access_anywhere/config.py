@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
 from jibe_sqs.sandbox.access_anywhere.faults import Faults
+
+TaskTypes = Literal["custom", "sync"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Provider:
     """Only keys below it are shown, without it. Empty, or ends in `/`."""
     synced: Synced | None = None
     """Its initial sync, as the background tasks tell of it; by default at the server's start. Puts nothing into the index."""
+
+    trash: bool = True
+    """Deleted and overwritten files are moved to the bucket's folder `.trash`."""
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
@@ -58,6 +63,8 @@ class AccessAnywhereServer:
     providers: tuple[Provider, ...] = ()
     case_insensitive: bool = False
     """Keys of one folder that differ only in case get one name: the one listed later is shown, and no other."""
+    task_types: TaskTypes = "custom"
+    """The `bt_type` of syncs and refreshes. With `custom`, only `bt_data.callback` tells them from other tasks."""
     unnamed_tasks: bool = False
     """Background tasks do not say which provider they are about."""
     tasks_without_start: bool = False

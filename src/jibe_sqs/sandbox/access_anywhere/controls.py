@@ -36,6 +36,7 @@ class Controls:
             Route("/sandbox/index", self.index),
             Route("/sandbox/refreshes", self.refreshes),
             Route("/sandbox/events", self.events),
+            Route("/sandbox/writes", self.writes),
             Route("/sandbox/stats", self.stats),
             Route("/sandbox/faults", self.faults, methods=["GET", "PUT", "POST", "DELETE"]),
             Route("/sandbox/sync", self.sync, methods=["POST"]),
@@ -70,6 +71,10 @@ class Controls:
     async def events(self, request: Request) -> Response:
         """The provider events handled whose `n` is greater than `since`."""
         return _json(self._calls.events.records(int(request.query_params.get("since", "0"))))
+
+    async def writes(self, request: Request) -> Response:
+        """The server's own calls that changed S3 whose `n` is greater than `since`."""
+        return _json(self._calls.writes.records(int(request.query_params.get("since", "0"))))
 
     async def stats(self, _: Request) -> Response:
         """What was asked, and what befell."""

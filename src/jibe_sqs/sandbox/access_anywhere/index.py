@@ -9,6 +9,7 @@ root's is empty.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from jibe_sqs.sandbox.access_anywhere.config import Provider
@@ -44,11 +45,7 @@ class Index:
     def remove(self, provider: str) -> None:
         """Show it no more, nor anything below it."""
         del self.providers[provider]
-        for folder in [*self.root.folders.pop(provider).below()]:
-            for file in folder.files.values():
-                del self._items[file.id]
-            del self._items[folder.id]
-        self.root.changed()
+        self.dropped(self.root.folders[provider])
 
     def tops(self, bucket: str) -> Iterator[Folder]:
         """The folders that show the bucket, or what is below some prefix of its keys."""
@@ -117,8 +114,11 @@ class Index:
             waiting += (sub for name, sub in folder.folders.items() if name in names[folder.prefix])
 
     def made(self, folder: Folder, name: str) -> Folder:
-        """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it."""
-        return folder.folders.get(name) or self._folder(folder, name)
+        """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it.
+
+        Names are not case-sensitive: a folder whose name differs in case is the one that is shown already.
+        """
+        return folder.folder(name) or self._folder(folder, name)
 
     def uploaded(
         self, folder: Folder, seen: StoredObject, *, content_type: str, local_time: float | None, at: float
@@ -127,6 +127,50 @@ class Index:
         file = self._put(folder, seen, at)
         file.content_type, file.local_time = content_type or None, local_time
         return file
+
+    def placed(self, file: File, top: Folder, seen: StoredObject, *, at: float) -> File:
+        """Show a file, with its id, at another key below a folder; and the folders that lead to it."""
+        old = file.parent
+        if old.files.get(file.name) is file:
+            del old.files[file.name]
+            old.changed()
+        old.touched = max(old.touched, at)
+        self.note(old.bucket, file.seen.key, None, at=at)
+        here = top
+        for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
+            here = self._known(here, name) or self._folder(here, name)
+        del self._items[self._put(here, seen, at).id]
+        moved = self._keep(replace(file, parent=here, name=name_of(seen.key), seen=seen))
+        here.files[moved.name] = moved
+        return moved
+
+    def reparented(self, folder: Folder, parent: Folder, name: str, *, at: float) -> None:
+        """Show a folder, and all below it, in another place, with the keys that its files will have there."""
+        if folder.parent is not None:
+            del folder.parent.folders[folder.name]
+            folder.parent.touched = max(folder.parent.touched, at)
+            folder.parent.changed()
+        folder.parent, folder.name = parent, name
+        parent.folders[name] = folder
+        parent.touched = max(parent.touched, at)
+        parent.changed()
+        for each in folder.below():
+            above = each.parent or parent
+            each.path, each.prefix = f"{above.path}/{each.name}", f"{above.prefix}{each.name}/"
+            each.provider, each.bucket = above.provider, above.bucket
+            each.touched = max(each.touched, at)
+            for file in each.files.values():
+                file.seen = replace(file.seen, key=each.prefix + file.name)
+
+    def dropped(self, folder: Folder) -> None:
+        """Show a folder no more, nor anything below it."""
+        if folder.parent is not None:
+            del folder.parent.folders[folder.name]
+            folder.parent.changed()
+        for each in [*folder.below()]:
+            for file in each.files.values():
+                del self._items[file.id]
+            del self._items[each.id]
 
     def holder(self, top: Folder, key: str) -> Folder | None:
         """The folder that shows the key, or would if there were such an object; None if it is not known."""
@@ -220,8 +264,11 @@ class Index:
     def _show_file(self, folder: Folder, seen: StoredObject) -> File:
         name = name_of(seen.key)
         known = folder.files.get(name)
-        file = self._keep(File(known.id if known else self._id(), folder, name, seen))
-        folder.files[name] = file
+        file = File(known.id if known else self._id(), folder, name, seen)
+        if known and (known.seen.etag, known.seen.size) == (seen.etag, seen.size):
+            # The same content: what its uploader said of it still holds.
+            file.content_type, file.local_time = known.content_type, known.local_time
+        folder.files[name] = self._keep(file)
         return file
 
     def _vanished(self, folder: Folder, listed: float) -> bool:

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
+
+TRASH: Final = ".trash"
+"""The name of the folder, at the top of a bucket, that holds deleted files."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +26,15 @@ class File:
     @property
     def path(self) -> str:
         return f"{self.parent.path}/{self.name}"
+
+    @property
+    def top(self) -> "Folder | None":
+        """The folder that shows the file's bucket."""
+        return self.parent.top
+
+    @property
+    def in_trash(self) -> bool:
+        return self.parent.in_trash
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +63,24 @@ class Folder:
     @property
     def is_bucket(self) -> bool:
         return bool(self.bucket) and self.parent is not None and not self.parent.bucket
+
+    @property
+    def top(self) -> "Folder | None":
+        """The folder that shows the bucket of this folder. None above buckets."""
+        here: Folder | None = self
+        while here is not None and not here.is_bucket:
+            here = here.parent
+        return here
+
+    @property
+    def in_trash(self) -> bool:
+        """Whether it is the trash of a bucket, or in it."""
+        here: Folder | None = self
+        while here is not None and here.parent is not None:
+            if here.name == TRASH and here.parent.is_bucket:
+                return True
+            here = here.parent
+        return False
 
     def contents(self) -> Sequence["File | Folder"]:
         """Folders first, each kind by name: an order that paging can rely on."""

@@ -73,6 +73,25 @@ class S3Storage:
 
         return await self._call(bucket, put)
 
+    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
+        (of_bucket, of_key), (bucket, key) = source, place
+
+        def copied(s3: Any) -> StoredObject:
+            s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": of_bucket, "Key": of_key})
+            head = s3.head_object(Bucket=bucket, Key=key)
+            return _stored(key, head, head["ContentLength"])
+
+        return await self._call(bucket, copied)
+
+    async def remove(self, bucket: str, keys: Sequence[str]) -> None:
+        if len(keys) == 1:
+            await self._call(bucket, lambda s3: s3.delete_object(Bucket=bucket, Key=keys[0]))
+            return
+        wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        answer = await self._call(bucket, lambda s3: s3.delete_objects(Bucket=bucket, Delete=wanted))
+        for failed in answer.get("Errors", ()):
+            raise StorageError(failed.get("Code", "Unknown"), f"{failed.get('Key')}: {failed.get('Message', '')}")
+
     async def _pages(self, bucket: str, **which: str) -> Sequence[Any]:
         # boto3 asks for url-encoded keys and decodes them, so that any key survives XML.
         return await self._call(

@@ -4,18 +4,19 @@ rclone decodes into typed fields: sizes and totals must be quoted, `subfolders` 
 So the answers to calls as rclone makes them keep to those shapes, and all others vary.
 """
 
+import json
 import mimetypes
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from jibe_sqs.sandbox.access_anywhere.config import TaskTypes
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
 from jibe_sqs.sandbox.access_anywhere.tasks import Task
 
 T = TypeVar("T")
 ZERO_TIME = "0000-00-00 00:00:00"
-TASK_TYPE = "sync"
 BASIC_FIELDS = frozenset({"fi_id", "fi_pid", "fi_name", "fi_type", "fi_size", "fi_modified"})
 
 
@@ -48,22 +49,35 @@ class Shapes:
         shown = self._folder(item, steady=steady) if isinstance(item, Folder) else self._file(item, steady=steady)
         return shown if fields is None else {name: value for name, value in shown.items() if name in fields}
 
-    def task(self, task: Task, *, steady: bool) -> dict[str, Any]:
-        """A background task. In which field it names its provider nobody tells: here it is the one that items have."""
+    def task(self, task: Task, types: TaskTypes, *, steady: bool, is_named: bool) -> dict[str, Any]:
+        """A background task. No source says which field names the provider: here it is the one that items have.
+
+        With `sync` types, that field and the callback are at the top. With `custom` types they are in `bt_data`, an object
+        or JSON text, and the callback is at the top as well, or not. rclone wants an object.
+        """
+        kind, subtype = type_and_subtype(task, types)
+        callback = {"callback": task.callback}
+        provider = {"fi_provider": task.provider} if is_named else {}
+        data: dict[str, Any] = {"bt_data": callback | provider}
+        text: dict[str, Any] = {"bt_data": json.dumps(callback | provider)}
+        if types == "sync":
+            more: dict[str, Any] = {"bt_data": callback} | callback | provider
+        elif steady:
+            more = data | callback
+        else:
+            more = self.turn("bt_data", data | callback, data, text, text | callback)
         status = self.turn("bt_status", "c", "completed") if task.status == "c" and not steady else task.status
         percent = {"a": 0, "w": 50}.get(task.status, 100)
-        return {
+        return more | {
             "bt_id": self.number("bt_id", task.id, steady=steady),
-            "bt_type": TASK_TYPE,
-            "bt_subtype": task.callback.lower(),
-            "bt_data": {"callback": task.callback},
+            "bt_type": kind,
+            "bt_subtype": subtype,
             "bt_status": status,
+            "bt_message": task.message,
             "bt_procent": self.number("bt_procent", percent, steady=steady),
             "bt_added": when(task.added),
             "bt_completed": ZERO_TIME if task.completed is None else when(task.completed),
             "bt_files": self.number("bt_files", task.files, steady=steady),
-            "callback": task.callback,
-            "fi_provider": task.provider,
         }
 
     def _file(self, file: File, *, steady: bool) -> dict[str, Any]:
@@ -77,7 +91,7 @@ class Shapes:
             "fi_localtime": local if file.local_time is None else when(file.local_time),
             "fi_s3name": file.seen.key,
             "fi_provider": file.parent.provider,
-            "trash": False,
+            "trash": file.in_trash,
         }
 
     def _folder(self, folder: Folder, *, steady: bool) -> dict[str, Any]:
@@ -93,7 +107,7 @@ class Shapes:
             "fi_bname": folder.bucket,
             "fi_structtype": "g",
             "isbucket": "y" if folder.is_bucket else "n",
-            "trash": False,
+            "trash": folder.in_trash,
             "subfolders": subfolders if steady else self.number("subfolders", subfolders, steady=False),
         }
 
@@ -105,6 +119,19 @@ class Shapes:
             "fi_type": self.number("fi_type", kind, steady=steady),
             "fi_size": self.number("fi_size", size, steady=steady),
         }
+
+
+def type_and_subtype(task: Task, types: TaskTypes) -> tuple[str, str]:
+    """`bt_type` and `bt_subtype`. A server that has a type for syncs counts refreshes among them."""
+    if types == "custom":
+        return "custom", ""
+    is_sync = task.callback in {"InitialSync", "ReSync", "FolderRefresh"}
+    return "sync" if is_sync else "custom", task.callback.lower()
+
+
+def types_of(task: Task, types: TaskTypes) -> set[str]:
+    """What a `typefilter` may be to match the task: its type or its subtype, exactly."""
+    return {name for name in type_and_subtype(task, types) if name}
 
 
 def selection(options: str) -> Collection[str] | None:

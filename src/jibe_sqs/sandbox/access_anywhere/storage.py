@@ -69,6 +69,12 @@ class Storage(Protocol):
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
         """Put the object; returns it as a listing would show it."""
 
+    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
+        """Copy an object, given by bucket and key; returns the copy as a listing would show it."""
+
+    async def remove(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects. Keys that do not exist are not an error."""
+
     def locate(self, regions: Mapping[str, str]) -> None:
         """Be told of buckets and their regions."""
 
@@ -159,6 +165,16 @@ class MemoryStorage:
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:  # noqa: ARG002
         return self.put(bucket, key, body)
+
+    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
+        bucket, key = source
+        if key not in (objects := self._bucket(bucket).objects):
+            raise StorageError("NoSuchKey", "The specified key does not exist.")
+        return self.put(*place, objects[key][0])
+
+    async def remove(self, bucket: str, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.delete(bucket, key)
 
     def locate(self, regions: Mapping[str, str]) -> None:
         """Memory has no regions."""

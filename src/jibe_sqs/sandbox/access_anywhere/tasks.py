@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["a", "w", "p", "c", "error"]
-Callback = Literal["InitialSync", "ReSync", "FolderRefresh"]
-REFRESHES = 100
-"""How many folder refreshes that are over are still told of; syncs are told of for ever."""
+Callback = Literal["InitialSync", "ReSync", "FolderRefresh", "MoveFiles", "MoveFolder", "DeleteFileObjects"]
+REFRESHES = 10_000
+"""How many folder refreshes that are over are still listed. All other tasks are listed for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +23,8 @@ class Task:
     completed: float | None = None
     files: int = 0
     """How many it found."""
+    message: str = ""
+    """Why it failed."""
 
 
 class Tasks:
@@ -48,7 +50,7 @@ class Tasks:
                 del self._tasks[self._refreshes.popleft().id]
 
     def chosen(self, task_id: int | None, statuses: Collection[str]) -> list[Task]:
-        """The latest first. None and none choose all."""
+        """The task with that id; without an id, all tasks in one of these states (none given: in any), the latest first."""
         if task_id is not None:
             return [self._tasks[task_id]] if task_id in self._tasks else []
         return [task for task in reversed(self._tasks.values()) if not statuses or task.status in statuses]

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
+from jibe_sqs.sandbox.access_anywhere.changes import Changes
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
-from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError
+from jibe_sqs.sandbox.access_anywhere.s3_writes import S3Writes
+from jibe_sqs.sandbox.access_anywhere.storage import StorageError
 
 
 @dataclass(slots=True)
@@ -30,12 +32,14 @@ class Uploads:
     def __init__(
         self,
         index: Index,
-        storage: Storage,
+        writes: S3Writes,
+        changes: Changes,
         guard: Callable[[Folder], AbstractAsyncContextManager[None] | asyncio.Lock],
         clock: Callable[[], float],
     ) -> None:
         self._index = index
-        self._storage = storage
+        self._writes = writes
+        self._changes = changes
         self._guard = guard
         self._clock = clock
         self._open: dict[str, Upload] = {}
@@ -45,6 +49,7 @@ class Uploads:
             raise Refused("upload_not_allowed", "Files cannot be stored here")
         if not upload.name or "/" in upload.name:
             raise Refused("invalid_name", "A file's name is not empty and has no slash")
+        self._changes.check_free(upload.folder, upload.name)
         self._open[upload.code] = upload
         return upload.code
 
@@ -59,14 +64,15 @@ class Uploads:
         if upload.body is None or size not in {None, len(upload.body)}:
             raise Refused("upload_incomplete", "Not all of the file has arrived")
         folder = upload.folder
+        self._changes.check_free(folder, upload.name)
+        await self._changes.keep_old(folder, upload.name)
         # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
         async with self._guard(folder):
-            if not self._index.shows(folder):
+            if not self._index.shows(folder) or folder.in_trash:
                 raise Refused("not_found", "The folder is gone")
             try:
-                seen = await self._storage.write(
-                    folder.bucket, folder.prefix + upload.name, upload.body, upload.content_type
-                )
+                place = folder.bucket, folder.prefix + upload.name
+                seen = await self._writes.put(place, upload.body, upload.content_type)
             except StorageError as e:
                 raise Refused.by_provider(e) from e
             file = self._index.uploaded(

@@ -1,0 +1,48 @@
+"""The trash of each bucket: its folder `.trash`, in the index and in S3 alike.
+
+A deleted (or overwritten) file is moved there, if its provider has a trash. Files and folders in it keep their ids and are
+shown with `trash: true`; the paths that they had are answered with the code `trashed`.
+"""
+
+from jibe_sqs.sandbox.access_anywhere.index import Index
+from jibe_sqs.sandbox.access_anywhere.items import TRASH, Folder, Item
+
+
+class Trash:
+    """Remembers where the files and folders in the trash were."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._at: dict[tuple[int, str], int] = {}
+
+    def takes(self, item: Item) -> bool:
+        """Whether a deletion moves this item to the trash. A deletion in the trash is final."""
+        provider = self._index.providers.get(item.top.provider) if item.top is not None else None
+        return provider is not None and provider.trash and not item.in_trash
+
+    def remember(self, item: Item) -> None:
+        """Call it before the item is moved."""
+        if item.parent is not None:
+            self._at[item.parent.id, item.name.casefold()] = item.id
+
+    def had(self, path: str, start: Folder) -> bool:
+        """Whether a path, as seen from a folder, leads to something in the trash, or did."""
+        here: Folder | None = start
+        for name in path.strip("/").split("/"):
+            if here is None or here.in_trash:
+                break
+            below = here.item(name)
+            if below is None:
+                item_id = self._at.get((here.id, name.casefold()))
+                below = None if item_id is None else self._index.item(item_id)
+                return below is not None and below.in_trash
+            here = below if isinstance(below, Folder) else None
+        return here is not None and here.in_trash
+
+    def free_name(self, top: Folder, name: str) -> str:
+        """A name that the trash of a bucket does not have yet."""
+        trash, free, n = top.folders.get(TRASH), name, 1
+        while trash is not None and trash.item(free) is not None:
+            n += 1
+            free = f"{name} ({n})"
+        return free
