@@ -471,6 +471,8 @@ async def test_an_upload_that_overwrites_leaves_the_old_file_in_the_trash():
         assert (await aa.upload("/P/data", "top.txt", b"new"))["status"] == "ok"
         assert await aa.keys() == {".trash/top.txt", *KEYS}
         assert aa.stored()["data/top.txt"][0] == 3
+        assert (await aa.upload("/P/data", "top.txt", b"new"))["status"] == "ok"
+        assert await aa.keys() == {".trash/top.txt", *KEYS}
 
 
 async def test_what_an_uploader_said_of_a_file_goes_with_it():

@@ -1,4 +1,4 @@
-"""`jibe-sqs sandbox`: the world, kept until somebody stops it."""
+"""`jibe-sqs sandbox`: the world, until it is stopped. Changes made through Access Anywhere are logged as they happen."""
 
 import json
 import shlex
@@ -7,11 +7,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.demo import make_changes
+from jibe_sqs.sandbox.own_calls import OwnCalls
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario
 from jibe_sqs.sandbox.world import World
+
+DELIVER_EVERY: Final = 1.0
+"""Seconds between deliveries of Access Anywhere's own calls by the trail."""
 
 
 def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Scenario = ORDINARY) -> None:
@@ -35,14 +41,25 @@ def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Sce
             stack.enter_context(world.consumer(running))
         if changes:
             make_changes(running, changes, seed)
-        print(json.dumps(running.described()) if as_json else _words(running), flush=True)
+        own_calls = OwnCalls(running)
+        rclone = _rclone_config(running)
+        print(json.dumps(running.described()) if as_json else _words(running, rclone), flush=True)
         ready = True
-        if not stopped.is_set():
-            stopped.wait()
+        while not stopped.wait(DELIVER_EVERY):
+            own_calls.deliver()
     sys.exit(0)
 
 
-def _words(running: World) -> str:
+def _rclone_config(running: World) -> Path:
+    """A configuration of rclone beside ours, with Access Anywhere as the remote `aa`."""
+    path = running.config.with_name("rclone.conf")
+    path.touch(mode=0o600)
+    lines = ["[aa]", "type = filefabric", f"url = {running.access_anywhere}"]
+    path.write_text("\n".join([*lines, f"permanent_token = {running.permanent_token}", ""]), encoding="utf-8")
+    return path
+
+
+def _words(running: World, rclone: Path) -> str:
     here = running.described()
     lines = [
         "The sandbox is running; Ctrl-C stops it.",
@@ -55,8 +72,8 @@ def _words(running: World) -> str:
         "",
         "  A consumer, with that environment:",
         "                    jibe-sqs run --config " + here["config"],
-        "  What AA shows:    rclone lsf -R :filefabric: --filefabric-url " + here["access_anywhere"] + " \\",
-        "                      --filefabric-permanent-token " + here["permanent_token"],
+        f"  rclone:           export RCLONE_CONFIG={rclone}",
+        "                    rclone lsf -R aa:          lists what Access Anywhere shows",
         "",
         "  Queues:",
         *(f"    {url}" for url in here["queues"].values()),

@@ -7,6 +7,7 @@ Two places for which the same would be sent are told once.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -20,6 +21,10 @@ from jibe_sqs.ports import EventTarget
 
 RESERVED = frozenset({"function", "token", "apiformat"})
 """Parameters of every call, which are ours to give."""
+
+
+CHANGES_FILES = re.compile(r"\s*(do(delete|move|rename|copy|modify|create)|empty)", re.IGNORECASE)
+"""The names of functions that change customers' files begin like this: doDeleteFile, doMoveFolders, emptyTrash, …"""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -45,7 +50,7 @@ class ProviderEventTarget(EventTarget):
         """Raises `SettingsError`."""
         self._client = client
         self._function = function
-        self._parameters, self._item = _checked(parameters, batch)
+        self._parameters, self._item = _checked(function, parameters, batch)
         self._constant = {name: text.constant for name, text in self._parameters.items() if text.constant is not None}
         self._batch = batch
         self._slots = slots
@@ -75,9 +80,16 @@ def _rendered(texts: Mapping[str, Template], changes: Sequence[Change]) -> list[
     return [dict(zip(texts, values, strict=True)) for values in found]
 
 
-def _checked(parameters: Mapping[str, str], batch: Batch | None) -> tuple[dict[str, Template], dict[str, Template]]:
-    """Parameters and items as templates. Raises `SettingsError` that tells of all mistakes."""
+def _checked(
+    function: str, parameters: Mapping[str, str], batch: Batch | None
+) -> tuple[dict[str, Template], dict[str, Template]]:
+    """Parameters and items as templates. Raises `SettingsError` with all mistakes."""
     problems: list[str] = []
+    if CHANGES_FILES.match(function):
+        problems.append(
+            f"sync.function: {function} changes customers' files, and jibe-sqs calls no such function: write the one "
+            "that makes Access Anywhere look at an object, such as syncOnProviderEvent"
+        )
 
     def parsed(texts: Mapping[str, str], setting: str) -> dict[str, Template]:
         try:

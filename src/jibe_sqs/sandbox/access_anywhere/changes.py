@@ -8,6 +8,7 @@ middle of one, and shows what was there before.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
@@ -96,11 +97,15 @@ class Changes:
         async with self._held([file.parent]):
             await self._discard(self._shown(file), complete=complete)
 
-    async def keep_old(self, folder: Folder, name: str) -> None:
-        """Move the file that an upload is about to overwrite to the trash, if there is such a file and a trash."""
+    async def keep_old(self, folder: Folder, name: str, *, than: bytes) -> None:
+        """Move the file that an upload is about to overwrite to the trash, if there is such a file and a trash.
+
+        If the upload has the same content, nothing is lost, and nothing is kept.
+        """
+        digest = hashlib.md5(than, usedforsecurity=False).hexdigest()
         async with self._held([folder]):
             old = folder.files.get(name)
-            if old is not None and self.trash.takes(old):
+            if old is not None and old.seen.etag != digest and self.trash.takes(old):
                 await self._discard(old, complete=False)
 
     async def move_folder(self, folder: Folder, target: Folder, name: str) -> Task:
@@ -199,7 +204,12 @@ class Changes:
             return file
         seen = await _answered(self._writes.copy(source, place))
         await _answered(self._writes.remove(source[0], [source[1]]))
-        return self._index.placed(file, top, seen, at=self._clock())
+        old_top = _top(file.parent)
+        moved = self._index.placed(file, top, seen, at=self._clock())
+        # A sync that listed it before, and ended meanwhile, may have shown it again.
+        if (holder := self._index.holder(old_top, source[1])) is not None:
+            self._index.lost(holder, source[1], at=self._clock())
+        return moved
 
     # Folders
 
@@ -208,7 +218,7 @@ class Changes:
     ) -> Task:
         """Show a folder in its new place now, and have its objects follow."""
         taken = {_name(folder), (target.id, name.casefold())}
-        bucket, prefix = folder.bucket, folder.prefix
+        old_top, bucket, prefix = _top(folder), folder.bucket, folder.prefix
         self._index.reparented(folder, target, name, at=self._clock())
         top = _top(target)
 
@@ -218,20 +228,20 @@ class Changes:
             if (bucket, prefix) != (folder.bucket, folder.prefix):
                 copies = [await self._writes.copy((bucket, old), (top.bucket, new)) for old, new in keys.items()]
                 await self._writes.remove(bucket, list(keys))
-                self._note_gone(bucket, keys)
                 self._show(folder, top, copies)
+                self._hide(old_top, prefix, keys)
 
         return self._start(callback, folder.provider, carry(), stack, taken)
 
     def _drop_folder(self, folder: Folder, stack: AsyncExitStack) -> Task:
         """Show a folder no more from now on, and have its objects deleted."""
-        taken = {_name(folder)}
+        taken, top = {_name(folder)}, _top(folder)
         self._index.dropped(folder)
 
         async def drop() -> None:
             keys = [seen.key for seen in await self._storage.everything(folder.bucket, folder.prefix)]
             await self._writes.remove(folder.bucket, keys)
-            self._note_gone(folder.bucket, keys)
+            self._hide(top, folder.prefix, keys)
 
         return self._start("DeleteFileObjects", folder.provider, drop(), stack, taken)
 
@@ -248,9 +258,19 @@ class Changes:
             # Also if a listing of a folder above, made before the first object arrived, has taken the folder away.
             self._index.found(top, seen, at=at)
 
-    def _note_gone(self, bucket: str, keys: Iterable[str]) -> None:
+    def _hide(self, top: Folder, prefix: str, keys: Iterable[str]) -> None:
+        """Show objects no more that were moved or deleted; nor their folder.
+
+        A sync that listed them before, and ended meanwhile, may have shown them again.
+        """
+        at = self._clock()
         for key in keys:
-            self._index.note(bucket, key, None, at=self._clock())
+            self._index.note(top.bucket, key, None, at=at)
+            if (holder := self._index.holder(top, key)) is not None:
+                self._index.lost(holder, key, at=at)
+        folder = self._index.holder(top, prefix)
+        if folder is not None and folder is not top and not any(each.files for each in folder.below()):
+            self._index.dropped(folder)
 
     def _start(
         self,

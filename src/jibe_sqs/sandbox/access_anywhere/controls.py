@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,6 +38,7 @@ class Controls:
             Route("/sandbox/refreshes", self.refreshes),
             Route("/sandbox/events", self.events),
             Route("/sandbox/writes", self.writes),
+            Route("/sandbox/tasks", self.tasks),
             Route("/sandbox/stats", self.stats),
             Route("/sandbox/faults", self.faults, methods=["GET", "PUT", "POST", "DELETE"]),
             Route("/sandbox/sync", self.sync, methods=["POST"]),
@@ -75,6 +77,10 @@ class Controls:
     async def writes(self, request: Request) -> Response:
         """The server's own calls that changed S3 whose `n` is greater than `since`."""
         return _json(self._calls.writes.records(int(request.query_params.get("since", "0"))))
+
+    async def tasks(self, _: Request) -> Response:
+        """All background tasks that are listed, the latest first."""
+        return _json([asdict(task) for task in self._calls.tasks.chosen(None, ())])
 
     async def stats(self, _: Request) -> Response:
         """What was asked, and what befell."""

@@ -65,7 +65,7 @@ class Uploads:
             raise Refused("upload_incomplete", "Not all of the file has arrived")
         folder = upload.folder
         self._changes.check_free(folder, upload.name)
-        await self._changes.keep_old(folder, upload.name)
+        await self._changes.keep_old(folder, upload.name, than=upload.body)
         # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
         async with self._guard(folder):
             if not self._index.shows(folder) or folder.in_trash:
