@@ -1,7 +1,7 @@
 """Access Anywhere's own calls to S3, as the trail logs them.
 
 Its server records each call that changes S3. Here those calls become acts of Access Anywhere's identity, told in the
-format of their bucket, as the acts of everybody else are.
+format of their bucket.
 """
 
 from typing import Any

@@ -309,7 +309,7 @@ class Changes:
     async def _hold(self, folders: Iterable[Folder]) -> AsyncExitStack:
         """Wait for our turn, and for the guards of folders and of the trash. The caller, or its task, releases them.
 
-        Nobody else holds more than one guard, so their order does not matter.
+        No other code holds more than one guard, so their order does not matter.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn)
