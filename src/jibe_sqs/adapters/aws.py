@@ -1,16 +1,17 @@
 """AWS sessions: whose credentials, which region, which endpoint."""
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
+from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
+
+from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
 
 from jibe_sqs.adapters.aws_connections import TimedSession
 
@@ -86,53 +87,57 @@ class Aws:
         """The session whose credentials that account's clients sign with. They renew themselves."""
         if account not in self._sessions:
             session = get_session()
-            if account.access_key_id:
-                session.set_credentials(account.access_key_id, account.secret_access_key, account.session_token)
+            renew_when_refused(session, _own(account))
             if account.role_arn:
-                session = _assuming(session, account)
+                source, session = session, get_session()
+                renew_when_refused(session, _assumed(source, account))
             self._sessions[account] = session
         return self._sessions[account]
 
 
-def _assuming(session: AioSession, account: Account) -> AioSession:
-    """A session of the role. The role is assumed when it is first needed, and again before its credentials expire."""
-    arguments = {"RoleSessionName": "jibe-sqs"}
+def _own(account: Account) -> RenewableCredentials:
+    """The account's credentials, before any role of the configuration is assumed."""
+    if account.access_key_id:
+        return configured(account.access_key_id, account.secret_access_key, account.session_token)
+
+    def new_session() -> AioSession:
+        session = get_session()
+        if not session.get_config_variable("region"):
+            # STS, which a web identity token is sent to, has no global endpoint in most partitions.
+            region = account.region or _home(session, os.environ.get("AWS_ROLE_ARN"))
+            session.set_config_variable("region", region)
+        return session
+
+    return found(new_session)
+
+
+def _assumed(source: AioSession, account: Account) -> RenewableCredentials:
+    """The credentials of the role. It is assumed when they are first needed, before they expire, and when they are refused."""
+    arguments = {"RoleArn": account.role_arn, "RoleSessionName": "jibe-sqs"}
     if account.external_id:
         arguments["ExternalId"] = account.external_id
 
     async def refresh() -> dict[str, Any]:
-        source = await session.get_credentials()
-        if source is None:
-            raise NoCredentialsError
-        fetcher = AioAssumeRoleCredentialFetcher(
-            client_creator=_client_creator(session, account),
-            source_credentials=source,
-            role_arn=account.role_arn,
-            extra_args=arguments,
-        )
-        credentials: dict[str, Any] = await fetcher.fetch_credentials()
-        if datetime.fromisoformat(credentials["expiry_time"]) <= datetime.now(UTC):
-            # botocore would raise an error that is none of its own.
-            raise CredentialRetrievalError(
-                provider="assume-role",
-                error_msg=f"{account.role_arn}: expired at {credentials['expiry_time']} already: is our clock right?",
-            )
-        return credentials
+        # The source session's own client: if a service refuses its credentials, they are renewed.
+        async with _sts_client(source, account) as sts:
+            answer = (await sts.assume_role(**arguments))["Credentials"]
+        return {
+            "access_key": answer["AccessKeyId"],
+            "secret_key": answer["SecretAccessKey"],
+            "token": answer["SessionToken"],
+            "expiry_time": answer["Expiration"].isoformat(),
+            "account_id": next(iter((account.role_arn or "").split(":")[4:5]), None),
+        }
 
-    assumed = get_session()
-    assumed._credentials = AioDeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other door for them
-        method="assume-role", refresh_using=refresh
-    )
-    return assumed
+    async def resolve() -> AioDeferredRefreshableCredentials:
+        return AioDeferredRefreshableCredentials(method=f"assume-role {account.role_arn}", refresh_using=refresh)
+
+    return RenewableCredentials(resolve, places=lambda: str(account.role_arn))
 
 
-def _client_creator(session: AioSession, account: Account) -> Any:
-    region = account.region or session.get_config_variable("region") or _home(account)
-
-    def create(service: str, **arguments: Any) -> Any:
-        return session.create_client(service, region_name=region, endpoint_url=_sts(account.endpoint), **arguments)
-
-    return create
+def _sts_client(session: AioSession, account: Account) -> Any:
+    region = account.region or session.get_config_variable("region") or _home(session, account.role_arn)
+    return session.create_client("sts", region_name=region, endpoint_url=_sts(account.endpoint))
 
 
 def _sts(endpoint: str | None) -> str | None:
@@ -141,7 +146,9 @@ def _sts(endpoint: str | None) -> str | None:
     return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else endpoint
 
 
-def _home(account: Account) -> str:
-    """A region that every account in the role's partition has."""
-    partition = (account.role_arn or "").split(":")[1:2]
-    return {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}.get("".join(partition), "us-east-1")
+def _home(session: AioSession, role_arn: str | None) -> str:
+    """A region that every account in the role's partition has, by botocore's data."""
+    name = (role_arn or "").partition(":")[2].partition(":")[0]
+    partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
+    regions = {each["id"]: str(each["outputs"]["implicitGlobalRegion"]) for each in partitions}
+    return regions.get(name, "us-east-1")

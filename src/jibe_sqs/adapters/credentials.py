@@ -1,0 +1,233 @@
+"""AWS credentials that are looked up again when a service refuses them.
+
+botocore resolves credentials once in a session. It renews those that have an expiry time, before they expire. It never
+reads a credentials file again, and never renews what was revoked before its expiry. `RenewableCredentials` does both:
+
+    get_frozen_credentials()   before each request: what to sign it with
+    renew(refused, code)       after a refusal: resolves anew; true if another try is worth it
+
+`renew_when_refused` connects them to all aiobotocore clients of a session. Code that signs its requests itself calls both.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
+from aiobotocore.session import AioSession
+from botocore import UNSIGNED
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+
+log = structlog.get_logger()
+
+Resolve = Callable[[], Awaitable[Any]]
+"""Returns credentials of aiobotocore's, or None if there are none."""
+
+PAUSE: Final = 5.0
+"""Seconds between two lookups, at least. While credentials stay refused or missing, each call fails without a lookup."""
+
+REFUSED: Final = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",  # S3, STS, SQS
+        "ExpiredTokenException",  # DynamoDB, CloudTrail, SQS; STS: a web identity token
+        "InvalidAccessKeyId",  # S3: the key was deleted
+        "InvalidClientTokenId",  # STS, SQS
+        "InvalidToken",  # S3
+        "InvalidTokenId",  # MinIO
+        "RequestExpired",
+        "TokenRefreshRequired",  # S3
+        "UnrecognizedClientException",  # DynamoDB, CloudTrail, SQS
+    }
+)
+"""Codes which say that the credentials are not valid, or no longer."""
+DOUBTFUL: Final = frozenset({"400", "403", "InvalidSignatureException", "SignatureDoesNotMatch"})
+"""Codes with several causes: a new secret of the same key, a wrong clock, a missing permission. The answer to a HEAD
+request has no body, so its code is the HTTP status. Only credentials that never renew themselves are looked up again."""
+
+_FAILURES: Final = (BotoCoreError, ClientError, OSError)
+_FOREIGN: Final = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+"""What botocore's providers raise besides their own errors, for an answer or a file that is malformed."""
+
+
+class CredentialsMissing(NoCredentialsError):  # type: ignore[misc]
+    """No credentials anywhere. The text says where they were looked for."""
+
+    fmt = "no AWS credentials found in {places}"
+
+
+class RenewableCredentials:
+    """The credentials of one session, in the form that aiobotocore's clients use."""
+
+    def __init__(
+        self, resolve: Resolve, *, places: Callable[[], str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`places`: describes where `resolve` looks, for the error if it finds nothing."""
+        self._resolve = resolve
+        self._places = places
+        self._clock = clock
+        self._current: Any = None
+        self._failure: Exception | None = None
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+
+    @property
+    def method(self) -> str | None:
+        """How they were found, in botocore's words. None before the first request."""
+        return getattr(self._current, "method", None)
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Key, secret and token, as they are now. Raises `BotoCoreError`, `ClientError`, `OSError`."""
+        current = self._current or await self._first()
+        try:
+            return await _frozen(current)
+        except ClientError as error:
+            # A profile's role could not be assumed again. Its source may have been rotated.
+            if _code(error) not in REFUSED | DOUBTFUL or not await self._replaced(current, None):
+                raise
+            return await _frozen(self._current)
+
+    async def get_account_id(self) -> str | None:
+        """The account, if it is known. botocore asks for endpoints that contain it."""
+        return (await self.get_frozen_credentials()).account_id  # type: ignore[no-any-return]
+
+    def get_deferred_property(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        """A function that returns that property. botocore asks for the account only."""
+        return getattr(self, f"get_{name}")  # type: ignore[no-any-return]
+
+    async def renew(self, refused: ReadOnlyCredentials, code: str) -> bool:
+        """Whether a request, signed with `refused` and answered with `code`, is worth another try. Raises nothing."""
+        if code in REFUSED:
+            return await self._replaced(self._current, refused, code)
+        if code in DOUBTFUL and not isinstance(self._current, AioRefreshableCredentials):
+            return await self._replaced(self._current, refused, code)
+        return False
+
+    async def _first(self) -> Any:
+        async with self._looking:
+            if self._current is not None:
+                return self._current
+            if self._failure is not None and self._clock() - self._looked_at < PAUSE:
+                raise self._failure.with_traceback(None)
+            try:
+                self._current = await self._resolved()
+            except _FAILURES as error:
+                self._failure, self._looked_at = error, self._clock()
+                raise
+            return self._current
+
+    async def _resolved(self) -> Any:
+        try:
+            found = await self._resolve()
+        except _FOREIGN as error:
+            raise CredentialRetrievalError(provider="the configuration", error_msg=str(error)) from error
+        if found is None:
+            raise CredentialsMissing(places=self._places())
+        return found
+
+    async def _replaced(self, current: Any, refused: ReadOnlyCredentials | None, code: str = "") -> bool:
+        """Whether the credentials are others now than `current`, or than `refused` where these are given."""
+        async with self._looking:
+            try:
+                if self._current is not current or (refused and await _frozen(current) != refused):
+                    # Another request was refused before, and renewed them.
+                    return True
+                if current.method == "explicit" or self._clock() - self._looked_at < PAUSE:
+                    return False
+                self._looked_at = self._clock()
+                found = await self._resolved()
+                if await _frozen(found) == refused:
+                    return False
+            except _FAILURES as error:
+                log.warning("credentials_not_renewed", code=code, reason=str(error))
+                return False
+            self._current = found
+            log.info("credentials_renewed", code=code, method=found.method)
+            return True
+
+
+async def _frozen(credentials: Any) -> ReadOnlyCredentials:
+    try:
+        return await credentials.get_frozen_credentials()
+    except RuntimeError as error:
+        # botocore's error for new credentials that have expired already.
+        raise CredentialRetrievalError(
+            provider=credentials.method, error_msg=f"{error} Is this machine's clock right?"
+        ) from error
+    except _FOREIGN as error:
+        raise CredentialRetrievalError(provider=credentials.method, error_msg=str(error)) from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def configured(access_key: str, secret_key: str | None, token: str | None) -> RenewableCredentials:
+    """The credentials of our own configuration. They never change."""
+
+    async def resolve() -> AioCredentials:
+        return AioCredentials(access_key, secret_key, token, method="explicit")
+
+    return RenewableCredentials(resolve, places=lambda: "the configuration")
+
+
+def found(new_session: Callable[[], AioSession]) -> RenewableCredentials:
+    """The credentials that botocore finds: in the environment, a profile, the container, or the machine.
+
+    Each lookup begins with a new session: a session reads configuration files once.
+    """
+
+    async def resolve() -> Any:
+        return await new_session().get_credentials()
+
+    return RenewableCredentials(resolve, places=lambda: places(new_session()))
+
+
+def places(session: AioSession) -> str:
+    """Where botocore looks for credentials with the settings of this process."""
+    profile = session.get_config_variable("profile") or "default"
+    files = " and ".join(str(session.get_config_variable(name)) for name in ("credentials_file", "config_file"))
+    machine = "disabled" if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true" else "no answer"
+    return (
+        "the configuration (aws.access_key_id), the environment (AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, "
+        f"AWS_CONTAINER_CREDENTIALS_…), the profile {profile} of {files}, or instance metadata ({machine})"
+    )
+
+
+_SIGNED_WITH: Final = "jibe_signed_with"
+_RENEWED: Final = "jibe_renewed"
+
+
+def renew_when_refused(session: AioSession, credentials: RenewableCredentials) -> None:
+    """Sign all requests of this session's clients with these, and repeat a refused one once if they were renewed."""
+    # botocore has no public way to give a session credentials that renew themselves.
+    session._credentials = credentials  # noqa: SLF001
+
+    async def sign(request: Any, signature_version: Any, **_: Any) -> None:
+        if signature_version is UNSIGNED:
+            return
+        frozen = await credentials.get_frozen_credentials()
+        # The signer would ask again, and might get others.
+        given = AioCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+        request.context["signing"] = {**request.context.get("signing", {}), "request_credentials": given}
+        request.context[_SIGNED_WITH] = frozen
+
+    async def again(response: Any, operation: Any, request_dict: dict[str, Any], **_: Any) -> float | None:
+        context = request_dict["context"]
+        refused = context.get(_SIGNED_WITH)
+        if response is None or refused is None or _RENEWED in context:
+            return None
+        code = str(response[1].get("Error", {}).get("Code", ""))
+        if code.isdigit() and not operation.name.startswith("Head"):
+            return None
+        if not await credentials.renew(refused, code):
+            return None
+        context[_RENEWED] = True
+        return 0  # seconds to wait
+
+    session.register("before-sign", sign)
+    session.register("needs-retry", again)
