@@ -435,7 +435,7 @@ ANSWERS = {
     "401": (error("401 Unauthorized", "Unauthorized"), LogAccessDenied),
     "403": (error("403 Forbidden", "AccessDenied"), LogAccessDenied),
     "404": (error("404 Not Found", "NoSuchKey"), LogMissing),
-    "400": (error("400 Bad Request", "ExpiredToken"), LogStoreUnavailable),
+    "400": (error("400 Bad Request", "IncompleteBody"), LogStoreUnavailable),
     "500": (error("500 Internal Server Error", "InternalError"), LogStoreUnavailable),
     "503": (error("503 Slow Down", "SlowDown"), LogStoreUnavailable),
     "no answer": (b"", LogStoreUnavailable),

@@ -49,9 +49,9 @@ DOUBTFUL: Final = frozenset({"400", "403", "InvalidSignatureException", "Signatu
 """Codes with several causes: a new secret of the same key, a wrong clock, a missing permission. The answer to a HEAD
 request has no body, so its code is the HTTP status. Only credentials that never renew themselves are looked up again."""
 
-_FAILURES: Final = (BotoCoreError, ClientError, OSError)
-_FOREIGN: Final = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
-"""What botocore's providers raise besides their own errors, for an answer or a file that is malformed."""
+_FAILURES: Final = (BotoCoreError, ClientError)
+_FOREIGN: Final = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What botocore's providers raise besides their own errors, for a file that is missing and for malformed answers."""
 
 
 class CredentialsMissing(NoCredentialsError):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class RenewableCredentials:
         return getattr(self._current, "method", None)
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Key, secret and token, as they are now. Raises `BotoCoreError`, `ClientError`, `OSError`."""
+        """Key, secret and token, as they are now. Raises `BotoCoreError` and `ClientError`."""
         current = self._current or await self._first()
         try:
             return await _frozen(current)

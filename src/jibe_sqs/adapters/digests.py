@@ -14,13 +14,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-import aiohttp
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, log_store_error
 from jibe_sqs.core.digests import (
     LARGEST,
     Digest,
@@ -38,8 +37,7 @@ from jibe_sqs.core.errors import (
     DigestInvalid,
     DigestMissing,
     KeysUnavailable,
-    LogAccessDenied,
-    LogStoreUnavailable,
+    LogMissing,
     LogTampered,
 )
 from jibe_sqs.core.model import LogFile
@@ -57,6 +55,8 @@ ROTATION: Final = timedelta(hours=2)
 """Before and after a digest, in which to ask for keys: one that is written while keys change may bear either."""
 EXPECTED_AFTER: Final = timedelta(hours=1, minutes=15)
 """From a log file's delivery to that of its digest, as a rule, at most."""
+
+_REMEDIES: Final = dict.fromkeys(("AccessDenied", "AccessDeniedException"), "allow cloudtrail:ListPublicKeys")
 
 
 class S3Digests:
@@ -98,8 +98,10 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
         try:
             client = await aws.client("cloudtrail", region, _of_cloudtrail(account))
             answer = await client.list_public_keys(StartTime=start, EndTime=end)
-        except (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise KeysUnavailable(f"public keys of CloudTrail in {region}: {error!s:.300}") from error
+        except ClientError as error:
+            raise KeysUnavailable(described(f"public keys of CloudTrail in {region}", error, _REMEDIES)) from error
+        except UNANSWERED as error:
+            raise KeysUnavailable(failure(f"public keys of CloudTrail in {region}", error)) from error
         found: Sequence[Mapping[str, Any]] = answer.get("PublicKeyList", [])
         return found
 
@@ -233,16 +235,6 @@ def _of_cloudtrail(account: Account) -> Account:
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except ClientError as error:
-        details = error.response.get("Error", {})
-        text = f"{what}: {details.get('Code', '')!s:.100}: {details.get('Message', '')!s:.300}"
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if status == 404:
-            raise DigestMissing(text) from error
-        if status in (401, 403):
-            raise LogAccessDenied(text) from error
-        raise LogStoreUnavailable(text) from error
-    except NoCredentialsError as error:
-        raise LogAccessDenied(f"{what}: {error}") from error
-    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise LogStoreUnavailable(f"{what}: {error}") from error
+    except (ClientError, *UNANSWERED) as error:
+        ours = log_store_error(what, error)
+        raise (DigestMissing(str(ours)) if isinstance(ours, LogMissing) else ours) from error

@@ -14,15 +14,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import msgspec
 import obstore
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError, NoCredentialsError
 from obstore import exceptions as obstore_errors
 from obstore.store import S3Store
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import UNANSWERED, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.budget import Budget
 from jibe_sqs.core.errors import BucketNotAllowed, LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
@@ -200,9 +199,7 @@ class _Bucket:
         """As obstore wants them, each time it thinks that the last ones have expired."""
         credentials = await self._aws.session(self.source.account).get_credentials()
         if credentials is None:
-            raise LogAccessDenied(
-                "no AWS credentials found: neither in the configuration nor where boto looks for them"
-            )
+            raise NoCredentialsError
         frozen = await credentials.get_frozen_credentials()
         expiry = getattr(credentials, "_expiry_time", None)
         return {
@@ -266,30 +263,10 @@ def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
         raise LogMissing(f"{_name(file)}: {_first_line(error)}") from error
     except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
         raise LogAccessDenied(f"{_name(file)}: {_first_line(error)}{_remedy(owner)}") from error
-    except ClientError as error:
-        raise _client_error(file, error, owner) from error
-    except (
-        obstore_errors.BaseError,
-        BotoCoreError,
-        ResponseParserError,
-        aiohttp.ClientError,
-        asyncio.IncompleteReadError,
-        OSError,
-        TimeoutError,
-        ValueError,
-    ) as error:
+    except (obstore_errors.BaseError, ValueError) as error:
         raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
-
-
-def _client_error(file: LogFile, error: ClientError, owner: str | None) -> LogStoreError:
-    details = error.response.get("Error", {})
-    text = f"{_name(file)}: {details.get('Code', '')!s:.100}: {details.get('Message', '')!s:.300}"
-    status = _status(error.response)
-    if status == 404:
-        return LogMissing(text)
-    if status in (401, 403):
-        return LogAccessDenied(f"{text}{_remedy(owner)}")
-    return LogStoreUnavailable(text)
+    except (ClientError, *UNANSWERED) as error:
+        raise log_store_error(_name(file), error, owner) from error
 
 
 def _remedy(owner: str | None) -> str:

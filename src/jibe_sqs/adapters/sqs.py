@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import aiohttp
 import orjson
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, said
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
@@ -43,6 +42,14 @@ _REFUSED: Final = frozenset(
         *(f"KMS.{what}Exception" for what in _KMS),
     }
 )
+_REMEDIES: Final = {
+    **dict.fromkeys(
+        ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"), "are the queue's URL and its region right?"
+    ),
+    **dict.fromkeys(
+        ("AccessDenied", "AccessDeniedException"), "allow it in the policy of our role, or in that of the queue"
+    ),
+}
 _UNSENDABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that SQS takes in no message."""
 _LOST: Final = frozenset(
@@ -217,13 +224,14 @@ def _redrive_policy(text: str | None) -> dict[str, Any]:
 def _failed(answer: dict[str, Any], receipts: Sequence[str]) -> dict[str, Exception]:
     """An HTTP success may hold failures, entry by entry."""
     return {
-        receipts[int(entry["Id"])]: _error(entry.get("Code", ""), entry.get("Message", ""))
+        receipts[int(entry["Id"])]: _error(
+            entry.get("Code", ""), ": ".join(filter(None, (entry.get("Code"), entry.get("Message"))))
+        )
         for entry in answer.get("Failed", ())
     }
 
 
-def _error(code: str, message: str) -> QueueError:
-    text = f"{code}: {message}" if message else code
+def _error(code: str, text: str) -> QueueError:
     if code in _LOST:
         return ReceiptLost(text)
     if code in _REFUSED:
@@ -236,7 +244,6 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        details = error.response.get("Error", {})
-        raise _error(str(details.get("Code", "")), f"{what}: {details.get('Message', '')!s:.300}") from error
-    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise QueueUnavailable(f"{what}: {error}") from error
+        raise _error(said(error)[0], described(what, error, _REMEDIES)) from error
+    except UNANSWERED as error:
+        raise QueueUnavailable(failure(what, error)) from error

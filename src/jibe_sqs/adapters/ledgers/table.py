@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, remedy, said
 from jibe_sqs.core.errors import LedgerError
 
 Item = dict[str, dict[str, Any]]
@@ -37,35 +36,23 @@ PAUSE: Final = 10.0
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before what a batch left out is tried again; at random up to so long."""
 
-LONGEST_MESSAGE: Final = 300
-"""Characters of what DynamoDB says. Of a signature that does not match it says much, the session's token among it."""
-
-_THROTTLED: Final = frozenset(
-    {
+_THROUGHPUT: Final = "bill the table on demand, or raise its throughput"
+_THROTTLED: Final = dict.fromkeys(
+    (
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ThrottlingException",
-    }
+    ),
+    _THROUGHPUT,
 )
-_REMEDIES: Final = {
+_REFUSALS: Final = {
     "ResourceNotFoundException": "there is no such table: see to ledger.table and ledger.region, or create it",
     "ValidationException": "has it a key of one attribute, pk, a string? infra/cloudformation/ledger.yaml makes such one",
     "AccessDeniedException": "allow the role dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, BatchWriteItem on it; "
     "for jibe-sqs principals, Scan",
-    "KMSAccessDeniedException": "allow the role kms:Decrypt with the table's key",
-    **dict.fromkeys(
-        (
-            "ExpiredTokenException",
-            "IncompleteSignatureException",
-            "InvalidSignatureException",
-            "MissingAuthenticationTokenException",
-            "UnrecognizedClientException",
-        ),
-        "are the credentials right, and the clock?",
-    ),
 }
-"""What waiting does not mend, and what does."""
+"""Remedies for what waiting does not mend."""
 
 
 class Refused(LedgerError):
@@ -187,7 +174,9 @@ class Table:
         """A batch may succeed and leave out what went beyond the table's throughput. No pause: that was the last try."""
         if pause is not None:
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
-        return _error(self.name, "ThrottlingException", "a part of a batch was left out, again and again")
+        return LedgerError(
+            f"ThrottlingException: table {self.name}: a part of a batch was left out, again and again: {_THROUGHPUT}"
+        )
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         async with self._places:
@@ -233,24 +222,17 @@ def _key(item: Item) -> str:
     return key
 
 
-def _error(table: str, code: str, message: str) -> LedgerError:
-    text = f"table {table}: {code}: {message}"
-    if code in _THROTTLED:
-        return LedgerError(f"{text}: bill the table on demand, or raise its throughput")
-    if remedy := _REMEDIES.get(code):
-        return Refused(f"{text}: {remedy}")
-    return LedgerError(text)
-
-
 @contextmanager
 def _translated(table: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        details = error.response.get("Error", {})
-        code, message = str(details.get("Code", "")), str(details.get("Message", ""))
+        code, message = said(error)
         if code == "ConditionalCheckFailedException":
             raise Beaten(message) from error
-        raise _error(table, code, message[:LONGEST_MESSAGE]) from error
-    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        kind = Refused if remedy(error, _REFUSALS) else LedgerError
+        raise kind(described(f"table {table}", error, _REFUSALS | _THROTTLED)) from error
+    except TimeoutError as error:
         raise LedgerError(f"table {table}: {str(error) or f'no answer in {PATIENCE:.0f} s'}") from error
+    except UNANSWERED as error:
+        raise LedgerError(failure(f"table {table}", error)) from error

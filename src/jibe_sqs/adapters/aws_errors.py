@@ -1,0 +1,197 @@
+"""The texts of errors from AWS services, and which of our errors an error of S3 is.
+
+A text names the service's own code first, then the object, then what the service says, then what an operator can do:
+
+    RequestTimeTooSkewed: s3://bucket/key: The difference between …: this machine's clock is wrong: synchronise it
+
+Codes: Amazon S3 API Reference, "Error responses"; "Common errors" of each service. A code that is not listed here has no
+remedy, and its HTTP status decides.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
+
+from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
+
+UNANSWERED: Final = (
+    BotoCoreError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    asyncio.IncompleteReadError,
+    OSError,
+    TimeoutError,
+)
+"""What a call of a service raises besides `ClientError`: the service could not be asked, or did not answer."""
+
+LONGEST_MESSAGE: Final = 300
+"""Characters of a service's message. About a wrong signature AWS says much, including the session token."""
+
+_RENEW: Final = (
+    "renew the credentials. Credentials from a file, a process or a role are looked up again when they are refused; "
+    "after a change of those in the configuration or the environment, restart"
+)
+_CLOCK: Final = "this machine's clock is wrong: synchronise it"
+_SIGNATURE: Final = "is the secret key that of the access key, and is this machine's clock right?"
+_KEY_UNUSABLE: Final = "enable the KMS key that encrypts it, or cancel its deletion"
+_ALLOW_KEY: Final = "allow kms:Decrypt with the key that encrypts it"
+_REGION: Final = "is the region right?"
+
+REMEDIES: Final = {
+    **dict.fromkeys(
+        (
+            "AuthFailure",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidToken",
+            "InvalidTokenId",
+            "TokenRefreshRequired",
+            "UnrecognizedClientException",
+        ),
+        _RENEW,
+    ),
+    **dict.fromkeys(("RequestExpired", "RequestTimeTooSkewed"), _CLOCK),
+    **dict.fromkeys(
+        (
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "InvalidSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "SignatureDoesNotMatch",
+        ),
+        _SIGNATURE,
+    ),
+    **dict.fromkeys(
+        (
+            "KMS.DisabledException",
+            "KMS.KMSInvalidStateException",
+            "KMS.NotFoundException",
+            "KMS.InvalidKeyUsageException",
+            "KmsDisabled",
+            "KmsInvalidKeyUsage",
+            "KmsInvalidState",
+            "KmsNotFound",
+            "KMS.Disabled",
+            "KMS.InvalidKeyUsage",
+            "KMS.InvalidState",
+            "KMS.NotFound",
+        ),
+        _KEY_UNUSABLE,
+    ),
+    **dict.fromkeys(
+        ("KMS.AccessDenied", "KMS.AccessDeniedException", "KmsAccessDenied", "KMSAccessDeniedException"), _ALLOW_KEY
+    ),
+    **dict.fromkeys(
+        ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"), _REGION
+    ),
+}
+"""Of any service. A service's own remedies stand with its adapter."""
+
+_S3_REMEDIES: Final = {
+    "AccessDenied": "allow s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt if a KMS key encrypts it",
+    "InvalidObjectState": "it is archived: restore it, and keep lifecycle rules that archive off log files",
+    "NoSuchBucket": "is the bucket's name right, and is this its store?",
+}
+_ROLE_REMEDIES: Final = {
+    "AccessDenied": "does the role's trust policy name us, and may we call this?",
+    "ExpiredTokenException": "the web identity token has expired: its file must be replaced before",
+    "InvalidIdentityToken": "is the token's issuer an identity provider of the role's account?",
+    "RegionDisabledException": "activate STS in this region, or set another one",
+}
+
+_NO_REMEDIES: Final[Mapping[str, str]] = {}
+
+_DENIED: Final = frozenset(
+    code for code, remedy in REMEDIES.items() if remedy in (_RENEW, _SIGNATURE, _KEY_UNUSABLE, _ALLOW_KEY)
+)
+_UNAVAILABLE: Final = frozenset({"InvalidObjectState", "RequestExpired", "RequestTimeTooSkewed"})
+"""Codes whose status is that of a missing permission, which is not the reason."""
+
+_URL: Final = re.compile(r"(https?://[^/\s\"'?]+)[^\s\"']*")
+
+
+def said(error: ClientError) -> tuple[str, str]:
+    """Code and message of an answer; the message is one line without addresses of objects, and bounded."""
+    details = error.response.get("Error", {})
+    code = str(details.get("Code") or status(error) or "")
+    return code[:100], _line(str(details.get("Message", ""))) or "no reason given"
+
+
+def status(error: ClientError) -> int:
+    """The HTTP status; 0 if it is not known."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def described(what: str, error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str:
+    """One line for an operator. `remedies`: the service's own, by code."""
+    code, message = said(error)
+    if role_refused(error):
+        what = f"{what}: {error.operation_name}"
+    return _text(code, what, message, remedy(error, remedies))
+
+
+def remedy(error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str | None:
+    """What an operator can do, if the code says it."""
+    code, _ = said(error)
+    return (_ROLE_REMEDIES if role_refused(error) else remedies).get(code) or REMEDIES.get(code)
+
+
+def role_refused(error: ClientError) -> bool:
+    """Whether STS refused the role with which the call was to be signed."""
+    return str(getattr(error, "operation_name", "")).startswith("AssumeRole")
+
+
+def failure(what: str, error: BaseException) -> str:
+    """One line about an error that no service sent."""
+    return _text("", what, _line(str(error)) or type(error).__name__)
+
+
+def log_store_error(what: str, error: BaseException, owner: str | None = None) -> LogStoreError:
+    """An error of S3, or of the way to it, as one of ours. `owner`: the account that must own the bucket."""
+    if isinstance(error, NoCredentialsError):
+        return LogAccessDenied(failure(what, error))
+    if not isinstance(error, ClientError):
+        return LogStoreUnavailable(failure(what, error))
+    code, message = said(error)
+    kind = _kind(code, status(error))
+    if role_refused(error):
+        return (LogAccessDenied if kind is LogMissing else kind)(described(what, error))
+    advice = remedy(error, _S3_REMEDIES)
+    if "kms:Decrypt" in message:
+        advice = _ALLOW_KEY
+    elif owner and code in ("403", "AccessDenied"):
+        # S3's answer is the same for a bucket of another account and for one that we may not read.
+        advice = f"may we read it, and does account {owner} own its bucket, as `logs.bucket_owner` says?"
+    return kind(_text(code, what, _without(what, message), advice))
+
+
+def _kind(code: str, status: int) -> type[LogStoreError]:
+    if code in _UNAVAILABLE:
+        return LogStoreUnavailable
+    if code in _DENIED or status in (401, 403):
+        return LogAccessDenied
+    return LogMissing if status == 404 else LogStoreUnavailable
+
+
+def _text(code: str, what: str, message: str, remedy: str | None = None) -> str:
+    return ": ".join(part for part in (code, what, message, remedy) if part)
+
+
+def _without(what: str, message: str) -> str:
+    """The message without a second mention of the object, which AWS writes as an ARN."""
+    name = what.removeprefix("s3://")
+    names = "|".join(re.escape(each) for each in {name, name.rpartition(" version ")[0] or name})
+    return re.sub(rf'( on resource:)?\s*"?arn:[a-z-]+:s3:::({names})(?=["\s]|$)"?', "", message)
+
+
+def _line(message: str) -> str:
+    """The first line, with the host alone of each address: its path names the object again."""
+    return _URL.sub(r"\1", message.strip().partition("\n")[0])[:LONGEST_MESSAGE]
