@@ -122,7 +122,7 @@ def said(error: ClientError) -> tuple[str, str]:
     """Code and message of an answer; the message is one line without addresses of objects, and bounded."""
     details = error.response.get("Error", {})
     code = str(details.get("Code") or status(error) or "")
-    return code[:100], _line(str(details.get("Message", ""))) or "no reason given"
+    return " ".join(code.split())[:100], _line(str(details.get("Message", ""))) or "no reason given"
 
 
 def status(error: ClientError) -> int:
@@ -194,4 +194,5 @@ def _without(what: str, message: str) -> str:
 
 def _line(message: str) -> str:
     """The first line, with the host alone of each address: its path names the object again."""
-    return _URL.sub(r"\1", message.strip().partition("\n")[0])[:LONGEST_MESSAGE]
+    first = next(iter(message.strip().splitlines()), "")
+    return _URL.sub(r"\1", first)[:LONGEST_MESSAGE]

@@ -32,6 +32,7 @@ PAUSE: Final = 5.0
 
 REFUSED: Final = frozenset(
     {
+        "400",  # S3, to a HEAD request, whose answer has no body: an expired or invalid token
         "AuthFailure",
         "ExpiredToken",  # S3, STS, SQS
         "ExpiredTokenException",  # DynamoDB, CloudTrail, SQS; STS: a web identity token
@@ -45,9 +46,9 @@ REFUSED: Final = frozenset(
     }
 )
 """Codes which say that the credentials are not valid, or no longer."""
-DOUBTFUL: Final = frozenset({"400", "403", "InvalidSignatureException", "SignatureDoesNotMatch"})
-"""Codes with several causes: a new secret of the same key, a wrong clock, a missing permission. The answer to a HEAD
-request has no body, so its code is the HTTP status. Only credentials that never renew themselves are looked up again."""
+DOUBTFUL: Final = frozenset({"403", "InvalidSignatureException", "SignatureDoesNotMatch"})
+"""Codes with several causes: another secret of the same key, a wrong clock, a missing permission (403, to a HEAD request).
+Only credentials that never renew themselves are looked up again."""
 
 _FAILURES: Final = (BotoCoreError, ClientError)
 _FOREIGN: Final = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)

@@ -1,0 +1,150 @@
+"""The codes of AWS services as our errors: class, order of the text, remedy."""
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jibe_sqs.adapters.aws_errors import described, failure, log_store_error
+from jibe_sqs.adapters.s3 import translated
+from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreUnavailable
+from jibe_sqs.core.model import LogFile
+
+NAME = "s3://the-logs/AWSLogs/file.json.gz"
+
+
+def refused(code, status, message="The service's own words.", operation="GetObject"):
+    metadata = {"HTTPStatusCode": status}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
+
+
+CODES = [
+    # Status by status, as the S3 API Reference lists them.
+    ("NoSuchKey", 404, LogMissing, ""),
+    ("NoSuchVersion", 404, LogMissing, ""),
+    ("NoSuchBucket", 404, LogMissing, "bucket's name"),
+    ("AccessDenied", 403, LogAccessDenied, "s3:GetObject"),
+    ("AllAccessDisabled", 403, LogAccessDenied, ""),
+    ("InvalidAccessKeyId", 403, LogAccessDenied, "renew the credentials"),
+    ("SignatureDoesNotMatch", 403, LogAccessDenied, "secret key"),
+    ("ExpiredToken", 400, LogAccessDenied, "renew the credentials"),
+    ("InvalidToken", 400, LogAccessDenied, "renew the credentials"),
+    ("TokenRefreshRequired", 400, LogAccessDenied, "renew the credentials"),
+    ("RequestTimeTooSkewed", 403, LogStoreUnavailable, "clock is wrong"),
+    ("RequestExpired", 400, LogStoreUnavailable, "clock is wrong"),
+    ("InvalidObjectState", 403, LogStoreUnavailable, "restore it"),
+    ("KMS.DisabledException", 400, LogAccessDenied, "enable the KMS key"),
+    ("KMS.NotFoundException", 400, LogAccessDenied, "KMS key"),
+    ("KMS.KMSInvalidStateException", 400, LogAccessDenied, "cancel its deletion"),
+    ("KMS.InternalException", 500, LogStoreUnavailable, ""),
+    ("KMS.KeyUnavailableException", 500, LogStoreUnavailable, ""),
+    ("AuthorizationHeaderMalformed", 400, LogStoreUnavailable, "region"),
+    ("PermanentRedirect", 301, LogStoreUnavailable, "region"),
+    ("SlowDown", 503, LogStoreUnavailable, ""),
+    ("InternalError", 500, LogStoreUnavailable, ""),
+    # MinIO's.
+    ("InvalidTokenId", 403, LogAccessDenied, "renew the credentials"),
+    ("XMinioServerNotInitialized", 503, LogStoreUnavailable, ""),
+    # Unknown codes: by their status.
+    ("SomethingNew", 400, LogStoreUnavailable, ""),
+    ("SomethingNew", 401, LogAccessDenied, ""),
+    ("SomethingNew", 403, LogAccessDenied, ""),
+    ("SomethingNew", 404, LogMissing, ""),
+    ("SomethingNew", 599, LogStoreUnavailable, ""),
+    # A HEAD request's answer has no code.
+    ("403", 403, LogAccessDenied, ""),
+    ("404", 404, LogMissing, ""),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "ours", "remedy"), CODES)
+def test_a_code_decides_class_and_remedy_and_comes_first(code, status, ours, remedy):
+    """boto3 #2952; s5cmd #205."""
+    error = log_store_error(NAME, refused(code, status))
+    assert type(error) is ours
+    start = f"{code}: {NAME}: The service's own words."
+    assert str(error).startswith(start)
+    assert remedy in str(error)
+    assert (str(error) == start) == (not remedy)
+    assert str(error).count("file.json.gz") == 1
+
+
+def test_the_same_text_comes_out_of_the_store():
+    with pytest.raises(LogStoreUnavailable) as raised, translated(LogFile("the-logs", "AWSLogs/file.json.gz")):
+        raise refused("RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large.")  # fmt: skip
+    assert str(raised.value) == (
+        f"RequestTimeTooSkewed: {NAME}: The difference between the request time and the current time is too large.: "
+        "this machine's clock is wrong: synchronise it"
+    )
+
+
+def test_a_missing_permission_for_the_kms_key_is_told_from_one_for_the_object():
+    """boto3 #2952."""
+    words = (
+        "User: arn:aws:iam::123456789012:user/u is not authorized to perform: kms:Decrypt on the resource associated "
+        "with this ciphertext because no identity-based policy allows the kms:Decrypt action"
+    )
+    error = log_store_error(NAME, refused("AccessDenied", 403, words), owner="123456789012")
+    assert type(error) is LogAccessDenied
+    assert "allow kms:Decrypt" in str(error)
+    assert "bucket_owner" not in str(error)
+
+
+@pytest.mark.parametrize("version", ["", " version v1"])
+def test_an_arn_of_the_object_does_not_name_it_a_second_time(version):
+    words = (
+        'User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform: s3:GetObject on resource: '
+        '"arn:aws:s3:::the-logs/AWSLogs/file.json.gz" because no identity-based policy allows the s3:GetObject action'
+    )  # fmt: skip
+    text = str(log_store_error(NAME + version, refused("AccessDenied", 403, words)))
+    assert text.count("file.json.gz") == 1
+    assert "not authorized to perform: s3:GetObject because no identity-based policy" in text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://the-logs.s3.amazonaws.com/AWSLogs/file.json.gz?versionId=1"),
+        ReadTimeoutError(endpoint_url="https://the-logs.s3.amazonaws.com/AWSLogs/file.json.gz"),
+    ],
+)
+def test_an_address_does_not_name_the_object_a_second_time(error):
+    text = str(log_store_error(NAME, error))
+    assert text.startswith(f"{NAME}: ")
+    assert text.count("file.json.gz") == 1
+    assert "https://the-logs.s3.amazonaws.com" in text
+
+
+@pytest.mark.parametrize("operation", ["AssumeRole", "AssumeRoleWithWebIdentity"])
+@pytest.mark.parametrize(
+    ("code", "status", "remedy"),
+    [
+        ("AccessDenied", 403, "trust policy"),
+        ("ExpiredTokenException", 400, "web identity token has expired"),
+        ("InvalidIdentityToken", 400, "identity provider"),
+        ("RegionDisabledException", 403, "activate STS"),
+        ("InvalidClientTokenId", 403, "renew the credentials"),
+    ],
+)
+def test_a_role_that_sts_refuses_is_told_from_an_object_that_s3_refuses(operation, code, status, remedy):
+    text = str(log_store_error(NAME, refused(code, status, operation=operation), owner="123456789012"))
+    assert text.startswith(f"{code}: {NAME}: {operation}: The service's own words.")
+    assert remedy in text
+    assert "s3:GetObject" not in text
+    assert "bucket_owner" not in text
+
+
+def test_what_a_service_says_of_a_signature_is_cut_before_the_token():
+    words = "The request signature does not match.\n\nThe Canonical String was\n'x-amz-security-token:CANARY'"
+    for text in (described("q", refused("SignatureDoesNotMatch", 403, words)), failure("q", OSError(words))):
+        assert "CANARY" not in text
+        assert "\n" not in text
+
+
+@given(st.text(), st.text(), st.integers(100, 599))
+def test_any_answer_is_one_line_of_ours(code, message, status):
+    error = log_store_error(NAME, refused(code, status, message))
+    assert isinstance(error, LogAccessDenied | LogMissing | LogStoreUnavailable)
+    assert NAME in str(error)
+    assert "\n" not in str(error)
+    assert len(str(error)) < 800
