@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import pytest
-from aiobotocore.credentials import AioCredentials
+from aiobotocore.credentials import AioCredentials, AioDeferredRefreshableCredentials
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
@@ -376,9 +376,9 @@ async def test_credentials_are_renewed_before_they_expire(aws, account, services
     issuer.lasting = 60
     await receive(aws, account)
     if isinstance(issuer, Imds):
-        # botocore takes what IMDS says for valid for a quarter of an hour at least.
+        # botocore extends what expires soon to 17 to 25 minutes, and asks again in the last 15.
         credentials = await aws.session(account).get_credentials()
-        credentials._current._time_fetcher = lambda: datetime.now(UTC) + timedelta(minutes=20)
+        credentials._current._time_fetcher = lambda: datetime.now(UTC) + timedelta(minutes=12)
     await get(aws, account)
     first, second = services.keys
     assert first != second
@@ -598,6 +598,26 @@ async def test_missing_credentials_are_looked_up_every_few_seconds_at_most(chain
     chain.now += PAUSE
     chain.key = NEW
     assert (await chain.credentials.get_frozen_credentials()).access_key == NEW
+
+
+async def test_a_refresh_that_fails_is_tried_every_few_seconds_at_most(chain):
+    """botocore has each of many requests try in turn, with several seconds each."""
+    attempts = []
+
+    async def refresh():
+        attempts.append(1)
+        raise CredentialRetrievalError(provider="container-role", error_msg="the agent is down")
+
+    async def look():
+        return AioDeferredRefreshableCredentials(refresh, "container-role")
+
+    credentials = RenewableCredentials(look, places=lambda: "", clock=lambda: chain.now)
+    for expected in (1, 2):
+        requests = (credentials.get_frozen_credentials() for _ in range(10))
+        errors = await asyncio.gather(*requests, return_exceptions=True)
+        assert ["the agent is down" in str(error) for error in errors] == [True] * 10
+        assert len(attempts) == expected
+        chain.now += PAUSE
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), BotoCoreError(), KeyError("AccessKeyId"), ValueError("odd")])

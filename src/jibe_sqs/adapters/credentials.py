@@ -73,6 +73,7 @@ class RenewableCredentials:
         self._clock = clock
         self._current: Any = None
         self._failure: Exception | None = None
+        self._failed_at = float("-inf")
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
@@ -83,14 +84,19 @@ class RenewableCredentials:
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """Key, secret and token, as they are now. Raises `BotoCoreError` and `ClientError`."""
-        current = self._current or await self._first()
-        try:
-            return await _frozen(current)
-        except ClientError as error:
-            # A profile's role could not be assumed again. Its source may have been rotated.
-            if _code(error) not in REFUSED | DOUBTFUL or not await self._replaced(current, None):
-                raise
+        if self._current is not None and not _must_refresh(self._current):
             return await _frozen(self._current)
+        # One request at a time, and none for a while after a failure: each attempt may take seconds.
+        async with self._looking:
+            if self._failure is not None and self._clock() - self._failed_at < PAUSE:
+                raise self._failure.with_traceback(None)
+            try:
+                frozen = await self._refreshed()
+            except _FAILURES as error:
+                self._failure, self._failed_at = error, self._clock()
+                raise
+            self._failure = None
+            return frozen
 
     async def get_account_id(self) -> str | None:
         """The account, if it is known. botocore asks for endpoints that contain it."""
@@ -102,24 +108,40 @@ class RenewableCredentials:
 
     async def renew(self, refused: ReadOnlyCredentials, code: str) -> bool:
         """Whether a request, signed with `refused` and answered with `code`, is worth another try. Raises nothing."""
-        if code in REFUSED:
-            return await self._replaced(self._current, refused, code)
-        if code in DOUBTFUL and not isinstance(self._current, AioRefreshableCredentials):
-            return await self._replaced(self._current, refused, code)
-        return False
-
-    async def _first(self) -> Any:
+        renewing = isinstance(self._current, AioRefreshableCredentials)
+        if code not in REFUSED and (code not in DOUBTFUL or renewing):
+            return False
         async with self._looking:
-            if self._current is not None:
-                return self._current
-            if self._failure is not None and self._clock() - self._looked_at < PAUSE:
-                raise self._failure.with_traceback(None)
             try:
-                self._current = await self._resolved()
+                # Another request may have been refused before, and have renewed them.
+                return await _frozen(self._current) != refused or await self._replaced(refused, code)
             except _FAILURES as error:
-                self._failure, self._looked_at = error, self._clock()
-                raise
-            return self._current
+                log.warning("credentials_not_renewed", code=code, reason=str(error))
+                return False
+
+    async def _refreshed(self) -> ReadOnlyCredentials:
+        if self._current is None:
+            self._current = await self._resolved()
+        try:
+            return await _frozen(self._current)
+        except ClientError as error:
+            # A profile's role could not be assumed again. Its source may have been rotated.
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in REFUSED | DOUBTFUL and await self._replaced(None, code):
+                return await _frozen(self._current)
+            raise
+
+    async def _replaced(self, refused: ReadOnlyCredentials | None, code: str) -> bool:
+        """Whether another lookup finds credentials other than `refused`."""
+        if self.method == "explicit" or self._clock() - self._looked_at < PAUSE:
+            return False
+        self._looked_at = self._clock()
+        found = await self._resolved()
+        if await _frozen(found) == refused:
+            return False
+        self._current = found
+        log.info("credentials_renewed", code=code, method=found.method)
+        return True
 
     async def _resolved(self) -> Any:
         try:
@@ -130,41 +152,22 @@ class RenewableCredentials:
             raise CredentialsMissing(places=self._places())
         return found
 
-    async def _replaced(self, current: Any, refused: ReadOnlyCredentials | None, code: str = "") -> bool:
-        """Whether the credentials are others now than `current`, or than `refused` where these are given."""
-        async with self._looking:
-            try:
-                if self._current is not current or (refused and await _frozen(current) != refused):
-                    # Another request was refused before, and renewed them.
-                    return True
-                if current.method == "explicit" or self._clock() - self._looked_at < PAUSE:
-                    return False
-                self._looked_at = self._clock()
-                found = await self._resolved()
-                if await _frozen(found) == refused:
-                    return False
-            except _FAILURES as error:
-                log.warning("credentials_not_renewed", code=code, reason=str(error))
-                return False
-            self._current = found
-            log.info("credentials_renewed", code=code, method=found.method)
-            return True
+
+def _must_refresh(credentials: Any) -> bool:
+    """Whether botocore asks for new ones before it signs anything."""
+    # botocore has no public name for the longer of its two times.
+    return isinstance(credentials, AioRefreshableCredentials) and credentials.refresh_needed(
+        credentials._mandatory_refresh_timeout  # noqa: SLF001
+    )
 
 
 async def _frozen(credentials: Any) -> ReadOnlyCredentials:
     try:
         return await credentials.get_frozen_credentials()
-    except RuntimeError as error:
-        # botocore's error for new credentials that have expired already.
-        raise CredentialRetrievalError(
-            provider=credentials.method, error_msg=f"{error} Is this machine's clock right?"
-        ) from error
     except _FOREIGN as error:
-        raise CredentialRetrievalError(provider=credentials.method, error_msg=str(error)) from error
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+        # botocore raises a RuntimeError for new credentials that have expired already.
+        hint = " Is this machine's clock right?" if isinstance(error, RuntimeError) and "expired" in str(error) else ""
+        raise CredentialRetrievalError(provider=credentials.method, error_msg=f"{error}{hint}") from error
 
 
 def configured(access_key: str, secret_key: str | None, token: str | None) -> RenewableCredentials:
