@@ -262,6 +262,20 @@ async def test_a_role_is_assumed_anew_before_its_credentials_expire(door, role):
     assert len(door.role_requests) == 2
 
 
+async def test_a_log_file_is_fetched_with_the_renewed_credentials_as_well(door, role):
+    """Found in review: what fetches files kept the credentials that it got first."""
+    keys = iter(["ASIAFIRST", "ASIASECOND"])
+    door.answer = lambda r: credentials(next(keys), 3600) if r.form.get("Action") == "AssumeRole" else None
+    async with Aws() as aws:
+        source = Source(role, region="us-east-1")
+        logs = S3Logs(aws=aws, regions=Regions(aws, S3Clock()), budget=Budget(2**24), sources={BUCKET: [source]})
+        assert await read(logs) == BODY
+        found = await aws.session(role).get_credentials()
+        assert await found.renew(await found.get_frozen_credentials(), "ExpiredToken")
+        assert await read(logs) == BODY
+    assert [r.access_key for r in door.others if r.method == "GET"] == ["ASIAFIRST", "ASIASECOND"]
+
+
 async def test_a_roles_credentials_that_have_expired_already_are_an_error_of_ours(door, role):
     """Found by this test: botocore raises a RuntimeError where a clock is wrong."""
     door.answer = lambda r: credentials("ASIAOLD", -60) if r.form.get("Action") == "AssumeRole" else None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import obstore
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import ClientError
 from obstore import exceptions as obstore_errors
 from obstore.store import S3Store
 
@@ -196,17 +196,14 @@ class _Bucket:
         return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], body.iter_chunks(CHUNK), body.close)
 
     async def _credentials(self) -> Any:
-        """As obstore wants them, each time it thinks that the last ones have expired."""
+        """As obstore takes them. It must ask for each request: it cannot know when they are renewed."""
         credentials = await self._aws.session(self.source.account).get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
         frozen = await credentials.get_frozen_credentials()
-        expiry = getattr(credentials, "_expiry_time", None)
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": expiry.astimezone(UTC) if isinstance(expiry, datetime) else None,
+            "expires_at": datetime.now(UTC),
         }
 
 
