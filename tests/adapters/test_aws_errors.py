@@ -62,10 +62,10 @@ def test_a_code_decides_class_and_remedy_and_comes_first(code, status, ours, rem
     """boto3 #2952; s5cmd #205."""
     error = log_store_error(NAME, refused(code, status))
     assert type(error) is ours
-    start = f"{code}: {NAME}: The service's own words."
+    start = f"{code}: {NAME}: The service's own words"
     assert str(error).startswith(start)
     assert remedy in str(error)
-    assert (str(error) == start) == (not remedy)
+    assert (str(error) == f"{start}.") == (not remedy)
     assert str(error).count("file.json.gz") == 1
 
 
@@ -73,7 +73,7 @@ def test_the_same_text_comes_out_of_the_store():
     with pytest.raises(LogStoreUnavailable) as raised, translated(LogFile("the-logs", "AWSLogs/file.json.gz")):
         raise refused("RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large.")  # fmt: skip
     assert str(raised.value) == (
-        f"RequestTimeTooSkewed: {NAME}: The difference between the request time and the current time is too large.: "
+        f"RequestTimeTooSkewed: {NAME}: The difference between the request time and the current time is too large: "
         "this machine's clock is wrong: synchronise it"
     )
 
@@ -128,7 +128,7 @@ def test_an_address_does_not_name_the_object_a_second_time(error):
 )
 def test_a_role_that_sts_refuses_is_told_from_an_object_that_s3_refuses(operation, code, status, remedy):
     text = str(log_store_error(NAME, refused(code, status, operation=operation), owner="123456789012"))
-    assert text.startswith(f"{code}: {NAME}: {operation}: The service's own words.")
+    assert text.startswith(f"{code}: {NAME}: {operation}: The service's own words: ")
     assert remedy in text
     assert "s3:GetObject" not in text
     assert "bucket_owner" not in text

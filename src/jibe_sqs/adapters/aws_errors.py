@@ -182,7 +182,8 @@ def _kind(code: str, status: int) -> type[LogStoreError]:
 
 
 def _text(code: str, what: str, message: str, remedy: str | None = None) -> str:
-    return ": ".join(part for part in (code, what, message, remedy) if part)
+    words = message.rstrip(" .") if remedy else message
+    return ": ".join(part for part in (code, what, words, remedy) if part)
 
 
 def _without(what: str, message: str) -> str:
