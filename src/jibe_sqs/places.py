@@ -224,6 +224,43 @@ class BucketMap(Buckets, Gate):
         self._decisions.places = places
 
 
+class PlacesOfProviders:
+    """The part of `places` that some providers show. Their names may differ in case, as everywhere in Access Anywhere."""
+
+    def __init__(self, places: Callable[[], Places], providers: Sequence[str]) -> None:
+        self._places = places
+        self._providers = {provider.strip("/").casefold(): provider for provider in providers}
+        self._seen: Places = {}
+        self._kept: Places = {}
+        self._missing: set[str] = set()
+
+    def __call__(self) -> Places:
+        """As of now."""
+        places = self._places()
+        if places is not self._seen:
+            self._seen = places
+            self._kept = self._part(places)
+        return self._kept
+
+    def _part(self, places: Places) -> Places:
+        shown = {top(place) for found in places.values() for place in found}
+        missing = self._providers.keys() - {name.casefold() for name in shown} if shown else set()
+        for name in sorted(missing - self._missing):
+            log.warning(
+                "provider_not_shown",
+                provider=self._providers[name],
+                shown=sorted(shown),
+                consequence="no logs are read in its buckets",
+                remedy="correct the name in the log source's providers",
+            )
+        self._missing = missing
+        parts = {
+            bucket: tuple(place for place in found if top(place).casefold() in self._providers)
+            for bucket, found in places.items()
+        }
+        return {bucket: found for bucket, found in parts.items() if found}
+
+
 def spots(places: Places) -> dict[Spot, Place]:
     """The same, place by place."""
     return {(bucket, place.folder, place.prefix): place for bucket, shown in places.items() for place in shown}

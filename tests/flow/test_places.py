@@ -5,11 +5,12 @@ from collections.abc import Collection, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from jibe_sqs.core.decisions import Decisions, Place, Places, Plan, Unmapped
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Done, Folder, Kind, ObjectEvent, Refresh, Retry, Skip, SkipReason
-from jibe_sqs.places import INTERVAL, LEAST_INTERVAL, NOTHING, BucketMap
+from jibe_sqs.places import INTERVAL, LEAST_INTERVAL, NOTHING, BucketMap, PlacesOfProviders
 
 DOWN = "HTTP 503 from Access Anywhere"
 ONE = {"photos": (Place("/S3/photos"),)}
@@ -488,3 +489,44 @@ async def test_a_server_that_is_down_stops_nobody_who_has_places_in_the_settings
         assert not buckets.reason
         assert isinstance(decisions.decide(event()), Refresh)
     assert names(events) == ["syncs_unknown"]
+
+
+# The part that some providers show
+
+TWO_PROVIDERS = {
+    "photos": (Place("/Amazon S3/photos"), Place("/Archive/2025/photos")),
+    "films": (Place("/Archive/films", prefix="2026/"),),
+    "trail": (Place("/Logs"),),
+}
+
+
+def test_only_the_places_of_the_named_providers_are_left_whatever_their_case():
+    part = PlacesOfProviders(lambda: TWO_PROVIDERS, ["archive", "/LOGS/"])
+    assert part() == {
+        "photos": (Place("/Archive/2025/photos"),),
+        "films": (Place("/Archive/films", prefix="2026/"),),
+        "trail": (Place("/Logs"),),
+    }
+
+
+def test_the_part_follows_the_whole_and_is_computed_once_for_each():
+    now: dict[str, tuple[Place, ...]] = {}
+    part = PlacesOfProviders(lambda: now, ["Archive"])
+    assert part() == {}
+    now = TWO_PROVIDERS
+    assert set(part()) == {"photos", "films"}
+    assert part() is part()
+    now = ONE
+    assert part() == {}
+
+
+def test_a_provider_that_is_not_shown_is_in_the_log_once_and_again_after_it_was_shown():
+    now: dict[str, tuple[Place, ...]] = {}
+    part = PlacesOfProviders(lambda: now, ["Archive", "Archvie"])
+    with capture_logs() as logged:
+        part()  # Nothing is known yet, so nothing is missing.
+        for shown in (TWO_PROVIDERS, dict(TWO_PROVIDERS), ONE, TWO_PROVIDERS, ONE):
+            now = shown
+            part()
+    assert [each["provider"] for each in logged] == ["Archvie", "Archive", "Archive"]
+    assert logged[0]["shown"] == ["Amazon S3", "Archive", "Logs"]

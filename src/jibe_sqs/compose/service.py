@@ -41,11 +41,11 @@ from jibe_sqs.operations.health import Health
 from jibe_sqs.operations.reports import Reports
 from jibe_sqs.operations.tally import Tally
 from jibe_sqs.pace import Costs
-from jibe_sqs.places import BucketMap
+from jibe_sqs.places import BucketMap, PlacesOfProviders
 from jibe_sqs.ports import Gate, Ledger, Listing, Queue, QueueFacts, Signatures, SyncTarget
 from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.service import Service, Work
-from jibe_sqs.settings import Settings
+from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
 from jibe_sqs.sweeps import Sweep, Sweeper
 
 log = structlog.get_logger()
@@ -58,6 +58,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         gates: list[Gate] = []
         health = Health(gates)
         await _watched(settings, health, stack)
+        _log_defaults(settings)
         world = _World(
             settings=settings,
             stack=stack,
@@ -95,6 +96,21 @@ async def _watched(settings: Settings, health: Health, stack: AsyncExitStack) ->
     if settings.health.port is not None:
         port = await stack.enter_async_context(health_server(settings.health.host, settings.health.port, health))
         log.info("health_answered", host=settings.health.host, port=port)
+
+
+def _log_defaults(settings: Settings) -> None:
+    """An operator who forgot the queues must see what is done instead of reading them."""
+    for each in settings.logs:
+        if isinstance(each, DefaultLogs):
+            log.warning(
+                "sweeping_by_default",
+                reason="neither queues nor logs are configured",
+                bucket=each.bucket,
+                folder="AWSLogs",
+                via=each.via,
+                interval=each.sweep,
+                remedy="set queues to see changes sooner, or logs to say which buckets are swept",
+            )
 
 
 async def _dry_run(world: _World) -> Service:
@@ -284,7 +300,7 @@ def _logs_through_aa(
     refresh: Callable[[Folder], Awaitable[None]],
     buckets: BucketMap | None,
 ) -> dict[LogSource, AccessAnywhereLogs]:
-    """Those sources that are read so; each where the settings say that it is shown, or else wherever that turns out."""
+    """The sources that are read through it: each in its folder, or where its providers, or all of them, show buckets."""
     settings = world.settings
     found: dict[LogSource, AccessAnywhereLogs] = {}
     if client is None or buckets is None:
@@ -292,19 +308,23 @@ def _logs_through_aa(
     budget = Budget(settings.limits.bytes_in_flight)
     shared: dict[LogSource | None, AccessAnywhereLogs] = {}
 
-    def told(bucket: str, place: Place) -> Callable[[], Places]:
-        return lambda: {bucket: (place,)}
+    def places_of(each: LogSettings) -> Callable[[], Places]:
+        if each.folder:
+            place = Place(each.folder, each.prefix)
+            return lambda: {each.bucket: (place,)}
+        if each.providers:
+            return PlacesOfProviders(lambda: buckets.places, each.providers)
+        return lambda: buckets.places
 
     for each in settings.logs:
         if each.via != "access-anywhere":
             continue
         source = rules.log_source(each)
-        places = told(each.bucket, Place(each.folder, each.prefix)) if each.folder else lambda: buckets.places
-        # Those that are found out share what is known of folders.
-        key = source if each.folder else None
+        # Sources that may be shown anywhere share what is known of folders.
+        key = source if each.folder or each.providers else None
         if key not in shared:
             shared[key] = AccessAnywhereLogs(
-                client=client, places=places, refresh=refresh, budget=budget, clock=world.clock
+                client=client, places=places_of(each), refresh=refresh, budget=budget, clock=world.clock
             )
         found[source] = shared[key]
     return found

@@ -8,15 +8,17 @@ if it is there), defaults. Jibe's own file (`endpoint`, `login`, `password`) and
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as SourceError
 
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import mistakes, unknown, unknown_variables
 from jibe_sqs.settings.model import (
     AwsSettings,
+    DefaultLogs,
     LimitSettings,
     LogSettings,
     NotificationSettings,
@@ -26,11 +28,15 @@ from jibe_sqs.settings.model import (
     RoleSettings,
     Rules,
     Settings,
+    Sourced,
+    StoreSettings,
 )
-from jibe_sqs.settings.sources import named_file, read, translated
+from jibe_sqs.settings.sources import content_of, named, object_named, parsed
 
 __all__ = [
     "AwsSettings",
+    "DefaultLogs",
+    "Fetch",
     "LimitSettings",
     "LogSettings",
     "NotificationSettings",
@@ -44,32 +50,71 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound=Rules)
+T = TypeVar("T", bound=Sourced)
 
 
-def load(kind: type[S], *, config: Path | None = None, **overrides: Any) -> S:
-    """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name."""
-    path = config or named_file()
-    values = translated(read(path), Settings.model_fields) if path else {}
-    secrets = os.environ.get("JIBE_SECRETS_DIR")
+class Fetch(Protocol):
+    """Reads an object from S3. Raises `SettingsError`."""
+
+    def __call__(self, bucket: str, key: str, aws: AwsSettings, /) -> bytes:
+        """Its bytes."""
+
+
+def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None = None, **overrides: Any) -> S:
+    """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name.
+
+    `config` is a path or an `s3://` address, which `fetch` reads.
+    """
+    values: dict[str, Any] = {}
     problems = unknown_variables(os.environ)
-    if secrets:
-        try:
-            problems += unknown_variables(file.name for file in Path(secrets).iterdir())
-        except OSError as error:
-            problems.append(f"JIBE_SECRETS_DIR: {secrets}: cannot be read: {error.strerror}")
-            secrets = None
+    secrets, no_secrets = _secrets()
+    problems += no_secrets
+    if source := str(config or "") or named():
+        content = _content(source, fetch, secrets)
+        values, foreign = translated(parsed(source, content), Settings.model_fields)
+        problems += foreign
     if not issubclass(kind, Settings):
         # It passes over what only others need, but not over what nobody knows.
         problems += [unknown(name, Settings.model_fields) for name in values.keys() - Settings.model_fields.keys()]
-
-    # A class of its own, so that two loads with two files do not meet.
-    sourced = type(kind.__name__, (kind,), {"file": values, "__module__": kind.__module__})
-    try:
-        loaded = sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides)
-    except ValidationError as error:
-        problems += mistakes(kind, error)
-    except (SourceError, OSError, UnicodeDecodeError) as error:
-        problems.append(f"JIBE_SECRETS_DIR: {secrets}: {error}")
-    if problems:
+    loaded, mistaken = _from_sources(kind, values, secrets, overrides)
+    problems += mistaken
+    if problems or loaded is None:
         raise SettingsError(sorted(set(problems)))
-    return loaded  # type: ignore[no-any-return]
+    return loaded
+
+
+def _secrets() -> tuple[str | None, list[str]]:
+    """The folder of secret files, and what is wrong with it."""
+    folder = os.environ.get("JIBE_SECRETS_DIR")
+    if not folder:
+        return None, []
+    try:
+        return folder, unknown_variables(file.name for file in Path(folder).iterdir())
+    except OSError as error:
+        return None, [f"JIBE_SECRETS_DIR: {folder}: cannot be read: {error.strerror}"]
+
+
+def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
+    """The configuration file's. Reading it from S3 needs `aws`, from the environment and secret files."""
+    address = object_named(source)
+    if address is None:
+        return content_of(Path(source))
+    if fetch is None:
+        raise SettingsError([f"{source}: cannot be read here: give the path of a file"])
+    store, problems = _from_sources(StoreSettings, {}, secrets, {})
+    if store is None:
+        raise SettingsError(problems)
+    return fetch(*address, store.aws)
+
+
+def _from_sources(
+    kind: type[T], file: dict[str, Any], secrets: str | None, overrides: dict[str, Any]
+) -> tuple[T | None, list[str]]:
+    # A class of its own, so that two loads with two files do not meet.
+    sourced = type(kind.__name__, (kind,), {"file": file, "__module__": kind.__module__})
+    try:
+        return sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides), []
+    except ValidationError as error:
+        return None, mistakes(kind, error)
+    except (SourceError, OSError, UnicodeDecodeError) as error:
+        return None, [f"JIBE_SECRETS_DIR: {secrets}: {error}"]

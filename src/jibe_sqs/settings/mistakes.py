@@ -6,8 +6,8 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
-from jibe_sqs.settings.model import Rules, Settings
-from jibe_sqs.settings.sources import JIBE, OKERA, PREFIX
+from jibe_sqs.settings.model import Settings
+from jibe_sqs.settings.sources import JIBE, OKERA, PREFIX, SOURCES
 
 _SHAPES: Final = {"tuple_type": "a list", "dict_type": "an object", "model_type": "an object"}
 _OURS: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
@@ -15,7 +15,7 @@ _OURS: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
 
 def unknown_variables(given: Iterable[str]) -> list[str]:
     """A variable that is misspelt would else be passed over in silence."""
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    names = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *JIBE)}
     return [
         f"{name}: no such setting{_close(top, names)}"
         for name in given
@@ -30,7 +30,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"{name}: no such setting{_close(name.rpartition('.')[2], known)}"
 
 
-def mistakes(kind: type[Rules], error: ValidationError) -> list[str]:
+def mistakes(kind: type[BaseModel], error: ValidationError) -> list[str]:
     """All that the validation found."""
     found = error.errors()
     return [
@@ -45,10 +45,10 @@ def _is_part(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool
     return len(place) > len(whole) and place[: len(whole)] == whole
 
 
-def _problem(kind: type[Rules], place: tuple[int | str, ...], type_: str, message: str) -> str:
+def _problem(kind: type[BaseModel], place: tuple[int | str, ...], type_: str, message: str) -> str:
     name = ".".join(str(part) for part in place if part != "[key]")
     if type_ == "extra_forbidden":
-        known = _known_beside(kind, place) | (JIBE | OKERA if len(place) == 1 else frozenset())
+        known = _known_beside(kind, place) | (JIBE | OKERA | {SOURCES} if len(place) == 1 else frozenset())
         return unknown(name, known)
     if type_ == "missing":
         about = _description(kind, place)

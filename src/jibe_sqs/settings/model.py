@@ -1,5 +1,6 @@
 """Every setting, its default, and what is allowed. Secrets are `SecretStr`; nothing can be changed once it is read."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -102,6 +103,7 @@ class LogSettings(RoleSettings):
     verify: Literal["digest"] | None = None
     via: Literal["s3", "access-anywhere"] = "s3"
     folder: FolderPath | None = Field(default=None, description="where Access Anywhere shows the bucket's prefix")
+    providers: Words = Field(default=(), description="of Access Anywhere, in whose buckets logs are read; empty: all")
     sweep: Duration | None = Field(default=None, ge=1, description="between looks for log files nobody announced")
     sweep_days: int = Field(default=2, ge=1, le=90, description="days that a sweep looks at, today included")
 
@@ -109,6 +111,12 @@ class LogSettings(RoleSettings):
     def _one_folder_shows_one_bucket(self) -> Self:
         if self.folder and self.bucket == EVERY_BUCKET:
             raise ValueError("folder: shows one bucket, not every one: name the bucket, or leave the folder out")
+        return self
+
+    @model_validator(mode="after")
+    def _providers_are_access_anywheres(self) -> Self:
+        if self.providers and (self.via != "access-anywhere" or self.folder):
+            raise ValueError("providers: only with via: access-anywhere and without folder")
         return self
 
     @model_validator(mode="after")
@@ -136,6 +144,14 @@ class NotificationSettings(_Model):
     event: Expression | None = Field(default=None, description="the event's name, in an item; a write if not set")
     time: Expression | None = Field(default=None, description="when it happened: ISO 8601, or seconds since 1970")
     key_encoding: KeyEncoding | None = None
+
+
+class DefaultLogs(LogSettings):
+    """What Jibe reads if nothing else is configured: CloudTrail's logs in every bucket that Access Anywhere shows."""
+
+    bucket: str = EVERY_BUCKET
+    via: Literal["s3", "access-anywhere"] = "access-anywhere"
+    sweep: Duration | None = 180.0
 
 
 class BatchSettings(_Model):
@@ -291,8 +307,8 @@ class LogOutputSettings(_Model):
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class Rules(BaseSettings):
-    """The part that decides, and what it reads: enough for every command but `run`."""
+class Sourced(BaseSettings):
+    """Settings from the environment, secret files and `file`, the values in the configuration file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -306,16 +322,6 @@ class Rules(BaseSettings):
     )
     file: ClassVar[dict[str, Any]] = {}
 
-    buckets: dict[str, Places] | None = Field(default=None, min_length=1)
-    own_writes: OwnWritesSettings = OwnWritesSettings()
-    logs: tuple[LogSettings, ...] = ()
-    limits: LimitSettings = LimitSettings()
-    key_encodings: dict[Annotated[str, Field(min_length=1)], KeyEncoding] = {}
-    notifications: tuple[NotificationSettings, ...] = ()
-    aws: AwsSettings = AwsSettings()
-    ledger: LedgerSettings = LedgerSettings()
-    log: LogOutputSettings = LogOutputSettings()
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -328,6 +334,26 @@ class Rules(BaseSettings):
         """The order of the sources."""
         secret_files = SecretFiles(file_secret_settings, secrets_dir_missing="ok")
         return init_settings, Environment(settings_cls), secret_files, ConfigurationFile(settings_cls, cls.file)
+
+
+class StoreSettings(Sourced):
+    """What is needed to read the configuration file from a store."""
+
+    aws: AwsSettings = AwsSettings()
+
+
+class Rules(Sourced):
+    """The part that decides, and what it reads: enough for every command but `run`."""
+
+    buckets: dict[str, Places] | None = Field(default=None, min_length=1)
+    own_writes: OwnWritesSettings = OwnWritesSettings()
+    logs: tuple[LogSettings, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    key_encodings: dict[Annotated[str, Field(min_length=1)], KeyEncoding] = {}
+    notifications: tuple[NotificationSettings, ...] = ()
+    aws: AwsSettings = AwsSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    log: LogOutputSettings = LogOutputSettings()
 
 
 class Queues(Rules):
@@ -354,6 +380,13 @@ class Settings(Rules):
     watermark_margin: Duration = Field(default=5, ge=1, description="by which clocks of S3 may differ")
     tree_refresh_interval: Duration = Field(default=30, ge=0, description="between refreshes of all below a folder")
     progress_interval: Duration = Field(default=60, ge=0, description="between progress lines; 0: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _access_anywhere_alone_is_enough(cls, values: Any) -> Any:
+        # With `buckets`, Access Anywhere is not asked where the log buckets are, so queues or logs are needed.
+        given = values.keys() & {"access_anywhere", "queues", "logs", "buckets"} if isinstance(values, dict) else ()
+        return {**values, "logs": (DefaultLogs(),)} if given == {"access_anywhere"} else values
 
     @field_validator("queues")
     @classmethod
@@ -382,10 +415,18 @@ class Settings(Rules):
     def _logs_are_shown_somewhere(self) -> Self:
         for each in self.logs:
             if each.via == "access-anywhere" and not each.folder and self.buckets and each.bucket not in self.buckets:
+                remedy = "" if each.bucket == EVERY_BUCKET else "say in which folder it is shown; or "
                 raise ValueError(
-                    f"logs: {each.bucket}: via access-anywhere: say in which folder it is shown; or leave buckets out, "
-                    "and Access Anywhere is asked"
+                    f"logs: {each.bucket}: via access-anywhere: {remedy}leave buckets out, and Access Anywhere is asked"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _providers_of_one_bucket_stand_together(self) -> Self:
+        entries = Counter((each.bucket, each.prefix) for each in self.logs if each.via == "access-anywhere")
+        for each in self.logs:
+            if each.providers and entries[each.bucket, each.prefix] > 1:
+                raise ValueError(f"logs: {each.bucket}: two entries for it: put all providers into one of them")
         return self
 
     @model_validator(mode="after")

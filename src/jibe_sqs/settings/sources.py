@@ -1,14 +1,11 @@
-"""Where values come from: variables, secret files, and a configuration file, Jibe's and Okera's own among them."""
+"""Where values come from: variables, secret files, and a configuration file."""
 
-import difflib
 import json
 import os
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -19,13 +16,13 @@ from pydantic_settings import (
 
 from jibe_sqs.core.errors import SettingsError
 
-log = structlog.get_logger()
-
 PREFIX: Final = "JIBE_"
 DEFAULT_FILE: Final = Path("jibe-config.json")
 JIBE: Final = frozenset({"endpoint", "login", "password"})
 OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
-"""What those two call things at the top of their files."""
+"""Keys at the top of Jibe's and of Okera's files."""
+SOURCES: Final = "sources"
+"""Jibe's list of what it reads."""
 
 
 class _TextOrJson(EnvSettingsSource):
@@ -36,6 +33,13 @@ class _TextOrJson(EnvSettingsSource):
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
             return value
+
+    def __call__(self) -> dict[str, Any]:
+        """Jibe's three keys have variables and secret files too: `JIBE_ENDPOINT`, `JIBE_LOGIN`, `JIBE_PASSWORD`."""
+        values = super().__call__()
+        found = {name: self.env_vars.get(f"{PREFIX}{name}".lower()) for name in JIBE}
+        beneath(values, "access_anywhere", {name: value for name, value in found.items() if value is not None})
+        return values
 
 
 class Environment(_TextOrJson):
@@ -60,51 +64,48 @@ class ConfigurationFile(PydanticBaseSettingsSource):
         return self._values
 
 
-def named_file() -> Path | None:
-    """The file that `JIBE_CONFIG` names, else the one in the working directory, if it is there."""
-    if named := os.environ.get("JIBE_CONFIG"):
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+def named() -> str | None:
+    """The file or `s3://` address that `JIBE_CONFIG` names, else the file in the working directory, if it is there."""
+    return os.environ.get("JIBE_CONFIG") or (str(DEFAULT_FILE) if DEFAULT_FILE.is_file() else None)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What a configuration file says. Raises `SettingsError`."""
+def object_named(source: str) -> tuple[str, str] | None:
+    """Bucket and key of `s3://BUCKET/KEY`; None for a path. Raises `SettingsError`."""
+    scheme, separator, address = source.partition("://")
+    if not separator or scheme.lower() != "s3":
+        return None
+    bucket, _, key = address.partition("/")
+    if not bucket or not key or key.endswith("/"):
+        raise SettingsError([f"{source}: must name an object: s3://BUCKET/KEY"])
+    return bucket, key
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file. Raises `SettingsError`."""
     try:
-        # Windows' editors begin a file with a mark that JSON does not know.
-        text = path.read_text(encoding="utf-8-sig")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        return path.read_bytes()
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except ValueError as error:
-        raise SettingsError([f"{path}: not {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"]) from error
+
+
+def parsed(source: str, content: bytes) -> dict[str, Any]:
+    """The values in a configuration file: TOML if its name ends in `.toml`, else JSON. Raises `SettingsError`."""
+    is_toml = source.endswith(".toml")
+    try:
+        # Editors of Windows write a byte-order mark, which is not JSON.
+        text = content.decode("utf-8-sig")
+        values = tomllib.loads(text) if is_toml else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError([f"{source}: not {'TOML' if is_toml else 'JSON'}: {error}"]) from error
     if not isinstance(values, dict):
-        raise SettingsError([f"{path}: not an object with settings"])
+        raise SettingsError([f"{source}: not an object with settings"])
     return values
 
 
-def translated(values: dict[str, Any], ours: Collection[str]) -> dict[str, Any]:
-    """Jibe's and Okera's keys in our own words. `ours` are the settings' names; they win where both are given."""
-    if not values.keys() & (JIBE | OKERA):
-        return values
-    known = {*ours, *JIBE, *OKERA}
-    for name in sorted(values.keys() - known):
-        if not difflib.get_close_matches(name, known, 1, cutoff=0.8):
-            # Jibe's other settings have no meaning here; a misspelt one of ours is still an error.
-            log.warning("setting_ignored", setting=name)
-            values = {key: value for key, value in values.items() if key != name}
-    values = dict(values)
-    jibe = {name: values.pop(name) for name in JIBE if name in values}
-    if jibe:
-        _beneath(values, "access_anywhere", jibe)
-    queue = {"url": values.pop("sqsUrl", None), "region": values.pop("sqsRegion", None)}
-    if any(queue.values()):
-        values.setdefault("queues", [{name: value for name, value in queue.items() if value}])
-    if region := values.pop("s3Region", None):
-        _beneath(values, "aws", {"region": region})
-    return values
-
-
-def _beneath(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
+def beneath(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
+    """Put weaker values into a group of `values`."""
+    if not weaker:
+        return
     ours = values.get(name, {})
-    # What is no object is left for the validation to tell.
+    # The validation reports a group that is not an object.
     values[name] = {**weaker, **ours} if isinstance(ours, dict) else ours
