@@ -5,7 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -19,8 +18,10 @@ from jibe_sqs.sandbox.scenario import Scenario, Strategy, Via
 
 if TYPE_CHECKING:
     from jibe_sqs.operations.dead_letters import DeadLetterQueue
+    from jibe_sqs.settings import AwsSettings, Rules
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Rules")
 
 app = typer.Typer(
     name="jibe-sqs",
@@ -34,7 +35,8 @@ app = typer.Typer(
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Configuration file (JSON or TOML); else JIBE_CONFIG's.")
+    str | None,
+    typer.Option("--config", "-c", help="Configuration file (JSON or TOML), or its s3:// address; else JIBE_CONFIG's."),
 ]
 
 
@@ -53,9 +55,9 @@ def _default(
 def run(config: ConfigOption = None) -> None:
     """Consume the queues, until SIGTERM. The default command."""
     from jibe_sqs import compose
-    from jibe_sqs.settings import Settings, load
+    from jibe_sqs.settings import Settings
 
-    settings = load(Settings, config=config)
+    settings = _load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 
     async def serve() -> None:
@@ -82,9 +84,9 @@ def explain(
     """Say what each record of log files, or a message's body, would do, and why."""
     from jibe_sqs import compose
     from jibe_sqs.operations import explanations
-    from jibe_sqs.settings import Rules, load
+    from jibe_sqs.settings import Rules
 
-    rules = load(Rules, config=config)
+    rules = _load(Rules, config)
     explainer = explanations.Explainer(
         decisions=compose.decisions(rules), limits=compose.limits(rules), sources=compose.sources(rules)
     )
@@ -113,9 +115,9 @@ def verify(
     """Check CloudTrail's log files against its digests: hashes, signatures, and that none is missing."""
     from jibe_sqs import compose
     from jibe_sqs.operations import verification
-    from jibe_sqs.settings import Rules, load
+    from jibe_sqs.settings import Rules
 
-    settings = load(Rules, config=config)
+    settings = _load(Rules, config)
     logs.configure(settings.log.level, settings.log.format)
     scope = verification.Scope(bucket, account, region, prefix, organization, trail)
     until = end or datetime.now(UTC)
@@ -138,9 +140,9 @@ def principals(
     """Who changed objects, first and last seen, and how often, as the ledger remembers."""
     from jibe_sqs import compose
     from jibe_sqs.operations import observed
-    from jibe_sqs.settings import Rules, load
+    from jibe_sqs.settings import Rules
 
-    settings = load(Rules, config=config)
+    settings = _load(Rules, config)
 
     async def look() -> None:
         async with compose.ledger(settings) as ledger:
@@ -228,11 +230,23 @@ def redrive(
     raise typer.Exit(1 if done.failed or nobody else 0)
 
 
-def _with_dead_letters(config: Path | None, act: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:
-    from jibe_sqs import compose
-    from jibe_sqs.settings import Queues, load
+def _load(kind: "type[S]", config: str | None) -> "S":
+    from jibe_sqs.settings import load
 
-    settings = load(Queues, config=config)
+    return load(kind, config=config, fetch=_fetch)
+
+
+def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
+    from jibe_sqs import compose
+
+    return asyncio.run(compose.configuration(bucket, key, aws))
+
+
+def _with_dead_letters(config: str | None, act: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:
+    from jibe_sqs import compose
+    from jibe_sqs.settings import Queues
+
+    settings = _load(Queues, config)
     logs.configure(settings.log.level, settings.log.format)
 
     async def opened() -> T:

@@ -3,6 +3,6 @@
 from jibe_sqs.compose.dead_letters import dead_letters
 from jibe_sqs.compose.rules import decisions, limits, sources
 from jibe_sqs.compose.service import service
-from jibe_sqs.compose.stores import ledger, verification
+from jibe_sqs.compose.stores import configuration, ledger, verification
 
-__all__ = ["dead_letters", "decisions", "ledger", "limits", "service", "sources", "verification"]
+__all__ = ["configuration", "dead_letters", "decisions", "ledger", "limits", "service", "sources", "verification"]

@@ -17,6 +17,7 @@ from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
+from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.budget import Budget
@@ -33,6 +34,12 @@ log = structlog.get_logger()
 DAY: Final = 86_400.0
 
 DEAD_LETTERS_REMEDY: Final = "give the queue a redrive policy, and us sqs:GetQueueUrl and sqs:SendMessage on its target"
+
+
+async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
+    """A configuration file. Raises `SettingsError`."""
+    async with Aws() as aws:
+        return await content(bucket, key, aws=aws, account=_account(settings))
 
 
 @asynccontextmanager

@@ -1,0 +1,69 @@
+"""The configuration file in S3: small, and read once."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.core.errors import SettingsError
+
+LARGEST: Final = 1024 * 1024
+"""Bytes."""
+
+_CREDENTIALS: Final = (
+    "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, a role, or JIBE_AWS__ACCESS_KEY_ID and "
+    "JIBE_AWS__SECRET_ACCESS_KEY"
+)
+_MAY_READ: Final = "allow s3:GetObject on it, and kms:Decrypt if it is encrypted with a key of KMS"
+_REMEDIES: Final = {
+    "NoSuchKey": "correct the key",
+    "NoSuchBucket": "correct the bucket's name",
+    "AccessDenied": f"{_MAY_READ}; without s3:ListBucket, a missing object is denied too",
+    "ExpiredToken": "renew the credentials",
+    "InvalidAccessKeyId": "correct the credentials",
+    "SignatureDoesNotMatch": "correct the credentials",
+    "RequestTimeTooSkewed": "correct this machine's clock",
+}
+
+
+async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes:
+    """All of it. botocore finds the bucket's region by itself. Raises `SettingsError`."""
+    address = f"s3://{bucket}/{key}"
+    found = bytearray()
+    try:
+        client = await aws.client("s3", account.region, account, read_timeout=30)
+        answer = await client.get_object(Bucket=bucket, Key=key)
+        async with answer["Body"] as body:
+            # One read gives as much as has arrived.
+            while len(found) <= LARGEST and (chunk := await body.read(LARGEST)):
+                found += chunk
+    except ClientError as error:
+        raise SettingsError([f"{address}: {_refusal(error.response)}"]) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise SettingsError([f"{address}: no AWS credentials: {_CREDENTIALS}"]) from error
+    except ParamValidationError as error:
+        raise SettingsError([f"{address}: not the name of a bucket"]) from error
+    except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise SettingsError([f"{address}: cannot be read: {_one_line(error)}"]) from error
+    if len(found) > LARGEST:
+        raise SettingsError([f"{address}: larger than {LARGEST} bytes, so it is not a configuration file"])
+    return bytes(found)
+
+
+def _refusal(answer: Mapping[str, Any]) -> str:
+    error = answer.get("Error", {})
+    code = str(error.get("Code") or "unknown error")
+    remedy = _REMEDIES.get(code)
+    return ": ".join(part for part in (code, str(error.get("Message") or ""), remedy) if part)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
