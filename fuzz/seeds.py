@@ -116,6 +116,8 @@ def cloudtrail() -> Iterator[bytes]:
     )
     yield gzip.compress(_json({"Records": found[:3]}))
     yield _json({"Records": []})
+    odd = {"userIdentity": "HIDDEN_DUE_TO_SECURITY_REASONS", "eventID": None, "eventTime": float("nan"), "x": "\udfff"}
+    yield json.dumps({"Records": [_least(found[0]) | odd, _least(found[1])]}).encode()
 
 
 def _cloudtrail_records() -> Iterator[records.Record]:
@@ -165,6 +167,8 @@ def audit_log() -> Iterator[bytes]:
     yield b"\n".join(lines)
     yield b"\r\n".join([*lines[:3], b"{", b"", lines[0], b'{"auditEntry": 1}'])
     yield gzip.compress(b"\n".join(lines[:3]))
+    yield json.dumps([json.loads(line) for line in lines[:3]], indent=2).encode()
+    yield b"".join(lines[:2]) + b"\n" + lines[0].replace(b",", b" ") + b"\n" + lines[1]
 
 
 def _minio_lines() -> Iterator[bytes]:

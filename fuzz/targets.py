@@ -146,9 +146,9 @@ def log(format_: Format, data: bytes) -> None:
 
 
 def _has_two_faults(data: bytes, *outcomes: Outcome) -> bool:
-    """Of a bad record (or twenty, which make a file of another format), and a fault further on, the cut decides which is met."""
+    """Of twenty bad records, which make a file of another format, and a fault further on, the cut decides which is met."""
     errors = {outcome.error for outcome in outcomes}
-    return data.startswith(MAGIC) or "RecordMalformed" in errors or errors == {"LogLimitExceeded", "LogMalformed"}
+    return data.startswith(MAGIC) or errors == {"LogLimitExceeded", "LogMalformed"}
 
 
 def _read(format_: Format, data: bytes, at: int) -> Outcome:

@@ -57,7 +57,10 @@ def text(*lines):
 def read(data, policy="reject", limits=None):
     bad = BadRecords(policy)
     log = AccessLog(limits or Limits(), bad)
-    return log.feed(data) + log.finish()
+    records = log.feed(data) + log.finish()
+    if policy == "reject" and bad.first:
+        raise bad.first[0]
+    return records
 
 
 def one(line):

@@ -3,30 +3,56 @@
 import gc
 import weakref
 
-import pytest
-
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.bad_records import SHOWN, BadRecords
+from jibe_sqs.core.verdicts import LONGEST
 
 
-def bad(index):
-    return RecordMalformed(f"record {index}", index=index, offset=index * 10)
+def bad(index, reason="", **more):
+    return RecordMalformed(reason or f"record {index}: no bucket", index=index, offset=index * 10, **more)
 
 
-def test_rejecting_ends_the_reading_at_the_first():
-    records, error = BadRecords("reject"), bad(7)
-    with pytest.raises(RecordMalformed) as raised:
+def rejection(*errors, policy="reject"):
+    records = BadRecords(policy)
+    for error in errors:
         records.found(error)
-    assert raised.value is error
-    assert (records.count, records.first) == (0, [])
+    return records.rejection
 
 
-def test_skipping_counts_all_and_keeps_the_first_few():
+def test_all_are_counted_and_the_first_few_are_kept():
     records = BadRecords("skip")
     for index in range(SHOWN + 100):
-        records.found(bad(index))
+        records.found(bad(index, field="key"))
     assert records.count == SHOWN + 100
-    assert [(str(e), e.index, e.offset) for e in records.first] == [(f"record {n}", n, n * 10) for n in range(SHOWN)]
+    assert [(e.index, e.offset, e.field) for e in records.first] == [(n, n * 10, "key") for n in range(SHOWN)]
+
+
+def test_a_file_without_bad_records_rejects_nothing():
+    assert rejection() is None
+
+
+def test_skipped_records_reject_nothing():
+    assert rejection(bad(1), policy="skip") is None
+
+
+def test_one_bad_record_rejects_with_its_index_offset_and_field():
+    error = rejection(bad(7, field="requestParameters"))
+    assert str(error) == ("1 bad record, all others are done: record 7: no bucket (offset 70, field requestParameters)")
+    assert (error.index, error.offset, error.field) == (7, 70, "requestParameters")
+
+
+def test_a_rejection_names_the_position_of_each_of_the_first_few():
+    text = str(rejection(*map(bad, range(SHOWN + 3))))
+    assert text.startswith("8 bad records, all others are done: record 0: no bucket (offset 0); record 1: ")
+    assert text.endswith(f"record {SHOWN - 1}: no bucket (offset {(SHOWN - 1) * 10}); and 3 more")
+
+
+def test_a_rejection_fits_into_a_dead_letter_with_all_its_positions():
+    """`verdict` takes the middle out of what is longer."""
+    errors = [bad(n * 10**6, reason="x" * 500, field="requestParameters.key") for n in range(20)]
+    error = rejection(*errors)
+    assert len(f"RecordMalformed: {error}") <= LONGEST
+    assert all(f"offset {n * 10**7}," in str(error) for n in range(SHOWN))
 
 
 def test_what_is_kept_does_not_keep_the_text_it_was_found_in():

@@ -69,9 +69,9 @@ def test_an_error_says_in_its_docstring_what_it_is(error):
     assert error.__doc__
 
 
-def test_a_bad_record_knows_its_index():
-    error = errors.RecordMalformed("no key", index=7)
-    assert (str(error), error.index) == ("no key", 7)
+def test_a_bad_record_knows_its_position():
+    error = errors.RecordMalformed("no key", index=7, offset=99, field="key")
+    assert (str(error), error.index, error.offset, error.field) == ("no key", 7, 99, "key")
 
 
 def test_a_wrong_configuration_is_told_in_one_text_and_line_by_line():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.wire import cut
 
-from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
+from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import RECOGNISED_WITHIN, Line, LineLog, Lines
@@ -101,9 +101,9 @@ def test_a_bad_line_is_counted_and_the_others_are_read():
     assert (bad.first[0].index, bad.first[0].offset) == (2, 2)
 
 
-def test_a_bad_line_ends_the_reading_if_it_is_to_be_rejected():
-    with pytest.raises(RecordMalformed, match="line 2"):
-        read(b"a\n!\nb", "reject")
+def test_a_bad_line_ends_no_reading_whatever_the_policy():
+    names, bad = read(b"a\n!\nb", "reject")
+    assert (names, bad.count) == (["a", "b"], 1)
 
 
 def test_lines_of_spaces_are_as_good_as_empty():

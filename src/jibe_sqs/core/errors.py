@@ -14,7 +14,7 @@ JibeError
 │   ├── LogTruncated               ends in the middle
 │   ├── LogCorrupt                 not the compression that it claims, or damaged
 │   ├── LogMalformed               decompresses, but is not the format
-│   ├── RecordMalformed            one record of it is not what the format says
+│   ├── RecordMalformed            records of it that cannot be read; permanent: all others are done
 │   └── LogLimitExceeded           larger than a limit allows; permanent: nobody wants it read again
 ├── LogStoreError              fetching a log file
 │   ├── LogMissing                 the store says that there is no such object
@@ -121,15 +121,21 @@ class LogMalformed(LogError):
 
 
 class RecordMalformed(LogError):
-    """One record is not what the format says.
+    """A record does not say which object it is about, or is not what the format says.
 
     `index` counts records from 0, or lines from 1. `offset`: where it begins, in bytes of decompressed text, if known.
+    `field`: the name of the field that cannot be read, if it is one field.
+
+    Permanent: all other records of the file are done, and only somebody who looks at this one can say what it means.
     """
 
-    def __init__(self, message: str, *, index: int, offset: int | None = None) -> None:
+    disposition = PERMANENT
+
+    def __init__(self, message: str, *, index: int, offset: int | None = None, field: str = "") -> None:
         super().__init__(message)
         self.index = index
         self.offset = offset
+        self.field = field
 
 
 class LogLimitExceeded(LogError):

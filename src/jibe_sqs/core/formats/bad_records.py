@@ -1,4 +1,4 @@
-"""What becomes of records that are not what their format says: the operator chooses, by source."""
+"""The bad records of one log file. The operator chooses for each source what they mean for its message."""
 
 from typing import Final, Literal
 
@@ -7,22 +7,39 @@ from jibe_sqs.core.errors import RecordMalformed
 OnBadRecord = Literal["skip", "reject"]
 
 SHOWN: Final = 5
-"""How many of a file are kept for the log; the others are counted."""
+"""How many of a file are kept for people; the others are counted."""
+LONGEST: Final = 110
+"""Characters of one reason among several: so that the positions of all `SHOWN` fit into a dead letter's reason."""
 
 
 class BadRecords:
-    """Counts a file's bad records and keeps the first few; with `reject`, the first one ends the reading."""
+    """Counts a file's bad records and keeps the first few. The other records of the file are read in any case."""
 
     def __init__(self, policy: OnBadRecord) -> None:
+        self.policy = policy
         self.count = 0
         self.first: list[RecordMalformed] = []
-        self._rejects = policy == "reject"
 
     def found(self, error: RecordMalformed) -> None:
-        """Take in one. Raises it, if the file is to be rejected for it."""
-        if self._rejects:
-            raise error
+        """Take in one."""
         self.count += 1
         if len(self.first) < SHOWN:
             # A copy: the error itself holds, by its traceback, the text that it was found in.
-            self.first.append(RecordMalformed(str(error), index=error.index, offset=error.offset))
+            self.first.append(RecordMalformed(str(error), index=error.index, offset=error.offset, field=error.field))
+
+    @property
+    def rejection(self) -> RecordMalformed | None:
+        """Why the message of this file must be rejected, once the file's other records are done. None if it need not."""
+        if self.policy == "skip" or not self.first:
+            return None
+        first, count = self.first[0], self.count
+        parts = [_located(error) for error in self.first] + ([f"and {count - SHOWN} more"] if count > SHOWN else [])
+        text = f"{count} bad record{'s' if count > 1 else ''}, all others are done: {'; '.join(parts)}"
+        return RecordMalformed(text, index=first.index, offset=first.offset, field=first.field)
+
+
+def _located(error: RecordMalformed) -> str:
+    text = str(error)
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    where = [f"offset {error.offset}"] * (error.offset is not None) + [f"field {error.field}"] * bool(error.field)
+    return f"{text} ({', '.join(where)})" if where else text

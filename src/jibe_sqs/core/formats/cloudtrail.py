@@ -1,27 +1,50 @@
 """CloudTrail log files: `{"Records": […]}`, in no order, up to 50 MB, with every service's calls in them.
 
-Only the fields that decide are decoded. What another service writes under the same names may have other types, so
-`requestParameters` and the like stay raw until the record is known to be S3's.
+A file is a set of independent records. A field that does not identify the object never makes a record bad; of a write
+or delete whose bucket can be read, and its key not, all of the bucket is stale. What another service writes is none of
+our business, whatever it is.
 
 Source: CloudTrail User Guide, record contents; S3 User Guide, "CloudTrail log file entries".
 """
 
+import re
 from collections import deque
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import NamedTuple, TypeVar
-from urllib.parse import unquote
-
-import msgspec
+from collections.abc import Iterable
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
-from jibe_sqs.core.formats.json_records import JsonRecords, RecordShape
+from jibe_sqs.core.formats.cloudtrail_objects import (
+    Target,
+    find_prefix,
+    find_targets,
+    names_a_point,
+    rename_source,
+    request_of,
+    resources_of,
+    shown_object,
+    whole_target,
+)
+from jibe_sqs.core.formats.cloudtrail_records import (
+    S3_SOURCES,
+    TRUE,
+    Typed,
+    Unreadable,
+    actor_of,
+    clear_hidden,
+    epoch,
+    has_failed,
+    is_hidden,
+    is_of_s3,
+    loose_record,
+    time_of,
+)
+from jibe_sqs.core.formats.cloudtrail_records import (
+    Record as Call,
+)
+from jibe_sqs.core.formats.json_records import Batch, JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
-from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
-
-S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
+from jibe_sqs.core.model import Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 WRITES = frozenset({"PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload"})
 DELETE = "DeleteObject"
@@ -44,87 +67,8 @@ NOT_CHANGE_ENDINGS = ("Tagging", "Acl", "ACL", "Retention", "LegalHold", "Annota
 
 READ_BEGINNINGS = ("Get", "Head", "List", "Select")
 
-OBJECT_RESOURCES = frozenset({"AWS::S3::Object", "AWS::S3Express::Object", "AWS::S3Outposts::Object"})
-BUCKET_RESOURCES = frozenset({"AWS::S3::Bucket", "AWS::S3Express::DirectoryBucket"})
-
-T = TypeVar("T")
-
-_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-_NONE = msgspec.Raw(b"null")
-_TRUE = msgspec.Raw(b"true")
-_NO_ERROR = (_NONE, msgspec.Raw(b'""'))
-
-
-class _Record(msgspec.Struct, gc=False):
-    """The fields that decide. Those that other services might type otherwise are raw."""
-
-    eventVersion: str = ""
-    eventTime: str = ""
-    eventSource: str = ""
-    eventName: str = ""
-    eventID: str = ""
-    eventType: str = ""
-    awsRegion: str = ""
-    requestID: str | None = None
-    sourceIPAddress: str | None = None
-    userAgent: str | None = None
-    errorCode: msgspec.Raw = _NONE
-    readOnly: msgspec.Raw = _NONE
-    userIdentity: msgspec.Raw = _NONE
-    requestParameters: msgspec.Raw = _NONE
-    resources: msgspec.Raw = _NONE
-
-
-_BAD = _Record()
-"""Stands where a bad record was skipped."""
-
-_SHAPE = RecordShape(_Record, array="Records", first_field="eventVersion")
-
-
-class _Source(msgspec.Struct, gc=False):
-    """Enough of a record to tell whether it concerns us, however odd the rest of it is."""
-
-    eventSource: object = None
-
-
-class _SessionIssuer(msgspec.Struct, gc=False):
-    arn: str | None = None
-
-
-class _SessionContext(msgspec.Struct, gc=False):
-    sessionIssuer: _SessionIssuer | None = None
-
-
-class _Identity(msgspec.Struct, gc=False):
-    arn: str | None = None
-    accessKeyId: str | None = None
-    invokedBy: str | None = None
-    sessionContext: _SessionContext | None = None
-
-
-class _Parameters(msgspec.Struct, gc=False):
-    bucketName: str | None = None
-    key: str | None = None
-    Key: str | None = None  # S3 on Outposts spells it so
-    rename_source: str | None = msgspec.field(default=None, name="x-amz-rename-source")
-
-
-class _Resource(msgspec.Struct, gc=False):
-    type: str | None = None
-    ARN: str | None = None
-    ARNPrefix: str | None = None
-
-
-class _Target(NamedTuple):
-    bucket: str
-    key: str
-
-
-_parameters = msgspec.json.Decoder(_Parameters | None)
-_resources = msgspec.json.Decoder(list[_Resource] | None)
-_identity = msgspec.json.Decoder(_Identity | None)
-_source = msgspec.json.Decoder(_Source)
+_SHAPE = RecordShape(Typed, array="Records", first_field="eventVersion")
+_VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 
 
 class CloudTrailLog:
@@ -135,7 +79,8 @@ class CloudTrailLog:
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
-        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size, on_bad_record=self._on_bad_record)
+        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size)
+        self._longest_key = limits.key_length
         self._bad = bad
         self._seen = Recent(65_536)
         self._bulk = _BulkDeletes()
@@ -148,206 +93,126 @@ class CloudTrailLog:
         """What was left open. The text must end here, and rightly."""
         return self._interpreted(self._records.finish()) + self._bulk.finish()
 
-    def _interpreted(self, records: list[_Record]) -> list[Record]:
+    def _interpreted(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
         found: list[Record] = []
-        first = self._records.count - len(records)
-        for index, record in enumerate(records, first):
-            try:
-                found += self._interpreted_one(record, index)
-            except RecordMalformed as error:
-                self._bad.found(error)
+        for batch in batches:
+            for at, record in enumerate(batch.records):
+                try:
+                    found += self._interpreted_one(loose_record(record) if isinstance(record, bytes) else record)
+                except Unreadable as error:
+                    index = batch.first + at
+                    text = f"record {index}: {error}"
+                    self._bad.found(RecordMalformed(text, index=index, offset=batch.offset(at), field=error.field))
         return found
 
-    def _interpreted_one(self, record: _Record, index: int) -> list[Record]:
-        if record is _BAD:
-            return []
-        reason = _no_change(record, index)
-        if reason is None and not self._seen.add(record.eventID):
-            reason = SkipReason.DUPLICATE
+    def _interpreted_one(self, record: Call) -> list[Record]:
+        reason = _no_change(record)
         if reason is not None:
             return [_unchanged(record, reason)]
-        if record.eventName == DELETE_MANY:
-            return self._bulk.hold(record.requestID or record.eventID, _bulk_delete(record, index))
+        clear_hidden(record)
+        if record.eventID in self._seen:
+            return [_unchanged(record, SkipReason.DUPLICATE)]
+        found = _bulk_delete(record) if record.eventName == DELETE_MANY else _changes(record)
+        for each in found:
+            if len(each.key) > self._longest_key and isinstance(each, ObjectEvent):
+                what = f"a {record.eventName[:40]} of a key of {len(each.key):,} characters"
+                raise Unreadable(what, "requestParameters.key")
+        self._seen.add(record.eventID)
+        if record.eventName == DELETE_MANY and isinstance(event := found[0], ObjectEvent):
+            return self._bulk.hold(record.requestID or record.eventID, event)
         if record.eventName == DELETE and record.eventType == "AwsServiceEvent" and record.requestID:
             self._bulk.has_children(record.requestID)
-        return _changes(record, index)
-
-    def _on_bad_record(self, index: int, text: bytes, error: msgspec.ValidationError) -> _Record:
-        """A record with a field of another type than S3's have. Other services' are none of our business."""
-        try:
-            source = _source.decode(text).eventSource
-        except _REFUSED:
-            source = None
-        if isinstance(source, str) and source not in S3_SOURCES:
-            return _Record(eventSource=source)
-        self._bad.found(RecordMalformed(f"record {index}: {error}", index=index))
-        return _BAD
+        return found
 
 
-def _no_change(record: _Record, index: int) -> SkipReason | None:
+def _no_change(record: Call) -> SkipReason | None:
     """The first reason that applies, in the order of the list, why a record changes no object."""
-    name = record.eventName
-    ours = record.eventSource in S3_SOURCES
-    if record.readOnly == _TRUE or (ours and name.startswith(READ_BEGINNINGS)):
+    name, source = record.eventName, record.eventSource
+    # What does not say its service is S3's if it may be a change: a needless refresh, never a lost one.
+    ours = source in S3_SOURCES or is_of_s3(source) or _says_only_its_name(source, name)
+    if record.readOnly == TRUE or (ours and name.startswith(READ_BEGINNINGS)):
         return SkipReason.READ_ONLY
-    if record.errorCode not in _NO_ERROR:
+    if has_failed(record):
         return SkipReason.FAILED
     if not ours or not _may_change_an_object(name):
         return SkipReason.NOT_OBJECT_CHANGE
-    if not record.eventVersion.startswith("1."):
-        raise RecordMalformed(f"record {index} has the unknown version {record.eventVersion[:20]!r}", index=index)
+    version = _VERSION.match(record.eventVersion)
+    if version is not None and version[1] != "1":
+        raise Unreadable(f"the unknown version {record.eventVersion[:20]!r}", "eventVersion")
     return None
 
 
+def _says_only_its_name(source: str, name: str) -> bool:
+    return is_hidden(source) and not is_hidden(name) and _may_change_an_object(name)
+
+
 def _may_change_an_object(name: str) -> bool:
-    """A call that we have never heard of, on an object, is taken for a write: a needless refresh, never a lost one."""
-    if name in WRITES:
+    """A call that we have never heard of, on an object, is taken for a write. So is one whose name cannot be read."""
+    if name in WRITES or is_hidden(name):
         return True
     return "Object" in name and name not in NOT_CHANGES and not name.endswith(NOT_CHANGE_ENDINGS)
 
 
-def _changes(record: _Record, index: int) -> list[Record]:
-    parameters = _decode(_parameters, record.requestParameters, "requestParameters", index) or _Parameters()
-    resources = _decode(_resources, record.resources, "resources", index) or []
-    target = _target(parameters, resources)
-    if target is None:
-        if record.eventName not in _NAME_A_KEY and not any(r.type in OBJECT_RESOURCES for r in resources):
-            return [_unchanged(record, SkipReason.NOT_OBJECT_CHANGE)]
-        raise RecordMalformed(f"record {index}, a {record.eventName}, names no bucket and key", index=index)
-    kind = Kind.DELETED if record.eventName == DELETE else Kind.WRITTEN
-    events: list[Record] = [_event(record, kind, target, index)]
-    if record.eventName == RENAME:
-        events.insert(0, _event(record, Kind.DELETED, _renamed_from(target, parameters, resources, index), index))
+def _changes(record: Call) -> list[Record]:
+    """The events of one call: more than one for a rename, and where the record leaves open which object it was."""
+    name = record.eventName
+    request = request_of(record.requestParameters)
+    kinds = (Kind.DELETED, Kind.DELETED_UNLISTED) if name == DELETE else (Kind.WRITTEN, Kind.WRITTEN_UNLISTED)
+    if (whole := whole_target(request)) is not None and name != RENAME:
+        return [_event(record, kinds[0], whole)]
+    resources = resources_of(record.resources)
+    targets = find_targets(request, resources, is_copy=name == "CopyObject")
+    names_a_key = name in _NAME_A_KEY or is_hidden(name)
+    if not (names_a_key or resources.objects or request.key or request.hides_key):
+        return [_unchanged(record, SkipReason.NOT_OBJECT_CHANGE)]
+    if not targets:
+        return [_of_no_bucket(record, is_point=names_a_point(request, resources))]
+    events: list[Record] = [_event(record, kinds[not each.key], each) for each in targets]
+    if name == RENAME and len(targets) == 1 and targets[0].key:
+        source = rename_source(targets[0], request, resources)
+        if source is not None and source.key:
+            events.insert(0, _event(record, Kind.DELETED, source))
+        else:
+            events.insert(0, _event(record, Kind.DELETED_UNLISTED, Target(targets[0].bucket, "")))
     return events
 
 
-def _target(parameters: _Parameters, resources: list[_Resource]) -> _Target | None:
-    """Which object. The request says it best: `resources` has no order, and lists a copy's source as well."""
-    bucket, key = parameters.bucketName, parameters.key or parameters.Key
-    if bucket and _is_access_point(bucket):
-        bucket = next((b for b in map(_bucket_of, resources) if b), None)
-    if bucket and key:
-        return _Target(bucket, key)
-    objects = [r for r in resources if r.type in OBJECT_RESOURCES and r.ARN]
-    if len(objects) != 1:
-        return None
-    found = _object_of(objects[0].ARN or "")
-    return found if found and found.key else None
-
-
-def _is_access_point(bucket: str) -> bool:
-    return bucket.startswith("arn:") or bucket.endswith(("-s3alias", "--xa-s3"))
-
-
-def _bucket_of(resource: _Resource) -> str | None:
-    if resource.type not in BUCKET_RESOURCES or not resource.ARN:
-        return None
-    found = _object_of(resource.ARN)
-    return found.bucket if found else None
-
-
-def _object_of(arn: str) -> _Target | None:
-    """Bucket and key of `arn:aws:s3:::BUCKET/KEY` or `arn:aws:s3express:REGION:ACCOUNT:bucket/BUCKET/KEY`."""
-    parts = arn.split(":", 5)
-    if len(parts) != 6 or parts[0] != "arn":
-        return None
-    service, account, path = parts[2], parts[4], parts[5]
-    if service == "s3express":
-        path = path.removeprefix("bucket/")
-    elif service != "s3" or account:
-        # An access point, or a bucket on an outpost: what stands there is no bucket's name.
-        return None
-    bucket, _, key = path.partition("/")
-    return _Target(bucket, key) if bucket else None
-
-
-def _renamed_from(target: _Target, parameters: _Parameters, resources: list[_Resource], index: int) -> _Target:
-    if parameters.rename_source:
-        source = unquote(parameters.rename_source).removeprefix("/").removeprefix(f"{target.bucket}/")
-        return _Target(target.bucket, source)
-    for resource in resources:
-        if resource.type in OBJECT_RESOURCES and (found := _object_of(resource.ARN or "")) and found.key != target.key:
-            return found
-    raise RecordMalformed(f"record {index}, a {RENAME}, does not say from which key", index=index)
-
-
-def _bulk_delete(record: _Record, index: int) -> ObjectEvent:
+def _bulk_delete(record: Call) -> list[Record]:
     """Objects below a prefix were deleted; which ones, the record does not say."""
-    parameters = _decode(_parameters, record.requestParameters, "requestParameters", index) or _Parameters()
-    resources = _decode(_resources, record.resources, "resources", index) or []
-    prefixes = [found for r in resources if r.ARNPrefix and (found := _object_of(r.ARNPrefix))]
-    bucket = parameters.bucketName
-    if not bucket or _is_access_point(bucket):
-        buckets = [found.bucket for found in prefixes] + [b for b in map(_bucket_of, resources) if b]
-        bucket = buckets[0] if buckets else None
-    if not bucket:
-        raise RecordMalformed(f"record {index}, a {DELETE_MANY}, names no bucket", index=index)
-    # Several prefixes are never seen; if there were, only the whole bucket would be sure to hold them all.
-    prefix = prefixes[0].key if len(prefixes) == 1 else ""
-    return _event(record, Kind.DELETED_UNLISTED, _Target(bucket, prefix), index)
+    request, resources = request_of(record.requestParameters), resources_of(record.resources)
+    target = find_prefix(request, resources)
+    if target is None:
+        return [_of_no_bucket(record, is_point=names_a_point(request, resources))]
+    return [_event(record, Kind.DELETED_UNLISTED, target)]
 
 
-def _event(record: _Record, kind: Kind, target: _Target, index: int) -> ObjectEvent:
+def _of_no_bucket(record: Call, *, is_point: bool) -> Unchanged:
+    """A change of an access point whose bucket is not named. Without one, nobody knows what was changed."""
+    if is_point:
+        return _unchanged(record, SkipReason.NOT_MAPPED)
+    name = record.eventName[:40] or "call without a readable name"
+    raise Unreadable(f"a {name}, and neither this nor resources names a bucket", "requestParameters")
+
+
+def _event(record: Call, kind: Kind, target: Target) -> ObjectEvent:
     return ObjectEvent(
         kind=kind,
         bucket=target.bucket,
         key=target.key,
-        time=_time(record, index),
+        time=time_of(record),
         event_id=record.eventID,
         region=record.awsRegion,
-        actor=_actor(record, index),
+        actor=actor_of(record),
         name=record.eventName,
     )
 
 
-def _unchanged(record: _Record, reason: SkipReason) -> Unchanged:
+def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
     """Whatever of it can be read: a record that asks for nothing is never an error."""
-    target = None
-    if record.eventSource in S3_SOURCES:
-        try:
-            parameters = _parameters.decode(record.requestParameters) or _Parameters()
-            target = _Target(parameters.bucketName or "", parameters.key or parameters.Key or "")
-        except _REFUSED:
-            pass
-    bucket, key = target or ("", "")
-    return Unchanged(reason, bucket, key, _epoch(record.eventTime) or 0.0, record.eventID, record.eventName)
-
-
-def _actor(record: _Record, index: int) -> Actor:
-    identity = _decode(_identity, record.userIdentity, "userIdentity", index) or _Identity()
-    session = identity.sessionContext
-    issuer = session.sessionIssuer if session else None
-    return Actor(
-        principal=identity.arn or identity.invokedBy or "",
-        access_key=identity.accessKeyId or "",
-        session_issuer=(issuer.arn if issuer else None) or "",
-        source_address=record.sourceIPAddress or "",
-        # CloudTrail puts it in brackets.
-        user_agent=(record.userAgent or "").removeprefix("[").removesuffix("]"),
-    )
-
-
-def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, field: str, index: int) -> T:
-    try:
-        return decoder.decode(raw)
-    except _REFUSED as error:
-        raise RecordMalformed(f"record {index}: {field}: {error}", index=index) from error
-
-
-def _time(record: _Record, index: int) -> float:
-    moment = _epoch(record.eventTime)
-    if moment is None:
-        raise RecordMalformed(f"record {index}: eventTime {record.eventTime[:40]!r} is no time", index=index)
-    return moment
-
-
-@lru_cache(maxsize=1024)
-def _epoch(text: str) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    source = record.eventSource
+    ours = source in S3_SOURCES or is_of_s3(source)
+    bucket, key = shown_object(record.requestParameters) if ours else ("", "")
+    return Unchanged(reason, bucket, key, epoch(record.eventTime) or 0.0, record.eventID, record.eventName)
 
 
 class _BulkDeletes:

@@ -1,12 +1,13 @@
 """Text in blocks, lines out: for formats of a record a line."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import Record
+from jibe_sqs.core.model import ObjectEvent, Record
 
 RECOGNISED_WITHIN: Final = 20
 """Lines. A file that starts with so many bad ones, and no good one, is of another format."""
@@ -19,9 +20,9 @@ class Line(NamedTuple):
     offset: int
     text: bytes
 
-    def malformed(self, reason: str) -> RecordMalformed:
-        """The error to raise for this line."""
-        return RecordMalformed(f"line {self.number}: {reason}", index=self.number, offset=self.offset)
+    def malformed(self, reason: str, field: str = "") -> RecordMalformed:
+        """The error to raise for this line. `field`: the one that cannot be read, if it is one field."""
+        return RecordMalformed(f"line {self.number}: {reason}", index=self.number, offset=self.offset, field=field)
 
 
 class Lines:
@@ -78,12 +79,13 @@ class Lines:
 class LineLog(ABC):
     """A log of a record a line. `feed` its text, decompressed, in order, then `finish`; both give its records.
 
-    Raises `LogError`s only. What becomes of bad lines is the policy's to say; but a file without a single good line
-    is no log of this format, whatever the policy: skipped, it would look like one that was read.
+    Raises `LogError`s only. Bad lines are counted, and the others read; but a file without a single good line is no log
+    of this format: it would look like one that was read.
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         self._lines = Lines(limit=limits.record_size)
+        self._longest_key = limits.key_length
         self._bad = bad
         self._recognised = False
         self._bad_at_start = 0
@@ -107,20 +109,28 @@ class LineLog(ABC):
     def _records(self, lines: list[Line]) -> list[Record]:
         found: list[Record] = []
         for line in lines:
-            if line.text.isspace():
-                continue
-            try:
-                found += self.read(line)
-            except RecordMalformed as error:
-                self._bad.found(error)
-                if not self._recognised:
-                    self._bad_at_start += 1
-                    self._first_reason = self._first_reason or str(error)
-                    if self._bad_at_start == RECOGNISED_WITHIN:
-                        raise self._unrecognised() from error
-            else:
-                self._recognised = True
+            if not line.text.isspace():
+                found += self._records_of(line, self.read)
         return found
+
+    def _records_of(self, line: Line, read: Callable[[Line], list[Record]]) -> list[Record]:
+        """What one line says by `read`; nothing if it is bad, which is counted."""
+        try:
+            records = read(line)
+            self._recognised = True
+            for each in records:
+                # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
+                if len(each.key) > self._longest_key and isinstance(each, ObjectEvent):
+                    raise line.malformed(f"a {each.name[:40]} of a key of {len(each.key):,} characters", "key")
+        except RecordMalformed as error:
+            self._bad.found(error)
+            if not self._recognised:
+                self._bad_at_start += 1
+                self._first_reason = self._first_reason or str(error)
+                if self._bad_at_start == RECOGNISED_WITHIN:
+                    raise self._unrecognised() from error
+            return []
+        return records
 
     def _unrecognised(self) -> LogMalformed:
         return LogMalformed(f"none of {self._bad_at_start} lines is a record of this format: {self._first_reason}")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
+from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed
 from jibe_sqs.core.formats.access_log import AccessLog
 from jibe_sqs.core.formats.audit_log import AuditLog
 from jibe_sqs.core.formats.bad_records import BadRecords, OnBadRecord
@@ -16,7 +16,7 @@ from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.decompressed import Decompressed
 from jibe_sqs.core.formats.limits import GiB, Limits
 from jibe_sqs.core.log_names import Format, format_of
-from jibe_sqs.core.model import ObjectEvent, Record
+from jibe_sqs.core.model import Record
 
 
 class Parser(Protocol):
@@ -62,7 +62,7 @@ _BEGINNINGS: Final = (
         ),
         Format.ACCESS_LOG,
     ),
-    (re.compile(rb"\s*\{"), Format.AUDIT_LOG),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{"), Format.AUDIT_LOG),
     (re.compile(rb"\S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:|PAR1"), Format.ACCESS_LOG),
 )
 
@@ -144,15 +144,4 @@ class LogReader:
         self.records += len(records)
         if self.records > self._limits.records:
             raise LogLimitExceeded(f"more than {self._limits.records:,} records")
-        longest = self._limits.key_length
-        if any(len(record.key) > longest for record in records):
-            return [record for record in records if not self._is_too_long(record)]
         return records
-
-    def _is_too_long(self, record: Record) -> bool:
-        # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
-        if len(record.key) <= self._limits.key_length or not isinstance(record, ObjectEvent):
-            return False
-        reason = f"a {record.name[:40]} of a key of {len(record.key):,} characters"
-        self.bad.found(RecordMalformed(reason, index=self.records))
-        return True

@@ -1,0 +1,245 @@
+"""One record of an audit log, as far as it can be read.
+
+A record that is written as documented is decoded by type, and any other one field by field: a field of another type, or
+one that is not text in UTF-8, counts as missing.
+"""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jibe_sqs.core.formats.lines import Line
+from jibe_sqs.core.formats.loose_json import Broken, decoded, fields, readable
+from jibe_sqs.core.model import LATEST, UNKNOWN_TIME
+
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_NONE = msgspec.Raw(b"null")
+NO_OBJECTS: Final[tuple[object, ...]] = (_NONE, msgspec.Raw(b"[]"), None, [])
+
+_NS = 1_000_000_000
+_LONGEST_DURATION = 10**18
+
+
+class _Api(msgspec.Struct, gc=False):
+    name: str | None = None
+    bucket: str | None = None
+    object: str | None = None
+    objects: msgspec.Raw = _NONE
+    statusCode: int | None = None
+    timeToResponse: str | None = None
+    timeToResponseInNS: str | int | None = None
+
+
+class _Entry(msgspec.Struct, gc=False):
+    api: _Api | None = None
+    event: str | None = None
+    time: str | None = None
+    requestID: str | None = None
+    remotehost: str | None = None
+    userAgent: str | None = None
+    accessKey: str | None = None
+    parentUser: str | None = None
+    responseHeader: msgspec.Raw = _NONE
+
+
+class Said(_Entry, gc=False):
+    """One object of the stream, as documented: a record of MinIO's, or Lyve Cloud's wrapping of one."""
+
+    auditEntry: _Entry | None = None
+    serviceAccountName: str | None = None
+
+
+class _Object(msgspec.Struct, gc=False):
+    objectName: str | None = None
+    versionId: str | None = None
+
+
+class _ResponseHeader(msgspec.Struct, gc=False):
+    version: str | None = msgspec.field(default=None, name="x-amz-version-id")
+    version_canonical: str | None = msgspec.field(default=None, name="X-Amz-Version-Id")
+
+
+class Target(NamedTuple):
+    """An object; with an empty key all of the bucket, as the record does not say which object it was."""
+
+    key: str
+    version: str | None = None
+
+
+BUCKET: Final = Target("")
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A record. `hides_bucket`, `hides_object`: it names one, and nobody can read which.
+
+    `objects`, `headers`: `api.objects` and `responseHeader`, raw or decoded.
+    """
+
+    entry: _Entry
+    api: _Api
+    account: str
+    objects: object
+    headers: object
+    hides_bucket: bool = False
+    hides_object: bool = False
+
+
+typed = msgspec.json.Decoder(Said)
+_objects = msgspec.json.Decoder(list[_Object] | None)
+_response_header = msgspec.json.Decoder(_ResponseHeader | None)
+
+
+def listed_objects(field: object) -> tuple[list[Target], bool]:
+    """The objects of `api.objects`; and whether these are all of its entries."""
+    if field in NO_OBJECTS:
+        return [], True
+    value: object = field
+    if isinstance(field, msgspec.Raw):
+        try:
+            objects = _objects.decode(field) or []
+        except REFUSED:
+            value = _value_of(field)
+        else:
+            found = [Target(each.objectName, each.versionId or None) for each in objects if each.objectName]
+            return found, len(found) == len(objects)
+    entries = value if isinstance(value, list) else [value]
+    names = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
+    return [Target(key, readable(version) or None) for key, version in names if key], all(key for key, _ in names)
+
+
+def version_of(field: object) -> str | None:
+    """The version in the answer's headers, as MinIO or as Go spells its name."""
+    if field in (_NONE, None):
+        return None
+    if isinstance(field, msgspec.Raw):
+        try:
+            header = _response_header.decode(field)
+        except REFUSED:
+            field = _value_of(field)
+        else:
+            return (header.version or header.version_canonical or None) if header else None
+    headers = fields(field)
+    return readable(headers.get("x-amz-version-id")) or readable(headers.get("X-Amz-Version-Id")) or None
+
+
+def _value_of(raw: msgspec.Raw) -> object:
+    try:
+        return decoded(bytes(raw))
+    except Broken:
+        return None
+
+
+def typed_call(line: Line, said: Said) -> Call:
+    """The record of an object that is written as documented."""
+    entry = said.auditEntry or said
+    if entry.api is None:
+        raise line.malformed("it has no api", "api")
+    return Call(entry, entry.api, said.serviceAccountName or "", entry.api.objects, entry.responseHeader)
+
+
+def loose_call(line: Line) -> Call:
+    """The record of an object of any types: what is not readable counts as missing."""
+    try:
+        said = decoded(line.text)
+    except Broken as error:
+        raise line.malformed(f"not JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise line.malformed("it is not a JSON object")
+    entry = fields(said.get("auditEntry")) or said
+    api = entry.get("api")
+    if not isinstance(api, dict):
+        raise line.malformed("it has no api" if api is None else "its api is not a JSON object", "api")
+    found = _Entry(
+        event=readable(entry.get("event")) or None,
+        time=readable(entry.get("time")),
+        requestID=readable(entry.get("requestID")),
+        remotehost=readable(entry.get("remotehost")),
+        userAgent=readable(entry.get("userAgent")),
+        accessKey=readable(entry.get("accessKey")),
+        parentUser=readable(entry.get("parentUser")),
+    )
+    call = _Api(
+        name=readable(api.get("name")) or None,
+        bucket=readable(api.get("bucket")),
+        object=readable(api.get("object")),
+        statusCode=_number(api.get("statusCode")),
+        timeToResponse=_duration_text(api.get("timeToResponse")),
+        timeToResponseInNS=_number(api.get("timeToResponseInNS")) or _duration_text(api.get("timeToResponseInNS")),
+    )
+    hides_bucket, hides_object = (
+        api.get(name) not in (None, "") and not read
+        for name, read in (("bucket", call.bucket), ("object", call.object))
+    )
+    account = readable(said.get("serviceAccountName"))
+    return Call(found, call, account, api.get("objects"), entry.get("responseHeader"), hides_bucket, hides_object)
+
+
+def _number(value: object) -> int | None:
+    """A whole number, also one that is written as a text; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def _duration_text(value: object) -> str | None:
+    """None if the duration is not there. A text that is no duration, if it cannot be read."""
+    return None if value is None else readable(value) or "?"
+
+
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:([Zz])|([+-][0-9]{2}:[0-9]{2}))"
+)
+_DURATION = re.compile(r"([0-9]{1,18})(?:ns)?")
+
+
+def visible_at(time: str, api: _Api) -> float:
+    """When the request ended; `UNKNOWN_TIME` if its time or its duration cannot be read."""
+    start = _nanoseconds(time)
+    if start is None:
+        return UNKNOWN_TIME
+    durations = [each for each in (api.timeToResponseInNS, api.timeToResponse) if each not in (None, "")]
+    read = [found for each in durations if (found := _duration(each)) is not None]
+    if durations and not read:
+        return UNKNOWN_TIME
+    return min(_seconds(start + (read[0] if read else 0)), LATEST)
+
+
+def _duration(value: str | int | None) -> int | None:
+    """In nanoseconds."""
+    if isinstance(value, int):
+        return value if 0 <= value < _LONGEST_DURATION else None
+    found = _DURATION.fullmatch(value or "")
+    return int(found[1]) if found else None
+
+
+def start_of(text: str | None) -> float:
+    """For people; 0.0 if it cannot be read."""
+    moment = _nanoseconds(text or "")
+    return 0.0 if moment is None else _seconds(moment)
+
+
+def _nanoseconds(text: str) -> int | None:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return None
+    day, clock, fraction, _, offset = found.groups()
+    whole = _epoch(day, clock, offset)
+    return None if whole is None else whole * _NS + int((fraction or "").ljust(9, "0"))
+
+
+@lru_cache(maxsize=1024)
+def _epoch(day: str, clock: str, offset: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
+        return int(moment.astimezone(UTC).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _seconds(nanoseconds: int) -> float:
+    """Rounded up to 2**-20 s, just under a microsecond: a float holds that exactly until the year 2242."""
+    return -((-nanoseconds << 20) // _NS) / (1 << 20)

@@ -1,0 +1,226 @@
+"""Which object a CloudTrail record of S3 is about: by its request, and by the ARNs of its resources.
+
+The request says it best: `resources` has no order, and lists a copy's source as well. A request through an access point
+names the access point. Then the bucket is the one whose ARN stands in `resources`; an access point of another account,
+of FSx, or of several regions has none there.
+
+Source: S3 User Guide, "CloudTrail log file entries", "Access point aliases"; S3 on Outposts, the same.
+"""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from jibe_sqs.core.formats.cloudtrail_records import REFUSED, value_of
+from jibe_sqs.core.formats.loose_json import HIDDEN, fields, readable
+
+ALIASES: Final = ("-s3alias", "--op-s3", "--ol-s3", "--xa-s3", ".mrap")
+"""How aliases of access points end. These endings are reserved: no bucket's name has them. FSx's is `-ext-s3alias`."""
+
+
+_ON_OUTPOST = re.compile(r"outpost/[^/]+/bucket/([^/]+)(?:/object/(.+))?", re.DOTALL)
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """What `requestParameters` says. `hides_key`: there may be a key in it that cannot be read."""
+
+    bucket: str = ""
+    key: str = ""
+    rename_source: str = ""
+    hides_key: bool = False
+
+
+class _Parameters(msgspec.Struct, gc=False):
+    bucketName: str | None = None
+    key: str | None = None
+    Key: str | None = None  # S3 on Outposts spells it so
+    rename_source: str | None = msgspec.field(default=None, name="x-amz-rename-source")
+    omitted: bool | None = None
+
+
+class _Resource(msgspec.Struct, gc=False):
+    ARN: str | None = None
+    ARNPrefix: str | None = None
+
+
+class Target(NamedTuple):
+    """An object; with an empty key all of the bucket, as nobody can read which object it was."""
+
+    bucket: str
+    key: str
+
+
+class Resources(NamedTuple):
+    """What the ARNs of `resources` name. `points`: whether access points. `unreadable`: whether an entry is left out."""
+
+    objects: list[Target]
+    buckets: list[str]
+    prefixes: list[Target]
+    points: bool
+    unreadable: bool
+
+
+_parameters = msgspec.json.Decoder(_Parameters | None)
+_resources = msgspec.json.Decoder(list[_Resource] | None)
+
+
+def request_of(field: object) -> Request:
+    """The request of `requestParameters`."""
+    if isinstance(field, msgspec.Raw):
+        try:
+            found = _parameters.decode(field)
+        except REFUSED:
+            pass
+        else:
+            if found is None:
+                return Request()
+            if not found.omitted and HIDDEN not in (found.bucketName, found.key, found.Key, found.rename_source):
+                return Request(found.bucketName or "", found.key or found.Key or "", found.rename_source or "")
+    value = value_of(field)
+    parameters = fields(value)
+    keys = parameters.get("key"), parameters.get("Key")
+    return Request(
+        bucket=readable(parameters.get("bucketName")),
+        key=readable(keys[0]) or readable(keys[1]),
+        rename_source=readable(parameters.get("x-amz-rename-source")),
+        hides_key=not isinstance(value, dict | None)
+        or bool(parameters.get("omitted"))
+        or any(key not in (None, "") for key in keys),
+    )
+
+
+def shown_object(field: object) -> tuple[str, str]:
+    """Bucket and key of `requestParameters`, for people, as far as they can be read."""
+    if isinstance(field, msgspec.Raw):
+        try:
+            found = _parameters.decode(field)
+        except REFUSED:
+            pass
+        else:
+            return (found.bucketName or "", found.key or found.Key or "") if found else ("", "")
+    request = request_of(field)
+    return request.bucket, request.key
+
+
+def resources_of(field: object) -> Resources:
+    """What `resources` names. An entry that cannot be read is left out."""
+    entries, unreadable = _entries(field)
+    found = Resources([], [], [], points=any(_is_point(arn or "") for arn, _ in entries), unreadable=unreadable)
+    for arn, prefix in entries:
+        if below := _named(prefix or ""):
+            found.prefixes.append(below)
+        if (target := _named(arn or "")) is None:
+            continue
+        if target.key:
+            found.objects.append(target)
+        else:
+            found.buckets.append(target.bucket)
+    return found
+
+
+def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
+    """ARN and ARNPrefix of each entry; and whether an entry was left out."""
+    if isinstance(field, msgspec.Raw):
+        try:
+            return [(each.ARN, each.ARNPrefix) for each in _resources.decode(field) or ()], False
+        except REFUSED:
+            pass
+    value = value_of(field)
+    entries = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+    found = [(readable(fields(each).get("ARN")), readable(fields(each).get("ARNPrefix"))) for each in entries]
+    read = [each for each in found if any(each)]
+    return list(read), len(read) < len(found) or (value is not None and not entries and value != [])
+
+
+def whole_target(request: Request) -> Target | None:
+    """The object, if the request alone names it, as nearly every one does."""
+    bucket = request.bucket
+    if bucket and request.key and not bucket.endswith(ALIASES) and not bucket.startswith("arn:"):
+        return Target(bucket, request.key)
+    return None
+
+
+def find_targets(request: Request, resources: Resources, *, is_copy: bool = False) -> list[Target]:
+    """The objects that the call may have been about: one, if the record is written as documented.
+
+    With an empty key: all of the bucket. None at all: the record names no bucket.
+    """
+    bucket, key = _bucket_of(request), request.key
+    if bucket and key:
+        return [Target(bucket, key)]
+    objects = [each for each in dict.fromkeys(resources.objects) if not bucket or each.bucket == bucket]
+    owners = [each.bucket for each in objects]
+    if key:
+        same = [each.bucket for each in objects if each.key == key]
+        return [Target(each, key) for each in dict.fromkeys(same or resources.buckets or owners)]
+    # Of a copy whose resources cannot all be read, the one that can may be the source.
+    if len(objects) == 1 and not (is_copy and resources.unreadable):
+        return objects
+    return [Target(each, "") for each in dict.fromkeys([bucket] if bucket else resources.buckets or owners)]
+
+
+def find_prefix(request: Request, resources: Resources) -> Target | None:
+    """Below what `DeleteObjects` deleted. None if the record names no bucket."""
+    named = [each.bucket for each in resources.prefixes] + resources.buckets
+    bucket = _bucket_of(request) or (named[0] if named else "")
+    # Several prefixes are never seen; if there were, only the whole bucket would be sure to hold them all.
+    prefixes = [each.key for each in resources.prefixes if each.bucket == bucket]
+    prefix = prefixes[0] if len(prefixes) == len(resources.prefixes) == 1 and not resources.unreadable else ""
+    return Target(bucket, prefix) if bucket else None
+
+
+def rename_source(target: Target, request: Request, resources: Resources) -> Target | None:
+    """The object that a renamed one was before. None if the record does not say it."""
+    if request.rename_source:
+        try:
+            source = unquote(request.rename_source, errors="strict")
+        except UnicodeDecodeError:
+            return None
+        return Target(target.bucket, source.removeprefix("/").removeprefix(f"{target.bucket}/"))
+    others = [each for each in resources.objects if each.key != target.key]
+    return others[0] if len(others) == 1 else None
+
+
+def names_a_point(request: Request, resources: Resources) -> bool:
+    """Whether the record names an access point. Without its bucket, it is none that Access Anywhere could show."""
+    return resources.points or _is_point(request.bucket)
+
+
+def _bucket_of(request: Request) -> str:
+    """The bucket that the request names itself; empty if it names none, or an access point."""
+    name = request.bucket
+    if name.startswith("arn:"):
+        found = _named(name)
+        return found.bucket if found else ""
+    return "" if name.endswith(ALIASES) else name
+
+
+def _is_point(name: str) -> bool:
+    """Whether an ARN, or a name in the place of a bucket's, is of an access point, or on an outpost."""
+    if name.startswith("arn:"):
+        bucket, _, _ = name.removeprefix("arn:").partition("/")
+        return bucket.endswith((":accesspoint", ":outpost", *ALIASES))
+    return name.endswith(ALIASES)
+
+
+def _named(arn: str) -> Target | None:
+    """Bucket and key of an ARN; the key is empty if it is a bucket's. None if it does not name a bucket.
+
+    `arn:aws:s3:::BUCKET[/KEY]`, `arn:aws:s3express:REGION:ACCOUNT:bucket/BUCKET[/KEY]` or
+    `arn:aws:s3-outposts:REGION:ACCOUNT:outpost/OUTPOST/bucket/BUCKET[/object/KEY]`.
+    """
+    parts = arn.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn":
+        return None
+    _, _, service, region, account, path = parts
+    if service == "s3" and not region and not account:
+        bucket, _, key = path.partition("/")
+    elif service == "s3express" and path.startswith("bucket/"):
+        bucket, _, key = path.removeprefix("bucket/").partition("/")
+    elif service == "s3-outposts" and (found := _ON_OUTPOST.fullmatch(path)):
+        bucket, key = found[1], found[2] or ""
+    else:
+        return None
+    return Target(bucket, key) if bucket and not bucket.endswith(ALIASES) else None

@@ -1,0 +1,219 @@
+"""One CloudTrail record: the fields that decide, as far as they can be read.
+
+A record that is written as documented is decoded by type. Any other one is read field by field: a field of another
+type, a hidden one (`HIDDEN_DUE_TO_SECURITY_REASONS`), or one that is not text in UTF-8 counts as missing. So only what
+identifies the object can make a record bad.
+"""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_NULL = msgspec.Raw(b"null")
+TRUE = msgspec.Raw(b"true")
+_NO_ERROR: Final[tuple[object, ...]] = (_NULL, msgspec.Raw(b'""'), None)
+_LONGEST_TIME = 40
+
+S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
+_SERVICES = frozenset({"s3", "s3express", "s3-outposts"})
+_ISOLATED = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
+"""Domains of the partitions that do not have `amazonaws` in theirs."""
+_SOURCE = re.compile(rb'"eventSource"\s*:\s*"([a-z0-9.-]+)"')
+
+
+class Unreadable(Exception):
+    """The record cannot be read. `field`: the first field that would have to be readable."""
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+
+
+class Typed(msgspec.Struct, gc=False):
+    """A record as documented. Fields that other services might type otherwise are raw."""
+
+    eventVersion: str = ""
+    eventTime: str = ""
+    eventSource: str = ""
+    eventName: str = ""
+    eventID: str = ""
+    eventType: str = ""
+    awsRegion: str = ""
+    requestID: str | None = None
+    sourceIPAddress: str | None = None
+    userAgent: str | None = None
+    errorCode: msgspec.Raw = _NULL
+    readOnly: msgspec.Raw = _NULL
+    userIdentity: msgspec.Raw = _NULL
+    requestParameters: msgspec.Raw = _NULL
+    resources: msgspec.Raw = _NULL
+
+
+class Loose(msgspec.Struct, gc=False):
+    """A record of any types: what is not readable text is empty."""
+
+    eventVersion: str
+    eventTime: str
+    eventSource: str
+    eventName: str
+    eventID: str
+    eventType: str
+    awsRegion: str
+    requestID: str
+    sourceIPAddress: str
+    userAgent: str
+    errorCode: object
+    readOnly: msgspec.Raw
+    userIdentity: object
+    requestParameters: object
+    resources: object
+
+
+Record = Typed | Loose
+
+_TEXTS = (
+    "eventVersion",
+    "eventTime",
+    "eventSource",
+    "eventName",
+    "eventID",
+    "eventType",
+    "awsRegion",
+    "requestID",
+    "sourceIPAddress",
+    "userAgent",
+)
+_VALUES = ("errorCode", "userIdentity", "requestParameters", "resources")
+
+
+def loose_record(text: bytes) -> Record:
+    """The record of a text that the typed decoder refused. Raises `Unreadable`."""
+    try:
+        record = decoded(text)
+    except Broken as error:
+        sources = {found[1].decode() for found in _SOURCE.finditer(text)}
+        if len(sources) == 1 and not is_of_s3(source := sources.pop()):
+            return Typed(eventSource=source)  # another service's record never matters
+        raise Unreadable(f"not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise Unreadable("it is not a JSON object")
+    found: dict[str, Any] = {name: record.get(name) for name in _VALUES}
+    found["readOnly"] = TRUE if record.get("readOnly") is True else _NULL
+    return Loose(**found | {name: readable(record.get(name)) for name in _TEXTS})
+
+
+def clear_hidden(record: Record) -> None:
+    """Empty the ids that are hidden: two hidden ids are not one id."""
+    if record.eventID == HIDDEN:
+        record.eventID = ""
+    if record.requestID == HIDDEN:
+        record.requestID = ""
+
+
+def value_of(field: object) -> object:
+    """A field's value, of any type; None if it cannot be decoded."""
+    if not isinstance(field, msgspec.Raw):
+        return field
+    try:
+        return decoded(bytes(field))
+    except Broken:
+        return None
+
+
+def is_hidden(text: str) -> bool:
+    """Whether a text field is missing, or could not be read."""
+    return not text or text == HIDDEN
+
+
+def is_of_s3(source: str) -> bool:
+    """Whether this `eventSource` is S3's, in any partition."""
+    service, _, domain = source.partition(".")
+    return service in _SERVICES and (".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED))
+
+
+def has_failed(record: Record) -> bool:
+    """Whether the record names an error. An error code that cannot be read, or is not a text, says nothing."""
+    code = record.errorCode
+    return code not in _NO_ERROR and bool(readable(value_of(code)))
+
+
+def time_of(record: Record) -> float:
+    """Seconds since the epoch; `UNKNOWN_TIME` if the record has no readable time."""
+    moment = epoch(record.eventTime)
+    return UNKNOWN_TIME if moment is None else moment
+
+
+def epoch(text: str) -> float | None:
+    """Seconds since the epoch; None if the text is not a time."""
+    # Only of this length: the cache must not hold the texts of a file that is made to harm us.
+    return _epoch(text) if len(text) <= _LONGEST_TIME else None
+
+
+@lru_cache(maxsize=1024)
+def _epoch(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+class _SessionIssuer(msgspec.Struct, gc=False):
+    arn: str | None = None
+
+
+class _SessionContext(msgspec.Struct, gc=False):
+    sessionIssuer: _SessionIssuer | None = None
+
+
+class _Identity(msgspec.Struct, gc=False):
+    arn: str | None = None
+    accessKeyId: str | None = None
+    invokedBy: str | None = None
+    sessionContext: _SessionContext | None = None
+
+
+_identity = msgspec.json.Decoder(_Identity | None)
+
+
+def actor_of(record: Record) -> Actor:
+    """Who made the call, as far as it can be read."""
+    identity = _identity_of(record.userIdentity)
+    session = identity.sessionContext
+    issuer = session.sessionIssuer if session else None
+    return Actor(
+        principal=_shown(identity.arn) or _shown(identity.invokedBy),
+        access_key=_shown(identity.accessKeyId),
+        session_issuer=_shown(issuer.arn) if issuer else "",
+        source_address=_shown(record.sourceIPAddress),
+        # CloudTrail puts it in brackets.
+        user_agent=_shown(record.userAgent).removeprefix("[").removesuffix("]"),
+    )
+
+
+def _identity_of(field: object) -> _Identity:
+    if isinstance(field, msgspec.Raw):
+        try:
+            return _identity.decode(field) or _Identity()
+        except REFUSED:
+            pass
+    identity = fields(value_of(field))
+    issuer = fields(fields(identity.get("sessionContext")).get("sessionIssuer"))
+    return _Identity(
+        arn=readable(identity.get("arn")),
+        accessKeyId=readable(identity.get("accessKeyId")),
+        invokedBy=readable(identity.get("invokedBy")),
+        sessionContext=_SessionContext(_SessionIssuer(readable(issuer.get("arn")))),
+    )
+
+
+def _shown(text: str | None) -> str:
+    return "" if text is None or text == HIDDEN else text

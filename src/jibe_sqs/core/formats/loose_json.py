@@ -1,0 +1,109 @@
+"""JSON that the strict decoder refuses, read as far as it goes.
+
+The standard library's decoder accepts what msgspec does not: halves of surrogate pairs, `NaN`, control characters in
+texts. Bytes that are not UTF-8 pass through it as surrogates. What is nested too deeply for both decoders is cut out by
+its brackets, and read without its deepest parts. `readable` then says which texts of the result are usable.
+"""
+
+import json
+import re
+from typing import Final
+
+EXACT: Final = "surrogateescape"
+"""How bytes become text here: bytes that are not UTF-8 are the same bytes again after `encode`."""
+DEEPEST: Final = 16
+"""Levels that are kept of a value that is nested too deeply. The fields that we read are less deep."""
+LONGEST_WORD: Final = len("-Infinity")
+HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
+"""CloudTrail's text in place of a value that the reader of the log may not see."""
+
+# Numbers stay text where only the ends of values matter: Python refuses to convert one of 5,000 digits.
+_scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
+_decoder = json.JSONDecoder(strict=False, parse_int=float)
+# The last alternative is a quote without an end: a text that goes on in what comes next.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]|"', re.DOTALL)
+
+
+class Broken(ValueError):
+    """The text is not JSON, however it may go on."""
+
+
+def value_end(text: str, start: int) -> int | None:
+    """Where the JSON value at `start` ends. Returns None if the text ends first. Raises `Broken`."""
+    try:
+        return _scan(text, start)[1]
+    except RecursionError:
+        raise Broken("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        if _may_go_on(error, text):
+            return None
+        raise Broken(f"{error.msg} (character {error.pos - start})") from None
+
+
+def bracket_end(text: str, start: int) -> int | None:
+    """Where the brackets that open at `start` are closed, whatever is between them. Returns None if they are not."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        if token[0] in ("{", "["):
+            depth += 1
+        elif token[0] in ("}", "]"):
+            depth -= 1
+            if depth <= 0:
+                return token.end()
+        elif token[0] == '"':
+            return None
+    return None
+
+
+def decoded(data: bytes) -> object:
+    """The value. Integers are floats. Raises `Broken`."""
+    text = data.decode("utf-8", EXACT)
+    try:
+        try:
+            return _decoder.decode(text)
+        except RecursionError:
+            return _decoder.decode(_pruned(text))
+    except json.JSONDecodeError as error:
+        raise Broken(f"{error.msg} (character {error.pos})") from None
+
+
+def readable(value: object) -> str:
+    """The text, or an empty one if the value is not a text, is hidden, or cannot be written as UTF-8."""
+    if not isinstance(value, str) or value == HIDDEN:
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ""
+    return value
+
+
+def fields(value: object) -> dict[str, object]:
+    """The object's fields; no fields if it is not an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def _may_go_on(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether the text only stops too early: the error is at its end, or in a text without an end."""
+    # In the middle of a line, the last word, number or escape may be incomplete.
+    end = len(text.rstrip()) if text.endswith("\n") else len(text) - LONGEST_WORD
+    return error.pos >= end or error.msg.startswith("Unterminated string")
+
+
+def _pruned(text: str) -> str:
+    """With null in place of what is nested more deeply than `DEEPEST`."""
+    kept: list[str] = []
+    depth = at = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("{", "["):
+            depth += 1
+            if depth == DEEPEST + 1:
+                kept.append(text[at : token.start()])
+        elif token[0] in ("}", "]"):
+            depth -= 1
+            if depth == DEEPEST:
+                kept.append("null")
+                at = token.end()
+    if depth > DEEPEST:
+        raise Broken("it is nested too deeply, and has no end")
+    return "".join([*kept, text[at:]])

@@ -1,0 +1,500 @@
+"""CloudTrail's records with odd fields: only what identifies the object can make one bad, and it costs no other."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.core.cloudtrail_logs import (
+    ABSENT,
+    ACCESS_POINT,
+    BUCKET,
+    DELETED,
+    HIDDEN,
+    KEY,
+    NOTHING,
+    OF_OUTPOST,
+    OMITTED,
+    PARAMETERS,
+    READ_ONLY,
+    USER,
+    WRITTEN,
+    ZONAL,
+    a_bucket,
+    an_object,
+    below,
+    bulk,
+    document,
+    meaning,
+    of_bucket,
+    read,
+    read_all,
+    record,
+    rename,
+    stale,
+    zonal,
+)
+
+from jibe_sqs.core.formats.cloudtrail import WRITES
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
+
+# Records that are wrong
+
+WRONG: dict[str, tuple[Any, str, str]] = {
+    "an unknown major version": (record(eventVersion="2.0"), "version '2.0'", "eventVersion"),
+    "version 10": (record(eventVersion="10.0"), "version '10.0'", "eventVersion"),
+    "version 2": (record(eventVersion="2"), "version '2'", "eventVersion"),
+    "no bucket": (record(requestParameters={"key": KEY}, resources=[]), "PutObject.* names a bucket", PARAMETERS),
+    "neither": (record(requestParameters=None, resources=None), "names a bucket", PARAMETERS),
+    "omitted parameters": (record(requestParameters=OMITTED, resources=[]), "names a bucket", PARAMETERS),
+    "hidden parameters": (record(requestParameters=HIDDEN, resources=[]), "names a bucket", PARAMETERS),
+    "a bucket of another type": (
+        record(requestParameters={"bucketName": {}, "key": KEY}, resources=[]),
+        "names a bucket",
+        PARAMETERS,
+    ),
+    "a hidden bucket": (
+        record(requestParameters={"bucketName": HIDDEN, "key": KEY}, resources=[]),
+        "names a bucket",
+        PARAMETERS,
+    ),
+    "an unknown call on an object of no bucket": (
+        record("TransmogrifyObject", requestParameters={"bucketName": 7, "key": KEY}, resources=[]),
+        "TransmogrifyObject.* names a bucket",
+        PARAMETERS,
+    ),
+    "a call without a readable name, and without a bucket": (
+        record(7, requestParameters={}, resources=[]),
+        "a call without a readable name",
+        PARAMETERS,
+    ),
+    "an ARN that is none": (
+        record(requestParameters={}, resources=[{"type": "AWS::S3::Object", "ARN": "photos/a"}]),
+        "names a bucket",
+        PARAMETERS,
+    ),
+    "DeleteObjects of nowhere": (
+        bulk(requestParameters=None, resources=[]),
+        "DeleteObjects.* names a bucket",
+        PARAMETERS,
+    ),
+    "null": (None, "not a JSON object", ""),
+    "a number": (7, "not a JSON object", ""),
+    "a list": ([], "not a JSON object", ""),
+    "a key beyond the limit": (
+        record(requestParameters={"bucketName": BUCKET, "key": "k" * 5000}),
+        "a PutObject of a key of 5,000 characters",
+        "requestParameters.key",
+    ),
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
+@pytest.mark.parametrize(("wrong", "reason", "field"), WRONG.values(), ids=WRONG.keys())
+def test_a_record_that_says_nothing_is_bad_by_its_position_and_costs_no_other(wrong, reason, field, indent):
+    data = document(record(), record("GetObject"), wrong, record("DeleteObject"), indent=indent)
+    for size in (len(data), 700, 41):
+        found, [bad] = read_all(data, size)
+        assert [getattr(each, "kind", None) for each in found] == [Kind.WRITTEN, None, Kind.DELETED]
+        assert re.search(f"^record 2: .*{reason}", str(bad))
+        assert (bad.index, bad.field) == (2, field)
+        assert json.JSONDecoder().raw_decode(data[bad.offset :].decode())[0] == wrong
+
+
+def test_a_wrong_record_keeps_its_index_in_a_large_file():
+    records = [record("GetObject") for _ in range(400)]
+    records[321] = record(eventVersion="2.0")
+    found, [bad] = read_all(document(*records), 5000)
+    assert (len(found), bad.index) == (399, 321)
+
+
+def test_a_bad_record_makes_no_duplicate_of_a_good_one():
+    found, [bad] = read_all(document(record(eventID="e", requestParameters=None, resources=None), record(eventID="e")))
+    assert bad.index == 0
+    assert [each.kind for each in found] == [Kind.WRITTEN]
+
+
+# Fields that do not identify the object, of any type: the record is processed all the same
+
+ODD = [None, "", HIDDEN, 7, -1.5, True, [], ["x"], {}, {"x": {"arn": 1}}, "\udfff", float("nan"), float("inf"), 10**400]
+IDENTIFYING = {"eventSource", "eventName", "requestParameters", "resources"}
+OTHER_FIELDS = sorted(record().keys() - IDENTIFYING | {"errorCode", "errorMessage", "sharedEventID", "addendum"})
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("field", OTHER_FIELDS)
+def test_a_field_that_is_odd_does_not_matter(field, odd):
+    if field == "readOnly" and odd is True:
+        return
+    data = document(record("GetObject"), record(**{field: odd}), record("DeleteObject"))
+    for each in (data, document(record("GetObject"), record(**{field: odd}), record("DeleteObject"), indent=1)):
+        found, bad = read_all(each)
+        assert not bad
+        assert [(getattr(one, "kind", None), one.bucket, one.key) for one in found] == [
+            (None, BUCKET, KEY),
+            *WRITTEN,
+            *DELETED,
+        ]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("field", OTHER_FIELDS)
+def test_a_field_that_is_odd_in_two_records_makes_no_duplicate(field, odd):
+    if field == "readOnly" and odd is True:
+        return
+    assert meaning(record(**{field: odd}), record(**{field: odd})) == WRITTEN * 2
+
+
+@pytest.mark.parametrize("odd", [None, 7, 1.11, True, [], {}, HIDDEN, "", "one"], ids=repr)
+def test_a_version_of_another_type_is_accepted(odd):
+    assert meaning(record(eventVersion=odd)) == WRITTEN
+
+
+UNKNOWN_TIMES = [ABSENT, None, "", "soon", HIDDEN, 1769860800, 1769860800.5, [], {}, "0000-01-01T00:00:00Z",
+                 "10000-01-01T00:00:00Z", "2026-02-31T00:00:00Z", "0001-01-01T00:00:00+14:00", "2" * 100]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", UNKNOWN_TIMES, ids=repr)
+def test_an_event_whose_time_cannot_be_read_is_new(odd):
+    [found] = read(document(record(eventTime=odd)))
+    assert (found.kind, found.time) == (Kind.WRITTEN, UNKNOWN_TIME)
+
+
+@pytest.mark.parametrize("name", ["GetObject", "PutObjectTagging"])
+def test_what_changes_nothing_has_no_time_where_it_cannot_be_read(name):
+    [found] = read(document(record(name, eventTime=[])))
+    assert found.time == 0.0
+
+
+ISSUER = {"type": "Role", "arn": "arn:aws:iam::111122223333:role/r"}
+HALF_READABLE: dict[str, tuple[Any, Actor]] = {
+    "hidden": (HIDDEN, Actor()),
+    "a number": (7, Actor()),
+    "a list": ([{"arn": USER}], Actor()),
+    "a number for the ARN": ({"arn": 7, "accessKeyId": "AKIA1"}, Actor("", "AKIA1")),
+    "a hidden ARN": ({"arn": HIDDEN, "accessKeyId": "AKIA1"}, Actor("", "AKIA1")),
+    "half a character in the ARN": ({"arn": "\ud800", "accessKeyId": "AKIA1"}, Actor("", "AKIA1")),
+    "a hidden session": ({"arn": USER, "sessionContext": HIDDEN}, Actor(USER)),
+    "a session of another type": ({"arn": USER, "sessionContext": [1]}, Actor(USER)),
+    "a hidden issuer": ({"arn": USER, "sessionContext": {"sessionIssuer": HIDDEN}}, Actor(USER)),
+    "an issuer with an odd ARN": ({"arn": USER, "sessionContext": {"sessionIssuer": {"arn": 7}}}, Actor(USER)),
+    "an issuer, and no readable ARN": (
+        {"arn": None, "accessKeyId": [], "sessionContext": {"sessionIssuer": ISSUER}},
+        Actor("", "", ISSUER["arn"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("identity", "actor"), HALF_READABLE.values(), ids=HALF_READABLE.keys())
+def test_an_actor_is_known_as_far_as_it_can_be_read(identity, actor):
+    [found] = read(document(record(userIdentity=identity, sourceIPAddress=7, userAgent=HIDDEN)))
+    assert (found.kind, found.actor) == (Kind.WRITTEN, actor)
+
+
+# Services
+
+OURS = [
+    *(
+        f"{service}.amazonaws.{end}"
+        for service in ("s3", "s3express", "s3-outposts")
+        for end in ("com", "com.cn", "eu")
+    ),
+    "s3.eu-west-1.amazonaws.com",
+    "s3.cn-north-1.amazonaws.com.cn",
+    "s3.sc2s.sgov.gov",
+]
+UNREADABLE_SOURCES = [ABSENT, None, "", HIDDEN, 7, [], {}, "\udfff"]
+OTHERS = ["ec2.amazonaws.com", "s3tables.amazonaws.com", "s3.example.com", "mys3.amazonaws.com", "aws:s3", "odd"]
+
+
+@pytest.mark.parametrize("source", OURS + UNREADABLE_SOURCES, ids=repr)
+def test_a_write_is_s3s_by_the_services_name_or_if_the_service_cannot_be_read(source):
+    assert meaning(record(eventSource=source)) == WRITTEN
+
+
+@pytest.mark.parametrize("source", UNREADABLE_SOURCES, ids=repr)
+@pytest.mark.parametrize("name", ["RunInstances", 7, None, HIDDEN, "GetObject", "PutObjectTagging"])
+def test_what_names_no_service_and_no_change_of_an_object_does_not_matter(source, name):
+    [found] = read(document(record(name, eventSource=source, requestParameters=7, readOnly=None)))
+    assert found.reason in {SkipReason.NOT_OBJECT_CHANGE, SkipReason.READ_ONLY}
+
+
+@pytest.mark.parametrize("name", ["PutObject", "RunInstances", 7, None])
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("source", OTHERS)
+def test_another_services_record_never_matters(source, odd, name):
+    fields = dict.fromkeys(record().keys() - {"eventName", "eventSource", "readOnly"}, odd)
+    assert meaning(record(name, eventSource=source, **fields), record()) == NOTHING + WRITTEN
+
+
+@pytest.mark.parametrize("text", [b'{"x":01}', b'{"x":"\\q"}', b"{'x':1}", b'{"a":1 "b":2}'], ids=repr)
+def test_another_services_record_does_not_matter_if_it_is_not_even_json(text):
+    data = document(record(), record("RunInstances", eventSource="ec2.amazonaws.com", x="X"), record())
+    found, bad = read_all(data.replace(b'"X"', text))
+    assert not bad
+    assert [each.key for each in found] == [KEY, "", KEY]
+
+
+# Which object
+
+POINTS = {
+    "of another account": ACCESS_POINT,
+    "of several regions": "arn:aws:s3::111122223333:accesspoint/x.mrap",
+    "an alias": "my-ap-a1b2c3-s3alias",
+    "FSx's alias": "my-fsx-ap-x4ojnyefhfxnmhp9hqvx5zhb1qxaausw2a-ext-s3alias",
+    "an outpost's alias": "my-ap-o01ac5d28a6a232904e8xz5w8ijx1qzlbp3i3kuse10--op-s3",
+    "of an outpost": "arn:aws:s3-outposts:us-east-1:111122223333:outpost/op-01/accesspoint/ap",
+    "of Object Lambda": "arn:aws:s3-object-lambda:us-east-1:111122223333:accesspoint/ap",
+    "Object Lambda's alias": "my-olap-1a4n8yjrb3kda96f67zwrwiiuse1a--ol-s3",
+    "a directory bucket's": "ap--use2-az2--xa-s3",
+    "a directory bucket's ARN": "arn:aws:s3express:us-east-2:111122223333:accesspoint/ap--use2-az2--xa-s3",
+    "an alias of several regions": "mfzwi23gnjvgw.mrap",
+    "in China": "arn:aws-cn:s3:cn-north-1:111122223333:accesspoint/ap",
+}
+
+
+@pytest.mark.parametrize("name", ["PutObject", "DeleteObject", "DeleteObjects", "RenameObject"])
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS.keys())
+def test_an_access_point_whose_bucket_is_not_named_is_not_mapped(point, name):
+    resources = [
+        {"type": "AWS::S3::Object", "ARN": f"{point}/object/a"},
+        {"type": "AWS::S3::AccessPoint", "ARN": point},
+    ]
+    for each in (resources, [], None, HIDDEN):
+        made = record(name, requestParameters={"bucketName": point, "key": "a"}, resources=each)
+        assert meaning(made) == [(SkipReason.NOT_MAPPED, point, "a")]
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS.keys())
+def test_an_access_point_stands_for_the_bucket_that_the_resources_name(point):
+    parameters = {"bucketName": point, "key": KEY}
+    for resources in ([a_bucket()], [an_object()], [{"ARN": point}, an_object(), a_bucket()], [None, a_bucket()]):
+        assert meaning(record(requestParameters=parameters, resources=resources)) == WRITTEN
+    bulk_of_point = bulk(requestParameters={"bucketName": point}, resources=[below(prefix="a/"), {"ARN": point}])
+    assert meaning(bulk_of_point) == stale("a/")
+
+
+def test_a_write_on_an_outpost_by_its_arn():
+    made = record(eventSource="s3-outposts.amazonaws.com", requestParameters={}, resources=[OF_OUTPOST])
+    assert meaning(made) == [(Kind.WRITTEN, "photos", "a")]
+
+
+BUCKET_STALE = [(Kind.WRITTEN_UNLISTED, BUCKET, "")]
+BUCKET_DELETED = [(Kind.DELETED_UNLISTED, BUCKET, "")]
+NO_KEYS = [ABSENT, None, "", 7, 0, False, [], ["a"], {}, HIDDEN, "\udfff", "a/\ud800/b"]
+
+
+@pytest.mark.parametrize("name", [*sorted(WRITES), "DeleteObject"])
+@pytest.mark.parametrize("key", NO_KEYS, ids=repr)
+def test_a_key_that_cannot_be_read_makes_the_bucket_stale(key, name):
+    parameters = {"bucketName": BUCKET, "key": key} if key is not ABSENT else {"bucketName": BUCKET}
+    expected = BUCKET_DELETED if name == "DeleteObject" else BUCKET_STALE
+    for resources in ([], [a_bucket()], None, HIDDEN, [7], {"ARN": 5}):
+        assert meaning(record(name, requestParameters=parameters, resources=resources)) == expected
+
+
+@pytest.mark.parametrize("key", NO_KEYS, ids=repr)
+def test_a_key_that_cannot_be_read_is_taken_from_the_resources(key):
+    parameters = {"bucketName": BUCKET, "key": key} if key is not ABSENT else {"bucketName": BUCKET}
+    assert meaning(record(requestParameters=parameters)) == WRITTEN
+
+
+NO_PARAMETERS = [None, HIDDEN, OMITTED, {}, [], 7, "bucketName=photos", {"bucketName": None, "key": None}]
+
+
+@pytest.mark.parametrize("parameters", NO_PARAMETERS, ids=repr)
+def test_parameters_that_cannot_be_read_are_replaced_by_the_resources(parameters):
+    assert meaning(record(requestParameters=parameters)) == WRITTEN
+    assert meaning(record("DeleteObject", requestParameters=parameters)) == DELETED
+    assert meaning(record(requestParameters=parameters, resources=[a_bucket()])) == BUCKET_STALE
+    assert meaning(record(requestParameters=parameters, resources=[an_object(key="")])) == BUCKET_STALE
+    assert meaning(record("DeleteObject", requestParameters=parameters, resources=[a_bucket()])) == BUCKET_DELETED
+    assert meaning(bulk(requestParameters=parameters)) == stale()
+    assert meaning(bulk(requestParameters=parameters, resources=[a_bucket()])) == stale()
+
+
+@pytest.mark.parametrize(
+    "entry", [None, 7, "x", [], {}, {"ARN": 5}, {"ARN": None}, {"ARN": "\udfff"}, {"type": 5}], ids=repr
+)
+def test_an_entry_of_the_resources_that_is_odd_costs_only_itself(entry):
+    assert meaning(record(requestParameters=None, resources=[entry, an_object(), a_bucket()])) == WRITTEN
+    assert meaning(record(requestParameters=None, resources=[entry, a_bucket()])) == BUCKET_STALE
+    assert meaning(bulk(requestParameters=None, resources=[below(), entry])) == stale()
+
+
+def test_a_single_resource_need_not_be_in_a_list():
+    assert meaning(record(requestParameters=None, resources=an_object())) == WRITTEN
+
+
+def test_several_objects_without_a_request_make_their_buckets_stale():
+    two = [an_object(), an_object(key="other"), an_object("elsewhere")]
+    assert meaning(record(requestParameters=None, resources=two[:2])) == BUCKET_STALE
+    assert meaning(record(requestParameters=None, resources=two)) == [
+        *BUCKET_STALE,
+        (Kind.WRITTEN_UNLISTED, "elsewhere", ""),
+    ]
+
+
+def test_the_source_of_a_copy_is_not_taken_for_its_target():
+    made = record("CopyObject", requestParameters={"bucketName": BUCKET, "key": 7}, resources=[an_object(), {"ARN": 7}])
+    assert meaning(made) == BUCKET_STALE
+
+
+@pytest.mark.parametrize("name", [7, None, HIDDEN, ["PutObject"]], ids=repr)
+def test_a_call_without_a_readable_name_counts_as_a_write(name):
+    assert meaning(record(name)) == WRITTEN
+    assert meaning(record(name, requestParameters={"bucketName": BUCKET}, resources=[])) == BUCKET_STALE
+    assert meaning(record(name, readOnly=True)) == READ_ONLY
+
+
+def test_an_unknown_call_whose_parameters_are_hidden_may_be_about_an_object():
+    hidden = {"requestParameters": HIDDEN, "resources": [a_bucket()]}
+    assert meaning(record("TransmogrifyObject", **hidden)) == BUCKET_STALE
+    assert meaning(of_bucket("TransmogrifyObject")) == [(SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")]
+
+
+RENAMED_FROM_SOMEWHERE = [(Kind.DELETED_UNLISTED, ZONAL, ""), (Kind.WRITTEN, ZONAL, "new/b")]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        rename(None),
+        rename(None, zonal("/new/b")),
+        rename(7),
+        rename("\udfff"),
+        rename("caf%E9"),
+        rename(HIDDEN),
+        rename(None, zonal("/new/b"), zonal("/old/1"), zonal("/old/2")),
+    ],
+    ids=["nowhere", "itself", "a number", "half a character", "an odd encoding", "hidden", "several"],
+)
+def test_a_rename_from_a_key_that_cannot_be_read_makes_the_bucket_stale(made):
+    assert meaning(made) == RENAMED_FROM_SOMEWHERE
+
+
+def test_a_rename_to_a_key_that_cannot_be_read_makes_the_bucket_stale():
+    made = rename("old")
+    made["requestParameters"]["key"] = None
+    assert meaning(made) == [(Kind.WRITTEN_UNLISTED, ZONAL, "")]
+
+
+# Texts that a strict decoder refuses
+
+
+@pytest.mark.parametrize("around", [",", " , "], ids=["fast", "slow"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"\\udfff"',
+        b"NaN",
+        b"-Infinity",
+        b'"\n\0"',
+        b'"\xff\xc3"',
+        b"[" * 5000 + b"]" * 5000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b"9" * 5000,
+    ],
+    ids=["half a character", "NaN", "infinity", "controls", "not UTF-8", "lists", "objects", "digits"],
+)
+@pytest.mark.parametrize("field", ["additionalEventData", "userIdentity", "eventID", "eventTime", "errorCode"])
+def test_a_text_that_a_strict_decoder_refuses_does_not_matter_where_it_identifies_nothing(field, value, around):
+    texts = [
+        json.dumps(each).encode() for each in (record("GetObject"), record(**{field: "ODD"}), record("DeleteObject"))
+    ]
+    data = b'{"Records":[' + around.encode().join(texts).replace(b'"ODD"', value) + b"]}"
+    if (field, value) == ("errorCode", b'"\n\0"'):
+        return  # a text, if an odd one
+    for size in (len(data), 999):
+        assert [(getattr(each, "kind", None), each.key) for each in read(data, size)] == [
+            (None, KEY),
+            (Kind.WRITTEN, KEY),
+            (Kind.DELETED, KEY),
+        ]
+
+
+def test_a_request_with_a_part_that_is_nested_too_deeply_still_names_its_object():
+    data = document(record(requestParameters={"x": "ODD", "bucketName": BUCKET, "key": KEY, "y": "ODD"}), record())
+    assert [each.key for each in read(data.replace(b'"ODD"', b"[" * 5000 + b"]" * 5000))] == [KEY, KEY]
+
+
+def test_of_two_fields_of_one_name_the_last_counts():
+    data = document(record()).replace(b'"eventID":', b'"eventID":7,"eventID":')
+    assert [each.key for each in read(data)] == [KEY]
+
+
+def test_a_key_that_is_not_utf8_makes_the_bucket_stale():
+    data = document(record(requestParameters={"bucketName": BUCKET, "key": "CAFE"}, resources=[]), record())
+    found = read(data.replace(b"CAFE", b"caf\xe9"))
+    assert [(each.kind, each.bucket, each.key) for each in found] == [*BUCKET_STALE, *WRITTEN]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"eventSource":"s3.amazonaws.com","eventName":"GetObject","requestParameters":{"bucketName":"\xff"}}',
+        b'{"eventSource":"s3.amazonaws.com","eventName":"GetObject","requestParameters":{"key":"\xff"}}',
+    ],
+)
+def test_bytes_that_are_not_utf8_do_not_make_a_read_an_error(text):
+    assert [each.reason for each in read(b'{"Records":[' + text + b"]}")] == [SkipReason.READ_ONLY]
+
+
+# Any damage
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([BUCKET, HIDDEN, "\udc00"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["arn", "key", "x", "ARN"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+DAMAGE = JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=6).map(
+    lambda data: b'"' + data.replace(b'"', b"").replace(b"\\", b"") + b'"'
+)
+SAFE_FIELDS = [each for each in OTHER_FIELDS if each not in ("readOnly", "errorCode")]
+SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=5)
+
+
+def of(found: Any) -> Any:
+    return [(getattr(each, "kind", None), each.bucket, each.key) for each in found]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(SAFE_FIELDS), DAMAGE, st.integers(0, 3), SIZES, st.sampled_from([None, 1]))
+def test_any_damage_to_a_field_that_identifies_nothing_changes_nothing(field, damage, which, sizes, indent):
+    records = [record(), record("GetObject"), record("DeleteObject"), record("PutObject")]
+    expected = of(read(document(*records)))
+    records[which][field] = "DAMAGED"
+    data = document(*records, indent=indent).replace(b'"DAMAGED"', damage)
+    found, bad = read_all(data, *sizes)
+    assert not bad
+    assert of(found) == expected
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(["PutObject", "DeleteObject", "CopyObject", "RenameObject"]),
+    st.sampled_from(["requestParameters", "resources", "eventName", "eventSource", "eventVersion", "key"]),
+    DAMAGE,
+    SIZES,
+)
+def test_any_damage_to_a_record_costs_no_other(name, field, damage, sizes):
+    damaged = record(name)
+    (damaged["requestParameters"] if field == "key" else damaged)[field] = "DAMAGED"
+    data = document(record(eventID="a"), damaged, record(eventID="b")).replace(b'"DAMAGED"', damage)
+    found, bad = read_all(data, *sizes)
+    assert found[0].event_id == "a"
+    assert found[-1].event_id == "b"
+    assert len(bad) <= 1
+    assert all(each.index == 1 for each in bad)
+    if field in ("resources", "key"):
+        assert not bad
+        assert {each.bucket for each in found[1:-1] if isinstance(each, ObjectEvent)} >= {BUCKET}
