@@ -18,6 +18,7 @@ from jibe_sqs.core.errors import (
     BucketNotAllowed,
     JibeError,
     LogStoreUnavailable,
+    RecordMalformed,
 )
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
@@ -46,11 +47,20 @@ class Read(msgspec.Struct, frozen=True):
     newest_unmapped: float
     file: LogFile | None = None
     etag: str = ""
+    bad: RecordMalformed | None = None
+    """Why the message must be rejected once everything else is done: the file has records that nobody can read."""
 
     @classmethod
-    def of(cls, plan: Plan, needed: Needed, file: LogFile | None = None, etag: str = "") -> Self:
+    def of(
+        cls,
+        plan: Plan,
+        needed: Needed,
+        file: LogFile | None = None,
+        etag: str = "",
+        bad: RecordMalformed | None = None,
+    ) -> Self:
         """What is to be kept of a plan until all is done; its counts, which may be many, are told by then."""
-        return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag)
+        return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag, bad)
 
 
 class Handler:
@@ -202,7 +212,7 @@ class Handler:
         needed = await self._needed(plan)
         self._tally.files += 1
         self._tell(file, reader, plan)
-        return Read.of(plan, needed, file, stored.etag)
+        return Read.of(plan, needed, file, stored.etag, reader.bad.rejection)
 
     @asynccontextmanager
     async def _within_time(self, file: LogFile) -> AsyncIterator[None]:
@@ -223,8 +233,12 @@ class Handler:
         log.debug("file_read", **found, records=plan.records, events=plan.events)
         if reader.bad.count:
             self._tally.bad_records += reader.bad.count
-            first = [{"reason": str(error), "offset": error.offset} for error in reader.bad.first]
-            log.warning("bad_records_skipped", **found, count=reader.bad.count, first=first)
+            first = [
+                {"reason": str(error), "index": error.index, "offset": error.offset, "field": error.field}
+                for error in reader.bad.first
+            ]
+            event = "bad_records_skipped" if reader.bad.rejection is None else "bad_records_rejected"
+            log.warning(event, **found, count=reader.bad.count, first=first)
 
     async def _read_records(self, records: Sequence[Record]) -> Read:
         plan = Plan(by_object=self._changes is not None)
@@ -256,11 +270,15 @@ class Handler:
         errors = await self._refreshes.done(read.needed.folders)
         if self._changes is not None:
             errors += await self._changes.done(read.changes)
-        if errors := errors or await self._uncertain(read):
-            return errors
-        await self._remember(read)
+        errors = errors or await self._uncertain(read)
+        # A file with bad records does not count as finished: a message that is redriven has it read again.
+        bad = [read.bad] if read.bad is not None else []
+        if errors:
+            return [*errors, *bad]
+        if not bad:
+            await self._remember(read)
         self._activity.done(read.needed.stale, read.changes)
-        return []
+        return [*bad]
 
     async def _uncertain(self, read: Read) -> list[JibeError]:
         """What was skipped as not mapped is done with once that is certain. Here, where no reader's place is held."""

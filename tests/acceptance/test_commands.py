@@ -223,8 +223,9 @@ def test_explain_tells_the_bad_records_that_it_skipped(jibe, tmp_path):
     path.write_text(json.dumps(AUDIT_LINES[0]) + "\nno line\n")
     result = jibe("explain", "--json", str(path))
     assert result.returncode == 0
-    assert objects(result)[1]["bad_records"] == 1
-    assert "1 bad records skipped, the first: line 2" in jibe("explain", str(path)).stdout
+    _, bad, note = objects(result)
+    assert (bad["error"], bad["index"], note["bad_records"]) == ("RecordMalformed", 2, 1)
+    assert "1 bad records skipped:\n  line 2" in jibe("explain", str(path)).stdout
 
 
 def test_explain_of_a_body_goes_by_the_configured_logs_and_encodings(jibe, tmp_path):

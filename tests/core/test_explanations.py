@@ -129,13 +129,17 @@ def by(
 
 
 def test_the_sources_policy_for_bad_records_decides(tmp_path):
-    event, note = by(tmp_path, LogSource("logs", on_bad_record="skip"))
-    assert (event["folders"], note["bad_records"]) == (["/b/a"], 1)
-    assert "error" in by(tmp_path, LogSource("logs", on_bad_record="reject"))[-1]
+    for policy, is_good in (("skip", True), ("reject", False)):
+        event, error, note = by(tmp_path, LogSource("logs", on_bad_record=policy))
+        assert (event["folders"], error["on_bad_record"], note["bad_records"]) == (["/b/a"], policy, 1)
+        assert as_lines([iter([event, error, note])], io.StringIO()) is is_good
+        assert as_table([iter([event, error, note])], io.StringIO()) is is_good
 
 
 def test_the_sources_format_decides(tmp_path):
-    assert by(tmp_path, LogSource("logs", format=Format.ACCESS_LOG))[-1]["error"] == "LogMalformed"
+    [found] = by(tmp_path, LogSource("logs", format=Format.ACCESS_LOG), text="no line\n" * 30)
+    assert found["error"] == "LogMalformed"
+    assert by(tmp_path, LogSource("logs", format=Format.AUDIT_LOG))[0]["folders"] == ["/b/a"]
 
 
 def test_the_bucket_and_the_key_choose_the_source(tmp_path):
@@ -180,10 +184,6 @@ BAD: dict[str, tuple[bytes, str]] = {
     "an empty file": (b"", "LogTruncated"),
     "a damaged file": (zipped(record()) + b"junk", "LogCorrupt"),
     "another file": (b"hello", "LogMalformed"),
-    "a wrong record after good ones": (
-        zipped(record(), record("GetObject"), record(eventVersion="2.0")),
-        "RecordMalformed",
-    ),
 }
 
 
@@ -193,6 +193,27 @@ def test_a_bad_file_gives_exactly_one_object_with_its_error(explained, data, err
     assert set(found) == {"source", "error", "message"}
     assert found["error"] == error
     assert found["message"]
+
+
+def test_a_bad_record_is_explained_with_its_position_after_the_others(explained):
+    found = explained(zipped(record(), record(eventVersion="2.0", eventID="e2"), record("DeleteObject", eventID="e3")))
+    assert [each.get("kind") for each in found] == ["written", "deleted", None, None]
+    bad, count = found[2:]
+    assert set(bad) == {"source", "error", "message", "index", "offset", "field", "on_bad_record"}
+    assert (bad["error"], bad["index"], bad["field"]) == ("RecordMalformed", 1, "eventVersion")
+    assert bad["message"] == "record 1: eventVersion: the unknown version '2.0'"
+    assert bad["offset"] > 100
+    assert count["bad_records"] == 1
+    for show in (as_lines, as_table):
+        output = io.StringIO()
+        assert not show([iter(found)], output)
+        assert output.getvalue().count("eventVersion") >= 1
+        assert "deleted" in output.getvalue() or "DeleteObject" in output.getvalue()
+
+
+def test_a_time_that_cannot_be_read_is_not_shown(explained):
+    [found] = explained(zipped(record(eventTime="soon")))
+    assert (found["kind"], found["time"]) == ("written", None)
 
 
 def test_a_file_that_is_not_there_gives_its_error(explainer, tmp_path):
@@ -355,14 +376,20 @@ def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_p
     line = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a/x"}, "time": "2026-01-31T12:00:00Z"})
     path = tmp_path / "S3-b-2026-01-31-12-00-00.gz"
     path.write_text("\n".join([line, "no line", *["{}"] * 7]))
-    event, note = explainer.of_file(str(path), None)
+    event, *bad, note = explainer.of_file(str(path), None)
     assert event["folders"] == ["/b/a"]
-    assert set(note) == {"source", "bad_records", "first"}
-    assert (note["source"], note["bad_records"], len(note["first"])) == (str(path), 8, 5)
+    assert [(each["error"], each["index"], each["field"]) for each in bad] == [
+        ("RecordMalformed", 2, None),
+        *(("RecordMalformed", index, "api") for index in range(3, 7)),
+    ]
+    assert note == {"source": str(path), "bad_records": 8}
     output = io.StringIO()
     assert as_table([explainer.of_file(str(path), None)], output)
+    assert as_lines([explainer.of_file(str(path), None)], io.StringIO())
     assert "1 records, 1 ask for a refresh" in output.getvalue()
-    assert "8 bad records skipped, the first: line 2" in output.getvalue()
+    assert f"{path}: RecordMalformed: line 2: " in output.getvalue()
+    assert output.getvalue().count(": skipped") == 5
+    assert f"{path}: 3 more bad records" in output.getvalue()
 
 
 def test_a_file_of_bad_records_alone_is_named(tmp_path):
@@ -374,7 +401,7 @@ def test_a_file_of_bad_records_alone_is_named(tmp_path):
     explainer = Explainer(decisions=Decisions(), limits=Limits(key_length=98), sources=Sources())
     assert as_table([explainer.of_file(str(path), None)], output)
     assert "nothing" not in output.getvalue()
-    assert "1 bad records skipped" in output.getvalue()
+    assert f"{path}: RecordMalformed: line 1: " in output.getvalue()
 
 
 def test_a_table_that_is_piped_keeps_each_row_on_one_line(explained):
@@ -403,7 +430,10 @@ def test_the_table_drives_no_terminal(explained, explainer):
         explainer.of_body(delivery),
         explainer.of_body(json.dumps({"s3Bucket": [hostile], "s3ObjectKey": "k"})),
         [{"source": hostile, "error": "LogMalformed", "message": hostile}],
-        [{"source": hostile, "bad_records": 1, "first": [hostile]}],
+        [
+            {"source": hostile, "error": "E", "message": hostile, "index": 1, "offset": 2, "on_bad_record": "skip"},
+            {"source": hostile, "bad_records": 1},
+        ],
     ]
     output = io.StringIO()
     as_table(map(iter, sources), output)

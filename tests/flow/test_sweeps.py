@@ -1,6 +1,8 @@
 """Sweeps: what nobody announced is found, read once, and never lost; in virtual time."""
 
 import asyncio
+import gzip
+import json
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -415,6 +417,21 @@ async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
         assert sweeping.store.opens == {key: 1}
         await flow.until(lambda: sweeping.world.tally.rejected == 2)
     assert named(events, "message_rejected")[0]["dead_lettered"] is True
+
+
+async def test_the_good_records_of_a_swept_file_are_done_before_it_rests_for_its_bad_one(flow, events):
+    sweeping = Sweeping(flow)
+    key = sweeping.put(f"{TODAY}/x.json.gz", "a/1", "b/2")
+    text = json.loads(gzip.decompress(sweeping.store.objects[BUCKET, key]))
+    text["Records"].insert(1, text["Records"][0] | {"requestParameters": None, "eventID": "odd"})
+    sweeping.store.objects[BUCKET, key] = gzip.compress(json.dumps(text).encode())
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.world.tally.rejected == 1 and not len(sweeping.queue))
+        await asyncio.sleep(3 * INTERVAL)
+    assert sweeping.store.opens == {key: 1}
+    assert {run.folder.path for run in sweeping.world.target.runs} == {"/data/a", "/data/b"}
+    assert named(events, "message_rejected")[0]["error"] == "RecordMalformed"
+    assert not sweeping.world.ledger._files
 
 
 async def test_a_rejected_file_that_is_replaced_is_read_at_once(flow):

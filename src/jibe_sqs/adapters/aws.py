@@ -11,9 +11,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from aiobotocore.session import AioSession, get_session
 
-from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
-
 from jibe_sqs.adapters.aws_connections import TimedSession
+from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
 
 
 class Account(msgspec.Struct, frozen=True):

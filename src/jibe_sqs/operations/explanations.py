@@ -104,8 +104,11 @@ class Explainer:
                     yield from (self._of_record(name, record) for record in records)
         for records in log.finish():
             yield from (self._of_record(name, record) for record in records)
+        for error in log.bad.first:
+            where = {"index": error.index, "offset": error.offset, "field": error.field or None}
+            yield _failure(name, error) | where | {"on_bad_record": log.bad.policy}
         if log.bad.count:
-            yield {"source": name, "bad_records": log.bad.count, "first": [str(error) for error in log.bad.first]}
+            yield {"source": name, "bad_records": log.bad.count}
 
     def _of_record(self, source: str, record: Record) -> Explanation:
         decision = self._decisions.decide(record)
@@ -129,33 +132,43 @@ def as_lines(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
     good = True
     for explanations in sources:
         for explanation in explanations:
-            good = good and "error" not in explanation
+            good = good and not _is_failure(explanation)
             output.write(orjson.dumps(explanation).decode() + "\n")
     return good
 
 
 def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
-    """A table for each source, and what it comes to. Returns whether all could be read."""
+    """A table for each source, its sum, and what could not be read. Returns whether everything could be read."""
     console = Console(file=output, width=None if output.isatty() else PIPED_WIDTH)
     good = True
     for explanations in sources:
         rows = list(explanations)
-        notes = [row for row in rows if "bad_records" in row]
-        rows = [row for row in rows if "bad_records" not in row]
-        failures = [row for row in rows if "error" in row]
-        rows = [row for row in rows if "error" not in row]
-        good = good and not failures
-        for row in failures:
-            console.print(_text(f"{row['source']}: {row['error']}: {row['message']}", style="red"))
-        if failures and not rows:
-            continue
-        source = next((row["source"] for row in (*rows, *notes)), "nothing")
-        console.print(_table(rows))
-        console.print(_text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
-        for note in notes:
-            text = f"{source}: {note['bad_records']} bad records skipped, the first: {note['first'][0]}"
-            console.print(_text(text, style="yellow"), soft_wrap=True)
+        problems = [row for row in rows if "error" in row]
+        decided = [row for row in rows if "decision" in row or "announcement" in row]
+        good = good and not any(map(_is_failure, problems))
+        if decided or not problems:
+            source = next((row["source"] for row in decided), "nothing")
+            console.print(_table(decided))
+            console.print(_text(f"{source}: {_sum(decided)}", style="bold"), soft_wrap=True)
+        for row in problems:
+            console.print(_problem(row), soft_wrap=True)
+        if (more := sum(row.get("bad_records", 0) for row in rows) - len(problems)) > 0:
+            console.print(_text(f"{problems[0]['source']}: {more} more bad records", style="yellow"), soft_wrap=True)
     return good
+
+
+def _problem(row: Explanation) -> Text:
+    text = f"{row['source']}: {row['error']}: {row['message']}"
+    if row.get("offset") is not None:
+        text += f" (offset {row['offset']})"
+    if not _is_failure(row):
+        return _text(f"{text}: skipped", style="yellow")
+    return _text(f"{text}: the message is rejected after all else is done" if "index" in row else text, style="red")
+
+
+def _is_failure(explanation: Explanation) -> bool:
+    """A bad record that its source allows to skip is not a failure."""
+    return "error" in explanation and explanation.get("on_bad_record") != "skip"
 
 
 def _table(rows: list[Explanation]) -> Table:

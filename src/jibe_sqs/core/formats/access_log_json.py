@@ -60,7 +60,7 @@ class AccessLogJson(LineLog):
         """The records of an object: one for each reading of its key, or those of the log events that it wraps."""
         found = _object(line, line.text)
         if "logEvents" not in found:
-            return self._records_of(line, _fields(found))
+            return self._records_of_fields(line, _fields(found))
         if found.get("messageType") == "CONTROL_MESSAGE":
             return []
         events = found["logEvents"]
@@ -73,7 +73,7 @@ class AccessLogJson(LineLog):
         errors: list[RecordMalformed] = []
         for message in messages:
             try:
-                records += self._records_of(line, _fields(_unwrapped(line, message)))
+                records += self._records_of_fields(line, _fields(_unwrapped(line, message)))
             except RecordMalformed as error:
                 errors.append(error)
         # Without a good message the whole line is bad: the log group may be that of another service.
@@ -83,7 +83,7 @@ class AccessLogJson(LineLog):
             raise errors[0]
         return records
 
-    def _records_of(self, line: Line, fields: _Fields) -> list[Record]:
+    def _records_of_fields(self, line: Line, fields: _Fields) -> list[Record]:
         operation, key = fields.get("operation"), fields.get("key")
         name, change = meaning(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
         if change is None:
