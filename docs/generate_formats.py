@@ -66,7 +66,7 @@ REASONS: Final = {
     SkipReason.DUPLICATE: "the same file told of it before",
 }
 BECAUSE: Final = {
-    Format.CLOUDTRAIL: "AWS writes no bad ones: something is amiss",
+    Format.CLOUDTRAIL: "AWS hardly ever writes one: a person should look at it",
     Format.AUDIT_LOG: "a line may be cut off or garbled, and the others are good",
     Format.ACCESS_LOG: "nothing in it is escaped, and delivery is best effort",
 }

@@ -37,6 +37,8 @@ def _without(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 GOOD: Final = entry()
+WHOLE: Final = rf"refreshed: .*/{DATA}/\*\*"
+"""All of the bucket."""
 WITHOUT_COMMAS: Final = b'{"auditEntry": {"api": {"name": "PutObject" "bucket": "media" "object": "a.jpg"}}}'
 
 AUDIT: Final = [
@@ -58,29 +60,52 @@ AUDIT: Final = [
     audit(
         "one line of 65 KiB",
         lambda: audit_log(GOOD, entry(userAgent="a" * 65_536)),
-        reject("LogLimitExceeded", "line 2 is longer than 65,536 bytes"),
+        reject("LogLimitExceeded", "line 2: a record of more than 65,536 bytes"),
     ),
     audit(
         "a MiB without a line's end",
         lambda: gzip.compress(b"ab" * 500_000, mtime=0),
-        reject("LogLimitExceeded", "line 1 is longer than 65,536 bytes"),
+        reject("LogLimitExceeded", "line 1: a record of more than 65,536 bytes"),
     ),
     audit("empty lines alone", audit_log(b"", b"", b" "), done("nothing in it")),
-    audit("lists and numbers", audit_log(b"[]", b"7", b"null", GOOD), done("3 bad records skipped: line 1: ")),
+    audit("words and numbers", audit_log(b"seven", b"7", b"null", GOOD), done("3 bad records skipped: line 1: ")),
+    audit(
+        "objects over several lines", json.dumps(GOOD, indent=4).encode() * 2, done("skipped: duplicate 1; refreshed: ")
+    ),
+    audit(
+        "several objects on one line, in an array",
+        json.dumps([GOOD, GOOD]).encode(),
+        done("skipped: duplicate 1; refreshed: "),
+    ),
+    audit(
+        "an example as the manual prints it, over several lines and without commas",
+        json.dumps(GOOD, indent=4).replace(",\n", "\n").encode() + b"\n" + json.dumps(GOOD).encode(),
+        done("1 bad record skipped: line 1: not JSON.*; refreshed: "),
+    ),
+    audit(
+        "an object that is cut, and the next one",
+        audit_log(GOOD, json.dumps(GOOD).encode()[:99], entry(requestID="2")),
+        done("1 bad record skipped: line 2: not JSON.*; refreshed: "),
+    ),
     audit(
         "20 bad lines before the first good one",
         audit_log(*[b"bad"] * 20, GOOD),
         retry("LogMalformed", "none of 20 lines is a record of this format"),
     ),
     audit(
-        "4,000 levels in a line",
+        "4,000 levels in a line, without an end",
         audit_log(b'{"auditEntry":' * 4_000, GOOD),
         done("1 bad record skipped: line 1: not JSON"),
     ),
     audit(
-        "bytes that are not UTF-8",
-        audit_log(json.dumps(GOOD).encode().replace(b"a.jpg", b"\xe9.jpg"), GOOD),
-        done("1 bad record skipped: line 1: "),
+        "half of a surrogate pair, and NaN, in other fields",
+        audit_log(entry(userAgent="\udfff", requestID=float("nan"))),
+        done("refreshed: .*/bad input$"),
+    ),
+    audit(
+        "a key that is not UTF-8",
+        audit_log(json.dumps(GOOD).encode().replace(b"a.jpg", b"\xe9.jpg")),
+        done(WHOLE),
     ),
     audit(
         "a line without api",
@@ -92,46 +117,20 @@ AUDIT: Final = [
         audit_log(entry({"bucket": ...}), GOOD),
         done("1 bad record skipped: line 1: a PutObject without api.bucket"),
     ),
+    audit("a write without an object", audit_log(entry({"object": ...})), done(WHOLE)),
+    audit("an object that is a number", audit_log(entry({"object": 7})), done(WHOLE)),
     audit(
-        "a write without an object",
-        audit_log(entry({"object": ...}), GOOD),
-        done("1 bad record skipped: line 1: a PutObject without api.object"),
+        "objects of which one has no name",
+        audit_log(entry({"name": "DeleteMultipleObjects", "objects": [{}, {"objectName": "b/c"}]})),
+        done(rf"refreshed: .*/{DATA}/\*\*"),
     ),
-    audit(
-        "an object that is a number",
-        audit_log(entry({"object": 7}), GOOD),
-        done("1 bad record skipped: line 1: .*object"),
-    ),
-    audit(
-        "objects without a name",
-        audit_log(entry({"name": "DeleteMultipleObjects", "objects": [{}]}), GOOD),
-        done(r"1 bad record skipped: line 1: .*objectName"),
-    ),
-    audit(
-        "a time in seconds",
-        audit_log(entry(time="1769860800"), GOOD),
-        done("1 bad record skipped: line 1: time '1769860800' is no time"),
-    ),
-    audit(
-        "a time that is a number of nanoseconds",
-        audit_log(entry(time=1769860800000000000), GOOD),
-        done("1 bad record skipped: line 1: .*time"),
-    ),
-    audit(
-        "a duration in milliseconds",
-        audit_log(entry({"timeToResponse": "8ms"}), GOOD),
-        done("1 bad record skipped: line 1: api.timeToResponse '8ms' is no duration"),
-    ),
-    audit(
-        "a duration of 30 digits",
-        audit_log(entry({"timeToResponse": "9" * 30 + "ns"}), GOOD),
-        done("1 bad record skipped: line 1: api.timeToResponse .* is no duration"),
-    ),
-    audit(
-        "a status that is a text",
-        audit_log(entry({"statusCode": "200"}), GOOD),
-        done("1 bad record skipped: line 1: .*statusCode"),
-    ),
+    audit("a time in seconds", audit_log(entry(time="1769860800")), done("refreshed: ")),
+    audit("a time that is a number of nanoseconds", audit_log(entry(time=1769860800000000000)), done("refreshed: ")),
+    audit("a duration in milliseconds", audit_log(entry({"timeToResponse": "8ms"})), done("refreshed: ")),
+    audit("a duration of 30 digits", audit_log(entry({"timeToResponse": "9" * 30 + "ns"})), done("refreshed: ")),
+    audit("a status that is a text", audit_log(entry({"statusCode": "404"})), done("skipped: failed")),
+    audit("a status that is a word", audit_log(entry({"statusCode": "OK"})), done("refreshed: ")),
+    audit("a request's id that is a number", audit_log(entry(requestID=7), entry(requestID=7)), done("refreshed: ")),
     audit(
         "a key of 5,000 characters",
         audit_log(GOOD, entry({"object": "a" * 5_000})),

@@ -50,10 +50,10 @@ def test_every_case_that_is_no_good_expects_an_error_that_exists_and_a_reason():
     assert {case.end.verdict for case in CORPUS} == {DONE, RETRY, REJECT}
 
 
-def test_what_the_content_of_a_file_makes_permanent_is_only_its_size():
-    """A file can be replaced where a body cannot: ADR 0003."""
+def test_what_the_content_of_a_file_makes_permanent_is_its_size_and_records_that_cannot_be_read():
+    """A file can be replaced where a body cannot: ADR 0003. Of bad records all others are done: ADR 0019."""
     of_files = {case.end.error for case in CORPUS if case.file and case.end.verdict == REJECT}
-    assert of_files == {"LogLimitExceeded"}
+    assert of_files == {"LogLimitExceeded", "RecordMalformed"}
 
 
 def test_every_error_of_a_body_and_of_a_files_content_is_in_the_corpus():
