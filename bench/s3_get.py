@@ -1,16 +1,14 @@
-"""GETs of small objects from a server with a canned answer: obstore beside aiobotocore, each as S3Logs would use it."""
+"""GETs of small objects from a server with a canned answer: ours beside aiobotocore's, each as S3Logs would use it."""
 
 import asyncio
 import os
 import statistics
-from contextlib import AsyncExitStack
 
-import obstore
 import uvloop
-from aiobotocore.session import get_session
-from obstore.store import S3Store
 
 from bench.canned import cpu_of, server
+from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.s3_get import Objects, address
 
 OBJECT = os.urandom(1500)
 GETS = 1500
@@ -30,35 +28,22 @@ def run() -> None:
 
 
 async def _compare() -> None:
-    async with server(ANSWER) as endpoint, AsyncExitStack() as stack:
-        store = S3Store(
-            "logs",
-            region="us-east-1",
-            endpoint=endpoint,
-            access_key_id="a",
-            secret_access_key="b",
-            client_options={"allow_http": True},
-        )
-        client = await stack.enter_async_context(
-            get_session().create_client(
-                "s3",
-                region_name="us-east-1",
-                endpoint_url=endpoint,
-                aws_access_key_id="a",
-                aws_secret_access_key="b",
-            )
-        )
+    async with server(ANSWER) as endpoint, Aws() as aws:
+        account = Account(endpoint=endpoint, access_key_id="a", secret_access_key="b")
+        client = await aws.client("s3", "us-east-1", account)
+        objects = Objects(aws, account, await address(client, "logs", {}))
 
-        async def by_obstore() -> None:
-            found = await obstore.get_async(store, "a/b.json.gz")
-            async for _ in found.stream():
+        async def by_us() -> None:
+            found = await objects.open("a/b.json.gz", None)
+            async for _ in found.chunks():
                 pass
+            found.close()
 
         async def by_aiobotocore() -> None:
             found = await client.get_object(Bucket="logs", Key="a/b.json.gz")
             await found["Body"].read()
 
-        candidates = {"obstore": by_obstore, "aiobotocore": by_aiobotocore}
+        candidates = {"jibe-sqs": by_us, "aiobotocore": by_aiobotocore}
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS + 1):
             for name, get in candidates.items():
@@ -66,4 +51,4 @@ async def _compare() -> None:
     medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
     for name, median in medians.items():
         print(f"  {name:14} {median * 1e6:7.0f} µs of CPU per GET")
-    print(f"  aiobotocore costs {medians['aiobotocore'] / medians['obstore']:.1f} times as much")
+    print(f"  aiobotocore costs {medians['aiobotocore'] / medians['jibe-sqs']:.1f} times as much")

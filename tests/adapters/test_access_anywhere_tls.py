@@ -221,11 +221,13 @@ async def test_certificates_that_the_environment_names_are_trusted(authority, mo
         assert await version(f"https://127.0.0.1:{port}", None) == "2401.05"
 
 
-async def test_certificates_that_the_environment_names_in_vain_are_no_crash(authority, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    async with listening(answer, authority.context) as port:
-        with pytest.raises(AccessAnywhereUnavailable, match=r"CERTIFICATE_VERIFY_FAILED.*ca_file"):
-            await version(f"https://127.0.0.1:{port}", None)
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+async def test_certificates_that_the_environment_names_in_vain_are_a_mistake_that_names_the_variable(
+    monkeypatch, variable
+):
+    monkeypatch.setenv(variable, "/nowhere/ca.pem")
+    with pytest.raises(SettingsError, match=rf"{variable}.*/nowhere/ca\.pem.*PEM"):
+        await version("https://127.0.0.1:1", None)
 
 
 async def test_what_breaks_the_encryption_in_mid_answer_is_a_broken_connection(authority, tmp_path):

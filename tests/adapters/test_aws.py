@@ -167,6 +167,30 @@ async def test_without_a_region_it_is_the_environments(account, monkeypatch):
         assert (await aws.client("sqs", None, account)).meta.region_name == "eu-north-1"
 
 
+async def test_without_a_region_it_is_aws_region_before_aws_default_region(account, monkeypatch):
+    """As in AWS's other SDKs. botocore reads only the latter."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_REGION", "eu-south-2")
+    async with Aws(region="eu-west-3") as aws:
+        for service in ("sqs", "s3", "dynamodb"):
+            assert (await aws.client(service, None, account)).meta.region_name == "eu-south-2"
+
+
+async def test_without_a_region_in_the_environment_it_is_the_given_one(account):
+    async with Aws(region="cn-north-1") as aws:
+        assert (await aws.client("s3", None, account)).meta.region_name == "cn-north-1"
+
+
+async def test_a_role_of_another_partition_is_not_used_in_the_environments_region(account, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    china = msgspec.structs.replace(account, role_arn="arn:aws-cn:iam::123456789012:role/x")
+    async with Aws(region="cn-north-1") as aws:
+        assert aws.region(china) == "cn-north-1"
+    async with Aws() as aws:
+        assert aws.region(china) == "cn-northwest-1"
+        assert aws.region(account) == "eu-west-1"
+
+
 async def test_without_any_region_it_is_the_first_one(account):
     async with Aws() as aws:
         assert (await aws.client("sqs", None, account)).meta.region_name == "us-east-1"
@@ -219,7 +243,7 @@ async def test_no_credentials_are_an_error_of_ours(door, role_arn):
 
 
 async def test_requests_are_signed_with_the_roles_credentials(door, role):
-    """By moto's STS; both of a bucket's clients, aiobotocore's and obstore's, and the queue's."""
+    """By moto's STS; both of a bucket's clients, and the queue's."""
     async with logs_of(role) as logs, queue_of(role, door) as queue:
         assert await read(logs) == BODY
         await queue.facts()
@@ -334,6 +358,8 @@ async def test_a_role_is_assumed_in_its_region_or_in_one_that_everybody_has(door
         ("https://vpce-0a.sqs.eu-west-1.vpce.amazonaws.com", "sts.eu-west-1.amazonaws.com"),
         ("https://sqs.cn-north-1.amazonaws.com.cn", "sts.eu-west-1.amazonaws.com"),
         ("https://sqs.eu-west-1.api.aws", "sts.eu-west-1.amazonaws.com"),
+        ("https://sqs.eusc-de-east-1.amazonaws.eu", "sts.eu-west-1.amazonaws.com"),
+        ("https://vpce-0a.sqs.cn-north-1.api.amazonwebservices.com.cn", "sts.eu-west-1.amazonaws.com"),
         ("https://minio.example:9000", "minio.example:9000"),
         ("https://amazonaws.com.example", "amazonaws.com.example"),
         (None, "sts.eu-west-1.amazonaws.com"),

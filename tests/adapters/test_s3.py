@@ -7,18 +7,19 @@ import random
 import time
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import aiohttp
 import botocore.exceptions
 import botocore.parsers
 import msgspec
-import obstore.exceptions
 import pytest
 import pytest_asyncio
 from botocore.retries.standard import ExponentialBackoff
 
 from jibe_sqs.adapters import s3 as adapter
+from jibe_sqs.adapters import s3_get
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3 import CHUNK, CLOCK_AGE, WINDOW, Regions, S3Logs, Source
@@ -46,7 +47,7 @@ FAR, FAR_REGION = "logs.in.ireland", "eu-west-1"
 NAMES = count(1)
 PLAIN = "trail/AWSLogs/file.json.gz"
 ODD = "trail//AWSLogs/file.json.gz"
-"""obstore can't name it."""
+"""Its empty segment must not be normalised away."""
 
 
 class Request(msgspec.Struct):
@@ -226,8 +227,9 @@ def logs(make_logs):
 
 @pytest.fixture
 def without_backoff(monkeypatch):
-    """botocore's tries follow at once."""
+    """Tries follow at once: botocore's, and those of GETs."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    monkeypatch.setattr(s3_get, "_pause", lambda *_: 0)
 
 
 @pytest.fixture
@@ -317,7 +319,6 @@ ODD_KEYS = [
 
 @pytest.mark.parametrize("key", ODD_KEYS, ids=ascii)
 async def test_every_key_names_its_own_file(logs, put, key):
-    """Found by this test: control characters, which obstore refuses, made a file that nobody could ever read."""
     file = put(f"the file {key}".encode(), key=key)
     assert await read(logs, file) == f"the file {key}".encode()
 
@@ -484,13 +485,6 @@ async def test_a_passing_failure_is_not_noticed(logs, put, door):
 
 
 FOREIGN = [
-    obstore.exceptions.GenericError,
-    obstore.exceptions.NotFoundError,
-    obstore.exceptions.PermissionDeniedError,
-    obstore.exceptions.UnauthenticatedError,
-    obstore.exceptions.PreconditionError,
-    obstore.exceptions.NotSupportedError,
-    obstore.exceptions.InvalidPathError,
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.EndpointConnectionError,
     botocore.exceptions.ReadTimeoutError,
@@ -514,13 +508,214 @@ async def test_no_foreign_error_gets_through(foreign):
         raise error
 
 
-async def test_the_table_of_foreign_errors_knows_all_of_obstores_kinds():
-    base = obstore.exceptions.BaseError
-    kinds = {name for name, each in vars(obstore.exceptions).items() if isinstance(each, type)}
-    assert kinds
-    for name in kinds:
-        each = getattr(obstore.exceptions, name)
-        assert issubclass(each, (base, OSError, ValueError)), name
+# A bucket in another region than was thought
+
+
+def elsewhere(status, code, *, region=None, **headers):
+    named = f"<Region>{region}</Region>" if region else ""
+    body = f"<Error><Code>{code}</Code><Message>words</Message>{named}</Error>".encode()
+    return reply(status, body, **headers)
+
+
+REDIRECTS = {
+    "301 with a header": elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region=FAR_REGION),
+    "301 with a body": elsewhere("301 Moved", "PermanentRedirect", region=FAR_REGION),
+    "307": elsewhere(
+        "307 Temporary", "TemporaryRedirect", x_amz_bucket_region=FAR_REGION, Location="http://127.0.0.1:9/k"
+    ),
+    "400": elsewhere("400 Bad Request", "AuthorizationHeaderMalformed", region=FAR_REGION),
+    "400, an opt-in region": elsewhere(
+        "400 Bad Request", "IllegalLocationConstraintException", x_amz_bucket_region=FAR_REGION
+    ),
+}
+
+
+def redirecting(answer, region=FAR_REGION):
+    """Answers so whatever is signed for another region."""
+    return lambda request: answer if request.method == "GET" and request.region != region else None
+
+
+@pytest.mark.parametrize("case", REDIRECTS)
+async def test_a_wrong_region_is_corrected_by_the_answer_and_remembered(make_logs, account, door, regions, put, case):
+    file = put(b"a log")
+    source = Source(account, region="eu-north-1")
+    logs = make_logs(sources={BUCKET: [source]})
+    door.answer = redirecting(REDIRECTS[case])
+    assert await read(logs, file) == b"a log"
+    assert await read(logs, file) == b"a log"
+    assert [request.region for request in door.requests if request.method == "GET"] == [
+        "eu-north-1",
+        FAR_REGION,
+        FAR_REGION,
+    ]
+    assert await regions.of(BUCKET, source) == FAR_REGION
+
+
+async def test_many_files_at_once_correct_a_region_once(make_logs, account, door, put):
+    files = [put() for _ in range(8)]
+    logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
+    door.answer = redirecting(REDIRECTS["301 with a header"])
+    assert await asyncio.gather(*(read(logs, file) for file in files)) == [b"a log file"] * 8
+    assert [request.region for request in door.requests].count(FAR_REGION) == 8
+
+
+async def test_a_redirect_that_names_no_region_has_the_bucket_asked_again(make_logs, account, door, put):
+    file = put()
+    heads = iter(["eu-north-1", FAR_REGION])
+    redirect = redirecting(elsewhere("301 Moved", "PermanentRedirect"))
+    door.answer = lambda request: (
+        reply("200 OK", x_amz_bucket_region=next(heads)) if request.method == "HEAD" else redirect(request)
+    )
+    assert await read(make_logs(sources={BUCKET: [Source(account)]}), file) == b"a log file"
+    assert door.methods() == ["HEAD", "GET", "HEAD", "GET"]
+
+
+@pytest.mark.parametrize("named", ["eu-north-1", "mars-1"])
+async def test_a_store_that_redirects_in_a_circle_is_unavailable(make_logs, account, door, put, named):
+    logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
+    door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region=named))
+    with pytest.raises(LogStoreUnavailable, match="PermanentRedirect"):
+        await read(logs, put())
+    assert door.methods().count("GET") <= 2
+
+
+async def test_a_region_that_is_no_region_is_not_put_into_an_address(make_logs, account, door, put):
+    logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
+    door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region="evil.example/"))
+    with pytest.raises(LogStoreUnavailable, match=r"evil\.example"):
+        await read(logs, put())
+    assert door.methods().count("GET") == 1
+
+
+@pytest.mark.parametrize("case", REDIRECTS)
+async def test_a_listing_in_a_wrong_region_is_corrected_at_once(account, regions, door, bucket, put, case):
+    """With a 307, aiohttp would follow the redirect without a signature."""
+    put(key="a/1", bucket=bucket)
+    door.answer = redirecting(REDIRECTS[case])
+    # botocore's clients remember regions of buckets.
+    async with Aws() as aws:
+        listing = S3Listing(aws=aws, source=Source(account, region="eu-north-1"), regions=regions)
+        assert await listed(listing, bucket, "a/") == ([], ["a/1"])
+
+
+async def test_a_bucket_that_is_looked_for_in_a_wrong_region_is_found_by_a_redirect(account, door, clock):
+    redirect = reply("307 Temporary", x_amz_bucket_region=FAR_REGION, Location="http://127.0.0.1:9/")
+    door.answer = lambda request: redirect if request.method == "HEAD" and request.region != FAR_REGION else None
+    async with Aws() as aws:
+        await Regions(aws, clock).of(BUCKET, Source(account))
+        assert [request.region for request in door.requests if request.method == "HEAD"] == ["us-east-1", FAR_REGION]
+
+
+# Answers that break off
+
+
+@pytest.mark.parametrize("version", [None, "a-version"])
+async def test_an_answer_that_breaks_off_is_continued_where_it_did(logs, door, version):
+    body = random.Random(2).randbytes(3 * CHUNK + 5)
+    cuts = iter([CHUNK + 10, 2 * CHUNK + 20])
+
+    def answer(request):
+        if request.method != "GET":
+            return None
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        end = next(cuts, len(body))
+        length, promised = {"Content_Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}, len(body) - start
+        return reply("206 Partial Content" if start else "200 OK", body[start:end], promised=promised, **length)
+
+    door.answer = answer
+    async with logs.open(LogFile(BUCKET, PLAIN, version=version)) as log:
+        chunks = [chunk async for chunk in log]
+    assert b"".join(chunks) == body
+    assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
+    first, *rest = [request for request in door.requests if request.method == "GET"]
+    assert "range" not in first.headers
+    assert [request.headers["range"] for request in rest] == [f"bytes={CHUNK + 10}-", f"bytes={2 * CHUNK + 20}-"]
+    assert {request.headers["if-match"] for request in rest} == {'"an-etag"'}
+    assert len({request.path for request in door.requests if request.method == "GET"}) == 1
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        reply("200 OK", b"x" * 3_000_000),
+        reply("206 Partial Content", b"x" * 2_900_000, Content_Range="bytes 0-2899999/3000000"),
+        error("412 Precondition Failed", "PreconditionFailed"),
+        error("416 Range Not Satisfiable", "InvalidRange"),
+    ],
+    ids=["from the beginning", "another range", "another object", "no such range"],
+)
+async def test_an_object_that_cannot_be_continued_is_unavailable(logs, door, budget, second):
+    """Bytes of two objects, or some of them twice, must not be put together."""
+    first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
+    door.answer = lambda request: None if request.method == "HEAD" else second if "range" in request.headers else first
+    with pytest.raises(LogStoreUnavailable, match=f"s3://{BUCKET}/{PLAIN}"):
+        await read(logs, LogFile(BUCKET, PLAIN))
+    assert door.methods().count("GET") == 2
+    assert budget.free == SIZE
+
+
+async def test_an_object_that_always_breaks_off_is_given_up(logs, door):
+    def answer(request):
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        status = "206 Partial Content" if start else "200 OK"
+        return reply(status, b"x" * 10, promised=1000 - start, Content_Range=f"bytes {start}-999/1000")
+
+    door.answer = lambda request: answer(request) if request.method == "GET" else None
+    with pytest.raises(LogStoreUnavailable, match="1000"):
+        await read(logs, LogFile(BUCKET, PLAIN))
+    assert door.methods().count("GET") == s3_get.TRIES
+
+
+# Tries
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("500 Internal Server Error", "InternalError"),
+        error("503 Slow Down", "SlowDown"),
+        error("429 Too Many Requests", "TooManyRequests"),
+        error("400 Bad Request", "RequestTimeout"),
+        reply("502 Bad Gateway", b"<html>"),
+        reply("504 Gateway Timeout"),
+        b"",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+    ],
+    ids=["500", "503", "429", "RequestTimeout", "502", "504", "no answer", "no HTTP"],
+)
+async def test_a_failure_that_may_pass_is_tried_again_so_often(logs, door, without_backoff, answer):
+    door.answer = to_gets(answer)
+    with pytest.raises(LogStoreUnavailable):
+        await read(logs, LogFile(BUCKET, PLAIN))
+    # aiohttp itself repeats a GET once if the server closes the connection without an answer.
+    assert door.methods().count("GET") in (s3_get.TRIES, 2 * s3_get.TRIES)
+
+
+@pytest.mark.parametrize("case", ["401", "403", "404", "400"])
+async def test_a_refusal_is_not_tried_again(logs, door, case):
+    door.answer = to_gets(ANSWERS[case][0])
+    with pytest.raises(LogStoreError):
+        await read(logs, LogFile(BUCKET, PLAIN))
+    assert door.methods().count("GET") == 1
+
+
+@pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.LONGEST_PAUSE)])
+async def test_a_pause_that_the_store_asks_for_is_kept_up_to_a_limit(wished, pause):
+    assert s3_get._pause(1, SimpleNamespace(headers={"Retry-After": wished})) == pause
+
+
+async def test_pauses_grow_and_are_never_too_long():
+    longest = [max(s3_get._pause(tries, None) for _ in range(300)) for tries in (1, 3, 5, 50)]
+    assert longest == sorted(longest)
+    assert longest[-1] <= s3_get.LONGEST_PAUSE
+
+
+async def test_an_answer_without_a_length_is_unavailable(logs, door):
+    door.answer = to_gets(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    )
+    with pytest.raises(LogStoreUnavailable, match="how long"):
+        await read(logs, LogFile(BUCKET, PLAIN))
 
 
 # The byte budget
@@ -768,7 +963,7 @@ async def test_nobody_asks_for_an_owner_that_was_not_told(logs, put, door):
 
 async def test_an_answer_that_the_network_swallows_is_asked_for_again(logs, put, door, monkeypatch):
     """Found by chaos: ten minutes went by before, as the download's whole time was all that was limited."""
-    monkeypatch.setattr("jibe_sqs.adapters.s3.SILENCE", 0.3)
+    monkeypatch.setattr("jibe_sqs.adapters.s3_get.SILENCE", 0.3)
     file = put(b"bytes")
     answers = iter([SILENCE])
     door.answer = lambda request: next(answers, None) if request.method == "GET" else None

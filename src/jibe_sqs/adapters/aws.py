@@ -4,15 +4,17 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from typing import Any, Self
-from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
-from aiobotocore.session import AioSession, get_session
+from aiobotocore.session import AioSession
 
-from jibe_sqs.adapters.aws_connections import TimedSession
+from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
+from jibe_sqs.adapters.aws_sessions import new_session
 from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
+from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -25,12 +27,15 @@ class Account(msgspec.Struct, frozen=True):
     role_arn: str | None = None
     external_id: str | None = None
     region: str | None = None
-    """Where the role is assumed."""
+    """The region to ask where the request itself does not decide it: where the role is assumed, for example."""
+    ca_file: str | None = None
 
     def __repr__(self) -> str:
         return f"Account(endpoint={self.endpoint!r}, role_arn={self.role_arn!r})"
 
 
+KEPT = 12.0
+"""Seconds for which an idle connection is kept, as in aiobotocore: S3 closes it after twenty or so."""
 CONNECTIONS = 256
 """botocore's default of 10 caps a queue's throughput at ten calls' worth."""
 
@@ -38,8 +43,11 @@ CONNECTIONS = 256
 class Aws:
     """Makes clients, and keeps them until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: str | None = None) -> None:
+        """`region`: for accounts without a region, where the environment has none either."""
+        self._region = region
         self._clients = AsyncExitStack()
+        self._http: dict[str | None, aiohttp.ClientSession] = {}
         self._sessions: dict[Account, AioSession] = {}
         self._made: dict[tuple[str, str | None, Account, float, float, int], Any] = {}
         self._making = asyncio.Lock()
@@ -68,28 +76,45 @@ class Aws:
                 self._made[wanted] = await self._clients.enter_async_context(
                     self.session(account).create_client(
                         service,
-                        region_name=region or self.session(account).get_config_variable("region") or "us-east-1",
+                        region_name=region or self.region(account),
                         endpoint_url=account.endpoint,
                         config=AioConfig(
                             connect_timeout=connect_timeout,
                             read_timeout=read_timeout,
                             max_pool_connections=CONNECTIONS,
-                            http_session_cls=TimedSession,
                             retries={"mode": "standard", "total_max_attempts": attempts},
-                            s3={"addressing_style": "path"} if account.endpoint else None,
                         ),
                     )
                 )
             return self._made[wanted]
 
+    def region(self, account: Account) -> str:
+        """The account's region; else the environment's, or the default, if it is in the partition of the account's role."""
+        if account.region:
+            return account.region
+        partition = _partition(account.role_arn)
+        for region in (new_session(account.ca_file).get_config_variable("region"), self._region):
+            if region and partition in (None, partition_of(region)):
+                return str(region)
+        return home_region(partition)
+
+    def http(self, account: Account) -> aiohttp.ClientSession:
+        """For requests that botocore does not send. It trusts what that account's clients trust."""
+        if account.ca_file not in self._http:
+            trusted = aws_trusted(aws_bundle(account.ca_file))
+            connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=KEPT)
+            self._http[account.ca_file] = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+            self._clients.push_async_callback(self._http[account.ca_file].close)
+        return self._http[account.ca_file]
+
     def session(self, account: Account) -> AioSession:
         """The session whose credentials that account's clients sign with. They renew themselves."""
         if account not in self._sessions:
-            session = get_session()
+            session = new_session(account.ca_file)
             renew_when_refused(session, _own(account))
             if account.role_arn:
-                source, session = session, get_session()
-                renew_when_refused(session, _assumed(source, account))
+                source, session = session, new_session(account.ca_file)
+                renew_when_refused(session, _assumed(source, account, self.region(account)))
             self._sessions[account] = session
         return self._sessions[account]
 
@@ -99,26 +124,28 @@ def _own(account: Account) -> RenewableCredentials:
     if account.access_key_id:
         return configured(account.access_key_id, account.secret_access_key, account.session_token)
 
-    def new_session() -> AioSession:
-        session = get_session()
+    def session_with_region() -> AioSession:
+        session = new_session(account.ca_file)
         if not session.get_config_variable("region"):
             # STS, which a web identity token is sent to, has no global endpoint in most partitions.
-            region = account.region or _home(session, os.environ.get("AWS_ROLE_ARN"))
+            region = account.region or home_region(_partition(os.environ.get("AWS_ROLE_ARN")))
             session.set_config_variable("region", region)
         return session
 
-    return found(new_session)
+    return found(session_with_region)
 
 
-def _assumed(source: AioSession, account: Account) -> RenewableCredentials:
+def _assumed(source: AioSession, account: Account, region: str) -> RenewableCredentials:
     """The credentials of the role. It is assumed when they are first needed, before they expire, and when they are refused."""
     arguments = {"RoleArn": account.role_arn, "RoleSessionName": "jibe-sqs"}
     if account.external_id:
         arguments["ExternalId"] = account.external_id
+    # An endpoint of AWS's own (a VPC endpoint) is of one service; another store has one address for all.
+    endpoint = None if is_aws(account.endpoint) else account.endpoint
 
     async def refresh() -> dict[str, Any]:
         # The source session's own client: if a service refuses its credentials, they are renewed.
-        async with _sts_client(source, account) as sts:
+        async with source.create_client("sts", region_name=region, endpoint_url=endpoint) as sts:
             answer = (await sts.assume_role(**arguments))["Credentials"]
         return {
             "access_key": answer["AccessKeyId"],
@@ -134,20 +161,6 @@ def _assumed(source: AioSession, account: Account) -> RenewableCredentials:
     return RenewableCredentials(resolve, places=lambda: str(account.role_arn))
 
 
-def _sts_client(session: AioSession, account: Account) -> Any:
-    region = account.region or session.get_config_variable("region") or _home(session, account.role_arn)
-    return session.create_client("sts", region_name=region, endpoint_url=_sts(account.endpoint))
-
-
-def _sts(endpoint: str | None) -> str | None:
-    """Where roles are assumed: a store that is not AWS's has one door for all; one of AWS's (a VPC's) is of one service."""
-    host = urlsplit(endpoint or "").hostname or ""
-    return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else endpoint
-
-
-def _home(session: AioSession, role_arn: str | None) -> str:
-    """A region that every account in the role's partition has, by botocore's data."""
-    name = (role_arn or "").partition(":")[2].partition(":")[0]
-    partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
-    regions = {each["id"]: str(each["outputs"]["implicitGlobalRegion"]) for each in partitions}
-    return regions.get(name, "us-east-1")
+def _partition(arn: str | None) -> str | None:
+    """The partition that an ARN names."""
+    return arn.split(":")[1] if arn and ":" in arn else None

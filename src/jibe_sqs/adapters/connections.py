@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.core.errors import SettingsError
 
 KEPT: Final = 5.0
@@ -23,10 +24,10 @@ class Connections:
     """As many as are in use at a time: how many these may be is for others to say. Proxies come from the environment."""
 
     def __init__(self, **options: Any) -> None:
-        """The options of each client. Raises `SettingsError` if the environment's proxies are of no use."""
+        """The options of each client. Raises `SettingsError` for proxies or certificates that cannot be used."""
         if "verify" not in options:
             # Once: to read the certificates takes longer than all the rest of a client.
-            options["verify"] = httpx.create_ssl_context()
+            options["verify"] = trusted()
         self._options = options
         # The one used last is the next: so those that are too many grow old, the oldest first.
         self._idle: deque[tuple[httpx.AsyncClient, float]] = deque([(self._made(), _now())])

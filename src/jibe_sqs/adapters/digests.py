@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, log_store_error
+from jibe_sqs.adapters.partitions import is_aws
 from jibe_sqs.core.digests import (
     LARGEST,
     Digest,
@@ -225,10 +225,8 @@ class DigestVerifier:
 
 
 def _of_cloudtrail(account: Account) -> Account:
-    """The account, without an endpoint of AWS's own (a VPC's), which is of S3 and no other service."""
-    host = urlsplit(account.endpoint or "").hostname or ""
-    of_s3 = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-    return msgspec.structs.replace(account, endpoint=None) if of_s3 else account
+    """The account, without an endpoint of AWS's own (a VPC endpoint), which is of S3 only."""
+    return msgspec.structs.replace(account, endpoint=None) if is_aws(account.endpoint) else account
 
 
 @contextmanager

@@ -1,46 +1,28 @@
-"""Log files in S3, streamed.
-
-obstore fetches them: it costs a quarter of aiobotocore's time a file, or less (see docs/adr/0004). It cannot name every
-key, though: it drops slashes at the ends and refuses empty and dotted segments and control characters. Such keys, which
-a trail with an odd prefix has, go through aiobotocore.
-"""
+"""Log files in S3, streamed."""
 
 import asyncio
-import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
-import obstore
 from botocore.exceptions import ClientError
-from obstore import exceptions as obstore_errors
-from obstore.store import S3Store
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import UNANSWERED, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.s3_get import CHUNK, Object, Objects, address, other_region
 from jibe_sqs.budget import Budget
-from jibe_sqs.core.errors import BucketNotAllowed, LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
+from jibe_sqs.core.errors import BucketNotAllowed, LogStoreError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, holds
 
-if TYPE_CHECKING:
-    from obstore.store import ClientConfig
-
-CHUNK: Final = 1024 * 1024
-"""Bytes that a download hands over at a time, at least, but for the last."""
 WINDOW: Final = 2 * CHUNK
 """Bytes of the budget that a download takes: what was handed over, and what has come in since."""
-SILENCE: Final = 60.0
-"""Seconds after which an answer that does not go on is asked for again: the network may have swallowed it."""
 CLOCK_AGE: Final = 600.0
 """Seconds after which S3's clock is looked at again."""
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -75,6 +57,14 @@ class Regions:
                 self._known[key] = await self._asked(bucket, source)
             return self._known[key]
 
+    async def correct(self, bucket: str, source: Source, wrong: str, right: str | None) -> None:
+        """The store said that the bucket is not in that region, and perhaps in which. Raises what botocore does."""
+        key = (bucket, source)
+        async with self._finding[key]:
+            # Of many requests that fail at once, the first corrects it.
+            if self._known.get(key) == wrong:
+                self._known[key] = right or await self._asked(bucket, source)
+
     async def _asked(self, bucket: str, source: Source) -> str:
         client = await self._aws.client("s3", source.region, source.account)
         try:
@@ -82,7 +72,7 @@ class Regions:
         except ClientError as error:
             # Refused or sent elsewhere, the answer still says where the bucket is.
             answer = error.response
-            if _status(answer) not in (301, 400, 403):
+            if _status(answer) not in (301, 302, 307, 400, 403):
                 raise
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         if date := headers.get("date"):
@@ -111,16 +101,18 @@ class S3Logs:
         self._sources = sources
         self._anywhere = anywhere
         self._regions = regions
-        self._buckets: dict[tuple[str, Source, str], _Bucket] = {}
+        self._buckets: dict[tuple[str, Source, str], Objects] = {}
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
         """Open a log file for reading."""
-        bucket = await self._bucket(file)
+        source = self._source(file)
+        with translated(file):
+            region = await self._regions.of(file.bucket, source)
         taken = await self._budget.take(WINDOW)
         try:
-            with translated(file, bucket.source.owner):
-                log = await bucket.get(file)
+            with translated(file, source.owner):
+                log = S3Log(file, await self._opened(file, source, region))
             if (excess := taken - log.size) > 0:
                 self._budget.give(excess)
                 taken -= excess
@@ -131,14 +123,26 @@ class S3Logs:
         finally:
             self._budget.give(taken)
 
-    async def _bucket(self, file: LogFile) -> "_Bucket":
-        source = self._source(file)
-        with translated(file):
-            region = await self._regions.of(file.bucket, source)
-            key = (file.bucket, source, region)
-            if key not in self._buckets:
-                self._buckets[key] = _Bucket(file.bucket, region, source, self._aws)
-            return self._buckets[key]
+    async def _opened(self, file: LogFile, source: Source, region: str) -> Object:
+        objects = await self._objects(file.bucket, source, region)
+        try:
+            return await objects.open(file.key, file.version)
+        except ClientError as error:
+            elsewhere, named = other_region(error)
+            if not elsewhere:
+                raise
+            await self._regions.correct(file.bucket, source, region, named)
+            corrected = await self._regions.of(file.bucket, source)
+            if corrected == region:
+                raise
+        return await (await self._objects(file.bucket, source, corrected)).open(file.key, file.version)
+
+    async def _objects(self, bucket: str, source: Source, region: str) -> Objects:
+        key = (bucket, source, region)
+        if key not in self._buckets:
+            client = await self._aws.client("s3", region, source.account)
+            self._buckets[key] = Objects(self._aws, source.account, await address(client, bucket, source.owned))
+        return self._buckets[key]
 
     def _source(self, file: LogFile) -> Source:
         for bucket in (file.bucket, EVERY_BUCKET):
@@ -150,91 +154,21 @@ class S3Logs:
         return self._anywhere
 
 
-class _Bucket:
-    """One bucket, whose region is known."""
-
-    def __init__(self, name: str, region: str, source: Source, aws: Aws) -> None:
-        self.name = name
-        self.region = region
-        self.source = source
-        self._aws = aws
-        endpoint = source.account.endpoint
-        options: ClientConfig = {
-            "allow_http": bool(endpoint),
-            "connect_timeout": "10s",
-            "read_timeout": f"{SILENCE:g}s",
-            "timeout": "10min",
-        }
-        if source.owner:
-            # obstore signs it with the rest of the request; S3 would refuse it otherwise.
-            options["default_headers"] = {"x-amz-expected-bucket-owner": source.owner}
-        self._store = S3Store(
-            name,
-            region=region,
-            # obstore refuses an endpoint of None.
-            config={"endpoint": endpoint} if endpoint else None,
-            virtual_hosted_style_request=endpoint is None and "." not in name,
-            credential_provider=self._credentials,
-            client_options=options,
-            retry_config={"max_retries": 4},
-        )
-
-    async def get(self, file: LogFile) -> "S3Log":
-        if not _plain(file.key):
-            return await self._get_odd(file)
-        found = await obstore.get_async(
-            self._store, file.key, options={"version": file.version} if file.version else None
-        )
-        etag = found.meta["e_tag"] or ""
-        return S3Log(file, etag.strip('"'), found.meta["size"], found.stream(min_chunk_size=CHUNK))
-
-    async def _get_odd(self, file: LogFile) -> "S3Log":
-        client = await self._aws.client("s3", self.region, self.source.account)
-        version = {"VersionId": file.version} if file.version else {}
-        found = await client.get_object(Bucket=file.bucket, Key=file.key, **version, **self.source.owned)
-        body = found["Body"]
-        return S3Log(file, found["ETag"].strip('"'), found["ContentLength"], body.iter_chunks(CHUNK), body.close)
-
-    async def _credentials(self) -> Any:
-        """As obstore takes them. It must ask for each request: it cannot know when they are renewed."""
-        credentials = await self._aws.session(self.source.account).get_credentials()
-        frozen = await credentials.get_frozen_credentials()
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC),
-        }
-
-
 class S3Log:
     """An open log file: its bytes as stored, gzipped or not."""
 
-    def __init__(
-        self, file: LogFile, etag: str, size: int, chunks: Any, close: Callable[[], None] = lambda: None
-    ) -> None:
-        self.etag = etag
-        self.size = size
-        self.close = close
-        """Let go of the connection, whether or not all was read."""
+    def __init__(self, file: LogFile, found: Object) -> None:
+        self.etag = found.etag
+        self.size = found.size
+        self.close = found.close
         self._file = file
-        self._chunks = chunks
+        self._object = found
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Its chunks. Raises `LogStoreUnavailable` where fewer bytes come than were promised."""
-        got = 0
+        """Its chunks. Raises `LogStoreUnavailable` if fewer bytes come than were promised."""
         with translated(self._file):
-            async for chunk in self._chunks:
-                data = bytes(chunk)
-                got += len(data)
-                yield data
-        if got != self.size:
-            raise LogStoreUnavailable(f"{_name(self._file)}: cut short after {got:,} of {self.size:,} bytes")
-
-
-def _plain(key: str) -> bool:
-    """Whether obstore names this key as it is."""
-    return _CONTROL.search(key) is None and all(segment not in ("", ".", "..") for segment in key.split("/"))
+            async for chunk in self._object.chunks():
+                yield chunk
 
 
 def _status(answer: Mapping[str, Any]) -> int:
@@ -248,7 +182,7 @@ def _name(file: LogFile) -> str:
 
 @contextmanager
 def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
-    """Whatever obstore, botocore and those below them raise, as a `LogStoreError` that names the file.
+    """Raise the errors of botocore, aiohttp and the system as `LogStoreError`s that name the file.
 
     `owner`: the account that the request asked the bucket to be owned by.
     """
@@ -256,21 +190,11 @@ def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
         yield
     except LogStoreError:
         raise
-    except (FileNotFoundError, obstore_errors.NotFoundError) as error:
-        raise LogMissing(f"{_name(file)}: {_first_line(error)}") from error
-    except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
-        raise LogAccessDenied(f"{_name(file)}: {_first_line(error)}{_remedy(owner)}") from error
-    except (obstore_errors.BaseError, ValueError) as error:
-        raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
     except (ClientError, *UNANSWERED) as error:
         raise log_store_error(_name(file), error, owner) from error
-
-
-def _remedy(owner: str | None) -> str:
-    """S3 says the same of a bucket of somebody else's, and of one that we may not read."""
-    return f": may we read it, and does account {owner} own its bucket, as `logs.bucket_owner` says?" if owner else ""
+    except ValueError as error:
+        raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
-    """Without the dump of its insides that obstore puts after it."""
     return str(error).strip().partition("\n")[0][:300]

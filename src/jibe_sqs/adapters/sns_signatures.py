@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from jibe_sqs import __version__
+from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.sns_certificates import SnsCertificates
 from jibe_sqs.core.announcements import NESTING, envelope
@@ -36,9 +38,12 @@ class SnsSignatures:
 
 
 @asynccontextmanager
-async def sns_signatures(topics: Collection[str] = ()) -> AsyncIterator[SnsSignatures]:
-    """With connections of its own, closed at the end. Raises `SettingsError`."""
+async def sns_signatures(topics: Collection[str] = (), *, ca_file: Path | None = None) -> AsyncIterator[SnsSignatures]:
+    """With connections of its own, closed at the end. `ca_file`: of AWS's clients. Raises `SettingsError`."""
     async with Connections(
-        timeout=10.0, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+        verify=aws_trusted(aws_bundle(str(ca_file) if ca_file else None)),
+        timeout=10.0,
+        follow_redirects=False,
+        headers={"User-Agent": f"jibe-sqs/{__version__}"},
     ) as connections:
         yield SnsSignatures(SnsCertificates(connections), topics)

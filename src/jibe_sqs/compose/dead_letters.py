@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.dead_letters import Origin
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import QueueRefused
@@ -18,7 +17,7 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]:
     """Each once, also where several queues share it. Raises `QueueError`, also if there is none at all."""
-    async with Aws() as aws:
+    async with stores.clients(settings) as aws:
         origins: dict[str, dict[str, Origin]] = {}
         told: dict[str, QueueSettings] = {}
         for each in settings.queues:

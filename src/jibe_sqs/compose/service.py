@@ -65,7 +65,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             clock=S3Clock(),
             tally=Tally(),
             decisions=rules.decisions(settings),
-            aws=await stack.enter_async_context(Aws()),
+            aws=await stack.enter_async_context(stores.clients(settings)),
             gates=gates,
             health=health,
         )
@@ -277,7 +277,7 @@ async def _signatures(world: _World) -> Signatures | None:
             consequence="a message counts if SNS signed it for any topic, also for one of somebody else's account",
             remedy="name your topics in sns.topics",
         )
-    return await world.stack.enter_async_context(sns_signatures(sns.topics))
+    return await world.stack.enter_async_context(sns_signatures(sns.topics, ca_file=world.settings.aws.ca_file))
 
 
 def _changes(settings: Settings, client: AccessAnywhere | None) -> Changes | None:

@@ -1,14 +1,13 @@
 """The stores and queues that the settings name, and with which credentials each is used."""
 
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 
+from jibe_sqs.adapters.authorities import aws_bundle
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
@@ -16,6 +15,7 @@ from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, clo
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
+from jibe_sqs.adapters.partitions import region_of_url
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
@@ -27,7 +27,7 @@ from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations.verification import Scope, Verification
 from jibe_sqs.ports import Ledger, Listing, Log, LogStore, QueueFacts, Verifier
-from jibe_sqs.settings import AwsSettings, LogSettings, QueueSettings, RoleSettings, Rules, Settings
+from jibe_sqs.settings import AwsSettings, LogSettings, Queues, QueueSettings, RoleSettings, Rules, Settings
 
 log = structlog.get_logger()
 
@@ -42,13 +42,25 @@ async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
         return await content(bucket, key, aws=aws, account=_account(settings))
 
 
+def clients(settings: Rules) -> Aws:
+    """The clients of all stores. Raises `SettingsError` for CA certificates that cannot be used."""
+    aws_bundle()
+    queues = settings.queues if isinstance(settings, Queues | Settings) else ()
+    groups = {"aws": (settings.aws,), "ledger": (settings.ledger,), "queues": queues, "logs": settings.logs}
+    for name, group in groups.items():
+        for each in group:
+            if each.ca_file:
+                aws_bundle(str(each.ca_file), f"{name}.ca_file")
+    return Aws(region=next(filter(None, (region_of_url(queue.url) for queue in queues)), None))
+
+
 @asynccontextmanager
 async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
     """A look at the logs of a bucket that is one of `logs`, or that we may read. Its digests lie beside them."""
     ours = [each for each in settings.logs if each.bucket == scope.bucket and scope.base.startswith(each.prefix)]
     wanted = ours[0] if ours else None
     account, region = _account(settings.aws, wanted), _own_region(settings.aws, wanted)
-    async with Aws() as aws:
+    async with clients(settings) as aws:
         yield Verification(
             digests=S3Digests(aws=aws, account=account, region=region, owner=wanted.bucket_owner if wanted else None),
             keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
@@ -63,7 +75,7 @@ async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
     """The ledger alone, to look at. Raises `LedgerError` if there is none: to look must not make one."""
     if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
         raise LedgerError(f"{settings.ledger.path}: no ledger there: give the service's configuration, or ledger.path")
-    async with Aws() as aws, opened_ledger(settings, aws) as opened:
+    async with clients(settings) as aws, opened_ledger(settings, aws) as opened:
         yield opened
 
 
@@ -144,7 +156,7 @@ def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None
 
 def queue(queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0) -> SqsQueue:
     """`wait`: seconds of its long polls."""
-    account = _account(settings.aws, queue, region=_region_of(queue.url))
+    account = _account(settings.aws, queue, region=region_of_url(queue.url))
     return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait)
 
 
@@ -152,16 +164,8 @@ def dead_letters(
     url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin]
 ) -> SqsDeadLetters:
     """The dead letters of that queue, which may be others' as well."""
-    account = _account(settings.aws, queue, region=_region_of(queue.url))
+    account = _account(settings.aws, queue, region=region_of_url(queue.url))
     return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws)
-
-
-def _region_of(url: str) -> str | None:
-    """Of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, and its relatives: other partitions, a VPC's own endpoint."""
-    host = urlsplit(url).hostname or ""
-    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
-        return None
-    return next((label for label in host.split(".") if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", label)), None)
 
 
 def _region_in(table: str) -> str | None:
@@ -180,6 +184,7 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
         session_token=token.get_secret_value() if token else None,
         role_arn=own.role_arn if own else None,
         external_id=own.external_id if own else None,
+        ca_file=str(ca_file) if (ca_file := (own.ca_file if own else None) or aws.ca_file) else None,
         region=(own.region if own else None) or region or aws.region,
     )
 

@@ -71,6 +71,7 @@ class AwsSettings(_Model):
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
     session_token: SecretStr | None = None
+    ca_file: Path | None = Field(default=None, description="CA certificates to trust, in place of all others")
 
     @model_validator(mode="after")
     def _both_halves(self) -> Self:
@@ -112,6 +113,13 @@ class LogSettings(RoleSettings):
         if self.folder and self.bucket == EVERY_BUCKET:
             raise ValueError("folder: shows one bucket, not every one: name the bucket, or leave the folder out")
         return self
+
+    @field_validator("bucket")
+    @classmethod
+    def _log_files_are_in_general_purpose_buckets(cls, bucket: str) -> str:
+        if bucket.endswith("--x-s3"):
+            raise ValueError(f"{bucket} is a directory bucket (S3 Express One Zone): AWS delivers no log files there")
+        return bucket
 
     @model_validator(mode="after")
     def _providers_are_access_anywheres(self) -> Self:

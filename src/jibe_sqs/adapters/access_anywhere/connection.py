@@ -2,7 +2,6 @@
 
 import http.cookiejar
 import platform
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.files import Files
 from jibe_sqs.adapters.access_anywhere.session import Credentials, Password, PermanentToken, Session
 from jibe_sqs.adapters.access_anywhere.transport import Transport
+from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.ports import Clock
@@ -44,7 +44,8 @@ async def connect(
     """A client for the server at `endpoint`, closed at the end. Nothing is sent before the first call.
 
     A permanent token goes before login and password. `concurrency`: refreshes at a time, at most; half as many calls
-    again may run beside them. Times in seconds. `ca_file`: the certificates (PEM) to trust, instead of the system's.
+    again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust
+    in place of those that `adapters.authorities` finds.
     Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`). Raises `SettingsError`.
     """
     url = api_url(endpoint)
@@ -83,18 +84,6 @@ async def connect(
 def user_agent() -> str:
     """Who calls, for the server's administrators."""
     return f"jibe-sqs/{__version__} (python/{platform.python_version()}; httpx/{httpx.__version__})"
-
-
-def trusted(ca_file: Path | None) -> ssl.SSLContext:
-    """Whose certificates are good: the file's, else the system's, or `SSL_CERT_FILE`'s. Raises `SettingsError`."""
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        problem = (
-            f"access_anywhere.ca_file: {str(ca_file)!r} is of no use ({error.strerror or error}): it must be a file of "
-            "certificates in PEM that this process may read"
-        )
-        raise SettingsError([problem]) from error
 
 
 def api_url(endpoint: str) -> str:

@@ -1,0 +1,93 @@
+"""Which CA certificates a client trusts. Every client asks here.
+
+The first of these that is set decides, and replaces all others: the setting (`ca_file`); for AWS's clients
+`AWS_CA_BUNDLE`, or `ca_bundle` of the profile; `REQUESTS_CA_BUNDLE`; `SSL_CERT_FILE`; `SSL_CERT_DIR`; the default, which
+is botocore's for AWS's clients and the system's for others. An empty variable counts as not set.
+"""
+
+import functools
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.session import get_session
+
+from jibe_sqs.core.errors import SettingsError
+
+_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
+"""The name of a certificate in a folder, as OpenSSL looks for it."""
+
+
+def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file") -> ssl.SSLContext:
+    """For clients of servers other than AWS's. Raises `SettingsError`."""
+    for name, path in _named(ca_file, setting):
+        _check(name, path)
+        return ssl.create_default_context(**_location(path))
+    return ssl.create_default_context()
+
+
+def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
+    """A file or a folder of certificates, for AWS's clients. Raises `SettingsError`."""
+    for name, path in _named(ca_file, setting, aws=True):
+        _check(name, path)
+        return path
+    return str(get_cert_path(True))
+
+
+@functools.cache
+def aws_trusted(bundle: str) -> ssl.SSLContext:
+    """For AWS's clients, which share it: as botocore makes it, but also of a folder. `bundle`: from `aws_bundle`."""
+    context: ssl.SSLContext = create_urllib3_context()
+    # botocore switches it off, because urllib3 checks the name itself.
+    context.check_hostname = True
+    context.load_verify_locations(**_location(bundle))
+    return context
+
+
+def _named(ca_file: Path | str | None, setting: str, *, aws: bool = False) -> Iterator[tuple[str, str]]:
+    """Names of settings and variables, with their values, the strongest first."""
+    if ca_file:
+        yield setting, str(ca_file)
+    if aws and (path := _of_botocore()):
+        yield ("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle of the AWS profile"), path
+    for variable in _VARIABLES:
+        if path := os.environ.get(variable):
+            yield variable, path
+
+
+def _of_botocore() -> str | None:
+    try:
+        path: str | None = get_session().get_config_variable("ca_bundle")
+    except BotoCoreError as error:
+        raise SettingsError([f"the configuration of AWS's tools: {error}"]) from error
+    return path
+
+
+def _check(name: str, path: str) -> None:
+    try:
+        if "capath" not in _location(path):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        elif not any(_HASHED.fullmatch(each.name) for folder in _folders(path) for each in folder.iterdir()):
+            raise SettingsError([f"{name}: the folder {path!r} has no certificates with names of `openssl rehash`"])
+    except OSError as error:
+        problem = (
+            f"{name}: cannot read CA certificates from {path!r} ({error.strerror or error}): "
+            "it must be a file of certificates in PEM that this process may read"
+        )
+        raise SettingsError([problem]) from error
+
+
+def _location(path: str) -> dict[str, Any]:
+    """The argument of `SSLContext.load_verify_locations`."""
+    return {"capath" if _folders(path) else "cafile": path}
+
+
+def _folders(path: str) -> list[Path]:
+    """OpenSSL takes several, separated by `:`."""
+    return [Path(each) for each in path.split(os.pathsep) if Path(each).is_dir()]

@@ -1,0 +1,238 @@
+"""GETs of objects in S3, over aiohttp.
+
+botocore decides where a bucket is, how its requests are signed and through which proxy they go. It decides once for each
+bucket; doing so for each request costs several times as much as the request itself (docs/adr/0016).
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.httpsession import ProxyConfiguration
+from botocore.parsers import create_parser
+from botocore.utils import get_environ_proxies, percent_encode
+from yarl import URL
+
+from jibe_sqs.adapters.aws import Account, Aws
+
+CHUNK: Final = 1024 * 1024
+"""Bytes that an object hands over at a time, at least, except for the last."""
+SILENCE: Final = 60.0
+"""Seconds without a byte after which a request is repeated: the network may have swallowed the answer."""
+CONNECT_TIMEOUT: Final = 10.0
+TRIES: Final = 5
+"""Of one request; and the number of times that one object may break off."""
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 10.0
+"""Seconds between tries, at most; also where the store asks for more."""
+LARGEST_ERROR: Final = 64 * 1024
+
+_PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
+_PASSING_CODES: Final = frozenset({"InternalError", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
+_ELSEWHERE: Final = frozenset(
+    {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"}
+)
+_PLACEHOLDER: Final = "jibe-sqs-key-of-an-object"
+"""The key with which botocore is asked for the address of a bucket. Nothing is sent."""
+_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the objects of a bucket are. A key follows `base`. `headers` are sent with each request."""
+
+    base: str
+    signing_name: str
+    region: str
+    headers: dict[str, str]
+    proxy: str | None
+
+    def url(self, key: str, version: str | None) -> str:
+        """The address of an object, encoded as botocore does it."""
+        query = f"?versionId={percent_encode(version)}" if version else ""
+        return f"{self.base}{percent_encode(key, safe='/~')}{query}"
+
+
+async def address(client: Any, bucket: str, owner: dict[str, str]) -> Address:
+    """The address of a bucket. `client`: aiobotocore's, of S3 in the bucket's region. Raises what botocore does."""
+    client.meta.events.register_last("before-call.s3.GetObject", _instead_of_sending, unique_id=_PLACEHOLDER)
+    found: Address = (await client.get_object(Bucket=bucket, Key=_PLACEHOLDER, **owner))["address"]
+    return found
+
+
+def _instead_of_sending(
+    params: dict[str, Any], context: dict[str, Any], request_signer: Any, **_: Any
+) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+    """Answer botocore's own request for the placeholder. Other requests go on."""
+    if not params["url"].endswith(_PLACEHOLDER):
+        return None
+    base, signing, headers = params["url"].removesuffix(_PLACEHOLDER), context.get("signing", {}), params["headers"]
+    found = Address(
+        base=base,
+        signing_name=signing.get("signing_name") or request_signer.signing_name,
+        region=signing.get("region") or request_signer.region_name,
+        headers={name: headers[name] for name in ("User-Agent", "x-amz-expected-bucket-owner") if name in headers},
+        proxy=ProxyConfiguration(proxies=get_environ_proxies(base)).proxy_url_for(base),
+    )
+    return SimpleNamespace(status_code=200), {"address": found}
+
+
+class Objects:
+    """The objects of one bucket. Raises botocore's errors and aiohttp's."""
+
+    def __init__(self, aws: Aws, account: Account, address: Address) -> None:
+        self._aws = aws
+        self._account = account
+        self._address = address
+
+    async def open(self, key: str, version: str | None) -> "Object":
+        """One object, to be closed."""
+        url = self._address.url(key, version)
+        return Object(self, url, await self.get(url))
+
+    async def get(self, url: str, *, start: int = 0, etag: str = "") -> aiohttp.ClientResponse:
+        """The answer, before its body. Repeated after failures that may pass.
+
+        `start`: the first byte, if not all are wanted; then the object must still have that `etag`.
+        """
+        headers = {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'} if start else {}
+        credentials = await self._aws.session(self._account).get_credentials()
+        renewed = False
+        tries = 0
+        while True:
+            response = None
+            # Fixed for this request: if the store refuses them, it must be known which ones it refused.
+            frozen = await credentials.get_frozen_credentials()
+            try:
+                response = await self._sent(url, {**self._signed(url, frozen), **headers})
+                if response.status == (206 if start else 200):
+                    return response
+                failure: Exception = await _refusal(response)
+            except _BROKEN as error:
+                failure = error
+            if not renewed and await credentials.renew(frozen, _code(failure)):
+                renewed = True
+                continue
+            tries += 1
+            if tries == TRIES or not _may_pass(failure):
+                raise failure
+            await asyncio.sleep(_pause(tries, response))
+
+    async def _sent(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        return await self._aws.http(self._account).get(
+            # yarl would decode and normalise it: `a//b`, `.` and `..` are names of objects.
+            URL(url, encoded=True),
+            headers={**headers, "Accept-Encoding": "identity"},
+            proxy=self._address.proxy,
+            # A redirect names another region, and would need another signature.
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(connect=SILENCE, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE),
+        )
+
+    def _signed(self, url: str, credentials: ReadOnlyCredentials) -> dict[str, str]:
+        """Headers, with the signature of this moment."""
+        request = AWSRequest(method="GET", url=url, headers=self._address.headers)
+        S3SigV4Auth(credentials, self._address.signing_name, self._address.region).add_auth(request)
+        return dict(request.headers.items())
+
+
+class Object:
+    """An open object: its bytes as stored."""
+
+    def __init__(self, objects: Objects, url: str, response: aiohttp.ClientResponse) -> None:
+        self._objects = objects
+        self._url = url
+        self._response = response
+        if response.content_length is None:
+            response.close()
+            raise aiohttp.ClientPayloadError("the answer does not say how long the object is")
+        self.size = response.content_length
+        self.etag = response.headers.get("ETag", "").strip('"')
+
+    def close(self) -> None:
+        """Give the connection back, or close it if not all was read."""
+        self._response.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All bytes. If the answer breaks off, the rest is asked for."""
+        gathered: list[bytes] = []
+        waiting = got = breaks = 0
+        while True:
+            try:
+                async for data in self._response.content.iter_any():
+                    gathered.append(data)
+                    waiting += len(data)
+                    got += len(data)
+                    if waiting >= CHUNK:
+                        yield b"".join(gathered)
+                        gathered, waiting = [], 0
+            except _BROKEN as error:
+                breaks += 1
+                if breaks == TRIES or not got or not self.etag:
+                    raise IncompleteReadError(actual_bytes=got, expected_bytes=self.size) from error
+                await self._resume(got)
+            else:
+                break
+        if gathered:
+            yield b"".join(gathered)
+
+    async def _resume(self, start: int) -> None:
+        self._response.close()
+        self._response = await self._objects.get(self._url, start=start, etag=self.etag)
+        if not self._response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise aiohttp.ClientPayloadError(f"the answer does not go on at byte {start:,}")
+
+
+def other_region(error: ClientError) -> tuple[bool, str | None]:
+    """Whether the store refuses a request because the bucket is in another region; and in which, if it says so."""
+    answer = error.response
+    status = answer["ResponseMetadata"]["HTTPStatusCode"]
+    refused = answer["Error"].get("Code") in _ELSEWHERE or status in (301, 302, 307)
+    named = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or answer["Error"].get("Region")
+    return refused, named
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
+    """An answer other than the object, as botocore reads it."""
+    body = b""
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > LARGEST_ERROR:
+            break
+    response.close()
+    answer = {
+        "status_code": max(response.status, 301),
+        "headers": {name.lower(): value for name, value in response.headers.items()},
+        "body": body,
+    }
+    parsed = create_parser("rest-xml").parse(answer, None)
+    parsed["ResponseMetadata"]["HTTPStatusCode"] = response.status
+    return ClientError(parsed, "GetObject")
+
+
+def _code(failure: Exception) -> str:
+    """The store's code; empty if it did not answer."""
+    return str(failure.response["Error"].get("Code", "")) if isinstance(failure, ClientError) else ""
+
+
+def _may_pass(failure: Exception) -> bool:
+    if not isinstance(failure, ClientError):
+        return True
+    status = failure.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status in _PASSING_STATUS or _code(failure) in _PASSING_CODES
+
+
+def _pause(tries: int, response: aiohttp.ClientResponse | None) -> float:
+    """Seconds before the next try."""
+    wished = response.headers.get("Retry-After", "") if response is not None else ""
+    if re.fullmatch(r"\d{1,9}", wished):
+        return min(float(wished), LONGEST_PAUSE)
+    return random.uniform(0, min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE))  # noqa: S311 - spreads the load
