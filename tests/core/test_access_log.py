@@ -16,7 +16,7 @@ from jibe_sqs.core.formats.access_log_keys import ENCODED_ONCE
 from jibe_sqs.core.formats.access_log_records import OPERATIONS
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import LATEST, Actor, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""
@@ -232,29 +232,35 @@ TIMES = {
     ),
     "in milliseconds with a unit": (request("REST.PUT.OBJECT", numbers="- - 5 - 1500ms"), START + 1.5),
     "of a deletion without a duration, the start": (request("REST.DELETE.OBJECT", numbers="- - 5 - -"), START),
-    "of a write without a duration, not known": (request("REST.PUT.OBJECT", numbers="- - 5 - -"), LATEST),
-    "of a write that ends before it, not known": (request("REST.PUT.OBJECT", numbers="-", tail="").rstrip(), LATEST),
-    "of a write with another duration, not known": (request("REST.PUT.OBJECT", numbers="- - 5 x 7"), LATEST),
-    "of a request of 30,000 years, not known": (request("REST.PUT.OBJECT", numbers="- - 5 999999999999999 7"), LATEST),
-    "of another form, not known": (request("REST.PUT.OBJECT", time="[2026-03-01T02:00:00 +0000]"), LATEST),
+    "of a write without a duration, not known": (request("REST.PUT.OBJECT", numbers="- - 5 - -"), UNKNOWN_TIME),
+    "of a write that ends before it, not known": (
+        request("REST.PUT.OBJECT", numbers="-", tail="").rstrip(),
+        UNKNOWN_TIME,
+    ),
+    "of a write with another duration, not known": (request("REST.PUT.OBJECT", numbers="- - 5 x 7"), UNKNOWN_TIME),
+    "of a request of 30,000 years, not known": (
+        request("REST.PUT.OBJECT", numbers="- - 5 999999999999999 7"),
+        UNKNOWN_TIME,
+    ),
+    "of another form, not known": (request("REST.PUT.OBJECT", time="[2026-03-01T02:00:00 +0000]"), UNKNOWN_TIME),
     "of a month that does not exist, not known": (
         request("REST.PUT.OBJECT", time="[01/Mai/2026:02:00:00 +0000]"),
-        LATEST,
+        UNKNOWN_TIME,
     ),
     "of a day that does not exist, not known": (
         request("REST.DELETE.OBJECT", time="[30/Feb/2026:02:00:00 +0000]"),
-        LATEST,
+        UNKNOWN_TIME,
     ),
     "of an hour that does not exist, not known": (
         request("REST.PUT.OBJECT", time="[01/Mar/2026:24:00:00 +0000]"),
-        LATEST,
+        UNKNOWN_TIME,
     ),
     "of a zone that does not exist, not known": (
         request("REST.PUT.OBJECT", time="[01/Mar/2026:02:00:00 +9999]"),
-        LATEST,
+        UNKNOWN_TIME,
     ),
-    "of a long text, not known": (request("REST.PUT.OBJECT", time=f"[{'x' * 99} +0000]"), LATEST),
-    "that is null, not known": (request("REST.PUT.OBJECT", time="-"), LATEST),
+    "of a long text, not known": (request("REST.PUT.OBJECT", time=f"[{'x' * 99} +0000]"), UNKNOWN_TIME),
+    "that is null, not known": (request("REST.PUT.OBJECT", time="-"), UNKNOWN_TIME),
     "of a read, not known": (request("REST.GET.OBJECT", time="[30/Feb/2026:02:00:00 +0000]"), 0.0),
     "of a line with an odd address": (request("REST.PUT.OBJECT").replace("192.0.2.1", "not an address"), START + 0.04),
     "an hour's upload": (request("REST.PUT.OBJECT", numbers="- - 5 3600000 -"), START + 3600),

@@ -16,7 +16,7 @@ from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import Format
-from jibe_sqs.core.model import LATEST, Actor, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WRITTEN, DELETED = Kind.WRITTEN, Kind.DELETED
@@ -167,20 +167,20 @@ TIMES = {
     "microseconds": (entry(request_time=int(START * 1_000_000)), START + 0.5),
     "a duration as a text": (entry(total_duration="500"), START + 0.75),
     "the turn-around time, if only that is there": (entry(total_duration=None), START + 0.257),
-    "no duration": (entry(total_duration=None, turn_around_duration=None), LATEST),
-    "no field for the duration": (entry(total_duration=..., turn_around_duration=...), LATEST),
-    "an odd duration": (entry(total_duration="long"), LATEST),
-    "a negative duration": (entry(total_duration=-1), LATEST),
+    "no duration": (entry(total_duration=None, turn_around_duration=None), UNKNOWN_TIME),
+    "no field for the duration": (entry(total_duration=..., turn_around_duration=...), UNKNOWN_TIME),
+    "an odd duration": (entry(total_duration="long"), UNKNOWN_TIME),
+    "a negative duration": (entry(total_duration=-1), UNKNOWN_TIME),
     "no duration, of a deletion": (entry(operation="REST.DELETE.OBJECT", total_duration=..., turn_around_duration=...), START + 0.25),
-    "no time": (entry(request_time=None), LATEST),
-    "no field for the time": (entry(request_time=...), LATEST),
-    "a time that cannot be read": (entry(request_time="yesterday"), LATEST),
-    "a long time": (entry(request_time="2" * 999), LATEST),
-    "a small number": (entry(request_time=41), LATEST),
-    "a truth value": (entry(request_time=True), LATEST),
-    "a time of another type": (entry(request_time=["2026-03-01T02:00:00Z"]), LATEST),
-    "a huge number": (text(entry(request_time=1)).replace(b'"request_time": 1', b'"request_time": 1e999'), LATEST),
-    "the year 1": (entry(request_time="0001-01-01T00:00:00+23:59"), LATEST),
+    "no time": (entry(request_time=None), UNKNOWN_TIME),
+    "no field for the time": (entry(request_time=...), UNKNOWN_TIME),
+    "a time that cannot be read": (entry(request_time="yesterday"), UNKNOWN_TIME),
+    "a long time": (entry(request_time="2" * 999), UNKNOWN_TIME),
+    "a small number": (entry(request_time=41), UNKNOWN_TIME),
+    "a truth value": (entry(request_time=True), UNKNOWN_TIME),
+    "a time of another type": (entry(request_time=["2026-03-01T02:00:00Z"]), UNKNOWN_TIME),
+    "a huge number": (text(entry(request_time=1)).replace(b'"request_time": 1', b'"request_time": 1e999'), UNKNOWN_TIME),
+    "the year 1": (entry(request_time="0001-01-01T00:00:00+23:59"), UNKNOWN_TIME),
     "a second field, if the first cannot be read": (entry(request_time="x", timestamp="2026-03-01T02:00:00Z"), START + 0.5),
 }  # fmt: skip
 

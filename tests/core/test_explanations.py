@@ -233,6 +233,23 @@ def test_a_digest_is_not_read(explainer, by_name):
     assert (found["announcement"], found["key"], found["about"]) == ("nothing", DIGEST, "CloudTrail digest")
 
 
+def test_an_activity_event_is_shown_by_its_own_name_and_object(explained):
+    data = {
+        "eventName": "RemoveDocument",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "UID": "u1",
+        "eventSource": "documents.example.com",
+        "requestParameters": {"bucketName": "shelf", "key": "a/b.txt"},
+    }
+    event = {"eventVersion": "1.08", "eventCategory": "ActivityAuditLog"}
+    found = explained(zipped(*({**event, "eventData": each} for each in (data, json.dumps(data), "x", 5))))
+    for each in found[:2]:
+        assert (each["name"], each["bucket"], each["key"]) == ("RemoveDocument", "shelf", "a/b.txt")
+        assert (each["time"], each["event_id"]) == ("2026-01-31T12:00:00Z", "u1")
+    assert [each["name"] for each in found[2:]] == [None, None]
+    assert {each["reason"] for each in found} == {"not-object-change"}
+
+
 # Bodies
 
 
@@ -261,6 +278,11 @@ def test_an_announced_file_is_named_and_one_beside_the_logs_says_what_it_is(expl
     del file["source"], digest["source"]
     assert file == {"announcement": "log-file", "bucket": "logs", "key": LOG_KEY}
     assert digest == {"announcement": "nothing", "bucket": "logs", "key": DIGEST, "about": "CloudTrail digest"}
+
+
+def test_an_announced_file_that_the_service_would_refuse_is_an_error():
+    explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources([LogSource("other")]))
+    assert [each["error"] for each in explainer.of_body(DELIVERY)] == ["BucketNotAllowed"] * 2
 
 
 @pytest.mark.parametrize("body", ["CloudTrail validation message.", '{"Event":"s3:TestEvent"}'])

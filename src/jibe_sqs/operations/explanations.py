@@ -73,7 +73,9 @@ class Explainer:
             return
         rule = {"rule": body.rule} if body.rule else {}
         for each in body.found:
-            if isinstance(each, LogFile):
+            if isinstance(each, LogFile) and self._sources.of(each.bucket, each.key) is None:
+                yield _failure(name, BucketNotAllowed.of(each.bucket, each.key)) | rule
+            elif isinstance(each, LogFile):
                 yield {"source": name, "announcement": "log-file", "bucket": each.bucket, "key": each.key} | rule
             elif isinstance(each, Nothing):
                 nothing = {"announcement": "nothing", "bucket": each.bucket, "key": each.key, "about": each.about}

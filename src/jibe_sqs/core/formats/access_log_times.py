@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
-from jibe_sqs.core.model import LATEST, Kind
+from jibe_sqs.core.model import LATEST, UNKNOWN_TIME, Kind
 
 EARLIEST: Final = 1_136_073_600.0
 """The start of 2006, the year of S3's launch. A smaller number is not a time."""
-LATEST_IN_SECONDS: Final = 100_000_000_000
+LARGEST_IN_SECONDS: Final = 100_000_000_000
 """Larger numbers are milliseconds (since 1973), and those a thousand times larger are microseconds, and so on."""
 
 MONTHS: Final = {
@@ -54,12 +54,12 @@ def visible_at(start: float | None, milliseconds: float | None, kind: Kind) -> f
     if milliseconds is None and kind is Kind.DELETED:
         milliseconds = 0
     if start is None or milliseconds is None:
-        return LATEST
+        return UNKNOWN_TIME
     return min(start + milliseconds / 1000, LATEST)
 
 
 def _of_number(number: float) -> float | None:
-    while number >= LATEST_IN_SECONDS:
+    while number >= LARGEST_IN_SECONDS:
         number /= 1000
     return number if number >= EARLIEST else None
 

@@ -29,6 +29,7 @@ from jibe_sqs.core.formats.cloudtrail_records import (
     TRUE,
     Typed,
     Unreadable,
+    activity_of,
     actor_of,
     clear_hidden,
     epoch,
@@ -38,9 +39,7 @@ from jibe_sqs.core.formats.cloudtrail_records import (
     loose_record,
     time_of,
 )
-from jibe_sqs.core.formats.cloudtrail_records import (
-    Record as Call,
-)
+from jibe_sqs.core.formats.cloudtrail_records import Record as Call
 from jibe_sqs.core.formats.json_records import Batch, JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
@@ -211,6 +210,8 @@ def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
     """Whatever of it can be read: a record that asks for nothing is never an error."""
     source = record.eventSource
     ours = source in S3_SOURCES or is_of_s3(source)
+    if not ours and (activity := activity_of(record)) is not None:
+        record, ours = activity, True
     bucket, key = shown_object(record.requestParameters) if ours else ("", "")
     return Unchanged(reason, bucket, key, epoch(record.eventTime) or 0.0, record.eventID, record.eventName)
 

@@ -55,6 +55,7 @@ class Typed(msgspec.Struct, gc=False):
     userIdentity: msgspec.Raw = _NULL
     requestParameters: msgspec.Raw = _NULL
     resources: msgspec.Raw = _NULL
+    eventData: msgspec.Raw = _NULL
 
 
 class Loose(msgspec.Struct, gc=False):
@@ -75,6 +76,7 @@ class Loose(msgspec.Struct, gc=False):
     userIdentity: object
     requestParameters: object
     resources: object
+    eventData: object
 
 
 Record = Typed | Loose
@@ -91,7 +93,7 @@ _TEXTS = (
     "sourceIPAddress",
     "userAgent",
 )
-_VALUES = ("errorCode", "userIdentity", "requestParameters", "resources")
+_VALUES = ("errorCode", "userIdentity", "requestParameters", "resources", "eventData")
 
 
 def loose_record(text: bytes) -> Record:
@@ -105,9 +107,32 @@ def loose_record(text: bytes) -> Record:
         raise Unreadable(f"not JSON: {error}") from None
     if not isinstance(record, dict):
         raise Unreadable("it is not a JSON object")
+    return _loose(record)
+
+
+def _loose(record: dict[str, Any]) -> Loose:
     found: dict[str, Any] = {name: record.get(name) for name in _VALUES}
     found["readOnly"] = TRUE if record.get("readOnly") is True else _NULL
     return Loose(**found | {name: readable(record.get(name)) for name in _TEXTS})
+
+
+def activity_of(record: Record) -> Record | None:
+    """The event of another application that a CloudTrail Lake activity event carries in `eventData`; None in others.
+
+    It is an object, or its JSON text as `PutAuditEvents` takes it. Its id is `UID`.
+    Format: CloudTrail User Guide, "CloudTrail Lake integrations event schema".
+    """
+    if record.eventData in (_NULL, None):
+        return None
+    found = value_of(record.eventData)
+    if isinstance(found, str):
+        try:
+            found = decoded(found.encode("utf-8", "surrogatepass"))
+        except Broken:
+            return None
+    if not isinstance(found, dict):
+        return None
+    return _loose(found | {"eventID": found.get("UID")})
 
 
 def clear_hidden(record: Record) -> None:
