@@ -65,8 +65,12 @@ def text(*entries, between=b"\n"):
 
 
 def read(data, policy="reject", limits=None):
-    log = AccessLog(limits or Limits(), BadRecords(policy))
-    return log.feed(data) + log.finish()
+    bad = BadRecords(policy)
+    log = AccessLog(limits or Limits(), bad)
+    records = log.feed(data) + log.finish()
+    if policy == "reject" and bad.first:
+        raise bad.first[0]
+    return records
 
 
 def one(found):

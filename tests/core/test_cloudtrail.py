@@ -270,7 +270,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [record(eventSource="odd.amazonaws.com", eventVersion="2.0")],
         NOTHING,
     ),
-    "a record of CloudTrail Lake": ([LAKE], NOTHING),
+    "a record of CloudTrail Lake": ([LAKE], [(SkipReason.NOT_OBJECT_CHANGE, "", "value")]),
     "an Insight event": ([{"eventVersion": "1.07", "eventCategory": "Insight", "insightDetails": {}}], NOTHING),
     "an empty record": ([{}], NOTHING),
     "an S3 read of odd types is still a read": (
