@@ -284,6 +284,10 @@ def demo(
     lose_notifications: Annotated[
         bool, typer.Option("--lose-notifications", help="Nobody announces log files: sweeps find them.")
     ] = False,
+    aws_endpoint: Annotated[
+        str,
+        typer.Option("--aws-endpoint", help="A new, empty server that speaks S3, SQS and SNS, not the embedded AWS."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
     """The whole job in the sandbox, judged at the end: exit code 0 only if the index is true."""
@@ -304,6 +308,7 @@ def demo(
                 aa_failures=aa_failures,
                 aa_outage=aa_outage,
                 kill_consumer=kill_consumer,
+                aws_endpoint=aws_endpoint,
             ),
             watch=watch,
             patience=patience,

@@ -154,7 +154,8 @@ def demo(
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(_stopping_all_on_sigterm())
-        watch(Progress("starting AWS in three regions and Access Anywhere"))
+        aws = "AWS in three regions" if not scenario.aws_endpoint else f"buckets and queues at {scenario.aws_endpoint}"
+        watch(Progress(f"starting {aws} and Access Anywhere"))
         running = stack.enter_context(world.running(seed=seed, archive=True, scenario=scenario))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)

@@ -98,7 +98,8 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.lag is not None:
         rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a change being told"))
-    rows.append(("AWS hosts", _listed(summary.hosts) or "none"))
+    if summary.hosts:
+        rows.append(("AWS hosts", _listed(summary.hosts)))
     if summary.swept:
         rows.append(("swept", f"{summary.swept} log files that nobody had announced"))
     if summary.faults:

@@ -43,6 +43,11 @@ def of_client(*, proxy: str, ca_file: str, region: str) -> dict[str, str]:
     }
 
 
+def of_store_client(region: str) -> dict[str, str]:
+    """What a program needs to use a store on loopback whose endpoint it is given."""
+    return {**_in_both_cases("NO_PROXY", LOOPBACK), **_CREDENTIALS, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+
+
 def of_consumer(client: Mapping[str, str], *, has_credentials: bool) -> dict[str, str]:
     """For `jibe-sqs run`, which gets its settings from its configuration file only. `client`: as `of_client` returns."""
     ordinary = {name: value for name, value in neutral().items() if not name.startswith("JIBE_")}

@@ -36,6 +36,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     aa_outage: float = 0.0
     """Seconds for which it is down, half-way through."""
     kill_consumer: bool = False
+    aws_endpoint: str = ""
+    """Another server that speaks S3, SQS and SNS, in place of the embedded AWS."""
 
 
 ORDINARY: Final = Scenario()

@@ -25,10 +25,10 @@ from jibe_sqs.sandbox.aws.acts import (
 )
 from jibe_sqs.sandbox.aws.audit_logs import LYVE_PREFIX, MINIO_PREFIX
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
-from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy, deploy_store
 from jibe_sqs.sandbox.aws.host_names import HOSTS
 from jibe_sqs.sandbox.aws.tellers import Tellers
-from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server
+from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server, of_store_client
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via
 
@@ -78,7 +78,9 @@ class World(msgspec.Struct, frozen=True):
         return of_consumer(self.environment, has_credentials=self.scenario.logs_via is Via.S3)
 
     def hosts(self) -> dict[str, int]:
-        """AWS's host names that were contacted, and how many requests each got."""
+        """AWS's host names that were contacted, and how many requests each got. Empty for another server."""
+        if self.scenario.aws_endpoint:
+            return {}
         answer = httpx.get(self.deployment.endpoint + HOSTS, timeout=60, trust_env=False)
         return msgspec.json.decode(answer.content, type=dict[str, int])
 
@@ -108,11 +110,15 @@ def running(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="jibe-sandbox-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        aws = stack.enter_context(server("jibe_sqs.sandbox.aws", "--certificates", str(folder)))
-        deployment = msgspec.structs.replace(
-            deploy(aws, visibility_timeout=visibility_timeout, max_receives=max_receives),
-            loses_notifications=scenario.lose_notifications,
-        )
+        if scenario.aws_endpoint:
+            aws = scenario.aws_endpoint
+            deployed = deploy_store(aws, visibility_timeout=visibility_timeout, max_receives=max_receives)
+            environment = of_store_client(deployed.home)
+        else:
+            aws = stack.enter_context(server("jibe_sqs.sandbox.aws", "--certificates", str(folder)))
+            deployed = deploy(aws, visibility_timeout=visibility_timeout, max_receives=max_receives)
+            environment = of_client(proxy=aws, ca_file=str(folder / CA_FILE), region=deployed.home)
+        deployment = msgspec.structs.replace(deployed, loses_notifications=scenario.lose_notifications)
         providers = _providers(deployment, archive=archive, logs=scenario.logs_via is Via.ACCESS_ANYWHERE)
         password, token = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
         server_config = folder / "access-anywhere.json"
@@ -137,7 +143,7 @@ def running(
             access_anywhere=access_anywhere,
             password=password,
             permanent_token=token,
-            environment=of_client(proxy=aws, ca_file=str(folder / CA_FILE), region=deployment.home),
+            environment=environment,
             places=places,
             config=folder / "jibe-config.json",
             scenario=scenario,
@@ -191,7 +197,7 @@ def _providers(deployment: Deployment, *, archive: bool, logs: bool) -> list[dic
 def _configuration(world: World) -> dict[str, Any]:
     """What an operator of AWS would write: no endpoint, no region. Only the times are shorter.
 
-    AWS credentials come from the environment. If logs are read through Access Anywhere, there are credentials for the
+    For another server it has the endpoint and the region. AWS credentials come from the environment. If logs are read through Access Anywhere, there are credentials for the
     queues only.
     """
     deployment, scenario = world.deployment, world.scenario
@@ -221,6 +227,8 @@ def _configuration(world: World) -> dict[str, Any]:
         "progress_interval": 0.2,
         "drain_timeout": 30,
     }
+    if scenario.aws_endpoint:
+        settings["aws"] = {"endpoint": scenario.aws_endpoint, "region": deployment.home}
     if through_aa:
         del settings["buckets"]
     return settings

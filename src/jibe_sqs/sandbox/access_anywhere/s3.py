@@ -67,7 +67,7 @@ class S3Storage:
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
         def put(s3: Any) -> StoredObject:
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type or "binary/octet-stream")
             head = s3.head_object(Bucket=bucket, Key=key)
             return _stored(key, head, head["ContentLength"])
 

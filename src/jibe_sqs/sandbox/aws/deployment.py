@@ -72,7 +72,11 @@ def client(endpoint: str, service: str, region: str) -> Any:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
             config=Config(
-                proxies={}, s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3}
+                proxies={},
+                s3={"addressing_style": "path"},
+                retries={"mode": "standard", "total_max_attempts": 3},
+                # Not every store reads a body with a checksum behind it.
+                request_checksum_calculation="when_required",
             ),
         )
 
@@ -130,6 +134,39 @@ def deploy(
         queues={region: outputs["QueueUrl"] for region, outputs in central.items()},
         dead_letters={region: outputs["DeadLetterQueueUrl"] for region, outputs in central.items()},
     )
+
+
+def deploy_store(endpoint: str, *, visibility_timeout: int, max_receives: int) -> Deployment:
+    """Make a world of one region on a server that speaks S3, SQS and SNS, and perhaps no CloudFormation."""
+    home, topic = REGIONS[0], "jibe-log-delivery"
+    log_bucket = "jibe-sandbox-logs"
+    buckets = dict.fromkeys(("jibe-sandbox-media", "jibe-sandbox-projects"), home)
+    for bucket in (log_bucket, *buckets):
+        _create_bucket(endpoint, bucket, home)
+    sqs, sns = client(endpoint, "sqs", home), client(endpoint, "sns", home)
+    dead_letters = sqs.create_queue(QueueName=f"{topic}-dead-letters")["QueueUrl"]
+    redrive = {"deadLetterTargetArn": _arn(sqs, dead_letters), "maxReceiveCount": max_receives}
+    attributes = {
+        "VisibilityTimeout": str(visibility_timeout),
+        "RedrivePolicy": msgspec.json.encode(redrive).decode(),
+    }
+    queue = sqs.create_queue(QueueName=topic, Attributes=attributes)["QueueUrl"]
+    topic_arn = sns.create_topic(Name=topic)["TopicArn"]
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=_arn(sqs, queue))
+    return Deployment(
+        endpoint=endpoint,
+        account=ACCOUNT,
+        log_bucket=log_bucket,
+        buckets=buckets,
+        topics={home: topic_arn},
+        queues={home: queue},
+        dead_letters={home: dead_letters},
+    )
+
+
+def _arn(sqs: Any, queue: str) -> str:
+    answer = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    return str(answer["Attributes"]["QueueArn"])
 
 
 def template(name: str) -> str:

@@ -41,7 +41,7 @@ class Trail:
 
     def start(self, buckets: Sequence[str] = ()) -> None:  # noqa: ARG002 - a trail is of all buckets
         """What happens when a trail starts: a zero-byte object in the log bucket, a validation message on each topic."""
-        self._put(f"AWSLogs/{self._deployment.account}/CloudTrail/", b"")
+        self._put(f"AWSLogs/{self._deployment.account}/CloudTrail/", b"", ContentType="application/x-directory")
         for region in self._deployment.topics:
             self._publish(region, VALIDATION)
 
