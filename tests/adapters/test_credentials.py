@@ -27,7 +27,15 @@ from jibe_sqs.adapters.ledgers.table import Table
 from jibe_sqs.adapters.s3 import Regions, Source
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.sqs import SqsQueue
-from jibe_sqs.core.errors import JibeError, KeysUnavailable, LedgerError, LogAccessDenied, QueueError, QueueUnavailable
+from jibe_sqs.core.errors import (
+    JibeError,
+    KeysUnavailable,
+    LedgerError,
+    LogAccessDenied,
+    QueueError,
+    QueueUnavailable,
+    SettingsError,
+)
 
 REGION = "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/reads-logs"
@@ -254,8 +262,8 @@ async def sts(monkeypatch):
 
 @pytest.fixture
 def role(account, sts, services, monkeypatch):
-    """A role of the configuration, which STS gives; `_sts` has the store's address otherwise."""
-    monkeypatch.setattr("jibe_sqs.adapters.aws._sts", lambda _: None)
+    """A role of the configuration, which STS gives. Without the patch, STS would be asked at the store's address."""
+    monkeypatch.setattr("jibe_sqs.adapters.aws.is_aws", lambda _: True)
     services.tokens = sts.tokens
     return msgspec.structs.replace(account, role_arn=ROLE)
 
@@ -534,7 +542,7 @@ async def test_missing_credentials_are_one_line_that_says_where_they_were_looked
 
 async def test_a_profile_that_is_not_there_is_named(aws, account, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "absent")
-    with pytest.raises(QueueUnavailable, match=r"absent"):
+    with pytest.raises(SettingsError, match="absent"):
         await receive(aws, account)
 
 

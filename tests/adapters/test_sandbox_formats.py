@@ -115,7 +115,7 @@ class Heard:
         decision = self._decisions.decide(record)
         if not isinstance(decision, Refresh):
             self.skipped[decision.reason] += 1
-        elif record.kind is Kind.DELETED_UNLISTED:
+        elif record.kind.is_unlisted:
             self.stale.add(record.bucket)
         else:
             self.changed.add((record.kind, record.bucket, record.key))
