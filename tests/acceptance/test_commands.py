@@ -117,7 +117,7 @@ def test_explain_shows_a_table_to_people(jibe, a_log):
     assert result.returncode == 0
     assert "PutObject" in result.stdout
     assert "skip: read-only" in result.stdout
-    assert "2 records, 1 ask for a refresh of 1 folders, 1 read-only" in result.stdout
+    assert "2 records, 1 for a refresh of 1 folder, 1 read-only" in result.stdout
 
 
 def test_explain_uses_the_configuration(jibe, a_log, tmp_path):

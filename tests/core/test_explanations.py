@@ -233,6 +233,32 @@ def test_a_digest_is_not_read(explainer, by_name):
     assert (found["announcement"], found["key"], found["about"]) == ("nothing", DIGEST, "CloudTrail digest")
 
 
+def test_a_message_body_given_as_a_log_file_is_an_error_with_a_hint(explained):
+    event = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "photos"}, "object": {"key": "a/b"}},
+    }
+    *_, found = explained(zipped(event, event))
+    assert (found["error"], "--body" in found["message"]) == ("NotALogFile", True)
+    assert "error" not in explained(zipped(record()))[-1]
+
+
+def test_a_log_file_given_as_a_body_is_an_error_with_a_hint(explainer):
+    [found] = explainer.of_body(json.dumps({"Records": [record()]}))
+    assert (found["error"], "without --body" in found["message"]) == ("AnnouncementUnknown", True)
+
+
+def test_the_table_says_which_rule_read_a_body():
+    rule = NotificationRule(when=Expression("shelf"), bucket=Expression("shelf"), key=Expression("book"))
+    explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(notifications=[rule]))
+    output = io.StringIO()
+    assert as_table([explainer.of_body('{"shelf": "photos", "book": "a/b"}')], output)
+    assert "read by notifications.0" in output.getvalue()
+
+
 def test_an_activity_event_is_shown_by_its_own_name_and_object(explained):
     data = {
         "eventName": "RemoveDocument",
@@ -348,14 +374,14 @@ def test_the_table_ends_with_what_it_comes_to(explained):
     output = io.StringIO()
     found = explained(zipped(record(), record("GetObject", eventID="e2"), record("DeleteObject", "c/d", eventID="e3")))
     assert as_table([iter(found)], output)
-    assert "3 records, 2 ask for a refresh of 2 folders, 1 read-only" in output.getvalue()
+    assert "3 records, 2 for a refresh of 2 folders, 1 read-only" in output.getvalue()
 
 
 def test_the_table_names_what_cannot_be_read_and_goes_on(explainer):
     output = io.StringIO()
     assert not as_table([explainer.of_body("{}"), explainer.of_body(DELIVERY)], output)
     assert "AnnouncementUnknown" in output.getvalue()
-    assert "2 announcements" in output.getvalue()
+    assert "1 log file to read, 1 with nothing to do" in output.getvalue()
 
 
 BAD_AND_GOOD = json.dumps(
@@ -382,7 +408,7 @@ def test_a_record_of_a_body_that_cannot_be_read_is_explained_by_its_error_and_th
     output = io.StringIO()
     assert not as_table([explainer.of_body(BAD_AND_GOOD)], output)
     assert "record 0 of the S3 event has no s3.object.key" in output.getvalue()
-    assert "2 records, 2 ask for a refresh of 2 folders" in output.getvalue()
+    assert "2 records, 2 for a refresh of 2 folders, 1 not readable" in output.getvalue()
 
 
 def test_the_rule_that_a_body_was_read_by_is_named():
@@ -408,7 +434,7 @@ def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_p
     output = io.StringIO()
     assert as_table([explainer.of_file(str(path), None)], output)
     assert as_lines([explainer.of_file(str(path), None)], io.StringIO())
-    assert "1 records, 1 ask for a refresh" in output.getvalue()
+    assert "9 records, 1 for a refresh of 1 folder, 8 bad" in output.getvalue()
     assert f"{path}: RecordMalformed: line 2: " in output.getvalue()
     assert output.getvalue().count(": skipped") == 5
     assert f"{path}: 3 more bad records" in output.getvalue()
@@ -434,7 +460,7 @@ def test_a_table_that_is_piped_keeps_each_row_on_one_line(explained):
     assert header.split() == ["time", "what", "object", "decision"]
     assert f"photos/{key}" in row
     assert f"refresh /photos/{key.rpartition('/')[0]}" in row
-    assert "1 records" in total
+    assert "1 record, 1 for a refresh of 1 folder" in total
 
 
 def test_the_table_takes_no_key_for_markup(explained):

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.errors import BucketNotAllowed, JibeError, SettingsError
+from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, JibeError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import format_of, no_log
+from jibe_sqs.core.log_names import Format, format_of, no_log
 from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.operations.printable import printable
@@ -62,6 +62,9 @@ class Explainer:
                 return
             kept.seek(0)
             yield from map(orjson.loads, kept)
+            if log.format is Format.CLOUDTRAIL and _is_a_body(kept):
+                text = "this is the body of a message with S3 events, not a log file: explain it with --body"
+                yield {"source": _shown(source), "error": "NotALogFile", "message": text}
 
     def of_body(self, source: str) -> Iterator[Explanation]:
         """Of what a message announces. `source`: a file with its body, or the body itself."""
@@ -69,7 +72,7 @@ class Explainer:
             text, name = _body(source)
             body = announced(text, self._sources, self._limits.key_length)
         except (JibeError, OSError, UnicodeDecodeError) as error:
-            yield _failure(_shown(source), error)
+            yield _body_failure(_shown(source), error)
             return
         rule = {"rule": body.rule} if body.rule else {}
         for each in body.found:
@@ -81,7 +84,7 @@ class Explainer:
                 nothing = {"announcement": "nothing", "bucket": each.bucket, "key": each.key, "about": each.about}
                 yield {"source": name, **nothing} | rule
             elif isinstance(each, Unreadable):
-                yield _failure(name, each.error) | {"index": each.index} | rule
+                yield _body_failure(name, each.error) | {"index": each.index} | rule
             else:
                 yield self._of_record(name, each) | rule
 
@@ -151,11 +154,15 @@ def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
         if decided or not problems:
             source = next((row["source"] for row in decided), "nothing")
             console.print(_table(decided))
-            console.print(_text(f"{source}: {_sum(decided)}", style="bold"), soft_wrap=True)
+            console.print(_text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
+        for rule in dict.fromkeys(row["rule"] for row in rows if "rule" in row):
+            console.print(_text(f"{source}: read by {rule}"), soft_wrap=True)
         for row in problems:
             console.print(_problem(row), soft_wrap=True)
         if (more := sum(row.get("bad_records", 0) for row in rows) - len(problems)) > 0:
-            console.print(_text(f"{problems[0]['source']}: {more} more bad records", style="yellow"), soft_wrap=True)
+            console.print(
+                _text(f"{problems[0]['source']}: {_number(more, 'more bad record')}", style="yellow"), soft_wrap=True
+            )
     return good
 
 
@@ -166,6 +173,13 @@ def _problem(row: Explanation) -> Text:
     if not _is_failure(row):
         return _text(f"{text}: skipped", style="yellow")
     return _text(f"{text}: the message is rejected after all else is done" if "index" in row else text, style="red")
+
+
+def _is_a_body(kept: IO[bytes]) -> bool:
+    """Whether all of these explanations are of S3 events. Their names have a colon; those of CloudTrail's calls do not."""
+    kept.seek(0)
+    names = [orjson.loads(line).get("name") or "" for line in kept]
+    return bool(names) and all(":" in name for name in names)
 
 
 def _is_failure(explanation: Explanation) -> bool:
@@ -203,15 +217,31 @@ def _decided(row: Explanation) -> Text:
 
 
 def _sum(rows: list[Explanation]) -> str:
-    if not rows:
-        return "no records"
-    if "announcement" in rows[0]:
-        return f"{len(rows)} announcements" if len(rows) != 1 else "1 announcement"
-    skipped = Counter(row["reason"] for row in rows if row.get("decision") == "skip")
-    folders = {folder for row in rows for folder in row.get("folders", ())}
-    parts = [f"{len(rows)} records", f"{len(rows) - skipped.total()} ask for a refresh of {len(folders)} folders"]
+    """What the rows of one source come to, in words."""
+    records = [row for row in rows if "decision" in row]
+    skipped = Counter(row["reason"] for row in records if row["decision"] == "skip")
+    folders = {folder for row in records for folder in row["folders"]}
+    bad = sum(row.get("bad_records", 0) for row in rows)
+    # An unreadable record of a message may also be explained by its bucket, which is stale.
+    unreadable = 0 if bad else sum("index" in row for row in rows)
+    files = sum(row.get("announcement") == "log-file" for row in rows)
+    nothing = sum(row.get("announcement") == "nothing" for row in rows)
+    asking = len(records) - skipped.total()
+    parts = []
+    if records or not (files or nothing):
+        parts.append(_number(len(records) + bad, "record"))
+    if asking:
+        parts.append(f"{asking} for a refresh of {_number(len(folders), 'folder')}")
     parts += [f"{count} {reason}" for reason, count in skipped.most_common()]
+    parts += [f"{bad} bad"] if bad else []
+    parts += [f"{unreadable} not readable"] if unreadable else []
+    parts += [f"{_number(files, 'log file')} to read"] if files else []
+    parts += [f"{nothing} with nothing to do"] if nothing else []
     return ", ".join(parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _body(source: str) -> tuple[str, str]:
@@ -238,6 +268,13 @@ def _opened(source: str) -> BinaryIO:
 def _failure(source: str, error: Exception) -> Explanation:
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return {"source": source, "error": type(error).__name__, "message": message}
+
+
+def _body_failure(source: str, error: Exception) -> Explanation:
+    failure = _failure(source, error)
+    if isinstance(error, AnnouncementUnknown):
+        failure["message"] += " (a log file is explained without --body)"
+    return failure
 
 
 def _shown(source: str) -> str:
