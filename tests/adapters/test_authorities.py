@@ -76,6 +76,8 @@ async def head(endpoint, aws, account):
 async def get(endpoint, aws, account):
     client = await aws.client("s3", "eu-west-1", account)
     found = await Objects(aws, account, await address(client, "the-logs", {})).open("k", None)
+    # Read to its end, the connection goes back to the pool, whose end is waited for.
+    assert [chunk async for chunk in found.chunks()] == []
     found.close()
 
 

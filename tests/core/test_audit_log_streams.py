@@ -237,7 +237,8 @@ def test_damage_in_one_line_costs_no_other(data, places, damage, which):
     records, bad = read(*cut(b"\n".join(texts), places))
     others = [f"k/{number}" for number in range(4) if number != which]
     assert [record.key for record in records if record.key in others] == others
-    assert len(bad) <= 2
+    # The damage may cut the line into pieces, each of which is reported.
+    assert len(bad) <= 2 + len(damage)
     assert all(each.index == which + 1 for each in bad)
 
 
