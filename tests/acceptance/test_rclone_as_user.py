@@ -20,7 +20,7 @@ from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.acts import ACCESS_ANYWHERE, Act, ActKind
 from jibe_sqs.sandbox.counts import counted, waiting_messages
 from jibe_sqs.sandbox.differences import differences
-from jibe_sqs.sandbox.own_calls import OwnCalls
+from jibe_sqs.sandbox.logged_calls import own_calls
 from jibe_sqs.sandbox.world import World
 
 pytestmark = pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
@@ -37,7 +37,7 @@ class User:
 
     def __init__(self, running: World, log: Path, folder: Path) -> None:
         self.world = running
-        self.own_calls = OwnCalls(running)
+        self.own_calls = own_calls(running)
         self.folder = folder
         self._log = log
         self._config = folder / "rclone.conf"

@@ -72,6 +72,37 @@ def test_its_changes_can_be_told_in_another_format(start):
     assert running.stop() == 0
 
 
+@pytest.mark.parametrize("format_", ["cloudtrail", "mixed"])
+def test_what_other_programs_change_under_awss_names_is_told_and_refreshed(start, format_):
+    running = start("sandbox", "--format", format_, "--json", "--consume")
+    here = json.loads(running.line())
+
+    def in_sync(what):
+        assert truth(here)
+        eventually(lambda: truth(here) == shown(here), f"Access Anywhere shows what S3 holds, {what}")
+
+    clients = {
+        bucket: aws_client(here["environment"], "s3", bucket.removeprefix("jibe-sandbox-").rpartition("-")[0])
+        for bucket in here["buckets"]
+    }
+    for bucket, s3 in clients.items():
+        for key in ("new dir/h.txt", "new dir/b+é.txt", "old/a", "old/b", "top"):
+            s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    in_sync("after puts")
+    for bucket, s3 in clients.items():
+        s3.copy_object(Bucket=bucket, Key="copies/h.txt", CopySource={"Bucket": bucket, "Key": "new dir/h.txt"})
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="parts/p")["UploadId"]
+        part = s3.upload_part(Bucket=bucket, Key="parts/p", UploadId=upload, PartNumber=1, Body=b"part")
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        s3.complete_multipart_upload(Bucket=bucket, Key="parts/p", UploadId=upload, MultipartUpload=parts)
+    in_sync("after copies and multipart uploads")
+    for bucket, s3 in clients.items():
+        s3.delete_object(Bucket=bucket, Key="top")
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "old/a"}, {"Key": "old/b"}]})
+    in_sync("after deletions")
+    assert running.stop() == 0
+
+
 def test_its_queues_can_be_used_under_their_real_names_and_at_the_endpoint(sandbox):
     """Two regions have a queue of the same name. Each way of asking reaches the right one."""
     assert sandbox["queues"] == {

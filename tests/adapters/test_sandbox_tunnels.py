@@ -23,6 +23,7 @@ from tests.processes import PATIENCE
 from jibe_sqs.sandbox.aws.certificates import CA_FILE, Certificates
 from jibe_sqs.sandbox.aws.deployment import client
 from jibe_sqs.sandbox.aws.host_names import HOSTS, is_aws
+from jibe_sqs.sandbox.aws.object_writes import WRITES
 
 HOME = "us-east-1"
 AWAY = "eu-west-1"
@@ -165,6 +166,48 @@ def test_large_bodies_and_parts_of_them_arrive_whole(aws, bucket):
     assert s3.head_object(Bucket=name, Key="big")["ContentLength"] == len(BIG)
     copied = s3.copy_object(Bucket=name, Key="copy", CopySource={"Bucket": name, "Key": "big"})
     assert copied["CopyObjectResult"]["ETag"] == s3.head_object(Bucket=name, Key="big")["ETag"]
+
+
+@pytest.mark.parametrize("style", ["virtual", "path"])
+def test_changes_of_objects_are_recorded_if_they_succeed_and_come_through_a_tunnel(aws, bucket, style):
+    name = bucket()
+    s3 = aws_client(aws.environment, "s3", AWAY, s3={"addressing_style": style})
+    client(aws.endpoint, "s3", AWAY).put_object(Bucket=name, Key="by the endpoint", Body=b"a")
+    etag = s3.put_object(Bucket=name, Key="new dir/a+é", Body=b"abc")["ETag"].strip('"')
+    s3.copy_object(Bucket=name, Key="/b", CopySource={"Bucket": name, "Key": "new dir/a+é"})
+    s3.put_object_tagging(Bucket=name, Key="/b", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    with pytest.raises(ClientError):
+        s3.copy_object(Bucket=name, Key="c", CopySource={"Bucket": name, "Key": "not there"})
+    upload = s3.create_multipart_upload(Bucket=name, Key="d")["UploadId"]
+    part = s3.upload_part(Bucket=name, Key="d", UploadId=upload, PartNumber=1, Body=b"abcd")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    completed = s3.complete_multipart_upload(Bucket=name, Key="d", UploadId=upload, MultipartUpload=parts)
+    s3.delete_object(Bucket=name, Key="/b")
+    s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": "d"}, {"Key": "new dir/a+é"}], "Quiet": True})
+
+    def recorded(since=0):
+        answer = httpx.get(f"{aws.endpoint}{WRITES}?since={since}", timeout=PATIENCE, trust_env=False).json()
+        return [each for each in answer if each["bucket"] == name]
+
+    found = recorded()
+    kinds_and_keys = [(each["kind"], *each["keys"]) for each in found]
+    assert kinds_and_keys == [
+        ("put", "new dir/a+é"),
+        ("copy", "/b"),
+        ("multipart", "d"),
+        ("delete", "/b"),
+        ("delete-many", "d", "new dir/a+é"),
+    ]
+    assert [(each["size"], each["etag"]) for each in found] == [
+        (3, etag),
+        (3, etag),
+        (4, completed["ETag"].strip('"')),
+        (0, ""),
+        (0, ""),
+    ]
+    assert [each["source"] for each in found] == [None, [name, "new dir/a+é"], None, None, None]
+    assert all(each["began"] <= each["at"] for each in found)
+    assert recorded(found[2]["n"]) == found[3:]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`jibe-sqs sandbox`: the world, until it is stopped. Changes made through Access Anywhere are logged as they happen."""
+"""`jibe-sqs sandbox`: the world, until it is stopped. Changes in its S3 are logged as they happen."""
 
 import json
 import shlex
@@ -12,12 +12,12 @@ from typing import Final
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.demo import make_changes
-from jibe_sqs.sandbox.own_calls import OwnCalls
+from jibe_sqs.sandbox.logged_calls import foreign_calls, own_calls
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario
 from jibe_sqs.sandbox.world import World
 
 DELIVER_EVERY: Final = 1.0
-"""Seconds between deliveries of Access Anywhere's own calls by the trail."""
+"""Seconds between deliveries of what Access Anywhere and other programs have changed."""
 
 
 def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Scenario = ORDINARY) -> None:
@@ -41,12 +41,13 @@ def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Sce
             stack.enter_context(world.consumer(running))
         if changes:
             make_changes(running, changes, seed)
-        own_calls = OwnCalls(running)
+        logged = [own_calls(running), foreign_calls(running)]
         rclone = _rclone_config(running)
         print(json.dumps(running.described()) if as_json else _words(running, rclone), flush=True)
         ready = True
         while not stopped.wait(DELIVER_EVERY):
-            own_calls.deliver()
+            for calls in logged:
+                calls.deliver()
     sys.exit(0)
 
 

@@ -27,6 +27,7 @@ from jibe_sqs.sandbox.aws.audit_logs import LYVE_PREFIX, MINIO_PREFIX
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy, deploy_store
 from jibe_sqs.sandbox.aws.host_names import HOSTS
+from jibe_sqs.sandbox.aws.object_writes import WRITES
 from jibe_sqs.sandbox.aws.tellers import Tellers
 from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server, of_store_client
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
@@ -83,6 +84,11 @@ class World(msgspec.Struct, frozen=True):
             return {}
         answer = httpx.get(self.deployment.endpoint + HOSTS, timeout=60, trust_env=False)
         return msgspec.json.decode(answer.content, type=dict[str, int])
+
+    def foreign_writes(self, since: int) -> list[dict[str, Any]]:
+        """The changes of objects that other programs made under AWS's host names, with a number greater than that."""
+        answer = httpx.get(f"{self.deployment.endpoint}{WRITES}?since={since}", timeout=60, trust_env=False)
+        return msgspec.json.decode(answer.content, type=list[dict[str, Any]])
 
     def asked(self, path: str) -> Any:
         """What the Access Anywhere server tells the sandbox itself, at `/sandbox/PATH`."""

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeBucket, s3_backends
 from moto.utilities.utils import get_partition
 
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT
@@ -36,17 +36,34 @@ def refusal(environ: Mapping[str, Any]) -> Refusal | None:
     signed_for = scope[1] if scope else None
     if s3 := _S3.fullmatch(host):
         bucket = s3["bucket"] or path.lstrip("/").partition("/")[0]
-        return _of_s3(bucket, _region(host), signed_for, is_virtual=bool(s3["bucket"]))
+        found = stored_bucket(host, bucket)
+        if found is None:
+            return None
+        return _of_s3(found.region_name, _region(host), signed_for, is_virtual=bool(s3["bucket"]))
     named = _region(host)
     if named is None or signed_for in (None, named):
         return None
     return _badly_signed(f"Credential should be scoped to a valid region, not '{signed_for}'.", environ)
 
 
-def _of_s3(bucket: str, named: str | None, signed_for: str | None, *, is_virtual: bool) -> Refusal | None:
-    home = _home(bucket, named or _OLDEST)
-    if home is None:
+def s3_address(host: str, path: str) -> tuple[str, str] | None:
+    """Bucket and key of a request to S3, from its host name and its decoded path. None: the host is not S3's."""
+    s3 = _S3.fullmatch(host)
+    if s3 is None:
         return None
+    path = path.removeprefix("/")
+    if s3["bucket"]:
+        return s3["bucket"], path
+    bucket, _, key = path.partition("/")
+    return bucket, key
+
+
+def stored_bucket(host: str, bucket: str) -> FakeBucket | None:
+    """The bucket in the partition of the host name's region. None: there is no such bucket."""
+    return s3_backends[ACCOUNT][get_partition(_region(host) or _OLDEST)].buckets.get(bucket)
+
+
+def _of_s3(home: str, named: str | None, signed_for: str | None, *, is_virtual: bool) -> Refusal | None:
     # A virtual host without a region is resolved by DNS to the bucket's own region.
     sent_to = named or (home if is_virtual else _OLDEST)
     if sent_to != home:
@@ -56,12 +73,6 @@ def _of_s3(bucket: str, named: str | None, signed_for: str | None, *, is_virtual
         message = f"The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{home}'"
         return _s3_error(HTTPStatus.BAD_REQUEST, "AuthorizationHeaderMalformed", message, home)
     return None
-
-
-def _home(bucket: str, region: str) -> str | None:
-    """The bucket's region. None: there is no such bucket in that region's partition."""
-    buckets = s3_backends[ACCOUNT][get_partition(region)].buckets
-    return buckets[bucket].region_name if bucket in buckets else None
 
 
 def _region(host: str) -> str | None:

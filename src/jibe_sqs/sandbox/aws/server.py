@@ -17,12 +17,15 @@ from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
+from werkzeug.wrappers import Request
 
 from jibe_sqs.sandbox.aws import digests, gaps
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import HOSTS, Contacted
+from jibe_sqs.sandbox.aws.object_writes import WRITES
 from jibe_sqs.sandbox.aws.regions import refusal
 from jibe_sqs.sandbox.aws.tunnels import TunnelHandler
+from jibe_sqs.sandbox.writes import RecordedWrites
 
 
 def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None = None) -> None:
@@ -38,13 +41,14 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
         del os.environ[name]
     gaps.fill()
     digests.teach()
-    hosts = Contacted()
+    hosts, made = Contacted(), RecordedWrites()
 
     class Handler(TunnelHandler):
         certificates = Certificates(certificates_in) if certificates_in else None
         contacted = hosts
+        writes = made
 
-    server = make_server(host, port, Application(hosts), threaded=True, request_handler=Handler)
+    server = make_server(host, port, Application(hosts, made), threaded=True, request_handler=Handler)
     print(json.dumps({"endpoint": f"http://{host}:{server.server_port}"}), flush=True)
     server.serve_forever()
 
@@ -52,9 +56,10 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
 class Application(DomainDispatcherApplication):
     """moto, which finds the service of an unsigned request by its host name, too."""
 
-    def __init__(self, contacted: Contacted) -> None:
+    def __init__(self, contacted: Contacted, writes: RecordedWrites) -> None:
         super().__init__(create_backend_app)
         self._contacted = contacted
+        self._writes = writes
 
     def infer_service_region_host(self, environ: dict[str, Any], path: str) -> str | None:
         """The host name by which moto chooses its backend; None: S3's."""
@@ -64,9 +69,11 @@ class Application(DomainDispatcherApplication):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """A WSGI application."""
-        if environ["PATH_INFO"] == HOSTS:
+        if environ["PATH_INFO"] in (HOSTS, WRITES):
             start_response("200 OK", [("Content-Type", "application/json")])
-            return [json.dumps(self._contacted.counts()).encode()]
+            since = Request(environ).args.get("since", 0, type=int)
+            is_hosts = environ["PATH_INFO"] == HOSTS
+            return [json.dumps(self._contacted.counts() if is_hosts else self._writes.since(since)).encode()]
         if environ["wsgi.url_scheme"] == "https" and (refused := refusal(environ)):
             start_response(f"{refused.status.value} {refused.status.phrase}", [*refused.headers.items()])
             return [refused.body]

@@ -14,6 +14,7 @@ Requests without a tunnel are werkzeug's, as before.
 
 import ssl
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ from werkzeug.serving import DechunkedInput
 
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import Contacted, is_aws
+from jibe_sqs.sandbox.aws.object_writes import object_write
+from jibe_sqs.sandbox.writes import RecordedWrites
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
 """Status, headers, body."""
@@ -41,6 +44,8 @@ class TunnelHandler(MotoRequestHandler):
     certificates: ClassVar[Certificates | None] = None
     """None: no tunnels."""
     contacted: ClassVar[Contacted] = Contacted()
+    writes: ClassVar[RecordedWrites] = RecordedWrites()
+    """The changes of objects that came through tunnels."""
     disable_nagle_algorithm = True
     _host = ""
     """The host that the tunnel leads to."""
@@ -77,7 +82,10 @@ class TunnelHandler(MotoRequestHandler):
             self.close_connection = True
             self._send(*_called(error, {"REQUEST_METHOD": self.command}))
             return
-        self._send(*self._answered(environ))
+        began = time.time()
+        answer = self._answered(environ)
+        self._record(environ, began, answer[0])
+        self._send(*answer)
 
     def handle(self) -> None:
         """Answer requests until either side closes the connection."""
@@ -145,6 +153,15 @@ class TunnelHandler(MotoRequestHandler):
         except Exception:  # noqa: BLE001 - whatever a part of moto raises, the client gets an answer
             traceback.print_exc(file=sys.stderr)
             return _called(InternalServerError(), environ)
+
+    def _record(self, environ: dict[str, Any], began: float, status: str) -> None:
+        """Record what the request changed in S3, before its client knows of it. 303 is how forms are redirected."""
+        if not status.startswith(("2", "303")):
+            return
+        if write := object_write(environ, environ["wsgi.input"].getvalue()):
+            size, etag = write.stored(environ["HTTP_HOST"])
+            more = {"size": size, "etag": etag, "source": write.source, "upload": write.upload}
+            self.writes.add(write.kind, write.bucket, write.keys, began=began, at=time.time(), **more)
 
     def _send(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         code, _, reason = status.partition(" ")

@@ -1,0 +1,52 @@
+"""Calls that changed objects in S3, as a server of the sandbox records them for the trail."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any, Final
+
+from jibe_sqs.sandbox.aws.acts import ActKind
+
+Place = tuple[str, str]
+"""Bucket and key."""
+RECORDED: Final = 200_000
+"""Calls that a server keeps; older ones are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Write:
+    """One call that S3 has answered. Times are seconds since the epoch; `n` counts from 1; `size` is in bytes."""
+
+    n: int
+    kind: ActKind
+    bucket: str
+    keys: Sequence[str]
+    began: float
+    at: float
+    size: int = 0
+    etag: str = ""
+    source: Place | None = None
+    """The bucket and key that a copy was made of."""
+    upload: str = ""
+    """The id of a multipart upload."""
+
+
+class RecordedWrites:
+    """The newest calls. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._records: deque[S3Write] = deque(maxlen=RECORDED)
+        self._lock = Lock()
+
+    def add(self, kind: ActKind, bucket: str, keys: Sequence[str], **more: Any) -> None:
+        """Record a call. `more`: the other fields of `S3Write`."""
+        with self._lock:
+            self._done += 1
+            self._records.append(S3Write(self._done, kind, bucket, list(keys), **more))
+
+    def since(self, n: int) -> list[dict[str, Any]]:
+        """The calls whose `n` is greater."""
+        with self._lock:
+            return [asdict(record) for record in self._records if record.n > n]
