@@ -65,7 +65,8 @@ def _words(running: World, rclone: Path) -> str:
     lines = [
         "The sandbox is running; Ctrl-C stops it.",
         "",
-        f"  AWS               {here['aws']} (with --endpoint-url), or under its real host names:",
+        f"  AWS               {here['aws']} (with --endpoint-url: changes of objects are not logged), or under",
+        "                    its real host names (changes of objects are logged):",
         *(f"                      {line}" for line in _exports(here["environment"])),
         f"  Access Anywhere   {here['access_anywhere']}",
         f"  its login         {here['login']} / {here['password']}",
