@@ -1,7 +1,7 @@
 """The codes of AWS services as our errors: class, order of the text, remedy."""
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ProxyConnectionError, ReadTimeoutError, SSLError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,3 +148,24 @@ def test_any_answer_is_one_line_of_ours(code, message, status):
     assert NAME in str(error)
     assert "\n" not in str(error)
     assert len(str(error)) < 800
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            SSLError(endpoint_url="https://s:9000", error="certificate verify failed"),
+            ("`aws.ca_file`", "AWS_CA_BUNDLE"),
+        ),
+        (EndpointConnectionError(endpoint_url="https://s:9000/b"), ("https://s:9000", "`aws.endpoint`", "HTTPS_PROXY")),
+        (ProxyConnectionError(proxy_url="http://p:3128", error="refused"), ("HTTPS_PROXY", "NO_PROXY")),
+    ],
+)
+def test_an_unreachable_service_has_a_remedy(error, words):
+    text = failure("attributes of jibe", error)
+    assert text.startswith("attributes of jibe: ")
+    assert all(word in text for word in words)
+
+
+def test_a_broken_handshake_without_a_certificate_has_no_advice_about_certificates():
+    assert "ca_file" not in failure("x", SSLError(endpoint_url="https://s:9000", error="WRONG_VERSION_NUMBER"))

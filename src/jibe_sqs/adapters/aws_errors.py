@@ -10,11 +10,20 @@ remedy, and its HTTP status decides.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
 from botocore.parsers import ResponseParserError
 
 from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
@@ -41,6 +50,15 @@ _SIGNATURE: Final = "is the secret key that of the access key, and is this machi
 _KEY_UNUSABLE: Final = "enable the KMS key that encrypts it, or cancel its deletion"
 _ALLOW_KEY: Final = "allow kms:Decrypt with the key that encrypts it"
 _REGION: Final = "is the region right?"
+_CERTIFICATE: Final = (
+    "name the certificate of its authority in `aws.ca_file`, in the `ca_file` of the entry (as `queues.ca_file`), or in "
+    "AWS_CA_BUNDLE"
+)
+_UNREACHABLE: Final = (
+    "is the address right (`endpoint` of the entry, as `queues.endpoint`; `aws.endpoint`; AWS_ENDPOINT_URL_…), and does "
+    "the way there need a proxy (HTTPS_PROXY, NO_PROXY)?"
+)
+_PROXY: Final = "are the proxies right (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)?"
 
 REMEDIES: Final = {
     **dict.fromkeys(
@@ -151,7 +169,17 @@ def role_refused(error: ClientError) -> bool:
 
 def failure(what: str, error: BaseException) -> str:
     """One line about an error that no service sent."""
-    return _text("", what, _line(str(error)) or type(error).__name__)
+    return _text("", what, _line(str(error)) or type(error).__name__, _unanswered_remedy(error))
+
+
+def _unanswered_remedy(error: BaseException) -> str | None:
+    if isinstance(error, ProxyConnectionError | aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return _PROXY
+    if isinstance(error, SSLError | aiohttp.ClientSSLError | ssl.SSLError):
+        return _CERTIFICATE if "certificate" in str(error).lower() else None
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | aiohttp.ClientConnectorError):
+        return _UNREACHABLE
+    return None
 
 
 def log_store_error(what: str, error: BaseException, owner: str | None = None) -> LogStoreError:

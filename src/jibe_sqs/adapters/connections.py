@@ -18,6 +18,10 @@ from jibe_sqs.core.errors import SettingsError
 
 KEPT: Final = 5.0
 """Seconds for which a connection that nobody uses is kept, as httpx does by itself."""
+PROXIES_UNUSABLE: Final = (
+    "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
+    "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
+)
 
 
 class Connections:
@@ -62,11 +66,7 @@ class Connections:
             return httpx.AsyncClient(limits=limits, **self._options)
         except (httpx.InvalidURL, ValueError, ImportError):
             # Its own words may quote a password.
-            problem = (
-                "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
-                "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
-            )
-            raise SettingsError([problem]) from None
+            raise SettingsError([PROXIES_UNUSABLE]) from None
 
     async def _close_older_than(self, moment: float) -> None:
         while self._idle and self._idle[0][1] < moment:

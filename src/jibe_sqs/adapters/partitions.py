@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from botocore.session import get_session
+from botocore.loaders import Loader
 
 DEFAULT_REGION: Final = "us-east-1"
 
@@ -30,7 +30,7 @@ def partitions() -> tuple[Partition, ...]:
             suffixes=(each["outputs"]["dnsSuffix"], each["outputs"]["dualStackDnsSuffix"]),
             regions=re.compile(each["regionRegex"]),
         )
-        for each in get_session().get_data("partitions")["partitions"]
+        for each in Loader().load_data("partitions")["partitions"]
     )
 
 

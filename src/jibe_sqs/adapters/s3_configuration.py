@@ -13,6 +13,7 @@ from botocore.exceptions import (
 )
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import failure
 from jibe_sqs.core.errors import SettingsError
 
 LARGEST: Final = 1024 * 1024
@@ -52,7 +53,7 @@ async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes
     except ParamValidationError as error:
         raise SettingsError([f"{address}: not the name of a bucket"]) from error
     except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise SettingsError([f"{address}: cannot be read: {_one_line(error)}"]) from error
+        raise SettingsError([f"{address}: {failure('cannot be read', error)}"]) from error
     if len(found) > LARGEST:
         raise SettingsError([f"{address}: larger than {LARGEST} bytes, so it is not a configuration file"])
     return bytes(found)
@@ -62,8 +63,5 @@ def _refusal(answer: Mapping[str, Any]) -> str:
     error = answer.get("Error", {})
     code = str(error.get("Code") or "unknown error")
     remedy = _REMEDIES.get(code)
-    return ": ".join(part for part in (code, str(error.get("Message") or ""), remedy) if part)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    message = str(error.get("Message") or "")
+    return ": ".join(part for part in (code, message.rstrip(" .") if remedy else message, remedy) if part)

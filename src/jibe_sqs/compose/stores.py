@@ -1,6 +1,6 @@
 """The stores and queues that the settings name, and with which credentials each is used."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
@@ -9,6 +9,7 @@ import structlog
 
 from jibe_sqs.adapters.authorities import aws_bundle
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_environment import check_aws_environment, check_endpoint, check_region
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
 from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
@@ -38,20 +39,30 @@ DEAD_LETTERS_REMEDY: Final = "give the queue a redrive policy, and us sqs:GetQue
 
 async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
     """A configuration file. Raises `SettingsError`."""
+    _check_stores({"aws": (settings,)})
     async with Aws() as aws:
         return await content(bucket, key, aws=aws, account=_account(settings))
 
 
 def clients(settings: Rules) -> Aws:
-    """The clients of all stores. Raises `SettingsError` for CA certificates that cannot be used."""
-    aws_bundle()
+    """The clients of all stores. Raises `SettingsError` for what no client can use: addresses, CA certificates, profiles."""
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
     groups = {"aws": (settings.aws,), "ledger": (settings.ledger,), "queues": queues, "logs": settings.logs}
+    _check_stores(groups)
+    return Aws(region=next(filter(None, (region_of_url(queue.url) for queue in queues)), None))
+
+
+def _check_stores(groups: Mapping[str, Sequence[AwsSettings]]) -> None:
+    check_aws_environment()
+    aws_bundle()
     for name, group in groups.items():
         for each in group:
+            if each.endpoint:
+                check_endpoint(f"{name}.endpoint", each.endpoint)
+            if each.region:
+                check_region(f"{name}.region", each.region)
             if each.ca_file:
                 aws_bundle(str(each.ca_file), f"{name}.ca_file")
-    return Aws(region=next(filter(None, (region_of_url(queue.url) for queue in queues)), None))
 
 
 @asynccontextmanager

@@ -35,6 +35,8 @@ def of_client(*, proxy: str, ca_file: str, region: str) -> dict[str, str]:
         **_in_both_cases("NO_PROXY", LOOPBACK),
         "AWS_CA_BUNDLE": ca_file,
         "REQUESTS_CA_BUNDLE": ca_file,
+        # curl prefers it to SSL_CERT_FILE.
+        "CURL_CA_BUNDLE": ca_file,
         "SSL_CERT_FILE": ca_file,
         **_CREDENTIALS,
         "AWS_REGION": region,

@@ -15,7 +15,9 @@ from typing import IO, Any, Final
 
 import httpx
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
+from jibe_sqs.core.errors import LogStoreUnavailable
 from jibe_sqs.sandbox.aws.access_logs import PREFIX as ACCESS_LOG_PREFIX
 from jibe_sqs.sandbox.aws.acts import (
     ACCESS_ANYWHERE,
@@ -118,7 +120,10 @@ def running(
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if scenario.aws_endpoint:
             aws = scenario.aws_endpoint
-            deployed = deploy_store(aws, visibility_timeout=visibility_timeout, max_receives=max_receives)
+            try:
+                deployed = deploy_store(aws, visibility_timeout=visibility_timeout, max_receives=max_receives)
+            except (BotoCoreError, ClientError, ValueError) as error:
+                raise LogStoreUnavailable(f"{aws}: cannot make buckets and queues there: {error}") from error
             environment = of_store_client(deployed.home)
         else:
             aws = stack.enter_context(server("jibe_sqs.sandbox.aws", "--certificates", str(folder)))
