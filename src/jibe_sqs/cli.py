@@ -42,13 +42,19 @@ ConfigOption = Annotated[
 
 @app.callback()
 def _default(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     if version:
         print(__version__)  # noqa: T201
         raise typer.Exit
     if context.invoked_subcommand is None:
-        context.invoke(run)
+        context.invoke(run, config=config)
+    elif config is not None:
+        raise typer.BadParameter(
+            f"--config comes after the command: jibe-sqs {context.invoked_subcommand} --config FILE"
+        )
 
 
 @app.command()
@@ -350,15 +356,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _say_what_is_wrong(error: SettingsError) -> None:
     """At most ten lines, whatever the number of mistakes."""
-    shown = error.problems[:7]
-    left = len(error.problems) - len(shown)
-    lines = ["jibe-sqs cannot start: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]
-    if left:
-        lines[-1] += f" (and {left} more)"
-    lines += [
+    advice = [
         "Give these in a JSON file (jibe-sqs run --config FILE) or as variables, such as",
         "JIBE_ACCESS_ANYWHERE__ENDPOINT=https://files.example.com; see docs/configuration.md",
     ]
+    after = advice if error.in_settings else []
+    room = 9 - len(after)
+    shown = error.problems if len(error.problems) <= room else error.problems[: room - 1]
+    lines = ["jibe-sqs cannot start: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]
+    if left := len(error.problems) - len(shown):
+        lines.append(f"  (and {left} more)")
+    lines += after
     print("\n".join(lines), file=sys.stderr)  # noqa: T201
 
 

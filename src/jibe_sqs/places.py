@@ -251,7 +251,7 @@ class PlacesOfProviders:
                 provider=self._providers[name],
                 shown=sorted(shown),
                 consequence="no logs are read in its buckets",
-                remedy="correct the name in the log source's providers",
+                remedy="correct the name in logs.providers, or in sources of Jibe's file",
             )
         self._missing = missing
         parts = {

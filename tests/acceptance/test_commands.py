@@ -66,13 +66,53 @@ def test_run_without_configuration_says_what_is_missing(jibe, command):
 def test_run_with_many_mistakes_is_brief_and_keeps_secrets(jibe):
     wrong = {f"JIBE_WRONG_{number}": CANARIES["password"] for number in range(20)}
     result = jibe("run", JIBE_ACCESS_ANYWHERE__PASSWORD=CANARIES["password"], JIBE_QUEUES=CANARIES["aws"], **wrong)
-    assert_told(result, "JIBE_WRONG_0", "more)")
+    assert_told(result, "JIBE_WRONG_0")
+    assert len(result.stderr.splitlines()) == 10
+    assert re.search(r"^  \(and \d+ more\)$", result.stderr, re.MULTILINE)
     assert "CANARY" not in result.stderr
 
 
 def test_run_with_a_wrong_path_says_so(jibe, tmp_path):
     assert_told(jibe("run", "--config", str(tmp_path / "none.json")), str(tmp_path / "none.json"), "No such file")
     assert_told(jibe("run", JIBE_CONFIG=str(tmp_path)), str(tmp_path), "Is a directory")
+
+
+def test_a_file_that_cannot_be_read_needs_no_advice_about_settings(jibe, tmp_path):
+    result = jibe("run", "--config", str(tmp_path / "none.json"))
+    assert "JIBE_ACCESS_ANYWHERE__ENDPOINT" not in result.stderr
+
+
+def test_the_default_command_takes_the_configuration_too(jibe, tmp_path):
+    assert_told(jibe("--config", str(tmp_path / "none.json")), str(tmp_path / "none.json"), "No such file")
+    assert_told(jibe("--config", str(tmp_path / "none.json"), "principals"), "after the command")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run",),
+        ("dead-letters", "list"),
+        ("verify", "--bucket", "trail", "--account", ACCOUNT, "--region", REGION, "--from", "2026-01-01"),
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize(("variable", "value"), [("AWS_PROFILE", "nosuch"), ("AWS_ENDPOINT_URL", "localhost:99")])
+def test_a_mistake_in_the_environment_of_aws_is_one_line(jibe, tmp_path, command, variable, value):
+    config = tmp_path / "config.json"
+    url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/jibe"
+    access = {"endpoint": "http://127.0.0.1:1", "login": "ana", "password": CANARIES["password"]}
+    config.write_text(json.dumps({"access_anywhere": access, "queues": [{"url": url}], "buckets": {"media": "/a/b"}}))
+    result = jibe(*command, "--config", str(config), **{variable: value})
+    assert result.returncode == 2
+    assert f"{variable}: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_demo_on_a_server_that_is_not_there_ends_in_one_line(jibe):
+    result = jibe("demo", "--aws-endpoint", "http://127.0.0.1:1")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "http://127.0.0.1:1" in result.stderr.splitlines()[-1]
 
 
 def test_the_version_is_the_packages(jibe):

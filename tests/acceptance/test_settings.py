@@ -20,6 +20,7 @@ from jibe_sqs.adapters.digests import DigestVerifier
 from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.budget import Budget
 from jibe_sqs.compose import stores
+from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.formats.limits import Limits
@@ -278,8 +279,10 @@ def test_their_words_beside_something_odd_of_ours_are_told(write, name):
 
 def test_with_nothing_everything_that_is_needed_is_named():
     assert problems() == [
-        "access_anywhere: missing: endpoint, login and password of Access Anywhere",
-        "queues: missing: the SQS queues, each with its url; or logs with a sweep",
+        (
+            "access_anywhere: missing: endpoint, login and password of Access Anywhere. They alone are enough, also as "
+            "Jibe's three keys at the top of the file; queues can be added"
+        )
     ]
 
 
@@ -305,9 +308,10 @@ def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
         }
     )
     found = problems(config=file)
-    assert [re.split(r": | together", problem)[0] for problem in found] == sorted(
+    assert sorted(re.split(r": | together", problem)[0] for problem in found) == sorted(
         [
             "JIBE_QUEU",
+            "access_anywhere",
             "access_anywhere.endpoint",
             "alerts.webhook",
             "aws",
@@ -360,7 +364,7 @@ def test_an_address_that_is_none_is_told(write, name, address):
     [
         ("JIBE_BUCKET", "JIBE_BUCKET: no such setting; did you mean JIBE_BUCKETS?"),
         ("JIBE_ACCESS_ANYWERE__LOGIN", "did you mean JIBE_ACCESS_ANYWHERE?"),
-        ("JIBE_POLL__WIAT", "poll.wiat: no such setting; did you mean wait?"),
+        ("JIBE_POLL__WIAT", "JIBE_POLL__WIAT: no such setting; did you mean JIBE_POLL__WAIT?"),
         ("jibe_drain", "jibe_drain: no such setting"),
     ],
 )
@@ -406,7 +410,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     assert problem == f"{tmp_path / 'none.json'}: cannot be read: No such file or directory"
     monkeypatch.setenv("JIBE_CONFIG", str(tmp_path))
     (problem,) = problems()
-    assert problem == f"{tmp_path}: cannot be read: Is a directory"
+    assert problem == f"JIBE_CONFIG: {tmp_path}: cannot be read: Is a directory"
     (tmp_path / "latin.json").write_bytes(b'{"login": "\xe9"}')
     (problem,) = problems(config=tmp_path / "latin.json")
     assert "not JSON" in problem
@@ -436,7 +440,9 @@ def test_the_drain_outlasts_a_long_poll(write, changes, good):
 )
 def test_half_a_login_is_told(write, given):
     (problem,) = problems(config=write(with_(access_anywhere={"endpoint": "https://files.example.com", **given})))
-    assert problem == "access_anywhere: needs login and password, or permanent_token"
+    assert problem.startswith("access_anywhere: needs login and password, or permanent_token: ")
+    for name in ("login", "password"):
+        assert (f"JIBE_ACCESS_ANYWHERE__{name.upper()}" in problem) is not bool(given.get(name))
 
 
 @pytest.mark.parametrize("half", [{"access_key_id": "AKIA"}, {"secret_access_key": "CANARY"}], ids=str)
@@ -483,7 +489,7 @@ def test_to_explain_does_not_pass_over_a_slip(write, monkeypatch):
     """Found by this test: with `bukets` in the file, every bucket was explained as mapped to its own name."""
     assert problems(Rules, config=write({"bukets": {}})) == ["bukets: no such setting; did you mean buckets?"]
     monkeypatch.setenv("JIBE_OWN_WRITES__PRINCIPAL", "x")
-    assert problems(Rules) == ["own_writes.principal: no such setting; did you mean principals?"]
+    assert problems(Rules) == ["JIBE_OWN_WRITES__PRINCIPAL: no such setting; did you mean JIBE_OWN_WRITES__PRINCIPALS?"]
 
 
 # Where things are
@@ -1020,3 +1026,75 @@ def test_topics_are_arns_and_need_signatures(write):
     assert any("sns.verify" in line for line in problems(config=write({**LEAST, "sns": {"topics": [arn]}})))
     wrong = {"verify": True, "topics": ["logs"]}
     assert any("topics" in line for line in problems(config=write({**LEAST, "sns": wrong})))
+
+
+# Remedies in messages
+
+
+@pytest.mark.parametrize("address", ["https://x/y", "file:///etc/jibe.json", "gs://bucket/key"])
+def test_a_configuration_at_another_kind_of_address_says_what_is_needed(monkeypatch, address):
+    assert problems(config=address) == [f"{address}: a path or an s3:// address is needed"]
+    monkeypatch.setenv("JIBE_CONFIG", address)
+    assert problems() == [f"JIBE_CONFIG: {address}: a path or an s3:// address is needed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"logs": [{"bucket": "trail", "buckett": 1}]}, "logs.0.buckett: no such setting; did you mean bucket?"),
+        ({"queues": [{"url": QUEUE, "urll": 1}]}, "queues.0.urll: no such setting; did you mean url?"),
+        (
+            {"notifications": [{"when": "a", "bucket": "b", "key": "c", "wen": 1}]},
+            "notifications.0.wen: no such setting; did you mean when?",
+        ),
+        (
+            {"buckets": {"media": {"folder": "/a", "prefx": "b"}}},
+            "buckets.media.0.prefx: no such setting; did you mean prefix?",
+        ),
+        ({"drain_timeout": "soon"}, "drain_timeout: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
+        ({"drain_timeout": []}, "drain_timeout: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
+        ({"poll": {"wait": "3 days"}}, "poll.wait: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
+        ({"aws": {"region": 5}}, "aws.region: must be a text, in quotes"),
+        (
+            {"access_anywhere": {**LEAST["access_anywhere"], "password": 5}},
+            "access_anywhere.password: must be a text, in quotes",
+        ),
+    ],
+)
+def test_a_mistake_says_what_to_write(write, changes, said):
+    assert problems(config=write(with_(**changes))) == [said]
+
+
+def test_a_misspelt_variable_and_what_is_missing_without_it_are_both_reported(write, monkeypatch):
+    monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__PASWORD", "CANARY")
+    named, missing = problems(
+        config=write(with_(access_anywhere={"endpoint": "https://files.example.com", "login": "ana"}))
+    )
+    assert named == ("JIBE_ACCESS_ANYWHERE__PASWORD: no such setting; did you mean JIBE_ACCESS_ANYWHERE__PASSWORD?")
+    assert missing.endswith("password is missing: set JIBE_ACCESS_ANYWHERE__PASSWORD, for example")
+
+
+def test_queues_of_one_name_have_their_region_in_their_names():
+    url = "https://sqs.{}.amazonaws.com/{}/{}".format
+    queues = [
+        (url("us-east-1", 1, "jibe"), None),
+        (url("eu-west-1", 1, "jibe"), None),
+        (url("eu-west-1", 1, "a"), None),
+    ]
+    assert queue_names(queues) == ["jibe (us-east-1)", "jibe (eu-west-1)", "a"]
+    assert queue_names([("https://one.example:1/1/q", None), ("https://two.example/1/q", "here")]) == [
+        "q (one.example:1)",
+        "q (here)",
+    ]
+    assert queue_names([(url("eu-west-1", 1, "q"), None), (url("eu-west-1", 2, "q/"), None)]) == [
+        "q (eu-west-1, 1)",
+        "q (eu-west-1, 2)",
+    ]
+
+
+async def test_a_queue_is_known_by_its_distinct_name(write):
+    queues = [{"url": QUEUE}, {"url": QUEUE.replace("us-east-1", "eu-west-1")}]
+    settings = load(Settings, config=write(with_(queues=queues)))
+    async with stores.clients(settings) as clients:
+        names = [stores.queue(each, settings, clients).name for each in settings.queues]
+    assert names == ["jibe (us-east-1)", "jibe (eu-west-1)"]

@@ -285,3 +285,23 @@ async def test_an_attribute_that_is_nonsense_is_not_told(world, receives):
     )
     (letter,) = await everything(world.letters())
     assert (letter.receives, letter.body) == (0, "x")
+
+
+async def test_a_letter_belongs_to_its_queue_whether_or_not_its_name_has_a_region(world):
+    """Another configuration may have had one queue of that name, or several."""
+    name = world.feed()
+    await world.reject(name, "rejected by another configuration")
+    world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="moved by SQS")
+    for _ in range(3):
+        world.sqs.receive_message(QueueUrl=world.urls[name])
+    url = world.urls[name]
+    queue = SqsQueue(url, region=REGION, account=world._account, aws=world._aws, name=f"{name} ({REGION})")
+    letters = SqsDeadLetters(
+        world.dead,
+        origins={queue.name: Origin(queue, 2)},
+        region=REGION,
+        account=world._account,
+        aws=world._aws,
+    )
+    assert {letter.queue for letter in await everything(letters)} == {queue.name}
+    assert (await redriven([letters], lambda _: True)).failed == []

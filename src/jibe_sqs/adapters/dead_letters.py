@@ -26,10 +26,17 @@ class SqsDeadLetters(SqsQueue):
     """The `DeadLetterQueue` port."""
 
     def __init__(
-        self, url: str, *, origins: Mapping[str, Origin], region: str | None, account: Account, aws: Aws
+        self,
+        url: str,
+        *,
+        origins: Mapping[str, Origin],
+        region: str | None,
+        account: Account,
+        aws: Aws,
+        name: str = "",
     ) -> None:
         """`origins` by the queues' names: SQS has all of one dead-letter queue in its own region and account."""
-        super().__init__(url, region=region, account=account, aws=aws)
+        super().__init__(url, region=region, account=account, aws=aws, name=name)
         self._origins = origins
 
     async def letters(self, limit: int, *, wait: float, hidden: float) -> Sequence[DeadLetter]:
@@ -64,8 +71,7 @@ class SqsDeadLetters(SqsQueue):
         }
         system = found.get("Attributes", {})
         queue = told.get("Queue") or str(system.get("DeadLetterQueueSourceArn", "")).rpartition(":")[2]
-        if not queue and len(self._origins) == 1:
-            (queue,) = self._origins
+        queue = self._origin_name(queue)
         receives = told.get("ReceiveCount", "")
         return DeadLetter(
             id=found["MessageId"],
@@ -83,7 +89,19 @@ class SqsDeadLetters(SqsQueue):
             sent_at=int(system.get("SentTimestamp", 0)) / 1000,
         )
 
+    def _origin_name(self, queue: str) -> str:
+        """The name of the queue in this configuration. SQS, and a message of another configuration, may have a shorter one."""
+        if queue in self._origins:
+            return queue
+        alike = [name for name in self._origins if not queue or _without_region(name) == _without_region(queue)]
+        return alike[0] if len(alike) == 1 else queue
+
     def _moved(self, queue: str) -> str:
         origin = self._origins.get(queue)
         after = f" after {origin.receives} receives" if origin and origin.receives else ""
         return f"not told (moved by the queue{after})"
+
+
+def _without_region(name: str) -> str:
+    """`jibe` of `jibe (eu-west-1)`. SQS allows no spaces in names."""
+    return name.partition(" ")[0]

@@ -65,10 +65,12 @@ _LOST: Final = frozenset(
 class SqsQueue:
     """The `Queue` port. Raises `QueueError`s only."""
 
-    def __init__(self, url: str, *, region: str | None, account: Account, aws: Aws, wait: float = 20.0) -> None:
-        """`wait`: seconds of the longest receive that will be asked for."""
+    def __init__(
+        self, url: str, *, region: str | None, account: Account, aws: Aws, wait: float = 20.0, name: str = ""
+    ) -> None:
+        """`wait`: seconds of the longest receive that will be asked for. `name`: for logs, if the URL's is not enough."""
         self.url = url
-        self.name = url.rstrip("/").rpartition("/")[2]
+        self.name = name or url.rstrip("/").rpartition("/")[2]
         self._region = region
         self._account = account
         self._aws = aws

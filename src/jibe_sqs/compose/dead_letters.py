@@ -7,6 +7,7 @@ import structlog
 
 from jibe_sqs.adapters.dead_letters import Origin
 from jibe_sqs.compose import stores
+from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.core.errors import QueueRefused
 from jibe_sqs.operations.dead_letters import DeadLetterQueue
 from jibe_sqs.settings import Queues, QueueSettings
@@ -30,4 +31,8 @@ async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]
             told.setdefault(facts.dead_letters, each)
         if not origins:
             raise QueueRefused(f"there are no dead letters to look at: {stores.DEAD_LETTERS_REMEDY}")
-        yield [stores.dead_letters(url, told[url], settings, aws, origins=feeding) for url, feeding in origins.items()]
+        names = queue_names([(url, told[url].region) for url in origins])
+        yield [
+            stores.dead_letters(url, told[url], settings, aws, origins=feeding, name=name)
+            for (url, feeding), name in zip(origins.items(), names, strict=True)
+        ]

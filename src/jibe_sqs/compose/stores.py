@@ -22,6 +22,7 @@ from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.budget import Budget
+from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.compose.rules import log_source
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import LogFile
@@ -168,15 +169,18 @@ def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None
 def queue(queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0) -> SqsQueue:
     """`wait`: seconds of its long polls."""
     account = _account(settings.aws, queue, region=region_of_url(queue.url))
-    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait)
+    told = settings.queues if isinstance(settings, Queues | Settings) else ()
+    names = queue_names([(each.url, each.region) for each in told])
+    name = names[told.index(queue)] if queue in told else ""
+    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name)
 
 
 def dead_letters(
-    url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin]
+    url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin], name: str = ""
 ) -> SqsDeadLetters:
     """The dead letters of that queue, which may be others' as well."""
     account = _account(settings.aws, queue, region=region_of_url(queue.url))
-    return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws)
+    return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws, name=name)
 
 
 def _region_in(table: str) -> str | None:

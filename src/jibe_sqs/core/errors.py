@@ -275,10 +275,14 @@ class LedgerError(JibeError):
 
 
 class SettingsError(JibeError):
-    """The configuration is wrong. `problems` has a line for each mistake."""
+    """The configuration is wrong. `problems` has a line for each mistake.
+
+    `in_settings`: whether values of settings are missing or wrong, not a file, a variable of AWS's or a store.
+    """
 
     disposition = PERMANENT
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], *, in_settings: bool = False) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.in_settings = in_settings

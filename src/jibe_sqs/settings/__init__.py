@@ -7,6 +7,8 @@ if it is there), defaults. Jibe's own file (`endpoint`, `login`, `password`) and
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -70,8 +72,10 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
     secrets, no_secrets = _secrets()
     problems += no_secrets
     if source := str(config or "") or named():
-        content = _content(source, fetch, secrets)
-        values, foreign = translated(parsed(source, content), Settings.model_fields)
+        with _naming_the_variable(by_variable=not config and bool(os.environ.get("JIBE_CONFIG"))):
+            content = _content(source, fetch, secrets)
+            parts = parsed(source, content)
+        values, foreign = translated(parts, Settings.model_fields)
         problems += foreign
     if not issubclass(kind, Settings):
         # It passes over what only others need, but not over what nobody knows.
@@ -79,7 +83,7 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
     loaded, mistaken = _from_sources(kind, values, secrets, overrides)
     problems += mistaken
     if problems or loaded is None:
-        raise SettingsError(sorted(set(problems)))
+        raise SettingsError(sorted(set(problems)), in_settings=not set(problems) <= set(no_secrets))
     return loaded
 
 
@@ -94,16 +98,29 @@ def _secrets() -> tuple[str | None, list[str]]:
         return None, [f"JIBE_SECRETS_DIR: {folder}: cannot be read: {error.strerror}"]
 
 
+@contextmanager
+def _naming_the_variable(*, by_variable: bool) -> Iterator[None]:
+    """Errors about the file name JIBE_CONFIG, if it named the file."""
+    try:
+        yield
+    except SettingsError as error:
+        if not by_variable or error.in_settings:
+            raise
+        raise SettingsError([f"JIBE_CONFIG: {problem}" for problem in error.problems]) from error
+
+
 def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
     """The configuration file's. Reading it from S3 needs `aws`, from the environment and secret files."""
     address = object_named(source)
     if address is None:
+        if "://" in source:
+            raise SettingsError([f"{source}: a path or an s3:// address is needed"])
         return content_of(Path(source))
     if fetch is None:
         raise SettingsError([f"{source}: cannot be read here: give the path of a file"])
     store, problems = _from_sources(StoreSettings, {}, secrets, {})
     if store is None:
-        raise SettingsError(problems)
+        raise SettingsError(problems, in_settings=True)
     return fetch(*address, store.aws)
 
 
@@ -115,6 +132,7 @@ def _from_sources(
     try:
         return sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides), []
     except ValidationError as error:
-        return None, mistakes(kind, error)
+        files = [each.name for each in Path(secrets).iterdir()] if secrets else []
+        return None, mistakes(kind, error, [*os.environ, *files])
     except (SourceError, OSError, UnicodeDecodeError) as error:
         return None, [f"JIBE_SECRETS_DIR: {secrets}: {error}"]

@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jibe_sqs.core.key_encodings import KeyEncoding
@@ -34,6 +35,8 @@ from jibe_sqs.settings.types import (
     listed,
 )
 
+GROUP_INCOMPLETE: Final = "group_incomplete"
+"""The type of a field's error that is about the group of the field."""
 _GIB: Final = 1024**3
 _MIB: Final = 1024**2
 
@@ -48,7 +51,7 @@ class AccessAnywhereSettings(_Model):
     endpoint: Url = Field(description="the address of Access Anywhere, such as https://files.example.com")
     login: str = ""
     password: SecretStr = SecretStr("")
-    permanent_token: SecretStr = SecretStr("")
+    permanent_token: SecretStr = Field(default=SecretStr(""), validate_default=True)
     concurrency: int = Field(default=8, ge=1, le=1000, description="refreshes at a time")
     calls_per_second: float | None = Field(default=None, gt=0, description="calls a second, at most")
     timeout: Duration = Field(default=60, gt=0)
@@ -56,11 +59,20 @@ class AccessAnywhereSettings(_Model):
     ca_file: Path | None = Field(default=None, description="certificates to trust, in place of the system's")
     look_interval: Duration = Field(default=300, ge=10, description="between looks at what its providers show")
 
-    @model_validator(mode="after")
-    def _credentials(self) -> Self:
-        if not self.permanent_token.get_secret_value() and not (self.login and self.password.get_secret_value()):
-            raise ValueError("needs login and password, or permanent_token")
-        return self
+    @field_validator("permanent_token")
+    @classmethod
+    def _credentials(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        """Checked with this field, the last of the three: a check of the whole group waits until all else is right."""
+        # A field that is not in `info.data` is given, but wrong. That is reported.
+        missing = [name for name in ("login", "password") if not info.data.get(name, "given")]
+        if missing and not token:
+            variables = " and ".join(f"{PREFIX}ACCESS_ANYWHERE__{name.upper()}" for name in missing)
+            names, verb = " and ".join(missing), "are" if len(missing) > 1 else "is"
+            raise PydanticCustomError(
+                GROUP_INCOMPLETE,
+                f"needs login and password, or permanent_token: {names} {verb} missing: set {variables}, for example",
+            )
+        return token
 
 
 class AwsSettings(_Model):
@@ -375,7 +387,10 @@ class Settings(Rules):
 
     model_config = SettingsConfigDict(extra="forbid")
 
-    access_anywhere: AccessAnywhereSettings = Field(description="endpoint, login and password of Access Anywhere")
+    access_anywhere: AccessAnywhereSettings = Field(
+        description="endpoint, login and password of Access Anywhere. They alone are enough, also as Jibe's three keys at "
+        "the top of the file; queues can be added"
+    )
     queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)
     sync: SyncSettings = SyncSettings()
     sns: SnsSettings = SnsSettings()
@@ -393,8 +408,8 @@ class Settings(Rules):
     @classmethod
     def _access_anywhere_alone_is_enough(cls, values: Any) -> Any:
         # With `buckets`, Access Anywhere is not asked where the log buckets are, so queues or logs are needed.
-        given = values.keys() & {"access_anywhere", "queues", "logs", "buckets"} if isinstance(values, dict) else ()
-        return {**values, "logs": (DefaultLogs(),)} if given == {"access_anywhere"} else values
+        given = values.keys() & {"access_anywhere", "queues", "logs", "buckets"} if isinstance(values, dict) else {"?"}
+        return {**values, "logs": (DefaultLogs(),)} if given <= {"access_anywhere"} else values
 
     @field_validator("queues")
     @classmethod

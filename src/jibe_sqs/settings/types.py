@@ -65,7 +65,19 @@ def _folder_prefix(prefix: str) -> str:
 def _seconds(value: object) -> object:
     """`90`, `90s`, `3m` and `1h` are seconds."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+    if found:
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    # Numbers out of range, "-5" among them, are reported by the field's limits.
+    if isinstance(value, bool) or not (isinstance(value, int | float) or _is_number(value)):
+        raise ValueError("not a duration: write seconds, as 30, or 90s, 3m, 1h")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, str) and isinstance(float(value), float)
+    except ValueError:
+        return False
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
