@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.event_times import event_time
+from jibe_sqs.core.event_times import EARLIEST, event_time
 from jibe_sqs.core.model import UNKNOWN_TIME
 
-FIRST, LAST = datetime.fromisoformat("2000-01-02"), datetime.fromisoformat("9999-12-30")
+FIRST, LAST = datetime.fromisoformat("2006-01-02"), datetime.fromisoformat("9999-12-30")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 
 
@@ -49,6 +49,20 @@ def test_a_time_is_read_in_every_writing(value):
         "0001-01-01T00:00:00Z",
         "0001-01-01T00:00:00+14:00",
         "1970-01-01T00:00:00Z",
+        "2005-12-31T23:59:59Z",
+        int(NOON - 21 * 365.25 * 86_400),
+        "2026-01-31",
+        "20260131",
+        "2026-W05-6",
+        "2026-01-31T12",
+        "2026-01-31T12Z",
+        "20260131T12Z",
+        "2026-01-31T12:00",
+        "2026-01-31T12:00Z",
+        "2026-01-31 12:00+02:00",
+        "2026-01-31T12:00+02:00:30",
+        "20260131T1200Z",
+        "20260131T12+020030",
         0,
         7,
         -1,
@@ -64,10 +78,16 @@ def test_what_is_no_time_is_unknown(value):
     assert event_time(value) == UNKNOWN_TIME
 
 
+def test_the_year_of_s3s_launch_is_the_earliest():
+    assert event_time("2006-01-01T00:00:00Z") == EARLIEST
+    assert event_time(EARLIEST - 1) == UNKNOWN_TIME
+
+
 @given(st.datetimes(min_value=FIRST, max_value=LAST))
 def test_every_time_that_is_written_in_iso_8601_comes_out(moment):
     expected = moment.replace(tzinfo=UTC).timestamp()
     assert event_time(moment.isoformat()) == expected
+    assert event_time(moment.isoformat(timespec="minutes")) == UNKNOWN_TIME
     assert event_time(f"{moment.isoformat()}Z") == expected
 
 

@@ -1,12 +1,17 @@
 """When an event happened, however its source writes the time."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
 from jibe_sqs.core.model import UNKNOWN_TIME
 
-_EARLIEST: Final = 946_684_800.0
-"""The year 2000: S3 is younger. An earlier time is the zero of a field that was not set, or counts something else."""
+EARLIEST: Final = 1_136_073_600.0
+"""The start of 2006, the year in which S3 was launched. An earlier time is the zero of a field that was not set, or
+counts something else."""
+
+_WITH_SECONDS: Final = re.compile(r".{8,10}?\D(?:\d\d:\d\d:\d\d|\d{6})")
+"""A date, and a time to the second. A time that is less exact would be taken for one before the event."""
 
 _MILLISECONDS: Final = 1e11
 """A number from here on counts milliseconds: as seconds it would be after the year 5138, as milliseconds it is 1973."""
@@ -17,10 +22,10 @@ _NANOSECONDS: Final = 1e17
 def event_time(value: object) -> float:
     """Seconds since the epoch, from ISO 8601 or a number of (milli-, micro-, nano-) seconds.
 
-    `UNKNOWN_TIME` if it is neither, or cannot be true.
+    `UNKNOWN_TIME` if it is neither, is less exact than a second, or cannot be true.
     """
     seconds = _seconds(value)
-    return seconds if seconds is not None and _EARLIEST <= seconds < UNKNOWN_TIME else UNKNOWN_TIME
+    return seconds if seconds is not None and EARLIEST <= seconds < UNKNOWN_TIME else UNKNOWN_TIME
 
 
 def _seconds(value: object) -> float | None:
@@ -37,6 +42,8 @@ def _seconds(value: object) -> float | None:
 def _of_text(text: str) -> float:
     if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) > 8:
         return _of_number(float(text[:40]))
+    if not _WITH_SECONDS.match(text):
+        raise ValueError("not exact to the second")
     moment = datetime.fromisoformat(text)
     return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
