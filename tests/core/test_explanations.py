@@ -487,3 +487,14 @@ def test_the_table_drives_no_terminal(explained, explainer):
     as_table(map(iter, sources), output)
     assert output.getvalue().count("owned") >= 6
     assert all(character.isprintable() for character in output.getvalue().replace("\n", ""))
+
+
+@pytest.mark.parametrize("named", [{"key": "caf\udce9.gz"}, {"key": None, "bucket": "caf\udce9"}])
+def test_a_key_or_bucket_that_is_not_utf_8_is_one_error(explainer, tmp_path, named):
+    path = tmp_path / "log"
+    path.write_bytes(zipped(record()))
+    output = io.StringIO()
+    assert not as_lines([explainer.of_file(str(path), **named)], output)
+    (line,) = output.getvalue().splitlines()
+    assert json.loads(line)["message"] == "--key and --bucket must be UTF-8"
+    assert not as_table([explainer.of_file(str(path), **named)], io.StringIO())

@@ -48,6 +48,9 @@ class Explainer:
 
         `bucket`: where the object is. It decides which of the configured `logs` the file belongs to.
         """
+        if not _is_utf8(key or "") or not _is_utf8(bucket or ""):
+            yield {"source": _shown(source), "error": "NotUtf8", "message": "--key and --bucket must be UTF-8"}
+            return
         given, key = key, key or _shown(source)
         if about := no_log(key):
             yield {"source": _shown(source), "announcement": "nothing", "bucket": None, "key": key, "about": about}
@@ -267,7 +270,18 @@ def _opened(source: str) -> BinaryIO:
 
 def _failure(source: str, error: Exception) -> Explanation:
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # An error may quote what is not UTF-8.
+    message = message.encode("utf-8", "backslashreplace").decode()
     return {"source": source, "error": type(error).__name__, "message": message}
+
+
+def _is_utf8(text: str) -> bool:
+    """Words of the command line have half of a surrogate pair in place of a byte that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _body_failure(source: str, error: Exception) -> Explanation:
