@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from jibe_sqs.changes import Changes
-from jibe_sqs.core.announcements import announcements, combined
+from jibe_sqs.core.announcements import announcements, combined, finding
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
@@ -109,7 +109,8 @@ class Handler:
         try:
             if self._signatures is not None and not message.ours:
                 await self._signatures.check(message.body)
-            announced = announcements(message.body, self._sources, self._limits.key_length)
+            read = finding if message.ours else announcements
+            announced = read(message.body, self._sources, self._limits.key_length)
         except AnnouncementError as error:
             has_read()
             return self._verdict([error], message, policy, [_MESSAGE])

@@ -72,6 +72,14 @@ def nested(times: int) -> str:
     return body
 
 
+DEEP: Final = "1,000 lists, one in the other"
+
+
+def deep(body: Any) -> str:
+    """The body, with what `DEEP` says in its place."""
+    return json.dumps(body).replace(json.dumps(DEEP), "[" * 1_000 + "]" * 1_000)
+
+
 text = partial(message, "Messages: no JSON")
 
 NOT_JSON: Final = [
@@ -80,9 +88,9 @@ NOT_JSON: Final = [
     text("prose", "Dear service, please sync.", reject(MALFORMED, "not JSON: .*Dear service")),
     text("half of a JSON document", announcing("a")[:25], reject(MALFORMED, "not JSON: ")),
     text("JSON, and something after it", announcing("a") + "x", reject(MALFORMED, "not JSON: ")),
-    text("a byte order mark before the JSON", "\ufeff" + announcing("a"), reject(MALFORMED, "not JSON: ")),
-    text("a number", "42", reject(UNKNOWN, "no JSON object: '42'")),
-    text("null", "null", reject(UNKNOWN, "no JSON object: 'null'")),
+    text("a byte order mark before the JSON", "\ufeff" + announcing(DIGEST), done("nothing to do: CloudTrail digest")),
+    text("a number", "42", reject(UNKNOWN, "no JSON object: it is 42")),
+    text("null", "null", reject(UNKNOWN, "no JSON object: it is null")),
     text("a text", '"CloudTrail"', reject(UNKNOWN, "no JSON object: ")),
     text("a list of announcements", f"[{announcing('a')}]", reject(UNKNOWN, "no JSON object: ")),
     text(
@@ -90,17 +98,26 @@ NOT_JSON: Final = [
         '{"s3Bucket": NaN, "s3ObjectKey": [Infinity]}',
         reject(MALFORMED, "s3Bucket is no bucket's name"),
     ),
-    text("100,000 brackets, one in the other", lambda: "[" * 100_000 + "]" * 100_000, reject(MALFORMED, "not JSON: ")),
+    text(
+        "100,000 brackets, one in the other",
+        lambda: "[" * 100_000 + "]" * 100_000,
+        reject(UNKNOWN, "no JSON object: it is a list"),
+    ),
+    text(
+        "1,000 brackets, one in the other",
+        "[" * 1_000 + "]" * 1_000,
+        reject(UNKNOWN, "no JSON object: it is a list"),
+    ),
     text("100,000 brackets that nobody closes", lambda: '{"a":' * 100_000, reject(MALFORMED, "not JSON: ")),
     text("a MiB of text", lambda: "lorem " * 174_000, reject(MALFORMED, "not JSON: .*lorem")),
-    text("a MiB of digits", lambda: "9" * 1_000_000, reject(MALFORMED, "not JSON: .*'9999")),
+    text("a MiB of digits", lambda: "9" * 1_000_000, reject(UNKNOWN, "no JSON object: it is a large number")),
     text(
         "more than SQS takes",
         lambda: announcing("a" * 2**21),
         reject("AnnouncementTooLarge", "s3ObjectKey.0 has 2,097,152 characters; 2,000 is the limit"),
         unsendable="2 MiB",
     ),
-    text("a NUL byte", '{"s3Bucket": "\0"}', reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
+    text("a NUL byte", '{"s3Bucket": "\0"}', reject(MALFORMED, "no list of keys"), unsendable=FORBIDDEN),
     text("control characters", "\x01\x02\x1b[31m", reject(MALFORMED, "not JSON: "), unsendable=FORBIDDEN),
     text(
         "half of a surrogate pair",
@@ -146,11 +163,12 @@ OF_NO_SHAPE: Final = [
         {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(s3_event(s3_record()))}]},
         reject(UNKNOWN, "record 0 of the S3 event has no s3 object"),
     ),
-    odd("a finding of a sweep that says nothing", {"swept": {}}, reject(MALFORMED, "no finding of a sweep")),
+    odd("a finding of a sweep that says nothing", {"swept": {}}, reject(UNKNOWN, "its fields are 'swept'")),
+    odd("half of a surrogate pair in a finding", {"swept": "\udfff"}, reject(UNKNOWN, "its fields are 'swept'")),
     odd(
-        "a finding of a sweep in a bucket that is no log source",
-        {"swept": {"bucket": "elsewhere", "key": "a"}},
-        reject("BucketNotAllowed", "elsewhere/a is in none of the configured logs"),
+        "a finding of a sweep, from a queue",
+        {"swept": {"bucket": LOGS, "key": TRAIL.format("swept")}},
+        reject(UNKNOWN, "its fields are 'swept'"),
     ),
     odd(
         "CloudTrail's validation message",
@@ -160,6 +178,8 @@ OF_NO_SHAPE: Final = [
     odd("almost CloudTrail's validation message", "CloudTrail validation message", reject(MALFORMED, "not JSON")),
     odd("S3's test", {"Event": "s3:TestEvent", "Bucket": DATA}, done("nothing to do: s3:TestEvent")),
     odd("S3's test, without a bucket", {"Event": "s3:TestEvent", "Bucket": 7}, done("nothing to do: s3:TestEvent")),
+    odd("S3's test, by the name of its event", {"eventName": "s3:TestEvent"}, done("nothing to do: s3:TestEvent")),
+    odd("a test that is 1,000 lists", deep({"Event": DEEP}), reject(UNKNOWN, "event of the unknown kind a list")),
     odd("another test", {"Event": "s3:OtherEvent"}, reject(UNKNOWN, "event of the unknown kind 's3:OtherEvent'")),
     odd("a test of a type that none has", {"Event": ["s3:TestEvent"]}, reject(UNKNOWN, "event of the unknown kind")),
 ]
@@ -206,6 +226,11 @@ CLOUDTRAIL: Final = [
         reject(MALFORMED, "s3ObjectKey.1 is no key: 7"),
     ),
     delivery(
+        "a key of 1,000 lists, beside a digest's",
+        deep(json.loads(announcing(DIGEST, DEEP))),
+        reject(MALFORMED, "s3ObjectKey.1 is no key: a list"),
+    ),
+    delivery(
         "an empty key, beside a digest's", announcing("", DIGEST), reject(MALFORMED, "s3ObjectKey.0 is no key: ''")
     ),
     delivery(
@@ -215,8 +240,8 @@ CLOUDTRAIL: Final = [
     ),
     delivery(
         "1,001 keys",
-        lambda: announcing(*map(str, range(1001))),
-        reject("AnnouncementTooLarge", "1,001 things announced at once; 1,000 is the limit"),
+        lambda: announcing(*(f"{DIGEST}{number}" for number in range(1001))),
+        done("nothing to do: CloudTrail digest"),
     ),
     delivery(
         "a bucket that is not on the list",
@@ -283,8 +308,47 @@ S3_EVENTS: Final = [
     event(
         "1,001 records",
         lambda: json.dumps(s3_event(*[s3_record()] * 1001)),
-        reject("AnnouncementTooLarge", "1,001 things"),
+        done("refreshed: "),
     ),
+    event(
+        "300,000 records of nothing",
+        lambda: json.dumps(s3_event(*[0] * 300_000), separators=(",", ":")),
+        reject("AnnouncementTooLarge", "300,000 things announced at once; 262,144 is the limit"),
+    ),
+    event(
+        "a key of 1,000 lists, one in the other, beside a good one",
+        deep(s3_event(s3_record(DEEP), s3_record())),
+        reject(MALFORMED, "record 0 of the S3 event: s3.object.key is not a text: a list"),
+    ),
+    event(
+        "a bucket of 1,000 lists, one in the other, beside a good one",
+        deep(s3_event(s3_record(bucket=DEEP), s3_record())),
+        reject(MALFORMED, "record 0 of the S3 event: s3.bucket.name is not a text: a list"),
+    ),
+    event(
+        "a version of 1,000 lists, one in the other", deep(s3_event(s3_record(eventVersion=DEEP))), done("refreshed: ")
+    ),
+    event(
+        "a number of 5,000 digits in a record, beside a good one",
+        json.dumps(s3_event(s3_record(), s3_record())).replace('"size": 5', f'"size": {"9" * 5_000}', 1),
+        done("refreshed: "),
+    ),
+    event(
+        "a field that is 2,000 lists, one in the other",
+        json.dumps(s3_event(s3_record(thing={"size": 0}))).replace('"size": 0', f'"size": {"[" * 2_000 + "]" * 2_000}'),
+        done("refreshed: "),
+    ),
+    event(
+        "a raw tab and a raw line break in a text",
+        json.dumps(s3_event(s3_record(eventTime="a-b"))).replace("a-b", "a\tb\nc"),
+        done("refreshed: "),
+    ),
+    event(
+        "a bucket that only its ARN names",
+        s3_event(s3_record(s3={"bucket": {"arn": f"arn:aws:s3:::{DATA}"}, "object": {"key": "bad+input/a.jpg"}})),
+        done("refreshed: "),
+    ),
+    event("S3's test, as a record", s3_event({"eventName": "s3:TestEvent"}), done("nothing to do: s3:TestEvent")),
     event("a record that is null", s3_event(None), reject(UNKNOWN, "record 0 of the S3 event has no s3 object")),
     event(
         "a record without s3, after a good one",
@@ -410,6 +474,15 @@ EVENTBRIDGE: Final = [
     bridged("without a key", eventbridge(None), reject(MALFORMED, "event has no detail.object.key")),
     bridged("without a time", eventbridge(time=...), done("refreshed: ")),
     bridged("of version 1", eventbridge(version="1"), reject("AnnouncementUnsupported", "unknown version; known is 0")),
+    bridged(
+        "of a source of 1,000 lists", deep(eventbridge(source=DEEP)), reject(UNKNOWN, "EventBridge event of a list")
+    ),
+    bridged("of a version of 1,000 lists", deep(eventbridge(version=DEEP)), done("refreshed: ")),
+    bridged(
+        "with 1,000 lists in a record of CloudTrail's",
+        deep(eventbridge(detail=put(userIdentity=DEEP), **CALL)),
+        done("refreshed: "),
+    ),
     bridged("with a record of CloudTrail's", eventbridge(detail=put(), **CALL), done("refreshed: ")),
     bridged(
         "with a text in place of CloudTrail's record",

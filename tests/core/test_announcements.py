@@ -1,6 +1,7 @@
 """What message bodies announce: a case a line, then any text at all."""
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.wire import ABSENT, changed
 
-from jibe_sqs.core.announcements import MOST, NAMED, NESTING, announcements, combined
+from jibe_sqs.core.announcements import ANY, MOST, NAMED, NESTING, announcements, combined
 from jibe_sqs.core.errors import (
     AnnouncementError,
     AnnouncementMalformed,
@@ -32,6 +33,7 @@ from jibe_sqs.core.model import (
     Unchanged,
     Unreadable,
 )
+from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 
 LOGS = "the-logs"
@@ -119,6 +121,21 @@ CASES: dict[str, tuple[str, list[Any]]] = {
     "s3:TestEvent as a record (NooBaa)": (
         s3({**TEST_EVENT, "Service": "NooBaa", "HostId": "noobaa-endpoint-1"}),
         [Nothing("s3:TestEvent", "photos")],
+    ),
+    "s3:TestEvent as the name of an event": ('{"eventName": "s3:TestEvent"}', [Nothing("s3:TestEvent")]),
+    "s3:TestEvent as the name of a record": (s3(record(name="s3:TestEvent")), [Nothing("s3:TestEvent")]),
+    "a test event without a service, as a record": (
+        s3({"eventName": "TestEvent", "Bucket": "photos"}),
+        [Nothing("s3:TestEvent", "photos")],
+    ),
+    **{
+        f"a bucket is named by its ARN: {arn}": (s3(record(s3__bucket={"arn": arn, **name})), [event()])
+        for arn in ("arn:aws:s3:::photos", "arn:aws-cn:s3:::photos", "urn:sgws:s3:::photos")
+        for name in ({}, {"name": None}, {"name": ""})
+    },
+    "a bucket's name counts before its ARN": (
+        s3(record(s3__bucket={"name": "photos", "arn": "arn:aws:s3:::other"})),
+        [event()],
     ),
     "s3:TestEvent without a bucket": ('{"Event": "s3:TestEvent"}', [Nothing("s3:TestEvent")]),
     "subscription": (sns("You…", Type="SubscriptionConfirmation"), [Nothing("SNS SubscriptionConfirmation")]),
@@ -298,10 +315,20 @@ def test_a_delivery_names_its_files_whether_their_bucket_is_configured_or_not():
 @pytest.mark.parametrize(
     "made", [lambda n: delivery(*(f"{DAY}/{i}.json.gz" for i in range(n))), lambda n: s3(*[record()] * n)]
 )
-def test_a_body_announces_as_much_as_the_limit_and_no_more(made):
-    assert len(announcements(made(MOST))) == MOST
-    with pytest.raises(AnnouncementTooLarge, match="1,001"):
-        announcements(made(MOST + 1))
+def test_a_body_announces_thousands(made):
+    assert len(announcements(made(2_500))) == 2_500
+
+
+def test_a_body_of_a_mib_holds_no_more_keys_than_the_limit():
+    body = '{"s3Bucket":"b","s3ObjectKey":[' + ",".join(['"a"'] * (MOST - 10)) + "]}"
+    assert len(body) <= 2**20 < len(body) + 40
+    assert announcements(body) == [LogFile("b", "a")]
+
+
+@pytest.mark.parametrize("body", ['{"Records": [%s]}', '{"s3Bucket": "b", "s3ObjectKey": [%s]}'])
+def test_a_body_of_more_than_the_limit_is_refused(body):
+    with pytest.raises(AnnouncementTooLarge, match="262,145 things"):
+        announcements(body % ",".join(["0"] * (MOST + 1)))
 
 
 @pytest.mark.parametrize("made", [delivery, lambda key: s3(record(key))])
@@ -346,7 +373,9 @@ REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
         "Message",
     ),
     "another event": ('{"Event": "s3:Other"}', AnnouncementUnknown, "s3:Other"),
-    "an event of another type": ('{"Event": ["s3:TestEvent"]}', AnnouncementUnknown, "s3:TestEvent"),
+    "an event of another type": ('{"Event": ["s3:TestEvent"]}', AnnouncementUnknown, "unknown kind a list"),
+    "a finding of a sweep": ('{"swept": {"bucket": "b", "key": "k"}}', AnnouncementUnknown, "'swept'"),
+    "no finding of a sweep": ('{"swept": "\\udfff"}', AnnouncementUnknown, "'swept'"),
     "a delivery without keys": ('{"s3Bucket": "b"}', AnnouncementMalformed, "s3ObjectKey"),
     "a delivery of an empty list": ('{"s3Bucket": "b", "s3ObjectKey": []}', AnnouncementMalformed, "s3ObjectKey"),
     "a delivery of an object": ('{"s3Bucket": "b", "s3ObjectKey": {"a": 1}}', AnnouncementMalformed, "s3ObjectKey"),
@@ -520,9 +549,13 @@ BODIES = [body for body, _ in CASES.values()]
 OBJECTS = [json.loads(body) for body in BODIES if body.lstrip().startswith("{")]
 
 
-def announces_or_refuses(body: str) -> bool:
+def rule(**expressions: str) -> NotificationRule:
+    return NotificationRule(**{name: Expression(text) for name, text in expressions.items()})
+
+
+def announces_or_refuses(body: str, sources: Sources = ANY) -> bool:
     try:
-        found = announcements(body)
+        found = announcements(body, sources)
     except AnnouncementError as error:
         return bool(str(error))
     return all(isinstance(each, LogFile | ObjectEvent | Unchanged | Nothing | Unreadable) for each in found)
@@ -556,6 +589,97 @@ def test_any_json_gives_announcements_or_a_reason(value):
 def test_a_real_body_with_anything_in_any_place_gives_announcements_or_a_reason(body, data):
     path = data.draw(st.sampled_from(places_of(body)))
     assert announces_or_refuses(json.dumps(replaced(body, path, data.draw(JSON_VALUES))))
+
+
+def call(**others: Any) -> dict[str, Any]:
+    """An EventBridge event with a record of CloudTrail's."""
+    detail = {
+        "eventVersion": "1.11",
+        "eventTime": "2026-01-31T12:00:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": "PutObject",
+        "requestParameters": {"bucketName": "photos", "key": "a/b.txt"},
+    }
+    event = {"version": "0", "detail-type": "AWS API Call via CloudTrail", "source": "aws.s3", "detail": detail}
+    return {**event, **others}
+
+
+CREATED = call(**{"detail-type": "Object Created", "detail": {"bucket": {"name": "photos"}, "object": {"key": "k"}}})
+EXTREME: dict[str, str] = {
+    **{
+        f"{opening} nested {depth:,} deep": opening * depth + "7" + closing * depth
+        for depth in (300, 900, 980, 1_000, 1_015, 5_000)
+        for opening, closing in (("[", "]"), ('{"a":', "}"))
+    },
+    "5,000 digits": "9" * 5_000,
+    "5,000 digits and a minus": "-" + "9" * 5_000,
+    "NaN": "NaN",
+    "Infinity": "-Infinity",
+    "half of a surrogate pair": '"\\udfff"',
+    "a raw tab": '"a\tb"',
+    "a raw line break": '"a\r\nb"',
+    "a raw NUL": '"a\0b"',
+    "a list of 10,000": "[" + "0," * 10_000 + "0]",
+    "a text of 100,000": '"' + "a" * 100_000 + '"',
+    "a field of a text of 100,000": '{"' + "a" * 100_000 + '": 1}',
+}
+HOLDERS = [*OBJECTS, CREATED, call(), {"b": "photos", "k": "a", "a": [{"b": "photos", "k": "a"}]}]
+MARK = "the value's place"
+
+
+@pytest.mark.parametrize("value", EXTREME.values(), ids=EXTREME.keys())
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(HOLDERS), st.data())
+def test_an_extreme_value_in_any_place_gives_announcements_or_a_reason(value, body, data):
+    path = data.draw(st.sampled_from(places_of(body)))
+    text = json.dumps(replaced(body, path, MARK)).replace(json.dumps(MARK), value)
+    rules = [rule(when=when, items="a", bucket="to_string(b)", key="join('', [k, k])") for when in ("a", "b")]
+    for envelopes in (0, 1):
+        for sources in (Sources(), Sources(notifications=rules)):
+            assert announces_or_refuses(sns(text, envelopes), sources)
+
+
+@pytest.mark.parametrize("value", EXTREME.values(), ids=EXTREME.keys())
+@pytest.mark.parametrize("place", ["s3__object__key", "s3__bucket__name", "eventVersion", "extra", "s3__object__size"])
+def test_an_extreme_value_in_one_record_costs_the_others_nothing(place, value):
+    body = s3(record("a/1"), record("a/2", **{place: MARK}), record("a/3")).replace(json.dumps(MARK), value)
+    found = [each.key for each in announcements(body) if isinstance(each, ObjectEvent)]
+    assert found[0] == "a/1"
+    assert found[-1] == "a/3"
+    if place in ("extra", "s3__object__size", "eventVersion"):
+        assert found[1:-1] == ["a/2"] or (place, value) == ("eventVersion", "9" * 5_000)
+
+
+@pytest.mark.parametrize("field", ["source", "version", "detail"])
+@pytest.mark.parametrize("value", EXTREME.values(), ids=EXTREME.keys())
+@pytest.mark.parametrize("body", [CREATED, call()])
+def test_an_extreme_value_in_an_event_of_eventbridge_gives_announcements_or_a_reason(body, value, field):
+    assert announces_or_refuses(json.dumps({**body, field: MARK}).replace(json.dumps(MARK), value))
+
+
+@pytest.mark.parametrize("value", EXTREME.values(), ids=EXTREME.keys())
+def test_a_body_that_is_an_extreme_value_has_a_short_reason(value):
+    with pytest.raises(AnnouncementError) as raised:
+        announcements(value)
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("value", EXTREME.values(), ids=EXTREME.keys())
+def test_an_extreme_value_in_a_record_of_cloudtrail_does_not_hide_the_object(value):
+    body = json.dumps(call()).replace('"eventVersion": "1.11"', f'"userIdentity": {value}, "other": {value}')
+    assert [each.key for each in announcements(body)] == ["a/b.txt"]
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", " \ufeff\n", "\ufeff\ufeff"])
+def test_a_byte_order_mark_before_a_body_means_nothing(mark):
+    assert announcements(mark + delivery(KEY)) == [file()]
+    assert announcements(sns(mark + delivery(KEY))) == [file()]
+    assert announcements(mark + VALIDATION) == [Nothing("CloudTrail validation message")]
+
+
+def test_a_size_beside_a_value_that_is_not_json_is_read():
+    thing = {"key": KEY, "size": 7, "other": math.nan}
+    assert announcements(s3(record(s3__bucket__name=LOGS, s3__object=thing))) == [file(size=7)]
 
 
 @given(st.sampled_from(BODIES), st.data())

@@ -3,6 +3,7 @@
 Shapes after the stores' documentation and source code; names and numbers are invented.
 """
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from jibe_sqs.core.errors import (
     AnnouncementTooLarge,
     AnnouncementUnknown,
 )
-from jibe_sqs.core.model import UNKNOWN_TIME, Kind, LogFile, ObjectEvent, SkipReason, Unchanged, Unreadable
+from jibe_sqs.core.model import UNKNOWN_TIME, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged, Unreadable
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 
@@ -337,10 +338,31 @@ def test_items_that_are_no_list_are_a_mistake_of_the_whole_body(items, reason):
         announcements('{"a": "x"}', sources)
 
 
+def test_an_empty_list_of_items_is_nothing_to_do_and_is_reported():
+    sources = Sources(notifications=[rule(when="a", items="a[].typo", bucket="b", key="k")])
+    assert announcements('{"a": [{"b": "p", "k": "x"}]}', sources) == [Nothing("notifications.0 found no items")]
+
+
+@pytest.mark.parametrize("items", ["missing[]", "missing[*].a", "to_number('x')"])
+def test_items_that_are_missing_are_an_error(items):
+    sources = Sources(notifications=[rule(when="a", items=items, bucket="b", key="k")])
+    with pytest.raises(AnnouncementMalformed, match=r"notifications.0.items: .* does not give a list: it gives null"):
+        announcements('{"a": [{"b": "p", "k": "x"}]}', sources)
+
+
+@pytest.mark.parametrize("depth", [300, 980, 5_000])
+@pytest.mark.parametrize("key", ["k", "join('', k)", "to_string(k)", "sum(k)", "k[*].a", "sort(k)", "k == `[[]]`"])
+def test_an_expression_on_a_deep_value_gives_announcements_or_a_reason(key, depth):
+    sources = Sources(notifications=[rule(when="b", bucket="b", key=key, event="k", time="k")])
+    found = announcements('{"b": "photos", "k": ' + "[" * depth + "]" * depth + "}", sources)
+    assert all(isinstance(each, ObjectEvent | Unreadable) for each in found)
+    assert all(len(str(each.error)) < 500 for each in found if isinstance(each, Unreadable))
+
+
 def test_a_body_by_a_rule_has_the_limits_of_every_body():
     sources = Sources(notifications=[rule(when="a", items="a", bucket="b", key="k")])
-    with pytest.raises(AnnouncementTooLarge, match="1,001"):
-        announcements(json.dumps({"a": [{"b": "p", "k": "x"}] * (MOST + 1)}), sources)
+    with pytest.raises(AnnouncementTooLarge, match="262,145"):
+        announcements(json.dumps({"a": [0] * (MOST + 1)}), sources)
     stale, unreadable = announcements(json.dumps({"a": [{"b": "p", "k": "x" * 101}]}), sources, 100)
     assert stale.kind is Kind.WRITTEN_UNLISTED
     assert type(unreadable.error) is AnnouncementTooLarge
@@ -386,6 +408,39 @@ def test_a_wrong_expression_says_where(text, position):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!" * 3_000 + "a",
+        "(" * 3_000,
+        "(" * 1_500 + "a" + ")" * 1_500,
+        "[" * 3_000,
+        "a" + "||a" * 1_300,
+        "a" + ".a" * 2_000,
+        "a" + "[?a" * 1_000,
+        "`" + "[" * 2_000 + "]" * 2_000 + "`",
+        "not_null(" * 400 + "a" + ")" * 400,
+        "a[" + "9" * 4_000,
+    ],
+)
+def test_an_expression_that_is_nested_deeply_works_or_is_a_mistake(text):
+    with contextlib.suppress(ValueError):
+        assert Expression(text).is_true({"a": 1}) in (True, False)
+
+
+@pytest.mark.parametrize("text", ["a" * 4_097, "a" + "||a" * 100_000, "!" * 2**20])
+def test_an_expression_that_is_too_long_is_a_mistake(text):
+    with pytest.raises(ValueError, match="4,096 is the limit"):
+        Expression(text)
+
+
+@pytest.mark.filterwarnings("ignore:deprecated string literal syntax:PendingDeprecationWarning")
+@given(st.text() | st.text(alphabet="a.[]{}()|&!`'\"*?@,:<=>-0 "))
+def test_any_text_is_an_expression_or_a_mistake(text):
+    with contextlib.suppress(ValueError):
+        assert Expression(text).is_true({"a": [{"a": 1}]}) in (True, False)
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
@@ -409,7 +464,7 @@ def test_any_body_by_any_rule_gives_announcements_or_a_reason(body):
     except AnnouncementError:
         return
     for each in found:
-        assert isinstance(each, ObjectEvent | Unchanged | Unreadable)
+        assert isinstance(each, ObjectEvent | Unchanged | Unreadable | Nothing)
 
 
 # The inputs beside the repository, where they are at hand

@@ -150,6 +150,11 @@ def test_another_key_is_not_snss():
         check(notification(OTHER_KEY))
 
 
+DEEP: list = []
+for _ in range(2_000):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize("field", ["Signature", "SignatureVersion", "SigningCertURL"])
 def test_what_is_not_signed_says_so(field):
     message = notification()
@@ -163,6 +168,10 @@ def test_what_is_not_signed_says_so(field):
     [
         {"SignatureVersion": "3"},
         {"SignatureVersion": 2},
+        {"SignatureVersion": ["1"]},
+        {"SignatureVersion": {"a": DEEP}},
+        {"SigningCertURL": DEEP},
+        {"Signature": DEEP},
         {"Signature": "?"},
         {"Signature": 7},
         {"Signature": "A" * 4096},

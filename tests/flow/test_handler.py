@@ -1042,7 +1042,8 @@ async def test_what_sns_signed_is_done(flow, world):
 
 async def test_what_a_sweep_found_needs_no_signature(flow, world):
     world.handler._signatures = Forgeries(AnnouncementForged("not SNS's"))
-    message = Message("id", "receipt", flow.announcing(world.put("a")), ours=True)
+    body = json.dumps({"swept": {"bucket": flow.LOG_BUCKET, "key": world.put("a")}})
+    message = Message("id", "receipt", body, ours=True)
     assert await world.handler.handle(message, world.policy, lambda: None) == Done()
 
 

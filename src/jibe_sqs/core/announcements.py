@@ -6,7 +6,7 @@ too, of nothing: it is no error. A record that cannot be read is an announcement
 cannot be read as a whole is an error, with its reason, for the dead-letter queue.
 """
 
-import json
+import string
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,18 +24,20 @@ from jibe_sqs.core.errors import (
 from jibe_sqs.core.event_names import effect
 from jibe_sqs.core.eventbridge import eventbridge_event
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.loose_json import Broken, decoded_text
 from jibe_sqs.core.model import Announcement, LogFile, Nothing, Unreadable
 from jibe_sqs.core.notification_rules import NotificationRule
 from jibe_sqs.core.notifications import Notification, shown, text
-from jibe_sqs.core.s3_events import TEST, s3_record
+from jibe_sqs.core.s3_events import TEST, is_test, s3_record
 from jibe_sqs.core.sources import Sources
 
 VALIDATION: Final = "CloudTrail validation message."
 NESTING: Final = 4
 """SNS in SNS happens where topics are chained; deeper than this is somebody's loop."""
 
-MOST: Final = 1000
-"""Keys or records in one body. SQS takes a MiB; CloudTrail announces a few files at a time."""
+MOST: Final = 2**18
+"""Keys or records in one body. A body from SQS has a MiB at most, so it holds fewer: a key has four characters at least,
+with its quotes and comma."""
 
 NAMED: Final = 5
 """Unreadable records of one message that its error names; the others are counted."""
@@ -43,10 +45,14 @@ NAMED: Final = 5
 ANY: Final = Sources()
 """Where nothing is configured: every object whose key looks like a log's is one."""
 
-_SWEPT: Final = "swept"
+_BLANK: Final = "\ufeff" + string.whitespace
 _UNKNOWN: Final = (AnnouncementUnknown, AnnouncementUnsupported)
 """Errors of a record whose shape is not known: the operator may have described it."""
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    swept: LogFile
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -67,7 +73,7 @@ def announcements(body: str, sources: Sources = ANY, key_length: int = Limits().
 def announced(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> Announced:
     """As `announcements`, with the rule that the body was read by."""
     for _ in range(NESTING + 1):
-        if body.strip() == VALIDATION:
+        if body.strip(_BLANK) == VALIDATION:
             return Announced([Nothing("CloudTrail validation message")])
         message = _parsed(body)
         if not _is_envelope(message):
@@ -99,15 +105,16 @@ def envelope(body: str) -> dict[str, Any] | None:
 
 
 def _parsed(body: str) -> Any:
-    if not body.strip():
+    body = body.strip(_BLANK)
+    if not body:
         raise AnnouncementMalformed("the body is empty")
     try:
         return orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
         try:
-            # One record with NaN, or with half of a surrogate pair, must not cost the others.
-            return json.loads(body)
-        except (ValueError, RecursionError):
+            # A record with NaN, a long number, half of a surrogate pair, a raw tab or deep lists must not cost the others.
+            return decoded_text(body)
+        except Broken:
             raise AnnouncementMalformed(f"the body is not JSON: {error}: {shown(body)}") from error
 
 
@@ -143,11 +150,17 @@ def _read(message: Any, sources: Sources, key_length: int) -> Announced:
 
 def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcement]:
     if not isinstance(message, dict):
-        raise AnnouncementUnknown(f"the body is no JSON object: {shown(json.dumps(message))}")
+        raise AnnouncementUnknown(f"the body is no JSON object: it is {shown(message)}")
     for marker, read in _SHAPES.items():
         if marker in message:
             return read(message, sources, key_length)
-    raise AnnouncementUnknown(f"the body announces nothing that we know; its fields are {shown(sorted(message))}")
+    if is_test(message):
+        return [Nothing(TEST, text(message.get("Bucket")))]
+    if "Event" in message:
+        raise AnnouncementUnknown(f"an event of the unknown kind {shown(message['Event'])}")
+    fields = ", ".join(map(repr, sorted(message)[:NAMED]))
+    more = f" and {len(message) - NAMED:,} more" if len(message) > NAMED else ""
+    raise AnnouncementUnknown(f"the body announces nothing that we know; its fields are {fields[:100] or 'none'}{more}")
 
 
 def _by_rule(rule: NotificationRule, name: str, message: Any, sources: Sources, key_length: int) -> list[Announcement]:
@@ -156,7 +169,11 @@ def _by_rule(rule: NotificationRule, name: str, message: Any, sources: Sources, 
     except ValueError as error:
         raise AnnouncementMalformed(f"{name}.items: {error}") from error
     if not isinstance(items, list):
-        raise AnnouncementMalformed(f"{name}.items: {rule.items and rule.items.text!r} does not give a list")
+        raise AnnouncementMalformed(
+            f"{name}.items: {rule.items and rule.items.text!r} does not give a list: it gives {shown(items)}"
+        )
+    if not items:
+        return [Nothing(f"{name} found no items")]
     _check_number(len(items))
     return [each for index, item in enumerate(items) for each in _item(rule, name, item, index, sources, key_length)]
 
@@ -213,13 +230,14 @@ def _cloudtrail_delivery(message: dict[str, Any], sources: Sources, key_length: 
 
 def swept(file: LogFile) -> str:
     """The body of the message that a sweep makes of what it finds."""
-    return msgspec.json.encode({_SWEPT: file}).decode()
+    return msgspec.json.encode(_Finding(file)).decode()
 
 
-def _finding(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
+def finding(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> list[Announcement]:
+    """What such a body announces. Only for messages that we made: a body from a queue is never a finding."""
     try:
-        file = msgspec.convert(message[_SWEPT], LogFile)
-    except msgspec.ValidationError as error:
+        file = msgspec.json.decode(body, type=_Finding).swept
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise AnnouncementMalformed(f"no finding of a sweep: {error}") from error
     if text(file.bucket) is None or text(file.key) is None:
         raise AnnouncementMalformed("the finding of a sweep names no bucket and key")
@@ -227,12 +245,6 @@ def _finding(message: dict[str, Any], sources: Sources, key_length: int) -> list
         if len(value) > key_length:
             raise _too_long(name, value, key_length)
     return [sources.file_or_nothing(file)]
-
-
-def _test_event(message: dict[str, Any], _sources: Sources, _key_length: int) -> list[Announcement]:
-    if message["Event"] != TEST:
-        raise AnnouncementUnknown(f"an event of the unknown kind {shown(message['Event'])}")
-    return [Nothing(TEST, text(message.get("Bucket")))]
 
 
 def _s3_event(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
@@ -256,7 +268,5 @@ _SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources, int], list[Announcem
     "s3Bucket": _cloudtrail_delivery,
     "Records": _s3_event,
     "detail-type": eventbridge_event,
-    "Event": _test_event,
-    _SWEPT: _finding,
 }
 """The field by which a shape is recognised, and its reader; the first field that is there decides."""

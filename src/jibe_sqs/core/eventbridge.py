@@ -24,6 +24,7 @@ from jibe_sqs.core.event_names import effect_of_detail_type
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.loose_json import shallow
 from jibe_sqs.core.model import Actor, Announcement, Kind, ObjectEvent, SkipReason, Unreadable
 from jibe_sqs.core.notifications import Notification, field, shown, size, text
 from jibe_sqs.core.sources import Sources
@@ -43,8 +44,9 @@ def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int
         return _cloudtrail_record(message.get("detail"), key_length)
     thing = field(message, "detail", "object")
     is_about_an_object = isinstance(thing, dict) or not name or name.startswith("Object")
+    versions = (message.get("version"), field(message, "detail", "version"))
     if is_about_an_object and any(
-        str(version) != "0" for version in (message.get("version"), field(message, "detail", "version")) if version
+        str(each) != "0" for each in versions if each and isinstance(each, str | int | float)
     ):
         return [Unreadable(AnnouncementUnsupported(f"{_WHERE} is of an unknown version; known is 0"), 0)]
     notification = Notification(
@@ -79,7 +81,7 @@ def _cloudtrail_record(detail: object, key_length: int) -> list[Announcement]:
     found: list[Announcement] = []
     errors: list[AnnouncementError] = []
     try:
-        for record in (*log.feed(json.dumps({"Records": [detail]}).encode()), *log.finish()):
+        for record in (*log.feed(json.dumps({"Records": [shallow(detail)]}).encode()), *log.finish()):
             if isinstance(record, ObjectEvent) and len(record.key) > key_length:
                 error = f"{_WHERE}: a key of {len(record.key):,} characters; {key_length:,} is the limit (limits.key_length)"
                 errors.append(AnnouncementTooLarge(error))

@@ -16,6 +16,9 @@ from jibe_sqs.core.key_encodings import KeyEncoding
 _FAILURES: Final = (JMESPathError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
 """What the evaluation of an expression raises for values that it was not written for."""
 
+LONGEST: Final = 4096
+"""Characters of an expression."""
+
 _FALSE: Final[tuple[object, ...]] = (None, False, "", [], {})
 """What JMESPath takes for false. The number 0 is true."""
 
@@ -25,16 +28,21 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         """Raises `ValueError` with the position of the mistake."""
+        if len(text) > LONGEST:
+            raise ValueError(f"a JMESPath expression of {len(text):,} characters; {LONGEST:,} is the limit")
         self.text = text
         try:
             self._compiled = jmespath.compile(text)
+            names = list(_functions(self._compiled.parsed))
         except ParseError as error:
             reason = error.message if isinstance(error, LexerError) else error.msg
             at = f"column {error.lex_position + 1}"
             raise ValueError(f"not a JMESPath expression: {text!r}: {at}: {reason}") from None
         except JMESPathError as error:
             raise ValueError(f"not a JMESPath expression: {error}") from None
-        for name in _functions(self._compiled.parsed):
+        except RecursionError:
+            raise ValueError(f"a JMESPath expression that is nested too deeply: {text[:100]!r}") from None
+        for name in names:
             if name not in Functions.FUNCTION_TABLE:
                 at = f"column {text.find(name) + 1}"
                 raise ValueError(f"not a JMESPath expression: {text!r}: {at}: there is no function {name}()")
@@ -45,7 +53,7 @@ class Expression:
             return self._compiled.search(body)
         except _FAILURES as error:
             # The error's text quotes values of the body, which may be long, or no Unicode.
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+            reason = f"{type(error).__name__}: {_text(error)}".partition("\n")[0][:200]
             raise ValueError(f"{self.text!r} fails: {reason.encode('utf-8', 'backslashreplace').decode()}") from None
 
     def is_true(self, body: object) -> bool:
@@ -70,6 +78,13 @@ class NotificationRule(msgspec.Struct, frozen=True, kw_only=True):
     event: Expression | None = None
     time: Expression | None = None
     key_encoding: KeyEncoding | None = None
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except (RecursionError, ValueError):
+        return "for a value that is nested too deeply or is too large"
 
 
 def _functions(node: dict[str, Any]) -> Iterator[str]:

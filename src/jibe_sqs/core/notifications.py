@@ -26,6 +26,7 @@ from jibe_sqs.core.model import (
 )
 from jibe_sqs.core.sources import Sources
 
+_TYPES: Final = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
 _UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
 
 
@@ -143,12 +144,18 @@ def field(holder: object, *path: str) -> Any:
 
 
 def size(value: object) -> int | None:
-    """Bytes, or None. Ceph writes the number as a text."""
+    """Bytes, or None. Ceph writes the number as a text, and a body that is not quite JSON is read with floats."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and 0 <= value < 2**53:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def shown(value: object) -> str:
-    """The beginning of a value, for an error's text."""
-    return repr(value[:100]) if isinstance(value, str) else repr(value)[:100]
+    """The beginning of a value, for an error's text. Of a list or an object only its type: it may be large or deep."""
+    if isinstance(value, str):
+        return repr(value[:100])
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value) if abs(value) < 1e18 else "a large number"
+    return _TYPES.get(type(value), "a value of an unknown type")

@@ -17,6 +17,10 @@ from jibe_sqs.core.notifications import Notification, field, shown, size, text
 from jibe_sqs.core.sources import Sources
 
 TEST: Final = "s3:TestEvent"
+_TESTS: Final = re.compile(r"(?:[a-z0-9]+:)?TestEvent", re.IGNORECASE)
+_ARN: Final = re.compile(r"(?:arn|urn):[^:]+:s3:[^:]*:[^:]*:([^:/]+)")
+"""Of a bucket: `arn:aws:s3:::NAME`; StorageGRID writes `urn:sgws:s3:::NAME`."""
+
 _MAJOR: Final = re.compile(r"\s*(\d{1,9})")
 _NEWEST: Final = 2
 """The newest major version that is known. There are 0.x and 1.x (Scality) and 2.x, and records without a version."""
@@ -25,13 +29,14 @@ _NEWEST: Final = 2
 def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> list[Announcement]:
     """What one of the `Records` of an S3 event notification announces."""
     where = f"record {index} of the S3 event"
-    if field(record, "Event") == TEST:
+    if is_test(record):
         return [Nothing(TEST, text(field(record, "Bucket")))]
     if not isinstance(field(record, "s3"), dict):
         return [Unreadable(AnnouncementUnknown(f"{where} has no s3 object, so it is not an event of S3"), index)]
-    version = _MAJOR.match(str(record.get("eventVersion")))
-    if version and int(version[1]) > _NEWEST:
-        error = AnnouncementUnsupported(f"{where} is of version {shown(record['eventVersion'])}; known are 1.x and 2.x")
+    version = record.get("eventVersion")
+    major = _MAJOR.match(str(version)) if isinstance(version, str | int | float) else None
+    if major and int(major[1]) > _NEWEST:
+        error = AnnouncementUnsupported(f"{where} is of version {shown(version)}; known are 1.x and 2.x")
         return [Unreadable(error, index)]
     source, name = text(record.get("eventSource")) or "", text(record.get("eventName")) or ""
     thing = field(record, "s3", "object")
@@ -39,7 +44,7 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         where=where,
         index=index,
         effect=effect(name),
-        bucket=field(record, "s3", "bucket", "name"),
+        bucket=_bucket(field(record, "s3", "bucket")),
         key=field(thing, "key"),
         time=record.get("eventTime"),
         encoding=sources.key_encoding(source),
@@ -58,3 +63,16 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         size=size(field(thing, "size")),
     )
     return notification.announced(sources, key_length)
+
+
+def is_test(event: object) -> bool:
+    """Whether a store only tests whether its notifications arrive. Nothing happened."""
+    names = (field(event, name) for name in ("Event", "eventName"))
+    return any(isinstance(name, str) and _TESTS.fullmatch(name) for name in names)
+
+
+def _bucket(bucket: object) -> object:
+    """The bucket's name, or the name in its ARN where the name is missing."""
+    name, arn = field(bucket, "name"), field(bucket, "arn")
+    found = _ARN.fullmatch(arn) if name in (None, "") and isinstance(arn, str) else None
+    return found[1] if found else name

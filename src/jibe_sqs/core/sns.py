@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnknown, AnnouncementUnsigned
+from jibe_sqs.core.notifications import shown
 
 NOTIFICATION: Final = "Notification"
 _CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
@@ -69,11 +70,11 @@ def signed(envelope: Mapping[str, Any], topics: Collection[str] = ()) -> Signed:
     if not all(told):
         raise AnnouncementUnsigned("an SNS envelope without a signature")
     version, signature, certificate = told
-    if version not in _HASHES:
-        raise AnnouncementForged(f"signed in the unknown version {str(version)[:40]!r}")
+    if not isinstance(version, str) or version not in _HASHES:
+        raise AnnouncementForged(f"signed in the unknown version {shown(version)}")
     if not isinstance(certificate, str) or not CERTIFICATE.fullmatch(certificate):
-        raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {str(certificate)[:200]!r}")
-    return Signed(topic, certificate, str(version), _decoded(signature), _text(envelope))
+        raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {shown(certificate)}")
+    return Signed(topic, certificate, version, _decoded(signature), _text(envelope))
 
 
 def check_signature(message: Signed, key: RSAPublicKey) -> None:

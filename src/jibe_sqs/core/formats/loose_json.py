@@ -57,7 +57,11 @@ def bracket_end(text: str, start: int) -> int | None:
 
 def decoded(data: bytes) -> object:
     """The value. Integers are floats. Raises `Broken`."""
-    text = data.decode("utf-8", EXACT)
+    return decoded_text(data.decode("utf-8", EXACT))
+
+
+def decoded_text(text: str) -> object:
+    """As `decoded`, of a text."""
     try:
         try:
             return _decoder.decode(text)
@@ -81,6 +85,17 @@ def readable(value: object) -> str:
 def fields(value: object) -> dict[str, object]:
     """The object's fields; no fields if it is not an object."""
     return value if isinstance(value, dict) else {}
+
+
+def shallow(value: object, levels: int = DEEPEST) -> object:
+    """With None in place of what is nested more deeply than so many levels."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return None
+    if isinstance(value, dict):
+        return {name: shallow(each, levels - 1) for name, each in value.items()}
+    return [shallow(each, levels - 1) for each in value]
 
 
 def _may_go_on(error: json.JSONDecodeError, text: str) -> bool:
