@@ -532,6 +532,12 @@ def test_an_event_that_changes_no_object_needs_no_key(record_):
     assert (found.reason, found.bucket, found.key) == (SkipReason.NOT_OBJECT_CHANGE, "photos", "")
 
 
+def test_a_reason_never_quotes_a_whole_source():
+    *_, unreadable = announcements(s3(record("%FF", eventSource="x" * 9_999)), Sources((), {"*": "url"}))
+    assert isinstance(unreadable, Unreadable)
+    assert len(str(unreadable.error)) < 400
+
+
 def test_a_reason_never_quotes_a_whole_body():
     with pytest.raises(AnnouncementMalformed) as raised:
         announcements("x" * 200_000)

@@ -317,6 +317,12 @@ def test_an_event_that_changes_no_object_is_none_by_a_rule_either():
     assert found.reason is SkipReason.NOT_OBJECT_CHANGE
 
 
+def test_a_test_event_is_nothing_to_do_by_a_rule_either():
+    sources = Sources(notifications=[rule(when="b", bucket="b", key="k", event="e")])
+    (found,) = announcements('{"b": "photos", "k": null, "e": "b2:TestEvent"}', sources)
+    assert found == Nothing("s3:TestEvent", "photos")
+
+
 def test_an_expression_that_fails_on_an_item_makes_it_unreadable():
     sources = Sources(notifications=[rule(when="b", bucket="b", key="join('/', k)")])
     (found,) = announcements('{"b": "photos", "k": 7}', sources)

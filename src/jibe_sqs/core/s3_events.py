@@ -48,7 +48,7 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         key=field(thing, "key"),
         time=record.get("eventTime"),
         encoding=sources.key_encoding(source),
-        encoding_setting=f"key_encodings: {source or EVERY_SOURCE}",
+        encoding_setting=f"key_encodings: {source[:100] or EVERY_SOURCE}",
         bucket_field="s3.bucket.name",
         key_field="s3.object.key",
         name=name.removeprefix("s3:"),
