@@ -311,11 +311,6 @@ S3_EVENTS: Final = [
         done("refreshed: "),
     ),
     event(
-        "300,000 records of nothing",
-        lambda: json.dumps(s3_event(*[0] * 300_000), separators=(",", ":")),
-        reject("AnnouncementTooLarge", "300,000 things announced at once; 262,144 is the limit"),
-    ),
-    event(
         "a key of 1,000 lists, one in the other, beside a good one",
         deep(s3_event(s3_record(DEEP), s3_record())),
         reject(MALFORMED, "record 0 of the S3 event: s3.object.key is not a text: a list"),
