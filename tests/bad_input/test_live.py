@@ -168,5 +168,6 @@ def ends_well(case: Case | None, letter: dict[str, str] | None, retries: int) ->
         letter is not None
         and re.fullmatch(case.end.error, letter["JibeError"]) is not None
         and re.search(case.end.reason, letter["JibeReason"], re.DOTALL) is not None
-        and retries == (RECEIVES - 1 if case.end.verdict == RETRY else 0)
+        # On a busy machine a message may be received again before it was retried: that receive counts, too.
+        and (1 <= retries < RECEIVES if case.end.verdict == RETRY else retries == 0)
     )
