@@ -37,7 +37,9 @@ from tests.core.cloudtrail_logs import (
     zonal,
 )
 
+from jibe_sqs.core.formats.bad_records import SHOWN
 from jibe_sqs.core.formats.cloudtrail import WRITES
+from jibe_sqs.core.formats.json_records import Batch
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 # Records that are wrong
@@ -108,6 +110,13 @@ def test_a_wrong_record_keeps_its_index_in_a_large_file():
     records[321] = record(eventVersion="2.0")
     found, [bad] = read_all(document(*records), 5000)
     assert (len(found), bad.index) == (399, 321)
+
+
+def test_only_the_offsets_of_bad_records_that_are_kept_are_looked_for(monkeypatch):
+    searches = []
+    monkeypatch.setattr(Batch, "offset", lambda _, at: searches.append(at) or at)
+    _, bad = read_all(document(*[record(eventVersion="2.0")] * 1000))
+    assert len(searches) == len(bad) == SHOWN
 
 
 def test_a_bad_record_makes_no_duplicate_of_a_good_one():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, LogTruncated
-from jibe_sqs.core.formats.json_records import HEAD_LIMIT, JsonRecords, RecordShape
+from jibe_sqs.core.formats.json_records import HEAD_LIMIT, Batch, JsonRecords, RecordShape
 
 LIMIT = 1024 * 1024
 ANY = RecordShape(msgspec.Raw, array="Records", first_field="eventVersion")
@@ -271,6 +271,19 @@ def test_a_record_that_is_refused_keeps_its_index_and_offset_however_many_came_b
             if isinstance(record, bytes)
         ]
         assert found == [(4321, document.rindex(b"{", 0, document.index(b'"bad"')))]
+
+
+def test_the_offsets_of_a_batch_are_found_only_once():
+    searches = []
+
+    def find_offsets() -> list[int]:
+        searches.append(1)
+        return [10, 20]
+
+    batch = Batch(0, [b"{}", b"{}"], find_offsets)
+    assert searches == []
+    assert [batch.offset(at) for at in (0, 1, 0)] == [10, 20, 10]
+    assert searches == [1]
 
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])

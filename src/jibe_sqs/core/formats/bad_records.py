@@ -20,10 +20,15 @@ class BadRecords:
         self.count = 0
         self.first: list[RecordMalformed] = []
 
+    @property
+    def keeps_next(self) -> bool:
+        """Whether the next bad record is kept for people. Of one that is only counted, nobody needs the position."""
+        return len(self.first) < SHOWN
+
     def found(self, error: RecordMalformed) -> None:
         """Take in one."""
         self.count += 1
-        if len(self.first) < SHOWN:
+        if self.keeps_next:
             # A copy: the error itself holds, by its traceback, the text that it was found in.
             self.first.append(RecordMalformed(str(error), index=error.index, offset=error.offset, field=error.field))
 

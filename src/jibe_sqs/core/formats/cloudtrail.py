@@ -101,7 +101,8 @@ class CloudTrailLog:
                 except Unreadable as error:
                     index = batch.first + at
                     text = f"record {index}: {error}"
-                    self._bad.found(RecordMalformed(text, index=index, offset=batch.offset(at), field=error.field))
+                    offset = batch.offset(at) if self._bad.keeps_next else None
+                    self._bad.found(RecordMalformed(text, index=index, offset=offset, field=error.field))
         return found
 
     def _interpreted_one(self, record: Call) -> list[Record]:

@@ -14,6 +14,7 @@ does not take the others along.
 import codecs
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -56,11 +57,15 @@ class Batch(Generic[T]):
     def __init__(self, first: int, records: list[T | bytes], offsets: Callable[[], list[int]]) -> None:
         self.first = first
         self.records = records
-        self._offsets = offsets
+        self._find_offsets = offsets
 
     def offset(self, at: int) -> int:
-        """Where the record `records[at]` begins in the document, in bytes. Slow: meant for the odd record."""
-        return self._offsets()[at]
+        """Where the record `records[at]` begins in the document, in bytes. The first call is slow."""
+        return self._offsets[at]
+
+    @cached_property
+    def _offsets(self) -> list[int]:
+        return self._find_offsets()
 
 
 class JsonRecords(Generic[T]):
