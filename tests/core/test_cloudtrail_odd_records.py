@@ -26,6 +26,7 @@ from tests.core.cloudtrail_logs import (
     an_object,
     below,
     bulk,
+    child,
     document,
     meaning,
     of_bucket,
@@ -85,11 +86,6 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "null": (None, "not a JSON object", ""),
     "a number": (7, "not a JSON object", ""),
     "a list": ([], "not a JSON object", ""),
-    "a key beyond the limit": (
-        record(requestParameters={"bucketName": BUCKET, "key": "k" * 5000}),
-        "a PutObject of a key of 5,000 characters",
-        "requestParameters.key",
-    ),
 }
 
 
@@ -162,7 +158,9 @@ def test_a_version_of_another_type_is_accepted(odd):
 
 
 UNKNOWN_TIMES = [ABSENT, None, "", "soon", HIDDEN, 1769860800, 1769860800.5, [], {}, "0000-01-01T00:00:00Z",
-                 "10000-01-01T00:00:00Z", "2026-02-31T00:00:00Z", "0001-01-01T00:00:00+14:00", "2" * 100]  # fmt: skip
+                 "10000-01-01T00:00:00Z", "2026-02-31T00:00:00Z", "0001-01-01T00:00:00+14:00", "2" * 100,
+                 "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1900-01-01T00:00:00Z", "2005-12-31T23:59:59Z",
+                 "2026-01-31", "2026-01-31T12", "2026-01-31T12:00Z"]  # fmt: skip
 
 
 @pytest.mark.parametrize("odd", UNKNOWN_TIMES, ids=repr)
@@ -213,6 +211,10 @@ OURS = [
     "s3.eu-west-1.amazonaws.com",
     "s3.cn-north-1.amazonaws.com.cn",
     "s3.sc2s.sgov.gov",
+    "s3",
+    " s3.amazonaws.com",
+    "S3.AMAZONAWS.COM",
+    "S3Express",
 ]
 UNREADABLE_SOURCES = [ABSENT, None, "", HIDDEN, 7, [], {}, "\udfff"]
 OTHERS = ["ec2.amazonaws.com", "s3tables.amazonaws.com", "s3.example.com", "mys3.amazonaws.com", "aws:s3", "odd"]
@@ -260,6 +262,9 @@ POINTS = {
     "a directory bucket's": "ap--use2-az2--xa-s3",
     "a directory bucket's ARN": "arn:aws:s3express:us-east-2:111122223333:accesspoint/ap--use2-az2--xa-s3",
     "an alias of several regions": "mfzwi23gnjvgw.mrap",
+    "by an ARN with colons": "arn:aws:s3:us-east-1:111122223333:accesspoint:ap1",
+    "of an outpost, by an ARN with colons": "arn:aws:s3-outposts:us-east-1:111122223333:outpost:op-1:accesspoint:ap",
+    "a host name of several regions": "mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com",
     "in China": "arn:aws-cn:s3:cn-north-1:111122223333:accesspoint/ap",
 }
 
@@ -283,6 +288,102 @@ def test_an_access_point_stands_for_the_bucket_that_the_resources_name(point):
         assert meaning(record(requestParameters=parameters, resources=resources)) == WRITTEN
     bulk_of_point = bulk(requestParameters={"bucketName": point}, resources=[below(prefix="a/"), {"ARN": point}])
     assert meaning(bulk_of_point) == stale("a/")
+
+
+def stale_keys(*records: Any) -> set[tuple[str, str]]:
+    return {(bucket, key) for _, bucket, key in meaning(*records)}
+
+
+SOURCE = an_object("src")
+
+
+@pytest.mark.parametrize("name", ["CopyObject", "TransmogrifyObject", None])
+@pytest.mark.parametrize("bucket", ["ap-a1-s3alias", ACCESS_POINT, HIDDEN, None, 7])
+def test_a_copy_whose_bucket_is_not_named_may_be_in_each_bucket_that_is(bucket, name):
+    made = {"requestParameters": {"bucketName": bucket, "key": KEY}}
+    for resources in ([SOURCE, a_bucket()], [a_bucket(), SOURCE], [SOURCE, a_bucket("src"), a_bucket()]):
+        assert stale_keys(record(name, **made, resources=resources)) == {(BUCKET, KEY), ("src", KEY)}
+    assert stale_keys(record(name, **made, resources=[a_bucket()])) == {(BUCKET, KEY)}
+
+
+@pytest.mark.parametrize("parameters", [HIDDEN, OMITTED, None, {}, {"key": 7}], ids=repr)
+@pytest.mark.parametrize("resources", [[SOURCE, a_bucket()], [a_bucket(), SOURCE], [SOURCE, an_object()]])
+def test_a_copy_whose_parameters_cannot_be_read_makes_each_named_bucket_stale(resources, parameters):
+    made = record("CopyObject", requestParameters=parameters, resources=resources)
+    assert stale_keys(made) == {(BUCKET, ""), ("src", "")}
+
+
+@pytest.mark.parametrize("name", ["PutObject", "DeleteObject"])
+def test_a_key_beyond_the_limit_is_a_bad_record_and_makes_the_bucket_stale(name):
+    long = record(name, requestParameters={"bucketName": BUCKET, "key": "k" * 5000})
+    found, [bad] = read_all(document(record(), long, record()))
+    assert of(found) == WRITTEN + (BUCKET_DELETED if name == "DeleteObject" else BUCKET_STALE) + WRITTEN
+    assert re.search(f"^record 1: .*a {name} of a key of 5,000 characters", str(bad))
+    assert bad.field == "requestParameters.key"
+
+
+def test_a_prefix_beyond_the_limit_is_a_bad_record_and_makes_the_bucket_stale():
+    found, [bad] = read_all(document(bulk(resources=[below(prefix="p" * 5000)]), record()))
+    assert of(found) == WRITTEN + stale()
+    assert bad.index == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        child("a", "r", requestParameters={"bucketName": "other", "key": "a"}),
+        child("a", "r", requestParameters={"bucketName": ACCESS_POINT, "key": "a"}, resources=[]),
+        child("a", "r", requestParameters={"bucketName": BUCKET, "key": 7}, resources=[]),
+        child("a", "r", errorCode="AccessDenied"),
+    ],
+    ids=["of another bucket", "of no bucket", "of no key", "failed"],
+)
+def test_only_records_of_keys_in_its_bucket_speak_for_a_delete_of_many(other):
+    bulky = bulk(requestID="r", requestParameters={"bucketName": BUCKET}, resources=[])
+    for records in ([bulky, other], [other, bulky]):
+        found = read(document(*records))
+        assert (found[-1].kind, found[-1].bucket, found[-1].key) == (Kind.DELETED_UNLISTED, BUCKET, "")
+
+
+ZONAL_POINT = "ap--use2-az2--xa-s3"
+ZONAL_POINT_ARN = f"arn:aws:s3express:us-east-2:111122223333:accesspoint/{ZONAL_POINT}"
+
+
+def renamed_through(point: str, source: str) -> Any:
+    made = rename(source, zonal(kind="DirectoryBucket"))
+    made[PARAMETERS]["bucketName"] = point
+    return meaning(made)
+
+
+@pytest.mark.parametrize("point", [ZONAL_POINT, ZONAL_POINT_ARN])
+@pytest.mark.parametrize(
+    "place",
+    ["", "/", f"/{ZONAL}/", f"{ZONAL_POINT}/", f"/{ZONAL_POINT}/", f"{ZONAL_POINT_ARN}/", f"{ZONAL_POINT_ARN}/object/"],
+)
+def test_a_rename_through_an_access_point_says_its_source(place, point):
+    assert renamed_through(point, f"{place}old/a%20b") == [
+        (Kind.DELETED, ZONAL, "old/a b"),
+        (Kind.WRITTEN, ZONAL, "new/b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "source", ["/other--use2-az2--x-s3/old/a", "arn:aws:s3:::other/old/a", "arn:x", ZONAL_POINT_ARN]
+)
+def test_a_rename_from_what_may_be_elsewhere_makes_the_bucket_stale(source):
+    assert renamed_through(ZONAL_POINT, source) == RENAMED_FROM_SOMEWHERE
+
+
+def test_a_directory_buckets_arn_need_not_say_that_it_is_a_bucket():
+    arn = f"arn:aws:s3express:us-east-2:111122223333:{ZONAL}/a/b"
+    assert meaning(record(requestParameters=None, resources=[{"ARN": arn}])) == [(Kind.WRITTEN, ZONAL, "a/b")]
+
+
+@pytest.mark.parametrize("source", UNREADABLE_SOURCES, ids=repr)
+@pytest.mark.parametrize("name", [ABSENT, None, 7, HIDDEN])
+def test_what_names_neither_service_nor_call_is_a_write_if_it_names_an_object(source, name):
+    assert meaning(record(name, eventSource=source)) == WRITTEN
+    assert meaning(record(name, eventSource=source, requestParameters={"bucketName": BUCKET})) == NOTHING
 
 
 def test_a_write_on_an_outpost_by_its_arn():

@@ -11,6 +11,8 @@ import re
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.cloudtrail_objects import (
@@ -32,7 +34,6 @@ from jibe_sqs.core.formats.cloudtrail_records import (
     activity_of,
     actor_of,
     clear_hidden,
-    epoch,
     has_failed,
     is_hidden,
     is_of_s3,
@@ -43,12 +44,13 @@ from jibe_sqs.core.formats.cloudtrail_records import Record as Call
 from jibe_sqs.core.formats.json_records import Batch, JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
-from jibe_sqs.core.model import Kind, ObjectEvent, Record, SkipReason, Unchanged
+from jibe_sqs.core.model import UNKNOWN_TIME, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 WRITES = frozenset({"PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload"})
 DELETE = "DeleteObject"
 DELETE_MANY = "DeleteObjects"
 RENAME = "RenameObject"
+_NO_COPIES = (WRITES - {"CopyObject"}) | {DELETE, RENAME}
 _NAME_A_KEY = WRITES | {DELETE, RENAME}
 
 NOT_CHANGES = frozenset(
@@ -99,6 +101,7 @@ class CloudTrailLog:
                 try:
                     found += self._interpreted_one(loose_record(record) if isinstance(record, bytes) else record)
                 except Unreadable as error:
+                    found += error.events
                     index = batch.first + at
                     text = f"record {index}: {error}"
                     offset = batch.offset(at) if self._bad.keeps_next else None
@@ -113,23 +116,35 @@ class CloudTrailLog:
         if record.eventID in self._seen:
             return [_unchanged(record, SkipReason.DUPLICATE)]
         found = _bulk_delete(record) if record.eventName == DELETE_MANY else _changes(record)
-        for each in found:
-            if len(each.key) > self._longest_key and isinstance(each, ObjectEvent):
-                what = f"a {record.eventName[:40]} of a key of {len(each.key):,} characters"
-                raise Unreadable(what, "requestParameters.key")
         self._seen.add(record.eventID)
-        if record.eventName == DELETE_MANY and isinstance(event := found[0], ObjectEvent):
-            return self._bulk.hold(record.requestID or record.eventID, event)
-        if record.eventName == DELETE and record.eventType == "AwsServiceEvent" and record.requestID:
-            self._bulk.has_children(record.requestID)
+        longest = max([len(each.key) for each in found])
+        if longest > self._longest_key:
+            found = [self._shortened(each) for each in found]
+        event = found[0]
+        if isinstance(event, ObjectEvent):
+            if record.eventName == DELETE_MANY:
+                found = self._bulk.hold(record.requestID or record.eventID, event)
+            elif event.kind is Kind.DELETED and record.eventType == "AwsServiceEvent" and record.requestID:
+                self._bulk.has_child(record.requestID, event.bucket)
+        if longest > self._longest_key:
+            what = f"a {record.eventName[:40]} of a key of {longest:,} characters"
+            raise Unreadable(what, "requestParameters.key", found)
         return found
+
+    def _shortened(self, record: Record) -> Record:
+        """The same; of an object whose key is too long, all of the bucket is stale."""
+        if not isinstance(record, ObjectEvent) or len(record.key) <= self._longest_key:
+            return record
+        is_delete = record.kind in (Kind.DELETED, Kind.DELETED_UNLISTED)
+        kind = Kind.DELETED_UNLISTED if is_delete else Kind.WRITTEN_UNLISTED
+        return msgspec.structs.replace(record, kind=kind, key="")
 
 
 def _no_change(record: Call) -> SkipReason | None:
     """The first reason that applies, in the order of the list, why a record changes no object."""
     name, source = record.eventName, record.eventSource
     # What does not say its service is S3's if it may be a change: a needless refresh, never a lost one.
-    ours = source in S3_SOURCES or is_of_s3(source) or _says_only_its_name(source, name)
+    ours = source in S3_SOURCES or is_of_s3(source) or (is_hidden(source) and _may_be_ours(record))
     if record.readOnly == TRUE or (ours and name.startswith(READ_BEGINNINGS)):
         return SkipReason.READ_ONLY
     if has_failed(record):
@@ -142,8 +157,11 @@ def _no_change(record: Call) -> SkipReason | None:
     return None
 
 
-def _says_only_its_name(source: str, name: str) -> bool:
-    return is_hidden(source) and not is_hidden(name) and _may_change_an_object(name)
+def _may_be_ours(record: Call) -> bool:
+    """Whether a record that does not name its service names a change of an object, or an object and no call."""
+    if is_hidden(record.eventName):
+        return all(shown_object(record.requestParameters))
+    return _may_change_an_object(record.eventName)
 
 
 def _may_change_an_object(name: str) -> bool:
@@ -161,7 +179,7 @@ def _changes(record: Call) -> list[Record]:
     if (whole := whole_target(request)) is not None and name != RENAME:
         return [_event(record, kinds[0], whole)]
     resources = resources_of(record.resources)
-    targets = find_targets(request, resources, is_copy=name == "CopyObject")
+    targets = find_targets(request, resources, may_copy=name not in _NO_COPIES)
     names_a_key = name in _NAME_A_KEY or is_hidden(name)
     if not (names_a_key or resources.objects or request.key or request.hides_key):
         return [_unchanged(record, SkipReason.NOT_OBJECT_CHANGE)]
@@ -214,13 +232,14 @@ def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
     if not ours and (activity := activity_of(record)) is not None:
         record, ours = activity, True
     bucket, key = shown_object(record.requestParameters) if ours else ("", "")
-    return Unchanged(reason, bucket, key, epoch(record.eventTime) or 0.0, record.eventID, record.eventName)
+    time = time_of(record)
+    return Unchanged(reason, bucket, key, 0.0 if time == UNKNOWN_TIME else time, record.eventID, record.eventName)
 
 
 class _BulkDeletes:
     """`DeleteObjects` calls, held until the file's end tells whether it names their keys in records of their own.
 
-    Where it does, those say it all. Where too many are held, the first are let go: a needless refresh, never a lost one.
+    Where it does, of the same request and bucket, those say it all. Where too many are held, the first are let go: a needless refresh, never a lost one.
     """
 
     LIMIT = 10_000
@@ -233,14 +252,14 @@ class _BulkDeletes:
         self._held.append((request, event))
         return [self._settled(*self._held.popleft())] if len(self._held) > self.LIMIT else []
 
-    def has_children(self, request: str) -> None:
-        self._with_children.add(request)
+    def has_child(self, request: str, bucket: str) -> None:
+        self._with_children.add(f"{request} {bucket}")
 
     def finish(self) -> list[Record]:
         held, self._held = self._held, deque()
         return [self._settled(request, event) for request, event in held]
 
     def _settled(self, request: str, event: ObjectEvent) -> Record:
-        if request not in self._with_children:
+        if f"{request} {event.bucket}" not in self._with_children:
             return event
         return Unchanged(SkipReason.NOT_OBJECT_CHANGE, event.bucket, event.key, event.time, event.event_id, event.name)

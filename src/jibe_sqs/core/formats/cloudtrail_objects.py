@@ -16,11 +16,15 @@ import msgspec
 from jibe_sqs.core.formats.cloudtrail_records import REFUSED, value_of
 from jibe_sqs.core.formats.loose_json import HIDDEN, fields, readable
 
-ALIASES: Final = ("-s3alias", "--op-s3", "--ol-s3", "--xa-s3", ".mrap")
+ALIASES: Final = ("-s3alias", "--op-s3", "--ol-s3", "--xa-s3", ".mrap", ".mrap.accesspoint.s3-global.amazonaws.com")
 """How aliases of access points end. These endings are reserved: no bucket's name has them. FSx's is `-ext-s3alias`."""
 
 
-_ON_OUTPOST = re.compile(r"outpost/[^/]+/bucket/([^/]+)(?:/object/(.+))?", re.DOTALL)
+_ON_OUTPOST = re.compile(r"outpost[:/][^:/]+[:/]bucket[:/]([^:/]+)(?:/object/(.+))?", re.DOTALL)
+_POINT = re.compile(r"(?:accesspoint|outpost)[:/]")
+_POINT_AND_KEY = re.compile(r"accesspoint[:/][^:/]+/(?:object/)?(.+)", re.DOTALL)
+_ZONAL: Final = "--x-s3"
+"""How directory buckets' names end."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -142,21 +146,24 @@ def whole_target(request: Request) -> Target | None:
     return None
 
 
-def find_targets(request: Request, resources: Resources, *, is_copy: bool = False) -> list[Target]:
+def find_targets(request: Request, resources: Resources, *, may_copy: bool = False) -> list[Target]:
     """The objects that the call may have been about: one, if the record is written as documented.
 
-    With an empty key: all of the bucket. None at all: the record names no bucket.
+    With an empty key: all of the bucket. None at all: the record names no bucket. `may_copy`: each object among the
+    resources may be the source of a copy, so that none of them says which bucket was written.
     """
     bucket, key = _bucket_of(request), request.key
     if bucket and key:
         return [Target(bucket, key)]
+    if may_copy:
+        named = [bucket] if bucket else [*resources.buckets, *(each.bucket for each in resources.objects)]
+        return [Target(each, key) for each in dict.fromkeys(named)]
     objects = [each for each in dict.fromkeys(resources.objects) if not bucket or each.bucket == bucket]
     owners = [each.bucket for each in objects]
     if key:
         same = [each.bucket for each in objects if each.key == key]
         return [Target(each, key) for each in dict.fromkeys(same or resources.buckets or owners)]
-    # Of a copy whose resources cannot all be read, the one that can may be the source.
-    if len(objects) == 1 and not (is_copy and resources.unreadable):
+    if len(objects) == 1:
         return objects
     return [Target(each, "") for each in dict.fromkeys([bucket] if bucket else resources.buckets or owners)]
 
@@ -172,15 +179,37 @@ def find_prefix(request: Request, resources: Resources) -> Target | None:
 
 
 def rename_source(target: Target, request: Request, resources: Resources) -> Target | None:
-    """The object that a renamed one was before. None if the record does not say it."""
+    """The object that a renamed one was before. None if the record does not say it for certain."""
     if request.rename_source:
         try:
             source = unquote(request.rename_source, errors="strict")
         except UnicodeDecodeError:
             return None
-        return Target(target.bucket, source.removeprefix("/").removeprefix(f"{target.bucket}/"))
+        key = _renamed_key(source.removeprefix("/"), target.bucket, request.bucket)
+        return Target(target.bucket, key) if key else None
     others = [each for each in resources.objects if each.key != target.key]
     return others[0] if len(others) == 1 else None
+
+
+def _renamed_key(source: str, bucket: str, asked: str) -> str | None:
+    """The key in a rename's source: it may follow the name or the ARN of the bucket, or of its access point.
+
+    `asked`: what the request was sent to. None if what stands before the key may be the name of something else.
+    """
+    for place in (bucket, asked, re.split("[:/]", asked)[-1]):
+        if place and source.startswith(f"{place}/"):
+            source = source.removeprefix(f"{place}/")
+            return source.removeprefix("object/") if place.startswith("arn:") else source
+    if source.startswith("arn:"):
+        path = source.split(":", 5)[-1]
+        if found := _POINT_AND_KEY.fullmatch(path):
+            return found[1]
+        named = _named(source)
+        return named.key if named and named.bucket == bucket else None
+    first, _, rest = source.partition("/")
+    if first.endswith(ALIASES):
+        return rest
+    return None if rest and first.endswith(_ZONAL) else source
 
 
 def names_a_point(request: Request, resources: Resources) -> bool:
@@ -200,15 +229,15 @@ def _bucket_of(request: Request) -> str:
 def _is_point(name: str) -> bool:
     """Whether an ARN, or a name in the place of a bucket's, is of an access point, or on an outpost."""
     if name.startswith("arn:"):
-        bucket, _, _ = name.removeprefix("arn:").partition("/")
-        return bucket.endswith((":accesspoint", ":outpost", *ALIASES))
+        path = name.split(":", 5)[-1]
+        return _POINT.match(path) is not None or path.partition("/")[0].endswith(ALIASES)
     return name.endswith(ALIASES)
 
 
 def _named(arn: str) -> Target | None:
     """Bucket and key of an ARN; the key is empty if it is a bucket's. None if it does not name a bucket.
 
-    `arn:aws:s3:::BUCKET[/KEY]`, `arn:aws:s3express:REGION:ACCOUNT:bucket/BUCKET[/KEY]` or
+    `arn:aws:s3:::BUCKET[/KEY]`, `arn:aws:s3express:REGION:ACCOUNT:[bucket/]BUCKET[/KEY]` or
     `arn:aws:s3-outposts:REGION:ACCOUNT:outpost/OUTPOST/bucket/BUCKET[/object/KEY]`.
     """
     parts = arn.split(":", 5)
@@ -217,8 +246,10 @@ def _named(arn: str) -> Target | None:
     _, _, service, region, account, path = parts
     if service == "s3" and not region and not account:
         bucket, _, key = path.partition("/")
-    elif service == "s3express" and path.startswith("bucket/"):
+    elif service == "s3express":
         bucket, _, key = path.removeprefix("bucket/").partition("/")
+        if not path.startswith("bucket/") and not bucket.endswith(_ZONAL):
+            return None
     elif service == "s3-outposts" and (found := _ON_OUTPOST.fullmatch(path)):
         bucket, key = found[1], found[2] or ""
     else:

@@ -6,14 +6,16 @@ identifies the object can make a record bad.
 """
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from jibe_sqs.core.event_times import event_time
 from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor
+from jibe_sqs.core.model import Record as EventRecord
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -30,11 +32,15 @@ _SOURCE = re.compile(rb'"eventSource"\s*:\s*"([a-z0-9.-]+)"')
 
 
 class Unreadable(Exception):
-    """The record cannot be read. `field`: the first field that would have to be readable."""
+    """The record cannot be read. `field`: the first field that would have to be readable.
 
-    def __init__(self, reason: str, field: str = "") -> None:
+    `events`: what is known in spite of it.
+    """
+
+    def __init__(self, reason: str, field: str = "", events: Sequence[EventRecord] = ()) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
+        self.events = events
 
 
 class Typed(msgspec.Struct, gc=False):
@@ -155,13 +161,13 @@ def value_of(field: object) -> object:
 
 def is_hidden(text: str) -> bool:
     """Whether a text field is missing, or could not be read."""
-    return not text or text == HIDDEN
+    return not text.strip() or text == HIDDEN
 
 
 def is_of_s3(source: str) -> bool:
-    """Whether this `eventSource` is S3's, in any partition."""
-    service, _, domain = source.partition(".")
-    return service in _SERVICES and (".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED))
+    """Whether this `eventSource` is S3's, in any partition, with or without its domain."""
+    service, _, domain = source.strip().lower().partition(".")
+    return service in _SERVICES and (not domain or ".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED))
 
 
 def has_failed(record: Record) -> bool:
@@ -172,23 +178,11 @@ def has_failed(record: Record) -> bool:
 
 def time_of(record: Record) -> float:
     """Seconds since the epoch; `UNKNOWN_TIME` if the record has no readable time."""
-    moment = epoch(record.eventTime)
-    return UNKNOWN_TIME if moment is None else moment
-
-
-def epoch(text: str) -> float | None:
-    """Seconds since the epoch; None if the text is not a time."""
     # Only of this length: the cache must not hold the texts of a file that is made to harm us.
-    return _epoch(text) if len(text) <= _LONGEST_TIME else None
+    return _event_time(record.eventTime) if len(record.eventTime) <= _LONGEST_TIME else UNKNOWN_TIME
 
 
-@lru_cache(maxsize=1024)
-def _epoch(text: str) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+_event_time = lru_cache(maxsize=1024)(event_time)
 
 
 class _SessionIssuer(msgspec.Struct, gc=False):
