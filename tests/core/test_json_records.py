@@ -165,13 +165,7 @@ MALFORMED: dict[str, bytes] = {
     "an object for the array": b'{"Records": {}}',
     "a key before it that is no JSON": b'{"a": x, "Records": []}',
     "text after the document": written(*PLAIN) + b" x",
-    "a second document": written(*PLAIN) * 2,
     "a bracket too many": written(*PLAIN)[:-1] + b"]}",
-    "a comma too many": b'{"Records":[{},]}',
-    "a comma too many before": b'{"Records":[,{}]}',
-    "two commas": b'{"Records":[{},,{}]}',
-    "no comma": b'{"Records":[{}{}]}',
-    "no comma, with a boundary": b'{"Records":[{"eventVersion":1}{"eventVersion":2},{"eventVersion":3}]}',
     "another closing bracket": b'{"Records":[{}}]',
     "zeros after the document": written(*PLAIN) + b"\0",
     "a comment": b'{"Records":[/* x */]}',
@@ -184,11 +178,86 @@ def test_what_is_no_such_document_is_malformed(document, size):
     assert outcome(document, size) is LogMalformed
 
 
-@pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
-@pytest.mark.parametrize("size", [64, 1 << 30])
-def test_a_record_with_a_quote_too_many_leaves_open_where_it_ends_and_is_malformed(indent, size):
-    document = written(*PLAIN, usual(n="DAMAGE"), *PLAIN, indent=indent).replace(b'"DAMAGE"', b'"DAMA"GE"')
-    assert outcome(document, size) is LogMalformed
+ARRAYS: dict[str, tuple[bytes, int]] = {
+    "a second document": (written(*PLAIN) * 2, 10),
+    "a second document in a new line, with a byte order mark": (written(*PLAIN) + b"\n\xef\xbb\xbf" + written({}), 6),
+    "an indented document, and one that is not": (written(*PLAIN, indent=1) + written(*PLAIN), 10),
+    "three documents, the middle one empty": (written({}) + written() + written({}), 2),
+    "the array twice": (written(*PLAIN)[:-1] + b',"Records":[{"eventVersion":"2"},{}]}', 7),
+    "the array twice, and fields between": (written({})[:-1] + b',"x":[{"Records":[1]}],"Records" : [{}],"y":1}', 2),
+    "the array twice, indented": (written(*PLAIN, indent=1).rstrip(b"}") + b',"Records":[{ }]}', 6),
+    "null, and the array": (b'{"Records":null,"Records":[{}]}', 1),
+    "a comma too many": (b'{"Records":[{},]}', 1),
+    "a comma too many before": (b'{"Records":[,{}]}', 1),
+    "two commas": (b'{"Records":[{}, ,{}]}', 2),
+    "no comma": (b'{"Records":[{}{}]}', 2),
+    "no comma, with a boundary": (
+        b'{"Records":[{"eventVersion":1}{"eventVersion":2},{"eventVersion":3}]}',
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "count"), ARRAYS.values(), ids=ARRAYS.keys())
+@pytest.mark.parametrize("size", [1, 3, 50, 1 << 30])
+def test_every_record_is_read_however_many_arrays_and_commas_there_are(document, count, size):
+    assert len(read(document, size)) == count
+
+
+@pytest.mark.parametrize("size", [1, 50, 1 << 30])
+def test_a_second_document_that_stops_is_truncated(size):
+    document = written(*PLAIN) + b"\n" + written(*PLAIN)
+    first = len(written(*PLAIN)) + 2
+    assert {outcome(document[:end], size) for end in range(first, len(document))} == {LogTruncated}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"NaN", b"-Infinity", b'"\\udfff"', b'"\xff\xc3"', b"9" * 5000, b"[" * 5000 + b"]" * 5000, b'"\n\0"', b"[NaN]"],
+    ids=["NaN", "infinity", "half a character", "not UTF-8", "digits", "lists", "controls", "a list of NaN"],
+)
+@pytest.mark.parametrize("size", [7, 1 << 30])
+def test_a_field_beside_the_array_need_not_be_strict_json(value, size):
+    assert read(b'{"meta":%s,' % value + written(*PLAIN)[1:], size) == PLAIN
+    assert read(written(*PLAIN)[:-1] + b',"meta":%s}' % value, size) == PLAIN
+
+
+UNPAIRED: dict[str, tuple[bytes, bytes]] = {
+    "a quote too many": (b'"GONE"', b'"a"b"'),
+    "a quote too few": (b'"GONE"', b'"abc'),
+    "braces in a text with a quote too many": (b'"GONE"', b'"a"},{"b"'),
+    "a brace too many": (b'"GONE"', b"{}}"),
+    "a brace too few": (b'"GONE"', b'{"a":{"b":1}'),
+    "a bracket too many": (b'"GONE"', b"[]]"),
+    "a cut in a text": (b'"GONE","z":{"y":1}}', b'"abc'),
+    "a cut after a value": (b'"GONE","z":{"y":1}}', b"1"),
+    "a cut after a colon": (b'"GONE","z":{"y":1}}', b""),
+    "a cut in an object": (b'"GONE","z":{"y":1}}', b'1,"z":{"y":1'),
+    "a brace too many at the end": (b'"GONE","z":{"y":1}}', b'1,"z":{"y":1}}}'),
+}
+
+
+@pytest.mark.parametrize("style", [{}, {"separators": (", ", ": ")}], ids=["fast", "slow"])
+@pytest.mark.parametrize("size", [1, 64, 1000, 1 << 30])
+@pytest.mark.parametrize(("gone", "damage"), UNPAIRED.values(), ids=UNPAIRED.keys())
+def test_a_record_whose_quotes_or_brackets_do_not_pair_costs_no_other(gone, damage, size, style):
+    good = [usual(n=n, x={"y": "z"}) for n in range(8)]
+    # A text that never ends in the last record is a truncated file.
+    for at in (0, 3) if damage == b'"abc' else (0, 3, 8):
+        records = [*good[:at], usual(n="GONE", z={"y": 1}), *good[at:]]
+        text = written(*records, **style)
+        gone_here = gone.replace(b",", b", ").replace(b":", b": ") if style else gone
+        assert gone_here in text
+        found = read(text.replace(gone_here, damage), size, shape=TYPED)
+        assert [each for each in found if isinstance(each, Typed)] == [Typed("1.11", n) for n in range(8)]
+        assert [isinstance(each, bytes) for each in found].count(True) >= 1
+        assert isinstance(found[at], bytes)
+
+
+def test_many_records_whose_quotes_do_not_pair_cost_no_other():
+    records = [usual(n=n, ua="DAMAGE" if n % 3 else "") for n in range(3000)]
+    found = read(written(*records).replace(b'"DAMAGE"', b'"DA"MAGE"'), 64 * 1024, shape=TYPED)
+    assert [each.n for each in found if isinstance(each, Typed)] == list(range(0, 3000, 3))
 
 
 def test_a_large_record_that_is_no_json_is_malformed_and_not_too_large():

@@ -5,13 +5,13 @@ the decoder confirms it: where it refuses, the cut was inside a record.
 
 The fast way cuts at the last `},{` that is followed by the field every CloudTrail record starts with, and decodes all
 records before it at once. Where that finds nothing, or is refused (other field orders, indented files, odd nesting,
-records that are not strictly JSON), the rest of the document goes the slow way: the standard library's decoder says
-where each record ends. The slow way is ten times slower and as exact. What is no JSON for it either ends where its
-brackets are closed, and what comes next must be another record or the array's end. So a record that nobody can read
-does not take the others along.
+records that are not strictly JSON), the rest of the array goes the slow way (`record_cuts`), which is ten times slower
+and as exact, and gives a record that nobody can read as its text.
+
+A document may hold the array more than once, and a file several documents: all are read. What stands around the arrays
+only has to be readable for the standard library's decoder.
 """
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -19,20 +19,18 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, LogTruncated
+from jibe_sqs.core.errors import LogMalformed, LogTruncated
 from jibe_sqs.core.formats.loose_json import EXACT, Broken, bracket_end, value_end
+from jibe_sqs.core.formats.record_cuts import REFUSED, SCALAR, Cut, RecordCutter, ends_early, too_large
 
 T = TypeVar("T")
 
 HEAD_LIMIT = 64 * 1024
 """Bytes within which the array must begin, and beyond which what follows it is not looked at."""
 
-_SPACE = " \t\n\r"
-_SPACES = re.compile(r"[ \t\n\r]*+")
 _BOM = b"\xef\xbb\xbf"
-_TRUNCATED = "truncated"
-_SCALAR = re.compile(r"[^][{},:\"\s]+")
-_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_BETWEEN_FIELDS = re.compile(r"[ \t\n\r,\ufeff]*+")
+_COLON = re.compile(r"[ \t\n\r]*+:[ \t\n\r]*+")
 
 
 class RecordShape(Generic[T]):
@@ -44,7 +42,7 @@ class RecordShape(Generic[T]):
         self.many = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
         self.one = msgspec.json.Decoder(record_type)
         self.raw = msgspec.json.Decoder(list[msgspec.Raw])
-        self.beginning = re.compile(rb'"%s"\s*:\s*\[' % re.escape(array).encode())
+        self.first_field = first_field
         self.boundary = b'},{"%s"' % first_field.encode()
 
 
@@ -81,51 +79,63 @@ class JsonRecords(Generic[T]):
         self._record_limit = record_limit
         self._buffer = b""
         self._offset = 0  # of the buffer's beginning
-        self._step: Callable[[], list[Batch[T]]] = self._head
-        self._slow: _SlowRecords | None = None
+        self._step: Callable[[], list[Batch[T]]] = self._between
+        self._place = _Place(array=None, is_inside=False)
+        self._has_array = False
+        self._slow: RecordCutter | None = None
 
     def feed(self, text: bytes) -> list[Batch[T]]:
         """The records that this text completes."""
-        if self._slow is not None:
-            return self._decode_each(self._slow.feed(text))
         self._buffer += text
-        return self._step()
+        return self._run()
 
     def finish(self) -> list[Batch[T]]:
         """The records that were still open. The document must end here, and rightly."""
-        if self._step == self._head:
-            records = self._head()
-            if self._step == self._head:
-                raise self._no_array()
-            return records + self.finish()
-        if self._slow is None:
-            return self._last()
-        records = self._decode_each(self._slow.finish())
-        self._check_tail(self._slow.rest.encode("utf-8", EXACT))
-        return records
+        found: list[Batch[T]] = []
+        while self._step != self._between:
+            found += self._last()
+            found += self._run()
+        if not self._has_array:
+            raise self._no_array()
+        if self._place.is_inside:
+            raise LogTruncated(f"the JSON ends before the object does, after {self.count:,} records")
+        return found
 
-    def _head(self) -> list[Batch[T]]:
+    def _run(self) -> list[Batch[T]]:
+        found, step = [], None
+        while step != self._step:
+            step = self._step
+            found += step()
+        return found
+
+    def _between(self) -> list[Batch[T]]:
+        """Before the first array, between two, or after the last."""
         if _BOM.startswith(self._buffer):
             return []
-        start = self._buffer.removeprefix(_BOM).lstrip()
-        if start and not start.startswith(b"{"):
-            raise LogMalformed(f"not a JSON object with {self._shape.array!r}: it starts with {start[:20]!r}")
-        for found in self._shape.beginning.finditer(self._buffer[:HEAD_LIMIT]):
-            head = self._buffer[: found.end()].removeprefix(_BOM)
-            # Only if nothing is left open but the object and the array is this the array that we look for.
-            if _is_json(head + b"]}"):
-                self._drop(found.end())
-                self._step = self._fast
-                return self._fast()
-        if len(self._buffer) > HEAD_LIMIT:
+        text = self._buffer[:HEAD_LIMIT].decode("utf-8", EXACT)
+        try:
+            place = _next_array(text, self._shape.array, is_inside=self._has_array)
+        except Broken:
+            raise self._no_array() from None
+        self._place = place
+        if place.array is not None:
+            self._drop(len(text[: place.array].encode("utf-8", EXACT)))
+            self._has_array = True
+            self._step = self._fast
+        elif len(self._buffer) > HEAD_LIMIT:
             raise self._no_array()
         return []
 
     def _no_array(self) -> LogMalformed | LogTruncated:
-        text = self._buffer[:HEAD_LIMIT].removeprefix(_BOM)
-        if len(self._buffer) <= HEAD_LIMIT and _ends_early(text):
-            return LogTruncated(f"the JSON ends before its {self._shape.array!r}")
-        return LogMalformed(f"no array {self._shape.array!r} in the JSON")
+        name = self._shape.array
+        text = self._buffer[:HEAD_LIMIT].removeprefix(_BOM).lstrip()
+        if self._has_array:
+            return LogMalformed(f"after the array {name!r} comes {(b']' + text)[:40]!r}")
+        if text and not text.startswith(b"{"):
+            return LogMalformed(f"not a JSON object with {name!r}: it starts with {text[:20]!r}")
+        if len(self._buffer) <= HEAD_LIMIT and ends_early(text):
+            return LogTruncated(f"the JSON ends before its {name!r}")
+        return LogMalformed(f"no array {name!r} in the JSON")
 
     def _fast(self) -> list[Batch[T]]:
         cut = self._buffer.rfind(self._shape.boundary)
@@ -134,7 +144,7 @@ class JsonRecords(Generic[T]):
             return self._turn_slow() if len(self._buffer) > HEAD_LIMIT * 4 else []
         try:
             batch = self._decode_batch(cut + 1)
-        except _REFUSED:
+        except REFUSED:
             return self._turn_slow()
         self._drop(cut + 2)
         return [batch]
@@ -159,13 +169,13 @@ class JsonRecords(Generic[T]):
 
     def _decode_one(self, text: bytes) -> T | bytes:
         if len(text) > self._record_limit:
-            raise _too_large(text, self._record_limit)
+            raise too_large(text, self._record_limit)
         try:
             return self._shape.one.decode(text)
-        except _REFUSED:
+        except REFUSED:
             return text
 
-    def _decode_each(self, found: "Iterator[_Cut]") -> list[Batch[T]]:
+    def _decode_each(self, found: Iterator[Cut]) -> list[Batch[T]]:
         records: list[T | bytes] = []
         offsets: list[int] = []
         for offset, text in found:
@@ -184,166 +194,111 @@ class JsonRecords(Generic[T]):
         return found
 
     def _turn_slow(self) -> list[Batch[T]]:
-        self._slow = _SlowRecords(self._record_limit, self._offset)
+        self._slow = RecordCutter(self._record_limit, self._offset, self._shape.first_field)
+        self._step = self._slowly
+        return []
+
+    def _slowly(self) -> list[Batch[T]]:
         text, self._buffer = self._buffer, b""
-        return self._decode_each(self._slow.feed(text))
+        return self._cut(self._slow.feed(text)) if self._slow else []
+
+    def _cut(self, cuts: Iterator[Cut]) -> list[Batch[T]]:
+        batches = self._decode_each(cuts)
+        if self._slow is not None and self._slow.has_ended:
+            self._buffer, self._offset = self._slow.rest.encode("utf-8", EXACT), self._slow.offset
+            self._slow = None
+            self._leave_array(0)
+        return batches
+
+    def _leave_array(self, end: int) -> None:
+        """`end`: of the array's `]`."""
+        self._drop(end + 1)
+        self._step = self._between
 
     def _last(self) -> list[Batch[T]]:
+        """What is still open in the array."""
+        if self._slow is not None:
+            return self._cut(self._slow.finish())
         end = self._buffer.rfind(b"]")
         try:
             batch = self._decode_batch(end) if end >= 0 else None
-        except _REFUSED:
+        except REFUSED:
             batch = None
         if batch is None:
             # Broken, or something follows the array: the slow way says which.
-            records = self._turn_slow()
-            return records + self.finish()
-        self._check_tail(self._buffer[end:])
+            return self._turn_slow()
+        self._leave_array(end)
         return [batch]
 
-    def _check_tail(self, tail: bytes) -> None:
-        if len(tail) > HEAD_LIMIT:
-            raise LogMalformed(f"{len(tail):,} bytes follow the array {self._shape.array!r}")
-        if not _is_json(b'{"":[' + tail):
-            if _ends_early(b'{"":[' + tail):
-                raise LogTruncated(f"the JSON ends before the object does, after {self.count:,} records")
-            raise LogMalformed(f"after the array {self._shape.array!r} comes {tail[:40]!r}")
+
+class _Place(NamedTuple):
+    """`array`: where the next array's first record may begin; None if the text ends before. `is_inside` an object."""
+
+    array: int | None
+    is_inside: bool
 
 
-class _Cut(NamedTuple):
-    offset: int
-    text: bytes
+def _next_array(text: str, name: str, *, is_inside: bool) -> _Place:
+    """The next array of this name, in this object or one that follows it. Raises `Broken`.
 
-
-class _SlowRecords:
-    """The text of each record, by the standard library's decoder. Ends at the array's `]`; then `rest` starts there."""
-
-    def __init__(self, limit: int, offset: int) -> None:
-        """`offset`: of the first byte that will be fed, in the document."""
-        self.rest = ""
-        self._limit = limit
-        self._offset = offset  # of the rest's beginning
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(EXACT)
-        self._ended = False
-        self._first = True
-        self._try_at = 0
-
-    def feed(self, text: bytes, *, final: bool = False) -> Iterator[_Cut]:
-        self.rest += self._utf8.decode(text, final)
-        if self._ended:
-            if len(self.rest) > HEAD_LIMIT:
-                raise LogMalformed("something large follows the records")
-            return
-        # A record that is not complete is scanned from its start each time: so only when the text has doubled.
-        if len(self.rest) < self._try_at and not final:
-            return
-        rest, at = self.rest, 0
-        while (start := self._next_start(rest, at)) is not None:
-            end = self._end(rest, start)
-            if end is None:
-                self._check_size(rest, start)
+    `is_inside`: whether the text goes on in an object, after an array of this name.
+    """
+    has_array, at = is_inside, 0
+    while (at := _after(_BETWEEN_FIELDS, text, at)) < len(text):
+        if not is_inside:
+            if text[at] != "{":
+                raise Broken("not an object")
+            is_inside, has_array = True, False
+            at += 1
+        elif text[at] == "}":
+            if not has_array:
+                raise Broken("an object without the array")
+            is_inside = False
+            at += 1
+        else:
+            value = _value_of_field(text, at)
+            if value is None:
                 break
-            found = rest[start:end].encode("utf-8", EXACT)
-            self._offset += start - at  # between two records is nothing but ASCII
-            yield _Cut(self._offset, found)
-            self._offset += len(found)
-            self._first = False
+            if text[value] == "[" and text.startswith(f'"{name}"', at):
+                return _Place(value + 1, is_inside=True)
+            end = _field_end(text, value)
+            if end is None:
+                break
             at = end
-        self._keep(rest, at)
+    return _Place(None, is_inside)
 
-    def _keep(self, rest: str, at: int) -> None:
-        """What is not decided yet. Of space between records there may be any amount: it is not kept."""
-        self.rest = rest[at:].lstrip(_SPACE)
-        if self.rest.startswith(","):
-            self.rest = "," + self.rest[1:].lstrip(_SPACE)
-        self._offset += len(rest) - at - len(self.rest)
-        self._ended = self.rest.startswith("]")
-        self._try_at = 0 if self._ended else 2 * len(self.rest)
 
-    def _next_start(self, text: str, at: int) -> int | None:
-        """Where the next record begins; None at the array's end, or where the text does not tell yet."""
-        at = _skip_space(text, at)
-        if not self._first and text.startswith(",", at):
-            at = _skip_space(text, at + 1)
-            if text.startswith("]", at):
-                raise LogMalformed("a comma, and no record, ends the records")
-        elif not self._first and not text.startswith("]", at) and at < len(text):
-            raise LogMalformed(f"between two records stands {text[at : at + 20]!r}")
-        if at >= len(text) or (text[at] == "]"):
+def _value_of_field(text: str, at: int) -> int | None:
+    """Where the value of the field at this place begins. None if the text ends first. Raises `Broken`."""
+    if text[at] != '"':
+        raise Broken("not a field")
+    end = value_end(text, at)
+    if end is None:
+        return None
+    colon = _COLON.match(text, end)
+    if colon is None:
+        if text[end:].strip():
+            raise Broken("a field without a value")
+        return None
+    return colon.end() if colon.end() < len(text) else None
+
+
+def _field_end(text: str, value: int) -> int | None:
+    if text[value] not in '{["':
+        word = text[value : _after(SCALAR, text, value)]
+        if value + len(word) == len(text):
             return None
-        return at
-
-    def _end(self, text: str, start: int) -> int | None:
-        """Where the record ends. None if the text does not tell yet."""
-        if text[start] not in '{["':
-            # A number or a word is no record, but it is an element of the array. Its end is known by what follows it.
-            found = _SCALAR.match(text, start)
-            if found is None:
-                raise LogMalformed(f"a record starts with {text[start : start + 20]!r}")
-            return found.end() if found.end() < len(text) else None
-        try:
-            end = value_end(text, start)
-        except Broken:
-            end = None
-        return bracket_end(text, start) if end is None and text[start] != '"' else end
-
-    def _check_size(self, rest: str, start: int) -> None:
-        begun = rest[start : start + self._limit + 1].encode("utf-8", EXACT)
-        if len(begun) > self._limit:
-            raise _too_large(begun, self._limit)
-
-    def finish(self) -> Iterator[_Cut]:
-        yield from self.feed(b"", final=True)
-        if not self._ended:
-            rest = self.rest.lstrip(_SPACE + ",").encode("utf-8", EXACT)
-            if not rest or _ends_early(rest):
-                raise LogTruncated("the JSON ends in the middle of its records")
-            raise _not_json(rest)
-
-
-def _too_large(text: bytes, limit: int) -> LogLimitExceeded | LogMalformed:
-    """What is no JSON only seems large: it may be damaged, and be replaced."""
-    if _ends_early(text) or _is_json(text):
-        return LogLimitExceeded(f"a record of more than {limit:,} bytes")
-    return _not_json(text)
-
-
-def _not_json(text: bytes) -> LogMalformed:
-    return LogMalformed(f"a record is not JSON: {text[:40]!r}")
-
-
-def _skip_space(text: str, at: int) -> int:
-    found = _SPACES.match(text, at)
-    return found.end() if found else at
-
-
-def _is_json(text: bytes) -> bool:
+        if value_end(word + "\n", 0) != len(word):
+            raise Broken("not a value")
+        return value + len(word)
     try:
-        msgspec.json.decode(text)
-    except _REFUSED:
-        return False
-    return True
-
-
-def _ends_early(text: bytes) -> bool:
-    """Whether it is the beginning of JSON, and nothing is wrong with it but that it stops."""
-    if _is_json(text):
-        return False
-    # A number that stops at its `-`, `.` or `e` counts as wrong; with a digit more, as what it is.
-    return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0")) or _may_go_on(text)
-
-
-def _may_go_on(text: bytes) -> bool:
-    """The same, for what only the standard library's decoder accepts."""
-    try:
-        return value_end(text.decode("utf-8", EXACT) + "\n", 0) is None
+        return value_end(text, value)
     except Broken:
-        return False
+        if text[value] == '"':
+            raise
+        return bracket_end(text, value)
 
 
-def _refusal(text: bytes) -> str:
-    try:
-        msgspec.json.decode(text)
-    except _REFUSED as error:
-        return str(error)
-    return ""
+def _after(what: re.Pattern[str], text: str, at: int) -> int:
+    found = what.match(text, at)
+    return found.end() if found else at

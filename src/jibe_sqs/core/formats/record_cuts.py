@@ -1,0 +1,204 @@
+"""Where the records of a JSON array end, one by one, by the standard library's decoder: slow, and for any writing.
+
+A record that the decoder refuses ends where its brackets are closed, if another record or the array's end follows. If
+its quotes or brackets do not pair, it ends where the next record begins: an object that starts with the same field, is
+complete, and is followed by another record or by the end of the array. Commas too many or too few do not matter.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, LogTruncated
+from jibe_sqs.core.formats.loose_json import EXACT, Broken, bracket_end, value_end
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_BETWEEN = re.compile(r"[ \t\n\r,]*+")
+_SPACES = re.compile(r"[ \t\n\r]*+")
+_FIRST_KEY = re.compile(r'\{\s*+("[^"\\]++")')
+SCALAR: Final = re.compile(r"[^][{},:\"\s]+")
+_NEXT_OR_END = re.compile(r'[\s,]*+(?:\{|\]\s*+(?:,\s*+"|\}\s*+(?:\{|\Z)))')
+_LONGEST_SPACE: Final = 256
+"""Characters between a record and what follows it, from which on nothing more is waited for."""
+_WINDOW: Final = 64 * 1024
+"""Characters that an object is looked for in first: the decoder counts the lines before an error each time."""
+_TRUNCATED: Final = "truncated"
+
+
+class Cut(NamedTuple):
+    """The text of one record, or of what stands in its place, and its offset in the document."""
+
+    offset: int
+    text: bytes
+
+
+class RecordCutter:
+    """The text of each record. `has_ended` at the array's `]`; then `rest` starts there."""
+
+    def __init__(self, limit: int, offset: int, first_field: str) -> None:
+        """`offset`: of the first byte that will be fed, in the document. `first_field`: of most records."""
+        self.rest = ""
+        self.has_ended = False
+        self.offset = offset  # of the rest's beginning
+        self._limit = limit
+        self._first_key = f'"{first_field}"'
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(EXACT)
+        self._try_at = 0
+
+    def feed(self, text: bytes, *, final: bool = False) -> Iterator[Cut]:
+        """The records that this text completes."""
+        self.rest += self._utf8.decode(text, final)
+        # A record that is not complete is scanned from its start each time: so only when the text has doubled.
+        if self.has_ended or (len(self.rest) < self._try_at and not final):
+            return
+        rest, at = self.rest, 0
+        while (start := _after(_BETWEEN, rest, at)) < len(rest) and rest[start] != "]":
+            end = self._end(rest, start, final=final)
+            if end is None:
+                self._check_size(rest, start)
+                break
+            found = rest[start:end].encode("utf-8", EXACT)
+            self.offset += start - at  # between two records is nothing but ASCII
+            yield Cut(self.offset, found)
+            self.offset += len(found)
+            at = end
+        # Of spaces and commas between records there may be any number: they are not kept.
+        start = _after(_BETWEEN, rest, at)
+        self.rest, self.offset = rest[start:], self.offset + start - at
+        self.has_ended = self.rest.startswith("]")
+        self._try_at = 2 * len(self.rest)
+
+    def finish(self) -> Iterator[Cut]:
+        """What was left open. The array must end here."""
+        yield from self.feed(b"", final=True)
+        if not self.has_ended:
+            rest = self.rest.encode("utf-8", EXACT)
+            if not rest or ends_early(rest):
+                raise LogTruncated("the JSON ends in the middle of its records")
+            raise _not_json(rest)
+
+    def _end(self, text: str, start: int, *, final: bool) -> int | None:
+        """Where the record ends. None if the text does not tell yet."""
+        try:
+            end = _value_end(text + "\n" if final else text, start)
+        except Broken:
+            return self._broken_end(text, start, final=final)
+        if end is None:
+            end = bracket_end(text, start) if text[start] in "{[" else None
+            return end if end is not None and _is_followed(text, end, final=final) else None
+        is_followed = _is_followed(text, end, final=final)
+        if is_followed is False:
+            return self._broken_end(text, start, final=final)
+        return end if is_followed else None
+
+    def _broken_end(self, text: str, start: int, *, final: bool) -> int | None:
+        following = self._next_record(text, start, final=final)
+        closed = bracket_end(text[start:following], 0) if text[start] in "{[" else None
+        end = None if closed is None else start + closed
+        if end is not None and _is_followed(text, end, final=False):
+            return end
+        if following is not None or not final:
+            return following
+        # Of the last record only the array's end is known; and only if the document ends with it.
+        last = text.rfind("]")
+        is_last = text[start] in '{["' and last > start and is_json(b'{"":[' + text[last:].encode("utf-8", EXACT))
+        return last if is_last else end
+
+    def _next_record(self, text: str, start: int, *, final: bool) -> int | None:
+        """Where the text before the next complete record ends. None if there is none, or the text does not tell yet."""
+        first = _FIRST_KEY.match(text, start)
+        key = re.escape(first[1] if first else self._first_key)
+        for found in re.compile(rf"(?:,|(?<=}}))\s*+({{)\s*+{key}\s*+:").finditer(text, start + 1):
+            begin = found.start(1)
+            try:
+                end = _object_end(text, begin)
+            except Broken:
+                continue
+            if end is not None and _NEXT_OR_END.match(text, end):
+                return found.start()
+            if not final and (end is None or len(text) - end < _LONGEST_SPACE):
+                return None
+        return None
+
+    def _check_size(self, rest: str, start: int) -> None:
+        begun = rest[start : start + self._limit + 1].encode("utf-8", EXACT)
+        if len(begun) > self._limit:
+            raise too_large(begun, self._limit)
+
+
+def _value_end(text: str, start: int) -> int | None:
+    if text[start] in '{["':
+        return value_end(text, start)
+    # A number or a word is no record, but it is an element of the array. Its end is known by what follows it.
+    found = SCALAR.match(text, start)
+    if found is None:
+        raise Broken("no value")
+    return found.end() if found.end() < len(text) else None
+
+
+def _object_end(text: str, begin: int) -> int | None:
+    end = value_end(text[begin : begin + _WINDOW], 0)
+    if end is not None:
+        return begin + end
+    return value_end(text, begin) if begin + _WINDOW < len(text) else None
+
+
+def _is_followed(text: str, end: int, *, final: bool) -> bool | None:
+    """Whether another record, or the array's end, follows. None if the text does not tell yet."""
+    at = _after(_SPACES, text, end)
+    if at == len(text):
+        return True if final else None
+    return text[at] in ",{]"
+
+
+def _after(what: re.Pattern[str], text: str, at: int) -> int:
+    found = what.match(text, at)
+    return found.end() if found else at
+
+
+def too_large(text: bytes, limit: int) -> LogLimitExceeded | LogMalformed:
+    """What is no JSON only seems large: it may be damaged, and be replaced."""
+    if ends_early(text) or is_json(text):
+        return LogLimitExceeded(f"a record of more than {limit:,} bytes")
+    return _not_json(text)
+
+
+def _not_json(text: bytes) -> LogMalformed:
+    return LogMalformed(f"a record is not JSON: {text[:40]!r}")
+
+
+def is_json(text: bytes) -> bool:
+    """Whether the strict decoder accepts it."""
+    try:
+        msgspec.json.decode(text)
+    except REFUSED:
+        return False
+    return True
+
+
+def ends_early(text: bytes) -> bool:
+    """Whether it is the beginning of JSON, and nothing is wrong with it but that it stops."""
+    if is_json(text):
+        return False
+    # A number that stops at its `-`, `.` or `e` counts as wrong; with a digit more, as what it is.
+    return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0")) or _may_go_on(text)
+
+
+def _may_go_on(text: bytes) -> bool:
+    """The same, for what only the standard library's decoder accepts."""
+    try:
+        return value_end(text.decode("utf-8", EXACT) + "\n", 0) is None
+    except Broken:
+        return False
+
+
+def _refusal(text: bytes) -> str:
+    try:
+        msgspec.json.decode(text)
+    except REFUSED as error:
+        return str(error)
+    return ""
