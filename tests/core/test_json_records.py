@@ -254,6 +254,14 @@ def test_a_record_whose_quotes_or_brackets_do_not_pair_costs_no_other(gone, dama
         assert isinstance(found[at], bytes)
 
 
+@pytest.mark.parametrize("size", [1000, 1 << 30])
+def test_many_broken_records_in_a_row_cost_no_other(size):
+    broken = [b'{"eventVersion":"1","x":"a"b"}'] * 301
+    document = b'{"Records":[' + b",".join([*broken, *[b'{"eventVersion":"1","n":%d}' % n for n in range(4)]]) + b"]}"
+    found = read(document, size, shape=TYPED)
+    assert [each.n for each in found if isinstance(each, Typed)] == list(range(4))
+
+
 def test_many_records_whose_quotes_do_not_pair_cost_no_other():
     records = [usual(n=n, ua="DAMAGE" if n % 3 else "") for n in range(3000)]
     found = read(written(*records).replace(b'"DAMAGE"', b'"DA"MAGE"'), 64 * 1024, shape=TYPED)

@@ -26,6 +26,8 @@ _LONGEST_SPACE: Final = 256
 """Characters between a record and what follows it, from which on nothing more is waited for."""
 _WINDOW: Final = 64 * 1024
 """Characters that an object is looked for in first: the decoder counts the lines before an error each time."""
+_MOST_BROKEN: Final = 10
+"""Broken records in a row that are one piece, at most: so that the time for a file grows only with its size."""
 _TRUNCATED: Final = "truncated"
 
 
@@ -112,7 +114,10 @@ class RecordCutter:
         """Where the text before the next complete record ends. None if there is none, or the text does not tell yet."""
         first = _FIRST_KEY.match(text, start)
         key = re.escape(first[1] if first else self._first_key)
-        for found in re.compile(rf"(?:,|(?<=}}))\s*+({{)\s*+{key}\s*+:").finditer(text, start + 1):
+        beginnings = re.compile(rf"(?:,|(?<=}}))\s*+({{)\s*+{key}\s*+:").finditer(text, start + 1)
+        for count, found in enumerate(beginnings):
+            if count == _MOST_BROKEN:
+                return found.start()
             begin = found.start(1)
             try:
                 end = _object_end(text, begin)
