@@ -139,6 +139,11 @@ CASES = {
     "the line ends in the request": (request("REST.PUT.OBJECT").split(" HTTP")[0], (WRITTEN, "a/b.txt")),
     "the line ends before the status": (request("REST.DELETE.OBJECT").split(" 200")[0], (DELETED, "a/b.txt")),
     "a read ends before the status": (request("REST.GET.OBJECT").split(" 200")[0], (READ_ONLY, "a/b.txt")),
+    "a status below 100 is unknown": (request("REST.PUT.OBJECT", status="099"), (WRITTEN, "a/b.txt")),
+    "a status from 600 on is unknown": (request("REST.PUT.OBJECT", status="600"), (WRITTEN, "a/b.txt")),
+    "a negative status is unknown": (request("REST.PUT.OBJECT", status="-404"), (WRITTEN, "a/b.txt")),
+    "a huge status is unknown": (request("REST.PUT.OBJECT", status="40444444444444444444"), (WRITTEN, "a/b.txt")),
+    "a bucket's ARN gives the bucket": (request("REST.PUT.OBJECT", bucket="arn:aws:s3:::data"), (WRITTEN, "a/b.txt")),
     "a status that is not one": (request("REST.PUT.OBJECT", status="20"), (WRITTEN, "a/b.txt")),
     "numbers that are not numbers": (request("REST.PUT.OBJECT", numbers="- - 5 x 7"), (WRITTEN, "a/b.txt")),
     "times with a unit": (request("REST.PUT.OBJECT", status="403", numbers="- - 5 - 7ms"), (FAILED, "a/b.txt")),
@@ -189,6 +194,7 @@ BAD = {
     "with a long operation of S3": (request("REST." + "O" * 99).encode(), "names no operation"),
     "without a bucket": (request("REST.PUT.OBJECT", bucket="-").encode(), "bucket '-'|bucket b'-'"),
     "with an empty bucket": (request("REST.PUT.OBJECT", bucket="").encode(), "bucket"),
+    "with an access point": (request("REST.PUT.OBJECT", bucket="arn:aws:s3:eu-west-1:111122223333:accesspoint/x").encode(), "bucket"),
     "with an odd bucket": (request("REST.PUT.OBJECT", bucket="ü").encode(), "bucket"),
     "without anything before the operation": (b" REST.PUT.OBJECT a/b.txt -", "bucket"),
 }  # fmt: skip
@@ -243,6 +249,12 @@ TIMES = {
         UNKNOWN_TIME,
     ),
     "of another form, not known": (request("REST.PUT.OBJECT", time="[2026-03-01T02:00:00 +0000]"), UNKNOWN_TIME),
+    "before S3 existed, not known": (
+        request("REST.PUT.OBJECT", time="[31/Dec/2005:23:59:59 +0000]"),
+        UNKNOWN_TIME,
+    ),
+    "of Unix's zero, not known": (request("REST.DELETE.OBJECT", time="[01/Jan/1970:00:00:00 +0000]"), UNKNOWN_TIME),
+    "of Go's zero, not known": (request("REST.PUT.OBJECT", time="[01/Jan/0001:00:00:00 +0000]"), UNKNOWN_TIME),
     "of a month that does not exist, not known": (
         request("REST.PUT.OBJECT", time="[01/Mai/2026:02:00:00 +0000]"),
         UNKNOWN_TIME,
@@ -336,6 +348,17 @@ def test_a_request_that_is_logged_twice_counts_once():
         (WRITTEN, "a/b.txt"),
         (SkipReason.DUPLICATE, "a/b.txt"),
     ]
+
+
+def test_a_key_that_is_too_long_is_bad_and_makes_its_bucket_stale():
+    bad = BadRecords("skip")
+    log = AccessLog(Limits(), bad)
+    data = text(request("REST.PUT.OBJECT", "k+" * 4000), request("REST.GET.OBJECT", "k" * 4097))
+    assert [said(each) for each in log.feed(data) + log.finish()] == [
+        (WRITTEN_SOMEWHERE, ""),
+        (READ_ONLY, "k" * 4097),
+    ]
+    assert [(each.index, each.field) for each in bad.first] == [(1, "key")]
 
 
 def test_two_requests_are_no_duplicates():

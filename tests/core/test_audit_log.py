@@ -15,6 +15,7 @@ from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, Recor
 from jibe_sqs.core.formats.audit_log import AuditLog
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.loose_json import HIDDEN
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -103,6 +104,20 @@ CASES = {
     "3xx fails": (call("PutObject", api={"statusCode": 304}), [(FAILED, "a/b.txt")]),
     "4xx fails": (call("DeleteObject", api={"statusCode": 404}), [(FAILED, "a/b.txt")]),
     "5xx fails": (call("DeleteMultipleObjects", None, api={"statusCode": 503}), [(FAILED, "")]),
+    "a negative status is unknown": (call("PutObject", api={"statusCode": -1}), [(WRITTEN, "a/b.txt")]),
+    "a status below 100 is unknown": (call("PutObject", api={"statusCode": 99}), [(WRITTEN, "a/b.txt")]),
+    "a status from 600 on is unknown": (call("PutObject", api={"statusCode": 600}), [(WRITTEN, "a/b.txt")]),
+    "a huge status is unknown": (call("PutObject", api={"statusCode": 2**63}), [(WRITTEN, "a/b.txt")]),
+    "a text of four digits is unknown": (call("PutObject", api={"statusCode": "4040"}), [(WRITTEN, "a/b.txt")]),
+    "the object and the listed ones are written": (
+        call("PutObject", api={"objects": OBJECTS}),
+        [(WRITTEN, "x"), (WRITTEN, "y/z"), (WRITTEN, "a/b.txt")],
+    ),
+    "the object and the only listed one are deleted": (
+        call("DeleteObject", api={"objects": OBJECTS[:1]}),
+        [(DELETED, "x"), (DELETED, "a/b.txt")],
+    ),
+    "an object that is listed counts once": (call("PutObject", "x", api={"objects": OBJECTS[:1]}), [(WRITTEN, "x")]),
     "1xx fails": (call("PutObject", api={"statusCode": 100}), [(FAILED, "a/b.txt")]),
     "a get reads": (call("GetObject"), [(READ_ONLY, "a/b.txt")]),
     "a head reads": (call("HeadObject"), [(READ_ONLY, "a/b.txt")]),
@@ -190,6 +205,12 @@ UNKNOWN_TIMES = {
     "of no zone": {"time": "2026-03-01T02:00:00"},
     "of no calendar": {"time": "2026-02-30T02:00:00Z"},
     "before all time": {"time": "0001-01-01T00:00:00+23:59"},
+    "Go's zero": {"time": "0001-01-01T00:00:00Z"},
+    "Unix's zero": {"time": "1970-01-01T00:00:00Z"},
+    "just before S3 existed": {"time": "2005-12-31T23:59:59Z"},
+    "a day": {"time": "2026-03-01"},
+    "an hour": {"time": "2026-03-01T02Z"},
+    "a minute": {"time": "2026-03-01T02:00Z"},
     "a number": {"time": 1_772_330_400_000_000_000},
     "a duration in seconds": {"api": {"timeToResponse": "1.5s"}},
     "a negative duration": {"api": {"timeToResponse": None, "timeToResponseInNS": -1}},
@@ -220,6 +241,15 @@ STALE = {
     "a key of another type": (call("PutObject", 7), [(BUCKET_WRITTEN, "")]),
     "a deleted key of another type": (call("DeleteObject", ["a"]), [(UNLISTED, "")]),
     "half a character in a key": (call("PutObject", f"a/{HALF}"), [(BUCKET_WRITTEN, "")]),
+    "a hidden key": (call("PutObject", HIDDEN), [(BUCKET_WRITTEN, "")]),
+    "a hidden key beside a listed one": (
+        call("PutObject", HIDDEN, api={"objects": OBJECTS[:1]}),
+        [(WRITTEN, "x"), (BUCKET_WRITTEN, "")],
+    ),
+    "a hidden one of the objects": (
+        call("DeleteMultipleObjects", None, api={"objects": [{"objectName": "x"}, {"objectName": HIDDEN}]}),
+        [(DELETED, "x"), (UNLISTED, "")],
+    ),
     "a wrapped one": (wrapped(call("PutObject", {"a": 1})), [(BUCKET_WRITTEN, "")]),
     "an unknown call with an odd key": (call("Frob", 7), [(BUCKET_WRITTEN, "")]),
     "an unknown call without a key": (call("Frob", None), [(NOT_CHANGE, "")]),
@@ -278,6 +308,7 @@ BAD = {
     "with a call of another type": (b'{"api": "PutObject"}', "its api is not a JSON object"),
     "without a bucket": (text(call("PutObject", api={"bucket": None})), "without api.bucket"),
     "with an empty bucket": (text(call("DeleteMultipleObjects", None, api={"bucket": ""})), "without api.bucket"),
+    "with a hidden bucket": (text(call("PutObject", api={"bucket": HIDDEN})), "without api.bucket"),
     "with a bucket of another type": (text(call("PutObject", api={"bucket": 7})), "without api.bucket"),
     "an unknown call on an odd bucket": (text(call("Frob", api={"bucket": HALF})), "without api.bucket"),
 }
@@ -348,7 +379,7 @@ def test_the_time_is_when_the_change_became_visible(line, expected):
 
 
 @UNHURRIED
-@given(st.integers(0, 4 * 10**18), st.integers(0, 10**14))
+@given(st.integers(1_136_073_600 * 10**9, 4 * 10**18), st.integers(0, 10**14))
 def test_times_are_rounded_up_and_by_less_than_a_microsecond(start, duration):
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=start // 10**9)
     line = call(
@@ -411,6 +442,16 @@ def test_versions(line, versions):
 def test_a_request_that_is_logged_twice_counts_once():
     line = call("PutObject")
     assert said(read(text(line, wrapped(line)))) == [(WRITTEN, "a/b.txt"), (SkipReason.DUPLICATE, "a/b.txt")]
+
+
+def test_a_key_that_is_too_long_is_bad_and_makes_its_bucket_stale():
+    bad = BadRecords("skip")
+    log = AuditLog(Limits(), bad)
+    objects = [{"objectName": "x"}, {"objectName": "k" * 4097}, {"objectName": "l" * 4097}]
+    data = text(call("DeleteMultipleObjects", None, api={"objects": objects}), call("GetObject", "k" * 4097))
+    records = log.feed(data) + log.finish()
+    assert said(records) == [(DELETED, "x"), (UNLISTED, ""), (READ_ONLY, "k" * 4097)]
+    assert [(each.index, each.field) for each in bad.first] == [(1, "key")]
 
 
 def test_two_calls_are_no_duplicates():

@@ -47,6 +47,7 @@ SIBLINGS = {
     f"{ACCOUNT}/CloudTrail/eu-west-1/2026/": "a folder's marker",
     "photos/": "a folder's marker",
     f"{ACCOUNT}/Config/ConfigWritabilityCheckFile": "a test file of an AWS service",
+    "exported/aws-logs-write-test": "a test file of an AWS service",
     f"alb/{ACCOUNT}/ELBAccessLogTestFile": "a test file of an AWS service",
     "cdn/E2EXAMPLE1234.2026-01-31-12.a1b2c3d4.gz": "CloudFront access log",
 }

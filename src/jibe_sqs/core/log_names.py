@@ -45,7 +45,7 @@ _DELIVERED_ACCESS_LOG: Final = re.compile(
 
 _HIVE_NO_LOGS: Final = re.compile(r"(?:^|/)AWSLogs/aws-account-id=\d{12}/aws-service=(?![sS]3)[^/]+/")
 """The layout of VPC flow logs for Hive."""
-_TEST_FILE: Final = re.compile(r"(?:^|/)(?:ConfigWritabilityCheckFile|ELBAccessLogTestFile)\Z")
+_TEST_FILE: Final = re.compile(r"(?:^|/)(?:ConfigWritabilityCheckFile|ELBAccessLogTestFile|aws-logs-write-test)\Z")
 _CLOUDFRONT_LOG: Final = re.compile(r"(?:^|/)E[0-9A-Z]{9,}\.\d{4}-\d\d-\d\d-\d\d\.[0-9a-f]{8}\.gz\Z")
 
 _LYVE_SIBLINGS: Final = {"IAM": "Lyve Cloud IAM audit log", "console": "Lyve Cloud console audit log"}

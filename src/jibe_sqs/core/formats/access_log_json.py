@@ -17,12 +17,13 @@ import msgspec
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_json
-from jibe_sqs.core.formats.access_log_records import UNLISTED, Changes, meaning
+from jibe_sqs.core.formats.access_log_records import Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.json_lines import JsonLines
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import Line, LineLog
+from jibe_sqs.core.formats.lines import UNLISTED, Line, LineLog
+from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 
 FIELDS: Final = {
@@ -154,16 +155,15 @@ def _reduced(name: str) -> str:
 
 
 def _bucket(fields: _Fields) -> str:
-    bucket, arn = fields.get("bucket"), fields.get("bucket_arn")
-    if isinstance(bucket, str) and bucket.isascii():
-        return bucket
-    return arn.rpartition(":")[2] if isinstance(arn, str) and arn.isascii() else ""
+    said = (fields.get("bucket"), fields.get("bucket_arn"))
+    names = (bucket_named(each) for each in said if isinstance(each, str) and each.isascii())
+    return next((name for name in names if name), "")
 
 
 def _failed(status: object) -> bool:
-    """Redirects and errors. A status that is null or unreadable is unknown, not a failure."""
-    text = str(status).partition(".")[0]
-    return len(text) == 3 and text.isdecimal() and text[0] in "345"
+    """Whether the status is a failure. One that is null or unreadable is unknown."""
+    text = str(status)[:8].removesuffix(".0")
+    return len(text) == 3 and text.isascii() and text.isdecimal() and is_failure(int(text))
 
 
 def _milliseconds(fields: _Fields) -> float | None:

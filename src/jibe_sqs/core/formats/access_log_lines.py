@@ -14,11 +14,12 @@ import re
 from typing import Final
 
 from jibe_sqs.core.formats.access_log_keys import keys_in_line
-from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, UNLISTED, Changes, meaning
+from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_line, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import Line, LineLog
+from jibe_sqs.core.formats.lines import UNLISTED, Line, LineLog
+from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 
 NULL: Final = b"-"
@@ -38,8 +39,6 @@ _OUTCOME = re.compile(
 # Here a `-` is not taken for a status: it may be what follows the user agent, if the request's end was not found.
 _SHORT_OUTCOME = re.compile(_REQUEST + rb'([0-9]{3})(?: [^ "]++){0,4} ?$', re.DOTALL)
 _LATER_SUCCESS = re.compile(rb'" 2[0-9]{2} [^ "]++ ' + _NUMBER * 3 + rb"(?:[0-9]++|-)(?: |$)")
-_FAILURES: Final = b"345"
-"""First digits of redirects and errors."""
 
 _REGULAR_TAIL = re.compile(rb'(?:"[^"]*+"|-) "([^"]*+)" ([^ "]++)(?: [^"]*+)?$')
 """With a quoted user agent, and without quotes in it."""
@@ -71,14 +70,15 @@ class AccessLogLines(LineLog):
             change = SkipReason.FAILED if failed else change
         if isinstance(change, SkipReason):
             return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, _text(request), name)]
-        if bucket in (NULL, b"") or not bucket.isascii():
+        bucket_name = "" if bucket == NULL or not bucket.isascii() else bucket_named(bucket.decode("ascii"))
+        if not bucket_name:
             raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
         agent, version = _agent_and_version(tail)
         actor = Actor(principal=_text(requester), source_address=_text(address), user_agent=_text(agent))
         event = ObjectEvent(
             change if keys else UNLISTED[change],
-            bucket.decode("ascii"),
+            bucket_name,
             keys[0] if keys else "",
             visible_at(start, milliseconds, change),
             _text(request),
@@ -104,11 +104,12 @@ class AccessLogLines(LineLog):
             change = SkipReason.FAILED
         if isinstance(change, SkipReason):
             return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, "", name)]
-        if not _BUCKET.fullmatch(bucket):
+        bucket_name = bucket_named(bucket.decode("ascii")) if _BUCKET.fullmatch(bucket) else ""
+        if not bucket_name:
             raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
         kind, time = change if keys else UNLISTED[change], visible_at(start, milliseconds, change)
-        event = ObjectEvent(kind, bucket.decode("ascii"), keys[0] if keys else "", time, name=name)
+        event = ObjectEvent(kind, bucket_name, keys[0] if keys else "", time, name=name)
         return self._changes.records(event, keys)
 
 
@@ -129,10 +130,10 @@ def _outcome(rest: bytes) -> tuple[bool, float | None, bytes]:
     if found is not None:
         status, total, turn_around, tail = found.groups()
         taken = total if total != NULL else turn_around
-        failed = status[0] in _FAILURES and not _LATER_SUCCESS.search(rest, found.end(1))
+        failed = status != NULL and is_failure(int(status)) and not _LATER_SUCCESS.search(rest, found.end(1))
         return failed, int(taken) if taken != NULL else None, tail or b""
     found = _SHORT_OUTCOME.match(rest)
-    failed = found is not None and found[1][0] in _FAILURES and not _LATER_SUCCESS.search(rest, found.end(1))
+    failed = found is not None and is_failure(int(found[1])) and not _LATER_SUCCESS.search(rest, found.end(1))
     return failed, None, b""
 
 

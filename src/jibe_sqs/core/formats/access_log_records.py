@@ -34,10 +34,7 @@ TRANSITION = "TRANSITION"
 LONGEST_OPERATION: Final = 64
 
 _OPERATION = re.compile(r"[A-Z][A-Z0-9]*(?:\.[A-Za-z0-9_]+)+")
-
-
-UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
-"""The kind of an event whose key cannot be read: everything in its bucket is stale."""
+_ARN = "arn:"
 
 
 class Changes:
@@ -78,3 +75,14 @@ def _meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
     if what == OBJECT and not verb.startswith(TRANSITION):
         return name, Kind.WRITTEN
     return name, SkipReason.NOT_OBJECT_CHANGE
+
+
+def bucket_named(text: str) -> str:
+    """The bucket that a field names, by its name or its ARN. Empty for the ARN of something else, such as an access point."""
+    if not text.startswith(_ARN):
+        return text
+    *_, region, account, resource = ["", "", "", *text.split(":", 5)[3:]]
+    kind, slash, name = resource.rpartition("/")
+    if slash and (kind == "bucket" or kind.endswith("/bucket")):
+        return name
+    return "" if region or account else resource.partition("/")[0]

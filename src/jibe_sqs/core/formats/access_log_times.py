@@ -1,14 +1,13 @@
-"""The times in access logs, as seconds since the epoch; None if a time cannot be read."""
+"""The times in access logs, as seconds since the epoch; None if a time cannot be read, or is before S3 existed."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
+from jibe_sqs.core.event_times import EARLIEST
 from jibe_sqs.core.model import LATEST, UNKNOWN_TIME, Kind
 
-EARLIEST: Final = 1_136_073_600.0
-"""The start of 2006, the year of S3's launch. A smaller number is not a time."""
 LARGEST_IN_SECONDS: Final = 100_000_000_000
 """Larger numbers are milliseconds (since 1973), and those a thousand times larger are microseconds, and so on."""
 
@@ -21,6 +20,8 @@ MONTHS: Final = {
 _DAY = re.compile(rb"\[([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _ZONE = re.compile(rb"([+-])([0-9]{2})([0-9]{2})\]")
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_SECOND = re.compile(r"[0-9][T ][0-9]{2}:?[0-9]{2}:?[0-9]{2}", re.IGNORECASE)
+"""An ISO time without it says only the day, hour or minute: other events may have come after that one within it."""
 _LONGEST: Final = 64
 
 
@@ -65,6 +66,8 @@ def _of_number(number: float) -> float | None:
 
 
 def _of_iso(text: str) -> float | None:
+    if not _SECOND.search(text):
+        return None
     try:
         moment = datetime.fromisoformat(text)
         return _of_number((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
@@ -82,6 +85,7 @@ def _epoch(day: bytes, zone: bytes) -> float | None:
         ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
         tz = timezone(-ahead if offset[1] == b"-" else ahead) if ahead else UTC
         moment = datetime(int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), int(found[6]), tzinfo=tz)
-        return moment.astimezone(UTC).timestamp()
+        seconds = moment.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if seconds >= EARLIEST else None

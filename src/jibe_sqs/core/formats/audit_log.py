@@ -33,6 +33,7 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import Line, LineLog
 from jibe_sqs.core.formats.loose_json import EXACT
 from jibe_sqs.core.formats.recent import Recent
+from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 POST_FORM = "PostPolicyBucket"
@@ -172,7 +173,7 @@ def _no_change(name: str, event: str | None, status: int | None, *, on_object: b
     if name.startswith(READ_BEGINNINGS):
         return SkipReason.READ_ONLY
     # MinIO's own acts have no status; 0 is how Go writes none.
-    if status and not 200 <= status < 300:
+    if is_failure(status):
         return SkipReason.FAILED
     if event in HOUSEKEEPING_EVENTS or name in NOT_CHANGES or name.endswith(NOT_CHANGE_ENDINGS):
         return SkipReason.NOT_OBJECT_CHANGE
@@ -189,10 +190,14 @@ def _targets(call: Call, name: str) -> list[Target]:
     if name == UNPACK:
         return [BUCKET]
     listed, is_complete = listed_objects(call.objects)
-    rest = [] if is_complete else [BUCKET]
+    named = call.api.object or ""
+    # `api.object` counts as well if the list names other objects.
+    if listed and named and named not in (each.key for each in listed):
+        listed = [*listed, Target(named)]
+    rest = [] if is_complete and not (listed and call.hides_object) else [BUCKET]
     if len(listed) > 1:
         return listed + rest
-    key = listed[0].key if listed else "" if name == DELETE_MANY else call.api.object or ""
+    key = listed[0].key if listed else "" if name == DELETE_MANY else named
     if not key:
         return [BUCKET]
     version = (listed[0].version if listed else None) or version_of(call.headers)

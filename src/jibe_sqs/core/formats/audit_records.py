@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from jibe_sqs.core.event_times import EARLIEST
 from jibe_sqs.core.formats.lines import Line
-from jibe_sqs.core.formats.loose_json import Broken, decoded, fields, readable
+from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
 from jibe_sqs.core.model import LATEST, UNKNOWN_TIME
 
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -104,11 +105,12 @@ def listed_objects(field: object) -> tuple[list[Target], bool]:
         except REFUSED:
             value = _value_of(field)
         else:
-            found = [Target(each.objectName, each.versionId or None) for each in objects if each.objectName]
+            names = [(each.objectName, each.versionId or None) for each in objects]
+            found = [Target(name, version) for name, version in names if name and name != HIDDEN]
             return found, len(found) == len(objects)
     entries = value if isinstance(value, list) else [value]
-    names = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
-    return [Target(key, readable(version) or None) for key, version in names if key], all(key for key, _ in names)
+    said = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
+    return [Target(key, readable(version) or None) for key, version in said if key], all(key for key, _ in said)
 
 
 def version_of(field: object) -> str | None:
@@ -138,6 +140,8 @@ def typed_call(line: Line, said: Said) -> Call:
     entry = said.auditEntry or said
     if entry.api is None:
         raise line.malformed("it has no api", "api")
+    if HIDDEN in (entry.api.bucket, entry.api.object):
+        return loose_call(line)
     return Call(entry, entry.api, said.serviceAccountName or "", entry.api.objects, entry.responseHeader)
 
 
@@ -235,9 +239,10 @@ def _nanoseconds(text: str) -> int | None:
 def _epoch(day: str, clock: str, offset: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
-        return int(moment.astimezone(UTC).timestamp())
+        seconds = int(moment.astimezone(UTC).timestamp())
     except (ValueError, OverflowError):
         return None
+    return seconds if seconds >= EARLIEST else None
 
 
 def _seconds(nanoseconds: int) -> float:

@@ -4,13 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import ObjectEvent, Record
+from jibe_sqs.core.model import Kind, ObjectEvent, Record
 
 RECOGNISED_WITHIN: Final = 20
 """Lines. A file that starts with so many bad ones, and no good one, is of another format."""
+
+
+UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
+"""The kind of an event whose key cannot be read: everything in its bucket is stale."""
 
 
 class Line(NamedTuple):
@@ -118,10 +124,6 @@ class LineLog(ABC):
         try:
             records = read(line)
             self._recognised = True
-            for each in records:
-                # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
-                if len(each.key) > self._longest_key and isinstance(each, ObjectEvent):
-                    raise line.malformed(f"a {each.name[:40]} of a key of {len(each.key):,} characters", "key")
         except RecordMalformed as error:
             self._bad.found(error)
             if not self._recognised:
@@ -130,7 +132,24 @@ class LineLog(ABC):
                 if self._bad_at_start == RECOGNISED_WITHIN:
                     raise self._unrecognised() from error
             return []
+        # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
+        if any(len(each.key) > self._longest_key and isinstance(each, ObjectEvent) for each in records):
+            return self._without_long_keys(line, records)
         return records
+
+    def _without_long_keys(self, line: Line, records: list[Record]) -> list[Record]:
+        """The records, with all of the bucket in place of each key that is too long: these make the line bad."""
+        found: list[Record] = []
+        reason = ""
+        for each in records:
+            kept = each
+            if isinstance(each, ObjectEvent) and len(each.key) > self._longest_key:
+                reason = reason or f"a {each.name[:40]} of a key of {len(each.key):,} characters"
+                kept = msgspec.structs.replace(each, kind=UNLISTED[each.kind], key="", version=None)
+            if kept not in found:
+                found.append(kept)
+        self._bad.found(line.malformed(reason, "key"))
+        return found
 
     def _unrecognised(self) -> LogMalformed:
         return LogMalformed(f"none of {self._bad_at_start} lines is a record of this format: {self._first_reason}")
