@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from jibe_sqs.cli import app
 from jibe_sqs.core.announcements import MOST, NESTING
 from jibe_sqs.core.formats.access_log_keys import ENCODED_ONCE
-from jibe_sqs.core.formats.lines import RECOGNISED_WITHIN
 from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
 from jibe_sqs.core.log_names import Format
@@ -97,7 +96,6 @@ def generated() -> str:
         "once": ", ".join(f"`{name}`" for name in sorted(ENCODED_ONCE)),
         "limits": "\n".join(_limits()),
         "bad": "\n".join(f"| `{name}` | `{told}` | {BECAUSE[name]} |" for name, told in DEFAULT_ON_BAD_RECORD.items()),
-        "recognised": str(RECOGNISED_WITHIN),
         "reasons": "\n".join(f"| `{reason}` | {REASONS[reason]} |" for reason in SkipReason),
         "messages": _examples(list(_messages())),
         "logs": _examples(list(_logs())),

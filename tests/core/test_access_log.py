@@ -185,7 +185,7 @@ CASES = {
 
 BAD = {
     "nothing of it": (b"hello", "names no operation"),
-    "JSON": (b'{"Records": []}', "names no operation"),
+    "JSON": (b'{"Records": []}', "its operation is None"),
     "cut in the head": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1 REST.PUT", "ends with the operation REST.PUT"),
     "cut before the operation": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1", "names no operation"),
     "words": (b"a b c d e f g h i j k l m", "names no operation"),
@@ -373,9 +373,22 @@ def test_two_requests_are_no_duplicates():
     assert all(isinstance(record, ObjectEvent) for record in read(text(*lines)))
 
 
-def test_a_line_too_large_is_refused():
+def test_a_file_of_one_line_that_is_too_large_is_refused():
     with pytest.raises(LogLimitExceeded):
         read(text(request("REST.PUT.OBJECT", "k" * 2000)), "skip", Limits(record_size=1000))
+
+
+@pytest.mark.parametrize("size", [100, 1 << 30])
+@pytest.mark.parametrize("length", [2_000, 200_000])
+def test_a_line_that_is_too_large_is_one_bad_record(length, size):
+    bad = BadRecords("skip")
+    log = AccessLog(Limits(record_size=1000), bad)
+    data = text(*(request("REST.PUT.OBJECT", key) for key in ("1", "k" * length, "2", "", "k" * length)))
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
+    records = [record for block in blocks for record in log.feed(block)] + log.finish()
+    assert [said(record) for record in records] == [(WRITTEN, "1"), (WRITTEN, "2"), (WRITTEN_SOMEWHERE, "")]
+    assert [each.index for each in bad.first] == [2, 5]
+    assert bad.first[1].offset == data.rindex(b"0wner")
 
 
 def outcome(blocks, policy):

@@ -137,8 +137,8 @@ CASES = {
 
 BAD = {
     "not JSON": (b'{"operation": ', "not JSON"),
-    "a list": (b"[1]", "not a JSON object"),
-    "a number": (b"7", "not a JSON object"),
+    "a list": (b"[1]", "names no operation"),
+    "a number": (b"7", "names no operation"),
     "without an operation": (text(entry(operation=...)), "its operation is None"),
     "with an operation of another type": (text(entry(operation=["REST.PUT.OBJECT"])), "its operation is"),
     "with a word for an operation": (text(entry(operation="FROB")), "its operation is 'FROB'"),
@@ -280,7 +280,7 @@ def test_objects_may_follow_each_other_without_a_line_end(between, indent):
 def test_the_position_of_a_bad_object_is_right_without_line_ends():
     good = text(entry())
     bad = text(entry(operation="x"))
-    with pytest.raises(RecordMalformed, match="line 3: ") as raised:
+    with pytest.raises(RecordMalformed, match="line 1: ") as raised:
         read(good + good + bad + good)
     assert raised.value.offset == 2 * len(good)
 
@@ -292,10 +292,94 @@ def test_a_large_file_without_line_ends_is_read_object_by_object():
     assert len(records) == 2_000
 
 
-def test_an_object_too_large_is_refused():
-    for data in (text(entry(key_name="k" * 3_000)), text(entry(), entry(key_name="k" * 3_000), entry(), between=b"")):
-        with pytest.raises(LogLimitExceeded):
-            read(data, "skip", Limits(record_size=2_000))
+def test_a_file_of_one_object_that_is_too_large_is_refused():
+    with pytest.raises(LogLimitExceeded):
+        read(text(entry(key_name="k" * 3_000)), "skip", Limits(record_size=2_000))
+
+
+@pytest.mark.parametrize("size", [100, 1 << 30])
+@pytest.mark.parametrize("between", [b"", b"\n", b",\n"])
+def test_an_object_that_is_too_large_is_one_bad_record(between, size):
+    bad = BadRecords("skip")
+    log = AccessLog(Limits(record_size=2_000), bad)
+    data = text(entry(key_name="1"), entry(key_name="k" * 90_000), entry(key_name="2"), between=between)
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
+    records = [record for block in blocks for record in log.feed(block)] + log.finish()
+    assert [record.key for record in records] == ["1", "2"]
+    assert bad.count == 1
+
+
+LINE = '0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1 REST.PUT.OBJECT t - 200 - - 5 40 7 "-" "{\\"x\\"}" -'
+ONE, TWO = entry(key_name="1", request_id="1"), entry(key_name="2", request_id="2")
+LAYOUTS = {
+    "commas between lines": (text(ONE, TWO, between=b",\n"), ["1", "2"]),
+    "a comma after each": (text(ONE, TWO, between=b",\n") + b",\n", ["1", "2"]),
+    "an array on a line": (json.dumps([ONE, TWO]).encode(), ["1", "2"]),
+    "an array over several lines": (json.dumps([ONE, TWO], indent=2).encode(), ["1", "2"]),
+    "objects over several lines": (json.dumps(ONE, indent=2).encode() + b"\n" + json.dumps(TWO, indent=2).encode(), ["1", "2"]),
+    "a wrapper": (json.dumps({"Records": [ONE, TWO]}).encode(), ["1", "2"]),
+    "a wrapper over several lines": (json.dumps({"Records": [ONE, TWO]}, indent=1).encode(), ["1", "2"]),
+    "record separators": (b"\x1e" + text(ONE, TWO, between=b"\n\x1e"), ["1", "2"]),
+    "many spaces between objects": (text(ONE, TWO, between=b" " * 300), ["1", "2"]),
+    "objects in messages": (text({"message": ONE}, {"message": json.dumps(TWO)}), ["1", "2"]),
+    "a line of text in a message": (text({"timestamp": 1, "message": LINE}), ["t"]),
+    "several objects in a message": (text({"message": json.dumps(ONE) + json.dumps(TWO)}), ["1", "2"]),
+    "an array in a message": (text({"message": json.dumps([ONE, TWO])}), ["1", "2"]),
+    "text and objects in the messages of a subscription": (
+        text({"messageType": "DATA_MESSAGE", "logEvents": [{"message": LINE}, {"message": json.dumps(ONE)}]}),
+        ["t", "1"],
+    ),
+    "objects among lines of text": (text(LINE.encode(), ONE, LINE.replace(" t ", " u ").encode(), TWO), ["t", "1", "u", "2"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "keys"), LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_requests_are_found_however_they_are_written(data, keys):
+    assert [record.key for record in read(data)] == keys
+
+
+BROKEN_LAYOUTS = {
+    "words first": (text(b"some words", ONE, TWO), ["1", "2"]),
+    "words before an object on its line": (text(b"host: " + text(ONE), TWO), ["1", "2"]),
+    "a cut object and a good one on its line": (text(text(ONE)[:70] + text(TWO)), ["2"]),
+    "a cut object and a line of text": (text(text(ONE)[:70], LINE.encode(), TWO), ["t", "2"]),
+    "a good object that is indented deeper": (text(text(ONE)[:70], b"    " + text(TWO)), ["2"]),
+    "a message without an end": (text({"message": json.dumps(ONE)[:70] + json.dumps(TWO)}, ONE), ["2", "1"]),
+}
+
+
+@pytest.mark.parametrize(("data", "keys"), BROKEN_LAYOUTS.values(), ids=BROKEN_LAYOUTS.keys())
+def test_what_is_not_a_request_is_one_bad_record(data, keys):
+    bad = BadRecords("skip")
+    log = AccessLog(Limits(), bad)
+    assert [record.key for record in log.feed(data) + log.finish()] == keys
+    assert bad.count == 1
+
+
+@pytest.mark.parametrize("data", [data for data, _ in (*LAYOUTS.values(), *BROKEN_LAYOUTS.values())])
+def test_cutting_any_layout_at_every_byte_changes_nothing(data):
+    whole = outcome([data], "skip")
+    assert all(outcome([data[:at], data[at:]], "skip") == whole for at in range(1, len(data), 7))
+
+
+def test_messages_that_are_nested_too_deeply_are_a_bad_record():
+    message = json.dumps(ONE)
+    for _ in range(9):
+        message = json.dumps({"message": message})
+    with pytest.raises(RecordMalformed, match="nested too deeply"):
+        read(text(TWO, message.encode()))
+
+
+def test_a_record_without_its_bucket_is_still_of_this_format():
+    bad = BadRecords("skip")
+    log = AccessLog(Limits(), bad)
+    assert log.feed(text(entry(bucket_name=None, bucket_arn=None))) + log.finish() == []
+    assert bad.count == 1
+
+
+def test_a_good_request_after_many_bad_ones_is_read():
+    records = read(text(*[b"{bad}"] * 100, ONE), "skip")
+    assert [record.key for record in records] == ["1"]
 
 
 ENVELOPE = {"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "g", "logStream": "s"}

@@ -463,7 +463,18 @@ def test_lines_without_a_request_are_no_duplicates():
     assert all(isinstance(record, ObjectEvent) for record in read(text(expiry(object="x"), expiry(object="x"))))
 
 
-def test_a_line_too_large_is_refused():
+def test_a_record_without_its_bucket_is_still_of_this_format():
+    bad = BadRecords("skip")
+    log = AuditLog(Limits(), bad)
+    assert log.feed(text(call("PutObject", api={"bucket": None}))) + log.finish() == []
+    assert bad.count == 1
+
+
+def test_a_good_record_after_many_bad_ones_is_read():
+    assert said(read(b"{bad}\n" * 100 + text(call("PutObject")), "skip")) == [(WRITTEN, "a/b.txt")]
+
+
+def test_a_file_of_one_line_that_is_too_large_is_refused():
     with pytest.raises(LogLimitExceeded):
         read(text(call("PutObject", "k" * 2000)), "skip", Limits(record_size=1000))
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.wire import cut
 
-from jibe_sqs.core.errors import LogLimitExceeded, RecordMalformed
+from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.audit_log import AuditLog
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
@@ -117,6 +117,14 @@ BROKEN: dict[str, tuple[str, list[str], int, str]] = {
     "a line that is no object": (f"{line(0)}\nno {{line}} of a log\n{line(2)}", ["k/0", "k/2"], 2, "no {line}"),
     "words between two objects": (f"{line(0)} and {line(2)}", ["k/0", "k/2"], 1, "and"),
     "a broken object before a good one, on one line": (f'{line(0)}{{"a":01}}{line(2)}', ["k/0", "k/2"], 1, '{"a":01}'),
+    "cut, and a good one on its line": (f"{line(0)}\n{line(1)[:70]}{line(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
+    "cut, and a good one that is indented deeper": (
+        f"{line(0)}\n{line(1)[:70]}\n    {line(2)}",
+        ["k/0", "k/2"],
+        2,
+        line(1)[:9],
+    ),
+    "cut, and a good one over several lines": (f"{line(0)}\n{line(1)[:70]}{tall(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
     "a quote too many": (f'{line(0)}\n{{"a": "b"c", "d": "e"}}\n{line(2)}', ["k/0", "k/2"], 2, '{"a": "b"c"'),
 }
 
@@ -182,28 +190,26 @@ def test_a_file_of_one_long_line_is_read_in_bounded_memory(between):
 
 @pytest.mark.parametrize("size", [100, 1 << 30])
 @pytest.mark.parametrize("indent", [None, 1])
-def test_an_object_larger_than_the_limit_is_refused(size, indent):
-    data = f"{line(0)}\n{json.dumps(put(1, pad=list(range(600))), indent=indent)}".encode()
+@pytest.mark.parametrize("after", [f"\n{line(2)}", f"\n{tall(2)}", ""])
+def test_an_object_larger_than_the_limit_is_one_bad_record(size, indent, after):
+    data = f"{line(0)}\n{json.dumps(put(1, pad=list(range(600))), indent=indent)}{after}".encode()
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
-    assert len(read(*blocks, limit=10_000)[0]) == 2
-    with pytest.raises(LogLimitExceeded, match="line 2: a record of more than 2,000 bytes"):
-        read(*blocks, limit=2000)
+    assert len(read(*blocks, limit=10_000)[0]) == 2 + bool(after)
+    records, [bad] = read(*blocks, limit=2000)
+    assert [record.key for record in records] == (["k/0", "k/2"] if after else ["k/0"])
+    assert str(bad) == "line 2: a record of more than 2,000 bytes"
+    assert bad.offset == len(line(0)) + 1
 
 
-def test_an_object_without_an_end_is_refused_before_all_of_it_is_held():
-    log = AuditLog(Limits(record_size=10_000), BadRecords("skip"))
+def test_of_an_object_without_an_end_no_more_than_the_limit_is_held():
+    bad = BadRecords("skip")
+    log = AuditLog(Limits(record_size=10_000), bad)
     log.feed(line(0).encode() + b'\n{"a": [\n')
-    fed = 0
-
-    def feed_without_end() -> None:
-        nonlocal fed
-        while fed < 10**6:
-            fed += 500
-            log.feed(b'"x",\n' * 100)
-
-    with pytest.raises(LogLimitExceeded):
-        feed_without_end()
-    assert fed < 50_000
+    for _ in range(2_000):
+        log.feed(b'"x",\n' * 100)
+        assert log._objects._size < 50_000
+    assert [record.key for record in log.feed(b"\n" + line(2).encode() + b"\n") + log.finish()] == ["k/2"]
+    assert bad.count == 1
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('{}[]",:\\ \n/é'), min_size=1, max_size=9)

@@ -7,84 +7,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.wire import cut
 
-from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed
+from jibe_sqs.core.errors import LogMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.json_log import JsonLog
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import RECOGNISED_WITHIN, Line, LineLog, Lines
+from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.model import SkipReason, Unchanged
 
-CASES = {
-    "nothing is no line": (b"", []),
-    "a line ends with a newline": (b"a\n", [(1, 0, b"a")]),
-    "or with the file": (b"a\nb", [(1, 0, b"a"), (2, 2, b"b")]),
-    "a carriage return is of the end": (b"a\r\nb\r", [(1, 0, b"a"), (2, 3, b"b")]),
-    "but not within the line": (b"a\rb\n", [(1, 0, b"a\rb")]),
-    "empty lines count, and are not given": (b"\n\r\na\n\n", [(3, 3, b"a")]),
-    "no other separator ends a line": (
-        "a\x0bb\x0c\x1c\x85\u2028c\n".encode(),
-        [(1, 0, "a\x0bb\x0c\x1c\x85\u2028c".encode())],
-    ),
-    "bytes are left as they are": (b"\xff\x00\n", [(1, 0, b"\xff\x00")]),
-}
 
+class Words(JsonLog):
+    """A format for these tests: a line is one word; `!` in it is bad, and `?` is a word without its bucket."""
 
-def lines(blocks, limit=100):
-    reader = Lines(limit=limit)
-    return [line for block in blocks for line in reader.feed(block)] + reader.finish()
+    def is_text(self, line, *, is_json, within):
+        return True
 
-
-def outcome(blocks, limit):
-    try:
-        return lines(blocks, limit)
-    except LogLimitExceeded:
-        return LogLimitExceeded
-
-
-@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES.keys())
-def test_lines(text, expected):
-    assert lines([text]) == expected
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.sampled_from([b"a", b"bcd", b"\n", b"\r", b"\r\n", b"\xff"])).map(b"".join),
-    st.lists(st.integers(0, 1000)),
-    st.integers(1, 12),
-)
-def test_cutting_the_text_anywhere_changes_nothing(text, places, limit):
-    assert outcome(cut(text, places), limit) == outcome([text], limit)
-
-
-@settings(deadline=None)
-@given(st.binary())
-def test_offsets_say_where_a_line_begins(text):
-    assert all(text[line.offset :].startswith(line.text) for line in lines([text]))
-
-
-@pytest.mark.parametrize("text", [b"x" * 11, b"x" * 11 + b"\n", b"ok\n" + b"x" * 11 + b"\nok"])
-def test_a_line_longer_than_the_limit_is_refused(text):
-    with pytest.raises(LogLimitExceeded, match="longer than 10 bytes"):
-        lines([text], limit=10)
-
-
-def test_a_line_as_long_as_the_limit_is_read():
-    assert lines([b"x" * 10 + b"\n"], limit=10) == [(1, 0, b"x" * 10)]
-
-
-def test_a_line_too_long_is_refused_as_soon_as_that_is_known():
-    reader = Lines(limit=10)
-    reader.feed(b"a\n" + b"x" * 10)
-    with pytest.raises(LogLimitExceeded, match="line 2"):
-        reader.feed(b"x")
-
-
-class Words(LineLog):
-    """A format for these tests: a line is one word; `!` in it is bad."""
-
-    def read(self, line: Line):
+    def read_text(self, line: Line):
         if b"!" in line.text:
             raise line.malformed("it has a '!'")
+        if b"?" in line.text:
+            raise self.without_bucket(line, "it has a '?'")
         return [Unchanged(SkipReason.READ_ONLY, name=line.text.decode())]
+
+    def decoded(self, line, value):
+        raise AssertionError
+
+    refused = is_entry = decoded
 
 
 def read(text, policy="skip"):
@@ -114,22 +61,53 @@ def test_an_empty_file_holds_nothing():
     assert read(b"")[0] == []
 
 
-@pytest.mark.parametrize("text", [b"!", b"!\n!\n", b"!\n" * (RECOGNISED_WITHIN - 1)])
+@pytest.mark.parametrize("text", [b"!", b"!\n!\n", b"!\n" * 100])
 def test_a_file_without_one_good_line_is_of_another_format_even_if_bad_lines_are_skipped(text):
     with pytest.raises(LogMalformed, match="line 1: it has a '!'"):
         read(text)
 
 
-def test_that_is_said_after_the_first_lines_and_not_at_the_end_of_a_large_file():
-    log = Words(Limits(), BadRecords("skip"))
-    with pytest.raises(LogMalformed):
-        log.feed(b"!\n" * RECOGNISED_WITHIN + b"a\n")
-
-
-def test_one_good_line_among_the_first_is_enough():
-    names, bad = read(b"!\n" * (RECOGNISED_WITHIN - 1) + b"a\n" + b"!\n" * 100)
+def test_a_good_line_after_many_bad_ones_is_enough():
+    names, bad = read(b"!\n" * 100 + b"a\n" + b"!\n" * 100)
     assert names == ["a"]
-    assert bad.count == RECOGNISED_WITHIN - 1 + 100
+    assert bad.count == 200
+
+
+def test_a_line_without_its_bucket_is_enough():
+    names, bad = read(b"!\n?\n!")
+    assert names == []
+    assert bad.count == 3
+
+
+LINES = {
+    "a line ends with a newline": (b"a\n", ["a"]),
+    "or with the file": (b"a\nb", ["a", "b"]),
+    "a carriage return is of the end": (b"a\r\nb\r", ["a", "b"]),
+    "but not within the line": (b"a\rb\n", ["a\rb"]),
+    "no other separator ends a line": ("a\x0bb\x0c\x1c\u2028c\n".encode(), ["a\x0bb\x0c\x1c\u2028c"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), LINES.values(), ids=LINES.keys())
+def test_lines(text, expected):
+    assert read(text)[0] == expected
+
+
+def outcome(blocks, limit):
+    bad = BadRecords("skip")
+    log = Words(Limits(record_size=limit), bad)
+    names = [record.name for block in blocks for record in log.feed(block)] + [each.name for each in log.drain()]
+    return names, bad.count, [(str(each), each.offset) for each in bad.first]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([b"a", b"bcd", b"\n", b"\r", b"\r\n", b"!"])).map(b"".join),
+    st.lists(st.integers(0, 1000)),
+    st.integers(1, 12),
+)
+def test_cutting_the_text_anywhere_changes_nothing(text, places, limit):
+    assert outcome(cut(text, places), limit) == outcome([text], limit)
 
 
 def test_a_large_file_is_read_in_bounded_memory():

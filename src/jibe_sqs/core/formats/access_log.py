@@ -1,51 +1,91 @@
-"""S3 server access logs: text lines, as S3 writes them, or JSON, as CloudWatch Logs delivers them.
+"""S3 server access logs: text lines, as S3 writes them, or JSON, as CloudWatch Logs delivers them; both may be in one file.
 
-The first bytes of a file decide. The time is when the request began. The event's time is when it ended, as far as the
-file shows: a refresh that ran during a long upload has not seen it.
+The time is when the request began. The event's time is when it ended, as far as the file shows: a refresh that ran during
+a long upload has not seen it.
 """
 
-from typing import Final
+import re
+from typing import Any, Final
 
-from jibe_sqs.core.errors import LogMalformed
-from jibe_sqs.core.formats.access_log_json import AccessLogJson
-from jibe_sqs.core.formats.access_log_lines import AccessLogLines
+import msgspec
+
+from jibe_sqs.core.errors import LogMalformed, RecordMalformed
+from jibe_sqs.core.formats.access_log_json import JsonRequests, is_entry, loose_object
+from jibe_sqs.core.formats.access_log_lines import TextRequests, names_operation
+from jibe_sqs.core.formats.access_log_records import Changes
 from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.json_log import JsonLog
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.model import Record
 
 PARQUET: Final = b"PAR1"
-_BOM: Final = b"\xef\xbb\xbf"
-_LOOK: Final = 4096
-"""Bytes within which a file must begin."""
+_MOST_NESTED: Final = 4
+"""Levels of messages in messages."""
+_TEXT: Final = re.compile(rb"\S+ +\S+ +\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
+"""How a line of text begins, also after a broken object."""
 
 
-class AccessLog:
-    """One log file. `feed` its text in order, then `finish`; both return records. Raises `LogError`s only."""
+class AccessLog(JsonLog):
+    """One log file. It remembers the ids of the last changes."""
 
-    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+    def __init__(self, limits: Limits, bad: BadRecords, changes: Changes | None = None, level: int = 0) -> None:
+        """`changes`, `level`: of the log that has this one in a message, and how many such logs there are."""
+        super().__init__(limits, bad)
         self._limits = limits
-        self._bad = bad
-        self._start = b""
-        self._parser: AccessLogLines | AccessLogJson | None = None
+        self._level = level
+        self._changes = changes or Changes()
+        self._json = JsonRequests(self._changes, bad, self.without_bucket, self._nested)
+        self._text = TextRequests(self._changes, self.without_bucket)
+        self._start: bytes | None = b""
 
     def feed(self, text: bytes) -> list[Record]:
         """The records that this text completes."""
-        if self._parser is not None:
-            return self._parser.feed(text)
-        self._start += text
-        beginning = self._start[:_LOOK].removeprefix(_BOM).lstrip()
-        return self._begin(beginning) if len(beginning) >= len(PARQUET) or len(self._start) >= _LOOK else []
+        if self._start is not None:
+            text = self._start + text
+            if text.startswith(PARQUET):
+                raise LogMalformed("Parquet access logs are not supported: deliver JSON or plain text")
+            self._start = text if len(text) < len(PARQUET) else None
+            if self._start is not None:
+                return []
+        return super().feed(text)
 
-    def finish(self) -> list[Record]:
-        """The record of a last line that no newline ends."""
-        records = self._begin(self._start.lstrip()) if self._parser is None else []
-        return records + self._parser.finish() if self._parser is not None else records
+    def drain(self) -> list[Record]:
+        """The records that were still open."""
+        start, self._start = self._start, None
+        return (super().feed(start) if start else []) + super().drain()
 
-    def _begin(self, beginning: bytes) -> list[Record]:
-        if beginning.startswith(PARQUET):
-            raise LogMalformed("Parquet access logs are not supported: deliver JSON or plain text")
-        is_json = beginning.startswith(b"{")
-        self._parser = AccessLogJson(self._limits, self._bad) if is_json else AccessLogLines(self._limits, self._bad)
-        text, self._start = self._start, b""
-        # Spaces in place of the byte order mark: positions in errors stay right.
-        return self._parser.feed(b"   " + text.removeprefix(_BOM) if is_json and text.startswith(_BOM) else text)
+    def decoded(self, line: Line, value: dict[str, Any]) -> list[Record]:
+        """The records of an object."""
+        return self._json.read(line, value)
+
+    def refused(self, line: Line) -> list[Record]:
+        """The records of an object that strict JSON refuses."""
+        return self._json.read(line, loose_object(line))
+
+    def read_text(self, line: Line) -> list[Record]:
+        """The records of a line of text."""
+        return self._text.read(line)
+
+    def is_text(self, line: bytes, *, is_json: bool, within: bool) -> bool:
+        """Whether this is a line of text; JSON may follow other words in a line."""
+        if within:
+            return _TEXT.match(line) is not None
+        return not is_json and (b"{" not in line or names_operation(line))
+
+    is_entry = staticmethod(is_entry)
+
+    def _nested(self, line: Line, text: bytes) -> tuple[list[Record], list[RecordMalformed]]:
+        """The records and errors of a text that is the message of an object."""
+        if self._level == _MOST_NESTED:
+            raise line.malformed("its messages are nested too deeply")
+        bad = BadRecords("skip")
+        log = AccessLog(self._limits, bad, self._changes, self._level + 1)
+        records = log.feed(text) + log.drain()
+        self.recognised = self.recognised or log.recognised
+        errors = [line.malformed(str(each).partition(": ")[2], each.field) for each in bad.first]
+        if not errors and not records and not log.recognised:
+            errors = [line.malformed("a message without a request")]
+        return records, errors

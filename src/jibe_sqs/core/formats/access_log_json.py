@@ -4,25 +4,23 @@ The documented names are `bucket_name`, `key_name`, `request_time` and so on. An
 writers name them as the text format's documentation does; so names are compared without case, `_`, `-` and spaces.
 
 A subscription of Firehose to a log group wraps them: `{"messageType": "DATA_MESSAGE", "logEvents": [{"message": …}]}`.
+Others write `{"message": …}` or `{"Records": […]}`. A message may be an object, or a text that holds objects or lines.
 
 Source: S3 User Guide, "Log format in CloudWatch Logs"; CloudWatch Logs User Guide, "Subscription filters".
 """
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
-
-import msgspec
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_json
 from jibe_sqs.core.formats.access_log_records import Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
-from jibe_sqs.core.formats.json_lines import JsonLines
-from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import UNLISTED, Line, LineLog
+from jibe_sqs.core.formats.lines import UNLISTED, Line
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 
@@ -46,40 +44,59 @@ _BY_NAME: Final = {name: field for field, names in FIELDS.items() for name in na
 _NULLS: Final = (None, "", "-")
 _LONGEST_NAME: Final = 64
 
+_EVENTS: Final = "logEvents"
+
 _Fields = dict[str, Any]
+WithoutBucket = Callable[[Line, str], RecordMalformed]
+Nested = Callable[[Line, bytes], tuple[list[Record], list[RecordMalformed]]]
 
 
-class AccessLogJson(LineLog):
-    """One log file. Apart from a line, it keeps the ids of the last changes."""
+def is_entry(value: object) -> bool:
+    """Whether it looks like an object of a request, or wraps some."""
+    names = value if isinstance(value, dict) else {}
+    return _EVENTS in names or any(len(name) <= _LONGEST_NAME and _reduced(name) == "operation" for name in names)
 
-    def __init__(self, limits: Limits, bad: BadRecords) -> None:
-        super().__init__(limits, bad)
-        self._lines = JsonLines(limit=limits.record_size)
-        self._changes = Changes()
 
-    def read(self, line: Line) -> list[Record]:
-        """The records of an object: one for each reading of its key, or those of the log events that it wraps."""
-        found = _object(line, line.text)
-        if "logEvents" not in found:
-            return self._records_of_fields(line, _fields(found))
+class JsonRequests:
+    """Reads the objects of one file. Text in a `message` is read by `nested`: that gives its records, and the errors."""
+
+    def __init__(self, changes: Changes, bad: BadRecords, without_bucket: WithoutBucket, nested: Nested) -> None:
+        self._changes = changes
+        self._bad = bad
+        self._without_bucket = without_bucket
+        self._nested = nested
+
+    def read(self, line: Line, found: dict[str, Any]) -> list[Record]:
+        """The records of an object: one for each reading of its key, or those of the requests that it wraps."""
         if found.get("messageType") == "CONTROL_MESSAGE":
             return []
-        events = found["logEvents"]
-        return self._records_of_messages(
-            line, [each.get("message") for each in events if isinstance(each, dict)] if isinstance(events, list) else []
-        )
+        if _EVENTS in found:
+            events = found[_EVENTS] if isinstance(found[_EVENTS], list) else []
+            return self._of_messages(line, [each.get("message") for each in events if isinstance(each, dict)])
+        fields = _fields(found)
+        if "operation" not in fields and isinstance(found.get("Records"), list) and found["Records"]:
+            return self._of_messages(line, found["Records"])
+        if "operation" not in fields and "message" in found:
+            return self._of_messages(line, [found["message"]])
+        return self._records_of_fields(line, fields)
 
-    def _records_of_messages(self, line: Line, messages: list[object]) -> list[Record]:
+    def _of_messages(self, line: Line, messages: list[object]) -> list[Record]:
         records: list[Record] = []
         errors: list[RecordMalformed] = []
         for message in messages:
             try:
-                records += self._records_of_fields(line, _fields(_unwrapped(line, message)))
+                if isinstance(message, dict):
+                    records += self._records_of_fields(line, _fields(message))
+                else:
+                    text = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else b""
+                    found, bad = self._nested(line, text)
+                    records += found
+                    errors += bad
             except RecordMalformed as error:
                 errors.append(error)
         # Without a good message the whole line is bad: the log group may be that of another service.
-        for bad in errors if records else errors[1:]:
-            self._bad.found(bad)
+        for bad_one in errors if records else errors[1:]:
+            self._bad.found(bad_one)
         if errors and not records:
             raise errors[0]
         return records
@@ -95,7 +112,7 @@ class AccessLogJson(LineLog):
         if isinstance(change, SkipReason):
             return [Unchanged(change, bucket, _text(key), start or 0.0, request_id, name)]
         if not bucket:
-            raise line.malformed(f"a {name} without a bucket")
+            raise self._without_bucket(line, f"a {name} without a bucket")
         keys = keys_in_json(key, name) if isinstance(key, str) else ()
         kind = change if keys else UNLISTED[change]
         actor = Actor(
@@ -108,13 +125,11 @@ class AccessLogJson(LineLog):
         return self._changes.records(event, keys)
 
 
-def _object(line: Line, text: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        found = _lenient(text)
-        if found is None:
-            raise line.malformed(f"not JSON: {error}") from error
+def loose_object(line: Line) -> dict[str, Any]:
+    """The object, with what strict JSON forbids. Raises `line.malformed(…)`."""
+    found = _lenient(line.text)
+    if found is None:
+        raise line.malformed("not JSON")
     if not isinstance(found, dict):
         raise line.malformed("not a JSON object")
     return found
@@ -126,12 +141,6 @@ def _lenient(text: bytes) -> Any:
         return json.loads(text.decode("utf-8", "surrogateescape"), strict=False, parse_int=float)
     except (ValueError, RecursionError, OverflowError):
         return None
-
-
-def _unwrapped(line: Line, message: object) -> dict[str, Any]:
-    if isinstance(message, dict):
-        return message
-    return _object(line, message.encode("utf-8", "surrogatepass") if isinstance(message, str) else b"")
 
 
 def _fields(found: dict[str, Any]) -> _Fields:

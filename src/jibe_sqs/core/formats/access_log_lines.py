@@ -11,14 +11,14 @@ Source: S3 User Guide, "Server access log format".
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
+from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_line
 from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_line, visible_at
-from jibe_sqs.core.formats.bad_records import BadRecords
-from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import UNLISTED, Line, LineLog
+from jibe_sqs.core.formats.lines import UNLISTED, Line
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 
@@ -47,12 +47,17 @@ _OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d}
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
 
 
-class AccessLogLines(LineLog):
-    """One log file. Apart from a line, it keeps the ids of the last changes."""
+def names_operation(text: bytes) -> bool:
+    """Whether an operation stands in it as a field."""
+    return _OPERATION.search(text) is not None
 
-    def __init__(self, limits: Limits, bad: BadRecords) -> None:
-        super().__init__(limits, bad)
-        self._changes = Changes()
+
+class TextRequests:
+    """Reads the lines of one file."""
+
+    def __init__(self, changes: Changes, without_bucket: Callable[[Line, str], RecordMalformed]) -> None:
+        self._changes = changes
+        self._without_bucket = without_bucket
 
     def read(self, line: Line) -> list[Record]:
         """The records of a line: one, or one for each reading of its key."""
@@ -72,7 +77,7 @@ class AccessLogLines(LineLog):
             return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, _text(request), name)]
         bucket_name = "" if bucket == NULL or not bucket.isascii() else bucket_named(bucket.decode("ascii"))
         if not bucket_name:
-            raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
+            raise self._without_bucket(line, f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
         agent, version = _agent_and_version(tail)
         actor = Actor(principal=_text(requester), source_address=_text(address), user_agent=_text(agent))
@@ -106,7 +111,7 @@ class AccessLogLines(LineLog):
             return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, "", name)]
         bucket_name = bucket_named(bucket.decode("ascii")) if _BUCKET.fullmatch(bucket) else ""
         if not bucket_name:
-            raise line.malformed(f"a {name} on the bucket {bucket[:40]!r}")
+            raise self._without_bucket(line, f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
         kind, time = change if keys else UNLISTED[change], visible_at(start, milliseconds, change)
         event = ObjectEvent(kind, bucket_name, keys[0] if keys else "", time, name=name)

@@ -1,7 +1,6 @@
 """Audit logs of MinIO, and of Seagate Lyve Cloud, which wraps each record in an `auditEntry`: a stream of JSON objects.
 
-Usually that is an object a line, and each line is decoded by type. Where that is refused, the stream is cut into objects
-wherever they end, and each is read field by field: a field that does not identify the object never makes a record bad,
+An object that is written as documented is decoded by type, and any other one read field by field: a field that does not identify the object never makes a record bad,
 and of a write or delete whose bucket can be read, and its key not, all of the bucket is stale. Both forms may stand in
 one file.
 
@@ -11,13 +10,11 @@ folder refreshed during a long upload must not count as having seen it.
 Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 """
 
-import codecs
-
 from jibe_sqs.core.formats.audit_records import (
     BUCKET,
     NO_OBJECTS,
-    REFUSED,
     Call,
+    Said,
     Target,
     listed_objects,
     loose_call,
@@ -28,10 +25,10 @@ from jibe_sqs.core.formats.audit_records import (
     visible_at,
 )
 from jibe_sqs.core.formats.bad_records import BadRecords
-from jibe_sqs.core.formats.json_objects import JsonObjects
+from jibe_sqs.core.formats.json_log import JsonLog
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.formats.lines import Line, LineLog
-from jibe_sqs.core.formats.loose_json import EXACT
+from jibe_sqs.core.formats.lines import Line
+from jibe_sqs.core.formats.loose_json import fields
 from jibe_sqs.core.formats.recent import Recent
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
@@ -66,65 +63,28 @@ HOUSEKEEPING_EVENTS = frozenset(
 )
 """MinIO's own work on its drives and tiers: objects move between them, and stay the same."""
 
-_PART = 64 * 1024
-"""Bytes of a line that is not complete yet, from which on it is taken apart: it may hold many objects."""
 
+class AuditLog(JsonLog):
+    """One log file. It remembers the ids of the last changes."""
 
-class AuditLog(LineLog):
-    """One log file. Besides a line, or an object over several lines, it holds the ids of the last changes."""
+    decode = typed.decode
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         super().__init__(limits, bad)
-        self._limit = limits.record_size
-        self._objects = JsonObjects(limit=limits.record_size)
-        self._rest = b""
-        self._number, self._offset = 1, 0
         self._seen = Recent(8_192)
 
-    def feed(self, text: bytes) -> list[Record]:
-        """The records that this text completes."""
-        *ended, rest = (self._rest + text).split(b"\n")
-        found: list[Record] = []
-        for each in ended:
-            found += self._taken(each, b"\n")
-            self._number += 1
-        if len(rest) > _PART:
-            _, end = codecs.utf_8_decode(rest, EXACT, False)
-            found += self._taken(rest[:end])
-            rest = rest[end:]
-        self._rest = rest
-        return found
-
-    def finish(self) -> list[Record]:
-        """What was left open, good or bad."""
-        records = self._taken(self._rest)
-        records += [record for piece in self._objects.cut(final=True) for record in self._records_of(piece, self.read)]
-        return records + super().finish()
-
-    def _taken(self, text: bytes, end: bytes = b"") -> list[Record]:
-        """The records that this line, or this part of one without its end, completes."""
-        offset, self._offset = self._offset, self._offset + len(text) + len(end)
-        if self._objects.is_empty:
-            if not text or text.isspace():
-                return []
-            if len(text) <= self._limit:
-                try:
-                    said = typed.decode(text)
-                except REFUSED:
-                    pass
-                else:
-                    line = Line(self._number, offset, text)
-                    return self._records_of(line, lambda line: self._interpreted(line, typed_call(line, said)))
-        self._objects.add(self._number, offset, text + end)
-        return [record for piece in self._objects.cut() for record in self._records_of(piece, self.read)]
-
-    def read(self, line: Line) -> list[Record]:
+    def decoded(self, line: Line, value: Said) -> list[Record]:
         """The record of one object; several for a call that names several objects."""
-        try:
-            said = typed.decode(line.text)
-        except REFUSED:
-            return self._interpreted(line, loose_call(line))
-        return self._interpreted(line, typed_call(line, said))
+        return self._interpreted(line, typed_call(line, value))
+
+    def refused(self, line: Line) -> list[Record]:
+        """The same, of an object of any types."""
+        return self._interpreted(line, loose_call(line))
+
+    @staticmethod
+    def is_entry(value: object) -> bool:
+        """Whether it has a call."""
+        return isinstance((fields(fields(value).get("auditEntry")) or fields(value)).get("api"), dict)
 
     def _interpreted(self, line: Line, call: Call) -> list[Record]:
         entry, api = call.entry, call.api
@@ -137,7 +97,7 @@ class AuditLog(LineLog):
                 Unchanged(reason, api.bucket or "", api.object or "", start_of(entry.time), entry.requestID or "", name)
             ]
         if not api.bucket:
-            raise line.malformed(f"a {name[:40] or 'call'} without api.bucket", "api.bucket")
+            raise self.without_bucket(line, f"a {name[:40] or 'call'} without api.bucket", "api.bucket")
         return self._changes(call, name, api.bucket)
 
     def _changes(self, call: Call, name: str, bucket: str) -> list[Record]:

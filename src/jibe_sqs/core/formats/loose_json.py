@@ -28,22 +28,32 @@ class Broken(ValueError):
     """The text is not JSON, however it may go on."""
 
 
+class TooDeep(Broken):
+    """The value is nested too deeply for the decoder."""
+
+
 def value_end(text: str, start: int) -> int | None:
     """Where the JSON value at `start` ends. Returns None if the text ends first. Raises `Broken`."""
+    found = value_at(text, start)
+    return None if found is None else found[1]
+
+
+def value_at(text: str, start: int) -> tuple[object, int] | None:
+    """The JSON value at `start`, with its numbers as texts, and where it ends. None if the text ends first. Raises `Broken`."""
     try:
-        return _scan(text, start)[1]
+        return _scan(text, start)
     except RecursionError:
-        raise Broken("it is nested too deeply") from None
+        raise TooDeep("it is nested too deeply") from None
     except json.JSONDecodeError as error:
         if _may_go_on(error, text):
             return None
         raise Broken(f"{error.msg} (character {error.pos - start})") from None
 
 
-def bracket_end(text: str, start: int) -> int | None:
-    """Where the brackets that open at `start` are closed, whatever is between them. Returns None if they are not."""
+def bracket_end(text: str, start: int, stop: int | None = None) -> int | None:
+    """Where the brackets that open at `start` are closed before `stop`, whatever is between. Returns None if they are not."""
     depth = 0
-    for token in _TOKEN.finditer(text, start):
+    for token in _TOKEN.finditer(text, start, len(text) if stop is None else stop):
         if token[0] in ("{", "["):
             depth += 1
         elif token[0] in ("}", "]"):
