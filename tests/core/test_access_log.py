@@ -342,6 +342,14 @@ def test_what_s3_does_by_itself_has_no_address():
     assert event.version == "v1"
 
 
+@pytest.mark.parametrize("blank", ["  ", "\t", " \t ", "   "])
+@pytest.mark.parametrize("status", ["200", "403"])
+def test_any_blanks_may_stand_between_the_fields(blank, status):
+    line = request("REST.PUT.OBJECT", status=status).replace(" ", blank)
+    expected = WRITTEN if status == "200" else FAILED
+    assert said(one(line)) == (expected, "a/b.txt")
+
+
 def test_a_request_that_is_logged_twice_counts_once():
     line = request("REST.PUT.OBJECT")
     assert [said(record) for record in read(text(line, line))] == [

@@ -418,6 +418,8 @@ def test_a_subscriptions_control_message_is_nothing_to_do():
         b"\xef\xbb\xbf" + text(entry()),
         b"\n \n" + text(entry()),
         text(renamed(str.upper)),
+        b"\x1e" + text(entry()),
+        json.dumps([entry()], indent=2).encode(),
         text({"bucket_arn": "arn:aws:s3:::data", "operation": "REST.PUT.OBJECT", "key_name": "a/b.txt"}),
         text(entry(user_agent='"api": {"auditEntry": ')),
         text(wrapped(json.dumps(entry()))),

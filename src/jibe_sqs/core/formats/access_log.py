@@ -22,7 +22,7 @@ from jibe_sqs.core.model import Record
 PARQUET: Final = b"PAR1"
 _MOST_NESTED: Final = 4
 """Levels of messages in messages."""
-_TEXT: Final = re.compile(rb"\S+ +\S+ +\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
+_TEXT: Final = re.compile(rb"\S+[ \t]+\S+[ \t]+\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
 """How a line of text begins, also after a broken object."""
 
 

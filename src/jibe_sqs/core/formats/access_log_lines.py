@@ -43,6 +43,9 @@ _LATER_SUCCESS = re.compile(rb'" 2[0-9]{2} [^ "]++ ' + _NUMBER * 3 + rb"(?:[0-9]
 _REGULAR_TAIL = re.compile(rb'(?:"[^"]*+"|-) "([^"]*+)" ([^ "]++)(?: [^"]*+)?$')
 """With a quoted user agent, and without quotes in it."""
 
+_SPACED_HEAD = re.compile(rb"\S+[ \t]+\S+[ \t]+\[")
+"""Owner, bucket and time. With one of the first two empty, a run of blanks is no separator."""
+_BLANKS = re.compile(rb"\t[ \t]*| [ \t]+")
 _OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (LONGEST_OPERATION - 8))
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
 
@@ -61,6 +64,16 @@ class TextRequests:
 
     def read(self, line: Line) -> list[Record]:
         """The records of a line: one, or one for each reading of its key."""
+        try:
+            return self._read(line)
+        except RecordMalformed:
+            # Other writers put tabs, or several spaces, between the fields.
+            text = _BLANKS.sub(b" ", line.text)
+            if text == line.text or not _SPACED_HEAD.match(line.text):
+                raise
+        return self._read(line._replace(text=text))
+
+    def _read(self, line: Line) -> list[Record]:
         fields = line.text.split(b" ", _FIELDS - 1)
         if len(fields) < _FIELDS:
             return self._read_around_operation(line)

@@ -20,7 +20,7 @@ from jibe_sqs.core.formats.loose_json import EXACT, Broken, TooDeep, bracket_end
 _BETWEEN = re.compile(r"[\s,\[\]\x1e\ufeff]*+")
 _OTHER = re.compile(r'(?:(?!\{\s*["}])[^\n])*+')
 _OBJECT = re.compile(r'\{\s*"')
-_MOST_TRIED: Final = 500
+_MOST_TRIED: Final = 100
 """Objects in a broken one that may be the next entry. With more it is not text that was a log."""
 _TAIL: Final = 128
 """Characters that are kept of an object that is too large: in them, the beginning of the next one may be incomplete."""

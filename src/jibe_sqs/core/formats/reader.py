@@ -57,13 +57,13 @@ _BEGINNINGS: Final = (
     (
         # JSON: `operation` and `bucket_name` (or the like), and not an audit log's fields.
         re.compile(
-            rb'(?is)(?:\xef\xbb\xbf)?\s*\{(?!.*?"(?:auditEntry|api)"\s*:)(?=.*?\\?"operation\\?"\s*:)'
+            rb'(?is)(?:\xef\xbb\xbf)?[\s\x1e]*(?:\[\s*)?\{(?!.*?"(?:auditEntry|api)"\s*:)(?=.*?\\?"operation\\?"\s*:)'
             rb'(?=.*?\\?"(?:source)?[-_ ]?bucket[-_ ]?(?:name|arn)?\\?"\s*:)'
         ),
         Format.ACCESS_LOG,
     ),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{"), Format.AUDIT_LOG),
-    (re.compile(rb"\S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:|PAR1"), Format.ACCESS_LOG),
+    (re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e]*(?:\[\s*)?\{"), Format.AUDIT_LOG),
+    (re.compile(rb"\S+[ \t]+\S+[ \t]+\[\d\d/[A-Z][a-z]{2}/\d{4}:|PAR1"), Format.ACCESS_LOG),
 )
 
 
