@@ -146,6 +146,8 @@ BEGINNINGS = {
     "CloudTrail's, with a mark of Windows'": (b"\xef\xbb\xbf" + trail(trail_record()), Format.CLOUDTRAIL),
     "CloudTrail's, with space": (b" \r\n\t" + trail(trail_record(), indent=2), Format.CLOUDTRAIL),
     "CloudTrail's, without records": (trail(), Format.CLOUDTRAIL),
+    "CloudTrail's, after another field": (b'{"x": NaN, ' + trail(trail_record())[1:], Format.CLOUDTRAIL),
+    "an audit log's, with a list of that name": (audit(audit_record() | {"tags": {"Records": []}}), Format.AUDIT_LOG),
     "an audit log's after empty lines": (b"\n\n" + audit(audit_record()), Format.AUDIT_LOG),
     "an audit log's, wrapped": (audit({"auditEntry": audit_record()}), Format.AUDIT_LOG),
     "an access log's without an owner": (b"- " + access_record().partition(b" ")[2], Format.ACCESS_LOG),

@@ -62,6 +62,11 @@ _BEGINNINGS: Final = (
         ),
         Format.ACCESS_LOG,
     ),
+    (
+        # `Records` after other fields, and not an audit log's fields.
+        re.compile(rb'(?s)(?:\xef\xbb\xbf)?\s*\{(?!.*?"(?:auditEntry|api)"\s*:).*?"Records"\s*:\s*\['),
+        Format.CLOUDTRAIL,
+    ),
     (re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e]*(?:\[\s*)?\{"), Format.AUDIT_LOG),
     (re.compile(rb"\S+[ \t]+\S+[ \t]+\[\d\d/[A-Z][a-z]{2}/\d{4}:|PAR1"), Format.ACCESS_LOG),
 )
