@@ -504,7 +504,10 @@ FOREIGN = [
 async def test_no_foreign_error_gets_through(foreign):
     text = "words\nDebug source: all of its insides"
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: text})()
-    with pytest.raises(LogStoreError, match=r"^s3://b/k: words(: is the address right .*)?$"), adapter.translated(LogFile("b", "k")):
+    with (
+        pytest.raises(LogStoreError, match=r"^s3://b/k: words(: is the address right .*)?$"),
+        adapter.translated(LogFile("b", "k")),
+    ):
         raise error
 
 
