@@ -8,6 +8,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.core.access_logs import read, said
 from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
@@ -54,22 +55,9 @@ def text(*lines):
     return b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)
 
 
-def read(data, policy="reject", limits=None):
-    bad = BadRecords(policy)
-    log = AccessLog(limits or Limits(), bad)
-    records = log.feed(data) + log.finish()
-    if policy == "reject" and bad.first:
-        raise bad.first[0]
-    return records
-
-
 def one(line):
     (record,) = read(text(line))
     return record
-
-
-def said(record):
-    return (record.kind if isinstance(record, ObjectEvent) else record.reason), record.key
 
 
 BATCH = "0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1 BATCH.DELETE.OBJECT a/b.txt - 204 - - 12 - - - - v1 hostid= SigV4"

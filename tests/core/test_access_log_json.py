@@ -7,6 +7,7 @@ from urllib.parse import quote_plus
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.core.access_logs import read, said
 from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
@@ -16,7 +17,7 @@ from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.log_names import Format
-from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WRITTEN, DELETED = Kind.WRITTEN, Kind.DELETED
@@ -64,22 +65,9 @@ def text(*entries, between=b"\n"):
     return between.join(each if isinstance(each, bytes) else json.dumps(each).encode() for each in entries)
 
 
-def read(data, policy="reject", limits=None):
-    bad = BadRecords(policy)
-    log = AccessLog(limits or Limits(), bad)
-    records = log.feed(data) + log.finish()
-    if policy == "reject" and bad.first:
-        raise bad.first[0]
-    return records
-
-
 def one(found):
     (record,) = read(text(found))
     return record
-
-
-def said(record):
-    return (record.kind if isinstance(record, ObjectEvent) else record.reason), record.key
 
 
 def renamed(names):

@@ -75,7 +75,7 @@ BUCKET: Final = Target("")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A record. `hides_bucket`, `hides_object`: it names one, and nobody can read which.
+    """A record. `hides_bucket`, `hides_object`: it names one that cannot be read.
 
     `objects`, `headers`: `api.objects` and `responseHeader`, raw or decoded.
     """

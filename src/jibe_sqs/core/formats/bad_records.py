@@ -22,7 +22,7 @@ class BadRecords:
 
     @property
     def keeps_next(self) -> bool:
-        """Whether the next bad record is kept for people. Of one that is only counted, nobody needs the position."""
+        """Whether the next bad record is kept for the log. The position of a record that is only counted is not needed."""
         return len(self.first) < SHOWN
 
     def found(self, error: RecordMalformed) -> None:

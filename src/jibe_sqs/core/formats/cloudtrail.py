@@ -1,8 +1,8 @@
 """CloudTrail log files: `{"Records": […]}`, in no order, up to 50 MB, with every service's calls in them.
 
 A file is a set of independent records. A field that does not identify the object never makes a record bad; of a write
-or delete whose bucket can be read, and its key not, all of the bucket is stale. What another service writes is none of
-our business, whatever it is.
+or delete whose bucket can be read, and its key not, all of the bucket is stale. Records of other services are ignored,
+even if they cannot be read.
 
 Source: CloudTrail User Guide, record contents; S3 User Guide, "CloudTrail log file entries".
 """
@@ -205,7 +205,7 @@ def _bulk_delete(record: Call) -> list[Record]:
 
 
 def _of_no_bucket(record: Call, *, is_point: bool) -> Unchanged:
-    """A change of an access point whose bucket is not named. Without one, nobody knows what was changed."""
+    """A change of an access point whose bucket is not named. Without one, what was changed is not known."""
     if is_point:
         return _unchanged(record, SkipReason.NOT_MAPPED)
     name = record.eventName[:40] or "call without a readable name"

@@ -50,7 +50,7 @@ class _Resource(msgspec.Struct, gc=False):
 
 
 class Target(NamedTuple):
-    """An object; with an empty key all of the bucket, as nobody can read which object it was."""
+    """An object; an empty key stands for the whole bucket, because the key cannot be read."""
 
     bucket: str
     key: str
@@ -213,7 +213,7 @@ def _renamed_key(source: str, bucket: str, asked: str) -> str | None:
 
 
 def names_a_point(request: Request, resources: Resources) -> bool:
-    """Whether the record names an access point. Without its bucket, it is none that Access Anywhere could show."""
+    """Whether the record names an access point. If its bucket is not named, Access Anywhere cannot show it."""
     return resources.points or _is_point(request.bucket)
 
 
