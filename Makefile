@@ -61,16 +61,16 @@ bench: .venv/.installed
 	$(BIN)/python -m bench
 
 fuzz: .venv/.installed
-	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+	@$(BIN)/python -m proof.fuzz --seconds $(FUZZ_SECONDS)
 
 chaos: .venv/.installed
-	@$(BIN)/python -m chaos --seconds $(SECONDS)
+	@$(BIN)/python -m proof.chaos --seconds $(SECONDS)
 
 drain: .venv/.installed
-	@$(BIN)/python -m chaos drain --times $(TIMES)
+	@$(BIN)/python -m proof.chaos drain --times $(TIMES)
 
 simulate: .venv/.installed
-	@$(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START))
+	@$(BIN)/python -m proof.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START))
 
 docs: .venv/.installed
 	@$(BIN)/python docs/generate_formats.py
@@ -81,5 +81,5 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package jibe-sqs --extra dev pyproject.toml -c requirements/runtime.lock -o $(LOCK)
 
 clean:
-	rm -rf fuzz/corpus fuzz/crashes .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf proof/fuzz/corpus proof/fuzz/crashes .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

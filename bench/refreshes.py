@@ -20,10 +20,10 @@ from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.model import Folder
-from jibe_sqs.operations import logs
-from jibe_sqs.pace import Costs
-from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, create_app, serving
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry import logs
 
 FOLDERS = 100_000
 BUCKET = "data"

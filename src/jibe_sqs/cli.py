@@ -12,12 +12,12 @@ from rich.console import Console
 
 from jibe_sqs import __version__
 from jibe_sqs.core.errors import JibeError, SettingsError
-from jibe_sqs.operations import logs
 from jibe_sqs.sandbox.formats import LOG_FILES, Format
 from jibe_sqs.sandbox.scenario import Scenario, Strategy, Via
+from jibe_sqs.telemetry import logs
 
 if TYPE_CHECKING:
-    from jibe_sqs.operations.dead_letters import DeadLetterQueue
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue
     from jibe_sqs.settings import AwsSettings, Rules
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ def explain(
 ) -> None:
     """Say what each record of log files, or a message's body, would do, and why."""
     from jibe_sqs import compose
-    from jibe_sqs.operations import explanations
+    from jibe_sqs.commands import explanations
     from jibe_sqs.settings import Rules
 
     rules = _load(Rules, config)
@@ -120,7 +120,7 @@ def verify(
 ) -> None:
     """Check CloudTrail's log files against its digests: hashes, signatures, and that none is missing."""
     from jibe_sqs import compose
-    from jibe_sqs.operations import verification
+    from jibe_sqs.commands import verification
     from jibe_sqs.settings import Rules
 
     settings = _load(Rules, config)
@@ -145,14 +145,14 @@ def principals(
 ) -> None:
     """Who changed objects, first and last seen, and how often, as the ledger remembers."""
     from jibe_sqs import compose
-    from jibe_sqs.operations import observed
+    from jibe_sqs.commands import principals
     from jibe_sqs.settings import Rules
 
     settings = _load(Rules, config)
 
     async def look() -> None:
         async with compose.ledger(settings) as ledger:
-            (observed.as_lines if as_json else observed.as_table)(await ledger.principals(), sys.stdout)
+            (principals.as_lines if as_json else principals.as_table)(await ledger.principals(), sys.stdout)
 
     asyncio.run(look())
 
@@ -167,8 +167,8 @@ def list_dead_letters(
     config: ConfigOption = None,
 ) -> None:
     """The dead letters of all queues, and why each was rejected."""
-    from jibe_sqs.operations import dead_letter_text
-    from jibe_sqs.operations.dead_letters import DeadLetterQueue, listed
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
 
     async def look(queues: list[DeadLetterQueue]) -> None:
         async with aclosing(listed(queues)) as letters:
@@ -184,8 +184,8 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """A dead letter, whole: all that is told of it, and its body."""
-    from jibe_sqs.operations import dead_letter_text
-    from jibe_sqs.operations.dead_letters import DeadLetterQueue, listed
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
 
     async def look(queues: list[DeadLetterQueue]) -> bool:
         found = False
@@ -213,8 +213,8 @@ def redrive(
     config: ConfigOption = None,
 ) -> None:
     """Send dead letters back to their queues, once the cause is mended: each is a new start."""
-    from jibe_sqs.operations import dead_letter_text
-    from jibe_sqs.operations.dead_letters import DeadLetter, DeadLetterQueue, Redriven, redriven
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetter, DeadLetterQueue, Redriven, redriven
 
     if sum(map(bool, (which, reasons, everything))) != 1:
         raise typer.BadParameter("say which: by their ids, by --reason, or --all")

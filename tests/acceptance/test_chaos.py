@@ -1,4 +1,4 @@
-"""`python -m chaos`, as a process: a short run of each proof, and judges that can say no."""
+"""`python -m proof.chaos`, as a process: a short run of each proof, and judges that can say no."""
 
 import json
 import os
@@ -16,7 +16,7 @@ def chaos():
     """Runs it to its end; gives its exit code, and what it found or the text."""
 
     def run(*arguments, within=240, **variables):
-        command = [sys.executable, "-m", "chaos", *arguments]
+        command = [sys.executable, "-m", "proof.chaos", *arguments]
         result = finished(command, within=within, cwd=ROOT, env={**os.environ, **variables})
         assert "Traceback" not in result.stderr, result.stderr
         return result.returncode, json.loads(result.stdout) if "--json" in arguments else result.stdout

@@ -14,8 +14,8 @@ import yaml
 from moto import mock_aws
 from tests.processes import finished
 
-from jibe_sqs import consumer
-from jibe_sqs.operations import alerts, reports
+from jibe_sqs.consuming import consumer
+from jibe_sqs.telemetry import alerts, reports
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"

@@ -17,7 +17,7 @@ from tests.processes import Finished, eventually, finished
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.acts import ACCESS_ANYWHERE, Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import ACCESS_ANYWHERE, Act, ActKind
 from jibe_sqs.sandbox.counts import counted, waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.logged_calls import own_calls

@@ -18,9 +18,9 @@ from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.digests import DigestVerifier
 from jibe_sqs.adapters.s3 import Regions
-from jibe_sqs.budget import Budget
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.queue_names import queue_names
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.formats.limits import Limits

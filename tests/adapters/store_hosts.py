@@ -28,8 +28,8 @@ from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.adapters.partitions import partitions
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_listing import S3Listing
-from jibe_sqs.budget import Budget
 from jibe_sqs.compose import stores
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.settings import Queues

@@ -13,7 +13,7 @@ import structlog
 from tests.clocks import VirtualClock, in_virtual_time
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
-from jibe_sqs.adapters.access_anywhere.circuit import Circuit, Pauses
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit, Pauses
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, LoginFailed
 
 

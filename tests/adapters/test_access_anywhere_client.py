@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import SleptClock
 
-from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect, translation, transport
-from jibe_sqs.adapters.access_anywhere.answers import decoded, existing, page, refresh_state
-from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskStatus, task_list
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
+from jibe_sqs.adapters.access_anywhere.wire import translation, transport
+from jibe_sqs.adapters.access_anywhere.wire.answers import decoded, existing, page, refresh_state
+from jibe_sqs.adapters.access_anywhere.wire.tasks import Task, TaskStatus, task_list
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
     AccessAnywhereUnavailable,
@@ -442,8 +443,8 @@ async def test_a_defect_of_ours_in_a_call_stays_one(server):
 
 
 async def test_a_call_that_trickles_for_ever_ends(server, monkeypatch):
-    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.transport.LONGEST_CALL", 0)
-    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.transport.TRIES", 1)
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.LONGEST_CALL", 0)
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.TRIES", 1)
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable, match="no end of the answer"):
             await client.check_path("/a")

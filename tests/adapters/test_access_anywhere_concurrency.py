@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import VirtualClock, in_virtual_time, virtually
 
-from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 
 
 def slots_of(most: int) -> AdaptiveConcurrency:

@@ -26,8 +26,6 @@ from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import LoginFailed
 from jibe_sqs.core.model import Folder, Kind, ObjectEvent
 from jibe_sqs.core.model import Refresh as Stale
-from jibe_sqs.pace import Costs
-from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.sandbox.access_anywhere import (
     AccessAnywhereServer,
     Down,
@@ -45,6 +43,8 @@ from jibe_sqs.sandbox.access_anywhere import (
     TooManyRequests,
     create_app,
 )
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
 
 TURN = 1e-6
 """Seconds for each turn of the loop: `VirtualLoop` says why."""

@@ -16,8 +16,6 @@ from jibe_sqs.adapters.access_anywhere import AccessAnywhere, Providers, Refresh
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, DownloadTruncated, JibeError, LoginFailed
 from jibe_sqs.core.model import Folder
-from jibe_sqs.pace import Costs
-from jibe_sqs.refreshes import Refreshes
 from jibe_sqs.sandbox.access_anywhere import (
     AccessAnywhereServer,
     Down,
@@ -37,6 +35,8 @@ from jibe_sqs.sandbox.access_anywhere import (
     create_app,
     serving,
 )
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
 
 ROOT = "/S3/data"
 SYNCED = Synced(began=1_700_000_000.0, ended=1_700_000_100.0)

@@ -10,7 +10,7 @@ from tests.clocks import SystemClock
 
 import jibe_sqs
 from jibe_sqs.adapters.access_anywhere import Providers, ReportFolder, connect
-from jibe_sqs.adapters.access_anywhere.provider_event import ProviderEventTarget
+from jibe_sqs.adapters.access_anywhere.uses.provider_event import ProviderEventTarget
 from jibe_sqs.core.errors import SettingsError
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")

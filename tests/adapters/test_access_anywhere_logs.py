@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 import pytest
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
-from jibe_sqs.adapters.access_anywhere.logs import SETTLED_AGE, WINDOW, AccessAnywhereLogs
+from jibe_sqs.adapters.access_anywhere.uses.logs import SETTLED_AGE, WINDOW, AccessAnywhereLogs
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.budget import Budget
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.core.errors import LedgerError, LogAccessDenied, LogMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import LogSource
-from jibe_sqs.findings import SweepQueue
 from jibe_sqs.ports import Found
-from jibe_sqs.refreshes import Refreshes
-from jibe_sqs.sweeps import Sweep, Sweeper
+from jibe_sqs.sweeping.sweep_queue import SweepQueue
+from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.syncing.refreshes import Refreshes
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import connect
-from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
-from jibe_sqs.adapters.access_anywhere.provider_event import Batch, ProviderEventTarget
+from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.uses.provider_event import Batch, ProviderEventTarget
 from jibe_sqs.adapters.dry_run import DryRunTarget
-from jibe_sqs.changes import Changes
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed, SettingsError
 from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent
+from jibe_sqs.syncing.changes import Changes
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 

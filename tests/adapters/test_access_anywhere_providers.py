@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from tests.clocks import SystemClock
 
 from jibe_sqs.adapters.access_anywhere import connect
-from jibe_sqs.adapters.access_anywhere.answers import Item
-from jibe_sqs.adapters.access_anywhere.providers import (
+from jibe_sqs.adapters.access_anywhere.uses.providers import (
     LONGEST_PER_FILE,
     MARGIN,
     SHORTEST_SYNC,
@@ -24,11 +23,12 @@ from jibe_sqs.adapters.access_anywhere.providers import (
     prefix_of,
     provider_of,
 )
-from jibe_sqs.adapters.access_anywhere.tasks import Task, TaskList, TaskStatus
+from jibe_sqs.adapters.access_anywhere.wire.answers import Item
+from jibe_sqs.adapters.access_anywhere.wire.tasks import Task, TaskList, TaskStatus
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.core.model import Folder, Kind, ObjectEvent, Skip
-from jibe_sqs.places import BucketMap
+from jibe_sqs.syncing.bucket_map import BucketMap
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 Provider, Synced = sandbox.Provider, sandbox.Synced

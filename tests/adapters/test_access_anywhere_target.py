@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
-from jibe_sqs.adapters.access_anywhere.folder_ids import KnownIds
-from jibe_sqs.adapters.access_anywhere.paths import ancestors, is_below, joined, name, parent
-from jibe_sqs.adapters.access_anywhere.shared import Shared
+from jibe_sqs.adapters.access_anywhere.uses.folder_ids import KnownIds
+from jibe_sqs.adapters.access_anywhere.wire.paths import ancestors, is_below, joined, name, parent
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.concurrency.single_flight import Shared
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder
-from jibe_sqs.pace import Costs
-from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
 
 PROVIDER = "/Amazon S3"
 ROOT = f"{PROVIDER}/my-bucket"

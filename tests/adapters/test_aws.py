@@ -15,7 +15,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.sqs import SqsQueue
-from jibe_sqs.budget import Budget
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import LogAccessDenied, LogStoreUnavailable, QueueUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.sandbox.aws.deployment import client

@@ -7,7 +7,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError
-from chaos.proxy import Fault, Hop, Link, listening, service
+from proof.chaos.proxy import Fault, Hop, Link, listening, service
 from tests.processes import PATIENCE
 
 REGION = "eu-west-1"

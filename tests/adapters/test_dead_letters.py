@@ -11,10 +11,10 @@ import pytest
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
 from jibe_sqs.adapters.sqs import SqsQueue
+from jibe_sqs.commands import dead_letters
+from jibe_sqs.commands.dead_letters import listed, looking, redriven
 from jibe_sqs.core.errors import QueueUnavailable
 from jibe_sqs.core.model import Message, Reject
-from jibe_sqs.operations import dead_letters
-from jibe_sqs.operations.dead_letters import listed, looking, redriven
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
 REGION = "eu-west-1"

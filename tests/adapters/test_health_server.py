@@ -13,7 +13,7 @@ import pytest
 
 from jibe_sqs.adapters.health_server import health_server
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.operations.health import Health
+from jibe_sqs.telemetry.health import Health
 
 DOWN = "Access Anywhere is down since 10:12 UTC: 503"
 

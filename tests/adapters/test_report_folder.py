@@ -5,7 +5,7 @@ import pytest
 from tests.clocks import SystemClock
 
 from jibe_sqs.adapters.access_anywhere import connect
-from jibe_sqs.adapters.access_anywhere.reports import ReportFolder
+from jibe_sqs.adapters.access_anywhere.uses.reports import ReportFolder
 from jibe_sqs.core.errors import FolderUnknown
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")

@@ -24,7 +24,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3 import CHUNK, CLOCK_AGE, WINDOW, Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_listing import S3Listing
-from jibe_sqs.budget import Budget
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import (
     BucketNotAllowed,
     LogAccessDenied,

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from tests.processes import PATIENCE, children, eventually, is_alive, started
 
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.acts import ACCESS_ANYWHERE_KEY, access_anywhere_arn
 from jibe_sqs.sandbox.aws.changes import ChangeKind, Writer
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
 from jibe_sqs.sandbox.aws.listing import objects
 from jibe_sqs.sandbox.aws.records import Call
+from jibe_sqs.sandbox.aws.s3_calls import ACCESS_ANYWHERE_KEY, access_anywhere_arn
 from jibe_sqs.sandbox.aws.trail import VALIDATION, Trail
 
 SERVER = [sys.executable, "-m", "jibe_sqs.sandbox.aws"]

@@ -20,12 +20,12 @@ from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.access_logs import access_log_lines
-from jibe_sqs.sandbox.aws.acts import CREATES, DELETES, Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.aws.audit_logs import audit_entries
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
 from jibe_sqs.sandbox.aws.eventbridge import eventbridge_events
+from jibe_sqs.sandbox.aws.publishers import Tellers
+from jibe_sqs.sandbox.aws.s3_calls import CREATES, DELETES, Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.aws.s3_events import s3_events
-from jibe_sqs.sandbox.aws.tellers import Tellers
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.settings import OwnWritesSettings
 

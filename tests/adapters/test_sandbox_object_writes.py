@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from jibe_sqs.sandbox.aws.acts import ActKind
 from jibe_sqs.sandbox.aws.object_writes import ObjectWrite, object_write
+from jibe_sqs.sandbox.aws.s3_calls import ActKind
 
 VIRTUAL, PATH = "media.s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com"
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from jibe_sqs.adapters import webhook as adapter
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.operations.alerts import AlertFailed, Alerts
+from jibe_sqs.telemetry.alerts import AlertFailed, Alerts
 
 SECRET = "T00000000-SECRET-CANARY"
 
@@ -165,8 +165,8 @@ async def test_nothing_tells_its_address(slack, caplog):
 
 
 async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeypatch):
-    monkeypatch.setattr("jibe_sqs.operations.alerts.GATHERING", 0.01)
-    monkeypatch.setattr("jibe_sqs.operations.alerts.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("jibe_sqs.telemetry.alerts.GATHERING", 0.01)
+    monkeypatch.setattr("jibe_sqs.telemetry.alerts.FIRST_RETRY", 0.01)
     slack.answers = [PlainTextResponse("rollup_error", status_code=500)]
     arrived: list[str] = []
     async with webhook(slack.url) as hook:

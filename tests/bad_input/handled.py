@@ -10,15 +10,15 @@ from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import LogMissing
 from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.handler import Handler
-from jibe_sqs.operations.activity import Activity
-from jibe_sqs.operations.tally import Tally
-from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.counters import Tally
 
 from .cases import DATA, DONE, FOLDER, LIMITS, LOGS, REJECT, RETRY, End
 

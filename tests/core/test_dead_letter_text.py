@@ -5,8 +5,8 @@ import io
 import json
 from collections import Counter
 
-from jibe_sqs.operations import dead_letter_text
-from jibe_sqs.operations.dead_letters import DeadLetter, Redriven
+from jibe_sqs.commands import dead_letter_text
+from jibe_sqs.commands.dead_letters import DeadLetter, Redriven
 
 HOSTILE = DeadLetter(
     id="0123456789abcdef",

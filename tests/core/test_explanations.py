@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from jibe_sqs.commands import explanations
+from jibe_sqs.commands.explanations import Explainer, as_lines, as_table
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.operations import explanations
-from jibe_sqs.operations.explanations import Explainer, as_lines, as_table
 
 RECORD_KEYS = {
     "source",

@@ -16,19 +16,19 @@ import structlog
 from tests.clocks import EPOCH, VirtualClock, VirtualLoop, virtually
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.budget import Budget
-from jibe_sqs.consumer import Consumer
+from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.core.decisions import Decisions, Seen
 from jibe_sqs.core.errors import LedgerError, LogMissing, LogStoreError, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import Folder, LogFile, Message, Reject
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.handler import Handler
-from jibe_sqs.operations.activity import Activity
-from jibe_sqs.operations.tally import Tally
 from jibe_sqs.ports import Gate, QueueFacts, Verifier
-from jibe_sqs.refreshes import Refreshes
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.counters import Tally
 
 LOG_BUCKET = "trail-logs"
 

@@ -11,10 +11,10 @@ from jibe_sqs.core.decisions import Counts as BucketCounts
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
-from jibe_sqs.operations import activity as module
-from jibe_sqs.operations.activity import Activity, At, StaleNow
-from jibe_sqs.operations.lag import BOUNDS, Lag
-from jibe_sqs.refreshes import Outcome, Pending, Refreshes
+from jibe_sqs.syncing.refreshes import Outcome, Pending, Refreshes
+from jibe_sqs.telemetry import activity as module
+from jibe_sqs.telemetry.activity import Activity, At, StaleNow
+from jibe_sqs.telemetry.lag import BOUNDS, Lag
 
 PLACES = {
     "media": (Place("/Amazon S3/media"), Place("/Archive/media")),

@@ -15,8 +15,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.operations import logs
-from jibe_sqs.operations.alerts import (
+from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.alerts import (
     GATHERING,
     KINDS,
     LAST,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jibe_sqs.batches import Batches
+from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import QueueUnavailable
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.budget import Budget
+from jibe_sqs.concurrency.budget import Budget
 
 
 async def test_takes_all_of_a_wish_or_at_least_the_least():

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.changes import CHUNK, Changes
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, JibeError
 from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent
+from jibe_sqs.syncing.changes import CHUNK, Changes
 
 
 def change(key="k", time=0.0, *, bucket="data", id_=""):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jibe_sqs.consuming.holds import Held
+from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
     BucketNotAllowed,
@@ -16,8 +18,6 @@ from jibe_sqs.core.errors import (
     ReceiptLost,
 )
 from jibe_sqs.core.model import Retry
-from jibe_sqs.holds import Held
-from jibe_sqs.settlements import Settlements
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 import pytest
 from backports import zstd
 
-from jibe_sqs.changes import Changes
 from jibe_sqs.core import decisions
 from jibe_sqs.core.decisions import Decisions, Place, Seen
 from jibe_sqs.core.errors import (
@@ -29,6 +28,7 @@ from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.syncing.changes import Changes
 
 
 @pytest.fixture

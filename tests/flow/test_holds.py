@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from jibe_sqs.consuming.holds import LONGEST_EXTENSION, LONGEST_HOLD, Holds
 from jibe_sqs.core.errors import QueueUnavailable, ReceiptLost
-from jibe_sqs.holds import LONGEST_EXTENSION, LONGEST_HOLD, Holds
 
 HOUR = 3600.0
 

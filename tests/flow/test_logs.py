@@ -5,7 +5,7 @@ import logging
 import pytest
 import structlog
 
-from jibe_sqs.operations import logs
+from jibe_sqs.telemetry import logs
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import asyncio
 
 from jibe_sqs.core.model import Folder
-from jibe_sqs.pace import Costs, Pace
+from jibe_sqs.syncing.pace import Costs, Pace
 
 A, B, TREE = Folder("/data/a"), Folder("/data/b"), Folder("/data/a", tree=True)
 

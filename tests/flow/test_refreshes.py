@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Folder
-from jibe_sqs.pace import Costs
-from jibe_sqs.refreshes import STARTED, Outcome, Refreshes
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import STARTED, Outcome, Refreshes
 
 A, B, TREE = Folder("/data/a"), Folder("/data/b"), Folder("/data", tree=True)
 

@@ -14,10 +14,10 @@ from jibe_sqs.core.decisions import Counts as BucketCounts
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder, SkipReason
-from jibe_sqs.operations.activity import Activity
-from jibe_sqs.operations.report_text import as_text
-from jibe_sqs.operations.reports import Reports
-from jibe_sqs.refreshes import Outcome, Pending
+from jibe_sqs.syncing.refreshes import Outcome, Pending
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.report_text import as_text
+from jibe_sqs.telemetry.reports import Reports
 
 PLACES = {
     "example-media": (Place("/Amazon S3/example-media"), Place("/Archive/example-media")),

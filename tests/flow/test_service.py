@@ -10,9 +10,9 @@ import time
 import pytest
 from tests.processes import started
 
+from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.operations.health import Health
-from jibe_sqs.service import Service
+from jibe_sqs.telemetry.health import Health
 
 DRAIN = 100.0
 
@@ -150,10 +150,10 @@ def test_a_second_signal_exits_at_once(tmp_path):
         """
 import asyncio, os, signal
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.operations.health import Health
-from jibe_sqs.operations.tally import Tally
-from jibe_sqs.refreshes import Refreshes
-from jibe_sqs.service import Service
+from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.consuming.service import Service
 
 class Stubborn:
     name = "stubborn"

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
+from jibe_sqs.consuming.holds import Held
+from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.model import Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.holds import Held
-from jibe_sqs.operations.tally import Tally
-from jibe_sqs.settlements import Settlements
+from jibe_sqs.telemetry.counters import Tally
 
 
 class HastyQueue:

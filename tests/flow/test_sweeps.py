@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.consumer import Consumer
+from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.announcements import announcements, finding, swept
 from jibe_sqs.core.errors import (
     AnnouncementMalformed,
@@ -25,9 +25,9 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
-from jibe_sqs.findings import MAX_RECEIVES, REST, VISIBILITY, SweepQueue
 from jibe_sqs.ports import Found
-from jibe_sqs.sweeps import LONGEST_GAP, ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REST, VISIBILITY, SweepQueue
+from jibe_sqs.sweeping.sweeper import LONGEST_GAP, ROOTS_AGE, Sweep, Sweeper
 
 BUCKET = "trail-logs"
 INTERVAL = 180.0

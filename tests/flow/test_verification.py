@@ -10,9 +10,9 @@ from functools import cache
 
 import pytest
 
+from jibe_sqs.commands.verification import GAP, LOG, Scope, Status, Verification, as_lines, as_text
 from jibe_sqs.core.digests import check_signature, digest_name, public_key, read_digest
 from jibe_sqs.core.errors import DigestInvalid, DigestMissing, LogAccessDenied, LogMissing, LogStoreUnavailable
-from jibe_sqs.operations.verification import GAP, LOG, Scope, Status, Verification, as_lines, as_text
 from jibe_sqs.sandbox.aws.digests import SigningKey, write_digest
 
 BUCKET, ACCOUNT, REGION = "example-trail", "111122223333", "eu-west-1"

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from simulation.mutations import MUTATIONS
-from simulation.run import run
+from proof.simulation.mutations import MUTATIONS
+from proof.simulation.run import run
 from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_the_defect_is_found(mutation):
 def test_a_seed_is_the_same_in_every_process():
     """Whatever the process did before, wherever its objects lie, and however it hashes strings."""
     print_them = (
-        "from simulation.run import run\n"
+        "from proof.simulation.run import run\n"
         "for seed in (4, 10, 15, 4): print(seed, run(seed, keep_trace=True).digest, run(seed, keep_trace=True).digest)"
     )
     told = [
@@ -52,10 +52,10 @@ def test_a_seed_is_the_same_in_every_process():
 
 
 def test_a_broken_promise_names_the_command_that_shows_it_again():
-    command = [sys.executable, "-m", "simulation", "--seeds", "20", "--mutation", "delete-before-refresh"]
+    command = [sys.executable, "-m", "proof.simulation", "--seeds", "20", "--mutation", "delete-before-refresh"]
     ran = finished(command, cwd=ROOT)
     assert ran.returncode == 1
-    command = "python -m simulation --mutation delete-before-refresh --seed 0"
+    command = "python -m proof.simulation --mutation delete-before-refresh --seed 0"
     assert command in ran.stdout
     again = finished([sys.executable, *command.split()[1:]], cwd=ROOT)
     assert again.returncode == 1

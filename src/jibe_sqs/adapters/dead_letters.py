@@ -8,8 +8,8 @@ import msgspec
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.sqs import SqsQueue, translated
+from jibe_sqs.commands.dead_letters import DeadLetter
 from jibe_sqs.core.errors import QueueRefused
-from jibe_sqs.operations.dead_letters import DeadLetter
 
 NOT_TOLD = "not-told"
 """In the place of an error's class, where a message was moved by SQS itself."""

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.operations.health import Health
+from jibe_sqs.telemetry.health import Health
 
 
 class _Server(uvicorn.Server):

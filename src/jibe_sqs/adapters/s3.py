@@ -14,7 +14,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import UNANSWERED, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3_get import CHUNK, Object, Objects, address, other_region
-from jibe_sqs.budget import Budget
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import BucketNotAllowed, LogStoreError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, holds

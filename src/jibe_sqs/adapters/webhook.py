@@ -14,7 +14,7 @@ import httpx
 from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.operations.alerts import AlertFailed
+from jibe_sqs.telemetry.alerts import AlertFailed
 
 TIMEOUT: Final = 10.0
 """Seconds of each step."""

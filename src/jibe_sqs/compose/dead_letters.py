@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 import structlog
 
 from jibe_sqs.adapters.dead_letters import Origin
+from jibe_sqs.commands.dead_letters import DeadLetterQueue
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.core.errors import QueueRefused
-from jibe_sqs.operations.dead_letters import DeadLetterQueue
 from jibe_sqs.settings import Queues, QueueSettings
 
 log = structlog.get_logger()

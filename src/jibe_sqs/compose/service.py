@@ -25,28 +25,28 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
-from jibe_sqs.budget import Budget
-from jibe_sqs.changes import Changes
 from jibe_sqs.compose import rules, stores
-from jibe_sqs.consumer import Consumer
+from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.findings import SweepQueue
-from jibe_sqs.handler import Handler
-from jibe_sqs.operations.activity import Activity
-from jibe_sqs.operations.alerts import Alerts
-from jibe_sqs.operations.health import Health
-from jibe_sqs.operations.reports import Reports
-from jibe_sqs.operations.tally import Tally
-from jibe_sqs.pace import Costs
-from jibe_sqs.places import BucketMap, PlacesOfProviders
 from jibe_sqs.ports import Gate, Ledger, Listing, Queue, QueueFacts, Signatures, SyncTarget
-from jibe_sqs.refreshes import Refreshes
-from jibe_sqs.service import Service, Work
 from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
-from jibe_sqs.sweeps import Sweep, Sweeper
+from jibe_sqs.sweeping.sweep_queue import SweepQueue
+from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
+from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.alerts import Alerts
+from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.reports import Reports
 
 log = structlog.get_logger()
 

@@ -21,13 +21,13 @@ from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.sqs import SqsQueue
-from jibe_sqs.budget import Budget
+from jibe_sqs.commands.verification import Scope, Verification
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.compose.rules import log_source
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.operations.verification import Scope, Verification
 from jibe_sqs.ports import Ledger, Listing, Log, LogStore, QueueFacts, Verifier
 from jibe_sqs.settings import AwsSettings, LogSettings, Queues, QueueSettings, RoleSettings, Rules, Settings
 

@@ -7,9 +7,9 @@ calls of programs that use its real host names, which become acts of an ordinary
 from collections.abc import Callable
 from typing import Any, Final
 
-from jibe_sqs.sandbox.aws.acts import Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY
 from jibe_sqs.sandbox.aws.records import Caller, iam_user
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.world import World
 
 USER: Final = "sandbox-user"

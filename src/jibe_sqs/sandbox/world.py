@@ -19,18 +19,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jibe_sqs.core.errors import LogStoreUnavailable
 from jibe_sqs.sandbox.aws.access_logs import PREFIX as ACCESS_LOG_PREFIX
-from jibe_sqs.sandbox.aws.acts import (
-    ACCESS_ANYWHERE,
-    ACCESS_ANYWHERE_ADDRESS,
-    ACCESS_ANYWHERE_KEY,
-    access_anywhere_arn,
-)
 from jibe_sqs.sandbox.aws.audit_logs import LYVE_PREFIX, MINIO_PREFIX
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy, deploy_store
 from jibe_sqs.sandbox.aws.host_names import HOSTS
 from jibe_sqs.sandbox.aws.object_writes import WRITES
-from jibe_sqs.sandbox.aws.tellers import Tellers
+from jibe_sqs.sandbox.aws.publishers import Tellers
+from jibe_sqs.sandbox.aws.s3_calls import (
+    ACCESS_ANYWHERE,
+    ACCESS_ANYWHERE_ADDRESS,
+    ACCESS_ANYWHERE_KEY,
+    access_anywhere_arn,
+)
 from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server, of_store_client
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Final
 
-from jibe_sqs.sandbox.aws.acts import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import ActKind
 
 Place = tuple[str, str]
 """Bucket and key."""

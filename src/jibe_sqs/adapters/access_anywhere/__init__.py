@@ -4,14 +4,14 @@ One concern a module, from the wire up: `transport` (one call, over a network th
 `session` (who we are), `client` (the functions we use), `target` (which calls make a folder true again).
 """
 
-from jibe_sqs.adapters.access_anywhere.answers import Item
-from jibe_sqs.adapters.access_anywhere.client import AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.connection import connect
-from jibe_sqs.adapters.access_anywhere.logs import AccessAnywhereLogs
-from jibe_sqs.adapters.access_anywhere.provider_event import Batch, ProviderEventTarget
-from jibe_sqs.adapters.access_anywhere.providers import Providers
-from jibe_sqs.adapters.access_anywhere.reports import ReportFolder
-from jibe_sqs.adapters.access_anywhere.target import RefreshTarget
+from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
+from jibe_sqs.adapters.access_anywhere.uses.provider_event import Batch, ProviderEventTarget
+from jibe_sqs.adapters.access_anywhere.uses.providers import Providers
+from jibe_sqs.adapters.access_anywhere.uses.reports import ReportFolder
+from jibe_sqs.adapters.access_anywhere.uses.target import RefreshTarget
+from jibe_sqs.adapters.access_anywhere.wire.answers import Item
+from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
 
 __all__ = [
     "AccessAnywhere",

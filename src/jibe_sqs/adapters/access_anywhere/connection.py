@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 
 from jibe_sqs import __version__
-from jibe_sqs.adapters.access_anywhere.circuit import Circuit
-from jibe_sqs.adapters.access_anywhere.client import AccessAnywhere
-from jibe_sqs.adapters.access_anywhere.concurrency import AdaptiveConcurrency
-from jibe_sqs.adapters.access_anywhere.files import Files
-from jibe_sqs.adapters.access_anywhere.session import Credentials, Password, PermanentToken, Session
-from jibe_sqs.adapters.access_anywhere.transport import Transport
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
+from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.wire.files import Files
+from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Password, PermanentToken, Session
+from jibe_sqs.adapters.access_anywhere.wire.transport import Transport
 from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.core.errors import SettingsError

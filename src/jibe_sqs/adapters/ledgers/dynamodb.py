@@ -22,7 +22,7 @@ from urllib.parse import quote
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import READ, WRITTEN, Beaten, Item, Refused, Table
-from jibe_sqs.batches import Batches
+from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile

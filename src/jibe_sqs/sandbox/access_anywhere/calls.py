@@ -9,7 +9,7 @@ from jibe_sqs.sandbox.access_anywhere.change_calls import ChangeCalls
 from jibe_sqs.sandbox.access_anywhere.changes import Changes
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Synced
 from jibe_sqs.sandbox.access_anywhere.events import Events, told
-from jibe_sqs.sandbox.access_anywhere.fates import Fates
+from jibe_sqs.sandbox.access_anywhere.fault_plan import Fates
 from jibe_sqs.sandbox.access_anywhere.functions import Answer, Call, Params, integer, words
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder

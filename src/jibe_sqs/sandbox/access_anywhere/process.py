@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from jibe_sqs.sandbox.access_anywhere.breakages import TRANSPORT
+from jibe_sqs.sandbox.access_anywhere.broken_answers import TRANSPORT
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
 from jibe_sqs.sandbox.access_anywhere.server import create_app

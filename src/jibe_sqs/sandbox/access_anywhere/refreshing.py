@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
-from jibe_sqs.sandbox.access_anywhere.fates import Fates
+from jibe_sqs.sandbox.access_anywhere.fault_plan import Fates
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused

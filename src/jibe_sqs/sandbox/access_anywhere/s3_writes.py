@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StoredObject
-from jibe_sqs.sandbox.aws.acts import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import ActKind
 from jibe_sqs.sandbox.writes import Place, RecordedWrites
 
 MOST_KEYS: Final = 1000

@@ -16,11 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jibe_sqs.sandbox.access_anywhere.breakages import Download, broken
+from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.controls import Controls
-from jibe_sqs.sandbox.access_anywhere.fates import Fate
+from jibe_sqs.sandbox.access_anywhere.fault_plan import Fate
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.sessions import NO_TOKENS
 from jibe_sqs.sandbox.access_anywhere.storage import Storage

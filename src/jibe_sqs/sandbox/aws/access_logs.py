@@ -11,9 +11,9 @@ from random import Random
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.log_files import LogFiles
 from jibe_sqs.sandbox.aws.notifications import compact
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
 from jibe_sqs.sandbox.aws.s3_events import s3_events
 
 PREFIX: Final = "access-logs/"

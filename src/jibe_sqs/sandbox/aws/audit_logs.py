@@ -15,11 +15,11 @@ from uuid import UUID
 
 from backports import zstd
 
-from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.log_files import LogFiles
 from jibe_sqs.sandbox.aws.minio_events import MINIO_NAMES
 from jibe_sqs.sandbox.aws.notifications import compact
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
 from jibe_sqs.sandbox.aws.s3_events import encoded, event, s3_events, thing
 
 LYVE_PREFIX: Final = "lyve-audit/"

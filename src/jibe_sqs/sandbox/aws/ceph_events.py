@@ -5,9 +5,9 @@ Source: Ceph, "S3 bucket notifications compatibility".
 
 from typing import Final
 
-from jibe_sqs.sandbox.aws.acts import DELETES, Act, ActKind
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
 
 _NOT_TOLD: Final = (ActKind.TAG, ActKind.ACL)

@@ -11,12 +11,12 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.acts import Act, ActKind, access_anywhere
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.keys import Tree
 from jibe_sqs.sandbox.aws.listing import Objects
+from jibe_sqs.sandbox.aws.publishers import Hears
 from jibe_sqs.sandbox.aws.records import Caller
-from jibe_sqs.sandbox.aws.tellers import Hears
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind, access_anywhere
 
 
 class OwnWrite(Protocol):

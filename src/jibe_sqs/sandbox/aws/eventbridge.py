@@ -8,9 +8,9 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
-from jibe_sqs.sandbox.aws.acts import DELETES, Act, ActKind
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
 
 CREATED: Final = {
     ActKind.PUT: "PutObject",

@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from random import Random
 
-from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import aws_service
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
 
 
 class LogFiles(ABC):

@@ -8,9 +8,9 @@ Source: MinIO, `internal/event`.
 from typing import Final
 from urllib.parse import quote_plus
 
-from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
 
 MINIO_NAMES: Final = {

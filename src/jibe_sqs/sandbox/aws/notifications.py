@@ -10,9 +10,9 @@ import time
 from abc import ABC, abstractmethod
 from random import Random
 
-from jibe_sqs.sandbox.aws.acts import Act
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import Act
 
 
 class Notifications(ABC):

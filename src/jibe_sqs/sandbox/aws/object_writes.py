@@ -10,8 +10,8 @@ import msgspec
 from moto.s3.models import FakeKey
 from werkzeug.wrappers import Request
 
-from jibe_sqs.sandbox.aws.acts import ActKind
 from jibe_sqs.sandbox.aws.regions import s3_address, stored_bucket
+from jibe_sqs.sandbox.aws.s3_calls import ActKind
 
 WRITES: Final = "/moto-api/sandbox/writes"
 """The path at which the sandbox's AWS answers with the writes that came through its tunnels; `?since=N`: newer ones."""

@@ -10,9 +10,9 @@ from random import Random
 from typing import Final
 from urllib.parse import quote_plus
 
-from jibe_sqs.sandbox.aws.acts import DELETES, Act, ActKind
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
 
 VERSIONS: Final = ("2.1", "2.2", "2.3", "2.4", "2.5", "2.6")
 

@@ -19,7 +19,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request
 
-from jibe_sqs.sandbox.aws import digests, gaps
+from jibe_sqs.sandbox.aws import digests, moto_patches
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import HOSTS, Contacted
 from jibe_sqs.sandbox.aws.object_writes import WRITES
@@ -39,7 +39,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
     # moto opens a boto3 session of its own, which must not stumble over a profile of its user's.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    gaps.fill()
+    moto_patches.fill()
     digests.teach()
     hosts, made = Contacted(), RecordedWrites()
 

@@ -15,9 +15,9 @@ from random import Random
 from typing import Final
 
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.acts import Act, ActKind
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import Call, Record, aws_service, log_delivery
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
 
 VALIDATION: Final = "CloudTrail validation message."
 """What CloudTrail publishes when a topic is given to a trail: plain text."""

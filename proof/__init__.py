@@ -1,0 +1,1 @@
+"""Programs that try to make the service lose something."""

@@ -1,0 +1,124 @@
+"""SIGTERM under load, again and again: exit code 0 in time, and no message that waits out its visibility timeout."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.sandbox.counts import dead_letters, hidden_messages
+from jibe_sqs.sandbox.differences import differences
+from jibe_sqs.sandbox.world import World
+from proof.chaos.load import Load
+from proof.chaos.recovery import seconds_until_true
+from proof.chaos.replicas import POLL_WAIT, Ended, Replica, replica
+from proof.chaos.watch import Watch
+
+VISIBILITY_TIMEOUT: Final = 600
+"""Seconds: what stays hidden is seen."""
+DRAIN_TIMEOUT: Final = 4.0
+TEARDOWN: Final = 5.0
+"""Seconds for Python to take itself apart: half a second, but for a busy machine."""
+DEADLINE: Final = DRAIN_TIMEOUT + POLL_WAIT + TEARDOWN
+"""Seconds. A receive that has begun is let to its end."""
+SLOWNESS: Final = (0.0, 0.3, DRAIN_TIMEOUT + 2.0)
+"""Seconds that each call of Access Anywhere takes longer: with the last, refreshes outlast the drain timeout."""
+START: Final = 60.0
+SHOWN_WITHIN: Final = 1.0
+"""Seconds after the exit."""
+
+
+class Drained(msgspec.Struct, kw_only=True):
+    """What came of it. Lists have an entry for each time."""
+
+    times: int
+    exit_codes: dict[str, int]
+    seconds: list[float]
+    """From the signal to the exit."""
+    deadline: float
+    held: list[int]
+    """Messages that were in its hands, or on their way there, just before the signal."""
+    handed_back: int
+    """Messages that receives brought after the signal."""
+    given_back: int
+    """Messages that were not finished in time."""
+    hidden_left: int
+    """Messages that nobody holds and nobody can receive."""
+    in_sync: bool
+    lost: int
+    dead_letters: int
+    changes: int
+    seed: int
+
+    @property
+    def is_good(self) -> bool:
+        in_time = set(self.exit_codes) == {"0"} and max(self.seconds) <= self.deadline
+        return in_time and self.in_sync and not (self.hidden_left or self.dead_letters)
+
+
+async def drain(world: World, *, times: int, seed: int, patience: float, folder: Path, watch: Watch) -> Drained:
+    """Everything but the world, whose queues hide messages for `VISIBILITY_TIMEOUT`."""
+    random, load, over = Random(f"drain {seed}"), Load(world, seed), asyncio.Event()
+    ends: list[Ended] = []
+    held: list[int] = []
+    hidden, handed_back, given_back = 0, 0, 0
+    async with (
+        replica(world, folder / "replica", "sqlite", drain_timeout=DRAIN_TIMEOUT) as subject,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(load.run(over))
+        for time_ in range(times):
+            watch(f"SIGTERM, {time_ + 1} of {times}")
+            await asyncio.to_thread(world.befall, slow={"seconds": random.choice(SLOWNESS)})
+            subject.start()
+            await _at_work(world, subject, hidden)
+            await asyncio.sleep(random.uniform(0, 1.5))
+            held.append(await asyncio.to_thread(hidden_messages, world) - hidden)
+            ends.append(await subject.term())
+            hidden = await _hidden_left(world, hidden)
+            handed_back += subject.sum_said("handed_back", "messages")
+            given_back += subject.sum_said("given_back", "messages")
+        over.set()
+        watch("peace: waiting for empty queues and a true index")
+        await asyncio.to_thread(world.befall)
+        subject.start()
+        # What stayed hidden would be waited for in vain.
+        await seconds_until_true(world, 0 if hidden else patience)
+        await subject.term()
+        found = await asyncio.to_thread(differences, world)
+    return Drained(
+        times=times,
+        exit_codes=dict(Counter(str(end.code) for end in ends)),
+        seconds=[round(end.seconds, 2) for end in ends],
+        deadline=DEADLINE,
+        held=held,
+        handed_back=handed_back,
+        given_back=given_back,
+        hidden_left=hidden,
+        in_sync=not found.count and found.expected > 0,
+        lost=len(found.missing) + len(found.stale),
+        dead_letters=await asyncio.to_thread(dead_letters, world),
+        changes=load.changes,
+        seed=seed,
+    )
+
+
+async def _at_work(world: World, subject: Replica, hidden: int) -> None:
+    """Until it has messages in its hands, beside the `hidden` ones that nobody has."""
+    deadline = time.monotonic() + START
+    while not (subject.is_up and await asyncio.to_thread(hidden_messages, world) > hidden):
+        if not subject.is_running or time.monotonic() > deadline:
+            raise RuntimeError(f"the replica does not work:\n{subject.last_words}")
+        await asyncio.sleep(0.02)
+
+
+async def _hidden_left(world: World, before: int) -> int:
+    deadline = time.monotonic() + SHOWN_WITHIN
+    while True:
+        hidden = await asyncio.to_thread(hidden_messages, world)
+        if hidden <= before or time.monotonic() > deadline:
+            return hidden
+        await asyncio.sleep(0.05)

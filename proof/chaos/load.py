@@ -1,0 +1,76 @@
+"""Changes, some every second, for as long as they are wanted; and not so many that the queues grow."""
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Final
+
+from jibe_sqs.sandbox.aws.changes import Writer
+from jibe_sqs.sandbox.aws.records import iam_user
+from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.counts import waiting_messages
+from jibe_sqs.sandbox.uploads import Uploader
+from jibe_sqs.sandbox.world import World
+
+AT_ONCE: Final = 8
+"""Changes, between two tellings, beside a witness in each bucket."""
+EVERY: Final = 1.0
+"""Seconds from one telling to the next."""
+BACKLOG: Final = 200
+"""Messages in the queues. moto is slow when there are many."""
+
+
+class Load:
+    """Makes changes and tells of them."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.changes = 0
+        self._world = world
+        self._caller = iam_user(
+            "witness",
+            account=world.deployment.account,
+            access_key="AKIAWITNESSWITNESS00",
+            address="198.51.100.7",
+            agent="aws-cli/2",
+        )
+        self._uploader = Uploader(world.access_anywhere, world.permanent_token, world.places)
+        self._writer = Writer(world.deployment, world.tellers, seed=seed, access_anywhere=self._uploader)
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Until then; all that was changed has been told when this returns."""
+        try:
+            while not until.is_set():
+                if await asyncio.to_thread(waiting_messages, self._world) < BACKLOG:
+                    await asyncio.to_thread(self._make)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY):
+                        await until.wait()
+        finally:
+            self._uploader.close()
+
+    def _make(self) -> None:
+        self.changes += sum(1 for _ in self._writer.changes(AT_ONCE))
+        for bucket, region in self._world.deployment.buckets.items():
+            self._leave_witness(bucket, region)
+        self._world.tellers.deliver()
+
+    def _leave_witness(self, bucket: str, region: str) -> None:
+        """An object in a folder where nothing else ever happens: no later refresh makes up for the one that is lost."""
+        deployment, body = self._world.deployment, b"witness"
+        self.changes += 1
+        key, began = f"witnesses/{self.changes:06}/object", time.time()
+        answer = deployment.client("s3", region).put_object(Bucket=bucket, Key=key, Body=body)
+        self._world.tellers.tell(
+            Act(
+                kind=ActKind.PUT,
+                bucket=bucket,
+                region=region,
+                account=deployment.account,
+                caller=self._caller,
+                began=began,
+                at=time.time(),
+                keys=(key,),
+                size=len(body),
+                etag=answer["ETag"].strip('"'),
+            )
+        )

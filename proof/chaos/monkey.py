@@ -1,0 +1,171 @@
+"""Does to replicas what the acts say, starts again what ended by it, and counts."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.sandbox.world import World
+from proof.chaos.proxy import Fault
+from proof.chaos.replicas import Ended, Replica
+from proof.chaos.schedule import Act, Kind, System
+
+SLOW: Final = {"slow": {"seconds": 0.4}}
+"""Access Anywhere on a good day: so slow that whoever is killed has work in hand."""
+RESTART_AFTER: Final = 0.5
+"""Seconds, where a replica ended by itself: as an orchestrator does."""
+
+
+class Done(msgspec.Struct):
+    """What was done to them."""
+
+    acts: Counter[Kind] = msgspec.field(default_factory=Counter)
+    partitions: Counter[tuple[System, Fault]] = msgspec.field(default_factory=Counter)
+    kills_hung: int = 0
+    ends: list[Ended] = msgspec.field(default_factory=list)
+    """After SIGTERM."""
+    starts: int = 0
+    failed_starts: int = 0
+    """Ended by themselves before they worked: a system was away, or the disk full."""
+    crashes: list[str] = msgspec.field(default_factory=list)
+    """The last words of those that ended by themselves later."""
+
+
+class Monkey:
+    """Each act has its end in it: when all have come to theirs, nothing is amiss any more."""
+
+    def __init__(self, world: World, replicas: Sequence[Replica], seed: int) -> None:
+        self.done = Done()
+        self._world = world
+        self._replicas = replicas
+        self._seed = seed
+
+    def start(self, replica: Replica) -> None:
+        replica.start()
+        self.done.starts += 1
+
+    async def do(self, acts: Sequence[Act], until: asyncio.Event) -> None:
+        """All of them, each at its time, but for those that would begin later than `until`."""
+        began = time.monotonic()
+        await asyncio.to_thread(self._world.befall, **SLOW)
+        async with asyncio.TaskGroup() as group:
+            for act in acts:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, began + act.at - time.monotonic())):
+                        await until.wait()
+                if until.is_set():
+                    break
+                group.create_task(self._do(act))
+        await asyncio.to_thread(self._world.befall)
+
+    async def look_after(self) -> None:
+        """Start again whoever ends by himself, until cancelled."""
+        while True:
+            for replica in self._replicas:
+                if not replica.is_running and not replica.is_stopping:
+                    if replica.has_crashed:
+                        self.done.crashes.append(replica.last_words)
+                    else:
+                        self.done.failed_starts += 1
+                    await asyncio.sleep(RESTART_AFTER)
+                    self.start(replica)
+            await asyncio.sleep(0.1)
+
+    async def stop(self, replica: Replica) -> None:
+        """With SIGTERM, and for good."""
+        replica.is_stopping = True
+        if replica.is_running:
+            self.done.ends.append(await replica.term())
+
+    async def _do(self, act: Act) -> None:
+        match act.kind:
+            case Kind.KILL:
+                await self._kill(act)
+            case Kind.HANG:
+                await self._hang(act)
+            case Kind.TERM:
+                await self._term(act)
+            case Kind.PARTITION:
+                await self._partition(act)
+            case Kind.CLOCK:
+                self.done.acts[act.kind] += 1
+                self._replicas[act.replica].step_clock(act.ahead)
+            case Kind.FULL_DISK:
+                await self._full_disk(act)
+            case Kind.AA_FAILS:
+                await self._access_anywhere(act, failures=0.1, seed=self._seed)
+            case Kind.AA_DOWN:
+                await self._access_anywhere(act, down={"seconds": act.seconds})
+
+    async def _kill(self, act: Act) -> None:
+        victim = self._next(act, lambda replica: replica.is_running and not replica.is_stopping)
+        if victim is None:
+            return
+        self.done.acts[act.kind] += 1
+        self.done.kills_hung += victim.is_hung
+        victim.is_stopping = True
+        await victim.kill()
+        await self._start_again(victim, act)
+
+    async def _term(self, act: Act) -> None:
+        # Before it works, SIGTERM ends it as it would any program; hung, it hears nothing.
+        victim = self._next(act, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung)
+        if victim is None:
+            return
+        self.done.acts[act.kind] += 1
+        victim.is_stopping = True
+        self.done.ends.append(await victim.term())
+        await self._start_again(victim, act)
+
+    async def _start_again(self, victim: Replica, act: Act) -> None:
+        await asyncio.sleep(act.seconds)
+        self.start(victim)
+        victim.is_stopping = False
+
+    async def _hang(self, act: Act) -> None:
+        victim = self._next(act, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung)
+        if victim is None:
+            return
+        self.done.acts[act.kind] += 1
+        victim.hang()
+        pid = victim.pid
+        await asyncio.sleep(act.seconds)
+        if victim.pid == pid:
+            victim.go_on()
+
+    async def _partition(self, act: Act) -> None:
+        victim = self._next(act, lambda replica: replica.links[act.system].is_clear)
+        if victim is None:
+            return
+        self.done.partitions[act.system, act.fault] += 1
+        victim.links[act.system].befall(act.fault)
+        await asyncio.sleep(act.seconds)
+        victim.links[act.system].befall(None)
+
+    async def _full_disk(self, act: Act) -> None:
+        disk = self._replicas[act.replica].disk
+        if not disk.can_be_full or disk.is_full:
+            return
+        self.done.acts[act.kind] += 1
+        disk.fill()
+        await asyncio.sleep(act.seconds)
+        disk.empty()
+
+    async def _access_anywhere(self, act: Act, **faults: object) -> None:
+        """For all replicas. The later of two acts that overlap has the say, and the earlier's end ends both."""
+        self.done.acts[act.kind] += 1
+        await asyncio.to_thread(self._world.befall, **SLOW, **faults)
+        await asyncio.sleep(act.seconds)
+        await asyncio.to_thread(self._world.befall, **SLOW)
+
+    def _next(self, act: Act, can: Callable[[Replica], bool]) -> Replica | None:
+        """The act's replica, or the next that can suffer it."""
+        return next(filter(can, self._from(act.replica)), None)
+
+    def _from(self, first: int) -> Iterator[Replica]:
+        return islice([*self._replicas, *self._replicas], first, first + len(self._replicas))

@@ -1,0 +1,100 @@
+"""Run seeds on all cores, and say which broke a promise and how to see that again. Exit code 1 if one did."""
+
+import argparse
+import gc
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from proof.simulation.mutations import MUTATIONS
+from proof.simulation.run import run
+
+BLOCK: Final = 20
+"""Seeds that a process takes at a time."""
+SHOWN: Final = 20
+"""Failing seeds that are told of."""
+
+
+class Ran(msgspec.Struct):
+    """A block of seeds: what happened in them, and which broke what."""
+
+    totals: Counter[str] = msgspec.field(default_factory=Counter)
+    broken: dict[int, str] = msgspec.field(default_factory=dict)
+
+
+def main() -> None:
+    """Run many, or one again."""
+    arguments = argparse.ArgumentParser(prog="python -m proof.simulation", description=__doc__)
+    arguments.add_argument("--seeds", type=int, default=1000, help="how many")
+    arguments.add_argument("--start", type=int, default=0, help="the first of them")
+    arguments.add_argument("--seed", type=int, help="this one only, with all that happens")
+    arguments.add_argument("--mutation", choices=MUTATIONS, help="with a defect that has to be seen")
+    given = arguments.parse_args()
+    broken = _replay(given.seed, given.mutation) if given.seed is not None else _run_all(given)
+    sys.exit(1 if broken else 0)
+
+
+def _replay(seed: int, mutation: str | None) -> bool:
+    outcome = run(seed, MUTATIONS[mutation] if mutation else None, keep_trace=True)
+    print("\n".join(outcome.trace))
+    print(f"seed {seed}, trace {outcome.digest}: {outcome.broken or 'clean'}")
+    return outcome.broken is not None
+
+
+def _run_all(given: argparse.Namespace) -> bool:
+    seeds = range(given.start, given.start + given.seeds)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    started = time.monotonic()
+    all_ran, done = Ran(), 0
+    for ran in _blocks(seeds, given.mutation, cores):
+        all_ran.totals += ran.totals
+        all_ran.broken |= ran.broken
+        done += BLOCK
+        if done % 1000 == 0 and done < len(seeds):
+            print(f"{done:,} seeds, {len(all_ran.broken)} broken", flush=True)
+    seconds = time.monotonic() - started
+    print(
+        f"{len(seeds):,} seeds from {seeds.start} on in {seconds:.0f} s: {len(seeds) / seconds:.0f} a second on {cores} cores"
+    )
+    for what, times in sorted(all_ran.totals.items()):
+        print(f"{times:12,}  {what}")
+    again = (
+        "make simulate SEED={}"
+        if not given.mutation
+        else f"python -m proof.simulation --mutation {given.mutation} --seed {{}}"
+    )
+    for seed, promise in sorted(all_ran.broken.items())[:SHOWN]:
+        print(f"BROKEN  {promise[:300]}\n        {again.format(seed)}")
+    print(f"{len(all_ran.broken)} seeds broke a promise" if all_ran.broken else "every promise was kept")
+    return bool(all_ran.broken)
+
+
+def _blocks(seeds: range, mutation: str | None, cores: int) -> Iterator[Ran]:
+    blocks = [seeds[first : first + BLOCK] for first in range(0, len(seeds), BLOCK)]
+    with ProcessPoolExecutor(cores) as pool:
+        yield from pool.map(partial(_run_block, mutation), blocks)
+
+
+def _run_block(mutation: str | None, seeds: range) -> Ran:
+    ran = Ran()
+    # What a world leaves is swept up once a block, and what all have in common is not looked at each time.
+    gc.disable()
+    gc.freeze()
+    for seed in seeds:
+        outcome = run(seed, MUTATIONS[mutation] if mutation else None)
+        ran.totals += outcome.totals
+        if outcome.broken:
+            ran.broken[seed] = outcome.broken
+    gc.collect()
+    return ran
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Access Anywhere: an index that shows what was last read, by refreshes for the most, and a server that is slow, ill, or away."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from random import Random
+
+from jibe_sqs.core.errors import AccessAnywhereUnavailable
+from jibe_sqs.core.model import Folder
+from proof.simulation.judge import Judge
+from proof.simulation.network import TIMEOUT, is_cut_off, later
+from proof.simulation.storage import BUCKET, Event, Storage
+
+ROOT = f"/{BUCKET}"
+
+
+class Index:
+    """The server. `succeeded`: the moment at which the last good refresh of each folder began, by whomever it was asked."""
+
+    def __init__(self, storage: Storage, judge: Judge, chance: Random) -> None:
+        self._storage = storage
+        self._judge = judge
+        self._chance = chance
+        self.shown: dict[str, dict[str, int]] = {}
+        self.read_at: dict[str, int] = {}
+        """Folders, by their paths, and objects that it was told of, by their keys."""
+        self.synced_at = 0.0
+        """The moment at which the bucket was last read as a whole: what happened before needs nothing else.
+
+        Infinite while that is still to come.
+        """
+        self.sync_began: float | None = None
+        self.succeeded: Counter[Folder] = Counter()
+        self.fails = chance.choice([0.0, 0.0, 0.1, 0.3])
+        self.recently = chance.choice([0.0, 0.0, 0.2])
+        self.takes = chance.choice([0.2, 5.0, 40.0, 40.0])
+        self.gate = Gate()
+
+    def add(self) -> None:
+        """The bucket is added: it shows, empty."""
+        self.shown[ROOT] = {}
+
+    def sync(self) -> None:
+        """The bucket is read as a whole."""
+        for path in self._storage.folders:
+            self.read(path)
+        self.synced_at, self.sync_began = self._judge.moment(), self._judge.time()
+        self._judge.saw("synced")
+
+    def mend(self) -> None:
+        """From now on it is well."""
+        self.fails = self.recently = 0.0
+        self.gate.open()
+
+    def read(self, path: str) -> None:
+        """A refresh looks at storage, and shows what it finds."""
+        self.shown[path] = dict(self._storage.folders[path])
+        self.read_at[path] = self._judge.moment()
+        self._judge.saw("shown", path, len(self.shown[path]))
+
+    def look_at(self, event: Event) -> None:
+        """It looks at one object, and shows what it finds."""
+        path, key = event.folder.path, event.key
+        objects, shown = self._storage.folders[path], self.shown.setdefault(path, {})
+        if key in objects:
+            shown[key] = objects[key]
+        else:
+            shown.pop(key, None)
+        self.read_at[key] = self._judge.moment()
+        self._judge.saw("looked at", key)
+
+    async def reached(self) -> None:
+        """Wait for a slot, and for the server. Raises `AccessAnywhereUnavailable`."""
+        chance = self._chance
+        await asyncio.sleep(chance.random() * chance.choice([0.0, 0.1, 10.0]))
+        if self.gate.reason:
+            try:
+                async with asyncio.timeout(30):
+                    await self.gate.passable()
+            except TimeoutError:
+                raise AccessAnywhereUnavailable("away") from None
+        if is_cut_off("aa"):
+            await asyncio.sleep(TIMEOUT)
+            raise AccessAnywhereUnavailable("no answer")
+        if chance.random() < self.fails:
+            raise AccessAnywhereUnavailable("503")
+
+    def work(self, path: str) -> "asyncio.Future[bool]":
+        """Refresh; the answer is whether that went well. It reads at some time meanwhile, or not at all if it fails."""
+        return self._do([partial(self.read, path)], self.takes)
+
+    def hear(self, events: Sequence[Event]) -> "asyncio.Future[bool]":
+        """Be told of changes; the answer is whether that went well. If it fails, some may have been taken in."""
+        return self._do([partial(self.look_at, event) for event in events], min(self.takes, 5.0))
+
+    def _do(self, acts: Sequence[Callable[[], None]], most: float) -> "asyncio.Future[bool]":
+        chance = self._chance
+        takes = chance.random() * most
+        is_well = not self.gate.reason and chance.random() >= self.fails
+        for act in acts:
+            if is_well or chance.random() < 0.5:
+                later(chance.random() * takes, act)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        later(takes, _answer, answer, is_well)
+        return answer
+
+
+def _answer(answer: "asyncio.Future[bool]", is_well: bool) -> None:
+    if not answer.done():
+        answer.set_result(is_well)
+
+
+class Gate:
+    """The `Gate` port: shut while the server is away."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._opened = asyncio.Event()
+
+    async def passable(self) -> None:
+        while self.reason:
+            await self._opened.wait()
+
+    def shut(self) -> None:
+        self.reason = "away"
+        self._opened.clear()
+
+    def open(self) -> None:
+        self.reason = ""
+        self._opened.set()
+
+
+class SimulatedTarget:
+    """The `SyncTarget` port: one process's way to the server. Folders that it does not know need their parent first."""
+
+    def __init__(self, index: Index, storage: Storage, judge: Judge, chance: Random) -> None:
+        self.refresh_other: Callable[[Folder], Awaitable[None]]
+        self._index = index
+        self._storage = storage
+        self._judge = judge
+        self._chance = chance
+        self.running: Counter[Folder] = Counter()
+
+    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
+        self.running[folder] += 1
+        self._judge.demand(self.running[folder] == 1, "one refresh of a folder at a time", folder)
+        try:
+            moment = await (self._refresh_tree if folder.tree else self._refresh_folder)(folder, began)
+        finally:
+            self.running[folder] -= 1
+        self._index.succeeded[folder] = max(self._index.succeeded[folder], moment)
+        self._judge.saw("refreshed", folder)
+
+    async def _refresh_tree(self, tree: Folder, began: Callable[[], None]) -> int:
+        moment = self._begin(tree, began)
+        for path in sorted(self._storage.folders):
+            await self.refresh_other(Folder(path))
+        return moment
+
+    async def _refresh_folder(self, folder: Folder, began: Callable[[], None]) -> int:
+        index, chance = self._index, self._chance
+        if folder.path not in index.shown:
+            self._begin(folder, began)
+            await self.refresh_other(Folder(folder.path.rpartition("/")[0]))
+        await index.reached()
+        while chance.random() < index.recently:
+            self._begin(folder, began)
+            self._judge.saw("refreshed recently", folder)
+            await asyncio.sleep(chance.random() * 10)
+        moment = self._begin(folder, began)
+        if not await index.work(folder.path):
+            raise AccessAnywhereUnavailable("500")
+        return moment
+
+    def _begin(self, folder: Folder, began: Callable[[], None]) -> int:
+        moment = self._judge.moment()
+        self._judge.saw("began", folder)
+        began()
+        return moment

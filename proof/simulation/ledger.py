@@ -1,0 +1,84 @@
+"""A ledger on a disk, or a table, of its own: what is applied there survives whoever wrote it."""
+
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from jibe_sqs.adapters.ledgers.memory import MemoryLedger
+from jibe_sqs.core.decisions import Seen
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Folder, LogFile
+from proof.simulation.judge import Judge
+from proof.simulation.network import Network
+
+
+class Disk:
+    """What is durable. `settled`: every key that ever was finished, or refused to somebody who knows that it was."""
+
+    def __init__(self, name: str, network: Network, judge: Judge) -> None:
+        self.name = name
+        self.memory = MemoryLedger(judge.time)
+        self.settled: set[str] = set()
+        network.add(name)
+
+
+class SimulatedLedger:
+    """The `Ledger` port: one process's way to the disk."""
+
+    def __init__(self, disk: Disk, network: Network, judge: Judge, retain: float) -> None:
+        self._disk = disk
+        self._network = network
+        self._judge = judge
+        self._retain = retain
+
+    async def is_finished(self, file: LogFile) -> bool:
+        return bool(await self._call(lambda: self._disk.memory.is_finished(file)))
+
+    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+        return list(await self._call(lambda: self._disk.memory.unfinished(files)))
+
+    async def finish(self, file: LogFile, etag: str) -> None:
+        def finish() -> Coroutine[Any, Any, None]:
+            self._disk.settled.add(file.key)
+            self._judge.saw("finished", file.key[-9:-5])
+            return self._disk.memory.finish(file, etag)
+
+        try:
+            await self._call(finish)
+        except LedgerError:
+            # Whoever knows that may go on: what is not remembered is done once more.
+            self._disk.settled.add(file.key)
+            raise
+
+    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+        asked = list(folders)
+        return dict(await self._call(lambda: self._disk.memory.watermarks(asked)))
+
+    async def refreshed(self, folder: Folder, began: float) -> None:
+        def refreshed() -> Coroutine[Any, Any, None]:
+            self._judge.saw("watermark", folder, round(began, 3))
+            return self._disk.memory.refreshed(folder, began)
+
+        await self._call(refreshed)
+
+    async def observe(self, principals: Mapping[str, Seen]) -> None:
+        await self._call(lambda: self._disk.memory.observe(principals))
+
+    async def principals(self) -> dict[str, Seen]:
+        return await self._disk.memory.principals()
+
+    async def prune(self, before: float) -> None:
+        del before  # of the machine's clock
+        await self._call(lambda: self._disk.memory.prune(self._judge.time() - self._retain))
+
+    async def _call(self, act: Any) -> Any:
+        return await self._network.call(self._disk.name, partial(_now, act), LedgerError)
+
+
+def _now(act: Any) -> Any:
+    """The result of what waits for nothing."""
+    try:
+        act().send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")

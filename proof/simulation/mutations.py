@@ -1,0 +1,174 @@
+"""Services with a defect each, of the kind that loses changes: the simulation has to see every one."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import msgspec
+
+from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.consuming.handler import Handler, Read
+from jibe_sqs.core.errors import JibeError, LedgerError
+from jibe_sqs.core.model import Change, Folder, Verdict
+from jibe_sqs.ports import Clock, Found, Ledger, Listing
+from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.syncing.bucket_map import BucketMap
+from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.refreshes import Refreshes
+from proof.simulation.world import Parts
+
+
+class _DeletesBeforeRefresh(Handler):
+    async def _finish(self, read: Read) -> list[JibeError]:
+        self._after_all = asyncio.ensure_future(super()._finish(read))
+        return []
+
+
+class _FinishesBeforeRefresh(Handler):
+    async def _finish(self, read: Read) -> list[JibeError]:
+        if read.file is not None:
+            with suppress(LedgerError):
+                await self._ledger.finish(read.file, read.etag)
+        return await super()._finish(read)
+
+
+class _ReleasesNewcomers(Refreshes):
+    def ask(self, folder: Folder, *, on_the_way: bool = False) -> "asyncio.Future[None]":
+        queue = self._folders.get(folder)
+        if queue is not None and queue.served:
+            return queue.served[-1].future
+        return super().ask(folder, on_the_way=on_the_way)
+
+
+class _DropsTheDirtyMark(Refreshes):
+    def _ended(self, folder: Folder, queue: Any, started: float, error: Exception | None) -> None:
+        queue.begin()
+        super()._ended(folder, queue, started, error)
+
+
+class _NoHeartbeat(Consumer):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._holds.extend_forever = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+
+
+class _WatermarkBeforeRefresh(Refreshes):
+    async def _refresh_once(self, folder: Folder, queue: Any) -> None:
+        with suppress(LedgerError):
+            await self._ledger.refreshed(folder, self._clock.now() - self._margin)
+        await super()._refresh_once(folder, queue)
+
+
+class _LateWatermarks:
+    """A ledger that takes the end of a refresh for its beginning."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, margin: float) -> None:
+        self._ledger, self._clock, self._margin = ledger, clock, margin
+
+    async def refreshed(self, folder: Folder, _began: float) -> None:
+        await self._ledger.refreshed(folder, self._clock.now() - self._margin)
+
+
+class _WatermarkOfTheEnd(Refreshes):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        late: Any = _LateWatermarks(self._ledger, self._clock, self._margin)
+        self._ledger = late
+
+
+class _AfterAMarker:
+    """A listing of what comes after the last key that it has shown."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.has, self.buckets = listing.has, listing.buckets
+        self._listing = listing
+        self._last = ""
+
+    async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
+        async with aclosing(self._listing.level(bucket, prefix)) as entries:
+            async for each in entries:
+                if isinstance(each, str):
+                    yield each
+                elif each.file.key > self._last:
+                    self._last = each.file.key
+                    yield each
+
+
+class _SweepsAfterAMarker(Sweeper):
+    def __init__(self, *, sweeps: Sequence[Sweep], **options: Any) -> None:
+        marked = [msgspec.structs.replace(each, listing=_AfterAMarker(each.listing)) for each in sweeps]
+        super().__init__(sweeps=marked, **options)
+
+
+class _DeletesBeforeTold(Changes):
+    async def done(self, changes: Sequence[Change]) -> list[JibeError]:
+        self._after_all = asyncio.ensure_future(super().done(changes))
+        return []
+
+
+class _TellsTwoAtATime(Changes):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._other = Changes(**options)
+
+    async def done(self, changes: Sequence[Change]) -> list[JibeError]:
+        failed = await asyncio.gather(super().done(changes[::2]), self._other.done(changes[1::2]))
+        return [*failed[0], *failed[1]]
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self._other.stop()
+
+
+class _TellsWhatIsBehindAFailure(Changes):
+    def _fail(self, object_: tuple[str, str], error: Exception) -> None:
+        behind = self._lines.pop(object_)
+        self._lines[object_] = deque([behind.popleft()])
+        super()._fail(object_, error)
+        if behind:
+            self._lines[object_] = behind
+            self._ready.append(object_)
+
+
+class _TellsTheLastFirst(Changes):
+    async def _ask(self, changes: Sequence[Change], asker: Any) -> None:
+        await super()._ask(changes[::-1], asker)
+
+
+class _NeverWaits(Handler):
+    async def handle(self, *_: object) -> Verdict:
+        while True:
+            await asyncio.sleep(0)
+
+
+class _NeverLooksAgain(BucketMap):
+    async def appeared(self, *_: object) -> bool:
+        return False
+
+
+def _parts(**parts: Any) -> Parts:
+    made = Parts()
+    for name, part in parts.items():
+        setattr(made, name, part)
+    return made
+
+
+MUTATIONS: Final[dict[str, Parts]] = {
+    "delete-before-refresh": _parts(handler=_DeletesBeforeRefresh),
+    "finish-before-refresh": _parts(handler=_FinishesBeforeRefresh),
+    "release-newcomers": _parts(refreshes=_ReleasesNewcomers),
+    "drop-dirty-mark": _parts(refreshes=_DropsTheDirtyMark),
+    "no-heartbeat": _parts(consumer=_NoHeartbeat),
+    "watermark-before-refresh": _parts(refreshes=_WatermarkBeforeRefresh),
+    "watermark-of-the-end": _parts(refreshes=_WatermarkOfTheEnd),
+    "no-margin": _parts(has_margin=False),
+    "sweep-after-a-marker": _parts(sweeper=_SweepsAfterAMarker),
+    "delete-before-told": _parts(changes=_DeletesBeforeTold),
+    "tell-two-at-a-time": _parts(changes=_TellsTwoAtATime),
+    "tell-what-is-behind-a-failure": _parts(changes=_TellsWhatIsBehindAFailure),
+    "tell-the-last-first": _parts(changes=_TellsTheLastFirst),
+    "unconfirmed-not-mapped": _parts(buckets=_NeverLooksAgain),
+    "never-wait": _parts(handler=_NeverWaits),
+}

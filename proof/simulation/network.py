@@ -1,0 +1,118 @@
+"""The way to every server: calls take time, fail, take effect and lose their answer; and take effect after the caller's death."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+from proof.simulation.judge import Judge
+from proof.simulation.loop import PROCESS, WORLD
+
+T = TypeVar("T")
+
+SLOW = 4.0
+"""Seconds that one way of a call takes, at most."""
+TIMEOUT = 8.0
+"""Seconds after which a call is given up that nobody answers."""
+
+
+@dataclass
+class Faults:
+    """How likely each is, of one server's calls."""
+
+    fails: float = 0.0
+    loses: float = 0.0
+    """The call takes effect, and its answer is lost."""
+    slow: float = 0.0
+
+    @classmethod
+    def drawn(cls, chance: Random) -> "Faults":
+        """Half of the servers are well."""
+        if chance.random() < 0.4:
+            return cls()
+        return cls(chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.05, 0.3]))
+
+
+def later(delay: float, act: Callable[..., object], *args: object) -> None:
+    """Have the world do something, whoever dies meanwhile."""
+    asyncio.get_running_loop().call_later(delay, act, *args, context=WORLD)
+
+
+def is_cut_off(server: str) -> bool:
+    """Whether the process that asks is."""
+    process = PROCESS.get()
+    return process is not None and process.cut_off is not None and server.startswith(process.cut_off)
+
+
+class Network:
+    """Calls to servers, by their names."""
+
+    def __init__(self, chance: Random, judge: Judge) -> None:
+        self._chance = chance
+        self._judge = judge
+        self._faults: dict[str, Faults] = {}
+
+    def add(self, server: str) -> None:
+        """With faults of its own."""
+        self._faults[server] = Faults.drawn(self._chance)
+
+    def mend(self) -> None:
+        """Nothing fails any more."""
+        for server in self._faults:
+            self._faults[server] = Faults()
+
+    def call(
+        self,
+        server: str,
+        effect: "Callable[[], T] | Callable[[], asyncio.Future[T]]",
+        error: Callable[[str], Exception],
+        *,
+        troubled: Callable[[], None] = lambda: None,
+    ) -> "asyncio.Future[T]":
+        """Its answer, in a while. `troubled` is called now if it will not be answered well and soon."""
+        faults = self._faults[server]
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if is_cut_off(server):
+            troubled()
+            later(TIMEOUT, _answer, answer, None, error(f"{server} cannot be reached"))
+            return answer
+        there, back = self._way(faults), self._way(faults)
+        luck = self._chance.random()
+        if luck < faults.fails + faults.loses or there + back > SLOW / 2:
+            troubled()
+        if luck < faults.fails:
+            self._judge.totals["failed calls"] += 1
+            later(there + back, _answer, answer, None, error(f"{server} fails"))
+        elif luck < faults.fails + faults.loses:
+            self._judge.totals["lost answers"] += 1
+            later(there, self._act, effect, asyncio.get_running_loop().create_future(), back)
+            later(there + back, _answer, answer, None, error(f"{server} does not answer"))
+        else:
+            later(there, self._act, effect, answer, back)
+        return answer
+
+    def _way(self, faults: Faults) -> float:
+        most = SLOW if self._chance.random() < faults.slow else 0.05
+        return self._chance.random() * most
+
+    def _act(self, effect: Callable[[], Any], answer: "asyncio.Future[Any]", back: float) -> None:
+        try:
+            result, error = effect(), None
+        except Exception as failure:  # noqa: BLE001 - it is the answer
+            result, error = None, failure
+        if isinstance(result, asyncio.Future):
+            # A server that takes its time.
+            result.add_done_callback(lambda done: later(back, _answer, answer, done.result(), None), context=WORLD)
+        else:
+            later(back, _answer, answer, result, error)
+
+
+def _answer(answer: "asyncio.Future[Any]", result: object, error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+        answer.exception()  # looked at: its process may have died
+    else:
+        answer.set_result(result)

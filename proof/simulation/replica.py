@@ -1,0 +1,168 @@
+"""One replica: the real service, composed anew for each of its lives, and what befalls it."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+
+from jibe_sqs.consuming.consumer import GIVING_BACK, LAST_RECEIVE
+from proof.simulation.composition import Composed, Composer
+from proof.simulation.ledger import Disk
+from proof.simulation.loop import PROCESS, Process
+from proof.simulation.network import later
+from proof.simulation.sqs import Stored
+from proof.simulation.world import World
+
+MOMENT = 0.001
+
+
+class Replica:
+    """Lives, dies, is stopped, and comes again, until it is `retired`."""
+
+    def __init__(self, name: str, world: World, disk: Disk) -> None:
+        self.name = name
+        self.disk = disk
+        self._loop = world.loop
+        self._chance = world.chance
+        self._judge = world.judge
+        self._composer = Composer(world, disk, self._is_over)
+        self.processes: list[Process] = []
+        self._crashed = asyncio.Event()
+        self._process: Process | None = None
+        self._composed: Composed | None = None
+        self._stopped_at: float | None = None
+        self._is_retired = False
+        self._may_die = True
+
+    # What befalls it
+
+    async def live(self) -> None:
+        """Life after life."""
+        while not self._is_retired:
+            await self._live_once()
+            if not self._is_retired:
+                await asyncio.sleep(self._chance.random() * (20 if self._may_die else 1))
+
+    def spare(self) -> None:
+        """From now on it lives."""
+        self._may_die = False
+        if self._process is not None:
+            self._process.fates.clear()
+
+    def retire(self) -> None:
+        """Stop it for good."""
+        self._is_retired = True
+        self._stop()
+
+    async def _live_once(self) -> None:
+        process = self._process = Process(f"{self.name}.{len(self.processes)}")
+        self.processes.append(process)
+        self._crashed.clear()
+        self._stopped_at = None
+        self._judge.saw("started", process.name)
+        if self._may_die:
+            self._draw_fate(process)
+        context = Context()
+        context.run(PROCESS.set, process)
+        composed = self._composed = context.run(self._composer.compose)
+        process.check = self._checks(composed)
+        task = self._loop.create_task(composed.service.run(), name=process.name, context=context)
+        crash = asyncio.create_task(self._crashed.wait())
+        await asyncio.wait([task, crash], return_when=asyncio.FIRST_COMPLETED)
+        crash.cancel()
+        if process.is_alive:
+            self._ended(process, composed, task)
+        self._process = self._composed = None
+
+    def _draw_fate(self, process: Process) -> None:
+        chance = self._chance
+        luck = chance.random()
+        step = int(10 ** chance.uniform(0.5, 4.0))
+        if luck < 0.4:
+            process.fates[step] = partial(self._crash, process)
+        elif luck < 0.5:
+            process.fates[step] = partial(self._hang, process)
+        elif luck < 0.65:
+            process.fates[step] = partial(self._cut_off, process)
+            # What it then does when it is stopped is worth seeing.
+            if chance.random() < 0.5:
+                process.fates[step + int(10 ** chance.uniform(0.0, 2.5))] = self._stop
+        elif luck < 0.9:
+            process.fates[step] = self._stop
+            if chance.random() < 0.3:
+                process.fates[step + int(10 ** chance.uniform(0.0, 2.5))] = partial(self._crash, process)
+
+    def _crash(self, process: Process) -> None:
+        self._judge.saw("crashed", process.name)
+        process.is_alive = False
+        self._crashed.set()
+
+    def _hang(self, process: Process) -> None:
+        self._judge.saw("hung", process.name)
+        self._loop.hang(process, self._chance.random() * 100)
+
+    def _cut_off(self, process: Process) -> None:
+        process.cut_off, process.was_cut_off = self._chance.choice(["q", "s3", "ledger", "aa"]), True
+        self._judge.saw("cut off", process.name, process.cut_off)
+        later(self._chance.random() * 100, self._let_through, process)
+
+    def _let_through(self, process: Process) -> None:
+        process.cut_off = None
+
+    def _stop(self) -> None:
+        if self._composed is not None and self._stopped_at is None:
+            self._judge.saw("stopped", self.name)
+            self._stopped_at = self._loop.time()
+            self._composed.service.stop()
+
+    # What is promised
+
+    def holds(self, queue: int, stored: Stored) -> bool:
+        """Whether a living process of it means to keep this message hidden."""
+        process, composed = self._process, self._composed
+        if process is None or composed is None or not process.is_alive or process.was_hung:
+            return False
+        held = composed.consumers[queue]._holds._held.get(stored.id)
+        return held is not None and held.receipt == stored.receipt and not held.settling and not held.lost
+
+    def _checks(self, composed: Composed) -> Callable[[], None]:
+        """Limits, at every step."""
+        held = [consumer._holds._held for consumer in composed.consumers]
+        logs, budgets = composed.logs, composed.budgets
+        most_held, most_bytes = self._composer.held_size, self._composer.bytes_size
+
+        def check() -> None:
+            is_within = sum(map(len, held)) <= most_held and logs.in_flight <= most_bytes
+            for budget in budgets:
+                is_within = is_within and 0 <= budget.free <= budget.size
+            if not is_within:
+                sizes = [(budget.free, budget.size) for budget in budgets]
+                found = f"{sum(map(len, held))} held", f"{logs.in_flight} bytes", sizes
+                self._judge.demand(False, "the limits hold", *found)
+
+        return check
+
+    def _ended(self, process: Process, composed: Composed, task: "asyncio.Task[None]") -> None:
+        demand, now = self._judge.demand, self._loop.time()
+        self._judge.saw("ended", process.name)
+        demand(not task.cancelled() and task.exception() is None, "the service ends by itself", process.name, task)
+        demand(self._stopped_at is not None, "the service runs until it is stopped", process.name)
+        # Housekeeping is cancelled after it, at once.
+        latest = (self._stopped_at or 0.0) + self._composer.drain + LAST_RECEIVE + GIVING_BACK + MOMENT
+        demand(
+            now <= latest or process.was_hung, "the service ends within its deadline", now - (self._stopped_at or 0.0)
+        )
+        # Calls that nobody answers are not waited for.
+        left = [] if process.was_cut_off else [each.get_name() for each in process.tasks if not each.done()]
+        demand(not left, "no task is left over", process.name, *left)
+        for budget in composed.budgets:
+            demand(budget.free == budget.size, "everything is given back at the end", budget.free, budget.size)
+        process.is_alive = False
+        process.ended_at = now
+        if not process.was_cut_off:
+            process.haunts = lambda handle: demand(False, "nothing wakes after the end", process.name, handle)
+
+    def _is_over(self) -> bool:
+        """Whether the deadline has passed, and the time for a last receive."""
+        over = self._composer.drain + LAST_RECEIVE - MOMENT
+        return self._stopped_at is not None and self._loop.time() - self._stopped_at >= over

@@ -1,0 +1,193 @@
+"""One seed: a world, its replicas, and the judgement."""
+
+import asyncio
+import gc
+import random
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import msgspec
+import structlog
+
+from proof.simulation.access_anywhere import Index
+from proof.simulation.judge import Judge, Violation
+from proof.simulation.ledger import Disk
+from proof.simulation.loop import WORLD, SeededLoop, Stuck, bury
+from proof.simulation.network import Network, later
+from proof.simulation.promises import judge_end
+from proof.simulation.providers import SKEW, Discovery
+from proof.simulation.replica import Replica
+from proof.simulation.sqs import Sqs
+from proof.simulation.storage import Storage
+from proof.simulation.sweeps import Sweeping
+from proof.simulation.world import Parts, World
+
+SPAN = 100.0
+"""Seconds in which all is written."""
+ILL = 250.0
+"""Seconds after which nothing fails any more."""
+LONGEST = 4 * 3600.0
+"""Seconds after that, until everything has to be done."""
+FOUND = 1800.0
+"""Seconds after that, until every log file has to be found that nobody announced: places of logs are known for 600."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """`broken`: the promise, if any."""
+
+    seed: int
+    broken: str | None
+    totals: Counter[str]
+    digest: str
+    trace: list[str]
+
+
+def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> Outcome:
+    """The same for the same seed, each time and everywhere."""
+    judge = Judge()
+    with _apart(judge, seed, keep_trace=keep_trace):
+        simulation = Simulation(seed, judge, parts or Parts())
+        broken = simulation.run()
+    return Outcome(
+        seed, broken, judge.totals, judge.digest() if keep_trace else "", judge.lines() if keep_trace else []
+    )
+
+
+@contextmanager
+def _apart(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
+    """Nothing of the process around it gets in, nor out: its logs, its random numbers, its garbage collection."""
+    config, state, collects = structlog.get_config(), random.getstate(), gc.isenabled()
+
+    def log(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        name = str(event["event"])
+        judge.demand(not event.get("exc_info"), "no defect comes to light", name)
+        if keep_trace and level != "debug":
+            judge.note(f"  log {name}", *(f"{key}={event[key]}" for key in event if key != "event"))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[log], wrapper_class=structlog.make_filtering_bound_logger(20 if keep_trace else 40))
+    random.seed(seed)
+    gc.disable()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        structlog.configure(**config)
+        if collects:
+            gc.enable()
+
+
+class Simulation:
+    """Everything that there is."""
+
+    def __init__(self, seed: int, judge: Judge, parts: Parts) -> None:
+        self._judge = judge
+        self._parts = parts
+        self._chance = Random(seed)
+        self._replicas: list[Replica] = []
+        order = Random(seed) if self._chance.random() < 0.8 else None
+        self._loop = SeededLoop(order, judge.check)
+        self._loop.set_exception_handler(self._unhandled)
+        judge.time = self._loop.time
+
+    def run(self) -> str | None:
+        """What was broken, if anything."""
+        loop, broken = self._loop, None
+        asyncio.set_event_loop(None)
+        main = loop.create_task(self._main(), context=WORLD.copy())
+        try:
+            loop.run_until_complete(main)
+            self._judge.check()
+        except (Violation, Stuck) as violation:
+            broken = str(violation)
+        self._judge.adjourn()
+        loop.set_exception_handler(lambda *_: None)
+        loop.close()
+        for replica in self._replicas:
+            for process in replica.processes:
+                bury(process)
+        main._log_destroy_pending = False  # type: ignore[attr-defined]
+        return broken
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._judge.demand(False, "nothing goes wrong unseen", context.get("message"), repr(context.get("exception")))
+
+    def _world(self) -> World:
+        chance, judge, loop = self._chance, self._judge, self._loop
+        sweeping = Sweeping.drawn(chance) if chance.random() < 0.25 else None
+        batch = chance.choice([1, 2, 5]) if chance.random() < 0.2 else 0
+        discovery = Discovery.drawn(chance) if chance.random() < 0.15 else None
+        network = Network(chance, judge)
+        for server in ("s3", "s3 list", "aa places", "aa tasks"):
+            network.add(server)
+        storage = Storage(chance, judge, loop, is_swept=sweeping is not None)
+        world = World(
+            loop=loop,
+            chance=chance,
+            judge=judge,
+            network=network,
+            storage=storage,
+            index=Index(storage, judge, chance),
+            queues=[Sqs(f"q{number}", chance, judge, network, loop) for number in range(chance.choice([1, 1, 2]))],
+            sweeping=sweeping,
+            batch=batch,
+            discovery=discovery,
+            parts=self._parts,
+        )
+        if discovery:
+            storage.skew = SKEW
+            discovery.plan(world.index, chance)
+        else:
+            world.index.add()
+        shared = Disk("ledger", network, judge)
+        for number in range(chance.choice([1, 1, 2, 3])):
+            is_own = chance.random() < 0.3
+            disk = Disk(f"ledger {number}", network, judge) if is_own else shared
+            self._replicas.append(Replica(f"r{number}", world, disk))
+        for number, sqs in enumerate(world.queues):
+            sqs.is_held = lambda stored, number=number: any(each.holds(number, stored) for each in self._replicas)  # type: ignore[misc]
+        return world
+
+    async def _main(self) -> None:
+        chance, judge = self._chance, self._judge
+        world = self._world()
+        gate = world.index.gate
+        # What is swept is handled by each replica, and told as well.
+        messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
+        world.storage.live(messages, SPAN, [sqs.send for sqs in world.queues])
+        for _ in range(chance.choice([0, 0, 1, 2])):
+            away = chance.random() * SPAN
+            later(away, gate.shut)
+            later(away + chance.random() * 100, gate.open)
+        lives = [asyncio.create_task(replica.live()) for replica in self._replicas]
+        await asyncio.sleep(ILL)
+        judge.saw("all is well")
+        world.mend()
+        for replica in self._replicas:
+            replica.spare()
+        await self._until_done(world)
+        for replica in self._replicas:
+            replica.retire()
+        await asyncio.wait(lives)
+        for life in lives:
+            life.result()
+        judge_end(world)
+
+    async def _until_done(self, world: World) -> None:
+        storage, demand = world.storage, self._judge.demand
+        while True:
+            waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
+            unfound = self._unfound(storage) if world.sweeping else []
+            if not (waiting or unfound or storage.untold or any(sqs.due for sqs in world.queues)):
+                return
+            await asyncio.sleep(5)
+            now = self._loop.time()
+            demand(now <= ILL + LONGEST or not waiting, "every message comes to its end", *waiting)
+            demand(now <= ILL + FOUND or not unfound, "what nobody announces is found", *unfound)
+
+    def _unfound(self, storage: Storage) -> list[str]:
+        settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))
+        return [file.key for file in storage.files.values() if not file.is_given_up and file.key not in settled]

@@ -1,0 +1,250 @@
+"""The truth: what is in the buckets, what was written when, and the logs and messages that tell of it, later."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from random import Random
+
+from jibe_sqs.core.model import Folder
+from proof.simulation.judge import Judge
+from proof.simulation.loop import SeededLoop
+from proof.simulation.network import later
+
+EPOCH = 1_767_225_600.0
+"""2026-01-01, the beginning of virtual time."""
+BUCKET = "data"
+LOGS = "trail-logs"
+REGION = "AWSLogs/111122223333/CloudTrail/eu-west-1/"
+TODAY, YESTERDAY = "2026/01/01/", "2025/12/31/"
+
+
+@dataclass(eq=False)
+class Event:
+    """One object that was written or deleted, and from which moment on that is visible."""
+
+    folder: Folder
+    moment: int
+    time: int
+    """What its record says, in seconds."""
+    key: str = ""
+    """Of the object; empty where the record names none."""
+    source: str = ""
+    """The log file that tells of it."""
+    is_told: bool = False
+    """To Access Anywhere, which took it in."""
+
+    @property
+    def id(self) -> str:
+        return f"event-{self.moment}"
+
+
+@dataclass(eq=False)
+class File:
+    """A log file. `there_at`, `listed_at`: from when on it can be read, and from when on listings show it."""
+
+    key: str
+    there_at: float
+    listed_at: float
+    events: list[Event] = field(default_factory=list)
+    records: list[dict[str, object]] = field(default_factory=list)
+    is_refused: bool = False
+    """Reading it fails for good."""
+    is_given_up: bool = False
+    """A sweep's finding of it was rejected."""
+
+    @cached_property
+    def content(self) -> bytes:
+        """Once it is there: then nothing is written into it any more."""
+        return json.dumps({"Records": self.records}).encode()
+
+    @cached_property
+    def etag(self) -> str:
+        return f"{zlib.crc32(self.content):08x}"
+
+
+@dataclass(eq=False)
+class Told:
+    """What one message tells."""
+
+    body: str
+    files: list[File] = field(default_factory=list)
+    own: list[Event] = field(default_factory=list)
+    """Events in the body itself."""
+    is_hopeless: bool = False
+    """Nothing but dead-lettering can be done with it."""
+
+    @property
+    def events(self) -> list[Event]:
+        return [*self.own, *(event for file in self.files for event in file.events)]
+
+
+Teller = Callable[[Told], None]
+
+
+class Storage:
+    """A bucket with some folders, in which others write for a while; all that they do is told in the end.
+
+    Unless it `is_swept`: then some messages are lost, or come when all is over.
+    """
+
+    def __init__(self, chance: Random, judge: Judge, loop: SeededLoop, *, is_swept: bool) -> None:
+        self._chance = chance
+        self._judge = judge
+        self._loop = loop
+        self._is_swept = is_swept
+        self.folders: dict[str, dict[str, int]] = {f"/{BUCKET}": {}}
+        names = chance.sample(["a", "b", "c", "d", "a/b", "c/d/e"], chance.choice([1, 1, 2, 6]))
+        self._prefixes = ["", *(f"{name}/" for name in sorted(names))]
+        for prefix in self._prefixes:
+            path = path_of(prefix)
+            while path:
+                self.folders.setdefault(path, {})
+                path = path.rpartition("/")[0]
+        self.files: dict[str, File] = {}
+        self.events: dict[str, Event] = {}
+        self.skew = chance.choice([2.0, 15.0])
+        """Seconds by which clocks of S3 differ from the truth, at most."""
+        self.untold = 0
+        self.is_quiet = False
+
+    def live(self, messages: int, span: float, tell: list[Teller]) -> None:
+        """Plan what will be written and told within about `span` seconds: by so many messages."""
+        chance = self._chance
+        for number in range(messages):
+            send = chance.choice(tell)
+            start = chance.random() * span
+            kind = chance.random()
+            self.untold += 1
+            if kind < 0.04:
+                later(start, self._tell, send, Told("no JSON", is_hopeless=True))
+            elif kind < 0.2:
+                later(start, self._write_and_notify, send)
+            else:
+                self._plan_files(number, start, send)
+
+    def _plan_files(self, number: int, start: float, send: Teller) -> None:
+        """One to three log files that one message announces; now and then one that another announces too."""
+        chance = self._chance
+        told_at = start + 20.0 + chance.random() * chance.choice([2.0, 100.0])
+        files = []
+        for part in range(chance.choice([1, 1, 1, 2, 3])):
+            if self.files and chance.random() < 0.15:
+                files.append(self.files[chance.choice(list(self.files))])
+                continue
+            late = chance.random() * 60 if chance.random() < 0.1 else 0.0
+            file = self._file(f"{number:02}-{part}.json", told_at + late)
+            for _ in range(chance.randint(0, 5)):
+                later(start + chance.random() * 19, self._write_into, file)
+            self.files[file.key] = file
+            files.append(file)
+        # What another message announces may be missing for a while, not for so long that it would be given up.
+        told_at = max(told_at, *(file.there_at - 60 for file in files))
+        luck = chance.random() if self._is_swept else 1.0
+        if luck < 0.3:
+            later(told_at, self._lose, files)
+        else:
+            late = chance.random() * 300 if luck < 0.5 else 0.0
+            later(told_at + late, self._tell_files, send, files)
+
+    def _file(self, name: str, there_at: float) -> File:
+        chance, is_swept = self._chance, self._is_swept
+        day = YESTERDAY if is_swept and chance.random() < 0.2 else TODAY
+        lag = chance.random() * 60 if is_swept and chance.random() < 0.5 else 0.0
+        return File(f"{REGION}{day}{name}", there_at, there_at + lag, is_refused=chance.random() < 0.02)
+
+    def below(self, folder: Folder) -> list[str]:
+        """The paths of the folders that it stands for."""
+        return list(self.folders) if folder.tree else [folder.path]
+
+    def ahead_of(self, event: Event) -> Event | None:
+        """What the same log file says of the same object before it, by the times that it tells."""
+        if not event.source:
+            return None
+        line = [each for each in self.files[event.source].events if each.key == event.key]
+        line.sort(key=lambda each: each.time)
+        at = line.index(event)
+        return line[at - 1] if at else None
+
+    def _tell(self, send: Teller, told: Told) -> None:
+        self.untold -= 1
+        send(told)
+
+    def _lose(self, files: list[File]) -> None:
+        self.untold -= 1
+        self._judge.saw("lost", *(file.key[-9:-5] for file in files))
+
+    def _tell_files(self, send: Teller, files: list[File]) -> None:
+        files = list(dict.fromkeys(files))
+        # S3 tells of what is there, and of its etag, as listings do. CloudTrail tells neither.
+        are_there = all(file.there_at <= self._loop.time() for file in files)
+        is_by_s3 = self._is_swept and are_there and self._chance.random() < 0.5
+        body = _by_s3(files) if is_by_s3 else {"s3Bucket": LOGS, "s3ObjectKey": [file.key for file in files]}
+        self._tell(send, Told(json.dumps(body), files, is_hopeless=any(file.is_refused for file in files)))
+
+    def _write_into(self, file: File) -> None:
+        event, record = self._write()
+        event.source = file.key
+        file.events.append(event)
+        file.records.append(record)
+
+    def _write_and_notify(self, send: Teller) -> None:
+        event, record = self._write(is_named=True)
+        name = "ObjectCreated:Put" if record["eventName"] == "PutObject" else "ObjectRemoved:Delete"
+        thing = {"key": event.key, "sequencer": event.id}
+        body = json.dumps({"Records": [_notification(name, record["eventTime"], BUCKET, thing)]})
+        later(self._chance.random() * 20, self._tell, send, Told(body, own=[event]))
+
+    def _write(self, *, is_named: bool = False) -> tuple[Event, dict[str, object]]:
+        """Change something; returns what happened, and CloudTrail's record of it."""
+        chance = self._chance
+        prefix = chance.choice(self._prefixes)
+        path = path_of(prefix)
+        moment = self._judge.moment()
+        luck = chance.random()
+        key: str | None = f"{prefix}{chance.randrange(4)}"
+        folder = Folder(path)
+        if luck < 0.04 and not is_named:
+            name, key, folder = "DeleteObjects", None, Folder(f"/{BUCKET}", tree=True)
+            for objects in self.folders.values():
+                for each in list(objects):
+                    if chance.random() < 0.5:
+                        del objects[each]
+        elif luck < 0.3:
+            name = "DeleteObject"
+            self.folders[path].pop(str(key), None)
+        else:
+            name = "PutObject"
+            self.folders[path][str(key)] = moment
+        seen = int(EPOCH + self._loop.time() + chance.uniform(-self.skew, self.skew))
+        self._judge.saw(name, folder, key or "")
+        event = Event(folder, moment, seen, key or "")
+        self.events[event.id] = event
+        return event, {
+            "eventVersion": "1.11",
+            "eventTime": f"{datetime.fromtimestamp(seen, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "eventSource": "s3.amazonaws.com",
+            "eventName": name,
+            "eventID": event.id,
+            "requestID": f"request-{moment}",
+            "awsRegion": "eu-west-1",
+            "readOnly": False,
+            "requestParameters": {"bucketName": BUCKET} | ({"key": key} if key else {}),
+        }
+
+
+def _by_s3(files: list[File]) -> object:
+    things = [{"key": file.key, "eTag": file.etag, "size": len(file.content)} for file in files]
+    return {"Records": [_notification("ObjectCreated:Put", "2026-01-01T00:00:00Z", LOGS, thing) for thing in things]}
+
+
+def _notification(name: str, time: object, bucket: str, thing: Mapping[str, object]) -> dict[str, object]:
+    what = {"bucket": {"name": bucket}, "object": thing}
+    return {"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name, "eventTime": time, "s3": what}
+
+
+def path_of(prefix: str) -> str:
+    """Where Access Anywhere shows it."""
+    return f"/{BUCKET}/{prefix}".rstrip("/")

@@ -1,0 +1,120 @@
+"""What sweeps need: a listing of the buckets, in pages, that fails and lags behind; and a queue of findings, judged."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TypeVar
+
+from jibe_sqs.core.errors import LogStoreUnavailable
+from jibe_sqs.core.model import LogFile, Message, Reject
+from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
+from jibe_sqs.ports import Found
+from jibe_sqs.sweeping.sweep_queue import SweepQueue
+from proof.simulation.judge import Judge
+from proof.simulation.network import Network
+from proof.simulation.storage import BUCKET, EPOCH, LOGS, REGION, Storage
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Sweeping:
+    """How a seed's replicas sweep."""
+
+    source: LogSource
+    interval: float
+    page: int
+    """Entries that one call lists, at most."""
+    most: int
+    """Findings that wait, at most."""
+
+    @classmethod
+    def drawn(cls, chance: Random) -> "Sweeping":
+        source = LogSource(*chance.choice([(LOGS, REGION), (LOGS, REGION), (LOGS, ""), (EVERY_BUCKET, "")]))
+        return cls(source, chance.choice([15.0, 60.0, 180.0]), chance.choice([2, 10]), chance.choice([1, 5, 20_000]))
+
+
+class SimulatedListing:
+    """The `Listing` port. Between two pages all may change."""
+
+    def __init__(self, storage: Storage, network: Network, judge: Judge, page: int) -> None:
+        self._storage = storage
+        self._network = network
+        self._judge = judge
+        self._page = page
+
+    async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
+        after = ""
+        while True:
+            entries = await self._call(partial(self._entries, bucket, prefix, after))
+            for each in entries[: self._page]:
+                yield each
+            if len(entries) <= self._page:
+                return
+            after = _name(entries[self._page - 1])
+
+    async def has(self, bucket: str, prefix: str) -> bool:
+        return bool(await self._call(partial(self._entries, bucket, prefix, "")))
+
+    async def buckets(self) -> Sequence[str]:
+        return await self._call(lambda: [BUCKET, LOGS])
+
+    async def _call(self, act: Callable[[], list[T]]) -> list[T]:
+        return await self._network.call("s3 list", act, LogStoreUnavailable)
+
+    def _entries(self, bucket: str, prefix: str, after: str) -> list[Found | str]:
+        """One level, from its first entry after that on, in order."""
+        found: dict[str, Found | str] = {}
+        for key in self._keys(bucket):
+            if key.startswith(prefix):
+                name, slash, _ = key[len(prefix) :].partition("/")
+                entry = prefix + name + slash
+                if entry > after and entry not in found:
+                    found[entry] = entry if slash else self._found(bucket, key)
+        return [found[entry] for entry in sorted(found)]
+
+    def _keys(self, bucket: str) -> list[str]:
+        if bucket == LOGS:
+            now = self._judge.time()
+            return [file.key for file in self._storage.files.values() if file.listed_at <= now]
+        return [key for objects in self._storage.folders.values() for key in objects]
+
+    def _found(self, bucket: str, key: str) -> Found:
+        if bucket != LOGS:
+            return Found(LogFile(bucket, key, size=1))
+        file = self._storage.files[key]
+        return Found(LogFile(LOGS, key, etag=file.etag, size=len(file.content)), EPOCH + file.there_at)
+
+
+class JudgedFindings(SweepQueue):
+    """The real queue in memory; each wish to delete and to reject is judged."""
+
+    def __init__(
+        self,
+        most: int,
+        wall_clock: Callable[[], float],
+        *,
+        may_drop: Callable[[str], None],
+        may_reject: Callable[[str, Message, Reject], None],
+    ) -> None:
+        super().__init__(most=most, wall_clock=wall_clock)
+        self._may_drop = may_drop
+        self._may_reject = may_reject
+
+    async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
+        for receipt in receipts:
+            self._may_drop(_key(receipt.rpartition("#")[0]))
+        return await super().delete(receipts)
+
+    async def reject(self, message: Message, why: Reject) -> bool:
+        self._may_reject(_key(message.id), message, why)
+        return await super().reject(message, why)
+
+
+def _name(entry: Found | str) -> str:
+    return entry if isinstance(entry, str) else entry.file.key
+
+
+def _key(id_: str) -> str:
+    return id_.removeprefix(f"s3://{LOGS}/")

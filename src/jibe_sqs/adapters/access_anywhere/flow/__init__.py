@@ -1,0 +1,1 @@
+"""When a call may be made: the circuit breaker, the limit of calls in flight, and waiting."""

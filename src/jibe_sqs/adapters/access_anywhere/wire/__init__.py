@@ -1,0 +1,1 @@
+"""The API: one call, its answer, the session, and the functions that we use."""

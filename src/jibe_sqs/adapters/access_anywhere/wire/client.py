@@ -1,0 +1,219 @@
+"""The functions of Access Anywhere that jibe-sqs uses.
+
+One of them writes, `upload`, and for our own reports alone: the customer's data is not ours to touch.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
+from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.flow.patience import Patience, unless_busy
+from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, Item, Page, existing, page, refresh_state
+from jibe_sqs.adapters.access_anywhere.wire.files import CHUNK, Download, Files
+from jibe_sqs.adapters.access_anywhere.wire.session import Session
+from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
+from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
+from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
+from jibe_sqs.ports import Clock
+
+GONE = frozenset({"not_found", "trashed"})
+"""The codes that say that a file or folder is not there."""
+
+PAGE = 1000
+LISTED_FIELDS = "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash"
+DETAILS = "|isbucket|fi_bname|fi_provider|fi_providerfolder"
+
+FIRST_POLL = 0.05
+SLOWEST_POLL = 2.0
+"""Seconds between looks at how a refresh stands; a refresh that is expected to take long is looked at less often."""
+
+
+def nothing() -> None:
+    """For callers who need not know when a refresh begins."""
+
+
+class AccessAnywhere:
+    """A client. Every method raises only `AccessAnywhereError`s.
+
+    `circuit` tells whether calls are let through; `concurrency` has the slots that refreshes are to take.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        files: Files,
+        clock: Clock,
+        *,
+        circuit: Circuit,
+        concurrency: AdaptiveConcurrency,
+        refresh_timeout: float = 600.0,
+    ) -> None:
+        self.circuit = circuit
+        self.concurrency = concurrency
+        self._transport = transport
+        self._session = session
+        self._files = files
+        self._clock = clock
+        self._refresh_timeout = refresh_timeout
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls were sent, by function."""
+        return self._transport.calls
+
+    async def version(self) -> str:
+        """The server's name for its release; needs no login."""
+        answer = await self._transport.call("getApplianceInfo", {"token": NO_TOKEN})
+        return str(answer.get("softwareversionlabel") or "")
+
+    async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        """Any function, by its name; for those that only the operator knows of."""
+        return await unless_busy(self._clock, lambda: self._session.call(function, parameters))
+
+    async def check_path(self, path: str, *, within: str = "") -> Item | None:
+        """The file or folder of that path, from the top or `within` the folder of that `fi_id`; case does not matter.
+
+        None for one that Access Anywhere does not know, or holds in the trash.
+        """
+        try:
+            answer = await self.call("checkPathExists", {"path": path.removeprefix("/"), "pid": within})
+        except CallFailed as error:
+            if error.code in GONE:
+                return None
+            raise
+        return existing(answer)
+
+    async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
+        """Files and folders of one folder, what is in the trash left out.
+
+        With `details`, items tell of which bucket and provider they are.
+        """
+        async for part in self._pages(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
+            for entry in part.items:
+                if not entry.trashed:
+                    yield entry
+
+    async def subfolders(self, fi_id: str) -> list[Item]:
+        """Every folder in one folder, also when the folder changes while it is listed."""
+        found: dict[str, Item] = {}
+        for _ in range(3):
+            totals = set()
+            async for part in self._pages(fi_id, LISTED_FIELDS):
+                totals.add(part.total)
+                found |= {entry.id: entry for entry in part.items if entry.is_folder and not entry.trashed}
+            # A removal shifts what follows by one: between two pages, something slips through.
+            if len(totals) <= 1:
+                break
+        return list(found.values())
+
+    async def refresh_folder(
+        self,
+        fi_id: str,
+        *,
+        began: Callable[[], None] = nothing,
+        slot: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        expected: float = 0.0,
+    ) -> bool:
+        """Have a folder, not those below it, read anew from storage; returns when that is done.
+
+        Calls `began` before each request that may start the refresh. Holds a `slot` from there to the end, but not while
+        waiting to ask again. `expected`: seconds that the refresh will probably take, which save calls. Returns whether
+        the folder turned out to be empty. Raises `RefreshTimedOut`; `CallFailed` with a code of `GONE` for a folder that
+        is no more.
+        """
+        patience = None
+        while True:
+            async with self.in_slot(slot):
+                patience = patience or self._patience(first=0.1, factor=2.0)
+                began()
+                state = refresh_state(await self._ask_refresh(fi_id))
+                if state.token:
+                    return await self._refreshed(fi_id, state.token, expected)
+            # "Refreshed recently" is no refresh that began after we asked: whoever waits for one still waits.
+            if not await patience.wait():
+                raise RefreshTimedOut(
+                    f"folder {fi_id}: for {self._refresh_timeout:g} s Access Anywhere has said that it was refreshed "
+                    "recently, and has not refreshed it again"
+                )
+
+    @asynccontextmanager
+    async def in_slot(self, slot: Callable[[], AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
+        """Hold a slot; but not while the server is down, when slots are few, and each that is held waits for minutes.
+
+        Raises `AccessAnywhereUnavailable` once it has been down for as long as a call waits.
+        """
+        while True:
+            await self.circuit.outlasted(BUDGET)
+            async with slot():
+                if not self.circuit.is_open:
+                    yield
+                    return
+
+    async def background_tasks(self, *, kind: str, limit: int, status: str = "c,completed") -> TaskList:
+        """What the server does, or has done, in the background: at most `limit` tasks.
+
+        `kind` is the exact `bt_type` (or `bt_subtype`) of the tasks. `status` lists the API's words for states, separated
+        by commas: `a` queued, `w` working, `p` paused, `c` or `completed`.
+        """
+        wanted = {"typefilter": kind, "statusfilter": status, "limit": str(limit)}
+        return task_list(await self.call("getUserBackgroundTasks", wanted))
+
+    @asynccontextmanager
+    async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
+        """A file, open for reading, once: its `size`, and its bytes by `async for`.
+
+        What fails before its first bytes is tried again; later the reader hears of it, by `DownloadTruncated`.
+        """
+        async with self._files.download(fi_id, chunk=chunk) as download:
+            yield download
+
+    async def upload(self, folder_fi_id: str, name: str, body: bytes) -> Item:
+        """Store a file in a folder: the one call of ours that writes, and for reports in their own folder alone."""
+        return await self._files.upload(folder_fi_id, name, body)
+
+    async def _refreshed(self, fi_id: str, token: str, expected: float) -> bool:
+        patience = self._patience(
+            first=min(max(FIRST_POLL, 0.1 * expected), SLOWEST_POLL),
+            factor=1.5,
+            head_start=min(0.7 * expected, self._refresh_timeout / 2),
+        )
+        while await patience.wait():
+            state = refresh_state(await self._ask_refresh(fi_id, refreshtoken=token))
+            if not state.syncing:
+                return state.empty
+        raise RefreshTimedOut(
+            f"folder {fi_id}: its refresh has not ended after {self._refresh_timeout:g} s; it is large, or the server "
+            "is busy: raise the refresh timeout, or look at the server's background tasks"
+        )
+
+    async def _ask_refresh(self, fi_id: str, **more: str) -> Answer:
+        wanted = {"count": "1", "subfolders": "y", "options": "basic_fields", "refresh": "y", "refreshtype": "a"}
+        return await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, **more})
+
+    async def _pages(self, fi_id: str, fields: str) -> AsyncIterator[Page]:
+        wanted = {"count": str(PAGE), "subfolders": "y", "options": fields}
+        start = 0
+        first = None
+        while True:
+            part = page(await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, "from": str(start)}))
+            if part.items and part.items[0].id == first:
+                raise AnswerMalformed(f"folder {fi_id}: Access Anywhere answers the same page again, and never another")
+            first = part.items[0].id if part.items else None
+            yield part
+            start += len(part.items)
+            is_last = len(part.items) < PAGE if part.total is None else start >= part.total
+            if is_last or not part.items:
+                return
+
+    def _patience(self, *, first: float, factor: float, head_start: float = 0.0) -> Patience:
+        return Patience(
+            self._clock,
+            first=first,
+            longest=SLOWEST_POLL,
+            factor=factor,
+            budget=self._refresh_timeout,
+            head_start=head_start,
+        )

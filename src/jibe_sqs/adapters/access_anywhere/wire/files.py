@@ -1,0 +1,204 @@
+"""Files of Access Anywhere, to and fro: what is read from it, and the reports that are stored in it."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import quote
+
+import httpx
+
+from jibe_sqs.adapters.access_anywhere.flow.patience import unless_busy
+from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, Item, decoded, item, json_object, number, text, truth
+from jibe_sqs.adapters.access_anywhere.wire.session import Session
+from jibe_sqs.adapters.access_anywhere.wire.translation import (
+    BROKEN,
+    LONGEST_CALL,
+    BrokenOff,
+    check_status,
+    refusal,
+    translated,
+)
+from jibe_sqs.adapters.access_anywhere.wire.transport import Transport, backoff
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, DownloadTruncated
+from jibe_sqs.ports import Clock
+
+GET_FILE = "getFile"
+CHUNK = 65_536
+LARGEST_ENVELOPE = 65_536
+"""Bytes. What is larger is a file."""
+
+ENVELOPE = frozenset({"status", "statusmessage", "taskid"})
+
+MESSAGES = ("X-NAA-DOWNLOAD-ERROR", "X-SME-DOWNLOAD-ERROR", "X-PROVIDER-DOWNLOAD-ERROR")
+CODES = ("X-NAA-DOWNLOAD-ERROR-STATUS", "X-SME-DOWNLOAD-ERROR-STATUS", "X-PROVIDER-DOWNLOAD-ERROR-CODE")
+"""Headers that say why the bytes are not the file's: by its newer name, its older one, and of the storage behind."""
+
+UPLOADER = "/cgi-bin/uploader/uploader1.cgi"
+UPLOADS = 3
+"""How often a whole upload is tried."""
+
+
+class Download:
+    """A file's bytes, as they come. `size` is what the server promised, None where it did not."""
+
+    def __init__(self, reply: httpx.Response, head: list[bytes], rest: AsyncIterator[bytes]) -> None:
+        length = reply.headers.get("Content-Length", "")
+        self.size = int(length) if length.isdecimal() else None
+        self._head = head
+        self._rest = rest
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Once only. Raises `DownloadTruncated`."""
+        seen = 0
+        try:
+            for chunk in self._head:
+                seen += len(chunk)
+                yield chunk
+            async for chunk in self._rest:
+                seen += len(chunk)
+                yield chunk
+        except BROKEN as error:
+            raise self._truncated(seen, f" ({type(error).__name__})") from error
+        if self.size is not None and seen < self.size:
+            raise self._truncated(seen)
+
+    def _truncated(self, seen: int, why: str = "") -> DownloadTruncated:
+        of = "" if self.size is None else f" of {self.size}"
+        return DownloadTruncated(f"{GET_FILE}: the file broke off after {seen}{of} bytes{why}: it has to be read again")
+
+
+class Files:
+    """Downloads, `downloads` at a time, and uploads. Raises what `Session` does."""
+
+    def __init__(self, transport: Transport, session: Session, clock: Clock, *, downloads: int) -> None:
+        self._transport = transport
+        self._session = session
+        self._clock = clock
+        # Not the connections of calls: whoever reads slowly must not keep a refresh from its end.
+        self._downloads = asyncio.Semaphore(downloads)
+
+    @asynccontextmanager
+    async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
+        """A file, open for reading. What fails before its first bytes is tried again; later the reader hears of it."""
+        async with self._downloads:
+            reply, download = await unless_busy(
+                self._clock, lambda: self._session.with_token(lambda token: self._opened(fi_id, token, chunk))
+            )
+            async with reply:
+                yield download
+
+    async def upload(self, folder: str, name: str, body: bytes) -> Item:
+        """Store a file in the folder of that `fi_id`. An upload that fails is begun anew, from its announcement."""
+        failures = 0
+        while True:
+            code = await self._announce(folder, name, body)
+            try:
+                return await self._deliver(code, name, body)
+            except (AccessAnywhereUnavailable, CallFailed):
+                failures += 1
+                if failures == UPLOADS:
+                    raise
+            await self._clock.sleep(backoff(failures))
+
+    async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
+        return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id))
+
+    async def _open(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
+        form = {"function": GET_FILE, "apiformat": "json", "fi_id": fi_id, "token": token}
+        async with AsyncExitStack() as stack:
+            with translated(GET_FILE, form):
+                async with asyncio.timeout(LONGEST_CALL):
+                    client = await stack.enter_async_context(self._transport.http.one())
+                    reply = await stack.enter_async_context(
+                        client.stream(
+                            "POST",
+                            self._transport.url,
+                            data=form,
+                            headers={"Accept": "*/*", "Accept-Encoding": "identity"},
+                        )
+                    )
+                    check_status(GET_FILE, reply, self._clock.now())
+                    check_headers(reply, form)
+                    chunks = reply.aiter_raw(chunk)
+                    head = await beginning(chunks)
+                    check_envelope(b"".join(head), form)
+            return stack.pop_all(), Download(reply, head, chunks)
+
+    async def _announce(self, folder: str, name: str, body: bytes) -> str:
+        about = {"fi_name": name, "fi_filename": name, "fi_pid": folder, "fi_size": str(len(body))}
+        answer = await self._call("doInitUpload", {**about, "responsetype": "json"})
+        code = text(answer.get("uploadcode"))
+        if not code:
+            raise AnswerMalformed("doInitUpload: Access Anywhere's answer is ok, but has no `uploadcode`")
+        return code
+
+    async def _deliver(self, code: str, name: str, body: bytes) -> Item:
+        await self._transport.tried("uploader", lambda: self._send(code, name, body), tries=1)
+        answer = await self._call("doCompleteUpload", {"uploadcode": code, "fi_size": str(len(body))})
+        return item(answer.get("file"))
+
+    async def _call(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        return await unless_busy(self._clock, lambda: self._session.call(function, parameters))
+
+    async def _send(self, code: str, name: str, body: bytes) -> None:
+        secrets = {"uploadcode": code}
+        url = f"{self._transport.url.removesuffix('/api/rpc.php')}{UPLOADER}?{quote(code, safe='')}"
+        with translated("uploader", secrets):
+            async with asyncio.timeout(LONGEST_CALL):
+                reply, answer = await self._transport.answered("uploader", url, files={"datafile": (name, body)})
+        check_status("uploader", reply, self._clock.now())
+        said = json_object(answer)
+        if not truth(said.get("success")):
+            raise refusal("uploader", "upload_failed", text(said.get("error")), secrets)
+        size, md5 = number(said.get("filesize")), text(said.get("md5")).lower()
+        if size not in {None, len(body)} or md5 not in {"", hashlib.md5(body, usedforsecurity=False).hexdigest()}:
+            raise refusal("uploader", "upload_failed", "it received other bytes than were sent", secrets)
+
+
+async def beginning(chunks: AsyncIterator[bytes]) -> list[bytes]:
+    """The first chunk; or, of what may be an envelope, as many as an envelope may have."""
+    head: list[bytes] = []
+    try:
+        async for chunk in chunks:
+            head.append(chunk)
+            if not head[0].lstrip().startswith(b"{") or sum(map(len, head)) > LARGEST_ENVELOPE:
+                break
+    except BROKEN as error:
+        # One file that is never whole does not mean that the server is down.
+        raise BrokenOff(f"{GET_FILE}: the file breaks off: {type(error).__name__}") from error
+    return head
+
+
+def check_headers(reply: httpx.Response, form: Mapping[str, str]) -> None:
+    """Raises `CallFailed` if a header says that the bytes are not the file's, and why."""
+    codes = [code for name in CODES if (code := reply.headers.get(name))]
+    said = [plain(message) for name in MESSAGES if (message := reply.headers.get(name))]
+    if codes or said:
+        # The older names repeat the newer ones.
+        why = "; ".join(dict.fromkeys(said + codes[1:]))
+        raise refusal(GET_FILE, codes[0] if codes else "download_error", why, form)
+
+
+def check_envelope(head: bytes, form: Mapping[str, str]) -> None:
+    """Raises `CallFailed` for an envelope in the file's place.
+
+    A file may be JSON too, and have a `status`: then it has more than that.
+    """
+    try:
+        answer = decoded(head)
+    except AnswerMalformed:
+        return
+    code = str(answer["status"])
+    if code.lower() != "ok" and answer.keys() <= ENVELOPE:
+        raise refusal(GET_FILE, code, text(answer.get("statusmessage")), form)
+
+
+def plain(message: str) -> str:
+    """A header's message, which is in base64; as it is, if it is not."""
+    try:
+        return base64.b64decode(message, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return message

@@ -1,0 +1,198 @@
+"""Who we are to Access Anywhere: one token, shared by every call, renewed by one login however many calls wait."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit, Pauses
+from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, text
+from jibe_sqs.adapters.access_anywhere.wire.paths import TOP
+from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
+from jibe_sqs.core.errors import CallFailed, LoginFailed
+from jibe_sqs.ports import Clock
+
+TOKEN_LIFE = 55 * 60.0
+"""Seconds from its issue after which a token is renewed; the server's own limit is an hour."""
+
+REST_AFTER_REFUSAL = 10.0
+"""Seconds in which refused credentials are not tried again: a server may lock an account that keeps knocking."""
+
+KNOCKS = Pauses(REST_AFTER_REFUSAL, 60.0)
+
+TOKENS = 3
+"""That may be refused to one call before it is taken for the account's fault."""
+
+TOKENS_IF_SERVED = 20
+LATELY = 60.0
+"""The same, if any call was served so many seconds ago or less: then the account is good, perhaps not for this call."""
+
+EXPIRED = frozenset({"login_token_expired", "login_fail"})
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Password:
+    """A login by name and password."""
+
+    login: str
+    password: str = field(repr=False)
+    function = "gettoken"
+
+    def parameters(self) -> dict[str, str]:
+        """What the function wants."""
+        return {"us_login": self.login, "us_pwd": self.password}
+
+
+@dataclass(frozen=True)
+class PermanentToken:
+    """A login by a permanent authentication token, made in Dashboard > Options > Security."""
+
+    authtoken: str = field(repr=False)
+    function = "getTokenByAuthToken"
+
+    def parameters(self) -> dict[str, str]:
+        """What the function wants."""
+        return {"authtoken": self.authtoken}
+
+
+Credentials = Password | PermanentToken
+
+
+class Session:
+    """Calls that need a login. Raises what `Transport` does, and `LoginFailed`.
+
+    Credentials that are refused open the circuit, and so do tokens, if all are: every call would fail. Whoever was waiting
+    for a first login hears of it; a session that once was good is waited for, as a server is that is down.
+    """
+
+    def __init__(self, transport: Transport, circuit: Circuit, credentials: Credentials, clock: Clock) -> None:
+        self._transport = transport
+        self._circuit = circuit
+        self._credentials = credentials
+        self._clock = clock
+        self._token = ""
+        self._served_at = float("-inf")
+        self._renew_at = 0.0
+        self._login: asyncio.Task[str] | None = None
+        self._refusal = ""
+        self._knock_again_at = float("-inf")
+        self._was_in = False
+
+    async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        """The answer. A call whose token has expired is repeated with a new one."""
+        return await self.with_token(lambda token: self._transport.call(function, {**parameters, "token": token}))
+
+    async def with_token(self, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """What the attempt gives; made once more, with a new token, if it fails because its token has expired.
+
+        And yet again: of a server that is not well, or is several, any token may be forgotten.
+        """
+        refused = 0
+        while True:
+            token = await self._valid_token()
+            try:
+                result = await attempt(token)
+            except CallFailed as refusal:
+                if refusal.code not in EXPIRED:
+                    raise
+                # Whoever comes second to hear that a token is gone has learned nothing of the new one.
+                refused += self._forget(token)
+                # Of many calls at a time, whoever comes first hears of it each time that any of them has lost the token.
+                is_good = self._clock.monotonic() - self._served_at <= LATELY
+                if refused >= (TOKENS_IF_SERVED if is_good else TOKENS):
+                    remedy = "to new tokens too: has the account the Administrator role?"
+                    failure = LoginFailed(f"{refusal}, {remedy}")
+                    if not is_good:
+                        self._circuit.open(str(failure), self._enter, pauses=KNOCKS)
+                    raise failure from refusal
+            else:
+                self._served_at = self._clock.monotonic()
+                return result
+
+    async def close(self) -> None:
+        """Stop a login that nobody waits for any more."""
+        if self._login is not None:
+            self._login.cancel()
+            await asyncio.wait([self._login])
+
+    async def _valid_token(self) -> str:
+        while True:
+            if self._is_good():
+                return self._token
+            # One that has just ended is good for nobody who comes now, and would be refused without a turn of the loop.
+            if self._login is None or self._login.done():
+                self._login = asyncio.create_task(self._log_in())
+                self._login.add_done_callback(self._login_ended)
+            try:
+                # The login belongs to all who wait: one who stops waiting must not stop it.
+                return await asyncio.shield(self._login)
+            except LoginFailed:
+                if not self._was_in or not self._circuit.is_open:
+                    raise
+
+    def _is_good(self) -> bool:
+        return bool(self._token) and self._clock.monotonic() < self._renew_at
+
+    def _forget(self, token: str) -> bool:
+        """False if it is not the one in use: a late refusal of an old token says nothing of the new one."""
+        if self._token != token:
+            return False
+        self._token = ""
+        return True
+
+    def _login_ended(self, login: asyncio.Task[str]) -> None:
+        if self._login is login:
+            self._login = None
+        if not login.cancelled():
+            # Whoever still waits gets it; it is no news to the event loop.
+            login.exception()  # noqa: LOG004 (a task's, not a logger's)
+
+    async def _log_in(self) -> str:
+        await self._circuit.passed(self._clock.monotonic() + BUDGET)
+        if self._is_good():
+            # The circuit's probe has logged in meanwhile.
+            return self._token
+        try:
+            if self._clock.monotonic() < self._knock_again_at:
+                raise LoginFailed(self._refusal)
+            return await self._knock(self._transport.call)
+        except LoginFailed as refused:
+            self._circuit.open(str(refused), lambda: self._knock(self._transport.once), pauses=KNOCKS)
+            raise
+
+    async def _enter(self) -> None:
+        """Whether a new token is good for anything."""
+        token = await self._knock(self._transport.once)
+        try:
+            await self._transport.once("getFolderContents", {"fi_pid": TOP, "from": "0", "count": "1", "token": token})
+        except CallFailed as refusal:
+            if refusal.code in EXPIRED:
+                raise LoginFailed(f"{refusal}, to a new token too") from refusal
+        self._served_at = self._clock.monotonic()
+
+    async def _knock(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
+        credentials = self._credentials
+        asked = self._clock.monotonic()
+        try:
+            answer = await send(credentials.function, {**credentials.parameters(), "token": NO_TOKEN})
+        except CallFailed as refusal:
+            raise self._refused(str(refusal), asked) from refusal
+        token = text(answer.get("token"))
+        if not token:
+            raise self._refused(f"{credentials.function}: Access Anywhere's answer is ok, but has no token", asked)
+        self._token = token
+        self._renew_at = asked + TOKEN_LIFE
+        self._was_in = True
+        log.debug("access_anywhere_login", function=credentials.function)
+        return token
+
+    def _refused(self, why: str, asked: float) -> LoginFailed:
+        self._refusal = f"{why}: check the login and password, or the permanent token"
+        self._knock_again_at = asked + REST_AFTER_REFUSAL
+        return LoginFailed(self._refusal)

@@ -1,0 +1,1 @@
+"""General primitives for asyncio. Nothing here knows what the service is for."""

@@ -1,0 +1,1 @@
+"""One queue: receive, hold, handle, settle."""

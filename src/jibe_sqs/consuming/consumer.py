@@ -1,0 +1,264 @@
+"""One queue: receive, hold, handle, settle."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.concurrency.gates import passable
+from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.holds import Held, Holds
+from jibe_sqs.consuming.settlements import Settlements
+from jibe_sqs.core.errors import QueueError
+from jibe_sqs.core.model import Message, Retry, Verdict
+from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
+from jibe_sqs.telemetry.counters import Tally
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+BATCH: Final = 10
+LONGEST_BACKOFF: Final = 60.0
+LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
+"""Seconds after the drain deadline for a receive still in flight, and then for giving back what is held. Orchestrators
+kill soon after the deadline, and a network that swallows answers must not keep us until then."""
+
+
+class Consumer:
+    """Works off one queue, until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        facts: QueueFacts,
+        handler: Handler,
+        policy: RetryPolicy,
+        reading: Budget,
+        held: Budget,
+        clock: Clock,
+        tally: Tally,
+        wait: float = 20.0,
+        receivers: int = 2,
+        gates: Sequence[Gate] = (),
+    ) -> None:
+        """`reading` and `held` are of messages, and may be shared by several consumers. `wait`: of a long poll, seconds.
+
+        `gates`: nothing is received while one of them is not passable, so that messages wait in the queue, and not in
+        our hands until their receives are used up.
+        """
+        self._queue = queue
+        self._handler = handler
+        self._policy = policy
+        if policy.max_receives is None:
+            self._policy = msgspec.structs.replace(policy, max_receives=facts.max_receives)
+        self._reading = reading
+        self._in_hand = held
+        self._clock = clock
+        self._tally = tally
+        self._wait = wait
+        self._receivers = receivers
+        self._gates = gates
+        self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
+        self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, tally=tally)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Its queue's."""
+        return self._queue.name
+
+    def stop(self) -> None:
+        """Receive no more. `run` returns when what is held is finished."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Receive and settle, until stopped and all that is held is settled. Cancelled, it gives back what it holds."""
+        extending = asyncio.create_task(self._holds.extend_forever(), name=f"hold {self._queue.name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._receivers):
+                    group.create_task(self._receive_forever(), name=f"receive {self._queue.name}")
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            try:
+                async with asyncio.timeout(GIVING_BACK if self._stopping.is_set() else None):
+                    await self._give_back_all()
+                    # Whoever settled or handed back was cancelled; what was on its way must arrive before the process
+                    # ends.
+                    await self._settlements.finished()
+            except TimeoutError:
+                log.warning("giving_back_failed", queue=self._queue.name, reason=f"no answer within {GIVING_BACK:g} s")
+            extending.cancel()
+            await asyncio.gather(extending, return_exceptions=True)
+
+    async def _receive_forever(self) -> None:
+        failures = 0
+        found: Sequence[Message] = ()
+        while await self._may_receive():
+            # The room is kept for as long as the receive takes. Where nothing came, it is for one message only: limits
+            # are shared, and the receivers of idle queues must not keep all of them from the busy ones.
+            room = await self._room(BATCH if found else 1)
+            if not room:
+                break
+            started = 0
+            try:
+                found = await self._receive(room)
+                # SQS may put a redelivered message twice into one answer. It is one message; its last receipt counts.
+                messages = list({message.id: message for message in found}.values())
+                if self._stopping.is_set():
+                    await self._hand_back(messages)
+                    break
+                started = sum(map(self._start, messages))
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - logged, and tried again: nothing stops a receiver
+                failures += 1
+                delay = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, 2.0 ** min(failures, 10) / 2)  # noqa: S311
+                report = log.warning if isinstance(error, QueueError) else log.exception
+                report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
+            finally:
+                self._reading.give(room - started)
+                self._in_hand.give(room - started)
+            if failures:
+                await self._unless_stopping(self._clock.sleep(delay))
+
+    async def _may_receive(self) -> bool:
+        """Wait until there is sense in it; False when stopping."""
+        await self._unless_stopping(passable(self._gates))
+        return not self._stopping.is_set()
+
+    async def _receive(self, limit: int) -> Sequence[Message]:
+        """Receive, and never be cancelled in it: SQS would count its messages as delivered and hide them."""
+        receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait))
+        try:
+            return await asyncio.shield(receive)
+        except asyncio.CancelledError:
+            try:
+                async with asyncio.timeout(LAST_RECEIVE if self._stopping.is_set() else None):
+                    await asyncio.wait([receive])
+                    if not receive.cancelled() and receive.exception() is None:
+                        await self._hand_back(receive.result())
+            except TimeoutError:
+                # What it may bring shows again when its visibility ends.
+                log.warning("receive_abandoned", queue=self._queue.name, after=LAST_RECEIVE)
+                receive.cancel()
+                await asyncio.wait([receive])
+            raise
+
+    async def _room(self, most: int) -> int:
+        """How many messages, up to `most`, can be started now; waits until one can. 0 when stopping."""
+        held = await self._taken(self._in_hand, most)
+        if not held:
+            return 0
+        room = 0
+        try:
+            room = await self._taken(self._reading, held)
+        finally:
+            self._in_hand.give(held - room)
+        return room
+
+    async def _taken(self, budget: Budget, most: int) -> int:
+        take = asyncio.ensure_future(budget.take(most, least=1))
+        try:
+            return await self._unless_stopping(take) or 0
+        except asyncio.CancelledError:
+            if take.done() and not take.cancelled():
+                budget.give(take.result())
+            raise
+
+    async def _unless_stopping(self, wish: "Awaitable[T]") -> T | None:
+        task = asyncio.ensure_future(wish)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            return None
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _start(self, message: Message) -> bool:
+        held = self._holds.hold(message, self._clock.monotonic())
+        if held is None:
+            log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
+            return False
+        self._tally.messages += 1
+        self._tally.receives[message.receive_count] += 1
+        self._tally.redelivered += message.receive_count > 1
+        has_read = _once(self._reading.give)
+        held.task = asyncio.create_task(self._process(held, has_read), name=f"message {message.id}")
+        self._tasks.add(held.task)
+
+        # Not in the task's own hands: cancelled before its first step, it would give nothing back.
+        def give_back(task: "asyncio.Task[None]") -> None:
+            self._tasks.discard(task)
+            has_read()
+            self._in_hand.give()
+
+        held.task.add_done_callback(give_back)
+        return True
+
+    async def _process(self, held: Held, has_read: Callable[[], None]) -> None:
+        try:
+            verdict = await self._verdict(held.message, has_read)
+            has_read()
+            await self._holds.settle(held)
+            await self._settlements.settle(held, verdict)
+        except asyncio.CancelledError:
+            log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
+            if not held.lost:
+                raise  # the deadline is over; whoever cancelled us gives it back
+        self._holds.let_go(held)
+
+    async def _verdict(self, message: Message, has_read: Callable[[], None]) -> Verdict:
+        try:
+            return await self._handler.handle(message, self._policy, has_read)
+        except Exception as error:
+            # A defect of ours. The message must not be lost by it, nor the service.
+            log.exception("handling_crashed", queue=self._queue.name, message=message.id)
+            self._tally.errors[type(error).__name__] += 1
+            return Retry(self._policy.delay(message.receive_count), f"{type(error).__name__}: {error}")
+
+    async def _give_back_all(self) -> None:
+        """What is still held when the deadline is over: others may have it at once."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = list(self._holds)
+        for held in left:
+            await self._holds.settle(held)
+        if left:
+            log.info("given_back", queue=self._queue.name, messages=len(left))
+            await self._settlements.show_now([held.receipt for held in left])
+
+    async def _hand_back(self, messages: Sequence[Message]) -> None:
+        """What a receive brought after the stop; but not what we hold already, and shall finish."""
+        now = self._clock.monotonic()
+        strange = [message for message in messages if not self._holds.renew(message, now)]
+        if strange:
+            log.info("handed_back", queue=self._queue.name, messages=len(strange))
+            await self._settlements.show_now([message.receipt for message in strange])
+
+
+def _once(act: Callable[[], None]) -> Callable[[], None]:
+    done = False
+
+    def act_once() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            act()
+
+    return act_once

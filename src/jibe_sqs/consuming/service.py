@@ -1,0 +1,137 @@
+"""The running service: its consumers, its housekeeping, and how it stops."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.ports import Ledger
+from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.health import Health
+
+log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside the consumers, until it is cancelled."""
+
+PRUNE_EVERY: Final = 3600.0
+"""Seconds."""
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT."""
+
+    def __init__(
+        self,
+        *,
+        consumers: Sequence[Consumer],
+        refreshes: Refreshes,
+        changes: Changes | None = None,
+        ledger: Ledger,
+        tally: Tally,
+        health: Health,
+        background: Mapping[str, Work] | None = None,
+        counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
+        drain_timeout: float,
+        progress_interval: float,
+        retain: float,
+    ) -> None:
+        """`drain_timeout`, `progress_interval` (0: never), `retain` (of what the ledger remembers): seconds.
+
+        `background`: by name, what else is to run. `counts`: by name, what else progress tells.
+        """
+        self._consumers = consumers
+        self._refreshes = refreshes
+        self._changes = changes
+        self._ledger = ledger
+        self._tally = tally
+        self._health = health
+        self._background = background or {}
+        self._counts = counts or {}
+        self._drain_timeout = drain_timeout
+        self._progress_interval = progress_interval
+        self._retain = retain
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive no more, finish what is held until the drain deadline, give the rest back."""
+        log.info("stopping", drain_timeout=self._drain_timeout)
+        self._stopping.set()
+        self._health.stopping()
+        for consumer in self._consumers:
+            consumer.stop()
+
+    async def run(self) -> None:
+        """Run until stopped. Raises only for a defect."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        log.info("started", queues=len(self._consumers))
+        housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
+        background = [asyncio.create_task(work(), name=name) for name, work in self._background.items()]
+        working = [
+            asyncio.create_task(consumer.run(), name=f"consumer {consumer.name}") for consumer in self._consumers
+        ]
+        self._health.started([*working, *background])
+        try:
+            await self._until_drained(working)
+        finally:
+            if self._changes is not None:
+                await self._changes.stop()
+            await self._refreshes.stop()
+            for task in [*housekeeping, *background]:
+                task.cancel()
+            await asyncio.gather(*housekeeping, *background, return_exceptions=True)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            self._log_progress("stopped")
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            # The operator means it. What is held shows again when its visibility ends.
+            log.warning("stopped_at_once")
+            os._exit(1)
+        self.stop()
+
+    async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: list[asyncio.Task[Any]] = [*working, stopping]
+        try:
+            # A consumer that ends before the stop has met a defect: then the others give back what they hold.
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set() and working:
+                _, late = await asyncio.wait(working, timeout=self._drain_timeout)
+                if late:
+                    log.warning("drain_deadline_over", queues=len(late))
+        finally:
+            for task in either:
+                task.cancel()
+            # Each of them: what the last one gives back counts as much as the first one's.
+            await asyncio.gather(*either, return_exceptions=True)
+        for task in working:
+            if not task.cancelled():
+                task.result()
+
+    async def _report(self) -> None:
+        while self._progress_interval:
+            await asyncio.sleep(self._progress_interval)
+            self._log_progress("progress")
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self._ledger.prune(time.time() - self._retain)
+            except LedgerError as error:
+                log.warning("prune_failed", reason=str(error))
+            await asyncio.sleep(PRUNE_EVERY)
+
+    def _log_progress(self, event: str) -> None:
+        log.info(event, **self._tally.as_dict(), **{name: dict(count()) for name, count in self._counts.items()})

@@ -1,0 +1,126 @@
+"""Verdicts in, and the queue acts on them: delete, show again later, dead-letter, give back."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from jibe_sqs.concurrency.batches import Batches
+from jibe_sqs.consuming.holds import Held
+from jibe_sqs.core.errors import QueueError, ReceiptLost
+from jibe_sqs.core.model import Done, Reject, Retry, Verdict
+from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.ports import Clock, Queue
+from jibe_sqs.telemetry.counters import Tally
+
+log = structlog.get_logger()
+
+DELETE_TRIES: Final = 4
+
+
+class Settlements:
+    """Settles the messages of one queue, ten a call where it can. Whatever fails here costs a repetition at most."""
+
+    def __init__(self, *, queue: Queue, policy: RetryPolicy, clock: Clock, tally: Tally) -> None:
+        self._queue = queue
+        self._policy = policy
+        self._clock = clock
+        self._tally = tally
+        self._deletes = Batches[str](self._delete_batch)
+        self._showings = Batches[tuple[str, float]](self._show_batch)
+
+    async def settle(self, held: Held, verdict: Verdict) -> None:
+        """Act on a verdict. Raises nothing: what fails is logged, and the message shows again."""
+        message = held.message
+        try:
+            match verdict:
+                case Done():
+                    await self._delete(held)
+                    self._tally.done += 1
+                    log.debug("message_done", queue=self._queue.name, message=message.id)
+                case Retry(delay, reason):
+                    self._tally.retried += 1
+                    log.warning(
+                        "message_retried",
+                        queue=self._queue.name,
+                        message=message.id,
+                        receive_count=message.receive_count,
+                        retry_in=delay,
+                        reason=reason,
+                    )
+                    await self._show(held, delay)
+                case Reject():
+                    await self._reject(held, verdict)
+        except ReceiptLost as error:
+            log.info("receipt_lost", queue=self._queue.name, message=message.id, reason=str(error))
+        except QueueError as error:
+            # It shows again when its visibility ends, and is handled again: twice harms nothing.
+            log.warning("settling_failed", queue=self._queue.name, message=message.id, reason=str(error))
+        except Exception as error:
+            # A defect of ours. The message must not stay in our hands by it: we would never handle it again.
+            log.exception("settling_crashed", queue=self._queue.name, message=message.id)
+            self._tally.errors[type(error).__name__] += 1
+
+    async def show_now(self, receipts: Sequence[str]) -> None:
+        """Give messages back: others may have them at once."""
+        answers = await asyncio.gather(
+            *(self._showings.add((receipt, 0.0)) for receipt in receipts), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, Exception):
+                log.warning("giving_back_failed", queue=self._queue.name, reason=str(answer))
+
+    async def finished(self) -> None:
+        """Wait for the calls that are on their way, also for those that nobody waits for any more."""
+        await asyncio.gather(self._deletes.finished(), self._showings.finished())
+
+    async def _reject(self, held: Held, why: Reject) -> None:
+        message = held.message
+        kept = await self._queue.reject(message, why)
+        log.error(
+            "message_rejected",
+            queue=self._queue.name,
+            message=message.id,
+            error=why.error,
+            reason=why.reason,
+            source=why.source,
+            dead_lettered=kept,
+        )
+        self._tally.rejected += 1
+        if kept:
+            await self._delete(held)
+        else:
+            # Nobody would see its reason but this log. The queue's own redrive has the last word.
+            await self._show(held, self._policy.delay(message.receive_count))
+
+    async def _show(self, held: Held, delay: float) -> None:
+        # After next to no delay it may be received again before we hear that it shows. That receive is taken for one
+        # of a message in our hands: unless we show it once more, it stays hidden until its visibility times out.
+        receipt = ""
+        while held.receipt != receipt:
+            receipt = held.receipt
+            await self._showings.add((receipt, delay))
+
+    async def _delete(self, held: Held) -> None:
+        for tries in range(1, DELETE_TRIES + 1):
+            receipt = held.receipt
+            try:
+                await self._deletes.add(receipt)
+                if held.receipt == receipt:
+                    return
+                # Received once more meanwhile. SQS may say yes to the old receipt, and do nothing.
+            except QueueError as error:
+                if tries == DELETE_TRIES or (isinstance(error, ReceiptLost) and held.receipt == receipt):
+                    raise
+                await self._clock.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**tries)  # noqa: S311
+
+    async def _delete_batch(self, receipts: Sequence[str]) -> Sequence[Exception | None]:
+        failed = await self._queue.delete(receipts)
+        return [failed.get(receipt) for receipt in receipts]
+
+    async def _show_batch(self, delays: Sequence[tuple[str, float]]) -> Sequence[Exception | None]:
+        # Given back at the deadline while its retry waits for a full batch, a message is in it twice: the last wish counts.
+        failed = await self._queue.show_after(list(dict(delays).items()))
+        return [failed.get(receipt) for receipt, _ in delays]

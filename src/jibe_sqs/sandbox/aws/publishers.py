@@ -1,0 +1,97 @@
+"""Who tells of changes: a teller a format, and each bucket has one."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from jibe_sqs.sandbox.aws.access_logs import AccessLogs
+from jibe_sqs.sandbox.aws.audit_logs import LyveAudits, MinioAudits
+from jibe_sqs.sandbox.aws.ceph_events import CephEvents
+from jibe_sqs.sandbox.aws.deployment import Deployment
+from jibe_sqs.sandbox.aws.eventbridge import EventBridge
+from jibe_sqs.sandbox.aws.minio_events import MinioEvents
+from jibe_sqs.sandbox.aws.s3_calls import Act
+from jibe_sqs.sandbox.aws.s3_events import S3Events
+from jibe_sqs.sandbox.aws.trail import Trail
+from jibe_sqs.sandbox.formats import Format
+
+
+class Teller(Protocol):
+    """Hears of acts, and tells of them in its format when it is told to."""
+
+    delivered: dict[int, float]
+    """When a change was told (seconds since the epoch), by its number; only of those that the format tells of."""
+    files: list[str]
+    """Keys of all its log files in the log bucket, in the order of delivery."""
+    messages: int
+    """That it sent, but for those of the start."""
+
+    def start(self, buckets: list[str]) -> None:
+        """What happens when it is set up for these buckets."""
+
+    def tell(self, act: Act) -> None:
+        """Hear of one act."""
+
+    def deliver(self) -> list[str]:
+        """Tell all that was heard since the last time. Returns the keys of new files."""
+
+
+class Hears(Protocol):
+    """All that a writer of changes needs."""
+
+    def tell(self, act: Act) -> None:
+        """Hear of one act."""
+
+
+class _Makes(Protocol):
+    def __call__(self, deployment: Deployment, /, *, seed: int) -> Teller: ...
+
+
+_MAKES: Final[Mapping[Format, _Makes]] = {
+    Format.CLOUDTRAIL: Trail,
+    Format.S3_EVENT: S3Events,
+    Format.MINIO_EVENT: MinioEvents,
+    Format.CEPH_EVENT: CephEvents,
+    Format.EVENTBRIDGE: EventBridge,
+    Format.ACCESS_LOG: AccessLogs,
+    Format.LYVE_AUDIT: LyveAudits,
+    Format.MINIO_AUDIT: MinioAudits,
+}
+
+
+class Tellers:
+    """All of them, as one."""
+
+    def __init__(self, deployment: Deployment, by_bucket: Mapping[str, Format], *, seed: int = 0) -> None:
+        self.by_format: dict[Format, Teller] = {
+            format_: _MAKES[format_](deployment, seed=seed) for format_ in dict.fromkeys(by_bucket.values())
+        }
+        self._by_bucket = dict(by_bucket)
+
+    @property
+    def delivered(self) -> dict[int, float]:
+        """When each change was told."""
+        return {number: at for teller in self.by_format.values() for number, at in teller.delivered.items()}
+
+    @property
+    def files(self) -> list[str]:
+        """Keys of all log files."""
+        return [key for teller in self.by_format.values() for key in teller.files]
+
+    def counts(self) -> dict[str, int]:
+        """By format: how many log files there are or, where there are none, messages."""
+        return {
+            format_.value: len(teller.files) or teller.messages for format_, teller in sorted(self.by_format.items())
+        }
+
+    def start(self) -> None:
+        """Set them up."""
+        for format_, teller in self.by_format.items():
+            teller.start([bucket for bucket, its in self._by_bucket.items() if its is format_])
+
+    def tell(self, act: Act) -> None:
+        """Have the bucket's teller hear of it."""
+        self.by_format[self._by_bucket[act.bucket]].tell(act)
+
+    def deliver(self) -> list[str]:
+        """Tell all that was heard since the last time. Returns the keys of new files."""
+        return [key for teller in self.by_format.values() for key in teller.deliver()]

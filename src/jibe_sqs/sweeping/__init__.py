@@ -1,0 +1,1 @@
+"""Finds log files that were not announced."""

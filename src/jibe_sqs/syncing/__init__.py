@@ -1,0 +1,1 @@
+"""Stale folders and their refreshes."""

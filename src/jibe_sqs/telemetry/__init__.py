@@ -1,0 +1,1 @@
+"""What the service shows of itself while it runs: counts, health, logs, alerts, reports."""
