@@ -7,7 +7,7 @@ from typing import Final
 
 from jibe_sqs.sandbox.aws.changes import Writer
 from jibe_sqs.sandbox.aws.records import iam_user
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.counts import waiting_messages
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
@@ -34,7 +34,7 @@ class Load:
             agent="aws-cli/2",
         )
         self._uploader = Uploader(world.access_anywhere, world.permanent_token, world.places)
-        self._writer = Writer(world.deployment, world.tellers, seed=seed, access_anywhere=self._uploader)
+        self._writer = Writer(world.deployment, world.publishers, seed=seed, access_anywhere=self._uploader)
 
     async def run(self, until: asyncio.Event) -> None:
         """Until then; all that was changed has been told when this returns."""
@@ -52,7 +52,7 @@ class Load:
         self.changes += sum(1 for _ in self._writer.changes(AT_ONCE))
         for bucket, region in self._world.deployment.buckets.items():
             self._leave_witness(bucket, region)
-        self._world.tellers.deliver()
+        self._world.publishers.deliver()
 
     def _leave_witness(self, bucket: str, region: str) -> None:
         """An object in a folder where nothing else ever happens: no later refresh makes up for the one that is lost."""
@@ -60,9 +60,9 @@ class Load:
         self.changes += 1
         key, began = f"witnesses/{self.changes:06}/object", time.time()
         answer = deployment.client("s3", region).put_object(Bucket=bucket, Key=key, Body=body)
-        self._world.tellers.tell(
-            Act(
-                kind=ActKind.PUT,
+        self._world.publishers.tell(
+            S3Call(
+                kind=CallKind.PUT,
                 bucket=bucket,
                 region=region,
                 account=deployment.account,

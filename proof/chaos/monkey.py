@@ -1,4 +1,4 @@
-"""Does to replicas what the acts say, starts again what ended by it, and counts."""
+"""Does to replicas what the disturbances say, starts again what ended by it, and counts."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ import msgspec
 from jibe_sqs.sandbox.world import World
 from proof.chaos.proxy import Fault
 from proof.chaos.replicas import Ended, Replica
-from proof.chaos.schedule import Act, Kind, System
+from proof.chaos.schedule import Disturbance, Kind, System
 
 SLOW: Final = {"slow": {"seconds": 0.4}}
 """Access Anywhere on a good day: so slow that whoever is killed has work in hand."""
@@ -24,7 +24,7 @@ RESTART_AFTER: Final = 0.5
 class Done(msgspec.Struct):
     """What was done to them."""
 
-    acts: Counter[Kind] = msgspec.field(default_factory=Counter)
+    disturbances: Counter[Kind] = msgspec.field(default_factory=Counter)
     partitions: Counter[tuple[System, Fault]] = msgspec.field(default_factory=Counter)
     kills_hung: int = 0
     ends: list[Ended] = msgspec.field(default_factory=list)
@@ -37,7 +37,7 @@ class Done(msgspec.Struct):
 
 
 class Monkey:
-    """Each act has its end in it: when all have come to theirs, nothing is amiss any more."""
+    """Each disturbance has its end in it: when all have come to theirs, nothing is amiss any more."""
 
     def __init__(self, world: World, replicas: Sequence[Replica], seed: int) -> None:
         self.done = Done()
@@ -49,18 +49,18 @@ class Monkey:
         replica.start()
         self.done.starts += 1
 
-    async def do(self, acts: Sequence[Act], until: asyncio.Event) -> None:
+    async def do(self, disturbances: Sequence[Disturbance], until: asyncio.Event) -> None:
         """All of them, each at its time, but for those that would begin later than `until`."""
         began = time.monotonic()
         await asyncio.to_thread(self._world.befall, **SLOW)
         async with asyncio.TaskGroup() as group:
-            for act in acts:
+            for disturbance in disturbances:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, began + act.at - time.monotonic())):
+                    async with asyncio.timeout(max(0.0, began + disturbance.at - time.monotonic())):
                         await until.wait()
                 if until.is_set():
                     break
-                group.create_task(self._do(act))
+                group.create_task(self._do(disturbance))
         await asyncio.to_thread(self._world.befall)
 
     async def look_after(self) -> None:
@@ -82,90 +82,94 @@ class Monkey:
         if replica.is_running:
             self.done.ends.append(await replica.term())
 
-    async def _do(self, act: Act) -> None:
-        match act.kind:
+    async def _do(self, disturbance: Disturbance) -> None:
+        match disturbance.kind:
             case Kind.KILL:
-                await self._kill(act)
+                await self._kill(disturbance)
             case Kind.HANG:
-                await self._hang(act)
+                await self._hang(disturbance)
             case Kind.TERM:
-                await self._term(act)
+                await self._term(disturbance)
             case Kind.PARTITION:
-                await self._partition(act)
+                await self._partition(disturbance)
             case Kind.CLOCK:
-                self.done.acts[act.kind] += 1
-                self._replicas[act.replica].step_clock(act.ahead)
+                self.done.disturbances[disturbance.kind] += 1
+                self._replicas[disturbance.replica].step_clock(disturbance.ahead)
             case Kind.FULL_DISK:
-                await self._full_disk(act)
+                await self._full_disk(disturbance)
             case Kind.AA_FAILS:
-                await self._access_anywhere(act, failures=0.1, seed=self._seed)
+                await self._access_anywhere(disturbance, failures=0.1, seed=self._seed)
             case Kind.AA_DOWN:
-                await self._access_anywhere(act, down={"seconds": act.seconds})
+                await self._access_anywhere(disturbance, down={"seconds": disturbance.seconds})
 
-    async def _kill(self, act: Act) -> None:
-        victim = self._next(act, lambda replica: replica.is_running and not replica.is_stopping)
+    async def _kill(self, disturbance: Disturbance) -> None:
+        victim = self._next(disturbance, lambda replica: replica.is_running and not replica.is_stopping)
         if victim is None:
             return
-        self.done.acts[act.kind] += 1
+        self.done.disturbances[disturbance.kind] += 1
         self.done.kills_hung += victim.is_hung
         victim.is_stopping = True
         await victim.kill()
-        await self._start_again(victim, act)
+        await self._start_again(victim, disturbance)
 
-    async def _term(self, act: Act) -> None:
+    async def _term(self, disturbance: Disturbance) -> None:
         # Before it works, SIGTERM ends it as it would any program; hung, it hears nothing.
-        victim = self._next(act, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung)
+        victim = self._next(
+            disturbance, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung
+        )
         if victim is None:
             return
-        self.done.acts[act.kind] += 1
+        self.done.disturbances[disturbance.kind] += 1
         victim.is_stopping = True
         self.done.ends.append(await victim.term())
-        await self._start_again(victim, act)
+        await self._start_again(victim, disturbance)
 
-    async def _start_again(self, victim: Replica, act: Act) -> None:
-        await asyncio.sleep(act.seconds)
+    async def _start_again(self, victim: Replica, disturbance: Disturbance) -> None:
+        await asyncio.sleep(disturbance.seconds)
         self.start(victim)
         victim.is_stopping = False
 
-    async def _hang(self, act: Act) -> None:
-        victim = self._next(act, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung)
+    async def _hang(self, disturbance: Disturbance) -> None:
+        victim = self._next(
+            disturbance, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung
+        )
         if victim is None:
             return
-        self.done.acts[act.kind] += 1
+        self.done.disturbances[disturbance.kind] += 1
         victim.hang()
         pid = victim.pid
-        await asyncio.sleep(act.seconds)
+        await asyncio.sleep(disturbance.seconds)
         if victim.pid == pid:
             victim.go_on()
 
-    async def _partition(self, act: Act) -> None:
-        victim = self._next(act, lambda replica: replica.links[act.system].is_clear)
+    async def _partition(self, disturbance: Disturbance) -> None:
+        victim = self._next(disturbance, lambda replica: replica.links[disturbance.system].is_clear)
         if victim is None:
             return
-        self.done.partitions[act.system, act.fault] += 1
-        victim.links[act.system].befall(act.fault)
-        await asyncio.sleep(act.seconds)
-        victim.links[act.system].befall(None)
+        self.done.partitions[disturbance.system, disturbance.fault] += 1
+        victim.links[disturbance.system].befall(disturbance.fault)
+        await asyncio.sleep(disturbance.seconds)
+        victim.links[disturbance.system].befall(None)
 
-    async def _full_disk(self, act: Act) -> None:
-        disk = self._replicas[act.replica].disk
+    async def _full_disk(self, disturbance: Disturbance) -> None:
+        disk = self._replicas[disturbance.replica].disk
         if not disk.can_be_full or disk.is_full:
             return
-        self.done.acts[act.kind] += 1
+        self.done.disturbances[disturbance.kind] += 1
         disk.fill()
-        await asyncio.sleep(act.seconds)
+        await asyncio.sleep(disturbance.seconds)
         disk.empty()
 
-    async def _access_anywhere(self, act: Act, **faults: object) -> None:
-        """For all replicas. The later of two acts that overlap has the say, and the earlier's end ends both."""
-        self.done.acts[act.kind] += 1
+    async def _access_anywhere(self, disturbance: Disturbance, **faults: object) -> None:
+        """For all replicas. The later of two disturbances that overlap has the say, and the earlier's end ends both."""
+        self.done.disturbances[disturbance.kind] += 1
         await asyncio.to_thread(self._world.befall, **SLOW, **faults)
-        await asyncio.sleep(act.seconds)
+        await asyncio.sleep(disturbance.seconds)
         await asyncio.to_thread(self._world.befall, **SLOW)
 
-    def _next(self, act: Act, can: Callable[[Replica], bool]) -> Replica | None:
-        """The act's replica, or the next that can suffer it."""
-        return next(filter(can, self._from(act.replica)), None)
+    def _next(self, disturbance: Disturbance, can: Callable[[Replica], bool]) -> Replica | None:
+        """The disturbance's replica, or the next that can suffer it."""
+        return next(filter(can, self._from(disturbance.replica)), None)
 
     def _from(self, first: int) -> Iterator[Replica]:
         return islice([*self._replicas, *self._replicas], first, first + len(self._replicas))

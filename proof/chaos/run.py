@@ -19,7 +19,7 @@ from proof.chaos.monkey import Done, Monkey
 from proof.chaos.proxy import Fault
 from proof.chaos.recovery import seconds_until_true
 from proof.chaos.replicas import DRAIN_TIMEOUT, SLACK, Replica, make_table, replica, systems
-from proof.chaos.schedule import Kind, System, acts
+from proof.chaos.schedule import Kind, System, disturbances
 from proof.chaos.watch import Watch
 
 START: Final = 60.0
@@ -131,11 +131,15 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
 
 
 async def _troubled(monkey: Monkey, load: Load, options: Options, watch: Watch) -> None:
-    """Changes and acts, for as long as is wanted. All that was amiss is well when this returns."""
+    """Changes and disturbances, for as long as is wanted. All that was amiss is well when this returns."""
     watch(f"{options.seconds:g} s of chaos")
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(options.seconds, over.set)
-    plan = acts(options.seed, options.replicas, options.seconds, systems(options.ledger)) if options.replicas else []
+    plan = (
+        disturbances(options.seed, options.replicas, options.seconds, systems(options.ledger))
+        if options.replicas
+        else []
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(load.run(over))
         group.create_task(monkey.do(plan, over))
@@ -174,7 +178,7 @@ def _judged(
         dead_letters=dead_letters(world),
         waiting=waiting_messages(world),
         changes=load.changes,
-        messages=sum(teller.messages or len(teller.files) for teller in world.tellers.by_format.values()),
+        messages=sum(publisher.messages or len(publisher.files) for publisher in world.publishers.by_format.values()),
         receives=counts.get("messages", 0),
         redelivered=counts.get("redelivered", 0),
         files_read=counts.get("files", 0),
@@ -184,20 +188,20 @@ def _judged(
         replicas=options.replicas,
         starts=done.starts,
         failed_starts=done.failed_starts,
-        kills=done.acts[Kind.KILL],
+        kills=done.disturbances[Kind.KILL],
         kills_hung=done.kills_hung,
-        hangs=done.acts[Kind.HANG],
-        terms=done.acts[Kind.TERM],
+        hangs=done.disturbances[Kind.HANG],
+        terms=done.disturbances[Kind.TERM],
         exit_codes=dict(Counter(str(end.code) for end in in_time)),
         slowest_exit=round(max((end.seconds for end in done.ends), default=0.0), 1),
         late_exits=len(done.ends) - len(in_time),
         crashes=done.crashes,
         defects=dict(_defects(log for each in replicas for log in each.logs)),
         partitions={system.value: {fault.value: n for fault, n in of.items()} for system, of in partitions.items()},
-        clock_steps=done.acts[Kind.CLOCK],
-        full_disks=done.acts[Kind.FULL_DISK],
+        clock_steps=done.disturbances[Kind.CLOCK],
+        full_disks=done.disturbances[Kind.FULL_DISK],
         can_fill_disks=all(each.disk.can_be_full for each in replicas),
-        aa_outages=done.acts[Kind.AA_DOWN],
+        aa_outages=done.disturbances[Kind.AA_DOWN],
         aa_faults={kind: n for kind, n in world.asked("stats").get("faults", {}).items() if n},
         errors=dict(sorted(counts.get("errors", {}).items(), key=lambda each: -each[1])),
         settled_in=round(settled_in, 1),

@@ -40,7 +40,7 @@ class Kind(StrEnum):
     """A replica's ledger can write nothing."""
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds. `at`: since the beginning."""
 
     at: float
@@ -78,7 +78,7 @@ _STEPS: Final = (-86_400.0, -900.0, -60.0, 60.0, 900.0, 86_400.0, 60 * 86_400.0)
 """The last is longer than ledgers remember."""
 
 
-def acts(seed: int, replicas: int, seconds: float, systems: Sequence[System]) -> list[Act]:
+def disturbances(seed: int, replicas: int, seconds: float, systems: Sequence[System]) -> list[Disturbance]:
     """A kill every three to five seconds, and something else every one or two."""
     random = Random(f"chaos {seed}")
     kills = (_act(random, at, Kind.KILL, replicas, systems) for at in _moments(random, 3.0, 5.0, seconds))
@@ -87,7 +87,7 @@ def acts(seed: int, replicas: int, seconds: float, systems: Sequence[System]) ->
     for at in _moments(random, 0.8, 2.2, seconds):
         (kind,) = random.choices(kinds, weights)
         found.append(_act(random, at, kind, replicas, systems))
-    return sorted(found, key=lambda act: act.at)
+    return sorted(found, key=lambda disturbance: disturbance.at)
 
 
 def _moments(random: Random, least: float, most: float, end: float) -> Iterator[float]:
@@ -97,8 +97,8 @@ def _moments(random: Random, least: float, most: float, end: float) -> Iterator[
         at += random.uniform(least, most)
 
 
-def _act(random: Random, at: float, kind: Kind, replicas: int, systems: Sequence[System]) -> Act:
-    return Act(
+def _act(random: Random, at: float, kind: Kind, replicas: int, systems: Sequence[System]) -> Disturbance:
+    return Disturbance(
         at=at,
         kind=kind,
         replica=random.randrange(replicas),

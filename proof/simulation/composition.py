@@ -20,7 +20,7 @@ from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from proof.simulation.access_anywhere import SimulatedTarget
 from proof.simulation.ledger import Disk, SimulatedLedger
@@ -91,7 +91,7 @@ class Composer:
         """Anew."""
         world, chance = self._world, self._world.chance
         skew = world.storage.skew
-        tally = Tally()
+        counters = Counters()
         clock = Clock(world.loop, chance.uniform(0.0, 1.0) + chance.uniform(-skew, skew))
         ledger: Ledger = SimulatedLedger(self._disk, world.network, world.judge, self._retain)
         in_flight = Budget(self.bytes_size)
@@ -109,7 +109,7 @@ class Composer:
             refreshes=refreshes,
             changes=changes,
             buckets=buckets,
-            tally=tally,
+            counters=counters,
             activity=Activity(clock),
         )
         reading, held = Budget(self.reading_size), Budget(self.held_size)
@@ -120,13 +120,13 @@ class Composer:
         if world.sweeping:
             findings, background["sweeps"] = self._sweeps(world.sweeping, ledger, clock, gates)
             queues.append(findings)
-        consumers = [self._consumer(*queue, handler, reading, held, clock, tally, gates) for queue in queues]
+        consumers = [self._consumer(*queue, handler, reading, held, clock, counters, gates) for queue in queues]
         service = Service(
             consumers=consumers,
             refreshes=refreshes,
             changes=changes,
             ledger=ledger,
-            tally=tally,
+            counters=counters,
             health=Health(),
             background=background,
             drain_timeout=self.drain,
@@ -218,7 +218,7 @@ class Composer:
         reading: Budget,
         held: Budget,
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         gates: list[Gate],
     ) -> Consumer:
         return self._world.parts.consumer(
@@ -229,7 +229,7 @@ class Composer:
             reading=reading,
             held=held,
             clock=clock,
-            tally=tally,
+            counters=counters,
             wait=WAIT,
             receivers=self._receivers,
             gates=gates,

@@ -35,11 +35,11 @@ class _FinishesBeforeRefresh(Handler):
 
 
 class _ReleasesNewcomers(Refreshes):
-    def ask(self, folder: Folder, *, on_the_way: bool = False) -> "asyncio.Future[None]":
+    def ask(self, folder: Folder, *, for_descendant: bool = False) -> "asyncio.Future[None]":
         queue = self._folders.get(folder)
         if queue is not None and queue.served:
             return queue.served[-1].future
-        return super().ask(folder, on_the_way=on_the_way)
+        return super().ask(folder, for_descendant=for_descendant)
 
 
 class _DropsTheDirtyMark(Refreshes):

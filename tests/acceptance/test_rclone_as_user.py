@@ -17,7 +17,7 @@ from tests.processes import Finished, eventually, finished
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.s3_calls import ACCESS_ANYWHERE, Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import ACCESS_ANYWHERE, CallKind, S3Call
 from jibe_sqs.sandbox.counts import counted, waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.logged_calls import own_calls
@@ -202,9 +202,9 @@ def test_emptying_the_trash(user, there):
 
 
 def test_the_records_are_of_access_anywheres_own_identity(user, there):
-    before = len(user.world.tellers.files)
+    before = len(user.world.publishers.files)
     user.does("deletefile", f"{HERE}/{there}/a.txt")
-    fresh = user.world.tellers.files[before:]
+    fresh = user.world.publishers.files[before:]
     found = [record for key in fresh for record in logged(user, key)]
     own = [record for record in found if record["userIdentity"].get("userName") == ACCESS_ANYWHERE]
     assert {record["eventName"] for record in own} == {"CopyObject", "DeleteObject"}
@@ -220,8 +220,8 @@ def test_what_others_do_to_the_same_files_is_still_refreshed(user, there):
     assert differences(user.world).count
     now = s3.head_object(Bucket=MEDIA, Key=f"{there}/b c+d.txt")["LastModified"].timestamp() + 1
     about: dict[str, Any] = {"bucket": MEDIA, "region": "us-east-1", "account": user.world.deployment.account}
-    user.world.tellers.tell(Act(kind=ActKind.DELETE, caller=ana, began=now, at=now, keys=(key,), **about))
-    user.world.tellers.deliver()
+    user.world.publishers.tell(S3Call(kind=CallKind.DELETE, caller=ana, began=now, at=now, keys=(key,), **about))
+    user.world.publishers.deliver()
     eventually(lambda: not differences(user.world).count, "the index is true")
     assert user.refreshes() > refreshes
 

@@ -17,7 +17,7 @@ from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.access_anywhere.uses.folder_ids import KnownIds
 from jibe_sqs.adapters.access_anywhere.wire.paths import ancestors, is_below, joined, name, parent
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.concurrency.single_flight import Shared
+from jibe_sqs.concurrency.single_flight import SingleFlight
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.pace import Costs
@@ -804,7 +804,7 @@ async def test_the_cost_of_a_folder_is_not_that_of_its_parent():
 
 
 async def test_an_answer_serves_those_only_who_came_before_its_asking_began():
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     asked, go = [], asyncio.Event()
 
     async def ask(waiting: int) -> int:
@@ -827,7 +827,7 @@ async def test_an_answer_serves_those_only_who_came_before_its_asking_began():
 
 
 async def test_a_failure_is_shared_too_and_nobody_asks_in_vain_after_it():
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     asked = 0
 
     async def ask(_: int) -> int:
@@ -844,7 +844,7 @@ async def test_a_failure_is_shared_too_and_nobody_asks_in_vain_after_it():
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["ask", "go", "fail", "crash", "cancel"]), st.integers(0, 9)), max_size=40))
 async def test_whatever_happens_no_answer_is_older_than_its_question(steps):
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     moments = itertools.count()
     orders: asyncio.Queue[str] = asyncio.Queue()
     tasks: list[asyncio.Task[None]] = []

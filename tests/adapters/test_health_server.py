@@ -50,19 +50,19 @@ async def test_it_is_ready_from_its_start_to_its_stop_while_every_gate_is_open()
     gates = []
     health = Health(gates)
     gates += [Gate(), Gate()]
-    assert health.hindrances == ["starting"]
+    assert health.readiness_failures == ["starting"]
     async with worker() as task:
         health.started([task])
-        assert health.hindrances == []
+        assert health.readiness_failures == []
         gates[1].reason = DOWN
-        assert health.hindrances == [DOWN]
+        assert health.readiness_failures == [DOWN]
         gates[0].reason = "the ledger's disk is full"
-        assert health.hindrances == ["the ledger's disk is full", DOWN]
+        assert health.readiness_failures == ["the ledger's disk is full", DOWN]
         gates[0].reason = gates[1].reason = ""
-        assert health.hindrances == []
+        assert health.readiness_failures == []
         health.stopping()
-        assert health.hindrances == ["stopping"]
-    assert health.ailments == []
+        assert health.readiness_failures == ["stopping"]
+    assert health.liveness_failures == []
 
 
 async def test_a_worker_that_breaks_is_an_ailment_and_its_text_is_not_told():
@@ -75,10 +75,10 @@ async def test_a_worker_that_breaks_is_an_ailment_and_its_text_is_not_told():
         health.started([fine, task])
         await asyncio.wait([task])
         await asyncio.sleep(0)
-        assert health.ailments == ["consumer of queue has ended: ValueError"]
-        assert health.hindrances == health.ailments
+        assert health.liveness_failures == ["consumer of queue has ended: ValueError"]
+        assert health.readiness_failures == health.liveness_failures
         health.stopping()
-    assert health.ailments == ["consumer of queue has ended: ValueError"]
+    assert health.liveness_failures == ["consumer of queue has ended: ValueError"]
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
@@ -91,7 +91,7 @@ async def test_a_worker_that_ends_before_the_stop_is_an_ailment_also_without_an_
         task.cancel()
     await asyncio.wait([task])
     await asyncio.sleep(0)
-    assert health.ailments == ["consumer of queue has ended"]
+    assert health.liveness_failures == ["consumer of queue has ended"]
 
 
 # Over a socket

@@ -23,8 +23,8 @@ from jibe_sqs.sandbox.aws.access_logs import access_log_lines
 from jibe_sqs.sandbox.aws.audit_logs import audit_entries
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
 from jibe_sqs.sandbox.aws.eventbridge import eventbridge_events
-from jibe_sqs.sandbox.aws.publishers import Tellers
-from jibe_sqs.sandbox.aws.s3_calls import CREATES, DELETES, Act, ActKind, access_anywhere
+from jibe_sqs.sandbox.aws.publishers import Publishers
+from jibe_sqs.sandbox.aws.s3_calls import CREATES, DELETES, CallKind, S3Call, access_anywhere
 from jibe_sqs.sandbox.aws.s3_events import s3_events
 from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.settings import OwnWritesSettings
@@ -130,7 +130,7 @@ def _own(given):
 
 def act(kind, bucket, *keys, region=REGIONS[1], caller=ANA, **more):
     now = time.time()
-    return Act(
+    return S3Call(
         kind=kind, bucket=bucket, region=region, account=ACCOUNT, caller=caller, began=now - 0.5, at=now, keys=keys,
         **{"size": 3, "etag": "f" * 32, **more},
     )  # fmt: skip
@@ -141,19 +141,19 @@ def acts_of(bucket, region):
     number = 0
     for key in KEYS:
         for kind, caller in (
-            (ActKind.PUT, ANA), (ActKind.COPY, BO), (ActKind.MULTIPART, ANA), (ActKind.DELETE, BO),
-            (ActKind.GET, ANA), (ActKind.HEAD, BO), (ActKind.TAG, ANA), (ActKind.ACL, BO),
+            (CallKind.PUT, ANA), (CallKind.COPY, BO), (CallKind.MULTIPART, ANA), (CallKind.DELETE, BO),
+            (CallKind.GET, ANA), (CallKind.HEAD, BO), (CallKind.TAG, ANA), (CallKind.ACL, BO),
         ):  # fmt: skip
             number += 1
-            source = (bucket, f"source of {key}") if kind is ActKind.COPY else None
+            source = (bucket, f"source of {key}") if kind is CallKind.COPY else None
             yield act(kind, bucket, f"{kind}/{key}", region=region, caller=caller, source=source, changes=(number,))
-        yield act(ActKind.PUT, bucket, f"own/{key}", region=region, caller=AA)
-        yield act(ActKind.DELETE, bucket, f"own/{key}", region=region, caller=AA)
-        yield act(ActKind.PUT, bucket, f"refused/{key}", region=region, failed=True)
-        yield act(ActKind.DELETE, bucket, f"refused/{key}", region=region, caller=BO, failed=True)
-    yield act(ActKind.DELETE_MANY, bucket, *(f"many/{key}" for key in KEYS), region=region, listed=True)
-    yield act(ActKind.LIST, bucket, region=region, prefix="a folder/")
-    yield act(ActKind.CREATE_BUCKET, bucket, region=region)
+        yield act(CallKind.PUT, bucket, f"own/{key}", region=region, caller=AA)
+        yield act(CallKind.DELETE, bucket, f"own/{key}", region=region, caller=AA)
+        yield act(CallKind.PUT, bucket, f"refused/{key}", region=region, failed=True)
+        yield act(CallKind.DELETE, bucket, f"refused/{key}", region=region, caller=BO, failed=True)
+    yield act(CallKind.DELETE_MANY, bucket, *(f"many/{key}" for key in KEYS), region=region, listed=True)
+    yield act(CallKind.LIST, bucket, region=region, prefix="a folder/")
+    yield act(CallKind.CREATE_BUCKET, bucket, region=region)
 
 
 def expected(acts):
@@ -171,14 +171,14 @@ def other_readings(changes):
 
 
 def told(aws, format_, acts, seed=1):
-    """The acts told by that format's teller, in two deliveries."""
-    tellers = Tellers(aws, format_by_bucket(format_, aws.buckets), seed=seed)
+    """The acts told by that format's publisher, in two deliveries."""
+    publishers = Publishers(aws, format_by_bucket(format_, aws.buckets), seed=seed)
     acts = list(acts)
     for half in (acts[: len(acts) // 2], acts[len(acts) // 2 :]):
         for each in half:
-            tellers.tell(each)
-        tellers.deliver()
-    return tellers
+            publishers.tell(each)
+        publishers.deliver()
+    return publishers
 
 
 # There and back
@@ -187,12 +187,12 @@ def told(aws, format_, acts, seed=1):
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, format_):
     acts = [each for bucket, region in list(aws.buckets.items())[::2] for each in acts_of(bucket, region)]
-    tellers = told(aws, format_, acts)
+    publishers = told(aws, format_, acts)
     heard = Heard(aws, [format_])
     changed, wanted = heard.changed, expected(acts)
     if format_ is Format.MINIO_EVENT:
         # MinIO calls tagging a way to create an object: a refresh without need, at most.
-        tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is ActKind.TAG}
+        tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is CallKind.TAG}
         changed = changed - tagged
     if format_ is Format.ACCESS_LOG:
         changed = changed - other_readings(wanted)
@@ -201,22 +201,22 @@ def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, forma
     own = sum(each.caller is AA for each in acts)
     assert heard.skipped[SkipReason.OWN_WRITE] >= own
     if format_ in EVENTS:
-        assert not tellers.files
-        assert heard.messages == tellers.counts()[format_]
+        assert not publishers.files
+        assert heard.messages == publishers.counts()[format_]
         assert SkipReason.FAILED not in heard.skipped
     else:
-        assert set(tellers.files) == heard.files
-        assert len(tellers.files) == tellers.counts()[format_]
+        assert set(publishers.files) == heard.files
+        assert len(publishers.files) == publishers.counts()[format_]
         assert heard.skipped[SkipReason.FAILED] == sum(each.failed for each in acts)
         assert heard.skipped[SkipReason.READ_ONLY] >= sum(
-            each.kind in (ActKind.GET, ActKind.HEAD, ActKind.LIST) for each in acts
+            each.kind in (CallKind.GET, CallKind.HEAD, CallKind.LIST) for each in acts
         )
 
 
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_a_forms_upload_is_told(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    told(aws, format_, [act(ActKind.POST, bucket, "a-form/é%25.txt", region=region), act(ActKind.LIST, bucket)])
+    told(aws, format_, [act(CallKind.POST, bucket, "a-form/é%25.txt", region=region), act(CallKind.LIST, bucket)])
     heard = Heard(aws, [format_])
     if format_ in (Format.LYVE_AUDIT, Format.MINIO_AUDIT):
         # They don't tell its key.
@@ -228,7 +228,7 @@ def test_a_forms_upload_is_told(aws, format_):
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_only_cloudtrail_may_not_name_the_keys_of_a_bulk_delete(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    told(aws, format_, [act(ActKind.DELETE_MANY, bucket, "a", "b", region=region), act(ActKind.LIST, bucket)])
+    told(aws, format_, [act(CallKind.DELETE_MANY, bucket, "a", "b", region=region), act(CallKind.LIST, bucket)])
     heard = Heard(aws, [format_])
     listed = {(Kind.DELETED, bucket, key) for key in "ab"}
     assert (heard.stale, heard.changed) == (({bucket}, set()) if format_ is Format.CLOUDTRAIL else (set(), listed))
@@ -237,14 +237,14 @@ def test_only_cloudtrail_may_not_name_the_keys_of_a_bulk_delete(aws, format_):
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_a_change_is_delivered_when_it_is_told_and_not_before(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    tellers = Tellers(aws, format_by_bucket(format_, aws.buckets))
-    tellers.tell(act(ActKind.PUT, bucket, "a", region=region, changes=(7,)))
-    assert tellers.delivered == {}
+    publishers = Publishers(aws, format_by_bucket(format_, aws.buckets))
+    publishers.tell(act(CallKind.PUT, bucket, "a", region=region, changes=(7,)))
+    assert publishers.delivered == {}
     before = time.time()
-    tellers.deliver()
-    assert before <= tellers.delivered[7] <= time.time()
+    publishers.deliver()
+    assert before <= publishers.delivered[7] <= time.time()
     assert bodies(aws)
-    tellers.deliver()
+    publishers.deliver()
     assert bodies(aws) == []
 
 
@@ -256,11 +256,11 @@ def test_mixed_each_bucket_tells_in_its_own_format(aws):
         *(Format.CLOUDTRAIL, Format.S3_EVENT, Format.EVENTBRIDGE, Format.ACCESS_LOG, Format.LYVE_AUDIT)
     }
     acts = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
-    tellers = told(aws, Format.MIXED, acts)
-    heard = Heard(aws, tellers.by_format)
+    publishers = told(aws, Format.MIXED, acts)
+    heard = Heard(aws, publishers.by_format)
     assert heard.changed - other_readings(expected(acts)) == expected(acts)
-    assert set(tellers.counts()) == {format_.value for format_ in by_bucket.values()}
-    assert all(tellers.counts().values())
+    assert set(publishers.counts()) == {format_.value for format_ in by_bucket.values()}
+    assert all(publishers.counts().values())
 
 
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
@@ -269,9 +269,9 @@ def test_the_same_seed_tells_alike(aws, format_):
     acts = list(acts_of(bucket, region))
 
     def counts():
-        tellers = told(aws, format_, acts, seed=4)
+        publishers = told(aws, format_, acts, seed=4)
         found = Heard(aws, [format_])
-        return tellers.counts(), found.messages, len(found.nothing), found.changed
+        return publishers.counts(), found.messages, len(found.nothing), found.changed
 
     assert counts() == counts()
 
@@ -280,7 +280,7 @@ def test_the_same_seed_tells_alike(aws, format_):
 
 
 def test_s3_announces_itself_once_for_each_bucket(aws):
-    Tellers(aws, format_by_bucket(Format.S3_EVENT, aws.buckets)).start()
+    Publishers(aws, format_by_bucket(Format.S3_EVENT, aws.buckets)).start()
     heard = Heard(aws, [Format.S3_EVENT])
     assert heard.nothing == ["s3:TestEvent"] * len(aws.buckets)
 
@@ -301,7 +301,7 @@ def test_an_s3_event_has_its_key_encoded_as_in_a_form(key, kind):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_eventbridge_has_its_key_as_it_is(key):
-    (message,) = eventbridge_events(act(ActKind.PUT, "a-bucket", key), key, Random(1))
+    (message,) = eventbridge_events(act(CallKind.PUT, "a-bucket", key), key, Random(1))
     assert message["detail"]["object"]["key"] == key
     (event,) = announcements(json.dumps(message))
     assert (event.kind, event.bucket, event.key) == (Kind.WRITTEN, "a-bucket", key)
@@ -309,7 +309,7 @@ def test_eventbridge_has_its_key_as_it_is(key):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(), st.booleans())
 def test_an_access_log_has_its_keys_encoded_twice_and_in_a_bulk_delete_once(key, seed, many):
-    kind = ActKind.DELETE_MANY if many else ActKind.DELETE
+    kind = CallKind.DELETE_MANY if many else CallKind.DELETE
     text = b"".join(access_log_lines(act(kind, "a-bucket", key), Random(seed)))
     reader = LogReader("2026-01-01-00-00-00-0123456789ABCDEF", Limits())
     found = [record for batch in (*reader.feed(text), *reader.finish()) for record in batch]
@@ -323,8 +323,8 @@ def test_an_access_log_has_its_keys_encoded_twice_and_in_a_bulk_delete_once(key,
 
 def test_an_access_log_has_spaces_and_pluses_as_s3_writes_them():
     for kind, expected in (
-        (ActKind.DELETE, b" My%2BFolder/a%252Bb%252525.txt "),
-        (ActKind.DELETE_MANY, b" My+Folder/a%2Bb%2525.txt "),
+        (CallKind.DELETE, b" My%2BFolder/a%252Bb%252525.txt "),
+        (CallKind.DELETE_MANY, b" My+Folder/a%2Bb%2525.txt "),
     ):
         text = b"".join(access_log_lines(act(kind, "a-bucket", "My Folder/a+b%25.txt"), Random(1)))
         assert expected in text
@@ -333,8 +333,8 @@ def test_an_access_log_has_spaces_and_pluses_as_s3_writes_them():
 def test_times_are_never_before_the_change_was_visible():
     """A refresh that ran during a long upload must not count as having seen it. A second is added by who compares."""
     at = 1_767_225_600.75
-    slow = Act(
-        kind=ActKind.PUT, bucket="a-bucket", region="eu-west-1", account=ACCOUNT, caller=ANA, began=at - 100.5, at=at,
+    slow = S3Call(
+        kind=CallKind.PUT, bucket="a-bucket", region="eu-west-1", account=ACCOUNT, caller=ANA, began=at - 100.5, at=at,
         keys=("a",),
     )  # fmt: skip
     text = b"".join(access_log_lines(slow, Random(1)))
@@ -347,8 +347,8 @@ def test_times_are_never_before_the_change_was_visible():
 
 def test_access_log_files_have_the_name_that_tells_account_region_bucket_and_day(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    tellers = told(aws, Format.ACCESS_LOG, acts_of(bucket, region))
-    for key in tellers.files:
+    publishers = told(aws, Format.ACCESS_LOG, acts_of(bucket, region))
+    for key in publishers.files:
         assert key.startswith(f"access-logs/{ACCOUNT}/{region}/{bucket}/20")
         *_, year, month, day, name = key.split("/")
         assert name.startswith(f"{year}-{month}-{day}-")
@@ -356,24 +356,24 @@ def test_access_log_files_have_the_name_that_tells_account_region_bucket_and_day
 
 def test_lyves_files_of_one_second_have_names_of_their_own_and_its_other_streams_ask_for_nothing(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    tellers = Tellers(aws, format_by_bucket(Format.LYVE_AUDIT, aws.buckets), seed=2)
+    publishers = Publishers(aws, format_by_bucket(Format.LYVE_AUDIT, aws.buckets), seed=2)
     for number in range(20):
-        tellers.tell(act(ActKind.PUT, bucket, f"{number}", region=region))
-        tellers.deliver()
-    assert len(set(tellers.files)) == 20
+        publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
+        publishers.deliver()
+    assert len(set(publishers.files)) == 20
     heard = Heard(aws, [Format.LYVE_AUDIT])
     assert {key for _, _, key in heard.changed} == {str(number) for number in range(20)}
     assert set(heard.nothing) == {"Lyve Cloud IAM audit log", "Lyve Cloud console audit log"}
-    body = aws.client("s3").get_object(Bucket=aws.log_bucket, Key=tellers.files[0])["Body"].read()
+    body = aws.client("s3").get_object(Bucket=aws.log_bucket, Key=publishers.files[0])["Body"].read()
     (line,) = gzip.decompress(body).splitlines()
     assert set(json.loads(line)) == {"auditEntry", "serviceAccountName", "serviceAccountCreatorId"}
 
 
 def test_minios_files_are_compressed_in_several_ways(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    tellers = Tellers(aws, format_by_bucket(Format.MINIO_AUDIT, aws.buckets), seed=2)
+    publishers = Publishers(aws, format_by_bucket(Format.MINIO_AUDIT, aws.buckets), seed=2)
     for number in range(20):
-        tellers.tell(act(ActKind.PUT, bucket, f"{number}", region=region))
-        tellers.deliver()
-    assert {key.rpartition(".")[2] for key in tellers.files} == {"ndjson", "gz", "zst"}
+        publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
+        publishers.deliver()
+    assert {key.rpartition(".")[2] for key in publishers.files} == {"ndjson", "gz", "zst"}
     assert len(Heard(aws, [Format.MINIO_AUDIT]).changed) == 20

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from jibe_sqs.sandbox.aws.object_writes import ObjectWrite, object_write
-from jibe_sqs.sandbox.aws.s3_calls import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind
 
 VIRTUAL, PATH = "media.s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com"
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -35,20 +35,20 @@ KEYS = ["a", "new dir/h.txt", "a//b", "/a", "//a", "a/", "../a", "a b+c%2Fd?e#f&
     ],
 )
 def test_bucket_and_key_are_found_however_the_bucket_is_addressed(host, before, bucket, key):
-    assert write("PUT", before + quote(key), host=host) == ObjectWrite(ActKind.PUT, bucket, (key,))
-    assert write("DELETE", before + quote(key), host=host) == ObjectWrite(ActKind.DELETE, bucket, (key,))
+    assert write("PUT", before + quote(key), host=host) == ObjectWrite(CallKind.PUT, bucket, (key,))
+    assert write("DELETE", before + quote(key), host=host) == ObjectWrite(CallKind.DELETE, bucket, (key,))
 
 
 @pytest.mark.parametrize("query", ["x-id=PutObject", "X-Amz-Signature=0&X-Amz-Date=1", "versionId=1", "uploads2", ""])
 def test_other_query_parameters_do_not_hide_a_write(query):
-    assert write("PUT", f"/a?{query}") == ObjectWrite(ActKind.PUT, "media", ("a",))
-    assert write("DELETE", f"/a?{query}") == ObjectWrite(ActKind.DELETE, "media", ("a",))
+    assert write("PUT", f"/a?{query}") == ObjectWrite(CallKind.PUT, "media", ("a",))
+    assert write("DELETE", f"/a?{query}") == ObjectWrite(CallKind.DELETE, "media", ("a",))
 
 
 @pytest.mark.parametrize("header", ["/other/b%20c/d?versionId=1", "other/b%20c/d", "%2Fother%2Fb%20c%2Fd"])
 def test_a_copy_names_its_source(header):
     found = write("PUT", "/a", x_amz_copy_source=header)
-    assert found == ObjectWrite(ActKind.COPY, "media", ("a",), source=("other", "b c/d"))
+    assert found == ObjectWrite(CallKind.COPY, "media", ("a",), source=("other", "b c/d"))
 
 
 @pytest.mark.parametrize(("host", "uri"), [(VIRTUAL, "/?delete"), (PATH, "/media?delete="), (PATH, "/media/?delete")])
@@ -57,16 +57,16 @@ def test_a_bulk_delete_names_its_keys(host, uri, namespace):
     objects = "<Object><Key>a &amp; b</Key></Object><Object><Key>é/c</Key><VersionId>1</VersionId></Object>"
     body = f"<Delete{namespace}>{objects}<Quiet>true</Quiet></Delete>".encode()
     found = write("POST", uri, body, host=host)
-    assert found == ObjectWrite(ActKind.DELETE_MANY, "media", ("a & b", "é/c"))
+    assert found == ObjectWrite(CallKind.DELETE_MANY, "media", ("a & b", "é/c"))
 
 
 def test_a_multipart_upload_is_a_write_when_it_is_completed():
     found = write("POST", "/a/b?uploadId=U", b"<CompleteMultipartUpload/>")
-    assert found == ObjectWrite(ActKind.MULTIPART, "media", ("a/b",), upload="U")
+    assert found == ObjectWrite(CallKind.MULTIPART, "media", ("a/b",), upload="U")
 
 
 def test_a_form_of_a_browser_is_a_write():
-    assert write("POST", "/", FORM % b"key") == ObjectWrite(ActKind.POST, "media", ("new dir/a.txt",))
+    assert write("POST", "/", FORM % b"key") == ObjectWrite(CallKind.POST, "media", ("new dir/a.txt",))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 from .cases import DATA, DONE, FOLDER, LIMITS, LOGS, REJECT, RETRY, End
 
@@ -31,7 +31,7 @@ class Outcome(End):
 
 async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
     """`files`: what is in the bucket of log files."""
-    tally, target, ledger, clock = Tally(), _Target(), MemoryLedger(), S3Clock()
+    counters, target, ledger, clock = Counters(), _Target(), MemoryLedger(), S3Clock()
     refreshes = Refreshes(target=target, ledger=ledger, clock=clock)
     handler = Handler(
         sources=Sources([LogSource(LOGS)]),
@@ -40,7 +40,7 @@ async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
         decisions=Decisions({DATA: (Place(FOLDER),)}),
         ledger=ledger,
         refreshes=refreshes,
-        tally=tally,
+        counters=counters,
         activity=Activity(),
     )
     try:
@@ -49,7 +49,7 @@ async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
     finally:
         await refreshes.stop()
     bad = [line for line in logged if line["event"] == "bad_records_skipped"]
-    return _outcome(verdict, lambda: _found(tally, target, bad))
+    return _outcome(verdict, lambda: _found(counters, target, bad))
 
 
 def _outcome(verdict: Verdict, found: Callable[[], str]) -> Outcome:
@@ -62,15 +62,15 @@ def _outcome(verdict: Verdict, found: Callable[[], str]) -> Outcome:
             return Outcome(REJECT, error, reason)
 
 
-def _found(tally: Tally, target: "_Target", bad: list) -> str:
+def _found(counters: Counters, target: "_Target", bad: list) -> str:
     found = []
     for line in bad:
         records = "1 bad record" if line["count"] == 1 else f"{line['count']} bad records"
         found.append(f"{records} skipped: {line['first'][0]['reason']}")
-    if tally.nothing:
-        found.append(f"nothing to do: {', '.join(tally.nothing)}")
-    if tally.skipped:
-        found.append("skipped: " + ", ".join(f"{reason} {count}" for reason, count in tally.skipped.items()))
+    if counters.nothing:
+        found.append(f"nothing to do: {', '.join(counters.nothing)}")
+    if counters.skipped:
+        found.append("skipped: " + ", ".join(f"{reason} {count}" for reason, count in counters.skipped.items()))
     if target.refreshed:
         found.append("refreshed: " + ", ".join(map(str, sorted(target.refreshed))))
     return "; ".join(found) or "nothing in it"

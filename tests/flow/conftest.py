@@ -28,7 +28,7 @@ from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Gate, QueueFacts, Verifier
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 LOG_BUCKET = "trail-logs"
 
@@ -495,7 +495,7 @@ class World:
         self.logs = MemoryLogStore()
         self.target = FakeTarget()
         self.ledger = FlakyLedger()
-        self.tally = Tally()
+        self.counters = Counters()
         self.refreshes = Refreshes(
             target=self.target, ledger=self.ledger, clock=self.clock, margin=5.0, tree_interval=tree_interval
         )
@@ -506,7 +506,7 @@ class World:
             decisions=Decisions(),
             ledger=self.ledger,
             refreshes=self.refreshes,
-            tally=self.tally,
+            counters=self.counters,
             activity=Activity(),
             verifiers=verifiers,
         )
@@ -521,7 +521,7 @@ class World:
             reading=self.reading,
             held=self.held,
             clock=self.clock,
-            tally=self.tally,
+            counters=self.counters,
             wait=wait,
             receivers=receivers,
             gates=gates,

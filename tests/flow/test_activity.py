@@ -54,8 +54,10 @@ def counts(records: int, events: int, **skipped: int) -> BucketCounts:
     return BucketCounts(records, events, Counter({SkipReason[name]: count for name, count in skipped.items()}))
 
 
-def ended(path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, on_the_way=False) -> Outcome:
-    return Outcome(Folder(path, tree), seconds, waited, on_the_way, error)
+def ended(
+    path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, for_descendant=False
+) -> Outcome:
+    return Outcome(Folder(path, tree), seconds, waited, for_descendant, error)
 
 
 # What is read
@@ -195,11 +197,11 @@ def test_a_lag_by_clocks_that_differ_is_none():
 def test_refreshes_are_counted_by_kind_and_failures_by_class(activity):
     activity.refreshed(ended("/Amazon S3/media/a", seconds=2.0))
     activity.refreshed(ended("/Amazon S3/media", tree=True, seconds=3.0))
-    activity.refreshed(ended("/Amazon S3/media/a/b", on_the_way=True))
+    activity.refreshed(ended("/Amazon S3/media/a/b", for_descendant=True))
     activity.refreshed(ended("/Amazon S3/media/c", error=TIMED_OUT))
     activity.refreshed(ended("/Amazon S3/media/d", error=CallFailed("no", code="no")))
     found = activity.take().places[At("Amazon S3", "media")]
-    assert (found.folders, found.trees, found.on_the_way, found.refreshes) == (1, 1, 1, 3)
+    assert (found.folders, found.trees, found.for_descendant, found.refreshes) == (1, 1, 1, 3)
     assert found.failed == {"RefreshTimedOut": 1, "CallFailed": 1}
     assert found.refreshing == 8.0
 
@@ -216,7 +218,7 @@ def test_a_folder_belongs_to_the_deepest_place_above_it(clock):
 
 
 def test_a_folder_above_all_places_is_its_providers_and_of_no_bucket(activity):
-    activity.refreshed(ended("/Amazon S3", on_the_way=True))
+    activity.refreshed(ended("/Amazon S3", for_descendant=True))
     assert set(activity.take().places) == {At("Amazon S3", "")}
 
 
@@ -244,9 +246,9 @@ async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
 
 def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_way(activity):
     waiting = [
-        Pending(Folder("/Archive/media/a"), 990.0, on_the_way=False),
-        Pending(Folder("/Archive/media/b"), 940.0, on_the_way=False),
-        Pending(Folder("/Archive/media/c"), 100.0, on_the_way=True),
+        Pending(Folder("/Archive/media/a"), 990.0, for_descendant=False),
+        Pending(Folder("/Archive/media/b"), 940.0, for_descendant=False),
+        Pending(Folder("/Archive/media/c"), 100.0, for_descendant=True),
     ]
     assert activity.stale(waiting) == {At("Archive", "media"): StaleNow(2, 60.0)}
 
@@ -269,7 +271,7 @@ def test_a_refresh_of_all_below_a_folder_mends_what_failed_there_and_nothing_els
 
 
 def test_a_failure_on_the_way_makes_nothing_stale(activity):
-    activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, on_the_way=True))
+    activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, for_descendant=True))
     assert activity.stale() == {}
 
 

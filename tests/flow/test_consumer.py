@@ -42,7 +42,7 @@ async def test_deletes_only_after_the_refresh_has_ended(flow, world, queue):
         assert queue.deleted[0][0] == id_
         assert queue.deleted[0][1] >= world.target.runs[0].ended == pytest.approx(500)
         assert queue.deliveries == [(id_, 0.0)]  # never shown again in the meantime
-    assert world.tally.done == 1
+    assert world.counters.done == 1
 
 
 async def test_deletes_are_batched_ten_a_call(flow, world, queue):
@@ -60,7 +60,7 @@ async def test_failed_entries_of_a_delete_are_tried_again(flow, world, queue):
     async with world.running():
         await flow.until(lambda: len(queue.deleted) == 5)
     assert len(queue.deliveries) == 5
-    assert world.tally.done == 5
+    assert world.counters.done == 5
 
 
 async def test_a_delete_that_never_succeeds_leaves_the_message_to_be_handled_again_harmlessly(flow, world, queue):
@@ -70,7 +70,7 @@ async def test_a_delete_that_never_succeeds_leaves_the_message_to_be_handled_aga
         await flow.until(lambda: queue.deleted)
     assert [each[0] for each in queue.deliveries] == [id_, id_]
     assert len(world.target.runs) == 1
-    assert world.tally.files_known == 1
+    assert world.counters.files_known == 1
 
 
 # Limits
@@ -146,7 +146,7 @@ async def test_the_same_message_twice_in_one_answer_is_one_message(flow):
         id_ = world.send_log("a")
         await flow.until(lambda: len(queue.deleted) == 2)
     assert [each[0] for each in queue.deliveries].count(id_) == 2
-    assert world.tally.messages == 2
+    assert world.counters.messages == 2
     assert queue.calls["delete"][1].receipts == [f"{id_}#3"]
 
 
@@ -161,7 +161,7 @@ async def test_redelivered_while_held_is_deleted_by_its_newest_receipt(flow, wor
         assert len(queue.deliveries) == 2
         world.target.go()
         await flow.until(lambda: queue.deleted)
-    assert world.tally.messages == 1
+    assert world.counters.messages == 1
     assert len(world.target.runs) == 1
     assert queue.calls["delete"][0].receipts == [f"{id_}#2"]
 
@@ -298,7 +298,7 @@ async def test_the_delay_of_a_retry_grows_with_the_receive_count(flow, world, qu
         await flow.until(lambda: len(queue.deliveries) == 9)
         gaps = [later[1] - earlier[1] for earlier, later in pairwise(queue.deliveries)]
         assert gaps == [pytest.approx(min(900, 10 * 2**i), abs=1) for i in range(8)]
-        assert world.tally.retried >= 8
+        assert world.counters.retried >= 8
 
 
 async def test_a_rejected_message_goes_to_the_dead_letters_with_its_reason(flow, world, queue):
@@ -308,7 +308,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_with_its_reason(flow,
     ((dead, why),) = queue.dead
     assert (dead, why.error) == (id_, "AnnouncementUnknown")
     assert "hello" in why.reason
-    assert world.tally.rejected == 1
+    assert world.counters.rejected == 1
 
 
 async def test_without_dead_letters_a_rejected_message_is_left_with_growing_visibility(flow):
@@ -361,7 +361,7 @@ async def test_a_crash_of_the_handler_retries_the_message_and_the_service_lives(
         del world.logs.errors[flow.log_key("bad")]
         await flow.until(lambda: len(queue.deleted) == 2)
     assert [id_ for id_, _ in queue.deliveries].count(bad) == 2
-    assert world.tally.errors["ZeroDivisionError"] == 1
+    assert world.counters.errors["ZeroDivisionError"] == 1
 
 
 @pytest.mark.parametrize("call", ["delete", "reject"])
@@ -504,7 +504,7 @@ async def test_a_receive_in_flight_is_not_cancelled_and_what_it_brings_is_handed
         assert queue.cancelled_receives == 0
         assert not queue.deleted
         assert id_ in queue.waiting
-        assert world.tally.messages == 0
+        assert world.counters.messages == 0
     assert flow.time() <= 21
 
 
@@ -566,7 +566,7 @@ async def test_a_message_given_back_while_its_retry_waits_for_a_batch_is_shown_a
     """One batch must not have two wishes for one receipt: which of them would win, SQS does not say."""
     id_ = queue.send("x")
     (message,) = await queue.receive(1, wait=0)
-    settlements = Settlements(queue=queue, policy=world.policy, clock=world.clock, tally=world.tally)
+    settlements = Settlements(queue=queue, policy=world.policy, clock=world.clock, counters=world.counters)
     held = Held(message, message.receipt, since=0.0, hidden_until=30.0, extend_at=15.0)
     retry = asyncio.ensure_future(settlements.settle(held, Retry(20.0, "why")))
     await asyncio.sleep(0)

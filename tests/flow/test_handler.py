@@ -43,7 +43,7 @@ async def test_a_log_is_read_refreshed_and_remembered(flow, world):
     assert await world.handle(flow.announcing(key)) == Done()
     assert world.logs.opens[key] == 1  # known: not opened again
     assert len(world.target.runs) == 1
-    assert (world.tally.files, world.tally.files_known) == (1, 1)
+    assert (world.counters.files, world.counters.files_known) == (1, 1)
 
 
 async def test_not_done_before_the_refresh_has_ended_and_the_ledger_knows(flow, world):
@@ -170,7 +170,7 @@ async def test_an_event_older_than_its_folders_watermark_is_already_refreshed(fl
     await world.refreshes.done([Folder("/data/a")])
     assert await world.handle(flow.s3_event("a/old", time="2026-01-01T00:00:50Z")) == Done()
     assert len(world.target.runs) == 1
-    assert world.tally.skipped["already-refreshed"] == 1
+    assert world.counters.skipped["already-refreshed"] == 1
     # Within the margin and CloudTrail's whole seconds nobody can know.
     assert await world.handle(flow.s3_event("a/new", time="2026-01-01T00:00:55Z")) == Done()
     assert len(world.target.runs) == 2
@@ -187,8 +187,8 @@ async def test_an_event_older_than_its_folders_watermark_is_already_refreshed(fl
 async def test_what_asks_for_nothing_is_done(world, body):
     """otel #47045, data-prepper #1924: these are to be deleted, quietly."""
     assert await world.handle(body) == Done()
-    assert not world.tally.errors
-    assert world.tally.nothing.total() == 1
+    assert not world.counters.errors
+    assert world.counters.nothing.total() == 1
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", '{"hello": 1}', json.dumps({"s3Bucket": "b", "s3ObjectKey": []})])
@@ -262,7 +262,7 @@ async def test_ten_thousand_events_of_one_folder_cost_one_refresh(flow, world):
     key = world.put("many", flow.log_of(*(f"a/{i}" for i in range(10_000))))
     assert await world.handle(flow.announcing(key)) == Done()
     assert len(world.target.runs) == 1
-    assert world.tally.events == 10_000
+    assert world.counters.events == 10_000
 
 
 # A file that is announced twice at once
@@ -288,7 +288,7 @@ async def test_a_file_announced_by_two_messages_at_once_is_opened_once_and_both_
     assert await asyncio.gather(first, second) == [Done(), Done()]
     assert world.logs.opens[key] == 1
     assert len(world.target.runs) == 1
-    assert (world.tally.files, world.tally.files_known, world.tally.events) == (1, 1, 1)
+    assert (world.counters.files, world.counters.files_known, world.counters.events) == (1, 1, 1)
     assert not world.handler._in_hand
 
 
@@ -431,7 +431,7 @@ async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow
     assert await world.handle(flow.announcing(key)) == Done()
     assert buckets.asked == [(["elsewhere"], flow.EPOCH)]
     assert world.logs.opens[key] == 1
-    assert world.tally.skipped == {"not-mapped": 2}
+    assert world.counters.skipped == {"not-mapped": 2}
 
 
 async def test_where_all_buckets_are_known_nobody_is_asked(flow, world):
@@ -548,7 +548,7 @@ async def test_what_is_beyond_the_changes_of_one_file_is_refreshed_by_folders(fl
     assert await telling.handle(flow.announcing(key)) == Done()
     assert sorted(change.event.key for change in telling.events.told) == ["0/x", "1/x", "2/x"]
     assert sorted(run.folder.path for run in telling.target.runs) == ["/data/3", "/data/4"]
-    assert telling.tally.events == 5
+    assert telling.counters.events == 5
 
 
 # Every format
@@ -602,7 +602,7 @@ async def test_a_sources_format_tells_what_names_do_not(flow):
     # By its first bytes it would be an access log.
     world.logs.objects[flow.LOG_BUCKET, "audit/odd"] = access_line("by-bytes/x") + audit_line("by-setting/x")
     assert await world.handle(flow.announcing("audit/odd")) == Done()
-    assert world.tally.bad_records == 1
+    assert world.counters.bad_records == 1
     assert [run.folder.path for run in world.target.runs] == ["/data/by-setting"]
 
 
@@ -652,7 +652,7 @@ async def test_other_files_of_a_log_bucket_are_nothing_to_do_and_never_fetched(f
     world.logs.objects[flow.LOG_BUCKET, key] = flow.log_of("a/file")
     assert await world.handle(flow.announcing(key)) == Done()
     assert not world.logs.opens
-    assert world.tally.nothing.total() == 1
+    assert world.counters.nothing.total() == 1
 
 
 def s3_events(flow, *keys):
@@ -669,7 +669,7 @@ async def test_a_record_that_cannot_be_read_costs_the_others_nothing(flow, world
     assert "record 2 of the S3 event has no s3.object.key" in verdict.reason
     # A write without a readable key makes all of its bucket stale.
     assert {run.folder for run in world.target.runs} == {Folder("/data/good"), Folder("/data", tree=True)}
-    assert world.tally.errors == {"AnnouncementMalformed": 1}
+    assert world.counters.errors == {"AnnouncementMalformed": 1}
 
 
 async def test_a_message_with_an_unreadable_record_is_a_dead_letter_only_when_all_else_is_done(flow, world):
@@ -679,7 +679,7 @@ async def test_a_message_with_an_unreadable_record_is_a_dead_letter_only_when_al
     verdict = await world.handle(body, receive_count=2)
     assert isinstance(verdict, Reject)
     assert verdict.error == "AnnouncementMalformed"
-    assert world.tally.errors["AccessAnywhereUnavailable"] == 1
+    assert world.counters.errors["AccessAnywhereUnavailable"] == 1
 
 
 async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, world):
@@ -755,8 +755,8 @@ async def test_a_file_that_was_tampered_with_is_rejected_and_nothing_refreshed(f
     assert not verified.target.runs
     assert not verified.ledger._files
     assert await verified.ledger.principals() == {}
-    assert (verified.tally.files, verified.tally.events) == (0, 0)
-    assert verified.tally.errors == {type(error).__name__: 1}
+    assert (verified.counters.files, verified.counters.events) == (0, 0)
+    assert verified.counters.errors == {type(error).__name__: 1}
 
 
 async def test_a_file_whose_digest_is_not_there_yet_waits_the_longest_and_is_done_when_it_comes(flow, verified):
@@ -808,8 +808,8 @@ async def test_bad_records_that_are_skipped_are_counted_and_the_first_few_are_to
     lines = [audit_line(), *(f"{line}\n".encode() for line in WITH_SECRETS * 3), audit_line("c/d")]
     world.logs.objects[flow.LOG_BUCKET, LYVE] = b"".join(lines)
     assert await world.handle(flow.announcing(LYVE)) == Done()
-    assert (world.tally.bad_records, world.tally.records, world.tally.files) == (15, 2, 1)
-    assert world.tally.as_dict()["bad_records"] == 15
+    assert (world.counters.bad_records, world.counters.records, world.counters.files) == (15, 2, 1)
+    assert world.counters.as_dict()["bad_records"] == 15
     (told,) = [event for event in events if event["event"] == "bad_records_skipped"]
     assert (told["log_level"], told["bucket"], told["key"]) == ("warning", flow.LOG_BUCKET, LYVE)
     assert (told["format"], told["count"], len(told["first"])) == ("audit-log", 15, 5)
@@ -826,7 +826,7 @@ async def test_an_access_logs_bad_lines_tell_no_signature(flow, world, events):
     bad.append(f'"{presigned}" 200\n'.encode())
     world.logs.objects[flow.LOG_BUCKET, ACCESS] = b"".join([access_line(), *bad])
     assert await world.handle(flow.announcing(ACCESS)) == Done()
-    assert world.tally.bad_records == 2
+    assert world.counters.bad_records == 2
     assert CANARY not in str(events)
 
 
@@ -854,7 +854,7 @@ async def test_the_good_records_of_a_file_are_refreshed_before_its_message_is_re
     assert "1 bad record, all others are done: record 1: requestParameters: a PutObject" in verdict.reason
     assert f"(offset {offset}, field requestParameters)" in verdict.reason
     assert verdict.source == f"s3://{flow.LOG_BUCKET}/{flow.log_key('bad')}"
-    assert world.tally.bad_records == 1
+    assert world.counters.bad_records == 1
     (logged,) = [event for event in events if event["event"] == "bad_records_rejected"]
     assert logged["first"][0] | {"reason": ""} == {
         "reason": "",
@@ -991,7 +991,7 @@ async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warnin
     key = world.put("a", log_by(flow, "ana"))
     assert await world.handle(flow.announcing(key)) == Done()
     assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
-    assert not world.tally.errors
+    assert not world.counters.errors
     assert [event["log_level"] for event in events if event["event"] == "ledger_unwritable"] == ["warning"]
 
 

@@ -471,13 +471,13 @@ async def test_pending_tells_since_when_each_folder_is_stale(flow, paced, target
     paced.ask(A)
     await asyncio.sleep(1)
     paced.ask(A)
-    assert [(p.folder, p.since, p.on_the_way) for p in paced.pending()] == [(A, 0, False)]
+    assert [(p.folder, p.since, p.for_descendant) for p in paced.pending()] == [(A, 0, False)]
     await asyncio.sleep(2)
-    on_the_way = asyncio.create_task(paced.refresh(B))
+    for_descendant = asyncio.create_task(paced.refresh(B))
     await flow.settled()
-    assert [(p.folder, p.since, p.on_the_way) for p in paced.pending()] == [(A, 1, False), (B, 3, True)]
+    assert [(p.folder, p.since, p.for_descendant) for p in paced.pending()] == [(A, 1, False), (B, 3, True)]
     await paced.done([A])
-    await on_the_way
+    await for_descendant
     await flow.settled()
     assert paced.pending() == []
 
@@ -492,9 +492,9 @@ async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
     await refreshes.done([A])
     await refreshes.refresh(B)
     assert told == [
-        Outcome(A, seconds=2, waited=3, on_the_way=False, error=error),
-        Outcome(A, seconds=2, waited=6, on_the_way=False),
-        Outcome(B, seconds=2, waited=3, on_the_way=True),
+        Outcome(A, seconds=2, waited=3, for_descendant=False, error=error),
+        Outcome(A, seconds=2, waited=6, for_descendant=False),
+        Outcome(B, seconds=2, waited=3, for_descendant=True),
     ]
     assert refreshes.counts == {"failed": 1, "folders": 1, "on the way": 1}
 
@@ -553,9 +553,9 @@ def test_at_any_pace_every_ask_is_answered_by_a_refresh_that_began_after_it(flow
             costs=costs,
         )
 
-        async def ask(at, folder, on_the_way):
+        async def ask(at, folder, for_descendant):
             await asyncio.sleep(at)
-            if on_the_way:
+            if for_descendant:
                 try:
                     await refreshes.refresh(folder)
                 except AccessAnywhereUnavailable:

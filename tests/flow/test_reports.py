@@ -64,8 +64,8 @@ class Reported:
         now = self.clock.now()
         self.activity.done([Stale(bucket, (Folder(path),), now - max(ages), now - min(ages), len(ages))], [])
 
-    def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, on_the_way=False) -> None:
-        self.activity.refreshed(Outcome(Folder(path, tree), seconds, 3.0, on_the_way, error))
+    def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, for_descendant=False) -> None:
+        self.activity.refreshed(Outcome(Folder(path, tree), seconds, 3.0, for_descendant, error))
 
     @asynccontextmanager
     async def for_so_long(self, seconds: float):
@@ -129,7 +129,7 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
     reported.done("/Amazon S3/example-projects/a", "example-projects", 60.0)
     reported.refreshed("/Amazon S3/example-projects/a")
     reported.refreshed("/Amazon S3/example-projects", tree=True)
-    reported.refreshed("/Amazon S3/example-projects/a/b", on_the_way=True)
+    reported.refreshed("/Amazon S3/example-projects/a/b", for_descendant=True)
     reported.refreshed("/Amazon S3/example-projects/c", error=CallFailed("no", code="no"))
     await reported.reports.report()
     (found,) = told(events)
@@ -143,7 +143,7 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
         "skipped": {"read-only": 5, "own-write": 1},
         "folders": 1,
         "trees": 1,
-        "on_the_way": 1,
+        "for_descendant": 1,
         "failed": {"CallFailed": 1},
         "refreshing": 6.0,
         "lag_p50": 60.0,
@@ -155,7 +155,7 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
 
 
 async def test_a_folder_that_is_stale_since_long_ago_is_told_of_though_nothing_happened(flow, events):
-    pending = [Pending(Folder("/Archive/example-media/a"), -100.0, on_the_way=False)]
+    pending = [Pending(Folder("/Archive/example-media/a"), -100.0, for_descendant=False)]
     await Reported(flow, pending=lambda: pending).reports.report()
     assert [(event["provider"], event["stale"], event["stale_for"]) for event in told(events)] == [("Archive", 1, 100)]
 

@@ -34,7 +34,7 @@ class Served:
             consumers=[world.consumer for world in self.worlds],
             refreshes=self.world.refreshes,
             ledger=self.world.ledger,
-            tally=self.world.tally,
+            counters=self.world.counters,
             health=self.health,
             background=background,
             counts={"refreshes": lambda: self.world.refreshes.counts},
@@ -98,7 +98,7 @@ async def test_over_the_deadline_every_queue_gives_back_however_slow_it_is(flow,
     served.service.stop()
     await run
     assert "drain_deadline_over" in {event["event"] for event in events}
-    assert served.world.tally.messages == 1
+    assert served.world.counters.messages == 1
     assert [len(world.queue.waiting) for world in served.worlds] == [1, 1, 1]
     served.assert_over()
 
@@ -151,7 +151,7 @@ def test_a_second_signal_exits_at_once(tmp_path):
 import asyncio, os, signal
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.telemetry.health import Health
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.consuming.service import Service
 
@@ -168,7 +168,7 @@ class Stubborn:
 
 ledger = MemoryLedger()
 service = Service(
-    consumers=[Stubborn()], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger, tally=Tally(),
+    consumers=[Stubborn()], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger, counters=Counters(),
     health=Health(), drain_timeout=100, progress_interval=0, retain=100,
 )
 asyncio.run(service.run())
@@ -263,9 +263,9 @@ async def test_what_runs_beside_the_consumers_ends_with_them(flow):
     served = Served(flow, background={"beside": beside})
     running = served.start()
     await flow.settled()
-    assert served.health.hindrances == []
+    assert served.health.readiness_failures == []
     served.service.stop()
-    assert served.health.hindrances == ["stopping"]
+    assert served.health.readiness_failures == ["stopping"]
     await running
     assert ended.is_set()
-    assert served.health.ailments == []
+    assert served.health.liveness_failures == []

@@ -8,7 +8,7 @@ from jibe_sqs.consuming.holds import Held
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.model import Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 
 class HastyQueue:
@@ -37,6 +37,6 @@ class HastyQueue:
 async def test_a_message_that_is_received_again_while_it_is_shown_stays_hidden_by_no_receipt(flow, verdict, times):
     held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
     queue = HastyQueue(held, times)
-    settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), tally=Tally())
+    settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), counters=Counters())
     await settlements.settle(held, verdict)
     assert queue.shown == Counter(f"receipt {number}" for number in range(times + 1))

@@ -146,7 +146,7 @@ class Sweeping:
             reading=self.world.reading,
             held=self.world.held,
             clock=self.world.clock,
-            tally=self.world.tally,
+            counters=self.world.counters,
             wait=20.0,
             receivers=1,
         )
@@ -175,7 +175,7 @@ def named(events, name):
 async def test_a_file_that_nobody_announced_is_read(sweeping):
     key = sweeping.put(f"{TODAY}/a.json.gz", "folder/x")
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         await sweeping.flow.until(lambda: not len(sweeping.queue))
     assert [run.folder.path for run in sweeping.world.target.runs] == ["/data/folder"]
     assert sweeping.store.opens == {key: 1}
@@ -197,10 +197,10 @@ async def test_a_late_file_with_an_older_name_is_found_wazuh_33108(sweeping):
     """A marker of the last key seen would have passed it."""
     async with sweeping.running():
         sweeping.put(f"{TODAY}/111122223333_CloudTrail_eu-west-1_20260101T2355Z_b.json.gz")
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         late = sweeping.put(f"{TODAY}/111122223333_CloudTrail_eu-west-1_20260101T0005Z_a.json.gz")
         later = sweeping.put(f"{YESTERDAY}/111122223333_CloudTrail_eu-west-1_20251231T0005Z_a.json.gz")
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 3)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 3)
     assert sweeping.store.opens[late] == sweeping.store.opens[later] == 1
 
 
@@ -208,7 +208,7 @@ async def test_days_pass(sweeping):
     async with sweeping.running():
         await asyncio.sleep(23 * 3600.0)
         sweeping.put(f"{REGION}/2026/01/02/x.json.gz")
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
 
 
 class Elapsing(Sweeping):
@@ -304,10 +304,10 @@ async def test_logs_that_are_not_cloudtrails_are_not_looked_for_in_its_places(fl
 async def test_a_trail_that_is_new_in_a_bucket_is_found(sweeping):
     sweeping.put(f"one/{TODAY}/x.json.gz")
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         sweeping.put(f"two/{TODAY}/x.json.gz")
         before = sweeping.flow.time()
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 2)
     assert sweeping.flow.time() - before < ROOTS_AGE + 2 * INTERVAL
 
 
@@ -340,10 +340,10 @@ async def test_in_every_bucket_only_cloudtrails_logs_are_log_files(flow, events)
         sweeping.put(f"{TODAY}/deeper/x.json.gz", bucket=bucket)
     sweeping.put("S3-data-2026-01-01-00-00-00.gz", bucket="flat")
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.files == 2)
+        await flow.until(lambda: sweeping.world.counters.files == 2)
         await asyncio.sleep(3 * INTERVAL)
     assert sweeping.store.opens == {f"p/{TODAY}/x.json.gz": 2}
-    assert not sweeping.world.tally.errors
+    assert not sweeping.world.counters.errors
 
 
 async def test_a_bucket_that_may_not_be_listed_is_passed_over_and_said_once(flow, events):
@@ -352,12 +352,12 @@ async def test_a_bucket_that_may_not_be_listed_is_passed_over_and_said_once(flow
         sweeping.put(f"{TODAY}/{bucket}.json.gz", bucket=bucket)
     sweeping.listing.errors["closed"] = LogAccessDenied("s3://closed/: AccessDenied")
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.files == 1)
+        await flow.until(lambda: sweeping.world.counters.files == 1)
         await asyncio.sleep(3 * INTERVAL)
         assert [event["bucket"] for event in named(events, "bucket_passed_over")] == ["closed"]
         assert not named(events, "sweep_failed")
         sweeping.listing.errors.clear()
-        await flow.until(lambda: sweeping.world.tally.files == 2)
+        await flow.until(lambda: sweeping.world.counters.files == 2)
 
 
 # How it goes on
@@ -368,13 +368,13 @@ async def test_a_file_that_is_swept_and_announced_at_once_is_opened_once(sweepin
     sweeping.store.delay = 5.0
     sweeping.world.queue.send(sweeping.flow.announcing(key))
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.done == 2)
+        await sweeping.flow.until(lambda: sweeping.world.counters.done == 2)
         assert not sweeping.world.queue.messages
         sweeping.world.queue.send(sweeping.flow.announcing(key))
-        await sweeping.flow.until(lambda: sweeping.world.tally.done == 3)
+        await sweeping.flow.until(lambda: sweeping.world.counters.done == 3)
         await asyncio.sleep(3 * INTERVAL)
     assert sweeping.store.opens == {key: 1}
-    assert sweeping.world.tally.files == 1
+    assert sweeping.world.counters.files == 1
 
 
 async def test_a_file_is_not_offered_again_while_it_waits_for_its_refresh(sweeping):
@@ -391,9 +391,9 @@ async def test_a_file_is_not_offered_again_while_it_waits_for_its_refresh(sweepi
 async def test_a_file_that_was_replaced_is_read_again(sweeping):
     key = sweeping.put(f"{TODAY}/x.json.gz", "one/file")
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         sweeping.put(key, "two/file")
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 2)
         await asyncio.sleep(3 * INTERVAL)
     assert sweeping.store.opens == {key: 2}
 
@@ -404,8 +404,8 @@ async def test_a_file_that_fails_is_tried_again(sweeping):
     async with sweeping.running():
         await sweeping.flow.until(lambda: sweeping.store.opens[key] == 3)
         sweeping.store.errors.clear()
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
-    assert sweeping.world.tally.retried == 3
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
+    assert sweeping.world.counters.retried == 3
 
 
 async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
@@ -413,10 +413,10 @@ async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
     sweeping = Sweeping(flow, limits=Limits(compressed_size=10))
     key = sweeping.put(f"{TODAY}/x.json.gz")
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.rejected == 1 and not len(sweeping.queue))
+        await flow.until(lambda: sweeping.world.counters.rejected == 1 and not len(sweeping.queue))
         await asyncio.sleep(REST - 2 * INTERVAL)
         assert sweeping.store.opens == {key: 1}
-        await flow.until(lambda: sweeping.world.tally.rejected == 2)
+        await flow.until(lambda: sweeping.world.counters.rejected == 2)
     assert named(events, "message_rejected")[0]["dead_lettered"] is True
 
 
@@ -427,7 +427,7 @@ async def test_the_good_records_of_a_swept_file_are_done_before_it_rests_for_its
     text["Records"].insert(1, text["Records"][0] | {"requestParameters": None, "eventID": "odd"})
     sweeping.store.objects[BUCKET, key] = gzip.compress(json.dumps(text).encode())
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.rejected == 1 and not len(sweeping.queue))
+        await flow.until(lambda: sweeping.world.counters.rejected == 1 and not len(sweeping.queue))
         await asyncio.sleep(3 * INTERVAL)
     assert sweeping.store.opens == {key: 1}
     assert {run.folder.path for run in sweeping.world.target.runs} == {"/data/a", "/data/b"}
@@ -439,9 +439,9 @@ async def test_a_rejected_file_that_is_replaced_is_read_at_once(flow):
     sweeping = Sweeping(flow, limits=Limits(compressed_size=2000))
     key = sweeping.put(f"{TODAY}/x.json.gz", *(f"{number}/file" for number in range(500)))
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.rejected == 1)
+        await flow.until(lambda: sweeping.world.counters.rejected == 1)
         sweeping.put(key)
-        await flow.until(lambda: sweeping.world.tally.files == 1)
+        await flow.until(lambda: sweeping.world.counters.files == 1)
     assert flow.time() < 3 * INTERVAL
 
 
@@ -450,10 +450,10 @@ async def test_a_listing_that_fails_is_told_and_tried_at_the_next_turn(sweeping,
     sweeping.put(f"{REGION.replace('eu-', 'us-')}/2026/01/01/y.json.gz")
     sweeping.listing.errors[f"{REGION}/2026/"] = LogStoreUnavailable("503")
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         assert [event["reason"] for event in named(events, "sweep_failed")] == ["503"]
         sweeping.listing.errors.clear()
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 2)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 2)
 
 
 async def test_a_folder_that_may_not_be_looked_into_hides_no_trail_beside_it(sweeping, events):
@@ -498,7 +498,7 @@ async def test_one_source_that_fails_stops_no_other(sweeping, events, error):
     sweeping.sweeper = sweeping.make_sweeper(Sweep(LogSource("b" * 3), broken, 60.0), sweeping.sweep)
     sweeping.put(f"{TODAY}/x.json.gz")
     async with sweeping.running():
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
         await sweeping.flow.until(lambda: len(broken.levels) >= 3)
     assert named(events, "sweep_failed") or named(events, "sweep_crashed")
 
@@ -555,7 +555,7 @@ async def test_no_sweep_begins_while_a_gate_is_shut(sweeping):
         await asyncio.sleep(3 * INTERVAL)
         assert sweeping.listing.levels == []
         gate.open()
-        await sweeping.flow.until(lambda: sweeping.world.tally.files == 1)
+        await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
 
 
 async def test_folders_are_listed_several_at_a_time_and_not_all(sweeping):
@@ -583,13 +583,13 @@ async def test_a_service_that_stops_in_the_middle_finds_the_rest_when_it_starts_
     keys = [sweeping.put(f"{TODAY}/{number:03}.json.gz") for number in range(40)]
     sweeping.store.delay = 1.0
     async with sweeping.running():
-        await flow.until(lambda: sweeping.world.tally.files >= 10)
-    assert sweeping.world.tally.files < 40
+        await flow.until(lambda: sweeping.world.counters.files >= 10)
+    assert sweeping.world.counters.files < 40
     again = Sweeping(flow)
     again.store.objects, again.store.opens = sweeping.store.objects, sweeping.store.opens
     again.world.ledger._files = sweeping.world.ledger._files
     async with again.running():
-        await flow.until(lambda: sweeping.world.tally.files + again.world.tally.files == 40)
+        await flow.until(lambda: sweeping.world.counters.files + again.world.counters.files == 40)
     assert again.store.opens == dict.fromkeys(keys, 1)
 
 
@@ -822,11 +822,11 @@ def test_every_file_is_read_once_however_it_is_heard_of(flow, deliveries, delay,
                 for _ in range(["lost", "announced", "announced twice"].index(how)):
                     sweeping.world.queue.send(flow.announcing(key))
                 await asyncio.sleep(pause)
-            await flow.until(lambda: sweeping.world.tally.files == len(keys))
+            await flow.until(lambda: sweeping.world.counters.files == len(keys))
             await flow.until(lambda: not len(sweeping.queue) and not sweeping.world.queue.messages)
             await asyncio.sleep(3 * INTERVAL)
         assert sweeping.store.opens - failed == Counter(keys)
-        assert sweeping.world.tally.files == len(keys)
+        assert sweeping.world.counters.files == len(keys)
 
     flow.virtually(main())
 

@@ -61,11 +61,11 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _app(health: Health) -> Starlette:
     async def livez(_: Request) -> JSONResponse:
-        reasons = health.ailments
+        reasons = health.liveness_failures
         return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     async def readyz(_: Request) -> JSONResponse:
-        reasons = health.hindrances
+        reasons = health.readiness_failures
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])

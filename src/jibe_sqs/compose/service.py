@@ -44,7 +44,7 @@ from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.alerts import Alerts
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.reports import Reports
 
@@ -63,7 +63,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             settings=settings,
             stack=stack,
             clock=S3Clock(),
-            tally=Tally(),
+            counters=Counters(),
             decisions=rules.decisions(settings),
             aws=await stack.enter_async_context(stores.clients(settings)),
             gates=gates,
@@ -79,7 +79,7 @@ class _World(msgspec.Struct, frozen=True):
     settings: Settings
     stack: AsyncExitStack
     clock: S3Clock
-    tally: Tally
+    counters: Counters
     decisions: Decisions
     aws: Aws
     gates: list[Gate]
@@ -165,7 +165,7 @@ async def _assembled(
     client: AccessAnywhere | None = None,
     buckets: BucketMap | None = None,
 ) -> Service:
-    settings, clock, tally = world.settings, world.clock, world.tally
+    settings, clock, counters = world.settings, world.clock, world.counters
     activity = Activity(clock, lambda: world.decisions.places)
     refreshes = Refreshes(
         target=target,
@@ -194,7 +194,7 @@ async def _assembled(
         refreshes=refreshes,
         changes=changes,
         buckets=buckets,
-        tally=tally,
+        counters=counters,
         activity=activity,
         verifiers=stores.verifiers(settings, world.aws),
         signatures=await _signatures(world),
@@ -225,7 +225,7 @@ async def _assembled(
             reading=reading,
             held=held,
             clock=clock,
-            tally=tally,
+            counters=counters,
             # In memory nothing is gained by a long poll, but the stop waits for its end.
             wait=1 if queue is findings else settings.poll.wait,
             receivers=1 if queue is findings else settings.poll.receivers,
@@ -241,8 +241,8 @@ async def _assembled(
         pending=refreshes.pending,
         gates=world.gates,
         counters={
-            "messages": lambda: {"done": tally.done, "retried": tally.retried, "rejected": tally.rejected},
-            "failures": lambda: tally.errors,
+            "messages": lambda: {"done": counters.done, "retried": counters.retried, "rejected": counters.rejected},
+            "failures": lambda: counters.errors,
             "sweeps": lambda: sweeper.counts,
         },
         collisions=world.decisions.collisions,
@@ -257,7 +257,7 @@ async def _assembled(
         refreshes=refreshes,
         changes=changes,
         ledger=ledger,
-        tally=tally,
+        counters=counters,
         health=world.health,
         background=background,
         counts={"refreshes": lambda: refreshes.counts, "swept": lambda: sweeper.counts},

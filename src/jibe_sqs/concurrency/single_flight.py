@@ -10,7 +10,7 @@ from jibe_sqs.core.errors import JibeError
 Answer = TypeVar("Answer")
 
 
-class Shared(Generic[Answer]):
+class SingleFlight(Generic[Answer]):
     """Asks at a time of one key: the first asks, and all who came meanwhile share the next answer.
 
     An answer is good for those only who came before its asking began: it may not show what happened later.

@@ -17,7 +17,7 @@ from jibe_sqs.core.errors import QueueError
 from jibe_sqs.core.model import Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Consumer:
         reading: Budget,
         held: Budget,
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         wait: float = 20.0,
         receivers: int = 2,
         gates: Sequence[Gate] = (),
@@ -61,12 +61,12 @@ class Consumer:
         self._reading = reading
         self._in_hand = held
         self._clock = clock
-        self._tally = tally
+        self._counters = counters
         self._wait = wait
         self._receivers = receivers
         self._gates = gates
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
-        self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, tally=tally)
+        self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, counters=counters)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -193,9 +193,9 @@ class Consumer:
         if held is None:
             log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
             return False
-        self._tally.messages += 1
-        self._tally.receives[message.receive_count] += 1
-        self._tally.redelivered += message.receive_count > 1
+        self._counters.messages += 1
+        self._counters.receives[message.receive_count] += 1
+        self._counters.redelivered += message.receive_count > 1
         has_read = _once(self._reading.give)
         held.task = asyncio.create_task(self._process(held, has_read), name=f"message {message.id}")
         self._tasks.add(held.task)
@@ -227,7 +227,7 @@ class Consumer:
         except Exception as error:
             # A defect of ours. The message must not be lost by it, nor the service.
             log.exception("handling_crashed", queue=self._queue.name, message=message.id)
-            self._tally.errors[type(error).__name__] += 1
+            self._counters.errors[type(error).__name__] += 1
             return Retry(self._policy.delay(message.receive_count), f"{type(error).__name__}: {error}")
 
     async def _give_back_all(self) -> None:

@@ -29,7 +29,7 @@ from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import optional_ledger
 from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Handler:
         decisions: Decisions,
         ledger: Ledger,
         refreshes: Refreshes,
-        tally: Tally,
+        counters: Counters,
         activity: Activity,
         changes: Changes | None = None,
         buckets: Buckets | None = None,
@@ -94,7 +94,7 @@ class Handler:
         self._decisions = decisions
         self._ledger = ledger
         self._refreshes = refreshes
-        self._tally = tally
+        self._counters = counters
         self._activity = activity
         self._changes = changes
         self._buckets = buckets
@@ -114,7 +114,7 @@ class Handler:
         except AnnouncementError as error:
             has_read()
             return self._verdict([error], message, policy, [_MESSAGE])
-        self._tally.nothing.update(each.about for each in announced if isinstance(each, Nothing))
+        self._counters.nothing.update(each.about for each in announced if isinstance(each, Nothing))
         records = [each for each in announced if not isinstance(each, LogFile | Nothing | Unreadable)]
         unreadable = [each for each in announced if isinstance(each, Unreadable)]
         files = [each for each in announced if isinstance(each, LogFile)]
@@ -173,7 +173,7 @@ class Handler:
             if errors and _may_be_one(file, other):
                 return errors
             if not errors and await self._is_finished(file):
-                self._tally.files_known += 1
+                self._counters.files_known += 1
                 return []
         # Given up, or another version of it. Not read here: nothing is read when we have said that reading is over.
         return [
@@ -184,7 +184,7 @@ class Handler:
         """Read a log file to its end. None if that was done before."""
         try:
             if await self._is_finished(file):
-                self._tally.files_known += 1
+                self._counters.files_known += 1
                 log.debug("file_known", bucket=file.bucket, key=file.key)
                 return None
             return await self._read_file(file)
@@ -201,7 +201,7 @@ class Handler:
         reader = source.reader(file.key, self._limits)
         async with self._within_time(file), self._logs.open(file) as stored:
             async for chunk in stored:
-                self._tally.bytes += len(chunk)
+                self._counters.bytes += len(chunk)
                 for records in reader.feed(chunk):
                     self._plan(plan, records)
                     # A chunk may hold a hundred times its size: other messages have their turn in between.
@@ -211,7 +211,7 @@ class Handler:
         if verifier is not None:
             await verifier.verify(file, reader.sha256)
         needed = await self._needed(plan)
-        self._tally.files += 1
+        self._counters.files += 1
         self._tell(file, reader, plan)
         return Read.of(plan, needed, file, stored.etag, reader.bad.rejection)
 
@@ -233,7 +233,7 @@ class Handler:
         found = {"bucket": file.bucket, "key": file.key, "format": reader.format}
         log.debug("file_read", **found, records=plan.records, events=plan.events)
         if reader.bad.count:
-            self._tally.bad_records += reader.bad.count
+            self._counters.bad_records += reader.bad.count
             first = [
                 {"reason": str(error), "index": error.index, "offset": error.offset, "field": error.field}
                 for error in reader.bad.first
@@ -257,7 +257,7 @@ class Handler:
             with self._unreadable:
                 watermarks = await self._ledger.watermarks(folders)
         needed = plan.needed(watermarks)
-        self._tally.planned(plan, needed)
+        self._counters.planned(plan, needed)
         self._activity.planned(plan, needed)
         return needed
 
@@ -305,7 +305,7 @@ class Handler:
     def _verdict(
         self, errors: Sequence[JibeError], message: Message, policy: RetryPolicy, sources: Sequence[str]
     ) -> Verdict:
-        self._tally.errors.update(type(error).__name__ for error in errors)
+        self._counters.errors.update(type(error).__name__ for error in errors)
         return verdict(errors, message.receive_count, policy, sources)
 
 

@@ -14,7 +14,7 @@ from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.ports import Ledger
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Service:
         refreshes: Refreshes,
         changes: Changes | None = None,
         ledger: Ledger,
-        tally: Tally,
+        counters: Counters,
         health: Health,
         background: Mapping[str, Work] | None = None,
         counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
@@ -52,7 +52,7 @@ class Service:
         self._refreshes = refreshes
         self._changes = changes
         self._ledger = ledger
-        self._tally = tally
+        self._counters = counters
         self._health = health
         self._background = background or {}
         self._counts = counts or {}
@@ -134,4 +134,4 @@ class Service:
             await asyncio.sleep(PRUNE_EVERY)
 
     def _log_progress(self, event: str) -> None:
-        log.info(event, **self._tally.as_dict(), **{name: dict(count()) for name, count in self._counts.items()})
+        log.info(event, **self._counters.as_dict(), **{name: dict(count()) for name, count in self._counts.items()})

@@ -13,7 +13,7 @@ from jibe_sqs.core.errors import QueueError, ReceiptLost
 from jibe_sqs.core.model import Done, Reject, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Queue
-from jibe_sqs.telemetry.counters import Tally
+from jibe_sqs.telemetry.counters import Counters
 
 log = structlog.get_logger()
 
@@ -23,11 +23,11 @@ DELETE_TRIES: Final = 4
 class Settlements:
     """Settles the messages of one queue, ten a call where it can. Whatever fails here costs a repetition at most."""
 
-    def __init__(self, *, queue: Queue, policy: RetryPolicy, clock: Clock, tally: Tally) -> None:
+    def __init__(self, *, queue: Queue, policy: RetryPolicy, clock: Clock, counters: Counters) -> None:
         self._queue = queue
         self._policy = policy
         self._clock = clock
-        self._tally = tally
+        self._counters = counters
         self._deletes = Batches[str](self._delete_batch)
         self._showings = Batches[tuple[str, float]](self._show_batch)
 
@@ -38,10 +38,10 @@ class Settlements:
             match verdict:
                 case Done():
                     await self._delete(held)
-                    self._tally.done += 1
+                    self._counters.done += 1
                     log.debug("message_done", queue=self._queue.name, message=message.id)
                 case Retry(delay, reason):
-                    self._tally.retried += 1
+                    self._counters.retried += 1
                     log.warning(
                         "message_retried",
                         queue=self._queue.name,
@@ -61,7 +61,7 @@ class Settlements:
         except Exception as error:
             # A defect of ours. The message must not stay in our hands by it: we would never handle it again.
             log.exception("settling_crashed", queue=self._queue.name, message=message.id)
-            self._tally.errors[type(error).__name__] += 1
+            self._counters.errors[type(error).__name__] += 1
 
     async def show_now(self, receipts: Sequence[str]) -> None:
         """Give messages back: others may have them at once."""
@@ -88,7 +88,7 @@ class Settlements:
             source=why.source,
             dead_lettered=kept,
         )
-        self._tally.rejected += 1
+        self._counters.rejected += 1
         if kept:
             await self._delete(held)
         else:

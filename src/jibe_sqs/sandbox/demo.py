@@ -194,7 +194,7 @@ def _make_changes(
     watch: Callable[[Progress], None],
 ) -> list[Change]:
     uploader = Uploader(running.access_anywhere, running.permanent_token, running.places)
-    writer = Writer(running.deployment, running.tellers, seed=seed, access_anywhere=uploader)
+    writer = Writer(running.deployment, running.publishers, seed=seed, access_anywhere=uploader)
     made: list[Change] = []
     scenario, is_half = running.scenario, False
     if scenario.aa_failures:
@@ -209,12 +209,12 @@ def _make_changes(
                 watch(Progress(phase, len(made), _waiting(running, consumers)))
                 down = {"seconds": scenario.aa_outage}
                 running.befall(failures=scenario.aa_failures, seed=seed, down=down)
-            running.tellers.deliver()
+            running.publishers.deliver()
             watch(Progress("changing things", len(made), _waiting(running, consumers)))
             if scenario.kill_consumer and consumers is not None and not is_half and len(made) >= count / 2:
                 _kill_at_work(running, consumers, len(made), watch)
             is_half = is_half or len(made) >= count / 2
-        running.tellers.deliver()
+        running.publishers.deliver()
     finally:
         uploader.close()
     return made
@@ -251,7 +251,7 @@ def _waiting(running: World, consumers: Consumers | None) -> int:
     # The index may be true without what the last of them tell.
     counts = consumers.counted()
     read: int = counts.get("files", 0) + counts.get("files_known", 0)
-    return max(0, len(running.tellers.files) - read)
+    return max(0, len(running.publishers.files) - read)
 
 
 def _judged(
@@ -271,8 +271,8 @@ def _judged(
         examples=found.examples(),
         changes=len(made),
         changes_by_kind=dict(Counter(change.kind.value for change in made).most_common()),
-        formats=running.tellers.counts(),
-        log_files=len(running.tellers.files),
+        formats=running.publishers.counts(),
+        log_files=len(running.publishers.files),
         messages=counts.get("messages", 0),
         redelivered=counts.get("redelivered", 0),
         files_read=counts.get("files", 0),
@@ -309,7 +309,7 @@ def _lag(running: World, made: Iterable[Change], refreshes: list[dict[str, Any]]
         by_folder.setdefault((refresh["bucket"], refresh["prefix"]), []).append(refresh)
     lags = []
     for change in made:
-        delivered = running.tellers.delivered.get(change.number)
+        delivered = running.publishers.delivered.get(change.number)
         if not change.makes_stale or delivered is None:
             continue
         prefix = change.key.rpartition("/")[0] + "/" if "/" in change.key else ""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY
 from jibe_sqs.sandbox.aws.records import Caller, iam_user
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind, access_anywhere
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call, access_anywhere
 from jibe_sqs.sandbox.world import World
 
 USER: Final = "sandbox-user"
@@ -31,17 +31,17 @@ class LoggedCalls:
         writes = self._since(self._told)
         for write in writes:
             self._told = write["n"]
-            # The log bucket has no teller, and neither has a bucket that a user created.
+            # The log bucket has no publisher, and neither has a bucket that a user created.
             if write["bucket"] in buckets:
-                self._world.tellers.tell(self._act(write, buckets[write["bucket"]]))
+                self._world.publishers.tell(self._act(write, buckets[write["bucket"]]))
         if writes:
-            self._world.tellers.deliver()
+            self._world.publishers.deliver()
         return writes
 
-    def _act(self, write: dict[str, Any], region: str) -> Act:
+    def _act(self, write: dict[str, Any], region: str) -> S3Call:
         source = write["source"]
-        return Act(
-            kind=ActKind(write["kind"]),
+        return S3Call(
+            kind=CallKind(write["kind"]),
             bucket=write["bucket"],
             region=region,
             account=self._world.deployment.account,

@@ -1,4 +1,4 @@
-"""The world in one piece: AWS and Access Anywhere as processes, deployed, with tellers of changes that have started."""
+"""The world in one piece: AWS and Access Anywhere as processes, deployed, with publishers of changes that have started."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, Deployment, deploy, deploy_store
 from jibe_sqs.sandbox.aws.host_names import HOSTS
 from jibe_sqs.sandbox.aws.object_writes import WRITES
-from jibe_sqs.sandbox.aws.publishers import Tellers
+from jibe_sqs.sandbox.aws.publishers import Publishers
 from jibe_sqs.sandbox.aws.s3_calls import (
     ACCESS_ANYWHERE,
     ACCESS_ANYWHERE_ADDRESS,
@@ -47,7 +47,7 @@ class World(msgspec.Struct, frozen=True):
     """A running world. `places`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
 
     deployment: Deployment
-    tellers: Tellers
+    publishers: Publishers
     access_anywhere: str
     password: str
     permanent_token: str
@@ -146,7 +146,7 @@ def running(
                 places.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
         world = World(
             deployment=deployment,
-            tellers=Tellers(
+            publishers=Publishers(
                 deployment,
                 format_by_bucket(scenario.format_, deployment.buckets, in_files=scenario.lose_notifications),
                 seed=seed,
@@ -160,7 +160,7 @@ def running(
             scenario=scenario,
         )
         _write(world.config, _configuration(world))
-        world.tellers.start()
+        world.publishers.start()
         yield world
 
 
@@ -226,7 +226,7 @@ def _configuration(world: World) -> dict[str, Any]:
             source
             | ({"sweep": "2s"} if scenario.lose_notifications else {})
             | ({"via": "access-anywhere"} if through_aa else {})
-            for source in logs(deployment, world.tellers.by_format)
+            for source in logs(deployment, world.publishers.by_format)
         ],
         "sync": {"min_refresh_interval": 1, **_SYNC[scenario.strategy]},
         "buckets": {bucket: list(folders) for bucket, folders in world.places.items()},

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Final
 
-from jibe_sqs.sandbox.aws.s3_calls import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind
 
 Place = tuple[str, str]
 """Bucket and key."""
@@ -19,7 +19,7 @@ class S3Write:
     """One call that S3 has answered. Times are seconds since the epoch; `n` counts from 1; `size` is in bytes."""
 
     n: int
-    kind: ActKind
+    kind: CallKind
     bucket: str
     keys: Sequence[str]
     began: float
@@ -40,7 +40,7 @@ class RecordedWrites:
         self._records: deque[S3Write] = deque(maxlen=RECORDED)
         self._lock = Lock()
 
-    def add(self, kind: ActKind, bucket: str, keys: Sequence[str], **more: Any) -> None:
+    def add(self, kind: CallKind, bucket: str, keys: Sequence[str], **more: Any) -> None:
         """Record a call. `more`: the other fields of `S3Write`."""
         with self._lock:
             self._done += 1

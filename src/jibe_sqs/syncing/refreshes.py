@@ -34,7 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
     folder: Folder
     seconds: float
     waited: float
-    on_the_way: bool
+    for_descendant: bool
     """No event asked for it, but the refresh of another folder."""
     error: Exception | None = None
 
@@ -44,7 +44,7 @@ class Pending(msgspec.Struct, frozen=True):
 
     folder: Folder
     since: float
-    on_the_way: bool
+    for_descendant: bool
 
 
 def unobserved(outcome: Outcome) -> None:
@@ -84,20 +84,20 @@ class Refreshes:
         self._places = STARTED
         self.counts: Counter[str] = Counter()
 
-    def ask(self, folder: Folder, *, on_the_way: bool = False) -> "asyncio.Future[None]":
+    def ask(self, folder: Folder, *, for_descendant: bool = False) -> "asyncio.Future[None]":
         """A future of the first refresh of this folder that begins from now on. Shared: never cancel it.
 
-        It fails with the `JibeError` of the refresh. `on_the_way`: no event asks for it, but the refresh of another folder.
+        It fails with the `JibeError` of the refresh. `for_descendant`: no event asks for it, but the refresh of another folder.
         """
         queue = self._folders.get(folder)
         if queue is None:
             queue = self._folders[folder] = self._unstarted[folder] = _Queue()
             self._start_next()
-        if on_the_way and folder in self._unstarted:
+        if for_descendant and folder in self._unstarted:
             # Those who have the places may wait for this one: it must not wait for theirs.
             del self._unstarted[folder]
             self._start(folder, queue)
-        return queue.join(self._clock.monotonic(), on_the_way=on_the_way)
+        return queue.join(self._clock.monotonic(), for_descendant=for_descendant)
 
     async def done(self, folders: Iterable[Folder]) -> list[JibeError]:
         """Wait for a refresh, begun from now on, of each folder; returns what went wrong."""
@@ -117,7 +117,7 @@ class Refreshes:
 
     async def refresh(self, folder: Folder) -> None:
         """Wait for one folder, as the target of another's refresh does. Raises what went wrong."""
-        future = self.ask(folder, on_the_way=True)
+        future = self.ask(folder, for_descendant=True)
         await asyncio.wait([future])
         if error := _error(future):
             # Many raise the same one, and each would add its own traceback to it.
@@ -144,7 +144,7 @@ class Refreshes:
 
     def pending(self) -> list[Pending]:
         """The folders that wait or are being refreshed, in no order."""
-        return [Pending(folder, queue.since, queue.on_the_way) for folder, queue in self._folders.items()]
+        return [Pending(folder, queue.since, queue.for_descendant) for folder, queue in self._folders.items()]
 
     async def stop(self) -> None:
         """Cancel what is running. What it was for is in nobody's hands any more."""
@@ -220,8 +220,8 @@ class Refreshes:
 
     def _ended(self, folder: Folder, queue: "_Queue", started: float, error: Exception | None) -> None:
         now = self._clock.monotonic()
-        outcome = Outcome(folder, now - started, now - queue.since, queue.on_the_way, error)
-        kind = "trees" if folder.tree else "on the way" if queue.on_the_way else "folders"
+        outcome = Outcome(folder, now - started, now - queue.since, queue.for_descendant, error)
+        kind = "trees" if folder.tree else "on the way" if queue.for_descendant else "folders"
         self.counts["failed" if error else kind] += 1
         queue.release(error)
         self._observe(outcome)
@@ -233,14 +233,14 @@ def _error(future: "asyncio.Future[None]") -> BaseException | None:
 
 
 class _Askers:
-    """All who share one future; the first came at `since`. `on_the_way`: no event among them."""
+    """All who share one future; the first came at `since`. `for_descendant`: no event among them."""
 
-    __slots__ = ("future", "on_the_way", "since")
+    __slots__ = ("for_descendant", "future", "since")
 
     def __init__(self, since: float) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.since = since
-        self.on_the_way = True
+        self.for_descendant = True
 
 
 class _Queue:
@@ -253,10 +253,10 @@ class _Queue:
         self.waiting: _Askers | None = None
         self.served: list[_Askers] = []
 
-    def join(self, now: float, *, on_the_way: bool) -> "asyncio.Future[None]":
+    def join(self, now: float, *, for_descendant: bool) -> "asyncio.Future[None]":
         if self.waiting is None:
             self.waiting = _Askers(now)
-        self.waiting.on_the_way = self.waiting.on_the_way and on_the_way
+        self.waiting.for_descendant = self.waiting.for_descendant and for_descendant
         return self.waiting.future
 
     @property
@@ -270,9 +270,9 @@ class _Queue:
         return next((askers.future for askers in reversed(self._next())), None)
 
     @property
-    def on_the_way(self) -> bool:
+    def for_descendant(self) -> bool:
         """Whether no event asks for the refresh that runs, or else the next."""
-        return all(askers.on_the_way for askers in self._next())
+        return all(askers.for_descendant for askers in self._next())
 
     def begin(self) -> None:
         """A refresh begins: it serves all who have asked so far."""

@@ -49,7 +49,7 @@ class Refreshed(Protocol):
     def waited(self) -> float: ...
 
     @property
-    def on_the_way(self) -> bool: ...
+    def for_descendant(self) -> bool: ...
 
     @property
     def error(self) -> Exception | None: ...
@@ -65,7 +65,7 @@ class Waiting(Protocol):
     def since(self) -> float: ...
 
     @property
-    def on_the_way(self) -> bool: ...
+    def for_descendant(self) -> bool: ...
 
 
 class Counts(msgspec.Struct):
@@ -77,7 +77,7 @@ class Counts(msgspec.Struct):
     folders: int = 0
     """Refreshed because an event asked for it."""
     trees: int = 0
-    on_the_way: int = 0
+    for_descendant: int = 0
     """Folders refreshed because the refresh of another needed it."""
     failed: Counter[str] = msgspec.field(default_factory=Counter)
     """Refreshes that failed, by the error's class."""
@@ -89,14 +89,14 @@ class Counts(msgspec.Struct):
     @property
     def refreshes(self) -> int:
         """That went well."""
-        return self.folders + self.trees + self.on_the_way
+        return self.folders + self.trees + self.for_descendant
 
     def merge(self, other: "Counts") -> None:
         """Take in all of another's."""
         self.merge_read(other)
         self.folders += other.folders
         self.trees += other.trees
-        self.on_the_way += other.on_the_way
+        self.for_descendant += other.for_descendant
         self.failed.update(other.failed)
         self.refreshing += other.refreshing
         self.lag.merge(other.lag)
@@ -203,13 +203,13 @@ class Activity:
         counts.refreshing += outcome.seconds
         if outcome.error is not None:
             counts.failed[type(outcome.error).__name__] += 1
-            if not outcome.on_the_way and len(self._failed) < FAILED:
+            if not outcome.for_descendant and len(self._failed) < FAILED:
                 self._failed.setdefault(folder, self._clock.monotonic() - outcome.waited)
             return
         if folder.tree:
             counts.trees += 1
-        elif outcome.on_the_way:
-            counts.on_the_way += 1
+        elif outcome.for_descendant:
+            counts.for_descendant += 1
         else:
             counts.folders += 1
         self._mended(folder)
@@ -231,7 +231,7 @@ class Activity:
         """Which places have stale folders now: those that wait for a refresh, and those whose last one failed."""
         since = dict(self._failed)
         for each in waiting:
-            if not each.on_the_way:
+            if not each.for_descendant:
                 since[each.folder] = min(since.get(each.folder, each.since), each.since)
         found: dict[At, StaleNow] = {}
         now = self._clock.monotonic()

@@ -8,7 +8,7 @@ from jibe_sqs.core.decisions import Needed, Plan
 from jibe_sqs.core.model import SkipReason
 
 
-class Tally(msgspec.Struct):
+class Counters(msgspec.Struct):
     """Counts since the start. Plain integers: read them at any moment."""
 
     messages: int = 0

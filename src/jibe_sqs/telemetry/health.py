@@ -33,12 +33,12 @@ class Health:
         self._is_stopping = True
 
     @property
-    def ailments(self) -> list[str]:
+    def liveness_failures(self) -> list[str]:
         """Why it should be started anew; empty if it lives."""
         return list(self._ended)
 
     @property
-    def hindrances(self) -> list[str]:
+    def readiness_failures(self) -> list[str]:
         """Why it takes no work now; empty if it is ready."""
         if self._is_stopping:
             return ["stopping", *self._ended]

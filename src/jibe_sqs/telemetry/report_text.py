@@ -100,7 +100,7 @@ def _figures(counts: Counts, stale: StaleNow) -> list[str]:
     if counts.skipped.total():
         lines += _wrapped(f"skipped: {_listed(counts.skipped)}", indent="  ")
     if counts.refreshes:
-        kinds = {"folders": counts.folders, "trees": counts.trees, "on the way": counts.on_the_way}
+        kinds = {"folders": counts.folders, "trees": counts.trees, "on the way": counts.for_descendant}
         lines += _wrapped(f"refreshed: {_listed(kinds)}", indent="  ")
     if counts.failed.total():
         lines += _wrapped(f"failed: {_listed(counts.failed)}", indent="  ")

@@ -175,7 +175,7 @@ def _fields(counts: Counts, stale: StaleNow) -> dict[str, object]:
         "skipped": {str(reason): count for reason, count in counts.skipped.items()},
         "folders": counts.folders,
         "trees": counts.trees,
-        "on_the_way": counts.on_the_way,
+        "for_descendant": counts.for_descendant,
         "failed": dict(counts.failed),
         "refreshing": round(counts.refreshing, 3),
         "lag_p50": p50 if p50 is None else round(p50, 3),

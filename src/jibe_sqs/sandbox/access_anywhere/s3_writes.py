@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StoredObject
-from jibe_sqs.sandbox.aws.s3_calls import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind
 from jibe_sqs.sandbox.writes import Place, RecordedWrites
 
 MOST_KEYS: Final = 1000
@@ -22,18 +22,18 @@ class S3Writes:
     async def put(self, place: Place, body: bytes, content_type: str) -> StoredObject:
         began = self._clock()
         seen = await self._storage.write(*place, body, content_type)
-        self._record(ActKind.PUT, place[0], [place[1]], began, size=seen.size, etag=seen.etag)
+        self._record(CallKind.PUT, place[0], [place[1]], began, size=seen.size, etag=seen.etag)
         return seen
 
     async def copy(self, source: Place, place: Place) -> StoredObject:
         began = self._clock()
         seen = await self._storage.copy(source, place)
-        self._record(ActKind.COPY, place[0], [place[1]], began, size=seen.size, etag=seen.etag, source=source)
+        self._record(CallKind.COPY, place[0], [place[1]], began, size=seen.size, etag=seen.etag, source=source)
         return seen
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects: several by bulk deletes, as a folder's are."""
-        kind = ActKind.DELETE if len(keys) == 1 else ActKind.DELETE_MANY
+        kind = CallKind.DELETE if len(keys) == 1 else CallKind.DELETE_MANY
         for start in range(0, len(keys), MOST_KEYS):
             part = keys[start : start + MOST_KEYS]
             began = self._clock()
@@ -44,5 +44,5 @@ class S3Writes:
         """The calls whose `n` is greater than `since`."""
         return self._recorded.since(since)
 
-    def _record(self, kind: ActKind, bucket: str, keys: Sequence[str], began: float, **more: Any) -> None:
+    def _record(self, kind: CallKind, bucket: str, keys: Sequence[str], began: float, **more: Any) -> None:
         self._recorded.add(kind, bucket, keys, began=began, at=self._clock(), **more)

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 from jibe_sqs.sandbox.aws.log_files import LogFiles
 from jibe_sqs.sandbox.aws.notifications import compact
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import s3_events
 
 PREFIX: Final = "access-logs/"
@@ -21,29 +21,29 @@ PREFIX: Final = "access-logs/"
 _OWNER: Final = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"
 
 _ON_OBJECT: Final = {
-    ActKind.PUT: ("REST.PUT.OBJECT", "PUT", ""),
-    ActKind.POST: ("REST.POST.OBJECT", "POST", ""),
-    ActKind.COPY: ("REST.COPY.OBJECT", "PUT", ""),
-    ActKind.DELETE: ("REST.DELETE.OBJECT", "DELETE", ""),
-    ActKind.GET: ("REST.GET.OBJECT", "GET", ""),
-    ActKind.HEAD: ("REST.HEAD.OBJECT", "HEAD", ""),
-    ActKind.TAG: ("REST.PUT.TAGGING", "PUT", "?tagging"),
-    ActKind.ACL: ("REST.PUT.ACL", "PUT", "?acl"),
+    CallKind.PUT: ("REST.PUT.OBJECT", "PUT", ""),
+    CallKind.POST: ("REST.POST.OBJECT", "POST", ""),
+    CallKind.COPY: ("REST.COPY.OBJECT", "PUT", ""),
+    CallKind.DELETE: ("REST.DELETE.OBJECT", "DELETE", ""),
+    CallKind.GET: ("REST.GET.OBJECT", "GET", ""),
+    CallKind.HEAD: ("REST.HEAD.OBJECT", "HEAD", ""),
+    CallKind.TAG: ("REST.PUT.TAGGING", "PUT", "?tagging"),
+    CallKind.ACL: ("REST.PUT.ACL", "PUT", "?acl"),
 }
 """Operation, HTTP method and query."""
 
 _STATUS: Final = {"REST.DELETE.OBJECT": "204", "BATCH.DELETE.OBJECT": "204", "REST.POST.OBJECT": "204"}
 
 _ON_BUCKET: Final = {
-    ActKind.LIST: ("REST.GET.BUCKET", "GET", "?list-type=2"),
-    ActKind.CREATE_BUCKET: ("REST.PUT.BUCKET", "PUT", ""),
+    CallKind.LIST: ("REST.GET.BUCKET", "GET", "?list-type=2"),
+    CallKind.CREATE_BUCKET: ("REST.PUT.BUCKET", "PUT", ""),
 }
 
 
 class AccessLogs(LogFiles):
     """Announced by the log bucket's own S3 events, through the topic."""
 
-    def lines(self, act: Act) -> list[bytes]:
+    def lines(self, act: S3Call) -> list[bytes]:
         """A line for each call and, of a bulk delete, for each key."""
         return access_log_lines(act, self._random)
 
@@ -53,21 +53,21 @@ class AccessLogs(LogFiles):
         folder = f"{PREFIX}{deployment.account}/{deployment.buckets[bucket]}/{bucket}/{at:%Y/%m/%d}"
         return f"{folder}/{at:%Y-%m-%d-%H-%M-%S}-{self._random.getrandbits(64):016X}", text
 
-    def announce(self, file: Act) -> None:
+    def announce(self, file: S3Call) -> None:
         """As any other new object."""
         self._deployment.publish(file.region, compact({"Records": s3_events(file, self._random)}))
 
 
-def access_log_lines(act: Act, random: Random) -> list[bytes]:
+def access_log_lines(act: S3Call, random: Random) -> list[bytes]:
     """All lines of an act, with its ends of line."""
     of_call = _Lines(act, random)
     if act.kind in _ON_BUCKET:
         operation, method, query = _ON_BUCKET[act.kind]
         return [of_call.line(operation, "", f"{method} /{query} HTTP/1.1")]
-    if act.kind is ActKind.DELETE_MANY:
+    if act.kind is CallKind.DELETE_MANY:
         envelope = of_call.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
         return [envelope, *(of_call.line("BATCH.DELETE.OBJECT", _form_encoded(key), None) for key in act.keys)]
-    calls = _multipart(act.upload) if act.kind is ActKind.MULTIPART else [_ON_OBJECT[act.kind]]
+    calls = _multipart(act.upload) if act.kind is CallKind.MULTIPART else [_ON_OBJECT[act.kind]]
     # Each call has an id of its own; the lines of a bulk delete share one.
     lines = [_Lines(act, random).on_object(operation, method, act.key, query) for operation, method, query in calls]
     if act.source and act.source[0] == act.bucket:
@@ -91,7 +91,7 @@ def _multipart(upload: str) -> list[tuple[str, str, str]]:
 class _Lines:
     """The lines of one request."""
 
-    def __init__(self, act: Act, random: Random) -> None:
+    def __init__(self, act: S3Call, random: Random) -> None:
         self._act = act
         self._random = random
         self._request = f"{random.getrandbits(64):016X}"
@@ -122,7 +122,7 @@ class _Lines:
             "-" if request is None else f'"{request}"',
             status,
             error,
-            "-" if act.kind is not ActKind.GET else str(act.size),
+            "-" if act.kind is not CallKind.GET else str(act.size),
             str(act.size) if key and "DELETE" not in operation else "-",
             # Rounded up: what is told to have ended must not have ended later.
             str(int((act.at - act.began) * 1000) + 1),

@@ -19,27 +19,27 @@ from jibe_sqs.sandbox.aws.log_files import LogFiles
 from jibe_sqs.sandbox.aws.minio_events import MINIO_NAMES
 from jibe_sqs.sandbox.aws.notifications import compact
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import encoded, event, s3_events, thing
 
 LYVE_PREFIX: Final = "lyve-audit/"
 MINIO_PREFIX: Final = "minio-audit/"
 
 _CALLS: Final = {
-    ActKind.PUT: ("PutObject",),
-    ActKind.POST: ("PostPolicyBucket",),
-    ActKind.COPY: ("CopyObject",),
-    ActKind.MULTIPART: ("NewMultipartUpload", "PutObjectPart", "CompleteMultipartUpload"),
-    ActKind.DELETE: ("DeleteObject",),
-    ActKind.DELETE_MANY: ("DeleteMultipleObjects",),
-    ActKind.GET: ("GetObject",),
-    ActKind.HEAD: ("HeadObject",),
-    ActKind.LIST: ("ListObjectsV2",),
-    ActKind.TAG: ("PutObjectTagging",),
-    ActKind.ACL: ("PutObjectACL",),
-    ActKind.CREATE_BUCKET: ("PutBucket",),
+    CallKind.PUT: ("PutObject",),
+    CallKind.POST: ("PostPolicyBucket",),
+    CallKind.COPY: ("CopyObject",),
+    CallKind.MULTIPART: ("NewMultipartUpload", "PutObjectPart", "CompleteMultipartUpload"),
+    CallKind.DELETE: ("DeleteObject",),
+    CallKind.DELETE_MANY: ("DeleteMultipleObjects",),
+    CallKind.GET: ("GetObject",),
+    CallKind.HEAD: ("HeadObject",),
+    CallKind.LIST: ("ListObjectsV2",),
+    CallKind.TAG: ("PutObjectTagging",),
+    CallKind.ACL: ("PutObjectACL",),
+    CallKind.CREATE_BUCKET: ("PutBucket",),
 }
-_WITHOUT_OBJECT: Final = frozenset({ActKind.POST, ActKind.DELETE_MANY, ActKind.LIST, ActKind.CREATE_BUCKET})
+_WITHOUT_OBJECT: Final = frozenset({CallKind.POST, CallKind.DELETE_MANY, CallKind.LIST, CallKind.CREATE_BUCKET})
 
 
 class LyveAudits(LogFiles):
@@ -49,7 +49,7 @@ class LyveAudits(LogFiles):
         super().__init__(*given, **named)  # type: ignore[arg-type]
         self._used: set[str] = set()
 
-    def lines(self, act: Act) -> list[bytes]:
+    def lines(self, act: S3Call) -> list[bytes]:
         """An entry for each call, wrapped."""
         return [
             _line(
@@ -73,7 +73,7 @@ class LyveAudits(LogFiles):
         stream, what = self._random.choice((("IAM", "create-service-account"), ("console", "create-bucket")))
         return self._new(stream, at), gzip.compress(_line({"event": what, "time": _time(at.timestamp())}))
 
-    def announce(self, file: Act) -> None:
+    def announce(self, file: S3Call) -> None:
         """As S3 would."""
         self._deployment.send(file.region, compact({"Records": s3_events(file, self._random)}))
 
@@ -88,7 +88,7 @@ class LyveAudits(LogFiles):
 class MinioAudits(LogFiles):
     """A collector writes them to a bucket, under names that tell nothing, and MinIO announces these as any object."""
 
-    def lines(self, act: Act) -> list[bytes]:
+    def lines(self, act: S3Call) -> list[bytes]:
         """An entry for each call, bare."""
         return [_line(entry) for entry in audit_entries(act, self._random)]
 
@@ -103,7 +103,7 @@ class MinioAudits(LogFiles):
             case _:
                 return key, text
 
-    def announce(self, file: Act) -> None:
+    def announce(self, file: S3Call) -> None:
         """In MinIO's dialect."""
         name, key = f"s3:{MINIO_NAMES[file.kind]}", encoded(file.key).replace("/", "%2F")
         told = event(file, name, thing(file, key), version="2.0", source="minio:s3", ids={})
@@ -111,16 +111,16 @@ class MinioAudits(LogFiles):
         self._deployment.send(file.region, compact(message))
 
 
-def audit_entries(act: Act, random: Random) -> list[Record]:
+def audit_entries(act: S3Call, random: Random) -> list[Record]:
     """MinIO's entries of an act, a call each, of which the last ended when the act did."""
     return [_entry(act, name, random) for name in _CALLS[act.kind]]
 
 
-def _entry(act: Act, name: str, random: Random) -> Record:
+def _entry(act: S3Call, name: str, random: Random) -> Record:
     nanoseconds = int((act.at - act.began) * 1_000_000_000)
     status = ("Forbidden", 403) if act.failed else ("OK", 200)
     api: Record = {"name": name, "bucket": act.bucket}
-    if act.kind is ActKind.DELETE_MANY:
+    if act.kind is CallKind.DELETE_MANY:
         api["objects"] = [{"objectName": key} for key in act.keys]
     elif act.kind not in _WITHOUT_OBJECT:
         api["object"] = act.key

@@ -7,10 +7,10 @@ from typing import Final
 
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
 
-_NOT_TOLD: Final = (ActKind.TAG, ActKind.ACL)
+_NOT_TOLD: Final = (CallKind.TAG, CallKind.ACL)
 
 
 class CephEvents(Notifications):
@@ -18,7 +18,7 @@ class CephEvents(Notifications):
 
     together = 3
 
-    def events(self, act: Act) -> list[Record]:
+    def events(self, act: S3Call) -> list[Record]:
         """One for each key."""
         if act.failed or act.kind not in NAMES or act.kind in _NOT_TOLD:
             return []

@@ -1,4 +1,4 @@
-"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to a teller."""
+"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to a publisher."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from jibe_sqs.sandbox.aws.keys import Tree
 from jibe_sqs.sandbox.aws.listing import Objects
 from jibe_sqs.sandbox.aws.publishers import Hears
 from jibe_sqs.sandbox.aws.records import Caller
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind, access_anywhere
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call, access_anywhere
 
 
 class OwnWrite(Protocol):
@@ -91,11 +91,11 @@ class Writer:
     """
 
     def __init__(
-        self, deployment: Deployment, teller: Hears, *, seed: int = 0, access_anywhere: OwnWrite | None = None
+        self, deployment: Deployment, publisher: Hears, *, seed: int = 0, access_anywhere: OwnWrite | None = None
     ) -> None:
         self.objects: Objects = {}
         self._deployment = deployment
-        self._teller = teller
+        self._publisher = publisher
         self._own_write = access_anywhere
         self._random = Random(f"changes {seed}")
         # Apart, so that how a change is told doesn't decide which changes are made.
@@ -149,7 +149,7 @@ class Writer:
         answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body, ContentType=CONTENT_TYPE)
         self._now_is(place, len(body), answer["ETag"])
         # What is stored is the same, whether an API or a form brought it.
-        kind = ActKind.POST if self._ids.random() < 0.04 else ActKind.PUT
+        kind = CallKind.POST if self._ids.random() < 0.04 else CallKind.PUT
         return self._tell(kind, [place], caller, began)
 
     def _copy(self, caller: Caller) -> _Done:
@@ -160,7 +160,7 @@ class Writer:
             Bucket=bucket, Key=key, CopySource={"Bucket": source[0], "Key": source[1]}
         )
         self._now_is(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
-        return self._tell(ActKind.COPY, [place], caller, began, source=source)
+        return self._tell(CallKind.COPY, [place], caller, began, source=source)
 
     def _multipart(self, caller: Caller) -> _Done:
         place = bucket, key = self._fresh()
@@ -171,14 +171,14 @@ class Writer:
         parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
         answer = s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
         self._now_is(place, len(body), answer["ETag"])
-        return self._tell(ActKind.MULTIPART, [place], caller, began, upload=upload)
+        return self._tell(CallKind.MULTIPART, [place], caller, began, upload=upload)
 
     def _delete(self, caller: Caller) -> _Done:
         place = bucket, key = self._any()
         began = time.time()
         self._s3(bucket).delete_object(Bucket=bucket, Key=key)
         self._gone(place)
-        return self._tell(ActKind.DELETE, [place], caller, began)
+        return self._tell(CallKind.DELETE, [place], caller, began)
 
     def _delete_many(self, caller: Caller, *, listed: bool) -> _Done:
         bucket, _ = self._any()
@@ -190,7 +190,7 @@ class Writer:
         )
         for place in places:
             self._gone(place)
-        return self._tell(ActKind.DELETE_MANY, places, caller, began, listed=listed)
+        return self._tell(CallKind.DELETE_MANY, places, caller, began, listed=listed)
 
     def _read(self, caller: Caller) -> _Done:
         place = bucket, key = self._any()
@@ -198,19 +198,19 @@ class Writer:
         match self._random.randrange(3):
             case 0:
                 s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-                return self._tell(ActKind.GET, [place], caller, began)
+                return self._tell(CallKind.GET, [place], caller, began)
             case 1:
                 s3.head_object(Bucket=bucket, Key=key)
-                return self._tell(ActKind.HEAD, [place], caller, began)
+                return self._tell(CallKind.HEAD, [place], caller, began)
             case _:
                 prefix = key.rpartition("/")[0]
                 s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
-                return self._tell(ActKind.LIST, [place], caller, began, prefix=prefix)
+                return self._tell(CallKind.LIST, [place], caller, began, prefix=prefix)
 
     def _fail(self, caller: Caller) -> _Done:
         # moto refuses nobody: a refused call is told of only.
-        kind = ActKind.DELETE if self.objects and self._random.random() < 0.5 else ActKind.PUT
-        place = self._any() if kind is ActKind.DELETE else self._tree.new_key()
+        kind = CallKind.DELETE if self.objects and self._random.random() < 0.5 else CallKind.PUT
+        place = self._any() if kind is CallKind.DELETE else self._tree.new_key()
         return self._tell(kind, [place], caller, time.time(), failed=True)
 
     def _tag(self, caller: Caller) -> _Done:
@@ -219,13 +219,13 @@ class Writer:
         if self._random.random() < 0.5:
             tags = {"TagSet": [{"Key": "reviewed", "Value": "yes"}]}
             self._s3(bucket).put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
-            return self._tell(ActKind.TAG, [place], caller, began)
+            return self._tell(CallKind.TAG, [place], caller, began)
         try:
             self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
         except ClientError:
             # Not every store has ACLs. The call is logged all the same.
-            return self._tell(ActKind.ACL, [place], caller, began, failed=True)
-        return self._tell(ActKind.ACL, [place], caller, began)
+            return self._tell(CallKind.ACL, [place], caller, began, failed=True)
+        return self._tell(CallKind.ACL, [place], caller, began)
 
     def _write_own(self) -> _Done:
         if self._own_write is None:
@@ -236,11 +236,11 @@ class Writer:
         self._own_write(bucket, key, body)
         answer = self._s3(bucket).head_object(Bucket=bucket, Key=key)
         self._now_is(place, answer["ContentLength"], answer["ETag"])
-        return self._tell(ActKind.PUT, [place], access_anywhere(self._deployment.account), began)
+        return self._tell(CallKind.PUT, [place], access_anywhere(self._deployment.account), began)
 
     def _tell(
         self,
-        kind: ActKind,
+        kind: CallKind,
         places: list[_Place],
         caller: Caller,
         began: float,
@@ -256,8 +256,8 @@ class Writer:
         size, etag = self.objects.get(places[0], (0, ""))
         numbers = range(self._number + 1, self._number + len(places) + 1)
         self._number += len(places)
-        self._teller.tell(
-            Act(
+        self._publisher.tell(
+            S3Call(
                 kind=kind,
                 bucket=bucket,
                 region=self._deployment.buckets[bucket],
@@ -265,7 +265,7 @@ class Writer:
                 caller=caller,
                 began=began,
                 at=at,
-                keys=() if kind is ActKind.LIST else tuple(key for _, key in places),
+                keys=() if kind is CallKind.LIST else tuple(key for _, key in places),
                 prefix=prefix,
                 size=size,
                 etag=etag,
@@ -282,9 +282,9 @@ class Writer:
         account = self._deployment.account
         for bucket, region in self._deployment.buckets.items():
             now = time.time()
-            self._teller.tell(
-                Act(
-                    kind=ActKind.CREATE_BUCKET,
+            self._publisher.tell(
+                S3Call(
+                    kind=CallKind.CREATE_BUCKET,
                     bucket=bucket,
                     region=region,
                     account=account,

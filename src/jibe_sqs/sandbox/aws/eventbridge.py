@@ -10,13 +10,13 @@ from uuid import UUID
 
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 
 CREATED: Final = {
-    ActKind.PUT: "PutObject",
-    ActKind.POST: "POST Object",
-    ActKind.COPY: "CopyObject",
-    ActKind.MULTIPART: "CompleteMultipartUpload",
+    CallKind.PUT: "PutObject",
+    CallKind.POST: "POST Object",
+    CallKind.COPY: "CopyObject",
+    CallKind.MULTIPART: "CompleteMultipartUpload",
 }
 """The `reason`."""
 
@@ -24,7 +24,7 @@ CREATED: Final = {
 class EventBridge(Notifications):
     """A rule that has the queue as its target. A rule may match in any region, and has its queue in its own."""
 
-    def events(self, act: Act) -> list[Record]:
+    def events(self, act: S3Call) -> list[Record]:
         """One for each key."""
         return [] if act.failed else [told for key in act.keys for told in eventbridge_events(act, key, self._random)]
 
@@ -37,7 +37,7 @@ class EventBridge(Notifications):
         self._deployment.send(region, compact(message))
 
 
-def eventbridge_events(act: Act, key: str, random: Random) -> list[Record]:
+def eventbridge_events(act: S3Call, key: str, random: Random) -> list[Record]:
     """The event of one key; none for what S3 doesn't tell EventBridge of."""
     call: Record = {
         "request-id": f"{random.getrandbits(64):016X}",
@@ -52,14 +52,14 @@ def eventbridge_events(act: Act, key: str, random: Random) -> list[Record]:
     if act.kind in DELETES:
         more = {"reason": "DeleteObject", "deletion-type": "Permanently Deleted"}
         return [_event("Object Deleted", act, {"key": key, **sequencer}, call | more, random)]
-    if act.kind is ActKind.TAG:
+    if act.kind is CallKind.TAG:
         return [_event("Object Tags Added", act, thing, call, random)]
-    if act.kind is ActKind.ACL:
+    if act.kind is CallKind.ACL:
         return [_event("Object ACL Updated", act, thing, call, random)]
     return []
 
 
-def _event(name: str, act: Act, thing: Record, more: Record, random: Random) -> Record:
+def _event(name: str, act: S3Call, thing: Record, more: Record, random: Random) -> Record:
     return {
         "version": "0",
         "id": str(UUID(int=random.getrandbits(128), version=4)),

@@ -11,11 +11,11 @@ from random import Random
 
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import aws_service
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 
 
 class LogFiles(ABC):
-    """A teller, but for the format."""
+    """A publisher, but for the format."""
 
     def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
         self.delivered: dict[int, float] = {}
@@ -28,7 +28,7 @@ class LogFiles(ABC):
         self._lock = threading.Lock()
 
     @abstractmethod
-    def lines(self, act: Act) -> list[bytes]:
+    def lines(self, act: S3Call) -> list[bytes]:
         """What the format tells of an act, a line for each call or key."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class LogFiles(ABC):
         """The key, which was never used before, and the body of a file of that bucket's."""
 
     @abstractmethod
-    def announce(self, file: Act) -> None:
+    def announce(self, file: S3Call) -> None:
         """Say that a file was written, which is an act too."""
 
     def beside(self, at: datetime) -> tuple[str, bytes] | None:
@@ -48,7 +48,7 @@ class LogFiles(ABC):
         """Nothing happens."""
         del buckets
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: S3Call) -> None:
         """Gather the lines of one act, which stay together in one file."""
         with self._lock:
             self._gathered.setdefault(act.bucket, []).append((self.lines(act), act.changes))
@@ -78,11 +78,11 @@ class LogFiles(ABC):
             self.messages += 1
         return [file.key for file in files]
 
-    def _put(self, key: str, body: bytes) -> Act:
+    def _put(self, key: str, body: bytes) -> S3Call:
         deployment, began = self._deployment, time.time()
         answer = deployment.client("s3").put_object(Bucket=deployment.log_bucket, Key=key, Body=body)
-        return Act(
-            kind=ActKind.PUT,
+        return S3Call(
+            kind=CallKind.PUT,
             bucket=deployment.log_bucket,
             region=deployment.home,
             account=deployment.account,

@@ -10,21 +10,21 @@ from urllib.parse import quote_plus
 
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
 
 MINIO_NAMES: Final = {
     **NAMES,
     # It counts among what creates objects, which it does not.
-    ActKind.TAG: "ObjectCreated:PutTagging",
+    CallKind.TAG: "ObjectCreated:PutTagging",
 }
-del MINIO_NAMES[ActKind.ACL]
+del MINIO_NAMES[CallKind.ACL]
 
 
 class MinioEvents(Notifications):
     """Straight to the queue, an event at a time."""
 
-    def events(self, act: Act) -> list[Record]:
+    def events(self, act: S3Call) -> list[Record]:
         """One for each key."""
         if act.failed or act.kind not in MINIO_NAMES:
             return []

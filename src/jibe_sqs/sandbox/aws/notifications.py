@@ -12,11 +12,11 @@ from random import Random
 
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import Act
+from jibe_sqs.sandbox.aws.s3_calls import S3Call
 
 
 class Notifications(ABC):
-    """A teller, but for the format. Of a region's events, up to `together` stand in one message."""
+    """A publisher, but for the format. Of a region's events, up to `together` stand in one message."""
 
     together = 1
 
@@ -31,7 +31,7 @@ class Notifications(ABC):
         self._lock = threading.Lock()
 
     @abstractmethod
-    def events(self, act: Act) -> list[Record]:
+    def events(self, act: S3Call) -> list[Record]:
         """What the format tells of an act: an event for each key, or nothing."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Notifications(ABC):
         """Most formats' senders say nothing when they are set up."""
         del buckets
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: S3Call) -> None:
         """Gather what there is to tell of this act."""
         with self._lock:
             self._gathered += ((act.region, event, act.changes) for event in self.events(act))

@@ -11,7 +11,7 @@ from moto.s3.models import FakeKey
 from werkzeug.wrappers import Request
 
 from jibe_sqs.sandbox.aws.regions import s3_address, stored_bucket
-from jibe_sqs.sandbox.aws.s3_calls import ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind
 
 WRITES: Final = "/moto-api/sandbox/writes"
 """The path at which the sandbox's AWS answers with the writes that came through its tunnels; `?since=N`: newer ones."""
@@ -24,7 +24,7 @@ _ASPECTS: Final = frozenset(
 class ObjectWrite(msgspec.Struct, frozen=True):
     """What a request asks for."""
 
-    kind: ActKind
+    kind: CallKind
     bucket: str
     keys: tuple[str, ...]
     source: tuple[str, str] | None = None
@@ -35,7 +35,7 @@ class ObjectWrite(msgspec.Struct, frozen=True):
     def stored(self, host: str) -> tuple[int, str]:
         """Size and ETag of the one object that it made, as it is stored now. 0 and nothing: there is none."""
         bucket = stored_bucket(host, self.bucket)
-        made = None if bucket is None or self.kind is ActKind.DELETE_MANY else bucket.keys.get(self.keys[0])
+        made = None if bucket is None or self.kind is CallKind.DELETE_MANY else bucket.keys.get(self.keys[0])
         return (made.size, made.etag.strip('"')) if isinstance(made, FakeKey) else (0, "")
 
 
@@ -52,16 +52,16 @@ def object_write(environ: Mapping[str, Any], body: bytes) -> ObjectWrite | None:
         case "PUT" if key and not query.keys() & _ASPECTS:
             source = environ.get("HTTP_X_AMZ_COPY_SOURCE")
             if source is None:
-                return ObjectWrite(ActKind.PUT, bucket, (key,))
-            return ObjectWrite(ActKind.COPY, bucket, (key,), source=_source(source))
+                return ObjectWrite(CallKind.PUT, bucket, (key,))
+            return ObjectWrite(CallKind.COPY, bucket, (key,), source=_source(source))
         case "DELETE" if key and not query.keys() & _ASPECTS:
-            return ObjectWrite(ActKind.DELETE, bucket, (key,))
+            return ObjectWrite(CallKind.DELETE, bucket, (key,))
         case "POST" if key and "uploadId" in query:
-            return ObjectWrite(ActKind.MULTIPART, bucket, (key,), upload=query["uploadId"][0])
+            return ObjectWrite(CallKind.MULTIPART, bucket, (key,), upload=query["uploadId"][0])
         case "POST" if not key and "delete" in query:
-            return ObjectWrite(ActKind.DELETE_MANY, bucket, _listed(body))
+            return ObjectWrite(CallKind.DELETE_MANY, bucket, _listed(body))
         case "POST" if not key and (sent := _in_form(environ, body)):
-            return ObjectWrite(ActKind.POST, bucket, (sent,))
+            return ObjectWrite(CallKind.POST, bucket, (sent,))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Who tells of changes: a teller a format, and each bucket has one."""
+"""Who tells of changes: a publisher a format, and each bucket has one."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -9,13 +9,13 @@ from jibe_sqs.sandbox.aws.ceph_events import CephEvents
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.eventbridge import EventBridge
 from jibe_sqs.sandbox.aws.minio_events import MinioEvents
-from jibe_sqs.sandbox.aws.s3_calls import Act
+from jibe_sqs.sandbox.aws.s3_calls import S3Call
 from jibe_sqs.sandbox.aws.s3_events import S3Events
 from jibe_sqs.sandbox.aws.trail import Trail
 from jibe_sqs.sandbox.formats import Format
 
 
-class Teller(Protocol):
+class Publisher(Protocol):
     """Hears of acts, and tells of them in its format when it is told to."""
 
     delivered: dict[int, float]
@@ -28,7 +28,7 @@ class Teller(Protocol):
     def start(self, buckets: list[str]) -> None:
         """What happens when it is set up for these buckets."""
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: S3Call) -> None:
         """Hear of one act."""
 
     def deliver(self) -> list[str]:
@@ -38,12 +38,12 @@ class Teller(Protocol):
 class Hears(Protocol):
     """All that a writer of changes needs."""
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: S3Call) -> None:
         """Hear of one act."""
 
 
 class _Makes(Protocol):
-    def __call__(self, deployment: Deployment, /, *, seed: int) -> Teller: ...
+    def __call__(self, deployment: Deployment, /, *, seed: int) -> Publisher: ...
 
 
 _MAKES: Final[Mapping[Format, _Makes]] = {
@@ -58,11 +58,11 @@ _MAKES: Final[Mapping[Format, _Makes]] = {
 }
 
 
-class Tellers:
+class Publishers:
     """All of them, as one."""
 
     def __init__(self, deployment: Deployment, by_bucket: Mapping[str, Format], *, seed: int = 0) -> None:
-        self.by_format: dict[Format, Teller] = {
+        self.by_format: dict[Format, Publisher] = {
             format_: _MAKES[format_](deployment, seed=seed) for format_ in dict.fromkeys(by_bucket.values())
         }
         self._by_bucket = dict(by_bucket)
@@ -70,28 +70,29 @@ class Tellers:
     @property
     def delivered(self) -> dict[int, float]:
         """When each change was told."""
-        return {number: at for teller in self.by_format.values() for number, at in teller.delivered.items()}
+        return {number: at for publisher in self.by_format.values() for number, at in publisher.delivered.items()}
 
     @property
     def files(self) -> list[str]:
         """Keys of all log files."""
-        return [key for teller in self.by_format.values() for key in teller.files]
+        return [key for publisher in self.by_format.values() for key in publisher.files]
 
     def counts(self) -> dict[str, int]:
         """By format: how many log files there are or, where there are none, messages."""
         return {
-            format_.value: len(teller.files) or teller.messages for format_, teller in sorted(self.by_format.items())
+            format_.value: len(publisher.files) or publisher.messages
+            for format_, publisher in sorted(self.by_format.items())
         }
 
     def start(self) -> None:
         """Set them up."""
-        for format_, teller in self.by_format.items():
-            teller.start([bucket for bucket, its in self._by_bucket.items() if its is format_])
+        for format_, publisher in self.by_format.items():
+            publisher.start([bucket for bucket, its in self._by_bucket.items() if its is format_])
 
-    def tell(self, act: Act) -> None:
-        """Have the bucket's teller hear of it."""
+    def tell(self, act: S3Call) -> None:
+        """Have the bucket's publisher hear of it."""
         self.by_format[self._by_bucket[act.bucket]].tell(act)
 
     def deliver(self) -> list[str]:
         """Tell all that was heard since the last time. Returns the keys of new files."""
-        return [key for teller in self.by_format.values() for key in teller.deliver()]
+        return [key for publisher in self.by_format.values() for key in publisher.deliver()]

@@ -15,7 +15,7 @@ ACCESS_ANYWHERE_ADDRESS: Final = "192.0.2.66"
 """Where it calls from: all that S3's own events tell of it."""
 
 
-class ActKind(StrEnum):
+class CallKind(StrEnum):
     PUT = "put"
     POST = "post"
     """A browser's form."""
@@ -32,14 +32,14 @@ class ActKind(StrEnum):
     CREATE_BUCKET = "create-bucket"
 
 
-CREATES: Final = frozenset({ActKind.PUT, ActKind.POST, ActKind.COPY, ActKind.MULTIPART})
-DELETES: Final = frozenset({ActKind.DELETE, ActKind.DELETE_MANY})
+CREATES: Final = frozenset({CallKind.PUT, CallKind.POST, CallKind.COPY, CallKind.MULTIPART})
+DELETES: Final = frozenset({CallKind.DELETE, CallKind.DELETE_MANY})
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class S3Call(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds since the epoch, sizes in bytes."""
 
-    kind: ActKind
+    kind: CallKind
     bucket: str
     region: str
     account: str

@@ -12,19 +12,19 @@ from urllib.parse import quote_plus
 
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
-from jibe_sqs.sandbox.aws.s3_calls import DELETES, Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 
 VERSIONS: Final = ("2.1", "2.2", "2.3", "2.4", "2.5", "2.6")
 
 NAMES: Final = {
-    ActKind.PUT: "ObjectCreated:Put",
-    ActKind.POST: "ObjectCreated:Post",
-    ActKind.COPY: "ObjectCreated:Copy",
-    ActKind.MULTIPART: "ObjectCreated:CompleteMultipartUpload",
-    ActKind.DELETE: "ObjectRemoved:Delete",
-    ActKind.DELETE_MANY: "ObjectRemoved:Delete",
-    ActKind.TAG: "ObjectTagging:Put",
-    ActKind.ACL: "ObjectAcl:Put",
+    CallKind.PUT: "ObjectCreated:Put",
+    CallKind.POST: "ObjectCreated:Post",
+    CallKind.COPY: "ObjectCreated:Copy",
+    CallKind.MULTIPART: "ObjectCreated:CompleteMultipartUpload",
+    CallKind.DELETE: "ObjectRemoved:Delete",
+    CallKind.DELETE_MANY: "ObjectRemoved:Delete",
+    CallKind.TAG: "ObjectTagging:Put",
+    CallKind.ACL: "ObjectAcl:Put",
 }
 """Of nothing else does S3 send events."""
 
@@ -39,7 +39,7 @@ class S3Events(Notifications):
         for bucket in buckets:
             self.send(self._deployment.buckets[bucket], test_event(bucket, self._random))
 
-    def events(self, act: Act) -> list[Record]:
+    def events(self, act: S3Call) -> list[Record]:
         """One for each key."""
         return [] if act.failed else s3_events(act, self._random)
 
@@ -52,7 +52,7 @@ class S3Events(Notifications):
         self._deployment.publish(region, compact(message))
 
 
-def s3_events(act: Act, random: Random) -> list[Record]:
+def s3_events(act: S3Call, random: Random) -> list[Record]:
     """One for each key; none for what S3 sends no events of."""
     version = random.choice(VERSIONS)
     ids = {"x-amz-request-id": f"{random.getrandbits(64):016X}", "x-amz-id-2": f"{random.getrandbits(256):064x}"}
@@ -62,7 +62,7 @@ def s3_events(act: Act, random: Random) -> list[Record]:
     ]
 
 
-def event(act: Act, name: str, of: Record, *, version: str, source: str, ids: Record) -> Record:
+def event(act: S3Call, name: str, of: Record, *, version: str, source: str, ids: Record) -> Record:
     """What all dialects have in common."""
     return {
         "eventVersion": version,
@@ -86,7 +86,7 @@ def event(act: Act, name: str, of: Record, *, version: str, source: str, ids: Re
     }
 
 
-def thing(act: Act, key: str) -> Record:
+def thing(act: S3Call, key: str) -> Record:
     """The event's `object`; `key` as the dialect writes it."""
     told: Record = {"key": key}
     if act.kind not in DELETES:

@@ -17,7 +17,7 @@ from typing import Final
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.records import Call, Record, aws_service, log_delivery
-from jibe_sqs.sandbox.aws.s3_calls import Act, ActKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 
 VALIDATION: Final = "CloudTrail validation message."
 """What CloudTrail publishes when a topic is given to a trail: plain text."""
@@ -45,7 +45,7 @@ class Trail:
         for region in self._deployment.topics:
             self._publish(region, VALIDATION)
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: S3Call) -> None:
         """Gather the records of one act; now and then with how the session of the caller's role began."""
         call = Call(act.caller, act.at, act.region, act.account, self._ids)
         noise = _assumption(call) if "sessionContext" in act.caller.identity and self._ids.random() < 0.3 else []
@@ -108,42 +108,42 @@ class Trail:
         self._deployment.publish(region, message)
 
 
-def cloudtrail_records(act: Act, call: Call) -> list[Record]:
+def cloudtrail_records(act: S3Call, call: Call) -> list[Record]:
     """What CloudTrail tells of an act. Of a refused one, it tells the error too."""
     found = _records(act, call, act.bucket, act.key)
     return [records.failed(record) for record in found] if act.failed else found
 
 
-def _records(act: Act, call: Call, bucket: str, key: str) -> list[Record]:
+def _records(act: S3Call, call: Call, bucket: str, key: str) -> list[Record]:
     match act.kind:
-        case ActKind.PUT:
+        case CallKind.PUT:
             return [records.put_object(call, bucket, key, act.size)]
-        case ActKind.POST:
+        case CallKind.POST:
             return [records.post_object(call, bucket, key, act.size)]
-        case ActKind.COPY:
+        case CallKind.COPY:
             return [records.copy_object(call, bucket, key, *(act.source or (bucket, key)))]
-        case ActKind.MULTIPART:
+        case CallKind.MULTIPART:
             return [
                 records.create_multipart_upload(call, bucket, key),
                 records.upload_part(call, bucket, key, act.upload, size=act.size),
                 records.complete_multipart_upload(call, bucket, key, act.upload),
             ]
-        case ActKind.DELETE:
+        case CallKind.DELETE:
             return [records.delete_object(call, bucket, key)]
-        case ActKind.DELETE_MANY:
+        case CallKind.DELETE_MANY:
             parent = records.delete_objects(call, bucket)
             return [parent, *(records.deleted_by(call, parent, list(act.keys)) if act.listed else ())]
-        case ActKind.GET:
+        case CallKind.GET:
             return [records.get_object(call, bucket, key, act.size)]
-        case ActKind.HEAD:
+        case CallKind.HEAD:
             return [records.head_object(call, bucket, key)]
-        case ActKind.LIST:
+        case CallKind.LIST:
             return [records.list_objects(call, bucket, act.prefix)]
-        case ActKind.TAG:
+        case CallKind.TAG:
             return [records.put_object_tagging(call, bucket, key)]
-        case ActKind.ACL:
+        case CallKind.ACL:
             return [records.put_object_acl(call, bucket, key)]
-        case ActKind.CREATE_BUCKET:
+        case CallKind.CREATE_BUCKET:
             return [records.create_bucket(call, bucket)]
 
 

@@ -18,7 +18,7 @@ import msgspec
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import GONE, PAGE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.paths import ROOT, TOP, is_below, joined, name, parent
-from jibe_sqs.concurrency.single_flight import Shared
+from jibe_sqs.concurrency.single_flight import SingleFlight
 from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.ports import Clock
 
@@ -57,9 +57,9 @@ class FolderIds:
         self._listed_whole: OrderedDict[str, float] = OrderedDict()
         self._listing: set[str] = set()
         self._by_name: Counter[str] = Counter()
-        self._found: Shared[Item | None] = Shared()
-        self._names: Shared[Names] = Shared()
-        self._subfolders: Shared[list[Item]] = Shared()
+        self._found: SingleFlight[Item | None] = SingleFlight()
+        self._names: SingleFlight[Names] = SingleFlight()
+        self._subfolders: SingleFlight[list[Item]] = SingleFlight()
 
     async def find(self, path: str, *, exact: bool = True) -> str | None:
         """The folder's id; None if Access Anywhere does not know it.

@@ -22,7 +22,7 @@ from jibe_sqs.adapters.access_anywhere.wire.client import GONE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.files import Download
 from jibe_sqs.adapters.access_anywhere.wire.paths import ROOT, TOP, is_below, name, parent
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.concurrency.single_flight import Shared
+from jibe_sqs.concurrency.single_flight import SingleFlight
 from jibe_sqs.core.date_folders import shows_today
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import (
@@ -85,7 +85,7 @@ class AccessAnywhereLogs:
         self._clock = clock
         self._wall_clock = wall_clock
         self._ids = KnownIds(clock)
-        self._finding: Shared[Item | None] = Shared()
+        self._finding: SingleFlight[Item | None] = SingleFlight()
         self._looks: OrderedDict[str, _Look] = OrderedDict()
 
     @asynccontextmanager
