@@ -1,6 +1,6 @@
 """What the core asks of the world. Each port is the wish of its caller, no more."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -71,14 +71,24 @@ class Verifier(Protocol):
         """Return if it is, by the hash of its decompressed text. Raises `VerificationError`, `LogStoreError`."""
 
 
+class OtherRefreshes(Protocol):
+    """The refreshes of other folders, as a target sees them while it refreshes one. Calls are coalesced with all others."""
+
+    async def refresh(self, folder: Folder) -> None:
+        """Wait for a refresh of this folder that begins from now on. Raises the `JibeError` of that refresh."""
+
+    def watch(self, folder: Folder) -> Callable[[], Awaitable[bool]]:
+        """Start watching the folder. The returned function says whether a refresh of it has ended since; it waits for one that is running."""
+
+
 class SyncTarget(Protocol):
-    """Whose index is kept true."""
+    """The system whose index is kept true."""
 
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
-        """Make the folder's index true again; returns when it is.
+    async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
+        """Make the index of this folder true again. Returns when it is.
 
-        Calls `began` at each moment from which on everything that happened before is sure to be seen; the last call
-        before the return counts. Raises `AccessAnywhereError`.
+        Calls `began` at each moment from which on all earlier changes are sure to be seen. The last call before the
+        return counts. `others` refreshes the other folders that this refresh needs. Raises `AccessAnywhereError`.
         """
 
 
