@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,12 @@ from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.model import Folder
+from jibe_sqs.ports import OtherRefreshes
 from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, create_app, serving
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 FOLDERS = 100_000
 BUCKET = "data"
@@ -119,13 +121,14 @@ async def _measure(shape: str, events: int, url: str, group: int, *, naive: bool
     messages = [folders[start : start + group] for start in range(0, events, group)]
     before, began, used = memory.peak(), time.monotonic(), time.process_time()
     async with connect(endpoint=url, permanent_token=TOKEN, concurrency=CONCURRENCY, clock=clock) as client:
-        target = RefreshTarget(client, roots=[TOP], clock=clock, slots=client.concurrency, costs=costs)
-        refreshes = Refreshes(target=target, ledger=MemoryLedger(), clock=clock, min_interval=5.0, costs=costs)
+        target = RefreshTarget(client, roots=lambda: [TOP], clock=clock, slots=client.concurrency, costs=costs)
+        refreshes = Refreshes(
+            target=target, ledger=OptionalLedger(MemoryLedger()), clock=clock, min_interval=5.0, costs=costs
+        )
         if naive:
             await _held(messages, lambda message: _each_by_itself(target, message))
             count = events
         else:
-            target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
             await _held(messages, lambda message: _together(refreshes, message))
             count = refreshes.counts.total()
     return {
@@ -159,7 +162,24 @@ async def _together(refreshes: Refreshes, message: Sequence[Folder]) -> None:
 
 async def _each_by_itself(target: RefreshTarget, message: Sequence[Folder]) -> None:
     for folder in message:
-        await target.refresh(folder, lambda: None)
+        await _Uncoalesced(target).refresh(folder)
+
+
+class _Uncoalesced(OtherRefreshes):
+    """Refreshes a folder anew for each call."""
+
+    def __init__(self, target: RefreshTarget) -> None:
+        self._target = target
+
+    async def refresh(self, folder: Folder) -> None:
+        await self._target.refresh(folder, lambda: None, self)
+
+    def watch(self, _: Folder) -> Callable[[], Awaitable[bool]]:
+        return _has_not_ended
+
+
+async def _has_not_ended() -> bool:
+    return False
 
 
 def _main(command: str, shape: str, events: str, *rest: str) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Folder
+from jibe_sqs.ports import OtherRefreshes
 from proof.simulation.judge import Judge
 from proof.simulation.network import TIMEOUT, is_cut_off, later
 from proof.simulation.storage import BUCKET, Event, Storage
@@ -135,34 +136,33 @@ class SimulatedTarget:
     """The `SyncTarget` port: one process's way to the server. Folders that it does not know need their parent first."""
 
     def __init__(self, index: Index, storage: Storage, judge: Judge, chance: Random) -> None:
-        self.refresh_other: Callable[[Folder], Awaitable[None]]
         self._index = index
         self._storage = storage
         self._judge = judge
         self._chance = chance
         self.running: Counter[Folder] = Counter()
 
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
+    async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
         self.running[folder] += 1
         self._judge.demand(self.running[folder] == 1, "one refresh of a folder at a time", folder)
         try:
-            moment = await (self._refresh_tree if folder.tree else self._refresh_folder)(folder, began)
+            moment = await (self._refresh_tree if folder.tree else self._refresh_folder)(folder, began, others)
         finally:
             self.running[folder] -= 1
         self._index.succeeded[folder] = max(self._index.succeeded[folder], moment)
         self._judge.saw("refreshed", folder)
 
-    async def _refresh_tree(self, tree: Folder, began: Callable[[], None]) -> int:
+    async def _refresh_tree(self, tree: Folder, began: Callable[[], None], others: OtherRefreshes) -> int:
         moment = self._begin(tree, began)
         for path in sorted(self._storage.folders):
-            await self.refresh_other(Folder(path))
+            await others.refresh(Folder(path))
         return moment
 
-    async def _refresh_folder(self, folder: Folder, began: Callable[[], None]) -> int:
+    async def _refresh_folder(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> int:
         index, chance = self._index, self._chance
         if folder.path not in index.shown:
             self._begin(folder, began)
-            await self.refresh_other(Folder(folder.path.rpartition("/")[0]))
+            await others.refresh(Folder(folder.path.rpartition("/")[0]))
         await index.reached()
         while chance.random() < index.recently:
             self._begin(folder, began)

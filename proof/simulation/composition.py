@@ -1,27 +1,20 @@
-"""The real service, composed of what is simulated around it."""
+"""The real service, with simulations of everything around it."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.consumer import Consumer
-from jibe_sqs.consuming.handler import Handler
-from jibe_sqs.consuming.service import Service, Work
+from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.sources import Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Gate, Ledger, Queue, QueueFacts
-from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, VISIBILITY
+from jibe_sqs.ports import Gate, Queue, QueueFacts
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
-from jibe_sqs.syncing.changes import Changes
-from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Counters
-from jibe_sqs.telemetry.health import Health
 from proof.simulation.access_anywhere import SimulatedTarget
 from proof.simulation.ledger import Disk, SimulatedLedger
 from proof.simulation.logs import WINDOW, SimulatedLogs
@@ -31,7 +24,7 @@ from proof.simulation.provider_events import SimulatedEventTarget
 from proof.simulation.providers import SimulatedProviders
 from proof.simulation.sqs import SimulatedQueue
 from proof.simulation.storage import EPOCH
-from proof.simulation.sweeps import JudgedFindings, SimulatedListing, Sweeping
+from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
 WAIT = 20.0
@@ -39,7 +32,7 @@ WAIT = 20.0
 
 
 class Clock:
-    """The `Clock` port. S3's time is unknown before its first answer, then told too late by a second at most, and skewed."""
+    """The `Clock` port. S3's time is unknown before its first answer; then it is late by up to a second, and skewed."""
 
     def __init__(self, loop: SeededLoop, behind: float) -> None:
         self._loop = loop
@@ -58,7 +51,7 @@ class Clock:
 
 @dataclass(eq=False, slots=True)
 class Composed:
-    """A service, and those of its parts that are looked into."""
+    """A service, and the parts of it that the simulation inspects."""
 
     service: Service
     consumers: list[Consumer]
@@ -67,96 +60,88 @@ class Composed:
 
 
 class Composer:
-    """One replica's settings, drawn once, and its service, composed for each of its lives."""
+    """The settings of one replica, drawn once, and its service, built for each of its lives."""
 
     def __init__(self, world: World, disk: Disk, is_over: Callable[[], bool]) -> None:
-        """`is_over`: whether a receive in flight may be given up."""
+        """`is_over`: whether a receive in flight may be abandoned."""
         chance = world.chance
         self._world = world
         self._disk = disk
         self._is_over = is_over
         self._promises = Promises(world, disk)
-        self.reading_size = chance.choice([2, 5, 16])
-        self.held_size = chance.choice([3, 12, 100])
-        self.bytes_size = chance.choice([WINDOW, 3 * WINDOW, 100 * WINDOW])
+        reading, self.messages_held = chance.choice([2, 5, 16]), chance.choice([3, 12, 100])
+        self.bytes_in_flight = chance.choice([WINDOW, 3 * WINDOW, 100 * WINDOW])
         self.drain = chance.choice([1.0, 30.0, 100.0])
-        self._policy = RetryPolicy(chance.choice([1.0, 10.0]), 60.0)
-        self._receivers = chance.choice([1, 2])
-        self._min_interval = chance.choice([0.0, 0.0, 20.0])
-        self._retain = chance.choice([100.0, 1e9])
-        self._places = chance.choice([1, 3, 2000])
-        self._tellers = chance.choice([1, 3, 8])
+        self._policies = Policies(
+            messages_reading=reading,
+            messages_held=self.messages_held,
+            drain_timeout=self.drain,
+            wait=WAIT,
+            # Two clocks that differ.
+            watermark_margin=2 * world.storage.skew if world.parts.has_margin else 0.0,
+            retry=RetryPolicy(chance.choice([1.0, 10.0]), 60.0),
+            receivers=chance.choice([1, 2]),
+            min_refresh_interval=chance.choice([0.0, 0.0, 20.0]),
+            retain=chance.choice([100.0, 1e9]),
+            refreshes_started=chance.choice([1, 3, 2000]),
+            event_calls=chance.choice([1, 3, 8]),
+        )
 
     def compose(self) -> Composed:
-        """Anew."""
-        world, chance = self._world, self._world.chance
+        """Build the service anew."""
+        world, chance, policies = self._world, self._world.chance, self._policies
         skew = world.storage.skew
-        counters = Counters()
         clock = Clock(world.loop, chance.uniform(0.0, 1.0) + chance.uniform(-skew, skew))
-        ledger: Ledger = SimulatedLedger(self._disk, world.network, world.judge, self._retain)
-        in_flight = Budget(self.bytes_size)
-        logs = clock.logs = SimulatedLogs(world.storage, world.network, world.judge, chance, in_flight)
-        refreshes, changes = self._refreshes(ledger, clock), self._changes()
+        bytes_in_flight = Budget(self.bytes_in_flight)
+        logs = clock.logs = SimulatedLogs(world.storage, world.network, world.judge, chance, bytes_in_flight)
         decisions = Decisions()
         buckets = self._buckets(decisions, clock)
         gates: list[Gate] = [world.index.gate, *([buckets] if buckets else [])]
-        handler = world.parts.handler(
-            sources=Sources([world.sweeping.source] if world.sweeping else []),
-            logs=logs,
-            limits=Limits(),
-            decisions=decisions,
-            ledger=ledger,
-            refreshes=refreshes,
-            changes=changes,
-            buckets=buckets,
-            counters=counters,
-            activity=Activity(clock),
-        )
-        reading, held = Budget(self.reading_size), Budget(self.held_size)
-        queues = self._queues()
-        background: dict[str, Work] = {}
-        if buckets:
-            background["buckets"] = buckets.run
-        if world.sweeping:
-            findings, background["sweeps"] = self._sweeps(world.sweeping, ledger, clock, gates)
-            queues.append(findings)
-        consumers = [self._consumer(*queue, handler, reading, held, clock, counters, gates) for queue in queues]
-        service = Service(
-            consumers=consumers,
-            refreshes=refreshes,
-            changes=changes,
-            ledger=ledger,
-            counters=counters,
-            health=Health(),
-            background=background,
-            drain_timeout=self.drain,
-            progress_interval=0,
-            retain=self._retain,
-        )
-        return Composed(service, consumers, [reading, held, in_flight], logs)
-
-    def _refreshes(self, ledger: Ledger, clock: Clock) -> Refreshes:
-        world = self._world
-        target = SimulatedTarget(world.index, world.storage, world.judge, world.chance)
-        refreshes = world.parts.refreshes(
-            target=target,
-            ledger=ledger,
+        outputs = Outputs(
             clock=clock,
-            # Of two clocks that differ.
-            margin=2 * world.storage.skew if world.parts.has_margin else 0.0,
-            min_interval=self._min_interval,
-            tree_interval=30.0,
+            ledger=SimulatedLedger(self._disk, world.network, world.judge, policies.retain),
+            target=SimulatedTarget(world.index, world.storage, world.judge, chance),
+            decisions=decisions,
+            events=self._events(),
+            buckets=buckets,
+            gates=gates,
         )
-        refreshes._places = self._places
-        target.refresh_other = refreshes.refresh
-        return refreshes
+        engine = Engine(outputs, policies, world.parts)
+        service = engine.service(self._inputs(logs))
+        return Composed(service, engine.consumers, [engine.reading_budget, engine.held_budget, bytes_in_flight], logs)
 
-    def _changes(self) -> Changes | None:
+    def _events(self) -> SimulatedEventTarget | None:
         world = self._world
         if not world.batch:
             return None
-        target = SimulatedEventTarget(world.index, world.storage, world.judge, world.chance, world.batch, self._tellers)
-        return world.parts.changes(target=target, most=self._tellers)
+        return SimulatedEventTarget(
+            world.index, world.storage, world.judge, world.chance, world.batch, self._policies.event_calls
+        )
+
+    def _inputs(self, logs: SimulatedLogs) -> Inputs:
+        world, sweeping = self._world, self._world.sweeping
+        if sweeping is None:
+            return Inputs(queues=self._queues(), logs=logs)
+        ahead = world.chance.uniform(-world.storage.skew, world.storage.skew)
+
+        def wall_clock() -> float:
+            return EPOCH + world.loop.time() + ahead
+
+        queue = JudgedSweepQueue(
+            sweeping.most,
+            wall_clock,
+            may_drop=self._promises.may_drop,
+            may_reject=self._promises.may_give_up,
+        )
+        listing = SimulatedListing(world.storage, world.network, world.judge, sweeping.page)
+        return Inputs(
+            queues=self._queues(),
+            logs=logs,
+            sources=Sources([sweeping.source]),
+            sweeps=[Sweep(sweeping.source, listing, sweeping.interval)],
+            sweep_queue=queue,
+            wall_clock=wall_clock,
+        )
 
     def _queues(self) -> list[tuple[Queue, QueueFacts]]:
         world, promises = self._world, self._promises
@@ -180,57 +165,6 @@ class Composer:
         if world.discovery is None:
             return None
         providers = SimulatedProviders(world.index, world.storage, world.network, world.discovery)
-        return world.parts.buckets(
+        return world.parts.bucket_map(
             providers=providers, decisions=decisions, clock=clock, interval=world.discovery.interval
-        )
-
-    def _sweeps(
-        self, sweeping: Sweeping, ledger: Ledger, clock: Clock, gates: list[Gate]
-    ) -> tuple[tuple[Queue, QueueFacts], Work]:
-        world = self._world
-        ahead = world.chance.uniform(-world.storage.skew, world.storage.skew)
-
-        def wall_clock() -> float:
-            return EPOCH + world.loop.time() + ahead
-
-        findings = JudgedFindings(
-            sweeping.most,
-            wall_clock,
-            may_drop=self._promises.may_drop,
-            may_reject=self._promises.may_give_up,
-        )
-        listing = SimulatedListing(world.storage, world.network, world.judge, sweeping.page)
-        sweeper = world.parts.sweeper(
-            sweeps=[Sweep(sweeping.source, listing, sweeping.interval)],
-            queue=findings,
-            ledger=ledger,
-            clock=clock,
-            gates=gates,
-            wall_clock=wall_clock,
-        )
-        return (findings, QueueFacts(VISIBILITY, MAX_RECEIVES)), sweeper.run
-
-    def _consumer(
-        self,
-        queue: Queue,
-        facts: QueueFacts,
-        handler: Handler,
-        reading: Budget,
-        held: Budget,
-        clock: Clock,
-        counters: Counters,
-        gates: list[Gate],
-    ) -> Consumer:
-        return self._world.parts.consumer(
-            queue=queue,
-            facts=facts,
-            handler=handler,
-            policy=self._policy,
-            reading=reading,
-            held=held,
-            clock=clock,
-            counters=counters,
-            wait=WAIT,
-            receivers=self._receivers,
-            gates=gates,
         )

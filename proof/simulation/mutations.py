@@ -3,20 +3,22 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
 
 from jibe_sqs.consuming.consumer import Consumer
-from jibe_sqs.consuming.handler import Handler, Read
-from jibe_sqs.core.errors import JibeError, LedgerError
+from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.reading import Read
+from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import Change, Folder, Verdict
-from jibe_sqs.ports import Clock, Found, Ledger, Listing
+from jibe_sqs.ports import Clock, Found, Listing
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from proof.simulation.world import Parts
 
 
@@ -29,8 +31,7 @@ class _DeletesBeforeRefresh(Handler):
 class _FinishesBeforeRefresh(Handler):
     async def _finish(self, read: Read) -> list[JibeError]:
         if read.file is not None:
-            with suppress(LedgerError):
-                await self._ledger.finish(read.file, read.etag)
+            await self._ledger.finish(read.file, read.etag)
         return await super()._finish(read)
 
 
@@ -56,15 +57,14 @@ class _NoHeartbeat(Consumer):
 
 class _WatermarkBeforeRefresh(Refreshes):
     async def _refresh_once(self, folder: Folder, queue: Any) -> None:
-        with suppress(LedgerError):
-            await self._ledger.refreshed(folder, self._clock.now() - self._margin)
+        await self._ledger.refreshed(folder, self._clock.now() - self._margin)
         await super()._refresh_once(folder, queue)
 
 
 class _LateWatermarks:
     """A ledger that takes the end of a refresh for its beginning."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, margin: float) -> None:
+    def __init__(self, ledger: OptionalLedger, clock: Clock, margin: float) -> None:
         self._ledger, self._clock, self._margin = ledger, clock, margin
 
     async def refreshed(self, folder: Folder, _began: float) -> None:
@@ -148,27 +148,20 @@ class _NeverLooksAgain(BucketMap):
         return False
 
 
-def _parts(**parts: Any) -> Parts:
-    made = Parts()
-    for name, part in parts.items():
-        setattr(made, name, part)
-    return made
-
-
 MUTATIONS: Final[dict[str, Parts]] = {
-    "delete-before-refresh": _parts(handler=_DeletesBeforeRefresh),
-    "finish-before-refresh": _parts(handler=_FinishesBeforeRefresh),
-    "release-newcomers": _parts(refreshes=_ReleasesNewcomers),
-    "drop-dirty-mark": _parts(refreshes=_DropsTheDirtyMark),
-    "no-heartbeat": _parts(consumer=_NoHeartbeat),
-    "watermark-before-refresh": _parts(refreshes=_WatermarkBeforeRefresh),
-    "watermark-of-the-end": _parts(refreshes=_WatermarkOfTheEnd),
-    "no-margin": _parts(has_margin=False),
-    "sweep-after-a-marker": _parts(sweeper=_SweepsAfterAMarker),
-    "delete-before-told": _parts(changes=_DeletesBeforeTold),
-    "tell-two-at-a-time": _parts(changes=_TellsTwoAtATime),
-    "tell-what-is-behind-a-failure": _parts(changes=_TellsWhatIsBehindAFailure),
-    "tell-the-last-first": _parts(changes=_TellsTheLastFirst),
-    "unconfirmed-not-mapped": _parts(buckets=_NeverLooksAgain),
-    "never-wait": _parts(handler=_NeverWaits),
+    "delete-before-refresh": Parts(handler=_DeletesBeforeRefresh),
+    "finish-before-refresh": Parts(handler=_FinishesBeforeRefresh),
+    "release-newcomers": Parts(refreshes=_ReleasesNewcomers),
+    "drop-dirty-mark": Parts(refreshes=_DropsTheDirtyMark),
+    "no-heartbeat": Parts(consumer=_NoHeartbeat),
+    "watermark-before-refresh": Parts(refreshes=_WatermarkBeforeRefresh),
+    "watermark-of-the-end": Parts(refreshes=_WatermarkOfTheEnd),
+    "no-margin": Parts(has_margin=False),
+    "sweep-after-a-marker": Parts(sweeper=_SweepsAfterAMarker),
+    "delete-before-told": Parts(changes=_DeletesBeforeTold),
+    "tell-two-at-a-time": Parts(changes=_TellsTwoAtATime),
+    "tell-what-is-behind-a-failure": Parts(changes=_TellsWhatIsBehindAFailure),
+    "tell-the-last-first": Parts(changes=_TellsTheLastFirst),
+    "unconfirmed-not-mapped": Parts(bucket_map=_NeverLooksAgain),
+    "never-wait": Parts(handler=_NeverWaits),
 }

@@ -129,7 +129,7 @@ class Replica:
         """Limits, at every step."""
         held = [consumer._holds._held for consumer in composed.consumers]
         logs, budgets = composed.logs, composed.budgets
-        most_held, most_bytes = self._composer.held_size, self._composer.bytes_size
+        most_held, most_bytes = self._composer.messages_held, self._composer.bytes_in_flight
 
         def check() -> None:
             is_within = sum(map(len, held)) <= most_held and logs.in_flight <= most_bytes

@@ -87,7 +87,7 @@ class SimulatedListing:
         return Found(LogFile(LOGS, key, etag=file.etag, size=len(file.content)), EPOCH + file.there_at)
 
 
-class JudgedFindings(SweepQueue):
+class JudgedSweepQueue(SweepQueue):
     """The real queue in memory; each wish to delete and to reject is judged."""
 
     def __init__(
@@ -98,7 +98,7 @@ class JudgedFindings(SweepQueue):
         may_drop: Callable[[str], None],
         may_reject: Callable[[str, Message, Reject], None],
     ) -> None:
-        super().__init__(most=most, wall_clock=wall_clock)
+        super().__init__(max_entries=most, wall_clock=wall_clock)
         self._may_drop = may_drop
         self._may_reject = may_reject
 

@@ -1,4 +1,4 @@
-"""What the core asks of the world. Each port is the wish of its caller, no more."""
+"""The interfaces that the core needs from its surroundings. Each has only what its caller uses."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +11,7 @@ from jibe_sqs.core.model import Change, Folder, LogFile, Message, Reject
 
 
 class QueueFacts(msgspec.Struct, frozen=True):
-    """What a queue says of itself. `visibility_timeout` in seconds; `max_receives` is its redrive policy's, if any."""
+    """A queue's own settings. `visibility_timeout` in seconds; `max_receives` is its redrive policy's, if it has one."""
 
     visibility_timeout: float
     max_receives: int | None = None
@@ -25,60 +25,60 @@ class Queue(Protocol):
     name: str
 
     async def facts(self) -> QueueFacts:
-        """Ask the queue for its own settings."""
+        """Ask the queue for its settings."""
 
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        """At most `limit` (1 to 10) messages, waiting up to `wait` seconds for the first."""
+        """Receive at most `limit` (1 to 10) messages. Waits up to `wait` seconds for the first."""
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        """Delete up to ten; returns what failed, by receipt."""
+        """Delete up to ten messages. Returns the errors by receipt."""
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        """Set the visibility (seconds from now) of up to ten receipts; returns what failed, by receipt."""
+        """Set the visibility timeout (seconds from now) of up to ten receipts. Returns the errors by receipt."""
 
     async def reject(self, message: Message, why: Reject) -> bool:
         """Put a copy with its reason on the dead-letter queue. False if there is none that we may write to."""
 
 
 class Log(Protocol):
-    """An open log file: its chunks of bytes, as stored."""
+    """An open log file: its bytes in chunks, as stored."""
 
     etag: str
     size: int
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Chunks in order. Raises `LogStoreError`, also for an object cut short on its way."""
+        """Iterate over the chunks in order. Raises `LogStoreError`, also if the transfer is cut short."""
 
 
 class LogStore(Protocol):
-    """Where log files are."""
+    """The store of the log files."""
 
     def open(self, file: LogFile) -> AbstractAsyncContextManager[Log]:
-        """Open for reading; holds its share of the byte budget until closed. Raises `LogStoreError`."""
+        """Open a file for reading. Holds its part of the byte budget until it is closed. Raises `LogStoreError`."""
 
 
 class Signatures(Protocol):
-    """Who can say whether a message was sent by SNS."""
+    """Checks whether SNS sent a message."""
 
     async def check(self, body: str) -> None:
-        """Return if it was. Raises `AnnouncementError`s only, of which `SignatureUnavailable` may pass."""
+        """Return if SNS sent it. Raises only `AnnouncementError`s; of these, `SignatureUnavailable` is transient."""
 
 
 class Verifier(Protocol):
-    """Who can say whether a log file is what CloudTrail delivered."""
+    """Checks whether a log file is unchanged since CloudTrail delivered it."""
 
     async def verify(self, file: LogFile, sha256hex: str) -> None:
-        """Return if it is, by the hash of its decompressed text. Raises `VerificationError`, `LogStoreError`."""
+        """Return if the hash of the decompressed text is right. Raises `VerificationError`, `LogStoreError`."""
 
 
 class OtherRefreshes(Protocol):
-    """The refreshes of other folders, as a target sees them while it refreshes one. Calls are coalesced with all others."""
+    """The refreshes of other folders, for a target that refreshes one. Requests are coalesced with all others."""
 
     async def refresh(self, folder: Folder) -> None:
         """Wait for a refresh of this folder that begins from now on. Raises the `JibeError` of that refresh."""
 
     def watch(self, folder: Folder) -> Callable[[], Awaitable[bool]]:
-        """Start watching the folder. The returned function says whether a refresh of it has ended since; it waits for one that is running."""
+        """Return a function that says later whether a refresh of the folder has ended since. It waits for a running one."""
 
 
 class SyncTarget(Protocol):
@@ -92,111 +92,130 @@ class SyncTarget(Protocol):
         """
 
 
+class RefreshOutcome(msgspec.Struct, frozen=True):
+    """A refresh that has ended. `seconds`: since it last began. `waited`: since the first of its requests."""
+
+    folder: Folder
+    seconds: float
+    waited: float
+    for_descendant: bool
+    """No event asked for it: the refresh of another folder needed it."""
+    error: Exception | None = None
+
+
+class PendingRefresh(msgspec.Struct, frozen=True):
+    """A folder that waits for a refresh, or is being refreshed. `since` (monotonic): when the first request came."""
+
+    folder: Folder
+    since: float
+    for_descendant: bool
+
+
 class EventTarget(Protocol):
-    """Who is told of changes, object by object."""
+    """A system that is informed of each change by itself."""
 
     batch: int
-    """How many changes one call takes, at most."""
+    """The largest number of changes in one call."""
 
     async def tell(self, changes: Sequence[Change]) -> None:
-        """Return when all of them are taken in. Raises `AccessAnywhereError`: then none may be."""
+        """Report changes. Returns when all are taken in. Raises `AccessAnywhereError`: then perhaps none is."""
 
 
 class Gate(Protocol):
-    """Whether there is any sense in taking more work."""
+    """A condition under which no new work is taken."""
 
     @property
     def reason(self) -> str:
-        """Why there is none; empty where there is."""
+        """Why no work is taken now; empty if work is taken."""
 
     async def passable(self) -> None:
-        """Return at once, or else when there is sense in it again."""
+        """Wait until work is taken."""
 
 
 class Buckets(Protocol):
-    """Where buckets are shown, as far as is known now."""
+    """The buckets that Access Anywhere shows, as far as is known now."""
 
     async def appeared(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
-        """Whether one of these buckets is shown elsewhere than at the places by which it was decided on.
+        """Whether one of these buckets is shown at another place than those that the decision was made with.
 
-        Certain of all that changed there up to `latest` (seconds since the epoch, S3's clock), and so it may take half a
-        minute: hold nothing that others need. Raises `AccessAnywhereError` where it cannot be told.
+        Certain for all changes up to `latest` (seconds since the epoch, S3's clock). So it may take half a minute: hold
+        nothing that others need. Raises `AccessAnywhereError` if this cannot be found out.
         """
 
 
 class Providers(Protocol):
-    """What Access Anywhere shows. Every call raises only `AccessAnywhereError`s."""
+    """The providers and buckets of Access Anywhere. Every call raises only `AccessAnywhereError`s."""
 
     async def places(self) -> Places:
-        """Every bucket that it shows, and where. Says nothing of syncs."""
+        """Every bucket that Access Anywhere shows, and where. Does not set the times of syncs."""
 
     async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
-        """When the last complete sync of each of these providers began, at the latest (seconds since the epoch).
+        """When the last complete sync of each provider began, at the latest (seconds since the epoch).
 
-        Providers are known by the names of their top-level folders. Absent where that cannot be told for sure.
+        A provider is known by the name of its top-level folder. It is absent if the time is not certain.
         """
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a listing shows of an object. `modified`: seconds since the epoch; None where the store does not tell."""
+    """An object in a listing. `modified`: seconds since the epoch; None if the store does not return it."""
 
     file: LogFile
     modified: float | None = None
 
 
 class Listing(Protocol):
-    """What a sweep asks of a log store. Every call raises only `LogStoreError`s."""
+    """The listing of a log store, for sweeps. Every call raises only `LogStoreError`s."""
 
     def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
-        """One level: the objects directly below the prefix, and the folders, as prefixes that end in `/`."""
+        """List one level: the objects directly below the prefix, and the folders as prefixes that end in `/`."""
 
     async def has(self, bucket: str, prefix: str) -> bool:
-        """Whether anything is below that prefix, as far as can be told in one look."""
+        """Whether there is anything below the prefix, as far as one request shows."""
 
     async def buckets(self) -> Sequence[str]:
-        """All that we may list."""
+        """The buckets that we may list."""
 
 
 class Ledger(Protocol):
-    """What survives a restart. Every call raises only `LedgerError`s. What `finish` and `refreshed` return from is durable."""
+    """What must survive a restart. Every call raises only `LedgerError`s. A write is durable when its call returns."""
 
     async def is_finished(self, file: LogFile) -> bool:
-        """Whether this very file was read to its end and everything in it refreshed."""
+        """Whether this file was read to its end, and everything in it was refreshed."""
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """Those of them that are not finished, in their order."""
+        """The files that are not finished, in their order."""
 
     async def finish(self, file: LogFile, etag: str) -> None:
-        """Remember so. `etag` is of the object that was read; empty where its store tells none.
+        """Remember that a file is finished. `etag` is of the object that was read; empty if its store has none.
 
-        Then whichever etag an announcement names later is taken for it: log files are written once, and one that was
-        replaced is worth less than reading every file twice that was both swept and announced.
+        With an empty ETag, the file counts as finished under any ETag that is announced later. Log files are written
+        once, and to read each file twice that was both swept and announced costs more than a replaced file is worth.
         """
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
-        """When the last good refresh of each began (seconds since the epoch, S3's clock); unknown folders are absent."""
+        """When the last successful refresh of each folder began (seconds since the epoch, S3's clock), where known."""
 
     async def refreshed(self, folder: Folder, began: float) -> None:
-        """Remember when a good refresh began. An earlier one never replaces a later one."""
+        """Remember when a successful refresh began. An earlier time never replaces a later one."""
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects: the earliest, the latest, and the sum of the counts."""
+        """Remember who changed objects: the earliest time, the latest time, and the sum of the counts."""
 
     async def principals(self) -> dict[str, Seen]:
-        """All who were seen."""
+        """All principals that were observed."""
 
     async def prune(self, before: float) -> None:
-        """Forget what was written before that moment (seconds since the epoch, local clock)."""
+        """Forget what was written before that time (seconds since the epoch, local clock)."""
 
 
 class Clock(Protocol):
-    """Time. `now` is S3's clock, never ahead of it; `monotonic` never steps; `sleep` sleeps. All in seconds."""
+    """Time, in seconds."""
 
     def now(self) -> float:
-        """Seconds since the epoch, by S3's clock as last seen, never ahead of it."""
+        """Seconds since the epoch by S3's clock, as last seen and never ahead of it; 0.0 while it is not known."""
 
     def monotonic(self) -> float:
-        """For durations."""
+        """For durations: it never steps."""
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""

@@ -325,7 +325,7 @@ async def a_world(setting: Setting) -> AsyncIterator[World]:
     ):
         roots = [place.folder for places in PLACES.values() for place in places]
         costs = Costs()
-        target = RefreshTarget(client, roots=roots, clock=clock, slots=client.concurrency, costs=costs)
+        target = RefreshTarget(client, roots=lambda: roots, clock=clock, slots=client.concurrency, costs=costs)
         refreshes = Refreshes(
             target=target,
             ledger=MemoryLedger(),
@@ -334,7 +334,6 @@ async def a_world(setting: Setting) -> AsyncIterator[World]:
             tree_interval=setting.tree_interval,
             costs=costs,
         )
-        target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
         yield World(storage, client, refreshes, http)
 
 

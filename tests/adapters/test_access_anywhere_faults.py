@@ -136,9 +136,8 @@ async def a_world(*, concurrency: int = 8, times: float = 20.0) -> AsyncIterator
             connect(endpoint=url, permanent_token="permanent", concurrency=concurrency, clock=clock) as client,
         ):
             costs = Costs()
-            target = RefreshTarget(client, roots=[ROOT], clock=clock, slots=client.concurrency, costs=costs)
+            target = RefreshTarget(client, roots=lambda: [ROOT], clock=clock, slots=client.concurrency, costs=costs)
             refreshes = Refreshes(target=target, ledger=MemoryLedger(), clock=clock, costs=costs)
-            target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
             world = World(storage, client, refreshes, http, clock)
             assert await refreshes.done([Folder(ROOT, tree=True)]) == []
             assert await world.is_true()

@@ -59,12 +59,11 @@ class World:
         self.clock = HastyClock()
         target = RefreshTarget(
             client,
-            roots={place.folder for shown in self.places.values() for place in shown} | {ROOT},
+            roots=lambda: {place.folder for shown in self.places.values() for place in shown} | {ROOT},
             clock=self.clock,
             slots=client.concurrency,
         )
         self.refreshes = Refreshes(target=target, ledger=self.ledger, clock=self.clock)
-        target.refresh_other = self.refreshes.refresh
         self.logs = AccessAnywhereLogs(
             client=client,
             places=lambda: self.places,

@@ -1,7 +1,6 @@
 """The client and the refresh target against the sandbox's server: over a socket, or without one for many cases."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import SleptClock, SystemClock
+from tests.other_refreshes import SerialRefreshes
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, LoginFailed
@@ -31,28 +31,8 @@ def storage(*keys: str):
     return sandbox.MemoryStorage({"my-bucket": {key: key.encode() for key in keys}})
 
 
-def nothing() -> None:
-    pass
-
-
-def shared(target: RefreshTarget):
-    """One refresh of a folder at a time; who asks meanwhile waits for the next."""
-    locks: dict[Folder, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def alone(folder: Folder) -> None:
-        async with locks[folder]:
-            await target.refresh(folder, nothing)
-
-    async def refresh(folder: Folder) -> None:
-        await asyncio.create_task(alone(folder))
-
-    return refresh
-
-
-def target_of(client: AccessAnywhere, clock) -> RefreshTarget:
-    target = RefreshTarget(client, roots=[ROOT], clock=clock, slots=client.concurrency)
-    target.refresh_other = shared(target)
-    return target
+def refreshes_of(client: AccessAnywhere, clock) -> SerialRefreshes:
+    return SerialRefreshes(RefreshTarget(client, roots=lambda: [ROOT], clock=clock, slots=client.concurrency))
 
 
 def folder_of(key: str) -> Folder:
@@ -70,8 +50,8 @@ async def test_changes_of_every_kind_end_in_a_true_index(credentials):
     clock = SystemClock()
     with sandbox.serving(sandbox.create_app(configured(recent_window=0.3, refresh_seconds=0.02), bucket)) as url:
         async with connect(endpoint=url, clock=clock, **credentials) as client:
-            target = target_of(client, clock)
-            await target.refresh(Folder(ROOT, tree=True), nothing)
+            refreshes = refreshes_of(client, clock)
+            await refreshes.refresh(Folder(ROOT, tree=True))
             assert await index(url) == set(bucket.objects("my-bucket"))
             changes = ["a/3", "new/deep/er/1", "ä & b/+ %2F/ü.txt", "x//y", "top2"]
             for key in changes:
@@ -79,7 +59,7 @@ async def test_changes_of_every_kind_end_in_a_true_index(credentials):
             deletions = ["a/1", "gone/deep/er/1"]
             for key in deletions:
                 bucket.delete("my-bucket", key)
-            await asyncio.gather(*(target.refresh_other(folder_of(key)) for key in [*changes, *deletions]))
+            await asyncio.gather(*(refreshes.refresh(folder_of(key)) for key in [*changes, *deletions]))
             assert await index(url) == set(bucket.objects("my-bucket"))
             assert client.calls.total() > 0
 
@@ -88,7 +68,7 @@ async def test_a_folder_of_more_than_a_page_is_listed_whole():
     bucket = storage(*(f"many/{n:04}/x" for n in range(1203)))
     with sandbox.serving(sandbox.create_app(configured(refresh_seconds=0), bucket)) as url:
         async with connect(endpoint=url, permanent_token="permanent", clock=SystemClock()) as client:
-            await target_of(client, SystemClock()).refresh(Folder(f"{ROOT}/many"), nothing)
+            await refreshes_of(client, SystemClock()).refresh(Folder(f"{ROOT}/many"))
             many = await client.check_path(f"{ROOT}/many")
             names = [folder.name for folder in await client.subfolders(many.id)]
     assert sorted(names) == [f"{n:04}" for n in range(1203)]
@@ -136,7 +116,7 @@ async def test_the_version_is_told():
 
 
 @asynccontextmanager
-async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[RefreshTarget, httpx.AsyncClient]]:
+async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[SerialRefreshes, httpx.AsyncClient]]:
     app = httpx.ASGITransport(sandbox.create_app(configured(recent_window=0, refresh_seconds=0), bucket))
     clock = SleptClock()
     async with (
@@ -145,7 +125,7 @@ async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[RefreshTarget
             endpoint="http://aa", permanent_token="permanent", concurrency=concurrency, clock=clock, transport=app
         ) as client,
     ):
-        yield target_of(client, clock), http
+        yield refreshes_of(client, clock), http
 
 
 names = st.sampled_from(["a", "b", "A", "", "c d"])
@@ -157,15 +137,15 @@ keys = st.lists(names, min_size=1, max_size=5).map("/".join).filter(lambda key: 
 async def test_changes_while_refreshes_run_end_in_a_true_index(before, changes, concurrency):
     """Names of every kind among them: empty ones, and ones that differ only in case."""
     bucket = storage(*before)
-    async with at_hand(bucket, concurrency) as (target, http):
-        await target.refresh(Folder(ROOT, tree=True), nothing)
+    async with at_hand(bucket, concurrency) as (refreshes, http):
+        await refreshes.refresh(Folder(ROOT, tree=True))
         asked = []
         for key, pause in changes:
             if key in bucket.objects("my-bucket"):
                 bucket.delete("my-bucket", key)
             else:
                 bucket.put("my-bucket", key)
-            asked.append(asyncio.create_task(target.refresh_other(folder_of(key))))
+            asked.append(asyncio.create_task(refreshes.refresh(folder_of(key))))
             for _ in range(pause):
                 await asyncio.sleep(0)
         await asyncio.gather(*asked)

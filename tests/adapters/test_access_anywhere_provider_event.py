@@ -12,6 +12,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import SleptClock
+from tests.other_refreshes import UncoalescedRefreshes
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
@@ -290,7 +291,7 @@ async def test_a_dry_run_warns_once_and_says_what_would_be_refreshed():
     with structlog.testing.capture_logs() as events:
         target = DryRunTarget()
         began = []
-        await target.refresh(Folder("/data/a", tree=True), lambda: began.append(True))
+        await target.refresh(Folder("/data/a", tree=True), lambda: began.append(True), UncoalescedRefreshes(target))
     assert began == [True]
     assert [(event["log_level"], event["event"]) for event in events] == [
         ("warning", "dry_run"),

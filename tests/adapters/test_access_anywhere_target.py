@@ -12,6 +12,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import SleptClock
+from tests.other_refreshes import UncoalescedRefreshes, nothing
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.access_anywhere.uses.folder_ids import KnownIds
@@ -20,6 +21,7 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.concurrency.single_flight import SingleFlight
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder
+from jibe_sqs.ports import OtherRefreshes
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import Refreshes
 
@@ -194,8 +196,8 @@ class Indexed:
     @asynccontextmanager
     async def target(
         self, *, concurrency: int = 8, shared: bool = True, roots=(ROOT,), pace: float = 0.0, costs=None
-    ) -> AsyncIterator[RefreshTarget]:
-        """`shared`: one refresh of a folder at a time, as the service has it; who asks meanwhile waits for the next."""
+    ) -> AsyncIterator["Asked"]:
+        """`shared`: refreshes are coalesced, as in the service. Otherwise each call refreshes its folder anew."""
         async with connect(
             endpoint="https://aa.test",
             permanent_token="p",
@@ -205,14 +207,22 @@ class Indexed:
             transport=httpx.MockTransport(self.handle),
         ) as client:
             self.slots = FewSlots(concurrency)
-            target = RefreshTarget(client, roots=roots, clock=self.clock, slots=self.slots, costs=costs)
+            target = RefreshTarget(client, roots=lambda: roots, clock=self.clock, slots=self.slots, costs=costs)
             refreshes = Refreshes(
                 target=target, ledger=MemoryLedger(), clock=self.clock, min_interval=pace, costs=costs
             )
-            if shared:
-                target.refresh_other, target.watch = refreshes.refresh, refreshes.watch
-            yield target
+            yield Asked(target, refreshes if shared else UncoalescedRefreshes(target))
             await refreshes.stop()
+
+
+class Asked:
+    """A target, and the refreshes of `others` that it is given in each call."""
+
+    def __init__(self, target: RefreshTarget, others: OtherRefreshes) -> None:
+        self.target, self.others = target, others
+
+    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
+        await self.target.refresh(folder, began, self.others)
 
 
 class FewSlots:
@@ -226,10 +236,6 @@ class FewSlots:
     def slot(self, cost: float = 0.0) -> asyncio.Semaphore:
         self.costs.append(cost)
         return self._free
-
-
-def nothing() -> None:
-    pass
 
 
 def folder_of(key: str) -> Folder:
@@ -552,14 +558,14 @@ async def test_a_wide_tree_never_has_more_tasks_than_its_concurrency():
     aa.settle()
     most = 0
     async with aa.target(concurrency=4, shared=False) as target:
-        alone = target.refresh_other
+        alone = target.others.refresh
 
         async def counting(folder: Folder) -> None:
             nonlocal most
             most = max(most, len(asyncio.all_tasks()))
             await alone(folder)
 
-        target.refresh_other = counting
+        target.others.refresh = counting
         await target.refresh(Folder(ROOT, tree=True), nothing)
     assert len(aa.refreshes) == 301
     assert most <= 1 + 2 * 4 + 1
@@ -647,7 +653,7 @@ async def test_a_deep_new_tree_is_walked_once_however_its_objects_arrive(pace, g
     async with aa.target(pace=pace) as target:
         asked = []
         for start in range(0, len(stale), group):
-            asked += [asyncio.create_task(target.refresh_other(folder)) for folder in stale[start : start + group]]
+            asked += [asyncio.create_task(target.others.refresh(folder)) for folder in stale[start : start + group]]
             for _ in range(11):
                 await asyncio.sleep(0)
         await asyncio.gather(*asked)
@@ -661,7 +667,7 @@ async def test_a_folder_that_is_stale_itself_and_above_a_new_one_is_refreshed_on
     aa.settle()
     aa.keys |= {"a/1", "a/b/1"}
     async with aa.target() as target:
-        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{path}")) for path in ("a", "a/b")))
+        await asyncio.gather(*(target.others.refresh(Folder(f"{ROOT}/{path}")) for path in ("a", "a/b")))
     assert aa.index == aa.keys
     assert aa.refreshes == [ROOT, f"{ROOT}/a", f"{ROOT}/a/b"]
 
@@ -672,7 +678,7 @@ async def test_look_ups_in_one_folder_share_a_listing_of_it():
     stale = below(300)
     aa.keys = {f"{n}/object" for n in range(300)}
     async with aa.target() as target:
-        await asyncio.gather(*(target.refresh_other(folder) for folder in stale))
+        await asyncio.gather(*(target.others.refresh(folder) for folder in stale))
     assert aa.index == aa.keys
     assert aa.calls.count("checkPathExists") <= 20
     assert aa.listings <= 5
@@ -682,7 +688,7 @@ async def test_few_look_ups_ask_for_their_names():
     aa = Indexed("a/1", "b/1")
     aa.settle()
     async with aa.target() as target:
-        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{name}")) for name in "ab"))
+        await asyncio.gather(*(target.others.refresh(Folder(f"{ROOT}/{name}")) for name in "ab"))
     assert aa.listings == 0
 
 
@@ -694,7 +700,7 @@ async def test_a_folder_with_very_many_files_is_not_listed_for_a_few_look_ups():
         aa.at(ROOT).below[called, True] = aa.at(ROOT).below.pop((called, True))
     aa.keys |= {f"{name}/2" for name in "abcdefgh"}
     async with aa.target() as target:
-        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/{name}")) for name in "abcdefgh"))
+        await asyncio.gather(*(target.others.refresh(Folder(f"{ROOT}/{name}")) for name in "abcdefgh"))
     assert aa.index == aa.keys
     assert aa.listings < 5
     assert aa.calls.count("checkPathExists") <= 2 * 8 + 3
@@ -706,7 +712,7 @@ async def test_a_listing_says_no_again_until_its_folder_is_refreshed_or_moments_
     aa.settle()
     aa.keys |= {f"{n}/1" for n in range(20)}
     async with aa.target() as target:
-        ids = target._ids
+        ids = target.target._ids
 
         async def found() -> list[bool]:
             return [one is not None for one in await asyncio.gather(*(ids.find(f"{ROOT}/{n}") for n in range(20)))]
@@ -726,16 +732,16 @@ async def test_a_listing_that_a_refresh_overtook_says_no_to_those_only_who_wait_
     aa = Indexed("x")
     aa.settle()
     async with aa.target() as target:
-        fi_id = await target._ids.find(ROOT)
+        fi_id = await target.target._ids.find(ROOT)
 
         def overtaken(step: str, path: str) -> None:
             if (step, path) == ("list", ROOT):
-                target._ids.refreshed(fi_id)
+                target.target._ids.refreshed(fi_id)
 
         aa.before = overtaken
-        assert set(await asyncio.gather(*(target._ids.find(f"{ROOT}/{n}") for n in range(20)))) == {None}
+        assert set(await asyncio.gather(*(target.target._ids.find(f"{ROOT}/{n}") for n in range(20)))) == {None}
         aa.show(aa.at(ROOT), {("7", True): "7"})
-        assert await target._ids.find(f"{ROOT}/7") is not None
+        assert await target.target._ids.find(f"{ROOT}/7") is not None
 
 
 async def test_one_who_stops_looking_leaves_the_others():
@@ -759,8 +765,8 @@ async def test_what_is_found_below_a_folder_of_another_case_is_not_taken_for_the
     aa.settle()
     async with aa.target() as target:
         await target.refresh(Folder(f"{ROOT}/A", tree=True), nothing)
-        await asyncio.gather(*(target.refresh_other(Folder(f"{ROOT}/A/{n}")) for n in range(10)))
-        assert not any(path.startswith(f"{ROOT}/A/") for path in target._ids._known._seen)
+        await asyncio.gather(*(target.others.refresh(Folder(f"{ROOT}/A/{n}")) for n in range(10)))
+        assert not any(path.startswith(f"{ROOT}/A/") for path in target.target._ids._known._seen)
 
 
 async def test_a_slow_folder_is_known_to_be_slow_and_its_failures_teach_nothing():
@@ -793,7 +799,7 @@ async def test_the_cost_of_a_folder_is_not_that_of_its_parent():
     aa.keys = {"a/1"}
     costs = Costs()
     async with aa.target(costs=costs, pace=60) as target:
-        await target.refresh_other(Folder(f"{ROOT}/a"))
+        await target.others.refresh(Folder(f"{ROOT}/a"))
         before = aa.clock.time
         await target.refresh(Folder(f"{ROOT}/a/b"), nothing)
         assert aa.clock.time - before > 50
@@ -900,7 +906,7 @@ async def test_many_deep_new_folders_at_once_get_by_with_one_slot():
     aa.keys = {f"{a}/{b}/{c}/1" for a in "abc" for b in "abc" for c in "abc"}
     async with aa.target(concurrency=1) as target:
         async with asyncio.timeout(60):
-            await asyncio.gather(*(target.refresh_other(folder_of(key)) for key in aa.keys))
+            await asyncio.gather(*(target.others.refresh(folder_of(key)) for key in aa.keys))
     assert aa.index == aa.keys
     assert aa.most_running == 1
 
@@ -922,7 +928,7 @@ async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, be
     assert aa.index == before
     aa.keys = after
     async with aa.target(concurrency=concurrency) as target:
-        await asyncio.gather(*(target.refresh_other(folder_of(key)) for key in before ^ after))
+        await asyncio.gather(*(target.others.refresh(folder_of(key)) for key in before ^ after))
     assert aa.index == aa.keys
     assert aa.folders == aa.folders_of_keys
 
@@ -943,7 +949,7 @@ async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, chang
         asked = []
         for key, pause in changes:
             aa.keys ^= {key}
-            asked.append(asyncio.create_task(target.refresh_other(folder_of(key))))
+            asked.append(asyncio.create_task(target.others.refresh(folder_of(key))))
             for _ in range(pause):
                 await asyncio.sleep(0)
         await asyncio.gather(*asked)

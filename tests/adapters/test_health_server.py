@@ -47,12 +47,10 @@ async def served(health: Health, host: str = "127.0.0.1"):
 
 
 async def test_it_is_ready_from_its_start_to_its_stop_while_every_gate_is_open():
-    gates = []
-    health = Health(gates)
-    gates += [Gate(), Gate()]
+    health, gates = Health(), [Gate(), Gate()]
     assert health.readiness_failures == ["starting"]
     async with worker() as task:
-        health.started([task])
+        health.started([task], gates)
         assert health.readiness_failures == []
         gates[1].reason = DOWN
         assert health.readiness_failures == [DOWN]
@@ -65,7 +63,7 @@ async def test_it_is_ready_from_its_start_to_its_stop_while_every_gate_is_open()
     assert health.liveness_failures == []
 
 
-async def test_a_worker_that_breaks_is_an_ailment_and_its_text_is_not_told():
+async def test_a_worker_that_breaks_makes_it_unwell_and_its_text_is_not_shown():
     async def breaks() -> None:
         raise ValueError("SECRET")
 
@@ -82,7 +80,7 @@ async def test_a_worker_that_breaks_is_an_ailment_and_its_text_is_not_told():
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_a_worker_that_ends_before_the_stop_is_an_ailment_also_without_an_error(cancelled):
+async def test_a_worker_that_ends_before_the_stop_makes_it_unwell_also_without_an_error(cancelled):
     health = Health()
     task = asyncio.create_task(asyncio.sleep(3600 if cancelled else 0), name="consumer of queue")
     health.started([task])
@@ -99,13 +97,13 @@ async def test_a_worker_that_ends_before_the_stop_is_an_ailment_also_without_an_
 
 async def test_both_are_answered_with_their_reasons():
     gate = Gate()
-    health = Health([gate])
+    health = Health()
     async with served(health) as http, worker() as task:
         found = await http.get("/readyz")
         assert (found.status_code, found.json()) == (503, {"ready": False, "reasons": ["starting"]})
         found = await http.get("/livez")
         assert (found.status_code, found.json()) == (200, {"alive": True, "reasons": []})
-        health.started([task])
+        health.started([task], [gate])
         found = await http.get("/readyz")
         assert (found.status_code, found.json()) == (200, {"ready": True, "reasons": []})
         gate.reason = DOWN

@@ -1,28 +1,21 @@
 """What the handler makes of a case, with everything around it in memory."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Callable, Mapping
 
-import msgspec
 from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.concurrency.budget import Place as ReadingPlace
 from jibe_sqs.core.decisions import Decisions, Place
-from jibe_sqs.core.errors import LogMissing
-from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry, Verdict
+from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.testing import InMemoryLedger, InMemoryLogStore, InMemorySyncTarget
 
 from .cases import DATA, DONE, FOLDER, LIMITS, LOGS, REJECT, RETRY, End
-
-CHUNK: Final = 64 * 1024
 
 
 class Outcome(End):
@@ -30,26 +23,21 @@ class Outcome(End):
 
 
 async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
-    """`files`: what is in the bucket of log files."""
-    counters, target, ledger, clock = Counters(), _Target(), MemoryLedger(), S3Clock()
-    refreshes = Refreshes(target=target, ledger=ledger, clock=clock)
-    handler = Handler(
-        sources=Sources([LogSource(LOGS)]),
-        logs=_Logs({(LOGS, key): data for key, data in files.items()}),
-        limits=LIMITS,
-        decisions=Decisions({DATA: (Place(FOLDER),)}),
-        ledger=ledger,
-        refreshes=refreshes,
-        counters=counters,
-        activity=Activity(),
-    )
+    """`files`: the objects in the bucket of log files, by key."""
+    target, logs = InMemorySyncTarget(), InMemoryLogStore()
+    logs.objects = {(LOGS, key): data for key, data in files.items()}
+    decisions = Decisions({DATA: (Place(FOLDER),)})
+    outputs = Outputs(clock=S3Clock(), ledger=InMemoryLedger(), target=target, decisions=decisions)
+    engine = Engine(outputs, Policies(limits=LIMITS))
+    engine.service(Inputs(queues=[], logs=logs, sources=Sources([LogSource(LOGS)])))
     try:
         with capture_logs() as logged:
-            verdict = await handler.handle(Message("id", "receipt", body), RetryPolicy(), lambda: None)
+            place = ReadingPlace(Budget(1))
+            verdict = await engine.handler.handle(Message("id", "receipt", body), RetryPolicy(), place)
     finally:
-        await refreshes.stop()
+        await engine.refreshes.stop()
     bad = [line for line in logged if line["event"] == "bad_records_skipped"]
-    return _outcome(verdict, lambda: _found(counters, target, bad))
+    return _outcome(verdict, lambda: _found(engine.counters, target, bad))
 
 
 def _outcome(verdict: Verdict, found: Callable[[], str]) -> Outcome:
@@ -62,7 +50,7 @@ def _outcome(verdict: Verdict, found: Callable[[], str]) -> Outcome:
             return Outcome(REJECT, error, reason)
 
 
-def _found(counters: Counters, target: "_Target", bad: list) -> str:
+def _found(counters: Counters, target: InMemorySyncTarget, bad: list) -> str:
     found = []
     for line in bad:
         records = "1 bad record" if line["count"] == 1 else f"{line['count']} bad records"
@@ -71,40 +59,6 @@ def _found(counters: Counters, target: "_Target", bad: list) -> str:
         found.append(f"nothing to do: {', '.join(counters.nothing)}")
     if counters.skipped:
         found.append("skipped: " + ", ".join(f"{reason} {count}" for reason, count in counters.skipped.items()))
-    if target.refreshed:
-        found.append("refreshed: " + ", ".join(map(str, sorted(target.refreshed))))
+    if target.runs:
+        found.append("refreshed: " + ", ".join(map(str, sorted({run.folder for run in target.runs}))))
     return "; ".join(found) or "nothing in it"
-
-
-class _Target:
-    """The `SyncTarget` port: every refresh goes well."""
-
-    def __init__(self) -> None:
-        self.refreshed: Counter[Folder] = Counter()
-
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
-        began()
-        self.refreshed[folder] += 1
-
-
-class _Log(msgspec.Struct):
-    data: bytes
-    etag: str = "etag"
-    size: int = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for at in range(0, len(self.data), CHUNK):
-            yield self.data[at : at + CHUNK]
-
-
-class _Logs:
-    """The `LogStore` port."""
-
-    def __init__(self, files: dict[tuple[str, str], bytes]) -> None:
-        self._files = files
-
-    @asynccontextmanager
-    async def open(self, file: LogFile) -> AsyncIterator[_Log]:
-        if (data := self._files.get((file.bucket, file.key))) is None:
-            raise LogMissing(f"s3://{file.bucket}/{file.key}: there is no such object")
-        yield _Log(data, size=len(data))

@@ -4,10 +4,9 @@ import asyncio
 import gzip
 import itertools
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,20 +14,15 @@ import pytest
 import structlog
 from tests.clocks import EPOCH, VirtualClock, VirtualLoop, virtually
 
-from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.consumer import Consumer
-from jibe_sqs.consuming.handler import Handler
-from jibe_sqs.core.decisions import Decisions, Seen
-from jibe_sqs.core.errors import LedgerError, LogMissing, LogStoreError, QueueUnavailable, ReceiptLost
-from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import Folder, LogFile, Message, Reject
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.concurrency.budget import Budget, Place
+from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.errors import QueueUnavailable
+from jibe_sqs.core.model import LogFile, Message
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Gate, QueueFacts, Verifier
-from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.activity import Activity
-from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.ports import EventTarget, Gate, Signatures, Verifier
+from jibe_sqs.telemetry.health import Health
+from jibe_sqs.testing import InMemoryLedger, InMemoryLogStore, InMemoryQueue, InMemorySyncTarget
 
 LOG_BUCKET = "trail-logs"
 
@@ -55,251 +49,11 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def is_past(moment: float) -> bool:
-    """Timers of a loop may run a little early: by less than this."""
-    return moment <= _time() + 1e-6
-
-
-# SQS
-
-
-@dataclass
-class Stored:
-    id: str
-    body: str
-    sent_at: float
-    visible_at: float
-    receive_count: int = 0
-    receipt: str = ""
-
-    @property
-    def is_visible(self) -> bool:
-        return is_past(self.visible_at)
-
-
-@dataclass
-class Call:
-    at: float
-    receipts: list[str]
-    delays: list[float] = field(default_factory=list)
-
-
-class SimulatedQueue:
-    """At-least-once SQS. Latencies (`latency[call]`, seconds) pass before the effect, as on the way to the server.
-
-    Fails on demand: `errors[call]` holds errors, one for each call to come; `entry_errors[call][id]` the same for
-    single entries of batches. `duplicates`: messages to be put twice into the next answer.
-    """
-
-    def __init__(
-        self,
-        name: str = "queue",
-        *,
-        visibility_timeout: float = 30.0,
-        max_receives: int | None = None,
-        dead_letters: bool = True,
-    ) -> None:
-        self.name = name
-        self.visibility_timeout = visibility_timeout
-        self.max_receives = max_receives
-        self.has_dead_letters = dead_letters
-        self.messages: dict[str, Stored] = {}
-        self.deleted: list[tuple[str, float]] = []
-        self.dead: list[tuple[str, Reject | None]] = []
-        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
-        self.latency: Counter[str] = Counter()
-        self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.entry_errors: defaultdict[str, dict[str, list[Exception]]] = defaultdict(dict)
-        self.duplicates = 0
-        self.receiving = 0
-        self.cancelled_receives = 0
-        self.deliveries: list[tuple[str, float]] = []
-        self._ids = itertools.count(1)
-        self._receipts = itertools.count(1)
-        self._sent = asyncio.Event()
-
-    # For tests
-
-    def facts_now(self) -> QueueFacts:
-        return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.has_dead_letters else None)
-
-    def send(self, body: str) -> str:
-        id_ = f"m{next(self._ids)}"
-        self.messages[id_] = Stored(id_, body, _time() + EPOCH, _time())
-        self._sent.set()
-        return id_
-
-    def show(self, id_: str) -> None:
-        """Make it visible at once, as if its visibility had ended."""
-        self.messages[id_].visible_at = _time()
-        self._sent.set()
-
-    def visible_in(self, id_: str) -> float:
-        return self.messages[id_].visible_at - _time()
-
-    @property
-    def waiting(self) -> list[str]:
-        return [each.id for each in self.messages.values() if each.is_visible]
-
-    # The port
-
-    async def facts(self) -> QueueFacts:
-        return self.facts_now()
-
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        assert 1 <= limit <= 10
-        self.calls["receive"].append(Call(_time(), [], [float(limit)]))
-        self.receiving += 1
-        try:
-            await self._called("receive")
-            return await self._long_poll(limit, _time() + wait)
-        except asyncio.CancelledError:
-            self.cancelled_receives += 1
-            raise
-        finally:
-            self.receiving -= 1
-
-    async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        assert 1 <= len(receipts) <= 10
-        self.calls["delete"].append(Call(_time(), list(receipts)))
-        await self._called("delete")
-        failed: dict[str, Exception] = {}
-        for receipt in receipts:
-            id_ = receipt.partition("#")[0]
-            stored = self.messages.get(id_)
-            if (error := self._entry_error("delete", id_)) is not None:
-                failed[receipt] = error
-            elif stored is not None and stored.receipt != receipt:
-                failed[receipt] = ReceiptLost("stale receipt")
-            elif stored is not None:
-                del self.messages[id_]
-                self.deleted.append((id_, _time()))
-        return failed
-
-    async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        assert 1 <= len(delays) <= 10
-        self.calls["show_after"].append(Call(_time(), [each[0] for each in delays], [each[1] for each in delays]))
-        await self._called("show_after")
-        failed: dict[str, Exception] = {}
-        for receipt, delay in delays:
-            assert 0 <= delay <= 43_200
-            id_ = receipt.partition("#")[0]
-            stored = self.messages.get(id_)
-            if (error := self._entry_error("show_after", id_)) is not None:
-                failed[receipt] = error
-            elif stored is None or stored.receipt != receipt or stored.is_visible:
-                failed[receipt] = ReceiptLost("not in flight")
-            else:
-                stored.visible_at = _time() + delay
-                self._sent.set()
-        return failed
-
-    async def reject(self, message: Message, why: Reject) -> bool:
-        await self._called("reject")
-        if self.has_dead_letters:
-            self.dead.append((message.id, why))
-        return self.has_dead_letters
-
-    # Inside
-
-    async def _called(self, call: str) -> None:
-        if self.latency[call]:
-            await asyncio.sleep(self.latency[call])
-        if self.errors[call]:
-            raise self.errors[call].pop(0)
-
-    def _entry_error(self, call: str, id_: str) -> Exception | None:
-        errors = self.entry_errors[call].get(id_)
-        return errors.pop(0) if errors else None
-
-    async def _long_poll(self, limit: int, deadline: float) -> list[Message]:
-        while True:
-            if found := self._taken(limit):
-                return found
-            if is_past(deadline):
-                return []
-            self._sent.clear()
-            next_visible = min((each.visible_at for each in self.messages.values()), default=deadline)
-            try:
-                async with asyncio.timeout_at(min(deadline, next_visible)):
-                    await self._sent.wait()
-            except TimeoutError:
-                pass
-
-    def _taken(self, limit: int) -> list[Message]:
-        found: list[Message] = []
-        for stored in list(self.messages.values()):
-            if not stored.is_visible:
-                continue
-            if self.max_receives is not None and stored.receive_count >= self.max_receives:
-                del self.messages[stored.id]
-                self.dead.append((stored.id, None))
-                continue
-            found.append(self._delivered(stored))
-            if self.duplicates and len(found) < limit:
-                self.duplicates -= 1
-                found.append(self._delivered(stored))
-            if len(found) >= limit:
-                break
-        return found
-
-    def _delivered(self, stored: Stored) -> Message:
-        stored.receive_count += 1
-        stored.receipt = f"{stored.id}#{next(self._receipts)}"
-        stored.visible_at = _time() + self.visibility_timeout
-        self.deliveries.append((stored.id, _time()))
-        return Message(stored.id, stored.receipt, stored.body, stored.receive_count, stored.sent_at)
-
-
 def _time() -> float:
     return asyncio.get_running_loop().time()
 
 
-# Logs
-
-
-class _Open:
-    def __init__(self, data: bytes, broken: LogStoreError | None) -> None:
-        self.etag = f"etag-{hash(data)}"
-        self.size = len(data)
-        self._data, self._broken = data, broken
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        half = len(self._data) // 2
-        yield self._data[:half]
-        await asyncio.sleep(0)
-        if self._broken:
-            raise self._broken
-        yield self._data[half:]
-
-
-class MemoryLogStore:
-    """Buckets and keys. `delay`: seconds until a file's first byte; `errors[key]`: raised by each open of it."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], bytes] = {}
-        self.delay = 0.0
-        self.errors: dict[str, Exception] = {}
-        self.broken: dict[str, LogStoreError] = {}
-        self.opens: Counter[str] = Counter()
-        self.open_now = 0
-        self.most_open = 0
-
-    @asynccontextmanager
-    async def open(self, file: LogFile) -> AsyncIterator[_Open]:
-        self.opens[file.key] += 1
-        self.open_now += 1
-        self.most_open = max(self.most_open, self.open_now)
-        try:
-            await asyncio.sleep(self.delay)
-            if error := self.errors.get(file.key):
-                raise error
-            data = self.objects.get((file.bucket, file.key))
-            if data is None:
-                raise LogMissing(f"s3://{file.bucket}/{file.key} is not there")
-            yield _Open(data, self.broken.get(file.key))
-        finally:
-            self.open_now -= 1
+# Messages and log files
 
 
 _event_ids = itertools.count(1)
@@ -350,105 +104,6 @@ def s3_event(key: str, *, bucket: str = "data", time: str = "2026-01-01T00:00:00
     )
 
 
-# Access Anywhere
-
-
-@dataclass
-class Run:
-    folder: Folder
-    asked: float
-    began: list[float] = field(default_factory=list)
-    ended: float | None = None
-    error: Exception | None = None
-
-
-class FakeTarget:
-    """The `SyncTarget` port. A refresh begins after `before` seconds and ends `takes` later, or as its test says.
-
-    `held`: paths whose refreshes do not end until they are taken out and `go` is called. `errors[path]`: one for each
-    refresh to come; `always[path]` for all of them.
-    """
-
-    def __init__(self, *, before: float = 0.0, takes: float = 0.0) -> None:
-        self.before, self.takes = before, takes
-        self.runs: list[Run] = []
-        self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.always: dict[str, Exception] = {}
-        self.held: set[str] = set()
-        self.unbegun: set[str] = set()
-        self.running: Counter[Folder] = Counter()
-        self.most_running: Counter[Folder] = Counter()
-        self._go = asyncio.Event()
-
-    def go(self, *paths: str) -> None:
-        self.held -= set(paths) or set(self.held)
-        self.unbegun -= set(paths) or set(self.unbegun)
-        self._go.set()
-
-    def of(self, path: str) -> list[Run]:
-        return [run for run in self.runs if run.folder.path == path]
-
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
-        run = Run(folder, _time())
-        self.runs.append(run)
-        self.running[folder] += 1
-        self.most_running[folder] = max(self.most_running[folder], self.running[folder])
-        try:
-            await asyncio.sleep(self.before)
-            await self._while_in(self.unbegun, folder.path)
-            began()
-            run.began.append(_time())
-            await asyncio.sleep(self.takes)
-            await self._while_in(self.held, folder.path)
-            if error := self.always.get(folder.path):
-                raise error
-            if self.errors[folder.path]:
-                raise self.errors[folder.path].pop(0)
-        except Exception as error:
-            run.error = error
-            raise
-        finally:
-            self.running[folder] -= 1
-            run.ended = _time()
-
-    async def _while_in(self, paths: set[str], path: str) -> None:
-        while path in paths:
-            self._go.clear()
-            await self._go.wait()
-
-
-class FlakyLedger(MemoryLedger):
-    """A ledger that can be made unreadable or unwritable, or only unable to remember who changed things."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unreadable = self.unwritable = self.unobserving = False
-
-    def _check(self, broken: bool) -> None:
-        if broken:
-            raise LedgerError("disk I/O error")
-
-    async def is_finished(self, file: LogFile) -> bool:
-        self._check(self.unreadable)
-        return await super().is_finished(file)
-
-    async def watermarks(self, folders: Any) -> dict[Folder, float]:
-        self._check(self.unreadable)
-        return await super().watermarks(folders)
-
-    async def finish(self, file: LogFile, etag: str) -> None:
-        self._check(self.unwritable)
-        await super().finish(file, etag)
-
-    async def refreshed(self, folder: Folder, began: float) -> None:
-        self._check(self.unwritable)
-        await super().refreshed(folder, began)
-
-    async def observe(self, principals: Mapping[str, Seen]) -> None:
-        self._check(self.unwritable or self.unobserving)
-        await super().observe(principals)
-
-
 class FakeVerifier:
     """The `Verifier` port. `errors[key]`: one for each time that file is verified; then it is as CloudTrail delivered it.
 
@@ -471,61 +126,75 @@ class FakeVerifier:
 # All of it
 
 
+class WatchedPlace(Place):
+    """A place in the reading budget. `left`: when it was left."""
+
+    def __init__(self) -> None:
+        self.left: list[float] = []
+        budget = Budget(1)
+        budget.give = lambda amount=1: self.left.append(_time())
+        super().__init__(budget)
+
+
 class World:
-    """A consumer of one queue, with everything that it needs around it."""
+    """A service, built by the engine, in surroundings of doubles. `queue` and `consumer`: the first ones.
+
+    `share`: another world whose budgets this one shares.
+    """
 
     def __init__(
         self,
         *,
-        queue: SimulatedQueue | None = None,
-        reading: int = 16,
-        held: int = 100,
-        receivers: int = 2,
-        wait: float = 20.0,
-        tree_interval: float = 30.0,
-        policy: RetryPolicy | None = None,
-        share: "World | None" = None,
+        queue: InMemoryQueue | None = None,
+        queues: Sequence[InMemoryQueue] = (),
+        logs: InMemoryLogStore | None = None,
+        ledger: InMemoryLedger | None = None,
+        decisions: Decisions | None = None,
+        buckets: Any = None,
+        events: EventTarget | None = None,
+        signatures: Signatures | None = None,
         sources: Sequence[LogSource] = (),
-        limits: Limits | None = None,
         verifiers: Mapping[LogSource, Verifier] | None = None,
         gates: Sequence[Gate] = (),
+        share: "World | None" = None,
+        reading: int = 16,
+        held: int = 100,
+        **policies: Any,
     ) -> None:
-        self.queue = queue or SimulatedQueue()
+        self.queues = queues or [queue or InMemoryQueue()]
+        self.queue = self.queues[0]
         self.clock = VirtualClock()
-        self.logs = MemoryLogStore()
-        self.target = FakeTarget()
-        self.ledger = FlakyLedger()
-        self.counters = Counters()
-        self.refreshes = Refreshes(
-            target=self.target, ledger=self.ledger, clock=self.clock, margin=5.0, tree_interval=tree_interval
-        )
-        self.handler = Handler(
-            sources=Sources(sources),
-            logs=self.logs,
-            limits=limits or Limits(),
-            decisions=Decisions(),
-            ledger=self.ledger,
-            refreshes=self.refreshes,
-            counters=self.counters,
-            activity=Activity(),
-            verifiers=verifiers,
-        )
-        self.policy = policy or RetryPolicy()
-        self.reading = share.reading if share else Budget(reading)
-        self.held = share.held if share else Budget(held)
-        self.consumer = Consumer(
-            queue=self.queue,
-            facts=self.queue.facts_now(),
-            handler=self.handler,
-            policy=self.policy,
-            reading=self.reading,
-            held=self.held,
+        self.logs = logs or InMemoryLogStore()
+        self.target = InMemorySyncTarget()
+        self.ledger = ledger or InMemoryLedger()
+        self.health = Health()
+        outputs = Outputs(
             clock=self.clock,
-            counters=self.counters,
-            wait=wait,
-            receivers=receivers,
+            ledger=self.ledger,
+            target=self.target,
+            decisions=decisions or Decisions(),
+            events=events,
+            buckets=buckets,
             gates=gates,
+            health=self.health,
         )
+        self.policies = Policies(messages_reading=reading, messages_held=held, **policies)
+        self.policy = self.policies.retry
+        self.engine = Engine(outputs, self.policies)
+        if share:
+            self.engine.reading_budget, self.engine.held_budget = share.reading, share.held
+        inputs = Inputs(
+            queues=[(each, each.facts_now()) for each in self.queues],
+            logs=self.logs,
+            sources=Sources(sources),
+            verifiers=verifiers or {},
+            signatures=signatures,
+        )
+        self.service = self.engine.service(inputs)
+        self.reading, self.held = self.engine.reading_budget, self.engine.held_budget
+        self.counters, self.activity = self.engine.counters, self.engine.activity
+        self.refreshes, self.handler = self.engine.refreshes, self.engine.handler
+        self.consumer = self.engine.consumers[0]
 
     def put(self, name: str, data: bytes | None = None) -> str:
         """Put a log file; returns its key. By default one key was written, in the folder /data/NAME."""
@@ -538,16 +207,15 @@ class World:
         return self.queue.send(announcing(self.put(name, data)))
 
     async def handle(self, body: str, *, receive_count: int = 1) -> Any:
-        """Have the handler handle it, and check that it says once, and only once, that it has read."""
-        read: list[float] = []
-        message = Message("id", "receipt", body, receive_count)
-        verdict = await self.handler.handle(message, self.policy, lambda: read.append(_time()))
-        assert len(read) == 1
+        """Let the handler handle it, and check that it leaves its place in the reading budget exactly once."""
+        place = WatchedPlace()
+        verdict = await self.handler.handle(Message("id", "receipt", body, receive_count), self.policy, place)
+        assert len(place.left) == 1
         return verdict
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """The consumer at work; stopped at the end. All its slots are back then, whatever happened."""
+        """The consumer runs; it is stopped at the end. Then everything that it took from the budgets is back."""
         task = asyncio.create_task(self.consumer.run())
         try:
             yield task
@@ -579,12 +247,13 @@ def flow() -> SimpleNamespace:
     return SimpleNamespace(
         EPOCH=EPOCH,
         LOG_BUCKET=LOG_BUCKET,
-        FakeTarget=FakeTarget,
+        InMemorySyncTarget=InMemorySyncTarget,
         FakeVerifier=FakeVerifier,
-        FlakyLedger=FlakyLedger,
-        MemoryLogStore=MemoryLogStore,
-        SimulatedQueue=SimulatedQueue,
+        InMemoryLedger=InMemoryLedger,
+        InMemoryLogStore=InMemoryLogStore,
+        InMemoryQueue=InMemoryQueue,
         VirtualClock=VirtualClock,
+        WatchedPlace=WatchedPlace,
         World=World,
         announcing=announcing,
         log_key=log_key,

@@ -11,7 +11,8 @@ from jibe_sqs.core.decisions import Counts as BucketCounts
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
-from jibe_sqs.syncing.refreshes import Outcome, Pending, Refreshes
+from jibe_sqs.ports import PendingRefresh, RefreshOutcome
+from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import activity as module
 from jibe_sqs.telemetry.activity import Activity, At, StaleNow
 from jibe_sqs.telemetry.lag import BOUNDS, Lag
@@ -56,8 +57,8 @@ def counts(records: int, events: int, **skipped: int) -> BucketCounts:
 
 def ended(
     path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, for_descendant=False
-) -> Outcome:
-    return Outcome(Folder(path, tree), seconds, waited, for_descendant, error)
+) -> RefreshOutcome:
+    return RefreshOutcome(Folder(path, tree), seconds, waited, for_descendant, error)
 
 
 # What is read
@@ -226,10 +227,10 @@ async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
     """Over the real `Refreshes`: whoever changes what it tells of, hears of it here."""
     clock = flow.VirtualClock()
     activity = Activity(clock, lambda: PLACES)
-    target = flow.FakeTarget()
+    target = flow.InMemorySyncTarget()
     target.takes = 5.0
     refreshes = Refreshes(
-        target=target, ledger=flow.FlakyLedger(), clock=clock, min_interval=0.0, observe=activity.refreshed
+        target=target, ledger=flow.InMemoryLedger(), clock=clock, min_interval=0.0, observe=activity.refreshed
     )
     future = refreshes.ask(Folder("/Archive/media/a"))
     await flow.until(lambda: flow.time() >= 2)
@@ -246,9 +247,9 @@ async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
 
 def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_way(activity):
     waiting = [
-        Pending(Folder("/Archive/media/a"), 990.0, for_descendant=False),
-        Pending(Folder("/Archive/media/b"), 940.0, for_descendant=False),
-        Pending(Folder("/Archive/media/c"), 100.0, for_descendant=True),
+        PendingRefresh(Folder("/Archive/media/a"), 990.0, for_descendant=False),
+        PendingRefresh(Folder("/Archive/media/b"), 940.0, for_descendant=False),
+        PendingRefresh(Folder("/Archive/media/c"), 100.0, for_descendant=True),
     ]
     assert activity.stale(waiting) == {At("Archive", "media"): StaleNow(2, 60.0)}
 
@@ -304,8 +305,7 @@ def test_failed_folders_are_remembered_up_to_a_number(monkeypatch, activity):
 
 async def test_the_handler_tells_of_what_it_reads_and_of_its_end(flow):
     world = flow.World()
-    activity = Activity(world.clock)
-    world.handler._activity = activity
+    activity = world.activity
     world.send_log("a")
     async with world.running():
         await flow.until(lambda: world.queue.deleted)

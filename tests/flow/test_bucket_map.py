@@ -391,9 +391,8 @@ async def test_a_look_that_meets_a_defect_is_not_repeated_sooner_either(flow, ev
 
 async def test_a_change_in_a_bucket_that_was_mapped_since_the_last_look_is_not_lost(flow):
     providers = Shown(ONE)
-    world = flow.World()
-    async with running(flow, providers, world.handler._decisions) as (buckets, _):
-        world.handler._buckets = buckets
+    async with running(flow, providers) as (buckets, decisions):
+        world = flow.World(decisions=decisions, buckets=buckets)
         await asyncio.sleep(10)
         providers.shown, providers.syncs = {"data": (Place("/New/data"),)}, {"New": flow.EPOCH + 5}
         body = flow.announcing(world.put("a", flow.log_of("name/x", time="2026-01-01T00:00:08Z")))

@@ -184,7 +184,7 @@ async def test_redelivered_while_it_is_being_deleted_is_deleted_by_its_newest_re
 
 async def test_held_messages_are_extended_at_half_of_the_queues_own_timeout(flow):
     """data-prepper #2484: read the queue's timeout, don't assume 30 seconds. Until settled, not until parsed."""
-    world = flow.World(queue=flow.SimulatedQueue(visibility_timeout=100.0))
+    world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=100.0))
     world.target.takes = 1000.0
     world.send_log("a")
     async with world.running():
@@ -312,7 +312,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_with_its_reason(flow,
 
 
 async def test_without_dead_letters_a_rejected_message_is_left_with_growing_visibility(flow):
-    world = flow.World(queue=flow.SimulatedQueue(dead_letters=False))
+    world = flow.World(queue=flow.InMemoryQueue(dead_letters=False))
     world.queue.send("no JSON")
     async with world.running():
         await flow.until(lambda: len(world.queue.deliveries) == 4)
@@ -332,7 +332,7 @@ async def test_dead_letters_that_cannot_be_reached_lose_nothing(flow, world, que
 
 async def test_the_queues_own_maximum_of_receives_is_the_policys(flow):
     """After the last try the message is a dead letter with a reason, before SQS moves it without one."""
-    world = flow.World(queue=flow.SimulatedQueue(max_receives=3))
+    world = flow.World(queue=flow.InMemoryQueue(max_receives=3))
     world.queue.send(flow.announcing(flow.log_key("gone")))
     async with world.running():
         await flow.until(lambda: world.queue.dead)
@@ -617,12 +617,11 @@ def test_whatever_fails_every_message_is_handled_in_the_end_and_none_deleted_bef
     chance = random.Random(seed)
 
     async def main() -> None:
-        queue = flow.SimulatedQueue(visibility_timeout=chance.choice([10.0, 30.0, 120.0]))
-        worlds = [flow.World(queue=queue, reading=5, held=20) for _ in range(2)]
+        queue = flow.InMemoryQueue(visibility_timeout=chance.choice([10.0, 30.0, 120.0]))
+        logs, ledger = flow.InMemoryLogStore(), flow.InMemoryLedger()
+        worlds = [flow.World(queue=queue, logs=logs, ledger=ledger, reading=5, held=20) for _ in range(2)]
         first = worlds[0]
         for world in worlds:
-            world.logs, world.ledger = first.logs, first.ledger
-            world.handler._logs, world.handler._ledger, world.refreshes._ledger = first.logs, first.ledger, first.ledger
             world.target.takes = chance.choice([0.0, 3.0, 100.0])
         first.logs.delay = chance.choice([0.0, 2.0])
         ids = [first.send_log(f"{i % 7}-{i}") for i in range(30)]

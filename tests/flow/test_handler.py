@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from jibe_sqs.core import decisions
-from jibe_sqs.core.decisions import Decisions, Place, Seen
+from jibe_sqs.core.decisions import Place, Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
     AnnouncementForged,
@@ -28,12 +28,11 @@ from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.syncing.changes import Changes
 
 
 @pytest.fixture
 def world(flow):
-    return flow.World(policy=RetryPolicy(max_receives=5))
+    return flow.World(retry=RetryPolicy(max_receives=5))
 
 
 async def test_a_log_is_read_refreshed_and_remembered(flow, world):
@@ -63,11 +62,11 @@ async def test_not_done_before_the_refresh_has_ended_and_the_ledger_knows(flow, 
 async def test_reading_is_over_before_refreshes_are_waited_for(flow, world):
     """beats #39414: a message that only waits holds no reader's place."""
     world.target.held = {"/data/a"}
-    read = []
+    place = flow.WatchedPlace()
     message = Message("id", "receipt", flow.announcing(world.put("a")))
-    handling = asyncio.create_task(world.handler.handle(message, world.policy, lambda: read.append(True)))
+    handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: world.target.runs)
-    assert read == [True]
+    assert len(place.left) == 1
     world.target.go()
     await handling
 
@@ -153,9 +152,8 @@ async def test_a_ledger_that_is_away_is_told_of_once_a_minute_not_for_each_messa
     while flow.time() < began + 150:
         await asyncio.gather(*(world.handle(flow.announcing(world.put(f"{i}"))) for i in range(20)))
         await asyncio.sleep(5)
-    told = Counter(event["event"] for event in events if event["log_level"] == "warning")
-    # Two who write: the one that finishes files, and the one that refreshes folders.
-    assert told == {"ledger_unreadable": 3, "ledger_unwritable": 6}
+    warnings = Counter(event["event"] for event in events if event["log_level"] == "warning")
+    assert warnings == {"ledger_unreadable": 3, "ledger_unwritable": 3}
     assert all("disk I/O error" in event["reason"] for event in events if event["log_level"] == "warning")
 
 
@@ -232,23 +230,23 @@ async def test_what_is_permanent_is_rejected_only_when_all_else_is_done(flow, wo
     assert [run.folder.path for run in world.target.runs] == ["/data/gone"]
 
 
-async def test_a_defect_in_one_file_ends_the_reading_of_the_others_first(flow, world):
-    """Nothing goes on reading behind the back of the limits when the message is given up."""
-    crashing, slow = world.put("crashing"), world.put("slow")
+async def test_a_defect_in_one_file_ends_the_reading_of_the_others_first(flow):
+    """When the message is given up, nothing goes on reading without a place in the budget."""
+    crashing, slow = flow.log_key("crashing"), flow.log_key("slow")
 
-    class Store(flow.MemoryLogStore):
+    class Store(flow.InMemoryLogStore):
         def open(self, file):
             self.delay = 0.0 if file.key == crashing else 100.0
             return super().open(file)
 
     store = Store()
-    store.objects = world.logs.objects
     store.errors[crashing] = ZeroDivisionError("a bug")
-    world.handler._logs = store
-    read = []
+    world = flow.World(logs=store)
+    world.put("crashing")
+    world.put("slow")
     message = Message("id", "receipt", flow.announcing(slow, crashing))
     with pytest.raises(ZeroDivisionError):
-        await world.handler.handle(message, world.policy, lambda: read.append(True))
+        await world.handler.handle(message, world.policy, flow.WatchedPlace())
     assert store.open_now == 0
 
 
@@ -390,15 +388,14 @@ async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world
     a, b = world.put("a"), world.put("b")
     first = await in_hand(flow, world, flow.announcing(a))
     await asyncio.sleep(5)
-    read = []
+    reading, waiting = flow.WatchedPlace(), flow.WatchedPlace()
     message = Message("id", "receipt", flow.announcing(a, b))
-    second = asyncio.create_task(world.handler.handle(message, world.policy, lambda: read.append(flow.time())))
-    waiting = []
+    second = asyncio.create_task(world.handler.handle(message, world.policy, reading))
     message = Message("id", "receipt", flow.announcing(a))
-    third = asyncio.create_task(world.handler.handle(message, world.policy, lambda: waiting.append(flow.time())))
+    third = asyncio.create_task(world.handler.handle(message, world.policy, waiting))
     await asyncio.sleep(100)
-    # The third reads nothing; the second only the file that nobody has in hand.
-    assert (waiting, read) == ([5.0], [15.0])
+    # The third message reads nothing; the second reads only the file that no other message has in hand.
+    assert (waiting.left, reading.left) == ([5.0], [15.0])
     world.target.go()
     assert await asyncio.gather(first, second, third) == [Done()] * 3
 
@@ -419,7 +416,7 @@ class FakeBuckets:
 
 
 def asking(world):
-    world.handler._decisions = Decisions({"data": [Place("/data")]})
+    world.handler._reading._decisions.places = {"data": [Place("/data")]}
     world.handler._buckets = FakeBuckets()
     return world.handler._buckets
 
@@ -452,11 +449,11 @@ async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest
         texts = [json.loads(gzip.decompress(log)) for log in logs]
         records = texts[0]["Records"] + texts[1]["Records"]
         body = flow.announcing(world.put("a", gzip.compress(json.dumps({"Records": records}).encode())))
-    read = []
+    place = flow.WatchedPlace()
     message = Message("id", "receipt", body)
-    handling = asyncio.create_task(world.handler.handle(message, world.policy, lambda: read.append(True)))
+    handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: buckets.asked)
-    assert read == [True]
+    assert len(place.left) == 1
     assert [run.folder.path for run in world.target.runs] == ["/data/b"]
     assert buckets.asked == [(["strange"], flow.EPOCH + 7)]
     assert not handling.done()
@@ -504,9 +501,10 @@ class FakeEventTarget:
 
 
 @pytest.fixture
-def telling(world):
-    world.events = FakeEventTarget()
-    world.handler._changes = Changes(target=world.events)
+def telling(flow):
+    events = FakeEventTarget()
+    world = flow.World(events=events)
+    world.events = events
     return world
 
 
@@ -609,7 +607,7 @@ async def test_a_sources_format_tells_what_names_do_not(flow):
 async def test_each_source_has_its_own_way_with_bad_records(flow):
     world = flow.World(
         sources=[LogSource(flow.LOG_BUCKET, "strict/", on_bad_record="reject"), LogSource(flow.LOG_BUCKET, "lax/")],
-        policy=RetryPolicy(max_receives=5),
+        retry=RetryPolicy(max_receives=5),
     )
     for prefix in ("strict/", "lax/"):
         world.logs.objects[flow.LOG_BUCKET, prefix + LYVE] = audit_line() + b"no line\n"
@@ -711,7 +709,7 @@ WAITING = RetryPolicy(first=10, longest=700, max_receives=5)
 def verified(flow):
     """A world whose trail is held against its digests, and another source's files are not."""
     verifier = flow.FakeVerifier()
-    world = flow.World(sources=[VERIFIED, PLAIN], verifiers={VERIFIED: verifier}, policy=WAITING)
+    world = flow.World(sources=[VERIFIED, PLAIN], verifiers={VERIFIED: verifier}, retry=WAITING)
     world.verifier = verifier
     return world
 
@@ -1017,34 +1015,35 @@ class Forgeries:
             raise self.error
 
 
-async def test_what_sns_did_not_sign_is_rejected_before_it_is_read(flow, world):
-    world.handler._signatures = Forgeries(AnnouncementForged("not SNS's"))
+async def test_what_sns_did_not_sign_is_rejected_before_it_is_read(flow):
+    world = flow.World(signatures=Forgeries(AnnouncementForged("not SNS's")))
     verdict = await world.handle(flow.announcing(world.put("a")))
     assert isinstance(verdict, Reject)
     assert (verdict.error, verdict.source) == ("AnnouncementForged", "message")
     assert not world.logs.opens
 
 
-async def test_while_nobody_can_tell_whether_sns_signed_it_it_waits(flow, world):
-    world.handler._signatures = Forgeries(SignatureUnavailable("no certificate"))
+async def test_a_message_waits_while_its_signature_cannot_be_checked(flow):
+    world = flow.World(signatures=Forgeries(SignatureUnavailable("no certificate")))
     verdict = await world.handle(flow.announcing(world.put("a")))
     assert isinstance(verdict, Retry)
     assert "SignatureUnavailable" in verdict.reason
     assert not world.logs.opens
 
 
-async def test_what_sns_signed_is_done(flow, world):
-    world.handler._signatures = signatures = Forgeries()
+async def test_what_sns_signed_is_done(flow):
+    signatures = Forgeries()
+    world = flow.World(signatures=signatures)
     body = flow.announcing(world.put("a"))
     assert await world.handle(body) == Done()
     assert signatures.checked == [body]
 
 
-async def test_what_a_sweep_found_needs_no_signature(flow, world):
-    world.handler._signatures = Forgeries(AnnouncementForged("not SNS's"))
+async def test_what_a_sweep_found_needs_no_signature(flow):
+    world = flow.World(signatures=Forgeries(AnnouncementForged("not SNS's")))
     body = json.dumps({"swept": {"bucket": flow.LOG_BUCKET, "key": world.put("a")}})
     message = Message("id", "receipt", body, ours=True)
-    assert await world.handler.handle(message, world.policy, lambda: None) == Done()
+    assert await world.handler.handle(message, world.policy, flow.WatchedPlace()) == Done()
 
 
 class Trickle:

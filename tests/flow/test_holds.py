@@ -16,7 +16,7 @@ class Hands:
     """Holds of a simulated queue, and a message in them."""
 
     def __init__(self, flow, visibility_timeout: float = 30.0) -> None:
-        self.queue = flow.SimulatedQueue(visibility_timeout=visibility_timeout)
+        self.queue = flow.InMemoryQueue(visibility_timeout=visibility_timeout)
         self.clock = flow.VirtualClock()
         self.holds = Holds(queue=self.queue, clock=self.clock, visibility_timeout=visibility_timeout)
 

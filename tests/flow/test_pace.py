@@ -39,7 +39,7 @@ def test_a_folder_that_is_quick_again_is_forgotten():
 
 
 def test_no_more_costs_are_remembered_than_there_is_room_for():
-    costs = Costs(most=10)
+    costs = Costs(max_folders=10)
     for i in range(100):
         costs.learn(Folder(f"/data/{i}"), 60)
         costs.learn(A, 60)
@@ -99,7 +99,7 @@ async def test_turns_that_have_come_are_forgotten(flow):
 
 
 async def test_no_more_turns_are_remembered_than_there_is_room_for(flow):
-    pace = pace_of(flow, folders=3600, most=10)
+    pace = pace_of(flow, folders=3600, max_folders=10)
     for i in range(100):
         pace.ended(Folder(f"/data/{i}"), began=flow.time() + i)
     assert len(pace._turns) == len(pace._by_turn) == 10

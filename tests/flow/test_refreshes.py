@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Folder
+from jibe_sqs.ports import RefreshOutcome
 from jibe_sqs.syncing.pace import Costs
-from jibe_sqs.syncing.refreshes import STARTED, Outcome, Refreshes
+from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
 
 A, B, TREE = Folder("/data/a"), Folder("/data/b"), Folder("/data", tree=True)
 
@@ -78,7 +79,7 @@ async def test_the_last_began_counts(flow, world):
         def __init__(self):
             self.times = 0
 
-        async def refresh(self, folder, began):
+        async def refresh(self, folder, began, others):
             self.times += 1
             began()
             await asyncio.sleep(10)
@@ -249,7 +250,7 @@ async def test_refreshing_the_folder_above_first_neither_deadlocks_nor_repeats(f
         def __init__(self):
             self.paths = []
 
-        async def refresh(self, folder, began):
+        async def refresh(self, folder, began, others):
             self.paths.append(folder.path)
             began()
             if folder != Folder("/data"):
@@ -369,32 +370,32 @@ async def test_any_number_of_folders_may_wait_and_few_are_worked_at(flow, refres
     target.held = {folder.path for folder in folders}
     waiting = asyncio.create_task(refreshes.done(folders))
     await flow.settled()
-    assert len(target.runs) == len(refreshes._tasks) == STARTED
+    assert len(target.runs) == len(refreshes._tasks) == MAX_STARTED
     assert len(refreshes.pending()) == 5000
     target.go()
     assert await waiting == []
     await flow.settled()
     assert [run.folder for run in target.runs] == folders
     assert not refreshes._unstarted
-    assert refreshes._places == STARTED
+    assert refreshes._free_places == MAX_STARTED
 
 
 async def test_a_folder_that_others_wait_for_needs_no_place(flow, world):
     """Here all places are taken by folders that wait for it."""
 
     class Climbing:
-        async def refresh(self, folder, began):
+        async def refresh(self, folder, began, others):
             began()
             if folder != A:
                 await refreshes.refresh(A)
 
     refreshes = Refreshes(target=Climbing(), ledger=world.ledger, clock=world.clock)
-    below = [Folder(f"{A.path}/{i}") for i in range(STARTED)]
+    below = [Folder(f"{A.path}/{i}") for i in range(MAX_STARTED)]
     assert await refreshes.done([*below, B, A]) == []
 
 
 async def test_a_folder_that_waits_for_its_turn_takes_no_place(flow, paced, target):
-    busy = [Folder(f"/data/{i}") for i in range(STARTED)]
+    busy = [Folder(f"/data/{i}") for i in range(MAX_STARTED)]
     await paced.done(busy)
     waiting = asyncio.create_task(paced.done(busy))
     await flow.settled()
@@ -405,7 +406,7 @@ async def test_a_folder_that_waits_for_its_turn_takes_no_place(flow, paced, targ
 
 async def test_stop_gives_up_what_was_never_started(flow, refreshes, target):
     target.held = {A.path}
-    refreshes._places = 1
+    refreshes._free_places = 1
     futures = [refreshes.ask(A), refreshes.ask(B)]
     await flow.settled()
     await refreshes.stop()
@@ -483,7 +484,7 @@ async def test_pending_tells_since_when_each_folder_is_stale(flow, paced, target
 
 
 async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
-    told: list[Outcome] = []
+    told: list[RefreshOutcome] = []
     refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock, min_interval=5.0, observe=told.append)
     error = AccessAnywhereUnavailable("503")
     target.before, target.takes = 1.0, 2.0
@@ -492,11 +493,11 @@ async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
     await refreshes.done([A])
     await refreshes.refresh(B)
     assert told == [
-        Outcome(A, seconds=2, waited=3, for_descendant=False, error=error),
-        Outcome(A, seconds=2, waited=6, for_descendant=False),
-        Outcome(B, seconds=2, waited=3, for_descendant=True),
+        RefreshOutcome(A, seconds=2, waited=3, for_descendant=False, error=error),
+        RefreshOutcome(A, seconds=2, waited=6, for_descendant=False),
+        RefreshOutcome(B, seconds=2, waited=3, for_descendant=True),
     ]
-    assert refreshes.counts == {"failed": 1, "folders": 1, "on the way": 1}
+    assert refreshes.counts == {"failed": 1, "folders": 1, "for descendants": 1}
 
 
 async def test_an_error_that_many_wait_for_does_not_grow(flow, refreshes, target):
@@ -531,7 +532,7 @@ def test_at_any_pace_every_ask_is_answered_by_a_refresh_that_began_after_it(flow
         class Learning:
             """Waits, begins, takes its time, and teaches it, if it does not fail."""
 
-            async def refresh(self, folder, began):
+            async def refresh(self, folder, began, others):
                 before, takes, fails = efforts[len(runs) % len(efforts)]
                 run = {"folder": folder, "called": flow.time(), "began": None, "after": costs.expected(folder)}
                 runs.append(run)
@@ -603,7 +604,7 @@ def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps
         class Stepwise:
             """Each refresh takes its steps when it is told to."""
 
-            async def refresh(self, folder, began):
+            async def refresh(self, folder, began, others):
                 assert not any(run["folder"] == folder and not run["over"] for run in runs), "two at a time"
                 run = {"folder": folder, "began": None, "over": False, "order": asyncio.Queue()}
                 runs.append(run)

@@ -14,7 +14,7 @@ from jibe_sqs.core.decisions import Counts as BucketCounts
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder, SkipReason
-from jibe_sqs.syncing.refreshes import Outcome, Pending
+from jibe_sqs.ports import PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.report_text import as_text
 from jibe_sqs.telemetry.reports import Reports
@@ -65,7 +65,7 @@ class Reported:
         self.activity.done([Stale(bucket, (Folder(path),), now - max(ages), now - min(ages), len(ages))], [])
 
     def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, for_descendant=False) -> None:
-        self.activity.refreshed(Outcome(Folder(path, tree), seconds, 3.0, for_descendant, error))
+        self.activity.refreshed(RefreshOutcome(Folder(path, tree), seconds, 3.0, for_descendant, error))
 
     @asynccontextmanager
     async def for_so_long(self, seconds: float):
@@ -155,7 +155,7 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
 
 
 async def test_a_folder_that_is_stale_since_long_ago_is_told_of_though_nothing_happened(flow, events):
-    pending = [Pending(Folder("/Archive/example-media/a"), -100.0, for_descendant=False)]
+    pending = [PendingRefresh(Folder("/Archive/example-media/a"), -100.0, for_descendant=False)]
     await Reported(flow, pending=lambda: pending).reports.report()
     assert [(event["provider"], event["stale"], event["stale_for"]) for event in told(events)] == [("Archive", 1, 100)]
 

@@ -10,47 +10,29 @@ import time
 import pytest
 from tests.processes import started
 
-from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.telemetry.health import Health
 
 DRAIN = 100.0
 
 
 class Served:
-    """A service of several queues that share one store, target and ledger."""
+    """A service of several queues that share one log store, target and ledger."""
 
-    def __init__(
-        self, flow, *, queues: int = 1, progress_interval: float = 0.0, retain: float = 1000.0, background=None
-    ) -> None:
-        self.health = Health()
+    def __init__(self, flow, *, queues: int = 1, **policies) -> None:
         self.flow = flow
-        self.worlds = [flow.World(queue=flow.SimulatedQueue(f"queue-{i}")) for i in range(queues)]
-        self.world = self.worlds[0]
-        self.queue = self.world.queue
-        for world in self.worlds[1:]:
-            world.consumer._handler = self.world.handler
-        self.service = Service(
-            consumers=[world.consumer for world in self.worlds],
-            refreshes=self.world.refreshes,
-            ledger=self.world.ledger,
-            counters=self.world.counters,
-            health=self.health,
-            background=background,
-            counts={"refreshes": lambda: self.world.refreshes.counts},
-            drain_timeout=DRAIN,
-            progress_interval=progress_interval,
-            retain=retain,
-        )
+        self.queues = [flow.InMemoryQueue(f"queue-{i}") for i in range(queues)]
+        self.queue = self.queues[0]
+        self.world = flow.World(queues=self.queues, drain_timeout=DRAIN, **{"retain": 1000.0} | policies)
+        self.consumers = self.world.engine.consumers
+        self.service, self.health = self.world.service, self.world.health
 
     def start(self) -> "asyncio.Task[None]":
         return asyncio.create_task(self.service.run())
 
     def assert_over(self) -> None:
         """Nothing runs any more."""
-        for world in self.worlds:
-            world.assert_all_given_back()
-            assert world.queue.cancelled_receives == 0
+        self.world.assert_all_given_back()
+        assert all(queue.cancelled_receives == 0 for queue in self.queues)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -89,17 +71,17 @@ async def test_over_the_deadline_the_rest_is_given_back_and_the_end_is_a_good_on
 async def test_over_the_deadline_every_queue_gives_back_however_slow_it_is(flow, events):
     served = Served(flow, queues=3)
     served.world.target.held = {"/data/a"}
-    for world in served.worlds:
-        world.queue.send(flow.s3_event("a/file"))
-    served.worlds[1].queue.latency["show_after"] = 4
-    served.worlds[2].queue.latency["show_after"] = 8
+    for queue in served.queues:
+        queue.send(flow.s3_event("a/file"))
+    served.queues[1].latency["show_after"] = 4
+    served.queues[2].latency["show_after"] = 8
     run = served.start()
     await asyncio.sleep(50)
     served.service.stop()
     await run
     assert "drain_deadline_over" in {event["event"] for event in events}
-    assert served.world.counters.messages == 1
-    assert [len(world.queue.waiting) for world in served.worlds] == [1, 1, 1]
+    assert served.world.counters.messages == 3
+    assert [len(queue.waiting) for queue in served.queues] == [1, 1, 1]
     served.assert_over()
 
 
@@ -108,7 +90,7 @@ async def test_one_consumer_that_breaks_ends_the_service_and_the_others_give_bac
     served = Served(flow, queues=2)
     served.world.target.held = {"/data/a"}
     served.queue.send(flow.s3_event("a/file"))
-    broken = served.worlds[1].consumer
+    broken = served.consumers[1]
 
     async def breaks():
         await asyncio.sleep(30)
@@ -260,7 +242,8 @@ async def test_what_runs_beside_the_consumers_ends_with_them(flow):
         finally:
             ended.set()
 
-    served = Served(flow, background={"beside": beside})
+    served = Served(flow)
+    served.service._background = {"beside": beside}
     running = served.start()
     await flow.settled()
     assert served.health.readiness_failures == []

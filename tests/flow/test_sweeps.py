@@ -26,8 +26,8 @@ from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found
-from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REST, VISIBILITY, SweepQueue
-from jibe_sqs.sweeping.sweeper import LONGEST_GAP, ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REJECTED_FOR, VISIBILITY, SweepQueue
+from jibe_sqs.sweeping.sweeper import MAX_LOOK_BACK, ROOTS_AGE, Sweep, Sweeper
 
 BUCKET = "trail-logs"
 INTERVAL = 180.0
@@ -107,7 +107,7 @@ class Sweeping:
         return Sweeper(
             sweeps=sweeps,
             queue=self.queue,
-            ledger=self.world.ledger,
+            ledger=self.world.engine.ledger,
             clock=self.world.clock,
             wall_clock=self.wall_clock,
             **options,
@@ -260,7 +260,7 @@ async def test_a_folder_that_can_never_be_listed_does_not_make_sweeps_ever_longe
     old = [
         sweeping.put(f"{sweeping.day(number)}/x.json.gz".replace("eu-", "us-"), modified=OLD) for number in range(41)
     ]
-    assert await sweeping.once() == old[-LONGEST_GAP - 2 :]
+    assert await sweeping.once() == old[-MAX_LOOK_BACK - 2 :]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
     key = sweeping.put(f"{TODAY}/x.json.gz")
     async with sweeping.running():
         await flow.until(lambda: sweeping.world.counters.rejected == 1 and not len(sweeping.queue))
-        await asyncio.sleep(REST - 2 * INTERVAL)
+        await asyncio.sleep(REJECTED_FOR - 2 * INTERVAL)
         assert sweeping.store.opens == {key: 1}
         await flow.until(lambda: sweeping.world.counters.rejected == 2)
     assert named(events, "message_rejected")[0]["dead_lettered"] is True
@@ -579,7 +579,7 @@ async def test_a_sweep_is_told_loudly_only_if_it_found_something(sweeping, event
 
 
 async def test_a_service_that_stops_in_the_middle_finds_the_rest_when_it_starts_again(flow):
-    sweeping = Sweeping(flow, queue=SweepQueue(most=5), reading=2)
+    sweeping = Sweeping(flow, queue=SweepQueue(max_entries=5), reading=2)
     keys = [sweeping.put(f"{TODAY}/{number:03}.json.gz") for number in range(40)]
     sweeping.store.delay = 1.0
     async with sweeping.running():
@@ -601,7 +601,7 @@ def files_of(*names):
 
 
 async def test_who_offers_more_than_there_is_room_for_waits(flow):
-    queue = SweepQueue(most=3)
+    queue = SweepQueue(max_entries=3)
     offering = asyncio.create_task(queue.offer(files_of(*"abcde")))
     await flow.settled()
     assert len(queue) == 3
@@ -709,7 +709,7 @@ async def test_a_rejection_that_has_rested_is_forgotten(flow):
         assert await queue.reject(message, Reject("LogCorrupt", "words"))
         await queue.delete([message.receipt])
         assert await queue.offer(files_of(name)) == 0
-        await asyncio.sleep(REST - 1)
+        await asyncio.sleep(REJECTED_FOR - 1)
     assert await queue.offer(files_of("a", "b")) == 1
     await asyncio.sleep(1)
     assert await queue.offer(files_of("a", "b")) == 1
@@ -719,7 +719,7 @@ async def test_a_rejection_that_has_rested_is_forgotten(flow):
 @given(data=st.data())
 def test_the_queue_hands_out_every_finding_until_it_is_done(flow, data):
     async def main():
-        queue = SweepQueue(most=8)
+        queue = SweepQueue(max_entries=8)
         done, in_hand, receives = set(), {}, {}
         names = [str(number) for number in range(8)]
         for step in data.draw(st.lists(st.sampled_from(["offer", "receive", "delete", "delay", "pass"]), max_size=60)):

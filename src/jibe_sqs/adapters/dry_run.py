@@ -1,17 +1,17 @@
-"""Nobody's index: for seeing what would be refreshed, without anything being called."""
+"""A sync target that calls nothing. It logs what would be refreshed."""
 
 from collections.abc import Callable
 
 import structlog
 
 from jibe_sqs.core.model import Folder
-from jibe_sqs.ports import SyncTarget
+from jibe_sqs.ports import OtherRefreshes, SyncTarget
 
 log = structlog.get_logger()
 
 
 class DryRunTarget(SyncTarget):
-    """Takes every folder for refreshed. Says so once, loudly: what is acknowledged for it is gone."""
+    """Reports success for every folder. It logs one warning, because messages that it acknowledges are lost."""
 
     def __init__(self) -> None:
         log.warning(
@@ -20,7 +20,7 @@ class DryRunTarget(SyncTarget):
             remedy="let it read queues of its own, or refresh everything afterwards",
         )
 
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
-        """Say what would be refreshed."""
+    async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:  # noqa: ARG002
+        """Log the folder that would be refreshed."""
         began()
         log.debug("would_refresh", folder=str(folder))

@@ -1,10 +1,9 @@
-"""Settings in, a running service out."""
+"""From settings to a running service."""
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-import msgspec
 import structlog
 
 from jibe_sqs.adapters import access_anywhere
@@ -26,25 +25,19 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.consumer import Consumer
-from jibe_sqs.consuming.handler import Handler
-from jibe_sqs.consuming.service import Service, Work
+from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Gate, Ledger, Listing, Queue, QueueFacts, Signatures, SyncTarget
+from jibe_sqs.ports import Ledger, Listing, Queue, QueueFacts, Signatures
 from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
-from jibe_sqs.sweeping.sweep_queue import SweepQueue
-from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
-from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.pace import Costs
-from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.alerts import Alerts
-from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.reports import Reports
 
@@ -53,53 +46,46 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[Service]:
-    """Everything, connected. Raises `QueueError` for a queue that cannot be used, `LedgerError` for the ledger."""
+    """A service, connected to everything. Raises `QueueError` for an unusable queue, `LedgerError` for the ledger."""
     async with AsyncExitStack() as stack:
-        gates: list[Gate] = []
-        health = Health(gates)
-        await _watched(settings, health, stack)
+        health = Health()
+        await _observed(settings, health, stack)
         _log_defaults(settings)
-        world = _World(
-            settings=settings,
-            stack=stack,
-            clock=S3Clock(),
-            counters=Counters(),
-            decisions=rules.decisions(settings),
-            aws=await stack.enter_async_context(stores.clients(settings)),
-            gates=gates,
-            health=health,
-        )
-        dry = settings.sync.strategy == "dry-run"
-        yield await (_dry_run(world) if dry else _connected(world))
+        aws = await stack.enter_async_context(stores.clients(settings))
+        clock = S3Clock()
+        if settings.sync.strategy == "dry-run":
+            outputs = Outputs(
+                clock=clock,
+                ledger=MemoryLedger(),
+                target=DryRunTarget(),
+                decisions=rules.decisions(settings),
+                health=health,
+            )
+            client = None
+        else:
+            ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws))
+            client = await stack.enter_async_context(_access_anywhere(settings, clock))
+            outputs = _outputs(settings, clock, client, ledger, health)
+        engine = Engine(outputs, _policies(settings, client))
+        built = engine.service(await _inputs(settings, aws, clock, client, outputs, engine, stack))
+        await stack.enter_async_context(_reports(settings, engine, outputs, client).running())
+        yield built
 
 
-class _World(msgspec.Struct, frozen=True):
-    """What every kind of service is made of."""
-
-    settings: Settings
-    stack: AsyncExitStack
-    clock: S3Clock
-    counters: Counters
-    decisions: Decisions
-    aws: Aws
-    gates: list[Gate]
-    health: Health
-
-
-async def _watched(settings: Settings, health: Health, stack: AsyncExitStack) -> None:
-    """Alerts, which are there first and go last; and health, which an orchestrator asks for from the start."""
+async def _observed(settings: Settings, health: Health, stack: AsyncExitStack) -> None:
+    """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
     alerts = settings.alerts
     if alerts.webhook is not None:
         post = (await stack.enter_async_context(webhook(alerts.webhook.get_secret_value()))).post
-        telling = Alerts(post, level=alerts.level, interval=alerts.interval, source=socket.gethostname())
-        await stack.enter_async_context(telling.running())
+        sender = Alerts(post, level=alerts.level, interval=alerts.interval, source=socket.gethostname())
+        await stack.enter_async_context(sender.running())
     if settings.health.port is not None:
         port = await stack.enter_async_context(health_server(settings.health.host, settings.health.port, health))
         log.info("health_answered", host=settings.health.host, port=port)
 
 
 def _log_defaults(settings: Settings) -> None:
-    """An operator who forgot the queues must see what is done instead of reading them."""
+    """An operator who forgot to configure queues must see what happens instead."""
     for each in settings.logs:
         if isinstance(each, DefaultLogs):
             log.warning(
@@ -113,198 +99,149 @@ def _log_defaults(settings: Settings) -> None:
             )
 
 
-async def _dry_run(world: _World) -> Service:
-    return await _assembled(world, ledger=MemoryLedger(), target=DryRunTarget())
-
-
-async def _connected(world: _World) -> Service:
-    settings, clock = world.settings, world.clock
-    ledger = await world.stack.enter_async_context(stores.opened_ledger(settings, world.aws))
+def _access_anywhere(settings: Settings, clock: S3Clock) -> AbstractAsyncContextManager[AccessAnywhere]:
     aa = settings.access_anywhere
-    client = await world.stack.enter_async_context(
-        access_anywhere.connect(
-            endpoint=aa.endpoint,
-            login=aa.login,
-            password=aa.password.get_secret_value(),
-            permanent_token=aa.permanent_token.get_secret_value(),
-            concurrency=aa.concurrency,
-            calls_per_second=aa.calls_per_second,
-            timeout=aa.timeout,
-            refresh_timeout=aa.refresh_timeout,
-            ca_file=aa.ca_file,
-            clock=clock,
-        )
+    return access_anywhere.connect(
+        endpoint=aa.endpoint,
+        login=aa.login,
+        password=aa.password.get_secret_value(),
+        permanent_token=aa.permanent_token.get_secret_value(),
+        concurrency=aa.concurrency,
+        calls_per_second=aa.calls_per_second,
+        timeout=aa.timeout,
+        refresh_timeout=aa.refresh_timeout,
+        ca_file=aa.ca_file,
+        clock=clock,
     )
-    costs = Costs()
-    # Where logs are read is nobody's mapping, perhaps, but refreshed all the same.
-    always = {each.folder for each in settings.logs if each.folder}
-    roots = set(always)
 
-    def follow(places: Places) -> None:
-        roots.clear()
-        roots.update(always, (place.folder for shown in places.values() for place in shown))
 
-    target = RefreshTarget(client, roots=roots, clock=clock, slots=client.concurrency, costs=costs)
+def _outputs(settings: Settings, clock: S3Clock, client: AccessAnywhere, ledger: Ledger, health: Health) -> Outputs:
+    decisions, costs = rules.decisions(settings), Costs()
     buckets = BucketMap(
-        providers=Providers(client),
-        decisions=world.decisions,
-        clock=clock,
-        interval=aa.look_interval,
-        on_change=follow,
+        providers=Providers(client), decisions=decisions, clock=clock, interval=settings.access_anywhere.look_interval
     )
-    world.gates.extend([client.circuit, buckets])
-    return await _assembled(world, ledger=ledger, target=target, costs=costs, client=client, buckets=buckets)
-
-
-async def _assembled(
-    world: _World,
-    *,
-    ledger: Ledger,
-    target: SyncTarget,
-    costs: Costs | None = None,
-    client: AccessAnywhere | None = None,
-    buckets: BucketMap | None = None,
-) -> Service:
-    settings, clock, counters = world.settings, world.clock, world.counters
-    activity = Activity(clock, lambda: world.decisions.places)
-    refreshes = Refreshes(
-        target=target,
-        ledger=ledger,
+    return Outputs(
         clock=clock,
-        margin=settings.watermark_margin,
-        min_interval=settings.sync.min_refresh_interval,
-        tree_interval=settings.tree_refresh_interval,
+        ledger=ledger,
+        target=RefreshTarget(
+            client, roots=_roots(settings, decisions), clock=clock, slots=client.concurrency, costs=costs
+        ),
+        decisions=decisions,
+        events=_events(settings, client),
         costs=costs,
-        observe=activity.refreshed,
-    )
-    if isinstance(target, RefreshTarget):
-        target.refresh_other = refreshes.refresh
-        target.watch = refreshes.watch
-    changes = _changes(settings, client)
-    through_aa = _logs_through_aa(world, client, refreshes.refresh, buckets)
-    regions = Regions(world.aws, clock)
-    sources = rules.sources(settings)
-    in_s3 = stores.s3_logs(settings, regions, world.aws, Budget(settings.limits.bytes_in_flight))
-    handler = Handler(
-        sources=sources,
-        logs=stores.LogsBySource(sources, through_aa, in_s3),
-        limits=rules.limits(settings),
-        decisions=world.decisions,
-        ledger=ledger,
-        refreshes=refreshes,
-        changes=changes,
         buckets=buckets,
-        counters=counters,
-        activity=activity,
-        verifiers=stores.verifiers(settings, world.aws),
-        signatures=await _signatures(world),
-        read_timeout=settings.limits.read_seconds,
-    )
-    sweeps = []
-    for each in settings.logs:
-        if each.sweep is not None:
-            source = rules.log_source(each)
-            listing: Listing | None = through_aa.get(source)
-            listing = listing or stores.s3_listing(settings, each, regions, world.aws)
-            sweeps.append(Sweep(source, listing, each.sweep, each.sweep_days))
-    findings = SweepQueue()
-    sweeper = Sweeper(sweeps=sweeps, queue=findings, ledger=ledger, clock=clock, gates=world.gates)
-    queues: list[tuple[Queue, QueueFacts]] = []
-    for told in settings.queues:
-        queue = stores.queue(told, settings, world.aws, wait=float(settings.poll.wait))
-        queues.append((queue, await stores.facts(queue)))
-    if sweeps:
-        queues.append((findings, await findings.facts()))
-    reading, held = Budget(settings.limits.messages_reading), Budget(settings.limits.messages_held)
-    consumers = [
-        Consumer(
-            queue=queue,
-            facts=facts,
-            handler=handler,
-            policy=RetryPolicy(settings.retry.first, settings.retry.longest, settings.retry.max_receives),
-            reading=reading,
-            held=held,
-            clock=clock,
-            counters=counters,
-            # In memory nothing is gained by a long poll, but the stop waits for its end.
-            wait=1 if queue is findings else settings.poll.wait,
-            receivers=1 if queue is findings else settings.poll.receivers,
-            gates=world.gates,
-        )
-        for queue, facts in queues
-    ]
-    reports = Reports(
-        activity,
-        interval=settings.report.interval,
-        clock=clock,
-        store=ReportFolder(client, settings.report.folder).store if client and settings.report.folder else None,
-        pending=refreshes.pending,
-        gates=world.gates,
-        counters={
-            "messages": lambda: {"done": counters.done, "retried": counters.retried, "rejected": counters.rejected},
-            "failures": lambda: counters.errors,
-            "sweeps": lambda: sweeper.counts,
-        },
-        collisions=world.decisions.collisions,
-        instance=socket.gethostname(),
-    )
-    await world.stack.enter_async_context(reports.running())
-    background: dict[str, Work] = {"sweeps": sweeper.run} if sweeps else {}
-    if buckets is not None:
-        background["buckets"] = buckets.run
-    return Service(
-        consumers=consumers,
-        refreshes=refreshes,
-        changes=changes,
-        ledger=ledger,
-        counters=counters,
-        health=world.health,
-        background=background,
-        counts={"refreshes": lambda: refreshes.counts, "swept": lambda: sweeper.counts},
-        drain_timeout=settings.drain_timeout,
-        progress_interval=settings.progress_interval,
-        retain=settings.ledger.retain_days * stores.DAY,
+        gates=(client.circuit, buckets),
+        health=health,
     )
 
 
-async def _signatures(world: _World) -> Signatures | None:
-    sns = world.settings.sns
-    if not sns.verify:
-        return None
-    if not sns.topics:
-        log.warning(
-            "topics_not_restricted",
-            consequence="a message counts if SNS signed it for any topic, also for one of somebody else's account",
-            remedy="name your topics in sns.topics",
-        )
-    return await world.stack.enter_async_context(sns_signatures(sns.topics, ca_file=world.settings.aws.ca_file))
+def _roots(settings: Settings, decisions: Decisions) -> Callable[[], Collection[str]]:
+    """The folders that show the top of a bucket, or of a prefix. The folders of logs are refreshed, too."""
+    of_logs = {each.folder for each in settings.logs if each.folder}
+    known: Places | None = None
+    roots: frozenset[str] = frozenset(of_logs)
+
+    def current() -> Collection[str]:
+        nonlocal known, roots
+        # The bucket map replaces the places when they change. This is asked for at each refresh.
+        if decisions.places is not known:
+            known = decisions.places
+            shown = (place.folder for places in (known or {}).values() for place in places)
+            roots = frozenset([*of_logs, *shown])
+        return roots
+
+    return current
 
 
-def _changes(settings: Settings, client: AccessAnywhere | None) -> Changes | None:
+def _events(settings: Settings, client: AccessAnywhere) -> ProviderEventTarget | None:
     sync = settings.sync
-    if sync.strategy != "provider-event" or client is None:
+    if sync.strategy != "provider-event":
         return None
-    events = ProviderEventTarget(
+    return ProviderEventTarget(
         client,
         function=sync.function,
         parameters=sync.parameters,
         batch=Batch(sync.batch.parameter, sync.batch.item, sync.batch.size) if sync.batch else None,
         slots=client.concurrency,
     )
-    return Changes(target=events, most=client.concurrency.most)
+
+
+def _policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
+    return Policies(
+        retry=RetryPolicy(settings.retry.first, settings.retry.longest, settings.retry.max_receives),
+        limits=rules.limits(settings),
+        messages_reading=settings.limits.messages_reading,
+        messages_held=settings.limits.messages_held,
+        receivers=settings.poll.receivers,
+        wait=settings.poll.wait,
+        read_timeout=settings.limits.read_seconds,
+        watermark_margin=settings.watermark_margin,
+        min_refresh_interval=settings.sync.min_refresh_interval,
+        tree_refresh_interval=settings.tree_refresh_interval,
+        event_calls=client.concurrency.most if client else 1,
+        drain_timeout=settings.drain_timeout,
+        progress_interval=settings.progress_interval,
+        retain=settings.ledger.retain_days * stores.DAY,
+    )
+
+
+async def _inputs(
+    settings: Settings,
+    aws: Aws,
+    clock: S3Clock,
+    client: AccessAnywhere | None,
+    outputs: Outputs,
+    engine: Engine,
+    stack: AsyncExitStack,
+) -> Inputs:
+    sources, regions = rules.sources(settings), Regions(aws, clock)
+    through_aa: dict[LogSource, AccessAnywhereLogs] = {}
+    if client is not None and outputs.buckets is not None:
+        through_aa = _logs_through_aa(settings, client, engine.refreshes.refresh, outputs.buckets, clock)
+    in_s3 = stores.s3_logs(settings, regions, aws, Budget(settings.limits.bytes_in_flight))
+    sweeps = []
+    for each in settings.logs:
+        if each.sweep is not None:
+            source = rules.log_source(each)
+            listing: Listing | None = through_aa.get(source)
+            listing = listing or stores.s3_listing(settings, each, regions, aws)
+            sweeps.append(Sweep(source, listing, each.sweep, each.sweep_days))
+    queues: list[tuple[Queue, QueueFacts]] = []
+    for configured in settings.queues:
+        queue = stores.queue(configured, settings, aws, wait=float(settings.poll.wait))
+        queues.append((queue, await stores.facts(queue)))
+    return Inputs(
+        queues=queues,
+        logs=stores.LogsBySource(sources, through_aa, in_s3),
+        sources=sources,
+        sweeps=sweeps,
+        verifiers=stores.verifiers(settings, aws),
+        signatures=await _signatures(settings, stack),
+    )
+
+
+async def _signatures(settings: Settings, stack: AsyncExitStack) -> Signatures | None:
+    sns = settings.sns
+    if not sns.verify:
+        return None
+    if not sns.topics:
+        log.warning(
+            "topics_not_restricted",
+            consequence="a message counts if SNS signed it for any topic, also for a topic of another account",
+            remedy="name your topics in sns.topics",
+        )
+    return await stack.enter_async_context(sns_signatures(sns.topics, ca_file=settings.aws.ca_file))
 
 
 def _logs_through_aa(
-    world: _World,
-    client: AccessAnywhere | None,
+    settings: Settings,
+    client: AccessAnywhere,
     refresh: Callable[[Folder], Awaitable[None]],
-    buckets: BucketMap | None,
+    buckets: BucketMap,
+    clock: S3Clock,
 ) -> dict[LogSource, AccessAnywhereLogs]:
-    """The sources that are read through it: each in its folder, or where its providers, or all of them, show buckets."""
-    settings = world.settings
+    """The sources that are read through Access Anywhere, each in its folder or where providers show its bucket."""
     found: dict[LogSource, AccessAnywhereLogs] = {}
-    if client is None or buckets is None:
-        return found
     budget = Budget(settings.limits.bytes_in_flight)
     shared: dict[LogSource | None, AccessAnywhereLogs] = {}
 
@@ -320,11 +257,30 @@ def _logs_through_aa(
         if each.via != "access-anywhere":
             continue
         source = rules.log_source(each)
-        # Sources that may be shown anywhere share what is known of folders.
+        # Sources without a place of their own share what is known about folders.
         key = source if each.folder or each.providers else None
         if key not in shared:
             shared[key] = AccessAnywhereLogs(
-                client=client, places=places_of(each), refresh=refresh, budget=budget, clock=world.clock
+                client=client, places=places_of(each), refresh=refresh, budget=budget, clock=clock
             )
         found[source] = shared[key]
     return found
+
+
+def _reports(settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None) -> Reports:
+    counters = engine.counters
+    return Reports(
+        engine.activity,
+        interval=settings.report.interval,
+        clock=outputs.clock,
+        store=ReportFolder(client, settings.report.folder).store if client and settings.report.folder else None,
+        pending=engine.refreshes.pending,
+        gates=outputs.gates,
+        counters={
+            "messages": lambda: {"done": counters.done, "retried": counters.retried, "rejected": counters.rejected},
+            "failures": lambda: counters.errors,
+            "sweeps": lambda: engine.sweeper.counts,
+        },
+        collisions=outputs.decisions.collisions,
+        instance=socket.gethostname(),
+    )

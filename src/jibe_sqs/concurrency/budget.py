@@ -1,42 +1,87 @@
-"""Back-pressure: a number of things that may be taken and must be given back, in the order of asking."""
+"""Back-pressure: a number of units that are taken and given back, in the order of the requests."""
 
 import asyncio
 from collections import deque
+from types import TracebackType
 
 
 class Budget:
-    """So many messages, or so many bytes. Nothing is taken out of turn, so a large wish is not starved by small ones."""
+    """A limited number of units, for example messages or bytes.
+
+    Requests are served in their order, so small requests do not starve a large one.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.free = size
-        self._row: deque[asyncio.Event] = deque()
+        self._requests: deque[asyncio.Event] = deque()
 
     async def take(self, most: int, *, least: int | None = None) -> int:
-        """Wait until `least` (or else all of `most`) is free; returns what was taken, at most `most`.
+        """Wait until `least` units are free (by default all of `most`). Returns the number taken, at most `most`.
 
-        A wish larger than the whole budget is granted when all of it is free.
+        A request that is larger than the whole budget is granted when all of it is free.
         """
         most = min(most, self.size)
         least = most if least is None else min(least, most)
-        turn = asyncio.Event()
-        self._row.append(turn)
+        request = asyncio.Event()
+        self._requests.append(request)
         try:
-            while self._row[0] is not turn or self.free < least:
-                turn.clear()
-                await turn.wait()
+            while self._requests[0] is not request or self.free < least:
+                request.clear()
+                await request.wait()
             taken = min(most, self.free)
             self.free -= taken
             return taken
         finally:
-            self._row.remove(turn)
+            self._requests.remove(request)
             self._wake()
 
     def give(self, amount: int = 1) -> None:
-        """Give back what was taken."""
+        """Give units back."""
         self.free += amount
         self._wake()
 
     def _wake(self) -> None:
-        if self._row:
-            self._row[0].set()
+        if self._requests:
+            self._requests[0].set()
+
+
+class Place:
+    """One unit that was taken from a budget, and that several parts of one job use.
+
+    It goes back to the budget when the last part ends, or at `leave`, and only once.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget: Budget | None = budget
+        self._parts = 0
+
+    def part(self) -> "_Part":
+        """A context for one part of the job. The place is kept from this call until the context ends."""
+        self._parts += 1
+        return _Part(self)
+
+    def leave(self) -> None:
+        """Give the unit back now, if that has not happened yet."""
+        budget, self._budget = self._budget, None
+        if budget is not None:
+            budget.give()
+
+    def end_part(self) -> None:
+        """One part has ended."""
+        self._parts -= 1
+        if not self._parts:
+            self.leave()
+
+
+class _Part:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        """Nothing to do: the part counts since `Place.part`."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._place.end_part()

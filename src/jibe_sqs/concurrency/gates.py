@@ -1,4 +1,4 @@
-"""Waiting until there is sense in taking more work."""
+"""Wait until every gate is open."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,6 @@ from jibe_sqs.ports import Gate
 
 
 async def passable(gates: Sequence[Gate]) -> None:
-    """Return as soon as none of them is shut."""
+    """Return when no gate has a reason against new work."""
     while shut := [gate for gate in gates if gate.reason]:
         await shut[0].passable()

@@ -1,4 +1,4 @@
-"""One answer for all who ask the same thing at once, and never one that is older than the question."""
+"""One answer for all callers that ask the same question at once, and never an answer older than the question."""
 
 import asyncio
 import itertools
@@ -11,9 +11,9 @@ Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Answer]):
-    """Asks at a time of one key: the first asks, and all who came meanwhile share the next answer.
+    """At most one call at a time for each key. The first caller makes it; callers that come meanwhile share the next one.
 
-    An answer is good for those only who came before its asking began: it may not show what happened later.
+    An answer serves only the callers that came before its call began: it may not show what happened later.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class SingleFlight(Generic[Answer]):
         self._keys: dict[Hashable, _Key[Answer]] = {}
 
     async def answer(self, key: Hashable, ask: Callable[[int], Awaitable[Answer]]) -> Answer:
-        """What `ask`, begun from now on, returned or raised; it is given the number of those who wait for it."""
+        """Return or raise the result of a call of `ask` that begins from now on. `ask` gets the number of waiting callers."""
         of = self._keys.setdefault(key, _Key())
         came = next(self._moments)
         of.waiting += 1
@@ -30,7 +30,7 @@ class SingleFlight(Generic[Answer]):
                 if of.began < came:
                     await self._ask(of, ask)
                 if of.error is not None:
-                    # Many raise the same one, and each would add its own traceback to it.
+                    # Many callers raise the same object, and each would add its own traceback to it.
                     raise of.error.with_traceback(None)
                 return of.answer
         finally:
@@ -45,12 +45,12 @@ class SingleFlight(Generic[Answer]):
             of.answer = await ask(of.waiting)
         except JibeError as failure:
             error = failure
-        # Not if it was cancelled, or met a defect: then the next one asks.
+        # Not reached if the call was cancelled or met a defect: then the next caller asks.
         of.began, of.error = began, error
 
 
 class _Key(Generic[Answer]):
-    """Who asks for one thing, and what the last of them was answered, `began` being when that one began to ask."""
+    """The callers of one key, and the last answer. `began`: when its call began."""
 
     answer: Answer
 

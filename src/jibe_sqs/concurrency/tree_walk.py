@@ -1,11 +1,14 @@
-"""Trees of folders, walked from the top down, several folders at a time."""
+"""A tree of folders is visited from the top down, several folders at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 
-async def walked(top: str, visit: Callable[[str], Awaitable[Iterable[str]]], *, most: int) -> None:
-    """Visit `top`, and then what each visit returns, `most` at a time. Raises what a visit does, when none runs any more."""
+async def walk_tree(top: str, visit: Callable[[str], Awaitable[Iterable[str]]], *, most: int) -> None:
+    """Visit `top`, and then the folders that each visit returns, `most` at a time.
+
+    Raises the error of a visit, when no visit is running any more.
+    """
     waiting = [top]
     running: set[asyncio.Task[Iterable[str]]] = set()
 
@@ -14,7 +17,7 @@ async def walked(top: str, visit: Callable[[str], Awaitable[Iterable[str]]], *, 
 
     try:
         while waiting or running:
-            # Tasks for as many as can run, not for every folder of a tree that may have a million.
+            # A tree may have a million folders: only the running visits have tasks.
             while waiting and len(running) < most:
                 running.add(asyncio.create_task(visited(waiting.pop())))
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

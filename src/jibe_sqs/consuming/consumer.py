@@ -1,14 +1,15 @@
 """One queue: receive, hold, handle, settle."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
-from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.budget import Budget, Place
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.consuming.holds import Held, Holds
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH: Final = 10
-LONGEST_BACKOFF: Final = 60.0
+RECEIVE_BACKOFF: Final = Backoff(first=1.0, longest=60.0)
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
 """Seconds after the drain deadline for a receive still in flight, and then for giving back what is held. Orchestrators
 kill soon after the deadline, and a network that swallows answers must not keep us until then."""
@@ -121,7 +122,7 @@ class Consumer:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - logged, and tried again: nothing stops a receiver
                 failures += 1
-                delay = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, 2.0 ** min(failures, 10) / 2)  # noqa: S311
+                delay = RECEIVE_BACKOFF.delay(failures)
                 report = log.warning if isinstance(error, QueueError) else log.exception
                 report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
             finally:
@@ -175,18 +176,7 @@ class Consumer:
             raise
 
     async def _unless_stopping(self, wish: "Awaitable[T]") -> T | None:
-        task = asyncio.ensure_future(wish)
-        stop = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            return None
-        finally:
-            stop.cancel()
-            if not task.done():
-                task.cancel()
-            await asyncio.gather(task, stop, return_exceptions=True)
+        return await first_of(wish, self._stopping.wait())
 
     def _start(self, message: Message) -> bool:
         held = self._holds.hold(message, self._clock.monotonic())
@@ -196,23 +186,23 @@ class Consumer:
         self._counters.messages += 1
         self._counters.receives[message.receive_count] += 1
         self._counters.redelivered += message.receive_count > 1
-        has_read = _once(self._reading.give)
-        held.task = asyncio.create_task(self._process(held, has_read), name=f"message {message.id}")
+        # From here on, the task's end gives back what the receiver took for this message.
+        place = Place(self._reading)
+        held.task = asyncio.create_task(self._process(held, place), name=f"message {message.id}")
         self._tasks.add(held.task)
 
-        # Not in the task's own hands: cancelled before its first step, it would give nothing back.
+        # A callback, because a task that is cancelled before its first step runs no `finally`.
         def give_back(task: "asyncio.Task[None]") -> None:
             self._tasks.discard(task)
-            has_read()
+            place.leave()
             self._in_hand.give()
 
         held.task.add_done_callback(give_back)
         return True
 
-    async def _process(self, held: Held, has_read: Callable[[], None]) -> None:
+    async def _process(self, held: Held, place: Place) -> None:
         try:
-            verdict = await self._verdict(held.message, has_read)
-            has_read()
+            verdict = await self._verdict(held.message, place)
             await self._holds.settle(held)
             await self._settlements.settle(held, verdict)
         except asyncio.CancelledError:
@@ -221,9 +211,9 @@ class Consumer:
                 raise  # the deadline is over; whoever cancelled us gives it back
         self._holds.let_go(held)
 
-    async def _verdict(self, message: Message, has_read: Callable[[], None]) -> Verdict:
+    async def _verdict(self, message: Message, place: Place) -> Verdict:
         try:
-            return await self._handler.handle(message, self._policy, has_read)
+            return await self._handler.handle(message, self._policy, place)
         except Exception as error:
             # A defect of ours. The message must not be lost by it, nor the service.
             log.exception("handling_crashed", queue=self._queue.name, message=message.id)
@@ -250,15 +240,3 @@ class Consumer:
         if strange:
             log.info("handed_back", queue=self._queue.name, messages=len(strange))
             await self._settlements.show_now([message.receipt for message in strange])
-
-
-def _once(act: Callable[[], None]) -> Callable[[], None]:
-    done = False
-
-    def act_once() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            act()
-
-    return act_once

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import structlog
 
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.ports import Ledger
+from jibe_sqs.ports import Gate, Ledger
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.counters import Counters
@@ -38,6 +39,7 @@ class Service:
         ledger: Ledger,
         counters: Counters,
         health: Health,
+        gates: Sequence[Gate] = (),
         background: Mapping[str, Work] | None = None,
         counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         drain_timeout: float,
@@ -54,6 +56,7 @@ class Service:
         self._ledger = ledger
         self._counters = counters
         self._health = health
+        self._gates = gates
         self._background = background or {}
         self._counts = counts or {}
         self._drain_timeout = drain_timeout
@@ -80,7 +83,7 @@ class Service:
         working = [
             asyncio.create_task(consumer.run(), name=f"consumer {consumer.name}") for consumer in self._consumers
         ]
-        self._health.started([*working, *background])
+        self._health.started([*working, *background], self._gates)
         try:
             await self._until_drained(working)
         finally:
@@ -102,23 +105,29 @@ class Service:
         self.stop()
 
     async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        either: list[asyncio.Task[Any]] = [*working, stopping]
         try:
             # A consumer that ends before the stop has met a defect: then the others give back what they hold.
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self._any_end(working), self._stopping.wait())
             if self._stopping.is_set() and working:
                 _, late = await asyncio.wait(working, timeout=self._drain_timeout)
                 if late:
                     log.warning("drain_deadline_over", queues=len(late))
         finally:
-            for task in either:
+            for task in working:
                 task.cancel()
             # Each of them: what the last one gives back counts as much as the first one's.
-            await asyncio.gather(*either, return_exceptions=True)
+            await asyncio.gather(*working, return_exceptions=True)
         for task in working:
             if not task.cancelled():
                 task.result()
+
+    @staticmethod
+    async def _any_end(working: "Sequence[asyncio.Task[None]]") -> None:
+        """Return when one of the consumers ends. A service of background work only has none."""
+        if working:
+            await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.Event().wait()
 
     async def _report(self) -> None:
         while self._progress_interval:

@@ -1,12 +1,12 @@
 """Verdicts in, and the queue acts on them: delete, show again later, dead-letter, give back."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.consuming.holds import Held
 from jibe_sqs.core.errors import QueueError, ReceiptLost
@@ -18,6 +18,7 @@ from jibe_sqs.telemetry.counters import Counters
 log = structlog.get_logger()
 
 DELETE_TRIES: Final = 4
+DELETE_BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 
 
 class Settlements:
@@ -114,7 +115,7 @@ class Settlements:
             except QueueError as error:
                 if tries == DELETE_TRIES or (isinstance(error, ReceiptLost) and held.receipt == receipt):
                     raise
-                await self._clock.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**tries)  # noqa: S311
+                await self._clock.sleep(DELETE_BACKOFF.delay(tries))
 
     async def _delete_batch(self, receipts: Sequence[str]) -> Sequence[Exception | None]:
         failed = await self._queue.delete(receipts)

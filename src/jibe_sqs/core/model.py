@@ -34,6 +34,9 @@ class LogFile(msgspec.Struct, frozen=True):
     etag: str | None = None
     size: int | None = None
 
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
 
 class Nothing(msgspec.Struct, frozen=True):
     """An announcement that asks for nothing. `about` says what it was, in a few words."""

@@ -1,4 +1,4 @@
-"""A queue in memory, for what sweeps find: it is to the consumer what an SQS queue is."""
+"""A queue in memory for the files that sweeps find. The consumer uses it like an SQS queue."""
 
 import asyncio
 import heapq
@@ -14,34 +14,35 @@ from jibe_sqs.core.model import LogFile, Message, Reject
 from jibe_sqs.ports import QueueFacts
 
 VISIBILITY: Final = 12 * 3600.0
-"""Seconds. Nobody else receives from this queue; only what a defect has lost shows again by itself."""
+"""Seconds. There is only one consumer, so a message becomes visible by itself only after a defect."""
 MAX_RECEIVES: Final = 10
-MOST: Final = 20_000
-"""Findings that wait, or are in hand."""
-REST: Final = 6 * 3600.0
-"""Seconds for which what was rejected is not offered again."""
+MAX_ENTRIES: Final = 20_000
+"""Files that wait or are being handled."""
+REJECTED_FOR: Final = 6 * 3600.0
+"""Seconds for which a rejected file is not offered again."""
+FACTS: Final = QueueFacts(VISIBILITY, MAX_RECEIVES)
 
 
 @dataclass(slots=True, eq=False)
-class _Finding:
+class _Entry:
     file: LogFile
     found_at: float
     receive_count: int = 0
     receipt: str = ""
     hidden_until: float | None = None
-    """By the loop's clock; None while it waits."""
+    """By the event loop's clock; None if it is visible."""
 
 
 class SweepQueue:
-    """The `Queue` port, and `offer` at its other end."""
+    """The `Queue` port for the consumer, and `offer` for the sweeper."""
 
     name = "sweeps"
 
-    def __init__(self, *, most: int = MOST, wall_clock: Callable[[], float] = time.time) -> None:
-        """`most`: findings that it holds; then whoever offers more has to wait."""
-        self._most = most
+    def __init__(self, *, max_entries: int = MAX_ENTRIES, wall_clock: Callable[[], float] = time.time) -> None:
+        """`max_entries`: the number of files it holds. If it is full, `offer` waits."""
+        self._max_entries = max_entries
         self._wall_clock = wall_clock
-        self._findings: dict[str, _Finding] = {}
+        self._entries: dict[str, _Entry] = {}
         self._waiting: deque[str] = deque()
         self._hidden: list[tuple[float, str]] = []
         self._rejected: dict[str, tuple[LogFile, float]] = {}
@@ -50,33 +51,33 @@ class SweepQueue:
         self._receives = 0
 
     def __len__(self) -> int:
-        return len(self._findings)
+        return len(self._entries)
 
     def missing(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """Those that are not here."""
-        return [file for file in files if _id(file) not in self._findings]
+        """Return the files that are not in this queue."""
+        return [file for file in files if _id(file) not in self._entries]
 
     async def offer(self, files: Sequence[LogFile]) -> int:
-        """Take in those that are not here already, and were not rejected; returns how many. Waits until there is room."""
+        """Add the files that are neither in the queue nor rejected. Returns their number. Waits until there is room."""
         taken = 0
         for file in files:
             id_ = _id(file)
-            while id_ not in self._findings and len(self._findings) >= self._most:
+            while id_ not in self._entries and len(self._entries) >= self._max_entries:
                 self._room.clear()
                 await self._room.wait()
-            if id_ in self._findings or self._is_rejected(id_, file):
+            if id_ in self._entries or self._is_rejected(id_, file):
                 continue
-            self._findings[id_] = _Finding(file, self._wall_clock())
+            self._entries[id_] = _Entry(file, self._wall_clock())
             self._show(id_)
             taken += 1
         return taken
 
     async def facts(self) -> QueueFacts:
-        """What it is like."""
-        return QueueFacts(VISIBILITY, MAX_RECEIVES)
+        """Return its settings, as a queue of SQS does."""
+        return FACTS
 
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        """At most `limit` messages, waiting up to `wait` seconds for the first."""
+        """Receive at most `limit` messages. Waits up to `wait` seconds for the first."""
         deadline = _now() + wait
         while True:
             self._show_due()
@@ -93,18 +94,18 @@ class SweepQueue:
                 pass
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        """They are done."""
+        """Delete the messages: they are done."""
         failed: dict[str, Exception] = {}
         for receipt in receipts:
             if (known := self._of(receipt)) is None:
                 failed[receipt] = ReceiptLost("not in hand")
             else:
-                del self._findings[known]
+                del self._entries[known]
                 self._room.set()
         return failed
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        """Hide them until so many seconds from now."""
+        """Hide each message for so many seconds from now."""
         failed: dict[str, Exception] = {}
         for receipt, delay in delays:
             if (known := self._of(receipt)) is None:
@@ -112,45 +113,45 @@ class SweepQueue:
             else:
                 self._hide(known, _now() + delay)
         if delays:
-            # Whoever receives has to look anew how long to wait.
+            # A receive that is waiting must compute its waiting time again.
             self._shown.set()
         return failed
 
-    async def reject(self, message: Message, why: Reject) -> bool:  # noqa: ARG002 - whoever asks logs it
-        """Let it rest. There is no dead-letter queue to keep it, but it is in its bucket still, for sweeps to find.
+    async def reject(self, message: Message, why: Reject) -> bool:  # noqa: ARG002 - the caller logs it
+        """Do not offer the file for some hours. There is no dead-letter queue, but sweeps find the file again.
 
-        For ever would lose what only took too long to mend, and will mend.
+        It is not refused for ever: the cause may have been fixed later than the retries lasted.
         """
         now = _now()
-        while self._rejected and now - next(iter(self._rejected.values()))[1] >= REST:
+        while self._rejected and now - next(iter(self._rejected.values()))[1] >= REJECTED_FOR:
             del self._rejected[next(iter(self._rejected))]
-        if (finding := self._findings.get(message.id)) is not None:
+        if (entry := self._entries.get(message.id)) is not None:
             self._rejected.pop(message.id, None)
-            self._rejected[message.id] = finding.file, now
+            self._rejected[message.id] = entry.file, now
         return True
 
     def _is_rejected(self, id_: str, file: LogFile) -> bool:
         if (known := self._rejected.get(id_)) is None:
             return False
         rejected, at = known
-        return (rejected.etag, rejected.size) == (file.etag, file.size) and _now() - at < REST
+        return (rejected.etag, rejected.size) == (file.etag, file.size) and _now() - at < REJECTED_FOR
 
     def _of(self, receipt: str) -> str | None:
         id_ = receipt.rpartition("#")[0]
-        finding = self._findings.get(id_)
-        return id_ if finding is not None and finding.receipt == receipt else None
+        entry = self._entries.get(id_)
+        return id_ if entry is not None and entry.receipt == receipt else None
 
     def _show(self, id_: str) -> None:
-        self._findings[id_].hidden_until = None
+        self._entries[id_].hidden_until = None
         self._waiting.append(id_)
         self._shown.set()
 
     def _hide(self, id_: str, until: float) -> None:
-        self._findings[id_].hidden_until = until
+        self._entries[id_].hidden_until = until
         heapq.heappush(self._hidden, (until, id_))
-        # What was deleted, or hidden for another time, leaves its entry behind.
-        if len(self._hidden) > 2 * len(self._findings) + 100:
-            hidden = ((each.hidden_until, id_) for id_, each in self._findings.items())
+        # A deleted message, or one that was hidden again, leaves an outdated entry in the heap.
+        if len(self._hidden) > 2 * len(self._entries) + 100:
+            hidden = ((each.hidden_until, id_) for id_, each in self._entries.items())
             self._hidden = [(until, id_) for until, id_ in hidden if until is not None]
             heapq.heapify(self._hidden)
 
@@ -158,25 +159,23 @@ class SweepQueue:
         now = _now()
         while self._hidden and self._hidden[0][0] <= now:
             until, id_ = heapq.heappop(self._hidden)
-            finding = self._findings.get(id_)
-            if finding is not None and finding.hidden_until == until:
+            entry = self._entries.get(id_)
+            if entry is not None and entry.hidden_until == until:
                 self._show(id_)
 
     def _taken(self, limit: int) -> list[Message]:
         found: list[Message] = []
         while self._waiting and len(found) < limit:
             id_ = self._waiting.popleft()
-            finding = self._findings.get(id_)
-            # Deleted while it waited; and perhaps found again since, and taken.
-            if finding is None or finding.hidden_until is not None:
+            entry = self._entries.get(id_)
+            # It was deleted while it waited, and perhaps found and received again since.
+            if entry is None or entry.hidden_until is not None:
                 continue
             self._receives += 1
-            finding.receive_count += 1
-            finding.receipt = f"{id_}#{self._receives}"
+            entry.receive_count += 1
+            entry.receipt = f"{id_}#{self._receives}"
             self._hide(id_, _now() + VISIBILITY)
-            found.append(
-                Message(id_, finding.receipt, swept(finding.file), finding.receive_count, finding.found_at, ours=True)
-            )
+            found.append(Message(id_, entry.receipt, swept(entry.file), entry.receive_count, entry.found_at, ours=True))
         return found
 
 

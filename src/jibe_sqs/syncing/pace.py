@@ -1,80 +1,79 @@
-"""How often a folder may be refreshed: at most once an interval, and a longer one if its refreshes take long.
+"""How often a folder may be refreshed: once an interval, and less often if its refreshes take long.
 
-A busy folder would otherwise be refreshed again and again, each time for the few who asked since the last one began.
-So whoever asks waits for the folder's turn, together with all who ask until then. A folder that was quiet for an
-interval has its turn at once.
+Without a pace, a busy folder would be refreshed again and again, each time for the few requests that came since the last
+refresh began. With it, requests wait for the folder's next turn together. A folder that was not refreshed for an interval
+has its turn at once.
 """
 
 import heapq
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import Clock
 
-NOTABLE = 0.25
-"""Seconds. Refreshes that cost less are all alike, and not remembered."""
+NOTABLE_COST = 0.25
+"""Seconds. Refreshes that cost less are treated alike, and are not remembered."""
 
-REST = 2.0
-"""A folder is refreshed again this many times its cost after its last refresh began: half of the time it is left alone."""
+COST_FACTOR = 2.0
+"""The interval of a folder is at least this many times its cost, so that it is idle for half of the time."""
 
-MOST = 100_000
+MAX_FOLDERS = 100_000
 """Folders that are remembered, each for costs and for turns."""
 
 
 class Costs:
-    """What a refresh of each folder costs the server, in seconds: learned from those that took notably long.
+    """The cost of a refresh of each folder to the server, in seconds: learned from refreshes that took notably long.
 
-    Of a folder that was quick so far, the first slow refresh counts by half: once is no habit.
+    The first slow refresh of a folder that was quick so far counts by half, because it may be an exception.
     """
 
-    def __init__(self, *, most: int = MOST) -> None:
-        self._most = most
-        self._costs: OrderedDict[Folder, float] = OrderedDict()
+    def __init__(self, *, max_folders: int = MAX_FOLDERS) -> None:
+        self._costs: LRUCache[Folder, float] = LRUCache(max_folders)
 
     def expected(self, folder: Folder) -> float:
-        """What the next one will cost; 0 for one that is quick, or new."""
+        """The cost of the next refresh; 0 for a folder that is quick or unknown."""
         return self._costs.get(folder, 0.0)
 
     def learn(self, folder: Folder, seconds: float) -> None:
-        """A refresh that went well took so long."""
+        """Take in how long a successful refresh took."""
         cost = (self._costs.pop(folder, 0.0) + seconds) / 2
-        if cost < NOTABLE:
-            return
-        self._costs[folder] = cost
-        if len(self._costs) > self._most:
-            self._costs.popitem(last=False)
+        if cost >= NOTABLE_COST:
+            self._costs[folder] = cost
 
 
 class Pace:
-    """When each folder has its next turn. `folders`, `trees`: the shortest intervals, in seconds; 0 sets no pace."""
+    """When each folder has its next turn. `folders`, `trees`: the shortest intervals, in seconds; 0 for no limit."""
 
-    def __init__(self, clock: Clock, costs: Costs, *, folders: float, trees: float, most: int = MOST) -> None:
+    def __init__(
+        self, clock: Clock, costs: Costs, *, folders: float, trees: float, max_folders: int = MAX_FOLDERS
+    ) -> None:
         self._clock = clock
         self._costs = costs
         self._folders = folders
         self._trees = trees
-        self._most = most
+        self._max_folders = max_folders
         self._turns: dict[Folder, float] = {}
         self._by_turn: list[tuple[float, Folder]] = []
 
     def turn_in(self, folder: Folder) -> float:
-        """Seconds until it may be refreshed; 0 for now."""
+        """Seconds until the folder may be refreshed; 0 for now."""
         return max(0.0, self._turns.get(folder, 0.0) - self._clock.monotonic())
 
     def ended(self, folder: Folder, began: float) -> None:
-        """A refresh of it is over, well or not; it `began` (monotonic) then."""
+        """Take in that a refresh has ended, with or without success, that began at this time (monotonic)."""
         now = self._clock.monotonic()
         interval = self._trees if folder.tree else self._folders
         if interval > 0:
-            turn = began + max(interval, REST * self._costs.expected(folder))
+            turn = began + max(interval, COST_FACTOR * self._costs.expected(folder))
             if turn > now:
                 self._turns[folder] = turn
                 heapq.heappush(self._by_turn, (turn, folder))
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Turns that have come, which is nearly all of them; and the next ones, should there be too many."""
-        while self._by_turn and (self._by_turn[0][0] <= now or len(self._by_turn) > self._most):
+        """Forget the turns that have come, which are nearly all; and the next ones if there are too many."""
+        while self._by_turn and (self._by_turn[0][0] <= now or len(self._by_turn) > self._max_folders):
             turn, folder = heapq.heappop(self._by_turn)
             if self._turns.get(folder) == turn:
                 del self._turns[folder]

@@ -4,15 +4,15 @@ A place is a provider, the folder of Access Anywhere's first level, and a bucket
 its bucket alone: it counts for each provider that shows the bucket, and once in the total.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
 from jibe_sqs.core.decisions import Needed, Places, Plan, Stale
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
+from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.lag import Lag
 
 ROWS: Final = 1000
@@ -26,46 +26,6 @@ class At(NamedTuple):
 
     provider: str
     bucket: str
-
-
-class Clock(Protocol):
-    """Seconds: since the epoch by S3's clock (0.0 while it is unknown), and for durations."""
-
-    def now(self) -> float: ...
-
-    def monotonic(self) -> float: ...
-
-
-class Refreshed(Protocol):
-    """A refresh that has ended. `waited`: seconds since the first asked of those whom it answers."""
-
-    @property
-    def folder(self) -> Folder: ...
-
-    @property
-    def seconds(self) -> float: ...
-
-    @property
-    def waited(self) -> float: ...
-
-    @property
-    def for_descendant(self) -> bool: ...
-
-    @property
-    def error(self) -> Exception | None: ...
-
-
-class Waiting(Protocol):
-    """A folder that waits for its refresh, `since` (monotonic)."""
-
-    @property
-    def folder(self) -> Folder: ...
-
-    @property
-    def since(self) -> float: ...
-
-    @property
-    def for_descendant(self) -> bool: ...
 
 
 class Counts(msgspec.Struct):
@@ -144,14 +104,6 @@ class StaleNow(msgspec.Struct):
     oldest: float = 0.0
 
 
-class _NoClock:
-    def now(self) -> float:
-        return 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 def everywhere() -> None:
     """No mapping: every bucket stands at `/BUCKET`."""
 
@@ -159,8 +111,8 @@ def everywhere() -> None:
 class Activity:
     """Takes in what the handler and the refreshes do. `places` are asked for each time: they change."""
 
-    def __init__(self, clock: Clock | None = None, places: Callable[[], Places | None] = everywhere) -> None:
-        self._clock = clock or _NoClock()
+    def __init__(self, clock: Clock, places: Callable[[], Places | None] = everywhere) -> None:
+        self._clock = clock
         self._places = places
         self._now = Counted()
         self._before = Counted()
@@ -196,7 +148,7 @@ class Activity:
             for folder in change.folders:
                 self._now.at(_provider(folder), change.event.bucket).lag.add(now - change.event.time)
 
-    def refreshed(self, outcome: Refreshed) -> None:
+    def refreshed(self, outcome: RefreshOutcome) -> None:
         """A refresh has ended, well or not."""
         folder = outcome.folder
         counts = self._now.at(*self._place(folder))
@@ -227,7 +179,7 @@ class Activity:
         counted.merge(self._now)
         return counted
 
-    def stale(self, waiting: Iterable[Waiting] = ()) -> dict[At, StaleNow]:
+    def stale(self, waiting: Iterable[PendingRefresh] = ()) -> dict[At, StaleNow]:
         """Which places have stale folders now: those that wait for a refresh, and those whose last one failed."""
         since = dict(self._failed)
         for each in waiting:

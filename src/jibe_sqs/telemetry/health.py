@@ -2,29 +2,24 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-
-class Gate(Protocol):
-    """Whether there is any sense in taking more work; `reason` says why not."""
-
-    @property
-    def reason(self) -> str: ...
+from jibe_sqs.ports import Gate
 
 
 class Health:
     """Not ready before it has `started`, nor once it is `stopping`; and never well again if one of its workers ends."""
 
-    def __init__(self, gates: Sequence[Gate] = ()) -> None:
-        """`gates` are looked at anew each time: more of them may be put there."""
-        self._gates = gates
+    def __init__(self) -> None:
+        self._gates: Sequence[Gate] = ()
         self._is_started = False
         self._is_stopping = False
         self._ended: list[str] = []
 
-    def started(self, workers: "Iterable[asyncio.Task[Any]]") -> None:
-        """The service runs; it is these that do the work, until it stops."""
+    def started(self, workers: "Iterable[asyncio.Task[Any]]", gates: Sequence[Gate] = ()) -> None:
+        """The service runs: these tasks do its work until it stops, and take none while a gate has a reason not to."""
         self._is_started = True
+        self._gates = gates
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
 

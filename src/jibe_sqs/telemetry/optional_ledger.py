@@ -1,72 +1,109 @@
-"""A ledger that fails holds nobody up: what it would have known is done once more. Said, but not ten thousand times."""
+"""A ledger whose failures do not stop the work: what it would have known is done once more.
+
+Each failing ledger is logged at its first failure, then once a minute, and when it works again. A full disk meets every
+message, and must not log ten thousand lines.
+"""
 
 import asyncio
-from types import TracebackType
-from typing import Final
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import structlog
 
+from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.ports import Ledger
 
 log = structlog.get_logger()
 
-EVERY: Final = 60.0
-"""Seconds between two lines about one ledger that fails."""
-CALM: Final = 10.0
-"""Seconds without a failure, and then a success: it is well again."""
+T = TypeVar("T")
+
+REPEAT_INTERVAL: Final = 60.0
+"""Seconds between two log lines about a ledger that keeps failing."""
+RECOVERY_TIME: Final = 10.0
+"""Seconds without a failure, and then a success: the ledger works again."""
 
 
-class Lapses:
-    """A context, for any number at a time, that is left after a `LedgerError` as if nothing had been.
+class OptionalLedger:
+    """The ledger, with an answer in place of each `LedgerError`. The answer leads to more work, never to a loss."""
 
-    Says so at the first, then once a minute, and when it is over: every message may meet the same full disk.
-    """
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._reads = _Failures(
+            "ledger_unreadable", "ledger_readable", consequence="nothing is skipped: more is refreshed"
+        )
+        self._writes = _Failures(
+            "ledger_unwritable", "ledger_writable", consequence="what is announced again is done again"
+        )
 
-    def __init__(self, failing: str, well: str, *, consequence: str) -> None:
-        """`failing`, `well`: the names of the events that say so."""
+    async def is_finished(self, file: LogFile) -> bool:
+        """Whether the file was finished; False if the ledger cannot be read."""
+        return await self._read(self._ledger.is_finished(file), otherwise=False)
+
+    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """The files that are not finished, in their order; all of them if the ledger cannot be read."""
+        return await self._read(self._ledger.unfinished(files), otherwise=list(files))
+
+    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+        """The watermark of each folder; none of them if the ledger cannot be read."""
+        return await self._read(self._ledger.watermarks(folders), otherwise={})
+
+    async def finish(self, file: LogFile, etag: str) -> bool:
+        """Remember that the file is finished. False if the ledger cannot be written."""
+        return await self._written(self._ledger.finish(file, etag))
+
+    async def refreshed(self, folder: Folder, began: float) -> bool:
+        """Remember when a refresh began. False if the ledger cannot be written."""
+        return await self._written(self._ledger.refreshed(folder, began))
+
+    async def observe(self, principals: Mapping[str, Seen]) -> bool:
+        """Remember who changed objects. False if the ledger cannot be written."""
+        return await self._written(self._ledger.observe(principals))
+
+    async def _read(self, answer: Awaitable[T], *, otherwise: T) -> T:
+        try:
+            found = await answer
+        except LedgerError as error:
+            self._reads.failed(error)
+            return otherwise
+        self._reads.succeeded()
+        return found
+
+    async def _written(self, write: Awaitable[None]) -> bool:
+        try:
+            await write
+        except LedgerError as error:
+            self._writes.failed(error)
+            return False
+        self._writes.succeeded()
+        return True
+
+
+class _Failures:
+    """Failures of one kind, and what is logged about them."""
+
+    def __init__(self, failing: str, working: str, *, consequence: str) -> None:
+        """`failing`, `working`: the names of the log events."""
         self._failing = failing
-        self._well = well
+        self._working = working
         self._consequence = consequence
-        self._failures = 0
+        self._count = 0
         self._last = 0.0
-        self._said: float | None = None
+        self._logged: float | None = None
 
-    def __enter__(self) -> None:
-        """Nothing is to be done before."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        """True after a `LedgerError`."""
-        if isinstance(error, LedgerError):
-            self._failed(error)
-            return True
-        if error is None:
-            self._went_well()
-        return False
-
-    def _failed(self, error: LedgerError) -> None:
-        self._failures += 1
+    def failed(self, error: LedgerError) -> None:
+        self._count += 1
         self._last = _now()
-        if self._said is None or self._last - self._said >= EVERY:
-            self._said = self._last
-            log.warning(self._failing, reason=str(error), consequence=self._consequence, failures=self._failures)
+        if self._logged is None or self._last - self._logged >= REPEAT_INTERVAL:
+            self._logged = self._last
+            log.warning(self._failing, reason=str(error), consequence=self._consequence, failures=self._count)
 
-    def _went_well(self) -> None:
+    def succeeded(self) -> None:
         # A ledger that is throttled fails and succeeds by turns.
-        if self._said is not None and _now() - self._last >= CALM:
-            log.info(self._well, failures=self._failures)
-            self._said, self._failures = None, 0
-
-
-def unreadable() -> Lapses:
-    """Of reads: then nothing is known."""
-    return Lapses("ledger_unreadable", "ledger_readable", consequence="nothing is skipped: more is refreshed")
-
-
-def unwritable() -> Lapses:
-    """Of writes about what was really done."""
-    return Lapses("ledger_unwritable", "ledger_writable", consequence="what is announced again is done again")
+        if self._logged is not None and _now() - self._last >= RECOVERY_TIME:
+            log.info(self._working, failures=self._count)
+            self._logged, self._count = None, 0
 
 
 def _now() -> float:

@@ -12,8 +12,8 @@ import structlog
 
 from jibe_sqs.core.collisions import Collision, Collisions
 from jibe_sqs.core.errors import JibeError
-from jibe_sqs.telemetry.activity import Activity, Clock, Counts, StaleNow, Waiting
-from jibe_sqs.telemetry.health import Gate
+from jibe_sqs.ports import Clock, Gate, PendingRefresh
+from jibe_sqs.telemetry.activity import Activity, Counts, StaleNow
 from jibe_sqs.telemetry.report_text import Report, Row, as_text
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ Store = Callable[[str, bytes], Awaitable[None]]
 """Stores a file of that name. Raises `JibeError`."""
 
 
-def nobody() -> Iterable[Waiting]:
+def nobody() -> Iterable[PendingRefresh]:
     """No folder waits."""
     return ()
 
@@ -44,7 +44,7 @@ class Reports:
         interval: float,
         clock: Clock,
         store: Store | None = None,
-        pending: Callable[[], Iterable[Waiting]] = nobody,
+        pending: Callable[[], Iterable[PendingRefresh]] = nobody,
         gates: Sequence[Gate] = (),
         counters: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         collisions: Collisions | None = None,

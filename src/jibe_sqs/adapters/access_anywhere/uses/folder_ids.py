@@ -9,9 +9,8 @@ of it, a thousand names a call.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import Callable, Collection
 from contextlib import aclosing
-from typing import cast
 
 import msgspec
 
@@ -47,9 +46,9 @@ class Names(msgspec.Struct, frozen=True, gc=False):
 
 
 class FolderIds:
-    """Finds folders. `roots`: the mapped ones. Every call raises only `AccessAnywhereError`s."""
+    """Finds folders. `roots` returns the mapped ones, as known now. Every call raises only `AccessAnywhereError`s."""
 
-    def __init__(self, client: AccessAnywhere, clock: Clock, *, roots: Collection[str]) -> None:
+    def __init__(self, client: AccessAnywhere, clock: Clock, *, roots: Callable[[], Collection[str]]) -> None:
         self._client = client
         self._clock = clock
         self._roots = roots
@@ -106,7 +105,7 @@ class FolderIds:
             if found is None:
                 return None
             # People write the mapping: its folders' case is theirs to choose.
-            is_named = found.name == name(level) or not is_below(level, self._roots)
+            is_named = found.name == name(level) or not is_below(level, self._roots())
             here = Located(found.id, is_exact=here.is_exact and is_named)
             if exact and not here.is_exact:
                 return None
@@ -118,14 +117,14 @@ class FolderIds:
     async def _find_in(self, above: Located, path: str, *, exact: bool) -> Item | None:
         """The folder of that path in the one above it, or else the one that Access Anywhere takes for it."""
         called, fi_id = name(path), above.id
-        if exact and is_below(path, self._roots) and self._lacks(fi_id):
+        if exact and self._lacks(fi_id) and is_below(path, self._roots()):
             return None
         if called and self._by_name[fi_id] >= BY_NAME:
             # A page for each who waits, and no more: it is they who would ask otherwise.
             listed = await self._names.answer(fi_id, lambda waiting: self._list(above, parent(path), waiting))
             if called in listed.ids:
                 return Item(id=listed.ids[called], name=called, is_folder=True)
-            if exact and listed.is_whole and is_below(path, self._roots):
+            if exact and listed.is_whole and is_below(path, self._roots()):
                 return None
         found = None
         if called:
@@ -167,7 +166,7 @@ class FolderIds:
         ids: dict[str, str] = {}
         seen = 0
         try:
-            async with aclosing(cast(AsyncGenerator[Item, None], self._client.list_folder(fi_id))) as entries:
+            async with aclosing(self._client.list_folder(fi_id)) as entries:
                 async for entry in entries:
                     seen += 1
                     if entry.is_folder:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -194,7 +194,7 @@ class AccessAnywhereLogs:
         if found is None or (not found.is_folder and found.name == called):
             return found
         # A folder of that name, or a file of nearly that name: the very one may be there too.
-        async with aclosing(_listed(self._client, fi_id)) as entries:
+        async with aclosing(self._client.list_folder(fi_id)) as entries:
             async for item in entries:
                 if item.name == called and not item.is_folder:
                     return item
@@ -214,7 +214,7 @@ class AccessAnywhereLogs:
         folders: list[str] = []
         has_files = False
         try:
-            async with aclosing(_listed(self._client, fi_id)) as entries:
+            async with aclosing(self._client.list_folder(fi_id)) as entries:
                 async for item in entries:
                     has_files = has_files or not item.is_folder
                     if item.is_folder:
@@ -255,7 +255,7 @@ class AccessAnywhereLogs:
         if called and (found is None or (found.is_folder and found.name == called)):
             return found
         # Nothing can be asked for by no name; and a file, or a folder of nearly that name, may hide the very one.
-        async with aclosing(_listed(self._client, within)) as entries:
+        async with aclosing(self._client.list_folder(within)) as entries:
             async for item in entries:
                 if item.is_folder and item.name == called:
                     return item
@@ -308,10 +308,6 @@ def _folder_path(place: Place, prefix: str) -> str:
 def _as_found(bucket: str, folder: str, item: Item) -> Found:
     file = LogFile(bucket, f"{folder}{item.name}", size=item.size)
     return Found(file, item.modified.timestamp() if item.modified else None)
-
-
-def _listed(client: AccessAnywhere, fi_id: str) -> AsyncGenerator[Item, None]:
-    return cast(AsyncGenerator[Item, None], client.list_folder(fi_id))
 
 
 def _name(file: LogFile) -> str:

@@ -1,8 +1,8 @@
 """Which buckets Access Anywhere shows, where, and since when it has known what is in them."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import GONE, PAGE, AccessAnywhere
@@ -87,8 +87,7 @@ class Providers:
         """None for a provider that is gone by now."""
         buckets = []
         try:
-            listing = cast(AsyncGenerator[Item, None], self._client.list_folder(top.id, details=True))
-            async with aclosing(listing) as items:
+            async with aclosing(self._client.list_folder(top.id, details=True)) as items:
                 seen = 0
                 async for item in items:
                     seen += 1

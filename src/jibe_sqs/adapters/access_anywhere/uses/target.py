@@ -13,18 +13,17 @@ waits in a circle. Nobody holds a slot while waiting for another folder, or for 
                         cannot be refreshed fails the tree in the end, when the others are done
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from jibe_sqs.adapters.access_anywhere.uses.folder_ids import FolderIds
-from jibe_sqs.adapters.access_anywhere.wire.client import GONE, AccessAnywhere, nothing
+from jibe_sqs.adapters.access_anywhere.wire.client import GONE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.paths import ROOT, is_below, parent
-from jibe_sqs.concurrency.tree_walk import walked
+from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core.errors import AccessAnywhereError, AnswerMalformed, CallFailed, FolderUnknown, RefreshTimedOut
 from jibe_sqs.core.model import Folder
-from jibe_sqs.ports import Clock, SyncTarget
+from jibe_sqs.ports import Clock, OtherRefreshes, SyncTarget
 from jibe_sqs.syncing.pace import Costs
 
 ROUNDS = 3
@@ -49,63 +48,57 @@ class Slots(Protocol):
 class RefreshTarget(SyncTarget):
     """Refreshes folders of Access Anywhere, in `slots`.
 
-    `roots`: the mapped folders' paths; none is taken for gone, and only to find them is anything above them refreshed.
-    They may change meanwhile.
-    `refresh_other`: how the refresh of another folder is had, which must begin after it was asked for; compose it with
-    whatever lets many who ask at once share one. By default nothing is shared. `watch`: how to learn later whether
-    somebody else's refresh of a folder has ended meanwhile, or, if one runs then, to wait until it has. `costs` learns
-    what each refresh took.
+    `roots` returns the mapped folders' paths, as known now; none is taken for gone, and only to find them is anything above them refreshed.
+    `costs` learns what each refresh took.
     """
 
     def __init__(
         self,
         client: AccessAnywhere,
         *,
-        roots: Collection[str],
+        roots: Callable[[], Collection[str]],
         clock: Clock,
         slots: Slots,
         costs: Costs | None = None,
-        refresh_other: Callable[[Folder], Awaitable[None]] | None = None,
-        watch: Callable[[Folder], Callable[[], Awaitable[bool]]] | None = None,
     ) -> None:
-        self.refresh_other = refresh_other or self._refresh_alone
-        self.watch = watch or _nothing_to_watch
         self._client = client
         self._clock = clock
         self._roots = roots
         self._slots = slots
         self._costs = costs or Costs()
-        self._ids = FolderIds(client, clock, roots=self._roots)
+        self._ids = FolderIds(client, clock, roots=roots)
 
-    async def refresh(self, folder: Folder, began: Callable[[], None]) -> None:
+    async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
         """Make the folder's index true again. Raises `AccessAnywhereError`; `FolderUnknown` for a mapping's mistake."""
         if folder.tree:
-            await self._refresh_tree(folder, began)
+            await self._refresh_tree(folder, began, others)
         else:
-            await self._refresh_folder(folder.path, began)
+            await self._refresh_folder(folder.path, began, others)
 
-    async def _refresh_folder(self, path: str, began: Callable[[], None]) -> None:
+    async def _refresh_folder(self, path: str, began: Callable[[], None], others: OtherRefreshes) -> None:
         above = Folder(parent(path))
-        has_been_refreshed = self.watch(above)
+        has_been_refreshed = others.watch(above)
         fi_id = await self._ids.find(path)
         # Of a thousand new folders in a new one, most come while that one is being refreshed: it may show them all.
         if fi_id is None and await has_been_refreshed():
             fi_id = await self._ids.find(path)
         for _ in range(ROUNDS):
-            if fi_id is not None and await self._refresh_known(Folder(path), fi_id, began):
+            if fi_id is not None and await self._refresh_known(Folder(path), fi_id, began, others):
                 return
             if above.path == ROOT:
                 raise unknown(path)
             began()
-            await self.refresh_other(above)
+            await others.refresh(above)
             fi_id = await self._ids.find(path, exact=False)
             if fi_id is None:
-                if not is_below(path, self._roots):
+                if not is_below(path, self._roots()):
                     raise unknown(path)
                 return
         raise CallFailed(f"{path}: Access Anywhere shows this folder, but cannot refresh it", code="not_found")
 
-    async def _refresh_known(self, folder: Folder, fi_id: str, began: Callable[[], None]) -> bool:
+    async def _refresh_known(
+        self, folder: Folder, fi_id: str, began: Callable[[], None], others: OtherRefreshes
+    ) -> bool:
         """False if the folder is not there any more."""
         cost = self._costs.expected(folder)
         started = self._clock.monotonic()
@@ -127,12 +120,12 @@ class RefreshTarget(SyncTarget):
         self._ids.refreshed(fi_id)
         # Of the server's time alone: neither a slot's nor another folder's is waited for in between.
         self._costs.learn(folder, self._clock.monotonic() - started)
-        if is_empty and is_below(folder.path, self._roots):
+        if is_empty and is_below(folder.path, self._roots()):
             # `began` is not called: this says nothing of what appears in the folder itself from now on.
-            await self.refresh_other(Folder(parent(folder.path)))
+            await others.refresh(Folder(parent(folder.path)))
         return True
 
-    async def _refresh_tree(self, tree: Folder, began: Callable[[], None]) -> None:
+    async def _refresh_tree(self, tree: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
         began()
         started = self._clock.monotonic()
         failures: list[AccessAnywhereError] = []
@@ -141,7 +134,7 @@ class RefreshTarget(SyncTarget):
         async def refresh_level(path: str) -> Iterable[str]:
             """Refresh one folder; returns the paths of its subfolders."""
             try:
-                await self.refresh_other(Folder(path))
+                await others.refresh(Folder(path))
             except OF_ONE_FOLDER as error:
                 failures.append(error)
                 if len(failures) == SPARED:
@@ -151,22 +144,10 @@ class RefreshTarget(SyncTarget):
             seen.update(below.values())
             return below
 
-        await walked(tree.path, refresh_level, most=self._slots.most)
+        await walk_tree(tree.path, refresh_level, most=self._slots.most)
         if failures:
             raise failures[0]
         self._costs.learn(tree, self._clock.monotonic() - started)
-
-    async def _refresh_alone(self, folder: Folder) -> None:
-        # A task of its own: a key may have 500 folders in it, and awaits nest only as deep as calls do.
-        await asyncio.create_task(self.refresh(folder, nothing))
-
-
-def _nothing_to_watch(_: Folder) -> Callable[[], Awaitable[bool]]:
-    return _not_refreshed
-
-
-async def _not_refreshed() -> bool:
-    return False
 
 
 def unknown(path: str) -> FolderUnknown:

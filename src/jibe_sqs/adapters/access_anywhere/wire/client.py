@@ -4,7 +4,7 @@ One of them writes, `upload`, and for our own reports alone: the customer's data
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
@@ -86,7 +86,7 @@ class AccessAnywhere:
             raise
         return existing(answer)
 
-    async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
+    async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncGenerator[Item, None]:
         """Files and folders of one folder, what is in the trash left out.
 
         With `details`, items tell of which bucket and provider they are.

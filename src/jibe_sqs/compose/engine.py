@@ -1,0 +1,214 @@
+"""The one wiring: from ports and policies to a service. The program, the simulation and the tests use it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.reading import Reading
+from jibe_sqs.consuming.service import Service, Work
+from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.ports import (
+    Clock,
+    EventTarget,
+    Gate,
+    Ledger,
+    LogStore,
+    Queue,
+    QueueFacts,
+    Signatures,
+    SyncTarget,
+    Verifier,
+)
+from jibe_sqs.sweeping import sweep_queue
+from jibe_sqs.sweeping.sweep_queue import SweepQueue
+from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.syncing.bucket_map import BucketMap
+from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+
+SWEEP_WAIT: Final = 1.0
+"""Seconds of a receive from the sweep queue. A longer wait gains nothing in memory, but the stop waits for its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policies:
+    """How the service works. Times in seconds; the settings of the same meaning describe them."""
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    limits: Limits = field(default_factory=Limits)
+    messages_reading: int = 16
+    messages_held: int = 100
+    receivers: int = 2
+    wait: float = 20.0
+    read_timeout: float = 3600.0
+    watermark_margin: float = 5.0
+    min_refresh_interval: float = 0.0
+    tree_refresh_interval: float = 30.0
+    refreshes_started: int = MAX_STARTED
+    event_calls: int = 8
+    drain_timeout: float = 100.0
+    progress_interval: float = 0.0
+    retain: float = 90 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """What the service makes true, and what decides about it.
+
+    `events` is given if each change is reported by itself; `costs` if the target learns them; `buckets` if it keeps
+    `decisions` up to date. `gates`: no work is taken while one of them has a reason against it.
+    """
+
+    clock: Clock
+    ledger: Ledger
+    target: SyncTarget
+    decisions: Decisions
+    events: EventTarget | None = None
+    costs: Costs | None = None
+    buckets: BucketMap | None = None
+    gates: Sequence[Gate] = ()
+    health: Health = field(default_factory=Health)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What the service reads: the queues, the log files that they announce, and the sources that are swept.
+
+    `verifiers`: of the sources whose files are checked against digests. `wall_clock` gives the date of sweeps.
+    """
+
+    queues: Sequence[tuple[Queue, QueueFacts]]
+    logs: LogStore
+    sources: Sources = field(default_factory=Sources)
+    sweeps: Sequence[Sweep] = ()
+    sweep_queue: SweepQueue = field(default_factory=SweepQueue)
+    verifiers: Mapping[LogSource, Verifier] = field(default_factory=dict)
+    signatures: Signatures | None = None
+    wall_clock: Callable[[], float] = time.time
+
+
+@dataclass(kw_only=True, slots=True)
+class Parts:
+    """The classes of the service. The simulation puts defective ones in their place, to show that it sees the defects."""
+
+    handler: type[Handler] = Handler
+    refreshes: type[Refreshes] = Refreshes
+    consumer: type[Consumer] = Consumer
+    sweeper: type[Sweeper] = Sweeper
+    changes: type[Changes] = Changes
+
+
+class Engine:
+    """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does."""
+
+    def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
+        self.counters = Counters()
+        self.ledger = OptionalLedger(outputs.ledger)
+        self.activity = Activity(outputs.clock, lambda: outputs.decisions.places)
+        self.reading_budget = Budget(policies.messages_reading)
+        self.held_budget = Budget(policies.messages_held)
+        self._outputs = outputs
+        self._policies = policies
+        self._parts = parts or Parts()
+        self.refreshes = self._parts.refreshes(
+            target=outputs.target,
+            ledger=self.ledger,
+            clock=outputs.clock,
+            margin=policies.watermark_margin,
+            min_interval=policies.min_refresh_interval,
+            tree_interval=policies.tree_refresh_interval,
+            max_started=policies.refreshes_started,
+            costs=outputs.costs,
+            observe=self.activity.refreshed,
+        )
+        self.changes: Changes | None = None
+        if outputs.events is not None:
+            self.changes = self._parts.changes(target=outputs.events, most=policies.event_calls)
+
+    def service(self, inputs: Inputs) -> Service:
+        """Build the service that reads the inputs."""
+        outputs, policies = self._outputs, self._policies
+        self.handler = self._handler(inputs)
+        self.sweeper = self._parts.sweeper(
+            sweeps=inputs.sweeps,
+            queue=inputs.sweep_queue,
+            ledger=self.ledger,
+            clock=outputs.clock,
+            gates=outputs.gates,
+            wall_clock=inputs.wall_clock,
+        )
+        self.consumers = [
+            self._consumer(queue, facts, wait=policies.wait, receivers=policies.receivers)
+            for queue, facts in inputs.queues
+        ]
+        background: dict[str, Work] = {}
+        if inputs.sweeps:
+            self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
+            background["sweeps"] = self.sweeper.run
+        if outputs.buckets is not None:
+            background["buckets"] = outputs.buckets.run
+        return Service(
+            consumers=self.consumers,
+            refreshes=self.refreshes,
+            changes=self.changes,
+            ledger=outputs.ledger,
+            counters=self.counters,
+            health=outputs.health,
+            gates=outputs.gates,
+            background=background,
+            counts={"refreshes": lambda: self.refreshes.counts, "swept": lambda: self.sweeper.counts},
+            drain_timeout=policies.drain_timeout,
+            progress_interval=policies.progress_interval,
+            retain=policies.retain,
+        )
+
+    def _handler(self, inputs: Inputs) -> Handler:
+        reading = Reading(
+            sources=inputs.sources,
+            logs=inputs.logs,
+            limits=self._policies.limits,
+            decisions=self._outputs.decisions,
+            ledger=self.ledger,
+            counters=self.counters,
+            activity=self.activity,
+            by_object=self.changes is not None,
+            verifiers=inputs.verifiers,
+            signatures=inputs.signatures,
+            timeout=self._policies.read_timeout,
+        )
+        return self._parts.handler(
+            reading=reading,
+            refreshes=self.refreshes,
+            ledger=self.ledger,
+            counters=self.counters,
+            activity=self.activity,
+            changes=self.changes,
+            buckets=self._outputs.buckets,
+        )
+
+    def _consumer(self, queue: Queue, facts: QueueFacts, *, wait: float, receivers: int) -> Consumer:
+        return self._parts.consumer(
+            queue=queue,
+            facts=facts,
+            handler=self.handler,
+            policy=self._policies.retry,
+            reading=self.reading_budget,
+            held=self.held_budget,
+            clock=self._outputs.clock,
+            counters=self.counters,
+            wait=wait,
+            receivers=receivers,
+            gates=self._outputs.gates,
+        )

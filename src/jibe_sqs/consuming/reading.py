@@ -1,0 +1,171 @@
+"""Reading: from a message to what it announces, and from a log file to what it asks for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import msgspec
+import structlog
+
+from jibe_sqs.core.announcements import announcements, finding
+from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
+from jibe_sqs.core.errors import BucketNotAllowed, JibeError, LogStoreUnavailable, RecordMalformed
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.model import Announcement, Change, Folder, LogFile, Message, Record
+from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.ports import LogStore, Signatures, Verifier
+from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+
+log = structlog.get_logger()
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What one log file, or the records in one message body, ask for."""
+
+    needed: Needed
+    changes: list[Change]
+    principals: dict[str, Seen]
+    unmapped: dict[str, Sequence[Place]]
+    newest_unmapped: float
+    file: LogFile | None = None
+    """None for the records in a message body."""
+    etag: str = ""
+    bad: RecordMalformed | None = None
+    """The file has unreadable records, and its source's policy is to reject the message once all else is done."""
+
+    @classmethod
+    def of(
+        cls, plan: Plan, needed: Needed, file: LogFile | None = None, etag: str = "", bad: RecordMalformed | None = None
+    ) -> Self:
+        """Keep what is needed of a plan until everything is done. Its counters, which may be many, are not kept."""
+        return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag, bad)
+
+
+class Reading:
+    """Reads messages and log files, any number at a time."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sources,
+        logs: LogStore,
+        limits: Limits,
+        decisions: Decisions,
+        ledger: OptionalLedger,
+        counters: Counters,
+        activity: Activity,
+        by_object: bool = False,
+        verifiers: Mapping[LogSource, Verifier] | None = None,
+        signatures: Signatures | None = None,
+        timeout: float = 3600.0,
+    ) -> None:
+        """`by_object`: collect each change, not only its folder.
+
+        `verifiers`: of the sources whose files are checked against CloudTrail's digests. `signatures`: checks who sent
+        the messages. `timeout`: seconds for one log file.
+        """
+        self._sources = sources
+        self._logs = logs
+        self._limits = limits
+        self._decisions = decisions
+        self._ledger = ledger
+        self._counters = counters
+        self._activity = activity
+        self._by_object = by_object
+        self._verifiers = verifiers or {}
+        self._signatures = signatures
+        self._timeout = timeout
+
+    async def message(self, message: Message) -> Sequence[Announcement]:
+        """Return what the message announces. Raises `AnnouncementError`."""
+        if message.ours:
+            return finding(message.body, self._sources, self._limits.key_length)
+        if self._signatures is not None:
+            await self._signatures.check(message.body)
+        return announcements(message.body, self._sources, self._limits.key_length)
+
+    async def records(self, records: Sequence[Record]) -> Read | None:
+        """Return what the records in a message body ask for. None if there are no records."""
+        if not records:
+            return None
+        plan = Plan(by_object=self._by_object)
+        self._add(plan, records)
+        return Read.of(plan, await self._needed(plan))
+
+    async def file(self, file: LogFile) -> Read | JibeError | None:
+        """Read a log file to its end. Returns None if that was done before, or the error that prevents it."""
+        try:
+            if await self._ledger.is_finished(file):
+                self._counters.files_known += 1
+                log.debug("file_known", bucket=file.bucket, key=file.key)
+                return None
+            return await self._file(file)
+        except JibeError as error:
+            log.warning("file_failed", bucket=file.bucket, key=file.key, error=type(error).__name__, reason=str(error))
+            return error
+
+    async def _file(self, file: LogFile) -> Read:
+        source = self._sources.of(file.bucket, file.key)
+        if source is None:
+            raise BucketNotAllowed.of(file.bucket, file.key)
+        verifier = self._verifiers.get(source)
+        plan = Plan(by_object=self._by_object)
+        reader = source.reader(file.key, self._limits)
+        async with self._in_time(file), self._logs.open(file) as stored:
+            async for chunk in stored:
+                self._counters.bytes += len(chunk)
+                for records in reader.feed(chunk):
+                    self._add(plan, records)
+                    # A chunk may decompress to a hundred times its size. Let other messages run in between.
+                    await asyncio.sleep(0)
+            for records in reader.finish():
+                self._add(plan, records)
+        if verifier is not None:
+            await verifier.verify(file, reader.sha256)
+        needed = await self._needed(plan)
+        self._counters.files += 1
+        self._report(file, reader, plan)
+        return Read.of(plan, needed, file, stored.etag, reader.bad.rejection)
+
+    @asynccontextmanager
+    async def _in_time(self, file: LogFile) -> AsyncIterator[None]:
+        """A file that trickles in byte by byte would otherwise keep its place in the reading budget for ever."""
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LogStoreUnavailable(
+                f"{file}: not read to its end within {self._timeout:g} s (limits.read_seconds)"
+            ) from error
+
+    def _add(self, plan: Plan, records: Sequence[Record]) -> None:
+        for record in records:
+            plan.add(record, self._decisions.decide(record))
+
+    async def _needed(self, plan: Plan) -> Needed:
+        """The part of the plan that no refresh has covered yet."""
+        folders = plan.folders
+        watermarks: Mapping[Folder, float] = await self._ledger.watermarks(folders) if folders else {}
+        needed = plan.needed(watermarks)
+        self._counters.planned(plan, needed)
+        self._activity.planned(plan, needed)
+        return needed
+
+    def _report(self, file: LogFile, reader: LogReader, plan: Plan) -> None:
+        about = {"bucket": file.bucket, "key": file.key, "format": reader.format}
+        log.debug("file_read", **about, records=plan.records, events=plan.events)
+        if reader.bad.count:
+            self._counters.bad_records += reader.bad.count
+            first = [
+                {"reason": str(error), "index": error.index, "offset": error.offset, "field": error.field}
+                for error in reader.bad.first
+            ]
+            event = "bad_records_skipped" if reader.bad.rejection is None else "bad_records_rejected"
+            log.warning(event, **about, count=reader.bad.count, first=first)
