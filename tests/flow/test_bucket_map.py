@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from jibe_sqs.core.decisions import Decisions, Place, Places, Plan, Unmapped
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Done, Folder, Kind, ObjectEvent, Refresh, Retry, Skip, SkipReason
-from jibe_sqs.syncing.bucket_map import INTERVAL, LEAST_INTERVAL, NOTHING, BucketMap, PlacesOfProviders
+from jibe_sqs.syncing.bucket_map import INTERVAL, MIN_INTERVAL, NOTHING, BucketMap, PlacesOfProviders
 
 DOWN = "HTTP 503 from Access Anywhere"
 ONE = {"photos": (Place("/S3/photos"),)}
@@ -121,14 +121,18 @@ async def test_a_defect_at_the_first_look_is_told_and_the_next_look_comes(flow, 
     assert names(events)[:2] == ["bucket_look_crashed", "buckets_unknown"]
 
 
-async def test_whoever_needs_the_places_is_told_whenever_they_change_and_before_anything_is_decided(flow):
-    providers, told = Shown(ONE), []
-    decisions = Decisions()
-    async with running(flow, providers, decisions, on_change=lambda p: told.append((p, decisions.places))) as _:
-        await asyncio.sleep(2 * INTERVAL + 10)
+async def test_the_places_are_replaced_when_they_change_and_only_then(flow):
+    """Their readers compare identities, to see cheaply whether something has changed."""
+    providers = Shown(ONE)
+    async with running(flow, providers) as (_, decisions):
+        await asyncio.sleep(10)
+        first = decisions.places
+        await asyncio.sleep(INTERVAL)
+        assert decisions.places is first == ONE
         providers.shown = TWO
         await asyncio.sleep(INTERVAL)
-    assert told == [({}, None), (ONE, {}), (TWO, ONE)]
+        assert decisions.places is not first
+        assert (first, decisions.places) == (ONE, TWO)
 
 
 async def test_a_provider_that_appears_is_found_at_the_next_look(flow, events):
@@ -174,7 +178,7 @@ async def test_looks_for_other_buckets_do_not_make_a_missed_one_vanish_sooner(fl
         providers.shown = ONE
         await asyncio.sleep(INTERVAL)
         for _ in range(3):
-            await asyncio.sleep(LEAST_INTERVAL)
+            await asyncio.sleep(MIN_INTERVAL)
             await buckets.appeared({"unknown": ()}, JUST_NOW)
         assert buckets.places == TWO
 
@@ -200,7 +204,7 @@ async def test_a_look_that_fails_or_finds_nothing_changes_nothing(flow, events):
 async def test_a_bucket_that_is_new_is_looked_for_at_once(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         providers.shown = TWO
         before = flow.time()
         assert await buckets.appeared({"films": ()}, JUST_NOW)
@@ -212,7 +216,7 @@ async def test_a_bucket_that_is_new_is_looked_for_at_once(flow):
 async def test_a_bucket_that_is_not_shown_has_not_appeared(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         assert not await buckets.appeared({"films": ()}, JUST_NOW)
 
 
@@ -236,14 +240,14 @@ async def test_strangers_bring_about_one_look_each_half_minute_at_most(flow):
             assert not await buckets.appeared({f"other{moment}": ()}, flow.EPOCH + moment)
 
         await asyncio.gather(*(ask(moment) for moment in range(1000)))
-    assert min(b - a for a, b in zip(providers.looks, providers.looks[1:], strict=False)) >= LEAST_INTERVAL
+    assert min(b - a for a, b in zip(providers.looks, providers.looks[1:], strict=False)) >= MIN_INTERVAL
     assert 30 <= len(providers.looks) <= 36
 
 
 async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         providers.takes = 120
         assert await asyncio.gather(*(buckets.appeared({"films": ()}, JUST_NOW) for _ in range(20))) == [False] * 20
         assert len(providers.looks) == 2
@@ -252,7 +256,7 @@ async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
 async def test_who_stops_waiting_does_not_stop_the_others(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         providers.shown = TWO
         first, second = (asyncio.create_task(buckets.appeared({"films": ()}, JUST_NOW)) for _ in range(2))
         await flow.until(lambda: len(providers.looks) == 2)
@@ -265,7 +269,7 @@ async def test_what_was_found_while_somebody_read_is_news_to_them(flow):
     """Decided by what was known at the beginning of a long file; then came a look; then the file's end."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         plan = Plan()
         plan.add(event(bucket="films"), decisions.decide(event(bucket="films")))
         providers.shown = TWO
@@ -279,7 +283,7 @@ async def test_deciding_anew_comes_to_an_end(flow):
     """Of a bucket that is shown in part, what lies elsewhere is never mapped."""
     providers = Shown({"photos": (Place("/Part", "a/"),)})
     async with running(flow, providers) as (buckets, decisions):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         providers.shown = {"photos": (Place("/Part", "a/"), Place("/Other", "b/"))}
         rounds = 0
         while True:
@@ -294,7 +298,7 @@ async def test_deciding_anew_comes_to_an_end(flow):
 async def test_a_sync_alone_is_no_reason_to_decide_anew(flow):
     providers = Shown({"photos": (Place("/Part", "a/"),)})
     async with running(flow, providers) as (buckets, decisions):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         plan = Plan()
         plan.add(event("c/d"), decisions.decide(event("c/d")))
         providers.syncs["Part"] = 5.0
@@ -312,7 +316,7 @@ async def test_a_change_since_the_last_look_is_waited_for_by_a_look_that_began_a
         await asyncio.sleep(10)
         providers.shown = TWO
         assert await buckets.appeared({"films": ()}, flow.EPOCH + 9)
-        assert LEAST_INTERVAL <= flow.time() < LEAST_INTERVAL + 1
+        assert MIN_INTERVAL <= flow.time() < MIN_INTERVAL + 1
         assert not await buckets.appeared({"other": ()}, flow.EPOCH + 9)
         assert len(providers.looks) == 2
 
@@ -321,7 +325,7 @@ async def test_a_change_of_well_before_the_last_look_is_certain_at_once(flow):
     """As nearly all are that CloudTrail tells of."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         assert not await buckets.appeared({"films": ()}, JUST_NOW)
         before = flow.time()
         assert not await buckets.appeared({"films": ()}, flow.EPOCH + 20)
@@ -380,10 +384,10 @@ async def test_a_look_that_never_ends_is_given_up(flow, events):
 async def test_a_look_that_meets_a_defect_is_not_repeated_sooner_either(flow, events):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
-        await asyncio.sleep(LEAST_INTERVAL + 10)
+        await asyncio.sleep(MIN_INTERVAL + 10)
         providers.defect = ZeroDivisionError()
         began = flow.time()
-        while flow.time() < began + 10 * LEAST_INTERVAL:
+        while flow.time() < began + 10 * MIN_INTERVAL:
             with pytest.raises(AccessAnywhereUnavailable, match="ZeroDivisionError"):
                 await buckets.appeared({"films": ()}, JUST_NOW)
         assert 9 <= names(events).count("bucket_look_crashed") <= 11
@@ -458,15 +462,14 @@ async def test_where_s3s_clock_is_not_known_syncs_count_all_the_same(flow):
 
 
 async def test_places_of_the_settings_are_known_from_the_start_and_stay(flow):
-    providers, told = Shown(TWO), []
-    async with running(flow, providers, Decisions(ONE), on_change=told.append) as (buckets, decisions):
+    providers = Shown(TWO)
+    async with running(flow, providers, Decisions(ONE)) as (buckets, decisions):
         assert not buckets.reason
         await buckets.passable()
         assert isinstance(decisions.decide(event()), Refresh)
         await asyncio.sleep(5 * INTERVAL)
         assert not await buckets.appeared({"films": ()}, JUST_NOW)
         assert decisions.places == ONE
-    assert told == [ONE]
     assert providers.looks == []
 
 

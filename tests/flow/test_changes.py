@@ -179,9 +179,9 @@ async def test_a_failure_holds_for_all_of_its_object_in_a_message_however_many_a
 async def test_a_failure_is_logged_with_its_reason(changes, target, events):
     target.errors["a"] = [CallFailed("a is refused", code="no")]
     await changes.done([change("a")])
-    assert [event for event in events if event["event"] == "changes_not_told"] == [
+    assert [event for event in events if event["event"] == "changes_not_reported"] == [
         {
-            "event": "changes_not_told",
+            "event": "changes_not_reported",
             "log_level": "warning",
             "changes": 1,
             "error": "CallFailed",

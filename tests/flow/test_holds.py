@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from jibe_sqs.consuming.holds import LONGEST_EXTENSION, LONGEST_HOLD, Holds
+from jibe_sqs.consuming.holds import MAX_EXTENSION, MAX_HOLD, Holds
 from jibe_sqs.core.errors import QueueUnavailable, ReceiptLost
 
 HOUR = 3600.0
@@ -51,7 +51,7 @@ async def test_extensions_grow_with_the_time_held_up_to_a_cap(hands):
     delays = [call.delays[0] for call in hands.extensions]
     assert delays[0] == 30
     assert delays == sorted(delays)
-    assert delays[-1] == LONGEST_EXTENSION
+    assert delays[-1] == MAX_EXTENSION
     assert len(delays) < 60  # a day's holding costs little
     for earlier, later in pairwise(hands.extensions):
         assert later.at < earlier.at + earlier.delays[0]
@@ -66,9 +66,9 @@ async def test_never_asks_for_more_than_sqs_allows_from_the_receive(flow, visibi
     await hands.take()
     async with hands.extending():
         await asyncio.sleep(13 * HOUR)
-    assert max((call.at + call.delays[0] for call in hands.extensions), default=0.0) <= LONGEST_HOLD
+    assert max((call.at + call.delays[0] for call in hands.extensions), default=0.0) <= MAX_HOLD
     # The limit reached, it is left alone: not extended by a second, twice a second, for half an hour.
-    assert not [call for call in hands.extensions if call.at > LONGEST_HOLD]
+    assert not [call for call in hands.extensions if call.at > MAX_HOLD]
     assert bool(hands.extensions) == (visibility_timeout < 43_200)
     assert len(hands.extensions) < 200
 
@@ -77,7 +77,7 @@ async def test_received_once_more_after_the_longest_hold_it_is_held_anew(hands):
     id_ = hands.queue.send("body")
     held = await hands.take()
     async with hands.extending():
-        await asyncio.sleep(LONGEST_HOLD + HOUR)
+        await asyncio.sleep(MAX_HOLD + HOUR)
         assert id_ in hands.queue.waiting
         assert await hands.take() is None  # it is in our hands already
         await asyncio.sleep(HOUR)

@@ -1,4 +1,4 @@
-"""One call for up to ten things, as SQS wants it, without making any of them wait long for the others."""
+"""Batches: one call for up to ten items, as SQS offers, without a long wait for a full batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Batches(Generic[T]):
-    """`add` waits for the answer about its own item, whatever became of the others in its batch."""
+    """`add` waits for the answer about its own item, independent of the other items in its batch."""
 
     def __init__(
         self,
@@ -17,7 +17,7 @@ class Batches(Generic[T]):
         size: int = 10,
         linger: float = 0.05,
     ) -> None:
-        """`send` answers for each item, in order: None, or what went wrong. `linger`: seconds to wait for a full batch."""
+        """`send` returns None or an error for each item, in order. `linger`: seconds to wait for a full batch."""
         self._send = send
         self._size = size
         self._linger = linger
@@ -26,7 +26,7 @@ class Batches(Generic[T]):
         self._sending: set[asyncio.Task[None]] = set()
 
     async def add(self, item: T) -> None:
-        """Returns when the item's batch was sent. Raises what went wrong with this item."""
+        """Return when the batch of this item was sent. Raises the error of this item."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
         self._open.append((item, answer))
@@ -37,7 +37,7 @@ class Batches(Generic[T]):
         await answer
 
     async def finished(self) -> None:
-        """Send what waits for a full batch, and wait for all that is on its way, also where its waiters have gone."""
+        """Send the open batch, and wait for all calls in flight, also for those whose callers were cancelled."""
         self._flush()
         if self._sending:
             await asyncio.wait(self._sending)
@@ -58,11 +58,11 @@ class Batches(Generic[T]):
             outcomes = await self._send([item for item, _ in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} answers for {len(batch)} items")
-        except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
+        except BaseException as error:  # noqa: BLE001 - raised by each waiting `add`
             outcomes = [error] * len(batch)
         for (_, answer), outcome in zip(batch, outcomes, strict=True):
             if answer.done():
-                continue  # its waiter was cancelled
+                continue  # its caller was cancelled
             if outcome is None:
                 answer.set_result(None)
             else:

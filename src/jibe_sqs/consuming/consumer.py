@@ -24,15 +24,16 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-BATCH: Final = 10
+RECEIVE_LIMIT: Final = 10
+"""Messages in one receive: the most that SQS allows."""
 RECEIVE_BACKOFF: Final = Backoff(first=1.0, longest=60.0)
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
-"""Seconds after the drain deadline for a receive still in flight, and then for giving back what is held. Orchestrators
-kill soon after the deadline, and a network that swallows answers must not keep us until then."""
+"""Seconds after the drain deadline: for a receive that is still in flight, and then for giving messages back. Orchestrators
+kill the process soon after the deadline, so a network that swallows answers must not use up that time."""
 
 
 class Consumer:
-    """Works off one queue, until told to stop."""
+    """Receives and settles the messages of one queue, until it is stopped."""
 
     def __init__(
         self,
@@ -49,10 +50,10 @@ class Consumer:
         receivers: int = 2,
         gates: Sequence[Gate] = (),
     ) -> None:
-        """`reading` and `held` are of messages, and may be shared by several consumers. `wait`: of a long poll, seconds.
+        """`reading` and `held`: budgets of messages, which several consumers may share. `wait`: seconds of a long poll.
 
-        `gates`: nothing is received while one of them is not passable, so that messages wait in the queue, and not in
-        our hands until their receives are used up.
+        `gates`: nothing is received while one of them has a reason against it. The messages then wait in the queue, and
+        do not use up their receives here.
         """
         self._queue = queue
         self._handler = handler
@@ -73,15 +74,15 @@ class Consumer:
 
     @property
     def name(self) -> str:
-        """Its queue's."""
+        """The name of its queue."""
         return self._queue.name
 
     def stop(self) -> None:
-        """Receive no more. `run` returns when what is held is finished."""
+        """Stop receiving. `run` returns when the held messages are finished."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Receive and settle, until stopped and all that is held is settled. Cancelled, it gives back what it holds."""
+        """Receive and settle, until stopped and all held messages are settled. If cancelled, give the held messages back."""
         extending = asyncio.create_task(self._holds.extend_forever(), name=f"hold {self._queue.name}")
         try:
             async with asyncio.TaskGroup() as group:
@@ -93,8 +94,7 @@ class Consumer:
             try:
                 async with asyncio.timeout(GIVING_BACK if self._stopping.is_set() else None):
                     await self._give_back_all()
-                    # Whoever settled or handed back was cancelled; what was on its way must arrive before the process
-                    # ends.
+                    # The tasks that settled were cancelled. Their calls must arrive before the process ends.
                     await self._settlements.finished()
             except TimeoutError:
                 log.warning("giving_back_failed", queue=self._queue.name, reason=f"no answer within {GIVING_BACK:g} s")
@@ -105,39 +105,40 @@ class Consumer:
         failures = 0
         found: Sequence[Message] = ()
         while await self._may_receive():
-            # The room is kept for as long as the receive takes. Where nothing came, it is for one message only: limits
-            # are shared, and the receivers of idle queues must not keep all of them from the busy ones.
-            room = await self._room(BATCH if found else 1)
+            # The room is kept while the receive runs. After an empty receive it is for one message only: the budgets
+            # are shared, and the receivers of idle queues must not take them from the busy queues.
+            room = await self._room(RECEIVE_LIMIT if found else 1)
             if not room:
                 break
             started = 0
             try:
                 found = await self._receive(room)
-                # SQS may put a redelivered message twice into one answer. It is one message; its last receipt counts.
+                # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
                 messages = list({message.id: message for message in found}.values())
                 if self._stopping.is_set():
                     await self._hand_back(messages)
                     break
                 started = sum(map(self._start, messages))
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - logged, and tried again: nothing stops a receiver
+            except Exception as error:  # noqa: BLE001 - logged and retried: no error stops a receiver
                 failures += 1
                 delay = RECEIVE_BACKOFF.delay(failures)
                 report = log.warning if isinstance(error, QueueError) else log.exception
                 report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
             finally:
+                # The room of each started message is given back when its task ends.
                 self._reading.give(room - started)
                 self._in_hand.give(room - started)
             if failures:
                 await self._unless_stopping(self._clock.sleep(delay))
 
     async def _may_receive(self) -> bool:
-        """Wait until there is sense in it; False when stopping."""
+        """Wait until no gate has a reason against it. False when stopping."""
         await self._unless_stopping(passable(self._gates))
         return not self._stopping.is_set()
 
     async def _receive(self, limit: int) -> Sequence[Message]:
-        """Receive, and never be cancelled in it: SQS would count its messages as delivered and hide them."""
+        """Receive. The receive itself is never cancelled: SQS would count its messages as delivered and hide them."""
         receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait))
         try:
             return await asyncio.shield(receive)
@@ -148,14 +149,14 @@ class Consumer:
                     if not receive.cancelled() and receive.exception() is None:
                         await self._hand_back(receive.result())
             except TimeoutError:
-                # What it may bring shows again when its visibility ends.
+                # Messages that it may bring become visible again when their timeout ends.
                 log.warning("receive_abandoned", queue=self._queue.name, after=LAST_RECEIVE)
                 receive.cancel()
                 await asyncio.wait([receive])
             raise
 
     async def _room(self, most: int) -> int:
-        """How many messages, up to `most`, can be started now; waits until one can. 0 when stopping."""
+        """Take room for up to `most` messages from both budgets. Waits for room for one. 0 when stopping."""
         held = await self._taken(self._in_hand, most)
         if not held:
             return 0
@@ -175,8 +176,8 @@ class Consumer:
                 budget.give(take.result())
             raise
 
-    async def _unless_stopping(self, wish: "Awaitable[T]") -> T | None:
-        return await first_of(wish, self._stopping.wait())
+    async def _unless_stopping(self, awaitable: "Awaitable[T]") -> T | None:
+        return await first_of(awaitable, self._stopping.wait())
 
     def _start(self, message: Message) -> bool:
         held = self._holds.hold(message, self._clock.monotonic())
@@ -208,20 +209,20 @@ class Consumer:
         except asyncio.CancelledError:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:
-                raise  # the deadline is over; whoever cancelled us gives it back
+                raise  # the drain deadline is over: the caller gives the message back
         self._holds.let_go(held)
 
     async def _verdict(self, message: Message, place: Place) -> Verdict:
         try:
             return await self._handler.handle(message, self._policy, place)
         except Exception as error:
-            # A defect of ours. The message must not be lost by it, nor the service.
+            # A defect of ours. It must cost neither the message nor the service.
             log.exception("handling_crashed", queue=self._queue.name, message=message.id)
             self._counters.errors[type(error).__name__] += 1
             return Retry(self._policy.delay(message.receive_count), f"{type(error).__name__}: {error}")
 
     async def _give_back_all(self) -> None:
-        """What is still held when the deadline is over: others may have it at once."""
+        """Make the messages that are still held after the deadline visible to others at once."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -234,9 +235,9 @@ class Consumer:
             await self._settlements.show_now([held.receipt for held in left])
 
     async def _hand_back(self, messages: Sequence[Message]) -> None:
-        """What a receive brought after the stop; but not what we hold already, and shall finish."""
+        """Make the messages visible that a receive brought after the stop. Keep those that are held already."""
         now = self._clock.monotonic()
-        strange = [message for message in messages if not self._holds.renew(message, now)]
-        if strange:
-            log.info("handed_back", queue=self._queue.name, messages=len(strange))
-            await self._settlements.show_now([message.receipt for message in strange])
+        unknown = [message for message in messages if not self._holds.renew(message, now)]
+        if unknown:
+            log.info("handed_back", queue=self._queue.name, messages=len(unknown))
+            await self._settlements.show_now([message.receipt for message in unknown])

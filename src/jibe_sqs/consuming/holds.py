@@ -1,7 +1,7 @@
-"""Keeping messages hidden for as long as they are ours.
+"""Keep messages hidden from other consumers while they are held.
 
-SQS shows a message to others when its visibility timeout has passed, whether or not its work is done. So each held
-message's visibility is extended at half its time, again and again, until it is settled, not until it is parsed.
+SQS makes a message visible when its visibility timeout ends, whether or not its work is done. So the visibility of each
+held message is extended at half its time, until the message is settled.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from jibe_sqs.ports import Clock, Queue
 
 log = structlog.get_logger()
 
-LONGEST_EXTENSION: Final = 600.0
-"""Seconds. Extensions grow with the time a message has been held; a crash makes it wait for the rest of the last one."""
-LONGEST_HOLD: Final = 11.5 * 3600
-"""Seconds. SQS takes a message back twelve hours after its receive, whatever we ask."""
-RETRY: Final = 5.0
-"""Seconds until a failed extension is tried again, at most."""
+MAX_EXTENSION: Final = 600.0
+"""Seconds. Extensions grow with the time that a message has been held. After a crash, it waits for the last one's end."""
+MAX_HOLD: Final = 11.5 * 3600
+"""Seconds. SQS makes every message visible twelve hours after its receive."""
+MAX_RETRY_DELAY: Final = 5.0
+"""Seconds until a failed extension is tried again."""
 BATCH: Final = 10
-CALLS: Final = 8
-"""Extensions at a time. Ten thousand messages are a thousand calls: one after the other they may outlast the timeout."""
+MAX_CALLS: Final = 8
+"""Calls in flight. Ten thousand messages need a thousand calls, which may outlast the timeout one after the other."""
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """One message in our hands. Times are of the monotonic clock."""
+    """One held message. Times are of the monotonic clock."""
 
     message: Message
     receipt: str
@@ -40,15 +40,15 @@ class Held:
     extend_at: float
     task: "asyncio.Task[None] | None" = field(default=None)
     settling: bool = False
-    """Its verdict is known: it is extended no more."""
+    """The verdict is known: it is not extended any more."""
     lost: bool = False
-    """It is somebody else's now."""
+    """Its receipt is lost: another consumer has the message."""
     extension: "asyncio.Future[None] | None" = field(default=None)
-    """An extension of it that is on its way."""
+    """The extension in flight, if there is one."""
 
 
 class Holds:
-    """The messages of one queue that are in our hands."""
+    """The held messages of one queue."""
 
     def __init__(self, *, queue: Queue, clock: Clock, visibility_timeout: float) -> None:
         """`visibility_timeout`: the queue's own, in seconds."""
@@ -57,7 +57,7 @@ class Holds:
         self._timeout = max(1.0, visibility_timeout)
         self._held: dict[str, Held] = {}
         self._new = asyncio.Event()
-        self._calls = asyncio.Semaphore(CALLS)
+        self._calls = asyncio.Semaphore(MAX_CALLS)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -66,7 +66,7 @@ class Holds:
         return iter(list(self._held.values()))
 
     def hold(self, message: Message, received_at: float) -> Held | None:
-        """Take a message into our hands. None if it already is: then only its newest receipt is taken over.
+        """Hold a message. Returns None if it is held already; then only its newest receipt is kept.
 
         `received_at`: by the monotonic clock.
         """
@@ -78,7 +78,7 @@ class Holds:
         return held
 
     def renew(self, message: Message, received_at: float) -> bool:
-        """Take over the receipt of a message that is in our hands, and was received once more. False if it is not."""
+        """Keep the receipt of a held message that was received again. False if the message is not held."""
         known = self._held.get(message.id)
         if known is None:
             return False
@@ -87,25 +87,25 @@ class Holds:
         return True
 
     async def settle(self, held: Held) -> None:
-        """Extend it no more. When this returns, no extension of it is on its way: the later of two answers would win."""
+        """Stop extending it. When this returns, no extension is in flight, which could undo the settlement."""
         held.settling = True
         if held.extension is not None:
             await asyncio.wait([held.extension])
 
     def let_go(self, held: Held) -> None:
-        """It is out of our hands."""
+        """The message is not held any more."""
         self._held.pop(held.message.id, None)
 
     async def extend_forever(self) -> None:
-        """Extend whatever is due, until cancelled."""
-        # In tasks: a call that hangs must not keep the others waiting.
+        """Extend the messages that are due, until cancelled."""
+        # In tasks: a call that hangs must not delay the others.
         async with asyncio.TaskGroup() as group:
             while True:
                 if not any(not held.settling for held in self._held.values()):
                     self._new.clear()
                     await self._new.wait()
-                # Not until the next is due: newcomers, and those whose extension fails, fall due before. And so often
-                # only that several fall due together and share a call.
+                # Do not sleep until the next one is due: new messages and failed extensions may be due earlier. Wake up
+                # rarely enough that several are due together and share a call.
                 await self._clock.sleep(self._timeout / 50)
                 now = self._clock.monotonic()
                 due = [held for held in self._held.values() if held.extend_at <= now and not held.settling]
@@ -128,7 +128,7 @@ class Holds:
             failed: dict[str, Exception]
             try:
                 failed = await self._queue.show_after(list(wishes.items()))
-            except Exception as error:  # noqa: BLE001 - logged below, and tried again: without it all would be redelivered
+            except Exception as error:  # noqa: BLE001 - logged below and retried; otherwise all messages would be redelivered
                 failed = dict.fromkeys(wishes, error)
             finally:
                 for held in ours:
@@ -136,7 +136,7 @@ class Holds:
                 answered.set_result(None)
         for held in ours:
             if held.receipt not in wishes:
-                continue  # received once more meanwhile: what was answered is about the old receipt
+                continue  # it was received again meanwhile: this answer is about the old receipt
             problem = failed.get(held.receipt)
             if problem is None:
                 held.hidden_until = now + wishes[held.receipt]
@@ -144,21 +144,21 @@ class Holds:
             elif isinstance(problem, ReceiptLost):
                 self._lose(held, str(problem))
             else:
-                held.extend_at = now + min(RETRY, max(1.0, (held.hidden_until - now) / 2))
+                held.extend_at = now + min(MAX_RETRY_DELAY, max(1.0, (held.hidden_until - now) / 2))
                 log.warning("extension_failed", queue=self._queue.name, message=held.message.id, reason=str(problem))
 
     def _is_extensible(self, held: Held, now: float) -> bool:
-        """One near the limit is left to show again; if it comes to us, its new receipt is taken over."""
+        """A message near the limit becomes visible. If it is received here, its new receipt is kept."""
         is_ours = self._held.get(held.message.id) is held and not held.settling
-        return is_ours and now - held.since + self._timeout <= LONGEST_HOLD
+        return is_ours and now - held.since + self._timeout <= MAX_HOLD
 
     def _extension(self, held: Held, now: float) -> float:
-        """Seconds. Whole ones, as SQS counts."""
-        grown = max(self._timeout, min(now - held.since, LONGEST_EXTENSION))
-        return float(max(1, int(min(grown, held.since + LONGEST_HOLD - now))))
+        """Seconds, in whole numbers as SQS counts."""
+        grown = max(self._timeout, min(now - held.since, MAX_EXTENSION))
+        return float(max(1, int(min(grown, held.since + MAX_HOLD - now))))
 
     def _lose(self, held: Held, reason: str) -> None:
-        """The message is somebody else's now: stop, and let the other owner finish."""
+        """Another consumer has the message: stop, and let it finish."""
         log.warning("receipt_lost", queue=self._queue.name, message=held.message.id, reason=reason)
         held.lost = True
         if held.task is not None:

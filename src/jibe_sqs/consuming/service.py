@@ -1,4 +1,4 @@
-"""The running service: its consumers, its housekeeping, and how it stops."""
+"""The running service: its consumers, its background work, and its shutdown."""
 
 import asyncio
 import os
@@ -21,10 +21,10 @@ from jibe_sqs.telemetry.health import Health
 log = structlog.get_logger()
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-"""What runs beside the consumers, until it is cancelled."""
+"""Background work: runs beside the consumers until it is cancelled."""
 
-PRUNE_EVERY: Final = 3600.0
-"""Seconds."""
+PRUNE_INTERVAL: Final = 3600.0
+"""Seconds between two prunings of the ledger."""
 
 
 class Service:
@@ -46,9 +46,9 @@ class Service:
         progress_interval: float,
         retain: float,
     ) -> None:
-        """`drain_timeout`, `progress_interval` (0: never), `retain` (of what the ledger remembers): seconds.
+        """`drain_timeout`, `progress_interval` (0: never) and `retain` (age of ledger entries) in seconds.
 
-        `background`: by name, what else is to run. `counts`: by name, what else progress tells.
+        `background`: more work to run, by name. `counts`: more counts for the progress log, by name.
         """
         self._consumers = consumers
         self._refreshes = refreshes
@@ -65,7 +65,7 @@ class Service:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Receive no more, finish what is held until the drain deadline, give the rest back."""
+        """Stop receiving, finish held messages until the drain deadline, and give the rest back."""
         log.info("stopping", drain_timeout=self._drain_timeout)
         self._stopping.set()
         self._health.stopping()
@@ -99,14 +99,14 @@ class Service:
 
     def _on_signal(self) -> None:
         if self._stopping.is_set():
-            # The operator means it. What is held shows again when its visibility ends.
+            # A second signal. Held messages become visible again when their timeout ends.
             log.warning("stopped_at_once")
             os._exit(1)
         self.stop()
 
     async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
         try:
-            # A consumer that ends before the stop has met a defect: then the others give back what they hold.
+            # A consumer that ends before the stop has a defect. Then the others give their messages back.
             await first_of(self._any_end(working), self._stopping.wait())
             if self._stopping.is_set() and working:
                 _, late = await asyncio.wait(working, timeout=self._drain_timeout)
@@ -115,7 +115,7 @@ class Service:
         finally:
             for task in working:
                 task.cancel()
-            # Each of them: what the last one gives back counts as much as the first one's.
+            # Wait for each of them: all must give their messages back.
             await asyncio.gather(*working, return_exceptions=True)
         for task in working:
             if not task.cancelled():
@@ -140,7 +140,7 @@ class Service:
                 await self._ledger.prune(time.time() - self._retain)
             except LedgerError as error:
                 log.warning("prune_failed", reason=str(error))
-            await asyncio.sleep(PRUNE_EVERY)
+            await asyncio.sleep(PRUNE_INTERVAL)
 
     def _log_progress(self, event: str) -> None:
         log.info(event, **self._counters.as_dict(), **{name: dict(count()) for name, count in self._counts.items()})

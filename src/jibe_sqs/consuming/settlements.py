@@ -1,4 +1,4 @@
-"""Verdicts in, and the queue acts on them: delete, show again later, dead-letter, give back."""
+"""Apply verdicts to messages: delete, make visible later, dead-letter, give back."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ DELETE_BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 
 
 class Settlements:
-    """Settles the messages of one queue, ten a call where it can. Whatever fails here costs a repetition at most."""
+    """Settles the messages of one queue, up to ten in a call. A failure here costs at most one more delivery."""
 
     def __init__(self, *, queue: Queue, policy: RetryPolicy, clock: Clock, counters: Counters) -> None:
         self._queue = queue
@@ -33,7 +33,7 @@ class Settlements:
         self._showings = Batches[tuple[str, float]](self._show_batch)
 
     async def settle(self, held: Held, verdict: Verdict) -> None:
-        """Act on a verdict. Raises nothing: what fails is logged, and the message shows again."""
+        """Apply a verdict. Raises nothing: failures are logged, and the message becomes visible again."""
         message = held.message
         try:
             match verdict:
@@ -57,15 +57,15 @@ class Settlements:
         except ReceiptLost as error:
             log.info("receipt_lost", queue=self._queue.name, message=message.id, reason=str(error))
         except QueueError as error:
-            # It shows again when its visibility ends, and is handled again: twice harms nothing.
+            # The message becomes visible when its timeout ends, and is handled again, which is harmless.
             log.warning("settling_failed", queue=self._queue.name, message=message.id, reason=str(error))
         except Exception as error:
-            # A defect of ours. The message must not stay in our hands by it: we would never handle it again.
+            # A defect of ours. The message must not stay held, or it would never be handled again.
             log.exception("settling_crashed", queue=self._queue.name, message=message.id)
             self._counters.errors[type(error).__name__] += 1
 
     async def show_now(self, receipts: Sequence[str]) -> None:
-        """Give messages back: others may have them at once."""
+        """Give messages back: make them visible at once."""
         answers = await asyncio.gather(
             *(self._showings.add((receipt, 0.0)) for receipt in receipts), return_exceptions=True
         )
@@ -74,7 +74,7 @@ class Settlements:
                 log.warning("giving_back_failed", queue=self._queue.name, reason=str(answer))
 
     async def finished(self) -> None:
-        """Wait for the calls that are on their way, also for those that nobody waits for any more."""
+        """Wait for all calls in flight, also for those whose callers were cancelled."""
         await asyncio.gather(self._deletes.finished(), self._showings.finished())
 
     async def _reject(self, held: Held, why: Reject) -> None:
@@ -93,12 +93,12 @@ class Settlements:
         if kept:
             await self._delete(held)
         else:
-            # Nobody would see its reason but this log. The queue's own redrive has the last word.
+            # Only the log has the reason. The queue's own redrive policy decides in the end.
             await self._show(held, self._policy.delay(message.receive_count))
 
     async def _show(self, held: Held, delay: float) -> None:
-        # After next to no delay it may be received again before we hear that it shows. That receive is taken for one
-        # of a message in our hands: unless we show it once more, it stays hidden until its visibility times out.
+        # After a short delay, the message may be received again before the answer to this call arrives. That receive
+        # counts as one of a held message. Without one more call, it would stay hidden until its timeout ends.
         receipt = ""
         while held.receipt != receipt:
             receipt = held.receipt
@@ -111,7 +111,7 @@ class Settlements:
                 await self._deletes.add(receipt)
                 if held.receipt == receipt:
                     return
-                # Received once more meanwhile. SQS may say yes to the old receipt, and do nothing.
+                # It was received again meanwhile. SQS may accept the old receipt and delete nothing.
             except QueueError as error:
                 if tries == DELETE_TRIES or (isinstance(error, ReceiptLost) and held.receipt == receipt):
                     raise
@@ -122,6 +122,6 @@ class Settlements:
         return [failed.get(receipt) for receipt in receipts]
 
     async def _show_batch(self, delays: Sequence[tuple[str, float]]) -> Sequence[Exception | None]:
-        # Given back at the deadline while its retry waits for a full batch, a message is in it twice: the last wish counts.
+        # A message that is given back while its retry waits for a full batch is in it twice: the last delay counts.
         failed = await self._queue.show_after(list(dict(delays).items()))
         return [failed.get(receipt) for receipt, _ in delays]

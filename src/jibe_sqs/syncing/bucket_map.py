@@ -1,12 +1,12 @@
-"""Where buckets are shown: as the settings say, or as Access Anywhere shows them, looked at again every few minutes.
+"""The bucket map: where Access Anywhere shows each bucket. It is configured, or asked from the server every few minutes.
 
-    given by the settings   they stay; only what each provider's last sync has seen is asked for
-    discovered              nothing passes the gate until they are known: whatever is shown nowhere would be skipped
+    configured    the places stay; only the times of the providers' last syncs are asked for
+    discovered    the gate is closed until the places are known: events of buckets that are shown nowhere are skipped
 
-To take a bucket for unmapped loses its events, and to take it for mapped costs a refresh that fails. So what is found
-counts at once, and what is missed only after some time; a look that fails, or finds nothing at all, changes nothing; and
-that a bucket is shown nowhere is certain only of changes from before a look began. A bucket may have been added and
-synchronised since, and what changed after that sync had begun would be lost.
+A bucket that is wrongly unmapped loses events; one that is wrongly mapped costs a refresh that fails. So a bucket that is
+found counts at once, and one that is missing counts as missing only after some time. A look that fails, or that finds
+nothing at all, changes nothing. That a bucket is shown nowhere is certain only for changes from before a look began: it
+may have been added and synchronised since, and a change after that sync began would be lost.
 """
 
 import asyncio
@@ -16,23 +16,24 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
 from jibe_sqs.ports import Buckets, Clock, Gate, Providers
 
 INTERVAL: Final = 300.0
-LEAST_INTERVAL: Final = 30.0
-"""Seconds between two looks, however many unknown buckets are asked about."""
-LONGEST_LOOK: Final = 600.0
-"""Seconds. Each call has its own limits, but a look may be of many."""
+"""Seconds between two looks at the server."""
+MIN_INTERVAL: Final = 30.0
+"""Seconds between two looks for unknown buckets, however many of these there are."""
+MAX_LOOK_TIME: Final = 600.0
+"""Seconds. Each call has its own timeout, but a look may need many calls."""
 SKEW: Final = 10.0
-"""Seconds by which the times of changes and S3's clock, as we see it, may differ."""
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 60.0
-"""Seconds after a look that failed, while nothing is known; doubling."""
+"""Seconds by which the times of changes may differ from S3's clock as it is known here."""
+RETRY_DELAYS: Final = Backoff(first=1.0, longest=60.0, jitter=0.0)
+"""After failed looks, while nothing is known."""
 
-NOT_LOOKED: Final = "it is not known yet which buckets Access Anywhere shows"
-NOTHING: Final = "Access Anywhere shows no buckets: add a provider, see that the account may see it, or set `buckets` in the settings"
+NOT_LOOKED: Final = "the buckets that Access Anywhere shows are not known yet"
+NOTHING: Final = "Access Anywhere shows no buckets: add a provider, check that the account may see it, or set `buckets` in the settings"
 
 log = structlog.get_logger()
 
@@ -40,15 +41,8 @@ Spot = tuple[str, str, str]
 """Bucket, folder, prefix."""
 
 
-def unobserved(_: Places) -> None:
-    """For those who need not know."""
-
-
 class BucketMap(Buckets, Gate):
-    """Keeps `decisions.places` true while `run` runs. Places that are there from the start are the settings'.
-
-    `on_change` is called with all places, at first and whenever they change, before anything is decided by them.
-    """
+    """Keeps `decisions.places` up to date while `run` runs. Places that are set from the start were configured."""
 
     def __init__(
         self,
@@ -57,14 +51,12 @@ class BucketMap(Buckets, Gate):
         decisions: Decisions,
         clock: Clock,
         interval: float = INTERVAL,
-        on_change: Callable[[Places], None] = unobserved,
     ) -> None:
-        """`interval`: seconds between two looks."""
+        """`interval`: seconds between two looks at the server."""
         self._providers = providers
         self._decisions = decisions
         self._clock = clock
         self._interval = interval
-        self._on_change = on_change
         self._discovers = decisions.places is None
         self._reason = NOT_LOOKED if self._discovers else ""
         self._known_now = asyncio.Event()
@@ -79,52 +71,53 @@ class BucketMap(Buckets, Gate):
 
     @property
     def places(self) -> Places:
-        """Where each bucket is shown, as far as is known now."""
+        """The places of each bucket, as far as they are known now."""
         return self._decisions.places or {}
 
     @property
     def reason(self) -> str:
-        """Why nothing can be decided yet; empty if it can."""
+        """Why nothing can be decided yet; empty if decisions are possible."""
         return self._reason
 
     async def passable(self) -> None:
-        """Return as soon as the buckets are known."""
+        """Wait until the buckets are known."""
         if self._reason:
             await self._known_now.wait()
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        pause = FIRST_PAUSE
+        """Look at the server again and again, until cancelled."""
+        failures = 0
         while True:
             await self._look()
             if not self._reason:
                 await self._clock.sleep(self._interval)
                 continue
-            log.warning("buckets_unknown", reason=self._reason, retry_in=pause)
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE, self._interval)
+            failures += 1
+            delay = min(RETRY_DELAYS.delay(failures), self._interval)
+            log.warning("buckets_unknown", reason=self._reason, retry_in=delay)
+            await self._clock.sleep(delay)
 
     async def appeared(self, unknown: Mapping[str, Sequence[Place]], latest: float) -> bool:
-        """Whether one of these buckets is shown elsewhere than at the places by which it was decided on.
+        """Whether one of these buckets is shown at another place than those that the decision was made with.
 
-        By a look that began after `latest`, or was asked for; there is one at most every `LEAST_INTERVAL`, which whoever
-        asks meanwhile shares. So this may wait. Raises `AccessAnywhereUnavailable` if the look fails.
+        The answer comes from a look that began after `latest`, or after this call. There is at most one look every
+        `MIN_INTERVAL`, and callers share it, so this may wait. Raises `AccessAnywhereUnavailable` if the look fails.
         """
         asked = self._clock.monotonic()
         while self._discovers and not self._knows_more(unknown) and self._known_at < latest + SKEW:
             if self._began >= asked:
                 if self._failure:
-                    raise AccessAnywhereUnavailable(f"which buckets it shows is not known: {self._failure}")
-                # Where S3's clock is not known, and for times that are ahead of it.
+                    raise AccessAnywhereUnavailable(f"the buckets that it shows are not known: {self._failure}")
+                # S3's clock is not known, or `latest` is ahead of it.
                 break
-            if (early := self._looked + LEAST_INTERVAL - self._clock.monotonic()) > 0:
-                # A little more, for timers may go off a little too early.
+            if (early := self._looked + MIN_INTERVAL - self._clock.monotonic()) > 0:
+                # A little more, because timers may fire a little early.
                 await self._clock.sleep(early + 0.01)
-            await self._look(unless_within=LEAST_INTERVAL)
+            await self._look(unless_within=MIN_INTERVAL)
         return self._knows_more(unknown)
 
     def _knows_more(self, unknown: Mapping[str, Sequence[Place]]) -> bool:
-        # By where, not by syncs: whoever decides anew because of a baseline would only find more to skip.
+        # Compare the places, not the times of syncs: a new time would only cause more skips.
         now = self.places
         return any(
             spots({bucket: now[bucket]}).keys() - spots({bucket: places}).keys()
@@ -139,20 +132,20 @@ class BucketMap(Buckets, Gate):
                 return
             failure = ""
             try:
-                async with asyncio.timeout(LONGEST_LOOK):
+                async with asyncio.timeout(MAX_LOOK_TIME):
                     await self._look_now()
                 self._known_at = moment
             except AccessAnywhereError as error:
                 failure = str(error)
                 self._keep(failure)
             except TimeoutError:
-                failure = f"no end of what it shows within {LONGEST_LOOK:g} s"
+                failure = f"the list of what it shows did not end within {MAX_LOOK_TIME:g} s"
                 self._keep(failure)
             except Exception as defect:
-                # Of ours: what is known must not grow old by it.
+                # A defect of ours. It must not stop later looks.
                 log.exception("bucket_look_crashed")
                 failure = repr(defect)
-            # At its end: where looks hang, those who wait for one must not each begin another.
+            # Set at the end: if looks hang, waiting callers must not each begin another one.
             self._began, self._failure, self._looked = began, failure, self._clock.monotonic()
 
     async def _look_now(self) -> None:
@@ -175,31 +168,33 @@ class BucketMap(Buckets, Gate):
             log.warning("buckets_kept", reason=reason, buckets=len(self.places))
 
     def _just_missed(self, found: Mapping[Spot, Place]) -> dict[Spot, Place]:
-        """What was shown a short while ago: a provider that syncs, or a server that starts, may show it again at once."""
+        """Places that were shown a short time ago. A provider that syncs, or a server that starts, may show them again."""
         now = self._clock.monotonic()
         self._missed = {spot: self._missed.get(spot, now) for spot in self._places.keys() - found.keys()}
         return {spot: self._places[spot] for spot, since in self._missed.items() if now - since < self._interval / 2}
 
     async def _synced(self, found: Mapping[Spot, Place]) -> Mapping[str, float]:
-        """Without an answer nothing is skipped: more refreshes, and nothing lost."""
+        """The times of the last syncs. Without an answer, nothing is skipped because of them, and nothing is lost."""
         try:
             synced = await self._providers.synced({top(place) for place in found.values()})
         except AccessAnywhereError as error:
             if self._syncs_known:
-                log.warning("syncs_unknown", reason=str(error), consequence="what they have seen is refreshed again")
+                log.warning(
+                    "syncs_unknown", reason=str(error), consequence="changes from before the syncs are refreshed again"
+                )
             self._syncs_known = False
             return {}
         self._syncs_known = True
         now = self._clock.now()
-        # Its clock is far ahead of S3's, or of another zone. Where S3's is not known, nobody can tell.
+        # The server's clock is ahead of S3's, or in another time zone. Unknown while S3's clock is not known.
         future = {folder: began for folder, began in synced.items() if 0 < now < began}
         for folder, began in sorted(future.items()):
-            log.warning("sync_in_the_future", folder=folder, by=round(began - now), consequence="it is passed over")
+            log.warning("sync_in_the_future", folder=folder, by=round(began - now), consequence="this sync is ignored")
         return {folder: began for folder, began in synced.items() if folder not in future}
 
     def _take(self, found: dict[Spot, Place]) -> None:
         if self._reason:
-            self._tell_first(found)
+            self._log_first(found)
         else:
             for bucket, folder, prefix in sorted(found.keys() - self._places.keys()):
                 log.info("bucket_appeared", bucket=bucket, folder=folder, prefix=prefix)
@@ -210,7 +205,7 @@ class BucketMap(Buckets, Gate):
         self._reason = ""
         self._known_now.set()
 
-    def _tell_first(self, found: Mapping[Spot, Place]) -> None:
+    def _log_first(self, found: Mapping[Spot, Place]) -> None:
         log.info("buckets_found", buckets=len({bucket for bucket, _, _ in found}), places=len(found))
         for bucket, folder, prefix in sorted(found):
             log.debug("bucket_found", bucket=bucket, folder=folder, prefix=prefix)
@@ -220,12 +215,11 @@ class BucketMap(Buckets, Gate):
         for (bucket, _, _), place in found.items():
             places[bucket] = (*places.get(bucket, ()), place)
         self._places = found
-        self._on_change(places)
         self._decisions.places = places
 
 
 class PlacesOfProviders:
-    """The part of `places` that some providers show. Their names may differ in case, as everywhere in Access Anywhere."""
+    """The part of `places` that some providers show. Their names may differ in case, as always in Access Anywhere."""
 
     def __init__(self, places: Callable[[], Places], providers: Sequence[str]) -> None:
         self._places = places
@@ -235,7 +229,7 @@ class PlacesOfProviders:
         self._missing: set[str] = set()
 
     def __call__(self) -> Places:
-        """As of now."""
+        """Return the places as known now."""
         places = self._places()
         if places is not self._seen:
             self._seen = places
@@ -262,10 +256,10 @@ class PlacesOfProviders:
 
 
 def spots(places: Places) -> dict[Spot, Place]:
-    """The same, place by place."""
+    """The same places, each by itself."""
     return {(bucket, place.folder, place.prefix): place for bucket, shown in places.items() for place in shown}
 
 
 def top(place: Place) -> str:
-    """The name of the top-level folder, which is the provider's."""
+    """The name of the top-level folder, which is the name of the provider."""
     return place.folder.lstrip("/").partition("/")[0]

@@ -1,12 +1,12 @@
-"""Changes that are told one by one: in the order of their times for each object, and any number of objects at a time.
+"""Report changes one by one: for each object in the order of time, and any number of objects at a time.
 
-Of each object one change is told at a time, the first in its line; the others wait behind it. Objects whose first
-change may be told are ready. Calls take what is ready, as much as fits into one, and as many run as may.
+Each object has a line of changes, and one of them is reported at a time: the first. An object is ready when its first
+change may be reported. A call takes as many ready objects as fit into it, and several calls run at a time.
 
-    done ──> behind others of its object ──> ready ──call──> being told ──> told, and the next of its object is ready
-                       ^                                          └──failed──> and with it all behind it
+    done ──> behind others of its object ──> ready ──call──> in flight ──> reported, and the next of its object is ready
+                       ^                                         └──failed──> and with it all changes behind it
 
-What comes behind a failure would overtake it: it comes back with its message, and the one that failed with its own.
+A change behind a failed one fails, too, so that it cannot overtake it. Each comes back with its message.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from jibe_sqs.core.model import Change
 from jibe_sqs.ports import EventTarget
 
 CHUNK = 1000
-"""Changes of one message that are in line at a time: so that a large file does not keep small ones waiting."""
+"""Changes of one message that are in lines at a time, so that a large file does not delay small ones."""
 
 log = structlog.get_logger()
 
@@ -29,37 +29,37 @@ Object = tuple[str, str]
 
 
 class Changes:
-    """Has the event target told of changes."""
+    """Reports changes to the event target."""
 
     def __init__(self, *, target: EventTarget, most: int = 8, linger: float = 0.05) -> None:
-        """`most`: calls at a time. `linger`: seconds for which what is ready waits for a full batch."""
+        """`most`: calls in flight. `linger`: seconds that ready changes wait for a full batch."""
         self._target = target
         self._most = most
         self._linger = linger
-        self._lines: dict[Object, deque[tuple[Change, _Asker]]] = {}
+        self._lines: dict[Object, deque[tuple[Change, _Caller]]] = {}
         self._ready: deque[Object] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
 
     async def done(self, changes: Sequence[Change]) -> list[JibeError]:
-        """Wait until all of them are told; returns what went wrong."""
-        asker = _Asker()
-        # Stable: of two at one time, the first stays the first.
+        """Wait until all changes are reported. Returns the errors."""
+        caller = _Caller()
+        # The sort is stable: two changes of the same time keep their order.
         changes = sorted(changes, key=lambda change: change.event.time)
         for start in range(0, len(changes), CHUNK):
-            # If this is cancelled, what is in line is told nevertheless. That harms nothing.
-            await self._ask(changes[start : start + CHUNK], asker)
+            # If this is cancelled, the changes in the lines are still reported, which is harmless.
+            await self._ask(changes[start : start + CHUNK], caller)
         errors: dict[str, JibeError] = {}
-        for error in asker.failed.values():
+        for error in caller.failed.values():
             if not isinstance(error, JibeError):
                 raise error
             errors.setdefault(str(error), error)
         return list(errors.values())
 
     async def stop(self) -> None:
-        """Cancel the calls that are running. What waits is in nobody's hands any more."""
-        # One that ends well nevertheless makes the next of its objects ready, and perhaps a call of them.
+        """Cancel the calls in flight, and fail the waiting changes."""
+        # A call that still succeeds makes the next changes of its objects ready, and may start another call.
         while calls := list(self._calls):
             for call in calls:
                 call.cancel()
@@ -69,30 +69,30 @@ class Changes:
             self._timer = None
         self._ready.clear()
         for object_ in list(self._lines):
-            self._fail(object_, RuntimeError("the telling of changes was abandoned"))
+            self._fail(object_, RuntimeError("the report of changes was abandoned"))
 
-    async def _ask(self, changes: Sequence[Change], asker: "_Asker") -> None:
-        asker.begin()
+    async def _ask(self, changes: Sequence[Change], caller: "_Caller") -> None:
+        caller.begin()
         for change in changes:
             object_ = (change.event.bucket, change.event.key)
-            if object_ in asker.failed:
+            if object_ in caller.failed:
                 continue
-            asker.left += 1
+            caller.left += 1
             line = self._lines.get(object_)
             if line is None:
                 line = self._lines[object_] = deque()
                 self._ready.append(object_)
-            line.append((change, asker))
+            line.append((change, caller))
         self._call()
-        if asker.left:
-            await asker.over
+        if caller.left:
+            await caller.over
 
     def _call(self) -> None:
-        """Call with what is ready: with full batches at once, with less when that has lingered."""
+        """Start calls for ready objects: full batches at once, smaller ones after the linger time."""
         size = self._target.batch
         while self._ready and len(self._calls) < self._most and (self._is_due or len(self._ready) >= size):
             batch = [self._ready.popleft() for _ in range(min(size, len(self._ready)))]
-            task = asyncio.create_task(self._tell(batch))
+            task = asyncio.create_task(self._report(batch))
             self._calls.add(task)
             task.add_done_callback(self._ended)
         if not self._ready:
@@ -110,40 +110,40 @@ class Changes:
         if not call.cancelled():
             self._call()
 
-    async def _tell(self, batch: Sequence[Object]) -> None:
+    async def _report(self, batch: Sequence[Object]) -> None:
         error: Exception | None = None
         try:
             await self._target.tell([self._lines[object_][0][0] for object_ in batch])
         except JibeError as failure:
             error = failure
-            log.warning("changes_not_told", changes=len(batch), error=type(error).__name__, reason=str(error))
+            log.warning("changes_not_reported", changes=len(batch), error=type(error).__name__, reason=str(error))
         except Exception as defect:
-            # Whoever waits must hear of it, and the objects must stay usable.
+            # A defect of ours. The waiting messages must get an answer, and the objects must stay usable.
             error = defect
-            log.exception("telling_crashed", changes=len(batch))
+            log.exception("reporting_crashed", changes=len(batch))
         for object_ in batch:
             if error is None:
-                self._told(object_)
+                self._reported(object_)
             else:
                 self._fail(object_, error)
 
-    def _told(self, object_: Object) -> None:
+    def _reported(self, object_: Object) -> None:
         line = self._lines[object_]
-        _, asker = line.popleft()
+        _, caller = line.popleft()
         if line:
             self._ready.append(object_)
         else:
             del self._lines[object_]
-        asker.answered()
+        caller.answered()
 
     def _fail(self, object_: Object, error: Exception) -> None:
-        for _, asker in self._lines.pop(object_):
-            asker.failed[object_] = error
-            asker.answered()
+        for _, caller in self._lines.pop(object_):
+            caller.failed[object_] = error
+            caller.answered()
 
 
-class _Asker:
-    """Who waits for changes: how many of them are left, and what went wrong with which object."""
+class _Caller:
+    """A caller of `done`: how many of its changes are left, and the error of each object."""
 
     def __init__(self) -> None:
         self.failed: dict[Object, Exception] = {}
@@ -155,6 +155,6 @@ class _Asker:
 
     def answered(self) -> None:
         self.left -= 1
-        # It is done already if its waiter was cancelled.
+        # It is done already if the caller was cancelled.
         if not self.left and not self.over.done():
             self.over.set_result(None)
