@@ -297,7 +297,7 @@ async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, tar
     await flow.settled()
     await changes.stop()
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    assert [str(outcome) for outcome in outcomes] == ["the telling of changes was abandoned"] * 3
+    assert [str(outcome) for outcome in outcomes] == ["the report of changes was abandoned"] * 3
     assert target.in_flight == 0
     assert is_forgotten(changes)
 
