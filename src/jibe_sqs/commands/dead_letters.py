@@ -162,7 +162,7 @@ class Redriven(msgspec.Struct):
     left: Counter[str] = msgspec.field(default_factory=Counter)
     """How many were not wanted, by their errors."""
 
-    def names_of_nobody(self, words: Sequence[str]) -> list[str]:
+    def unknown(self, words: Sequence[str]) -> list[str]:
         """Those of the words that none of the letters that were wanted is named by."""
         found = [*self.letters, *(letter for letter, _ in self.failed)]
         return [word for word in words if not any(letter.is_named(word) for letter in found)]

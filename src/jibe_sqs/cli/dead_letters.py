@@ -1,0 +1,112 @@
+"""`jibe-sqs dead-letters`: list, show and redrive rejected messages."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from jibe_sqs.cli.options import ConfigOption, JsonOption, load
+
+if TYPE_CHECKING:
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue
+
+T = TypeVar("T")
+
+app = typer.Typer(name="dead-letters", help="Look at rejected messages, and redrive them.")
+
+
+@app.command("list")
+def list_dead_letters(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the dead letters of all queues, and the reason of each."""
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
+
+    async def show_all(queues: list[DeadLetterQueue]) -> None:
+        async with aclosing(listed(queues)) as letters:
+            await (dead_letter_text.as_lines if as_json else dead_letter_text.as_table)(letters, sys.stdout)
+
+    _with_queues(config, show_all)
+
+
+@app.command()
+def show(
+    which: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter, or the beginning of it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show everything that is known about a dead letter, and its body."""
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
+
+    async def show_one(queues: list[DeadLetterQueue]) -> bool:
+        found = False
+        async with aclosing(listed(queues)) as letters:
+            async for letter in letters:
+                if letter.is_named(which):
+                    (dead_letter_text.as_json_object if as_json else dead_letter_text.as_text)(letter, sys.stdout)
+                    found = True
+        return found
+
+    if not _with_queues(config, show_one):
+        _report_unknown(which)
+        raise typer.Exit(1)
+
+
+@app.command()
+def redrive(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="ID…", help="Ids of dead letters, or the beginnings of them.")
+    ] = None,
+    reasons: Annotated[
+        list[str] | None,
+        typer.Option("--reason", help="Redrive those with this error, for example LogMissing, or not-told."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Redrive all of them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent back.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Send dead letters back to their queues when the cause is fixed. Their receive counts start anew."""
+    from jibe_sqs.commands import dead_letter_text
+    from jibe_sqs.commands.dead_letters import DeadLetter, DeadLetterQueue, Redriven, redriven
+
+    if sum(map(bool, (which, reasons, everything))) != 1:
+        raise typer.BadParameter("say which dead letters: give their ids, or --reason, or --all")
+
+    def wanted(letter: DeadLetter) -> bool:
+        return everything or letter.error in (reasons or ()) or any(map(letter.is_named, which or ()))
+
+    async def send(queues: list[DeadLetterQueue]) -> Redriven:
+        return await redriven(queues, wanted, dry_run=dry_run)
+
+    done = _with_queues(config, send)
+    if as_json:
+        dead_letter_text.redriven_as_lines(done, sys.stdout, dry_run=dry_run)
+    else:
+        dead_letter_text.redriven_as_text(done, sys.stdout, dry_run=dry_run)
+    unknown = done.unknown(which or ())
+    for each in unknown:
+        _report_unknown(each)
+    raise typer.Exit(1 if done.failed or unknown else 0)
+
+
+def _report_unknown(which: str) -> None:
+    print(f"jibe-sqs: no dead letter has an id that begins with {which}", file=sys.stderr)  # noqa: T201 - an answer
+
+
+def _with_queues(config: str | None, use: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:
+    from jibe_sqs import compose
+    from jibe_sqs.settings import Queues
+    from jibe_sqs.telemetry import logs
+
+    settings = load(Queues, config)
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def opened() -> T:
+        async with compose.dead_letters(settings) as queues:
+            return await use(queues)
+
+    return asyncio.run(opened())

@@ -1,0 +1,21 @@
+"""`jibe-sqs principals`: what the ledger remembers."""
+
+import asyncio
+import sys
+
+from jibe_sqs.cli.options import ConfigOption, JsonOption, load
+
+
+def principals(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the principals that changed objects: first and last time, and how often."""
+    from jibe_sqs import compose
+    from jibe_sqs.commands import principals as tables
+    from jibe_sqs.settings import Rules
+
+    settings = load(Rules, config)
+
+    async def show() -> None:
+        async with compose.ledger(settings) as ledger:
+            (tables.as_lines if as_json else tables.as_table)(await ledger.principals(), sys.stdout)
+
+    asyncio.run(show())

@@ -1,0 +1,78 @@
+"""`jibe-sqs explain` and `jibe-sqs verify`: commands about log files."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, load
+
+
+def explain(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", help="Log files; - is standard input.")] = None,
+    body: Annotated[
+        bool, typer.Option("--body", help="The arguments are message bodies, or files with message bodies.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The key of the object, if it is not the name of the file.")
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", help="The log bucket, to choose among the configured `logs`.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show what each record of log files or of a message would do, and why."""
+    from jibe_sqs import compose
+    from jibe_sqs.commands import explanations
+    from jibe_sqs.settings import Rules
+
+    rules = load(Rules, config)
+    explainer = explanations.Explainer(
+        decisions=compose.decisions(rules), limits=compose.limits(rules), sources=compose.sources(rules)
+    )
+    sources = files or ["-"]
+    show = explanations.as_lines if as_json else explanations.as_table
+    found = (explainer.of_body(source) if body else explainer.of_file(source, key, bucket) for source in sources)
+    raise typer.Exit(0 if show(found, sys.stdout) else 1)
+
+
+def verify(
+    bucket: Annotated[str, typer.Option("--bucket", help="The log bucket.")],
+    account: Annotated[str, typer.Option("--account", help="The AWS account of the trail.")],
+    region: Annotated[str, typer.Option("--region", help="The region whose log files are verified.")],
+    start: Annotated[datetime, typer.Option("--from", help="The begin of the time range, UTC.", formats=TIME_FORMATS)],
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS),
+    ] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="The prefix of the trail in the bucket.")] = "",
+    organization: Annotated[
+        str, typer.Option("--organization", help="The organization id, for the trail of an organization.")
+    ] = "",
+    trail: Annotated[str, typer.Option("--trail", help="Use only the digests of this trail.")] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="List valid files, too.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Check CloudTrail log files against their digests: hashes, signatures, and missing files."""
+    from jibe_sqs import compose
+    from jibe_sqs.commands import verification
+    from jibe_sqs.settings import Rules
+    from jibe_sqs.telemetry import logs
+
+    settings = load(Rules, config)
+    logs.configure(settings.log.level, settings.log.format)
+    scope = verification.Scope(bucket, account, region, prefix, organization, trail)
+    until = end or datetime.now(UTC)
+
+    async def report() -> verification.Summary:
+        async with compose.verification(settings, scope) as found:
+            findings = found.findings(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
+            if as_json:
+                return await verification.as_lines(findings, sys.stdout)
+            return await verification.as_text(findings, sys.stdout, verbose=verbose)
+
+    raise typer.Exit(asyncio.run(report()).exit_code)

@@ -1,0 +1,34 @@
+"""What several commands share: their options, and how the settings are loaded."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from jibe_sqs.settings import AwsSettings, Rules
+
+S = TypeVar("S", bound="Rules")
+
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", help="Configuration file (JSON or TOML): a path or an s3:// address. Default: JIBE_CONFIG."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+
+def load(kind: "type[S]", config: str | None) -> "S":
+    """Load the settings that a command needs. Raises `SettingsError`."""
+    from jibe_sqs.settings import load
+
+    return load(kind, config=config, fetch=_fetch)
+
+
+def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
+    from jibe_sqs import compose
+
+    return asyncio.run(compose.configuration(bucket, key, aws))

@@ -1,0 +1,119 @@
+"""`jibe-sqs demo` and `jibe-sqs sandbox`: the embedded world. It is imported only when one of them runs."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import typer
+
+# The words of the sandbox's own enums, which are imported only when a command runs. A test compares them.
+Feed = Literal[
+    "cloudtrail",
+    "s3-event",
+    "minio-event",
+    "ceph-event",
+    "eventbridge",
+    "access-log",
+    "lyve-audit",
+    "minio-audit",
+    "mixed",
+]
+Strategy = Literal["refresh", "provider-event"]
+LogsVia = Literal["s3", "access-anywhere"]
+
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed makes the same changes.")]
+
+
+def demo(
+    changes: Annotated[int, typer.Option("--changes", min=1, help="Number of changes to make.")] = 400,
+    seed: SeedOption = 1,
+    kill_consumer: Annotated[
+        bool, typer.Option("--kill-consumer", help="Kill the consumer (kill -9) half-way, and start another one.")
+    ] = False,
+    patience: Annotated[
+        float | None, typer.Option("--patience", min=0, help="Seconds to wait for the index after the last change.")
+    ] = None,
+    format_: Annotated[
+        Feed, typer.Option("--format", help="How changes are announced; mixed: each bucket in its own way.")
+    ] = "mixed",
+    strategy: Annotated[
+        Strategy, typer.Option("--strategy", help="How Access Anywhere learns of changes.")
+    ] = "refresh",
+    aa_failures: Annotated[
+        float, typer.Option("--aa-failures", min=0, max=0.9, help="The share of Access Anywhere's calls that fail.")
+    ] = 0.0,
+    aa_outage: Annotated[
+        float, typer.Option("--aa-outage", min=0, help="Seconds that Access Anywhere is down, half-way.")
+    ] = 0.0,
+    logs_via: Annotated[
+        LogsVia,
+        typer.Option(
+            "--logs-via",
+            help="How log files are fetched. With access-anywhere, the consumer has no credentials for S3.",
+        ),
+    ] = "s3",
+    lose_notifications: Annotated[
+        bool, typer.Option("--lose-notifications", help="No log file is announced: sweeps find them.")
+    ] = False,
+    aws_endpoint: Annotated[
+        str,
+        typer.Option(
+            "--aws-endpoint", help="Use this new, empty server for S3, SQS and SNS instead of the embedded AWS."
+        ),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Do the whole job in the sandbox, and check the result. The exit code is 0 only if the index is right."""
+    with _sandbox_extra():
+        from jibe_sqs.sandbox import scenario
+        from jibe_sqs.sandbox.demo import demo as run_demo
+        from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
+        from jibe_sqs.sandbox.formats import LOG_FILES, Format
+    if lose_notifications and format_ not in (Format.MIXED, *LOG_FILES):
+        raise typer.BadParameter(
+            f"{format_} events arrive only as messages; it cannot be combined with --lose-notifications"
+        )
+    with Watching(quiet=as_json) as watch:
+        summary = run_demo(
+            changes=changes,
+            seed=seed,
+            scenario=scenario.Scenario(
+                format_=Format(format_),
+                logs_via=scenario.Via(logs_via),
+                lose_notifications=lose_notifications,
+                strategy=scenario.Strategy(strategy),
+                aa_failures=aa_failures,
+                aa_outage=aa_outage,
+                kill_consumer=kill_consumer,
+                aws_endpoint=aws_endpoint,
+            ),
+            watch=watch,
+            patience=patience,
+        )
+    (as_json_object if as_json else as_text)(summary, sys.stdout)
+    raise typer.Exit(0 if summary.in_sync else 1)
+
+
+def sandbox(
+    consume: Annotated[bool, typer.Option("--consume", help="Run a consumer, too.")] = False,
+    changes: Annotated[int, typer.Option("--changes", min=0, help="Make this number of changes first.")] = 0,
+    seed: SeedOption = 1,
+    format_: Annotated[Feed, typer.Option("--format", help="How changes are announced.")] = "cloudtrail",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
+) -> None:
+    """Run AWS and Access Anywhere on this machine until stopped. No account is needed."""
+    with _sandbox_extra():
+        from jibe_sqs.sandbox.formats import Format
+        from jibe_sqs.sandbox.scenario import Scenario
+        from jibe_sqs.sandbox.stay import stay
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=Scenario(format_=Format(format_)))
+
+
+@contextmanager
+def _sandbox_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        print(f"The sandbox needs {error.name}: pip install 'jibe-sqs[sandbox]'", file=sys.stderr)  # noqa: T201 - an answer
+        raise typer.Exit(1) from error

@@ -1,0 +1,31 @@
+"""`jibe-sqs run`: the service."""
+
+import asyncio
+from collections.abc import Callable
+
+from jibe_sqs.cli.options import ConfigOption, load
+
+
+def run(config: ConfigOption = None) -> None:
+    """Consume the queues until SIGTERM. This is the default command."""
+    from jibe_sqs import compose
+    from jibe_sqs.settings import Settings
+    from jibe_sqs.telemetry import logs
+
+    settings = load(Settings, config)
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def serve() -> None:
+        async with compose.service(settings) as service:
+            await service.run()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

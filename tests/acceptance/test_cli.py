@@ -1,0 +1,25 @@
+"""The command line: what it imports, and the words of its options."""
+
+import subprocess
+import sys
+from typing import get_args
+
+from jibe_sqs.cli.sandbox import Feed, LogsVia, Strategy
+from jibe_sqs.sandbox import scenario
+from jibe_sqs.sandbox.formats import Format
+
+
+def test_no_command_but_the_sandboxes_imports_the_sandbox():
+    code = (
+        "import sys, jibe_sqs.cli\n"
+        "found = [name for name in sys.modules if name.startswith(('jibe_sqs.sandbox', 'moto', 'boto3', 'aiobotocore'))]\n"
+        "assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_options_of_the_sandbox_have_the_words_of_its_enums():
+    assert set(get_args(Feed)) == set(Format)
+    assert set(get_args(Strategy)) == set(scenario.Strategy)
+    assert set(get_args(LogsVia)) == set(scenario.Via)
