@@ -1,4 +1,4 @@
-"""Write docs/formats.md: its text is docs/formats.in.md, its facts and examples are the program's. `make docs`."""
+"""Write docs/reference/formats.md: its text is docs/reference/formats.in.md, its facts and examples are the program's. `make docs`."""
 
 import contextlib
 import gzip
@@ -24,8 +24,8 @@ from jibe_sqs.sandbox.aws import records
 from jibe_sqs.settings import LimitSettings
 
 HERE: Final = Path(__file__).parent
-SOURCE: Final = HERE / "formats.in.md"
-OUTPUT: Final = HERE / "formats.md"
+SOURCE: Final = HERE / "reference" / "formats.in.md"
+OUTPUT: Final = HERE / "reference" / "formats.md"
 
 ACCOUNT: Final = "111122223333"
 REGION: Final = "eu-west-1"

@@ -60,7 +60,7 @@ def assert_told(result, *words):
 
 @pytest.mark.parametrize("command", [("run",), ()])
 def test_run_without_configuration_says_what_is_missing(jibe, command):
-    assert_told(jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/configuration.md")
+    assert_told(jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/reference/configuration.md")
 
 
 def test_run_with_many_mistakes_is_brief_and_keeps_secrets(jibe):

@@ -1,4 +1,4 @@
-"""docs/formats.md says what the program says."""
+"""docs/reference/formats.md says what the program says."""
 
 import importlib.util
 from pathlib import Path
@@ -21,7 +21,7 @@ def generator() -> ModuleType:
 
 def test_the_formats_document_is_what_would_be_generated_now(generator: ModuleType) -> None:
     """`make docs` writes it anew."""
-    assert generator.generated() == (DOCS / "formats.md").read_text(encoding="utf-8")
+    assert generator.generated() == (DOCS / "reference" / "formats.md").read_text(encoding="utf-8")
 
 
 def test_every_example_of_the_formats_document_says_something(generator: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""The commands of docs/sandbox.md, pasted into a shell as they are."""
+"""The commands of docs/how-to/use-the-sandbox.md, pasted into a shell as they are."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 from tests.processes import PATIENCE, finished
 
 BLOCK = r"```bash\n(.*?)```"
-TEXT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-sandbox.md").read_text(encoding="utf-8")
 RCLONE, AWS = "Work through Access Anywhere with rclone", "Change something and see it refreshed"
 
 

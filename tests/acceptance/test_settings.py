@@ -31,7 +31,7 @@ from jibe_sqs.settings import Rules, Settings, load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path for path in (ROOT / "config").iterdir() if path.is_file())
-DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 
 QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
 LEAST = {

@@ -1,4 +1,4 @@
-"""Writes docs/bad-input.md, and prints where. From the root of the repository: `python -m tests.bad_input`."""
+"""Writes docs/reference/bad-input.md, and prints where. From the root of the repository: `python -m tests.bad_input`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""docs/bad-input.md: the corpus, and what the handler says of each."""
+"""docs/reference/bad-input.md: the corpus, and what the handler says of each."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from .cases import FOLDER, LIMITS, REJECT, RETRY
 from .corpus import CORPUS
 from .handled import Outcome, handled
 
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "bad-input.md"
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "reference" / "bad-input.md"
 WIDTH: Final = 130
 """Characters of a reason that are shown."""
 

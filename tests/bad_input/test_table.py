@@ -1,4 +1,4 @@
-"""docs/bad-input.md says what becomes of each."""
+"""docs/reference/bad-input.md says what becomes of each."""
 
 from .table import DOCUMENT, generated, without_numbers
 

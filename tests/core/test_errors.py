@@ -89,7 +89,7 @@ def test_a_failed_call_keeps_the_servers_word():
 
 
 def test_whoever_meets_one_in_a_dead_letter_finds_what_to_do():
-    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "reference" / "operations.md").read_text(encoding="utf-8")
     table = document.partition("| error | what to do |")[2].partition("\n\n")[0]
     of_messages = AnnouncementError, LogError, LogStoreError, VerificationError, AccessAnywhereError
     leaves = [each for each in CLASSES if issubclass(each, of_messages) and not each.__subclasses__()]

@@ -1,7 +1,7 @@
 """GETs of objects in S3, over aiohttp.
 
 botocore decides where a bucket is, how its requests are signed and through which proxy they go. It decides once for each
-bucket; doing so for each request costs several times as much as the request itself (docs/adr/0016).
+bucket; doing so for each request costs several times as much as the request itself (docs/explanation/adr/0016).
 """
 
 import asyncio

@@ -43,7 +43,7 @@ FIELDS: Final[Mapping[str, Callable[[ObjectEvent, Folder], str]]] = {
     "folder": lambda _, folder: folder.path,
     "path": _path,
 }
-"""What a template may ask for: see docs/configuration.md. Empty where the source of the event does not tell it."""
+"""What a template may ask for: see docs/reference/configuration.md. Empty where the source of the event does not tell it."""
 
 KNOWN: Final = ", ".join(f"{{{field}}}" for field in FIELDS)
 DOUBLED: Final = "a brace that stands for itself is doubled"
