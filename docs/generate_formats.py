@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from jibe_sqs.cli import app
 from jibe_sqs.core.announcements import MOST, NESTING
 from jibe_sqs.core.formats.access_log_keys import ENCODED_ONCE
-from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD
+from jibe_sqs.core.formats.registry import FORMATS, FormatSpec
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import SkipReason
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.settings import LimitSettings
@@ -64,11 +63,6 @@ REASONS: Final = {
     SkipReason.ALREADY_REFRESHED: "the folder was refreshed since (told by the running service only, not by `explain`)",
     SkipReason.DUPLICATE: "the same file told of it before",
 }
-BECAUSE: Final = {
-    Format.CLOUDTRAIL: "AWS hardly ever writes one: a person should look at it",
-    Format.AUDIT_LOG: "a line may be cut off or garbled, and the others are good",
-    Format.ACCESS_LOG: "nothing in it is escaped, and delivery is best effort",
-}
 
 
 class Example(NamedTuple):
@@ -95,7 +89,10 @@ def generated() -> str:
         ),
         "once": ", ".join(f"`{name}`" for name in sorted(ENCODED_ONCE)),
         "limits": "\n".join(_limits()),
-        "bad": "\n".join(f"| `{name}` | `{told}` | {BECAUSE[name]} |" for name, told in DEFAULT_ON_BAD_RECORD.items()),
+        "formats": "\n".join(f"| `{name}` | {_keys(spec)} | {_beginnings(spec)} |" for name, spec in FORMATS.items()),
+        "bad": "\n".join(
+            f"| `{name}` | `{spec.on_bad_record}` | {spec.on_bad_record_reason} |" for name, spec in FORMATS.items()
+        ),
         "reasons": "\n".join(f"| `{reason}` | {REASONS[reason]} |" for reason in SkipReason),
         "messages": _examples(list(_messages())),
         "logs": _examples(list(_logs())),
@@ -107,8 +104,16 @@ def generated() -> str:
     return text
 
 
+def _keys(spec: FormatSpec) -> str:
+    return "; ".join(each.shown for each in spec.keys)
+
+
+def _beginnings(spec: FormatSpec) -> str:
+    return "; or ".join(each.shown for each in spec.beginnings)
+
+
 def _limits() -> Iterator[str]:
-    sizes = ", ".join(f"{size // 2**30} GiB for `{name}`" for name, size in DECOMPRESSED_SIZE.items())
+    sizes = ", ".join(f"{spec.decompressed_size // 2**30} GiB for `{name}`" for name, spec in FORMATS.items())
     for name, field in LimitSettings.model_fields.items():
         if name in ("messages_reading", "messages_held", "bytes_in_flight"):  # of the service, not of a file
             continue

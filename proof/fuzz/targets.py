@@ -25,9 +25,11 @@ from jibe_sqs.core.announcements import MOST, announcements
 from jibe_sqs.core.decisions import Decisions, Plan
 from jibe_sqs.core.errors import AnnouncementError, LogError, VerificationError
 from jibe_sqs.core.formats.decompressed import BLOCK, Decompressed
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import Format, format_of, no_log
+from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Record, Unchanged, Unreadable
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources

@@ -23,9 +23,9 @@ from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.errors import LedgerError, SettingsError
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.settings import Rules, Settings, load
 

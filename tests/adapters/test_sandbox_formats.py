@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.decisions import Decisions, OwnWrites
+from jibe_sqs.core.formats.format import Format as LogFormat
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import Format as LogFormat
 from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.sandbox import world

@@ -114,12 +114,12 @@ CASES: Final[list[Case]] = [
     unnamed(
         "a JPEG whose key tells no format",
         b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(9999),
-        retry("LogMalformed", "of no format that we know"),
+        retry("LogMalformed", "the format is not recognised"),
     ),
     unnamed("empty, and its key tells no format", b"", retry("LogTruncated", "the file is empty")),
     unnamed(
         "a web page, and its key tells no format",
         b"<!DOCTYPE html><title>503</title>",
-        retry("LogMalformed", "of no format that we know: it begins with b'<!DOCTYPE"),
+        retry("LogMalformed", "the format is not recognised: the file begins with b'<!DOCTYPE"),
     ),
 ]

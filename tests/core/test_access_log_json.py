@@ -14,9 +14,9 @@ from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, Recor
 from jibe_sqs.core.formats.access_log import AccessLog
 from jibe_sqs.core.formats.access_log_records import OPERATIONS
 from jibe_sqs.core.formats.bad_records import BadRecords
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

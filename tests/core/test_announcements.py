@@ -21,7 +21,7 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
-from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.model import (
     UNKNOWN_TIME,
     Actor,
@@ -152,7 +152,7 @@ CASES: dict[str, tuple[str, list[Any]]] = {
     },
     "a trail's start is not read": (
         delivery(f"{ROOT}/CloudTrail/", KEY),
-        [Nothing("the mark of a trail's start", LOGS, f"{ROOT}/CloudTrail/"), file()],
+        [Nothing("the marker of a trail's start", LOGS, f"{ROOT}/CloudTrail/"), file()],
     ),
     # S3 events of log files
     "an S3 event of a log file": (s3(LOG_RECORD), [file()]),

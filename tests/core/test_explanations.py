@@ -12,8 +12,8 @@ import pytest
 from jibe_sqs.commands import explanations
 from jibe_sqs.commands.explanations import Explainer, as_lines, as_table
 from jibe_sqs.core.decisions import Decisions, Place
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 

@@ -7,9 +7,9 @@ import pytest
 
 from jibe_sqs.core.errors import LogCorrupt, LogMalformed, LogTruncated
 from jibe_sqs.core.formats.decompressed import Decompressed
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import UNKNOWN_TIME, Record
 
 GOOD_ACCESS = b'o photos [31/Jan/2026:12:00:00 +0000] 1 r R1 REST.PUT.OBJECT k "PUT /k HTTP/1.1" 200 - - - 5 -'

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.log_names import Format, format_of, holds_no_logs, no_log
+from jibe_sqs.core.formats.format import Format
+from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.log_names import holds_no_logs, no_log
 
 ACCOUNT = "AWSLogs/111122223333"
 FILE = "111122223333_CloudTrail_eu-west-1_20260131T2355Z_aBcDeFgHiJkLmNoP.json.gz"
@@ -40,10 +42,10 @@ SIBLINGS = {
     f"pre/fix/{ACCOUNT}/CloudTrail-Digest/eu-west-1/x.json.gz": "CloudTrail digest",
     "AWSLogs/o-exampleorgid/111122223333/CloudTrail-Digest/eu-west-1/x.json.gz": "CloudTrail digest",
     f"{ACCOUNT}/CloudTrail-Digest/": "CloudTrail digest",
-    f"{ACCOUNT}/CloudTrail/": "the mark of a trail's start",
-    f"p/{ACCOUNT}/CloudTrail/": "the mark of a trail's start",
-    f"{ACCOUNT}/CloudTrail/eu-west-1/": "the mark of a trail's start",
-    "AWSLogs/o-exampleorgid/111122223333/CloudTrail/": "the mark of a trail's start",
+    f"{ACCOUNT}/CloudTrail/": "the marker of a trail's start",
+    f"p/{ACCOUNT}/CloudTrail/": "the marker of a trail's start",
+    f"{ACCOUNT}/CloudTrail/eu-west-1/": "the marker of a trail's start",
+    "AWSLogs/o-exampleorgid/111122223333/CloudTrail/": "the marker of a trail's start",
     f"{ACCOUNT}/CloudTrail/eu-west-1/2026/": "a folder's marker",
     "photos/": "a folder's marker",
     f"{ACCOUNT}/Config/ConfigWritabilityCheckFile": "a test file of an AWS service",

@@ -19,8 +19,8 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
 from jibe_sqs.core.sources import LogSource, Sources
 

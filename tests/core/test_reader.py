@@ -8,18 +8,19 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogMalformed, LogTruncated
-from jibe_sqs.core.formats import reader
 from jibe_sqs.core.formats.bad_records import SHOWN, OnBadRecord
 from jibe_sqs.core.formats.decompressed import BLOCK
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import GiB, Limits, MiB
-from jibe_sqs.core.formats.reader import DECOMPRESSED_SIZE, DEFAULT_ON_BAD_RECORD, PARSERS, LogReader
-from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.formats.registry import FORMATS
 from jibe_sqs.core.model import ObjectEvent
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -138,10 +139,6 @@ def test_the_name_comes_before_the_setting_and_the_setting_before_the_bytes(name
                 read(text, key, configured=configured)
 
 
-def test_every_format_has_all_that_a_reader_needs_of_it():
-    assert set(PARSERS) == set(DEFAULT_ON_BAD_RECORD) == set(DECOMPRESSED_SIZE) == set(Format)
-
-
 BEGINNINGS = {
     "CloudTrail's, with a mark of Windows'": (b"\xef\xbb\xbf" + trail(trail_record()), Format.CLOUDTRAIL),
     "CloudTrail's, with space": (b" \r\n\t" + trail(trail_record(), indent=2), Format.CLOUDTRAIL),
@@ -197,7 +194,7 @@ NO_LOGS = {
 @pytest.mark.parametrize("store", [STORED["plain"], gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("data", NO_LOGS.values(), ids=NO_LOGS.keys())
 def test_a_file_of_another_kind_is_no_log_of_any_format(data, store):
-    with pytest.raises(LogMalformed, match="of no format that we know: it begins with b"):
+    with pytest.raises(LogMalformed, match="the format is not recognised: the file begins with b"):
         read(store(data))
 
 
@@ -280,21 +277,25 @@ def test_bytes_of_text_are_limited_as_the_operator_says(format_, compress, by_na
 @pytest.mark.parametrize("format_", Format)
 @pytest.mark.parametrize("by_name", [True, False])
 def test_bytes_of_text_are_limited_by_the_formats_own_measure_otherwise(format_, by_name, monkeypatch):
-    """With the measures made small: sixteen gigabytes are much to read."""
+    """The test makes the defaults small, because reading 16 GiB takes too long."""
+
+    def set_default(size: int) -> None:
+        monkeypatch.setitem(FORMATS, format_, msgspec.structs.replace(FORMATS[format_], decompressed_size=size))
+
     text = many(format_, 100)
-    monkeypatch.setattr(reader, "DECOMPRESSED_SIZE", {**dict.fromkeys(Format, GiB), format_: len(text)})
     key = KEYS[format_] if by_name else NAMELESS
+    set_default(len(text))
     assert read(text, key).records == 100
-    monkeypatch.setitem(reader.DECOMPRESSED_SIZE, format_, len(text) - 1)
+    set_default(len(text) - 1)
     with pytest.raises(LogLimitExceeded, match="decompressed"):
-        # In pieces: before its format is told, a file may be as large as the largest.
+        # In pieces: until the format is recognised, the largest limit of all formats applies.
         read(text, key, 500)
 
 
 def test_the_formats_own_measures_hold_their_largest_real_files():
     """CloudTrail's are of 50 MB, Lyve's of 500 MB, compressed; both expand about tenfold."""
-    assert {size // GiB for size in DECOMPRESSED_SIZE.values()} == {2, 16}
-    assert DECOMPRESSED_SIZE[Format.CLOUDTRAIL] == 2 * GiB
+    sizes = {format_: FORMATS[format_].decompressed_size // GiB for format_ in Format}
+    assert sizes == {Format.CLOUDTRAIL: 2, Format.AUDIT_LOG: 16, Format.ACCESS_LOG: 16}
 
 
 BOMBS = {"gzip": gzip.compress, "zstd": zstd.compress}
@@ -469,14 +470,14 @@ WITH_BAD = {
 def test_bad_records_cost_no_other_and_reject_the_message_as_set_or_as_is_the_formats_way(format_, on_bad_record, by):
     key = KEYS[format_] if by == "name" else NAMELESS
     more: dict[str, Any] = {"configured": format_ if by == "setting" else None, "on_bad_record": on_bad_record}
-    expected: OnBadRecord = on_bad_record or DEFAULT_ON_BAD_RECORD[format_]
+    expected: OnBadRecord = on_bad_record or FORMATS[format_].on_bad_record
     log = read(WITH_BAD[format_], key, **more)
     assert (keys_of(log), log.bad.count, len(log.bad.first)) == (["a/0", "a/2"], 1, 1)
     assert (log.bad.rejection is not None) == (expected == "reject")
 
 
 def test_cloudtrails_bad_records_reject_a_message_and_lines_are_skipped():
-    assert DEFAULT_ON_BAD_RECORD == {
+    assert {format_: spec.on_bad_record for format_, spec in FORMATS.items()} == {
         Format.CLOUDTRAIL: "reject",
         Format.AUDIT_LOG: "skip",
         Format.ACCESS_LOG: "skip",

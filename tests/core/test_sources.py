@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources, beside_logs
 
 CLOUDTRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"

@@ -23,8 +23,8 @@ from jibe_sqs.core.errors import (
     LogTampered,
     SignatureUnavailable,
 )
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy

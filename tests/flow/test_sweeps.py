@@ -21,8 +21,8 @@ from jibe_sqs.core.errors import (
     LogStoreUnavailable,
     ReceiptLost,
 )
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found

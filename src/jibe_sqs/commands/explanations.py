@@ -16,9 +16,11 @@ from rich.text import Text
 from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, JibeError, SettingsError
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.log_names import Format, format_of, no_log
+from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.telemetry.printable import printable

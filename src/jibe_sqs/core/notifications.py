@@ -11,8 +11,8 @@ import msgspec
 
 from jibe_sqs.core.errors import AnnouncementError, AnnouncementMalformed, AnnouncementTooLarge
 from jibe_sqs.core.event_times import event_time
+from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.key_encodings import KeyEncoding, readings
-from jibe_sqs.core.log_names import format_of
 from jibe_sqs.core.model import (
     UNKNOWN_TIME,
     Actor,

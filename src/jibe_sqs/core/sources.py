@@ -6,10 +6,12 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.core.formats.bad_records import OnBadRecord
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.key_encodings import EVERY_SOURCE, KEY_ENCODINGS, KeyEncoding
-from jibe_sqs.core.log_names import Format, format_of, holds_no_logs, no_log
+from jibe_sqs.core.log_names import holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile, Nothing
 from jibe_sqs.core.notification_rules import NotificationRule
 

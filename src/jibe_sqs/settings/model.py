@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.key_encodings import KeyEncoding
-from jibe_sqs.core.log_names import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 from jibe_sqs.settings.types import (

@@ -23,7 +23,9 @@ from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core import date_folders
 from jibe_sqs.core.errors import LogStoreError
-from jibe_sqs.core.log_names import Format, format_of, holds_no_logs, no_log
+from jibe_sqs.core.formats.format import Format
+from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.log_names import holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, holds
 from jibe_sqs.ports import Clock, Found, Gate, Listing
