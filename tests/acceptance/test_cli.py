@@ -6,7 +6,7 @@ from typing import get_args
 
 from jibe_sqs.cli.sandbox import Feed, LogsVia, Strategy
 from jibe_sqs.sandbox import scenario
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.change_feeds import ChangeFeed
 
 
 def test_no_command_but_the_sandboxes_imports_the_sandbox():
@@ -20,6 +20,6 @@ def test_no_command_but_the_sandboxes_imports_the_sandbox():
 
 
 def test_the_options_of_the_sandbox_have_the_words_of_its_enums():
-    assert set(get_args(Feed)) == set(Format)
+    assert set(get_args(Feed)) == set(ChangeFeed)
     assert set(get_args(Strategy)) == set(scenario.Strategy)
     assert set(get_args(LogsVia)) == set(scenario.Via)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.decisions import Decisions, OwnWrites
-from jibe_sqs.core.formats.format import Format as LogFormat
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason
@@ -26,11 +26,11 @@ from jibe_sqs.sandbox.aws.eventbridge import eventbridge_events
 from jibe_sqs.sandbox.aws.publishers import Publishers
 from jibe_sqs.sandbox.aws.s3_calls import CREATES, DELETES, CallKind, S3Call, access_anywhere
 from jibe_sqs.sandbox.aws.s3_events import s3_events
-from jibe_sqs.sandbox.formats import Format, format_by_bucket
+from jibe_sqs.sandbox.change_feeds import ChangeFeed, feed_by_bucket
 from jibe_sqs.settings import OwnWritesSettings
 
-EVENTS = (Format.S3_EVENT, Format.MINIO_EVENT, Format.CEPH_EVENT, Format.EVENTBRIDGE)
-LOGS = (Format.CLOUDTRAIL, Format.ACCESS_LOG, Format.LYVE_AUDIT, Format.MINIO_AUDIT)
+EVENTS = (ChangeFeed.S3_EVENT, ChangeFeed.MINIO_EVENT, ChangeFeed.CEPH_EVENT, ChangeFeed.EVENTBRIDGE)
+LOGS = (ChangeFeed.CLOUDTRAIL, ChangeFeed.ACCESS_LOG, ChangeFeed.LYVE_AUDIT, ChangeFeed.MINIO_AUDIT)
 KEYS = [
     "plain.txt", "a folder/two  spaces", "a+b", "100%", "50%2F50", "%41", "x/ü/é/日本語.txt", "🎬 takes/ta ke.mov",
     'the "good" ones/say "hi" 200.txt', "why?#1&a=b;c,d", "tilde~star*", "it's", "[a](b){c}<d>|e^f`g", "back\\slash",
@@ -73,9 +73,7 @@ class Heard:
         self._decisions = Decisions(own=_own(own))
         self._sources = Sources(
             [
-                LogSource(
-                    each["bucket"], each.get("prefix", ""), LogFormat(each["format"]) if "format" in each else None
-                )
+                LogSource(each["bucket"], each.get("prefix", ""), Format(each["format"]) if "format" in each else None)
                 for each in world.logs(aws, formats)
             ]
         )
@@ -172,7 +170,7 @@ def other_readings(changes):
 
 def told(aws, format_, acts, seed=1):
     """The acts told by that format's publisher, in two deliveries."""
-    publishers = Publishers(aws, format_by_bucket(format_, aws.buckets), seed=seed)
+    publishers = Publishers(aws, feed_by_bucket(format_, aws.buckets), seed=seed)
     acts = list(acts)
     for half in (acts[: len(acts) // 2], acts[len(acts) // 2 :]):
         for each in half:
@@ -190,11 +188,11 @@ def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, forma
     publishers = told(aws, format_, acts)
     heard = Heard(aws, [format_])
     changed, wanted = heard.changed, expected(acts)
-    if format_ is Format.MINIO_EVENT:
+    if format_ is ChangeFeed.MINIO_EVENT:
         # MinIO calls tagging a way to create an object: a refresh without need, at most.
         tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is CallKind.TAG}
         changed = changed - tagged
-    if format_ is Format.ACCESS_LOG:
+    if format_ is ChangeFeed.ACCESS_LOG:
         changed = changed - other_readings(wanted)
     assert changed == wanted
     assert not heard.stale
@@ -218,7 +216,7 @@ def test_a_forms_upload_is_told(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
     told(aws, format_, [act(CallKind.POST, bucket, "a-form/é%25.txt", region=region), act(CallKind.LIST, bucket)])
     heard = Heard(aws, [format_])
-    if format_ in (Format.LYVE_AUDIT, Format.MINIO_AUDIT):
+    if format_ in (ChangeFeed.LYVE_AUDIT, ChangeFeed.MINIO_AUDIT):
         # They don't tell its key.
         assert heard.stale == {bucket}
     else:
@@ -231,13 +229,13 @@ def test_only_cloudtrail_may_not_name_the_keys_of_a_bulk_delete(aws, format_):
     told(aws, format_, [act(CallKind.DELETE_MANY, bucket, "a", "b", region=region), act(CallKind.LIST, bucket)])
     heard = Heard(aws, [format_])
     listed = {(Kind.DELETED, bucket, key) for key in "ab"}
-    assert (heard.stale, heard.changed) == (({bucket}, set()) if format_ is Format.CLOUDTRAIL else (set(), listed))
+    assert (heard.stale, heard.changed) == (({bucket}, set()) if format_ is ChangeFeed.CLOUDTRAIL else (set(), listed))
 
 
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_a_change_is_delivered_when_it_is_told_and_not_before(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    publishers = Publishers(aws, format_by_bucket(format_, aws.buckets))
+    publishers = Publishers(aws, feed_by_bucket(format_, aws.buckets))
     publishers.tell(act(CallKind.PUT, bucket, "a", region=region, changes=(7,)))
     assert publishers.delivered == {}
     before = time.time()
@@ -249,14 +247,20 @@ def test_a_change_is_delivered_when_it_is_told_and_not_before(aws, format_):
 
 
 def test_mixed_each_bucket_tells_in_its_own_format(aws):
-    by_bucket = format_by_bucket(Format.MIXED, aws.buckets)
+    by_bucket = feed_by_bucket(ChangeFeed.MIXED, aws.buckets)
     assert set(by_bucket) == set(aws.buckets)
-    assert Counter(by_bucket.values())[Format.CLOUDTRAIL] == 2
+    assert Counter(by_bucket.values())[ChangeFeed.CLOUDTRAIL] == 2
     assert {*by_bucket.values()} == {
-        *(Format.CLOUDTRAIL, Format.S3_EVENT, Format.EVENTBRIDGE, Format.ACCESS_LOG, Format.LYVE_AUDIT)
+        *(
+            ChangeFeed.CLOUDTRAIL,
+            ChangeFeed.S3_EVENT,
+            ChangeFeed.EVENTBRIDGE,
+            ChangeFeed.ACCESS_LOG,
+            ChangeFeed.LYVE_AUDIT,
+        )
     }
     acts = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
-    publishers = told(aws, Format.MIXED, acts)
+    publishers = told(aws, ChangeFeed.MIXED, acts)
     heard = Heard(aws, publishers.by_format)
     assert heard.changed - other_readings(expected(acts)) == expected(acts)
     assert set(publishers.counts()) == {format_.value for format_ in by_bucket.values()}
@@ -280,8 +284,8 @@ def test_the_same_seed_tells_alike(aws, format_):
 
 
 def test_s3_announces_itself_once_for_each_bucket(aws):
-    Publishers(aws, format_by_bucket(Format.S3_EVENT, aws.buckets)).start()
-    heard = Heard(aws, [Format.S3_EVENT])
+    Publishers(aws, feed_by_bucket(ChangeFeed.S3_EVENT, aws.buckets)).start()
+    heard = Heard(aws, [ChangeFeed.S3_EVENT])
     assert heard.nothing == ["s3:TestEvent"] * len(aws.buckets)
 
 
@@ -347,7 +351,7 @@ def test_times_are_never_before_the_change_was_visible():
 
 def test_access_log_files_have_the_name_that_tells_account_region_bucket_and_day(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    publishers = told(aws, Format.ACCESS_LOG, acts_of(bucket, region))
+    publishers = told(aws, ChangeFeed.ACCESS_LOG, acts_of(bucket, region))
     for key in publishers.files:
         assert key.startswith(f"access-logs/{ACCOUNT}/{region}/{bucket}/20")
         *_, year, month, day, name = key.split("/")
@@ -356,12 +360,12 @@ def test_access_log_files_have_the_name_that_tells_account_region_bucket_and_day
 
 def test_lyves_files_of_one_second_have_names_of_their_own_and_its_other_streams_ask_for_nothing(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    publishers = Publishers(aws, format_by_bucket(Format.LYVE_AUDIT, aws.buckets), seed=2)
+    publishers = Publishers(aws, feed_by_bucket(ChangeFeed.LYVE_AUDIT, aws.buckets), seed=2)
     for number in range(20):
         publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
         publishers.deliver()
     assert len(set(publishers.files)) == 20
-    heard = Heard(aws, [Format.LYVE_AUDIT])
+    heard = Heard(aws, [ChangeFeed.LYVE_AUDIT])
     assert {key for _, _, key in heard.changed} == {str(number) for number in range(20)}
     assert set(heard.nothing) == {"Lyve Cloud IAM audit log", "Lyve Cloud console audit log"}
     body = aws.client("s3").get_object(Bucket=aws.log_bucket, Key=publishers.files[0])["Body"].read()
@@ -371,9 +375,9 @@ def test_lyves_files_of_one_second_have_names_of_their_own_and_its_other_streams
 
 def test_minios_files_are_compressed_in_several_ways(aws):
     bucket, region = next(iter(aws.buckets.items()))
-    publishers = Publishers(aws, format_by_bucket(Format.MINIO_AUDIT, aws.buckets), seed=2)
+    publishers = Publishers(aws, feed_by_bucket(ChangeFeed.MINIO_AUDIT, aws.buckets), seed=2)
     for number in range(20):
         publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
         publishers.deliver()
     assert {key.rpartition(".")[2] for key in publishers.files} == {"ndjson", "gz", "zst"}
-    assert len(Heard(aws, [Format.MINIO_AUDIT]).changed) == 20
+    assert len(Heard(aws, [ChangeFeed.MINIO_AUDIT]).changed) == 20

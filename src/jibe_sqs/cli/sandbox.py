@@ -67,10 +67,10 @@ def demo(
     """Do the whole job in the sandbox, and check the result. The exit code is 0 only if the index is right."""
     with _sandbox_extra():
         from jibe_sqs.sandbox import scenario
+        from jibe_sqs.sandbox.change_feeds import LOG_FORMATS, ChangeFeed
         from jibe_sqs.sandbox.demo import demo as run_demo
         from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
-        from jibe_sqs.sandbox.formats import LOG_FILES, Format
-    if lose_notifications and format_ not in (Format.MIXED, *LOG_FILES):
+    if lose_notifications and format_ not in (ChangeFeed.MIXED, *LOG_FORMATS):
         raise typer.BadParameter(
             f"{format_} events arrive only as messages; it cannot be combined with --lose-notifications"
         )
@@ -79,7 +79,7 @@ def demo(
             changes=changes,
             seed=seed,
             scenario=scenario.Scenario(
-                format_=Format(format_),
+                format_=ChangeFeed(format_),
                 logs_via=scenario.Via(logs_via),
                 lose_notifications=lose_notifications,
                 strategy=scenario.Strategy(strategy),
@@ -104,10 +104,10 @@ def sandbox(
 ) -> None:
     """Run AWS and Access Anywhere on this machine until stopped. No account is needed."""
     with _sandbox_extra():
-        from jibe_sqs.sandbox.formats import Format
+        from jibe_sqs.sandbox.change_feeds import ChangeFeed
         from jibe_sqs.sandbox.scenario import Scenario
         from jibe_sqs.sandbox.stay import stay
-    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=Scenario(format_=Format(format_)))
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=Scenario(format_=ChangeFeed(format_)))
 
 
 @contextmanager

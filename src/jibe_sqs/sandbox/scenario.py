@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.change_feeds import ChangeFeed
 
 
 class Via(StrEnum):
@@ -25,7 +25,7 @@ class Strategy(StrEnum):
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """What happens in it, and what the consumer is told to do about it."""
 
-    format_: Format = Format.MIXED
+    format_: ChangeFeed = ChangeFeed.MIXED
     logs_via: Via = Via.S3
     """Through Access Anywhere, the consumer has no credentials for S3, and finds out itself where buckets are shown."""
     lose_notifications: bool = False

@@ -31,8 +31,8 @@ from jibe_sqs.sandbox.aws.s3_calls import (
     ACCESS_ANYWHERE_KEY,
     access_anywhere_arn,
 )
+from jibe_sqs.sandbox.change_feeds import LOG_FORMATS, ChangeFeed, feed_by_bucket
 from jibe_sqs.sandbox.environment import of_client, of_consumer, of_server, of_store_client
-from jibe_sqs.sandbox.formats import Format, format_by_bucket
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Strategy, Via
 
 LOGIN: Final = "admin@sandbox.example"
@@ -148,7 +148,7 @@ def running(
             deployment=deployment,
             publishers=Publishers(
                 deployment,
-                format_by_bucket(scenario.format_, deployment.buckets, in_files=scenario.lose_notifications),
+                feed_by_bucket(scenario.format_, deployment.buckets, in_files=scenario.lose_notifications),
                 seed=seed,
             ),
             access_anywhere=access_anywhere,
@@ -254,13 +254,13 @@ _SYNC: Final[Mapping[Strategy, Mapping[str, Any]]] = {
 }
 
 
-def logs(deployment: Deployment, formats: Collection[Format]) -> list[dict[str, str]]:
+def logs(deployment: Deployment, formats: Collection[ChangeFeed]) -> list[dict[str, str]]:
     """The log sources. Only what a key's name doesn't tell is said."""
     by_format = {
-        Format.CLOUDTRAIL: {},
-        Format.ACCESS_LOG: {"prefix": ACCESS_LOG_PREFIX},
-        Format.LYVE_AUDIT: {"prefix": LYVE_PREFIX},
-        Format.MINIO_AUDIT: {"prefix": MINIO_PREFIX, "format": "audit-log"},
+        ChangeFeed.CLOUDTRAIL: {},
+        ChangeFeed.ACCESS_LOG: {"prefix": ACCESS_LOG_PREFIX},
+        ChangeFeed.LYVE_AUDIT: {"prefix": LYVE_PREFIX},
+        ChangeFeed.MINIO_AUDIT: {"prefix": MINIO_PREFIX, "format": LOG_FORMATS[ChangeFeed.MINIO_AUDIT].value},
     }
     found = [{"bucket": deployment.log_bucket, **said} for format_, said in by_format.items() if format_ in formats]
     # CloudTrail's stand where they always do: under no prefix.

@@ -12,7 +12,7 @@ from jibe_sqs.sandbox.aws.minio_events import MinioEvents
 from jibe_sqs.sandbox.aws.s3_calls import S3Call
 from jibe_sqs.sandbox.aws.s3_events import S3Events
 from jibe_sqs.sandbox.aws.trail import Trail
-from jibe_sqs.sandbox.formats import Format
+from jibe_sqs.sandbox.change_feeds import ChangeFeed
 
 
 class Publisher(Protocol):
@@ -46,23 +46,23 @@ class _Makes(Protocol):
     def __call__(self, deployment: Deployment, /, *, seed: int) -> Publisher: ...
 
 
-_MAKES: Final[Mapping[Format, _Makes]] = {
-    Format.CLOUDTRAIL: Trail,
-    Format.S3_EVENT: S3Events,
-    Format.MINIO_EVENT: MinioEvents,
-    Format.CEPH_EVENT: CephEvents,
-    Format.EVENTBRIDGE: EventBridge,
-    Format.ACCESS_LOG: AccessLogs,
-    Format.LYVE_AUDIT: LyveAudits,
-    Format.MINIO_AUDIT: MinioAudits,
+_MAKES: Final[Mapping[ChangeFeed, _Makes]] = {
+    ChangeFeed.CLOUDTRAIL: Trail,
+    ChangeFeed.S3_EVENT: S3Events,
+    ChangeFeed.MINIO_EVENT: MinioEvents,
+    ChangeFeed.CEPH_EVENT: CephEvents,
+    ChangeFeed.EVENTBRIDGE: EventBridge,
+    ChangeFeed.ACCESS_LOG: AccessLogs,
+    ChangeFeed.LYVE_AUDIT: LyveAudits,
+    ChangeFeed.MINIO_AUDIT: MinioAudits,
 }
 
 
 class Publishers:
     """All of them, as one."""
 
-    def __init__(self, deployment: Deployment, by_bucket: Mapping[str, Format], *, seed: int = 0) -> None:
-        self.by_format: dict[Format, Publisher] = {
+    def __init__(self, deployment: Deployment, by_bucket: Mapping[str, ChangeFeed], *, seed: int = 0) -> None:
+        self.by_format: dict[ChangeFeed, Publisher] = {
             format_: _MAKES[format_](deployment, seed=seed) for format_ in dict.fromkeys(by_bucket.values())
         }
         self._by_bucket = dict(by_bucket)
