@@ -14,6 +14,7 @@ only has to be readable for the standard library's decoder.
 
 import re
 from collections.abc import Callable, Iterator
+from enum import Enum
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
 
@@ -31,6 +32,14 @@ HEAD_LIMIT = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BETWEEN_FIELDS = re.compile(r"[ \t\n\r,\ufeff]*+")
 _COLON = re.compile(r"[ \t\n\r]*+:[ \t\n\r]*+")
+
+
+class _State(Enum):
+    """The part of the file that the parser is in."""
+
+    OUTSIDE = "before, between or after the arrays"
+    FAST = "in an array, which is decoded in batches"
+    SLOW = "in an array, whose records are cut one by one"
 
 
 class RecordShape(Generic[T]):
@@ -79,7 +88,7 @@ class JsonRecords(Generic[T]):
         self._record_limit = record_limit
         self._buffer = b""
         self._offset = 0  # of the buffer's beginning
-        self._step: Callable[[], list[Batch[T]]] = self._between
+        self._state = _State.OUTSIDE
         self._place = _Place(array=None, is_inside=False)
         self._has_array = False
         self._slow: RecordCutter | None = None
@@ -92,7 +101,7 @@ class JsonRecords(Generic[T]):
     def finish(self) -> list[Batch[T]]:
         """The records that were still open. The document must end here, and rightly."""
         found: list[Batch[T]] = []
-        while self._step != self._between:
+        while self._state is not _State.OUTSIDE:
             found += self._last()
             found += self._run()
         if not self._has_array:
@@ -102,14 +111,24 @@ class JsonRecords(Generic[T]):
         return found
 
     def _run(self) -> list[Batch[T]]:
-        found, step = [], None
-        while step != self._step:
-            step = self._step
-            found += step()
+        """Parse the buffer until the state does not change any more."""
+        found: list[Batch[T]] = []
+        state = None
+        while state is not self._state:
+            state = self._state
+            found += self._step(state)
         return found
 
-    def _between(self) -> list[Batch[T]]:
-        """Before the first array, between two, or after the last."""
+    def _step(self, state: _State) -> list[Batch[T]]:
+        match state:
+            case _State.OUTSIDE:
+                return self._enter_array()
+            case _State.FAST:
+                return self._decode_fast()
+            case _State.SLOW:
+                return self._decode_slow()
+
+    def _enter_array(self) -> list[Batch[T]]:
         if _BOM.startswith(self._buffer):
             return []
         text = self._buffer[:HEAD_LIMIT].decode("utf-8", EXACT)
@@ -121,7 +140,7 @@ class JsonRecords(Generic[T]):
         if place.array is not None:
             self._drop(len(text[: place.array].encode("utf-8", EXACT)))
             self._has_array = True
-            self._step = self._fast
+            self._state = _State.FAST
         elif len(self._buffer) > HEAD_LIMIT:
             raise self._no_array()
         return []
@@ -137,7 +156,7 @@ class JsonRecords(Generic[T]):
             return LogTruncated(f"the JSON ends before its {name!r}")
         return LogMalformed(f"no array {name!r} in the JSON")
 
-    def _fast(self) -> list[Batch[T]]:
+    def _decode_fast(self) -> list[Batch[T]]:
         cut = self._buffer.rfind(self._shape.boundary)
         if cut < 0:
             # Short of a boundary for several records' length: this file is written in another way.
@@ -195,10 +214,10 @@ class JsonRecords(Generic[T]):
 
     def _turn_slow(self) -> list[Batch[T]]:
         self._slow = RecordCutter(self._record_limit, self._offset, self._shape.first_field)
-        self._step = self._slowly
+        self._state = _State.SLOW
         return []
 
-    def _slowly(self) -> list[Batch[T]]:
+    def _decode_slow(self) -> list[Batch[T]]:
         text, self._buffer = self._buffer, b""
         return self._cut(self._slow.feed(text)) if self._slow else []
 
@@ -213,7 +232,7 @@ class JsonRecords(Generic[T]):
     def _leave_array(self, end: int) -> None:
         """`end`: of the array's `]`."""
         self._drop(end + 1)
-        self._step = self._between
+        self._state = _State.OUTSIDE
 
     def _last(self) -> list[Batch[T]]:
         """What is still open in the array."""
