@@ -5,11 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
-from jibe_sqs.core.event_times import EARLIEST
+from jibe_sqs.core.event_times import EARLIEST, event_time
 from jibe_sqs.core.model import LATEST, UNKNOWN_TIME, Kind
-
-LARGEST_IN_SECONDS: Final = 100_000_000_000
-"""Larger numbers are milliseconds (since 1973), and those a thousand times larger are microseconds, and so on."""
 
 MONTHS: Final = {
     name: number
@@ -19,9 +16,6 @@ MONTHS: Final = {
 }
 _DAY = re.compile(rb"\[([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _ZONE = re.compile(rb"([+-])([0-9]{2})([0-9]{2})\]")
-_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_SECOND = re.compile(r"[0-9][T ][0-9]{2}:?[0-9]{2}:?[0-9]{2}", re.IGNORECASE)
-"""An ISO time without it says only the day, hour or minute: other events may have come after that one within it."""
 _LONGEST: Final = 64
 
 
@@ -32,19 +26,14 @@ def time_in_line(day: bytes, zone: bytes) -> float | None:
 
 
 def time_in_json(value: object) -> float | None:
-    """The time in an ISO text, in a number of seconds or of smaller units, or in the form of the text lines."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if not isinstance(value, str):
-        return _of_number(float(value)) if abs(value) < 1e30 else None
-    text = value.strip()
-    if len(text) > _LONGEST:
-        return None
-    if _NUMBER.fullmatch(text):
-        return _of_number(float(text))
-    day, _, zone = text.strip("[]").partition(" ")
-    found = time_in_line(b"[" + day.encode("utf-8", "replace"), zone.encode("utf-8", "replace") + b"]")
-    return found if found is not None else _of_iso(text)
+    """The time in any form that `event_time` reads, or in the form of the text lines."""
+    if isinstance(value, str) and len(value) <= _LONGEST:
+        day, _, zone = value.strip().strip("[]").partition(" ")
+        found = time_in_line(b"[" + day.encode("utf-8", "replace"), zone.encode("utf-8", "replace") + b"]")
+        if found is not None:
+            return found
+    time = event_time(value)
+    return None if time == UNKNOWN_TIME else time
 
 
 def visible_at(start: float | None, milliseconds: float | None, kind: Kind) -> float:
@@ -57,22 +46,6 @@ def visible_at(start: float | None, milliseconds: float | None, kind: Kind) -> f
     if start is None or milliseconds is None:
         return UNKNOWN_TIME
     return min(start + milliseconds / 1000, LATEST)
-
-
-def _of_number(number: float) -> float | None:
-    while number >= LARGEST_IN_SECONDS:
-        number /= 1000
-    return number if number >= EARLIEST else None
-
-
-def _of_iso(text: str) -> float | None:
-    if not _SECOND.search(text):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return _of_number((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        return None
 
 
 @lru_cache(maxsize=4096)

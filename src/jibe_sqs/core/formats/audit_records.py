@@ -5,13 +5,12 @@ one that is not text in UTF-8, counts as missing.
 """
 
 import re
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 
-from jibe_sqs.core.event_times import EARLIEST
+from jibe_sqs.core.event_times import event_time
 from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
 from jibe_sqs.core.model import LATEST, UNKNOWN_TIME
@@ -237,12 +236,8 @@ def _nanoseconds(text: str) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _epoch(day: str, clock: str, offset: str | None) -> int | None:
-    try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
-        seconds = int(moment.astimezone(UTC).timestamp())
-    except (ValueError, OverflowError):
-        return None
-    return seconds if seconds >= EARLIEST else None
+    time = event_time(f"{day}T{clock}{offset or '+00:00'}")
+    return None if time == UNKNOWN_TIME else int(time)
 
 
 def _seconds(nanoseconds: int) -> float:
