@@ -20,7 +20,8 @@ from jibe_sqs.core.formats.access_log_keys import keys_in_json
 from jibe_sqs.core.formats.access_log_records import Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
-from jibe_sqs.core.formats.lines import UNLISTED, Line
+from jibe_sqs.core.formats.lines import Line
+from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 

@@ -18,7 +18,8 @@ from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_line
 from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, Changes, bucket_named, meaning
 from jibe_sqs.core.formats.access_log_times import time_in_line, visible_at
-from jibe_sqs.core.formats.lines import UNLISTED, Line
+from jibe_sqs.core.formats.lines import Line
+from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
 

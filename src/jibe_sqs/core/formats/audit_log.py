@@ -10,6 +10,7 @@ folder refreshed during a long upload must not count as having seen it.
 Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 """
 
+from jibe_sqs.core.formats import s3_calls
 from jibe_sqs.core.formats.audit_records import (
     BUCKET,
     NO_OBJECTS,
@@ -30,6 +31,7 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.formats.loose_json import fields
 from jibe_sqs.core.formats.recent import Recent
+from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
@@ -38,24 +40,17 @@ UNPACK = "PutObjectExtract"
 DELETE_MANY = "DeleteMultipleObjects"
 EXPIRE = "ILMExpiry"
 
-WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", POST_FORM, UNPACK})
-DELETES = frozenset({"DeleteObject", DELETE_MANY, EXPIRE})
+WRITES = s3_calls.WRITES | {POST_FORM, UNPACK}
+DELETES = frozenset({s3_calls.DELETE, DELETE_MANY, EXPIRE})
 
-NOT_CHANGES = frozenset(
-    {
-        "AbortMultipartUpload",
-        "CopyObjectPart",
-        "ILMFreeVersionDelete",
-        "ILMTransition",
-        "NewMultipartUpload",
-        "PostRestoreObject",
-        "PutObjectPart",
-    }
-)
-NOT_CHANGE_ENDINGS = ("Tagging", "ACL", "Acl", "Retention", "LegalHold")
-"""What is written beside an object and not shown in the index."""
-
-READ_BEGINNINGS = ("Get", "Head", "List", "Select")
+NOT_CHANGES = s3_calls.NOT_CHANGES | {
+    "CopyObjectPart",
+    "ILMFreeVersionDelete",
+    "ILMTransition",
+    "NewMultipartUpload",
+    "PostRestoreObject",
+    "PutObjectPart",
+}
 
 EXPIRY_EVENT = "ilm:expiry"
 HOUSEKEEPING_EVENTS = frozenset(
@@ -110,14 +105,15 @@ class AuditLog(JsonLog):
             source_address=_address(entry.remotehost or ""),
             user_agent=entry.userAgent or "",
         )
-        kinds = (Kind.DELETED, Kind.DELETED_UNLISTED) if name in DELETES else (Kind.WRITTEN, Kind.WRITTEN_UNLISTED)
+        kind = Kind.DELETED if name in DELETES else Kind.WRITTEN
         found: list[Record] = []
         for key, version in _targets(call, name):
             if request and not self._seen.add(f"{request} {name} {bucket}/{key}"):
                 found.append(Unchanged(SkipReason.DUPLICATE, bucket, key, moment, request, name))
             else:
-                kind = kinds[not key]
-                found.append(ObjectEvent(kind, bucket, key, moment, request, "", actor, version, name))
+                found.append(
+                    ObjectEvent(kind if key else UNLISTED[kind], bucket, key, moment, request, "", actor, version, name)
+                )
         return found
 
 
@@ -130,12 +126,12 @@ def _no_change(name: str, event: str | None, status: int | None, *, on_object: b
 
     A call that we have never heard of, on an object, is taken for a write: a needless refresh, never a lost one.
     """
-    if name.startswith(READ_BEGINNINGS):
+    if s3_calls.is_read(name):
         return SkipReason.READ_ONLY
     # MinIO's own acts have no status; 0 is how Go writes none.
     if is_failure(status):
         return SkipReason.FAILED
-    if event in HOUSEKEEPING_EVENTS or name in NOT_CHANGES or name.endswith(NOT_CHANGE_ENDINGS):
+    if event in HOUSEKEEPING_EVENTS or name in NOT_CHANGES or s3_calls.changes_side_data(name):
         return SkipReason.NOT_OBJECT_CHANGE
     if on_object or name in WRITES or name in DELETES:
         return None

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from jibe_sqs.core.errors import RecordMalformed
+from jibe_sqs.core.formats import s3_calls
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.cloudtrail_objects import (
     Target,
@@ -44,29 +45,23 @@ from jibe_sqs.core.formats.cloudtrail_records import Record as Call
 from jibe_sqs.core.formats.json_records import Batch, JsonRecords, RecordShape
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
+from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.model import UNKNOWN_TIME, Kind, ObjectEvent, Record, SkipReason, Unchanged
 
-WRITES = frozenset({"PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload"})
-DELETE = "DeleteObject"
+WRITES = s3_calls.WRITES | {"PostObject"}
+DELETE = s3_calls.DELETE
 DELETE_MANY = "DeleteObjects"
 RENAME = "RenameObject"
-_NO_COPIES = (WRITES - {"CopyObject"}) | {DELETE, RENAME}
+_NO_COPIES = (WRITES - {s3_calls.COPY}) | {DELETE, RENAME}
 _NAME_A_KEY = WRITES | {DELETE, RENAME}
 
-NOT_CHANGES = frozenset(
-    {
-        "AbortMultipartUpload",
-        "CreateMultipartUpload",
-        "CreateSession",
-        "RestoreObject",
-        "UploadPart",
-        "UploadPartCopy",
-    }
-)
-NOT_CHANGE_ENDINGS = ("Tagging", "Acl", "ACL", "Retention", "LegalHold", "Annotation", "Annotations", "Encryption")
-"""What is written beside an object and not shown in the index."""
-
-READ_BEGINNINGS = ("Get", "Head", "List", "Select")
+NOT_CHANGES = s3_calls.NOT_CHANGES | {
+    "CreateMultipartUpload",
+    "CreateSession",
+    "RestoreObject",
+    "UploadPart",
+    "UploadPartCopy",
+}
 
 _SHAPE = RecordShape(Typed, array="Records", first_field="eventVersion")
 _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
@@ -135,9 +130,7 @@ class CloudTrailLog:
         """The same; of an object whose key is too long, all of the bucket is stale."""
         if not isinstance(record, ObjectEvent) or len(record.key) <= self._longest_key:
             return record
-        is_delete = record.kind in (Kind.DELETED, Kind.DELETED_UNLISTED)
-        kind = Kind.DELETED_UNLISTED if is_delete else Kind.WRITTEN_UNLISTED
-        return msgspec.structs.replace(record, kind=kind, key="")
+        return msgspec.structs.replace(record, kind=UNLISTED.get(record.kind, record.kind), key="")
 
 
 def _no_change(record: Call) -> SkipReason | None:
@@ -145,7 +138,7 @@ def _no_change(record: Call) -> SkipReason | None:
     name, source = record.eventName, record.eventSource
     # What does not say its service is S3's if it may be a change: a needless refresh, never a lost one.
     ours = source in S3_SOURCES or is_of_s3(source) or (is_hidden(source) and _may_be_ours(record))
-    if record.readOnly == TRUE or (ours and name.startswith(READ_BEGINNINGS)):
+    if record.readOnly == TRUE or (ours and s3_calls.is_read(name)):
         return SkipReason.READ_ONLY
     if has_failed(record):
         return SkipReason.FAILED
@@ -168,16 +161,16 @@ def _may_change_an_object(name: str) -> bool:
     """A call that we have never heard of, on an object, is taken for a write. So is one whose name cannot be read."""
     if name in WRITES or is_hidden(name):
         return True
-    return "Object" in name and name not in NOT_CHANGES and not name.endswith(NOT_CHANGE_ENDINGS)
+    return "Object" in name and name not in NOT_CHANGES and not s3_calls.changes_side_data(name)
 
 
 def _changes(record: Call) -> list[Record]:
     """The events of one call: more than one for a rename, and where the record leaves open which object it was."""
     name = record.eventName
     request = request_of(record.requestParameters)
-    kinds = (Kind.DELETED, Kind.DELETED_UNLISTED) if name == DELETE else (Kind.WRITTEN, Kind.WRITTEN_UNLISTED)
+    kind = Kind.DELETED if name == DELETE else Kind.WRITTEN
     if (whole := whole_target(request)) is not None and name != RENAME:
-        return [_event(record, kinds[0], whole)]
+        return [_event(record, kind, whole)]
     resources = resources_of(record.resources)
     targets = find_targets(request, resources, may_copy=name not in _NO_COPIES)
     names_a_key = name in _NAME_A_KEY or is_hidden(name)
@@ -185,7 +178,7 @@ def _changes(record: Call) -> list[Record]:
         return [_unchanged(record, SkipReason.NOT_OBJECT_CHANGE)]
     if not targets:
         return [_of_no_bucket(record, is_point=names_a_point(request, resources))]
-    events: list[Record] = [_event(record, kinds[not each.key], each) for each in targets]
+    events: list[Record] = [_event(record, kind if each.key else UNLISTED[kind], each) for each in targets]
     if name == RENAME and len(targets) == 1 and targets[0].key:
         source = rename_source(targets[0], request, resources)
         if source is not None and source.key:

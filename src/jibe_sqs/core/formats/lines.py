@@ -2,17 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.limits import Limits
-from jibe_sqs.core.model import Kind, ObjectEvent, Record
-
-UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELETED_UNLISTED}
-"""The kind of an event whose key cannot be read: everything in its bucket is stale."""
+from jibe_sqs.core.formats.s3_calls import UNLISTED
+from jibe_sqs.core.model import ObjectEvent, Record
 
 
 class Line(NamedTuple):
