@@ -56,9 +56,9 @@ def _fuzz(name: str, seconds: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         seeds, words = Path(folder) / "seeds", Path(folder) / "words"
         seeds.mkdir()
-        for number, seed in enumerate(SEEDS[name]()):
+        for number, seed in enumerate(SEEDS[name]() if name in SEEDS else ()):
             (seeds / str(number)).write_bytes(seed)
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS[name]))
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS.get(name, ())))
         command: list[str | Path] = [
             *(sys.executable, "-m", "proof.fuzz.engine", name, corpus, seeds),
             f"-max_total_time={seconds}",

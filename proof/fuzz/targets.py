@@ -408,9 +408,7 @@ def _is_prefix(one: bytes, other: bytes) -> bool:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "announcements": announcement,
-    "cloudtrail": partial(log, Format.CLOUDTRAIL),
-    "audit-log": partial(log, Format.AUDIT_LOG),
-    "access-log": partial(log, Format.ACCESS_LOG),
+    **{format_.value: partial(log, format_) for format_ in Format},
     "decompressed": decompressed,
     "recompressed": recompressed,
     "digests": digest,
