@@ -8,18 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.formats.format import Format
-from jibe_sqs.core.formats.limits import GiB
+from jibe_sqs.core.formats.limits import GiB, Limits
+from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.formats.registry import BEGINNING_SIZE, FORMATS, Rank, format_of, format_of_text
+from jibe_sqs.core.model import Kind
 
 DOCS = Path(__file__).parents[2] / "docs"
 ACCOUNT = "AWSLogs/111122223333"
 
 
 class Samples(NamedTuple):
-    """Keys and beginnings of real files. A new format adds an entry to `SAMPLES`."""
+    """Keys and beginnings of real files, and a small file. A new format adds an entry to `SAMPLES`."""
 
     keys: list[str]
     beginnings: list[bytes]
+    file: bytes
+    """The text of a file with two writes: of the keys `a/0` and `a/1`, in the bucket `photos`."""
 
 
 SAMPLES = {
@@ -35,6 +39,10 @@ SAMPLES = {
             b'{"Records": [{"api": {"bucket": "photos"}}]}',
             b'{"x": NaN, "Records": [{"eventVersion": "1.11"}]}',
         ],
+        file=b'{"Records":[{"eventVersion":"1.11","eventSource":"s3.amazonaws.com","eventName":"PutObject",'
+        b'"requestParameters":{"bucketName":"photos","key":"a/0"}},{"eventVersion":"1.11",'
+        b'"eventSource":"s3.amazonaws.com","eventName":"PutObject",'
+        b'"requestParameters":{"bucketName":"photos","key":"a/1"}}]}',
     ),
     Format.AUDIT_LOG: Samples(
         keys=["S3-photos-2026-01-31-12-00-00.gz", "p/S3-a-b-2026-01-31-12-00-00.gz"],
@@ -44,6 +52,8 @@ SAMPLES = {
             b'\n\x1e[{"api": {"name": "PutObject"}, "tags": {"Records": []}}]',
             b"{}",
         ],
+        file=b'{"version":"1","api":{"name":"PutObject","bucket":"photos","object":"a/0","statusCode":200}}\n'
+        b'{"version":"1","api":{"name":"PutObject","bucket":"photos","object":"a/1","statusCode":200}}\n',
     ),
     Format.ACCESS_LOG: Samples(
         keys=[
@@ -58,6 +68,8 @@ SAMPLES = {
             b'{"operation": "REST.PUT.OBJECT", "bucket": "photos", "Records": [1]}',
             b"PAR1\x15\x04",
         ],
+        file=b'o photos [31/Jan/2026:12:00:00 +0000] - - R0 REST.PUT.OBJECT a/0 "PUT /" 200 - - 5 40 7 "-" "cli" -\n'
+        b'o photos [31/Jan/2026:12:00:00 +0000] - - R1 REST.PUT.OBJECT a/1 "PUT /" 200 - - 5 40 7 "-" "cli" -\n',
     ),
 }
 KEYS = [(format_, key) for format_, samples in SAMPLES.items() for key in samples.keys]
@@ -117,6 +129,19 @@ def test_every_pattern_of_a_row_matches_one_of_its_samples(format_):
     spec, samples = FORMATS[format_], SAMPLES[format_]
     assert all(any(each.pattern.search(key) for key in samples.keys) for each in spec.keys)
     assert all(any(each.pattern.match(text) for text in samples.beginnings) for each in spec.beginnings)
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_a_file_gives_the_same_records_when_it_is_cut_in_two_at_any_byte(format_):
+    text = SAMPLES[format_].file
+    for at in range(len(text)):
+        log = LogReader("unnamed", Limits())
+        batches = [*log.feed(text[:at]), *log.feed(text[at:]), *log.finish()]
+        assert [(each.kind, each.bucket, each.key) for batch in batches for each in batch] == [
+            (Kind.WRITTEN, "photos", "a/0"),
+            (Kind.WRITTEN, "photos", "a/1"),
+        ]
+        assert (log.format, log.bad.count) == (format_, 0)
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"<!DOCTYPE html>", b"\xff\xd8\xff\xe0", b"[31/Jan/2026:12:00:00 +0000]"])
