@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jibe_sqs.core.errors import RecordMalformed
-from jibe_sqs.core.formats.bad_records import SHOWN
+from jibe_sqs.core.formats.bad_records import MAX_SHOWN
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Kind, ObjectEvent, SkipReason
@@ -88,7 +88,7 @@ def read_all(data: bytes, *sizes: int, limits: Limits | None = None) -> tuple[li
         found += [each for batch in log.feed(data[at : at + size]) for each in batch]
         at += size
     found += [each for batch in log.finish() for each in batch]
-    assert min(log.bad.count, SHOWN) == len(log.bad.first)
+    assert min(log.bad.count, MAX_SHOWN) == len(log.bad.first)
     return found, log.bad.first
 
 

@@ -4,7 +4,7 @@ import gc
 import weakref
 
 from jibe_sqs.core.errors import RecordMalformed
-from jibe_sqs.core.formats.bad_records import SHOWN, BadRecords
+from jibe_sqs.core.formats.bad_records import MAX_SHOWN, BadRecords
 from jibe_sqs.core.verdicts import LONGEST
 
 
@@ -21,10 +21,10 @@ def rejection(*errors, policy="reject"):
 
 def test_all_are_counted_and_the_first_few_are_kept():
     records = BadRecords("skip")
-    for index in range(SHOWN + 100):
+    for index in range(MAX_SHOWN + 100):
         records.found(bad(index, field="key"))
-    assert records.count == SHOWN + 100
-    assert [(e.index, e.offset, e.field) for e in records.first] == [(n, n * 10, "key") for n in range(SHOWN)]
+    assert records.count == MAX_SHOWN + 100
+    assert [(e.index, e.offset, e.field) for e in records.first] == [(n, n * 10, "key") for n in range(MAX_SHOWN)]
 
 
 def test_a_file_without_bad_records_rejects_nothing():
@@ -42,9 +42,9 @@ def test_one_bad_record_rejects_with_its_index_offset_and_field():
 
 
 def test_a_rejection_names_the_position_of_each_of_the_first_few():
-    text = str(rejection(*map(bad, range(SHOWN + 3))))
+    text = str(rejection(*map(bad, range(MAX_SHOWN + 3))))
     assert text.startswith("8 bad records, all others are done: record 0: no bucket (offset 0); record 1: ")
-    assert text.endswith(f"record {SHOWN - 1}: no bucket (offset {(SHOWN - 1) * 10}); and 3 more")
+    assert text.endswith(f"record {MAX_SHOWN - 1}: no bucket (offset {(MAX_SHOWN - 1) * 10}); and 3 more")
 
 
 def test_a_rejection_fits_into_a_dead_letter_with_all_its_positions():
@@ -52,7 +52,7 @@ def test_a_rejection_fits_into_a_dead_letter_with_all_its_positions():
     errors = [bad(n * 10**6, reason="x" * 500, field="requestParameters.key") for n in range(20)]
     error = rejection(*errors)
     assert len(f"RecordMalformed: {error}") <= LONGEST
-    assert all(f"offset {n * 10**7}," in str(error) for n in range(SHOWN))
+    assert all(f"offset {n * 10**7}," in str(error) for n in range(MAX_SHOWN))
 
 
 def test_what_is_kept_does_not_keep_the_text_it_was_found_in():

@@ -38,7 +38,7 @@ from tests.core.cloudtrail_logs import (
     zonal,
 )
 
-from jibe_sqs.core.formats.bad_records import SHOWN
+from jibe_sqs.core.formats.bad_records import MAX_SHOWN
 from jibe_sqs.core.formats.cloudtrail import WRITES
 from jibe_sqs.core.formats.json_records import Batch
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
@@ -112,7 +112,7 @@ def test_only_the_offsets_of_bad_records_that_are_kept_are_looked_for(monkeypatc
     searches = []
     monkeypatch.setattr(Batch, "offset", lambda _, at: searches.append(at) or at)
     _, bad = read_all(document(*[record(eventVersion="2.0")] * 1000))
-    assert len(searches) == len(bad) == SHOWN
+    assert len(searches) == len(bad) == MAX_SHOWN
 
 
 def test_a_bad_record_makes_no_duplicate_of_a_good_one():
@@ -569,7 +569,7 @@ JSON = st.recursive(
 DAMAGE = JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=6).map(
     lambda data: b'"' + data.replace(b'"', b"").replace(b"\\", b"") + b'"'
 )
-SAFE_FIELDS = [each for each in OTHER_FIELDS if each not in ("readOnly", "errorCode")]
+SAFE_FIELDS = [each for each in OTHER_FIELDS if each not in ("readOnly", "errorCode", "eventVersion")]
 SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=5)
 
 

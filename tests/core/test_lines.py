@@ -28,10 +28,10 @@ class Words(JsonLog):
             raise self.without_bucket(line, "it has a '?'")
         return [Unchanged(SkipReason.READ_ONLY, name=line.text.decode())]
 
-    def decoded(self, line, value):
+    def read_value(self, line, value):
         raise AssertionError
 
-    refused = is_entry = decoded
+    read_refused = is_entry = read_value
 
 
 def read(text, policy="skip"):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import LogCorrupt, LogError, LogLimitExceeded, LogMalformed, LogTruncated
-from jibe_sqs.core.formats.bad_records import SHOWN, OnBadRecord
+from jibe_sqs.core.formats.bad_records import MAX_SHOWN, OnBadRecord
 from jibe_sqs.core.formats.decompressed import BLOCK
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import GiB, Limits, MiB
@@ -486,8 +486,8 @@ def test_cloudtrails_bad_records_reject_a_message_and_lines_are_skipped():
 
 def test_of_many_bad_records_the_first_few_are_kept():
     log = read(audit(audit_record(), *[b"{}"] * 1000))
-    assert (log.bad.count, len(log.bad.first)) == (1000, SHOWN)
-    assert [error.index for error in log.bad.first] == list(range(2, 2 + SHOWN))
+    assert (log.bad.count, len(log.bad.first)) == (1000, MAX_SHOWN)
+    assert [error.index for error in log.bad.first] == list(range(2, 2 + MAX_SHOWN))
 
 
 # The hash

@@ -12,7 +12,7 @@ import msgspec
 from jibe_sqs.core.errors import LogMalformed, RecordMalformed
 from jibe_sqs.core.formats.access_log_json import JsonRequests, is_entry, loose_object
 from jibe_sqs.core.formats.access_log_lines import TextRequests, names_operation
-from jibe_sqs.core.formats.access_log_records import Changes
+from jibe_sqs.core.formats.access_log_records import SeenChanges
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.json_log import JsonLog
 from jibe_sqs.core.formats.limits import Limits
@@ -20,7 +20,7 @@ from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.model import Record
 
 PARQUET: Final = b"PAR1"
-_MOST_NESTED: Final = 4
+_MAX_NESTING: Final = 4
 """Levels of messages in messages."""
 _TEXT: Final = re.compile(rb"\S+[ \t]+\S+[ \t]+\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
 """How a line of text begins, also after a broken object."""
@@ -31,12 +31,12 @@ class AccessLog(JsonLog):
 
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-    def __init__(self, limits: Limits, bad: BadRecords, changes: Changes | None = None, level: int = 0) -> None:
+    def __init__(self, limits: Limits, bad: BadRecords, changes: SeenChanges | None = None, level: int = 0) -> None:
         """`changes`, `level`: of the log that has this one in a message, and how many such logs there are."""
         super().__init__(limits, bad)
         self._limits = limits
         self._level = level
-        self._changes = changes or Changes()
+        self._changes = changes or SeenChanges()
         self._json = JsonRequests(self._changes, bad, self.without_bucket, self._nested)
         self._text = TextRequests(self._changes, self.without_bucket)
         self._start: bytes | None = b""
@@ -57,11 +57,11 @@ class AccessLog(JsonLog):
         start, self._start = self._start, None
         return (super().feed(start) if start else []) + super().drain()
 
-    def decoded(self, line: Line, value: dict[str, Any]) -> list[Record]:
+    def read_value(self, line: Line, value: dict[str, Any]) -> list[Record]:
         """The records of an object."""
         return self._json.read(line, value)
 
-    def refused(self, line: Line) -> list[Record]:
+    def read_refused(self, line: Line) -> list[Record]:
         """The records of an object that strict JSON refuses."""
         return self._json.read(line, loose_object(line))
 
@@ -79,7 +79,7 @@ class AccessLog(JsonLog):
 
     def _nested(self, line: Line, text: bytes) -> tuple[list[Record], list[RecordMalformed]]:
         """The records and errors of a text that is the message of an object."""
-        if self._level == _MOST_NESTED:
+        if self._level == _MAX_NESTING:
             raise line.malformed("its messages are nested too deeply")
         bad = BadRecords("skip")
         log = AccessLog(self._limits, bad, self._changes, self._level + 1)

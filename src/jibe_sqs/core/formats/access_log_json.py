@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_json
-from jibe_sqs.core.formats.access_log_records import Changes, bucket_named, meaning
+from jibe_sqs.core.formats.access_log_records import SeenChanges, effect_of, parse_bucket
 from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.lines import Line
@@ -43,7 +43,7 @@ FIELDS: Final = {
 """Our names, and the names in the files, reduced to letters and digits."""
 _BY_NAME: Final = {name: field for field, names in FIELDS.items() for name in names}
 _NULLS: Final = (None, "", "-")
-_LONGEST_NAME: Final = 64
+_MAX_NAME_LENGTH: Final = 64
 
 _EVENTS: Final = "logEvents"
 
@@ -55,13 +55,13 @@ Nested = Callable[[Line, bytes], tuple[list[Record], list[RecordMalformed]]]
 def is_entry(value: object) -> bool:
     """Whether it looks like an object of a request, or wraps some."""
     names = value if isinstance(value, dict) else {}
-    return _EVENTS in names or any(len(name) <= _LONGEST_NAME and _reduced(name) == "operation" for name in names)
+    return _EVENTS in names or any(len(name) <= _MAX_NAME_LENGTH and _normalised(name) == "operation" for name in names)
 
 
 class JsonRequests:
     """Reads the objects of one file. Text in a `message` is read by `nested`: that gives its records, and the errors."""
 
-    def __init__(self, changes: Changes, bad: BadRecords, without_bucket: WithoutBucket, nested: Nested) -> None:
+    def __init__(self, changes: SeenChanges, bad: BadRecords, without_bucket: WithoutBucket, nested: Nested) -> None:
         self._changes = changes
         self._bad = bad
         self._without_bucket = without_bucket
@@ -73,21 +73,21 @@ class JsonRequests:
             return []
         if _EVENTS in found:
             events = found[_EVENTS] if isinstance(found[_EVENTS], list) else []
-            return self._of_messages(line, [each.get("message") for each in events if isinstance(each, dict)])
+            return self._read_messages(line, [each.get("message") for each in events if isinstance(each, dict)])
         fields = _fields(found)
         if "operation" not in fields and isinstance(found.get("Records"), list) and found["Records"]:
-            return self._of_messages(line, found["Records"])
+            return self._read_messages(line, found["Records"])
         if "operation" not in fields and "message" in found:
-            return self._of_messages(line, [found["message"]])
-        return self._records_of_fields(line, fields)
+            return self._read_messages(line, [found["message"]])
+        return self._read_fields(line, fields)
 
-    def _of_messages(self, line: Line, messages: list[object]) -> list[Record]:
+    def _read_messages(self, line: Line, messages: list[object]) -> list[Record]:
         records: list[Record] = []
         errors: list[RecordMalformed] = []
         for message in messages:
             try:
                 if isinstance(message, dict):
-                    records += self._records_of_fields(line, _fields(message))
+                    records += self._read_fields(line, _fields(message))
                 else:
                     text = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else b""
                     found, bad = self._nested(line, text)
@@ -102,9 +102,9 @@ class JsonRequests:
             raise errors[0]
         return records
 
-    def _records_of_fields(self, line: Line, fields: _Fields) -> list[Record]:
+    def _read_fields(self, line: Line, fields: _Fields) -> list[Record]:
         operation, key = fields.get("operation"), fields.get("key")
-        name, change = meaning(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
+        name, change = effect_of(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
         if change is None:
             raise line.malformed(f"its operation is {operation!r:.80}, not a name such as REST.PUT.OBJECT")
         if change is not SkipReason.READ_ONLY and _failed(fields.get("status")):
@@ -128,7 +128,7 @@ class JsonRequests:
 
 def loose_object(line: Line) -> dict[str, Any]:
     """The object, with what strict JSON forbids. Raises `line.malformed(…)`."""
-    found = _lenient(line.text)
+    found = _decode_lenient(line.text)
     if found is None:
         raise line.malformed("not JSON")
     if not isinstance(found, dict):
@@ -136,7 +136,7 @@ def loose_object(line: Line) -> dict[str, Any]:
     return found
 
 
-def _lenient(text: bytes) -> Any:
+def _decode_lenient(text: bytes) -> Any:
     """With what strict JSON forbids in fields that do not decide: other bytes than UTF-8, half surrogate pairs, `NaN`."""
     try:
         return json.loads(text.decode("utf-8", "surrogateescape"), strict=False, parse_int=float)
@@ -148,7 +148,7 @@ def _fields(found: dict[str, Any]) -> _Fields:
     """The values of the known fields that are not null, by our names. A time is converted; if unreadable, it is left out."""
     fields: _Fields = {}
     for name, value in found.items():
-        field = _BY_NAME.get(_reduced(name)) if len(name) <= _LONGEST_NAME else None
+        field = _BY_NAME.get(_normalised(name)) if len(name) <= _MAX_NAME_LENGTH else None
         if field is None or field in fields or (isinstance(value, str) and value in _NULLS) or value is None:
             continue
         if field == "time":
@@ -160,13 +160,13 @@ def _fields(found: dict[str, Any]) -> _Fields:
 
 
 @lru_cache(maxsize=1024)
-def _reduced(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _bucket(fields: _Fields) -> str:
-    said = (fields.get("bucket"), fields.get("bucket_arn"))
-    names = (bucket_named(each) for each in said if isinstance(each, str) and each.isascii())
+    values = (fields.get("bucket"), fields.get("bucket_arn"))
+    names = (parse_bucket(each) for each in values if isinstance(each, str) and each.isascii())
     return next((name for name in names if name), "")
 
 

@@ -27,8 +27,8 @@ def keys_in_line(field: bytes, operation: str) -> tuple[str, ...]:
     if _BROKEN_ESCAPE.search(field):
         return ()
     if operation in ENCODED_ONCE:
-        return _texts(_form_decoded(field))
-    return _texts(*_encoded_twice(field))
+        return _decoded_keys(_form_decoded(field))
+    return _decoded_keys(*_encoded_twice(field))
 
 
 def keys_in_json(key: str, operation: str) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def keys_in_json(key: str, operation: str) -> tuple[str, ...]:
         return ()
     if "%" not in key and "+" not in key:
         return (key,)
-    once = () if _BROKEN_ESCAPE.search(field) else _texts(_form_decoded(field))
+    once = () if _BROKEN_ESCAPE.search(field) else _decoded_keys(_form_decoded(field))
     return tuple(dict.fromkeys((key, *once, *keys_in_line(field, operation))))
 
 
@@ -60,7 +60,7 @@ def _form_decoded(field: bytes) -> bytes:
     return unquote_to_bytes(field.replace(b"+", b" "))
 
 
-def _texts(*keys: bytes) -> tuple[str, ...]:
+def _decoded_keys(*keys: bytes) -> tuple[str, ...]:
     """Empty if one of them is not UTF-8: then the others are in doubt as well."""
     try:
         return tuple(dict.fromkeys(key.decode() for key in keys))

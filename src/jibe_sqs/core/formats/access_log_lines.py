@@ -16,7 +16,7 @@ from typing import Final
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.access_log_keys import keys_in_line
-from jibe_sqs.core.formats.access_log_records import LONGEST_OPERATION, Changes, bucket_named, meaning
+from jibe_sqs.core.formats.access_log_records import MAX_OPERATION_LENGTH, SeenChanges, effect_of, parse_bucket
 from jibe_sqs.core.formats.access_log_times import time_in_line, visible_at
 from jibe_sqs.core.formats.lines import Line
 from jibe_sqs.core.formats.s3_calls import UNLISTED
@@ -47,7 +47,7 @@ _REGULAR_TAIL = re.compile(rb'(?:"[^"]*+"|-) "([^"]*+)" ([^ "]++)(?: [^"]*+)?$')
 _SPACED_HEAD = re.compile(rb"\S+[ \t]+\S+[ \t]+\[")
 """Owner, bucket and time. With one of the first two empty, a run of blanks is no separator."""
 _BLANKS = re.compile(rb"\t[ \t]*| [ \t]+")
-_OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (LONGEST_OPERATION - 8))
+_OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (MAX_OPERATION_LENGTH - 8))
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
 
 
@@ -59,7 +59,7 @@ def names_operation(text: bytes) -> bool:
 class TextRequests:
     """Reads the lines of one file."""
 
-    def __init__(self, changes: Changes, without_bucket: Callable[[Line, str], RecordMalformed]) -> None:
+    def __init__(self, changes: SeenChanges, without_bucket: Callable[[Line, str], RecordMalformed]) -> None:
         self._changes = changes
         self._without_bucket = without_bucket
 
@@ -79,7 +79,7 @@ class TextRequests:
         if len(fields) < _FIELDS:
             return self._read_around_operation(line)
         _, bucket, day, zone, address, requester, request, operation, key, rest = fields
-        name, change = meaning(operation)
+        name, change = effect_of(operation)
         if change is None:
             return self._read_around_operation(line)
         start = time_in_line(day, zone)
@@ -88,8 +88,8 @@ class TextRequests:
             failed, milliseconds, tail = _outcome(rest)
             change = SkipReason.FAILED if failed else change
         if isinstance(change, SkipReason):
-            return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, _text(request), name)]
-        bucket_name = "" if bucket == NULL or not bucket.isascii() else bucket_named(bucket.decode("ascii"))
+            return [Unchanged(change, _text(bucket), _displayed_key(key, name), start or 0.0, _text(request), name)]
+        bucket_name = "" if bucket == NULL or not bucket.isascii() else parse_bucket(bucket.decode("ascii"))
         if not bucket_name:
             raise self._without_bucket(line, f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
@@ -113,7 +113,7 @@ class TextRequests:
         found = _OPERATION.search(line.text)
         if found is None:
             raise line.malformed("it names no operation, such as REST.PUT.OBJECT")
-        name, change = meaning(found[1])
+        name, change = effect_of(found[1])
         bucket, start = _bucket_and_time(line.text[: found.start()])
         key, _, rest = line.text[found.end() :].partition(b" ")
         if change is None or (change is SkipReason.NOT_OBJECT_CHANGE and not key):
@@ -122,8 +122,8 @@ class TextRequests:
         if failed and change is not SkipReason.READ_ONLY:
             change = SkipReason.FAILED
         if isinstance(change, SkipReason):
-            return [Unchanged(change, _text(bucket), _shown(key, name), start or 0.0, "", name)]
-        bucket_name = bucket_named(bucket.decode("ascii")) if _BUCKET.fullmatch(bucket) else ""
+            return [Unchanged(change, _text(bucket), _displayed_key(key, name), start or 0.0, "", name)]
+        bucket_name = parse_bucket(bucket.decode("ascii")) if _BUCKET.fullmatch(bucket) else ""
         if not bucket_name:
             raise self._without_bucket(line, f"a {name} on the bucket {bucket[:40]!r}")
         keys = _keys(key, rest, name)
@@ -166,7 +166,7 @@ def _bucket_and_time(head: bytes) -> tuple[bytes, float | None]:
     return bucket, None
 
 
-def _shown(key: bytes, name: str) -> str:
+def _displayed_key(key: bytes, name: str) -> str:
     """The key of a request that changes nothing: for people."""
     if b"%" not in key and b"+" not in key:
         return _text(key)

@@ -31,13 +31,13 @@ OPERATIONS: Final[dict[str, Kind | SkipReason]] = {
 READ_VERBS = frozenset({"GET", "HEAD", "OPTIONS", "SELECT"})
 OBJECT = "OBJECT"
 TRANSITION = "TRANSITION"
-LONGEST_OPERATION: Final = 64
+MAX_OPERATION_LENGTH: Final = 64
 
 _OPERATION = re.compile(r"[A-Z][A-Z0-9]*(?:\.[A-Za-z0-9_]+)+")
 _ARN = "arn:"
 
 
-class Changes:
+class SeenChanges:
     """Remembers the last changes, because a request may be logged twice."""
 
     def __init__(self) -> None:
@@ -53,17 +53,17 @@ class Changes:
         return [event, *(msgspec.structs.replace(event, key=key) for key in keys[1:])]
 
 
-def meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
+def effect_of(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
     """An operation's name, and what it does to an object that the index shows; None if it is not an operation's name.
 
     An unknown operation on an object counts as a write: an unneeded refresh is harmless, a lost one is not.
     """
     # The cache must not keep long texts of a hostile file.
-    return _meaning(operation) if len(operation) <= LONGEST_OPERATION else ("", None)
+    return _effect_of(operation) if len(operation) <= MAX_OPERATION_LENGTH else ("", None)
 
 
 @lru_cache(maxsize=256)
-def _meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
+def _effect_of(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
     name = operation.decode("ascii", "replace")
     if name in OPERATIONS:
         return name, OPERATIONS[name]
@@ -77,7 +77,7 @@ def _meaning(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
     return name, SkipReason.NOT_OBJECT_CHANGE
 
 
-def bucket_named(text: str) -> str:
+def parse_bucket(text: str) -> str:
     """The bucket that a field names, by its name or its ARN. Empty for the ARN of something else, such as an access point."""
     if not text.startswith(_ARN):
         return text

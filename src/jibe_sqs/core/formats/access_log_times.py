@@ -16,7 +16,7 @@ MONTHS: Final = {
 }
 _DAY = re.compile(rb"\[([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _ZONE = re.compile(rb"([+-])([0-9]{2})([0-9]{2})\]")
-_LONGEST: Final = 64
+_MAX_LENGTH: Final = 64
 
 
 def time_in_line(day: bytes, zone: bytes) -> float | None:
@@ -27,7 +27,7 @@ def time_in_line(day: bytes, zone: bytes) -> float | None:
 
 def time_in_json(value: object) -> float | None:
     """The time in any form that `event_time` reads, or in the form of the text lines."""
-    if isinstance(value, str) and len(value) <= _LONGEST:
+    if isinstance(value, str) and len(value) <= _MAX_LENGTH:
         day, _, zone = value.strip().strip("[]").partition(" ")
         found = time_in_line(b"[" + day.encode("utf-8", "replace"), zone.encode("utf-8", "replace") + b"]")
         if found is not None:

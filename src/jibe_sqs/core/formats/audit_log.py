@@ -12,16 +12,16 @@ Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 
 from jibe_sqs.core.formats import s3_calls
 from jibe_sqs.core.formats.audit_records import (
-    BUCKET,
     NO_OBJECTS,
+    WHOLE_BUCKET,
     Call,
-    Said,
     Target,
+    TypedRecord,
     listed_objects,
     loose_call,
-    start_of,
-    typed,
+    start_time,
     typed_call,
+    typed_decoder,
     version_of,
     visible_at,
 )
@@ -62,47 +62,49 @@ HOUSEKEEPING_EVENTS = frozenset(
 class AuditLog(JsonLog):
     """One log file. It remembers the ids of the last changes."""
 
-    decode = typed.decode
+    decode = typed_decoder.decode
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         super().__init__(limits, bad)
         self._seen = Recent(8_192)
 
-    def decoded(self, line: Line, value: Said) -> list[Record]:
+    def read_value(self, line: Line, value: TypedRecord) -> list[Record]:
         """The record of one object; several for a call that names several objects."""
-        return self._interpreted(line, typed_call(line, value))
+        return self._read_call(line, typed_call(line, value))
 
-    def refused(self, line: Line) -> list[Record]:
+    def read_refused(self, line: Line) -> list[Record]:
         """The same, of an object of any types."""
-        return self._interpreted(line, loose_call(line))
+        return self._read_call(line, loose_call(line))
 
     @staticmethod
     def is_entry(value: object) -> bool:
         """Whether it has a call."""
         return isinstance((fields(fields(value).get("auditEntry")) or fields(value)).get("api"), dict)
 
-    def _interpreted(self, line: Line, call: Call) -> list[Record]:
+    def _read_call(self, line: Line, call: Call) -> list[Record]:
         entry, api = call.entry, call.api
-        name = _name(api.name, entry.event)
-        names_an_object = call.hides_object or bool(api.object) or call.objects not in NO_OBJECTS
-        on_object = names_an_object and (bool(api.bucket) or call.hides_bucket)
-        reason = _no_change(name, entry.event, api.statusCode, on_object=on_object)
+        name = _call_name(api.name, entry.event)
+        names_an_object = call.object_unreadable or bool(api.object) or call.objects not in NO_OBJECTS
+        on_object = names_an_object and (bool(api.bucket) or call.bucket_unreadable)
+        reason = _skip_reason(name, entry.event, api.statusCode, on_object=on_object)
         if reason is not None:
             return [
-                Unchanged(reason, api.bucket or "", api.object or "", start_of(entry.time), entry.requestID or "", name)
+                Unchanged(
+                    reason, api.bucket or "", api.object or "", start_time(entry.time), entry.requestID or "", name
+                )
             ]
         if not api.bucket:
             raise self.without_bucket(line, f"a {name[:40] or 'call'} without api.bucket", "api.bucket")
-        return self._changes(call, name, api.bucket)
+        return self._events(call, name, api.bucket)
 
-    def _changes(self, call: Call, name: str, bucket: str) -> list[Record]:
+    def _events(self, call: Call, name: str, bucket: str) -> list[Record]:
         entry, api = call.entry, call.api
         moment = visible_at(entry.time or "", api)
         request = entry.requestID or ""
         actor = Actor(
             principal=entry.parentUser or call.account,
             access_key=entry.accessKey or "",
-            source_address=_address(entry.remotehost or ""),
+            source_address=_without_port(entry.remotehost or ""),
             user_agent=entry.userAgent or "",
         )
         kind = Kind.DELETED if name in DELETES else Kind.WRITTEN
@@ -117,11 +119,11 @@ class AuditLog(JsonLog):
         return found
 
 
-def _name(name: str | None, event: str | None) -> str:
+def _call_name(name: str | None, event: str | None) -> str:
     return EXPIRE if event == EXPIRY_EVENT else name or event or ""
 
 
-def _no_change(name: str, event: str | None, status: int | None, *, on_object: bool) -> SkipReason | None:
+def _skip_reason(name: str, event: str | None, status: int | None, *, on_object: bool) -> SkipReason | None:
     """The first reason that applies, in the order of the list, why a line changes no object.
 
     A call that we have never heard of, on an object, is taken for a write: a needless refresh, never a lost one.
@@ -144,23 +146,23 @@ def _targets(call: Call, name: str) -> list[Target]:
     A form's key may be in its body only, and an archive's are in the archive.
     """
     if name == UNPACK:
-        return [BUCKET]
+        return [WHOLE_BUCKET]
     listed, is_complete = listed_objects(call.objects)
     named = call.api.object or ""
     # `api.object` counts as well if the list names other objects.
     if listed and named and named not in (each.key for each in listed):
         listed = [*listed, Target(named)]
-    rest = [] if is_complete and not (listed and call.hides_object) else [BUCKET]
+    rest = [] if is_complete and not (listed and call.object_unreadable) else [WHOLE_BUCKET]
     if len(listed) > 1:
         return listed + rest
     key = listed[0].key if listed else "" if name == DELETE_MANY else named
     if not key:
-        return [BUCKET]
+        return [WHOLE_BUCKET]
     version = (listed[0].version if listed else None) or version_of(call.headers)
     return [Target(key, version), *rest]
 
 
-def _address(host: str) -> str:
+def _without_port(host: str) -> str:
     """Without its port: of `192.0.2.1:9000`, `[2001:db8::1]:9000`, and the bare forms of both."""
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -12,23 +12,21 @@ import msgspec
 
 from jibe_sqs.core.event_times import event_time
 from jibe_sqs.core.formats.lines import Line
-from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, HIDDEN, Broken, decoded, fields, readable
 from jibe_sqs.core.model import LATEST, UNKNOWN_TIME
 
-REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NULL = msgspec.Raw(b"null")
+NO_OBJECTS: Final[tuple[object, ...]] = (_NULL, msgspec.Raw(b"[]"), None, [])
 
-_NONE = msgspec.Raw(b"null")
-NO_OBJECTS: Final[tuple[object, ...]] = (_NONE, msgspec.Raw(b"[]"), None, [])
-
-_NS = 1_000_000_000
-_LONGEST_DURATION = 10**18
+_NS_PER_SECOND = 1_000_000_000
+_MAX_DURATION = 10**18
 
 
 class _Api(msgspec.Struct, gc=False):
     name: str | None = None
     bucket: str | None = None
     object: str | None = None
-    objects: msgspec.Raw = _NONE
+    objects: msgspec.Raw = _NULL
     statusCode: int | None = None
     timeToResponse: str | None = None
     timeToResponseInNS: str | int | None = None
@@ -43,10 +41,10 @@ class _Entry(msgspec.Struct, gc=False):
     userAgent: str | None = None
     accessKey: str | None = None
     parentUser: str | None = None
-    responseHeader: msgspec.Raw = _NONE
+    responseHeader: msgspec.Raw = _NULL
 
 
-class Said(_Entry, gc=False):
+class TypedRecord(_Entry, gc=False):
     """One object of the stream, as documented: a record of MinIO's, or Lyve Cloud's wrapping of one."""
 
     auditEntry: _Entry | None = None
@@ -70,11 +68,11 @@ class Target(NamedTuple):
     version: str | None = None
 
 
-BUCKET: Final = Target("")
+WHOLE_BUCKET: Final = Target("")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A record. `hides_bucket`, `hides_object`: it names one that cannot be read.
+    """A record. `bucket_unreadable`, `object_unreadable`: it names one that cannot be read.
 
     `objects`, `headers`: `api.objects` and `responseHeader`, raw or decoded.
     """
@@ -84,11 +82,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     account: str
     objects: object
     headers: object
-    hides_bucket: bool = False
-    hides_object: bool = False
+    bucket_unreadable: bool = False
+    object_unreadable: bool = False
 
 
-typed = msgspec.json.Decoder(Said)
+typed_decoder = msgspec.json.Decoder(TypedRecord)
 _objects = msgspec.json.Decoder(list[_Object] | None)
 _response_header = msgspec.json.Decoder(_ResponseHeader | None)
 
@@ -101,25 +99,25 @@ def listed_objects(field: object) -> tuple[list[Target], bool]:
     if isinstance(field, msgspec.Raw):
         try:
             objects = _objects.decode(field) or []
-        except REFUSED:
+        except DECODE_ERRORS:
             value = _value_of(field)
         else:
             names = [(each.objectName, each.versionId or None) for each in objects]
             found = [Target(name, version) for name, version in names if name and name != HIDDEN]
             return found, len(found) == len(objects)
     entries = value if isinstance(value, list) else [value]
-    said = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
-    return [Target(key, readable(version) or None) for key, version in said if key], all(key for key, _ in said)
+    record = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
+    return [Target(key, readable(version) or None) for key, version in record if key], all(key for key, _ in record)
 
 
 def version_of(field: object) -> str | None:
     """The version in the answer's headers, as MinIO or as Go spells its name."""
-    if field in (_NONE, None):
+    if field in (_NULL, None):
         return None
     if isinstance(field, msgspec.Raw):
         try:
             header = _response_header.decode(field)
-        except REFUSED:
+        except DECODE_ERRORS:
             field = _value_of(field)
         else:
             return (header.version or header.version_canonical or None) if header else None
@@ -134,25 +132,25 @@ def _value_of(raw: msgspec.Raw) -> object:
         return None
 
 
-def typed_call(line: Line, said: Said) -> Call:
+def typed_call(line: Line, record: TypedRecord) -> Call:
     """The record of an object that is written as documented."""
-    entry = said.auditEntry or said
+    entry = record.auditEntry or record
     if entry.api is None:
         raise line.malformed("it has no api", "api")
     if HIDDEN in (entry.api.bucket, entry.api.object):
         return loose_call(line)
-    return Call(entry, entry.api, said.serviceAccountName or "", entry.api.objects, entry.responseHeader)
+    return Call(entry, entry.api, record.serviceAccountName or "", entry.api.objects, entry.responseHeader)
 
 
 def loose_call(line: Line) -> Call:
     """The record of an object of any types: what is not readable counts as missing."""
     try:
-        said = decoded(line.text)
+        record = decoded(line.text)
     except Broken as error:
         raise line.malformed(f"not JSON: {error}") from None
-    if not isinstance(said, dict):
+    if not isinstance(record, dict):
         raise line.malformed("it is not a JSON object")
-    entry = fields(said.get("auditEntry")) or said
+    entry = fields(record.get("auditEntry")) or record
     api = entry.get("api")
     if not isinstance(api, dict):
         raise line.malformed("it has no api" if api is None else "its api is not a JSON object", "api")
@@ -173,12 +171,14 @@ def loose_call(line: Line) -> Call:
         timeToResponse=_duration_text(api.get("timeToResponse")),
         timeToResponseInNS=_number(api.get("timeToResponseInNS")) or _duration_text(api.get("timeToResponseInNS")),
     )
-    hides_bucket, hides_object = (
+    bucket_unreadable, object_unreadable = (
         api.get(name) not in (None, "") and not read
         for name, read in (("bucket", call.bucket), ("object", call.object))
     )
-    account = readable(said.get("serviceAccountName"))
-    return Call(found, call, account, api.get("objects"), entry.get("responseHeader"), hides_bucket, hides_object)
+    account = readable(record.get("serviceAccountName"))
+    return Call(
+        found, call, account, api.get("objects"), entry.get("responseHeader"), bucket_unreadable, object_unreadable
+    )
 
 
 def _number(value: object) -> int | None:
@@ -214,12 +214,12 @@ def visible_at(time: str, api: _Api) -> float:
 def _duration(value: str | int | None) -> int | None:
     """In nanoseconds."""
     if isinstance(value, int):
-        return value if 0 <= value < _LONGEST_DURATION else None
+        return value if 0 <= value < _MAX_DURATION else None
     found = _DURATION.fullmatch(value or "")
     return int(found[1]) if found else None
 
 
-def start_of(text: str | None) -> float:
+def start_time(text: str | None) -> float:
     """For people; 0.0 if it cannot be read."""
     moment = _nanoseconds(text or "")
     return 0.0 if moment is None else _seconds(moment)
@@ -231,7 +231,7 @@ def _nanoseconds(text: str) -> int | None:
         return None
     day, clock, fraction, _, offset = found.groups()
     whole = _epoch(day, clock, offset)
-    return None if whole is None else whole * _NS + int((fraction or "").ljust(9, "0"))
+    return None if whole is None else whole * _NS_PER_SECOND + int((fraction or "").ljust(9, "0"))
 
 
 @lru_cache(maxsize=1024)
@@ -242,4 +242,4 @@ def _epoch(day: str, clock: str, offset: str | None) -> int | None:
 
 def _seconds(nanoseconds: int) -> float:
     """Rounded up to 2**-20 s, just under a microsecond: a float holds that exactly until the year 2242."""
-    return -((-nanoseconds << 20) // _NS) / (1 << 20)
+    return -((-nanoseconds << 20) // _NS_PER_SECOND) / (1 << 20)

@@ -6,9 +6,9 @@ from jibe_sqs.core.errors import RecordMalformed
 
 OnBadRecord = Literal["skip", "reject"]
 
-SHOWN: Final = 5
+MAX_SHOWN: Final = 5
 """How many of a file are kept for people; the others are counted."""
-LONGEST: Final = 110
+MAX_REASON_LENGTH: Final = 110
 """Characters of one reason among several: so that the positions of all `SHOWN` fit into a dead letter's reason."""
 
 
@@ -23,7 +23,7 @@ class BadRecords:
     @property
     def keeps_next(self) -> bool:
         """Whether the next bad record is kept for the log. The position of a record that is only counted is not needed."""
-        return len(self.first) < SHOWN
+        return len(self.first) < MAX_SHOWN
 
     def found(self, error: RecordMalformed) -> None:
         """Take in one."""
@@ -38,13 +38,15 @@ class BadRecords:
         if self.policy == "skip" or not self.first:
             return None
         first, count = self.first[0], self.count
-        parts = [_located(error) for error in self.first] + ([f"and {count - SHOWN} more"] if count > SHOWN else [])
+        parts = [_located(error) for error in self.first] + (
+            [f"and {count - MAX_SHOWN} more"] if count > MAX_SHOWN else []
+        )
         text = f"{count} bad record{'s' if count > 1 else ''}, all others are done: {'; '.join(parts)}"
         return RecordMalformed(text, index=first.index, offset=first.offset, field=first.field)
 
 
 def _located(error: RecordMalformed) -> str:
     text = str(error)
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = text if len(text) <= MAX_REASON_LENGTH else f"{text[: MAX_REASON_LENGTH - 1]}…"
     where = [f"offset {error.offset}"] * (error.offset is not None) + [f"field {error.field}"] * bool(error.field)
     return f"{text} ({', '.join(where)})" if where else text

@@ -18,14 +18,14 @@ from jibe_sqs.core.formats import s3_calls
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.cloudtrail_objects import (
     Target,
+    displayed_object,
     find_prefix,
     find_targets,
-    names_a_point,
+    names_access_point,
     rename_source,
     request_of,
+    requested_object,
     resources_of,
-    shown_object,
-    whole_target,
 )
 from jibe_sqs.core.formats.cloudtrail_records import (
     S3_SOURCES,
@@ -36,8 +36,8 @@ from jibe_sqs.core.formats.cloudtrail_records import (
     actor_of,
     clear_hidden,
     has_failed,
-    is_hidden,
-    is_of_s3,
+    is_missing,
+    is_s3_source,
     loose_record,
     time_of,
 )
@@ -76,25 +76,25 @@ class CloudTrailLog:
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         self._records = JsonRecords(_SHAPE, record_limit=limits.record_size)
-        self._longest_key = limits.key_length
+        self._max_key_length = limits.key_length
         self._bad = bad
         self._seen = Recent(65_536)
         self._bulk = _BulkDeletes()
 
     def feed(self, text: bytes) -> list[Record]:
         """The records that this text completes."""
-        return self._interpreted(self._records.feed(text))
+        return self._read_batches(self._records.feed(text))
 
     def finish(self) -> list[Record]:
         """What was left open. The text must end here, and rightly."""
-        return self._interpreted(self._records.finish()) + self._bulk.finish()
+        return self._read_batches(self._records.finish()) + self._bulk.finish()
 
-    def _interpreted(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
+    def _read_batches(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
         found: list[Record] = []
         for batch in batches:
             for at, record in enumerate(batch.records):
                 try:
-                    found += self._interpreted_one(loose_record(record) if isinstance(record, bytes) else record)
+                    found += self._read_record(loose_record(record) if isinstance(record, bytes) else record)
                 except Unreadable as error:
                     found += error.events
                     index = batch.first + at
@@ -103,46 +103,46 @@ class CloudTrailLog:
                     self._bad.found(RecordMalformed(text, index=index, offset=offset, field=error.field))
         return found
 
-    def _interpreted_one(self, record: Call) -> list[Record]:
-        reason = _no_change(record)
+    def _read_record(self, record: Call) -> list[Record]:
+        reason = _skip_reason(record)
         if reason is not None:
             return [_unchanged(record, reason)]
         clear_hidden(record)
         if record.eventID in self._seen:
             return [_unchanged(record, SkipReason.DUPLICATE)]
-        found = _bulk_delete(record) if record.eventName == DELETE_MANY else _changes(record)
+        found = _bulk_delete(record) if record.eventName == DELETE_MANY else _events(record)
         self._seen.add(record.eventID)
         longest = max([len(each.key) for each in found])
-        if longest > self._longest_key:
-            found = [self._shortened(each) for each in found]
+        if longest > self._max_key_length:
+            found = [self._without_long_key(each) for each in found]
         event = found[0]
         if isinstance(event, ObjectEvent):
             if record.eventName == DELETE_MANY:
                 found = self._bulk.hold(record.requestID or record.eventID, event)
             elif event.kind is Kind.DELETED and record.eventType == "AwsServiceEvent" and record.requestID:
                 self._bulk.has_child(record.requestID, event.bucket)
-        if longest > self._longest_key:
+        if longest > self._max_key_length:
             what = f"a {record.eventName[:40]} of a key of {longest:,} characters"
             raise Unreadable(what, "requestParameters.key", found)
         return found
 
-    def _shortened(self, record: Record) -> Record:
+    def _without_long_key(self, record: Record) -> Record:
         """The same; of an object whose key is too long, all of the bucket is stale."""
-        if not isinstance(record, ObjectEvent) or len(record.key) <= self._longest_key:
+        if not isinstance(record, ObjectEvent) or len(record.key) <= self._max_key_length:
             return record
         return msgspec.structs.replace(record, kind=UNLISTED.get(record.kind, record.kind), key="")
 
 
-def _no_change(record: Call) -> SkipReason | None:
+def _skip_reason(record: Call) -> SkipReason | None:
     """The first reason that applies, in the order of the list, why a record changes no object."""
     name, source = record.eventName, record.eventSource
     # What does not say its service is S3's if it may be a change: a needless refresh, never a lost one.
-    ours = source in S3_SOURCES or is_of_s3(source) or (is_hidden(source) and _may_be_ours(record))
-    if record.readOnly == TRUE or (ours and s3_calls.is_read(name)):
+    is_s3 = source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record))
+    if record.readOnly == TRUE or (is_s3 and s3_calls.is_read(name)):
         return SkipReason.READ_ONLY
     if has_failed(record):
         return SkipReason.FAILED
-    if not ours or not _may_change_an_object(name):
+    if not is_s3 or not _may_change_an_object(name):
         return SkipReason.NOT_OBJECT_CHANGE
     version = _VERSION.match(record.eventVersion)
     if version is not None and version[1] != "1":
@@ -150,34 +150,34 @@ def _no_change(record: Call) -> SkipReason | None:
     return None
 
 
-def _may_be_ours(record: Call) -> bool:
+def _may_be_s3(record: Call) -> bool:
     """Whether a record that does not name its service names a change of an object, or an object and no call."""
-    if is_hidden(record.eventName):
-        return all(shown_object(record.requestParameters))
+    if is_missing(record.eventName):
+        return all(displayed_object(record.requestParameters))
     return _may_change_an_object(record.eventName)
 
 
 def _may_change_an_object(name: str) -> bool:
     """A call that we have never heard of, on an object, is taken for a write. So is one whose name cannot be read."""
-    if name in WRITES or is_hidden(name):
+    if name in WRITES or is_missing(name):
         return True
     return "Object" in name and name not in NOT_CHANGES and not s3_calls.changes_side_data(name)
 
 
-def _changes(record: Call) -> list[Record]:
+def _events(record: Call) -> list[Record]:
     """The events of one call: more than one for a rename, and where the record leaves open which object it was."""
     name = record.eventName
     request = request_of(record.requestParameters)
     kind = Kind.DELETED if name == DELETE else Kind.WRITTEN
-    if (whole := whole_target(request)) is not None and name != RENAME:
+    if (whole := requested_object(request)) is not None and name != RENAME:
         return [_event(record, kind, whole)]
     resources = resources_of(record.resources)
     targets = find_targets(request, resources, may_copy=name not in _NO_COPIES)
-    names_a_key = name in _NAME_A_KEY or is_hidden(name)
-    if not (names_a_key or resources.objects or request.key or request.hides_key):
+    names_a_key = name in _NAME_A_KEY or is_missing(name)
+    if not (names_a_key or resources.objects or request.key or request.key_unreadable):
         return [_unchanged(record, SkipReason.NOT_OBJECT_CHANGE)]
     if not targets:
-        return [_of_no_bucket(record, is_point=names_a_point(request, resources))]
+        return [_without_bucket(record, is_access_point=names_access_point(request, resources))]
     events: list[Record] = [_event(record, kind if each.key else UNLISTED[kind], each) for each in targets]
     if name == RENAME and len(targets) == 1 and targets[0].key:
         source = rename_source(targets[0], request, resources)
@@ -193,13 +193,13 @@ def _bulk_delete(record: Call) -> list[Record]:
     request, resources = request_of(record.requestParameters), resources_of(record.resources)
     target = find_prefix(request, resources)
     if target is None:
-        return [_of_no_bucket(record, is_point=names_a_point(request, resources))]
+        return [_without_bucket(record, is_access_point=names_access_point(request, resources))]
     return [_event(record, Kind.DELETED_UNLISTED, target)]
 
 
-def _of_no_bucket(record: Call, *, is_point: bool) -> Unchanged:
+def _without_bucket(record: Call, *, is_access_point: bool) -> Unchanged:
     """A change of an access point whose bucket is not named. Without one, what was changed is not known."""
-    if is_point:
+    if is_access_point:
         return _unchanged(record, SkipReason.NOT_MAPPED)
     name = record.eventName[:40] or "call without a readable name"
     raise Unreadable(f"a {name}, and neither this nor resources names a bucket", "requestParameters")
@@ -221,10 +221,10 @@ def _event(record: Call, kind: Kind, target: Target) -> ObjectEvent:
 def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
     """Whatever of it can be read: a record that asks for nothing is never an error."""
     source = record.eventSource
-    ours = source in S3_SOURCES or is_of_s3(source)
-    if not ours and (activity := activity_of(record)) is not None:
-        record, ours = activity, True
-    bucket, key = shown_object(record.requestParameters) if ours else ("", "")
+    is_s3 = source in S3_SOURCES or is_s3_source(source)
+    if not is_s3 and (activity := activity_of(record)) is not None:
+        record, is_s3 = activity, True
+    bucket, key = displayed_object(record.requestParameters) if is_s3 else ("", "")
     time = time_of(record)
     return Unchanged(reason, bucket, key, 0.0 if time == UNKNOWN_TIME else time, record.eventID, record.eventName)
 
@@ -243,16 +243,16 @@ class _BulkDeletes:
 
     def hold(self, request: str, event: ObjectEvent) -> list[Record]:
         self._held.append((request, event))
-        return [self._settled(*self._held.popleft())] if len(self._held) > self.LIMIT else []
+        return [self._resolve(*self._held.popleft())] if len(self._held) > self.LIMIT else []
 
     def has_child(self, request: str, bucket: str) -> None:
         self._with_children.add(f"{request} {bucket}")
 
     def finish(self) -> list[Record]:
         held, self._held = self._held, deque()
-        return [self._settled(request, event) for request, event in held]
+        return [self._resolve(request, event) for request, event in held]
 
-    def _settled(self, request: str, event: ObjectEvent) -> Record:
+    def _resolve(self, request: str, event: ObjectEvent) -> Record:
         if f"{request} {event.bucket}" not in self._with_children:
             return event
         return Unchanged(SkipReason.NOT_OBJECT_CHANGE, event.bucket, event.key, event.time, event.event_id, event.name)

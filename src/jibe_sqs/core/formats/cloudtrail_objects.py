@@ -13,27 +13,34 @@ from urllib.parse import unquote
 
 import msgspec
 
-from jibe_sqs.core.formats.cloudtrail_records import REFUSED, value_of
-from jibe_sqs.core.formats.loose_json import HIDDEN, fields, readable
+from jibe_sqs.core.formats.cloudtrail_records import value_of
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, HIDDEN, fields, readable
 
-ALIASES: Final = ("-s3alias", "--op-s3", "--ol-s3", "--xa-s3", ".mrap", ".mrap.accesspoint.s3-global.amazonaws.com")
+ALIAS_ENDINGS: Final = (
+    "-s3alias",
+    "--op-s3",
+    "--ol-s3",
+    "--xa-s3",
+    ".mrap",
+    ".mrap.accesspoint.s3-global.amazonaws.com",
+)
 """How aliases of access points end. These endings are reserved: no bucket's name has them. FSx's is `-ext-s3alias`."""
 
 
 _ON_OUTPOST = re.compile(r"outpost[:/][^:/]+[:/]bucket[:/]([^:/]+)(?:/object/(.+))?", re.DOTALL)
-_POINT = re.compile(r"(?:accesspoint|outpost)[:/]")
-_POINT_AND_KEY = re.compile(r"accesspoint[:/][^:/]+/(?:object/)?(.+)", re.DOTALL)
-_ZONAL: Final = "--x-s3"
+_ACCESS_POINT = re.compile(r"(?:accesspoint|outpost)[:/]")
+_ACCESS_POINT_AND_KEY = re.compile(r"accesspoint[:/][^:/]+/(?:object/)?(.+)", re.DOTALL)
+_DIRECTORY_BUCKET_ENDING: Final = "--x-s3"
 """How directory buckets' names end."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """What `requestParameters` says. `hides_key`: there may be a key in it that cannot be read."""
+    """What `requestParameters` says. `key_unreadable`: there may be a key in it that cannot be read."""
 
     bucket: str = ""
     key: str = ""
     rename_source: str = ""
-    hides_key: bool = False
+    key_unreadable: bool = False
 
 
 class _Parameters(msgspec.Struct, gc=False):
@@ -62,7 +69,7 @@ class Resources(NamedTuple):
     objects: list[Target]
     buckets: list[str]
     prefixes: list[Target]
-    points: bool
+    has_access_point: bool
     unreadable: bool
 
 
@@ -75,7 +82,7 @@ def request_of(field: object) -> Request:
     if isinstance(field, msgspec.Raw):
         try:
             found = _parameters.decode(field)
-        except REFUSED:
+        except DECODE_ERRORS:
             pass
         else:
             if found is None:
@@ -89,18 +96,18 @@ def request_of(field: object) -> Request:
         bucket=readable(parameters.get("bucketName")),
         key=readable(keys[0]) or readable(keys[1]),
         rename_source=readable(parameters.get("x-amz-rename-source")),
-        hides_key=not isinstance(value, dict | None)
+        key_unreadable=not isinstance(value, dict | None)
         or bool(parameters.get("omitted"))
         or any(key not in (None, "") for key in keys),
     )
 
 
-def shown_object(field: object) -> tuple[str, str]:
+def displayed_object(field: object) -> tuple[str, str]:
     """Bucket and key of `requestParameters`, for people, as far as they can be read."""
     if isinstance(field, msgspec.Raw):
         try:
             found = _parameters.decode(field)
-        except REFUSED:
+        except DECODE_ERRORS:
             pass
         else:
             return (found.bucketName or "", found.key or found.Key or "") if found else ("", "")
@@ -111,11 +118,13 @@ def shown_object(field: object) -> tuple[str, str]:
 def resources_of(field: object) -> Resources:
     """What `resources` names. An entry that cannot be read is left out."""
     entries, unreadable = _entries(field)
-    found = Resources([], [], [], points=any(_is_point(arn or "") for arn, _ in entries), unreadable=unreadable)
+    found = Resources(
+        [], [], [], has_access_point=any(_is_access_point(arn or "") for arn, _ in entries), unreadable=unreadable
+    )
     for arn, prefix in entries:
-        if below := _named(prefix or ""):
+        if below := _parse_arn(prefix or ""):
             found.prefixes.append(below)
-        if (target := _named(arn or "")) is None:
+        if (target := _parse_arn(arn or "")) is None:
             continue
         if target.key:
             found.objects.append(target)
@@ -129,7 +138,7 @@ def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
     if isinstance(field, msgspec.Raw):
         try:
             return [(each.ARN, each.ARNPrefix) for each in _resources.decode(field) or ()], False
-        except REFUSED:
+        except DECODE_ERRORS:
             pass
     value = value_of(field)
     entries = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
@@ -138,10 +147,10 @@ def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
     return list(read), len(read) < len(found) or (value is not None and not entries and value != [])
 
 
-def whole_target(request: Request) -> Target | None:
+def requested_object(request: Request) -> Target | None:
     """The object, if the request alone names it, as nearly every one does."""
     bucket = request.bucket
-    if bucket and request.key and not bucket.endswith(ALIASES) and not bucket.startswith("arn:"):
+    if bucket and request.key and not bucket.endswith(ALIAS_ENDINGS) and not bucket.startswith("arn:"):
         return Target(bucket, request.key)
     return None
 
@@ -152,7 +161,7 @@ def find_targets(request: Request, resources: Resources, *, may_copy: bool = Fal
     With an empty key: all of the bucket. None at all: the record names no bucket. `may_copy`: each object among the
     resources may be the source of a copy, so that none of them says which bucket was written.
     """
-    bucket, key = _bucket_of(request), request.key
+    bucket, key = _requested_bucket(request), request.key
     if bucket and key:
         return [Target(bucket, key)]
     if may_copy:
@@ -171,7 +180,7 @@ def find_targets(request: Request, resources: Resources, *, may_copy: bool = Fal
 def find_prefix(request: Request, resources: Resources) -> Target | None:
     """Below what `DeleteObjects` deleted. None if the record names no bucket."""
     named = [each.bucket for each in resources.prefixes] + resources.buckets
-    bucket = _bucket_of(request) or (named[0] if named else "")
+    bucket = _requested_bucket(request) or (named[0] if named else "")
     # Several prefixes are never seen; if there were, only the whole bucket would be sure to hold them all.
     prefixes = [each.key for each in resources.prefixes if each.bucket == bucket]
     prefix = prefixes[0] if len(prefixes) == len(resources.prefixes) == 1 and not resources.unreadable else ""
@@ -185,56 +194,56 @@ def rename_source(target: Target, request: Request, resources: Resources) -> Tar
             source = unquote(request.rename_source, errors="strict")
         except UnicodeDecodeError:
             return None
-        key = _renamed_key(source.removeprefix("/"), target.bucket, request.bucket)
+        key = _key_of_source(source.removeprefix("/"), target.bucket, request.bucket)
         return Target(target.bucket, key) if key else None
     others = [each for each in resources.objects if each.key != target.key]
     return others[0] if len(others) == 1 else None
 
 
-def _renamed_key(source: str, bucket: str, asked: str) -> str | None:
+def _key_of_source(source: str, bucket: str, requested: str) -> str | None:
     """The key in a rename's source: it may follow the name or the ARN of the bucket, or of its access point.
 
-    `asked`: what the request was sent to. None if what stands before the key may be the name of something else.
+    `requested`: what the request was sent to. None if what stands before the key may be the name of something else.
     """
-    for place in (bucket, asked, re.split("[:/]", asked)[-1]):
+    for place in (bucket, requested, re.split("[:/]", requested)[-1]):
         if place and source.startswith(f"{place}/"):
             source = source.removeprefix(f"{place}/")
             return source.removeprefix("object/") if place.startswith("arn:") else source
     if source.startswith("arn:"):
         path = source.split(":", 5)[-1]
-        if found := _POINT_AND_KEY.fullmatch(path):
+        if found := _ACCESS_POINT_AND_KEY.fullmatch(path):
             return found[1]
-        named = _named(source)
+        named = _parse_arn(source)
         return named.key if named and named.bucket == bucket else None
     first, _, rest = source.partition("/")
-    if first.endswith(ALIASES):
+    if first.endswith(ALIAS_ENDINGS):
         return rest
-    return None if rest and first.endswith(_ZONAL) else source
+    return None if rest and first.endswith(_DIRECTORY_BUCKET_ENDING) else source
 
 
-def names_a_point(request: Request, resources: Resources) -> bool:
+def names_access_point(request: Request, resources: Resources) -> bool:
     """Whether the record names an access point. If its bucket is not named, Access Anywhere cannot show it."""
-    return resources.points or _is_point(request.bucket)
+    return resources.has_access_point or _is_access_point(request.bucket)
 
 
-def _bucket_of(request: Request) -> str:
+def _requested_bucket(request: Request) -> str:
     """The bucket that the request names itself; empty if it names none, or an access point."""
     name = request.bucket
     if name.startswith("arn:"):
-        found = _named(name)
+        found = _parse_arn(name)
         return found.bucket if found else ""
-    return "" if name.endswith(ALIASES) else name
+    return "" if name.endswith(ALIAS_ENDINGS) else name
 
 
-def _is_point(name: str) -> bool:
+def _is_access_point(name: str) -> bool:
     """Whether an ARN, or a name in the place of a bucket's, is of an access point, or on an outpost."""
     if name.startswith("arn:"):
         path = name.split(":", 5)[-1]
-        return _POINT.match(path) is not None or path.partition("/")[0].endswith(ALIASES)
-    return name.endswith(ALIASES)
+        return _ACCESS_POINT.match(path) is not None or path.partition("/")[0].endswith(ALIAS_ENDINGS)
+    return name.endswith(ALIAS_ENDINGS)
 
 
-def _named(arn: str) -> Target | None:
+def _parse_arn(arn: str) -> Target | None:
     """Bucket and key of an ARN; the key is empty if it is a bucket's. None if it does not name a bucket.
 
     `arn:aws:s3:::BUCKET[/KEY]`, `arn:aws:s3express:REGION:ACCOUNT:[bucket/]BUCKET[/KEY]` or
@@ -248,10 +257,10 @@ def _named(arn: str) -> Target | None:
         bucket, _, key = path.partition("/")
     elif service == "s3express":
         bucket, _, key = path.removeprefix("bucket/").partition("/")
-        if not path.startswith("bucket/") and not bucket.endswith(_ZONAL):
+        if not path.startswith("bucket/") and not bucket.endswith(_DIRECTORY_BUCKET_ENDING):
             return None
     elif service == "s3-outposts" and (found := _ON_OUTPOST.fullmatch(path)):
         bucket, key = found[1], found[2] or ""
     else:
         return None
-    return Target(bucket, key) if bucket and not bucket.endswith(ALIASES) else None
+    return Target(bucket, key) if bucket and not bucket.endswith(ALIAS_ENDINGS) else None

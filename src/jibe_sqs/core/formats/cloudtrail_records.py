@@ -13,20 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from jibe_sqs.core.event_times import event_time
-from jibe_sqs.core.formats.loose_json import HIDDEN, Broken, decoded, fields, readable
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, HIDDEN, Broken, decoded, fields, readable
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor
 from jibe_sqs.core.model import Record as EventRecord
-
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NULL = msgspec.Raw(b"null")
 TRUE = msgspec.Raw(b"true")
 _NO_ERROR: Final[tuple[object, ...]] = (_NULL, msgspec.Raw(b'""'), None)
-_LONGEST_TIME = 40
+_MAX_TIME_LENGTH = 40
 
 S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
 _SERVICES = frozenset({"s3", "s3express", "s3-outposts"})
-_ISOLATED = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
+_ISOLATED_DOMAINS = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
 """Domains of the partitions that do not have `amazonaws` in theirs."""
 _SOURCE = re.compile(rb'"eventSource"\s*:\s*"([a-z0-9.-]+)"')
 
@@ -87,7 +85,7 @@ class Loose(msgspec.Struct, gc=False):
 
 Record = Typed | Loose
 
-_TEXTS = (
+_TEXT_FIELDS = (
     "eventVersion",
     "eventTime",
     "eventSource",
@@ -99,7 +97,7 @@ _TEXTS = (
     "sourceIPAddress",
     "userAgent",
 )
-_VALUES = ("errorCode", "userIdentity", "requestParameters", "resources", "eventData")
+_VALUE_FIELDS = ("errorCode", "userIdentity", "requestParameters", "resources", "eventData")
 
 
 def loose_record(text: bytes) -> Record:
@@ -108,7 +106,7 @@ def loose_record(text: bytes) -> Record:
         record = decoded(text)
     except Broken as error:
         sources = {found[1].decode() for found in _SOURCE.finditer(text)}
-        if len(sources) == 1 and not is_of_s3(source := sources.pop()):
+        if len(sources) == 1 and not is_s3_source(source := sources.pop()):
             return Typed(eventSource=source)  # another service's record never matters
         raise Unreadable(f"not JSON: {error}") from None
     if not isinstance(record, dict):
@@ -117,9 +115,9 @@ def loose_record(text: bytes) -> Record:
 
 
 def _loose(record: dict[str, Any]) -> Loose:
-    found: dict[str, Any] = {name: record.get(name) for name in _VALUES}
+    found: dict[str, Any] = {name: record.get(name) for name in _VALUE_FIELDS}
     found["readOnly"] = TRUE if record.get("readOnly") is True else _NULL
-    return Loose(**found | {name: readable(record.get(name)) for name in _TEXTS})
+    return Loose(**found | {name: readable(record.get(name)) for name in _TEXT_FIELDS})
 
 
 def activity_of(record: Record) -> Record | None:
@@ -159,15 +157,15 @@ def value_of(field: object) -> object:
         return None
 
 
-def is_hidden(text: str) -> bool:
+def is_missing(text: str) -> bool:
     """Whether a text field is missing, or could not be read."""
     return not text.strip() or text == HIDDEN
 
 
-def is_of_s3(source: str) -> bool:
+def is_s3_source(source: str) -> bool:
     """Whether this `eventSource` is S3's, in any partition, with or without its domain."""
     service, _, domain = source.strip().lower().partition(".")
-    return service in _SERVICES and (not domain or ".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED))
+    return service in _SERVICES and (not domain or ".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED_DOMAINS))
 
 
 def has_failed(record: Record) -> bool:
@@ -179,7 +177,7 @@ def has_failed(record: Record) -> bool:
 def time_of(record: Record) -> float:
     """Seconds since the epoch; `UNKNOWN_TIME` if the record has no readable time."""
     # Only of this length: the cache must not hold the texts of a file that is made to harm us.
-    return _event_time(record.eventTime) if len(record.eventTime) <= _LONGEST_TIME else UNKNOWN_TIME
+    return _event_time(record.eventTime) if len(record.eventTime) <= _MAX_TIME_LENGTH else UNKNOWN_TIME
 
 
 _event_time = lru_cache(maxsize=1024)(event_time)
@@ -209,12 +207,12 @@ def actor_of(record: Record) -> Actor:
     session = identity.sessionContext
     issuer = session.sessionIssuer if session else None
     return Actor(
-        principal=_shown(identity.arn) or _shown(identity.invokedBy),
-        access_key=_shown(identity.accessKeyId),
-        session_issuer=_shown(issuer.arn) if issuer else "",
-        source_address=_shown(record.sourceIPAddress),
+        principal=_unless_hidden(identity.arn) or _unless_hidden(identity.invokedBy),
+        access_key=_unless_hidden(identity.accessKeyId),
+        session_issuer=_unless_hidden(issuer.arn) if issuer else "",
+        source_address=_unless_hidden(record.sourceIPAddress),
         # CloudTrail puts it in brackets.
-        user_agent=_shown(record.userAgent).removeprefix("[").removesuffix("]"),
+        user_agent=_unless_hidden(record.userAgent).removeprefix("[").removesuffix("]"),
     )
 
 
@@ -222,7 +220,7 @@ def _identity_of(field: object) -> _Identity:
     if isinstance(field, msgspec.Raw):
         try:
             return _identity.decode(field) or _Identity()
-        except REFUSED:
+        except DECODE_ERRORS:
             pass
     identity = fields(value_of(field))
     issuer = fields(fields(identity.get("sessionContext")).get("sessionIssuer"))
@@ -234,5 +232,5 @@ def _identity_of(field: object) -> _Identity:
     )
 
 
-def _shown(text: str | None) -> str:
+def _unless_hidden(text: str | None) -> str:
     return "" if text is None or text == HIDDEN else text

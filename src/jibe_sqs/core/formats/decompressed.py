@@ -49,7 +49,7 @@ class Decompressed:
         self.size = 0
         self.limit = limit
         self._start = b""
-        self._is_told = False
+        self._is_recognised = False
         self._compression: _Compression | None = None
         self._member: _Member | None = None
         self._unused = b""
@@ -57,13 +57,13 @@ class Decompressed:
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The blocks of output that this chunk makes possible."""
-        if not self._is_told:
+        if not self._is_recognised:
             self._start += chunk
             if any(each.magic.startswith(self._start) and each.magic != self._start for each in _COMPRESSIONS):
                 return
             chunk, self._start = self._start, b""
             self._compression = next((each for each in _COMPRESSIONS if chunk.startswith(each.magic)), None)
-            self._is_told = True
+            self._is_recognised = True
         compression = self._compression
         for block in self._cut(chunk) if compression is None else self._expanded(compression, chunk):
             self.size += len(block)
@@ -73,7 +73,7 @@ class Decompressed:
 
     def finish(self) -> Iterator[bytes]:
         """What is left. An empty file is a truncated one."""
-        if not self._is_told:
+        if not self._is_recognised:
             if not self._start:
                 raise LogTruncated("the file is empty")
             raise LogTruncated("the file ends in its first bytes")
@@ -171,7 +171,7 @@ class _ZstdFrame:
         self._frame = zstd.ZstdDecompressor()
         self._expected: int | None = None
         self._size = 0
-        self._has_begun = False
+        self._has_started = False
 
     @property
     def eof(self) -> bool:
@@ -186,8 +186,8 @@ class _ZstdFrame:
         return self._frame.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
-        if not self._has_begun:
-            self._has_begun = True
+        if not self._has_started:
+            self._has_started = True
             self._expected = zstd.get_frame_info(data).decompressed_size
             end = _frame_header_size(data)
             self._frame.decompress(data[:end])

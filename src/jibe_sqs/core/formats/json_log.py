@@ -11,26 +11,23 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-import msgspec
-
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.json_objects import JsonObjects
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.lines import Line, LineLog
-from jibe_sqs.core.formats.loose_json import EXACT
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, LOSSLESS
 from jibe_sqs.core.model import Record
 
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_PART: Final = 64 * 1024
+_LONG_LINE_SIZE: Final = 64 * 1024
 """Bytes of a line that is not complete yet, from which on it is taken apart: it may hold many objects."""
 _JSON: Final = re.compile(rb"(?:[\s,\[\]\x1e]|\xef\xbb\xbf)*+(?:\{|\Z)")
 """How a line of JSON begins."""
 
 
-class _Begun(Enum):
+class _LongLine(Enum):
     """What became of the beginning of a line that is not complete."""
 
-    NOTHING = 0
+    NOT_BEGUN = 0
     JSON = 1
     SKIPPED = 2
 
@@ -44,17 +41,17 @@ class JsonLog(LineLog):
         self._objects = JsonObjects(limit=limits.record_size, is_entry=self.is_entry)
         self._rest = b""
         self._number, self._offset = 1, 0
-        self._begun = _Begun.NOTHING
+        self._long_line = _LongLine.NOT_BEGUN
 
     decode: Callable[[bytes], Any]
     """Decodes an object that is written as usual. Raises one of `REFUSED` for anything else."""
 
     @abstractmethod
-    def decoded(self, line: Line, value: Any) -> list[Record]:
+    def read_value(self, line: Line, value: Any) -> list[Record]:
         """The records of an object that `decode` accepts."""
 
     @abstractmethod
-    def refused(self, line: Line) -> list[Record]:
+    def read_refused(self, line: Line) -> list[Record]:
         """The records of an object that `decode` refuses."""
 
     @staticmethod
@@ -75,11 +72,11 @@ class JsonLog(LineLog):
         *ended, rest = (self._rest + text).split(b"\n")
         found: list[Record] = []
         for each in ended:
-            found += self._taken(each, b"\n")
+            found += self._take(each, b"\n")
             self._number += 1
-            self._begun = _Begun.NOTHING
-        if len(rest) > _PART:
-            found += self._begin(rest)
+            self._long_line = _LongLine.NOT_BEGUN
+        if len(rest) > _LONG_LINE_SIZE:
+            found += self._begin_long_line(rest)
         else:
             self._rest = rest
         return found
@@ -93,61 +90,61 @@ class JsonLog(LineLog):
     def drain(self) -> list[Record]:
         """The same, but a file of which no record is of this format is not refused."""
         rest, self._rest = self._rest, b""
-        return self._taken(rest) + self._flushed()
+        return self._take(rest) + self._flush()
 
     def read(self, line: Line) -> list[Record]:
         """The records of one object."""
         try:
             value = self.decode(line.text)
-        except REFUSED:
-            return self.refused(line)
-        return self.decoded(line, value)
+        except DECODE_ERRORS:
+            return self.read_refused(line)
+        return self.read_value(line, value)
 
-    def _begin(self, rest: bytes) -> list[Record]:
+    def _begin_long_line(self, rest: bytes) -> list[Record]:
         """The records that the beginning of a long line completes. What is not taken yet is kept."""
         self._rest = b""
-        if self._begun is _Begun.SKIPPED:
+        if self._long_line is _LongLine.SKIPPED:
             self._offset += len(rest)
             return []
-        if self._begun is _Begun.NOTHING and self.is_text(rest, is_json=bool(_JSON.match(rest)), within=False):
+        if self._long_line is _LongLine.NOT_BEGUN and self.is_text(rest, is_json=bool(_JSON.match(rest)), within=False):
             if len(rest) <= self._limit:
                 self._rest = rest
                 return []
-            found = self._taken(rest)
-            self._begun = _Begun.SKIPPED
+            found = self._take(rest)
+            self._long_line = _LongLine.SKIPPED
             return found
-        _, end = codecs.utf_8_decode(rest, EXACT, False)
-        found = self._taken(rest[:end])
-        self._begun = _Begun.JSON
+        _, end = codecs.utf_8_decode(rest, LOSSLESS, False)
+        found = self._take(rest[:end])
+        self._long_line = _LongLine.JSON
         self._rest = rest[end:]
         return found
 
-    def _taken(self, text: bytes, end: bytes = b"") -> list[Record]:
+    def _take(self, text: bytes, end: bytes = b"") -> list[Record]:
         """The records that this line, or this part of one without its end, completes."""
         offset, self._offset = self._offset, self._offset + len(text) + len(end)
-        if self._begun is _Begun.SKIPPED:
+        if self._long_line is _LongLine.SKIPPED:
             return []
         is_empty = self._objects.is_empty
         if is_empty and (not text or text.isspace()):
             return []
-        if self._begun is _Begun.NOTHING:
+        if self._long_line is _LongLine.NOT_BEGUN:
             is_json = _JSON.match(text) is not None
             if self.is_text(text, is_json=is_json, within=not is_empty):
                 is_long = len(text) > self._limit
                 line = Line(self._number, offset, b"" if is_long else text.removesuffix(b"\r"), self._limit * is_long)
-                return self._flushed() + self._records_of(line, self.read_text)
+                return self._flush() + self._records_of(line, self.read_text)
             if is_empty and len(text) <= self._limit:
                 try:
                     value = self.decode(text)
-                except REFUSED:
+                except DECODE_ERRORS:
                     pass
                 else:
                     line = Line(self._number, offset, text)
-                    return self._records_of(line, lambda line: self.decoded(line, value))
+                    return self._records_of(line, lambda line: self.read_value(line, value))
         self._objects.add(self._number, offset, text + end)
         return self._read(self._objects.cut())
 
-    def _flushed(self) -> list[Record]:
+    def _flush(self) -> list[Record]:
         return [] if self._objects.is_empty else self._read(self._objects.cut(final=True))
 
     def _read(self, pieces: list[Line]) -> list[Record]:

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from typing import Final
 
 from jibe_sqs.core.formats.lines import Line
-from jibe_sqs.core.formats.loose_json import EXACT, Broken, TooDeep, bracket_end, value_at, value_end
+from jibe_sqs.core.formats.loose_json import LOSSLESS, Broken, TooDeep, bracket_end, end_of_match, value_at, value_end
 
 _BETWEEN = re.compile(r"[\s,\[\]\x1e\ufeff]*+")
 _OTHER = re.compile(r'(?:(?!\{\s*["}])[^\n])*+')
 _OBJECT = re.compile(r'\{\s*"')
-_MOST_TRIED: Final = 100
+_MAX_TRIED: Final = 100
 """Objects in a broken one that may be the next entry. With more it is not text that was a log."""
-_TAIL: Final = 128
+_KEPT_TAIL: Final = 128
 """Characters that are kept of an object that is too large: in them, the beginning of the next one may be incomplete."""
 _OBJECT_LINE = re.compile(r"\n([ \t]*+)\{")
 
@@ -34,7 +34,7 @@ class JsonObjects:
         """`limit`: bytes of one object. `is_entry`: whether a decoded value looks like an entry of the log."""
         self._limit = limit
         self._is_entry = is_entry
-        self._skips = False  # the rest of an object that is too large
+        self._is_skipping = False  # the rest of an object that is too large
         self._indent = 0  # of that one
         self._text = ""
         self._added: list[str] = []
@@ -50,7 +50,7 @@ class JsonObjects:
 
     def add(self, number: int, offset: int, line: bytes) -> None:
         """Take in the next line, with its end; or a part of one that does not end within a character."""
-        text = line.decode("utf-8", EXACT)
+        text = line.decode("utf-8", LOSSLESS)
         self._begins.append(self._size)
         self._positions.append((number, offset))
         self._added.append(text)
@@ -64,13 +64,13 @@ class JsonObjects:
         self._text = "".join([self._text, *self._added])
         self._added = []
         found: list[Line] = []
-        at = self._after_skipped(0, final=final) if self._skips else 0
-        while not self._skips and (at := _after(_BETWEEN, self._text, at)) < len(self._text):
+        at = self._after_skipped(0, final=final) if self._is_skipping else 0
+        while not self._is_skipping and (at := end_of_match(_BETWEEN, self._text, at)) < len(self._text):
             end = self._end(at, final=final)
             piece = self._piece(at, len(self._text) if end is None else end)
             if len(piece.text) > self._limit:
                 found.append(Line(piece.number, piece.offset, b"", self._limit))
-                self._skips, self._indent = True, self._indent_at(at)
+                self._is_skipping, self._indent = True, self._indent_at(at)
                 at = self._after_skipped(at + 1, final=final)
             elif end is None:
                 break
@@ -83,7 +83,7 @@ class JsonObjects:
     def _end(self, at: int, *, final: bool) -> int | None:
         text = self._text
         if text[at] != "{":
-            other = _after(_OTHER, text, at)
+            other = end_of_match(_OTHER, text, at)
             return other if other < len(text) or final else None
         is_deep = False
         try:
@@ -104,7 +104,7 @@ class JsonObjects:
         """
         stop = len(self._text) if end is None else end
         for tried, candidate in enumerate(_OBJECT.finditer(self._text, at, stop)):
-            if tried == _MOST_TRIED:
+            if tried == _MAX_TRIED:
                 break
             try:
                 found = value_at(self._text, candidate.start())
@@ -121,10 +121,10 @@ class JsonObjects:
         for tried, candidate in enumerate(_OBJECT.finditer(self._text, at)):
             start = candidate.start()
             if self._begins_line(start):
-                self._skips = False
+                self._is_skipping = False
                 return start
             # A field of the skipped object is not the next entry.
-            if tried >= _MOST_TRIED or self._text[max(0, start - _TAIL) : start].rstrip().endswith(":"):
+            if tried >= _MAX_TRIED or self._text[max(0, start - _KEPT_TAIL) : start].rstrip().endswith(":"):
                 continue
             try:
                 found = value_at(self._text, start)
@@ -133,9 +133,9 @@ class JsonObjects:
             if found is None and not final and len(self._text) - start <= self._limit:
                 return start
             if found is not None and self._is_entry(found[0]):
-                self._skips = False
+                self._is_skipping = False
                 return start
-        return len(self._text) if final else max(at, len(self._text) - _TAIL)
+        return len(self._text) if final else max(at, len(self._text) - _KEPT_TAIL)
 
     def _begins_line(self, at: int) -> bool:
         """Whether the object that begins here is the first in its line, and indented no deeper than the skipped one."""
@@ -155,8 +155,8 @@ class JsonObjects:
     def _piece(self, start: int, end: int) -> Line:
         index = bisect_right(self._begins, start) - 1
         number, offset = self._positions[index]
-        offset += len(self._text[self._begins[index] : start].encode("utf-8", EXACT))
-        return Line(number, offset, self._text[start:end].encode("utf-8", EXACT).rstrip())
+        offset += len(self._text[self._begins[index] : start].encode("utf-8", LOSSLESS))
+        return Line(number, offset, self._text[start:end].encode("utf-8", LOSSLESS).rstrip())
 
     def _forget(self, at: int) -> None:
         """Everything before this place; but the spaces before it in its line stay, as they are its indentation."""
@@ -172,8 +172,3 @@ class JsonObjects:
         else:
             self._begins, self._positions = [], []
         self._text, self._size, self._try_at = rest, len(rest), 2 * len(rest)
-
-
-def _after(what: re.Pattern[str], text: str, at: int) -> int:
-    found = what.match(text, at)
-    return found.end() if found else at

@@ -21,8 +21,8 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from jibe_sqs.core.errors import LogMalformed, LogTruncated
-from jibe_sqs.core.formats.loose_json import EXACT, Broken, bracket_end, value_end
-from jibe_sqs.core.formats.record_cuts import REFUSED, SCALAR, Cut, RecordCutter, ends_early, too_large
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, LOSSLESS, Broken, bracket_end, end_of_match, value_end
+from jibe_sqs.core.formats.record_cuts import SCALAR, Cut, RecordCutter, ends_early, too_large
 
 T = TypeVar("T")
 
@@ -131,14 +131,14 @@ class JsonRecords(Generic[T]):
     def _enter_array(self) -> list[Batch[T]]:
         if _BOM.startswith(self._buffer):
             return []
-        text = self._buffer[:HEAD_LIMIT].decode("utf-8", EXACT)
+        text = self._buffer[:HEAD_LIMIT].decode("utf-8", LOSSLESS)
         try:
             place = _next_array(text, self._shape.array, is_inside=self._has_array)
         except Broken:
             raise self._no_array() from None
         self._place = place
         if place.array is not None:
-            self._drop(len(text[: place.array].encode("utf-8", EXACT)))
+            self._drop(len(text[: place.array].encode("utf-8", LOSSLESS)))
             self._has_array = True
             self._state = _State.FAST
         elif len(self._buffer) > HEAD_LIMIT:
@@ -163,7 +163,7 @@ class JsonRecords(Generic[T]):
             return self._turn_slow() if len(self._buffer) > HEAD_LIMIT * 4 else []
         try:
             batch = self._decode_batch(cut + 1)
-        except REFUSED:
+        except DECODE_ERRORS:
             return self._turn_slow()
         self._drop(cut + 2)
         return [batch]
@@ -191,7 +191,7 @@ class JsonRecords(Generic[T]):
             raise too_large(text, self._record_limit)
         try:
             return self._shape.one.decode(text)
-        except REFUSED:
+        except DECODE_ERRORS:
             return text
 
     def _decode_each(self, found: Iterator[Cut]) -> list[Batch[T]]:
@@ -224,7 +224,7 @@ class JsonRecords(Generic[T]):
     def _cut(self, cuts: Iterator[Cut]) -> list[Batch[T]]:
         batches = self._decode_each(cuts)
         if self._slow is not None and self._slow.has_ended:
-            self._buffer, self._offset = self._slow.rest.encode("utf-8", EXACT), self._slow.offset
+            self._buffer, self._offset = self._slow.rest.encode("utf-8", LOSSLESS), self._slow.offset
             self._slow = None
             self._leave_array(0)
         return batches
@@ -241,7 +241,7 @@ class JsonRecords(Generic[T]):
         end = self._buffer.rfind(b"]")
         try:
             batch = self._decode_batch(end) if end >= 0 else None
-        except REFUSED:
+        except DECODE_ERRORS:
             batch = None
         if batch is None:
             # Broken, or something follows the array: the slow way says which.
@@ -263,7 +263,7 @@ def _next_array(text: str, name: str, *, is_inside: bool) -> _Place:
     `is_inside`: whether the text goes on in an object, after an array of this name.
     """
     has_array, at = is_inside, 0
-    while (at := _after(_BETWEEN_FIELDS, text, at)) < len(text):
+    while (at := end_of_match(_BETWEEN_FIELDS, text, at)) < len(text):
         if not is_inside:
             if text[at] != "{":
                 raise Broken("not an object")
@@ -304,7 +304,7 @@ def _value_of_field(text: str, at: int) -> int | None:
 
 def _field_end(text: str, value: int) -> int | None:
     if text[value] not in '{["':
-        word = text[value : _after(SCALAR, text, value)]
+        word = text[value : end_of_match(SCALAR, text, value)]
         if value + len(word) == len(text):
             return None
         if value_end(word + "\n", 0) != len(word):
@@ -316,8 +316,3 @@ def _field_end(text: str, value: int) -> int | None:
         if text[value] == '"':
             raise
         return bracket_end(text, value)
-
-
-def _after(what: re.Pattern[str], text: str, at: int) -> int:
-    found = what.match(text, at)
-    return found.end() if found else at

@@ -38,7 +38,7 @@ class LineLog(ABC):
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
-        self._longest_key = limits.key_length
+        self._max_key_length = limits.key_length
         self._bad = bad
         self.recognised = False
         self._too_long = 0
@@ -79,7 +79,7 @@ class LineLog(ABC):
             self._first_reason = self._first_reason or str(error)
             return []
         # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
-        if any(len(each.key) > self._longest_key and isinstance(each, ObjectEvent) for each in records):
+        if any(len(each.key) > self._max_key_length and isinstance(each, ObjectEvent) for each in records):
             return self._without_long_keys(line, records)
         return records
 
@@ -89,7 +89,7 @@ class LineLog(ABC):
         reason = ""
         for each in records:
             kept = each
-            if isinstance(each, ObjectEvent) and len(each.key) > self._longest_key:
+            if isinstance(each, ObjectEvent) and len(each.key) > self._max_key_length:
                 reason = reason or f"a {each.name[:40]} of a key of {len(each.key):,} characters"
                 kept = msgspec.structs.replace(each, kind=UNLISTED[each.kind], key="", version=None)
             if kept not in found:

@@ -9,11 +9,15 @@ import json
 import re
 from typing import Final
 
-EXACT: Final = "surrogateescape"
+import msgspec
+
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec's strict decoder raises for a text that it refuses."""
+LOSSLESS: Final = "surrogateescape"
 """How bytes become text here: bytes that are not UTF-8 are the same bytes again after `encode`."""
-DEEPEST: Final = 16
+MAX_DEPTH: Final = 16
 """Levels that are kept of a value that is nested too deeply. The fields that we read are less deep."""
-LONGEST_WORD: Final = len("-Infinity")
+MAX_WORD_LENGTH: Final = len("-Infinity")
 HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
 """CloudTrail's text in place of a value that the reader of the log may not see."""
 
@@ -45,9 +49,15 @@ def value_at(text: str, start: int) -> tuple[object, int] | None:
     except RecursionError:
         raise TooDeep("it is nested too deeply") from None
     except json.JSONDecodeError as error:
-        if _may_go_on(error, text):
+        if _is_incomplete(error, text):
             return None
         raise Broken(f"{error.msg} (character {error.pos - start})") from None
+
+
+def end_of_match(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where the match of the pattern at this place ends. `at` if it does not match."""
+    found = pattern.match(text, at)
+    return found.end() if found else at
 
 
 def bracket_end(text: str, start: int, stop: int | None = None) -> int | None:
@@ -67,7 +77,7 @@ def bracket_end(text: str, start: int, stop: int | None = None) -> int | None:
 
 def decoded(data: bytes) -> object:
     """The value. Integers are floats. Raises `Broken`."""
-    return decoded_text(data.decode("utf-8", EXACT))
+    return decoded_text(data.decode("utf-8", LOSSLESS))
 
 
 def decoded_text(text: str) -> object:
@@ -97,7 +107,7 @@ def fields(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def shallow(value: object, levels: int = DEEPEST) -> object:
+def shallow(value: object, levels: int = MAX_DEPTH) -> object:
     """With None in place of what is nested more deeply than so many levels."""
     if not isinstance(value, dict | list):
         return value
@@ -108,10 +118,10 @@ def shallow(value: object, levels: int = DEEPEST) -> object:
     return [shallow(each, levels - 1) for each in value]
 
 
-def _may_go_on(error: json.JSONDecodeError, text: str) -> bool:
+def _is_incomplete(error: json.JSONDecodeError, text: str) -> bool:
     """Whether the text only stops too early: the error is at its end, or in a text without an end."""
     # In the middle of a line, the last word, number or escape may be incomplete.
-    end = len(text.rstrip()) if text.endswith("\n") else len(text) - LONGEST_WORD
+    end = len(text.rstrip()) if text.endswith("\n") else len(text) - MAX_WORD_LENGTH
     return error.pos >= end or error.msg.startswith("Unterminated string")
 
 
@@ -122,13 +132,13 @@ def _pruned(text: str) -> str:
     for token in _TOKEN.finditer(text):
         if token[0] in ("{", "["):
             depth += 1
-            if depth == DEEPEST + 1:
+            if depth == MAX_DEPTH + 1:
                 kept.append(text[at : token.start()])
         elif token[0] in ("}", "]"):
             depth -= 1
-            if depth == DEEPEST:
+            if depth == MAX_DEPTH:
                 kept.append("null")
                 at = token.end()
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise Broken("it is nested too deeply, and has no end")
     return "".join([*kept, text[at:]])

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-LONGEST: Final = 2048
+MAX_ID_LENGTH: Final = 2048
 """Characters of an id that is remembered. No store gives longer ones; a file made to harm us might."""
 
 
@@ -16,7 +16,7 @@ class Recent:
 
     def add(self, id_: str) -> bool:
         """False if it was seen. No id is no duplicate of another, nor is one too long to be remembered."""
-        if not id_ or len(id_) > LONGEST:
+        if not id_ or len(id_) > MAX_ID_LENGTH:
             return True
         if id_ in self._new or id_ in self._old:
             return False

@@ -13,20 +13,18 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed, LogTruncated
-from jibe_sqs.core.formats.loose_json import EXACT, Broken, bracket_end, value_end
-
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, LOSSLESS, Broken, bracket_end, end_of_match, value_end
 
 _BETWEEN = re.compile(r"[ \t\n\r,]*+")
 _SPACES = re.compile(r"[ \t\n\r]*+")
 _FIRST_KEY = re.compile(r'\{\s*+("[^"\\]++")')
 SCALAR: Final = re.compile(r"[^][{},:\"\s]+")
 _NEXT_OR_END = re.compile(r'[\s,]*+(?:\{|\]\s*+(?:,\s*+"|\}\s*+(?:\{|\Z)))')
-_LONGEST_SPACE: Final = 256
+_MAX_SPACE: Final = 256
 """Characters between a record and what follows it, from which on nothing more is waited for."""
 _WINDOW: Final = 64 * 1024
 """Characters that an object is looked for in first: the decoder counts the lines before an error each time."""
-_MOST_BROKEN: Final = 10
+_MAX_BROKEN: Final = 10
 """Broken records in a row that are one piece, at most: so that the time for a file grows only with its size."""
 _TRUNCATED: Final = "truncated"
 
@@ -48,7 +46,7 @@ class RecordCutter:
         self.offset = offset  # of the rest's beginning
         self._limit = limit
         self._first_key = f'"{first_field}"'
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(EXACT)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(LOSSLESS)
         self._try_at = 0
 
     def feed(self, text: bytes, *, final: bool = False) -> Iterator[Cut]:
@@ -58,18 +56,18 @@ class RecordCutter:
         if self.has_ended or (len(self.rest) < self._try_at and not final):
             return
         rest, at = self.rest, 0
-        while (start := _after(_BETWEEN, rest, at)) < len(rest) and rest[start] != "]":
+        while (start := end_of_match(_BETWEEN, rest, at)) < len(rest) and rest[start] != "]":
             end = self._end(rest, start, final=final)
             if end is None:
                 self._check_size(rest, start)
                 break
-            found = rest[start:end].encode("utf-8", EXACT)
+            found = rest[start:end].encode("utf-8", LOSSLESS)
             self.offset += start - at  # between two records is nothing but ASCII
             yield Cut(self.offset, found)
             self.offset += len(found)
             at = end
         # Of spaces and commas between records there may be any number: they are not kept.
-        start = _after(_BETWEEN, rest, at)
+        start = end_of_match(_BETWEEN, rest, at)
         self.rest, self.offset = rest[start:], self.offset + start - at
         self.has_ended = self.rest.startswith("]")
         self._try_at = 2 * len(self.rest)
@@ -78,7 +76,7 @@ class RecordCutter:
         """What was left open. The array must end here."""
         yield from self.feed(b"", final=True)
         if not self.has_ended:
-            rest = self.rest.encode("utf-8", EXACT)
+            rest = self.rest.encode("utf-8", LOSSLESS)
             if not rest or ends_early(rest):
                 raise LogTruncated("the JSON ends in the middle of its records")
             raise _not_json(rest)
@@ -107,7 +105,7 @@ class RecordCutter:
             return following
         # Of the last record only the array's end is known; and only if the document ends with it.
         last = text.rfind("]")
-        is_last = text[start] in '{["' and last > start and is_json(b'{"":[' + text[last:].encode("utf-8", EXACT))
+        is_last = text[start] in '{["' and last > start and is_json(b'{"":[' + text[last:].encode("utf-8", LOSSLESS))
         return last if is_last else end
 
     def _next_record(self, text: str, start: int, *, final: bool) -> int | None:
@@ -116,7 +114,7 @@ class RecordCutter:
         key = re.escape(first[1] if first else self._first_key)
         beginnings = re.compile(rf"(?:,|(?<=}}))\s*+({{)\s*+{key}\s*+:").finditer(text, start + 1)
         for count, found in enumerate(beginnings):
-            if count == _MOST_BROKEN:
+            if count == _MAX_BROKEN:
                 return found.start()
             begin = found.start(1)
             try:
@@ -125,12 +123,12 @@ class RecordCutter:
                 continue
             if end is not None and _NEXT_OR_END.match(text, end):
                 return found.start()
-            if not final and (end is None or len(text) - end < _LONGEST_SPACE):
+            if not final and (end is None or len(text) - end < _MAX_SPACE):
                 return None
         return None
 
     def _check_size(self, rest: str, start: int) -> None:
-        begun = rest[start : start + self._limit + 1].encode("utf-8", EXACT)
+        begun = rest[start : start + self._limit + 1].encode("utf-8", LOSSLESS)
         if len(begun) > self._limit:
             raise too_large(begun, self._limit)
 
@@ -154,15 +152,10 @@ def _object_end(text: str, begin: int) -> int | None:
 
 def _is_followed(text: str, end: int, *, final: bool) -> bool | None:
     """Whether another record, or the array's end, follows. None if the text does not tell yet."""
-    at = _after(_SPACES, text, end)
+    at = end_of_match(_SPACES, text, end)
     if at == len(text):
         return True if final else None
     return text[at] in ",{]"
-
-
-def _after(what: re.Pattern[str], text: str, at: int) -> int:
-    found = what.match(text, at)
-    return found.end() if found else at
 
 
 def too_large(text: bytes, limit: int) -> LogLimitExceeded | LogMalformed:
@@ -180,7 +173,7 @@ def is_json(text: bytes) -> bool:
     """Whether the strict decoder accepts it."""
     try:
         msgspec.json.decode(text)
-    except REFUSED:
+    except DECODE_ERRORS:
         return False
     return True
 
@@ -190,13 +183,13 @@ def ends_early(text: bytes) -> bool:
     if is_json(text):
         return False
     # A number that stops at its `-`, `.` or `e` counts as wrong; with a digit more, as what it is.
-    return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0")) or _may_go_on(text)
+    return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0")) or _is_incomplete(text)
 
 
-def _may_go_on(text: bytes) -> bool:
+def _is_incomplete(text: bytes) -> bool:
     """The same, for what only the standard library's decoder accepts."""
     try:
-        return value_end(text.decode("utf-8", EXACT) + "\n", 0) is None
+        return value_end(text.decode("utf-8", LOSSLESS) + "\n", 0) is None
     except Broken:
         return False
 
@@ -204,6 +197,6 @@ def _may_go_on(text: bytes) -> bool:
 def _refusal(text: bytes) -> str:
     try:
         msgspec.json.decode(text)
-    except REFUSED as error:
+    except DECODE_ERRORS as error:
         return str(error)
     return ""
