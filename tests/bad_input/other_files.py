@@ -50,7 +50,7 @@ AUDIT: Final = [
     audit(
         "no line but one without commas",
         audit_log(WITHOUT_COMMAS),
-        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: not JSON"),
+        retry("LogMalformed", "0 of 1 lines are records of this format: line 1: not JSON"),
     ),
     audit(
         "half of the last line",
@@ -204,7 +204,7 @@ ACCESS_LOGS: Final = [
     access(
         "no line but half of one",
         REQUEST[:70],
-        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: it names no operation"),
+        retry("LogMalformed", "0 of 1 lines are records of this format: line 1: it names no operation"),
     ),
     access(
         "a line that ends in the operation",
@@ -292,7 +292,7 @@ ACCESS_LOGS: Final = [
     access(
         "a web page",
         b"<!DOCTYPE html>\n<title>503</title>\n",
-        retry("LogMalformed", "none of 2 lines is a record of this format"),
+        retry("LogMalformed", "0 of 2 lines are records of this format"),
     ),
     access(
         "one line of 65 KiB",
@@ -328,7 +328,7 @@ ACCESS_LOGS: Final = [
     access(
         "JSON, without an operation",
         access_json(record(operation=...), OTHER),
-        done("1 bad record skipped: line 1: its operation is None"),
+        done("1 bad record skipped: line 1: its operation is missing"),
     ),
     access(
         "JSON, without a bucket",
@@ -343,7 +343,7 @@ ACCESS_LOGS: Final = [
     access(
         "JSON of another kind",
         access_json({"Records": []}),
-        retry("LogMalformed", "none of 1 lines is a record of this format: line 1: its operation is None"),
+        retry("LogMalformed", "0 of 1 lines are records of this format: line 1: its operation is missing"),
     ),
 ]
 

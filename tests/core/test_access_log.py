@@ -173,7 +173,7 @@ CASES = {
 
 BAD = {
     "nothing of it": (b"hello", "names no operation"),
-    "JSON": (b'{"Records": []}', "its operation is None"),
+    "JSON": (b'{"Records": []}', "its operation is missing"),
     "cut in the head": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1 REST.PUT", "ends with the operation REST.PUT"),
     "cut before the operation": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1", "names no operation"),
     "words": (b"a b c d e f g h i j k l m", "names no operation"),

@@ -127,7 +127,7 @@ BAD = {
     "not JSON": (b'{"operation": ', "not JSON"),
     "a list": (b"[1]", "names no operation"),
     "a number": (b"7", "names no operation"),
-    "without an operation": (text(entry(operation=...)), "its operation is None"),
+    "without an operation": (text(entry(operation=...)), "its operation is missing"),
     "with an operation of another type": (text(entry(operation=["REST.PUT.OBJECT"])), "its operation is"),
     "with a word for an operation": (text(entry(operation="FROB")), "its operation is 'FROB'"),
     "with a long operation": (text(entry(operation="REST." + "x" * 999)), "its operation is"),

@@ -208,7 +208,7 @@ def test_a_file_of_another_kind_is_no_log_of_the_format_that_it_is_named_for(nam
 
 
 def test_json_of_something_else_is_no_audit_log():
-    with pytest.raises(LogMalformed, match="none of 1 lines is a record"):
+    with pytest.raises(LogMalformed, match="0 of 1 lines are records"):
         read(json.dumps({"s3Bucket": "b", "s3ObjectKey": ["k"]}).encode())
 
 

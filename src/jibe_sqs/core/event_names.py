@@ -1,6 +1,6 @@
-"""What an event did to its object, by the event's name.
+"""The effect of an S3 event on its object, by the event's name.
 
-A name that is not known here counts as a write (ADR 0006): a needless refresh is harmless, a missing one is not.
+An unknown name counts as a write (ADR 0006): a refresh too many is harmless, a missing one is not.
 
 Sources: S3 User Guide, "Event notification types and destinations"; MinIO, "Bucket Notifications"; Ceph, "S3 Bucket
 Notifications Compatibility".
@@ -12,15 +12,15 @@ from typing import Final
 from jibe_sqs.core.model import Kind, SkipReason
 
 _SERVICE: Final = re.compile(r"[a-z][a-z0-9]*:")
-"""Before the name: `s3:` (MinIO, Scality, Storj), `b2:` (Backblaze)."""
+"""The service before the name: `s3:` (MinIO, Scality, Storj), `b2:` (Backblaze)."""
 
 _READS: Final = re.compile(r"Object(?:Accessed|Downloaded)\b", re.IGNORECASE)
-"""MinIO's and Alibaba's."""
+"""Reading events of MinIO and Alibaba."""
 
 _NOT_CHANGES: Final = re.compile(
     r"""Bucket                           # MinIO: BucketCreated, BucketRemoved
     |   IntelligentTiering
-    |   LifecycleDelMarkerExpiration     # MinIO: of an object that was deleted before
+    |   LifecycleDelMarkerExpiration     # MinIO: the object was deleted before
     |   LifecycleTransition
     |   ObjectAcl\b
     |   ObjectAnnotation\b
@@ -29,7 +29,7 @@ _NOT_CHANGES: Final = re.compile(
     |   ObjectTagging\b
     |   ObjectTransition\b               # MinIO
     |   ReducedRedundancyLostObject
-    |   Replication:Operation            # what became of AWS's and MinIO's replication, of an object that stays as it is
+    |   Replication:Operation            # AWS, MinIO: progress of a replication, which does not change its source object
     |   Scanner\b                        # MinIO: prefixes and objects that are too large
     |   .*(?:Tagging|Retention|LegalHold|Acl|Annotations?)$   # MinIO: ObjectCreated:PutTagging and the like
     """,
@@ -42,7 +42,7 @@ _OTHER_DETAIL_TYPES: Final = re.compile(r"Object (?:Restore|Storage Class|Access
 
 
 def effect(name: str) -> Kind | SkipReason:
-    """What an S3 event of this name did to its object, or why the object is unchanged."""
+    """What the S3 event did to its object, or why it did not change the object."""
     name = _SERVICE.sub("", name, count=1) if _SERVICE.match(name) else name
     if _READS.match(name):
         return SkipReason.READ_ONLY
@@ -52,7 +52,7 @@ def effect(name: str) -> Kind | SkipReason:
 
 
 def effect_of_detail_type(name: str) -> Kind | SkipReason:
-    """The same of EventBridge's `detail-type`, for an event about an object."""
+    """The same for the `detail-type` of an EventBridge event about an object."""
     if _OTHER_DETAIL_TYPES.match(name):
         return SkipReason.NOT_OBJECT_CHANGE
     return Kind.DELETED if _DELETES.search(name) else Kind.WRITTEN

@@ -1,4 +1,4 @@
-"""What the keys in a log bucket show: the files and folders beside the log files. None of them contains changes.
+"""What the keys in a log bucket show: the files and folders beside the log files. They contain no changes.
 
 `registry.format_of` recognises the log files themselves.
 

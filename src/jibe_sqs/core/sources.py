@@ -1,4 +1,4 @@
-"""What the operator says of where log files and notifications come from."""
+"""The configured sources of log files and of notifications."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,45 +16,48 @@ from jibe_sqs.core.model import LogFile, Nothing
 from jibe_sqs.core.notification_rules import NotificationRule
 
 EVERY_BUCKET: Final = "*"
-"""A source's bucket that stands for every one. Only what looks like CloudTrail's log files is a log file there."""
+"""A source with this bucket is for every bucket. Its log files are only those whose keys look like CloudTrail's."""
 
 
 class LogSource(msgspec.Struct, frozen=True):
-    """A bucket, or the part of it below `prefix`, with log files. None: told by the file, or the format's default."""
+    """A bucket with log files, or the part of it below `prefix`.
+
+    `format` is None if each file shows its format. `on_bad_record` is None for the default of the format.
+    """
 
     bucket: str
     prefix: str = ""
     format: Format | None = None
     on_bad_record: OnBadRecord | None = None
     verify: bool = False
-    """Hold its files against CloudTrail's digests."""
+    """Verify its files with CloudTrail's digests."""
 
     def reader(self, key: str, limits: Limits) -> LogReader:
-        """A reader for one of its files. The service and `explain` both read with it, so they decide alike."""
+        """A reader for one of its files. The service and `explain` both use it, so their decisions are the same."""
         return LogReader(key, limits, configured=self.format, on_bad_record=self.on_bad_record, hashed=self.verify)
 
 
 def holds(bucket: str, prefix: str, key: str) -> bool:
-    """Whether a source of that bucket, and of `EVERY_BUCKET`, holds a key of a bucket that it is for."""
+    """Whether a source with this bucket (or `EVERY_BUCKET`) and prefix contains the key. The bucket itself must match."""
     return key.startswith(prefix) and (bucket != EVERY_BUCKET or format_of(key) is Format.CLOUDTRAIL)
 
 
 def beside_logs(source: LogSource, key: str) -> str | None:
-    """What a file below a source's prefix is, if it is certainly not a log file of that source.
+    """A description of a file below a source's prefix that is certainly not a log file of this source. Otherwise None.
 
-    The folders of other AWS services say so, unless the operator names another format than CloudTrail's, or a prefix
-    that is such a folder itself.
+    A file in the folder of another AWS service is not a log file. But it may be one if the configured format is not
+    CloudTrail's, or if the configured prefix is such a folder.
     """
     if about := no_log(key):
         return about
-    is_judged = source.format in (None, Format.CLOUDTRAIL) and not holds_no_logs(source.prefix)
-    if is_judged and holds_no_logs(key) and format_of(key) is None:
+    is_folder_certain = source.format in (None, Format.CLOUDTRAIL) and not holds_no_logs(source.prefix)
+    if is_folder_certain and holds_no_logs(key) and format_of(key) is None:
         return "a file of another AWS service"
     return None
 
 
 class Sources:
-    """All that is configured. Without log sources, every log file is read whose key looks like one."""
+    """All configured sources. Without log sources, every file is a log file if its key looks like one."""
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Sources:
         key_encodings: Mapping[str, KeyEncoding] | None = None,
         notifications: Sequence[NotificationRule] = (),
     ) -> None:
-        """`notifications`: how to read message bodies of shapes that are not known here."""
+        """`notifications`: rules for message bodies whose shape is not built in."""
         given = key_encodings or {}
         self.key_encodings = dict(given) if EVERY_SOURCE in given else {**KEY_ENCODINGS, **given}
         self.notifications = notifications
@@ -71,29 +74,29 @@ class Sources:
             self._logs.setdefault(source.bucket, []).append(source)
 
     def key_encoding(self, source: str) -> KeyEncoding | None:
-        """How this source's notifications write keys. None if neither the operator nor the source says so."""
+        """The encoding of keys in the notifications of this source. None if it is neither configured nor known."""
         return self.key_encodings.get(source) or self.key_encodings.get(EVERY_SOURCE)
 
     def of(self, bucket: str, key: str) -> LogSource | None:
-        """The source that a log file is of; None if it is of none that is configured."""
+        """The source of a log file. None if no configured source contains it."""
         if not self._logs:
             return LogSource(bucket)
         candidates = (*self._logs.get(bucket, ()), *self._logs.get(EVERY_BUCKET, ()))
         return next((source for source in candidates if holds(source.bucket, source.prefix, key)), None)
 
     def possible(self, key: str | None) -> list[LogSource]:
-        """The sources that a log file of an unknown bucket may come from; all of them if its key is unknown too."""
+        """The possible sources of a log file whose bucket is unknown. All sources, if its key is unknown too."""
         everything = [source for sources in self._logs.values() for source in sources] or [LogSource("")]
         return [source for source in everything if key is None or holds(source.bucket, source.prefix, key)]
 
     def is_log(self, bucket: str, key: str) -> bool:
-        """Whether an object that a notification names is a log file, and not one of the data."""
+        """Whether an object in a notification is a log file. Otherwise it is a data object."""
         return self.of(bucket, key) is not None if self._logs else format_of(key) is not None
 
     def file_or_nothing(self, file: LogFile) -> LogFile | Nothing:
-        """The announced file; or nothing, if its bucket holds logs and this file is not one of them.
+        """The announced file, or `Nothing` if its bucket is a source of logs and this file is not a log file.
 
-        A file of a bucket that is not configured stays a file: to refuse it, with the reason, is the handler's work.
+        A file in a bucket that is not configured is returned as it is: the handler refuses it, and gives the reason.
         """
         source = self.of(file.bucket, file.key)
         if source is None:

@@ -1,1 +1,1 @@
-"""Log formats, a module each: chunks of bytes in, records out, in bounded memory whatever the size."""
+"""Parsers of log formats: chunks of bytes in, records out, in bounded memory. `registry.FORMATS` lists the formats."""

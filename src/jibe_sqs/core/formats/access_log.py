@@ -1,7 +1,7 @@
-"""S3 server access logs: text lines, as S3 writes them, or JSON, as CloudWatch Logs delivers them; both may be in one file.
+"""S3 server access logs: text lines, as S3 writes them, or JSON, as CloudWatch Logs delivers them. One file may have both.
 
-The time is when the request began. The event's time is when it ended, as far as the file shows: a refresh that ran during
-a long upload has not seen it.
+A record has the time when the request began. The event gets the time when the request ended, because a refresh during a
+long upload did not see the new object.
 """
 
 import re
@@ -21,18 +21,18 @@ from jibe_sqs.core.model import Record
 
 PARQUET: Final = b"PAR1"
 _MAX_NESTING: Final = 4
-"""Levels of messages in messages."""
+"""Levels of messages inside messages."""
 _TEXT: Final = re.compile(rb"\S+[ \t]+\S+[ \t]+\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
-"""How a line of text begins, also after a broken object."""
+"""The beginning of a line of text. It is also searched for after a broken object."""
 
 
 class AccessLog(JsonLog):
-    """One log file. It remembers the ids of the last changes."""
+    """Parser of one log file. It remembers the ids of the last changes."""
 
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
     def __init__(self, limits: Limits, bad: BadRecords, changes: SeenChanges | None = None, level: int = 0) -> None:
-        """`changes`, `level`: of the log that has this one in a message, and how many such logs there are."""
+        """`changes`, `level`: for a log inside a message. The changes of the outer log, and the depth of nesting."""
         super().__init__(limits, bad)
         self._limits = limits
         self._level = level
@@ -53,12 +53,12 @@ class AccessLog(JsonLog):
         return super().feed(text)
 
     def drain(self) -> list[Record]:
-        """The records that were still open."""
+        """The records that were still incomplete."""
         start, self._start = self._start, None
         return (super().feed(start) if start else []) + super().drain()
 
     def read_value(self, line: Line, value: dict[str, Any]) -> list[Record]:
-        """The records of an object."""
+        """The records of an object that strict JSON accepts."""
         return self._json.read(line, value)
 
     def read_refused(self, line: Line) -> list[Record]:
@@ -70,7 +70,7 @@ class AccessLog(JsonLog):
         return self._text.read(line)
 
     def is_text(self, line: bytes, *, is_json: bool, within: bool) -> bool:
-        """Whether this is a line of text; JSON may follow other words in a line."""
+        """Whether this is a line of text. Other writers put words before the JSON of a line."""
         if within:
             return _TEXT.match(line) is not None
         return not is_json and (b"{" not in line or names_operation(line))
@@ -78,7 +78,7 @@ class AccessLog(JsonLog):
     is_entry = staticmethod(is_entry)
 
     def _nested(self, line: Line, text: bytes) -> tuple[list[Record], list[RecordMalformed]]:
-        """The records and errors of a text that is the message of an object."""
+        """The records and the errors of a text inside a message."""
         if self._level == _MAX_NESTING:
             raise line.malformed("its messages are nested too deeply")
         bad = BadRecords("skip")

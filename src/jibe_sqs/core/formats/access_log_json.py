@@ -1,10 +1,11 @@
 """S3 server access logs as JSON: one object per request, as CloudWatch Logs delivers them to S3, also through Firehose.
 
-The documented names are `bucket_name`, `key_name`, `request_time` and so on. An operator chooses the fields, and other
-writers name them as the text format's documentation does; so names are compared without case, `_`, `-` and spaces.
+The documented names are `bucket_name`, `key_name`, `request_time` and so on. The operator chooses the fields. Other
+writers use the names from the documentation of the text format. So names are compared without case, `_`, `-` and spaces.
 
-A subscription of Firehose to a log group wraps them: `{"messageType": "DATA_MESSAGE", "logEvents": [{"message": …}]}`.
-Others write `{"message": …}` or `{"Records": […]}`. A message may be an object, or a text that holds objects or lines.
+A Firehose subscription of a log group wraps the objects:
+`{"messageType": "DATA_MESSAGE", "logEvents": [{"message": …}]}`. Other writers use `{"message": …}` or `{"Records": […]}`.
+A message is an object, or a text that contains objects or lines.
 
 Source: S3 User Guide, "Log format in CloudWatch Logs"; CloudWatch Logs User Guide, "Subscription filters".
 """
@@ -40,7 +41,7 @@ FIELDS: Final = {
     "user_agent": ("useragent",),
     "version": ("versionid",),
 }
-"""Our names, and the names in the files, reduced to letters and digits."""
+"""Our name of each field -> its names in the files, in small letters and digits only."""
 _BY_NAME: Final = {name: field for field, names in FIELDS.items() for name in names}
 _NULLS: Final = (None, "", "-")
 _MAX_NAME_LENGTH: Final = 64
@@ -53,13 +54,13 @@ Nested = Callable[[Line, bytes], tuple[list[Record], list[RecordMalformed]]]
 
 
 def is_entry(value: object) -> bool:
-    """Whether it looks like an object of a request, or wraps some."""
+    """Whether the value looks like an object of a request, or like a wrapper of such objects."""
     names = value if isinstance(value, dict) else {}
     return _EVENTS in names or any(len(name) <= _MAX_NAME_LENGTH and _normalised(name) == "operation" for name in names)
 
 
 class JsonRequests:
-    """Reads the objects of one file. Text in a `message` is read by `nested`: that gives its records, and the errors."""
+    """Parses the objects of one file. `nested` parses the text of a `message`, and returns its records and errors."""
 
     def __init__(self, changes: SeenChanges, bad: BadRecords, without_bucket: WithoutBucket, nested: Nested) -> None:
         self._changes = changes
@@ -68,7 +69,7 @@ class JsonRequests:
         self._nested = nested
 
     def read(self, line: Line, found: dict[str, Any]) -> list[Record]:
-        """The records of an object: one for each reading of its key, or those of the requests that it wraps."""
+        """The records of an object: one for each possible key, or the records of the requests that it wraps."""
         if found.get("messageType") == "CONTROL_MESSAGE":
             return []
         if _EVENTS in found:
@@ -95,7 +96,7 @@ class JsonRequests:
                     errors += bad
             except RecordMalformed as error:
                 errors.append(error)
-        # Without a good message the whole line is bad: the log group may be that of another service.
+        # If no message can be read, the whole line is bad: the log group may belong to another service.
         for bad_one in errors if records else errors[1:]:
             self._bad.found(bad_one)
         if errors and not records:
@@ -106,7 +107,8 @@ class JsonRequests:
         operation, key = fields.get("operation"), fields.get("key")
         name, change = effect_of(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
         if change is None:
-            raise line.malformed(f"its operation is {operation!r:.80}, not a name such as REST.PUT.OBJECT")
+            found = "missing" if operation is None else f"{operation!r:.80}"
+            raise line.malformed(f"its operation is {found}, not a name such as REST.PUT.OBJECT")
         if change is not SkipReason.READ_ONLY and _failed(fields.get("status")):
             change = SkipReason.FAILED
         start, bucket, request_id = fields.get("time"), _bucket(fields), _text(fields.get("request_id"))
@@ -127,7 +129,7 @@ class JsonRequests:
 
 
 def loose_object(line: Line) -> dict[str, Any]:
-    """The object, with what strict JSON forbids. Raises `line.malformed(…)`."""
+    """The object of a line that strict JSON refuses. Raises `RecordMalformed`."""
     found = _decode_lenient(line.text)
     if found is None:
         raise line.malformed("not JSON")
@@ -137,7 +139,7 @@ def loose_object(line: Line) -> dict[str, Any]:
 
 
 def _decode_lenient(text: bytes) -> Any:
-    """With what strict JSON forbids in fields that do not decide: other bytes than UTF-8, half surrogate pairs, `NaN`."""
+    """Decode what strict JSON refuses: bytes that are not UTF-8, half surrogate pairs, `NaN`. None if it is not JSON."""
     try:
         return json.loads(text.decode("utf-8", "surrogateescape"), strict=False, parse_int=float)
     except (ValueError, RecursionError, OverflowError):
@@ -145,7 +147,7 @@ def _decode_lenient(text: bytes) -> Any:
 
 
 def _fields(found: dict[str, Any]) -> _Fields:
-    """The values of the known fields that are not null, by our names. A time is converted; if unreadable, it is left out."""
+    """The values of the known fields, by our names. Null fields and unreadable times are left out. Times are converted."""
     fields: _Fields = {}
     for name, value in found.items():
         field = _BY_NAME.get(_normalised(name)) if len(name) <= _MAX_NAME_LENGTH else None
@@ -171,13 +173,13 @@ def _bucket(fields: _Fields) -> str:
 
 
 def _failed(status: object) -> bool:
-    """Whether the status is a failure. One that is null or unreadable is unknown."""
+    """Whether the status is a failure. A null or unreadable status does not count as a failure."""
     text = str(status)[:8].removesuffix(".0")
     return len(text) == 3 and text.isascii() and text.isdecimal() and is_failure(int(text))
 
 
 def _milliseconds(fields: _Fields) -> float | None:
-    """That the request took; None if missing or unreadable."""
+    """The duration of the request. None if it is missing or unreadable."""
     try:
         milliseconds = float(str(fields.get("total_time", fields.get("turn_around_time")))[:32])
     except ValueError:
@@ -186,5 +188,5 @@ def _milliseconds(fields: _Fields) -> float | None:
 
 
 def _text(value: object) -> str:
-    """For identities and for people: replaces what cannot be encoded."""
+    """The text, with replacements for characters that UTF-8 cannot encode. For identities and for display."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

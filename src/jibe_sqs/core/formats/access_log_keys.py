@@ -1,7 +1,8 @@
-"""The keys that a field of an access log may stand for: all of them, where it can be read in several ways.
+"""The object keys that a field of an access log may mean.
 
-S3 form-encodes keys (`+` is a space, `%2B` a plus): once or twice, by operation. Where a reading is in doubt, every
-reading is returned: a refresh too many is harmless, one too few is not. ADR 0021 has the observations.
+S3 form-encodes keys (`+` is a space, `%2B` a plus), once or twice: that depends on the operation. If the encoding is not
+certain, all possible keys are returned: a refresh too many is harmless, a missing one is not. ADR 0021 has the
+observations.
 """
 
 import re
@@ -9,16 +10,16 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 ENCODED_ONCE: Final = frozenset({"BATCH.DELETE.OBJECT", "S3.EXPIRE.OBJECT", "S3.CREATE.DELETEMARKER"})
-"""Operations whose keys are encoded once; the keys of all others are encoded twice.
+"""Operations whose keys are encoded once. The keys of all other operations are encoded twice.
 
-Observed for the first two. Queries that AWS published decode the third once as well.
+This was observed for the first two. Queries that AWS published also decode the third one once.
 """
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def keys_in_line(field: bytes, operation: str) -> tuple[str, ...]:
-    """The keys that a field of a text line may stand for, the most likely first. Empty if none can be read."""
+    """The keys that a field of a text line may mean, the most likely first. Empty if the field cannot be decoded."""
     if b"%" not in field and b"+" not in field:
         try:
             return (field.decode(),)
@@ -32,7 +33,7 @@ def keys_in_line(field: bytes, operation: str) -> tuple[str, ...]:
 
 
 def keys_in_json(key: str, operation: str) -> tuple[str, ...]:
-    """The keys that a JSON field may stand for. The encoding is not documented, so also the key as it is."""
+    """The keys that a JSON field may mean. The encoding is not documented, so the field as it is comes first."""
     try:
         field = key.encode()
     except UnicodeEncodeError:  # half a surrogate pair, or bytes that were not UTF-8
@@ -44,14 +45,17 @@ def keys_in_json(key: str, operation: str) -> tuple[str, ...]:
 
 
 def _encoded_twice(field: bytes) -> list[bytes]:
-    """Both readings of a plus that is left after the first decoding: `%2B` may be a space (`+`) or an encoded plus."""
+    """The possible keys of a field that was encoded twice.
+
+    A `%2B` after the first decoding may be a space (which the first encoding wrote as `+`) or an encoded plus.
+    """
     form, percent = _form_decoded(field), unquote_to_bytes(field)
     if _BROKEN_ESCAPE.search(percent):
-        # Decodes only once, so it was encoded only once.
+        # It can be decoded only once, so it was encoded only once.
         return [form, percent]
     readings = [_form_decoded(form), unquote_to_bytes(percent)]
     if b"+" in field:
-        # Form-encoding twice leaves no bare plus, so the key may have been encoded once.
+        # A field that was form-encoded twice has no bare plus. So the key may have been encoded once.
         readings.append(form)
     return readings
 
@@ -61,7 +65,7 @@ def _form_decoded(field: bytes) -> bytes:
 
 
 def _decoded_keys(*keys: bytes) -> tuple[str, ...]:
-    """Empty if one of them is not UTF-8: then the others are in doubt as well."""
+    """The keys as text. Empty if one of them is not UTF-8, because then the others are not certain either."""
     try:
         return tuple(dict.fromkeys(key.decode() for key in keys))
     except UnicodeDecodeError:

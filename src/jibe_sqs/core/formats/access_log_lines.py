@@ -1,11 +1,11 @@
-"""S3 server access logs as text: one request per line, fields between spaces, `-` for null.
+"""S3 server access logs as text: one request per line, spaces between the fields, `-` for null.
 
-Nothing in them is escaped. Quotes may occur in the quoted fields, and bytes that are not UTF-8 anywhere. So the fields
-before the request are counted from the start of the line, and the request ends where a quote is followed by what can
-only be the status and its numbers. S3 adds fields at the end over the years; they are ignored.
+S3 escapes nothing. Quoted fields may contain quotes, and every field may contain bytes that are not UTF-8. So the fields
+before the request are counted from the start of the line. The request ends at a quote that the status and its numbers
+follow. S3 adds fields at the end over the years: they are ignored.
 
-Only operation, bucket, key and status decide. If another field is unreadable, or moves its neighbours, the operation's
-name is searched for in the line, and bucket and key are taken relative to it.
+Only operation, bucket, key and status matter for the decision. If another field is unreadable or shifts the fields after
+it, the parser searches for the operation's name, and takes bucket and key from their places beside it.
 
 Source: S3 User Guide, "Server access log format".
 """
@@ -26,7 +26,7 @@ from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchange
 NULL: Final = b"-"
 _REQUEST_STARTS: Final = (b'"', NULL)
 _FIELDS: Final = 10
-"""Those before the request, and the rest."""
+"""The nine fields before the request, and the rest of the line."""
 
 _REQUEST = rb'(?:"[^"]*+(?:"[^"]*+)*?"|-) '
 _NUMBER = rb"(?:[0-9]++|-) "
@@ -36,35 +36,35 @@ _OUTCOME = re.compile(
     _REQUEST + rb'([0-9]{3}|-) [^ "]++ ' + _NUMBER * 2 + _MILLISECONDS + rb" " + _MILLISECONDS + rb"(?: (.*))?$",
     re.DOTALL,
 )
-# A request that contains what looks like a failure must not hide the real status: that is `_LATER_SUCCESS`.
-# Here a `-` is not taken for a status: it may be what follows the user agent, if the request's end was not found.
+# A request may contain text that looks like a failure. `_LATER_SUCCESS` finds the real status after it.
+# A `-` does not count as a status here: it may be the field after the user agent, if the request's end was not found.
 _SHORT_OUTCOME = re.compile(_REQUEST + rb'([0-9]{3})(?: [^ "]++){0,4} ?$', re.DOTALL)
 _LATER_SUCCESS = re.compile(rb'" 2[0-9]{2} [^ "]++ ' + _NUMBER * 3 + rb"(?:[0-9]++|-)(?: |$)")
 
 _REGULAR_TAIL = re.compile(rb'(?:"[^"]*+"|-) "([^"]*+)" ([^ "]++)(?: [^"]*+)?$')
-"""With a quoted user agent, and without quotes in it."""
+"""A quoted user agent that contains no quotes."""
 
 _SPACED_HEAD = re.compile(rb"\S+[ \t]+\S+[ \t]+\[")
-"""Owner, bucket and time. With one of the first two empty, a run of blanks is no separator."""
+"""Owner, bucket and time. If owner or bucket is empty, several blanks are not one separator."""
 _BLANKS = re.compile(rb"\t[ \t]*| [ \t]+")
 _OPERATION = re.compile(rb" ((?:REST|WEBSITE|BATCH|S3|SOAP)\.[A-Za-z0-9_.]{1,%d})(?: |$)" % (MAX_OPERATION_LENGTH - 8))
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/$-]{0,254}")
 
 
 def names_operation(text: bytes) -> bool:
-    """Whether an operation stands in it as a field."""
+    """Whether one of the fields is an operation."""
     return _OPERATION.search(text) is not None
 
 
 class TextRequests:
-    """Reads the lines of one file."""
+    """Parses the lines of one file."""
 
     def __init__(self, changes: SeenChanges, without_bucket: Callable[[Line, str], RecordMalformed]) -> None:
         self._changes = changes
         self._without_bucket = without_bucket
 
     def read(self, line: Line) -> list[Record]:
-        """The records of a line: one, or one for each reading of its key."""
+        """The records of a line: one for each possible key."""
         try:
             return self._read(line)
         except RecordMalformed:
@@ -109,7 +109,7 @@ class TextRequests:
         return self._changes.records(event, keys)
 
     def _read_around_operation(self, line: Line) -> list[Record]:
-        """The records of a line whose fields are not where they belong. Its request id and identities are not used."""
+        """The records of a line whose fields are shifted. Its request id and identities are not used."""
         found = _OPERATION.search(line.text)
         if found is None:
             raise line.malformed("it names no operation, such as REST.PUT.OBJECT")
@@ -133,17 +133,17 @@ class TextRequests:
 
 
 def _keys(key: bytes, rest: bytes, name: str) -> tuple[str, ...]:
-    """Every reading of the key. Empty if it is null, may be cut off, or is not followed by the request.
+    """All possible keys. Empty if the field is null, may be cut off, or is not followed by the request.
 
-    Null is also how the object named `-` is written. Everything in the bucket being stale is right for both.
+    S3 also writes the key of an object named `-` as `-`. The whole bucket is stale then, which is right for both.
     """
     return keys_in_line(key, name) if key and key != NULL and rest.startswith(_REQUEST_STARTS) else ()
 
 
 def _outcome(rest: bytes) -> tuple[bool, float | None, bytes]:
-    """Whether the request failed, the milliseconds that it took, if known, and the fields from the referer on.
+    """Whether the request failed, its duration in milliseconds or None, and the fields from the referer on.
 
-    A status that is null or cannot be found is unknown, not a failure.
+    A status that is null or cannot be found does not count as a failure.
     """
     found = _OUTCOME.match(rest)
     if found is not None:
@@ -157,7 +157,7 @@ def _outcome(rest: bytes) -> tuple[bool, float | None, bytes]:
 
 
 def _bucket_and_time(head: bytes) -> tuple[bytes, float | None]:
-    """Of the fields before the operation: the bucket is before the time's bracket, else the second field."""
+    """Bucket and time from the fields before the operation. The bucket is before the bracket of the time, else second."""
     before, bracket, after = head.partition(b" [")
     if bracket:
         day, _, zone = after.partition(b"]")[0].partition(b" ")
@@ -167,16 +167,16 @@ def _bucket_and_time(head: bytes) -> tuple[bytes, float | None]:
 
 
 def _displayed_key(key: bytes, name: str) -> str:
-    """The key of a request that changes nothing: for people."""
+    """The key of a request that changes nothing, for display."""
     if b"%" not in key and b"+" not in key:
         return _text(key)
     return next(iter(keys_in_line(key, name)), _text(key))
 
 
 def _agent_and_version(tail: bytes) -> tuple[bytes, bytes]:
-    """Of `"referer" "user agent" version …`. The quoted fields may contain quotes, or be a bare `-`.
+    """The user agent and the version of `"referer" "user agent" version …`. The quoted fields may contain quotes, or be `-`.
 
-    No field after them contains a quote, so the user agent ends at the last one.
+    No field after the user agent contains a quote, so the user agent ends at the last quote.
     """
     if found := _REGULAR_TAIL.match(tail):
         return found[1], found[2]

@@ -1,4 +1,4 @@
-"""What the requests of an access log change: the same for text lines and for JSON."""
+"""What the requests of an access log change. Text lines and JSON share this module."""
 
 import re
 from functools import lru_cache
@@ -26,7 +26,7 @@ OPERATIONS: Final[dict[str, Kind | SkipReason]] = {
     "REST.COPY.PART_GET": SkipReason.READ_ONLY,
     "S3.RESTORE.OBJECT": SkipReason.NOT_OBJECT_CHANGE,
 }
-"""By name; other operations are judged by the parts of their names."""
+"""Operation -> its effect. The effect of other operations follows from the parts of their names."""
 
 READ_VERBS = frozenset({"GET", "HEAD", "OPTIONS", "SELECT"})
 OBJECT = "OBJECT"
@@ -38,13 +38,13 @@ _ARN = "arn:"
 
 
 class SeenChanges:
-    """Remembers the last changes, because a request may be logged twice."""
+    """Recognises changes that the file has already logged, because S3 may log a request twice."""
 
     def __init__(self) -> None:
         self._seen = Recent(8_192)
 
     def records(self, event: ObjectEvent, keys: tuple[str, ...]) -> list[Record]:
-        """The event of a request, which has the first of the keys, and one like it for each other reading of its key."""
+        """The records of one request: `event`, which has the first of the keys, and a copy of it for each other key."""
         id_ = event.event_id
         if id_ and not self._seen.add(f"{id_} {event.name} {event.bucket}/{event.key}"):
             return [Unchanged(SkipReason.DUPLICATE, event.bucket, event.key, event.time, id_, event.name)]
@@ -54,11 +54,11 @@ class SeenChanges:
 
 
 def effect_of(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
-    """An operation's name, and what it does to an object that the index shows; None if it is not an operation's name.
+    """The operation's name, and its effect on an object. The effect is None if this is not the name of an operation.
 
-    An unknown operation on an object counts as a write: an unneeded refresh is harmless, a lost one is not.
+    An unknown operation on an object counts as a write: a refresh too many is harmless, a missing one is not.
     """
-    # The cache must not keep long texts of a hostile file.
+    # The cache must not keep the long texts of a hostile file.
     return _effect_of(operation) if len(operation) <= MAX_OPERATION_LENGTH else ("", None)
 
 
@@ -78,7 +78,7 @@ def _effect_of(operation: bytes) -> tuple[str, Kind | SkipReason | None]:
 
 
 def parse_bucket(text: str) -> str:
-    """The bucket that a field names, by its name or its ARN. Empty for the ARN of something else, such as an access point."""
+    """The bucket of a field that contains its name or its ARN. Empty for other ARNs, such as the ARN of an access point."""
     if not text.startswith(_ARN):
         return text
     *_, region, account, resource = ["", "", "", *text.split(":", 5)[3:]]

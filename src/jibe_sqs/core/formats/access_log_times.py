@@ -1,4 +1,4 @@
-"""The times in access logs, as seconds since the epoch; None if a time cannot be read, or is before S3 existed."""
+"""The times in access logs, in seconds since the epoch. None if a time cannot be read, or is earlier than S3."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,8 +20,8 @@ _MAX_LENGTH: Final = 64
 
 
 def time_in_line(day: bytes, zone: bytes) -> float | None:
-    """The time in `[31/Jan/2026:12:00:00` and `+0000]`."""
-    # The cache must not keep long texts of a hostile file.
+    """The time of `[31/Jan/2026:12:00:00` and `+0000]`."""
+    # The cache must not keep the long texts of a hostile file.
     return _epoch(day, zone) if len(day) == 21 and len(zone) == 6 else None
 
 
@@ -37,9 +37,10 @@ def time_in_json(value: object) -> float | None:
 
 
 def visible_at(start: float | None, milliseconds: float | None, kind: Kind) -> float:
-    """When the change of a request was visible: at its end. An event whose time is not known is processed as new.
+    """The end of the request, when its change became visible. `UNKNOWN_TIME`, so that it counts as new, if it is not known.
 
-    A deletion takes no time worth counting. An upload may take hours, so without its duration its end is not known.
+    A deletion takes almost no time, so its duration may be missing. An upload may take hours, so its end is not known
+    without the duration.
     """
     if milliseconds is None and kind is Kind.DELETED:
         milliseconds = 0

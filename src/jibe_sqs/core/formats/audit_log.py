@@ -1,11 +1,11 @@
-"""Audit logs of MinIO, and of Seagate Lyve Cloud, which wraps each record in an `auditEntry`: a stream of JSON objects.
+"""Audit logs: a stream of JSON objects. MinIO writes them. Seagate Lyve Cloud wraps each record in an `auditEntry`.
 
-An object that is written as documented is decoded by type, and any other one read field by field: a field that does not identify the object never makes a record bad,
-and of a write or delete whose bucket can be read, and its key not, all of the bucket is stale. Both forms may stand in
-one file.
+An object that follows the documentation is decoded by type. Every other object is read field by field, so that a field
+that does not identify the object never makes a record bad. If the bucket of a write or delete can be read and the key
+cannot, the whole bucket is stale. One file may have both forms.
 
-`time` is when the request began. The change became visible at its end, so that is the event's time, rounded up: a
-folder refreshed during a long upload must not count as having seen it.
+`time` is the start of the request. The change became visible at the end of the request, so the event gets that time,
+rounded up: a refresh during a long upload did not see the new object.
 
 Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 """
@@ -56,11 +56,11 @@ EXPIRY_EVENT = "ilm:expiry"
 HOUSEKEEPING_EVENTS = frozenset(
     {"HealObject", "decommission", "ilm:free-version-delete", "ilm:transition", "rebalance"}
 )
-"""MinIO's own work on its drives and tiers: objects move between them, and stay the same."""
+"""MinIO moves objects between its drives and tiers. The objects stay the same."""
 
 
 class AuditLog(JsonLog):
-    """One log file. It remembers the ids of the last changes."""
+    """Parser of one log file. It remembers the ids of the last changes."""
 
     decode = typed_decoder.decode
 
@@ -69,16 +69,16 @@ class AuditLog(JsonLog):
         self._seen = Recent(8_192)
 
     def read_value(self, line: Line, value: TypedRecord) -> list[Record]:
-        """The record of one object; several for a call that names several objects."""
+        """The records of an object that the typed decoder accepts: one for each S3 object that the call names."""
         return self._read_call(line, typed_call(line, value))
 
     def read_refused(self, line: Line) -> list[Record]:
-        """The same, of an object of any types."""
+        """The records of an object that the typed decoder refuses."""
         return self._read_call(line, loose_call(line))
 
     @staticmethod
     def is_entry(value: object) -> bool:
-        """Whether it has a call."""
+        """Whether the value has a call, in the field `api`."""
         return isinstance((fields(fields(value).get("auditEntry")) or fields(value)).get("api"), dict)
 
     def _read_call(self, line: Line, call: Call) -> list[Record]:
@@ -124,13 +124,13 @@ def _call_name(name: str | None, event: str | None) -> str:
 
 
 def _skip_reason(name: str, event: str | None, status: int | None, *, on_object: bool) -> SkipReason | None:
-    """The first reason that applies, in the order of the list, why a line changes no object.
+    """Why the call changes no object: the first reason that applies. None if it changes an object.
 
-    A call that we have never heard of, on an object, is taken for a write: a needless refresh, never a lost one.
+    An unknown call on an object counts as a write: a refresh too many is harmless, a missing one is not.
     """
     if s3_calls.is_read(name):
         return SkipReason.READ_ONLY
-    # MinIO's own acts have no status; 0 is how Go writes none.
+    # Calls that MinIO itself makes have no status. Go writes a missing status as 0.
     if is_failure(status):
         return SkipReason.FAILED
     if event in HOUSEKEEPING_EVENTS or name in NOT_CHANGES or s3_calls.changes_side_data(name):
@@ -141,15 +141,15 @@ def _skip_reason(name: str, event: str | None, status: int | None, *, on_object:
 
 
 def _targets(call: Call, name: str) -> list[Target]:
-    """The objects that the call was about; and the bucket, if it was also about objects that the record does not name.
+    """The objects of the call. `WHOLE_BUCKET` is among them if the call also changed objects that the record does not name.
 
-    A form's key may be in its body only, and an archive's are in the archive.
+    The key of a form may be only in its body, and the keys of an archive are in the archive.
     """
     if name == UNPACK:
         return [WHOLE_BUCKET]
     listed, is_complete = listed_objects(call.objects)
     named = call.api.object or ""
-    # `api.object` counts as well if the list names other objects.
+    # If the list names other objects, `api.object` is one more object.
     if listed and named and named not in (each.key for each in listed):
         listed = [*listed, Target(named)]
     rest = [] if is_complete and not (listed and call.object_unreadable) else [WHOLE_BUCKET]
@@ -163,7 +163,7 @@ def _targets(call: Call, name: str) -> list[Target]:
 
 
 def _without_port(host: str) -> str:
-    """Without its port: of `192.0.2.1:9000`, `[2001:db8::1]:9000`, and the bare forms of both."""
+    """The address of `192.0.2.1:9000` or `[2001:db8::1]:9000`, or of the same without a port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0] if host.count(":") == 1 else host

@@ -1,7 +1,7 @@
-"""One record of an audit log, as far as it can be read.
+"""Decodes one record of an audit log.
 
-A record that is written as documented is decoded by type, and any other one field by field: a field of another type, or
-one that is not text in UTF-8, counts as missing.
+A record that follows the documentation is decoded by type. Every other record is decoded field by field: a field that has
+another type, or is not UTF-8, counts as missing.
 """
 
 import re
@@ -45,7 +45,7 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class TypedRecord(_Entry, gc=False):
-    """One object of the stream, as documented: a record of MinIO's, or Lyve Cloud's wrapping of one."""
+    """One object of the stream, as documented: a record of MinIO, or Lyve Cloud's wrapper around such a record."""
 
     auditEntry: _Entry | None = None
     serviceAccountName: str | None = None
@@ -62,7 +62,7 @@ class _ResponseHeader(msgspec.Struct, gc=False):
 
 
 class Target(NamedTuple):
-    """An object; with an empty key all of the bucket, as the record does not say which object it was."""
+    """An object. An empty key stands for the whole bucket, if the record does not name the object."""
 
     key: str
     version: str | None = None
@@ -72,7 +72,7 @@ WHOLE_BUCKET: Final = Target("")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A record. `bucket_unreadable`, `object_unreadable`: it names one that cannot be read.
+    """One record. `bucket_unreadable`, `object_unreadable`: the field is there, but is not a readable name.
 
     `objects`, `headers`: `api.objects` and `responseHeader`, raw or decoded.
     """
@@ -92,7 +92,7 @@ _response_header = msgspec.json.Decoder(_ResponseHeader | None)
 
 
 def listed_objects(field: object) -> tuple[list[Target], bool]:
-    """The objects of `api.objects`; and whether these are all of its entries."""
+    """The objects of `api.objects`, and whether all of its entries could be read."""
     if field in NO_OBJECTS:
         return [], True
     value: object = field
@@ -111,7 +111,7 @@ def listed_objects(field: object) -> tuple[list[Target], bool]:
 
 
 def version_of(field: object) -> str | None:
-    """The version in the answer's headers, as MinIO or as Go spells its name."""
+    """The version from the response headers. MinIO and Go spell the header's name differently."""
     if field in (_NULL, None):
         return None
     if isinstance(field, msgspec.Raw):
@@ -133,7 +133,7 @@ def _value_of(raw: msgspec.Raw) -> object:
 
 
 def typed_call(line: Line, record: TypedRecord) -> Call:
-    """The record of an object that is written as documented."""
+    """The record of an object that follows the documentation."""
     entry = record.auditEntry or record
     if entry.api is None:
         raise line.malformed("it has no api", "api")
@@ -143,7 +143,7 @@ def typed_call(line: Line, record: TypedRecord) -> Call:
 
 
 def loose_call(line: Line) -> Call:
-    """The record of an object of any types: what is not readable counts as missing."""
+    """The record of an object whose fields may have any types. Unreadable fields count as missing."""
     try:
         record = decoded(line.text)
     except Broken as error:
@@ -182,14 +182,14 @@ def loose_call(line: Line) -> Call:
 
 
 def _number(value: object) -> int | None:
-    """A whole number, also one that is written as a text; None for anything else."""
+    """A whole number, or a text with its digits. None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _duration_text(value: object) -> str | None:
-    """None if the duration is not there. A text that is no duration, if it cannot be read."""
+    """None if the duration is missing. `?`, which is not a duration, if it cannot be read."""
     return None if value is None else readable(value) or "?"
 
 
@@ -200,7 +200,7 @@ _DURATION = re.compile(r"([0-9]{1,18})(?:ns)?")
 
 
 def visible_at(time: str, api: _Api) -> float:
-    """When the request ended; `UNKNOWN_TIME` if its time or its duration cannot be read."""
+    """The end of the request, in seconds since the epoch. `UNKNOWN_TIME` if its time or duration cannot be read."""
     start = _nanoseconds(time)
     if start is None:
         return UNKNOWN_TIME
@@ -212,7 +212,7 @@ def visible_at(time: str, api: _Api) -> float:
 
 
 def _duration(value: str | int | None) -> int | None:
-    """In nanoseconds."""
+    """Nanoseconds. None if the value is not a duration."""
     if isinstance(value, int):
         return value if 0 <= value < _MAX_DURATION else None
     found = _DURATION.fullmatch(value or "")
@@ -220,7 +220,7 @@ def _duration(value: str | int | None) -> int | None:
 
 
 def start_time(text: str | None) -> float:
-    """For people; 0.0 if it cannot be read."""
+    """The start of the request, in seconds since the epoch, for display. 0.0 if it cannot be read."""
     moment = _nanoseconds(text or "")
     return 0.0 if moment is None else _seconds(moment)
 
@@ -241,5 +241,5 @@ def _epoch(day: str, clock: str, offset: str | None) -> int | None:
 
 
 def _seconds(nanoseconds: int) -> float:
-    """Rounded up to 2**-20 s, just under a microsecond: a float holds that exactly until the year 2242."""
+    """Seconds, rounded up to 2**-20 s, just under a microsecond. A float represents that exactly until the year 2242."""
     return -((-nanoseconds << 20) // _NS_PER_SECOND) / (1 << 20)

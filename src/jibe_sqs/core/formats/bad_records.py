@@ -1,4 +1,4 @@
-"""The bad records of one log file. The operator chooses for each source what they mean for its message."""
+"""The bad records of one log file. The operator configures for each source whether they reject the message."""
 
 from typing import Final, Literal
 
@@ -7,13 +7,13 @@ from jibe_sqs.core.errors import RecordMalformed
 OnBadRecord = Literal["skip", "reject"]
 
 MAX_SHOWN: Final = 5
-"""How many of a file are kept for people; the others are counted."""
+"""Bad records of one file that are kept for the log and the dead letter. The others are only counted."""
 MAX_REASON_LENGTH: Final = 110
-"""Characters of one reason among several: so that the positions of all `SHOWN` fit into a dead letter's reason."""
+"""Characters of the reason of one bad record. The positions of all kept records must fit into a dead letter's reason."""
 
 
 class BadRecords:
-    """Counts a file's bad records and keeps the first few. The other records of the file are read in any case."""
+    """Counts the bad records of a file and keeps the first few. The other records of the file are processed in any case."""
 
     def __init__(self, policy: OnBadRecord) -> None:
         self.policy = policy
@@ -22,19 +22,19 @@ class BadRecords:
 
     @property
     def keeps_next(self) -> bool:
-        """Whether the next bad record is kept for the log. The position of a record that is only counted is not needed."""
+        """Whether the next bad record will be kept. If it is only counted, its position is not needed."""
         return len(self.first) < MAX_SHOWN
 
     def found(self, error: RecordMalformed) -> None:
-        """Take in one."""
+        """Count one bad record."""
         self.count += 1
         if self.keeps_next:
-            # A copy: the error itself holds, by its traceback, the text that it was found in.
+            # A copy, because the traceback of the error keeps the text of the file in memory.
             self.first.append(RecordMalformed(str(error), index=error.index, offset=error.offset, field=error.field))
 
     @property
     def rejection(self) -> RecordMalformed | None:
-        """Why the message of this file must be rejected, once the file's other records are done. None if it need not."""
+        """The error that rejects the message, after the other records are done. None if the message is not rejected."""
         if self.policy == "skip" or not self.first:
             return None
         first, count = self.first[0], self.count

@@ -1,7 +1,7 @@
-"""CloudTrail log files: `{"Records": […]}`, in no order, up to 50 MB, with every service's calls in them.
+"""CloudTrail log files: `{"Records": […]}`, up to 50 MB compressed. They have the calls of every service, in any order.
 
-A file is a set of independent records. A field that does not identify the object never makes a record bad; of a write
-or delete whose bucket can be read, and its key not, all of the bucket is stale. Records of other services are ignored,
+A file is a set of independent records. A field that does not identify the object never makes a record bad. If the bucket
+of a write or delete can be read and the key cannot, the whole bucket is stale. Records of other services are ignored,
 even if they cannot be read.
 
 Source: CloudTrail User Guide, record contents; S3 User Guide, "CloudTrail log file entries".
@@ -68,10 +68,10 @@ _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 
 
 class CloudTrailLog:
-    """One log file's text. `feed` it, in order, then `finish`; both give its records. Raises `LogError`s only.
+    """Parser of one log file. `feed` its text in order, then call `finish`. Both return records. Raises only `LogError`s.
 
-    Holds one block of text, the ids of the last hundred thousand changes, and the `DeleteObjects` calls whose children
-    may still come.
+    Keeps in memory: one block of text, the ids of the last hundred thousand changes, and the `DeleteObjects` calls for
+    which the file may still have a record per key.
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
@@ -86,7 +86,7 @@ class CloudTrailLog:
         return self._read_batches(self._records.feed(text))
 
     def finish(self) -> list[Record]:
-        """What was left open. The text must end here, and rightly."""
+        """The records that were still incomplete. Raises a `LogError` if the text cannot end here."""
         return self._read_batches(self._records.finish()) + self._bulk.finish()
 
     def _read_batches(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
@@ -127,16 +127,16 @@ class CloudTrailLog:
         return found
 
     def _without_long_key(self, record: Record) -> Record:
-        """The same; of an object whose key is too long, all of the bucket is stale."""
+        """The record. If its key is too long, a record that makes the whole bucket stale."""
         if not isinstance(record, ObjectEvent) or len(record.key) <= self._max_key_length:
             return record
         return msgspec.structs.replace(record, kind=UNLISTED.get(record.kind, record.kind), key="")
 
 
 def _skip_reason(record: Call) -> SkipReason | None:
-    """The first reason that applies, in the order of the list, why a record changes no object."""
+    """Why the record changes no object: the first reason that applies. None if it changes an object."""
     name, source = record.eventName, record.eventSource
-    # What does not say its service is S3's if it may be a change: a needless refresh, never a lost one.
+    # A record without its service counts as S3's if it may be a change: a refresh too many is harmless.
     is_s3 = source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record))
     if record.readOnly == TRUE or (is_s3 and s3_calls.is_read(name)):
         return SkipReason.READ_ONLY
@@ -151,21 +151,21 @@ def _skip_reason(record: Call) -> SkipReason | None:
 
 
 def _may_be_s3(record: Call) -> bool:
-    """Whether a record that does not name its service names a change of an object, or an object and no call."""
+    """Whether a record without a service may be a change in S3: its call may change an object, or it has only an object."""
     if is_missing(record.eventName):
         return all(displayed_object(record.requestParameters))
     return _may_change_an_object(record.eventName)
 
 
 def _may_change_an_object(name: str) -> bool:
-    """A call that we have never heard of, on an object, is taken for a write. So is one whose name cannot be read."""
+    """Whether the call may change an object. An unknown call on an object counts as a write, and so does a missing name."""
     if name in WRITES or is_missing(name):
         return True
     return "Object" in name and name not in NOT_CHANGES and not s3_calls.changes_side_data(name)
 
 
 def _events(record: Call) -> list[Record]:
-    """The events of one call: more than one for a rename, and where the record leaves open which object it was."""
+    """The records of one call: several for a rename, and several if the record may mean several objects."""
     name = record.eventName
     request = request_of(record.requestParameters)
     kind = Kind.DELETED if name == DELETE else Kind.WRITTEN
@@ -189,7 +189,7 @@ def _events(record: Call) -> list[Record]:
 
 
 def _bulk_delete(record: Call) -> list[Record]:
-    """Objects below a prefix were deleted; which ones, the record does not say."""
+    """The event of `DeleteObjects`. The record does not name the deleted objects, only a prefix of their keys."""
     request, resources = request_of(record.requestParameters), resources_of(record.resources)
     target = find_prefix(request, resources)
     if target is None:
@@ -198,7 +198,7 @@ def _bulk_delete(record: Call) -> list[Record]:
 
 
 def _without_bucket(record: Call, *, is_access_point: bool) -> Unchanged:
-    """A change of an access point whose bucket is not named. Without one, what was changed is not known."""
+    """The record of a change whose bucket is not named. Raises `Unreadable` if it does not name an access point either."""
     if is_access_point:
         return _unchanged(record, SkipReason.NOT_MAPPED)
     name = record.eventName[:40] or "call without a readable name"
@@ -219,7 +219,7 @@ def _event(record: Call, kind: Kind, target: Target) -> ObjectEvent:
 
 
 def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
-    """Whatever of it can be read: a record that asks for nothing is never an error."""
+    """A skipped record with every field that can be read. A record that needs no refresh is never an error."""
     source = record.eventSource
     is_s3 = source in S3_SOURCES or is_s3_source(source)
     if not is_s3 and (activity := activity_of(record)) is not None:
@@ -230,9 +230,10 @@ def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
 
 
 class _BulkDeletes:
-    """`DeleteObjects` calls, held until the file's end tells whether it names their keys in records of their own.
+    """`DeleteObjects` calls, held until the end of the file shows whether each deleted key has a record of its own.
 
-    Where it does, of the same request and bucket, those say it all. Where too many are held, the first are let go: a needless refresh, never a lost one.
+    If there are such records of the same request and bucket, the held call is skipped. If too many calls are held, the
+    first one becomes an event: a refresh too many is harmless.
     """
 
     LIMIT = 10_000

@@ -1,10 +1,10 @@
-"""Which object a CloudTrail record of S3 is about: by its request, and by the ARNs of its resources.
+"""Finds the object of a CloudTrail record of S3, by the request and by the ARNs of the resources.
 
-The request says it best: `resources` has no order, and lists a copy's source as well. A request through an access point
-names the access point. Then the bucket is the one whose ARN stands in `resources`; an access point of another account,
-of FSx, or of several regions has none there.
+The request is the better source: `resources` has no order, and also lists the source of a copy. A request through an
+access point names the access point. Then the bucket is the one whose ARN is in `resources`. There is no such ARN for an
+access point of another account, of FSx, or of several regions.
 
-Source: S3 User Guide, "CloudTrail log file entries", "Access point aliases"; S3 on Outposts, the same.
+Source: S3 User Guide, "CloudTrail log file entries", "Access point aliases"; S3 on Outposts User Guide, the same topics.
 """
 
 import re
@@ -24,18 +24,18 @@ ALIAS_ENDINGS: Final = (
     ".mrap",
     ".mrap.accesspoint.s3-global.amazonaws.com",
 )
-"""How aliases of access points end. These endings are reserved: no bucket's name has them. FSx's is `-ext-s3alias`."""
+"""Endings of the aliases of access points. They are reserved: bucket names do not have them. FSx uses `-ext-s3alias`."""
 
 
 _ON_OUTPOST = re.compile(r"outpost[:/][^:/]+[:/]bucket[:/]([^:/]+)(?:/object/(.+))?", re.DOTALL)
 _ACCESS_POINT = re.compile(r"(?:accesspoint|outpost)[:/]")
 _ACCESS_POINT_AND_KEY = re.compile(r"accesspoint[:/][^:/]+/(?:object/)?(.+)", re.DOTALL)
 _DIRECTORY_BUCKET_ENDING: Final = "--x-s3"
-"""How directory buckets' names end."""
+"""The ending of the names of directory buckets."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """What `requestParameters` says. `key_unreadable`: there may be a key in it that cannot be read."""
+    """The object in `requestParameters`. `key_unreadable`: there may be a key that cannot be read."""
 
     bucket: str = ""
     key: str = ""
@@ -46,7 +46,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 class _Parameters(msgspec.Struct, gc=False):
     bucketName: str | None = None
     key: str | None = None
-    Key: str | None = None  # S3 on Outposts spells it so
+    Key: str | None = None  # the spelling of S3 on Outposts
     rename_source: str | None = msgspec.field(default=None, name="x-amz-rename-source")
     omitted: bool | None = None
 
@@ -64,7 +64,10 @@ class Target(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """What the ARNs of `resources` name. `points`: whether access points. `unreadable`: whether an entry is left out."""
+    """What the ARNs of `resources` name.
+
+    `has_access_point`: whether an ARN is of an access point. `unreadable`: whether an entry was left out.
+    """
 
     objects: list[Target]
     buckets: list[str]
@@ -103,7 +106,7 @@ def request_of(field: object) -> Request:
 
 
 def displayed_object(field: object) -> tuple[str, str]:
-    """Bucket and key of `requestParameters`, for people, as far as they can be read."""
+    """Bucket and key of `requestParameters`, for display. Empty if they cannot be read."""
     if isinstance(field, msgspec.Raw):
         try:
             found = _parameters.decode(field)
@@ -116,7 +119,7 @@ def displayed_object(field: object) -> tuple[str, str]:
 
 
 def resources_of(field: object) -> Resources:
-    """What `resources` names. An entry that cannot be read is left out."""
+    """Parse `resources`. An entry that cannot be read is left out."""
     entries, unreadable = _entries(field)
     found = Resources(
         [], [], [], has_access_point=any(_is_access_point(arn or "") for arn, _ in entries), unreadable=unreadable
@@ -134,7 +137,7 @@ def resources_of(field: object) -> Resources:
 
 
 def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
-    """ARN and ARNPrefix of each entry; and whether an entry was left out."""
+    """ARN and ARNPrefix of each entry, and whether an entry was left out."""
     if isinstance(field, msgspec.Raw):
         try:
             return [(each.ARN, each.ARNPrefix) for each in _resources.decode(field) or ()], False
@@ -148,7 +151,7 @@ def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
 
 
 def requested_object(request: Request) -> Target | None:
-    """The object, if the request alone names it, as nearly every one does."""
+    """The object, if the request alone names it. Nearly every request does."""
     bucket = request.bucket
     if bucket and request.key and not bucket.endswith(ALIAS_ENDINGS) and not bucket.startswith("arn:"):
         return Target(bucket, request.key)
@@ -156,10 +159,10 @@ def requested_object(request: Request) -> Target | None:
 
 
 def find_targets(request: Request, resources: Resources, *, may_copy: bool = False) -> list[Target]:
-    """The objects that the call may have been about: one, if the record is written as documented.
+    """The objects that the call may have changed. One, if the record follows the documentation.
 
-    With an empty key: all of the bucket. None at all: the record names no bucket. `may_copy`: each object among the
-    resources may be the source of a copy, so that none of them says which bucket was written.
+    An empty key stands for the whole bucket. The list is empty if the record names no bucket. `may_copy`: each object
+    among the resources may be the source of a copy, so the resources do not show which bucket was written.
     """
     bucket, key = _requested_bucket(request), request.key
     if bucket and key:
@@ -178,17 +181,17 @@ def find_targets(request: Request, resources: Resources, *, may_copy: bool = Fal
 
 
 def find_prefix(request: Request, resources: Resources) -> Target | None:
-    """Below what `DeleteObjects` deleted. None if the record names no bucket."""
+    """The bucket and the prefix in which `DeleteObjects` deleted. None if the record names no bucket."""
     named = [each.bucket for each in resources.prefixes] + resources.buckets
     bucket = _requested_bucket(request) or (named[0] if named else "")
-    # Several prefixes are never seen; if there were, only the whole bucket would be sure to hold them all.
+    # We have never seen several prefixes. If there are several, only the whole bucket is certain to include them all.
     prefixes = [each.key for each in resources.prefixes if each.bucket == bucket]
     prefix = prefixes[0] if len(prefixes) == len(resources.prefixes) == 1 and not resources.unreadable else ""
     return Target(bucket, prefix) if bucket else None
 
 
 def rename_source(target: Target, request: Request, resources: Resources) -> Target | None:
-    """The object that a renamed one was before. None if the record does not say it for certain."""
+    """The object as it was named before a rename. None if the record does not name it with certainty."""
     if request.rename_source:
         try:
             source = unquote(request.rename_source, errors="strict")
@@ -201,9 +204,9 @@ def rename_source(target: Target, request: Request, resources: Resources) -> Tar
 
 
 def _key_of_source(source: str, bucket: str, requested: str) -> str | None:
-    """The key in a rename's source: it may follow the name or the ARN of the bucket, or of its access point.
+    """The key in the source of a rename. The name or the ARN of the bucket, or of its access point, may come before it.
 
-    `requested`: what the request was sent to. None if what stands before the key may be the name of something else.
+    `requested`: the bucket or access point of the request. None if the text before the key may be another name.
     """
     for place in (bucket, requested, re.split("[:/]", requested)[-1]):
         if place and source.startswith(f"{place}/"):
@@ -222,12 +225,12 @@ def _key_of_source(source: str, bucket: str, requested: str) -> str | None:
 
 
 def names_access_point(request: Request, resources: Resources) -> bool:
-    """Whether the record names an access point. If its bucket is not named, Access Anywhere cannot show it."""
+    """Whether the record names an access point. If it does not name the bucket too, Access Anywhere cannot show it."""
     return resources.has_access_point or _is_access_point(request.bucket)
 
 
 def _requested_bucket(request: Request) -> str:
-    """The bucket that the request names itself; empty if it names none, or an access point."""
+    """The bucket that the request names. Empty if it names an access point, or nothing."""
     name = request.bucket
     if name.startswith("arn:"):
         found = _parse_arn(name)
@@ -236,7 +239,7 @@ def _requested_bucket(request: Request) -> str:
 
 
 def _is_access_point(name: str) -> bool:
-    """Whether an ARN, or a name in the place of a bucket's, is of an access point, or on an outpost."""
+    """Whether an ARN, or the name in the field of the bucket, is of an access point or on an outpost."""
     if name.startswith("arn:"):
         path = name.split(":", 5)[-1]
         return _ACCESS_POINT.match(path) is not None or path.partition("/")[0].endswith(ALIAS_ENDINGS)
@@ -244,7 +247,7 @@ def _is_access_point(name: str) -> bool:
 
 
 def _parse_arn(arn: str) -> Target | None:
-    """Bucket and key of an ARN; the key is empty if it is a bucket's. None if it does not name a bucket.
+    """Bucket and key of an ARN. The key is empty in the ARN of a bucket. None if the ARN does not name a bucket.
 
     `arn:aws:s3:::BUCKET[/KEY]`, `arn:aws:s3express:REGION:ACCOUNT:[bucket/]BUCKET[/KEY]` or
     `arn:aws:s3-outposts:REGION:ACCOUNT:outpost/OUTPOST/bucket/BUCKET[/object/KEY]`.

@@ -1,7 +1,7 @@
-"""One CloudTrail record: the fields that decide, as far as they can be read.
+"""Decodes the fields of one CloudTrail record that matter.
 
-A record that is written as documented is decoded by type. Any other one is read field by field: a field of another
-type, a hidden one (`HIDDEN_DUE_TO_SECURITY_REASONS`), or one that is not text in UTF-8 counts as missing. So only what
+A record that follows the documentation is decoded by type. Every other record is decoded field by field: a field that has
+another type, is hidden (`HIDDEN_DUE_TO_SECURITY_REASONS`) or is not UTF-8 counts as missing. So only a field that
 identifies the object can make a record bad.
 """
 
@@ -25,14 +25,14 @@ _MAX_TIME_LENGTH = 40
 S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
 _SERVICES = frozenset({"s3", "s3express", "s3-outposts"})
 _ISOLATED_DOMAINS = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
-"""Domains of the partitions that do not have `amazonaws` in theirs."""
+"""Domains of the partitions whose domain does not contain `amazonaws`."""
 _SOURCE = re.compile(rb'"eventSource"\s*:\s*"([a-z0-9.-]+)"')
 
 
 class Unreadable(Exception):
-    """The record cannot be read. `field`: the first field that would have to be readable.
+    """The record cannot be read. `field`: the first field that must be readable and is not.
 
-    `events`: what is known in spite of it.
+    `events`: the events that are certain in spite of that.
     """
 
     def __init__(self, reason: str, field: str = "", events: Sequence[EventRecord] = ()) -> None:
@@ -42,7 +42,7 @@ class Unreadable(Exception):
 
 
 class Typed(msgspec.Struct, gc=False):
-    """A record as documented. Fields that other services might type otherwise are raw."""
+    """A record as documented. Fields that may have other types in records of other services are raw."""
 
     eventVersion: str = ""
     eventTime: str = ""
@@ -63,7 +63,7 @@ class Typed(msgspec.Struct, gc=False):
 
 
 class Loose(msgspec.Struct, gc=False):
-    """A record of any types: what is not readable text is empty."""
+    """A record whose fields may have any types. A field that is not readable text is empty."""
 
     eventVersion: str
     eventTime: str
@@ -101,7 +101,7 @@ _VALUE_FIELDS = ("errorCode", "userIdentity", "requestParameters", "resources", 
 
 
 def loose_record(text: bytes) -> Record:
-    """The record of a text that the typed decoder refused. Raises `Unreadable`."""
+    """Decode a record that the typed decoder refused. Raises `Unreadable`."""
     try:
         record = decoded(text)
     except Broken as error:
@@ -121,9 +121,9 @@ def _loose(record: dict[str, Any]) -> Loose:
 
 
 def activity_of(record: Record) -> Record | None:
-    """The event of another application that a CloudTrail Lake activity event carries in `eventData`; None in others.
+    """The event of another application in `eventData` of a CloudTrail Lake activity event. None in other records.
 
-    It is an object, or its JSON text as `PutAuditEvents` takes it. Its id is `UID`.
+    `eventData` is an object, or a text with its JSON, as `PutAuditEvents` accepts it. The id is `UID`.
     Format: CloudTrail User Guide, "CloudTrail Lake integrations event schema".
     """
     if record.eventData in (_NULL, None):
@@ -140,7 +140,7 @@ def activity_of(record: Record) -> Record | None:
 
 
 def clear_hidden(record: Record) -> None:
-    """Empty the ids that are hidden: two hidden ids are not one id."""
+    """Empty the ids that are hidden, because two hidden ids are not the same id."""
     if record.eventID == HIDDEN:
         record.eventID = ""
     if record.requestID == HIDDEN:
@@ -148,7 +148,7 @@ def clear_hidden(record: Record) -> None:
 
 
 def value_of(field: object) -> object:
-    """A field's value, of any type; None if it cannot be decoded."""
+    """A field's value, of any type. None if it cannot be decoded."""
     if not isinstance(field, msgspec.Raw):
         return field
     try:
@@ -158,25 +158,25 @@ def value_of(field: object) -> object:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a text field is missing, or could not be read."""
+    """Whether a text field is missing, hidden or unreadable."""
     return not text.strip() or text == HIDDEN
 
 
 def is_s3_source(source: str) -> bool:
-    """Whether this `eventSource` is S3's, in any partition, with or without its domain."""
+    """Whether this `eventSource` is S3 in any partition, with or without a domain."""
     service, _, domain = source.strip().lower().partition(".")
     return service in _SERVICES and (not domain or ".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED_DOMAINS))
 
 
 def has_failed(record: Record) -> bool:
-    """Whether the record names an error. An error code that cannot be read, or is not a text, says nothing."""
+    """Whether the record has an error code. An error code that is not a readable text does not count."""
     code = record.errorCode
     return code not in _NO_ERROR and bool(readable(value_of(code)))
 
 
 def time_of(record: Record) -> float:
     """Seconds since the epoch; `UNKNOWN_TIME` if the record has no readable time."""
-    # Only of this length: the cache must not hold the texts of a file that is made to harm us.
+    # The cache must not keep the long texts of a hostile file.
     return _event_time(record.eventTime) if len(record.eventTime) <= _MAX_TIME_LENGTH else UNKNOWN_TIME
 
 
@@ -202,7 +202,7 @@ _identity = msgspec.json.Decoder(_Identity | None)
 
 
 def actor_of(record: Record) -> Actor:
-    """Who made the call, as far as it can be read."""
+    """The caller. Fields that cannot be read are empty."""
     identity = _identity_of(record.userIdentity)
     session = identity.sessionContext
     issuer = session.sessionIssuer if session else None
@@ -211,7 +211,7 @@ def actor_of(record: Record) -> Actor:
         access_key=_unless_hidden(identity.accessKeyId),
         session_issuer=_unless_hidden(issuer.arn) if issuer else "",
         source_address=_unless_hidden(record.sourceIPAddress),
-        # CloudTrail puts it in brackets.
+        # CloudTrail puts the user agent in brackets.
         user_agent=_unless_hidden(record.userAgent).removeprefix("[").removesuffix("]"),
     )
 

@@ -1,8 +1,8 @@
-"""Compressed chunks in, text out, a block at a time, however much a chunk expands to.
+"""Decompresses a log file: compressed chunks in, blocks of text out. A block is small even if a chunk expands very much.
 
-A file may have several members (gzip's word) or frames (zstd's), one after the other; one that ends before its trailer
-is an error, not an end. Which compression it is, if any, is told by the first bytes, not by a name or a header: some
-HTTP layers gunzip by themselves what has `Content-Encoding: gzip`.
+A file may have several members (gzip) or frames (zstd), one after the other. If one of them ends before its trailer, that
+is an error, not the end of the file. The first bytes show the compression. Names and headers do not count: some HTTP
+layers decompress a body with `Content-Encoding: gzip` by themselves.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ from jibe_sqs.core.errors import LogCorrupt, LogLimitExceeded, LogTruncated
 
 _HCRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
 HEADER_LIMIT = 128 * 1024
-"""Bytes of a member's header: its extra field has up to 64 KiB, and who writes longer names is up to something."""
+"""Bytes of a member's header. Its extra field has up to 64 KiB. A header with much longer names is an attack."""
 BLOCK = 64 * 1024
-"""Bytes of output at a time: the fastest in our measurements, and what bounds the memory."""
+"""Bytes of output at a time. It bounds the memory, and was the fastest size in our measurements."""
 STEP = 16 * 1024
-"""Bytes of input at a time: the decompressor copies what it could not use yet."""
+"""Bytes of input at a time. The decompressor copies the input that it has not used yet."""
 
 
 class _Member(Protocol):
-    """The interface that the standard library's incremental decompressors share."""
+    """An incremental decompressor, with the interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -42,10 +42,10 @@ class _Compression(NamedTuple):
 
 
 class Decompressed:
-    """`feed` chunks, in order, then `finish`. Both raise `LogCorrupt`, `LogTruncated`, `LogLimitExceeded`."""
+    """`feed` chunks in order, then call `finish`. Both raise `LogCorrupt`, `LogTruncated`, `LogLimitExceeded`."""
 
     def __init__(self, *, limit: int) -> None:
-        """`limit`: bytes of output; it may be changed while reading."""
+        """`limit`: bytes of output. It may be changed between two chunks."""
         self.size = 0
         self.limit = limit
         self._start = b""
@@ -56,7 +56,7 @@ class Decompressed:
         self._members = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The blocks of output that this chunk makes possible."""
+        """The blocks of output that this chunk completes."""
         if not self._is_recognised:
             self._start += chunk
             if any(each.magic.startswith(self._start) and each.magic != self._start for each in _COMPRESSIONS):
@@ -72,7 +72,7 @@ class Decompressed:
             yield block
 
     def finish(self) -> Iterator[bytes]:
-        """What is left. An empty file is a truncated one."""
+        """The rest of the output. Raises `LogTruncated` if the file cannot end here. An empty file is truncated."""
         if not self._is_recognised:
             if not self._start:
                 raise LogTruncated("the file is empty")
@@ -107,7 +107,7 @@ class Decompressed:
         # A member may end exactly with the chunk; then the next chunk starts the next one.
 
     def _next_member(self, compression: _Compression, data: bytes) -> bytes:
-        """Start a member. Zero padding between and after members is allowed, as by every gzip."""
+        """Start a member. Zero padding between and after members is allowed, as in every implementation of gzip."""
         data = self._start + data
         self._start = b""
         if self._members:
@@ -143,9 +143,9 @@ class Decompressed:
 
 
 def _has_whole_header(member: bytes) -> bool:
-    """Whether nothing is missing of the header that a gzip member begins with. Format: RFC 1952.
+    """Whether the header of a gzip member is complete. Format: RFC 1952.
 
-    isal loses its place in a header of several fields, or with a checksum, that comes in pieces: it gets it whole.
+    isal fails on a header in pieces if it has several fields or a checksum. So it gets the header in one piece.
     """
     if len(member) < 10:
         return False
@@ -161,10 +161,11 @@ def _has_whole_header(member: bytes) -> bool:
 
 
 class _ZstdFrame:
-    """A frame that is read alike whether it comes in pieces or not.
+    """A zstd frame that gives the same result in one piece and in several.
 
-    libzstd has another way for a whole frame, which refuses what the usual one overlooks: an empty last block that
-    leaves out some of the text. So it gets the header first, by itself, and the size is held against the header's here.
+    libzstd has a second code path for a frame in one piece. It refuses a frame whose last block is empty and leaves out
+    text, which the streaming path accepts. So libzstd gets the header alone first, which selects the streaming path, and
+    this class compares the size with the header.
     """
 
     def __init__(self) -> None:
@@ -195,12 +196,12 @@ class _ZstdFrame:
         text = self._frame.decompress(data, max_length)
         self._size += len(text)
         if self.eof and self._expected not in (None, self._size):
-            raise zstd.ZstdError(f"the frame has {self._size:,} bytes, and says {self._expected:,}")
+            raise zstd.ZstdError(f"the frame has {self._size:,} bytes, but its header says {self._expected:,}")
         return text
 
 
 def _frame_header_size(frame: bytes) -> int:
-    """Bytes of the header that a zstd frame begins with; the first five tell. Format: RFC 8878."""
+    """Bytes of the header of a zstd frame. The first five bytes show it. Format: RFC 8878."""
     if len(frame) < 5:
         return 5
     size_flag, is_single, dictionary_flag = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3

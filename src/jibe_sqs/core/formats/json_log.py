@@ -1,7 +1,7 @@
-"""A log that is a stream of JSON objects, however they are broken into lines.
+"""Base of the parsers for logs that are a stream of JSON objects. Line ends may be anywhere between and in the objects.
 
-Usually that is an object a line, and each line is decoded at once. Where that is refused, the stream is cut into objects
-wherever they end. A format may also have lines of text between the objects.
+Usually each line is one object, and is decoded at once. If the decoder refuses a line, `JsonObjects` finds the objects in
+the stream. A format may also have lines of text between the objects.
 """
 
 import codecs
@@ -19,13 +19,13 @@ from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, LOSSLESS
 from jibe_sqs.core.model import Record
 
 _LONG_LINE_SIZE: Final = 64 * 1024
-"""Bytes of a line that is not complete yet, from which on it is taken apart: it may hold many objects."""
+"""Bytes. A longer line is parsed before it is complete, because it may contain many objects."""
 _JSON: Final = re.compile(rb"(?:[\s,\[\]\x1e]|\xef\xbb\xbf)*+(?:\{|\Z)")
-"""How a line of JSON begins."""
+"""The beginning of a line of JSON."""
 
 
 class _LongLine(Enum):
-    """What became of the beginning of a line that is not complete."""
+    """What was done with the beginning of a long line that is not complete yet."""
 
     NOT_BEGUN = 0
     JSON = 1
@@ -33,7 +33,7 @@ class _LongLine(Enum):
 
 
 class JsonLog(LineLog):
-    """One log file. It holds one line, or one object over several lines."""
+    """Parser of one log file. It keeps one line in memory, or one object over several lines."""
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         super().__init__(limits, bad)
@@ -44,7 +44,7 @@ class JsonLog(LineLog):
         self._long_line = _LongLine.NOT_BEGUN
 
     decode: Callable[[bytes], Any]
-    """Decodes an object that is written as usual. Raises one of `REFUSED` for anything else."""
+    """Decodes an object of the usual form. Raises one of `DECODE_ERRORS` for any other text."""
 
     @abstractmethod
     def read_value(self, line: Line, value: Any) -> list[Record]:
@@ -57,14 +57,14 @@ class JsonLog(LineLog):
     @staticmethod
     @abstractmethod
     def is_entry(value: object) -> bool:
-        """Whether a value looks like an entry of the log: reading goes on there after a broken object."""
+        """Whether a value looks like an entry of the log. After a broken object, parsing continues at such a value."""
 
     def read_text(self, line: Line) -> list[Record]:
         """The records of a line of text."""
         raise line.malformed("not JSON")
 
     def is_text(self, line: bytes, *, is_json: bool, within: bool) -> bool:  # noqa: ARG002 - for other formats
-        """Whether this is a line of text. `is_json`: it begins like JSON. `within`: it may be of a broken object."""
+        """Whether this is a line of text. `is_json`: it begins like JSON. `within`: it may be a part of a broken object."""
         return False
 
     def feed(self, text: bytes) -> list[Record]:
@@ -82,13 +82,13 @@ class JsonLog(LineLog):
         return found
 
     def finish(self) -> list[Record]:
-        """The records that were still open."""
+        """The records that were still incomplete. Raises a `LogError` if no record of the file has this format."""
         records = self.drain()
         self.check_recognised()
         return records
 
     def drain(self) -> list[Record]:
-        """The same, but a file of which no record is of this format is not refused."""
+        """The records that were still incomplete. Does not check whether the file has records of this format."""
         rest, self._rest = self._rest, b""
         return self._take(rest) + self._flush()
 
@@ -101,7 +101,7 @@ class JsonLog(LineLog):
         return self.read_value(line, value)
 
     def _begin_long_line(self, rest: bytes) -> list[Record]:
-        """The records that the beginning of a long line completes. What is not taken yet is kept."""
+        """The records that the beginning of a long line completes. The rest of it is kept."""
         self._rest = b""
         if self._long_line is _LongLine.SKIPPED:
             self._offset += len(rest)
@@ -120,7 +120,7 @@ class JsonLog(LineLog):
         return found
 
     def _take(self, text: bytes, end: bytes = b"") -> list[Record]:
-        """The records that this line, or this part of one without its end, completes."""
+        """The records that this line completes, or this part of a line. `end`: the line end, if the text has one."""
         offset, self._offset = self._offset, self._offset + len(text) + len(end)
         if self._long_line is _LongLine.SKIPPED:
             return []

@@ -1,12 +1,14 @@
-"""Text in, JSON objects out, however they are broken into lines: over several, or several on one.
+"""Finds JSON objects in text: an object may span several lines, and a line may have several objects.
 
-Commas between objects, brackets around them, record separators (RS) and a byte order mark are passed over. What is none
-of these, up to the next object or the end of its line, is a piece that is no object. So is an object that is broken: it
-ends where its brackets are closed, at the next line that begins an object and is indented no deeper, or at the next
-object that looks like an entry of the log, whichever comes first. So it does not take the next ones along.
+Commas between objects, brackets around them, record separators (RS) and a byte order mark are skipped. Any other text, up
+to the next object or the end of its line, is a piece that is not an object.
 
-An object that is too large is a piece without its text. Reading goes on at the next line that begins an object, or at the
-next object that looks like an entry.
+A broken object is a piece too. It ends at the first of these places: where its brackets are closed; before the next line
+that begins an object and is not indented deeper; before the next object that looks like an entry of the log. So the
+objects after it are not lost.
+
+An object that is too large is a piece without its text. Parsing continues at the next line that begins an object, or at
+the next object that looks like an entry.
 """
 
 import re
@@ -21,35 +23,35 @@ _BETWEEN = re.compile(r"[\s,\[\]\x1e\ufeff]*+")
 _OTHER = re.compile(r'(?:(?!\{\s*["}])[^\n])*+')
 _OBJECT = re.compile(r'\{\s*"')
 _MAX_TRIED: Final = 100
-"""Objects in a broken one that may be the next entry. With more it is not text that was a log."""
+"""Objects inside a broken one that are tried as the next entry. A text with more of them is not a damaged log."""
 _KEPT_TAIL: Final = 128
-"""Characters that are kept of an object that is too large: in them, the beginning of the next one may be incomplete."""
+"""Characters that are kept of an object that is too large. The beginning of the next object may be among them."""
 _OBJECT_LINE = re.compile(r"\n([ \t]*+)\{")
 
 
 class JsonObjects:
-    """`add` text, in order; `cut` gives the pieces that are complete, with the line and offset where each begins."""
+    """`add` text in order. `cut` returns the pieces that are complete, with the line and the offset where each begins."""
 
     def __init__(self, *, limit: int, is_entry: Callable[[object], bool]) -> None:
-        """`limit`: bytes of one object. `is_entry`: whether a decoded value looks like an entry of the log."""
+        """`limit`: bytes of one object. `is_entry`: tests whether a decoded value looks like an entry of the log."""
         self._limit = limit
         self._is_entry = is_entry
-        self._is_skipping = False  # the rest of an object that is too large
-        self._indent = 0  # of that one
+        self._is_skipping = False  # inside an object that is too large
+        self._indent = 0  # of that object
         self._text = ""
         self._added: list[str] = []
         self._size = 0
-        self._begins: list[int] = []  # of each line in the text
-        self._positions: list[tuple[int, int]] = []  # of the same: its number, and its offset in the file
+        self._begins: list[int] = []  # where each line begins in the text
+        self._positions: list[tuple[int, int]] = []  # of each of these lines: its number, and its offset in the file
         self._try_at = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether no object is begun that is not complete."""
+        """Whether there is no incomplete object."""
         return not self._size
 
     def add(self, number: int, offset: int, line: bytes) -> None:
-        """Take in the next line, with its end; or a part of one that does not end within a character."""
+        """Add the next line with its end, or a part of a line that does not end inside a character."""
         text = line.decode("utf-8", LOSSLESS)
         self._begins.append(self._size)
         self._positions.append((number, offset))
@@ -57,8 +59,8 @@ class JsonObjects:
         self._size += len(text)
 
     def cut(self, *, final: bool = False) -> list[Line]:
-        """The pieces that are complete; all of them if this is `final`."""
-        # An object that is not complete is scanned from its start each time: so only when the text has doubled.
+        """The pieces that are complete. If this is `final`, also the incomplete ones."""
+        # An incomplete object is scanned from its start each time. So wait until the text has doubled.
         if self._size < self._try_at and not final:
             return []
         self._text = "".join([self._text, *self._added])
@@ -90,7 +92,7 @@ class JsonObjects:
             if (found := value_end(text, at)) is not None or not final:
                 return found
         except TooDeep:
-            is_deep = True  # it may be whole, and be read by its brackets
+            is_deep = True  # it may be complete: its brackets show where it ends
         except Broken:
             pass
         following = self._next_object(at)
@@ -98,9 +100,9 @@ class JsonObjects:
         return end if is_deep else self._entry_before(end, at + 1)
 
     def _entry_before(self, end: int | None, at: int) -> int | None:
-        """Where an entry of the log begins, from `at` on, that is complete before `end`; else `end`.
+        """Where the next entry of the log begins, from `at` on, if it is complete before `end`. Otherwise `end`.
 
-        If that is None, so is the answer if an object is not complete in the text.
+        If `end` is None, the answer is None as soon as an object is incomplete, because more text may follow.
         """
         stop = len(self._text) if end is None else end
         for tried, candidate in enumerate(_OBJECT.finditer(self._text, at, stop)):
@@ -117,7 +119,7 @@ class JsonObjects:
         return end
 
     def _after_skipped(self, at: int, *, final: bool) -> int:
-        """Where reading goes on after an object that is too large; what is before that place is not needed."""
+        """Where parsing continues after an object that is too large. The text before that place is not needed."""
         for tried, candidate in enumerate(_OBJECT.finditer(self._text, at)):
             start = candidate.start()
             if self._begins_line(start):
@@ -138,7 +140,7 @@ class JsonObjects:
         return len(self._text) if final else max(at, len(self._text) - _KEPT_TAIL)
 
     def _begins_line(self, at: int) -> bool:
-        """Whether the object that begins here is the first in its line, and indented no deeper than the skipped one."""
+        """Whether the object that begins here is the first in its line, and not indented deeper than the skipped one."""
         line = self._text.rfind("\n", 0, at) + 1
         return line > 0 and not self._text[line:at].strip(" \t") and at - line <= self._indent
 
@@ -147,7 +149,7 @@ class JsonObjects:
         return len(before) if before.isspace() else 0
 
     def _next_object(self, at: int) -> int | None:
-        """The end of the last line before one that begins an object, and is indented no deeper than this one."""
+        """The end of the line before the next line that begins an object and is not indented deeper than this one."""
         indent = self._indent_at(at)
         others = (each.start() for each in _OBJECT_LINE.finditer(self._text, at) if len(each[1]) <= indent)
         return next(others, None)
@@ -159,7 +161,7 @@ class JsonObjects:
         return Line(number, offset, self._text[start:end].encode("utf-8", LOSSLESS).rstrip())
 
     def _forget(self, at: int) -> None:
-        """Everything before this place; but the spaces before it in its line stay, as they are its indentation."""
+        """Forget the text before this place. The spaces before it in its line stay: they are its indentation."""
         line = self._text.rfind("\n", 0, at) + 1
         if self._text[line:at].isspace():
             at = line

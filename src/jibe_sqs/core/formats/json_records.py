@@ -1,15 +1,15 @@
-"""The records of one large `{"Records": […]}` document, a batch at a time, without ever holding the whole.
+"""Parses one large `{"Records": […]}` document in batches of records. The whole document is never in memory.
 
-An object's proper prefix is never valid JSON. So the text is cut at a place that looks like the end of a record, and
-the decoder confirms it: where it refuses, the cut was inside a record.
+A proper prefix of a JSON object is never valid JSON. So the parser cuts the text at a place that looks like the end of a
+record, and the decoder confirms the cut. If the decoder refuses the text, the cut was inside a record.
 
-The fast way cuts at the last `},{` that is followed by the field every CloudTrail record starts with, and decodes all
-records before it at once. Where that finds nothing, or is refused (other field orders, indented files, odd nesting,
-records that are not strictly JSON), the rest of the array goes the slow way (`record_cuts`), which is ten times slower
-and as exact, and gives a record that nobody can read as its text.
+The fast path cuts at the last `},{` before the field that every CloudTrail record starts with, and decodes all records
+before it at once. If there is no such place, or the decoder refuses the text (other field orders, indented files, unusual
+nesting, records that are not strict JSON), the slow path parses the rest of the array (`record_cuts`). It is ten times
+slower and as exact. It returns the text of a record that cannot be decoded.
 
-A document may hold the array more than once, and a file several documents: all are read. What stands around the arrays
-only has to be readable for the standard library's decoder.
+A document may have the array more than once, and a file may have several documents. All are read. The text around the
+arrays must be readable for the standard library's decoder.
 """
 
 import re
@@ -27,7 +27,7 @@ from jibe_sqs.core.formats.record_cuts import SCALAR, Cut, RecordCutter, ends_ea
 T = TypeVar("T")
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes within which the array must begin, and beyond which what follows it is not looked at."""
+"""Bytes. The array must begin within this size, and only this much text after an array is inspected."""
 
 _BOM = b"\xef\xbb\xbf"
 _BETWEEN_FIELDS = re.compile(r"[ \t\n\r,\ufeff]*+")
@@ -43,10 +43,10 @@ class _State(Enum):
 
 
 class RecordShape(Generic[T]):
-    """What the records are, and in which array: made once, as decoders take longer to make than a small file to read."""
+    """The type of the records, and the name of their array. Made once: to make decoders takes longer than a small file."""
 
     def __init__(self, record_type: type[T], *, array: str, first_field: str) -> None:
-        """`first_field`: what every record starts with, if it is written in the usual way."""
+        """`first_field`: the name of the first field of every record in the usual form."""
         self.array = array
         self.many = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
         self.one = msgspec.json.Decoder(record_type)
@@ -56,9 +56,9 @@ class RecordShape(Generic[T]):
 
 
 class Batch(Generic[T]):
-    """Records that stand one after the other. `first` is the index of the first of them in the document.
+    """Consecutive records. `first` is the index of the first of them in the document.
 
-    A record that the typed decoder refuses is here as its text.
+    A record that the typed decoder refuses is in the list as its text.
     """
 
     def __init__(self, first: int, records: list[T | bytes], offsets: Callable[[], list[int]]) -> None:
@@ -67,7 +67,7 @@ class Batch(Generic[T]):
         self._find_offsets = offsets
 
     def offset(self, at: int) -> int:
-        """Where the record `records[at]` begins in the document, in bytes. The first call is slow."""
+        """The byte offset of `records[at]` in the document. The first call is slow."""
         return self._offsets[at]
 
     @cached_property
@@ -76,7 +76,7 @@ class Batch(Generic[T]):
 
 
 class JsonRecords(Generic[T]):
-    """`feed` text, in order, then `finish`; both give batches of records.
+    """`feed` text in order, then call `finish`. Both return batches of records.
 
     Raises `LogTruncated`, `LogMalformed` and `LogLimitExceeded`.
     """
@@ -87,7 +87,7 @@ class JsonRecords(Generic[T]):
         self._shape = shape
         self._record_limit = record_limit
         self._buffer = b""
-        self._offset = 0  # of the buffer's beginning
+        self._offset = 0  # of the beginning of the buffer
         self._state = _State.OUTSIDE
         self._place = _Place(array=None, is_inside=False)
         self._has_array = False
@@ -99,7 +99,7 @@ class JsonRecords(Generic[T]):
         return self._run()
 
     def finish(self) -> list[Batch[T]]:
-        """The records that were still open. The document must end here, and rightly."""
+        """The records that were still incomplete. Raises an error if the document cannot end here."""
         found: list[Batch[T]] = []
         while self._state is not _State.OUTSIDE:
             found += self._last()
@@ -159,7 +159,7 @@ class JsonRecords(Generic[T]):
     def _decode_fast(self) -> list[Batch[T]]:
         cut = self._buffer.rfind(self._shape.boundary)
         if cut < 0:
-            # Short of a boundary for several records' length: this file is written in another way.
+            # The length of several records without a boundary: this file has another form.
             return self._turn_slow() if len(self._buffer) > HEAD_LIMIT * 4 else []
         try:
             batch = self._decode_batch(cut + 1)
@@ -173,11 +173,11 @@ class JsonRecords(Generic[T]):
         self._offset += size
 
     def _decode_batch(self, end: int) -> Batch[T]:
-        """The records that the buffer holds up to `end`, where a record ends."""
+        """The records in the buffer up to `end`, where a record ends."""
         text = b"[" + self._buffer[:end] + b"]"
         begins = self._offset - 1
         try:
-            # A batch no longer than the limit holds no record that is.
+            # If the batch is within the limit, each of its records is too.
             records: list[T | bytes] | None = self._shape.many.decode(text) if len(text) <= self._record_limit else None
         except msgspec.ValidationError:
             records = None
@@ -204,7 +204,7 @@ class JsonRecords(Generic[T]):
         return [Batch(self.count - len(records), records, lambda: offsets)]
 
     def _offsets(self, text: bytes, begins: int) -> list[int]:
-        """Where each record of an array begins. Between two of them is nothing but spaces and a comma."""
+        """The offset of each record of an array. Between two records are only spaces and a comma."""
         found, at = [], 0
         for raw in self._shape.raw.decode(text):
             at = text.index(bytes(raw), at)
@@ -230,12 +230,12 @@ class JsonRecords(Generic[T]):
         return batches
 
     def _leave_array(self, end: int) -> None:
-        """`end`: of the array's `]`."""
+        """`end`: the place of the array's `]` in the buffer."""
         self._drop(end + 1)
         self._state = _State.OUTSIDE
 
     def _last(self) -> list[Batch[T]]:
-        """What is still open in the array."""
+        """The records that are still incomplete in the array, at the end of the file."""
         if self._slow is not None:
             return self._cut(self._slow.finish())
         end = self._buffer.rfind(b"]")
@@ -244,23 +244,26 @@ class JsonRecords(Generic[T]):
         except DECODE_ERRORS:
             batch = None
         if batch is None:
-            # Broken, or something follows the array: the slow way says which.
+            # Either a record is broken, or text follows the array. The slow path finds out which.
             return self._turn_slow()
         self._leave_array(end)
         return [batch]
 
 
 class _Place(NamedTuple):
-    """`array`: where the next array's first record may begin; None if the text ends before. `is_inside` an object."""
+    """`array`: where the first record of the next array may begin. None if the text ends before that.
+
+    `is_inside`: whether this place is inside an object.
+    """
 
     array: int | None
     is_inside: bool
 
 
 def _next_array(text: str, name: str, *, is_inside: bool) -> _Place:
-    """The next array of this name, in this object or one that follows it. Raises `Broken`.
+    """The next array of this name, in this object or in a later one. Raises `Broken`.
 
-    `is_inside`: whether the text goes on in an object, after an array of this name.
+    `is_inside`: whether the text begins inside an object, after an array of this name.
     """
     has_array, at = is_inside, 0
     while (at := end_of_match(_BETWEEN_FIELDS, text, at)) < len(text):
@@ -288,7 +291,7 @@ def _next_array(text: str, name: str, *, is_inside: bool) -> _Place:
 
 
 def _value_of_field(text: str, at: int) -> int | None:
-    """Where the value of the field at this place begins. None if the text ends first. Raises `Broken`."""
+    """Where the value of the field at this place begins. None if the text ends before that. Raises `Broken`."""
     if text[at] != '"':
         raise Broken("not a field")
     end = value_end(text, at)

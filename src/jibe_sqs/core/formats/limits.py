@@ -1,4 +1,4 @@
-"""How large a log file may be. Each limit has its default here, and is an operator's to set."""
+"""Limits for the size of a log file, and their defaults. The operator can configure each limit."""
 
 import msgspec
 
@@ -7,14 +7,14 @@ GiB = 1024 * MiB
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Sizes in bytes. Real logs expand about tenfold; a bomb of gzip a thousandfold, one of zstd without end."""
+    """Sizes in bytes. Real logs expand about tenfold. A gzip bomb expands a thousandfold, a zstd bomb without limit."""
 
     compressed_size: int = GiB
     decompressed_size: int | None = None
-    """None: what the format's largest real files need."""
+    """None: the default of the format, in `registry.FORMATS`."""
     ratio: int = 500
-    """Bytes of text for each byte stored, looked at from a MiB of text on."""
+    """Bytes of text for each stored byte. It is checked when there is more than 1 MiB of text."""
     record_size: int = 4 * MiB
     records: int = 20_000_000
     key_length: int = 4096
-    """Characters. S3 allows 1,024 bytes; others allow more."""
+    """Characters. S3 allows 1,024 bytes. Other stores allow more."""

@@ -1,4 +1,4 @@
-"""The records of a log file whose records do not depend on each other, and what makes it a log of its format."""
+"""Base of the parsers for log files with independent records: lines, bad records, and recognition of the format."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from jibe_sqs.core.model import ObjectEvent, Record
 
 
 class Line(NamedTuple):
-    """One line, without its end, or a part of the text that is one record.
+    """One line without its end, or another part of the text that is one record.
 
-    `number`: of the line where it begins, from 1. `offset`: of its first byte in the decompressed text. `limit`: what it
-    exceeds, in bytes; then its text is not kept.
+    `number`: of the line where it begins, from 1. `offset`: of its first byte in the decompressed text. `limit`: the limit
+    in bytes that the text exceeds. Then the text is not kept. 0 if it does not exceed a limit.
     """
 
     number: int
@@ -26,15 +26,15 @@ class Line(NamedTuple):
     limit: int = 0
 
     def malformed(self, reason: str, field: str = "") -> RecordMalformed:
-        """The error to raise for this line. `field`: the one that cannot be read, if it is one field."""
+        """The error for this line. `field`: the field that cannot be read, if the reason is a single field."""
         return RecordMalformed(f"line {self.number}: {reason}", index=self.number, offset=self.offset, field=field)
 
 
 class LineLog(ABC):
-    """A log of records. `feed` its text, decompressed, in order, then `finish`; both give its records.
+    """Parser of one log file. `feed` its decompressed text in order, then call `finish`. Both return records.
 
-    Raises `LogError`s only. Bad records are counted, and the others read. But a file of which no record is of this format
-    is refused: otherwise it would look like one that was read.
+    Raises only `LogError`s. Bad records are counted, and the others are read. But a file in which not a single record has
+    this format is refused: otherwise it would look like a file that was read.
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
@@ -51,22 +51,22 @@ class LineLog(ABC):
 
     @abstractmethod
     def finish(self) -> list[Record]:
-        """The records that were still open."""
+        """The records that were still incomplete."""
 
     def check_recognised(self) -> None:
-        """Raise an error if nothing in the whole file is of this format."""
+        """Raise a `LogError` if not a single record in the whole file has this format."""
         if self._refused and not self.recognised:
-            reason = f"none of {self._refused:,} lines is a record of this format: {self._first_reason}"
-            # A file whose records are all too long would be the same when it is read again.
+            reason = f"0 of {self._refused:,} lines are records of this format: {self._first_reason}"
+            # If all records are too long, reading the file again does not help.
             raise LogLimitExceeded(reason) if self._too_long == self._refused else LogMalformed(reason)
 
     def without_bucket(self, line: Line, reason: str, field: str = "") -> RecordMalformed:
-        """The error to raise for a record of this format that does not name its bucket."""
+        """The error for a record of this format that does not name its bucket."""
         self.recognised = True
         return line.malformed(reason, field)
 
     def _records_of(self, line: Line, read: Callable[[Line], list[Record]]) -> list[Record]:
-        """What one line says by `read`; nothing if it is bad, which is counted."""
+        """The records that `read` finds in one line. If the line is bad, it is counted and gives no records."""
         try:
             if line.limit:
                 self._too_long += 1
@@ -78,13 +78,13 @@ class LineLog(ABC):
             self._refused += 1
             self._first_reason = self._first_reason or str(error)
             return []
-        # A record that asks for nothing is never an error: anybody may ask for a key that no store would take.
+        # Only events count: a caller may ask for a key that is too long for every store, and that is not an error.
         if any(len(each.key) > self._max_key_length and isinstance(each, ObjectEvent) for each in records):
             return self._without_long_keys(line, records)
         return records
 
     def _without_long_keys(self, line: Line, records: list[Record]) -> list[Record]:
-        """The records, with all of the bucket in place of each key that is too long: these make the line bad."""
+        """The records, with the whole bucket in place of each key that is too long. Such a line also counts as bad."""
         found: list[Record] = []
         reason = ""
         for each in records:

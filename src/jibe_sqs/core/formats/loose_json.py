@@ -1,8 +1,8 @@
-"""JSON that the strict decoder refuses, read as far as it goes.
+"""Decodes JSON that the strict decoder (msgspec) refuses.
 
-The standard library's decoder accepts what msgspec does not: halves of surrogate pairs, `NaN`, control characters in
-texts. Bytes that are not UTF-8 pass through it as surrogates. What is nested too deeply for both decoders is cut out by
-its brackets, and read without its deepest parts. `readable` then says which texts of the result are usable.
+The standard library's decoder accepts halves of surrogate pairs, `NaN`, and control characters in texts, which msgspec
+refuses. Bytes that are not UTF-8 become surrogates. If a value is nested too deeply for both decoders, its end is found by
+its brackets, and its deepest parts are left out. `readable` tests which texts of the result can be used.
 """
 
 import json
@@ -14,22 +14,22 @@ import msgspec
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec's strict decoder raises for a text that it refuses."""
 LOSSLESS: Final = "surrogateescape"
-"""How bytes become text here: bytes that are not UTF-8 are the same bytes again after `encode`."""
+"""The error handler for decoding and encoding. Bytes that are not UTF-8 stay the same through both."""
 MAX_DEPTH: Final = 16
-"""Levels that are kept of a value that is nested too deeply. The fields that we read are less deep."""
+"""Levels that are kept of a value that is nested too deeply. The fields that we read are at smaller depths."""
 MAX_WORD_LENGTH: Final = len("-Infinity")
 HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
 """CloudTrail's text in place of a value that the reader of the log may not see."""
 
-# Numbers stay text where only the ends of values matter: Python refuses to convert one of 5,000 digits.
+# Numbers stay text if only the end of a value matters: Python refuses to convert a number of 5,000 digits.
 _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
 _decoder = json.JSONDecoder(strict=False, parse_int=float)
-# The last alternative is a quote without an end: a text that goes on in what comes next.
+# The last alternative is a quote without its pair: a text that continues in the next chunk.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]|"', re.DOTALL)
 
 
 class Broken(ValueError):
-    """The text is not JSON, however it may go on."""
+    """The text is not JSON, whatever text may follow it."""
 
 
 class TooDeep(Broken):
@@ -37,13 +37,13 @@ class TooDeep(Broken):
 
 
 def value_end(text: str, start: int) -> int | None:
-    """Where the JSON value at `start` ends. Returns None if the text ends first. Raises `Broken`."""
+    """Where the JSON value at `start` ends. None if the text ends before that. Raises `Broken`."""
     found = value_at(text, start)
     return None if found is None else found[1]
 
 
 def value_at(text: str, start: int) -> tuple[object, int] | None:
-    """The JSON value at `start`, with its numbers as texts, and where it ends. None if the text ends first. Raises `Broken`."""
+    """The JSON value at `start`, with numbers as texts, and where it ends. None if the text ends before. Raises `Broken`."""
     try:
         return _scan(text, start)
     except RecursionError:
@@ -61,7 +61,7 @@ def end_of_match(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def bracket_end(text: str, start: int, stop: int | None = None) -> int | None:
-    """Where the brackets that open at `start` are closed before `stop`, whatever is between. Returns None if they are not."""
+    """Where the bracket that opens at `start` is closed. None if it is not closed before `stop`."""
     depth = 0
     for token in _TOKEN.finditer(text, start, len(text) if stop is None else stop):
         if token[0] in ("{", "["):
@@ -76,12 +76,12 @@ def bracket_end(text: str, start: int, stop: int | None = None) -> int | None:
 
 
 def decoded(data: bytes) -> object:
-    """The value. Integers are floats. Raises `Broken`."""
+    """Decode the value. Integers become floats. Raises `Broken`."""
     return decoded_text(data.decode("utf-8", LOSSLESS))
 
 
 def decoded_text(text: str) -> object:
-    """As `decoded`, of a text."""
+    """Decode the value of a text. Integers become floats. Raises `Broken`."""
     try:
         try:
             return _decoder.decode(text)
@@ -92,7 +92,7 @@ def decoded_text(text: str) -> object:
 
 
 def readable(value: object) -> str:
-    """The text, or an empty one if the value is not a text, is hidden, or cannot be written as UTF-8."""
+    """The text. Empty if the value is not a text, is hidden, or cannot be encoded as UTF-8."""
     if not isinstance(value, str) or value == HIDDEN:
         return ""
     try:
@@ -103,12 +103,12 @@ def readable(value: object) -> str:
 
 
 def fields(value: object) -> dict[str, object]:
-    """The object's fields; no fields if it is not an object."""
+    """The fields of an object. Empty if the value is not an object."""
     return value if isinstance(value, dict) else {}
 
 
 def shallow(value: object, levels: int = MAX_DEPTH) -> object:
-    """With None in place of what is nested more deeply than so many levels."""
+    """A copy of the value, with None in place of the parts that are nested more deeply than `levels`."""
     if not isinstance(value, dict | list):
         return value
     if levels == 0:
@@ -119,14 +119,14 @@ def shallow(value: object, levels: int = MAX_DEPTH) -> object:
 
 
 def _is_incomplete(error: json.JSONDecodeError, text: str) -> bool:
-    """Whether the text only stops too early: the error is at its end, or in a text without an end."""
-    # In the middle of a line, the last word, number or escape may be incomplete.
+    """Whether the text only ends too early: the error is at its end, or in a quoted text without a closing quote."""
+    # If the text does not end with a line end, its last word, number or escape may be incomplete.
     end = len(text.rstrip()) if text.endswith("\n") else len(text) - MAX_WORD_LENGTH
     return error.pos >= end or error.msg.startswith("Unterminated string")
 
 
 def _pruned(text: str) -> str:
-    """With null in place of what is nested more deeply than `DEEPEST`."""
+    """The text, with null in place of the parts that are nested more deeply than `MAX_DEPTH`."""
     kept: list[str] = []
     depth = at = 0
     for token in _TOKEN.finditer(text):

@@ -1,13 +1,13 @@
-"""Which ids a file has shown already, in bounded memory."""
+"""The ids that a file has already shown, in bounded memory."""
 
 from typing import Final
 
 MAX_ID_LENGTH: Final = 2048
-"""Characters of an id that is remembered. No store gives longer ones; a file made to harm us might."""
+"""Characters of an id that is remembered. Stores do not write longer ids, but a hostile file may."""
 
 
 class Recent:
-    """Whether an id was among the last ones seen: exact for the last `size`, and never much larger than twice that."""
+    """Remembers the last `size` ids, and up to twice as many."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -15,7 +15,7 @@ class Recent:
         self._old: set[str] = set()
 
     def add(self, id_: str) -> bool:
-        """False if it was seen. No id is no duplicate of another, nor is one too long to be remembered."""
+        """Remember the id. False if it is remembered already. An empty id or a too long one is never a duplicate."""
         if not id_ or len(id_) > MAX_ID_LENGTH:
             return True
         if id_ in self._new or id_ in self._old:

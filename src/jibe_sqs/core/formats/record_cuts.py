@@ -1,8 +1,8 @@
-"""Where the records of a JSON array end, one by one, by the standard library's decoder: slow, and for any writing.
+"""Finds the end of each record in a JSON array, with the standard library's decoder. Slow, but it accepts every form.
 
-A record that the decoder refuses ends where its brackets are closed, if another record or the array's end follows. If
-its quotes or brackets do not pair, it ends where the next record begins: an object that starts with the same field, is
-complete, and is followed by another record or by the end of the array. Commas too many or too few do not matter.
+A record that the decoder refuses ends where its brackets are closed, if another record or the end of the array follows.
+If its quotes or brackets do not match, it ends where the next record begins: an object that starts with the same field,
+is complete, and is followed by another record or by the end of the array. Missing and repeated commas do not matter.
 """
 
 import codecs
@@ -21,29 +21,29 @@ _FIRST_KEY = re.compile(r'\{\s*+("[^"\\]++")')
 SCALAR: Final = re.compile(r"[^][{},:\"\s]+")
 _NEXT_OR_END = re.compile(r'[\s,]*+(?:\{|\]\s*+(?:,\s*+"|\}\s*+(?:\{|\Z)))')
 _MAX_SPACE: Final = 256
-"""Characters between a record and what follows it, from which on nothing more is waited for."""
+"""Characters after a record. With more of them, the parser does not wait for more text to see what follows."""
 _WINDOW: Final = 64 * 1024
-"""Characters that an object is looked for in first: the decoder counts the lines before an error each time."""
+"""Characters in which the end of an object is searched first, because the decoder counts the lines before each error."""
 _MAX_BROKEN: Final = 10
-"""Broken records in a row that are one piece, at most: so that the time for a file grows only with its size."""
+"""Consecutive broken records that can become one piece. The limit keeps the time proportional to the file's size."""
 _TRUNCATED: Final = "truncated"
 
 
 class Cut(NamedTuple):
-    """The text of one record, or of what stands in its place, and its offset in the document."""
+    """The text of one record, or of other text in the place of a record, and its offset in the document."""
 
     offset: int
     text: bytes
 
 
 class RecordCutter:
-    """The text of each record. `has_ended` at the array's `]`; then `rest` starts there."""
+    """Cuts an array into the texts of its records. `has_ended`: the array's `]` was found, and `rest` starts with it."""
 
     def __init__(self, limit: int, offset: int, first_field: str) -> None:
-        """`offset`: of the first byte that will be fed, in the document. `first_field`: of most records."""
+        """`offset`: of the first byte that will be fed. `first_field`: the name of the first field of most records."""
         self.rest = ""
         self.has_ended = False
-        self.offset = offset  # of the rest's beginning
+        self.offset = offset  # of the beginning of `rest`
         self._limit = limit
         self._first_key = f'"{first_field}"'
         self._utf8 = codecs.getincrementaldecoder("utf-8")(LOSSLESS)
@@ -52,7 +52,7 @@ class RecordCutter:
     def feed(self, text: bytes, *, final: bool = False) -> Iterator[Cut]:
         """The records that this text completes."""
         self.rest += self._utf8.decode(text, final)
-        # A record that is not complete is scanned from its start each time: so only when the text has doubled.
+        # An incomplete record is scanned from its start each time. So wait until the text has doubled.
         if self.has_ended or (len(self.rest) < self._try_at and not final):
             return
         rest, at = self.rest, 0
@@ -62,18 +62,18 @@ class RecordCutter:
                 self._check_size(rest, start)
                 break
             found = rest[start:end].encode("utf-8", LOSSLESS)
-            self.offset += start - at  # between two records is nothing but ASCII
+            self.offset += start - at  # the text between two records is ASCII
             yield Cut(self.offset, found)
             self.offset += len(found)
             at = end
-        # Of spaces and commas between records there may be any number: they are not kept.
+        # Do not keep the spaces and commas between records: there may be very many.
         start = end_of_match(_BETWEEN, rest, at)
         self.rest, self.offset = rest[start:], self.offset + start - at
         self.has_ended = self.rest.startswith("]")
         self._try_at = 2 * len(self.rest)
 
     def finish(self) -> Iterator[Cut]:
-        """What was left open. The array must end here."""
+        """The records that were still incomplete. Raises an error if the array does not end here."""
         yield from self.feed(b"", final=True)
         if not self.has_ended:
             rest = self.rest.encode("utf-8", LOSSLESS)
@@ -82,7 +82,7 @@ class RecordCutter:
             raise _not_json(rest)
 
     def _end(self, text: str, start: int, *, final: bool) -> int | None:
-        """Where the record ends. None if the text does not tell yet."""
+        """Where the record ends. None if more text is needed."""
         try:
             end = _value_end(text + "\n" if final else text, start)
         except Broken:
@@ -103,13 +103,13 @@ class RecordCutter:
             return end
         if following is not None or not final:
             return following
-        # Of the last record only the array's end is known; and only if the document ends with it.
+        # After the last record comes the end of the array. It is certain only if the document ends with it.
         last = text.rfind("]")
         is_last = text[start] in '{["' and last > start and is_json(b'{"":[' + text[last:].encode("utf-8", LOSSLESS))
         return last if is_last else end
 
     def _next_record(self, text: str, start: int, *, final: bool) -> int | None:
-        """Where the text before the next complete record ends. None if there is none, or the text does not tell yet."""
+        """Where the text before the next complete record ends. None if no record follows, or if more text is needed."""
         first = _FIRST_KEY.match(text, start)
         key = re.escape(first[1] if first else self._first_key)
         beginnings = re.compile(rf"(?:,|(?<=}}))\s*+({{)\s*+{key}\s*+:").finditer(text, start + 1)
@@ -136,7 +136,7 @@ class RecordCutter:
 def _value_end(text: str, start: int) -> int | None:
     if text[start] in '{["':
         return value_end(text, start)
-    # A number or a word is no record, but it is an element of the array. Its end is known by what follows it.
+    # A number or a word is not a record, but it is an element of the array. The text after it shows where it ends.
     found = SCALAR.match(text, start)
     if found is None:
         raise Broken("no value")
@@ -151,7 +151,7 @@ def _object_end(text: str, begin: int) -> int | None:
 
 
 def _is_followed(text: str, end: int, *, final: bool) -> bool | None:
-    """Whether another record, or the array's end, follows. None if the text does not tell yet."""
+    """Whether another record or the end of the array follows. None if more text is needed."""
     at = end_of_match(_SPACES, text, end)
     if at == len(text):
         return True if final else None
@@ -159,7 +159,7 @@ def _is_followed(text: str, end: int, *, final: bool) -> bool | None:
 
 
 def too_large(text: bytes, limit: int) -> LogLimitExceeded | LogMalformed:
-    """What is no JSON only seems large: it may be damaged, and be replaced."""
+    """The error for a record that is too large. If it is not JSON, the file is damaged, and may be replaced later."""
     if ends_early(text) or is_json(text):
         return LogLimitExceeded(f"a record of more than {limit:,} bytes")
     return _not_json(text)
@@ -179,15 +179,15 @@ def is_json(text: bytes) -> bool:
 
 
 def ends_early(text: bytes) -> bool:
-    """Whether it is the beginning of JSON, and nothing is wrong with it but that it stops."""
+    """Whether the text is a valid beginning of JSON that only ends too early."""
     if is_json(text):
         return False
-    # A number that stops at its `-`, `.` or `e` counts as wrong; with a digit more, as what it is.
+    # The decoder reports a number that stops at `-`, `.` or `e` as invalid. One more digit shows that it is incomplete.
     return any(_TRUNCATED in _refusal(each) for each in (text, text + b"0")) or _is_incomplete(text)
 
 
 def _is_incomplete(text: bytes) -> bool:
-    """The same, for what only the standard library's decoder accepts."""
+    """The same for texts that only the standard library's decoder accepts."""
     try:
         return value_end(text.decode("utf-8", LOSSLESS) + "\n", 0) is None
     except Broken:
