@@ -1,4 +1,4 @@
-"""When an event happened, however its source writes the time."""
+"""The time of an event, in each form in which a source writes it."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.event_times import EARLIEST, event_time
+from jibe_sqs.core.event_times import EARLIEST, event_time, iso_time
 from jibe_sqs.core.model import UNKNOWN_TIME
 
 FIRST, LAST = datetime.fromisoformat("2006-01-02"), datetime.fromisoformat("9999-12-30")
@@ -34,7 +34,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
         f"{NOON * 1e3:.1f}",
     ],
 )
-def test_a_time_is_read_in_every_writing(value):
+def test_each_form_of_a_time_is_read(value):
     assert event_time(value) == NOON
 
 
@@ -80,17 +80,17 @@ def test_a_time_is_read_in_every_writing(value):
         {},
     ],
 )
-def test_what_is_no_time_is_unknown(value):
+def test_a_value_that_is_not_an_exact_time_is_unknown(value):
     assert event_time(value) == UNKNOWN_TIME
 
 
-def test_the_year_of_s3s_launch_is_the_earliest():
+def test_a_time_before_the_launch_of_s3_is_unknown():
     assert event_time("2006-01-01T00:00:00Z") == EARLIEST
     assert event_time(EARLIEST - 1) == UNKNOWN_TIME
 
 
 @given(st.datetimes(min_value=FIRST, max_value=LAST))
-def test_every_time_that_is_written_in_iso_8601_comes_out(moment):
+def test_every_iso_8601_time_to_the_second_is_read(moment):
     expected = moment.replace(tzinfo=UTC).timestamp()
     assert event_time(moment.isoformat()) == expected
     assert event_time(moment.isoformat(timespec="minutes")) == UNKNOWN_TIME
@@ -98,5 +98,19 @@ def test_every_time_that_is_written_in_iso_8601_comes_out(moment):
 
 
 @given(st.none() | st.text() | st.integers() | st.floats() | st.lists(st.integers()))
-def test_anything_gives_a_time_that_people_can_read(value):
+def test_any_value_gives_a_time_that_can_be_formatted(value):
     datetime.fromtimestamp(event_time(value), UTC)
+
+
+@pytest.mark.parametrize("text", ["20150817T1501Z", "2015-08-17T15:01", "2015-08-17T17:01:00+02:00"])
+def test_an_iso_time_is_in_utc(text):
+    assert iso_time(text) == datetime(2015, 8, 17, 15, 1, tzinfo=UTC)
+    assert iso_time(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "20150817T9901Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59"]
+)
+def test_an_iso_time_that_cannot_be_read_is_a_value_error(text):
+    with pytest.raises(ValueError, match="."):
+        iso_time(text)

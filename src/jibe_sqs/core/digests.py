@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from jibe_sqs.core.errors import DigestInvalid, LogError, LogTampered
+from jibe_sqs.core.event_times import iso_time
 from jibe_sqs.core.formats.decompressed import Decompressed
 
 LARGEST: Final = 64 * 1024 * 1024
@@ -373,9 +374,8 @@ def _written(where: str, name: DigestName, metadata: Mapping[str, str]) -> datet
 
 def _time(where: str, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
-        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        time = iso_time(text)
+    except ValueError as error:
         raise DigestInvalid(f"{where}: no time: {text!r}", fault=Fault.MALFORMED) from error
     if not CLOUDTRAILS_FIRST_YEAR <= time.year < 9999:
         # Nobody has signed it yet, and others reckon with it.
@@ -385,9 +385,8 @@ def _time(where: str, text: str) -> datetime:
 
 def _compact(text: str) -> datetime | None:
     """The time in a name: `20150817T150131Z`, or to the minute."""
-    form = "%Y%m%dT%H%M%SZ" if len(text) == len("20150817T150131Z") else "%Y%m%dT%H%MZ"
     try:
-        time = datetime.strptime(text, form).replace(tzinfo=UTC)
+        time = iso_time(text)
     except ValueError:
         return None
     return time if CLOUDTRAILS_FIRST_YEAR <= time.year < 9999 else None
