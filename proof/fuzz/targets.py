@@ -20,9 +20,10 @@ import orjson
 from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
-from jibe_sqs.core import digests
+from jibe_sqs.core import digest_checks, digest_names
 from jibe_sqs.core.announcements import MOST, announcements
 from jibe_sqs.core.decisions import Decisions, Plan
+from jibe_sqs.core.digests import read_digest
 from jibe_sqs.core.errors import AnnouncementError, LogError, VerificationError
 from jibe_sqs.core.formats.decompressed import BLOCK, Decompressed
 from jibe_sqs.core.formats.format import Format
@@ -318,19 +319,19 @@ def digest(data: bytes) -> None:
     second, _, body = rest.partition(b"\n")
     key, signature = first.decode("utf-8", "replace"), second.decode("utf-8", "replace")
     _name(key)
-    digests.public_key(body)
+    digest_checks.public_key(body)
     hashes = {_hashed(body, len(body)), _hashed(body, cut_of(body))}
     alike = len(hashes) == 1 or hashes == {"LogCorrupt", "LogLimitExceeded"}
     promise(alike, f"its hash depends on how it is cut: {hashes}")
     metadata = {"Signature": signature, "backfill-generation-timestamp": signature}
     try:
-        found = digests.read_digest("logs", key, body, {} if not signature else metadata)
+        found = read_digest("logs", key, body, {} if not signature else metadata)
         for (bucket, name), sha256 in found.logs.items():
-            promise(digests.check_log(found, bucket, name, sha256.upper()), "it does not list what it lists")
-        promise(not digests.check_log(found, "", "none", ""), "it lists what it does not list")
+            promise(digest_checks.check_log(found, bucket, name, sha256.upper()), "it does not list what it lists")
+        promise(not digest_checks.check_log(found, "", "none", ""), "it lists what it does not list")
         if found.previous and (found.previous.bucket, found.previous.key) == (found.bucket, found.key):
-            digests.check_previous(found, found)
-        digests.check_signature(found, PUBLIC_KEY)
+            digest_checks.check_previous(found, found)
+        digest_checks.check_signature(found, PUBLIC_KEY)
         raise Finding("a signature of nobody's is good")
     except VerificationError as error:
         str(error).encode()
@@ -339,19 +340,19 @@ def digest(data: bytes) -> None:
 def _name(key: str) -> None:
     format_of(key)
     no_log(key)
-    log_name = digests.log_name(key)
+    log_name = digest_names.log_name(key)
     if log_name is not None:
-        folders = digests.search_folders(log_name, timedelta(days=1))
+        folders = digest_names.search_folders(log_name, timedelta(days=1))
         promise(1 <= len(folders) <= 3, f"{len(folders)} folders to search")
-        promise(digests.candidates(log_name, [key, ""], timedelta(days=1)) == [], "a log file is a candidate")
-    name = digests.digest_name(key)
+        promise(digest_names.candidates(log_name, [key, ""], timedelta(days=1)) == [], "a log file is a candidate")
+    name = digest_names.digest_name(key)
     if name is not None:
         promise(name.end.tzinfo is not None and name.base in key, "a digest's name that its key is not of")
-        list(digests.digest_folders(name.base, name.region, name.end, name.end))
+        list(digest_names.digest_folders(name.base, name.region, name.end, name.end))
 
 
 def _hashed(data: bytes, at: int) -> str:
-    hashed = digests.LogHash(limit=64 * 1024)
+    hashed = digest_checks.LogHash(limit=64 * 1024)
     try:
         hashed.feed(data[:at])
         hashed.feed(data[at:])

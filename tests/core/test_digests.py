@@ -14,19 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core import digests
-from jibe_sqs.core.digests import (
-    Fault,
-    LogHash,
-    candidates,
-    check_log,
-    check_previous,
-    check_signature,
-    digest_name,
-    log_name,
-    public_key,
-    read_digest,
-    search_folders,
-)
+from jibe_sqs.core.digest_checks import LogHash, check_log, check_previous, check_signature, public_key
+from jibe_sqs.core.digest_names import candidates, digest_name, log_name, search_folders
+from jibe_sqs.core.digests import Fault, read_digest
 from jibe_sqs.core.errors import DigestInvalid, LogCorrupt, LogTampered, LogTruncated
 from jibe_sqs.sandbox.aws.digests import SigningKey, write_digest
 
@@ -238,7 +228,7 @@ def test_what_is_not_even_json_is_told(body):
 
 
 def test_a_bomb_is_told(monkeypatch):
-    monkeypatch.setattr(digests, "LARGEST", 1024)
+    monkeypatch.setattr(digests, "MAX_DIGEST_SIZE", 1024)
     assert fault(lambda: read(a_digest(), body=gzip.compress(b" " * 2048))) is Fault.MALFORMED
 
 

@@ -112,5 +112,5 @@ def test_an_iso_time_is_in_utc(text):
     "text", ["", "soon", "20150817T9901Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59"]
 )
 def test_an_iso_time_that_cannot_be_read_is_a_value_error(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         iso_time(text)

@@ -11,7 +11,9 @@ from functools import cache
 import pytest
 
 from jibe_sqs.commands.verification import GAP, LOG, Scope, Status, Verification, as_lines, as_text
-from jibe_sqs.core.digests import check_signature, digest_name, public_key, read_digest
+from jibe_sqs.core.digest_checks import check_signature, public_key
+from jibe_sqs.core.digest_names import digest_name
+from jibe_sqs.core.digests import read_digest
 from jibe_sqs.core.errors import DigestInvalid, DigestMissing, LogAccessDenied, LogMissing, LogStoreUnavailable
 from jibe_sqs.sandbox.aws.digests import SigningKey, write_digest
 

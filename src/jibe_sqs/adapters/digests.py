@@ -20,19 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, log_store_error
 from jibe_sqs.adapters.partitions import is_aws
-from jibe_sqs.core.digests import (
-    LARGEST,
-    Digest,
-    Fault,
-    LogName,
-    candidates,
-    check_log,
-    check_signature,
-    log_name,
-    public_key,
-    read_digest,
-    search_folders,
-)
+from jibe_sqs.core.digest_checks import check_log, check_signature, public_key
+from jibe_sqs.core.digest_names import LogName, candidates, log_name, search_folders
+from jibe_sqs.core.digests import MAX_DIGEST_SIZE, Digest, Fault, read_digest
 from jibe_sqs.core.errors import (
     DigestInvalid,
     DigestMissing,
@@ -82,7 +72,7 @@ class S3Digests:
             client = await self._client()
             found = await client.get_object(Bucket=bucket, Key=key, **self._owned)
             async with found["Body"] as body:
-                if found["ContentLength"] > LARGEST:
+                if found["ContentLength"] > MAX_DIGEST_SIZE:
                     raise DigestInvalid(f"s3://{bucket}/{key}: too large for a digest", fault=Fault.MALFORMED)
                 data = await body.read()
         return read_digest(bucket, key, data, found.get("Metadata", {}))

@@ -19,18 +19,9 @@ import msgspec
 import orjson
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from jibe_sqs.core.digests import (
-    Digest,
-    DigestName,
-    LogHash,
-    check_log,
-    check_previous,
-    check_signature,
-    digest_folders,
-    digest_name,
-    log_folders,
-    log_name,
-)
+from jibe_sqs.core.digest_checks import LogHash, check_log, check_previous, check_signature
+from jibe_sqs.core.digest_names import DigestName, digest_folders, digest_name, log_folders, log_name
+from jibe_sqs.core.digests import Digest
 from jibe_sqs.core.errors import (
     DigestInvalid,
     DigestMissing,

@@ -1,108 +1,59 @@
-"""CloudTrail's digests: what they say of log files, and whether it is CloudTrail that says it.
+"""CloudTrail's digests, parsed.
 
-Each hour, for each region, CloudTrail writes a digest: the log files that it delivered in that hour, with the SHA-256 of each
-one's text. It signs the digest, and puts the signature beside it, in the object's metadata. Each digest holds the hash and
-the signature of the one before it, so none can be taken out of the middle unnoticed; and the name of its own place, so
-none can stand elsewhere. All hashes are of decompressed text, all of it in hex.
+Each hour, for each region, CloudTrail writes a digest: a list of the log files that it delivered in that hour, with the
+SHA-256 of each file's text. It signs the digest and stores the signature in the object's metadata. Each digest contains
+the hash and the signature of the digest before it, so a digest cannot be removed from the chain unnoticed. It also
+contains its own bucket and key, so it cannot be moved. All hashes are of decompressed text, in hex.
 
-A check of one log file needs its digest and the key's public half, not the chain: that is for finding out what is gone.
+Parsing proves nothing: see `digest_checks`.
 
 Sources: CloudTrail User Guide, "CloudTrail digest file structure" and "Custom implementations of CloudTrail log file
 integrity validation".
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from jibe_sqs.core.errors import DigestInvalid, LogError, LogTampered
+from jibe_sqs.core.digest_names import DigestName, digest_name, is_plausible
+from jibe_sqs.core.errors import DigestInvalid, LogError
 from jibe_sqs.core.event_times import iso_time
 from jibe_sqs.core.formats.decompressed import Decompressed
+from jibe_sqs.core.model import LogFile
 
-LARGEST: Final = 64 * 1024 * 1024
-"""Bytes of a digest's text: some 150,000 log files in one hour."""
-SIGNED_WITH: Final = "SHA256withRSA"
-HASHED_WITH: Final = "SHA-256"
-CLOUDTRAILS_FIRST_YEAR: Final = 2013
-SLACK: Final = timedelta(minutes=5)
-"""By which a log file's name, which tells minutes, may be later than the end of the digest that lists it."""
-
-_BASE: Final = r"(?P<base>(?:.*/)?AWSLogs/(?:o-[a-z0-9]+/)?(?P<account>\d{12})/)"
-_DIGEST: Final = re.compile(
-    _BASE + r"CloudTrail-Digest/(?P<region>[^/]+)/\d{4}/\d\d/\d\d/"
-    r"(?P=account)_CloudTrail-Digest_(?P=region)_(?P<trail>[^/]+)_(?P<home>[a-z0-9-]+)_"
-    r"(?P<end>\d{8}T\d{6}Z)(?P<backfill>_backfill)?\.json\.gz",
-    re.DOTALL,
-)
-_LOG: Final = re.compile(
-    _BASE + r"CloudTrail/(?P<region>[^/]+)/\d{4}/\d\d/\d\d/"
-    r"(?P=account)_CloudTrail_(?P=region)_(?P<time>\d{8}T\d{4}(?:\d\d)?Z)(?:_[^/]*)?\.json(?:\.gz)?",
-    re.DOTALL,
-)
+MAX_DIGEST_SIZE: Final = 64 * 1024 * 1024
+"""Bytes of a digest's text: about 150,000 log files in one hour."""
+SIGNATURE_ALGORITHM: Final = "SHA256withRSA"
+HASH_ALGORITHM: Final = "SHA-256"
 
 
 class Fault(StrEnum):
-    """Why a digest proves nothing. A closed list; each is a word of the report."""
+    """Why a digest proves nothing. A closed list; each is a word in the report of `verify`."""
 
     MALFORMED = "malformed"
     MOVED = "moved"
-    """It stands elsewhere than where CloudTrail put it: another bucket, another key."""
+    """It is not in the bucket, or not under the key, where CloudTrail put it."""
     UNSIGNED = "unsigned"
     UNKNOWN_KEY = "unknown-key"
-    """CloudTrail has no such key in that region at that time."""
+    """CloudTrail had no such key in that region at that time."""
     SIGNATURE = "signature"
     PREVIOUS_HASH = "previous-hash"
-    """The digest after it tells of another content."""
+    """The digest after it contains another hash for it."""
     PREVIOUS_SIGNATURE = "previous-signature"
-    """The digest after it tells of another signature."""
-
-
-class DigestName(msgspec.Struct, frozen=True):
-    """What a digest's key tells."""
-
-    base: str
-    """Up to and with the account and its slash."""
-    account: str
-    region: str
-    trail: str
-    home: str
-    """The trail's home region."""
-    end: datetime
-    backfill: bool
-    """It tells of log files that an earlier digest left out: CloudTrail was late with them."""
-
-    @property
-    def chain(self) -> tuple[str, str, str, str, bool]:
-        """What it has in common with the digest before it."""
-        return (self.base, self.region, self.trail, self.home, self.backfill)
-
-
-class LogName(msgspec.Struct, frozen=True):
-    """What a log file's key tells. `time`: of its delivery, cut to the minute."""
-
-    base: str
-    account: str
-    region: str
-    time: datetime
+    """The digest after it contains another signature for it."""
 
 
 class ListedLog(msgspec.Struct, frozen=True, rename="camel"):
-    """A log file as a digest lists it."""
+    """A log file in a digest's list."""
 
     s3_bucket: str
     s3_object: str
     hash_value: str
-    hash_algorithm: str = HASHED_WITH
+    hash_algorithm: str = HASH_ALGORITHM
 
 
 class _Wire(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,7 +64,7 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel"):
     digest_public_key_fingerprint: str
     previous_digest_signature: str | None
     log_files: list[ListedLog]
-    digest_signature_algorithm: str = SIGNED_WITH
+    digest_signature_algorithm: str = SIGNATURE_ALGORITHM
     previous_digest_s3_bucket: str | None = None
     previous_digest_s3_object: str | None = None
     previous_digest_hash_value: str | None = None
@@ -121,7 +72,7 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Previous(msgspec.Struct, frozen=True):
-    """What a digest tells of the one before it."""
+    """What a digest contains about the digest before it."""
 
     bucket: str
     key: str
@@ -130,7 +81,7 @@ class Previous(msgspec.Struct, frozen=True):
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """A digest as it was found. Nothing in it is to be believed before `check_signature`."""
+    """A digest as it was found. Do not trust anything in it before `check_signature`."""
 
     bucket: str
     key: str
@@ -140,97 +91,41 @@ class Digest(msgspec.Struct, frozen=True):
     logs: dict[tuple[str, str], str]
     """(bucket, key) -> SHA-256 of the log's text."""
     previous: Previous | None
-    """None for the first of a chain."""
+    """None for the first digest of a chain."""
     fingerprint: str
     """Of the public key."""
     sha256: str
-    """Of its own text."""
+    """Of the digest's own text."""
     signature: str
     signed: bytes
-    """What the signature is of."""
+    """The bytes that the signature is of."""
     written: datetime
-    """About when: its key was valid then."""
+    """About when it was written. The key that signed it was valid then."""
+
+    def __str__(self) -> str:
+        return str(LogFile(self.bucket, self.key))
 
 
 _wire: Final = msgspec.json.Decoder(_Wire)
 
 
-def digest_name(key: str) -> DigestName | None:
-    """None if the key is not of a digest."""
-    found = _DIGEST.fullmatch(key)
-    end = _compact(found["end"]) if found else None
-    if found is None or end is None:
-        return None
-    return DigestName(
-        found["base"],
-        found["account"],
-        found["region"],
-        found["trail"],
-        found["home"],
-        end,
-        backfill=found["backfill"] is not None,
-    )
-
-
-def log_name(key: str) -> LogName | None:
-    """None if the key is not as CloudTrail names log files."""
-    found = _LOG.fullmatch(key)
-    time = _compact(found["time"]) if found else None
-    if found is None or time is None:
-        return None
-    return LogName(found["base"], found["account"], found["region"], time)
-
-
-def digest_folders(base: str, region: str, start: datetime, end: datetime) -> Iterator[str]:
-    """The prefixes of all keys of digests that end between those times, oldest first. `base` as in a name."""
-    return _folders(f"{base}CloudTrail-Digest/{region}", start, end)
-
-
-def log_folders(base: str, region: str, start: datetime, end: datetime) -> Iterator[str]:
-    """The prefixes of all keys of log files that were delivered between those times, oldest first."""
-    return _folders(f"{base}CloudTrail/{region}", start, end)
-
-
-def search_folders(log: LogName, forward: timedelta) -> list[str]:
-    """Where the digests are that can list this log file: those that end up to `forward` after its delivery."""
-    return list(digest_folders(log.base, log.region, log.time - SLACK, log.time + forward))
-
-
-def candidates(log: LogName, keys: Iterable[str], forward: timedelta) -> list[str]:
-    """Of these keys, the digests that can list this log file, the likeliest first.
-
-    That is the one whose hour holds the delivery; but CloudTrail may list a file an hour or more later, or in a backfill.
-    """
-    found = []
-    for key in keys:
-        name = digest_name(key)
-        if (
-            name is not None
-            and (name.base, name.region) == (log.base, log.region)
-            and log.time - SLACK <= name.end <= log.time + forward
-        ):
-            found.append((name.end < log.time, name.end, name.backfill, key))
-    return [key for *_, key in sorted(found)]
-
-
 def read_digest(bucket: str, key: str, data: bytes, metadata: Mapping[str, str]) -> Digest:
-    """Read the object at `bucket` and `key`. `metadata`: its user metadata. Raises `DigestInvalid`."""
-    where = f"s3://{bucket}/{key}"
+    """Parse the object at `bucket` and `key`. `metadata`: its user metadata. Raises `DigestInvalid`."""
+    where = str(LogFile(bucket, key))
     name = digest_name(key)
     if name is None:
-        raise DigestInvalid(f"{where} is not named as a digest is", fault=Fault.MALFORMED)
+        raise DigestInvalid(f"{where} is not named like a digest", fault=Fault.MALFORMED)
     text = _text(where, data)
     try:
         wire = _wire.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DigestInvalid(f"{where} is no digest: {error}", fault=Fault.MALFORMED) from error
+        raise DigestInvalid(f"{where} is not a digest: {error}", fault=Fault.MALFORMED) from error
     if (wire.digest_s3_bucket, wire.digest_s3_object) != (bucket, key):
-        raise DigestInvalid(
-            f"{where} was moved: CloudTrail wrote it to s3://{wire.digest_s3_bucket}/{wire.digest_s3_object}",
-            fault=Fault.MOVED,
-        )
+        original = LogFile(wire.digest_s3_bucket, wire.digest_s3_object)
+        raise DigestInvalid(f"{where} was moved: CloudTrail wrote it to {original}", fault=Fault.MOVED)
     sha256 = hashlib.sha256(text).hexdigest()
     end = _time(where, wire.digest_end_time)
+    properties = {name.lower(): value for name, value in metadata.items()}
     return Digest(
         bucket=bucket,
         key=key,
@@ -241,89 +136,21 @@ def read_digest(bucket: str, key: str, data: bytes, metadata: Mapping[str, str])
         previous=_previous(where, wire),
         fingerprint=wire.digest_public_key_fingerprint,
         sha256=sha256,
-        signature=_signature(where, wire, metadata),
+        signature=_signature(where, wire, properties),
         signed=signed_text(wire.digest_end_time, bucket, key, sha256, wire.previous_digest_signature),
-        written=_written(where, name, metadata) or end,
+        written=_written(where, name, properties) or end,
     )
 
 
 def signed_text(end: str, bucket: str, key: str, sha256: str, previous_signature: str | None) -> bytes:
-    """What CloudTrail signs. `end` as the digest spells it."""
-    # Where there is none, it is Java's word for nothing.
+    """The bytes that CloudTrail signs. `end`: the text in the digest, unchanged."""
+    # The first digest of a chain has the word `null` in place of a previous signature.
     before = "null" if previous_signature is None else previous_signature
     return f"{end}\n{bucket}/{key}\n{sha256}\n{before}".encode()
 
 
-def public_key(der: bytes) -> RSAPublicKey | None:
-    """The key that CloudTrail's `ListPublicKeys` gives: DER, of PKCS #1. None if it is no such key."""
-    try:
-        key = load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return key if isinstance(key, RSAPublicKey) else None
-
-
-def check_signature(digest: Digest, key: RSAPublicKey) -> None:
-    """Whether the holder of that key signed this digest. Raises `DigestInvalid`."""
-    try:
-        key.verify(bytes.fromhex(digest.signature), digest.signed, PKCS1v15(), SHA256())
-    except (InvalidSignature, ValueError):
-        # Without the cause: what a failed check says of the key is nobody's business.
-        raise DigestInvalid(
-            f"s3://{digest.bucket}/{digest.key}: the signature is not of this content", fault=Fault.SIGNATURE
-        ) from None
-
-
-def check_previous(digest: Digest, after: Digest) -> None:
-    """Whether `digest` is what the one after it, known to be good, says came before it. Raises `DigestInvalid`."""
-    known = after.previous
-    where, other = f"s3://{digest.bucket}/{digest.key}", after.key.rpartition("/")[2]
-    if known is None or (known.bucket, known.key) != (digest.bucket, digest.key):
-        raise ValueError(f"{other} does not name {where}")
-    if known.sha256.lower() != digest.sha256:
-        raise DigestInvalid(f"{where} is not what {other} knows: another hash", fault=Fault.PREVIOUS_HASH)
-    if known.signature.lower() != digest.signature.lower():
-        raise DigestInvalid(f"{where} is not what {other} knows: another signature", fault=Fault.PREVIOUS_SIGNATURE)
-
-
-def check_log(digest: Digest, bucket: str, key: str, sha256: str) -> bool:
-    """Whether the digest, known to be good, lists that log file; raises `LogTampered` if it does with another hash."""
-    listed = digest.logs.get((bucket, key))
-    if listed is None:
-        return False
-    if listed.lower() != sha256.lower():
-        raise LogTampered(
-            f"s3://{bucket}/{key} is not what CloudTrail delivered: its SHA-256 is {sha256}, "
-            f"and {digest.key.rpartition('/')[2]} says {listed}"
-        )
-    return True
-
-
-class LogHash:
-    """SHA-256 of a log's text, from the chunks as stored. Whoever decompresses anyway has `hashlib.sha256` instead.
-
-    Both calls raise `LogError`s, as `Decompressed` does.
-    """
-
-    def __init__(self, *, limit: int) -> None:
-        """`limit`: bytes of text."""
-        self._text = Decompressed(limit=limit)
-        self._hash = hashlib.sha256()
-
-    def feed(self, chunk: bytes) -> None:
-        """The next bytes of the object."""
-        for block in self._text.feed(chunk):
-            self._hash.update(block)
-
-    def finish(self) -> str:
-        """In hex."""
-        for block in self._text.finish():
-            self._hash.update(block)
-        return self._hash.hexdigest()
-
-
 def _text(where: str, data: bytes) -> bytes:
-    decompressed = Decompressed(limit=LARGEST)
+    decompressed = Decompressed(limit=MAX_DIGEST_SIZE)
     try:
         return b"".join((*decompressed.feed(data), *decompressed.finish()))
     except LogError as error:
@@ -332,43 +159,47 @@ def _text(where: str, data: bytes) -> bytes:
 
 def _logs(where: str, wire: _Wire) -> dict[tuple[str, str], str]:
     for log in wire.log_files:
-        if log.hash_algorithm != HASHED_WITH:
-            raise DigestInvalid(f"{where} hashes with {log.hash_algorithm!r}", fault=Fault.MALFORMED)
+        _check_hash_algorithm(where, log.hash_algorithm)
     return {(log.s3_bucket, log.s3_object): log.hash_value for log in wire.log_files}
 
 
 def _previous(where: str, wire: _Wire) -> Previous | None:
-    told = (
+    fields = (
         wire.previous_digest_s3_bucket,
         wire.previous_digest_s3_object,
         wire.previous_digest_hash_value,
         wire.previous_digest_signature,
     )
-    bucket, key, sha256, signature = told
+    bucket, key, sha256, signature = fields
     if bucket is None or key is None or sha256 is None or signature is None:
-        if any(told):
-            raise DigestInvalid(f"{where} tells of the digest before it only in part", fault=Fault.MALFORMED)
+        if any(fields):
+            raise DigestInvalid(f"{where}: some fields of the previous digest are missing", fault=Fault.MALFORMED)
         return None
-    if wire.previous_digest_hash_algorithm not in (None, HASHED_WITH):
-        raise DigestInvalid(f"{where} hashes with {wire.previous_digest_hash_algorithm!r}", fault=Fault.MALFORMED)
+    if wire.previous_digest_hash_algorithm is not None:
+        _check_hash_algorithm(where, wire.previous_digest_hash_algorithm)
     return Previous(bucket, key, sha256, signature)
 
 
-def _signature(where: str, wire: _Wire, metadata: Mapping[str, str]) -> str:
-    told = {name.lower(): value for name, value in metadata.items()}
-    signature = told.get("signature")
+def _check_hash_algorithm(where: str, algorithm: str) -> None:
+    if algorithm != HASH_ALGORITHM:
+        raise DigestInvalid(f"{where}: the unknown hash algorithm {algorithm!r}", fault=Fault.MALFORMED)
+
+
+def _signature(where: str, wire: _Wire, properties: Mapping[str, str]) -> str:
+    signature = properties.get("signature")
     if not signature:
         raise DigestInvalid(f"{where} has no signature in its metadata", fault=Fault.UNSIGNED)
-    for algorithm in (told.get("signature-algorithm", SIGNED_WITH), wire.digest_signature_algorithm):
-        if algorithm != SIGNED_WITH:
-            raise DigestInvalid(f"{where} is signed with {algorithm!r}, not {SIGNED_WITH}", fault=Fault.SIGNATURE)
+    for algorithm in (properties.get("signature-algorithm", SIGNATURE_ALGORITHM), wire.digest_signature_algorithm):
+        if algorithm != SIGNATURE_ALGORITHM:
+            raise DigestInvalid(
+                f"{where} is signed with {algorithm!r}, not {SIGNATURE_ALGORITHM}", fault=Fault.SIGNATURE
+            )
     return signature
 
 
-def _written(where: str, name: DigestName, metadata: Mapping[str, str]) -> datetime | None:
-    """A backfill is signed when it is written, which is long after the end of its hour."""
-    told = {name.lower(): value for name, value in metadata.items()}
-    generated = told.get("backfill-generation-timestamp")
+def _written(where: str, name: DigestName, properties: Mapping[str, str]) -> datetime | None:
+    """When a backfill was signed: it is written long after the end of its hour. None for other digests."""
+    generated = properties.get("backfill-generation-timestamp")
     return _time(where, generated) if name.backfill and generated else None
 
 
@@ -376,24 +207,8 @@ def _time(where: str, text: str) -> datetime:
     try:
         time = iso_time(text)
     except ValueError as error:
-        raise DigestInvalid(f"{where}: no time: {text!r}", fault=Fault.MALFORMED) from error
-    if not CLOUDTRAILS_FIRST_YEAR <= time.year < 9999:
-        # Nobody has signed it yet, and others reckon with it.
-        raise DigestInvalid(f"{where}: {text} is no time of CloudTrail's", fault=Fault.MALFORMED)
+        raise DigestInvalid(f"{where}: not a time: {text!r}", fault=Fault.MALFORMED) from error
+    if not is_plausible(time):
+        # The signature is not checked yet, and callers add hours to this time.
+        raise DigestInvalid(f"{where}: CloudTrail cannot have written the time {text}", fault=Fault.MALFORMED)
     return time
-
-
-def _compact(text: str) -> datetime | None:
-    """The time in a name: `20150817T150131Z`, or to the minute."""
-    try:
-        time = iso_time(text)
-    except ValueError:
-        return None
-    return time if CLOUDTRAILS_FIRST_YEAR <= time.year < 9999 else None
-
-
-def _folders(of: str, start: datetime, end: datetime) -> Iterator[str]:
-    day = start.astimezone(UTC).date()
-    while day <= end.astimezone(UTC).date():
-        yield f"{of}/{day:%Y/%m/%d}/"
-        day += timedelta(days=1)

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from jibe_sqs.core.digests import log_name, signed_text
+from jibe_sqs.core.digest_names import log_name
+from jibe_sqs.core.digests import signed_text
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.trail import Trail
 
