@@ -246,17 +246,17 @@ CLOUDTRAIL: Final = [
     delivery(
         "a bucket that is not on the list",
         announcing(TRAIL.format("a"), bucket="somebody-elses"),
-        reject("BucketNotAllowed", "s3://somebody-elses/.* is in none of the configured logs"),
+        reject("BucketNotAllowed", "s3://somebody-elses/.* is not in the configured logs"),
     ),
     delivery(
         "a bucket whose name is an address",
         announcing("a", bucket=HOSTILE),
-        reject("BucketNotAllowed", "in none of the configured logs"),
+        reject("BucketNotAllowed", "not in the configured logs"),
     ),
     delivery(
         "an object of a data bucket",
         announcing("holiday.jpg", bucket=DATA),
-        reject("BucketNotAllowed", "holiday.jpg is in none of the configured logs"),
+        reject("BucketNotAllowed", "holiday.jpg is not in the configured logs"),
     ),
     delivery(
         "a key of 2,001 characters",
@@ -271,7 +271,7 @@ CLOUDTRAIL: Final = [
     delivery(
         "a bucket of a thousand characters",
         announcing("a", bucket="b" * 1_000),
-        reject("BucketNotAllowed", "in none of the configured logs"),
+        reject("BucketNotAllowed", "not in the configured logs"),
     ),
     delivery(
         "a log that is not there", announcing(TRAIL.format("gone")), retry("LogMissing", f"s3://{LOGS}/AWSLogs/.*gone")

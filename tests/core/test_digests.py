@@ -1,4 +1,4 @@
-"""Digests: what they say, and that every tampering with one is told, with the right reason."""
+"""Digests: their content, and that each kind of tampering is found, with the right reason."""
 
 import gzip
 import hashlib
@@ -38,8 +38,8 @@ def a_key(number=0):
 
 def a_digest(hours=0, *, key=None, logs=((BUCKET, LOG, TEXT),), previous=None, **more):
     start = NINE + hours * HOUR
-    words = {"bucket": BUCKET, "account": ACCOUNT, "region": REGION, "trail": "the_trail", "home": "us-east-1"} | more
-    return write_digest(key or a_key(), start=start, end=start + HOUR, logs=logs, previous=previous, **words)
+    fields = {"bucket": BUCKET, "account": ACCOUNT, "region": REGION, "trail": "the_trail", "home": "us-east-1"} | more
+    return write_digest(key or a_key(), start=start, end=start + HOUR, logs=logs, previous=previous, **fields)
 
 
 def read(written, *, bucket=None, key=None, body=None, metadata=None):
@@ -56,13 +56,13 @@ def changed(written, **fields):
 
 
 def fault(reading, *checks):
-    def told():
+    def checked():
         digest = reading()
         for check in checks:
             check(digest)
 
     with pytest.raises(DigestInvalid) as caught:
-        told()
+        checked()
     return Fault(caught.value.fault)
 
 
@@ -70,10 +70,10 @@ def signed_by(key):
     return lambda digest: check_signature(digest, public_key(key.der))
 
 
-# What a good one says
+# Valid digests
 
 
-def test_a_digest_that_cloudtrail_signed_passes_and_tells_its_logs():
+def test_a_digest_signed_by_cloudtrail_passes_and_lists_its_logs():
     digest = read(a_digest())
     check_signature(digest, public_key(a_key().der))
     assert check_log(digest, BUCKET, LOG, SHA)
@@ -94,12 +94,12 @@ def test_a_chain_passes():
     check_previous(read(first), second)
 
 
-def test_a_digest_that_something_gunzipped_on_its_way_passes():
+def test_a_digest_that_a_proxy_decompressed_passes():
     written = a_digest()
     check_signature(read(written, body=written.text), public_key(a_key().der))
 
 
-def test_a_backfill_asks_for_the_key_of_the_time_when_it_was_written():
+def test_a_backfill_needs_the_key_of_the_time_when_it_was_written():
     backfill = read(a_digest(backfill=True))
     check_signature(backfill, public_key(a_key().der))
     assert backfill.name.backfill
@@ -107,14 +107,14 @@ def test_a_backfill_asks_for_the_key_of_the_time_when_it_was_written():
     assert read(a_digest()).written == NINE + HOUR
 
 
-def test_what_is_signed_is_what_aws_documents():
+def test_the_signed_text_is_the_documented_one():
     written = a_digest(logs=())
     sha = hashlib.sha256(written.text).hexdigest()
     assert read(written).signed.decode() == f"2026-01-01T10:00:00Z\n{BUCKET}/{written.key}\n{sha}\nnull"
 
 
 @pytest.mark.parametrize("name", ["digest", "digest_empty"])
-def test_awss_own_examples_are_read(name):
+def test_the_examples_of_aws_are_read(name):
     if not SAMPLES.is_dir():
         pytest.skip("the samples are not part of the repository")
     (path,) = SAMPLES.glob(f"awsdocs__*digest-file-structure__{name}.json")
@@ -126,19 +126,19 @@ def test_awss_own_examples_are_read(name):
     assert digest.previous.signature == wire["previousDigestSignature"]
     assert digest.name.trail in ("your-trail-name", "example-trail-name")
     assert digest.name.end == digest.end
-    # Nobody outside AWS has the key of 2015's example.
+    # Only AWS has the key of the example of 2015.
     assert fault(lambda: digest, signed_by(a_key())) is Fault.SIGNATURE
 
 
 # Tampering
 
 
-def test_a_changed_log_is_told():
+def test_a_changed_log_is_found():
     with pytest.raises(LogTampered, match="not what CloudTrail delivered"):
         check_log(read(a_digest()), BUCKET, LOG, hashlib.sha256(TEXT + b" ").hexdigest())
 
 
-def test_a_changed_digest_is_told():
+def test_a_changed_digest_is_found():
     written = a_digest()
     listed = json.loads(written.text)["logFiles"]
     forged = changed(written, logFiles=[{**listed[0], "hashValue": "0" * 64}])
@@ -149,58 +149,58 @@ def test_a_changed_digest_is_told():
     "field",
     ["digestEndTime", "digestStartTime", "previousDigestSignature", "previousDigestHashValue", "awsAccountId"],
 )
-def test_no_field_can_be_changed(field):
+def test_a_change_of_any_field_is_found(field):
     written = a_digest(1, previous=a_digest())
     other = {"digestEndTime": "2026-01-01T12:00:00Z", "digestStartTime": "2026-01-01T08:00:00Z"}.get(field, "00")
     assert fault(lambda: read(written, body=changed(written, **{field: other})), signed_by(a_key())) is Fault.SIGNATURE
 
 
 @pytest.mark.parametrize("signature", ["00" * 256, "abc", "not hex", "00", "ü" * 512])
-def test_another_signature_is_told(signature):
+def test_a_wrong_signature_is_found(signature):
     written = a_digest()
     metadata = written.metadata | {"signature": signature}
     assert fault(lambda: read(written, metadata=metadata), signed_by(a_key())) is Fault.SIGNATURE
 
 
-def test_another_digests_signature_is_told():
+def test_the_signature_of_another_digest_is_found():
     metadata = a_digest(1).metadata
     assert fault(lambda: read(a_digest(), metadata=metadata), signed_by(a_key())) is Fault.SIGNATURE
 
 
 @pytest.mark.parametrize("metadata", [{}, {"signature": ""}, {"signature-algorithm": "SHA256withRSA"}])
-def test_a_missing_signature_is_told(metadata):
+def test_a_missing_signature_is_found(metadata):
     assert fault(lambda: read(a_digest(), metadata=metadata)) is Fault.UNSIGNED
 
 
-def test_another_algorithm_is_told():
+def test_another_signature_algorithm_is_found():
     written = a_digest()
     assert fault(lambda: read(written, metadata=written.metadata | {"signature-algorithm": "none"})) is Fault.SIGNATURE
 
 
-def test_a_digest_signed_with_another_key_is_told():
+def test_a_digest_signed_with_another_key_is_found():
     assert fault(lambda: read(a_digest(key=a_key(1))), signed_by(a_key())) is Fault.SIGNATURE
 
 
-def test_a_digest_in_another_bucket_is_told():
+def test_a_digest_in_another_bucket_is_found():
     assert fault(lambda: read(a_digest(), bucket="another")) is Fault.MOVED
 
 
-def test_a_digest_under_another_key_is_told():
+def test_a_digest_under_another_key_is_found():
     assert fault(lambda: read(a_digest(), key=a_digest(1).key)) is Fault.MOVED
 
 
-def test_a_digest_that_the_next_one_knows_otherwise_is_told():
-    """Signed as it should be, but another: as if CloudTrail's own key had been used a second time."""
+def test_a_digest_whose_hash_differs_in_the_next_digest_is_found():
+    """The signature is valid, but the content is another, as if CloudTrail's key had signed twice."""
     first, other = a_digest(), a_digest(logs=())
     after = read(a_digest(1, previous=other))
     assert fault(lambda: read(first), lambda digest: check_previous(digest, after)) is Fault.PREVIOUS_HASH
 
 
-def test_a_signature_that_the_next_digest_knows_otherwise_is_told():
+def test_a_signature_that_differs_in_the_next_digest_is_found():
     first, other = a_digest(), a_digest(key=a_key(1))
-    told = other.before | {"previousDigestHashValue": first.before["previousDigestHashValue"]}
+    changes = other.before | {"previousDigestHashValue": first.before["previousDigestHashValue"]}
     second = a_digest(1, previous=first)
-    after = read(second, body=changed(second, **told))
+    after = read(second, body=changed(second, **changes))
     assert fault(lambda: read(first), lambda digest: check_previous(digest, after)) is Fault.PREVIOUS_SIGNATURE
 
 
@@ -217,17 +217,17 @@ def test_a_signature_that_the_next_digest_knows_otherwise_is_told():
         {"digestPublicKeyFingerprint": 7},
     ],
 )
-def test_what_is_no_digest_is_told(fields):
+def test_json_that_is_not_a_digest_is_malformed(fields):
     written = a_digest()
     assert fault(lambda: read(written, body=changed(written, **fields))) is Fault.MALFORMED
 
 
 @pytest.mark.parametrize("body", [b"", b"\x1f\x8b", b"[]", b"[" * 100_000, gzip.compress(b"{}") + b"more"])
-def test_what_is_not_even_json_is_told(body):
+def test_data_that_is_not_json_is_malformed(body):
     assert fault(lambda: read(a_digest(), body=body)) is Fault.MALFORMED
 
 
-def test_a_bomb_is_told(monkeypatch):
+def test_a_decompression_bomb_is_malformed(monkeypatch):
     monkeypatch.setattr(digests, "MAX_DIGEST_SIZE", 1024)
     assert fault(lambda: read(a_digest(), body=gzip.compress(b" " * 2048))) is Fault.MALFORMED
 
@@ -250,7 +250,7 @@ def test_a_digest_with_any_one_byte_changed_is_an_error(data):
 # Keys
 
 
-def test_a_key_that_is_no_rsa_key_is_none():
+def test_data_that_is_not_an_rsa_key_gives_none():
     elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
     assert public_key(elliptic.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)) is None
     assert public_key(b"") is None
@@ -260,14 +260,14 @@ def test_a_key_that_is_no_rsa_key_is_none():
 # Names
 
 
-def test_a_digests_name_tells_its_trail_even_with_underscores_in_it():
+def test_the_trail_in_a_digests_name_may_contain_underscores():
     name = digest_name(f"p/q/{a_digest().key}")
     assert (name.base, name.account, name.region) == (f"p/q/AWSLogs/{ACCOUNT}/", ACCOUNT, REGION)
     assert (name.trail, name.home, name.end, name.backfill) == ("the_trail", "us-east-1", NINE + HOUR, False)
     assert digest_name(a_digest(backfill=True).key).backfill
 
 
-def test_an_organizations_names_are_read():
+def test_the_names_of_an_organization_are_read():
     digest = a_digest().key.replace("AWSLogs/", "AWSLogs/o-abc123/")
     log = LOG.replace("AWSLogs/", "AWSLogs/o-abc123/")
     assert digest_name(digest).base == log_name(log).base == f"AWSLogs/o-abc123/{ACCOUNT}/"
@@ -284,19 +284,19 @@ def test_an_organizations_names_are_read():
         a_digest().key.replace(f"Digest_{REGION}", "Digest_us-west-1"),
     ],
 )
-def test_other_keys_are_no_digests(key):
+def test_other_keys_are_not_digests(key):
     assert digest_name(key) is None
 
 
 @pytest.mark.parametrize("key", ["", f"{LOGS}/", f"{LOGS}/renamed.json.gz", LOG.replace("T0930Z", "T9930Z")])
-def test_other_keys_are_no_logs(key):
+def test_other_keys_are_not_logs(key):
     assert log_name(key) is None
 
 
-# Which digest
+# Candidates
 
 
-def test_the_likeliest_digest_comes_first():
+def test_the_most_likely_digest_comes_first():
     keys = [a_digest(hours).key for hours in (-3, 2, 1, 0, 30)] + [a_digest(backfill=True).key, LOG, "odd"]
     assert candidates(log_name(LOG), keys, 24 * HOUR) == [
         a_digest(0).key,
@@ -306,12 +306,12 @@ def test_the_likeliest_digest_comes_first():
     ]
 
 
-def test_digests_of_other_regions_and_accounts_are_left_alone():
+def test_digests_of_other_regions_and_accounts_are_not_candidates():
     keys = [a_digest(region="us-east-1").key, a_digest(account="444455556666").key, a_digest(prefix="p/").key]
     assert candidates(log_name(LOG), keys, 24 * HOUR) == []
 
 
-def test_a_log_named_a_moment_after_its_digest_is_still_looked_for_there_but_last():
+def test_a_digest_that_ends_just_before_the_logs_time_is_the_last_candidate():
     late = log_name(LOG.replace("T0930Z", "T1002Z"))
     assert candidates(late, [a_digest(0).key, a_digest(1).key], HOUR) == [a_digest(1).key, a_digest(0).key]
 
@@ -322,11 +322,11 @@ def test_digests_are_searched_for_on_the_logs_day_and_the_next():
     assert search_folders(log_name(LOG), HOUR) == [f"{folder}/01/"]
 
 
-# A log's hash
+# Hash of a log
 
 
 @given(st.binary(min_size=2, max_size=200), st.integers(1, 50))
-def test_a_logs_hash_is_of_its_text_however_it_comes(text, size):
+def test_a_logs_hash_is_of_its_text_for_any_chunks(text, size):
     body = gzip.compress(text)
     log = LogHash(limit=1000)
     for at in range(0, len(body), size):
@@ -334,7 +334,7 @@ def test_a_logs_hash_is_of_its_text_however_it_comes(text, size):
     assert log.finish() == hashlib.sha256(text).hexdigest()
 
 
-def test_what_is_appended_to_a_log_changes_its_hash_or_is_an_error():
+def test_appended_data_changes_a_logs_hash_or_is_an_error():
     log = LogHash(limit=1000)
     log.feed(gzip.compress(TEXT) + gzip.compress(b"more"))
     assert log.finish() == hashlib.sha256(TEXT + b"more").hexdigest()
@@ -342,7 +342,7 @@ def test_what_is_appended_to_a_log_changes_its_hash_or_is_an_error():
         LogHash(limit=1000).feed(gzip.compress(TEXT) + b"more")
 
 
-def test_a_log_cut_short_is_an_error():
+def test_a_truncated_log_is_an_error():
     log = LogHash(limit=1000)
     log.feed(gzip.compress(TEXT)[:-4])
     with pytest.raises(LogTruncated):

@@ -1,4 +1,4 @@
-"""The tree at the top of errors.py is the tree that the classes form."""
+"""The tree in the docstring of errors.py is the tree of the classes."""
 
 import inspect
 from pathlib import Path
@@ -21,8 +21,8 @@ CLASSES = [
 ]  # fmt: skip
 
 
-def drawn() -> dict[str, tuple[str | None, str]]:
-    """Each name of the drawn tree, with the name that it hangs from and what is said of it."""
+def documented_tree() -> dict[str, tuple[str | None, str]]:
+    """Each name in the docstring's tree -> the name above it, and the text beside it."""
     found: dict[str, tuple[str | None, str]] = {}
     above: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -36,26 +36,26 @@ def drawn() -> dict[str, tuple[str | None, str]]:
     return found
 
 
-TREE = drawn()
+TREE = documented_tree()
 
 
-def test_the_tree_draws_every_error_and_no_other():
+def test_the_tree_lists_every_error_and_no_other():
     assert set(TREE) == {each.__name__ for each in CLASSES}
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_an_error_hangs_where_it_is_drawn(error):
+def test_an_error_has_the_base_class_that_the_tree_shows(error):
     parent, _ = TREE[error.__name__]
     assert error.__bases__ == (getattr(errors, parent) if parent else Exception,)
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_an_error_knows_whether_trying_again_can_help(error):
+def test_an_error_says_whether_trying_again_can_help(error):
     assert isinstance(error.disposition, Disposition)
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_an_error_is_permanent_where_the_tree_says_so_of_it_or_above_it(error):
+def test_an_error_is_permanent_if_the_tree_says_so_for_it_or_for_an_error_above_it(error):
     name, said = error.__name__, ""
     while name and not said:
         parent, about = TREE[name]
@@ -65,30 +65,30 @@ def test_an_error_is_permanent_where_the_tree_says_so_of_it_or_above_it(error):
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_an_error_says_in_its_docstring_what_it_is(error):
+def test_an_error_has_a_docstring(error):
     assert error.__doc__
 
 
-def test_a_bad_record_knows_its_position():
+def test_a_record_error_has_its_position():
     error = errors.RecordMalformed("no key", index=7, offset=99, field="key")
     assert (str(error), error.index, error.offset, error.field) == ("no key", 7, 99, "key")
 
 
-def test_a_wrong_configuration_is_told_in_one_text_and_line_by_line():
+def test_a_settings_error_has_all_problems_in_one_text_and_as_a_list():
     error = errors.SettingsError(["no queue", "no endpoint"])
     assert (str(error), error.problems) == ("no queue; no endpoint", ["no queue", "no endpoint"])
 
 
-def test_an_unavailable_server_may_say_when_it_is_back():
+def test_an_unavailable_server_may_name_a_time_to_wait():
     assert errors.AccessAnywhereUnavailable("busy").retry_after is None
     assert errors.AccessAnywhereUnavailable("busy", retry_after=3.5).retry_after == 3.5
 
 
-def test_a_failed_call_keeps_the_servers_word():
+def test_a_failed_call_keeps_the_servers_error_code():
     assert errors.CallFailed("refused", code="no_such_folder").code == "no_such_folder"
 
 
-def test_whoever_meets_one_in_a_dead_letter_finds_what_to_do():
+def test_every_error_of_a_dead_letter_is_in_the_operators_table():
     document = (Path(__file__).parents[2] / "docs" / "reference" / "operations.md").read_text(encoding="utf-8")
     table = document.partition("| error | what to do |")[2].partition("\n\n")[0]
     of_messages = AnnouncementError, LogError, LogStoreError, VerificationError, AccessAnywhereError

@@ -1,46 +1,46 @@
-"""Everything that can go wrong, in one tree. Each error knows whether trying again can help.
+"""All errors of jibe-sqs, in one tree. Each error says whether trying again can help.
 
 JibeError
 ├── AnnouncementError          a message body; permanent: a body never changes
 │   ├── AnnouncementMalformed      not JSON, or a known shape with a broken part
-│   ├── AnnouncementUnknown        JSON, but of no shape that announces anything
-│   ├── AnnouncementUnsupported    a major version that we do not know
-│   ├── AnnouncementTooDeep        envelopes in envelopes beyond the limit
-│   ├── AnnouncementTooLarge       more in one body than the limit
-│   ├── AnnouncementUnsigned       not signed by SNS, where it must be
-│   ├── AnnouncementForged         signed, but not by SNS, or of a topic that is not ours
-│   └── SignatureUnavailable       a certificate of SNS's that cannot be fetched; transient
-├── LogError                   a log file's content; transient: a file can be replaced, so its message waits
-│   ├── LogTruncated               ends in the middle
-│   ├── LogCorrupt                 not the compression that it claims, or damaged
-│   ├── LogMalformed               decompresses, but is not the format
-│   ├── RecordMalformed            records of it that cannot be read; permanent: all others are done
-│   └── LogLimitExceeded           larger than a limit allows; permanent: nobody wants it read again
-├── LogStoreError              fetching a log file
-│   ├── LogMissing                 the store says that there is no such object
-│   ├── LogAccessDenied            the store refuses us
-│   ├── LogStoreUnavailable        the store, or the way to it, fails
-│   └── BucketNotAllowed           not a configured log source; permanent
-├── VerificationError          a log file, held against CloudTrail's digests
+│   ├── AnnouncementUnknown        JSON of an unknown shape
+│   ├── AnnouncementUnsupported    a major version that is not known
+│   ├── AnnouncementTooDeep        more nested SNS envelopes than the limit
+│   ├── AnnouncementTooLarge       more items, or a longer name, than the limit
+│   ├── AnnouncementUnsigned       not signed by SNS, although a signature is required
+│   ├── AnnouncementForged         not signed by SNS, or of a topic that is not configured
+│   └── SignatureUnavailable       SNS's certificate cannot be fetched; transient
+├── LogError                   the content of a log file; transient: a file can be replaced, so its message waits
+│   ├── LogTruncated               ends too early
+│   ├── LogCorrupt                 damaged compression, or another compression than its first bytes say
+│   ├── LogMalformed               can be decompressed, but is not of the expected format
+│   ├── RecordMalformed            some records cannot be read; permanent: all other records are done
+│   └── LogLimitExceeded           larger than a limit; permanent: reading it again gives the same
+├── LogStoreError              a log file cannot be fetched
+│   ├── LogMissing                 the store has no such object
+│   ├── LogAccessDenied            the store denies access
+│   ├── LogStoreUnavailable        the store fails, or cannot be reached
+│   └── BucketNotAllowed           not in the configured logs; permanent
+├── VerificationError          a log file could not be verified with CloudTrail's digests
 │   ├── LogTampered                not what CloudTrail delivered; permanent
-│   ├── DigestInvalid              a digest that is not CloudTrail's, or out of its chain; permanent
-│   ├── DigestMissing              no digest tells of the log file yet
-│   └── KeysUnavailable            CloudTrail does not tell its public keys
-├── AccessAnywhereError        the server, or the way to it
-│   ├── AccessAnywhereUnavailable  no answer, or none that helps: 429, 5xx, a broken connection, a time-out
+│   ├── DigestInvalid              a digest that is not CloudTrail's, or does not fit its chain; permanent
+│   ├── DigestMissing              no digest lists the log file yet
+│   └── KeysUnavailable            CloudTrail's public keys cannot be fetched
+├── AccessAnywhereError        the server, or the connection to it
+│   ├── AccessAnywhereUnavailable  no usable answer: 429, 5xx, a broken connection, a timeout
 │   ├── LoginFailed                the server refuses our credentials
 │   ├── CallFailed                 the server answers with an error code
-│   ├── AnswerMalformed            the server answers something that we cannot read
-│   ├── DownloadTruncated          a file of which fewer bytes arrive than were promised
-│   ├── RefreshTimedOut            a refresh that does not end
-│   ├── FolderUnknown              a mapped folder that the server does not have, nor any above it
-│   └── BucketAppeared             a bucket that turned out to be shown after its changes were decided on
+│   ├── AnswerMalformed            the server's answer cannot be read
+│   ├── DownloadTruncated          fewer bytes of a file arrived than the server announced
+│   ├── RefreshTimedOut            a refresh did not end in time
+│   ├── FolderUnknown              the server has neither a mapped folder nor any folder above it
+│   └── BucketAppeared             a bucket was mapped after its changes were decided on
 ├── QueueError                 SQS
-│   ├── QueueUnavailable           fails, or cannot be reached
+│   ├── QueueUnavailable           SQS fails, or cannot be reached
 │   ├── QueueRefused               no such queue, or no permission; permanent
-│   └── ReceiptLost                the message is somebody else's now
+│   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
-└── SettingsError              the configuration; permanent: the operator mends it
+└── SettingsError              the configuration; permanent: the operator must correct it
 """
 
 from enum import Enum
@@ -48,7 +48,7 @@ from typing import ClassVar, Self
 
 
 class Disposition(Enum):
-    """Whether trying again, with nothing else changed by us, can help."""
+    """Whether trying again can help, if we change nothing else."""
 
     TRANSIENT = "transient"
     PERMANENT = "permanent"
@@ -59,74 +59,74 @@ PERMANENT = Disposition.PERMANENT
 
 
 class JibeError(Exception):
-    """Of everything that jibe-sqs raises on purpose. Its text is for an operator."""
+    """The base of all errors that jibe-sqs raises on purpose. The text is for an operator."""
 
     disposition: ClassVar[Disposition] = TRANSIENT
 
 
 class AnnouncementError(JibeError):
-    """A message body that announces nothing we can act on."""
+    """The message body, or a record in it, cannot be used."""
 
     disposition = PERMANENT
 
 
 class AnnouncementMalformed(AnnouncementError):
-    """Not JSON, or a known shape with a broken part."""
+    """The body is not JSON, or has a known shape with a broken part."""
 
 
 class AnnouncementUnknown(AnnouncementError):
-    """JSON, but of no shape that announces anything."""
+    """The body is JSON of an unknown shape."""
 
 
 class AnnouncementUnsupported(AnnouncementError):
-    """A known shape in a major version that we do not know."""
+    """The body has a known shape, in a major version that is not known."""
 
 
 class AnnouncementTooDeep(AnnouncementError):
-    """Envelopes in envelopes beyond the limit."""
+    """The body has more nested SNS envelopes than the limit."""
 
 
 class AnnouncementTooLarge(AnnouncementError):
-    """More in one body than the limit."""
+    """The body has more items than the limit, or a longer name."""
 
 
 class AnnouncementUnsigned(AnnouncementError):
-    """Not signed by SNS, where it must be."""
+    """The message is not signed by SNS, although the settings require a signature."""
 
 
 class AnnouncementForged(AnnouncementError):
-    """Signed, but not by SNS; or of a topic that is not ours."""
+    """The signature is not SNS's, or the topic is not one of the configured topics."""
 
 
 class SignatureUnavailable(AnnouncementError):
-    """A certificate of SNS's cannot be fetched, so nobody knows whether the message is SNS's."""
+    """SNS's certificate cannot be fetched, so the signature cannot be checked."""
 
     disposition = TRANSIENT
 
 
 class LogError(JibeError):
-    """A log file's content. A file can be replaced where a message cannot: see ADR 0003."""
+    """The content of a log file cannot be used. A file can be replaced, and a message cannot: see ADR 0003."""
 
 
 class LogTruncated(LogError):
-    """The file ends in the middle."""
+    """The file ends too early."""
 
 
 class LogCorrupt(LogError):
-    """Not the compression that it claims to be, or damaged."""
+    """The compressed data is damaged, or has another compression than its first bytes say."""
 
 
 class LogMalformed(LogError):
-    """It decompresses, but is not the format."""
+    """The file can be decompressed, but is not of the expected format."""
 
 
 class RecordMalformed(LogError):
-    """A record does not say which object it is about, or is not what the format says.
+    """A record does not name its object, or does not have the form that the format requires.
 
     `index` counts records from 0, or lines from 1. `offset`: where it begins, in bytes of decompressed text, if known.
     `field`: the name of the field that cannot be read, if it is one field.
 
-    Permanent: all other records of the file are done, and only somebody who looks at this one can say what it means.
+    Permanent: all other records of the file are done, and a person must look at this one.
     """
 
     disposition = PERMANENT
@@ -139,52 +139,52 @@ class RecordMalformed(LogError):
 
 
 class LogLimitExceeded(LogError):
-    """Larger than a limit allows."""
+    """The file, or a record in it, is larger than a limit."""
 
     disposition = PERMANENT
 
 
 class LogStoreError(JibeError):
-    """A log file could not be fetched."""
+    """A log file cannot be fetched."""
 
 
 class LogMissing(LogStoreError):
-    """The store says that there is no such object."""
+    """The store has no such object."""
 
 
 class LogAccessDenied(LogStoreError):
-    """The store refuses us."""
+    """The store denies access."""
 
 
 class LogStoreUnavailable(LogStoreError):
-    """The store, or the way to it, fails."""
+    """The store fails, or cannot be reached."""
 
 
 class BucketNotAllowed(LogStoreError):
-    """The bucket is no configured log source, so it is never read."""
+    """The bucket is not in the configured logs, so it is never read."""
 
     disposition = PERMANENT
 
     @classmethod
     def of(cls, bucket: str, key: str) -> Self:
-        """With the remedy for an operator."""
+        """The error for one log file, with the remedy."""
         return cls(
-            f"s3://{bucket}/{key} is in none of the configured logs: add it to `logs`, or find out who announces it"
+            f"s3://{bucket}/{key} is not in the configured logs: add it to `logs`, or find out what announces it"
         )
 
 
 class VerificationError(JibeError):
-    """A log file could not be shown to be what CloudTrail delivered."""
+    """A log file could not be verified with CloudTrail's digests."""
 
 
 class LogTampered(VerificationError):
-    """The log file is not what CloudTrail delivered: its digest, which is CloudTrail's, says otherwise."""
+    """The log file is not what CloudTrail delivered: a valid digest lists another hash."""
 
     disposition = PERMANENT
 
 
 class DigestInvalid(VerificationError):
-    """A digest proves nothing. `fault` is one word of `core.digests.Fault`."""
+    """A digest proves nothing. `fault` is one of `core.digests.Fault`."""
 
     disposition = PERMANENT
 
@@ -194,9 +194,9 @@ class DigestInvalid(VerificationError):
 
 
 class DigestMissing(VerificationError):
-    """No digest tells of the log file yet, or a digest is not there.
+    """No digest lists the log file yet, or a digest does not exist.
 
-    `expected_at`: seconds since the epoch by when it should be, where that can be told.
+    `expected_at`: when it should exist, in seconds since the epoch; None if that is not known.
     """
 
     def __init__(self, message: str, *, expected_at: float | None = None) -> None:
@@ -205,15 +205,15 @@ class DigestMissing(VerificationError):
 
 
 class KeysUnavailable(VerificationError):
-    """CloudTrail does not tell the public keys of its digests: it fails, cannot be reached, or refuses us."""
+    """CloudTrail's public keys cannot be fetched: CloudTrail fails, cannot be reached, or denies access."""
 
 
 class AccessAnywhereError(JibeError):
-    """Access Anywhere, or the way to it."""
+    """Access Anywhere fails, or the connection to it."""
 
 
 class AccessAnywhereUnavailable(AccessAnywhereError):
-    """No answer, or none that helps. `retry_after` is the server's wish in seconds, if it has one."""
+    """There is no usable answer. `retry_after`: seconds to wait, if the server asks for that."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -225,7 +225,7 @@ class LoginFailed(AccessAnywhereError):
 
 
 class CallFailed(AccessAnywhereError):
-    """The server answers with an error code. `code` is its word."""
+    """The server answers with an error code, `code`."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -233,27 +233,27 @@ class CallFailed(AccessAnywhereError):
 
 
 class AnswerMalformed(AccessAnywhereError):
-    """The server answers something that we cannot read."""
+    """The server's answer cannot be read."""
 
 
 class DownloadTruncated(AccessAnywhereError):
-    """Of a file that is read through the server, fewer bytes arrive than it promised."""
+    """A file was read through the server, and fewer bytes arrived than the server announced."""
 
 
 class RefreshTimedOut(AccessAnywhereError):
-    """A refresh that does not end within its time."""
+    """A refresh did not end in time."""
 
 
 class FolderUnknown(AccessAnywhereError):
-    """A mapped folder that the server does not have, nor any above it."""
+    """The server has neither a mapped folder nor any folder above it."""
 
 
 class BucketAppeared(AccessAnywhereError):
-    """A bucket turned out to be shown after its changes were decided on."""
+    """A bucket was mapped after its changes were decided on. The file must be read again."""
 
 
 class QueueError(JibeError):
-    """SQS, or the way to it."""
+    """SQS fails, or the connection to it."""
 
 
 class QueueUnavailable(QueueError):
@@ -261,13 +261,13 @@ class QueueUnavailable(QueueError):
 
 
 class QueueRefused(QueueError):
-    """No such queue, or no permission to use it."""
+    """The queue does not exist, or we have no permission to use it."""
 
     disposition = PERMANENT
 
 
 class ReceiptLost(QueueError):
-    """The receipt is no longer valid: the message is somebody else's now."""
+    """The receipt is no longer valid: the message now belongs to another consumer."""
 
 
 class LedgerError(JibeError):
@@ -277,7 +277,7 @@ class LedgerError(JibeError):
 class SettingsError(JibeError):
     """The configuration is wrong. `problems` has a line for each mistake.
 
-    `in_settings`: whether values of settings are missing or wrong, not a file, a variable of AWS's or a store.
+    `in_settings`: the mistakes are in values of settings, not in a file, a variable of AWS or a store.
     """
 
     disposition = PERMANENT
