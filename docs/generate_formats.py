@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from typer.testing import CliRunner
 
 from jibe_sqs.cli import app
-from jibe_sqs.core.announcements import MOST, NESTING
+from jibe_sqs.core.announcements import MAX_ANNOUNCEMENTS, MAX_ENVELOPES
 from jibe_sqs.core.formats.access_log_keys import ENCODED_ONCE
 from jibe_sqs.core.formats.registry import FORMATS, FormatSpec
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
@@ -82,8 +82,8 @@ def generated() -> str:
     text = SOURCE.read_text(encoding="utf-8")
     facts = {
         "config": json.dumps(CONFIG, indent=2),
-        "nesting": str(NESTING),
-        "most": f"{MOST:,}",
+        "nesting": str(MAX_ENVELOPES),
+        "most": f"{MAX_ANNOUNCEMENTS:,}",
         "encodings": "\n".join(
             f"| {CONFIGURED[source]} (`{source}`) | `{told}` |" for source, told in KEY_ENCODINGS.items()
         ),

@@ -21,7 +21,7 @@ from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from jibe_sqs.core import digest_checks, digest_names
-from jibe_sqs.core.announcements import MOST, announcements
+from jibe_sqs.core.announcements import MAX_ANNOUNCEMENTS, announcements
 from jibe_sqs.core.decisions import Decisions, Plan
 from jibe_sqs.core.digests import read_digest
 from jibe_sqs.core.errors import AnnouncementError, LogError, VerificationError
@@ -98,7 +98,7 @@ def announcement(data: bytes) -> None:
         found = _announced(body, sources)
         if isinstance(found, list):
             # A record may have two readings, or be an event and its error.
-            promise(len(found) <= 2 * MOST, "more announcements than the limit")
+            promise(len(found) <= 2 * MAX_ANNOUNCEMENTS, "more announcements than the limit")
         if body.isprintable() and "TopicArn" not in body:
             envelope = {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:111122223333:t", "Message": body}
             wrapped = _announced(orjson.dumps(envelope).decode(), sources)
@@ -127,7 +127,7 @@ def _announced(body: str, sources: Sources) -> list[object] | str:
             orjson.dumps([each.about, each.bucket, each.key])
         elif isinstance(each, Unreadable):
             str(each.error).encode()
-            promise(0 <= each.index < MOST, f"the index {each.index}")
+            promise(0 <= each.index < MAX_ANNOUNCEMENTS, f"the index {each.index}")
         else:
             sound(each)
     return list(found)

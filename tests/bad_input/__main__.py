@@ -1,4 +1,4 @@
-"""Writes docs/reference/bad-input.md, and prints where. From the root of the repository: `python -m tests.bad_input`."""
+"""Write docs/reference/bad-input.md. Run in the root of the repository: `python -m tests.bad_input`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A case of bad input, as data: how it is made, and how its message must end."""
+"""A case of bad input as data: its message, its file, and the expected verdict."""
 
 import gzip
 import json
@@ -16,13 +16,13 @@ ACCOUNT: Final = "111122223333"
 LOGS: Final = "bad-input-logs"
 """The bucket of log files."""
 DATA: Final = f"jibe-sandbox-{REGION}-media"
-"""A bucket that Access Anywhere shows."""
+"""A bucket that is mapped to a folder of Access Anywhere."""
 FOLDER: Final = f"/Amazon S3 {REGION}/{DATA}"
 
 LIMITS: Final = Limits(
     compressed_size=MiB, decompressed_size=4 * MiB, record_size=64 * 1024, records=5_000, key_length=2_000
 )
-"""Low, so that what is huge is cheap."""
+"""Low, so that inputs beyond a limit are small."""
 
 DONE: Final = "DONE"
 RETRY: Final = "RETRY"
@@ -31,9 +31,9 @@ REJECT: Final = "REJECT"
 
 @dataclass(frozen=True)
 class End:
-    """How a message must end. `reason`: a regular expression that is found in what is said of it.
+    """The expected end of a message. `error`, `reason`: regular expressions for the error's class and the reason.
 
-    RETRY is its end at first: after the last receive it is a REJECT, for the same reason.
+    RETRY is the first verdict. After the last receive the verdict is REJECT, for the same reason.
     """
 
     verdict: str
@@ -42,7 +42,7 @@ class End:
 
 
 def done(reason: str) -> End:
-    """Nothing is wrong that anybody could mend, or nothing at all."""
+    """The input is good, or has an error that cannot be corrected."""
     return End(DONE, "", reason)
 
 
@@ -56,7 +56,7 @@ def reject(error: str, reason: str) -> End:
 
 @dataclass(frozen=True)
 class Case:
-    """A message, and perhaps the file that it announces."""
+    """A message, and the file that it announces, if any."""
 
     group: str
     name: str
@@ -65,10 +65,10 @@ class Case:
     key: str = ""
     file: Callable[[], bytes] | None = None
     unsendable: str = ""
-    """Why SQS would not take it, if so."""
+    """Why SQS does not accept the body; empty if it does."""
 
     def files(self) -> dict[str, bytes]:
-        """What is in the bucket of log files, by key."""
+        """The files in the bucket of log files: key -> content."""
         return {self.key: self.file()} if self.file else {}
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ def message(
 
 
 def file(group: str, key: str, name: str, data: bytes | Callable[[], bytes], end: End) -> Case:
-    """`key`: in which `{}` stands for a word of the file's own."""
+    """A case with a log file. In `key`, `{}` is replaced by the case's name."""
     key = key.format("".join(letter if letter.isalnum() else "-" for letter in name))
     return Case(group, name, end, lambda: announcing(key), key, data if callable(data) else lambda: data)
 
@@ -94,32 +94,32 @@ TRAIL: Final = (
 LYVE: Final = "{}/S3-media-2026-01-31-12-00-00.gz"
 ACCESS: Final = "{}/2026-01-31-12-10-00-0123456789ABCDEF"
 UNNAMED: Final = "{}"
-"""A key that tells no format."""
+"""A key that does not say the format."""
 
 
 def announcing(*keys: Any, bucket: Any = LOGS) -> str:
-    """As CloudTrail does."""
+    """The body in which CloudTrail announces log files."""
     return json.dumps({"s3Bucket": bucket, "s3ObjectKey": keys})
 
 
 def envelope(text: str, **others: Any) -> dict[str, Any]:
-    """SNS's."""
+    """An SNS envelope."""
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:trail"
     return {"Type": "Notification", "MessageId": "0c4a2b8e", "TopicArn": topic, "Message": text, **others}
 
 
 def put(key: str = "bad input/a.jpg", bucket: str = DATA, seed: int = 1, **others: Any) -> dict[str, Any]:
-    """CloudTrail's record of a write; `others` in place of its own fields, `...` for none."""
+    """A CloudTrail record of a write. `others` replace its fields, and `...` removes one."""
     caller = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
     record = records.put_object(records.Call(caller, 1_769_860_800.0, REGION, ACCOUNT, Random(seed)), bucket, key, 10)
     return {name: value for name, value in (record | others).items() if value is not ...}
 
 
 def log(*found: Any) -> bytes:
-    """A CloudTrail log file, as it is stored."""
+    """A CloudTrail log file, compressed."""
     return gzip.compress(text(*found), mtime=0)
 
 
 def text(*found: Any) -> bytes:
-    """A CloudTrail log file's text."""
+    """The text of a CloudTrail log file."""
     return json.dumps({"Records": found}).encode()

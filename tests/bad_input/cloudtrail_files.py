@@ -1,4 +1,4 @@
-"""CloudTrail's log files, wrong in their text."""
+"""CloudTrail log files with errors in their text."""
 
 import gzip
 import json
@@ -11,16 +11,16 @@ cloudtrail = partial(file, "Files: CloudTrail", TRAIL)
 MALFORMED: Final = "LogMalformed"
 HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
 WHOLE: Final = rf"refreshed: .*/{DATA}/\*\*"
-"""All of the bucket."""
+"""A refresh of the whole bucket."""
 
 
 def bad(reason: str) -> End:
-    """Once all other records are done."""
+    """Rejected, after all other records are done."""
     return reject("RecordMalformed", reason)
 
 
 def on(**parameters: Any) -> bytes:
-    """A log of a write with these parameters."""
+    """A log file with one write, which has these parameters and no resources."""
     return log(put(requestParameters=parameters, resources=...))
 
 
@@ -48,20 +48,22 @@ CASES: Final[list[Case]] = [
         "Records that are an object", b'{"Records": {"0": {}}}', retry(MALFORMED, "no array 'Records' in the JSON")
     ),
     cloudtrail(
-        "a digest, under a log's name",
+        "a digest under the name of a log file",
         b'{"awsAccountId": "111122223333", "logFiles": []}',
         retry(MALFORMED, "no array 'Records' in the JSON"),
     ),
     cloudtrail("no records", log(), done("nothing in it")),
-    cloudtrail("JSON, cut before its Records", b'{"Rec', retry("LogTruncated", "ends before its 'Records'")),
-    cloudtrail("JSON, cut in a record", GOOD[:300], retry("LogTruncated", "ends in the middle of its records")),
-    cloudtrail("JSON, cut between records", GOOD[:-2], retry("LogTruncated", "ends in the middle of its records")),
+    cloudtrail("JSON, truncated before Records", b'{"Rec', retry("LogTruncated", "ends before its 'Records'")),
+    cloudtrail("JSON, truncated in a record", GOOD[:300], retry("LogTruncated", "ends in the middle of its records")),
     cloudtrail(
-        "JSON, cut at its last bracket",
+        "JSON, truncated between records", GOOD[:-2], retry("LogTruncated", "ends in the middle of its records")
+    ),
+    cloudtrail(
+        "JSON without its last bracket",
         GOOD[:-1],
         retry("LogTruncated", "ends before the object does, after 1 records"),
     ),
-    cloudtrail("something after the document", GOOD + b"}", retry(MALFORMED, "after the array 'Records' comes")),
+    cloudtrail("data after the document", GOOD + b"}", retry(MALFORMED, "after the array 'Records' comes")),
     cloudtrail("two documents", GOOD + GOOD, done("skipped: duplicate 1; refreshed: ")),
     cloudtrail("Records twice", GOOD[:-1] + b", " + GOOD[1:], done("skipped: duplicate 1; refreshed: ")),
     cloudtrail("NaN beside the Records", b'{"meta": NaN, ' + GOOD[1:], done("refreshed: ")),
@@ -72,12 +74,12 @@ CASES: Final[list[Case]] = [
         done("refreshed: "),
     ),
     cloudtrail(
-        "a quote too many in a user agent",
+        "an extra quote in a user agent",
         text(put(seed=1, userAgent="AGENT"), put(seed=2)).replace(b"AGENT", b'a"b'),
         bad(r"record 0: not JSON: .*offset \d+"),
     ),
     cloudtrail(
-        "a record that is cut in the middle of a text",
+        "a record that is truncated in a string",
         GOOD[:200] + b", " + GOOD[GOOD.index(b"[") + 1 :],
         bad(r"record 0: not JSON: .*offset \d+"),
     ),
@@ -87,7 +89,7 @@ CASES: Final[list[Case]] = [
         bad("record 0: not JSON: Expecting property name"),
     ),
     cloudtrail("NaN in a record", log(put(additionalEventData=float("nan"))), done("refreshed: ")),
-    cloudtrail("a NUL byte in a text", GOOD.replace(b"bad input", b"bad\0input"), done("refreshed: ")),
+    cloudtrail("a NUL byte in a string", GOOD.replace(b"bad input", b"bad\0input"), done("refreshed: ")),
     cloudtrail("a key that is not UTF-8", GOOD.replace(b"a.jpg", b"\xe9.jpg"), done("refreshed: .*media")),
     cloudtrail(
         "a user agent that is not UTF-8", text(put(userAgent="AGENT")).replace(b"AGENT", b"\xe9"), done("refreshed: ")
@@ -96,7 +98,7 @@ CASES: Final[list[Case]] = [
     cloudtrail("a byte order mark", b"\xef\xbb\xbf" + GOOD, done("refreshed: ")),
     cloudtrail("a record that is a number", log(7), bad("record 0: it is not a JSON object")),
     cloudtrail(
-        "a record that is null, after a good one",
+        "a record that is null, after a good record",
         log(put(), None),
         bad("record 1: it is not a JSON object"),
     ),
@@ -112,11 +114,11 @@ CASES: Final[list[Case]] = [
         reject("LogLimitExceeded", "more than 5,000 records"),
     ),
     cloudtrail(
-        "one text of a MiB that nobody ends",
+        "a string of 1 MiB without its end",
         lambda: gzip.compress(b'{"Records": [{"eventName": "' + b"ab" * 500_000, mtime=0),
         reject("LogLimitExceeded", "a record of more than 65,536 bytes"),
     ),
-    cloudtrail("10,000 levels", lambda: nested(10_000), done("refreshed: ")),
+    cloudtrail("10,000 nested lists", lambda: nested(10_000), done("refreshed: ")),
     cloudtrail(
         "an event of major version 2",
         log(put(eventVersion="2.0")),
@@ -126,13 +128,13 @@ CASES: Final[list[Case]] = [
     cloudtrail("a version that is a number", log(put(eventVersion=1.11)), done("refreshed: ")),
     cloudtrail("no time", log(put(eventTime=...)), done("refreshed: ")),
     cloudtrail("a time in the year 10000", log(put(eventTime="10000-01-01T00:00:00Z")), done("refreshed: ")),
-    cloudtrail("the zero of a time", log(put(eventTime="0001-01-01T00:00:00Z")), done("refreshed: ")),
-    cloudtrail("a time that is a date", log(put(eventTime="2026-01-31")), done("refreshed: ")),
+    cloudtrail("the zero time", log(put(eventTime="0001-01-01T00:00:00Z")), done("refreshed: ")),
+    cloudtrail("a date in place of a time", log(put(eventTime="2026-01-31")), done("refreshed: ")),
     cloudtrail("the 31st of February", log(put(eventTime="2026-02-31T00:00:00Z")), done("refreshed: ")),
     cloudtrail("a time that is a number", log(put(eventTime=1769860800)), done("refreshed: ")),
-    cloudtrail("an id that is null", log(put(eventID=None), put(eventID=None)), done("refreshed: ")),
+    cloudtrail("an event id that is null", log(put(eventID=None), put(eventID=None)), done("refreshed: ")),
     cloudtrail("a hidden identity", log(put(userIdentity=HIDDEN)), done("refreshed: ")),
-    cloudtrail("a user who is a number", log(put(userIdentity=7)), done("refreshed: ")),
+    cloudtrail("an identity that is a number", log(put(userIdentity=7)), done("refreshed: ")),
     cloudtrail(
         "hidden parameters, and the object's ARN", log(put(requestParameters=HIDDEN)), done(r"refreshed: .*/bad input$")
     ),
@@ -151,7 +153,7 @@ CASES: Final[list[Case]] = [
     cloudtrail("a key that is a number", on(bucketName=DATA, key=7), done(WHOLE)),
     cloudtrail("a bucket that is an object", on(bucketName={}, key="a"), bad("names a bucket")),
     cloudtrail(
-        "parameters that are a text", log(put(requestParameters="bucketName=a", resources=...)), bad("names a bucket")
+        "parameters that are a string", log(put(requestParameters="bucketName=a", resources=...)), bad("names a bucket")
     ),
     cloudtrail("resources that are an object", log(put(resources={})), done("refreshed: ")),
     cloudtrail(
@@ -159,13 +161,13 @@ CASES: Final[list[Case]] = [
         on(bucketName="arn:aws:s3:eu-west-1:111122223333:accesspoint/ap", key="a"),
         done("skipped: not-mapped 1"),
     ),
-    cloudtrail("an access point of several regions", on(bucketName="x.mrap", key="a"), done("skipped: not-mapped 1")),
+    cloudtrail("a multi-region access point", on(bucketName="x.mrap", key="a"), done("skipped: not-mapped 1")),
     cloudtrail("an access point of FSx", on(bucketName="a-b-ext-s3alias", key="a"), done("skipped: not-mapped 1")),
     cloudtrail("S3 in China", log(put(eventSource="s3.amazonaws.com.cn")), done("refreshed: ")),
-    cloudtrail("no service", log(put(eventSource=None)), done("refreshed: ")),
-    cloudtrail("a rename that doesn't say from where", log(put(eventName="RenameObject", resources=...)), done(WHOLE)),
+    cloudtrail("no event source", log(put(eventSource=None)), done("refreshed: ")),
+    cloudtrail("a rename without its source", log(put(eventName="RenameObject", resources=...)), done(WHOLE)),
     cloudtrail(
-        "deletes of a bucket without a name",
+        "deletes without a bucket",
         log(put(eventName="DeleteObjects", requestParameters={}, resources=...)),
         bad("names a bucket"),
     ),
@@ -176,7 +178,7 @@ CASES: Final[list[Case]] = [
         bad(r"1 bad record, all others are done: record 1: requestParameters: .*offset \d+, field requestParameters"),
     ),
     cloudtrail(
-        "half of a surrogate pair in another service's record",
+        "a lone surrogate in a record of another service",
         log(put(eventSource="ec2.amazonaws.com", requestParameters={"userData": "\udfff"}), put(seed=2)),
         done("skipped: not-object-change 1; refreshed: "),
     ),
@@ -186,17 +188,19 @@ CASES: Final[list[Case]] = [
         done("skipped: read-only"),
     ),
     cloudtrail(
-        "other types in another service's record",
+        "unexpected types in a record of another service",
         log(put(eventSource="ec2.amazonaws.com", eventName=7)),
         done("skipped: not-object-change"),
     ),
     cloudtrail("a failed write", log(put(errorCode="AccessDenied")), done("skipped: failed")),
-    cloudtrail("a log that tells of itself", log(put(TRAIL.format("itself"), LOGS)), done("skipped: not-mapped")),
     cloudtrail(
-        "a key with NUL, control characters and half of a surrogate pair, escaped",
+        "a log file with a record about itself", log(put(TRAIL.format("itself"), LOGS)), done("skipped: not-mapped")
+    ),
+    cloudtrail(
+        "a key with escaped NUL, control characters and a lone surrogate",
         log(put("a\0\x1b[31m\ud800.jpg")),
         done(WHOLE),
     ),
-    cloudtrail("a key that climbs out of its bucket", log(put("../../../etc/passwd")), done("refreshed: ")),
+    cloudtrail("a key with ../ at its start", log(put("../../../etc/passwd")), done("refreshed: ")),
     cloudtrail("the same event twice", log(put(), put()), done("skipped: duplicate 1")),
 ]

@@ -1,4 +1,4 @@
-"""Files that are broken before anybody looks at their format: compression, sizes, and what is no log at all."""
+"""Bad files whose format does not matter: damaged compression, too much data, and files that are not logs."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ from .cases import TRAIL, UNNAMED, Case, done, file, log, put, reject, retry, te
 
 GOOD: Final = log(put())
 STORED: Final = gzip.compress(text(put()), 0, mtime=0)
-"""Without any compression: whichever library compresses, the same bytes."""
+"""Level 0: every compression library gives the same bytes."""
 compressed = partial(file, "Files: compression and size", TRAIL)
 unnamed = partial(file, "Files: compression and size", UNNAMED)
 
@@ -37,88 +37,94 @@ def damaged(at: int) -> bytes:
 
 
 def padded(size: int) -> bytes:
-    """A log with so many spaces where its first record is to be."""
+    """The start of a log, with this many spaces in place of the first record."""
     return b'{"Records": [' + b" " * size
 
 
 CASES: Final[list[Case]] = [
     compressed("empty", b"", retry("LogTruncated", "the file is empty")),
     compressed("one byte", b"\x1f", retry("LogTruncated", "ends in its first bytes")),
-    compressed("gzip, cut in its header", GOOD[:6], retry("LogTruncated", "the gzip data ends in a header")),
-    compressed("gzip, cut in the middle", STORED[: len(STORED) // 2], retry("LogTruncated", "ends before its trailer")),
-    compressed("gzip, cut in its trailer", GOOD[:-3], retry("LogTruncated", "ends before its trailer")),
-    compressed("gzip, with a byte changed", lambda: damaged(len(STORED) // 2), retry("LogCorrupt", "not valid gzip")),
+    compressed("gzip, truncated in its header", GOOD[:6], retry("LogTruncated", "the gzip data ends in a header")),
     compressed(
-        "gzip's header, and no gzip after it",
+        "gzip, truncated in the middle", STORED[: len(STORED) // 2], retry("LogTruncated", "ends before its trailer")
+    ),
+    compressed("gzip, truncated in its trailer", GOOD[:-3], retry("LogTruncated", "ends before its trailer")),
+    compressed("gzip with a changed byte", lambda: damaged(len(STORED) // 2), retry("LogCorrupt", "not valid gzip")),
+    compressed(
+        "a gzip header, and other data after it",
         GOOD[:10] + b"\xff" * 99,
         retry("LogCorrupt", "not valid gzip after 0 bytes"),
     ),
     compressed(
-        "gzip, with a wrong checksum", GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:], retry("LogCorrupt", "not valid gzip")
+        "gzip with a wrong checksum", GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:], retry("LogCorrupt", "not valid gzip")
     ),
     compressed(
-        "gzip, with a header of a MiB",
+        "gzip with a header of 1 MiB",
         b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 900_000,
         retry("LogCorrupt", "a gzip header of more than 131,072 bytes"),
     ),
     compressed(
-        "gzip, and something after it", GOOD + b"garbage", retry("LogCorrupt", "not gzip follows the gzip data")
+        "gzip with other data after it", GOOD + b"garbage", retry("LogCorrupt", "not gzip follows the gzip data")
     ),
-    compressed("gzip, and zeros after it", GOOD + bytes(512), done("refreshed: ")),
+    compressed("gzip with zeros after it", GOOD + bytes(512), done("refreshed: ")),
     compressed(
-        "gzip in several members",
+        "several gzip members",
         gzip.compress(text(put())[:99], mtime=0) + gzip.compress(text(put())[99:], mtime=0),
         done("refreshed: "),
     ),
-    compressed("gzip, whose second member is cut", GOOD + GOOD[:20], retry("LogTruncated", "ends before its trailer")),
+    compressed(
+        "gzip with a truncated second member", GOOD + GOOD[:20], retry("LogTruncated", "ends before its trailer")
+    ),
     compressed("gzip of gzip", gzip.compress(GOOD, mtime=0), retry("LogMalformed", r"starts with b'\\x1f\\x8b")),
     compressed(
         "gzip of nothing", gzip.compress(b"", mtime=0), retry("LogTruncated", "the JSON ends before its 'Records'")
     ),
-    compressed("text that was never compressed", text(put()), done("refreshed: ")),
+    compressed("text without compression", text(put()), done("refreshed: ")),
     compressed(
-        "zstd, cut in the middle",
+        "zstd, truncated in the middle",
         lambda: zstd.compress(text(put()))[:60],
         retry("LogTruncated", "the zstd data ends before its trailer"),
     ),
     compressed(
-        "zstd, a skippable frame alone", b"\x50\x2a\x4d\x18\x04\0\0\0skip", retry("LogMalformed", "not a JSON object")
+        "zstd with only a skippable frame",
+        b"\x50\x2a\x4d\x18\x04\0\0\0skip",
+        retry("LogMalformed", "not a JSON object"),
     ),
     compressed("zip", zipped, retry("LogMalformed", "not a JSON object .*starts with b'PK")),
     compressed(
         "bzip2", lambda: bz2.compress(text(put())), retry("LogMalformed", "not a JSON object .*starts with b'BZh")
     ),
     compressed("xz", lambda: lzma.compress(text(put())), retry("LogMalformed", "not a JSON object .*starts with ")),
-    compressed("ciphertext", ciphertext, retry("LogMalformed", "not a JSON object")),
+    compressed("encrypted data", ciphertext, retry("LogMalformed", "not a JSON object")),
     compressed("a JPEG", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(999), retry("LogMalformed", "not a JSON object")),
     compressed(
-        "a bomb: 3 MiB of spaces in 3 KiB",
+        "a gzip bomb: 3 MiB of spaces in 3 KiB",
         lambda: gzip.compress(padded(3 * MiB), mtime=0),
         reject("LogLimitExceeded", "expands to more than 500 times"),
     ),
     compressed(
-        "a bomb of zstd: 64 MiB of spaces",
+        "a zstd bomb: 64 MiB of spaces",
         lambda: zstd.compress(padded(64 * MiB)),
         reject("LogLimitExceeded", "expands to more than 500 times"),
     ),
     compressed(
-        "more text than is allowed",
+        "more decompressed data than the limit",
         lambda: log(*[put()] * 4_000),
         reject("LogLimitExceeded", "more than 4,194,304 bytes decompressed"),
     ),
     compressed(
-        "more bytes than are allowed",
+        "more stored data than the limit",
         lambda: b'{"Records": [' + b" " * MiB,
         reject("LogLimitExceeded", "more than 1,048,576 bytes stored"),
     ),
     unnamed(
-        "a JPEG whose key tells no format",
+        "a JPEG, and its key does not say the format",
         b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(9999),
         retry("LogMalformed", "the format is not recognised"),
     ),
-    unnamed("empty, and its key tells no format", b"", retry("LogTruncated", "the file is empty")),
+    unnamed("empty, and its key does not say the format", b"", retry("LogTruncated", "the file is empty")),
     unnamed(
-        "a web page, and its key tells no format",
+        "a web page, and its key does not say the format",
         b"<!DOCTYPE html><title>503</title>",
         retry("LogMalformed", "the format is not recognised: the file begins with b'<!DOCTYPE"),
     ),

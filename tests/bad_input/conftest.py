@@ -1,4 +1,4 @@
-"""A sandbox, and the service against it."""
+"""A sandbox for the test with a running service."""
 
 import contextlib
 import io

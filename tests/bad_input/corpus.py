@@ -1,4 +1,4 @@
-"""All of it."""
+"""All cases of bad input."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Audit logs of Lyve Cloud and MinIO, and S3's server access logs: a bad line never costs the others."""
+"""Audit logs of Lyve Cloud and MinIO, and S3 server access logs. A bad line never stops the others."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .cases import ACCESS, ACCOUNT, DATA, FOLDER, LYVE, Case, done, file, reject, retry
 
-audit = partial(file, "Files: Lyve Cloud's and MinIO's audit logs", LYVE)
+audit = partial(file, "Files: audit logs of Lyve Cloud and MinIO", LYVE)
 access = partial(file, "Files: S3 server access logs", ACCESS)
 
 
@@ -18,7 +18,7 @@ def audit_log(*lines: Any) -> bytes:
 
 
 def entry(api: Any = None, **others: Any) -> dict[str, Any]:
-    """A line; `api` in place of its fields, `others` in place of the entry's, `...` for none."""
+    """An entry. `api` replaces fields of api, `others` fields of the entry, and `...` removes one."""
     call = {
         "name": "PutObject",
         "bucket": DATA,
@@ -27,9 +27,9 @@ def entry(api: Any = None, **others: Any) -> dict[str, Any]:
         "statusCode": 200,
         "timeToResponse": "8000000ns",
     }
-    said = {"time": "2026-01-31T12:00:00.5Z", "requestID": "16B6E6B6", "api": call | (api or {})} | others
-    said["api"] = _without(said["api"]) if isinstance(said["api"], dict) else said["api"]
-    return {"auditEntry": _without(said), "serviceAccountName": "ingest"}
+    fields = {"time": "2026-01-31T12:00:00.5Z", "requestID": "16B6E6B6", "api": call | (api or {})} | others
+    fields["api"] = _without(fields["api"]) if isinstance(fields["api"], dict) else fields["api"]
+    return {"auditEntry": _without(fields), "serviceAccountName": "ingest"}
 
 
 def _without(fields: dict[str, Any]) -> dict[str, Any]:
@@ -38,22 +38,22 @@ def _without(fields: dict[str, Any]) -> dict[str, Any]:
 
 GOOD: Final = entry()
 WHOLE: Final = rf"refreshed: .*/{DATA}/\*\*"
-"""All of the bucket."""
+"""A refresh of the whole bucket."""
 WITHOUT_COMMAS: Final = b'{"auditEntry": {"api": {"name": "PutObject" "bucket": "media" "object": "a.jpg"}}}'
 
 AUDIT: Final = [
     audit(
-        "a line as the manual prints it, without commas",
+        "a line without commas, as in the manual",
         audit_log(GOOD, WITHOUT_COMMAS),
         done("1 bad record skipped: line 2: not JSON"),
     ),
     audit(
-        "no line but one without commas",
+        "only a line without commas",
         audit_log(WITHOUT_COMMAS),
         retry("LogMalformed", "0 of 1 lines are records of this format: line 1: not JSON"),
     ),
     audit(
-        "half of the last line",
+        "a truncated last line",
         audit_log(GOOD, json.dumps(GOOD).encode()[:99]),
         done("1 bad record skipped: line 2: not JSON"),
     ),
@@ -63,11 +63,11 @@ AUDIT: Final = [
         done("1 bad record skipped: line 2: a record of more than 65,536 bytes.*; refreshed: "),
     ),
     audit(
-        "a MiB without a line's end",
+        "1 MiB without a line break",
         lambda: gzip.compress(b"ab" * 500_000, mtime=0),
         reject("LogLimitExceeded", "line 1: a record of more than 65,536 bytes"),
     ),
-    audit("empty lines alone", audit_log(b"", b"", b" "), done("nothing in it")),
+    audit("only empty lines", audit_log(b"", b"", b" "), done("nothing in it")),
     audit("words and numbers", audit_log(b"seven", b"7", b"null", GOOD), done("3 bad records skipped: line 1: ")),
     audit(
         "objects over several lines", json.dumps(GOOD, indent=4).encode() * 2, done("skipped: duplicate 1; refreshed: ")
@@ -78,12 +78,12 @@ AUDIT: Final = [
         done("skipped: duplicate 1; refreshed: "),
     ),
     audit(
-        "an example as the manual prints it, over several lines and without commas",
+        "an example of the manual, over several lines and without commas",
         json.dumps(GOOD, indent=4).replace(",\n", "\n").encode() + b"\n" + json.dumps(GOOD).encode(),
         done("1 bad record skipped: line 1: not JSON.*; refreshed: "),
     ),
     audit(
-        "an object that is cut, and the next one",
+        "a truncated object, and a good one",
         audit_log(GOOD, json.dumps(GOOD).encode()[:99], entry(requestID="2")),
         done("1 bad record skipped: line 2: not JSON.*; refreshed: "),
     ),
@@ -93,12 +93,12 @@ AUDIT: Final = [
         done("20 bad records skipped.*; refreshed: "),
     ),
     audit(
-        "4,000 levels in a line, without an end",
+        "4,000 nested objects in a line that are not closed",
         audit_log(b'{"auditEntry":' * 4_000, GOOD),
         done("1 bad record skipped: line 1: not JSON"),
     ),
     audit(
-        "half of a surrogate pair, and NaN, in other fields",
+        "a lone surrogate and NaN in other fields",
         audit_log(entry(userAgent="\udfff", requestID=float("nan"))),
         done("refreshed: .*/bad input$"),
     ),
@@ -120,7 +120,7 @@ AUDIT: Final = [
     audit("a write without an object", audit_log(entry({"object": ...})), done(WHOLE)),
     audit("an object that is a number", audit_log(entry({"object": 7})), done(WHOLE)),
     audit(
-        "objects of which one has no name",
+        "objects, one of them without a name",
         audit_log(entry({"name": "DeleteMultipleObjects", "objects": [{}, {"objectName": "b/c"}]})),
         done(rf"refreshed: .*/{DATA}/\*\*"),
     ),
@@ -128,21 +128,21 @@ AUDIT: Final = [
     audit("a time that is a number of nanoseconds", audit_log(entry(time=1769860800000000000)), done("refreshed: ")),
     audit("a duration in milliseconds", audit_log(entry({"timeToResponse": "8ms"})), done("refreshed: ")),
     audit("a duration of 30 digits", audit_log(entry({"timeToResponse": "9" * 30 + "ns"})), done("refreshed: ")),
-    audit("a status that is a text", audit_log(entry({"statusCode": "404"})), done("skipped: failed")),
+    audit("a status that is a string", audit_log(entry({"statusCode": "404"})), done("skipped: failed")),
     audit("a status that is a word", audit_log(entry({"statusCode": "OK"})), done("refreshed: ")),
-    audit("a request's id that is a number", audit_log(entry(requestID=7), entry(requestID=7)), done("refreshed: ")),
+    audit("a request id that is a number", audit_log(entry(requestID=7), entry(requestID=7)), done("refreshed: ")),
     audit(
         "a key of 5,000 characters",
         audit_log(GOOD, entry({"object": "a" * 5_000})),
         done("1 bad record skipped: .*a key of 5,000 characters"),
     ),
     audit(
-        "a CloudTrail log, under an audit log's name",
+        "a CloudTrail log under the name of an audit log",
         audit_log(b'{"Records": []}'),
         retry("LogMalformed", "line 1: it has no api"),
     ),
     audit(
-        "binary",
+        "binary data",
         gzip.compress(bytes(range(256)) * 4, mtime=0),
         retry("LogMalformed", "none of . lines is a record of this format"),
     ),
@@ -178,7 +178,7 @@ def access_json(*found: Any, between: bytes = b"\n") -> bytes:
 
 
 def record(**others: Any) -> dict[str, Any]:
-    """As CloudWatch Logs writes it; `others` in place of its fields, `...` for none."""
+    """A record as CloudWatch Logs writes it. `others` replace its fields, and `...` removes one."""
     return _without(
         {
             "bucket_name": DATA,
@@ -197,35 +197,35 @@ OTHER: Final = record(key_name="bad input/other.jpg")
 
 ACCESS_LOGS: Final = [
     access(
-        "half of the last line",
+        "a truncated last line",
         access_log(REQUEST, REQUEST[:70]),
         done("1 bad record skipped: line 2: it names no operation"),
     ),
     access(
-        "no line but half of one",
+        "only a truncated line",
         REQUEST[:70],
         retry("LogMalformed", "0 of 1 lines are records of this format: line 1: it names no operation"),
     ),
     access(
-        "a line that ends in the operation",
+        "a line truncated in the operation",
         access_log(REQUEST, REQUEST.partition(b".OBJECT")[0]),
         done("1 bad record skipped: line 2: it ends with the operation REST.PUT, which may be cut off"),
     ),
     access(
-        "a line that ends in the key",
+        "a line truncated in the key",
         REQUEST.partition(b' "PUT')[0],
         done(rf"^refreshed: {FOLDER}/\*\*$"),
     ),
-    access("a line that ends in the request", REQUEST.partition(b" HTTP")[0], done("^refreshed: .*/bad input$")),
+    access("a line truncated in the request", REQUEST.partition(b" HTTP")[0], done("^refreshed: .*/bad input$")),
     access(
         "a request without its last quote",
         access_log(line(request='"PUT /a.jpg')),
         done("^refreshed: .*/bad input$"),
     ),
     access("quotes within quotes", access_log(line(request='"GET /?a=" 200 "b" HTTP/1.1"')), done("refreshed: ")),
-    access("a request that is a bare -", access_log(line(request="-")), done("refreshed: ")),
+    access("a request that is -", access_log(line(request="-")), done("refreshed: ")),
     access(
-        "a request that looks like a failure",
+        "a request that looks like a failed request",
         access_log(line(request='"PUT /" 403 AccessDenied - - 1 1 HTTP/1.1"')),
         done("^refreshed: .*/bad input$"),
     ),
@@ -238,12 +238,12 @@ ACCESS_LOGS: Final = [
     access("a key with spaces", access_log(line(key="a b.jpg")), done(rf"^refreshed: {FOLDER}/\*\*$")),
     access("a write without a key", access_log(line(key="-")), done(rf"^refreshed: {FOLDER}/\*\*$")),
     access(
-        "a plus that can be read in two ways",
+        "a plus with two readings",
         access_log(line(key="bad%2Binput/a.jpg")),
         done(r"^refreshed: .*/bad input, .*/bad\+input$"),
     ),
     access(
-        "a deletion with a plus for a space",
+        "a deletion with a plus in place of a space",
         access_log(line("BATCH.DELETE.OBJECT", "bad+input/a%2Bb.jpg", request="-", outcome="204 - - 1024 - -")),
         done("^refreshed: .*/bad input$"),
     ),
@@ -253,11 +253,11 @@ ACCESS_LOGS: Final = [
         done("^refreshed: .*/bad input$"),
     ),
     access(
-        "an object's bucket that is missing",
+        "a missing bucket",
         access_log(REQUEST, line(bucket="-")),
         done("1 bad record skipped: line 2: a REST.PUT.OBJECT on the bucket b'-'"),
     ),
-    access("an address with spaces", access_log(ODD_ADDRESS), done("^refreshed: .*/bad input$")),
+    access("an IP address with spaces", access_log(ODD_ADDRESS), done("^refreshed: .*/bad input$")),
     access("no owner", access_log(REQUEST.partition(b" ")[2]), done("^refreshed: .*/bad input$")),
     access(
         "a month that does not exist",
@@ -271,7 +271,7 @@ ACCESS_LOGS: Final = [
     ),
     access("a time that is null", access_log(line(day="-")), done("^refreshed: .*/bad input$")),
     access(
-        "a request of 300,000 years",
+        "a request that took 300,000 years",
         access_log(line(outcome="200 - - 1024 9999999999999999 41")),
         done("^refreshed: .*/bad input$"),
     ),
@@ -281,11 +281,13 @@ ACCESS_LOGS: Final = [
         done("1 bad record skipped: line 2: it names no operation"),
     ),
     access(
-        "binary in a read", access_log(READ.replace(b"aws-cli", bytes(range(128, 256)))), done("skipped: read-only")
+        "binary data in a read",
+        access_log(READ.replace(b"aws-cli", bytes(range(128, 256)))),
+        done("skipped: read-only"),
     ),
-    access("binary", bytes(range(256)) * 4, retry("LogMalformed", "none of . lines is a record of this format")),
+    access("binary data", bytes(range(256)) * 4, retry("LogMalformed", "none of . lines is a record of this format")),
     access(
-        "gzip, cut in the middle",
+        "gzip, truncated in the middle",
         gzip.compress(access_log(*[REQUEST] * 9), mtime=0)[:60],
         retry("LogTruncated", "ends before its trailer"),
     ),
@@ -304,44 +306,42 @@ ACCESS_LOGS: Final = [
         b"PAR1" + bytes(500),
         retry("LogMalformed", "Parquet access logs are not supported: deliver JSON or plain text"),
     ),
-    access("JSON, without line ends", access_json(record(), OTHER, between=b""), done("^refreshed: .*/bad input$")),
+    access("JSON without line breaks", access_json(record(), OTHER, between=b""), done("^refreshed: .*/bad input$")),
     access(
-        "JSON, with a number for the key",
+        "JSON with a number in place of the key",
         access_json(record(key_name=7)),
         done(rf"^refreshed: {FOLDER}/\*\*$"),
     ),
     access(
-        "JSON, with half a surrogate pair in the key",
+        "JSON with a lone surrogate in the key",
         access_json(record(key_name="\udfff")),
         done(rf"^refreshed: {FOLDER}/\*\*$"),
     ),
     access(
-        "JSON, with odd values in fields that do not decide",
+        "JSON with bad values in fields that do not matter",
         access_json(
             record(requester=7, user_agent="\udfff", request_time="soon", total_duration=[], object_size=float("nan"))
         ),
         done("^refreshed: .*/bad input$"),
     ),
+    access("JSON with a status that is null", access_json(record(http_status=None)), done("^refreshed: .*/bad input$")),
     access(
-        "JSON, with a status that is null", access_json(record(http_status=None)), done("^refreshed: .*/bad input$")
-    ),
-    access(
-        "JSON, without an operation",
+        "JSON without an operation",
         access_json(record(operation=...), OTHER),
         done("1 bad record skipped: line 1: its operation is missing"),
     ),
     access(
-        "JSON, without a bucket",
+        "JSON without a bucket",
         access_json(record(bucket_name=...), OTHER),
         done("1 bad record skipped: line 1: a REST.PUT.OBJECT without a bucket"),
     ),
     access(
-        "JSON, half of the last object",
+        "JSON with a truncated last object",
         access_json(OTHER, access_json(record())[:99]),
         done("1 bad record skipped: line 2: not JSON"),
     ),
     access(
-        "JSON of another kind",
+        "JSON of another format",
         access_json({"Records": []}),
         retry("LogMalformed", "0 of 1 lines are records of this format: line 1: its operation is missing"),
     ),

@@ -1,4 +1,4 @@
-"""docs/reference/bad-input.md: the corpus, and what the handler says of each."""
+"""docs/reference/bad-input.md: each case of the corpus, with the handler's verdict and reason."""
 
 import asyncio
 import re
@@ -14,29 +14,30 @@ from .corpus import CORPUS
 from .handled import Outcome, handled
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "reference" / "bad-input.md"
-WIDTH: Final = 130
-"""Characters of a reason that are shown."""
+MAX_REASON: Final = 130
+"""Characters of a reason. A longer one is cut in its middle."""
 
 _INTRODUCTION: Final = """\
 # Bad input
 
-Whatever may stand in the queue, or in a log bucket, and what becomes of it. `make docs` writes this from
-`tests/bad_input/`, where each of these {number} goes through the handler, and then all of them, in a random order and with good
-messages between, through a live service: it stays up, settles each as it says here, and goes on with the good ones.
+Bad messages in a queue, bad files in a log bucket, and what the service does with them. `make docs` writes this page from
+`tests/bad_input/`. The tests there send each of these {number} inputs through the handler. They also send all of them through
+a running service, in a random order and mixed with good messages: the service keeps running, settles each message as listed
+here, and processes the good ones.
 
 | verdict | the message |
 |---|---|
-| `DONE` | is deleted: nothing is wrong with it that anybody could mend, or nothing at all |
-| `RETRY` | shows again later, as a file can be replaced; after the queue's maximum of receives it is a dead letter, with this reason |
-| `REJECT` | is a dead letter at once, with this reason |
+| `DONE` | is deleted: the input is good, or has an error that cannot be corrected |
+| `RETRY` | is shown again later, because a file can be replaced. After the queue's maximum of receives it is a dead letter, with this reason |
+| `REJECT` | becomes a dead letter at once, with this reason |
 
-What to do about a dead letter is told in [operations](operations.md#dead-letters). The limits here are lower than their
-defaults, so that what is huge is cheap: {limits}.
+[Operations](operations.md#dead-letters) says what to do about a dead letter. The limits here are lower than the defaults, so
+that the inputs are small: {limits}.
 """
 
 
 def generated() -> str:
-    """The whole document."""
+    """The text of the document."""
     limits = ", ".join(f"`{name}` {value:,}" for name, value in msgspec.structs.asdict(LIMITS).items())
     parts = [_INTRODUCTION.format(number=len(CORPUS), limits=limits)]
     for group, cases in groupby(CORPUS, key=lambda case: case.group):
@@ -46,7 +47,7 @@ def generated() -> str:
 
 
 def without_numbers(document: str) -> str:
-    """To be compared: libraries of compression differ by a few bytes."""
+    """The document for a comparison. Versions of compression libraries differ by a few bytes."""
     return re.sub(r"[0-9][0-9,]*", "9", document)
 
 
@@ -65,7 +66,7 @@ def _reason(outcome: Outcome) -> str:
         text = text.removeprefix(f"{outcome.error}: ")
     text = text.replace(FOLDER, "…")
     text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    if len(text) > WIDTH:
-        text = f"{text[: WIDTH // 2]} … {text[-WIDTH // 2 :]}"
+    if len(text) > MAX_REASON:
+        text = f"{text[: MAX_REASON // 2]} … {text[-MAX_REASON // 2 :]}"
     ticks = "``" if "`" in text else "`"
     return f"{ticks} {text} {ticks}".replace("|", "\\|") if "`" in text else f"`{text}`".replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""All of it at once through one live service, in a random order, with good messages between."""
+"""All cases through one running service, in a random order, mixed with good messages."""
 
 import gzip
 import json
@@ -21,15 +21,15 @@ from jibe_sqs.sandbox.world import World
 from .cases import DATA, DONE, FOLDER, LIMITS, LOGS, REGION, RETRY, TRAIL, Case, announcing, put, text
 from .corpus import CORPUS
 
-PATIENCE = 200.0
-"""Seconds until it gives up waiting for what takes a tenth of that."""
-GOOD = 40
-RECEIVES = 3
+TIMEOUT = 200.0
+"""Seconds. The work takes about a tenth of it."""
+GOOD_MESSAGES = 40
+MAX_RECEIVES = 3
 SEED = 1
 
 
 class Live:
-    """A queue of its own with dead letters, and a service that reads it."""
+    """A queue with a dead-letter queue, and a service that reads it."""
 
     def __init__(self, sandbox: World, folder: Path) -> None:
         self._sandbox = sandbox
@@ -44,14 +44,14 @@ class Live:
 
     @contextmanager
     def service(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """`jibe-sqs run`, stopped with the block at the latest."""
+        """Run `jibe-sqs run`, and stop it at the end of the block."""
         config = json.loads(self._sandbox.config.read_text(encoding="utf-8"))
         config |= {
             "logs": [{"bucket": LOGS}],
             "buckets": {DATA: FOLDER},
             "limits": msgspec.structs.asdict(LIMITS),
             "queues": [{"url": self.queue}],
-            "retry": {"first": 1, "longest": 1, "max_receives": RECEIVES},
+            "retry": {"first": 1, "longest": 1, "max_receives": MAX_RECEIVES},
             "poll": {"wait": 1},
             "sync": {"min_refresh_interval": 0},
             "ledger": {"path": str(self._folder / "ledger.sqlite")},
@@ -64,24 +64,24 @@ class Live:
             yield process
 
     def send(self, body: str) -> str:
-        """Its id."""
+        """Returns the message id."""
         return self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)["MessageId"]
 
     def store(self, key: str, data: bytes) -> None:
         self.s3.put_object(Bucket=LOGS, Key=key, Body=data)
 
-    def is_worked_off(self) -> bool:
+    def is_empty(self) -> bool:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        told = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
-        return not any(int(told[name]) for name in names)
+        counts = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
+        return not any(int(counts[name]) for name in names)
 
     def rejected(self) -> dict[str, dict[str, str]]:
-        """The attributes of the dead letters, by the id that each had in the queue."""
+        """Message id in the queue -> attributes of the dead letter."""
         found = {}
         while received := self._received():
             for letter in received:
-                told = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
-                found[told["JibeMessageId"]] = told | {"body": letter["Body"]}
+                attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+                found[attributes["JibeMessageId"]] = attributes | {"body": letter["Body"]}
         return found
 
     def shown(self) -> set[str]:
@@ -105,7 +105,7 @@ class Live:
 
 
 def good(live: Live, number: int) -> tuple[str, str]:
-    """Somebody writes an object past Access Anywhere: its key, and the body that announces the log."""
+    """Write an object without Access Anywhere. Returns its key, and the body that announces its log file."""
     key, log = f"good/{number % 7}/{number}.txt", TRAIL.format(f"good-{number}")
     live.s3.put_object(Bucket=DATA, Key=key, Body=b"good")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -114,21 +114,21 @@ def good(live: Live, number: int) -> tuple[str, str]:
 
 
 def wait_until(condition: Any, service: "subprocess.Popen[bytes]", live: Live) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert service.poll() is None, f"it ended:\n{live.log.read_text()[-3000:]}"
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s:\n{live.log.read_text()[-3000:]}"
+        assert service.poll() is None, f"the service ended:\n{live.log.read_text()[-3000:]}"
+        assert time.monotonic() < deadline, f"not done within {TIMEOUT} s:\n{live.log.read_text()[-3000:]}"
         time.sleep(0.1)
 
 
-def test_a_live_service_settles_each_as_it_should_and_goes_on_with_the_good_ones(sandbox: World, tmp_path: Path):
+def test_a_running_service_settles_every_case_and_processes_the_good_messages(sandbox: World, tmp_path: Path):
     live = Live(sandbox, tmp_path)
     keys = set()
     bodies: list[tuple[Case | None, str]] = [(case, case.body()) for case in CORPUS if not case.unsendable]
     for case in CORPUS:
         for key, data in case.files().items():
             live.store(key, data)
-    for number in range(GOOD):
+    for number in range(GOOD_MESSAGES):
         key, body = good(live, number)
         keys.add(key)
         bodies.append((None, body))
@@ -137,22 +137,22 @@ def test_a_live_service_settles_each_as_it_should_and_goes_on_with_the_good_ones
 
     with live.service() as service:
         sent = {live.send(body): case for case, body in bodies}
-        wait_until(live.is_worked_off, service, live)
+        wait_until(live.is_empty, service, live)
         assert keys <= live.shown()
         service.send_signal(signal.SIGTERM)
-        assert service.wait(PATIENCE) == 0
+        assert service.wait(TIMEOUT) == 0
 
     rejected = live.rejected()
     done = {event["message"] for event in live.events("message_done")}
     retried = [event["message"] for event in live.events("message_retried")]
     assert done | set(rejected) == set(sent)
     assert not done & set(rejected)
-    wrong = [
-        f"{case or 'a good one'}: {rejected.get(id_, 'done')}, retried {retried.count(id_)} times"
+    mismatches = [
+        f"{case or 'a good message'}: {rejected.get(id_, 'done')}, retried {retried.count(id_)} times"
         for id_, case in sent.items()
-        if not ends_well(case, rejected.get(id_), retried.count(id_))
+        if not is_expected(case, rejected.get(id_), retried.count(id_))
     ]
-    assert not wrong
+    assert not mismatches
     bodies_sent = sorted(case.body() for case in CORPUS if not case.unsendable and case.end.verdict != DONE)
     assert sorted(letter["body"] for letter in rejected.values()) == bodies_sent
     output = live.log.read_text(encoding="utf-8")
@@ -161,13 +161,13 @@ def test_a_live_service_settles_each_as_it_should_and_goes_on_with_the_good_ones
     assert len(live.events("stopped")) == 1
 
 
-def ends_well(case: Case | None, letter: dict[str, str] | None, retries: int) -> bool:
+def is_expected(case: Case | None, letter: dict[str, str] | None, retries: int) -> bool:
     if case is None or case.end.verdict == DONE:
         return letter is None and retries == 0
     return (
         letter is not None
         and re.fullmatch(case.end.error, letter["JibeError"]) is not None
         and re.search(case.end.reason, letter["JibeReason"], re.DOTALL) is not None
-        # On a busy machine a message may be received again before it was retried: that receive counts, too.
-        and (1 <= retries < RECEIVES if case.end.verdict == RETRY else retries == 0)
+        # On a busy machine a message may be received again before its retry; that receive counts too.
+        and (1 <= retries < MAX_RECEIVES if case.end.verdict == RETRY else retries == 0)
     )

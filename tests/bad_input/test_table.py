@@ -1,8 +1,8 @@
-"""docs/reference/bad-input.md says what becomes of each."""
+"""docs/reference/bad-input.md is up to date."""
 
 from .table import DOCUMENT, generated, without_numbers
 
 
-def test_the_document_is_what_would_be_generated_now():
-    """`make docs` writes it anew."""
+def test_the_document_equals_the_generated_text():
+    """`make docs` writes it again."""
     assert without_numbers(generated()) == without_numbers(DOCUMENT.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The dialects of S3's notifications: AWS's, MinIO's, Ceph's and EventBridge's; a case a line."""
+"""S3 notifications as AWS, MinIO, Ceph and EventBridge write them: one case per line."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire import ABSENT, changed
 
-from jibe_sqs.core.announcements import ANY, announcements
+from jibe_sqs.core.announcements import NO_SOURCES, announcements
 from jibe_sqs.core.errors import (
     AnnouncementError,
     AnnouncementMalformed,
@@ -48,7 +48,7 @@ def aws(name: str = "ObjectCreated:Put", key: Any = "a/b.txt", **changes: Any) -
 
 
 def minio(name: str = "s3:ObjectCreated:Put", key: Any = "a%2Fb.txt", **changes: Any) -> dict[str, Any]:
-    """As MinIO sends it: the event's name with `s3:`, the key with its slashes encoded."""
+    """A record as MinIO sends it: `s3:` before the event's name, and encoded slashes in the key."""
     made = {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",
@@ -69,7 +69,7 @@ def minio(name: str = "s3:ObjectCreated:Put", key: Any = "a%2Fb.txt", **changes:
 
 
 def ceph(name: str = "ObjectCreated:Put", key: Any = "a/b.txt", **changes: Any) -> dict[str, Any]:
-    """As Ceph's RGW sends it: the key as it is, sizes as text, an empty version, microseconds."""
+    """A record as Ceph's RGW sends it: a raw key, a size that is a string, an empty version, microseconds."""
     made = {
         "eventVersion": "2.2",
         "eventSource": "ceph:s3",
@@ -133,12 +133,12 @@ def sns(body: str) -> str:
     return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": body})
 
 
-def one(body: str, sources: Sources = ANY) -> Any:
+def one(body: str, sources: Sources = NO_SOURCES) -> Any:
     (found,) = announcements(body, sources)
     return found
 
 
-def what(found: Any) -> str:
+def effect(found: Any) -> str:
     return found.kind.value if isinstance(found, ObjectEvent) else found.reason.value
 
 
@@ -148,10 +148,10 @@ NAMES = {
     **dict.fromkeys(
         [
             *(f"ObjectCreated:{how}" for how in ("Put", "Post", "Copy", "CompleteMultipartUpload", "PutObject")),
-            # Ceph's: an object that came from another zone
+            # Ceph: an object that came from another zone
             "ObjectSynced:Create",
             "Replication:Create",
-            # A name that is not known
+            # Unknown names
             "ObjectFrozen:Hard",
             "SomethingNew:Put",
             "",
@@ -162,7 +162,7 @@ NAMES = {
         [
             *(f"ObjectRemoved:{how}" for how in ("Delete", "DeleteMarkerCreated", "NoOP", "DeleteAllVersions")),
             *(f"LifecycleExpiration:{how}" for how in ("Delete", "DeleteMarkerCreated")),
-            # Ceph's
+            # Ceph
             *(f"ObjectLifecycle:Expiration:{how}" for how in ("Current", "NonCurrent", "Noncurrent", "DeleteMarker")),
             *(
                 f"{what}:{how}"
@@ -198,25 +198,26 @@ NAMES = {
     ),
     **dict.fromkeys((f"ObjectAccessed:{how}" for how in ("Get", "Head", "GetRetention", "Attributes")), "read-only"),
 }
-"""Ceph's and MinIO's are in their lists of events. Before Ceph's own were known, an expired object stayed in the index."""
+"""The names of Ceph and MinIO are from their lists of events. While Ceph's names were unknown here, expired objects stayed
+in the index."""
 
 
 @pytest.mark.parametrize("record", [aws, minio, ceph])
 @pytest.mark.parametrize("prefix", ["", "s3:"])
 @pytest.mark.parametrize(("name", "expected"), NAMES.items(), ids=NAMES.keys())
-def test_the_name_of_an_event_tells_what_became_of_the_object(record, prefix, name, expected):
+def test_the_name_of_an_event_decides_its_effect(record, prefix, name, expected):
     found = one(s3(record(prefix + name)))
-    assert (what(found), found.bucket, found.key, found.name) == (expected, "photos", "a/b.txt", name)
+    assert (effect(found), found.bucket, found.key, found.name) == (expected, "photos", "a/b.txt", name)
 
 
 @pytest.mark.parametrize("record", [aws, minio, ceph])
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "2.99"])
-def test_any_version_2_is_read(record, version):
-    """loki #23328: a minor version adds fields, and stops nobody."""
-    assert what(one(s3(record(eventVersion=version, novel={"a": [1]})))) == WRITTEN
+def test_any_minor_version_of_2_is_read(record, version):
+    """loki #23328: a minor version only adds fields."""
+    assert effect(one(s3(record(eventVersion=version, novel={"a": [1]})))) == WRITTEN
 
 
-def test_an_event_of_minio_is_read_whole():
+def test_all_fields_of_an_event_of_minio_are_read():
     assert one(s3(minio())) == ObjectEvent(
         Kind.WRITTEN,
         "photos",
@@ -230,24 +231,24 @@ def test_an_event_of_minio_is_read_whole():
     )
 
 
-def test_an_event_of_ceph_is_read_whole():
+def test_all_fields_of_an_event_of_ceph_are_read():
     assert one(s3(ceph(key="a+b%2Fc/é"))) == ObjectEvent(
         Kind.WRITTEN, "photos", "a+b%2Fc/é", NOON + 0.25, "F7E6", "default", Actor("ana"), None, "ObjectCreated:Put"
     )
 
 
-def test_what_changes_no_object_keeps_its_id():
+def test_an_event_that_changes_no_object_keeps_its_id():
     found = Unchanged(SkipReason.NOT_OBJECT_CHANGE, "photos", "a/b.txt", NOON, "00AB", "ObjectAcl:Put")
     assert one(s3(aws("ObjectAcl:Put"))) == found
 
 
 @pytest.mark.parametrize("version", ["", None, 7])
-def test_a_version_that_is_none_is_none(version):
+def test_an_empty_or_malformed_version_is_none(version):
     assert one(s3(ceph(s3__object__versionId=version))).version is None
 
 
-def test_a_delete_marker_that_is_deleted_is_a_delete_with_a_version():
-    """The object may show again: a refresh finds out."""
+def test_the_deletion_of_a_delete_marker_is_a_delete_with_a_version():
+    """The object may exist again. A refresh finds out."""
     found = one(s3(aws("ObjectRemoved:Delete", s3__object__versionId="v1")))
     assert (found.kind, found.version) == (Kind.DELETED, "v1")
 
@@ -260,18 +261,18 @@ ODD_KEYS = ["a b/c", "a+b", "a%2Fb", "a%20b", "été/🌊", "100%", "%", "a//b/"
 @pytest.mark.parametrize("encode", [quote, quote_plus, lambda key: quote(key, safe="")], ids=["%20", "plus", "%2F"])
 @pytest.mark.parametrize("record", [aws, minio])
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_an_encoded_key_comes_out_as_it_was(record, key, encode):
+def test_an_encoded_key_is_decoded(record, key, encode):
     assert one(s3(record(key=encode(key)))).key == key
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_a_raw_key_comes_out_as_it_is(key):
+def test_a_raw_key_is_unchanged(key):
     assert one(s3(ceph(key=key))).key == key
     assert one(eventbridge(key=key)).key == key
 
 
 @given(st.text(min_size=1))
-def test_any_key_comes_out_by_the_encoding_that_is_set(key):
+def test_any_key_is_read_by_the_configured_encoding(key):
     for set_to, written in (("url", quote_plus(key)), ("raw", key)):
         sources = Sources(key_encodings=dict.fromkeys(KEY_ENCODINGS, set_to))
         for body in (s3(aws(key=written)), s3(minio(key=written)), s3(ceph(key=written)), eventbridge(key=written)):
@@ -287,7 +288,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("source", KEY_ENCODINGS)
-def test_a_sources_key_encoding_is_of_that_source_only(source):
+def test_the_key_encoding_of_a_source_applies_to_that_source_only(source):
     other = "raw" if KEY_ENCODINGS[source] == "url" else "url"
     sources = Sources(key_encodings={source: other})
     for each, body in BODIES.items():
@@ -300,38 +301,38 @@ def test_there_is_a_body_for_every_key_encoding():
 
 
 @pytest.mark.parametrize("key", ["%FF", "a%C3", "%80/x"])
-def test_a_key_whose_bytes_are_no_text_makes_the_bucket_stale(key):
-    """Read with a replacement it would be another object's, or nobody's."""
+def test_a_key_that_is_not_utf8_makes_the_bucket_stale(key):
+    """With replacement characters it would be the key of another object, or of no object."""
     stale, unreadable = announcements(s3(aws(key=key)))
-    assert (what(stale), stale.bucket, stale.key) == ("written-unlisted", "photos", "")
+    assert (effect(stale), stale.bucket, stale.key) == ("written-unlisted", "photos", "")
     assert type(unreadable.error) is AnnouncementMalformed
-    reason = f"{re.escape(repr(key))} is no percent-encoding of UTF-8; if .* set key_encodings: aws:s3: raw"
+    reason = f"{re.escape(repr(key))} is not percent-encoded UTF-8; if .* set key_encodings: aws:s3: raw"
     assert re.search(reason, str(unreadable.error))
 
 
 @pytest.mark.parametrize("key", [None, 7, ["a"], {"a": 1}])
 @pytest.mark.parametrize("source", BODIES)
-def test_a_key_that_is_no_text_makes_the_bucket_stale(source, key):
+def test_a_key_that_is_not_a_string_makes_the_bucket_stale(source, key):
     stale, unreadable = announcements(BODIES[source](key))
-    assert (what(stale), stale.bucket, stale.key) == ("written-unlisted", "photos", "")
+    assert (effect(stale), stale.bucket, stale.key) == ("written-unlisted", "photos", "")
     assert type(unreadable.error) is AnnouncementMalformed
 
 
-def keys(body: str, sources: Sources = ANY) -> list[str]:
+def keys(body: str, sources: Sources = NO_SOURCES) -> list[str]:
     return [each.key for each in announcements(body, sources)]
 
 
-UNHEARD_OF = ["sgws:s3", "scality:s3", "rustfs:s3", "noobaa-endpoint-1:s3", "ntnx:s3", "ctyun:s3", "x", None, 7]
+UNKNOWN_SOURCES = ["sgws:s3", "scality:s3", "rustfs:s3", "noobaa-endpoint-1:s3", "ntnx:s3", "ctyun:s3", "x", None, 7]
 
 
-@pytest.mark.parametrize("source", UNHEARD_OF)
-def test_where_nobody_says_how_keys_are_encoded_both_readings_count(source):
+@pytest.mark.parametrize("source", UNKNOWN_SOURCES)
+def test_with_an_unknown_encoding_both_readings_of_a_key_count(source):
     read = {
         "plain/b.txt": ["plain/b.txt"],
         "a+b/c": ["a b/c", "a+b/c"],
         "input%2Fimage.jpg": ["input/image.jpg", "input%2Fimage.jpg"],
         "été/🌊": ["été/🌊"],
-        # Of these, one reading is not possible.
+        # These have only one possible reading.
         "caf%E9/a b": ["caf%E9/a b"],
         "a+100%": ["a+100%"],
         "a+b%zz": ["a+b%zz"],
@@ -339,8 +340,8 @@ def test_where_nobody_says_how_keys_are_encoded_both_readings_count(source):
     assert {key: keys(s3(aws(key=key, eventSource=source))) for key in read} == read
 
 
-@pytest.mark.parametrize("source", UNHEARD_OF)
-def test_the_operator_says_how_keys_are_encoded_for_any_source(source):
+@pytest.mark.parametrize("source", UNKNOWN_SOURCES)
+def test_the_operator_can_configure_the_key_encoding_of_any_source(source):
     body = s3(aws(key="a+b", eventSource=source))
     if isinstance(source, str):
         assert keys(body, Sources(key_encodings={source: "url"})) == ["a b"]
@@ -350,8 +351,8 @@ def test_the_operator_says_how_keys_are_encoded_for_any_source(source):
 
 
 @pytest.mark.parametrize("source", BODIES)
-def test_the_operators_word_on_every_source_goes_before_what_is_known_of_one(source):
-    """An entry of its own goes before both."""
+def test_a_configured_encoding_for_all_sources_has_priority_over_the_known_ones(source):
+    """An entry for one source has priority over both."""
     body = BODIES[source]("a+b")
     assert keys(body, Sources(key_encodings={"*": "raw"})) == ["a+b"]
     assert keys(body, Sources(key_encodings={"*": "url"})) == ["a b"]
@@ -359,13 +360,13 @@ def test_the_operators_word_on_every_source_goes_before_what_is_known_of_one(sou
 
 
 @given(st.text(min_size=1))
-def test_one_of_the_readings_is_the_key_however_it_was_written(key):
+def test_one_of_the_readings_is_the_key_for_every_encoding(key):
     for written in (key, quote(key), quote_plus(key), quote(key, safe="")):
         assert key in keys(s3(aws(key=written, eventSource="sgws:s3")))
 
 
-def test_of_two_readings_of_a_log_files_key_one_is_read():
-    """The other file does not exist, and its message would become a dead letter."""
+def test_a_log_file_with_two_readings_is_read_once():
+    """The other file does not exist, so its message would become a dead letter."""
     body = s3(aws(key=LOG_KEY.replace("/", "%2F"), s3__bucket__name=LOGS, eventSource="rustfs:s3"))
     assert announcements(body, OF_LOGS) == [LogFile(LOGS, LOG_KEY, None, "e", 3)]
     body = s3(aws(key=f"audit/a+b/{LYVE_LOG}", s3__bucket__name="lyve", eventSource="rustfs:s3"))
@@ -380,12 +381,12 @@ def test_of_two_readings_of_a_log_files_key_one_is_read():
     [(7, 7), ("1024", 1024), ("", None), ("-1", None), ("1e3", None), ("²", None), (None, None), ("9" * 5000, None)],
     ids=str,
 )
-def test_a_size_may_be_text(size, read):
+def test_a_size_may_be_a_string(size, read):
     assert one(s3(ceph(key=LOG_KEY, s3__object__size=size))).size == read
 
 
-def test_log_files_and_events_of_one_message_come_in_its_order():
-    """Each record for itself, whoever sent it."""
+def test_log_files_and_events_keep_the_order_of_their_message():
+    """The records are independent of each other, and may be of different stores."""
     body = s3(
         aws(key="a.txt"),
         aws(key="any-name", s3__bucket__name=LOGS),
@@ -401,7 +402,7 @@ def test_log_files_and_events_of_one_message_come_in_its_order():
         "a.txt",
         "b.txt",
         "c.txt",
-        # Log files' names elsewhere are names, where it is configured what is a log.
+        # With configured logs, the name of a log file means nothing in another bucket.
         LOG_KEY,
         LYVE_LOG,
     ]
@@ -409,26 +410,26 @@ def test_log_files_and_events_of_one_message_come_in_its_order():
 
 
 @pytest.mark.parametrize("body", [s3(aws(key=LOG_KEY)), s3(ceph(key=LYVE_LOG)), eventbridge(key=LOG_KEY)])
-def test_where_nothing_is_configured_a_log_file_is_known_by_its_name(body):
+def test_without_configured_logs_a_log_file_is_recognised_by_its_name(body):
     assert isinstance(one(body), LogFile)
 
 
 @pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "LifecycleExpiration:Delete", "ObjectRestore:Completed"])
-def test_what_else_befalls_a_log_file_is_no_change(name):
-    assert what(one(s3(aws(name, LOG_KEY, s3__bucket__name=LOGS)), OF_LOGS)) == UNCHANGED
+def test_other_events_of_a_log_file_are_not_changes(name):
+    assert effect(one(s3(aws(name, LOG_KEY, s3__bucket__name=LOGS)), OF_LOGS)) == UNCHANGED
 
 
 @pytest.mark.parametrize(
     "body", [s3(aws(key=DIGEST, s3__bucket__name=LOGS)), eventbridge(key=DIGEST, detail__bucket__name=LOGS)]
 )
-def test_what_lies_beside_the_logs_asks_for_nothing(body):
+def test_other_files_in_a_log_bucket_give_nothing_to_do(body):
     assert one(body, OF_LOGS) == Nothing("CloudTrail digest", LOGS, DIGEST)
 
 
 # EventBridge
 
 
-def test_an_event_of_eventbridge_is_read_whole():
+def test_all_fields_of_an_event_of_eventbridge_are_read():
     assert one(eventbridge()) == ObjectEvent(
         Kind.WRITTEN,
         "photos",
@@ -461,9 +462,15 @@ def test_an_event_of_eventbridge_is_read_whole():
         "": WRITTEN,
     }.items(),
 )
-def test_the_detail_type_tells_what_became_of_the_object(name, expected):
+def test_the_detail_type_decides_the_effect(name, expected):
     found = one(eventbridge(name))
-    assert (what(found), found.bucket, found.key, found.time, found.name) == (expected, "photos", "a/b.txt", NOON, name)
+    assert (effect(found), found.bucket, found.key, found.time, found.name) == (
+        expected,
+        "photos",
+        "a/b.txt",
+        NOON,
+        name,
+    )
     assert found.event_id
 
 
@@ -471,14 +478,14 @@ def test_an_event_of_eventbridge_may_come_through_sns():
     assert one(sns(eventbridge())) == one(eventbridge())
 
 
-def test_an_event_of_eventbridge_that_says_the_least_is_read():
-    least = {
+def test_an_event_of_eventbridge_with_only_the_required_fields_is_read():
+    smallest = {
         "source": "aws.s3",
         "detail-type": "Object Deleted",
         "time": "2026-01-31T12:00:00Z",
         "detail": {"bucket": {"name": "photos"}, "object": {"key": "a"}},
     }
-    assert one(json.dumps(least)) == ObjectEvent(Kind.DELETED, "photos", "a", NOON, name="Object Deleted")
+    assert one(json.dumps(smallest)) == ObjectEvent(Kind.DELETED, "photos", "a", NOON, name="Object Deleted")
 
 
 def test_an_object_of_a_log_source_is_a_log_file():
@@ -486,20 +493,20 @@ def test_an_object_of_a_log_source_is_a_log_file():
     assert one(body, OF_LOGS) == LogFile(LOGS, "odd name+.gz", "v1", "e", 3)
 
 
-def test_a_log_file_that_is_deleted_is_no_news():
+def test_the_deletion_of_a_log_file_is_not_a_change():
     body = eventbridge("Object Deleted", LOG_KEY, detail__bucket__name=LOGS)
-    assert what(one(body, OF_LOGS)) == UNCHANGED
+    assert effect(one(body, OF_LOGS)) == UNCHANGED
 
 
-def test_a_new_field_and_a_new_minor_version_of_the_event_stop_nobody():
-    """A sample of 2026 has `event-version` 1.2 beside the version that counts."""
-    assert what(one(eventbridge(**{"detail__event-version": "1.2", "detail__novel": 1, "novel": 1}))) == WRITTEN
+def test_unknown_fields_and_a_new_minor_version_of_an_event_are_ignored():
+    """A sample of 2026 has `event-version` 1.2 beside `version`, which decides."""
+    assert effect(one(eventbridge(**{"detail__event-version": "1.2", "detail__novel": 1, "novel": 1}))) == WRITTEN
 
 
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "of another service": (eventbridge("EC2 Instance", source="aws.ec2"), AnnouncementUnknown, "aws.ec2"),
-    "of nobody": (eventbridge(source=ABSENT), AnnouncementUnknown, "not of aws.s3"),
-    "of an application that looks like it": (eventbridge(source="my.s3"), AnnouncementUnknown, "my.s3"),
+    "without a source": (eventbridge(source=ABSENT), AnnouncementUnknown, "not aws.s3"),
+    "of an application with a similar name": (eventbridge(source="my.s3"), AnnouncementUnknown, "my.s3"),
 }
 
 
@@ -512,7 +519,12 @@ def test_an_event_of_eventbridge_is_refused_with_its_reason(body, error, reason)
 
 
 WITHOUT_A_KEY: dict[str, tuple[str, list[str], type[AnnouncementError], str]] = {
-    "of an unknown version": (eventbridge(version="1"), [], AnnouncementUnsupported, "unknown version; known is 0"),
+    "of an unknown version": (
+        eventbridge(version="1"),
+        [],
+        AnnouncementUnsupported,
+        "unknown version; only 0 is known",
+    ),
     "whose detail is of an unknown version": (eventbridge(detail__version="1"), [], AnnouncementUnsupported, "version"),
     "without a detail": (eventbridge(detail=ABSENT), [], AnnouncementMalformed, "has no detail.bucket.name"),
     "without a bucket": (eventbridge(detail__bucket=ABSENT), [], AnnouncementMalformed, "has no detail.bucket.name"),
@@ -530,7 +542,7 @@ WITHOUT_A_KEY: dict[str, tuple[str, list[str], type[AnnouncementError], str]] = 
         "no detail",
     ),
     "whose detail is null": (eventbridge(detail=None), [], AnnouncementMalformed, "has no detail.bucket.name"),
-    "whose detail is text": (eventbridge(detail="x"), [], AnnouncementMalformed, "has no detail.bucket.name"),
+    "whose detail is a string": (eventbridge(detail="x"), [], AnnouncementMalformed, "has no detail.bucket.name"),
     "whose object is a list": (
         eventbridge(detail__object=[]),
         ["written-unlisted"],
@@ -543,9 +555,9 @@ WITHOUT_A_KEY: dict[str, tuple[str, list[str], type[AnnouncementError], str]] = 
 
 
 @pytest.mark.parametrize(("body", "kinds", "error", "reason"), WITHOUT_A_KEY.values(), ids=WITHOUT_A_KEY.keys())
-def test_an_event_of_eventbridge_that_names_no_object_is_announced_as_far_as_it_can_be_read(body, kinds, error, reason):
+def test_an_event_of_eventbridge_without_an_object_gives_its_error_and_its_readable_part(body, kinds, error, reason):
     *found, unreadable = announcements(body)
-    assert [what(each) for each in found] == kinds
+    assert [effect(each) for each in found] == kinds
     assert type(unreadable.error) is error
     assert reason in str(unreadable.error)
     assert unreadable.index == 0
@@ -557,8 +569,8 @@ def test_an_event_of_eventbridge_without_a_readable_time_is_new(time):
 
 
 @pytest.mark.parametrize("name", [7, ["Object Created"], None, {}])
-def test_a_detail_type_that_is_no_text_is_a_write_of_its_object(name):
-    assert what(one(eventbridge(name))) == WRITTEN
+def test_a_detail_type_that_is_not_a_string_is_a_write(name):
+    assert effect(one(eventbridge(name))) == WRITTEN
 
 
 @pytest.mark.parametrize(
@@ -573,13 +585,13 @@ def test_a_detail_type_that_is_no_text_is_a_write_of_its_object(name):
     ],
 )
 @pytest.mark.parametrize("detail", [{}, {"bucket": {"name": "photos"}}, {"version": "2"}, None, "x"])
-def test_an_event_of_s3_that_is_not_about_an_object_is_no_change(name, detail):
+def test_an_event_that_is_not_about_an_object_is_not_a_change(name, detail):
     """The documented pattern of a rule, `{"source": ["aws.s3"]}`, delivers every detail-type."""
     found = one(eventbridge(name, detail=detail))
-    assert (what(found), found.key, found.name) == (UNCHANGED, "", name)
+    assert (effect(found), found.key, found.name) == (UNCHANGED, "", name)
 
 
-# CloudTrail's records, delivered by EventBridge
+# CloudTrail records from EventBridge
 
 
 def call(name: str = "PutObject", key: Any = "2026/a.jpg", **changes: Any) -> dict[str, Any]:
@@ -619,17 +631,17 @@ def via_cloudtrail(detail: Any, source: str = "aws.s3", name: str = "AWS API Cal
 @pytest.mark.parametrize(
     ("calls", "expected"), [("PutObject", WRITTEN), ("CopyObject", WRITTEN), ("DeleteObject", DELETED)]
 )
-def test_a_call_that_cloudtrail_reports_to_eventbridge_is_read_as_in_its_log_files(source, name, calls, expected):
+def test_a_cloudtrail_record_from_eventbridge_is_read_like_one_from_a_log_file(source, name, calls, expected):
     found = one(sns(via_cloudtrail(call(calls), source, name)))
-    assert (what(found), found.bucket, found.key, found.time) == (expected, "photos", "2026/a.jpg", NOON)
+    assert (effect(found), found.bucket, found.key, found.time) == (expected, "photos", "2026/a.jpg", NOON)
     assert (found.name, found.event_id, found.actor.access_key) == (calls, "e1", "AKIA1")
 
 
-def test_a_call_of_s3_express_is_read_as_in_its_log_files():
+def test_a_cloudtrail_record_of_s3_express_is_read():
     bucket = "clips--use1-az4--x-s3"
     detail = call(eventSource="s3express.amazonaws.com", requestParameters__bucketName=bucket)
     found = one(via_cloudtrail(detail, "aws.s3express"))
-    assert (what(found), found.bucket, found.key) == (WRITTEN, bucket, "2026/a.jpg")
+    assert (effect(found), found.bucket, found.key) == (WRITTEN, bucket, "2026/a.jpg")
 
 
 @pytest.mark.parametrize(
@@ -643,13 +655,13 @@ def test_a_call_of_s3_express_is_read_as_in_its_log_files():
         (call(eventSource="s3tables.amazonaws.com"), UNCHANGED),
     ],
 )
-def test_other_calls_that_cloudtrail_reports_to_eventbridge_are_no_change(detail, reason):
-    assert what(one(via_cloudtrail(detail))) == reason
+def test_cloudtrail_records_of_other_calls_are_not_changes(detail, reason):
+    assert effect(one(via_cloudtrail(detail))) == reason
 
 
 def test_a_renamed_object_is_two_changes():
     detail = call("RenameObject", requestParameters={"bucketName": "p", "key": "b", "x-amz-rename-source": "/p/a"})
-    assert [(what(each), each.key) for each in announcements(via_cloudtrail(detail))] == [
+    assert [(effect(each), each.key) for each in announcements(via_cloudtrail(detail))] == [
         (DELETED, "a"),
         (WRITTEN, "b"),
     ]
@@ -658,17 +670,17 @@ def test_a_renamed_object_is_two_changes():
 def test_deletes_without_keys_make_the_bucket_stale():
     detail = call("DeleteObjects", requestParameters={"bucketName": "photos", "delete": ""})
     found = one(via_cloudtrail(detail))
-    assert (what(found), found.bucket, found.key) == ("deleted-unlisted", "photos", "")
+    assert (effect(found), found.bucket, found.key) == ("deleted-unlisted", "photos", "")
 
 
 @pytest.mark.parametrize("detail", [None, "x", 7, [], call(eventVersion="2.0"), call(requestParameters=None)])
-def test_a_record_of_cloudtrails_that_cannot_be_read_says_so(detail):
+def test_an_unreadable_cloudtrail_record_gives_an_error(detail):
     *_, unreadable = announcements(via_cloudtrail(detail))
     assert type(unreadable.error) is AnnouncementMalformed
     assert "the CloudTrail record in the EventBridge event: " in str(unreadable.error)
 
 
-def test_a_record_of_cloudtrails_with_a_key_beyond_the_limit_makes_the_bucket_stale():
+def test_a_cloudtrail_record_with_a_key_longer_than_the_limit_makes_the_bucket_stale():
     stale, unreadable = announcements(via_cloudtrail(call("DeleteObject", "a" * 101)), key_length=100)
-    assert (what(stale), stale.bucket, stale.key) == ("deleted-unlisted", "photos", "")
+    assert (effect(stale), stale.bucket, stale.key) == ("deleted-unlisted", "photos", "")
     assert type(unreadable.error) is AnnouncementTooLarge

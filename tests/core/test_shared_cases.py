@@ -1,4 +1,4 @@
-"""Log files of the kinds that public reports tell of, and what each means. Skipped where they are not at hand."""
+"""Log files like those in public bug reports, and their records. Skipped if the files do not exist."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ GOOD = ("written", "photos", "good/b.jpg")
 FIRST = ("written", "photos", "2026/a.jpg")
 POINT = "arn:aws:s3:eu-west-1:111122223333:accesspoint/ap1"
 
-MEANINGS = {
+RECORDS = {
     "identity-hidden.json": ([FIRST, GOOD], []),
     "event-id-null.json": ([FIRST, GOOD], []),
     "access-point-of-another-account.json": ([("not-mapped", POINT, "2026/a.jpg"), GOOD], []),
@@ -30,11 +30,11 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize("size", [1 << 20, 100, 1])
-@pytest.mark.parametrize("name", MEANINGS)
-def test_a_case_means(name, size):
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_log_file_from_a_bug_report_gives_its_records(name, size):
     data = (CASES / name).read_bytes()
     log = LogReader(name, Limits())
     batches = [each for at in range(0, len(data), size) for each in log.feed(data[at : at + size])]
     records = [record for batch in (*batches, *log.finish()) for record in batch]
     found = [(r.kind if isinstance(r, ObjectEvent) else r.reason, r.bucket, r.key) for r in records]
-    assert (found, [(each.index, each.offset, each.field) for each in log.bad.first]) == MEANINGS[name]
+    assert (found, [(each.index, each.offset, each.field) for each in log.bad.first]) == RECORDS[name]

@@ -1,4 +1,4 @@
-"""SNS's signatures: what is signed, with what, and that no change of it goes unnoticed."""
+"""SNS's signatures: the signed text, the certificate, and that every change of either is found."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ BODY = json.dumps({"s3Bucket": "logs", "s3ObjectKey": ["a"]})
 
 
 def notification(key=KEY, *, version="1", subject="Amazon S3 Notification", **fields):
-    """As SNS writes and signs it: its own description of the text, not ours."""
+    """A message as SNS writes and signs it. The signed text follows SNS's documentation, not our code."""
     message = {
         "Type": "Notification",
         "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
@@ -85,27 +85,27 @@ def check(message, topics=()):
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("subject", ["Amazon S3 Notification", None])
-def test_what_sns_signed_is_good(version, subject):
+def test_a_notification_signed_by_sns_passes(version, subject):
     check(notification(version=version, subject=subject))
 
 
 @pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
-def test_a_confirmation_is_signed_in_its_own_way(kind):
+def test_a_confirmation_signed_by_sns_passes(kind):
     check(confirmation(kind=kind))
 
 
-def test_a_subject_of_null_is_none():
+def test_a_subject_that_is_null_is_left_out_of_the_signed_text():
     check({**notification(subject=None), "Subject": None})
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_any_text_may_be_signed(text):
+def test_any_signed_text_passes(text):
     check(notification(Message=text))
 
 
 @pytest.mark.parametrize("make", [notification, confirmation])
 @given(data=st.data())
-def test_any_change_of_a_signed_field_is_caught(make, data):
+def test_any_change_of_a_signed_field_is_found(make, data):
     message = make()
     field = data.draw(st.sampled_from(SIGNED[message["Type"]]))
     changed = data.draw(st.one_of(st.text(), st.none(), st.integers(), edits(message[field])))
@@ -117,13 +117,13 @@ def test_any_change_of_a_signed_field_is_caught(make, data):
 
 
 def edits(text):
-    """A character taken out, or put in."""
+    """The text with one character removed or inserted."""
     places = st.integers(0, len(text) - 1)
     return places.map(lambda i: text[:i] + text[i + 1 :]) | places.map(lambda i: text[:i] + "\n" + text[i:])
 
 
 @given(st.integers(min_value=0), st.integers(0, 7))
-def test_any_change_of_the_signature_is_caught(place, bit):
+def test_any_change_of_the_signature_is_found(place, bit):
     message = notification()
     raw = bytearray(base64.b64decode(message["Signature"]))
     raw[place % len(raw)] ^= 1 << bit
@@ -132,20 +132,20 @@ def test_any_change_of_the_signature_is_caught(place, bit):
         check(message)
 
 
-def test_a_value_cannot_pass_for_the_next_field():
-    """The signed text would be the same, and the message another."""
+def test_a_value_cannot_imitate_the_next_field():
+    """The signed text would be the same, and the message would not."""
     good = notification(Message="a\nMessageId\nb", MessageId="c", subject=None)
     check(good)
     with pytest.raises(AnnouncementForged, match="MessageId"):
         check({**good, "Message": "a", "MessageId": "b\nMessageId\nc"})
 
 
-def test_the_version_is_not_to_be_lowered():
+def test_a_lower_signature_version_is_found():
     with pytest.raises(AnnouncementForged, match="signature"):
         check({**notification(version="2"), "SignatureVersion": "1"})
 
 
-def test_another_key_is_not_snss():
+def test_a_signature_by_another_key_is_forged():
     with pytest.raises(AnnouncementForged, match="did not send"):
         check(notification(OTHER_KEY))
 
@@ -156,7 +156,7 @@ for _ in range(2_000):
 
 
 @pytest.mark.parametrize("field", ["Signature", "SignatureVersion", "SigningCertURL"])
-def test_what_is_not_signed_says_so(field):
+def test_an_envelope_without_a_signature_is_unsigned(field):
     message = notification()
     del message[field]
     with pytest.raises(AnnouncementUnsigned):
@@ -177,18 +177,18 @@ def test_what_is_not_signed_says_so(field):
         {"Signature": "A" * 4096},
     ],
 )
-def test_a_signature_that_is_none_is_forged(wrong):
+def test_a_malformed_signature_is_forged(wrong):
     with pytest.raises(AnnouncementForged):
         check({**notification(), **wrong})
 
 
-def test_a_topic_that_is_not_ours_is_named_with_its_remedy():
+def test_a_topic_that_is_not_configured_is_refused_with_a_remedy():
     check(notification(), topics={TOPIC})
     with pytest.raises(AnnouncementForged, match=r"sns\.topics"):
         check(notification(TopicArn="arn:aws:sns:eu-west-1:999999999999:logs"), topics={TOPIC})
 
 
-def test_an_unknown_type_is_not_verified_but_told():
+def test_an_unknown_type_is_an_error():
     with pytest.raises(AnnouncementUnknown):
         check({**notification(), "Type": "Other"})
 
@@ -203,7 +203,7 @@ def test_an_unknown_type_is_not_verified_but_told():
         "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-a.pem",
     ],
 )
-def test_an_address_of_snss_is_one(url):
+def test_a_certificate_url_of_sns_is_accepted(url):
     assert CERTIFICATE.fullmatch(url)
 
 
@@ -220,7 +220,7 @@ def test_an_address_of_snss_is_one(url):
         "https://s3.eu-west-1.amazonaws.com/a.pem",
         "https://evil.sns.eu-west-1.amazonaws.com/a.pem",
         "https://sns.a.b.amazonaws.com/a.pem",
-        # Of S3: whoever owns the bucket `sns` puts certificates there.
+        # The S3 bucket `sns`: its owner can store certificates there.
         "https://sns.s3.amazonaws.com/a.pem",
         "https://sns.s3-us-west-2.amazonaws.com/a.pem",
         "https://sns.s3-accelerate.amazonaws.com/a.pem",
@@ -236,50 +236,50 @@ def test_an_address_of_snss_is_one(url):
         "",
     ],
 )
-def test_any_other_address_is_refused_before_it_is_asked(url):
+def test_any_other_certificate_url_is_refused_before_it_is_fetched(url):
     message = {**notification(), "SigningCertURL": url}
     with pytest.raises(AnnouncementForged if url else AnnouncementUnsigned):
         signed(message)
 
 
 @given(st.text())
-def test_no_text_but_snss_own_is_an_address(text):
+def test_no_other_text_is_a_certificate_url(text):
     if CERTIFICATE.fullmatch(text):
         assert text.startswith("https://sns.")
     assert not CERTIFICATE.fullmatch(f"https://{text}@sns.eu-west-1.amazonaws.com/a.pem")
 
 
-def test_a_certificate_gives_its_key():
+def test_a_valid_certificate_gives_its_key():
     assert public_key(certificate(), NOW).public_numbers() == KEY.public_key().public_numbers()
 
 
 @pytest.mark.parametrize("moment", [NOW - timedelta(days=2), NOW + timedelta(days=2)])
-def test_a_certificate_counts_in_its_time_only(moment):
+def test_an_expired_or_future_certificate_is_refused(moment):
     with pytest.raises(AnnouncementForged, match="valid from"):
         public_key(certificate(), moment)
 
 
 @pytest.mark.parametrize("pem", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x00" * 99])
-def test_what_is_no_certificate_is_told(pem):
-    with pytest.raises(AnnouncementForged, match="is none"):
+def test_data_that_is_not_a_certificate_is_refused(pem):
+    with pytest.raises(AnnouncementForged, match="cannot parse the signing certificate"):
         public_key(pem, NOW)
 
 
 @pytest.mark.parametrize(
     "key", [ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(public_exponent=65537, key_size=1024)]
 )
-def test_a_weak_key_or_another_kind_is_refused(key):
+def test_a_weak_key_and_a_key_that_is_not_rsa_are_refused(key):
     with pytest.raises(AnnouncementForged, match="RSA"):
         public_key(certificate(key), NOW)
 
 
 @given(st.text() | st.builds(json.dumps, st.recursive(st.none() | st.text(), st.lists)))
-def test_what_is_no_envelope_is_none(body):
+def test_a_body_that_is_not_an_envelope_gives_none(body):
     assert envelope(body) is None
 
 
-def test_what_is_verified_is_what_is_read():
-    """Of a name that stands twice, both take the last."""
+def test_the_verified_text_is_the_text_that_is_read():
+    """If a field occurs twice, both functions use the last one."""
     good = json.dumps(notification())
     doubled = good[:-1] + ', "Message": "' + json.dumps(BODY.replace("logs", "evil"))[1:-1] + '"}'
     found = envelope(doubled)

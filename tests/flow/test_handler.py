@@ -663,7 +663,7 @@ async def test_a_record_that_cannot_be_read_costs_the_others_nothing(flow, world
     verdict = await world.handle(s3_events(flow, "caf%E9/a", "good/b", ""))
     assert isinstance(verdict, Reject)
     assert (verdict.error, verdict.source) == ("AnnouncementMalformed", "message")
-    assert "record 0 of the S3 event: s3.object.key 'caf%E9/a' is no percent-encoding of UTF-8" in verdict.reason
+    assert "record 0 of the S3 event: s3.object.key 'caf%E9/a' is not percent-encoded UTF-8" in verdict.reason
     assert "record 2 of the S3 event has no s3.object.key" in verdict.reason
     # A write without a readable key makes all of its bucket stale.
     assert {run.folder for run in world.target.runs} == {Folder("/data/good"), Folder("/data", tree=True)}
@@ -685,7 +685,7 @@ async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, 
     body = json.dumps({"s3Bucket": flow.LOG_BUCKET, "s3ObjectKey": [key, 7]})
     verdict = await world.handle(body)
     assert isinstance(verdict, Reject)
-    assert "s3ObjectKey.1 is no key: 7" in verdict.reason
+    assert "s3ObjectKey.1 is not a key: 7" in verdict.reason
     assert [run.folder.path for run in world.target.runs] == ["/data/good"]
     assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
 

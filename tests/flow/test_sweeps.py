@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.consuming.consumer import Consumer
-from jibe_sqs.core.announcements import announcements, finding, swept
+from jibe_sqs.core.announcements import announcements, swept, swept_announcements
 from jibe_sqs.core.errors import (
     AnnouncementMalformed,
     AnnouncementUnknown,
@@ -132,7 +132,7 @@ class Sweeping:
         """What waits, taken and done."""
         keys = []
         while messages := await self.queue.receive(10, wait=0.0):
-            keys += [file.key for message in messages for file in finding(message.body)]
+            keys += [file.key for message in messages for file in swept_announcements(message.body)]
             assert not await self.queue.delete([message.receipt for message in messages])
         return keys
 
@@ -754,18 +754,18 @@ def test_the_queue_hands_out_every_finding_until_it_is_done(flow, data):
 
 @pytest.mark.parametrize("file", [LogFile("b", "k"), LogFile("b", "a+b %2F/ä\n\x7f", "v", "e", 5)])
 def test_a_finding_is_announced_as_it_was_found(file):
-    assert finding(swept(file)) == [file]
+    assert swept_announcements(swept(file)) == [file]
 
 
 def test_a_finding_beside_the_logs_asks_for_nothing():
-    (each,) = finding(swept(LogFile("b", f"{ACCOUNT}/CloudTrail-Digest/x")))
+    (each,) = swept_announcements(swept(LogFile("b", f"{ACCOUNT}/CloudTrail-Digest/x")))
     assert isinstance(each, Nothing)
 
 
 @pytest.mark.parametrize("value", ["null", "[]", '"x"', "{}", '{"bucket":"b"}', '{"bucket":"","key":"k"}', '{"bucket":"b","key":1}'])  # fmt: skip
 def test_what_is_no_finding_is_malformed(value):
     with pytest.raises(AnnouncementMalformed):
-        finding(f'{{"swept":{value}}}')
+        swept_announcements(f'{{"swept":{value}}}')
 
 
 def test_a_finding_in_a_body_from_a_queue_is_of_an_unknown_shape():

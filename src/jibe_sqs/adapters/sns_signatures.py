@@ -8,7 +8,7 @@ from jibe_sqs import __version__
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.sns_certificates import SnsCertificates
-from jibe_sqs.core.announcements import NESTING, envelope
+from jibe_sqs.core.announcements import MAX_ENVELOPES, envelope
 from jibe_sqs.core.errors import AnnouncementUnsigned
 from jibe_sqs.core.sns import NOTIFICATION, check_signature, signed
 
@@ -28,7 +28,7 @@ class SnsSignatures:
             raise AnnouncementUnsigned(
                 "no SNS envelope, so nobody signed it: has the subscription raw delivery, or who writes to the queue?"
             )
-        for _ in range(NESTING + 1):
+        for _ in range(MAX_ENVELOPES + 1):
             message = signed(found, self._topics)
             check_signature(message, await self._certificates.key(message.certificate))
             inner = envelope(found["Message"]) if found["Type"] == NOTIFICATION else None

@@ -8,7 +8,7 @@ from typing import Self
 import msgspec
 import structlog
 
-from jibe_sqs.core.announcements import announcements, finding
+from jibe_sqs.core.announcements import announcements, swept_announcements
 from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
 from jibe_sqs.core.errors import BucketNotAllowed, JibeError, LogStoreUnavailable, RecordMalformed
 from jibe_sqs.core.formats.limits import Limits
@@ -83,7 +83,7 @@ class Reading:
     async def message(self, message: Message) -> Sequence[Announcement]:
         """Return what the message announces. Raises `AnnouncementError`."""
         if message.ours:
-            return finding(message.body, self._sources, self._limits.key_length)
+            return swept_announcements(message.body, self._sources, self._limits.key_length)
         if self._signatures is not None:
             await self._signatures.check(message.body)
         return announcements(message.body, self._sources, self._limits.key_length)

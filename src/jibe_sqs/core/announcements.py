@@ -1,9 +1,10 @@
-"""What a message body announces.
+"""The announcements in a message body.
 
-A body is unwrapped until what is left is no envelope (raw delivery has none; SNS may be in SNS), then read by its
-shape, in a table. A body of no known shape is read by the operator's own rules. What asks for nothing is an announcement
-too, of nothing: it is no error. A record that cannot be read is an announcement beside the others. Only a body that
-cannot be read as a whole is an error, with its reason, for the dead-letter queue.
+A body is taken out of its SNS envelopes: there is none with raw delivery, and several where topics are chained. Then a
+field of the body decides its shape, and a table has the reader of that shape. A body of an unknown shape is read by the
+operator's rules. A body that asks for nothing gives a `Nothing`: it is not an error. A record that cannot be read gives
+an `Unreadable`, beside the announcements of the other records. Only a body that cannot be read at all is an error; its
+reason goes to the dead-letter queue.
 """
 
 import string
@@ -32,47 +33,49 @@ from jibe_sqs.core.s3_events import TEST, is_test, s3_record
 from jibe_sqs.core.sources import Sources
 
 VALIDATION: Final = "CloudTrail validation message."
-NESTING: Final = 4
-"""SNS in SNS happens where topics are chained; deeper than this is somebody's loop."""
+MAX_ENVELOPES: Final = 4
+"""SNS envelopes, one in the other. Chained topics need a few; more of them is a loop."""
 
-MOST: Final = 2**18
-"""Keys or records in one body. A body from SQS has a MiB at most, so it holds fewer: a key has four characters at least,
-with its quotes and comma."""
+MAX_ANNOUNCEMENTS: Final = 2**18
+"""Keys or records in one body. A body from SQS has at most 1 MiB, and each key takes at least four characters with its
+quotes and comma, so such a body always has fewer."""
 
-NAMED: Final = 5
-"""Unreadable records of one message that its error names; the others are counted."""
+MAX_NAMED: Final = 5
+"""Unreadable records, or fields, that an error names. The others are only counted."""
 
-ANY: Final = Sources()
-"""Where nothing is configured: every object whose key looks like a log's is one."""
+NO_SOURCES: Final = Sources()
+"""Nothing is configured: an object is a log file if its key looks like one."""
 
 _BLANK: Final = "\ufeff" + string.whitespace
 _UNKNOWN: Final = (AnnouncementUnknown, AnnouncementUnsupported)
-"""Errors of a record whose shape is not known: the operator may have described it."""
+"""The errors of a record of an unknown shape. The operator may have a rule for it."""
 _SUBSCRIPTION: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
-class _Finding(msgspec.Struct, frozen=True):
+class _SweptFile(msgspec.Struct, frozen=True):
     swept: LogFile
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """What a body announces, in its order. `rule`: the operator's rule that it was read by, such as `notifications.0`."""
+    """The announcements of a body, in its order. `rule`: the operator's rule that read it, such as `notifications.0`."""
 
     found: list[Announcement]
     rule: str = ""
 
 
-def announcements(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> list[Announcement]:
-    """What the body of one message announces, in its order. Raises `AnnouncementError`s only.
+def announcements(
+    body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
+) -> list[Announcement]:
+    """The announcements in the body of one message, in its order. Raises only `AnnouncementError`s.
 
-    `key_length`: characters of a key, at most. A body has room for one of half a million folders.
+    `key_length`: the largest number of characters in a key. Without it, one key could name half a million folders.
     """
     return announced(body, sources, key_length).found
 
 
-def announced(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> Announced:
-    """As `announcements`, with the rule that the body was read by."""
-    for _ in range(NESTING + 1):
+def announced(body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length) -> Announced:
+    """Like `announcements`, with the rule that read the body."""
+    for _ in range(MAX_ENVELOPES + 1):
         if body.strip(_BLANK) == VALIDATION:
             return Announced([Nothing("CloudTrail validation message")])
         message = _parsed(body)
@@ -83,20 +86,20 @@ def announced(body: str, sources: Sources = ANY, key_length: int = Limits().key_
         if message["Type"] != "Notification":
             raise AnnouncementUnknown(f"an SNS message of the unknown type {shown(message['Type'])}")
         body = message["Message"]
-    raise AnnouncementTooDeep(f"SNS envelopes more than {NESTING} deep")
+    raise AnnouncementTooDeep(f"more than {MAX_ENVELOPES} nested SNS envelopes")
 
 
 def combined(unreadable: list[Unreadable]) -> AnnouncementError:
-    """One error for the records of a message that cannot be read. It names the first few of them."""
+    """One error for all unreadable records of a message. It names the first few of them."""
     first, *others = [each.error for each in unreadable]
-    reasons = "; ".join(str(error) for error in (first, *others)[:NAMED])
-    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+    reasons = "; ".join(str(error) for error in (first, *others)[:MAX_NAMED])
+    more = f"; and {len(unreadable) - MAX_NAMED} more" if len(unreadable) > MAX_NAMED else ""
     kind = type(first) if isinstance(first, AnnouncementError) else AnnouncementMalformed
     return kind(reasons + more)
 
 
 def envelope(body: str) -> dict[str, Any] | None:
-    """The SNS envelope that the body is, as `announcements` reads it; None for everything else."""
+    """The body as an SNS envelope, read as `announcements` reads it. None if it is not an envelope."""
     try:
         message = _parsed(body)
     except AnnouncementError:
@@ -112,7 +115,7 @@ def _parsed(body: str) -> Any:
         return orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
         try:
-            # A record with NaN, a long number, half of a surrogate pair, a raw tab or deep lists must not cost the others.
+            # One record with NaN, a long number, a lone surrogate, a raw tab or deep lists must not stop the others.
             return decoded_text(body)
         except Broken:
             raise AnnouncementMalformed(f"the body is not JSON: {error}: {shown(body)}") from error
@@ -150,7 +153,7 @@ def _read(message: Any, sources: Sources, key_length: int) -> Announced:
 
 def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcement]:
     if not isinstance(message, dict):
-        raise AnnouncementUnknown(f"the body is no JSON object: it is {shown(message)}")
+        raise AnnouncementUnknown(f"the body is not a JSON object: it is {shown(message)}")
     for marker, read in _SHAPES.items():
         if marker in message:
             return read(message, sources, key_length)
@@ -158,9 +161,11 @@ def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcem
         return [Nothing(TEST, text(message.get("Bucket")))]
     if "Event" in message:
         raise AnnouncementUnknown(f"an event of the unknown kind {shown(message['Event'])}")
-    fields = ", ".join(map(repr, sorted(message)[:NAMED]))
-    more = f" and {len(message) - NAMED:,} more" if len(message) > NAMED else ""
-    raise AnnouncementUnknown(f"the body announces nothing that we know; its fields are {fields[:100] or 'none'}{more}")
+    if not message:
+        raise AnnouncementUnknown("the body has an unknown shape: it is an empty object")
+    fields = ", ".join(map(repr, sorted(message)[:MAX_NAMED]))
+    more = f" and {len(message) - MAX_NAMED:,} more" if len(message) > MAX_NAMED else ""
+    raise AnnouncementUnknown(f"the body has an unknown shape; its fields are {fields[:100]}{more}")
 
 
 def _by_rule(rule: NotificationRule, name: str, message: Any, sources: Sources, key_length: int) -> list[Announcement]:
@@ -170,7 +175,7 @@ def _by_rule(rule: NotificationRule, name: str, message: Any, sources: Sources, 
         raise AnnouncementMalformed(f"{name}.items: {error}") from error
     if not isinstance(items, list):
         raise AnnouncementMalformed(
-            f"{name}.items: {rule.items and rule.items.text!r} does not give a list: it gives {shown(items)}"
+            f"{name}.items: the value of {rule.items and rule.items.text!r} is not a list: it is {shown(items)}"
         )
     if not items:
         return [Nothing(f"{name} found no items")]
@@ -211,16 +216,16 @@ def _cloudtrail_delivery(message: dict[str, Any], sources: Sources, key_length: 
     if isinstance(keys, str):
         keys = [keys]
     if text(bucket) is None:
-        raise AnnouncementMalformed("s3Bucket is no bucket's name")
+        raise AnnouncementMalformed("s3Bucket is not the name of a bucket")
     if not isinstance(keys, list) or not keys:
-        raise AnnouncementMalformed("s3ObjectKey is no list of keys")
+        raise AnnouncementMalformed("s3ObjectKey is not a list of keys")
     _check_number(len(keys))
     if len(bucket) > key_length:
         raise _too_long("s3Bucket", bucket, key_length)
     found: dict[str | int, Announcement] = {}
     for index, key in enumerate(keys):
         if text(key) is None:
-            error: AnnouncementError = AnnouncementMalformed(f"s3ObjectKey.{index} is no key: {shown(key)}")
+            error: AnnouncementError = AnnouncementMalformed(f"s3ObjectKey.{index} is not a key: {shown(key)}")
         elif len(key) > key_length:
             error = _too_long(f"s3ObjectKey.{index}", key, key_length)
         else:
@@ -231,18 +236,20 @@ def _cloudtrail_delivery(message: dict[str, Any], sources: Sources, key_length: 
 
 
 def swept(file: LogFile) -> str:
-    """The body of the message that a sweep makes of what it finds."""
-    return msgspec.json.encode(_Finding(file)).decode()
+    """The body of the message that a sweep makes for a file that it found."""
+    return msgspec.json.encode(_SweptFile(file)).decode()
 
 
-def finding(body: str, sources: Sources = ANY, key_length: int = Limits().key_length) -> list[Announcement]:
-    """What such a body announces. Only for messages that we made: a body from a queue is never a finding."""
+def swept_announcements(
+    body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
+) -> list[Announcement]:
+    """The announcements in a body made by `swept`. Not for a body from a queue, which anyone may have written."""
     try:
-        file = msgspec.json.decode(body, type=_Finding).swept
+        file = msgspec.json.decode(body, type=_SweptFile).swept
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise AnnouncementMalformed(f"no finding of a sweep: {error}") from error
+        raise AnnouncementMalformed(f"not a message of a sweep: {error}") from error
     if text(file.bucket) is None or text(file.key) is None:
-        raise AnnouncementMalformed("the finding of a sweep names no bucket and key")
+        raise AnnouncementMalformed("the message of a sweep has no bucket or no key")
     for name, value in (("bucket", file.bucket), ("key", file.key)):
         if len(value) > key_length:
             raise _too_long(name, value, key_length)
@@ -252,18 +259,18 @@ def finding(body: str, sources: Sources = ANY, key_length: int = Limits().key_le
 def _s3_event(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
     records = message["Records"]
     if not isinstance(records, list):
-        raise AnnouncementMalformed("Records is no list")
+        raise AnnouncementMalformed("Records is not a list")
     _check_number(len(records))
     return [each for index, record in enumerate(records) for each in s3_record(record, index, sources, key_length)]
 
 
 def _check_number(found: int) -> None:
-    if found > MOST:
-        raise AnnouncementTooLarge(f"{found:,} things announced at once; {MOST:,} is the limit")
+    if found > MAX_ANNOUNCEMENTS:
+        raise AnnouncementTooLarge(f"{found:,} items in one body; the limit is {MAX_ANNOUNCEMENTS:,}")
 
 
-def _too_long(field: str, name: str, most: int) -> AnnouncementTooLarge:
-    return AnnouncementTooLarge(f"{field} has {len(name):,} characters; {most:,} is the limit (limits.key_length)")
+def _too_long(field: str, name: str, limit: int) -> AnnouncementTooLarge:
+    return AnnouncementTooLarge(f"{field} has {len(name):,} characters; the limit is {limit:,} (limits.key_length)")
 
 
 _SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources, int], list[Announcement]]]] = {
@@ -271,4 +278,4 @@ _SHAPES: Final[dict[str, Callable[[dict[str, Any], Sources, int], list[Announcem
     "Records": _s3_event,
     "detail-type": eventbridge_event,
 }
-"""The field by which a shape is recognised, and its reader; the first field that is there decides."""
+"""The field that identifies a shape -> the reader of that shape. The first of these fields in the body decides."""

@@ -1,4 +1,4 @@
-"""Events that EventBridge delivers: S3's own, and the calls of S3 that CloudTrail reports there.
+"""Events from EventBridge: those of S3 itself, and CloudTrail's records of S3 calls.
 
 The documented pattern `{"source": ["aws.s3"]}` delivers every event of S3. An event that is not about an object changes
 nothing.
@@ -30,31 +30,31 @@ from jibe_sqs.core.notifications import Notification, field, shown, size, text
 from jibe_sqs.core.sources import Sources
 
 _SOURCES: Final = ("aws.s3", "aws.s3express", "aws.s3-outposts")
-_OF_CLOUDTRAIL: Final = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail")
+_CLOUDTRAIL_TYPES: Final = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail")
 _WHERE: Final = "the EventBridge event"
 
 
 def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int) -> list[Announcement]:
-    """What one event announces. Raises `AnnouncementUnknown` if it is not an event of S3."""
+    """The announcements of one event. Raises `AnnouncementUnknown` if it is not an event of S3."""
     source = message.get("source")
     if source not in _SOURCES:
-        raise AnnouncementUnknown(f"an EventBridge event of {shown(source)}, not of {', '.join(_SOURCES)}")
+        raise AnnouncementUnknown(f"an EventBridge event with the source {shown(source)}, not {' or '.join(_SOURCES)}")
     name = text(message["detail-type"]) or ""
-    if name in _OF_CLOUDTRAIL:
+    if name in _CLOUDTRAIL_TYPES:
         return _cloudtrail_record(message.get("detail"), key_length)
-    thing = field(message, "detail", "object")
-    is_about_an_object = isinstance(thing, dict) or not name or name.startswith("Object")
+    object_ = field(message, "detail", "object")
+    is_about_an_object = isinstance(object_, dict) or not name or name.startswith("Object")
     versions = (message.get("version"), field(message, "detail", "version"))
     if is_about_an_object and any(
         str(each) != "0" for each in versions if each and isinstance(each, str | int | float)
     ):
-        return [Unreadable(AnnouncementUnsupported(f"{_WHERE} is of an unknown version; known is 0"), 0)]
+        return [Unreadable(AnnouncementUnsupported(f"{_WHERE} has an unknown version; only 0 is known"), 0)]
     notification = Notification(
         where=_WHERE,
         index=0,
         effect=effect_of_detail_type(name) if is_about_an_object else SkipReason.NOT_OBJECT_CHANGE,
         bucket=field(message, "detail", "bucket", "name"),
-        key=field(thing, "key"),
+        key=field(object_, "key"),
         time=message.get("time"),
         encoding=sources.key_encoding("eventbridge"),
         encoding_setting="key_encodings: eventbridge",
@@ -67,15 +67,15 @@ def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int
             principal=text(field(message, "detail", "requester")) or "",
             source_address=text(field(message, "detail", "source-ip-address")) or "",
         ),
-        version=text(field(thing, "version-id")),
-        etag=text(field(thing, "etag")),
-        size=size(field(thing, "size")),
+        version=text(field(object_, "version-id")),
+        etag=text(field(object_, "etag")),
+        size=size(field(object_, "size")),
     )
     return notification.announced(sources, key_length)
 
 
 def _cloudtrail_record(detail: object, key_length: int) -> list[Announcement]:
-    """Reads one CloudTrail record with the parser of log files. A rename gives two events, a bad record an `Unreadable`."""
+    """Read one CloudTrail record with the parser of log files. A rename gives two events, a bad record an `Unreadable`."""
     bad = BadRecords("skip")
     log = CloudTrailLog(Limits(), bad)
     found: list[Announcement] = []
@@ -83,7 +83,7 @@ def _cloudtrail_record(detail: object, key_length: int) -> list[Announcement]:
     try:
         for record in (*log.feed(json.dumps({"Records": [shallow(detail)]}).encode()), *log.finish()):
             if isinstance(record, ObjectEvent) and len(record.key) > key_length:
-                error = f"{_WHERE}: a key of {len(record.key):,} characters; {key_length:,} is the limit (limits.key_length)"
+                error = f"{_WHERE}: the key has {len(record.key):,} characters; the limit is {key_length:,} (limits.key_length)"
                 errors.append(AnnouncementTooLarge(error))
                 unlisted = Kind.DELETED_UNLISTED if record.kind is Kind.DELETED else Kind.WRITTEN_UNLISTED
                 record = msgspec.structs.replace(record, kind=unlisted, key="")  # noqa: PLW2901 - the same event

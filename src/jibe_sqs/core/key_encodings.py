@@ -1,4 +1,4 @@
-"""How the keys in notifications are encoded, and what a key may mean if that is not known."""
+"""How the keys in notifications are encoded, and the possible readings of a key if that is not known."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ KEY_ENCODINGS: Final[Mapping[str, KeyEncoding]] = {
     "ceph:s3": "raw",
     "eventbridge": "raw",
 }
-"""How notifications write keys, by their source. AWS's documentation is silent on EventBridge's."""
+"""The source of a notification -> the encoding of its keys. AWS does not document EventBridge's encoding."""
 
 EVERY_SOURCE: Final = "*"
 """The name in the operator's key encodings for every source without an entry of its own."""
@@ -22,9 +22,9 @@ _STRAY_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def readings(key: str, encoding: KeyEncoding | None) -> list[str]:
-    """What a notification's key may mean. Several if its encoding is unknown (None) and the readings differ.
+    """The possible readings of a key: more than one if the encoding is unknown (None) and the readings differ.
 
-    Raises `ValueError` if `encoding` is `url` and the key is not encoded so.
+    Raises `ValueError` if `encoding` is `url` and the key is not percent-encoded UTF-8.
     """
     if encoding == "raw":
         return [key]

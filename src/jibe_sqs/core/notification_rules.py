@@ -1,4 +1,4 @@
-"""How to read message bodies of a shape that is not known here, as the operator describes it in JMESPath expressions.
+"""The operator's rules for message bodies of other shapes, written as JMESPath expressions.
 
 JMESPath: https://jmespath.org. An expression is compiled and checked when the settings are read.
 """
@@ -14,22 +14,22 @@ from jmespath.functions import Functions
 from jibe_sqs.core.key_encodings import KeyEncoding
 
 _FAILURES: Final = (JMESPathError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
-"""What the evaluation of an expression raises for values that it was not written for."""
+"""The errors that an expression can raise for a value that it was not written for."""
 
-LONGEST: Final = 4096
+MAX_LENGTH: Final = 4096
 """Characters of an expression."""
 
 _FALSE: Final[tuple[object, ...]] = (None, False, "", [], {})
-"""What JMESPath takes for false. The number 0 is true."""
+"""The values that are false in JMESPath. The number 0 is true."""
 
 
 class Expression:
     """A compiled JMESPath expression."""
 
     def __init__(self, text: str) -> None:
-        """Raises `ValueError` with the position of the mistake."""
-        if len(text) > LONGEST:
-            raise ValueError(f"a JMESPath expression of {len(text):,} characters; {LONGEST:,} is the limit")
+        """Compile it. Raises `ValueError` with the position of the mistake."""
+        if len(text) > MAX_LENGTH:
+            raise ValueError(f"a JMESPath expression of {len(text):,} characters; the limit is {MAX_LENGTH:,}")
         self.text = text
         try:
             self._compiled = jmespath.compile(text)
@@ -52,12 +52,12 @@ class Expression:
         try:
             return self._compiled.search(body)
         except _FAILURES as error:
-            # The error's text quotes values of the body, which may be long, or no Unicode.
+            # The error's text quotes values of the body, which may be long, or not encodable as UTF-8.
             reason = f"{type(error).__name__}: {_text(error)}".partition("\n")[0][:200]
             raise ValueError(f"{self.text!r} fails: {reason.encode('utf-8', 'backslashreplace').decode()}") from None
 
     def is_true(self, body: object) -> bool:
-        """Whether JMESPath takes its value for true. False if it cannot be evaluated."""
+        """Whether its value is true in JMESPath. False if it cannot be evaluated."""
         try:
             found = self.value(body)
         except ValueError:
@@ -68,7 +68,7 @@ class Expression:
 class NotificationRule(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the operator's `notifications`.
 
-    `when` is evaluated on the body, and `items` as well; the others on each item. Without `items`, the body is the item.
+    `when` and `items` are evaluated on the body, the others on each item. Without `items`, the body is the only item.
     """
 
     when: Expression

@@ -1,8 +1,8 @@
-"""What an event announces, after its fields are found in the message.
+"""The announcements of one event, after its fields were found in the message.
 
-An object of a log source is a log file to read; any other object is an event that needs no file. A record that cannot be
-read is an announcement of its own, so that the other records of its message count. If its bucket can be read and its key
-cannot, the whole bucket is stale.
+An object of a log source is a log file to read. Any other object gives an event, which needs no file. A record that
+cannot be read is an announcement too, so that the other records of its message are processed. If its bucket can be read
+and its key cannot, the whole bucket is stale.
 """
 
 from typing import Any, Final
@@ -31,7 +31,7 @@ _UNLISTED: Final = {Kind.WRITTEN: Kind.WRITTEN_UNLISTED, Kind.DELETED: Kind.DELE
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """One event, as a message reports it. `bucket`, `key` and `time` are the message's values, of any type.
+    """One event, with the values of the message. `bucket`, `key` and `time` may be of any type.
 
     For errors: `where` names the record, `bucket_field` and `key_field` name its fields, and `encoding_setting` is the
     setting that says how its keys are encoded.
@@ -74,7 +74,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
             return self._event(Kind(self.effect), bucket, key)
         if self.effect is Kind.WRITTEN:
             return sources.file_or_nothing(LogFile(bucket, key, self.version, self.etag, self.size))
-        # What else happens to a log file changes nothing that Access Anywhere shows.
+        # A deletion of a log file is not a change that Access Anywhere shows.
         return self._unchanged(SkipReason.NOT_OBJECT_CHANGE, bucket, key)
 
     def _event(self, kind: Kind, bucket: str, key: str) -> ObjectEvent:
@@ -86,7 +86,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
         return Unchanged(reason, bucket, key, 0.0 if moment == UNKNOWN_TIME else moment, self.event_id, self.name)
 
     def _readable(self, key_length: int) -> tuple[str, str]:
-        """Bucket and key, or empty texts. An event that changes nothing is never an error."""
+        """Bucket and key; empty where they cannot be read. An event that changes nothing is never an error."""
         try:
             bucket = self._name(self.bucket, self.bucket_field, key_length)
             return bucket, self._keys(key_length)[0]
@@ -99,26 +99,26 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
             return readings(key, self.encoding)
         except ValueError as error:
             raise AnnouncementMalformed(
-                f"{self.where}: {self.key_field} {shown(key)} is no percent-encoding of UTF-8; if keys are not encoded, "
+                f"{self.where}: {self.key_field} {shown(key)} is not percent-encoded UTF-8; if keys are not encoded, "
                 f"set {self.encoding_setting}: raw"
             ) from error
 
-    def _name(self, value: object, field: str, longest: int) -> str:
+    def _name(self, value: object, field: str, limit: int) -> str:
         if value is None or value == "":
             raise AnnouncementMalformed(f"{self.where} has no {field}")
         if not isinstance(value, str):
-            raise AnnouncementMalformed(f"{self.where}: {field} is not a text: {shown(value)}")
+            raise AnnouncementMalformed(f"{self.where}: {field} is not a string: {shown(value)}")
         if text(value) is None:
-            raise AnnouncementMalformed(f"{self.where}: {field} {shown(value)} has half of a surrogate pair")
-        if len(value) > longest:
+            raise AnnouncementMalformed(f"{self.where}: {field} {shown(value)} has a lone surrogate")
+        if len(value) > limit:
             raise AnnouncementTooLarge(
-                f"{self.where}: {field} has {len(value):,} characters; {longest:,} is the limit (limits.key_length)"
+                f"{self.where}: {field} has {len(value):,} characters; the limit is {limit:,} (limits.key_length)"
             )
         return value
 
 
 def _one_log_file(found: list[Announcement]) -> list[Announcement]:
-    """Only one of two readings of a key is a file that exists: prefers the one that looks like a log file's."""
+    """Of several log files, keep one: a key with two readings names one file. Prefers a key that looks like a log file's."""
     files = [each for each in found if isinstance(each, LogFile)]
     if len(files) < 2:
         return found
@@ -126,7 +126,7 @@ def _one_log_file(found: list[Announcement]) -> list[Announcement]:
 
 
 def text(value: object) -> str | None:
-    """The value if it is a text that is not empty and can be encoded as UTF-8; else None."""
+    """The value if it is a string that is not empty and can be encoded as UTF-8; else None."""
     if not isinstance(value, str) or not value:
         return None
     try:
@@ -144,7 +144,7 @@ def field(holder: object, *path: str) -> Any:
 
 
 def size(value: object) -> int | None:
-    """Bytes, or None. Ceph writes the number as a text, and a body that is not quite JSON is read with floats."""
+    """Bytes, or None. Ceph writes the number as a string, and `loose_json` reads numbers as floats."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     if isinstance(value, float) and value.is_integer() and 0 <= value < 2**53:
@@ -153,7 +153,7 @@ def size(value: object) -> int | None:
 
 
 def shown(value: object) -> str:
-    """The beginning of a value, for an error's text. Of a list or an object only its type: it may be large or deep."""
+    """The beginning of a value, for an error's text. For a list or an object only its type: it may be large or deep."""
     if isinstance(value, str):
         return repr(value[:100])
     if isinstance(value, int | float) and not isinstance(value, bool):

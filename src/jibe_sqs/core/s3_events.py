@@ -1,7 +1,7 @@
-"""S3 event notifications, of every store that sends them: AWS, MinIO, Ceph, StorageGRID, Scality, NooBaa, RustFS and others.
+"""S3 event notifications of every store that sends them: AWS, MinIO, Ceph, StorageGRID, Scality, NooBaa, RustFS and others.
 
-What counts is `s3.bucket` and `s3.object`, whatever the record's `eventSource` says. No other field rejects a record,
-except a major version that is not known.
+A record needs `s3.bucket` and `s3.object`; its `eventSource` may be anything. No other field rejects a record, except
+an unknown major version.
 
 Sources: S3 User Guide, "Event message structure"; StorageGRID, "Understand notifications for buckets".
 """
@@ -19,60 +19,60 @@ from jibe_sqs.core.sources import Sources
 TEST: Final = "s3:TestEvent"
 _TESTS: Final = re.compile(r"(?:[a-z0-9]+:)?TestEvent", re.IGNORECASE)
 _ARN: Final = re.compile(r"(?:arn|urn):[^:]+:s3:[^:]*:[^:]*:([^:/]+)")
-"""Of a bucket: `arn:aws:s3:::NAME`; StorageGRID writes `urn:sgws:s3:::NAME`."""
+"""The ARN of a bucket: `arn:aws:s3:::NAME`; StorageGRID writes `urn:sgws:s3:::NAME`."""
 
 _MAJOR: Final = re.compile(r"\s*(\d{1,9})")
-_NEWEST: Final = 2
-"""The newest major version that is known. There are 0.x and 1.x (Scality) and 2.x, and records without a version."""
+_LATEST_VERSION: Final = 2
+"""The latest known major version. There are 0.x and 1.x (Scality) and 2.x, and records without a version."""
 
 
 def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> list[Announcement]:
-    """What one of the `Records` of an S3 event notification announces."""
+    """The announcements of one of the `Records` of an S3 event notification."""
     where = f"record {index} of the S3 event"
     if is_test(record):
         return [Nothing(TEST, text(field(record, "Bucket")))]
     if not isinstance(field(record, "s3"), dict):
-        return [Unreadable(AnnouncementUnknown(f"{where} has no s3 object, so it is not an event of S3"), index)]
+        return [Unreadable(AnnouncementUnknown(f"{where} has no field s3, so it is not an S3 event"), index)]
     version = record.get("eventVersion")
     major = _MAJOR.match(str(version)) if isinstance(version, str | int | float) else None
-    if major and int(major[1]) > _NEWEST:
-        error = AnnouncementUnsupported(f"{where} is of version {shown(version)}; known are 1.x and 2.x")
+    if major and int(major[1]) > _LATEST_VERSION:
+        error = AnnouncementUnsupported(f"{where} has the unknown version {shown(version)}; 1.x and 2.x are known")
         return [Unreadable(error, index)]
     source, name = text(record.get("eventSource")) or "", text(record.get("eventName")) or ""
-    thing = field(record, "s3", "object")
+    object_ = field(record, "s3", "object")
     notification = Notification(
         where=where,
         index=index,
         effect=effect(name),
         bucket=_bucket(field(record, "s3", "bucket")),
-        key=field(thing, "key"),
+        key=field(object_, "key"),
         time=record.get("eventTime"),
         encoding=sources.key_encoding(source),
         encoding_setting=f"key_encodings: {source[:100] or EVERY_SOURCE}",
         bucket_field="s3.bucket.name",
         key_field="s3.object.key",
         name=name.removeprefix("s3:"),
-        event_id=text(field(thing, "sequencer")) or "",
+        event_id=text(field(object_, "sequencer")) or "",
         region=text(record.get("awsRegion")) or "",
         actor=Actor(
             principal=text(field(record, "userIdentity", "principalId")) or "",
             source_address=text(field(record, "requestParameters", "sourceIPAddress")) or "",
         ),
-        version=text(field(thing, "versionId")),
-        etag=text(field(thing, "eTag")),
-        size=size(field(thing, "size")),
+        version=text(field(object_, "versionId")),
+        etag=text(field(object_, "eTag")),
+        size=size(field(object_, "size")),
     )
     return notification.announced(sources, key_length)
 
 
 def is_test(event: object) -> bool:
-    """Whether a store only tests whether its notifications arrive. Nothing happened."""
+    """Whether this is a test event, which a store sends to find out whether its notifications arrive."""
     names = (field(event, name) for name in ("Event", "eventName"))
     return any(isinstance(name, str) and _TESTS.fullmatch(name) for name in names)
 
 
 def _bucket(bucket: object) -> object:
-    """The bucket's name, or the name in its ARN where the name is missing."""
+    """The bucket's name, or the name in its ARN if the name is missing."""
     name, arn = field(bucket, "name"), field(bucket, "arn")
     found = _ARN.fullmatch(arn) if name in (None, "") and isinstance(arn, str) else None
     return found[1] if found else name

@@ -1,9 +1,9 @@
-"""SNS's signatures: what SNS signs of a message, and whether it was SNS that signed it.
+"""SNS's signatures: the signed text of an envelope, and the checks of its signature and certificate.
 
-SNS signs some of an envelope's fields, in an order of its own, each name and each value on a line. It names the
-certificate of its key; that name counts only if it is an address of SNS's own, because the holder of *some* certificate
-proves nothing. All topics of a region, whosever they are, are signed with one key: that SNS signed a message says that
-it came by some topic, and only the topic's name, which is signed, says by whose.
+SNS signs some fields of an envelope in a fixed order, with each name and each value on a line of its own. The envelope
+has the URL of the certificate. Only a URL of SNS itself is accepted, because a certificate from elsewhere proves nothing.
+SNS signs all topics of a region, of all accounts, with one key. So a valid signature proves only that the message came
+from some topic. The name of the topic is part of the signed text; compare it with the configured topics.
 
 Source: SNS Developer Guide, "Verifying the signatures of Amazon SNS messages".
 """
@@ -32,75 +32,78 @@ SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
     "SubscriptionConfirmation": _CONFIRMATION,
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
-"""Type -> the fields that are signed, in their order. A notification without a subject is signed without it."""
+"""Type -> the signed fields, in their order. If a notification has no subject, that field is left out."""
 
 CERTIFICATE: Final = re.compile(
     r"https://sns\.[a-z]{2,4}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?/[A-Za-z0-9_-]{1,128}\.pem"
 )
-"""An address of a certificate, all of it: no port, no name and password, no folder, nothing after it.
+"""The complete URL of a certificate: without a port, credentials, a folder or a query.
 
-Only a region's name may stand beside SNS's: `sns.s3-us-west-2.amazonaws.com` is the bucket of whoever came first to call
-his `sns`.
+The host must have a region's name after `sns`. `sns.s3-us-west-2.amazonaws.com` is the S3 bucket `sns`, which belongs to
+some customer of AWS.
 """
-SMALLEST_KEY: Final = 2048
-"""Bits."""
+MIN_KEY_BITS: Final = 2048
 _HASHES: Final = {"1": SHA1, "2": SHA256}
-_LONGEST_SIGNATURE: Final = 2048
+_MAX_SIGNATURE: Final = 2048
+"""Characters of base64."""
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """An envelope that says that it is signed. `text` is what is signed of it."""
+    """The parts of an envelope that are needed to check its signature. `text`: the signed bytes."""
 
     topic: str
     certificate: str
-    """Its address, which is one of SNS's."""
+    """The URL of the certificate, at SNS."""
     version: str
     signature: bytes
     text: bytes
 
 
 def signed(envelope: Mapping[str, Any], topics: Collection[str] = ()) -> Signed:
-    """What is to be checked. Raises `AnnouncementUnsigned`, `AnnouncementForged`. `topics`: the only good ones, if any."""
+    """The parts to check. `topics`: the accepted topics; all if it is empty.
+
+    Raises `AnnouncementUnsigned`, `AnnouncementForged` or `AnnouncementUnknown`.
+    """
     topic = str(envelope["TopicArn"])
     if topics and topic not in topics:
         raise AnnouncementForged(
-            f"of the topic {topic[:200]!r}, which is none of `sns.topics`: add it, or take its subscription away"
+            f"the topic {topic[:200]!r} is not in `sns.topics`: add it, or remove its subscription"
         )
-    told = [envelope.get(name) for name in ("SignatureVersion", "Signature", "SigningCertURL")]
-    if not all(told):
-        raise AnnouncementUnsigned("an SNS envelope without a signature")
-    version, signature, certificate = told
+    fields = [envelope.get(name) for name in ("SignatureVersion", "Signature", "SigningCertURL")]
+    if not all(fields):
+        raise AnnouncementUnsigned("the SNS envelope has no signature")
+    version, signature, certificate = fields
     if not isinstance(version, str) or version not in _HASHES:
-        raise AnnouncementForged(f"signed in the unknown version {shown(version)}")
+        raise AnnouncementForged(f"the signature has the unknown version {shown(version)}")
     if not isinstance(certificate, str) or not CERTIFICATE.fullmatch(certificate):
-        raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {shown(certificate)}")
+        raise AnnouncementForged(f"the certificate's URL is not one of SNS: {shown(certificate)}")
     return Signed(topic, certificate, version, _decoded(signature), _text(envelope))
 
 
 def check_signature(message: Signed, key: RSAPublicKey) -> None:
-    """Return if that key's holder signed it. Raises `AnnouncementForged`."""
+    """Check that this key signed the message. Raises `AnnouncementForged`."""
     try:
         key.verify(message.signature, message.text, PKCS1v15(), _HASHES[message.version]())
     except (InvalidSignature, UnsupportedAlgorithm) as error:
         raise AnnouncementForged(
-            f"of the topic {message.topic[:200]!r}: its signature is not that of its text: SNS did not send this"
+            f"the signature does not match the text, so SNS did not send this; the topic is {message.topic[:200]!r}"
         ) from error
 
 
 def public_key(pem: bytes, now: datetime) -> RSAPublicKey:
-    """Of a certificate that is valid now. Raises `AnnouncementForged`."""
+    """The key of a certificate. Raises `AnnouncementForged` if the certificate is not valid now."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         key = certificate.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise AnnouncementForged(f"its certificate is none: {str(error)[:100]}") from error
+        raise AnnouncementForged(f"cannot parse the signing certificate: {str(error)[:100]}") from error
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise AnnouncementForged(
-            f"its certificate is valid from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc} "
-            "only: is our clock right?"
+            f"the signing certificate is only valid from {certificate.not_valid_before_utc} "
+            f"to {certificate.not_valid_after_utc}: is the clock of this machine right?"
         )
-    if not isinstance(key, RSAPublicKey) or key.key_size < SMALLEST_KEY:
-        raise AnnouncementForged(f"its certificate has no RSA key of {SMALLEST_KEY} bits at least")
+    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_KEY_BITS:
+        raise AnnouncementForged(f"the signing certificate does not have an RSA key of at least {MIN_KEY_BITS} bits")
     return key
 
 
@@ -113,20 +116,22 @@ def _text(envelope: Mapping[str, Any]) -> bytes:
         value = envelope.get(name)
         if value is None and name == "Subject":
             continue
-        # Only a message has line breaks. Elsewhere they would let a value pass for the next field.
+        # Only a message may have line breaks. In another field, they could imitate the next field.
+        if value is None:
+            raise AnnouncementForged(f"{name} is missing in the SNS {envelope['Type']}")
         if not isinstance(value, str) or (name != "Message" and "\n" in value):
-            raise AnnouncementForged(f"an SNS {envelope['Type']} whose {name} is none")
+            raise AnnouncementForged(f"{name} in the SNS {envelope['Type']} is not a string on one line")
         lines += [name, value]
     try:
         return "".join(f"{line}\n" for line in lines).encode()
     except UnicodeEncodeError as error:
-        raise AnnouncementForged("an SNS message that is no Unicode") from error
+        raise AnnouncementForged("the SNS message is not valid Unicode") from error
 
 
 def _decoded(signature: object) -> bytes:
-    if isinstance(signature, str) and len(signature) <= _LONGEST_SIGNATURE:
+    if isinstance(signature, str) and len(signature) <= _MAX_SIGNATURE:
         try:
             return base64.b64decode(signature, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise AnnouncementForged("its signature is none")
+    raise AnnouncementForged("the signature is not base64")
