@@ -5,7 +5,7 @@ import weakref
 
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.bad_records import MAX_SHOWN, BadRecords
-from jibe_sqs.core.verdicts import LONGEST
+from jibe_sqs.core.verdicts import MAX_REASON
 
 
 def bad(index, reason="", **more):
@@ -51,7 +51,7 @@ def test_a_rejection_fits_into_a_dead_letter_with_all_its_positions():
     """`verdict` takes the middle out of what is longer."""
     errors = [bad(n * 10**6, reason="x" * 500, field="requestParameters.key") for n in range(20)]
     error = rejection(*errors)
-    assert len(f"RecordMalformed: {error}") <= LONGEST
+    assert len(f"RecordMalformed: {error}") <= MAX_REASON
     assert all(f"offset {n * 10**7}," in str(error) for n in range(MAX_SHOWN))
 
 

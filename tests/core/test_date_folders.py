@@ -1,4 +1,4 @@
-"""What is recent, by the names of folders and files."""
+"""Which folders and files are recent, by the dates in their names."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.date_folders import Days, is_recent, may_hold_recent, recent, shows_today, told
+from jibe_sqs.core.date_folders import Days, days_of, is_recent, may_hold_recent, recent, shows_today
 
 NOW = datetime(2026, 3, 1, 0, 5, tzinfo=UTC).timestamp()
-"""Five minutes after a month's end."""
+"""Five minutes after the end of a month."""
 OLD = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 WINDOW = recent(NOW, 2)
 
@@ -18,12 +18,12 @@ def days(first, last=None):
     return Days(date.fromisoformat(first), date.fromisoformat(last or first))
 
 
-def test_recent_are_today_and_yesterday_and_what_a_clock_ahead_calls_today():
+def test_two_recent_days_are_yesterday_today_and_tomorrow():
     assert recent(NOW, 2) == days("2026-02-28", "2026-03-02")
     assert recent(NOW, 1) == days("2026-03-01", "2026-03-02")
 
 
-def test_recent_is_what_has_come_since_the_last_look_as_well():
+def test_the_days_since_the_last_search_are_recent():
     day = 86_400.0
     assert recent(NOW, 2, since=NOW - 60) == recent(NOW, 2)
     assert recent(NOW, 1, since=NOW - 600) == days("2026-02-28", "2026-03-02")
@@ -32,7 +32,7 @@ def test_recent_is_what_has_come_since_the_last_look_as_well():
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "expected"),
     [
         ("2026/01/31/", days("2026-01-31")),
         ("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/", days("2026-01-31")),
@@ -59,17 +59,17 @@ def test_recent_is_what_has_come_since_the_last_look_as_well():
         ("\u0662\u0660\u0662\u0666/", None),
     ],
 )
-def test_folders_tell_their_days(folder, said):
-    assert told(folder) == said
+def test_the_days_of_a_folder_are_its_deepest_date(folder, expected):
+    assert days_of(folder) == expected
 
 
 @pytest.mark.parametrize("folder", ["2026/", "2026/02/", "2026/02/28/", "2026/03/01/", "20260302/", "x/", "", "a//b/"])
-def test_a_folder_that_may_hold_something_recent_is_looked_into(folder):
+def test_a_folder_of_recent_days_or_without_a_date_may_hold_recent_files(folder):
     assert may_hold_recent(folder, WINDOW)
 
 
 @pytest.mark.parametrize("folder", ["2025/", "2026/01/", "2026/02/27/", "2026/03/03/", "2027/", "a/2026-02-01/b/"])
-def test_a_folder_of_another_time_is_not(folder):
+def test_a_folder_of_other_days_holds_no_recent_files(folder):
     assert not may_hold_recent(folder, WINDOW)
 
 
@@ -93,7 +93,7 @@ def test_a_folder_of_another_time_is_not(folder):
         ("x/2026-02-31", None, True),
     ],
 )
-def test_a_file_is_recent_if_anything_says_so(key, modified, expected):
+def test_a_file_is_recent_by_one_recent_date(key, modified, expected):
     assert is_recent(key, modified, WINDOW) is expected
 
 
@@ -107,12 +107,12 @@ def test_a_file_is_recent_if_anything_says_so(key, modified, expected):
         ([], True),
     ],
 )
-def test_a_folder_of_dates_shows_today_or_does_not_yet(folders, expected):
+def test_folders_with_dates_show_today_if_one_of_them_contains_it(folders, expected):
     assert shows_today(folders, NOW) is expected
 
 
 @given(st.text(alphabet="0129-/=ab", max_size=40), st.none() | st.floats(0, 4e9))
-def test_any_names_are_judged(key, modified):
+def test_any_names_give_an_answer(key, modified):
     window = recent(NOW, 2)
     may_hold_recent(key, window)
     assert is_recent(key, modified, window) in (True, False)
@@ -122,7 +122,7 @@ STYLES = ["%Y/%m/%d/", "%Y-%m-%d/", "%Y%m%d/"]
 
 
 @given(st.integers(86_400, 4_000_000_000), st.integers(1, 90), st.sampled_from(STYLES))
-def test_no_folder_above_a_recent_day_is_ever_pruned(now, number, style):
+def test_a_folder_above_a_recent_day_is_always_searched(now, number, style):
     moment = datetime.fromtimestamp(now, UTC)
     window = recent(now, number)
     for back in range(-1, number):

@@ -1,4 +1,4 @@
-"""What an event means here: why it is skipped, or which folders are stale."""
+"""Decisions on events: the reason to skip an event, or its stale folders."""
 
 from ipaddress import ip_network
 
@@ -6,15 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.decisions import BUCKETS, CUT, PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen, Unmapped
+from jibe_sqs.core.decisions import (
+    MAX_BUCKETS,
+    MAX_PRINCIPALS,
+    TIME_PRECISION,
+    Decisions,
+    OwnWrites,
+    Place,
+    Plan,
+    Seen,
+    Unmapped,
+)
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
 BUCKET = "photos"
 ANN = "arn:aws:iam::111122223333:user/ann"
 ROLE = "arn:aws:iam::111122223333:role/access-anywhere"
 SESSION = "arn:aws:sts::111122223333:assumed-role/access-anywhere/i-0123"
-SOMEBODY = Actor(ANN, "AKIA1", ROLE, "192.0.2.7", "aws-cli/2.15 [x]")
-NOBODY = Actor()
+ANN_ACTOR = Actor(ANN, "AKIA1", ROLE, "192.0.2.7", "aws-cli/2.15 [x]")
+UNKNOWN_ACTOR = Actor()
 
 
 def event(key: str = "a/b.txt", kind: Kind = Kind.WRITTEN, *, bucket: str = BUCKET, **fields) -> ObjectEvent:
@@ -22,7 +32,7 @@ def event(key: str = "a/b.txt", kind: Kind = Kind.WRITTEN, *, bucket: str = BUCK
 
 
 def folders(key: str, *places: Place, kind: Kind = Kind.WRITTEN) -> list[str]:
-    """The folders of a key, as text: `/**` after one whose whole tree is stale; of no places, those of no settings."""
+    """The stale folders of a key as text, with `/**` after a tree. Without places, the defaults without settings."""
     decision = Decisions({BUCKET: places} if places else None).decide(event(key, kind))
     return [str(folder) for folder in decision.folders] if isinstance(decision, Refresh) else []
 
@@ -36,32 +46,32 @@ def is_own(actor: Actor, **own) -> bool:
 
 
 @pytest.mark.parametrize("reason", SkipReason)
-def test_what_changes_nothing_is_skipped_for_its_own_reason(reason):
+def test_an_unchanged_record_is_skipped_for_its_reason(reason):
     assert Decisions({}).decide(Unchanged(reason, BUCKET, "a")) == Skip(reason)
 
 
-def test_what_changes_nothing_has_no_actor_to_ask_about():
+def test_an_unchanged_record_is_never_an_own_write():
     own = OwnWrites(source_addresses=(ip_network("0.0.0.0/0"),))
     assert Decisions({}, own).decide(Unchanged(SkipReason.FAILED)) == Skip(SkipReason.FAILED)
 
 
 def test_an_own_write_to_a_bucket_that_is_not_mapped_is_an_own_write():
     decisions = Decisions({}, OwnWrites(access_keys=frozenset({"AKIA1"})))
-    assert decisions.decide(event(actor=SOMEBODY)) == Skip(SkipReason.OWN_WRITE)
+    assert decisions.decide(event(actor=ANN_ACTOR)) == Skip(SkipReason.OWN_WRITE)
 
 
-def test_anothers_write_to_a_bucket_that_is_not_mapped_is_not_mapped():
+def test_another_write_to_a_bucket_that_is_not_mapped_is_not_mapped():
     decisions = Decisions({"other": (Place("/other"),)}, OwnWrites(access_keys=frozenset({"AKIA2"})))
-    assert decisions.decide(event(actor=SOMEBODY)) == Unmapped()
+    assert decisions.decide(event(actor=ANN_ACTOR)) == Unmapped()
 
 
-def test_a_bucket_of_no_places_is_not_mapped():
+def test_a_bucket_without_places_is_not_mapped():
     assert Decisions({BUCKET: ()}).decide(event()) == Unmapped()
     assert Unmapped().reason is SkipReason.NOT_MAPPED
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_write_and_a_delete_ask_for_a_refresh(kind):
+def test_an_event_of_any_kind_asks_for_a_refresh(kind):
     assert isinstance(Decisions().decide(event(kind=kind)), Refresh)
 
 
@@ -71,59 +81,59 @@ OWN = {
     "its access key": {"access_keys": frozenset({"AKIA0", "AKIA1"})},
     "its ARN": {"principals": (ANN,)},
     "its ARN, with a wildcard": {"principals": ("arn:aws:iam::*:user/ann",)},
-    "its ARN, with a letter left open": {"principals": (ANN[:-1] + "?",)},
+    "its ARN, with ? for a letter": {"principals": (ANN[:-1] + "?",)},
     "one of several ARNs (yas3fs PR #147)": {"principals": ("arn:other", ANN)},
     "the role of its session": {"session_issuers": (ROLE,)},
     "the role of its session, with a wildcard": {"session_issuers": ("*role/access-*",)},
     "its address": {"source_addresses": (ip_network("192.0.2.7"),)},
     "its network": {"source_addresses": (ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))},
     "its user agent": {"user_agents": ("aws-cli/*",)},
-    "its user agent, brackets and all": {"user_agents": ("aws-cli/2.15 [x]",)},
-    "one of several kinds": {"access_keys": frozenset({"other"}), "user_agents": ("aws-cli*",)},
+    "its user agent with brackets": {"user_agents": ("aws-cli/2.15 [x]",)},
+    "one of several fields": {"access_keys": frozenset({"other"}), "user_agents": ("aws-cli*",)},
 }
 
 NOT_OWN = {
     "nothing configured": {},
     "another access key": {"access_keys": frozenset({"AKIA2"})},
-    "an access key with a wildcard, which it doesn't take": {"access_keys": frozenset({"AKIA*"})},
+    "an access key with a wildcard, which is not supported": {"access_keys": frozenset({"AKIA*"})},
     "another ARN": {"principals": (ANN + "a",)},
     "the beginning of its ARN": {"principals": (ANN[:-1],)},
     "the end of its ARN": {"principals": (ANN[1:],)},
     "its ARN in capitals": {"principals": (ANN.upper(),)},
-    "its ARN as the session's": {"session_issuers": (ANN,)},
-    "a dot for any letter": {"principals": (ANN.replace(":", "."),)},
-    "brackets as a choice of letters": {"user_agents": ("aws-cli/2.15 x", "aws-cli/2.1[0-9]*")},
+    "its ARN as the issuer of its session": {"session_issuers": (ANN,)},
+    "dots in place of colons": {"principals": (ANN.replace(":", "."),)},
+    "brackets as a set of letters": {"user_agents": ("aws-cli/2.15 x", "aws-cli/2.1[0-9]*")},
     "another network": {"source_addresses": (ip_network("192.0.3.0/24"), ip_network("2001:db8::/32"))},
 }
 
 
 @pytest.mark.parametrize("own", OWN.values(), ids=OWN.keys())
-def test_a_write_is_own_by(own):
-    assert is_own(SOMEBODY, **own)
+def test_a_write_is_an_own_write_by(own):
+    assert is_own(ANN_ACTOR, **own)
 
 
 @pytest.mark.parametrize("own", NOT_OWN.values(), ids=NOT_OWN.keys())
-def test_a_write_is_not_own_by(own):
-    assert not is_own(SOMEBODY, **own)
+def test_a_write_is_not_an_own_write_by(own):
+    assert not is_own(ANN_ACTOR, **own)
 
 
-def test_an_assumed_role_is_told_by_its_session():
+def test_an_assumed_role_matches_the_arn_of_its_session():
     assert is_own(Actor(SESSION), principals=("arn:aws:sts::*:assumed-role/access-anywhere/*",))
 
 
-def test_an_ipv6_address_is_of_its_network():
+def test_an_ipv6_address_matches_its_network():
     assert is_own(Actor(source_address="2001:db8::7"), source_addresses=(ip_network("2001:db8::/32"),))
     assert not is_own(Actor(source_address="2001:db9::7"), source_addresses=(ip_network("2001:db8::/32"),))
 
 
 @pytest.mark.parametrize("address", ["cloudtrail.amazonaws.com", "AWS Internal", "", "192.0.2", "192.0.2.7, 10.0.0.1"])
-def test_what_is_no_address_is_of_no_network(address):
+def test_a_text_that_is_not_an_address_matches_no_network(address):
     assert not is_own(Actor(source_address=address), source_addresses=(ip_network("0.0.0.0/0"), ip_network("::/0")))
 
 
 def test_an_empty_field_never_matches():
     empty = OwnWrites(frozenset({""}), ("", "*"), ("", "*"), (ip_network("0.0.0.0/0"),), ("", "*"))
-    assert isinstance(Decisions(own=empty).decide(event(actor=NOBODY)), Refresh)
+    assert isinstance(Decisions(own=empty).decide(event(actor=UNKNOWN_ACTOR)), Refresh)
 
 
 @given(st.text(min_size=1))
@@ -140,35 +150,35 @@ TOP = Place("/S3/photos")
 TEAM = Place("/Team", "team/")
 
 MAPPED = {
-    "without settings a bucket stands at its name": ("a/b.txt", (), ["/photos/a"]),
-    "a key in no folder": ("b.txt", (TOP,), ["/S3/photos"]),
+    "without settings a bucket is at its name": ("a/b.txt", (), ["/photos/a"]),
+    "a key without a folder": ("b.txt", (TOP,), ["/S3/photos"]),
     "a key in a folder": ("a/b.txt", (TOP,), ["/S3/photos/a"]),
     "a key in deep folders": ("a/b/c/d/e.txt", (TOP,), ["/S3/photos/a/b/c/d"]),
-    "a folder's marker shows in the folder above": ("a/b/", (TOP,), ["/S3/photos/a"]),
+    "a folder marker is shown in the folder above": ("a/b/", (TOP,), ["/S3/photos/a"]),
     "a marker at the top": ("a/", (TOP,), ["/S3/photos"]),
     "two places": ("a/b", (TOP, Place("/Elsewhere")), ["/S3/photos/a", "/Elsewhere/a"]),
     "the same place twice": ("a/b", (TOP, TOP), ["/S3/photos/a"]),
-    "a prefix is cut off": ("team/a/b", (TEAM,), ["/Team/a"]),
-    "a key right below the prefix": ("team/b", (TEAM,), ["/Team"]),
-    "the prefix's own marker": ("team/", (TEAM,), ["/Team"]),
+    "a prefix is removed": ("team/a/b", (TEAM,), ["/Team/a"]),
+    "a key directly below the prefix": ("team/b", (TEAM,), ["/Team"]),
+    "the marker of the prefix": ("team/", (TEAM,), ["/Team"]),
     "a key beside the prefix": ("other/b", (TEAM,), []),
-    "a key of a like prefix": ("teams/b", (TEAM,), []),
+    "a key with a similar prefix": ("teams/b", (TEAM,), []),
     "a key above the prefix": ("team", (TEAM,), []),
-    "a bucket shown whole and in part": ("team/a/b", (TOP, TEAM), ["/S3/photos/team/a", "/Team/a"]),
-    "a place with a slash too many": ("a/b", (Place("/S3/photos/"),), ["/S3/photos/a"]),
-    "the top of all": ("b", (Place("/"),), ["/"]),
-    "a folder below the top of all": ("a/b", (Place("/"),), ["/a"]),
+    "a whole bucket and a part of it": ("team/a/b", (TOP, TEAM), ["/S3/photos/team/a", "/Team/a"]),
+    "a place with a slash at its end": ("a/b", (Place("/S3/photos/"),), ["/S3/photos/a"]),
+    "the root folder": ("b", (Place("/"),), ["/"]),
+    "a folder below the root folder": ("a/b", (Place("/"),), ["/a"]),
     "spaces": ("a b/ c /d", (TOP,), ["/S3/photos/a b/ c "]),
     "a plus": ("a+b/c", (TOP,), ["/S3/photos/a+b"]),
-    "what looks encoded": ("a%2Fb/c%20d/e", (TOP,), ["/S3/photos/a%2Fb/c%20d"]),
+    "a key that looks encoded": ("a%2Fb/c%20d/e", (TOP,), ["/S3/photos/a%2Fb/c%20d"]),
     "unicode": ("été/🌊/e\u0301/x", (TOP,), ["/S3/photos/été/🌊/e\u0301"]),
     "dots are names": ("a/../b/./c", (TOP,), ["/S3/photos/a/../b/."]),
     "a backslash and a line end": ("a\\b\n/c", (TOP,), ["/S3/photos/a\\b\n"]),
-    "a folder without a name: all below the one above": ("a//b", (TOP,), ["/S3/photos/a/**"]),
+    "a folder without a name: the tree above it": ("a//b", (TOP,), ["/S3/photos/a/**"]),
     "a key that starts with a slash": ("/a/b", (TOP,), ["/S3/photos/**"]),
     "folders without a name in a named one": ("a/b//c//d", (TOP,), ["/S3/photos/a/b/**"]),
     "the marker of a folder without a name": ("a//", (TOP,), ["/S3/photos/a"]),
-    "a key of one slash": ("/", (TOP,), ["/S3/photos"]),
+    "a key that is one slash": ("/", (TOP,), ["/S3/photos"]),
 }
 
 
@@ -183,15 +193,15 @@ UNLISTED = {
     "a whole bucket without settings": ("", (), ["/photos/**"]),
     "a whole bucket of two places": ("", (TOP, TEAM), ["/S3/photos/**", "/Team/**"]),
     "a prefix that is a folder": ("a/b/", (TOP,), ["/S3/photos/a/b/**"]),
-    "a prefix that ends in a name": ("a/b", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix that ends within a name": ("a/b", (TOP,), ["/S3/photos/a/**"]),
     "a prefix with a nameless folder": ("a//b", (TOP,), ["/S3/photos/a/**"]),
     "a prefix of a nameless folder": ("a//", (TOP,), ["/S3/photos/a/**"]),
-    "a prefix above the place's": ("te", (TEAM,), ["/Team/**"]),
-    "the place's own prefix": ("team/", (TEAM,), ["/Team/**"]),
-    "a prefix below the place's": ("team/a/b", (TEAM,), ["/Team/a/**"]),
-    "a prefix beside the place's": ("other/", (TEAM,), []),
-    "a prefix that the place's does not go on from": ("teams", (TEAM,), []),
-    "the top of all": ("", (Place("/"),), ["/**"]),
+    "a prefix above the prefix of the place": ("te", (TEAM,), ["/Team/**"]),
+    "the prefix of the place": ("team/", (TEAM,), ["/Team/**"]),
+    "a prefix below the prefix of the place": ("team/a/b", (TEAM,), ["/Team/a/**"]),
+    "a prefix beside the prefix of the place": ("other/", (TEAM,), []),
+    "a prefix that only starts like the prefix of the place": ("teams", (TEAM,), []),
+    "the root folder": ("", (Place("/"),), ["/**"]),
 }
 
 
@@ -205,14 +215,14 @@ NAMES = st.text(min_size=1, max_size=8).filter(lambda name: "/" not in name)
 
 
 @given(st.lists(NAMES, max_size=5), NAMES, st.sampled_from(["/", "/S3", "/Amazon S3/my bucket"]))
-def test_every_key_maps_to_the_place_and_the_keys_folders(path, name, top):
+def test_a_key_maps_to_its_folders_below_the_place(path, name, top):
     key = "/".join([*path, name])
     expected = Folder("/" + "/".join([*top.strip("/").split("/"), *path]).lstrip("/"))
     assert Decisions({BUCKET: (Place(top),)}).decide(event(key)) == Refresh((expected,))
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5), NAMES)
-def test_a_prefix_and_the_rest_of_a_key_make_the_key(path, name):
+def test_a_place_with_a_prefix_gives_the_same_folder_as_a_place_without(path, name):
     whole = folders("/".join([*path, name]), Place("/P"))
     for depth in range(len(path)):
         prefix = "".join(f"{each}/" for each in path[:depth])
@@ -221,21 +231,21 @@ def test_a_prefix_and_the_rest_of_a_key_make_the_key(path, name):
 
 
 @given(st.text(alphabet="a/ .é", max_size=12), st.sampled_from(list(Kind)))
-def test_every_key_whatever_maps_to_a_path_with_a_name_in_every_part(key, kind):
+def test_any_key_maps_to_a_path_without_empty_names(key, kind):
     [folder] = Decisions({BUCKET: (Place("/S3"),)}).decide(event(key, kind)).folders
     assert folder.path.startswith("/S3")
     assert all(folder.path.split("/")[1:])
 
 
 @given(st.text(alphabet="ab/", max_size=10), st.text(alphabet="ab/", min_size=1, max_size=5))
-def test_what_is_stale_for_a_key_is_below_what_is_stale_for_its_prefix(key, rest):
+def test_the_folder_of_a_key_is_below_the_tree_of_its_prefix(key, rest):
     [tree] = Decisions().decide(event(key, Kind.DELETED_UNLISTED)).folders
     [folder] = Decisions().decide(event(key + rest)).folders
     assert tree.tree
     assert f"{folder.path}/".startswith(f"{tree.path}/")
 
 
-# What a provider's sync has seen
+# Changes before a provider's sync
 
 SYNCED = 1000.0
 
@@ -245,36 +255,36 @@ def decided(time: float, *places: Place, key: str = "a/b", kind: Kind = Kind.WRI
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_what_a_sync_has_seen_is_skipped(kind):
+def test_a_change_before_the_last_sync_is_skipped(kind):
     assert decided(900.0, Place("/S3", synced=SYNCED), key="a/", kind=kind) == Skip(SkipReason.BEFORE_SYNC)
 
 
-def test_without_a_sync_nothing_is_too_old():
+def test_without_a_sync_no_change_is_too_old():
     assert isinstance(decided(0.0, Place("/S3")), Refresh)
 
 
 @pytest.mark.parametrize(
     ("time", "is_skipped"), [(998.0, True), (998.9, True), (999.0, False), (999.5, False), (1000.0, False)]
 )
-def test_a_change_within_the_second_of_a_syncs_start_may_have_been_missed(time, is_skipped):
-    """Times of logs are cut to seconds: one of 999 may be of 999.9, and so is not older than 999.5."""
+def test_a_change_less_than_a_second_before_a_sync_is_refreshed(time, is_skipped):
+    """CloudTrail cuts times to seconds: a change logged at 999 may be of 999.9, after a sync that began at 999.5."""
     assert isinstance(decided(time, Place("/S3", synced=SYNCED)), Skip) == is_skipped
 
 
-def test_of_two_providers_only_the_one_that_has_not_seen_it_is_refreshed():
+def test_only_a_provider_whose_sync_has_not_seen_the_change_is_refreshed():
     places = Place("/One", synced=500.0), Place("/Two", synced=SYNCED)
     assert decided(700.0, *places) == Refresh((Folder("/One/a"),))
     assert decided(400.0, *places) == Skip(SkipReason.BEFORE_SYNC)
     assert decided(2000.0, *places) == Refresh((Folder("/One/a"), Folder("/Two/a")))
 
 
-def test_a_sync_of_a_part_says_nothing_of_the_whole():
+def test_the_sync_of_one_place_does_not_count_for_another():
     places = Place("/Whole"), Place("/Part", "team/", synced=SYNCED)
     assert decided(0.0, *places, key="team/a/b") == Refresh((Folder("/Whole/team/a"),))
     assert decided(0.0, *places, key="other/b") == Refresh((Folder("/Whole/other"),))
 
 
-def test_what_only_a_part_that_does_not_show_it_has_synced_is_not_mapped():
+def test_a_key_outside_a_synced_part_is_not_mapped():
     part = Place("/Part", "team/", synced=SYNCED)
     assert decided(0.0, part, key="other/b") == Unmapped(places=(part,))
 
@@ -284,19 +294,19 @@ def test_what_only_a_part_that_does_not_show_it_has_synced_is_not_mapped():
     st.sampled_from(["a/x", "b/x", "c"]),
     st.floats(0, 110),
 )
-def test_each_place_is_refreshed_unless_its_own_sync_began_later(places, key, moment):
-    """`moment` is when it was; the log says the second."""
+def test_a_place_is_refreshed_unless_its_sync_began_later(places, key, moment):
+    """`moment`: the exact time; the log has it cut to seconds."""
     shown = [Place(f"/P{n}", prefix, synced) for n, (prefix, synced) in enumerate(places)]
     decision = decided(float(int(moment)), *shown, key=key)
     refreshed = {folder.path.split("/")[1] for folder in getattr(decision, "folders", ())}
     for place in shown:
         if key.startswith(place.prefix) and moment >= place.synced:
             assert place.folder[1:] in refreshed
-        if not key.startswith(place.prefix) or moment + CUT < place.synced:
+        if not key.startswith(place.prefix) or moment + TIME_PRECISION < place.synced:
             assert place.folder[1:] not in refreshed
 
 
-def test_new_places_count_from_the_next_record_on():
+def test_new_places_apply_from_the_next_record():
     decisions = Decisions({})
     assert decisions.decide(event()) == Unmapped()
     decisions.places = {BUCKET: [Place("/S3")]}
@@ -313,15 +323,15 @@ def collisions_of(*records: ObjectEvent) -> int:
     return decisions.collisions.count
 
 
-def test_two_keys_that_differ_in_case_are_noticed():
+def test_two_keys_that_differ_only_in_case_are_a_collision():
     assert collisions_of(event("a/B"), event("a/b")) == 1
 
 
-def test_a_rename_in_case_is_no_collision():
+def test_a_rename_in_case_is_not_a_collision():
     assert collisions_of(event("a/B"), event("a/B", Kind.DELETED), event("a/b")) == 0
 
 
-def test_what_is_not_refreshed_is_not_looked_at():
+def test_events_without_a_refresh_are_not_collisions():
     assert collisions_of(event("B"), event("b"), event("a/B", time=1), event("a/b", time=1)) == 0
 
 
@@ -352,12 +362,12 @@ def test_any_number_of_events_in_a_folder_need_one_refresh():
     ]
 
 
-def test_the_newest_change_counts_whatever_the_order():
+def test_the_earliest_and_latest_times_do_not_depend_on_the_order():
     [stale] = planned(event(time=5), event(time=9), event(time=7)).needed({}).stale
     assert (stale.earliest, stale.latest) == (5, 9)
 
 
-def test_what_is_skipped_is_counted_by_its_reason():
+def test_skipped_records_are_counted_by_reason():
     plan = planned(
         Unchanged(SkipReason.READ_ONLY),
         Unchanged(SkipReason.READ_ONLY),
@@ -370,7 +380,7 @@ def test_what_is_skipped_is_counted_by_its_reason():
     assert plan.skipped == {SkipReason.READ_ONLY: 2, SkipReason.FAILED: 1, SkipReason.NOT_MAPPED: 1}
 
 
-def test_buckets_that_are_shown_nowhere_come_with_the_places_known_when_that_was_decided():
+def test_an_unmapped_bucket_has_the_places_known_at_the_decision():
     part = Place("/Part", "team/")
     decisions = Decisions({BUCKET: (part,)})
     plan = planned(event("team/a"), event("other/a"), event(bucket="new"), decisions=decisions)
@@ -379,22 +389,22 @@ def test_buckets_that_are_shown_nowhere_come_with_the_places_known_when_that_was
     assert plan.unmapped == {BUCKET: (part,), "new": ()}
 
 
-def test_of_changes_that_are_shown_nowhere_the_newest_is_known():
+def test_the_time_of_the_newest_unmapped_change_is_kept():
     decisions = Decisions({"mapped": [Place("/S3")]})
     times = [("mapped", 9e9), ("one", 3.0), ("other", 7.0), ("one", 5.0)]
     plan = planned(*(event(bucket=bucket, time=time) for bucket, time in times), decisions=decisions)
     assert plan.newest_unmapped == 7.0
 
 
-def test_what_is_skipped_for_another_reason_is_not_unknown():
+def test_a_bucket_skipped_for_another_reason_is_not_unmapped():
     decisions = Decisions({BUCKET: (Place("/S3", synced=9e9),)}, OwnWrites(principals=(ANN,)))
-    plan = planned(event(), event(bucket="new", actor=SOMEBODY), Unchanged(SkipReason.NOT_MAPPED), decisions=decisions)
+    plan = planned(event(), event(bucket="new", actor=ANN_ACTOR), Unchanged(SkipReason.NOT_MAPPED), decisions=decisions)
     assert plan.unmapped == {}
 
 
-def test_buckets_that_are_shown_nowhere_are_remembered_up_to_a_limit():
-    plan = planned(*(event(bucket=f"b{n}") for n in range(BUCKETS + 1)), decisions=Decisions({}))
-    assert len(plan.unmapped) == BUCKETS
+def test_unmapped_buckets_are_kept_up_to_the_limit():
+    plan = planned(*(event(bucket=f"b{n}") for n in range(MAX_BUCKETS + 1)), decisions=Decisions({}))
+    assert len(plan.unmapped) == MAX_BUCKETS
 
 
 def test_an_event_shown_in_two_places_makes_both_stale():
@@ -403,7 +413,7 @@ def test_an_event_shown_in_two_places_makes_both_stale():
     assert plan.events == 1
 
 
-def test_a_folder_and_its_tree_are_two_things_to_do():
+def test_a_folder_and_its_tree_are_two_refreshes():
     plan = planned(event("a/b"), event("a/", Kind.DELETED_UNLISTED))
     assert plan.needed({}).folders == [A, Folder("/photos/a", tree=True)]
 
@@ -412,39 +422,39 @@ def test_a_folder_and_its_tree_are_two_things_to_do():
     ("watermark", "needed"),
     [(None, True), (0.0, True), (999.9, True), (1000.0, True), (1000.5, True), (1001.0, False), (2000.0, False)],
 )
-def test_a_refresh_that_started_within_the_second_of_a_change_may_have_missed_it(watermark, needed):
-    """CloudTrail's times are whole seconds, cut off."""
+def test_a_refresh_less_than_a_second_after_a_change_does_not_count(watermark, needed):
+    """CloudTrail cuts its times to whole seconds."""
     plan = planned(event(time=1000.0))
     assert plan.needed({} if watermark is None else {A: watermark}).folders == ([A] if needed else [])
 
 
-def test_events_that_a_refresh_has_seen_are_counted():
+def test_events_before_a_refresh_are_counted_as_already_refreshed():
     plan = planned(event("a/1", time=10), event("a/2", time=20), event("b/1", time=5000))
     assert plan.needed({A: 100.0, B: 100.0}).folders == [B]
     assert plan.needed({A: 100.0, B: 100.0}).already_refreshed == {BUCKET: 2}
 
 
-def test_one_new_event_of_many_old_ones_needs_a_refresh():
+def test_one_new_event_among_old_events_needs_a_refresh():
     plan = planned(event("a/1", time=10), event("a/2", time=200))
     assert plan.needed({A: 100.0}).folders == [A]
     assert not plan.needed({A: 100.0}).already_refreshed
 
 
-def shown_together(*events: ObjectEvent) -> Plan:
-    """Two buckets in one folder, and one of them in another folder as well."""
+def planned_for_a_shared_folder(*events: ObjectEvent) -> Plan:
+    """A plan in which one folder shows two buckets, and another folder shows one of them."""
     places = {"a": (Place("/media"),), "b": (Place("/media"), Place("/more"))}
     return planned(*events, decisions=Decisions(places))
 
 
 def test_events_of_two_buckets_in_one_folder_are_counted_for_their_own_bucket():
-    plan = shown_together(event(bucket="a"), event(bucket="b"), event(bucket="b"))
+    plan = planned_for_a_shared_folder(event(bucket="a"), event(bucket="b"), event(bucket="b"))
     needed = plan.needed({Folder(f"{top}/a"): 9e9 for top in ("/media", "/more")})
     assert needed.folders == []
     assert needed.already_refreshed == {"a": 1, "b": 2}
 
 
 def test_an_event_is_already_refreshed_only_if_all_of_its_folders_are():
-    plan = shown_together(event(bucket="a"), event(bucket="b"))
+    plan = planned_for_a_shared_folder(event(bucket="a"), event(bucket="b"))
     needed = plan.needed({Folder("/media/a"): 9e9})
     assert needed.folders == [Folder("/more/a")]
     assert needed.already_refreshed == {"a": 1}
@@ -452,15 +462,15 @@ def test_an_event_is_already_refreshed_only_if_all_of_its_folders_are():
 
 
 def test_a_new_event_of_one_bucket_refreshes_the_folder_for_the_other_as_well():
-    plan = shown_together(event(bucket="a", time=10), event(bucket="b", time=200))
+    plan = planned_for_a_shared_folder(event(bucket="a", time=10), event(bucket="b", time=200))
     needed = plan.needed({Folder("/media/a"): 100.0, Folder("/more/a"): 900.0})
     assert needed.folders == [Folder("/media/a")]
     assert [each.bucket for each in needed.stale] == ["a", "b"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["x/1", "y/1"]), st.integers(0, 9)), max_size=20))
-def test_asking_what_is_needed_changes_nothing(events):
-    plan = shown_together(*(event(key, bucket=bucket, time=time) for bucket, key, time in events))
+def test_needed_does_not_change_the_plan(events):
+    plan = planned_for_a_shared_folder(*(event(key, bucket=bucket, time=time) for bucket, key, time in events))
     watermarks = {Folder("/media/x"): 5.0, Folder("/media/y"): 8.0, Folder("/more/x"): 6.0}
     first = plan.needed(watermarks)
     assert plan.needed(watermarks) == first
@@ -469,50 +479,52 @@ def test_asking_what_is_needed_changes_nothing(events):
     assert not plan.skipped
 
 
-def test_an_event_whose_time_is_unknown_is_newer_than_every_watermark_and_sync():
+def test_an_event_with_an_unknown_time_is_newer_than_every_watermark_and_sync():
     plan = planned(event(time=UNKNOWN_TIME), decisions=Decisions({BUCKET: (Place("/photos", synced=9e9),)}))
     assert plan.needed({A: 9e9}).folders == [A]
     assert not plan.principals
 
 
-def test_a_watermark_of_another_folder_says_nothing():
+def test_the_watermark_of_another_folder_does_not_count():
     assert planned(event()).needed({B: 9e9, Folder("/photos/a", tree=True): 9e9}).folders == [A]
 
 
-# Who changed objects
+# Principals
 
 BOB = Actor(principal="arn:aws:iam::111122223333:user/bob")
 
 
-def test_whoever_changes_objects_is_seen_first_last_and_how_often():
+def test_a_principal_has_its_first_and_last_change_and_their_number():
     plan = planned(
-        event(actor=BOB, time=7), event(actor=SOMEBODY, time=3), event(actor=BOB, time=2), event(actor=BOB, time=9)
+        event(actor=BOB, time=7), event(actor=ANN_ACTOR, time=3), event(actor=BOB, time=2), event(actor=BOB, time=9)
     )
     assert plan.principals == {BOB.principal: Seen(2, 9, 3), ANN: Seen(3, 3, 1)}
 
 
-def test_whoever_changes_nothing_is_not_seen():
+def test_an_unchanged_record_adds_no_principal():
     assert planned(Unchanged(SkipReason.READ_ONLY), Unchanged(SkipReason.FAILED)).principals == {}
 
 
-def test_access_anywhere_itself_and_writers_elsewhere_are_seen():
-    """That is how an operator finds out by what its own writes are to be known."""
+def test_own_writes_and_unmapped_writes_add_their_principals():
+    """This shows an operator how to recognise Access Anywhere's own writes."""
     decisions = Decisions({}, OwnWrites(principals=(ANN,)))
-    plan = planned(event(actor=SOMEBODY), event(actor=BOB, bucket="other"), decisions=decisions)
+    plan = planned(event(actor=ANN_ACTOR), event(actor=BOB, bucket="other"), decisions=decisions)
     assert plan.skipped == {SkipReason.OWN_WRITE: 1, SkipReason.NOT_MAPPED: 1}
     assert set(plan.principals) == {ANN, BOB.principal}
 
 
-def test_whoever_has_no_name_is_seen_by_the_access_key():
-    plan = planned(event(actor=Actor(access_key="AKIA1")), event(actor=NOBODY), event(actor=Actor(user_agent="x")))
+def test_a_principal_without_an_arn_has_its_access_key():
+    plan = planned(
+        event(actor=Actor(access_key="AKIA1")), event(actor=UNKNOWN_ACTOR), event(actor=Actor(user_agent="x"))
+    )
     assert set(plan.principals) == {"AKIA1"}
 
 
-def test_only_so_many_are_kept_and_those_are_still_counted():
-    """Sessions have names of their own, and there is no end of them."""
-    plan = planned(*(event(actor=Actor(f"session-{n}")) for n in range(PRINCIPALS + 50)))
-    assert len(plan.principals) == PRINCIPALS
-    assert f"session-{PRINCIPALS}" not in plan.principals
+def test_principals_are_kept_up_to_the_limit_and_still_counted():
+    """Each session has its own name, so their number has no limit."""
+    plan = planned(*(event(actor=Actor(f"session-{n}")) for n in range(MAX_PRINCIPALS + 50)))
+    assert len(plan.principals) == MAX_PRINCIPALS
+    assert f"session-{MAX_PRINCIPALS}" not in plan.principals
     plan.add(event(actor=Actor("session-0"), time=5000), Decisions().decide(event()))
     assert plan.principals["session-0"] == Seen(1000.0, 5000, 2)
-    assert plan.events == PRINCIPALS + 51
+    assert plan.events == MAX_PRINCIPALS + 51

@@ -1,4 +1,4 @@
-"""Templates: the fields of an event, put in as they are, and nothing else."""
+"""Templates: only known fields are replaced, and their values are inserted unchanged."""
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ def rendered(text, event=EVENT, folder=FOLDER):
 
 
 def path_of(key, *, root="/S3/b", prefix=""):
-    """As decided for that key: only the two together tell the path."""
+    """The path for a key and the folder that was decided for it."""
     event = ObjectEvent(Kind.WRITTEN, "b", key, 0.0)
     (folder,) = Decisions({"b": [Place(root, prefix)]}).decide(event).folders
     return rendered("{path}", event, folder)
@@ -53,7 +53,7 @@ def path_of(key, *, root="/S3/b", prefix=""):
         ("path", "/Amazon S3/my-bucket/reports/2026/may.pdf", "/S3/may.pdf"),
     ],
 )
-def test_each_field_is_what_it_says_and_empty_where_the_source_tells_nothing(field, value, bare):
+def test_a_field_has_its_value_and_is_empty_if_the_event_lacks_it(field, value, bare):
     assert rendered(f"{{{field}}}") == value
     assert rendered(f"{{{field}}}", BARE, Folder("/S3")) == bare
 
@@ -64,7 +64,7 @@ def test_an_unknown_time_is_empty():
 
 
 def test_every_field_is_tested_above():
-    (mark,) = test_each_field_is_what_it_says_and_empty_where_the_source_tells_nothing.pytestmark
+    (mark,) = test_a_field_has_its_value_and_is_empty_if_the_event_lacks_it.pytestmark
     assert [field for field, *_ in mark.args[1]] == list(FIELDS)
 
 
@@ -72,7 +72,7 @@ def test_every_field_is_tested_above():
     ("text", "expected"),
     [
         ("", ""),
-        ("as it is", "as it is"),
+        ("plain text", "plain text"),
         ("s3://{bucket}/{key}", "s3://my-bucket/reports/2026/may.pdf"),
         ("{bucket}{bucket}", "my-bucketmy-bucket"),
         ("{{bucket}}", "{bucket}"),
@@ -80,7 +80,7 @@ def test_every_field_is_tested_above():
         ('{{"b": "{bucket}"}}', '{"b": "my-bucket"}'),
     ],
 )
-def test_all_but_the_fields_stays_as_it_is_and_doubled_braces_stand_for_themselves(text, expected):
+def test_other_text_is_unchanged_and_a_double_brace_gives_a_brace(text, expected):
     assert rendered(text) == expected
 
 
@@ -91,20 +91,20 @@ def test_all_but_the_fields_stays_as_it_is_and_doubled_braces_stand_for_themselv
         "{key:{bucket}}", "{key", "key}", "{", "}", "{{key}", '{"b": 1}',
     ],
 )  # fmt: skip
-def test_what_is_no_field_is_a_mistake_of_the_setting_and_told_with_its_remedy(text):
+def test_a_malformed_field_is_a_settings_error_with_a_remedy(text):
     with pytest.raises(SettingsError) as caught:
         templates({"object": text, "fine": "{key}"}, "sync.parameters")
     (problem,) = caught.value.problems
     assert problem.startswith("sync.parameters.object: ")
-    assert "doubled" in problem
+    assert "write it twice" in problem
 
 
-def test_an_unknown_field_is_named_with_those_that_there_are():
-    with pytest.raises(SettingsError, match=r"\{buckett\} is none of .*\{bucket\}.*\{path\}"):
+def test_the_error_of_an_unknown_field_lists_the_known_fields():
+    with pytest.raises(SettingsError, match=r"\{buckett\} is not one of .*\{bucket\}.*\{path\}"):
         templates({"object": "{buckett}"}, "sync.parameters")
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_in_one_error():
     with pytest.raises(SettingsError) as caught:
         templates({"a": "{x}", "b": "{y}"}, "sync.batch.item")
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
@@ -120,19 +120,19 @@ def test_a_text_without_fields_is_constant():
 
 
 @given(key=st.text(st.sampled_from("{}a/!:.") | st.characters(), min_size=1))
-def test_a_key_is_put_in_as_it_is_whatever_it_says(key):
-    """A key that reads `{bucket}` is somebody's file name."""
+def test_any_key_is_inserted_unchanged(key):
+    """`{bucket}` is a valid name of a file."""
     event = ObjectEvent(Kind.WRITTEN, "b", key, 0.0)
     assert Template("<{key}>{{{bucket}}}").render(event, Folder("/b")) == f"<{key}>{{b}}"
 
 
 @given(name=st.text(), place=st.sampled_from(["{}", "{{{}}}", "a{}b"]))
-def test_a_template_has_a_known_field_or_is_refused_and_never_fails_otherwise(name, place):
+def test_a_template_with_any_field_is_refused_or_can_be_rendered(name, place):
     text = place.format("{" + name + "}")
     try:
         template = Template(text)
     except ValueError as error:
-        assert "doubled" in str(error)  # noqa: PT017 - many texts are none
+        assert "write it twice" in str(error)  # noqa: PT017 - most texts are refused
     else:
         template.render(EVENT, FOLDER)
 
@@ -152,7 +152,7 @@ def test_a_template_has_a_known_field_or_is_refused_and_never_fails_otherwise(na
         ("a//", {}, "/S3/b/a/"),
     ],
 )
-def test_the_path_is_where_access_anywhere_shows_the_object(key, place, path):
+def test_the_path_is_that_of_the_object_in_access_anywhere(key, place, path):
     assert path_of(key, **place) == path
 
 

@@ -541,7 +541,7 @@ async def test_deletes_that_name_no_key_refresh_the_tree_also_where_changes_are_
 
 
 async def test_what_is_beyond_the_changes_of_one_file_is_refreshed_by_folders(flow, telling, monkeypatch):
-    monkeypatch.setattr(decisions, "CHANGES", 3)
+    monkeypatch.setattr(decisions, "MAX_CHANGES", 3)
     key = telling.put("a", flow.log_of(*(f"{n}/x" for n in range(5))))
     assert await telling.handle(flow.announcing(key)) == Done()
     assert sorted(change.event.key for change in telling.events.told) == ["0/x", "1/x", "2/x"]

@@ -1,1 +1,1 @@
-"""What jibe-sqs knows: messages, formats, decisions, verdicts. No await, no logging, no clock, no environment."""
+"""The rules of jibe-sqs: messages, formats, decisions, verdicts. No await, no logging, no clock, no environment."""

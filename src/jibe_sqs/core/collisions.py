@@ -1,7 +1,7 @@
-"""Keys that differ in case alone, and so share one name in Access Anywhere, which shows only one of them.
+"""Collisions: keys that differ only in case. They have one name in Access Anywhere, which shows only one of them.
 
-What is told apart: whole keys, and the whole folders that they are in (`A/x`, `a/y`). Not: folders above those, where
-nothing below them is alike (`A/b/x`, `a/c/y`); nor names of which one was seen too long ago.
+Found are collisions of whole keys, and of the folders that directly contain a key (`A/x`, `a/y`). Not found are those of
+folders further up (`A/b/x`, `a/c/y`), and those with a name that was seen too long ago.
 """
 
 from typing import Final
@@ -10,14 +10,13 @@ import msgspec
 
 EXAMPLES: Final = 20
 _COLLIDES: Final = -1
-"""In place of a hash; Python hashes nothing to it."""
+"""Stands for a hash. Python's `hash` never returns -1."""
 
 
 class Collision(msgspec.Struct):
-    """Names that are one to Access Anywhere: keys, or folders (which end in `/`).
+    """Names that are equal for Access Anywhere: keys, or folders (which end in `/`).
 
-    Only hashes are kept of names that nothing collides with, so that of the name that was there first stands here once
-    it is seen again.
+    Before a collision, only hashes of names are kept. So the first of the names is added here when it is seen again.
     """
 
     bucket: str
@@ -25,13 +24,13 @@ class Collision(msgspec.Struct):
 
 
 class Collisions:
-    """Notices them among the names lately seen: at least the last half of `most`, and never more than `most`."""
+    """Finds collisions among the last names: at least the last `max_names / 2`, and never more than `max_names`."""
 
-    def __init__(self, *, most: int = 50_000) -> None:
+    def __init__(self, *, max_names: int = 50_000) -> None:
         self.count = 0
-        """How many names stand for several keys or folders. One that was long unseen may be counted anew."""
+        """The number of names that several keys or folders share. A name that was not seen for long may be counted again."""
         self._examples: dict[int, Collision] = {}
-        self._generation = max(most // 2, 1)
+        self._generation = max(max_names // 2, 1)
         self._new: dict[int, int] = {}
         self._old: dict[int, int] = {}
         self._bucket = self._folder = ""
@@ -39,14 +38,14 @@ class Collisions:
 
     @property
     def examples(self) -> list[Collision]:
-        """The first few."""
+        """The first few collisions."""
         return list(self._examples.values())
 
     def see(self, bucket: str, key: str) -> bool:
-        """An object is there. Returns whether it has to share its name, or its folder's, with another."""
+        """Add the key of an existing object. Returns whether its name, or its folder's name, collides with another."""
         if bucket != self._bucket:
             self._bucket, self._folder, self._salt = bucket, "", hash((bucket,))
-        # Writers stay in a folder for a while: most keys are of the folder that was looked at last.
+        # Writers stay in one folder for a while, so most keys are in the same folder as the key before.
         folder = key[: key.rfind("/") + 1]
         is_shared = False
         if folder != self._folder:
@@ -55,7 +54,7 @@ class Collisions:
         return self._is_shared(key) or is_shared
 
     def forget(self, bucket: str, key: str) -> None:
-        """The object is no more; so of two that shared a name, only one is left."""
+        """Remove the key of a deleted object. It no longer collides with any other."""
         name = hash(key.casefold()) ^ hash((bucket,))
         for seen in (self._new, self._old):
             if name in seen and seen[name] in (hash(key), _COLLIDES):
@@ -71,10 +70,10 @@ class Collisions:
                 self._old, self._new = self._new, {}
         if known == exact:
             return False
-        self._found(name, known, text)
+        self._add_example(name, known, text)
         return True
 
-    def _found(self, name: int, known: int, text: str) -> None:
+    def _add_example(self, name: int, known: int, text: str) -> None:
         if known != _COLLIDES:
             (self._new if name in self._new else self._old)[name] = _COLLIDES
             self.count += 1

@@ -1,8 +1,8 @@
-"""What of a log bucket is recent, as far as the names of folders and files tell. All days are UTC's.
+"""Which folders and files of a log bucket are recent, by the dates in their names. All days are in UTC.
 
-Names are dates in any of these ways: `2026/01/31`, `2026-01-31`, `20260131`, `2026/01`, `2026`, and the same as
-`year=2026/month=01`. What tells no date may hold anything. A name is no order of delivery: so whole days are looked at,
-and nothing is ever taken for old because something newer was seen.
+These are dates: `2026/01/31`, `2026-01-31`, `20260131`, `2026/01`, `2026`, and the same as `year=2026/month=01`. A folder
+without a date may contain anything. Files are not delivered in the order of their names. So whole days are searched, and
+nothing counts as old because something newer was seen.
 """
 
 import calendar
@@ -20,32 +20,32 @@ _DAY_IN_NAME: Final = re.compile(rf"(?<![0-9]){_DAY.pattern}(?![0-9])")
 
 
 class Days(msgspec.Struct, frozen=True):
-    """From the first to the last, both included."""
+    """A range of days. `first` and `last` are included."""
 
     first: date
     last: date
 
-    def meets(self, other: "Days") -> bool:
-        """Whether they have a day in common."""
+    def overlaps(self, other: "Days") -> bool:
+        """Whether the two ranges have a day in common."""
         return self.first <= other.last and other.first <= self.last
 
-    def are_one(self) -> bool:
-        """Whether it is a single day."""
+    def is_one_day(self) -> bool:
+        """Whether this is a single day."""
         return self.first == self.last
 
 
 def recent(now: float, days: int, *, since: float | None = None) -> Days:
-    """Today and so many days with it, by `now` (seconds since the epoch); and tomorrow, for clocks that are ahead.
+    """The last `days` days, with today, at `now` (seconds since the epoch). Also tomorrow, for clocks that are ahead.
 
-    `since`: when that was last looked at: what has been recent from then on still is.
+    `since`: the time of the last search. Every day that was recent at that time or later is included.
     """
     today = datetime.fromtimestamp(now, UTC).date()
-    then = today if since is None else min(today, datetime.fromtimestamp(since, UTC).date())
-    return Days(then - timedelta(days - 1), today + timedelta(1))
+    start = today if since is None else min(today, datetime.fromtimestamp(since, UTC).date())
+    return Days(start - timedelta(days - 1), today + timedelta(1))
 
 
-def told(folder: str) -> Days | None:
-    """The days that a folder's names tell, the deepest date if there are several; None for none."""
+def days_of(folder: str) -> Days | None:
+    """The days of the deepest date in a folder's names. None if there is no date."""
     names = [name.rpartition("=")[2] for name in folder.split("/")]
     found = None
     at = 0
@@ -57,36 +57,40 @@ def told(folder: str) -> Days | None:
 
 
 def may_hold_recent(folder: str, window: Days) -> bool:
-    """Whether a folder is worth looking into."""
-    days = told(folder)
-    return days is None or days.meets(window)
+    """Whether a folder may contain recent files."""
+    days = days_of(folder)
+    return days is None or days.overlaps(window)
 
 
 def is_recent(key: str, modified: float | None, window: Days) -> bool:
-    """Whether a file is: by its folder's day, a date in its name, or when it was written (seconds since the epoch).
+    """Whether a file is recent, by its folder's day, a date in its name, or `modified` (seconds since the epoch).
 
-    A file may be delivered late, under an older name: so one that says yes is enough. So is nothing that says no.
+    A file may be delivered late, under an older name. So if its folder is not of one day, one recent date is enough.
+    A file without any date counts as recent.
     """
     folder, _, name = key.rpartition("/")
-    days = told(folder)
-    if days is not None and days.are_one():
-        return days.meets(window)
+    days = days_of(folder)
+    if days is not None and days.is_one_day():
+        return days.overlaps(window)
     in_name = [day for found in _DAY_IN_NAME.finditer(name) if (day := _day(found[1], found[3], found[4]))]
     if modified is None:
-        return not in_name or any(day.meets(window) for day in in_name)
+        return not in_name or any(day.overlaps(window) for day in in_name)
     written = datetime.fromtimestamp(modified, UTC).date()
-    return written >= window.first or any(day.meets(window) for day in in_name)
+    return written >= window.first or any(day.overlaps(window) for day in in_name)
 
 
 def shows_today(folders: Sequence[str], now: float) -> bool:
-    """Whether of these folders, if they tell dates, one is today's: otherwise today's is still to come."""
-    dated = [days for folder in folders if (days := told(folder))]
+    """Whether one of these folders contains today. True if none of them has a date.
+
+    False: the folder of today does not exist yet.
+    """
+    dated = [days for folder in folders if (days := days_of(folder))]
     today = datetime.fromtimestamp(now, UTC).date()
-    return not dated or any(days.meets(Days(today, today)) for days in dated)
+    return not dated or any(days.overlaps(Days(today, today)) for days in dated)
 
 
 def _date(names: Sequence[str]) -> tuple[Days | None, int]:
-    """The date at the beginning of these names, and how many of them it takes; None, and one, if there is none."""
+    """The date at the start of these names, and the number of names that it uses. (None, 1) if there is no date."""
     if found := _DAY.fullmatch(names[0]):
         return _day(found[1], found[3], found[4]), 1
     if not _YEAR.fullmatch(names[0]):

@@ -1,4 +1,4 @@
-"""What an event means here: a closed list of reasons to skip it, or the folders that are stale because of it."""
+"""The decision on each event: skip it for a reason from a closed list, or refresh the folders that it makes stale."""
 
 import re
 from collections import Counter
@@ -25,18 +25,18 @@ from jibe_sqs.core.model import (
     Unchanged,
 )
 
-PRINCIPALS: Final = 10_000
-"""Of one file; sessions have names of their own, and there is no end of them."""
-CUT: Final = 1.0
-"""Seconds. CloudTrail's times are whole seconds, cut off: a change was up to one second later than its time."""
-CHANGES: Final = 50_000
-"""Of one file that are told object by object; folders stand for the rest."""
-BUCKETS: Final = 1000
-"""Of one file that are counted each by itself; the rest together, under no name."""
+MAX_PRINCIPALS: Final = 10_000
+"""Principals of one file. Each session has its own name, so their number has no limit."""
+TIME_PRECISION: Final = 1.0
+"""Seconds. CloudTrail cuts its times to whole seconds, so a change was up to one second later than its time."""
+MAX_CHANGES: Final = 50_000
+"""Changes of one file that are kept object by object. Beyond this number their folders become stale."""
+MAX_BUCKETS: Final = 1000
+"""Buckets of one file that are counted separately. All others are counted together, under an empty name."""
 
 
 class OwnWrites(msgspec.Struct, frozen=True):
-    """By what Access Anywhere's own writes are known; any one is enough. ARNs and user agents take `*` and `?`."""
+    """How Access Anywhere's own writes are recognised. One match is enough. `*` and `?` work in ARNs and user agents."""
 
     access_keys: frozenset[str] = frozenset()
     principals: tuple[str, ...] = ()
@@ -46,9 +46,10 @@ class OwnWrites(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a bucket, or the part of it below `prefix`, is shown: `folder` is a path of Access Anywhere.
+    """Where Access Anywhere shows a bucket, or the part of it below `prefix`. `folder`: a path of Access Anywhere.
 
-    `synced`: when its provider's last complete sync began (seconds since the epoch): what is older has been seen.
+    `synced`: the start of the provider's last complete sync, in seconds since the epoch. That sync saw all earlier
+    changes.
     """
 
     folder: str
@@ -57,11 +58,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 Places = Mapping[str, Sequence[Place]]
-"""Bucket -> where it is shown."""
+"""Bucket -> the places that show it."""
 
 
 class Unmapped(Skip, frozen=True):
-    """A decision: do nothing, because none of the `places` where the bucket was known to be shown shows the key."""
+    """A decision: do nothing, because no place shows the key. `places`: the places of the bucket at that time."""
 
     reason: SkipReason = SkipReason.NOT_MAPPED
     places: Sequence[Place] = ()
@@ -96,7 +97,7 @@ class Needed(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """What was in a bucket: records, those of them that asked for something, and why the others did not."""
+    """The counts of one bucket: records, records that asked for a refresh, and reasons of the others."""
 
     records: int = 0
     events: int = 0
@@ -104,7 +105,7 @@ class Counts(msgspec.Struct):
 
 
 class Seen(msgspec.Struct):
-    """When somebody was seen to change objects (seconds since the epoch), and how often."""
+    """The first and last change by one principal (seconds since the epoch), and the number of changes."""
 
     first: float
     last: float
@@ -112,36 +113,36 @@ class Seen(msgspec.Struct):
 
 
 class Decisions:
-    """Decides on records. Without places, every bucket stands at `/BUCKET`. New places may be set at any time.
+    """Decides on records. If `places` is None, every bucket is shown at `/BUCKET`. It may be replaced at any time.
 
-    `collisions`: what asked for a refresh and has to share its name in Access Anywhere.
+    `collisions`: keys that asked for a refresh and differ only in case.
     """
 
     def __init__(self, places: Places | None = None, own: OwnWrites | None = None) -> None:
         self.places = places
         self.collisions = Collisions()
-        self._is_own = _recogniser(own or OwnWrites())
+        self._is_own = _own_write_check(own or OwnWrites())
 
     def decide(self, record: Record) -> Decision:
-        """The first reason to skip it, in the order of `SkipReason`; or the folders that it makes stale."""
+        """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
         if isinstance(record, Unchanged):
             return Skip(record.reason)
         if self._is_own(record.actor):
             return Skip(SkipReason.OWN_WRITE)
         tree = record.kind.is_unlisted
         places = self.places.get(record.bucket, ()) if self.places is not None else (Place(f"/{record.bucket}"),)
-        is_seen = False
+        is_synced = False
         folders: dict[Folder, None] = {}
         for place in places:
             folder = _folder(place, record.key, tree=tree)
             if folder is None:
                 continue
-            if record.time + CUT < place.synced:
-                is_seen = True
+            if record.time + TIME_PRECISION < place.synced:
+                is_synced = True
             else:
                 folders[folder] = None
         if not folders:
-            return Skip(SkipReason.BEFORE_SYNC) if is_seen else Unmapped(places=places)
+            return Skip(SkipReason.BEFORE_SYNC) if is_synced else Unmapped(places=places)
         if record.kind is Kind.WRITTEN:
             self.collisions.see(record.bucket, record.key)
         elif record.kind is Kind.DELETED:
@@ -150,39 +151,39 @@ class Decisions:
 
 
 class Plan:
-    """What a log file asks for, folder by folder, however many its events. Bounded by the folders, not the records.
+    """The stale folders of a log file. Its size grows with the number of folders, not with the number of records.
 
-    `by_object`: change by change instead, in the order of their times for each object. Only for what names no object,
-    and for what is beyond `CHANGES`, folders are stale.
+    `by_object`: keep single changes instead, for each object in the order of their times. Then only events that name no
+    object, and events beyond `MAX_CHANGES`, make folders stale.
     """
 
     def __init__(self, *, by_object: bool = False) -> None:
         self.buckets: dict[str, Counts] = {}
-        """By bucket; what is beyond `BUCKETS` stands under no name."""
+        """Bucket -> its counts. All buckets beyond `MAX_BUCKETS` have the key `""`."""
         self.unmapped: dict[str, Sequence[Place]] = {}
-        """Buckets with changes that are shown nowhere, with the places that were known when that was decided."""
+        """Buckets with changes that no place shows -> the places of the bucket when that was decided."""
         self.newest_unmapped = float("-inf")
-        """When the latest of those changes was."""
+        """The time of the latest of those changes."""
         self._stale: dict[tuple[str, tuple[Folder, ...]], Stale] = {}
         self.changes: list[Change] = []
         self._by_object = by_object
         self.principals: dict[str, Seen] = {}
-        """Who changed objects, Access Anywhere itself included; informational."""
+        """Principal -> its changes of objects. Contains Access Anywhere itself. For information only."""
 
     def add(self, record: Record, decision: Decision) -> None:
-        """Take in one record and what was decided on it."""
+        """Add one record and the decision on it."""
         counts = self.buckets.get(record.bucket)
         if counts is None:
-            name = record.bucket if len(self.buckets) < BUCKETS else ""
+            name = record.bucket if len(self.buckets) < MAX_BUCKETS else ""
             counts = self.buckets.setdefault(name, Counts())
         counts.records += 1
         if isinstance(record, ObjectEvent):
-            self._see(record)
+            self._count_principal(record)
         if isinstance(decision, Skip):
             counts.skipped[decision.reason] += 1
             if isinstance(decision, Unmapped):
                 self.newest_unmapped = max(self.newest_unmapped, record.time)
-                if len(self.unmapped) < BUCKETS:
+                if len(self.unmapped) < MAX_BUCKETS:
                     self.unmapped.setdefault(record.bucket, decision.places)
             return
         counts.events += 1
@@ -190,7 +191,7 @@ class Plan:
             self._by_object
             and isinstance(record, ObjectEvent)
             and not record.kind.is_unlisted
-            and len(self.changes) < CHANGES
+            and len(self.changes) < MAX_CHANGES
         ):
             self.changes.append(Change(record, decision.folders))
             return
@@ -206,17 +207,17 @@ class Plan:
 
     @property
     def records(self) -> int:
-        """How many there were."""
+        """The number of records."""
         return sum(counts.records for counts in self.buckets.values())
 
     @property
     def events(self) -> int:
-        """Those of them that asked for something."""
+        """The number of records that asked for a refresh."""
         return sum(counts.events for counts in self.buckets.values())
 
     @property
     def skipped(self) -> Counter[SkipReason]:
-        """Why the others did not. Events that are `already-refreshed` are not among them: `needed` counts those."""
+        """The reasons of all other records. `already-refreshed` is not among them: `needed` counts those events."""
         return sum((counts.skipped for counts in self.buckets.values()), Counter())
 
     @property
@@ -224,25 +225,30 @@ class Plan:
         """Every folder that an event made stale, once."""
         return dict.fromkeys(folder for stale in self._stale.values() for folder in stale.folders)
 
-    def _see(self, event: ObjectEvent) -> None:
+    def _count_principal(self, event: ObjectEvent) -> None:
         if event.time == UNKNOWN_TIME:
             return
-        who = event.actor.principal or event.actor.access_key
-        seen = self.principals.get(who)
+        name = event.actor.principal or event.actor.access_key
+        seen = self.principals.get(name)
         if seen is not None:
             seen.first, seen.last = min(seen.first, event.time), max(seen.last, event.time)
             seen.count += 1
-        elif who and len(self.principals) < PRINCIPALS:
-            self.principals[who] = Seen(event.time, event.time)
+        elif name and len(self.principals) < MAX_PRINCIPALS:
+            self.principals[name] = Seen(event.time, event.time)
 
     def needed(self, watermarks: Mapping[Folder, float]) -> Needed:
-        """The folders with a change that no refresh can have seen. This only asks: the plan stays as it is."""
+        """The folders with a change that a refresh may not have seen. The plan does not change.
+
+        `watermarks`: folder -> start of its last successful refresh, in seconds since the epoch.
+        """
         latest: dict[Folder, float] = {}
         for stale in self._stale.values():
             for folder in stale.folders:
                 latest[folder] = max(stale.latest, latest.get(folder, stale.latest))
         never = float("-inf")
-        unseen = {folder for folder, moment in latest.items() if moment + CUT > watermarks.get(folder, never)}
+        unseen = {
+            folder for folder, moment in latest.items() if moment + TIME_PRECISION > watermarks.get(folder, never)
+        }
         needed = Needed()
         for stale in self._stale.values():
             folders = tuple(folder for folder in stale.folders if folder in unseen)
@@ -254,23 +260,23 @@ class Plan:
 
 
 def _folder(place: Place, key: str, *, tree: bool) -> Folder | None:
-    """The folder of one key, or all below a prefix, in this place; None where the place doesn't show it."""
+    """The folder of a key, or the tree below a prefix, in this place. None if the place does not show it."""
     if key.startswith(place.prefix):
         below = key[len(place.prefix) :]
     elif tree and place.prefix.startswith(key):
         below = ""
     else:
         return None
-    # The object `a/b/` is how consoles make the folder `a/b`: it shows in `a`.
+    # Consoles create the folder `a/b` as the object `a/b/`. Access Anywhere shows it in `a`.
     segments = (below if tree else below.removesuffix("/")).split("/")[:-1]
     if "" in segments:
-        # What Access Anywhere calls a folder without a name is not known: all below the folder above is stale.
+        # It is unknown how Access Anywhere names a folder without a name. So the whole tree above it is stale.
         segments, tree = segments[: segments.index("")], True
     return Folder("/".join([place.folder.rstrip("/"), *segments]) or "/", tree=tree)
 
 
-def _recogniser(own: OwnWrites) -> Callable[[Actor], bool]:
-    principals, issuers, agents = map(_any_of, (own.principals, own.session_issuers, own.user_agents))
+def _own_write_check(own: OwnWrites) -> Callable[[Actor], bool]:
+    principals, issuers, agents = map(_matcher, (own.principals, own.session_issuers, own.user_agents))
 
     def is_own(actor: Actor) -> bool:
         return (
@@ -278,13 +284,13 @@ def _recogniser(own: OwnWrites) -> Callable[[Actor], bool]:
             or (principals is not None and principals(actor.principal))
             or (issuers is not None and issuers(actor.session_issuer))
             or (agents is not None and agents(actor.user_agent))
-            or (bool(own.source_addresses) and _within(actor.source_address, own.source_addresses))
+            or (bool(own.source_addresses) and _is_in_any(actor.source_address, own.source_addresses))
         )
 
     return is_own
 
 
-def _any_of(patterns: Iterable[str]) -> Callable[[str], bool] | None:
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool] | None:
     expressions = [translate(pattern.replace("[", "[[]")) for pattern in patterns]
     if not expressions:
         return None
@@ -292,10 +298,10 @@ def _any_of(patterns: Iterable[str]) -> Callable[[str], bool] | None:
     return lambda text: bool(text) and matches(text) is not None
 
 
-def _within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def _is_in_any(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     try:
         found = ip_address(address)
     except ValueError:
-        # AWS services put their name there.
+        # A call by an AWS service has the name of the service in place of an address.
         return False
     return any(found in network for network in networks)

@@ -1,4 +1,4 @@
-"""The nouns. Everything above `ObjectEvent` is wire shape; everything below it knows nothing of wire shapes."""
+"""The types that all parts share. Code before `ObjectEvent` in the data flow handles wire formats; code after it never does."""
 
 from enum import StrEnum
 from typing import Final
@@ -8,13 +8,13 @@ import msgspec
 from jibe_sqs.core.errors import JibeError
 
 LATEST: Final = 253_402_300_799.0
-"""Seconds since the epoch: the end of the year 9999. A later time cannot be told to people, and no log has one."""
+"""Seconds since the epoch: the end of the year 9999. A later time cannot be formatted, and no log has one."""
 UNKNOWN_TIME: Final = LATEST
 """The time of an event whose time cannot be read. It is later than every watermark and sync, so the event is new."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One SQS message. `sent_at` is seconds since the epoch, by the queue's clock; `receive_count` is 1 at first."""
+    """One SQS message. `sent_at`: seconds since the epoch by the queue's clock. `receive_count`: 1 at the first receive."""
 
     id: str
     receipt: str
@@ -22,11 +22,11 @@ class Message(msgspec.Struct, frozen=True):
     receive_count: int = 1
     sent_at: float = 0.0
     ours: bool = False
-    """Made by ourselves, in memory: nobody else can have written it."""
+    """Made by this process, in memory. So its body can be trusted."""
 
 
 class LogFile(msgspec.Struct, frozen=True):
-    """An announcement: a log file to fetch. `version` and `etag` (unquoted) where the announcement names them."""
+    """An announcement: a log file to fetch. `version` and `etag` (unquoted) are None if the announcement lacks them."""
 
     bucket: str
     key: str
@@ -39,7 +39,7 @@ class LogFile(msgspec.Struct, frozen=True):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """An announcement that asks for nothing. `about` says what it was, in a few words."""
+    """An announcement that asks for nothing. `about`: a few words that describe it."""
 
     about: str
     bucket: str | None = None
@@ -47,42 +47,42 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """An announcement: a record of a message that cannot be read. `index` is its position in the message, from 0."""
+    """An announcement: a record of a message that cannot be read. `index`: its position in the message, from 0."""
 
     error: JibeError
     index: int
 
 
 class Kind(StrEnum):
-    """What became of an object."""
+    """How an object changed."""
 
     WRITTEN = "written"
     DELETED = "deleted"
     DELETED_UNLISTED = "deleted-unlisted"
-    """Objects were deleted and the source does not say which: all below `key`, a prefix, is stale."""
+    """Objects were deleted, and the source does not name them. Everything below `key`, a prefix, is stale."""
     WRITTEN_UNLISTED = "written-unlisted"
-    """An object was written and its key cannot be read: all below `key`, a prefix, is stale."""
+    """An object was written, and its key cannot be read. Everything below `key`, a prefix, is stale."""
 
     @property
     def is_unlisted(self) -> bool:
-        """Whether `key` is a prefix, below which everything is stale, and not the key of one object."""
+        """Whether `key` is a prefix below which everything is stale. Otherwise it is the key of one object."""
         return self in (Kind.DELETED_UNLISTED, Kind.WRITTEN_UNLISTED)
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who did it, as far as the source tells; empty where it does not."""
+    """The caller that changed an object. A field is empty if the source does not have it."""
 
     principal: str = ""
     """ARN of the caller."""
     access_key: str = ""
     session_issuer: str = ""
-    """ARN of the role that an assumed role's session was issued by."""
+    """ARN of the role that issued the session, if the caller is an assumed role."""
     source_address: str = ""
     user_agent: str = ""
 
 
 class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
-    """One object written or deleted. `time`: seconds since the epoch when the change was visible, by S3's clock."""
+    """One object written or deleted. `time`: when the change became visible, in seconds since the epoch by S3's clock."""
 
     kind: Kind
     bucket: str
@@ -93,11 +93,11 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
     actor: Actor = Actor()
     version: str | None = None
     name: str = ""
-    """The source's word for the call, for people."""
+    """The source's name of the call or event, for display."""
 
 
 class SkipReason(StrEnum):
-    """Why an event asks for no refresh. A closed list; each is a metric label and a word in `explain`."""
+    """Why an event asks for no refresh. A closed list; each is a word in `explain`, reports and logs."""
 
     READ_ONLY = "read-only"
     FAILED = "failed"
@@ -110,7 +110,7 @@ class SkipReason(StrEnum):
 
 
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
-    """A record of a log file that changes no object in the index, and why."""
+    """A record that changes no object in the index, and the reason."""
 
     reason: SkipReason
     bucket: str = ""
@@ -126,7 +126,7 @@ Announcement = LogFile | ObjectEvent | Unchanged | Nothing | Unreadable
 
 
 class Folder(msgspec.Struct, frozen=True, order=True):
-    """A folder of Access Anywhere. `path` starts with `/` and does not end with one; `tree` means all below it too."""
+    """A folder of Access Anywhere. `path` starts with `/` and does not end with it. `tree`: with everything below it."""
 
     path: str
     tree: bool = False
@@ -136,7 +136,7 @@ class Folder(msgspec.Struct, frozen=True, order=True):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One event, and the folders of Access Anywhere in which its object stands: one for each place."""
+    """One event, and the folders of Access Anywhere that show its object: one for each place."""
 
     event: ObjectEvent
     folders: tuple[Folder, ...]
@@ -158,7 +158,7 @@ Decision = Skip | Refresh
 
 
 class Done(msgspec.Struct, frozen=True):
-    """A verdict: everything that the message announced is done; delete it."""
+    """A verdict: delete the message, because everything that it announced is done."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -169,15 +169,15 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """A verdict: trying again cannot help; dead-letter the message with its reason."""
+    """A verdict: send the message to the dead-letter queue with its reason, because trying again cannot help."""
 
     error: str
     """The error's class name."""
     reason: str
     source: str = ""
-    """Where it was met: the log file as `s3://BUCKET/KEY`, or `message` for what stands in the message itself."""
+    """Where the error was found: a log file as `s3://BUCKET/KEY`, or `message` for the message itself."""
     first_error: str = ""
-    """Where several parts failed, what failed first, and was not what decided."""
+    """The first error, if several parts failed and another error decided."""
 
 
 Verdict = Done | Retry | Reject

@@ -1,7 +1,7 @@
-"""Texts with fields of an event in them, such as `{bucket}/{key}`, as operators write them for calls of their own.
+"""Templates with fields of an event, such as `{bucket}/{key}`. Operators write them as parameters of their own calls.
 
-What stands for a field is put in as it is: a key that reads `{bucket}` stays so. Braces are doubled to stand for
-themselves. Nothing but the fields below can be asked for: no attributes, no formats.
+A value is inserted unchanged: a key `{bucket}` is not replaced again. `{{` and `}}` give a brace. Only the fields below
+exist; attributes and formats are refused.
 """
 
 import string
@@ -24,7 +24,7 @@ def _time(event: ObjectEvent) -> str:
 def _path(event: ObjectEvent, folder: Folder) -> str:
     # The object `a/b/` is how consoles make the folder `a/b`.
     key = f"/{event.key}".removesuffix("/")
-    # A tree stands for a folder without a name, `a//b`: its path is that of the folder above the first such.
+    # A tree may be the refresh for a folder without a name, as in `a//b`. Then its path is the folder above `//`.
     start = key.find("//") if folder.tree and "//" in key else key.rfind("/")
     return folder.path.rstrip("/") + key[start:]
 
@@ -43,37 +43,37 @@ FIELDS: Final[Mapping[str, Callable[[ObjectEvent, Folder], str]]] = {
     "folder": lambda _, folder: folder.path,
     "path": _path,
 }
-"""What a template may ask for: see docs/reference/configuration.md. Empty where the source of the event does not tell it."""
+"""Field -> its value. See docs/reference/configuration.md. The value is empty if the source of the event does not have it."""
 
-KNOWN: Final = ", ".join(f"{{{field}}}" for field in FIELDS)
-DOUBLED: Final = "a brace that stands for itself is doubled"
+KNOWN_FIELDS: Final = ", ".join(f"{{{field}}}" for field in FIELDS)
+BRACES_HINT: Final = "for a brace, write it twice"
 
 
 class Template:
-    """One such text. `constant`: all of it, if it asks for no field."""
+    """One template. `constant`: the whole text if it has no field, else None."""
 
     def __init__(self, text: str) -> None:
-        """Raises `ValueError`, in the operator's words."""
+        """Parse the text. Raises `ValueError` with a message for the operator."""
         self._parts: list[str | Callable[[ObjectEvent, Folder], str]] = []
         for literal, field, form, conversion in _parsed(text):
             self._parts.append(literal)
             if field is None:
                 continue
             if field not in FIELDS:
-                raise ValueError(f"{{{field}}} is none of {KNOWN}; {DOUBLED}")
+                raise ValueError(f"{{{field}}} is not one of {KNOWN_FIELDS}; {BRACES_HINT}")
             if form or conversion:
-                raise ValueError(f"{{{field}}} stands alone, without a format or conversion; {DOUBLED}")
+                raise ValueError(f"{{{field}}} takes no format and no conversion; {BRACES_HINT}")
             self._parts.append(FIELDS[field])
         literals = [part for part in self._parts if isinstance(part, str)]
         self.constant = "".join(literals) if len(literals) == len(self._parts) else None
 
     def render(self, event: ObjectEvent, folder: Folder) -> str:
-        """The text for one event and one folder in which its object stands."""
+        """The text for one event and one folder that shows its object."""
         return "".join(part if isinstance(part, str) else part(event, folder) for part in self._parts)
 
 
 def templates(texts: Mapping[str, str], setting: str) -> dict[str, Template]:
-    """Each text as a template, by the same names. Raises `SettingsError` that tells of all mistakes below `setting`."""
+    """The same names -> templates. Raises one `SettingsError` with all mistakes below `setting`."""
     found, problems = {}, []
     for name, text in texts.items():
         try:
@@ -89,4 +89,4 @@ def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
     try:
         return list(string.Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"{error}; {DOUBLED}") from None
+        raise ValueError(f"{error}; {BRACES_HINT}") from None
