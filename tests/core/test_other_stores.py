@@ -1,6 +1,6 @@
-"""S3 events of stores other than AWS, MinIO and Ceph, and bodies of other shapes, read by the operator's rules.
+"""S3 events as stores other than AWS's, MinIO's and Ceph's send them, and bodies of other shapes by the operator's rules.
 
-The shapes are from the stores' documentation and source code. The names and numbers are invented.
+Shapes after the stores' documentation and source code; names and numbers are invented.
 """
 
 import contextlib
@@ -130,12 +130,12 @@ def test_an_event_of_any_store_is_read(record):
         ("s3:ObjectFoo:Bar", Kind.WRITTEN),
     ],
 )
-def test_the_names_of_events_have_the_same_effect_from_every_store(record, name, expected):
+def test_the_names_of_events_mean_the_same_from_every_store(record, name, expected):
     (found,) = announcements(s3({**record, "eventName": name}))
     assert (found.kind if isinstance(found, ObjectEvent) else found.reason) is expected
 
 
-# Other shapes, read by the operator's rules
+# Other shapes, by the operator's rules
 
 
 def rule(**expressions: str) -> NotificationRule:
@@ -209,7 +209,7 @@ def oss(name: str = "ObjectCreated:PutObject") -> dict[str, Any]:
 
 
 def obs(key: str = "2026/new+year.jpg") -> dict[str, Any]:
-    """A record of Huawei: its version is 3.0, and the field `s3` is named `obs`."""
+    """Huawei's: its version is 3.0, and what others call `s3` it calls `obs`."""
     return {
         "eventVersion": "3.0",
         "eventSource": "OBS",
@@ -247,7 +247,7 @@ BODIES: dict[str, tuple[dict[str, Any], str, list[ObjectEvent]]] = {
             ObjectEvent(Kind.DELETED, "photos", "2026/a.jpg", NOON, name="ObjectRemoved:DeleteObject"),
         ],
     ),
-    "Huawei OBS, whose Records have no s3": (
+    "Huawei OBS, whose Records are not S3's": (
         {"Records": [obs()]},
         "notifications.2",
         [ObjectEvent(Kind.WRITTEN, "photos", "2026/new year.jpg", NOON, name="ObjectCreated:Put")],
@@ -280,7 +280,7 @@ def test_a_body_of_another_shape_is_read_by_the_operators_rule(body, name, expec
             announcements(text)
 
 
-def test_a_rule_does_not_apply_to_a_body_of_a_known_shape():
+def test_a_body_of_a_known_shape_is_read_as_it_always_is():
     everything = rule(when="`true`", bucket="'other'", key="'x'")
     body = s3(STORES["StorageGRID: no region, a URN"])
     assert announced(body, Sources(notifications=[everything])) == announced(body)
@@ -289,13 +289,13 @@ def test_a_rule_does_not_apply_to_a_body_of_a_known_shape():
 
 
 @pytest.mark.parametrize("value", ["null", "false", "''", "`[]`", "`{}`", "missing", "length(missing)", "sum(missing)"])
-def test_a_rule_whose_when_is_false_or_fails_does_not_apply(value):
+def test_a_rule_whose_when_is_false_or_fails_is_not_for_the_body(value):
     body = json.dumps({"b": "photos", "null": None, "false": False})
     sources = Sources(notifications=[rule(when=value, bucket="b", key="b"), rule(when="b", bucket="b", key="b")])
     assert announced(body, sources).rule == "notifications.1"
 
 
-def test_unreadable_items_do_not_stop_the_others():
+def test_items_that_cannot_be_read_cost_the_others_nothing():
     events = [b2(), b2(bucketName=None), b2(key=7), b2(key=""), "x", b2(eventTimestamp="soon"), b2(None, "z")]
     found = announcements(json.dumps({"events": events}), RULES)
     assert [(each.kind, each.key) for each in found if isinstance(each, ObjectEvent)] == [
@@ -311,13 +311,13 @@ def test_unreadable_items_do_not_stop_the_others():
     assert str(unreadable[1].error) == "item 2 (notifications.0): key (objectName) is not a string: 7"
 
 
-def test_an_event_that_changes_no_object_is_not_a_change_by_a_rule():
+def test_an_event_that_changes_no_object_is_none_by_a_rule_either():
     (found,) = announcements(json.dumps({"events": [b2("b2:ObjectTagging:Put")]}), RULES)
     assert isinstance(found, Unchanged)
     assert found.reason is SkipReason.NOT_OBJECT_CHANGE
 
 
-def test_a_test_event_gives_nothing_to_do_by_a_rule():
+def test_a_test_event_is_nothing_to_do_by_a_rule_either():
     sources = Sources(notifications=[rule(when="b", bucket="b", key="k", event="e")])
     (found,) = announcements('{"b": "photos", "k": null, "e": "b2:TestEvent"}', sources)
     assert found == Nothing("s3:TestEvent", "photos")
@@ -338,13 +338,13 @@ def test_an_expression_that_fails_on_an_item_makes_it_unreadable():
 @pytest.mark.parametrize(
     ("items", "reason"), [("a", "is not a list"), ("missing", "is not a list"), ("sum(a)", "fails")]
 )
-def test_items_that_are_not_a_list_reject_the_whole_body(items, reason):
+def test_items_that_are_no_list_are_a_mistake_of_the_whole_body(items, reason):
     sources = Sources(notifications=[rule(when="a", items=items, bucket="b", key="k")])
     with pytest.raises(AnnouncementMalformed, match=f"notifications.0.items: .*{reason}"):
         announcements('{"a": "x"}', sources)
 
 
-def test_an_empty_list_of_items_gives_nothing_to_do_and_is_reported():
+def test_an_empty_list_of_items_is_nothing_to_do_and_is_reported():
     sources = Sources(notifications=[rule(when="a", items="a[].typo", bucket="b", key="k")])
     assert announcements('{"a": [{"b": "p", "k": "x"}]}', sources) == [Nothing("notifications.0 found no items")]
 
@@ -365,7 +365,7 @@ def test_an_expression_on_a_deep_value_gives_announcements_or_a_reason(key, dept
     assert all(len(str(each.error)) < 500 for each in found if isinstance(each, Unreadable))
 
 
-def test_the_limits_apply_to_a_body_read_by_a_rule():
+def test_a_body_by_a_rule_has_the_limits_of_every_body():
     sources = Sources(notifications=[rule(when="a", items="a", bucket="b", key="k")])
     with pytest.raises(AnnouncementTooLarge, match="262,145"):
         announcements(json.dumps({"a": [0] * (MAX_ANNOUNCEMENTS + 1)}), sources)
@@ -374,7 +374,7 @@ def test_the_limits_apply_to_a_body_read_by_a_rule():
     assert type(unreadable.error) is AnnouncementTooLarge
 
 
-def test_a_key_has_both_readings_by_a_rule_unless_an_encoding_is_configured():
+def test_keys_by_a_rule_are_read_both_ways_unless_somebody_says_how():
     body = json.dumps({"type": "object", "where": ["photos", "a+b"]})
 
     def keys(encoding: Any = None, **key_encodings: Any) -> list[str]:
@@ -387,7 +387,7 @@ def test_a_key_has_both_readings_by_a_rule_unless_an_encoding_is_configured():
     assert keys(**{"*": "url"}) == ["a b"]
 
 
-def test_an_object_of_a_log_source_is_a_log_file_by_a_rule():
+def test_an_object_of_a_log_source_is_a_log_file_by_a_rule_too():
     sources = Sources([LogSource("photos", "logs/")], {"*": "raw"}, [B2])
     body = json.dumps({"events": [b2(key="logs/x.gz"), b2(key="data/x.gz")]})
     assert [type(each) for each in announcements(body, sources)] == [LogFile, ObjectEvent]
@@ -406,7 +406,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "position"), WRONG.items())
-def test_the_error_of_a_wrong_expression_has_its_position(text, position):
+def test_a_wrong_expression_says_where(text, position):
     with pytest.raises(ValueError, match="not a JMESPath expression") as raised:
         Expression(text)
     assert position in str(raised.value)
@@ -429,20 +429,20 @@ def test_the_error_of_a_wrong_expression_has_its_position(text, position):
         "a[" + "9" * 4_000,
     ],
 )
-def test_a_deeply_nested_expression_works_or_is_refused(text):
+def test_an_expression_that_is_nested_deeply_works_or_is_a_mistake(text):
     with contextlib.suppress(ValueError):
         assert Expression(text).is_true({"a": 1}) in (True, False)
 
 
 @pytest.mark.parametrize("text", ["a" * 4_097, "a" + "||a" * 100_000, "!" * 2**20])
-def test_an_expression_that_is_too_long_is_refused(text):
+def test_an_expression_that_is_too_long_is_a_mistake(text):
     with pytest.raises(ValueError, match="the limit is 4,096"):
         Expression(text)
 
 
 @pytest.mark.filterwarnings("ignore:deprecated string literal syntax:PendingDeprecationWarning")
 @given(st.text() | st.text(alphabet="a.[]{}()|&!`'\"*?@,:<=>-0 "))
-def test_any_text_is_an_expression_or_is_refused(text):
+def test_any_text_is_an_expression_or_a_mistake(text):
     with contextlib.suppress(ValueError):
         assert Expression(text).is_true({"a": [{"a": 1}]}) in (True, False)
 
@@ -473,7 +473,7 @@ def test_any_body_by_any_rule_gives_announcements_or_a_reason(body):
         assert isinstance(each, ObjectEvent | Unchanged | Unreadable | Nothing)
 
 
-# Inputs beside the repository, if they exist
+# The inputs beside the repository, where they are at hand
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"no cases at {CASES}")
@@ -485,7 +485,7 @@ def test_any_body_by_any_rule_gives_announcements_or_a_reason(body):
         ("body-one-undecodable-key-of-two.json", [("written-unlisted", ""), ("written", "good/b.jpg")], [0]),
     ],
 )
-def test_a_body_from_a_public_bug_report_is_read(name, written, unreadable):
+def test_a_body_that_failed_is_read(name, written, unreadable):
     found = announcements((CASES / name).read_text(encoding="utf-8"))
     assert [(each.kind.value, each.key) for each in found if isinstance(each, ObjectEvent)] == written
     assert [each.index for each in found if isinstance(each, Unreadable)] == unreadable
