@@ -1,5 +1,5 @@
-"""Fuzzing: whatever stands in a message or a log file, the answer is a result or one of our errors.
+"""Fuzzing: any message and any log file gives a result or one of our errors.
 
-`python -m proof.fuzz [TARGET …] --seconds N`. The fuzzer is atheris (libFuzzer): it keeps what reached new code, and goes on
-from there.
+`python -m proof.fuzz [TARGET …] --seconds N`. The fuzzer is atheris (libFuzzer). It keeps each input that reached new code,
+and makes the next inputs from these.
 """

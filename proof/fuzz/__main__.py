@@ -1,4 +1,4 @@
-"""Fuzz the targets that are named, or all of them, one after the other. Exit code 1 if one breaks a promise."""
+"""Fuzz the named targets, or all targets, one after the other. The exit code is 1 if one of them breaks a promise."""
 
 import argparse
 import importlib.util
@@ -15,40 +15,41 @@ CORPUS: Final = HERE / "corpus"
 CRASHES: Final = HERE / "crashes"
 NAMES: Final = ("announcements", "cloudtrail", "audit-log", "access-log", "decompressed", "recompressed", "digests")
 
-NOISE: Final = ("#", "INFO:", "[INFO]", "WARNING: Failed to find", "\tNEW_FUNC", "stat::", "Dictionary:")
+IGNORED_LINES: Final = ("#", "INFO:", "[INFO]", "WARNING: Failed to find", "\tNEW_FUNC", "stat::", "Dictionary:")
 
-LARGEST_INPUT: Final = 8192
-"""Bytes; several records."""
+MAX_INPUT: Final = 8192
+"""Bytes: enough for several records."""
 NO_ATHERIS: Final = """\
 fuzzing needs atheris, which has wheels for Linux on x86-64 with Python 3.11 to 3.13 only. On another machine:
     docker run --rm -it --platform linux/amd64 -v "$PWD":/work -w /work python:3.12 make fuzz"""
 
 
 def main() -> None:
-    """Fuzz, or try one input again."""
+    """Fuzz, or run one input again."""
     arguments = argparse.ArgumentParser(prog="python -m proof.fuzz", description=__doc__)
-    arguments.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}")
-    arguments.add_argument("--seconds", type=int, default=60, help="for each target")
-    arguments.add_argument("--input", type=Path, help="no fuzzing: give the target this file")
-    given = arguments.parse_args()
-    if unknown := [name for name in given.targets if name not in NAMES]:
-        arguments.error(f"no target {unknown[0]!r}; there are {', '.join(NAMES)}")
-    if given.input:
-        if len(given.targets) != 1:
-            arguments.error("--input needs one TARGET")
+    arguments.add_argument("targets", nargs="*", metavar="TARGET", help=f"one of {', '.join(NAMES)}")
+    arguments.add_argument("--seconds", type=int, default=60, help="seconds for each target (default: 60)")
+    arguments.add_argument("--input", type=Path, help="do not fuzz: run the target with this file")
+    options = arguments.parse_args()
+    if unknown := [name for name in options.targets if name not in NAMES]:
+        arguments.error(f"there is no target {unknown[0]!r}; the targets are {', '.join(NAMES)}")
+    if options.input:
+        if len(options.targets) != 1:
+            arguments.error("--input needs exactly one TARGET")
         from proof.fuzz.targets import TARGETS
 
-        TARGETS[given.targets[0]](given.input.read_bytes())
+        TARGETS[options.targets[0]](options.input.read_bytes())
         print("clean")
         return
     if importlib.util.find_spec("atheris") is None:
         sys.exit(NO_ATHERIS)
-    clean = [_fuzz(name, given.seconds) for name in given.targets or NAMES]
+    clean = [_fuzz(name, options.seconds) for name in options.targets or NAMES]
     sys.exit(0 if all(clean) else 1)
 
 
 def _fuzz(name: str, seconds: int) -> bool:
-    from proof.fuzz.seeds import SEEDS, WORDS
+    from proof.fuzz.seeds import SEEDS
+    from proof.fuzz.words import WORDS
 
     corpus = CORPUS / name
     corpus.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ def _fuzz(name: str, seconds: int) -> bool:
         command: list[str | Path] = [
             *(sys.executable, "-m", "proof.fuzz.engine", name, corpus, seeds),
             f"-max_total_time={seconds}",
-            f"-max_len={LARGEST_INPUT}",
+            f"-max_len={MAX_INPUT}",
             f"-dict={words}",
             f"-artifact_prefix={CRASHES / name}-",
             "-timeout=20",
@@ -78,24 +79,24 @@ def _fuzz(name: str, seconds: int) -> bool:
             capture_output=True,
             check=False,
         )
-    said = ran.stdout + ran.stderr
-    found = re.search(r"stat::number_of_executed_units:\s*(\d+)", said) or re.search(r"Done (\d+) runs", said)
+    output = ran.stdout + ran.stderr
+    found = re.search(r"stat::number_of_executed_units:\s*(\d+)", output) or re.search(r"Done (\d+) runs", output)
     count = int(found[1]) if found else 0
-    saved = re.search(r"Test unit written to (\S+)", said)
+    saved = re.search(r"Test unit written to (\S+)", output)
     ended_well = ran.returncode == 0 and count > 0
     print(f"{name:14} {count:10,} executions   {'clean' if ended_well else 'CRASH'}", flush=True)
     if not ended_well:
-        print(_what_happened(said))
+        print(_summary(output))
         if saved:
             print(
-                f"    again: python -m proof.fuzz {name} --input {Path(saved[1]).relative_to(HERE.parents[1])}",
+                f"    to run it again: python -m proof.fuzz {name} --input {Path(saved[1]).relative_to(HERE.parents[1])}",
                 flush=True,
             )
     return ended_well
 
 
-def _what_happened(said: str) -> str:
-    lines = [line for line in said.splitlines() if not line.startswith(NOISE)]
+def _summary(output: str) -> str:
+    lines = [line for line in output.splitlines() if not line.startswith(IGNORED_LINES)]
     start = next((at for at, line in enumerate(lines) if "exception" in line or "ERROR" in line), -30)
     return "\n".join(f"    {line[:400]}" for line in lines[start:][:30])
 

@@ -1,4 +1,4 @@
-"""One target in atheris. Started by `python -m proof.fuzz`; libFuzzer ends the process itself."""
+"""Run one target in atheris. `python -m proof.fuzz` starts this process; libFuzzer ends it."""
 
 import sys
 
@@ -9,11 +9,11 @@ with atheris.instrument_imports(include=["jibe_sqs.core"]):
 
 
 def main() -> None:
-    """The target's name, then libFuzzer's arguments."""
-    name, *rest = sys.argv[1:]
+    """Arguments: the name of the target, then the arguments of libFuzzer."""
+    name, *arguments = sys.argv[1:]
     atheris.enabled_hooks.add("RegEx")
     atheris.enabled_hooks.add("str")
-    atheris.Setup([sys.argv[0], *rest], TARGETS[name])
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
     atheris.Fuzz()
 
 
