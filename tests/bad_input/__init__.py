@@ -1,1 +1,1 @@
-"""What nobody should send, and what must become of it. `python -m tests.bad_input` writes docs/reference/bad-input.md anew."""
+"""Bad input and its expected verdicts. `python -m tests.bad_input` writes docs/reference/bad-input.md again."""

@@ -267,8 +267,8 @@ CLOUDTRAIL: Final = [
     ),
     delivery(
         "a bucket that is not configured",
-        announcing(TRAIL.format("a"), bucket="somebody-elses"),
-        reject("BucketNotAllowed", "s3://somebody-elses/.* is not in the configured logs"),
+        announcing(TRAIL.format("a"), bucket="not-configured"),
+        reject("BucketNotAllowed", "s3://not-configured/.* is not in the configured logs"),
     ),
     delivery(
         "a bucket whose name is a URL",
