@@ -82,9 +82,9 @@ class Stale(msgspec.Struct):
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """What is left of a plan after the watermarks were read.
+    """The part of a plan that still needs a refresh, by the watermarks.
 
-    `already_refreshed`: by bucket, the number of events whose folders were all refreshed after the events.
+    `already_refreshed`: bucket -> the number of events whose folders were all refreshed after the events.
     """
 
     stale: list[Stale] = []
@@ -153,8 +153,8 @@ class Decisions:
 class Plan:
     """The stale folders of a log file. Its size grows with the number of folders, not with the number of records.
 
-    `by_object`: keep single changes instead, for each object in the order of their times. Then only events that name no
-    object, and events beyond `MAX_CHANGES`, make folders stale.
+    `by_object`: keep each change in `changes` instead, in the order of the records. Then only events that name no object,
+    and events beyond `MAX_CHANGES`, make folders stale.
     """
 
     def __init__(self, *, by_object: bool = False) -> None:
