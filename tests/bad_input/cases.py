@@ -123,3 +123,32 @@ def log(*found: Any) -> bytes:
 def text(*found: Any) -> bytes:
     """The text of a CloudTrail log file."""
     return json.dumps({"Records": found}).encode()
+
+
+DIGEST: Final = TRAIL.format("digest").replace("CloudTrail/", "CloudTrail-Digest/")
+HOSTILE: Final = "http://169.254.169.254/latest/meta-data/"
+
+
+def s3_event(*records: Any, **others: Any) -> dict[str, Any]:
+    return {"Records": list(records), **others}
+
+
+def s3_record(key: Any = "bad+input/a.jpg", bucket: Any = DATA, more: Any = None, **others: Any) -> dict[str, Any]:
+    """One record. `others` replace its fields, and `...` removes one. `more`: fields to add to the object."""
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": REGION,
+        "eventTime": "2026-01-31T12:00:00.123Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 5, **(more or {})}},
+    }
+    return {name: value for name, value in (record | others).items() if value is not ...}
+
+
+DEEP: Final = "1,000 nested lists"
+
+
+def deep(body: Any) -> str:
+    """The body, with 1,000 nested lists in place of `DEEP`."""
+    return json.dumps(body).replace(json.dumps(DEEP), "[" * 1_000 + "]" * 1_000)

@@ -376,7 +376,11 @@ REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
         "Message",
     ),
     "another event": ('{"Event": "s3:Other"}', AnnouncementUnknown, "s3:Other"),
-    "an event whose name is a list": ('{"Event": ["s3:TestEvent"]}', AnnouncementUnknown, "unknown kind a list"),
+    "an event whose name is a list": (
+        '{"Event": ["s3:TestEvent"]}',
+        AnnouncementUnknown,
+        "name of the event is unknown: a list",
+    ),
     "the message of a sweep": ('{"swept": {"bucket": "b", "key": "k"}}', AnnouncementUnknown, "'swept'"),
     "a malformed message of a sweep": ('{"swept": "\\udfff"}', AnnouncementUnknown, "'swept'"),
     "a delivery without keys": ('{"s3Bucket": "b"}', AnnouncementMalformed, "s3ObjectKey"),

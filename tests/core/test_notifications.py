@@ -505,7 +505,7 @@ def test_unknown_fields_and_a_new_minor_version_of_an_event_are_ignored():
 
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
     "of another service": (eventbridge("EC2 Instance", source="aws.ec2"), AnnouncementUnknown, "aws.ec2"),
-    "without a source": (eventbridge(source=ABSENT), AnnouncementUnknown, "not aws.s3"),
+    "without a source": (eventbridge(source=ABSENT), AnnouncementUnknown, "not one of aws.s3"),
     "of an application with a similar name": (eventbridge(source="my.s3"), AnnouncementUnknown, "my.s3"),
 }
 

@@ -143,9 +143,9 @@ def test_a_value_cannot_imitate_the_next_field():
 def test_the_error_names_a_missing_field_and_a_field_of_another_type():
     message = notification()
     del message["Timestamp"]
-    with pytest.raises(AnnouncementForged, match="^Timestamp is missing in the SNS Notification$"):
+    with pytest.raises(AnnouncementForged, match=r"^Timestamp is missing in the SNS Notification$"):
         check(message)
-    with pytest.raises(AnnouncementForged, match="^MessageId in the SNS Notification is not a string on one line$"):
+    with pytest.raises(AnnouncementForged, match=r"^MessageId in the SNS Notification is not a string on one line$"):
         check(notification(MessageId="a\nb"))
 
 

@@ -84,7 +84,7 @@ def announced(body: str, sources: Sources = NO_SOURCES, key_length: int = Limits
         if message["Type"] in _SUBSCRIPTION:
             return Announced([Nothing(f"SNS {message['Type']}")])
         if message["Type"] != "Notification":
-            raise AnnouncementUnknown(f"an SNS message of the unknown type {shown(message['Type'])}")
+            raise AnnouncementUnknown(f"the SNS message has the unknown type {shown(message['Type'])}")
         body = message["Message"]
     raise AnnouncementTooDeep(f"more than {MAX_ENVELOPES} nested SNS envelopes")
 
@@ -160,7 +160,7 @@ def _by_shape(message: Any, sources: Sources, key_length: int) -> list[Announcem
     if is_test(message):
         return [Nothing(TEST, text(message.get("Bucket")))]
     if "Event" in message:
-        raise AnnouncementUnknown(f"an event of the unknown kind {shown(message['Event'])}")
+        raise AnnouncementUnknown(f"the name of the event is unknown: {shown(message['Event'])}")
     if not message:
         raise AnnouncementUnknown("the body has an unknown shape: it is an empty object")
     fields = ", ".join(map(repr, sorted(message)[:MAX_NAMED]))

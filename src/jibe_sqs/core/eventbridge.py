@@ -38,7 +38,9 @@ def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int
     """The announcements of one event. Raises `AnnouncementUnknown` if it is not an event of S3."""
     source = message.get("source")
     if source not in _SOURCES:
-        raise AnnouncementUnknown(f"an EventBridge event with the source {shown(source)}, not {' or '.join(_SOURCES)}")
+        raise AnnouncementUnknown(
+            f"the source of the EventBridge event is {shown(source)}, not one of {', '.join(_SOURCES)}"
+        )
     name = text(message["detail-type"]) or ""
     if name in _CLOUDTRAIL_TYPES:
         return _cloudtrail_record(message.get("detail"), key_length)

@@ -110,7 +110,7 @@ def public_key(pem: bytes, now: datetime) -> RSAPublicKey:
 def _text(envelope: Mapping[str, Any]) -> bytes:
     names = SIGNED.get(envelope["Type"])
     if names is None:
-        raise AnnouncementUnknown(f"an SNS message of the unknown type {str(envelope['Type'])[:100]!r}")
+        raise AnnouncementUnknown(f"the SNS message has the unknown type {str(envelope['Type'])[:100]!r}")
     lines = []
     for name in names:
         value = envelope.get(name)
