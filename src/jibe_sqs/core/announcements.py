@@ -34,7 +34,7 @@ from jibe_sqs.core.sources import Sources
 
 VALIDATION: Final = "CloudTrail validation message."
 MAX_ENVELOPES: Final = 4
-"""SNS envelopes, one in the other. Chained topics need a few; more of them is a loop."""
+"""Nested SNS envelopes. Chained topics need a few; more than this is a loop."""
 
 MAX_ANNOUNCEMENTS: Final = 2**18
 """Keys or records in one body. A body from SQS has at most 1 MiB, and each key takes at least four characters with its

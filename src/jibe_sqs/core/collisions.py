@@ -1,7 +1,7 @@
 """Collisions: keys that differ only in case. They have one name in Access Anywhere, which shows only one of them.
 
-Found are collisions of whole keys, and of the folders that directly contain a key (`A/x`, `a/y`). Not found are those of
-folders further up (`A/b/x`, `a/c/y`), and those with a name that was seen too long ago.
+This module finds collisions of whole keys, and of the folders that directly contain a key (`A/x`, `a/y`). It does not find
+collisions of folders further up (`A/b/x`, `a/c/y`), or with a name that was seen too long ago.
 """
 
 from typing import Final

@@ -32,7 +32,7 @@ def check_signature(digest: Digest, key: RSAPublicKey) -> None:
     try:
         key.verify(bytes.fromhex(digest.signature), digest.signed, PKCS1v15(), SHA256())
     except (InvalidSignature, ValueError):
-        # Without the cause: the details of a failed check can help an attacker.
+        # Without the cause: the details of a failed check must not be shown.
         raise DigestInvalid(f"{digest}: the signature does not match this content", fault=Fault.SIGNATURE) from None
 
 

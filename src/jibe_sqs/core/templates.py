@@ -22,7 +22,7 @@ def _time(event: ObjectEvent) -> str:
 
 
 def _path(event: ObjectEvent, folder: Folder) -> str:
-    # The object `a/b/` is how consoles make the folder `a/b`.
+    # Consoles create the folder `a/b` as the object `a/b/`.
     key = f"/{event.key}".removesuffix("/")
     # A tree may be the refresh for a folder without a name, as in `a//b`. Then its path is the folder above `//`.
     start = key.find("//") if folder.tree and "//" in key else key.rfind("/")
