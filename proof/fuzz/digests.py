@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from jibe_sqs.core import digest_checks, digest_names
 from jibe_sqs.core.digests import read_digest
 from jibe_sqs.core.errors import LogError, VerificationError
-from jibe_sqs.core.log_names import format_of, no_log
+from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.log_names import no_log
 from proof.fuzz.promises import BrokenPromise, cut_of, promise
 
 PUBLIC_KEY: Final = RSAPublicNumbers(65537, 2**2047 + 2**1024 + 1).public_key()

@@ -6,7 +6,7 @@ import orjson
 
 from jibe_sqs.core.announcements import MAX_ANNOUNCEMENTS, announcements
 from jibe_sqs.core.errors import AnnouncementError
-from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.model import LogFile, Nothing, Unreadable
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources

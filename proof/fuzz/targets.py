@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.formats.format import Format
 from proof.fuzz.compression import decompressed, recompressed
 from proof.fuzz.digests import digest
 from proof.fuzz.logs import log
