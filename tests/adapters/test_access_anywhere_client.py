@@ -6,7 +6,6 @@ import inspect
 import json
 import logging
 import re
-import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
-from jibe_sqs.adapters.access_anywhere.wire import translation, transport
+from jibe_sqs.adapters.access_anywhere.wire import transport
 from jibe_sqs.adapters.access_anywhere.wire.answers import decoded, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.tasks import Task, TaskStatus, task_list
 from jibe_sqs.core.errors import (
@@ -373,19 +372,6 @@ async def test_a_retry_after_date_means_nothing_while_no_clock_is_known(server):
     async with server.client() as client:
         await client.check_path("/a")
     assert server.clock.slept[0] <= 0.02
-
-
-@pytest.mark.parametrize(
-    "form", ["Wed, 01 May 2030 10:00:05", "Wed May  1 10:00:05 2030", "Wed, 01 May 2030 10:00:05 -0000"]
-)
-def test_a_date_without_a_zone_is_utc_wherever_we_are(form, monkeypatch):
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        assert translation.date(form) == datetime(2030, 5, 1, 10, 0, 5, tzinfo=UTC).timestamp()
-    finally:
-        monkeypatch.undo()
-        time.tzset()
 
 
 @pytest.mark.parametrize("wish", ["soon", "-1", "inf", "nan", "Mon, 99 Foo 2020 00:00:00 GMT", ""])

@@ -17,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.connections import Connections
+from jibe_sqs.adapters.http_answers import read_body
 from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
 from jibe_sqs.core.sns import CERTIFICATE, public_key
 
@@ -87,16 +88,14 @@ class SnsCertificates:
                     return _Known(None, self._monotonic() + KEPT_WRONG)
                 if answer.status_code != httpx.codes.OK:
                     raise SignatureUnavailable(f"{address}: HTTP {answer.status_code}: may we reach it?")
-                pem = bytearray()
-                async for chunk in answer.aiter_raw(LARGEST):
-                    pem += chunk
-                    if len(pem) > LARGEST:
-                        raise SignatureUnavailable(f"{address}: more than {LARGEST:,} bytes: that is no certificate")
+                pem = await read_body(answer.aiter_raw(LARGEST), LARGEST)
+                if len(pem) > LARGEST:
+                    raise SignatureUnavailable(f"{address}: more than {LARGEST:,} bytes: that is no certificate")
         except TimeoutError as error:
             raise SignatureUnavailable(f"{address}: no end of the answer within {TIMEOUT:g} s") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise SignatureUnavailable(f"{address}: {type(error).__name__}: may we reach it?") from error
-        return _Known(bytes(pem), self._monotonic() + self._worth(bytes(pem)))
+        return _Known(pem, self._monotonic() + self._worth(pem))
 
     def _worth(self, pem: bytes) -> float:
         """For how long to keep it, in seconds: not what proves nothing, for it may be mended."""

@@ -6,13 +6,13 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
 
 from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
+from jibe_sqs.adapters.http_answers import read_body, retry_after
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.alerts import AlertFailed
 
@@ -39,7 +39,7 @@ class Webhook:
                 self._connections.one() as client,
                 client.stream("POST", self._url, json={"text": text}) as answer,
             ):
-                said = await _beginning(answer)
+                said = await read_body(answer.aiter_bytes(), LARGEST)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Neither its text nor where it came from: both know the address.
             failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
@@ -49,7 +49,7 @@ class Webhook:
             failure = f"the webhook of alerts.webhook answered {answer.status_code}{_word(said)}"
             if answer.status_code in (401, 403, 404, 410):
                 failure += ": is the address still the right one?"
-            raise AlertFailed(failure, retry_after=_retry_after(answer))
+            raise AlertFailed(failure, retry_after=retry_after(answer.headers.get("Retry-After"), time.time()))
         raise AlertFailed(failure)
 
 
@@ -85,27 +85,6 @@ def _unlogged(secret: str) -> Iterator[None]:
         logger.removeFilter(is_harmless)
 
 
-async def _beginning(answer: httpx.Response) -> bytes:
-    """No more of it than says anything to us."""
-    said = b""
-    async for chunk in answer.aiter_bytes():
-        said += chunk
-        if len(said) > LARGEST:
-            break
-    return said
-
-
 def _word(said: bytes) -> str:
     """Slack says in a word what is wrong, such as `no_service`; anything else might quote what we sent."""
     return f" {said.decode()}" if re.fullmatch(rb"[a-z_]{3,40}", said) else ""
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds."""
-    told = answer.headers.get("retry-after", "")
-    if re.fullmatch(r"\d{1,9}", told):
-        return float(told)
-    try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
-    except ValueError:
-        return None

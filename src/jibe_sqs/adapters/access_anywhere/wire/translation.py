@@ -3,16 +3,15 @@
 Foreign errors are translated here and nowhere else: exceptions of httpx, and answers that are none by their status.
 """
 
-import email.utils
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
 from urllib.parse import quote_plus
 
 import httpx
 
 from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, decoded
+from jibe_sqs.adapters.http_answers import http_date, retry_after
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 
 LONGEST_CALL = 300.0
@@ -62,7 +61,7 @@ def check_status(function: str, reply: httpx.Response, now: float) -> None:
         return
     if status == TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         # A date is by the server's own clock, where it tells.
-        wish = retry_after(reply.headers.get("Retry-After"), date(reply.headers.get("Date")) or now)
+        wish = retry_after(reply.headers.get("Retry-After"), http_date(reply.headers.get("Date")) or now)
         kind = Throttled if status == TOO_MANY_REQUESTS else AccessAnywhereUnavailable
         raise kind(f"{function}: HTTP {status} from Access Anywhere", retry_after=wish)
     remedy = "is the endpoint right, and may we reach it?"
@@ -92,24 +91,6 @@ def refusal(function: str, code: str, said: str, parameters: Mapping[str, str]) 
     """The error of a call that is answered with a code other than `ok`."""
     shown, said = (without_secrets(text, parameters)[:LONGEST_TEXT] for text in (code, said))
     return CallFailed(f"{function}: Access Anywhere answers {shown!r}: {said}", code=code)
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """The server's wish in seconds: it writes seconds, or a date. None for neither, and for a date if now is unknown."""
-    if header and header.strip().isdecimal():
-        return min(float(header), 86_400.0)
-    when = date(header)
-    return max(0.0, when - now) if when and now else None
-
-
-def date(header: str | None) -> float | None:
-    """Seconds since the epoch; None for what is no date."""
-    try:
-        when = email.utils.parsedate_to_datetime(header or "")
-        # HTTP's dates are UTC, also in the older form that does not say so.
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def without_secrets(said: str, parameters: Mapping[str, str]) -> str:

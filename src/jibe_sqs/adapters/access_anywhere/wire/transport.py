@@ -29,6 +29,7 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     translated,
 )
 from jibe_sqs.adapters.connections import Connections
+from jibe_sqs.adapters.http_answers import read_body
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
@@ -149,14 +150,12 @@ class Transport:
     async def answered(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
         """What is answered to a post, with all its bytes. Raises `AnswerMalformed` if these are beyond all measure."""
         async with self.http.one() as client, client.stream("POST", url, **posted) as reply:
-            body = bytearray()
-            async for chunk in reply.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise AnswerMalformed(
-                        f"{function}: Access Anywhere's answer has more than {LARGEST_ANSWER:,} bytes: not read to its end"
-                    )
-        return reply, bytes(body)
+            body = await read_body(reply.aiter_bytes(), LARGEST_ANSWER)
+        if len(body) > LARGEST_ANSWER:
+            raise AnswerMalformed(
+                f"{function}: Access Anywhere's answer has more than {LARGEST_ANSWER:,} bytes: not read to its end"
+            )
+        return reply, body
 
     async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
         began = self._clock.monotonic()
