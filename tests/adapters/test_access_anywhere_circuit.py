@@ -13,7 +13,7 @@ import structlog
 from tests.clocks import VirtualClock, in_virtual_time
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
-from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit, Pauses
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, LoginFailed
 
 
@@ -302,19 +302,18 @@ async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_ev
 @in_virtual_time
 async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
     circuit = Circuit(VirtualClock())
-    pauses = Pauses(1.0, 30.0)
     results = [AccessAnywhereUnavailable("down")] * 5
 
     async def probe() -> None:
         if results:
             raise results.pop()
 
-    circuit.open("down", probe, pauses=pauses)
+    circuit.open("down", probe)
     await circuit.passable()
     for wait, shortest, longest in [(1, 30, 38), (61, 1, 1.3)]:
         await asyncio.sleep(wait)
         began = time()
-        circuit.open("down", probe, pauses=pauses)
+        circuit.open("down", probe)
         await circuit.passable()
         assert shortest <= time() - began <= longest
 

@@ -8,14 +8,14 @@ Who opens it says how to probe: a server that is down is asked who it is, refuse
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
+from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
 from jibe_sqs.ports import Clock
 
@@ -41,19 +41,8 @@ Probe = Callable[[], Awaitable[object]]
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Pauses:
-    """Seconds before a probe: `first`, then doubling up to `longest`; a quarter more at most."""
-
-    first: float
-    longest: float
-
-    def next(self, pause: float) -> float:
-        """What follows a pause."""
-        return min(max(2 * pause, self.first), self.longest)
-
-
-USUAL_PAUSES = Pauses(1.0, 30.0)
+PROBE_BACKOFF = Backoff(first=1.25, longest=37.5, jitter=0.2)
+"""Before a probe: from 1 s up to 30 s, and up to a quarter more."""
 
 
 class Circuit:
@@ -72,7 +61,7 @@ class Circuit:
         self._opened = 0.0
         self._closed = float("-inf")
         self._not_before = float("-inf")
-        self._pause = 0.0
+        self._pauses = 0
         self._probing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._is_ended = False
@@ -104,12 +93,7 @@ class Circuit:
             if left <= MOMENT or self._not_before > deadline:
                 raise self._unavailable()
             # Time is the clock's affair, so the loop's own timeouts won't do.
-            closed, late = asyncio.ensure_future(self._passable.wait()), asyncio.ensure_future(self._clock.sleep(left))
-            try:
-                await asyncio.wait({closed, late}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                closed.cancel()
-                late.cancel()
+            await first_of(self._passable.wait(), self._clock.sleep(left))
 
     async def outlasted(self, budget: float) -> None:
         """Wait at the gate, for `budget` seconds since it opened. Raises as `passed` does."""
@@ -136,7 +120,7 @@ class Circuit:
         elif self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._open_unless_well(reason, probe))
 
-    def open(self, reason: str, probe: Probe, *, pauses: Pauses = USUAL_PAUSES, wish: float = 0.0) -> None:
+    def open(self, reason: str, probe: Probe, *, backoff: Backoff = PROBE_BACKOFF, wish: float = 0.0) -> None:
         """Let nothing through until `probe` succeeds, which is not asked for `wish` seconds."""
         if self._is_ended:
             return
@@ -146,11 +130,11 @@ class Circuit:
         self.openings += 1
         self._opened = self._clock.monotonic()
         is_again = self._opened - self._closed < SOON
-        self._pause = pauses.next(self._pause if is_again else 0.0)
+        self._pauses = self._pauses + 1 if is_again else 1
         self._reason = reason
         self._passable.clear()
         log.warning("circuit_opened", reason=reason)
-        self._probing = asyncio.create_task(self._probe(probe, pauses))
+        self._probing = asyncio.create_task(self._probe(probe, backoff))
 
     async def close(self) -> None:
         """Stop probing, for good."""
@@ -171,9 +155,9 @@ class Circuit:
             # Which calls they were is not forgotten: were it everything but the probe that fails, others join them.
             self._failures = 0
 
-    async def _probe(self, probe: Probe, pauses: Pauses) -> None:
+    async def _probe(self, probe: Probe, backoff: Backoff) -> None:
         while True:
-            await self._rest()
+            await self._rest(backoff.delay(self._pauses))
             try:
                 await probe()
             except AccessAnywhereError as error:
@@ -184,16 +168,15 @@ class Circuit:
                 log.exception("circuit_probe_failed")
             else:
                 break
-            self._pause = pauses.next(self._pause)
+            self._pauses += 1
         self._closed = self._clock.monotonic()
         self.answered()
         self._reason = ""
         self._passable.set()
         log.info("circuit_closed", seconds=round(self._closed - self._opened, 3))
 
-    async def _rest(self) -> None:
-        spread = random.uniform(1.0, 1.25)  # noqa: S311 (spreads load, guards nothing)
-        until = self._clock.monotonic() + self._pause * spread
+    async def _rest(self, pause: float) -> None:
+        until = self._clock.monotonic() + pause
         # A wish may come in meanwhile, from a call that was under way.
         while (left := max(until, self._not_before) - self._clock.monotonic()) > MOMENT:
             await self._clock.sleep(left)

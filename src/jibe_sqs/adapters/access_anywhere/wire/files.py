@@ -21,7 +21,7 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     refusal,
     translated,
 )
-from jibe_sqs.adapters.access_anywhere.wire.transport import Transport, backoff
+from jibe_sqs.adapters.access_anywhere.wire.transport import BACKOFF, Transport
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, DownloadTruncated
 from jibe_sqs.ports import Clock
 
@@ -101,7 +101,7 @@ class Files:
                 failures += 1
                 if failures == UPLOADS:
                     raise
-            await self._clock.sleep(backoff(failures))
+            await self._clock.sleep(BACKOFF.delay(failures))
 
     async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
         return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id))

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 import structlog
 
-from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit, Pauses
+from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, text
 from jibe_sqs.adapters.access_anywhere.wire.paths import TOP
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import CallFailed, LoginFailed
 from jibe_sqs.ports import Clock
 
@@ -20,7 +21,8 @@ TOKEN_LIFE = 55 * 60.0
 REST_AFTER_REFUSAL = 10.0
 """Seconds in which refused credentials are not tried again: a server may lock an account that keeps knocking."""
 
-KNOCKS = Pauses(REST_AFTER_REFUSAL, 60.0)
+LOGIN_BACKOFF = Backoff(first=1.25 * REST_AFTER_REFUSAL, longest=75.0, jitter=0.2)
+"""Between the logins of a probe: from `REST_AFTER_REFUSAL` up to 60 s, and up to a quarter more."""
 
 TOKENS = 3
 """That may be refused to one call before it is taken for the account's fault."""
@@ -109,7 +111,7 @@ class Session:
                     remedy = "to new tokens too: has the account the Administrator role?"
                     failure = LoginFailed(f"{refusal}, {remedy}")
                     if not is_good:
-                        self._circuit.open(str(failure), self._enter, pauses=KNOCKS)
+                        self._circuit.open(str(failure), self._enter, backoff=LOGIN_BACKOFF)
                     raise failure from refusal
             else:
                 self._served_at = self._clock.monotonic()
@@ -163,7 +165,7 @@ class Session:
                 raise LoginFailed(self._refusal)
             return await self._knock(self._transport.call)
         except LoginFailed as refused:
-            self._circuit.open(str(refused), lambda: self._knock(self._transport.once), pauses=KNOCKS)
+            self._circuit.open(str(refused), lambda: self._knock(self._transport.once), backoff=LOGIN_BACKOFF)
             raise
 
     async def _enter(self) -> None:

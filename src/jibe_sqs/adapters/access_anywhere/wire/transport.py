@@ -5,7 +5,6 @@ here, for seconds; while the server is down, calls wait. Minutes are the queue's
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
@@ -30,12 +29,12 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
 )
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.http_answers import read_body
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
 TRIES = 10
-FIRST_DELAY = 0.02
-LONGEST_DELAY = 10.0
+BACKOFF = Backoff(first=0.02, longest=10.0)
 BUDGET = 120.0
 """Seconds after which no further try is begun."""
 
@@ -127,9 +126,9 @@ class Transport:
                     return await self._observed(attempt, comparable, about or function)
                 except AccessAnywhereUnavailable as error:
                     failure = error
-            delay = max(backoff(number), failure.retry_after or 0.0)
+            delay = max(BACKOFF.delay(number), failure.retry_after or 0.0)
             # While the circuit is open, it knows how long to wait; no use in waiting twice.
-            hopeless = delay > LONGEST_DELAY or self._clock.monotonic() + delay > deadline
+            hopeless = delay > BACKOFF.longest or self._clock.monotonic() + delay > deadline
             if number == tries or (hopeless and not self._circuit.is_open):
                 raise AccessAnywhereUnavailable(
                     f"{failure}; tried {number} times", retry_after=failure.retry_after
@@ -178,7 +177,7 @@ class Transport:
 
     def _tell_circuit(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
         wish = error.retry_after or 0.0
-        if wish > LONGEST_DELAY:
+        if wish > BACKOFF.longest:
             self._circuit.open(str(error), self._probe, wish=wish)
         elif not isinstance(error, Throttled):
             self._circuit.failed(str(error), self._probe, about)
@@ -218,9 +217,3 @@ def subject(function: str, parameters: Mapping[str, str]) -> Hashable:
     """The same for the same call, also if it is made again later, with another token."""
     # Its hash: of what is secret among them, nothing is kept.
     return function, hash(frozenset(each for each in parameters.items() if each[0] not in _OF_THE_MOMENT))
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait after that many tries: doubling, and jittered so that many callers do not come back as one."""
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
-    return random.uniform(longest / 2, longest)  # noqa: S311 (spreads load, guards nothing)
