@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
-from jibe_sqs.adapters.access_anywhere.uses.logs import SETTLED_AGE, WINDOW, AccessAnywhereLogs
+from jibe_sqs.adapters.access_anywhere.uses.log_folders import SETTLED_AGE
+from jibe_sqs.adapters.access_anywhere.uses.logs import WINDOW, AccessAnywhereLogs
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.decisions import Place

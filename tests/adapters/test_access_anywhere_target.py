@@ -766,7 +766,7 @@ async def test_what_is_found_below_a_folder_of_another_case_is_not_taken_for_the
     async with aa.target() as target:
         await target.refresh(Folder(f"{ROOT}/A", tree=True), nothing)
         await asyncio.gather(*(target.others.refresh(Folder(f"{ROOT}/A/{n}")) for n in range(10)))
-        assert not any(path.startswith(f"{ROOT}/A/") for path in target.target._ids._known._seen)
+        assert not any(path.startswith(f"{ROOT}/A/") for path in target.target._ids._known._ids)
 
 
 async def test_a_slow_folder_is_known_to_be_slow_and_its_failures_teach_nothing():

@@ -8,11 +8,12 @@ of it, a thousand names a call.
     one that is not exact  "no" means that the folder is gone: only the name itself, asked for, may say so
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import aclosing
 
 import msgspec
+from cachetools import TLRUCache
 
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import GONE, PAGE, AccessAnywhere
@@ -26,6 +27,9 @@ STILL_TRUE = 5.0
 
 FEW = 10_000
 """Names of one folder that `KnownIds` is sure to keep that long."""
+
+MAX_LISTED = 10_000
+"""Folders whose listing is remembered for that long."""
 
 BY_NAME = 2
 """How many look-ups in one folder may go on at a time before the rest share a listing."""
@@ -53,7 +57,9 @@ class FolderIds:
         self._clock = clock
         self._roots = roots
         self._known = KnownIds(clock)
-        self._listed_whole: OrderedDict[str, float] = OrderedDict()
+        self._listed_whole: TLRUCache[str, float] = TLRUCache(
+            MAX_LISTED, ttu=lambda _fi_id, asked, _now: asked + STILL_TRUE, timer=clock.monotonic
+        )
         self._listing: set[str] = set()
         self._by_name: Counter[str] = Counter()
         self._found: SingleFlight[Item | None] = SingleFlight()
@@ -88,6 +94,11 @@ class FolderIds:
         self._listed_whole.pop(fi_id, None)
         self._listing.discard(fi_id)
 
+    def forget_absences(self) -> None:
+        """There may be new folders in any folder."""
+        self._listed_whole.clear()
+        self._listing.clear()
+
     async def _locate(self, path: str, *, exact: bool) -> Located | None:
         missing = []
         level = path
@@ -117,7 +128,7 @@ class FolderIds:
     async def _find_in(self, above: Located, path: str, *, exact: bool) -> Item | None:
         """The folder of that path in the one above it, or else the one that Access Anywhere takes for it."""
         called, fi_id = name(path), above.id
-        if exact and self._lacks(fi_id) and is_below(path, self._roots()):
+        if exact and fi_id in self._listed_whole and is_below(path, self._roots()):
             return None
         if called and self._by_name[fi_id] >= BY_NAME:
             # A page for each who waits, and no more: it is they who would ask otherwise.
@@ -156,7 +167,6 @@ class FolderIds:
                 # Unless it was refreshed meanwhile.
                 if names.is_whole and len(names.ids) <= FEW and folder.id in self._listing:
                     self._listed_whole[folder.id] = asked
-                    self._listed_whole.move_to_end(folder.id)
             return names
         finally:
             self._listing.discard(folder.id)
@@ -178,13 +188,6 @@ class FolderIds:
                 raise
         return Names(ids, is_whole=seen < most)
 
-    def _lacks(self, fi_id: str) -> bool:
-        """Whether what is not among its known folders was not there a moment ago."""
-        long_ago = self._clock.monotonic() - STILL_TRUE
-        while self._listed_whole and (oldest := next(iter(self._listed_whole.items())))[1] < long_ago:
-            del self._listed_whole[oldest[0]]
-        return fi_id in self._listed_whole
-
     async def _all_in(self, fi_id: str) -> list[Item]:
         return await self._subfolders.answer(fi_id, lambda _: self._subfolders_of(fi_id))
 
@@ -202,36 +205,32 @@ class KnownIds:
     """Ids of folders lately seen, by path: saves most of the look-ups in a burst.
 
     An id outlives its folder's renaming in Access Anywhere, and then belongs to another path. So it is trusted for a
-    minute only. The folders are at most 50,000, or 20 MB, those lately used: in a burst, the folders above the stale
+    minute only. The folders are at most 50,000, or 25 MB, those lately used: in a burst, the folders above the stale
     ones, of which there are far fewer. What waits to be refreshed has its own id in hand, and needs none of this.
     """
 
     def __init__(self, clock: Clock, *, most: int = 50_000, max_age: float = 60.0) -> None:
-        self._clock = clock
-        self._most = most
-        self._max_age = max_age
-        self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._ids: TLRUCache[str, _KnownId] = TLRUCache(
+            most, ttu=lambda _path, known, _now: known.asked + max_age, timer=clock.monotonic
+        )
 
     def get(self, path: str) -> str | None:
         """The id, if it is known and fresh."""
-        fi_id, asked = self._seen.get(path, ("", 0.0))
-        if not fi_id:
-            return None
-        if self._clock.monotonic() - asked > self._max_age:
-            self.forget(path)
-            return None
-        self._seen.move_to_end(path)
-        return fi_id
+        known = self._ids.get(path)
+        return known.id if known else None
 
     def remember(self, ids: dict[str, str], asked: float) -> None:
         """Ids that the server answered, by path, when it was `asked` (monotonic): a later answer is never replaced."""
         for path, fi_id in ids.items():
-            if self._seen.get(path, ("", asked))[1] <= asked:
-                self._seen[path] = (fi_id, asked)
-                self._seen.move_to_end(path)
-        while len(self._seen) > self._most:
-            self._seen.popitem(last=False)
+            known = self._ids.get(path)
+            if known is None or known.asked <= asked:
+                self._ids[path] = _KnownId(fi_id, asked)
 
     def forget(self, path: str) -> None:
         """The id is no good."""
-        self._seen.pop(path, None)
+        self._ids.pop(path, None)
+
+
+class _KnownId(msgspec.Struct, frozen=True, gc=False):
+    id: str
+    asked: float
