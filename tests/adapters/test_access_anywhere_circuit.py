@@ -378,6 +378,21 @@ async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
         assert 900 <= server.times("getApplianceInfo")[0] <= 901
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@in_virtual_time
+async def test_the_next_probe_waits_for_as_long_as_the_answer_to_the_last_one_asks(status):
+    """By the backoff alone, the probes would be one and two seconds apart."""
+    server = Server()
+    began = time()
+    busy = httpx.Response(status, headers={"Retry-After": "30"})
+    server.says = lambda function: (busy if function == "getApplianceInfo" else DOWN) if time() < began + 50 else None
+    async with server.client() as client:
+        assert await client.check_path("/a")
+    probes = server.times("getApplianceInfo")
+    assert len(probes) == 3
+    assert min(gaps(probes)) >= 30
+
+
 # Refused credentials
 
 

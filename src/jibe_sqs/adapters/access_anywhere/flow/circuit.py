@@ -150,7 +150,7 @@ class Circuit:
         except Exception as error:
             if not isinstance(error, AccessAnywhereError):
                 log.exception("circuit_probe_failed")
-            self.open(reason, probe)
+            self.open(reason, probe, wish=_wish(error))
         else:
             # Which calls they were is not forgotten: were it everything but the probe that fails, others join them.
             self._failures = 0
@@ -162,7 +162,7 @@ class Circuit:
                 await probe()
             except AccessAnywhereError as error:
                 self._reason = str(error)
-                self._postpone(getattr(error, "retry_after", None) or 0.0)
+                self._postpone(_wish(error))
             except Exception:
                 # Were this the end of probing, nothing would be let through for ever.
                 log.exception("circuit_probe_failed")
@@ -193,3 +193,8 @@ class Circuit:
             f"whether it is again: {self._reason}",
             retry_after=wish if wish > 0 else None,
         )
+
+
+def _wish(error: Exception) -> float:
+    """The seconds for which the server asked not to be called again; 0 if it did not."""
+    return (error.retry_after or 0.0) if isinstance(error, AccessAnywhereUnavailable) else 0.0
