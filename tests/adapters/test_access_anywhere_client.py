@@ -429,7 +429,7 @@ async def test_a_defect_of_ours_in_a_call_stays_one(server):
 
 
 async def test_a_call_that_trickles_for_ever_ends(server, monkeypatch):
-    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.LONGEST_CALL", 0)
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.MAX_CALL_SECONDS", 0)
     monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.TRIES", 1)
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable, match="no end of the answer"):
@@ -1076,7 +1076,7 @@ async def test_logins_and_retries_are_logged_by_name(server):
 @pytest.mark.parametrize("packed", [False, True])
 async def test_an_answer_without_end_is_not_read_to_its_end(server, monkeypatch, packed):
     """What Access Anywhere answers is untrusted, too; gzip makes much of little."""
-    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1_000_000)
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1_000_000)
     sent = []
 
     async def endless():

@@ -138,13 +138,13 @@ def test_nobody_is_forgotten_no_slot_is_lost_and_the_limit_holds(most, arrivals,
                 assert slots.running <= most
                 began = asyncio.get_running_loop().time()
                 await asyncio.sleep(takes)
-                slots.well("", asyncio.get_running_loop().time() - began)
+                slots.succeeded("", asyncio.get_running_loop().time() - began)
 
         async def trouble() -> None:
             for pause in strains:
                 await asyncio.sleep(pause)
                 running = slots.running
-                slots.strained("HTTP 503")
+                slots.overloaded("HTTP 503")
                 assert 1 <= slots.limit <= most
                 assert slots.running == running
 
@@ -208,7 +208,7 @@ async def test_trouble_halves_the_limit_down_to_one():
     with structlog.testing.capture_logs() as logged:
         for _ in range(5):
             await asyncio.sleep(1)
-            slots.strained("HTTP 503")
+            slots.overloaded("HTTP 503")
             limits.append(slots.limit)
     assert limits == [4, 2, 1, 1, 1]
     reduced = [entry for entry in logged if entry["event"] == "concurrency_reduced"]
@@ -220,12 +220,12 @@ async def test_calls_that_were_sent_before_a_halving_do_not_halve_again():
     slots = slots_of(8)
     await asyncio.sleep(10)
     for _ in range(8):
-        slots.strained("HTTP 503", began=9.0)
+        slots.overloaded("HTTP 503", began=9.0)
     assert slots.limit == 4
     await asyncio.sleep(1)
-    slots.strained("HTTP 503", began=9.9)
+    slots.overloaded("HTTP 503", began=9.9)
     assert slots.limit == 4
-    slots.strained("HTTP 503", began=10.5)
+    slots.overloaded("HTTP 503", began=10.5)
     assert slots.limit == 2
 
 
@@ -235,7 +235,7 @@ async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_l
     held = [slots.slot() for _ in range(4)]
     for slot in held:
         await slot.__aenter__()
-    slots.strained("HTTP 429", began=1.0)
+    slots.overloaded("HTTP 429", began=1.0)
     fifth = slots.slot()
     waiting = asyncio.create_task(fifth.__aenter__())
     for slot in held[:2]:
@@ -252,11 +252,11 @@ async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_
     slots = slots_of(4)
     for _ in range(2):
         await asyncio.sleep(1)
-        slots.strained("HTTP 503")
+        slots.overloaded("HTTP 503")
     limits = []
     for _ in range(12):
         await asyncio.sleep(1)
-        slots.well("checkPathExists", 0.01)
+        slots.succeeded("checkPathExists", 0.01)
         limits.append(slots.limit)
     assert limits == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
 
@@ -264,13 +264,13 @@ async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_
 @in_virtual_time
 async def test_who_waits_gets_the_slot_that_growth_makes():
     slots = slots_of(2)
-    slots.strained("HTTP 503", began=1.0)
+    slots.overloaded("HTTP 503", began=1.0)
     second = slots.slot()
     async with slots.slot():
         waiting = asyncio.create_task(second.__aenter__())
         await asyncio.sleep(1)
         assert not waiting.done()
-        slots.well("", 0.1)
+        slots.succeeded("", 0.1)
         await asyncio.wait_for(waiting, 1)
         assert slots.running == 2
 
@@ -278,7 +278,7 @@ async def test_who_waits_gets_the_slot_that_growth_makes():
 async def calls(slots: AdaptiveConcurrency, count: int, latency: float, function: str = "checkPathExists") -> None:
     for _ in range(count):
         await asyncio.sleep(latency)
-        slots.well(function, latency)
+        slots.succeeded(function, latency)
 
 
 @in_virtual_time

@@ -20,9 +20,9 @@ READS = {
     *("checkPathExists", "getFolderContents", "getFile", "getUserBackgroundTasks"),
 }
 REFRESHES = {"syncOnProviderEvent"}
-UPLOADS = {"doInitUpload", "doCompleteUpload", "doAbortUpload"}
+MAX_UPLOAD_TRIES = {"doInitUpload", "doCompleteUpload", "doAbortUpload"}
 """Of jibe-sqs's own reports, into their own folder."""
-ALLOWED = READS | REFRESHES | UPLOADS
+ALLOWED = READS | REFRESHES | MAX_UPLOAD_TRIES
 
 FUNCTION = re.compile(r"(get|do|check|empty|sync|set|add)[A-Z]\w*|get(token|file)", re.ASCII)
 

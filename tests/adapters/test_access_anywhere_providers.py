@@ -15,9 +15,9 @@ from tests.clocks import SystemClock
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.uses.providers import (
-    LONGEST_PER_FILE,
-    MARGIN,
-    SHORTEST_SYNC,
+    CLOCK_MARGIN,
+    MAX_SECONDS_PER_FILE,
+    MIN_SYNC_SECONDS,
     Providers,
     beginning,
     prefix_of,
@@ -176,7 +176,7 @@ def task(**fields) -> Task:
 
 @pytest.mark.parametrize("callback", ["InitialSync", "ReSync", "resync", "INITIALSYNC"])
 def test_a_complete_sync_has_seen_what_was_before_it_was_queued(callback):
-    assert beginning(task(callback=callback)) == NOON - MARGIN
+    assert beginning(task(callback=callback)) == NOON - CLOCK_MARGIN
 
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status is not TaskStatus.COMPLETED])
@@ -190,10 +190,10 @@ def test_another_task_says_nothing_of_a_provider(callback):
 
 
 @pytest.mark.parametrize(
-    ("files", "seconds"), [(0, SHORTEST_SYNC), (10, SHORTEST_SYNC), (1_000_000, 1_000_000 * LONGEST_PER_FILE)]
+    ("files", "seconds"), [(0, MIN_SYNC_SECONDS), (10, MIN_SYNC_SECONDS), (1_000_000, 1_000_000 * MAX_SECONDS_PER_FILE)]
 )
 def test_a_start_that_is_not_told_is_estimated_from_the_end_and_the_files(files, seconds):
-    assert beginning(task(added=None, files=files)) == NOON + 600 - seconds - MARGIN
+    assert beginning(task(added=None, files=files)) == NOON + 600 - seconds - CLOCK_MARGIN
 
 
 @pytest.mark.parametrize("missing", [{"files": None}, {"files": 10, "completed": None}])
@@ -236,8 +236,8 @@ async def test_of_several_syncs_the_last_one_counts():
     tasks.append(task(provider="p2", added=at(NOON + 50)))
     client = Shown({"0": TOPS}, tasks)
     assert await Providers(client).synced(["AMAZON S3", "Team", "Elsewhere", ""]) == {
-        "AMAZON S3": NOON + 30 - MARGIN,
-        "Team": NOON + 50 - MARGIN,
+        "AMAZON S3": NOON + 30 - CLOCK_MARGIN,
+        "Team": NOON + 50 - CLOCK_MARGIN,
     }
 
 
@@ -252,7 +252,7 @@ def hidden(n: int, sync: Task) -> list[Task]:
 async def test_a_sync_is_found_behind_thousands_of_refreshes(kind, refreshes, counts):
     client = Shown({"0": TOPS}, hidden(refreshes, task(type=kind, provider="p1")))
     client.counts_tasks = counts
-    assert await Providers(client).synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+    assert await Providers(client).synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
 
 
 async def test_a_sync_that_is_cut_off_is_not_known():
@@ -265,7 +265,9 @@ async def test_of_a_sync_with_each_type_the_later_one_counts():
     old = task(type="sync", provider="p1")
     new = task(id="2", type="custom", provider="p1", added=at(NOON + 100))
     for tasks in ([old, new], [new, old]):
-        assert await Providers(Shown({"0": TOPS}, tasks)).synced(["Amazon S3"]) == {"Amazon S3": NOON + 100 - MARGIN}
+        assert await Providers(Shown({"0": TOPS}, tasks)).synced(["Amazon S3"]) == {
+            "Amazon S3": NOON + 100 - CLOCK_MARGIN
+        }
 
 
 async def test_of_two_providers_whose_names_differ_in_case_nothing_is_known():
@@ -280,7 +282,7 @@ seconds = st.floats(0, 10_000)
 @given(
     began=seconds,
     queued=seconds,
-    skew=st.floats(-MARGIN, MARGIN),
+    skew=st.floats(-CLOCK_MARGIN, CLOCK_MARGIN),
     files=st.integers(0, 1_000_000),
     speed=st.floats(0, 1),
     tells=st.sets(st.sampled_from(["added", "files", "provider"])),
@@ -293,7 +295,7 @@ def test_no_event_at_or_after_the_start_of_a_sync_is_ever_skipped(
 ):
     """Access Anywhere's clock is off, it writes times in whole seconds, tells this or that; and so does the log."""
     began += NOON + queued
-    took = speed * max(SHORTEST_SYNC, files * LONGEST_PER_FILE)
+    took = speed * max(MIN_SYNC_SECONDS, files * MAX_SECONDS_PER_FILE)
 
     def sync(began: float, status: TaskStatus) -> Task:
         return task(
@@ -361,17 +363,17 @@ async def test_over_a_socket_the_start_of_each_providers_sync_is_read(types):
     async with serving(S3, TEAM, **types) as (providers, _):
         for _ in range(4):
             synced = await providers.synced(["Amazon S3", "Team"])
-            assert synced == {"Amazon S3": NOON - MARGIN, "Team": NOON + 50 - MARGIN}
+            assert synced == {"Amazon S3": NOON - CLOCK_MARGIN, "Team": NOON + 50 - CLOCK_MARGIN}
 
 
 async def test_over_a_socket_a_start_that_is_not_told_is_estimated(types):
     async with serving(S3, tasks_without_start=True, **types) as (providers, _):
-        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON + 600 - SHORTEST_SYNC - MARGIN}
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON + 600 - MIN_SYNC_SECONDS - CLOCK_MARGIN}
 
 
 async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_only(types):
     async with serving(S3, unnamed_tasks=True, **types) as (providers, _):
-        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
     async with serving(S3, TEAM, unnamed_tasks=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3", "Team"]) == {}
 
@@ -379,13 +381,13 @@ async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_
 async def test_while_a_sync_runs_the_one_before_it_counts(types):
     faults = sandbox.Faults(sync_in_progress=sandbox.SyncInProgress())
     async with serving(S3, faults=faults, **types) as (providers, http):
-        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
         await http.delete("/sandbox/faults")
         started = time.time()
         async with asyncio.timeout(60):
-            while (synced := await providers.synced(["Amazon S3"]))["Amazon S3"] == NOON - MARGIN:
+            while (synced := await providers.synced(["Amazon S3"]))["Amazon S3"] == NOON - CLOCK_MARGIN:
                 await asyncio.sleep(0.01)
-        assert started - 60 <= synced["Amazon S3"] + MARGIN <= time.time()
+        assert started - 60 <= synced["Amazon S3"] + CLOCK_MARGIN <= time.time()
 
 
 async def test_over_a_socket_refreshes_and_other_tasks_do_not_hide_a_sync(types):
@@ -394,7 +396,7 @@ async def test_over_a_socket_refreshes_and_other_tasks_do_not_hide_a_sync(types)
             item = await providers._client.check_path("/Amazon S3/films")
             await providers._client.refresh_folder(item.id)
         assert (await http.get("/sandbox/stats")).json()["refreshes"] == 25
-        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - MARGIN}
+        assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
 
 
 async def test_providers_that_come_and_go_while_the_service_runs_are_noticed():

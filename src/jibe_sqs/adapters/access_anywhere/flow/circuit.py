@@ -19,20 +19,20 @@ from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
 from jibe_sqs.ports import Clock
 
-FAILURES = 8
-FAILING_FOR = 2.0
+MIN_FAILURES = 8
+MIN_FAILING_SECONDS = 2.0
 """So many tries in a row, over so many seconds at least, have to fail before the server is taken for down."""
 
-SEVERAL = 3
+MIN_DIFFERENT_CALLS = 3
 """Different calls that have to be among them for the server to be taken for down without asking the probe."""
 
-LONGEST_WISH = 15 * 60.0
+MAX_WISH = 15 * 60.0
 """Seconds for which a server may have us not even probe it."""
 
-SOON = 60.0
+SAME_OUTAGE_SECONDS = 60.0
 """Seconds within which opening again is the same trouble, not a new one."""
 
-MOMENT = 0.001
+TIMER_PRECISION = 0.001
 """Seconds that are as good as none: less than timers are late by."""
 
 Probe = Callable[[], Awaitable[object]]
@@ -63,7 +63,7 @@ class Circuit:
         self._not_before = float("-inf")
         self._pauses = 0
         self._probing: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._is_ended = False
 
     @property
@@ -90,7 +90,7 @@ class Circuit:
         """Wait at the gate. Raises `AccessAnywhereUnavailable` if it is still open then (by the clock's `monotonic`)."""
         while self.is_open:
             left = deadline - self._clock.monotonic()
-            if left <= MOMENT or self._not_before > deadline:
+            if left <= TIMER_PRECISION or self._not_before > deadline:
                 raise self._unavailable()
             # Time is the clock's affair, so the loop's own timeouts won't do.
             await first_of(self._passable.wait(), self._clock.sleep(left))
@@ -111,14 +111,14 @@ class Circuit:
         if not self._failures:
             self._failing_since = now
         self._failures += 1
-        if len(self._failing) < SEVERAL:
+        if len(self._failing) < MIN_DIFFERENT_CALLS:
             self._failing.add(about)
-        if self._failures < FAILURES or now - self._failing_since < FAILING_FOR or self._is_ended:
+        if self._failures < MIN_FAILURES or now - self._failing_since < MIN_FAILING_SECONDS or self._is_ended:
             return
-        if len(self._failing) == SEVERAL:
+        if len(self._failing) == MIN_DIFFERENT_CALLS:
             self.open(reason, probe)
-        elif self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._open_unless_well(reason, probe))
+        elif self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._open_unless_well(reason, probe))
 
     def open(self, reason: str, probe: Probe, *, backoff: Backoff = PROBE_BACKOFF, wish: float = 0.0) -> None:
         """Let nothing through until `probe` succeeds, which is not asked for `wish` seconds."""
@@ -129,7 +129,7 @@ class Circuit:
             return
         self.openings += 1
         self._opened = self._clock.monotonic()
-        is_again = self._opened - self._closed < SOON
+        is_again = self._opened - self._closed < SAME_OUTAGE_SECONDS
         self._pauses = self._pauses + 1 if is_again else 1
         self._reason = reason
         self._passable.clear()
@@ -139,7 +139,7 @@ class Circuit:
     async def close(self) -> None:
         """Stop probing, for good."""
         self._is_ended = True
-        for task in (self._probing, self._asking):
+        for task in (self._probing, self._checking):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -178,11 +178,11 @@ class Circuit:
     async def _rest(self, pause: float) -> None:
         until = self._clock.monotonic() + pause
         # A wish may come in meanwhile, from a call that was under way.
-        while (left := max(until, self._not_before) - self._clock.monotonic()) > MOMENT:
+        while (left := max(until, self._not_before) - self._clock.monotonic()) > TIMER_PRECISION:
             await self._clock.sleep(left)
 
     def _postpone(self, wish: float) -> None:
-        self._not_before = max(self._not_before, self._clock.monotonic() + min(wish, LONGEST_WISH))
+        self._not_before = max(self._not_before, self._clock.monotonic() + min(wish, MAX_WISH))
 
     def _unavailable(self) -> AccessAnywhereUnavailable:
         now = self._clock.monotonic()

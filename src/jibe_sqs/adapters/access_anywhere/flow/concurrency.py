@@ -18,14 +18,14 @@ import structlog
 
 from jibe_sqs.ports import Clock
 
-RECENT = 9
-USUAL = 256
+RECENT_CALLS = 9
+USUAL_CALLS = 256
 """Calls that tell how long one takes lately, and usually."""
 
-ENOUGH = 32
+MIN_CALLS = 32
 """Calls before which nothing is known to be usual."""
 
-FLOOR = 0.03
+MIN_LATENCY = 0.03
 """Seconds. Twice of less is noise."""
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class Latency:
     """How long one kind of call takes: lately, by the median, which one slow call does not move; and usually."""
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._recent: deque[float] = deque(maxlen=RECENT_CALLS)
         self._usual = 0.0
         self._seen = 0
 
@@ -43,10 +43,10 @@ class Latency:
         """Whether calls take twice as long as usual, now that one took so long."""
         self._seen += 1
         self._recent.append(seconds)
-        self._usual += (seconds - self._usual) * max(1 / self._seen, 1 / USUAL)
-        if self._seen < ENOUGH or len(self._recent) < RECENT:
+        self._usual += (seconds - self._usual) * max(1 / self._seen, 1 / USUAL_CALLS)
+        if self._seen < MIN_CALLS or len(self._recent) < RECENT_CALLS:
             return False
-        return median(self._recent) > 2 * max(self._usual, FLOOR)
+        return median(self._recent) > 2 * max(self._usual, MIN_LATENCY)
 
     def start_anew(self) -> None:
         """What was seen lately tells nothing of what is now."""
@@ -97,20 +97,20 @@ class AdaptiveConcurrency:
         finally:
             self._leave()
 
-    def well(self, function: str, latency: float) -> None:
+    def succeeded(self, function: str, latency: float) -> None:
         """A call ended well, in so many seconds. `function` is empty where they say nothing of the server's health."""
         began = self._clock.monotonic() - latency
         if began <= self._halved_at:
             return
         if function and self._latencies.setdefault(function, Latency()).has_doubled(latency):
-            self.strained(f"{function} takes twice as long as usual", began=began)
+            self.overloaded(f"{function} takes twice as long as usual", began=began)
             return
         self._good += 1
         if self._good >= self._limit:
             self._good = 0
             self._grow()
 
-    def strained(self, why: str, *, began: float | None = None) -> None:
+    def overloaded(self, why: str, *, began: float | None = None) -> None:
         """A call shows that the server has too much to do. `began`: when it was sent, by the clock's `monotonic`."""
         now = self._clock.monotonic()
         # What was sent before the last halving tells of the load before it.

@@ -22,16 +22,16 @@ from jibe_sqs.concurrency.single_flight import SingleFlight
 from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.ports import Clock
 
-STILL_TRUE = 5.0
+ABSENCE_SECONDS = 5.0
 """Seconds for which a listing may say "no" again: only refreshes make folders appear, and nearly all of them are ours."""
 
-FEW = 10_000
+MAX_NAMES = 10_000
 """Names of one folder that `KnownIds` is sure to keep that long."""
 
-MAX_LISTED = 10_000
+MAX_LISTED_FOLDERS = 10_000
 """Folders whose listing is remembered for that long."""
 
-BY_NAME = 2
+MAX_LOOKUPS = 2
 """How many look-ups in one folder may go on at a time before the rest share a listing."""
 
 
@@ -58,10 +58,10 @@ class FolderIds:
         self._roots = roots
         self._known = KnownIds(clock)
         self._listed_whole: TLRUCache[str, float] = TLRUCache(
-            MAX_LISTED, ttu=lambda _fi_id, asked, _now: asked + STILL_TRUE, timer=clock.monotonic
+            MAX_LISTED_FOLDERS, ttu=lambda _fi_id, asked, _now: asked + ABSENCE_SECONDS, timer=clock.monotonic
         )
         self._listing: set[str] = set()
-        self._by_name: Counter[str] = Counter()
+        self._lookups: Counter[str] = Counter()
         self._found: SingleFlight[Item | None] = SingleFlight()
         self._names: SingleFlight[Names] = SingleFlight()
         self._subfolders: SingleFlight[list[Item]] = SingleFlight()
@@ -130,7 +130,7 @@ class FolderIds:
         called, fi_id = name(path), above.id
         if exact and fi_id in self._listed_whole and is_below(path, self._roots()):
             return None
-        if called and self._by_name[fi_id] >= BY_NAME:
+        if called and self._lookups[fi_id] >= MAX_LOOKUPS:
             # A page for each who waits, and no more: it is they who would ask otherwise.
             listed = await self._names.answer(fi_id, lambda waiting: self._list(above, parent(path), waiting))
             if called in listed.ids:
@@ -139,15 +139,15 @@ class FolderIds:
                 return None
         found = None
         if called:
-            self._by_name[fi_id] += 1
+            self._lookups[fi_id] += 1
             try:
                 found = await self._found.answer(
                     (fi_id, called), lambda _: self._client.check_path(called, within=fi_id)
                 )
             finally:
-                self._by_name[fi_id] -= 1
-                if not self._by_name[fi_id]:
-                    del self._by_name[fi_id]
+                self._lookups[fi_id] -= 1
+                if not self._lookups[fi_id]:
+                    del self._lookups[fi_id]
             if found is None or (found.is_folder and found.name == called):
                 return found
         # Nothing can be asked for by no name; and S3 lets `a`, `A/b` and `a/b` be, which the look-up does not tell apart.
@@ -165,7 +165,7 @@ class FolderIds:
             if folder.is_exact:
                 self._known.remember({joined(path, called): found for called, found in names.ids.items()}, asked)
                 # Unless it was refreshed meanwhile.
-                if names.is_whole and len(names.ids) <= FEW and folder.id in self._listing:
+                if names.is_whole and len(names.ids) <= MAX_NAMES and folder.id in self._listing:
                     self._listed_whole[folder.id] = asked
             return names
         finally:

@@ -19,11 +19,11 @@ TASK_TYPES: Final = ("sync", "custom")
 TASK_LIMITS: Final = (1000, 20_000)
 """How many tasks to ask for at first, and then. Refreshes are `custom` tasks too: thousands of them may hide a sync."""
 
-MARGIN: Final = 60.0
+CLOCK_MARGIN: Final = 60.0
 """Seconds by which Access Anywhere's clock may be ahead of S3's."""
 
-LONGEST_PER_FILE: Final = 0.02
-SHORTEST_SYNC: Final = 60.0
+MAX_SECONDS_PER_FILE: Final = 0.02
+MIN_SYNC_SECONDS: Final = 60.0
 """Seconds. Both are far more than a sync takes: where its start is only estimated, too early is right."""
 
 
@@ -118,10 +118,10 @@ def beginning(task: Task) -> float | None:
     if task.status is not TaskStatus.COMPLETED or task.callback.casefold() not in SYNCS:
         return None
     if task.added is not None:
-        return task.added.timestamp() - MARGIN
+        return task.added.timestamp() - CLOCK_MARGIN
     if task.completed is None or task.files is None:
         return None
-    return task.completed.timestamp() - max(SHORTEST_SYNC, task.files * LONGEST_PER_FILE) - MARGIN
+    return task.completed.timestamp() - max(MIN_SYNC_SECONDS, task.files * MAX_SECONDS_PER_FILE) - CLOCK_MARGIN
 
 
 def provider_of(task: Task, tops: Sequence[Item]) -> Item | None:

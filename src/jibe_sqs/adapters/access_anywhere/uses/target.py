@@ -26,11 +26,11 @@ from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import Clock, OtherRefreshes, SyncTarget
 from jibe_sqs.syncing.pace import Costs
 
-ROUNDS = 3
+MAX_ROUNDS = 3
 """How often a folder may vanish between being found and being refreshed."""
 
-OF_ONE_FOLDER = (CallFailed, RefreshTimedOut, AnswerMalformed)
-SPARED = 10
+ONE_FOLDER_ERRORS = (CallFailed, RefreshTimedOut, AnswerMalformed)
+MAX_TREE_FAILURES = 10
 """What says nothing of other folders, and how often it may happen before the rest of a tree is given up, too."""
 
 
@@ -82,17 +82,17 @@ class RefreshTarget(SyncTarget):
         # Of a thousand new folders in a new one, most come while that one is being refreshed: it may show them all.
         if fi_id is None and await has_been_refreshed():
             fi_id = await self._ids.find(path)
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if fi_id is not None and await self._refresh_known(Folder(path), fi_id, began, others):
                 return
             if above.path == ROOT:
-                raise unknown(path)
+                raise folder_unknown(path)
             began()
             await others.refresh(above)
             fi_id = await self._ids.find(path, exact=False)
             if fi_id is None:
                 if not is_below(path, self._roots()):
-                    raise unknown(path)
+                    raise folder_unknown(path)
                 return
         raise CallFailed(f"{path}: Access Anywhere shows this folder, but cannot refresh it", code="not_found")
 
@@ -135,9 +135,9 @@ class RefreshTarget(SyncTarget):
             """Refresh one folder; returns the paths of its subfolders."""
             try:
                 await others.refresh(Folder(path))
-            except OF_ONE_FOLDER as error:
+            except ONE_FOLDER_ERRORS as error:
                 failures.append(error)
-                if len(failures) == SPARED:
+                if len(failures) == MAX_TREE_FAILURES:
                     raise
             # Each id once: a server may show folders within each other.
             below = {level: fi_id for level, fi_id in (await self._ids.below(path)).items() if fi_id not in seen}
@@ -150,7 +150,7 @@ class RefreshTarget(SyncTarget):
         self._costs.learn(tree, self._clock.monotonic() - started)
 
 
-def unknown(path: str) -> FolderUnknown:
+def folder_unknown(path: str) -> FolderUnknown:
     """The error, with its remedy."""
     return FolderUnknown(
         f"Access Anywhere has no folder {path!r}: check the spelling in the bucket mapping, that the provider is added "

@@ -14,8 +14,8 @@ from jibe_sqs.adapters.access_anywhere.flow.patience import unless_busy
 from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, Item, decoded, item, json_object, number, text, truth
 from jibe_sqs.adapters.access_anywhere.wire.session import Session
 from jibe_sqs.adapters.access_anywhere.wire.translation import (
-    BROKEN,
-    LONGEST_CALL,
+    MAX_CALL_SECONDS,
+    READ_ERRORS,
     BrokenOff,
     check_status,
     refusal,
@@ -27,7 +27,7 @@ from jibe_sqs.ports import Clock
 
 GET_FILE = "getFile"
 CHUNK = 65_536
-LARGEST_ENVELOPE = 65_536
+MAX_ENVELOPE_BYTES = 65_536
 """Bytes. What is larger is a file."""
 
 ENVELOPE = frozenset({"status", "statusmessage", "taskid"})
@@ -37,7 +37,7 @@ CODES = ("X-NAA-DOWNLOAD-ERROR-STATUS", "X-SME-DOWNLOAD-ERROR-STATUS", "X-PROVID
 """Headers that say why the bytes are not the file's: by its newer name, its older one, and of the storage behind."""
 
 UPLOADER = "/cgi-bin/uploader/uploader1.cgi"
-UPLOADS = 3
+MAX_UPLOAD_TRIES = 3
 """How often a whole upload is tried."""
 
 
@@ -60,7 +60,7 @@ class Download:
             async for chunk in self._rest:
                 seen += len(chunk)
                 yield chunk
-        except BROKEN as error:
+        except READ_ERRORS as error:
             raise self._truncated(seen, f" ({type(error).__name__})") from error
         if self.size is not None and seen < self.size:
             raise self._truncated(seen)
@@ -99,18 +99,20 @@ class Files:
                 return await self._deliver(code, name, body)
             except (AccessAnywhereUnavailable, CallFailed):
                 failures += 1
-                if failures == UPLOADS:
+                if failures == MAX_UPLOAD_TRIES:
                     raise
             await self._clock.sleep(BACKOFF.delay(failures))
 
     async def _opened(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
-        return await self._transport.tried(GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id))
+        return await self._transport.with_retries(
+            GET_FILE, lambda: self._open(fi_id, token, chunk), about=(GET_FILE, fi_id)
+        )
 
     async def _open(self, fi_id: str, token: str, chunk: int) -> tuple[AsyncExitStack, Download]:
         form = {"function": GET_FILE, "apiformat": "json", "fi_id": fi_id, "token": token}
         async with AsyncExitStack() as stack:
             with translated(GET_FILE, form):
-                async with asyncio.timeout(LONGEST_CALL):
+                async with asyncio.timeout(MAX_CALL_SECONDS):
                     client = await stack.enter_async_context(self._transport.http.one())
                     reply = await stack.enter_async_context(
                         client.stream(
@@ -136,7 +138,7 @@ class Files:
         return code
 
     async def _deliver(self, code: str, name: str, body: bytes) -> Item:
-        await self._transport.tried("uploader", lambda: self._send(code, name, body), tries=1)
+        await self._transport.with_retries("uploader", lambda: self._send(code, name, body), tries=1)
         answer = await self._call("doCompleteUpload", {"uploadcode": code, "fi_size": str(len(body))})
         return item(answer.get("file"))
 
@@ -147,7 +149,7 @@ class Files:
         secrets = {"uploadcode": code}
         url = f"{self._transport.url.removesuffix('/api/rpc.php')}{UPLOADER}?{quote(code, safe='')}"
         with translated("uploader", secrets):
-            async with asyncio.timeout(LONGEST_CALL):
+            async with asyncio.timeout(MAX_CALL_SECONDS):
                 reply, answer = await self._transport.answered("uploader", url, files={"datafile": (name, body)})
         check_status("uploader", reply, self._clock.now())
         said = json_object(answer)
@@ -164,9 +166,9 @@ async def beginning(chunks: AsyncIterator[bytes]) -> list[bytes]:
     try:
         async for chunk in chunks:
             head.append(chunk)
-            if not head[0].lstrip().startswith(b"{") or sum(map(len, head)) > LARGEST_ENVELOPE:
+            if not head[0].lstrip().startswith(b"{") or sum(map(len, head)) > MAX_ENVELOPE_BYTES:
                 break
-    except BROKEN as error:
+    except READ_ERRORS as error:
         # One file that is never whole does not mean that the server is down.
         raise BrokenOff(f"{GET_FILE}: the file breaks off: {type(error).__name__}") from error
     return head

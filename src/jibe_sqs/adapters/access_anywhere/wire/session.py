@@ -18,17 +18,17 @@ from jibe_sqs.ports import Clock
 TOKEN_LIFE = 55 * 60.0
 """Seconds from its issue after which a token is renewed; the server's own limit is an hour."""
 
-REST_AFTER_REFUSAL = 10.0
+MIN_LOGIN_INTERVAL = 10.0
 """Seconds in which refused credentials are not tried again: a server may lock an account that keeps knocking."""
 
-LOGIN_BACKOFF = Backoff(first=1.25 * REST_AFTER_REFUSAL, longest=75.0, jitter=0.2)
-"""Between the logins of a probe: from `REST_AFTER_REFUSAL` up to 60 s, and up to a quarter more."""
+LOGIN_BACKOFF = Backoff(first=1.25 * MIN_LOGIN_INTERVAL, longest=75.0, jitter=0.2)
+"""Between the logins of a probe: from `MIN_LOGIN_INTERVAL` up to 60 s, and up to a quarter more."""
 
-TOKENS = 3
+MAX_REFUSED_TOKENS = 3
 """That may be refused to one call before it is taken for the account's fault."""
 
-TOKENS_IF_SERVED = 20
-LATELY = 60.0
+MAX_REFUSED_TOKENS_IF_SERVED = 20
+SERVED_RECENTLY = 60.0
 """The same, if any call was served so many seconds ago or less: then the account is good, perhaps not for this call."""
 
 EXPIRED = frozenset({"login_token_expired", "login_fail"})
@@ -83,8 +83,8 @@ class Session:
         self._renew_at = 0.0
         self._login: asyncio.Task[str] | None = None
         self._refusal = ""
-        self._knock_again_at = float("-inf")
-        self._was_in = False
+        self._next_login_at = float("-inf")
+        self._has_logged_in = False
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """The answer. A call whose token has expired is repeated with a new one."""
@@ -106,12 +106,12 @@ class Session:
                 # Whoever comes second to hear that a token is gone has learned nothing of the new one.
                 refused += self._forget(token)
                 # Of many calls at a time, whoever comes first hears of it each time that any of them has lost the token.
-                is_good = self._clock.monotonic() - self._served_at <= LATELY
-                if refused >= (TOKENS_IF_SERVED if is_good else TOKENS):
+                is_good = self._clock.monotonic() - self._served_at <= SERVED_RECENTLY
+                if refused >= (MAX_REFUSED_TOKENS_IF_SERVED if is_good else MAX_REFUSED_TOKENS):
                     remedy = "to new tokens too: has the account the Administrator role?"
                     failure = LoginFailed(f"{refusal}, {remedy}")
                     if not is_good:
-                        self._circuit.open(str(failure), self._enter, backoff=LOGIN_BACKOFF)
+                        self._circuit.open(str(failure), self._probe, backoff=LOGIN_BACKOFF)
                     raise failure from refusal
             else:
                 self._served_at = self._clock.monotonic()
@@ -135,7 +135,7 @@ class Session:
                 # The login belongs to all who wait: one who stops waiting must not stop it.
                 return await asyncio.shield(self._login)
             except LoginFailed:
-                if not self._was_in or not self._circuit.is_open:
+                if not self._has_logged_in or not self._circuit.is_open:
                     raise
 
     def _is_good(self) -> bool:
@@ -161,24 +161,28 @@ class Session:
             # The circuit's probe has logged in meanwhile.
             return self._token
         try:
-            if self._clock.monotonic() < self._knock_again_at:
+            if self._clock.monotonic() < self._next_login_at:
                 raise LoginFailed(self._refusal)
-            return await self._knock(self._transport.call)
+            return await self._request_token(self._transport.call)
         except LoginFailed as refused:
-            self._circuit.open(str(refused), lambda: self._knock(self._transport.once), backoff=LOGIN_BACKOFF)
+            self._circuit.open(
+                str(refused), lambda: self._request_token(self._transport.call_once), backoff=LOGIN_BACKOFF
+            )
             raise
 
-    async def _enter(self) -> None:
+    async def _probe(self) -> None:
         """Whether a new token is good for anything."""
-        token = await self._knock(self._transport.once)
+        token = await self._request_token(self._transport.call_once)
         try:
-            await self._transport.once("getFolderContents", {"fi_pid": TOP, "from": "0", "count": "1", "token": token})
+            await self._transport.call_once(
+                "getFolderContents", {"fi_pid": TOP, "from": "0", "count": "1", "token": token}
+            )
         except CallFailed as refusal:
             if refusal.code in EXPIRED:
                 raise LoginFailed(f"{refusal}, to a new token too") from refusal
         self._served_at = self._clock.monotonic()
 
-    async def _knock(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
+    async def _request_token(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
         credentials = self._credentials
         asked = self._clock.monotonic()
         try:
@@ -190,11 +194,11 @@ class Session:
             raise self._refused(f"{credentials.function}: Access Anywhere's answer is ok, but has no token", asked)
         self._token = token
         self._renew_at = asked + TOKEN_LIFE
-        self._was_in = True
+        self._has_logged_in = True
         log.debug("access_anywhere_login", function=credentials.function)
         return token
 
     def _refused(self, why: str, asked: float) -> LoginFailed:
         self._refusal = f"{why}: check the login and password, or the permanent token"
-        self._knock_again_at = asked + REST_AFTER_REFUSAL
+        self._next_login_at = asked + MIN_LOGIN_INTERVAL
         return LoginFailed(self._refusal)

@@ -14,14 +14,14 @@ from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, decoded
 from jibe_sqs.adapters.http_answers import http_date, retry_after
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 
-LONGEST_CALL = 300.0
+MAX_CALL_SECONDS = 300.0
 """Seconds. httpx limits each read, which a server that trickles never exceeds."""
 
 SECRET_FIELDS = frozenset({"token", "us_pwd", "authtoken", "uploadcode"})
 TOO_MANY_REQUESTS = 429
-LONGEST_TEXT = 200
+MAX_TEXT = 200
 
-BROKEN = (httpx.HTTPError, httpx.StreamError, ssl.SSLError)
+READ_ERRORS = (httpx.HTTPError, httpx.StreamError, ssl.SSLError)
 """What is raised while an answer is read: httpx lets through what `ssl` says of a record that is none."""
 
 
@@ -41,13 +41,13 @@ def translated(function: str, parameters: Mapping[str, str]) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise AnswerMalformed(f"{function}: Access Anywhere's answer is not in the encoding that it claims") from error
     except TimeoutError as error:
-        raise AccessAnywhereUnavailable(f"{function}: no end of the answer within {LONGEST_CALL:g} s") from error
+        raise AccessAnywhereUnavailable(f"{function}: no end of the answer within {MAX_CALL_SECONDS:g} s") from error
     except AttributeError as error:
         # On uvloop, anyio finds no socket where a connection is reset as soon as it is made.
         if error.name != "getpeername":
             raise
         raise AccessAnywhereUnavailable(f"{function}: the connection was reset as soon as it was made") from error
-    except (*BROKEN, httpx.InvalidURL, httpx.CookieConflict) as error:
+    except (*READ_ERRORS, httpx.InvalidURL, httpx.CookieConflict) as error:
         said = without_secrets(f"{type(error).__name__}: {error}".rstrip(": "), parameters)
         if "CERTIFICATE_VERIFY_FAILED" in said:
             said += "; if a CA of your own vouches for the server, name its certificate as the `ca_file`"
@@ -89,7 +89,7 @@ def envelope(function: str, reply: httpx.Response, body: bytes, parameters: Mapp
 
 def refusal(function: str, code: str, said: str, parameters: Mapping[str, str]) -> CallFailed:
     """The error of a call that is answered with a code other than `ok`."""
-    shown, said = (without_secrets(text, parameters)[:LONGEST_TEXT] for text in (code, said))
+    shown, said = (without_secrets(text, parameters)[:MAX_TEXT] for text in (code, said))
     return CallFailed(f"{function}: Access Anywhere answers {shown!r}: {said}", code=code)
 
 

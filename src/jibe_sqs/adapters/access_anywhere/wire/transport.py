@@ -19,7 +19,7 @@ from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.wire.answers import Answer
 from jibe_sqs.adapters.access_anywhere.wire.translation import (
-    LONGEST_CALL,
+    MAX_CALL_SECONDS,
     BrokenOff,
     Throttled,
     check_status,
@@ -33,15 +33,15 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
-TRIES = 10
+MAX_TRIES = 10
 BACKOFF = Backoff(first=0.02, longest=10.0)
 BUDGET = 120.0
 """Seconds after which no further try is begun."""
 
-LARGEST_ANSWER = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Bytes, unpacked: so much of one answer is taken into memory, and no more."""
 
-_OF_THE_MOMENT = ("token", "refreshtoken", "uploadcode")
+CHANGING_PARAMETERS = ("token", "refreshtoken", "uploadcode")
 """What differs each time the same is asked."""
 
 NO_TOKEN = "*"  # noqa: S105 (the API's word for "none needed")
@@ -84,26 +84,26 @@ class Transport:
         Raises `AccessAnywhereUnavailable` after the last try, `CallFailed`, `AnswerMalformed`. No text of theirs holds a
         secret of the call.
         """
-        return await self.tried(
+        return await self.with_retries(
             function,
             lambda: self._post(function, parameters),
             comparable=comparable(function, parameters),
             about=subject(function, parameters),
         )
 
-    async def once(self, function: str, parameters: Mapping[str, str]) -> Answer:
+    async def call_once(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """As `call`, but one try, past the gate: for the circuit's probes."""
         if self._limiter is not None:
             await self._limiter.acquire()
         self.calls[function] += 1
         return await self._post(function, parameters)
 
-    async def tried(
+    async def with_retries(
         self,
         function: str,
         attempt: Callable[[], Awaitable[T]],
         *,
-        tries: int = TRIES,
+        tries: int = MAX_TRIES,
         comparable: str = "",
         about: Hashable = None,
     ) -> T:
@@ -149,10 +149,10 @@ class Transport:
     async def answered(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
         """What is answered to a post, with all its bytes. Raises `AnswerMalformed` if these are beyond all measure."""
         async with self.http.one() as client, client.stream("POST", url, **posted) as reply:
-            body = await read_body(reply.aiter_bytes(), LARGEST_ANSWER)
-        if len(body) > LARGEST_ANSWER:
+            body = await read_body(reply.aiter_bytes(), MAX_ANSWER_BYTES)
+        if len(body) > MAX_ANSWER_BYTES:
             raise AnswerMalformed(
-                f"{function}: Access Anywhere's answer has more than {LARGEST_ANSWER:,} bytes: not read to its end"
+                f"{function}: Access Anywhere's answer has more than {MAX_ANSWER_BYTES:,} bytes: not read to its end"
             )
         return reply, body
 
@@ -168,11 +168,11 @@ class Transport:
             self._circuit.answered()
             raise
         except AccessAnywhereUnavailable as error:
-            self._concurrency.strained(str(error), began=began)
+            self._concurrency.overloaded(str(error), began=began)
             self._tell_circuit(error, about)
             raise
         self._circuit.answered()
-        self._concurrency.well(comparable, self._clock.monotonic() - began)
+        self._concurrency.succeeded(comparable, self._clock.monotonic() - began)
         return result
 
     def _tell_circuit(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
@@ -185,12 +185,12 @@ class Transport:
     async def _probe(self) -> None:
         # Whatever it means by a refusal: it answers.
         with suppress(CallFailed):
-            await self.once("getApplianceInfo", {"token": NO_TOKEN})
+            await self.call_once("getApplianceInfo", {"token": NO_TOKEN})
 
     async def _post(self, function: str, parameters: Mapping[str, str]) -> Answer:
         form = {"apiformat": "json", **parameters, "function": function}
         with translated(function, parameters):
-            async with asyncio.timeout(LONGEST_CALL):
+            async with asyncio.timeout(MAX_CALL_SECONDS):
                 # `surrogatepass`: a key that is no Unicode is a folder that does not exist, and no crash.
                 reply, body = await self.answered(
                     function,
@@ -216,4 +216,4 @@ def comparable(function: str, parameters: Mapping[str, str]) -> str:
 def subject(function: str, parameters: Mapping[str, str]) -> Hashable:
     """The same for the same call, also if it is made again later, with another token."""
     # Its hash: of what is secret among them, nothing is kept.
-    return function, hash(frozenset(each for each in parameters.items() if each[0] not in _OF_THE_MOMENT))
+    return function, hash(frozenset(each for each in parameters.items() if each[0] not in CHANGING_PARAMETERS))
