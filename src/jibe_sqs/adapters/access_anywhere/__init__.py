@@ -1,7 +1,8 @@
-"""Access Anywhere: its API as a client, and the refresh of folders as a `SyncTarget`.
+"""Access Anywhere: a client of its API, and the ports that are built on it.
 
-One concern a module, from the wire up: `transport` (one call, over a network that fails), `answers` (what came back),
-`session` (who we are), `client` (the functions we use), `target` (which calls make a folder true again).
+`wire` makes calls and reads answers: `transport` (one call with its retries), `session` (the login), `client` (the
+functions). `flow` limits calls: `circuit` (the server is down), `concurrency` (the server is busy). `uses` implements the
+ports: `target` (refreshes), `logs` (log files), `providers`, `provider_event`, `reports`.
 """
 
 from jibe_sqs.adapters.access_anywhere.connection import connect

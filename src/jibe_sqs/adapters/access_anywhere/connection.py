@@ -1,4 +1,4 @@
-"""From an address and credentials to a client."""
+"""Creates a client from an address and credentials."""
 
 import http.cookiejar
 import platform
@@ -23,7 +23,7 @@ from jibe_sqs.ports import Clock
 CONNECT_TIMEOUT = 10.0
 
 DOWNLOADS = 16
-"""How many files may be read at a time, beside all calls."""
+"""How many files may be read at a time. They do not count as calls."""
 
 
 @asynccontextmanager
@@ -41,12 +41,12 @@ async def connect(
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[AccessAnywhere]:
-    """A client for the server at `endpoint`, closed at the end. Nothing is sent before the first call.
+    """A client for the server at `endpoint`, closed at the end. Sends nothing before the first call.
 
-    A permanent token goes before login and password. `concurrency`: refreshes at a time, at most; half as many calls
-    again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust
-    in place of those that `adapters.authorities` finds.
-    Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`). Raises `SettingsError`.
+    If there is a permanent token, login and password are not used. `concurrency`: the most refreshes at a time; half as
+    many calls again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust, in place of those
+    that `adapters.authorities` finds. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    Raises `SettingsError`.
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
@@ -55,7 +55,7 @@ async def connect(
         verify=trusted(ca_file),
         timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
         headers={"User-Agent": user_agent(), "Accept": "application/json"},
-        # PHP answers the calls of one session cookie one after the other; the token is all that we need.
+        # No cookies: PHP handles the calls of one session cookie one after the other. Calls are identified by the token.
         cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
     ) as connections:
@@ -82,12 +82,12 @@ async def connect(
 
 
 def user_agent() -> str:
-    """Who calls, for the server's administrators."""
+    """The name of this client, for the server's administrators."""
     return f"jibe-sqs/{__version__} (python/{platform.python_version()}; httpx/{httpx.__version__})"
 
 
 def api_url(endpoint: str) -> str:
-    """The address of the API, from the server's, with or without a slash, `/api` or `/api/rpc.php` at the end."""
+    """The URL of the API, from the server's URL. That may end in a slash, `/api` or `/api/rpc.php`."""
     base = endpoint.strip().rstrip("/").removesuffix("/rpc.php").removesuffix("/api").rstrip("/")
     try:
         url = httpx.URL(base)
@@ -96,12 +96,12 @@ def api_url(endpoint: str) -> str:
     if url.scheme not in {"http", "https"} or not url.host:
         raise SettingsError(["Access Anywhere's endpoint must be an address such as https://files.example.com"])
     if url.userinfo:
-        raise SettingsError(["Access Anywhere's endpoint must not hold a name or password: addresses are logged"])
+        raise SettingsError(["Access Anywhere's endpoint must not contain a name or password: addresses are logged"])
     return f"{base}/api/rpc.php"
 
 
 def credentials_from(login: str, password: str, permanent_token: str) -> Credentials:
-    """What to log in with. Raises `SettingsError`."""
+    """The credentials to log in with. Raises `SettingsError` if they are incomplete."""
     if permanent_token:
         return PermanentToken(permanent_token)
     if login and password:

@@ -1,10 +1,11 @@
-"""Whether calls are let through to Access Anywhere, or wait until it is there again.
+"""A circuit breaker: calls to Access Anywhere pass, or wait until the server can be used again.
 
-    closed  calls pass; the tries that fail in a row are counted. If they are all of one call or two, it may be these
-            that the server cannot do: then the probe decides whether to open
-    open    calls wait at the gate, and count no tries meanwhile; one probe at a time asks whether all is well again
+    closed  calls pass, and the tries that fail in a row are counted. If all failures are of one or two different calls,
+            only these may fail. Then the probe decides whether to open the circuit
+    open    calls wait, and count no tries meanwhile. One probe at a time checks whether the server can be used again
 
-Who opens it says how to probe: a server that is down is asked who it is, refused credentials are tried again.
+The code that opens the circuit chooses the probe: a call that needs no login if the server is down, a new login if the
+credentials were refused.
 """
 
 import asyncio
@@ -21,32 +22,32 @@ from jibe_sqs.ports import Clock
 
 MIN_FAILURES = 8
 MIN_FAILING_SECONDS = 2.0
-"""So many tries in a row, over so many seconds at least, have to fail before the server is taken for down."""
+"""The server counts as down after this many failed tries in a row, over this many seconds or more."""
 
 MIN_DIFFERENT_CALLS = 3
-"""Different calls that have to be among them for the server to be taken for down without asking the probe."""
+"""If this many different calls are among the failed tries, the circuit opens without a probe."""
 
 MAX_WISH = 15 * 60.0
-"""Seconds for which a server may have us not even probe it."""
+"""Seconds. A longer Retry-After counts as this one: the server may be usable before."""
 
 SAME_OUTAGE_SECONDS = 60.0
-"""Seconds within which opening again is the same trouble, not a new one."""
+"""If the circuit opens again within this many seconds, the pauses between probes go on growing."""
 
 TIMER_PRECISION = 0.001
-"""Seconds that are as good as none: less than timers are late by."""
+"""Seconds. Timers are late by more than this, so a shorter wait counts as over."""
 
 Probe = Callable[[], Awaitable[object]]
-"""One try. Raises `AccessAnywhereError` if all is not well."""
+"""One try. Raises `AccessAnywhereError` if the server cannot be used."""
 
 log = structlog.get_logger()
 
 
 PROBE_BACKOFF = Backoff(first=1.25, longest=37.5, jitter=0.2)
-"""Before a probe: from 1 s up to 30 s, and up to a quarter more."""
+"""The pauses before probes: from 1 s up to 30 s, and up to a quarter more."""
 
 
 class Circuit:
-    """A gate before Access Anywhere. Made, like all here, in the event loop that uses it; ended by `close`."""
+    """The circuit breaker, a `Gate`. Create it in the event loop that uses it, and end it with `close`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -57,7 +58,7 @@ class Circuit:
         self._failing_since = 0.0
         self._failing: set[Hashable] = set()
         self.openings = 0
-        """How often it has opened."""
+        """How often the circuit has opened."""
         self._opened = 0.0
         self._closed = float("-inf")
         self._not_before = float("-inf")
@@ -68,45 +69,51 @@ class Circuit:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls wait."""
+        """Whether calls have to wait."""
         return not self._passable.is_set()
 
     @property
     def reason(self) -> str:
-        """Why it is open, in an operator's words; empty if it is not."""
+        """Why the circuit is open, in words for an operator. Empty if it is closed."""
         return self._reason
 
     @property
     def opened_at(self) -> float | None:
-        """Since when it has been open (seconds since the epoch, local clock); None if it is not."""
+        """When the circuit opened (seconds since the epoch, local clock). None if it is closed."""
         return time.time() - (self._clock.monotonic() - self._opened) if self.is_open else None
 
     async def passable(self) -> None:
-        """Return as soon as it is closed."""
+        """Return as soon as the circuit is closed."""
         while self.is_open:
             await self._passable.wait()
 
     async def passed(self, deadline: float) -> None:
-        """Wait at the gate. Raises `AccessAnywhereUnavailable` if it is still open then (by the clock's `monotonic`)."""
+        """Wait until the circuit is closed.
+
+        Raises `AccessAnywhereUnavailable` if it is still open at the deadline (by the clock's `monotonic`).
+        """
         while self.is_open:
             left = deadline - self._clock.monotonic()
             if left <= TIMER_PRECISION or self._not_before > deadline:
                 raise self._unavailable()
-            # Time is the clock's affair, so the loop's own timeouts won't do.
+            # Only the clock measures time here, so the event loop's own timeouts cannot be used.
             await first_of(self._passable.wait(), self._clock.sleep(left))
 
     async def outlasted(self, budget: float) -> None:
-        """Wait at the gate, for `budget` seconds since it opened. Raises as `passed` does."""
+        """Wait until the circuit is closed, for up to `budget` seconds after it opened. Raises as `passed` does."""
         while self.is_open:
             await self.passed(self._opened + budget)
 
     def answered(self) -> None:
-        """A try was answered, be it by a refusal."""
+        """Report that a try was answered. A refusal is an answer, too."""
         self._failures = 0
         self._failing.clear()
 
     def failed(self, reason: str, probe: Probe, about: Hashable) -> None:
-        """A try was not answered. Opens after too many in a row. `about`: the same for each try of the same call."""
+        """Report that a try was not answered. Too many in a row open the circuit.
+
+        `about` identifies the call: equal for each try of the same call.
+        """
         now = self._clock.monotonic()
         if not self._failures:
             self._failing_since = now
@@ -121,7 +128,7 @@ class Circuit:
             self._checking = asyncio.create_task(self._open_unless_well(reason, probe))
 
     def open(self, reason: str, probe: Probe, *, backoff: Backoff = PROBE_BACKOFF, wish: float = 0.0) -> None:
-        """Let nothing through until `probe` succeeds, which is not asked for `wish` seconds."""
+        """Let calls wait until `probe` succeeds. The first probe is sent after `wish` seconds or more."""
         if self._is_ended:
             return
         self._postpone(wish)
@@ -137,7 +144,7 @@ class Circuit:
         self._probing = asyncio.create_task(self._probe(probe, backoff))
 
     async def close(self) -> None:
-        """Stop probing, for good."""
+        """Stop probing. The circuit does not open again."""
         self._is_ended = True
         for task in (self._probing, self._checking):
             if task is not None:
@@ -152,19 +159,19 @@ class Circuit:
                 log.exception("circuit_probe_failed")
             self.open(reason, probe, wish=_wish(error))
         else:
-            # Which calls they were is not forgotten: were it everything but the probe that fails, others join them.
+            # The failed calls are still remembered. If everything but the probe fails, other calls will join them.
             self._failures = 0
 
     async def _probe(self, probe: Probe, backoff: Backoff) -> None:
         while True:
-            await self._rest(backoff.delay(self._pauses))
+            await self._pause(backoff.delay(self._pauses))
             try:
                 await probe()
             except AccessAnywhereError as error:
                 self._reason = str(error)
                 self._postpone(_wish(error))
             except Exception:
-                # Were this the end of probing, nothing would be let through for ever.
+                # A defect must not end the probing: calls would wait for ever.
                 log.exception("circuit_probe_failed")
             else:
                 break
@@ -175,9 +182,9 @@ class Circuit:
         self._passable.set()
         log.info("circuit_closed", seconds=round(self._closed - self._opened, 3))
 
-    async def _rest(self, pause: float) -> None:
+    async def _pause(self, pause: float) -> None:
         until = self._clock.monotonic() + pause
-        # A wish may come in meanwhile, from a call that was under way.
+        # A call that was under way may be answered meanwhile, with a longer Retry-After.
         while (left := max(until, self._not_before) - self._clock.monotonic()) > TIMER_PRECISION:
             await self._clock.sleep(left)
 
@@ -189,8 +196,8 @@ class Circuit:
         since = datetime.fromtimestamp(self.opened_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         wish = self._not_before - now
         return AccessAnywhereUnavailable(
-            f"Access Anywhere has not been usable since {since} ({now - self._opened:.0f} s), and is asked now and then "
-            f"whether it is again: {self._reason}",
+            f"Access Anywhere has not been usable since {since} ({now - self._opened:.0f} s); it is probed until it is "
+            f"usable again: {self._reason}",
             retry_after=wish if wish > 0 else None,
         )
 

@@ -1,9 +1,11 @@
-"""How many refreshes are in flight, and who is next when more wait.
+"""How many refreshes are in flight, and which one is next when more wait.
 
-The limit is found as TCP finds its window: it is halved when Access Anywhere is strained (busy, failing, or twice as
-slow as usual), and grows by one for as many good calls as it is. Those who wait are served in a fair order: each is due
-when it has waited for as long as it will probably cost, and who is due first is next. So a cheap refresh overtakes costly
-ones, and a costly one is overtaken only by those who come within its own cost after it, however many they are.
+The limit is found as TCP finds its window. It is halved when Access Anywhere is overloaded: busy, failing, or twice as
+slow as usual. It grows by one after as many good calls as the limit is.
+
+Each waiting refresh is due when it has waited for as long as it will probably take, and the one that is due first is
+next. So a short refresh overtakes long ones. A long one is overtaken only by those that arrive within its own duration
+after it, so it is served in the end.
 """
 
 import asyncio
@@ -20,19 +22,19 @@ from jibe_sqs.ports import Clock
 
 RECENT_CALLS = 9
 USUAL_CALLS = 256
-"""Calls that tell how long one takes lately, and usually."""
+"""Over how many calls the recent and the usual latency are measured."""
 
 MIN_CALLS = 32
-"""Calls before which nothing is known to be usual."""
+"""The usual latency is known after this many calls."""
 
 MIN_LATENCY = 0.03
-"""Seconds. Twice of less is noise."""
+"""Seconds. A usual latency below this counts as this: double of it is only noise."""
 
 log = structlog.get_logger()
 
 
 class Latency:
-    """How long one kind of call takes: lately, by the median, which one slow call does not move; and usually."""
+    """The latency of one kind of call: recent, by the median, which one slow call does not move; and usual."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=RECENT_CALLS)
@@ -40,7 +42,7 @@ class Latency:
         self._seen = 0
 
     def has_doubled(self, seconds: float) -> bool:
-        """Whether calls take twice as long as usual, now that one took so long."""
+        """Record the latency of one call. Returns whether calls now take twice as long as usual."""
         self._seen += 1
         self._recent.append(seconds)
         self._usual += (seconds - self._usual) * max(1 / self._seen, 1 / USUAL_CALLS)
@@ -49,12 +51,12 @@ class Latency:
         return median(self._recent) > 2 * max(self._usual, MIN_LATENCY)
 
     def start_anew(self) -> None:
-        """What was seen lately tells nothing of what is now."""
+        """Forget the recent latencies: the load has changed."""
         self._recent.clear()
 
 
 class AdaptiveConcurrency:
-    """Slots for refreshes: never more are given than `limit`, which is between 1 and `most`."""
+    """Slots for refreshes. At most `limit` are given at a time; the limit is between 1 and `most`."""
 
     def __init__(self, most: int, *, clock: Clock) -> None:
         self._most = most
@@ -70,35 +72,38 @@ class AdaptiveConcurrency:
 
     @property
     def most(self) -> int:
-        """What the limit never exceeds."""
+        """The largest possible limit."""
         return self._most
 
     @property
     def limit(self) -> int:
-        """How many may be in flight now. After a halving more may be, until they end."""
+        """How many refreshes may be in flight. After a halving, more may still be in flight until they end."""
         return self._limit
 
     @property
     def running(self) -> int:
-        """How many are in flight."""
+        """How many refreshes are in flight."""
         return self._running
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """How many refreshes wait for a slot."""
         return self._waiting
 
     @asynccontextmanager
     async def slot(self, cost: float = 0.0) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it. `cost`: seconds for which it will probably be held."""
-        await self._enter(cost)
+        """Wait for a slot, and hold it. `cost`: for how many seconds it will probably be held."""
+        await self._take(cost)
         try:
             yield
         finally:
-            self._leave()
+            self._give_back()
 
     def succeeded(self, function: str, latency: float) -> None:
-        """A call ended well, in so many seconds. `function` is empty where they say nothing of the server's health."""
+        """Report that a call succeeded. `latency` in seconds.
+
+        `function` is empty if the latency depends on more than the load of the server.
+        """
         began = self._clock.monotonic() - latency
         if began <= self._halved_at:
             return
@@ -111,9 +116,9 @@ class AdaptiveConcurrency:
             self._grow()
 
     def overloaded(self, why: str, *, began: float | None = None) -> None:
-        """A call shows that the server has too much to do. `began`: when it was sent, by the clock's `monotonic`."""
+        """Report that a call showed an overload of the server. `began`: when it was sent, by the clock's `monotonic`."""
         now = self._clock.monotonic()
-        # What was sent before the last halving tells of the load before it.
+        # A call that was sent before the last halving shows the load before it.
         if (now if began is None else began) <= self._halved_at:
             return
         self._halved_at = now
@@ -130,7 +135,7 @@ class AdaptiveConcurrency:
             log.debug("concurrency_grown", limit=self._limit)
             self._hand_out()
 
-    async def _enter(self, cost: float) -> None:
+    async def _take(self, cost: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (self._clock.monotonic() + cost, next(self._order), turn))
         self._waiting += 1
@@ -138,14 +143,14 @@ class AdaptiveConcurrency:
         try:
             await turn
         except asyncio.CancelledError:
-            # Both may happen in one turn of the loop: the slot given, and its taker cancelled.
+            # The slot may be given and the waiting task be cancelled in the same turn of the event loop.
             if turn.done() and not turn.cancelled():
-                self._leave()
+                self._give_back()
             else:
                 self._waiting -= 1
             raise
 
-    def _leave(self) -> None:
+    def _give_back(self) -> None:
         self._running -= 1
         self._hand_out()
 

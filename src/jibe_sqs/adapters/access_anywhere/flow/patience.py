@@ -1,4 +1,4 @@
-"""Waiting for something that is not ready yet: patiently, ever longer, but not for ever."""
+"""Polling with growing delays, within a budget of time."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -7,9 +7,10 @@ from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.ports import Clock
 
 BUSY = "error_background"
-"""The code that says that a task of the server's own is in the way."""
+"""The code of an answer while a background task of the server blocks the call."""
 
 BUSY_BUDGET = 120.0
+"""Seconds. rclone gives up after 6 s, which is too short."""
 
 T = TypeVar("T")
 
@@ -17,8 +18,8 @@ T = TypeVar("T")
 class Patience:
     """Waits that grow by `factor` from `first` to `longest`, until `budget` is spent. All in seconds.
 
-    while await patience.wait(): ask again. The budget runs from construction, and so counts the asking too. A
-    `head_start` takes the place of the first wait, where nothing is worth asking about before.
+    Use it as `while await patience.wait():` and poll. The budget runs from construction, so it includes the time of the
+    polls. The first wait lasts for `head_start` or more: an earlier poll would be useless.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Patience:
         self._deadline = clock.monotonic() + budget
 
     async def wait(self) -> bool:
-        """Sleep for the next delay. False, without sleeping, if that would go beyond the budget."""
+        """Sleep for the next delay. Returns False, without sleeping, if the delay would exceed the budget."""
         delay = max(self._delay, self._head_start)
         if self._clock.monotonic() + delay > self._deadline:
             return False
@@ -43,7 +44,7 @@ class Patience:
 
 
 async def unless_busy(clock: Clock, attempt: Callable[[], Awaitable[T]]) -> T:
-    """What the attempt gives, which is made again while the server is `BUSY`: nothing is wrong, it takes a while."""
+    """The result of `attempt`, which is repeated while the server answers `BUSY`. Being busy is not a failure."""
     patience = Patience(clock, first=1.0, longest=30.0, factor=2.0, budget=BUSY_BUDGET)
     while True:
         try:

@@ -1,11 +1,11 @@
-"""The id of a folder, by its path, with as few calls as can be.
+"""Finds the id of a folder by its path, with few calls.
 
-Found name by name, from the nearest folder above whose id is known: a path as a whole may lead through another folder,
-whose name differs in case. The first few who look in the same folder ask for their names; the others share a listing
-of it, a thousand names a call.
+A folder is found name by name, from the nearest folder above whose id is known. A look-up of the whole path could lead
+through another folder, whose name differs in case. The first few look-ups in one folder ask for their names. The others
+share a listing of the folder, with a thousand names in each call.
 
-    an exact look-up       "no" costs whoever asked a refresh of the folder above, and then a second look: a listing will do
-    one that is not exact  "no" means that the folder is gone: only the name itself, asked for, may say so
+    exact look-up      A listing may answer "not found": the caller then refreshes the folder above and looks again.
+    inexact look-up    "Not found" means that the folder is gone, so only a look-up of the name may answer it.
 """
 
 from collections import Counter
@@ -23,34 +23,37 @@ from jibe_sqs.core.errors import CallFailed
 from jibe_sqs.ports import Clock
 
 ABSENCE_SECONDS = 5.0
-"""Seconds for which a listing may say "no" again: only refreshes make folders appear, and nearly all of them are ours."""
+"""Seconds for which a listing may answer "not found". New folders appear by refreshes, and nearly all of these are ours."""
 
 MAX_NAMES = 10_000
-"""Names of one folder that `KnownIds` is sure to keep that long."""
+"""The most names in a listing that may answer "not found". `KnownIds` must not evict any of them in that time."""
 
 MAX_LISTED_FOLDERS = 10_000
-"""Folders whose listing is remembered for that long."""
+"""The most folders whose listings may answer "not found"."""
 
 MAX_LOOKUPS = 2
-"""How many look-ups in one folder may go on at a time before the rest share a listing."""
+"""How many look-ups by name may run in one folder at a time. Further ones share a listing."""
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):
-    """A folder's id. Not `is_exact`: the case of a name differs."""
+    """The id of a folder. `is_exact` is False if the case of a name in its path differs."""
 
     id: str
     is_exact: bool
 
 
 class Names(msgspec.Struct, frozen=True, gc=False):
-    """The ids of a folder's subfolders, by name. Not `whole` if there were too many to go on."""
+    """The ids of a folder's subfolders, by name. `is_whole` is False if the folder has more entries than were read."""
 
     ids: dict[str, str]
     is_whole: bool
 
 
 class FolderIds:
-    """Finds folders. `roots` returns the mapped ones, as known now. Every call raises only `AccessAnywhereError`s."""
+    """Finds folders. Every call raises only `AccessAnywhereError`s.
+
+    `roots` returns the paths of the mapped folders, as known now. The case of their names may differ from the settings.
+    """
 
     def __init__(self, client: AccessAnywhere, clock: Clock, *, roots: Callable[[], Collection[str]]) -> None:
         self._client = client
@@ -67,15 +70,15 @@ class FolderIds:
         self._subfolders: SingleFlight[list[Item]] = SingleFlight()
 
     async def find(self, path: str, *, exact: bool = True) -> str | None:
-        """The folder's id; None if Access Anywhere does not know it.
+        """The id of the folder. Returns None if Access Anywhere does not know it.
 
-        Unless `exact`, the names may differ in case, for that is then all that there is; and None is certain.
+        If not `exact`, a folder whose name differs in case counts if there is no other; and None is then certain.
         """
         found = await self._locate(path, exact=exact)
         return found.id if found else None
 
     async def below(self, path: str) -> dict[str, str]:
-        """The ids of its subfolders, by path; none for a folder that is gone."""
+        """The ids of its subfolders, by path. Empty if the folder is gone."""
         found = await self._locate(path, exact=False)
         if found is None:
             return {}
@@ -86,16 +89,16 @@ class FolderIds:
         return ids
 
     def forget(self, path: str) -> None:
-        """Its id is no good."""
+        """Forget the id of this folder, because it was refused."""
         self._known.forget(path)
 
     def refreshed(self, fi_id: str) -> None:
-        """There may be new folders in it."""
+        """Report that this folder was refreshed: it may have new subfolders."""
         self._listed_whole.pop(fi_id, None)
         self._listing.discard(fi_id)
 
     def forget_absences(self) -> None:
-        """There may be new folders in any folder."""
+        """Report that unknown folders were refreshed: any folder may have new subfolders."""
         self._listed_whole.clear()
         self._listing.clear()
 
@@ -107,7 +110,7 @@ class FolderIds:
             level = parent(level)
         here = Located(fi_id or TOP, is_exact=True)
         for level in reversed(missing):
-            # Somebody else may have found it while we looked for the one above.
+            # Another look-up may have found it meanwhile.
             if here.is_exact and (known := self._known.get(level)) is not None:
                 here = Located(known, is_exact=True)
                 continue
@@ -115,23 +118,23 @@ class FolderIds:
             found = await self._find_in(here, level, exact=exact)
             if found is None:
                 return None
-            # People write the mapping: its folders' case is theirs to choose.
+            # Up to the mapped folders, the names come from the settings, and their case may differ.
             is_named = found.name == name(level) or not is_below(level, self._roots())
             here = Located(found.id, is_exact=here.is_exact and is_named)
             if exact and not here.is_exact:
                 return None
-            # One of nearly that name is not remembered: the very one may turn up.
+            # An inexact result is not remembered: the folder with the exact name may appear.
             if here.is_exact:
                 self._known.remember({level: here.id}, asked)
         return here
 
     async def _find_in(self, above: Located, path: str, *, exact: bool) -> Item | None:
-        """The folder of that path in the one above it, or else the one that Access Anywhere takes for it."""
+        """Find the folder of that path in the folder above it: by its exact name, or else by its name in another case."""
         called, fi_id = name(path), above.id
         if exact and fi_id in self._listed_whole and is_below(path, self._roots()):
             return None
         if called and self._lookups[fi_id] >= MAX_LOOKUPS:
-            # A page for each who waits, and no more: it is they who would ask otherwise.
+            # One page for each waiting look-up: the listing then costs no more than a call for each of them.
             listed = await self._names.answer(fi_id, lambda waiting: self._list(above, parent(path), waiting))
             if called in listed.ids:
                 return Item(id=listed.ids[called], name=called, is_folder=True)
@@ -150,7 +153,7 @@ class FolderIds:
                     del self._lookups[fi_id]
             if found is None or (found.is_folder and found.name == called):
                 return found
-        # Nothing can be asked for by no name; and S3 lets `a`, `A/b` and `a/b` be, which the look-up does not tell apart.
+        # An empty name cannot be looked up. And a look-up ignores case and type, while S3 may have `a`, `A/b` and `a/b`.
         folders = await self._all_in(fi_id)
         chosen = [folder for folder in folders if folder.name == called]
         chosen += [found] if found is not None and found.is_folder else []
@@ -164,7 +167,7 @@ class FolderIds:
             names = await self._names_in(folder.id, waiting * PAGE)
             if folder.is_exact:
                 self._known.remember({joined(path, called): found for called, found in names.ids.items()}, asked)
-                # Unless it was refreshed meanwhile.
+                # `_listing` lacks the folder if it was refreshed meanwhile.
                 if names.is_whole and len(names.ids) <= MAX_NAMES and folder.id in self._listing:
                     self._listed_whole[folder.id] = asked
             return names
@@ -172,7 +175,7 @@ class FolderIds:
             self._listing.discard(folder.id)
 
     async def _names_in(self, fi_id: str, most: int) -> Names:
-        """Of the first `most` entries: a million files may lie between a folder's few subfolders."""
+        """Read the folders among the first `most` entries: a folder may have a million files and few subfolders."""
         ids: dict[str, str] = {}
         seen = 0
         try:
@@ -192,7 +195,7 @@ class FolderIds:
         return await self._subfolders.answer(fi_id, lambda _: self._subfolders_of(fi_id))
 
     async def _subfolders_of(self, fi_id: str) -> list[Item]:
-        """None for a folder that is gone."""
+        """Returns an empty list if the folder is gone."""
         try:
             return await self._client.subfolders(fi_id)
         except CallFailed as error:
@@ -202,11 +205,11 @@ class FolderIds:
 
 
 class KnownIds:
-    """Ids of folders lately seen, by path: saves most of the look-ups in a burst.
+    """The ids of recently used folders, by path. They save most of the look-ups in a burst of events.
 
-    An id outlives its folder's renaming in Access Anywhere, and then belongs to another path. So it is trusted for a
-    minute only. The folders are at most 50,000, or 25 MB, those lately used: in a burst, the folders above the stale
-    ones, of which there are far fewer. What waits to be refreshed has its own id in hand, and needs none of this.
+    A folder that is renamed in Access Anywhere keeps its id, which then belongs to another path. So an id is trusted for
+    one minute only. At most 50,000 folders are kept (25 MB), the most recently used ones. In a burst these are the folders
+    above the stale ones, which are far fewer. A folder that waits for its refresh keeps its own id and needs no entry.
     """
 
     def __init__(self, clock: Clock, *, most: int = 50_000, max_age: float = 60.0) -> None:
@@ -215,19 +218,19 @@ class KnownIds:
         )
 
     def get(self, path: str) -> str | None:
-        """The id, if it is known and fresh."""
+        """The id of the folder. Returns None if it is unknown or too old."""
         known = self._ids.get(path)
         return known.id if known else None
 
     def remember(self, ids: dict[str, str], asked: float) -> None:
-        """Ids that the server answered, by path, when it was `asked` (monotonic): a later answer is never replaced."""
+        """Remember ids by path. `asked`: when the server was asked for them (monotonic); a later answer is never replaced."""
         for path, fi_id in ids.items():
             known = self._ids.get(path)
             if known is None or known.asked <= asked:
                 self._ids[path] = _KnownId(fi_id, asked)
 
     def forget(self, path: str) -> None:
-        """The id is no good."""
+        """Forget the id of this folder."""
         self._ids.pop(path, None)
 
 

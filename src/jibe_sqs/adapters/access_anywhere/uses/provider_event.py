@@ -1,9 +1,9 @@
-"""Access Anywhere told of each change, by a call whose function and parameters the operator knows.
+"""Reports each change to Access Anywhere, by a function and parameters from the settings.
 
-    one by one  a call for each change and each place where the object stands: the parameters, rendered
-    batched     a call for many of them: the items, rendered, as one JSON list in one parameter
+    single   one call for each change and each folder that shows the object. The parameters are rendered templates.
+    batched  one call for many changes. The rendered items are a JSON list in one parameter.
 
-Two places for which the same would be sent are told once.
+If two folders of a change give the same call or item, it is sent once.
 """
 
 import json
@@ -20,7 +20,7 @@ from jibe_sqs.core.templates import Template, templates
 from jibe_sqs.ports import EventTarget
 
 RESERVED = frozenset({"function", "token", "apiformat"})
-"""Parameters of every call, which are ours to give."""
+"""Parameters that jibe-sqs itself adds to every call."""
 
 
 CHANGES_FILES = re.compile(r"\s*(do(delete|move|rename|copy|modify|create)|empty)", re.IGNORECASE)
@@ -28,7 +28,7 @@ CHANGES_FILES = re.compile(r"\s*(do(delete|move|rename|copy|modify|create)|empty
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """How several are told in one call. `item`: the fields of one, as templates; `size`: items in one call, at most."""
+    """How several changes are sent in one call. `item`: templates of one item's fields. `size`: the most items in a call."""
 
     parameter: str
     item: Mapping[str, str]
@@ -36,7 +36,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class ProviderEventTarget(EventTarget):
-    """Calls `function` for changes, in `slots`. With a `batch`, the `parameters` go with each call as they are."""
+    """Calls `function` for changes, in `slots`. With a `batch`, the `parameters` are constant and go with each call."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ProviderEventTarget(EventTarget):
         batch: Batch | None = None,
         slots: Slots,
     ) -> None:
-        """Raises `SettingsError`."""
+        """Raises `SettingsError` with all mistakes."""
         self._client = client
         self._function = function
         self._parameters, self._item = _checked(function, parameters, batch)
@@ -57,7 +57,7 @@ class ProviderEventTarget(EventTarget):
         self.batch = batch.size if batch else 1
 
     async def tell(self, changes: Sequence[Change]) -> None:
-        """Return when all of them are taken in. Raises `AccessAnywhereError`: then some may be, and some not."""
+        """Report changes. Returns when all are accepted. Raises `AccessAnywhereError`: some may then be accepted."""
         for parameters in self._calls(changes):
             async with self._client.in_slot(self._slots.slot):
                 await self._client.call(self._function, parameters)
@@ -72,7 +72,7 @@ class ProviderEventTarget(EventTarget):
 
 
 def _rendered(texts: Mapping[str, Template], changes: Sequence[Change]) -> list[dict[str, str]]:
-    """What is to be sent for the changes, each thing once."""
+    """The parameters or items for the changes, without duplicates."""
     found: dict[tuple[str, ...], None] = {}
     for change in changes:
         for folder in change.folders:
@@ -87,8 +87,8 @@ def _checked(
     problems: list[str] = []
     if CHANGES_FILES.match(function):
         problems.append(
-            f"sync.function: {function} changes customers' files, and jibe-sqs calls no such function: write the one "
-            "that makes Access Anywhere look at an object, such as syncOnProviderEvent"
+            f"sync.function: {function} changes customers' files, and jibe-sqs does not call such functions: write the "
+            "function that makes Access Anywhere check an object, such as syncOnProviderEvent"
         )
 
     def parsed(texts: Mapping[str, str], setting: str) -> dict[str, Template]:
@@ -100,21 +100,21 @@ def _checked(
 
     calls = parsed(parameters, "sync.parameters")
     items = parsed(batch.item, "sync.batch.item") if batch else {}
-    ours = "is given by jibe-sqs itself: choose the name that the call's documentation has"
+    ours = "is set by jibe-sqs itself: choose the name in the call's documentation"
     problems += [f"sync.parameters.{name}: {ours}" for name in RESERVED.intersection(parameters)]
     if batch:
         if batch.parameter in RESERVED:
             problems.append(f"sync.batch.parameter: {batch.parameter} {ours}")
         if batch.parameter in parameters:
-            problems.append(f"sync.batch.parameter: {batch.parameter} is among sync.parameters, too: choose one")
+            problems.append(f"sync.batch.parameter: {batch.parameter} is also in sync.parameters: remove one of them")
         problems += [
-            f"sync.parameters.{name}: with sync.batch a call is of many events, so it cannot hold a field of one: "
-            "move it to sync.batch.item"
+            f"sync.parameters.{name}: with sync.batch a call has many events, so this cannot be a field of one "
+            "event: move it to sync.batch.item"
             for name, text in calls.items()
             if text.constant is None
         ]
     elif not parameters:
-        problems.append("sync.parameters: needed by provider-event, unless there is sync.batch")
+        problems.append("sync.parameters: required by provider-event without sync.batch")
     if problems:
         raise SettingsError(problems)
     return calls, items

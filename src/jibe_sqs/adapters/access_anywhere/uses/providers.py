@@ -1,4 +1,4 @@
-"""Which buckets Access Anywhere shows, where, and since when it has known what is in them."""
+"""Finds which buckets Access Anywhere shows in which folders, and when their last complete sync began."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -12,33 +12,33 @@ from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import CallFailed
 
 SYNCS: Final = frozenset({"initialsync", "resync"})
-"""The callbacks, in lower case, of tasks that list a whole provider."""
+"""The callbacks of tasks that list a whole provider, in lower case."""
 
 TASK_TYPES: Final = ("sync", "custom")
-"""The types that syncs have on one server or another. Servers match a type exactly."""
+"""The types of sync tasks, which differ between servers. Servers match a type exactly."""
 TASK_LIMITS: Final = (1000, 20_000)
-"""How many tasks to ask for at first, and then. Refreshes are `custom` tasks too: thousands of them may hide a sync."""
+"""How many tasks to ask for first, and if a sync is missing. Thousands of refreshes, `custom` tasks too, may hide it."""
 
 CLOCK_MARGIN: Final = 60.0
-"""Seconds by which Access Anywhere's clock may be ahead of S3's."""
+"""By how many seconds Access Anywhere's clock may be ahead of S3's."""
 
 MAX_SECONDS_PER_FILE: Final = 0.02
 MIN_SYNC_SECONDS: Final = 60.0
-"""Seconds. Both are far more than a sync takes: where its start is only estimated, too early is right."""
+"""Seconds. Both are much longer than a sync takes: if the start is estimated, it must not be too late."""
 
 
 class Providers:
-    """What Access Anywhere's top-level folders show. Every call raises only `AccessAnywhereError`s."""
+    """The providers, by their top-level folders. Every call raises only `AccessAnywhereError`s."""
 
     def __init__(self, client: AccessAnywhere) -> None:
         self._client = client
 
     async def places(self) -> Places:
-        """Every bucket that is shown, and where; nothing of syncs.
+        """All buckets that are shown, with their folders. Does not ask for syncs.
 
-        A top-level folder is a bucket, or holds buckets; one that is neither is of a provider with folders of its own. One
-        that seems to show a part of its bucket stands for the whole bucket as well: nobody has told us that it means that,
-        and a folder that is not there costs a look, where a change that is taken for unmapped is lost.
+        A top-level folder is a bucket or contains buckets; any other folder belongs to a provider without buckets. If an
+        item seems to show only a part of its bucket, it counts as the whole bucket, too. That meaning of the field is not
+        documented. A folder that does not exist costs one look-up, but a change that counts as unmapped is lost.
         """
         found: dict[str, dict[Place, None]] = {}
         for top in await self._tops():
@@ -51,10 +51,10 @@ class Providers:
         return {bucket: tuple(places) for bucket, places in found.items()}
 
     async def synced(self, folders: Collection[str]) -> Mapping[str, float]:
-        """When the last complete sync of each of these top-level folders began, at the latest: seconds since the epoch.
+        """When the last complete sync of each of these top-level folders began, in seconds since the epoch.
 
-        Names may differ in case. A folder whose sync is not known for sure is absent: a start that is too late would skip
-        events that the sync has not seen.
+        The time is never too late: events that the sync has not seen would be skipped. A folder is absent if its sync is
+        uncertain. Names may differ in case.
         """
         tops = await self._tops()
         ids = {folder: [top.id for top in tops if top.name.casefold() == folder.casefold()] for folder in folders}
@@ -63,10 +63,10 @@ class Providers:
         return {folder: latest[top] for folder, top in sure.items() if top in latest}
 
     async def _latest(self, tops: Sequence[Item], wanted: frozenset[str]) -> Mapping[str, float]:
-        """By the `fi_id` of a top-level folder: when its last complete sync began.
+        """When the last complete sync of each top-level folder began, by its `fi_id`.
 
-        Asks for more tasks only while a wanted folder has no sync among those that the server listed. If a later sync is
-        among those that are cut off, an earlier one counts: that skips less, and loses nothing.
+        Asks for more tasks only if a wanted folder has no sync among the listed tasks. If a later sync was cut off from
+        the list, an earlier one counts. Fewer events are then skipped, and no event is lost.
         """
         latest: dict[str, float] = {}
         for kind in TASK_TYPES:
@@ -84,7 +84,7 @@ class Providers:
         return [item async for item in self._client.list_folder(TOP, details=True) if item.is_folder]
 
     async def _buckets_in(self, top: Item) -> list[Item]:
-        """None for a provider that is gone by now."""
+        """Returns an empty list if the provider was removed meanwhile."""
         buckets = []
         try:
             async with aclosing(self._client.list_folder(top.id, details=True)) as items:
@@ -93,7 +93,7 @@ class Providers:
                     seen += 1
                     if item.is_folder and item.is_bucket:
                         buckets.append(item)
-                    # Where buckets are, there is nothing else; and elsewhere there may be a million files.
+                    # A folder with buckets contains nothing else. Another folder may contain a million files.
                     if seen >= PAGE and not buckets:
                         break
         except CallFailed as error:
@@ -104,16 +104,16 @@ class Providers:
 
 
 def prefix_of(bucket: Item) -> str:
-    """The part of its bucket that an item shows: empty, or ending in `/`."""
+    """The prefix of its bucket that an item shows. It is empty or ends in `/`."""
     prefix = bucket.provider_folder.lstrip("/")
     return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
 def beginning(task: Task) -> float | None:
-    """A moment (seconds since the epoch) before which nothing happened that this sync has not seen. None if unknown.
+    """A time (seconds since the epoch) such that this sync has seen all earlier changes. Returns None if it is unknown.
 
-    Only a sync that is complete has seen anything for sure. It was queued, at `added`, before it began to list. Without
-    that time, the start is estimated from the end and the number of files.
+    Only a complete sync counts. It was queued, at `added`, before it began to list. Without that time, the start is
+    estimated from the end and the number of files.
     """
     if task.status is not TaskStatus.COMPLETED or task.callback.casefold() not in SYNCS:
         return None
@@ -125,10 +125,10 @@ def beginning(task: Task) -> float | None:
 
 
 def provider_of(task: Task, tops: Sequence[Item]) -> Item | None:
-    """The top-level folder of the provider that a task is about. None if several folders fit, or no folder."""
+    """The top-level folder of the provider of a task. Returns None if no folder matches, or several do."""
     if not task.provider:
         return tops[0] if len(tops) == 1 else None
-    # The field may hold a name, an id, or a kind, which several have in common.
+    # The field may contain a name, an id, or the kind of provider, which several folders may share.
     called = task.provider.casefold()
     named = [top for top in tops if called in (top.provider.casefold(), top.name.casefold())]
     return named[0] if len(named) == 1 else None

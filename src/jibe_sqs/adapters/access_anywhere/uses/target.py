@@ -1,16 +1,17 @@
-"""Which calls make a folder of Access Anywhere true again.
+"""Refreshes folders of Access Anywhere, as a `SyncTarget`.
 
-A refresh covers one folder, and Access Anywhere can only refresh a folder that it knows. So a folder that it does not
-know, because it is new or because it is gone, is looked for by a refresh of its parent, which may need its own parent
-first, up to the mapped folder. A folder waits only for folders above it, and a tree only for plain folders: nothing
-waits in a circle. Nobody holds a slot while waiting for another folder, or for its turn.
+A refresh covers one folder, and Access Anywhere can only refresh a folder that it knows. A folder may be unknown because
+it is new or because it was deleted. Then its parent is refreshed, which may need a refresh of its own parent first, up
+to the mapped folder. A folder waits only for folders above it, and a tree only for single folders, so there is no
+deadlock. No slot is held while a refresh waits for another folder or for its turn.
 
-    known               began, refresh; and the parent's, if it is empty now: storage has no empty folders
-    unknown             if the parent's refresh runs already, its end, and then known perhaps; or else
-                        began, the parent's refresh; then: found -> known, not found -> gone, and the parent shows it
-    vanishes meanwhile  as unknown
-    tree                began, each folder's refresh from the top down, following what each then shows; one that
-                        cannot be refreshed fails the tree in the end, when the others are done
+    known folder     `began`; refresh. If it is empty now, refresh the parent: storage has no empty folders.
+    unknown folder   If a refresh of the parent is running, wait for its end and look again. If still unknown: `began`;
+                     refresh the parent; look again. Found: as a known folder. Not found: it was deleted, and the
+                     parent shows that.
+    folder vanishes  As an unknown folder.
+    tree             `began`; refresh each folder from the top down, with the subfolders that it then shows. If a folder
+                     cannot be refreshed, the tree fails after all others are done.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -27,29 +28,31 @@ from jibe_sqs.ports import Clock, OtherRefreshes, SyncTarget
 from jibe_sqs.syncing.pace import Costs
 
 MAX_ROUNDS = 3
-"""How often a folder may vanish between being found and being refreshed."""
+"""How many times a folder may vanish between its look-up and its refresh."""
 
 ONE_FOLDER_ERRORS = (CallFailed, RefreshTimedOut, AnswerMalformed)
+"""Errors that concern one folder: the rest of a tree is still refreshed."""
 MAX_TREE_FAILURES = 10
-"""What says nothing of other folders, and how often it may happen before the rest of a tree is given up, too."""
+"""After this many of them, the refresh of a tree stops."""
 
 
 class Slots(Protocol):
-    """How many refreshes may run at a time, and whose turn is next."""
+    """Limits how many refreshes run at a time, and chooses the next one."""
 
     @property
     def most(self) -> int:
-        """There are never more."""
+        """The most slots that there ever are."""
 
     def slot(self, cost: float = 0.0) -> AbstractAsyncContextManager[None]:
-        """One of them, for about `cost` seconds."""
+        """Hold a slot, for about `cost` seconds."""
 
 
 class RefreshTarget(SyncTarget):
     """Refreshes folders of Access Anywhere, in `slots`.
 
-    `roots` returns the mapped folders' paths, as known now; none is taken for gone, and only to find them is anything above them refreshed.
-    `costs` learns what each refresh took.
+    `roots` returns the paths of the mapped folders, as known now. A mapped folder never counts as deleted. Folders above
+    the mapped ones are refreshed only to find these.
+    `costs` learns how long each refresh took.
     """
 
     def __init__(
@@ -69,7 +72,10 @@ class RefreshTarget(SyncTarget):
         self._ids = FolderIds(client, clock, roots=roots)
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
-        """Make the folder's index true again. Raises `AccessAnywhereError`; `FolderUnknown` for a mapping's mistake."""
+        """Make the index of this folder true again.
+
+        Raises `AccessAnywhereError`, of which `FolderUnknown` is for a mapped folder that does not exist.
+        """
         if folder.tree:
             await self._refresh_tree(folder, began, others)
         else:
@@ -79,7 +85,8 @@ class RefreshTarget(SyncTarget):
         above = Folder(parent(path))
         has_been_refreshed = others.watch(above)
         fi_id = await self._ids.find(path)
-        # Of a thousand new folders in a new one, most come while that one is being refreshed: it may show them all.
+        # If there are a thousand new folders in one folder, most of them arrive while it is being refreshed for the first.
+        # That refresh may show them all.
         if fi_id is None and await has_been_refreshed():
             fi_id = await self._ids.find(path)
         for _ in range(MAX_ROUNDS):
@@ -94,12 +101,14 @@ class RefreshTarget(SyncTarget):
                 if not is_below(path, self._roots()):
                     raise folder_unknown(path)
                 return
-        raise CallFailed(f"{path}: Access Anywhere shows this folder, but cannot refresh it", code="not_found")
+        raise CallFailed(
+            f"{path}: Access Anywhere shows this folder, but does not find it for a refresh", code="not_found"
+        )
 
     async def _refresh_known(
         self, folder: Folder, fi_id: str, began: Callable[[], None], others: OtherRefreshes
     ) -> bool:
-        """False if the folder is not there any more."""
+        """Returns False if the folder does not exist any more."""
         cost = self._costs.expected(folder)
         started = self._clock.monotonic()
 
@@ -118,10 +127,10 @@ class RefreshTarget(SyncTarget):
             self._ids.forget(folder.path)
             return False
         self._ids.refreshed(fi_id)
-        # Of the server's time alone: neither a slot's nor another folder's is waited for in between.
+        # This is the time of the server alone: since `started`, nothing waited for a slot or for another folder.
         self._costs.learn(folder, self._clock.monotonic() - started)
         if is_empty and is_below(folder.path, self._roots()):
-            # `began` is not called: this says nothing of what appears in the folder itself from now on.
+            # `began` is not called: the refresh of the parent does not cover later changes in this folder.
             await others.refresh(Folder(parent(folder.path)))
         return True
 
@@ -139,7 +148,7 @@ class RefreshTarget(SyncTarget):
                 failures.append(error)
                 if len(failures) == MAX_TREE_FAILURES:
                     raise
-            # Each id once: a server may show folders within each other.
+            # Each id only once: a server may show folders inside each other.
             below = {level: fi_id for level, fi_id in (await self._ids.below(path)).items() if fi_id not in seen}
             seen.update(below.values())
             return below
@@ -151,7 +160,7 @@ class RefreshTarget(SyncTarget):
 
 
 def folder_unknown(path: str) -> FolderUnknown:
-    """The error, with its remedy."""
+    """The error for a mapped folder that does not exist, with its remedy."""
     return FolderUnknown(
         f"Access Anywhere has no folder {path!r}: check the spelling in the bucket mapping, that the provider is added "
         "and shows the bucket, and that the account may see it"

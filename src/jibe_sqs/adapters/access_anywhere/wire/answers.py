@@ -1,7 +1,7 @@
-"""What Access Anywhere answers, read with tolerance for its drift.
+"""Reads Access Anywhere's answers, which differ in shape between functions and releases.
 
-The same field is a number or a quoted number, `true` or `"y"`, a list or a dict of `n0`, `n1`, or a bare item, from one
-function or release to the next. All of that is settled here; what leaves this module has one shape.
+The same field may be a number or a quoted number, `true` or `"y"`, a list or a dict of `n0`, `n1`, … or a single item.
+Only this module knows the differences: its results have one shape.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ FALSE = frozenset({"", "0", "n", "no", "f", "false", "off", "none", "null"})
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A file or a folder in the index. `modified` is UTC: the file's own time where it is known, else the entry's.
+    """A file or a folder in the index. `modified` is UTC: the file's own time if it is known, else the entry's.
 
-    What stands below `trashed` is told of by some functions only, and of some entries only.
+    Only some functions fill the fields below `trashed`, and only for some entries.
     """
 
     id: str
@@ -37,23 +37,23 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Part of a folder's contents. `total` counts the whole folder, where the server tells."""
+    """Part of a folder's contents. `total` counts the entries of the whole folder. It is None if the server omits it."""
 
     items: list[Item]
     total: int | None
 
 
 class RefreshState(msgspec.Struct, frozen=True):
-    """How a refresh stands. Without a `token` none was started: the folder was refreshed recently."""
+    """The progress of a refresh. If `token` is empty, no refresh was started: the folder was refreshed recently."""
 
     token: str
     syncing: bool
     empty: bool
-    """Whether the server says and shows that nothing is in the folder."""
+    """Whether the folder is empty, by both its `total` and its `filelist`."""
 
 
 def decoded(body: bytes) -> Answer:
-    """The envelope. Raises `AnswerMalformed`; the text never quotes the body, which may hold a token."""
+    """Decode an envelope. Raises `AnswerMalformed`, whose text never quotes the body: that may contain a token."""
     answer = json_object(body)
     if not isinstance(answer.get("status"), str):
         raise AnswerMalformed("JSON without a `status`, so not an answer of Access Anywhere's API")
@@ -61,30 +61,30 @@ def decoded(body: bytes) -> Answer:
 
 
 def json_object(body: bytes) -> Answer:
-    """Raises `AnswerMalformed`, as `decoded` does."""
+    """Decode a JSON object. Raises `AnswerMalformed`, as `decoded` does."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnswerMalformed(f"not JSON: {error}") from None
     if not isinstance(answer, dict):
-        raise AnswerMalformed("JSON that is no object, so not an answer of Access Anywhere's")
+        raise AnswerMalformed("JSON but not an object, so not an answer of Access Anywhere's")
     return answer
 
 
 def truth(value: object) -> bool:
-    """`"y"`, `1`, `"1"`, `true`; a word that we don't know is true, as it was meant to say something."""
+    """Whether a field is true: `"y"`, `1`, `"1"`, `true`, … An unknown word counts as true."""
     return value.strip().lower() not in FALSE if isinstance(value, str) else bool(value)
 
 
 def text(value: object) -> str:
-    """A string, or a number as one; empty for what is missing."""
+    """A string, or a number as a string. Returns an empty string if the field is missing."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def number(value: object) -> int | None:
-    """An integer, quoted or not; None for what is missing or empty. Raises `AnswerMalformed`."""
+    """An integer, quoted or not. Returns None if the field is missing or empty. Raises `AnswerMalformed`."""
     match value:
         case None | "" | False:
             return None
@@ -99,7 +99,7 @@ def number(value: object) -> int | None:
 
 
 def count(value: object) -> int | None:
-    """None for what is none: that of a file must not hide a folder, nor a guess at a field's name cost the answer."""
+    """A number of files or bytes. Returns None if the field is missing or malformed: one bad count must not fail the answer."""
     try:
         found = number(value)
     except AnswerMalformed:
@@ -108,7 +108,7 @@ def count(value: object) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """`YYYY-MM-DD HH:MM:SS`, which is UTC; None for zero, and for what is no such time: nothing hangs on it."""
+    """A time as `YYYY-MM-DD HH:MM:SS` in UTC. Returns None if it is zero, missing or malformed: it is not essential."""
     try:
         return datetime.strptime(text(value), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except ValueError:
@@ -116,7 +116,7 @@ def moment(value: object) -> datetime | None:
 
 
 def item(value: object) -> Item:
-    """One file or folder. Raises `AnswerMalformed`."""
+    """Read one file or folder. Raises `AnswerMalformed`."""
     if not isinstance(value, Mapping) or not text(value.get("fi_id")):
         raise AnswerMalformed("an item without an `fi_id`")
     return Item(
@@ -136,7 +136,7 @@ def item(value: object) -> Item:
 
 
 def existing(answer: Answer) -> Item | None:
-    """What `checkPathExists` found."""
+    """The item that `checkPathExists` found. Returns None if there is no such item, or if it is in the trash."""
     if not truth(answer.get("exists")):
         return None
     found = item(answer.get("file"))
@@ -144,13 +144,13 @@ def existing(answer: Answer) -> Item | None:
 
 
 def page(answer: Answer) -> Page:
-    """What `getFolderContents` listed."""
+    """The entries that `getFolderContents` listed. Raises `AnswerMalformed`."""
     listed = entries(answer.get("filelist"), known_by="fi_id")
     return Page(items=[item(entry) for entry in listed], total=number(answer.get("total")))
 
 
 def entries(listed: object, *, known_by: str) -> list[object]:
-    """What is a list, or a dict of `n0`, `n1`, …, or a bare entry, which has the field that it is `known_by`.
+    """The entries of a list, of a dict of `n0`, `n1`, …, or of a single entry, which has the field `known_by`.
 
     Raises `AnswerMalformed`.
     """
@@ -164,7 +164,7 @@ def entries(listed: object, *, known_by: str) -> list[object]:
 
 
 def refresh_state(answer: Answer) -> RefreshState:
-    """How `getFolderContents` says that a refresh stands; sources differ in where `stillsyncing` is, so both count."""
+    """The progress of a refresh, from the answer of `getFolderContents`. Either place of `stillsyncing` counts."""
     result = answer.get("refreshresult")
     result = result if isinstance(result, dict) else {}
     return RefreshState(

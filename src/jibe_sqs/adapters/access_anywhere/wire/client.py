@@ -1,6 +1,6 @@
 """The functions of Access Anywhere that jibe-sqs uses.
 
-One of them writes, `upload`, and for our own reports alone: the customer's data is not ours to touch.
+Only `upload` writes, and only our own reports. jibe-sqs never changes the customer's data.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
 
 GONE = frozenset({"not_found", "trashed"})
-"""The codes that say that a file or folder is not there."""
+"""The codes for a file or folder that does not exist."""
 
 PAGE = 1000
 LISTED_FIELDS = "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash"
@@ -27,17 +27,17 @@ DETAILS = "|isbucket|fi_bname|fi_provider|fi_providerfolder"
 
 FIRST_POLL = 0.05
 SLOWEST_POLL = 2.0
-"""Seconds between looks at how a refresh stands; a refresh that is expected to take long is looked at less often."""
+"""Seconds between polls of a running refresh. A refresh that will probably take long is polled less often."""
 
 
 def nothing() -> None:
-    """For callers who need not know when a refresh begins."""
+    """A `began` callback that does nothing."""
 
 
 class AccessAnywhere:
     """A client. Every method raises only `AccessAnywhereError`s.
 
-    `circuit` tells whether calls are let through; `concurrency` has the slots that refreshes are to take.
+    `circuit` is the circuit breaker of all calls. `concurrency` has the slots for refreshes.
     """
 
     def __init__(
@@ -61,22 +61,22 @@ class AccessAnywhere:
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls were sent, by function."""
+        """How many calls were sent, by function. Retries count."""
         return self._transport.calls
 
     async def version(self) -> str:
-        """The server's name for its release; needs no login."""
+        """The server's name for its release. Needs no login."""
         answer = await self._transport.call("getApplianceInfo", {"token": NO_TOKEN})
         return str(answer.get("softwareversionlabel") or "")
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        """Any function, by its name; for those that only the operator knows of."""
+        """Call a function by its name: also one that only the operator's configuration names."""
         return await unless_busy(self._clock, lambda: self._session.call(function, parameters))
 
     async def check_path(self, path: str, *, within: str = "") -> Item | None:
-        """The file or folder of that path, from the top or `within` the folder of that `fi_id`; case does not matter.
+        """The file or folder of that path, from the top or `within` the folder of that `fi_id`. Case does not matter.
 
-        None for one that Access Anywhere does not know, or holds in the trash.
+        Returns None if Access Anywhere does not know it, or has it in the trash.
         """
         try:
             answer = await self.call("checkPathExists", {"path": path.removeprefix("/"), "pid": within})
@@ -87,9 +87,9 @@ class AccessAnywhere:
         return existing(answer)
 
     async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncGenerator[Item, None]:
-        """Files and folders of one folder, what is in the trash left out.
+        """The files and folders in one folder, without those in the trash.
 
-        With `details`, items tell of which bucket and provider they are.
+        With `details`, the items name their bucket and provider.
         """
         async for part in self._pages(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
             for entry in part.items:
@@ -97,14 +97,14 @@ class AccessAnywhere:
                     yield entry
 
     async def subfolders(self, fi_id: str) -> list[Item]:
-        """Every folder in one folder, also when the folder changes while it is listed."""
+        """Every folder in one folder, even if the folder changes while it is listed."""
         found: dict[str, Item] = {}
         for _ in range(3):
             totals = set()
             async for part in self._pages(fi_id, LISTED_FIELDS):
                 totals.add(part.total)
                 found |= {entry.id: entry for entry in part.items if entry.is_folder and not entry.trashed}
-            # A removal shifts what follows by one: between two pages, something slips through.
+            # If an entry is removed between two pages, the later entries move by one and the next page misses one.
             if len(totals) <= 1:
                 break
         return list(found.values())
@@ -117,12 +117,12 @@ class AccessAnywhere:
         slot: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
         expected: float = 0.0,
     ) -> bool:
-        """Have a folder, not those below it, read anew from storage; returns when that is done.
+        """Let the server read a folder from storage again, without the folders below it. Returns when it has done so.
 
         Calls `began` before each request that may start the refresh. Holds a `slot` from there to the end, but not while
-        waiting to ask again. `expected`: seconds that the refresh will probably take, which save calls. Returns whether
-        the folder turned out to be empty. Raises `RefreshTimedOut`; `CallFailed` with a code of `GONE` for a folder that
-        is no more.
+        it waits to ask again. `expected`: how many seconds the refresh will probably take; fewer polls are then needed.
+        Returns whether the folder is empty now. Raises `RefreshTimedOut`, and `CallFailed` with a code of `GONE` for a
+        folder that does not exist any more.
         """
         patience = None
         while True:
@@ -132,18 +132,18 @@ class AccessAnywhere:
                 state = refresh_state(await self._ask_refresh(fi_id))
                 if state.token:
                     return await self._refreshed(fi_id, state.token, expected)
-            # "Refreshed recently" is no refresh that began after we asked: whoever waits for one still waits.
+            # "Refreshed recently" is not a refresh that began after this request, so the caller still waits for one.
             if not await patience.wait():
                 raise RefreshTimedOut(
-                    f"folder {fi_id}: for {self._refresh_timeout:g} s Access Anywhere has said that it was refreshed "
+                    f"folder {fi_id}: for {self._refresh_timeout:g} s Access Anywhere has answered that it was refreshed "
                     "recently, and has not refreshed it again"
                 )
 
     @asynccontextmanager
     async def in_slot(self, slot: Callable[[], AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
-        """Hold a slot; but not while the server is down, when slots are few, and each that is held waits for minutes.
+        """Hold a slot, but not while the server is down: slots are few then, and would be held for minutes.
 
-        Raises `AccessAnywhereUnavailable` once it has been down for as long as a call waits.
+        Raises `AccessAnywhereUnavailable` when the server has been down for as long as a call waits.
         """
         while True:
             await self.circuit.outlasted(BUDGET)
@@ -153,7 +153,7 @@ class AccessAnywhere:
                     return
 
     async def background_tasks(self, *, kind: str, limit: int, status: str = "c,completed") -> TaskList:
-        """What the server does, or has done, in the background: at most `limit` tasks.
+        """The server's background tasks, running and finished: at most `limit` of them.
 
         `kind` is the exact `bt_type` (or `bt_subtype`) of the tasks. `status` lists the API's words for states, separated
         by commas: `a` queued, `w` working, `p` paused, `c` or `completed`.
@@ -163,15 +163,15 @@ class AccessAnywhere:
 
     @asynccontextmanager
     async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
-        """A file, open for reading, once: its `size`, and its bytes by `async for`.
+        """A file, open for reading once: its `size`, and its bytes by `async for`.
 
-        What fails before its first bytes is tried again; later the reader hears of it, by `DownloadTruncated`.
+        A failure before the first bytes is retried. A later failure raises `DownloadTruncated` in the reader.
         """
         async with self._files.download(fi_id, chunk=chunk) as download:
             yield download
 
     async def upload(self, folder_fi_id: str, name: str, body: bytes) -> Item:
-        """Store a file in a folder: the one call of ours that writes, and for reports in their own folder alone."""
+        """Store a file in a folder. This is the only call that writes; it is for reports in their own folder."""
         return await self._files.upload(folder_fi_id, name, body)
 
     async def _refreshed(self, fi_id: str, token: str, expected: float) -> bool:
@@ -185,8 +185,8 @@ class AccessAnywhere:
             if not state.syncing:
                 return state.empty
         raise RefreshTimedOut(
-            f"folder {fi_id}: its refresh has not ended after {self._refresh_timeout:g} s; it is large, or the server "
-            "is busy: raise the refresh timeout, or look at the server's background tasks"
+            f"folder {fi_id}: its refresh has not ended after {self._refresh_timeout:g} s; the folder is large, or the "
+            "server is busy: raise the refresh timeout, or check the server's background tasks"
         )
 
     async def _ask_refresh(self, fi_id: str, **more: str) -> Answer:
@@ -200,7 +200,7 @@ class AccessAnywhere:
         while True:
             part = page(await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, "from": str(start)}))
             if part.items and part.items[0].id == first:
-                raise AnswerMalformed(f"folder {fi_id}: Access Anywhere answers the same page again, and never another")
+                raise AnswerMalformed(f"folder {fi_id}: Access Anywhere answers the same page again and again")
             first = part.items[0].id if part.items else None
             yield part
             start += len(part.items)

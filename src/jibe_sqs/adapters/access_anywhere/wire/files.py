@@ -1,4 +1,4 @@
-"""Files of Access Anywhere, to and fro: what is read from it, and the reports that are stored in it."""
+"""Downloads of files from Access Anywhere, and uploads of reports to it."""
 
 import asyncio
 import base64
@@ -28,21 +28,21 @@ from jibe_sqs.ports import Clock
 GET_FILE = "getFile"
 CHUNK = 65_536
 MAX_ENVELOPE_BYTES = 65_536
-"""Bytes. What is larger is a file."""
+"""Bytes. A larger answer is a file."""
 
 ENVELOPE = frozenset({"status", "statusmessage", "taskid"})
 
 MESSAGES = ("X-NAA-DOWNLOAD-ERROR", "X-SME-DOWNLOAD-ERROR", "X-PROVIDER-DOWNLOAD-ERROR")
 CODES = ("X-NAA-DOWNLOAD-ERROR-STATUS", "X-SME-DOWNLOAD-ERROR-STATUS", "X-PROVIDER-DOWNLOAD-ERROR-CODE")
-"""Headers that say why the bytes are not the file's: by its newer name, its older one, and of the storage behind."""
+"""Headers that explain why a body is not the file: the newer name, the older name, and the storage's own error."""
 
 UPLOADER = "/cgi-bin/uploader/uploader1.cgi"
 MAX_UPLOAD_TRIES = 3
-"""How often a whole upload is tried."""
+"""How many times a whole upload is tried."""
 
 
 class Download:
-    """A file's bytes, as they come. `size` is what the server promised, None where it did not."""
+    """The bytes of a file as they arrive. `size` is the Content-Length, or None if the server sent none."""
 
     def __init__(self, reply: httpx.Response, head: list[bytes], rest: AsyncIterator[bytes]) -> None:
         length = reply.headers.get("Content-Length", "")
@@ -51,7 +51,7 @@ class Download:
         self._rest = rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Once only. Raises `DownloadTruncated`."""
+        """Iterate once, over chunks of bytes. Raises `DownloadTruncated`."""
         seen = 0
         try:
             for chunk in self._head:
@@ -67,22 +67,22 @@ class Download:
 
     def _truncated(self, seen: int, why: str = "") -> DownloadTruncated:
         of = "" if self.size is None else f" of {self.size}"
-        return DownloadTruncated(f"{GET_FILE}: the file broke off after {seen}{of} bytes{why}: it has to be read again")
+        return DownloadTruncated(f"{GET_FILE}: the file ended after {seen}{of} bytes{why}: it has to be read again")
 
 
 class Files:
-    """Downloads, `downloads` at a time, and uploads. Raises what `Session` does."""
+    """Downloads, up to `downloads` at a time, and uploads. Raises what `Session` raises."""
 
     def __init__(self, transport: Transport, session: Session, clock: Clock, *, downloads: int) -> None:
         self._transport = transport
         self._session = session
         self._clock = clock
-        # Not the connections of calls: whoever reads slowly must not keep a refresh from its end.
+        # Downloads do not take places of calls: a slow reader must not delay the refreshes.
         self._downloads = asyncio.Semaphore(downloads)
 
     @asynccontextmanager
     async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
-        """A file, open for reading. What fails before its first bytes is tried again; later the reader hears of it."""
+        """A file, open for reading. A failure before the first bytes is retried; a later one is raised in the reader."""
         async with self._downloads:
             reply, download = await unless_busy(
                 self._clock, lambda: self._session.with_token(lambda token: self._opened(fi_id, token, chunk))
@@ -91,7 +91,7 @@ class Files:
                 yield download
 
     async def upload(self, folder: str, name: str, body: bytes) -> Item:
-        """Store a file in the folder of that `fi_id`. An upload that fails is begun anew, from its announcement."""
+        """Store a file in the folder of that `fi_id`. An upload that fails starts again from its first call."""
         failures = 0
         while True:
             code = await self._announce(folder, name, body)
@@ -150,18 +150,18 @@ class Files:
         url = f"{self._transport.url.removesuffix('/api/rpc.php')}{UPLOADER}?{quote(code, safe='')}"
         with translated("uploader", secrets):
             async with asyncio.timeout(MAX_CALL_SECONDS):
-                reply, answer = await self._transport.answered("uploader", url, files={"datafile": (name, body)})
+                reply, answer = await self._transport.post("uploader", url, files={"datafile": (name, body)})
         check_status("uploader", reply, self._clock.now())
-        said = json_object(answer)
-        if not truth(said.get("success")):
-            raise refusal("uploader", "upload_failed", text(said.get("error")), secrets)
-        size, md5 = number(said.get("filesize")), text(said.get("md5")).lower()
+        result = json_object(answer)
+        if not truth(result.get("success")):
+            raise refusal("uploader", "upload_failed", text(result.get("error")), secrets)
+        size, md5 = number(result.get("filesize")), text(result.get("md5")).lower()
         if size not in {None, len(body)} or md5 not in {"", hashlib.md5(body, usedforsecurity=False).hexdigest()}:
-            raise refusal("uploader", "upload_failed", "it received other bytes than were sent", secrets)
+            raise refusal("uploader", "upload_failed", "it received other bytes than the ones that were sent", secrets)
 
 
 async def beginning(chunks: AsyncIterator[bytes]) -> list[bytes]:
-    """The first chunk; or, of what may be an envelope, as many as an envelope may have."""
+    """The first chunk of a body. If the body may be an envelope, as many chunks as an envelope can have."""
     head: list[bytes] = []
     try:
         async for chunk in chunks:
@@ -169,25 +169,25 @@ async def beginning(chunks: AsyncIterator[bytes]) -> list[bytes]:
             if not head[0].lstrip().startswith(b"{") or sum(map(len, head)) > MAX_ENVELOPE_BYTES:
                 break
     except READ_ERRORS as error:
-        # One file that is never whole does not mean that the server is down.
-        raise BrokenOff(f"{GET_FILE}: the file breaks off: {type(error).__name__}") from error
+        # This does not count as a failure of the server: one file alone may be damaged.
+        raise BrokenOff(f"{GET_FILE}: the file ends early: {type(error).__name__}") from error
     return head
 
 
 def check_headers(reply: httpx.Response, form: Mapping[str, str]) -> None:
-    """Raises `CallFailed` if a header says that the bytes are not the file's, and why."""
+    """Raise `CallFailed` if a header reports that the body is not the file."""
     codes = [code for name in CODES if (code := reply.headers.get(name))]
-    said = [plain(message) for name in MESSAGES if (message := reply.headers.get(name))]
-    if codes or said:
-        # The older names repeat the newer ones.
-        why = "; ".join(dict.fromkeys(said + codes[1:]))
+    messages = [plain(message) for name in MESSAGES if (message := reply.headers.get(name))]
+    if codes or messages:
+        # The headers with older names repeat the newer ones.
+        why = "; ".join(dict.fromkeys(messages + codes[1:]))
         raise refusal(GET_FILE, codes[0] if codes else "download_error", why, form)
 
 
 def check_envelope(head: bytes, form: Mapping[str, str]) -> None:
-    """Raises `CallFailed` for an envelope in the file's place.
+    """Raise `CallFailed` if the body is an envelope and not the file.
 
-    A file may be JSON too, and have a `status`: then it has more than that.
+    A file may be JSON with a `status`, too. It then has more fields than an envelope.
     """
     try:
         answer = decoded(head)
@@ -199,7 +199,7 @@ def check_envelope(head: bytes, form: Mapping[str, str]) -> None:
 
 
 def plain(message: str) -> str:
-    """A header's message, which is in base64; as it is, if it is not."""
+    """Decode a header's message from base64. A message that is not base64 is returned as it is."""
     try:
         return base64.b64decode(message, validate=True).decode("utf-8", "replace")
     except (binascii.Error, ValueError):

@@ -1,6 +1,6 @@
-"""Paths of Access Anywhere's folders: `/`, and names with `/` before each.
+"""Paths of Access Anywhere's folders: `/`, or names with a `/` before each.
 
-S3 lets a name be empty (`a//b` is a good key), and then so it is here: `/a/` is the folder of no name in `/a`.
+A name may be empty, as in S3, where `a//b` is a valid key. So `/a/` is the folder with the empty name in `/a`.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,12 +11,12 @@ TOP = "0"
 
 
 def joined(folder: str, name: str) -> str:
-    """The path of what is called `name` in `folder`."""
+    """The path of the entry `name` in `folder`."""
     return f"{'' if folder == ROOT else folder}/{name}"
 
 
 def parent(path: str) -> str:
-    """The folder above; `/` for one of the first level."""
+    """The path of the folder above. It is `/` for a folder of the first level."""
     return path.rpartition("/")[0] or ROOT
 
 
@@ -26,11 +26,11 @@ def name(path: str) -> str:
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """Every folder above, the nearest first, the first level last."""
+    """The paths of all folders above, from the nearest one to the first level."""
     while (path := parent(path)) != ROOT:
         yield path
 
 
 def is_below(path: str, roots: Collection[str]) -> bool:
-    """Whether the folder is inside one of `roots`, and not merely one of them."""
+    """Whether the folder is inside one of `roots`. A root is not inside itself."""
     return any(folder in roots for folder in ancestors(path))

@@ -1,4 +1,4 @@
-"""Who we are to Access Anywhere: one token, shared by every call, renewed by one login however many calls wait."""
+"""The login to Access Anywhere: one token for all calls, renewed by one login for all calls that wait."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,20 +16,20 @@ from jibe_sqs.core.errors import CallFailed, LoginFailed
 from jibe_sqs.ports import Clock
 
 TOKEN_LIFE = 55 * 60.0
-"""Seconds from its issue after which a token is renewed; the server's own limit is an hour."""
+"""Seconds after its issue at which a token is renewed. The server's own limit is one hour after the last use."""
 
 MIN_LOGIN_INTERVAL = 10.0
-"""Seconds in which refused credentials are not tried again: a server may lock an account that keeps knocking."""
+"""Seconds between logins with refused credentials: a server may lock an account after many failed logins."""
 
 LOGIN_BACKOFF = Backoff(first=1.25 * MIN_LOGIN_INTERVAL, longest=75.0, jitter=0.2)
-"""Between the logins of a probe: from `MIN_LOGIN_INTERVAL` up to 60 s, and up to a quarter more."""
+"""The pauses between the logins of probes: from `MIN_LOGIN_INTERVAL` up to 60 s, and up to a quarter more."""
 
 MAX_REFUSED_TOKENS = 3
-"""That may be refused to one call before it is taken for the account's fault."""
+"""After this many tokens were refused to one call, the account counts as refused."""
 
 MAX_REFUSED_TOKENS_IF_SERVED = 20
 SERVED_RECENTLY = 60.0
-"""The same, if any call was served so many seconds ago or less: then the account is good, perhaps not for this call."""
+"""If any call succeeded within so many seconds, the account is good, and the larger limit of refused tokens counts."""
 
 EXPIRED = frozenset({"login_token_expired", "login_fail"})
 
@@ -40,26 +40,26 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Password:
-    """A login by name and password."""
+    """A login with a name and a password."""
 
     login: str
     password: str = field(repr=False)
     function = "gettoken"
 
     def parameters(self) -> dict[str, str]:
-        """What the function wants."""
+        """The parameters of the login function."""
         return {"us_login": self.login, "us_pwd": self.password}
 
 
 @dataclass(frozen=True)
 class PermanentToken:
-    """A login by a permanent authentication token, made in Dashboard > Options > Security."""
+    """A login with a permanent authentication token, created in Dashboard > Options > Security."""
 
     authtoken: str = field(repr=False)
     function = "getTokenByAuthToken"
 
     def parameters(self) -> dict[str, str]:
-        """What the function wants."""
+        """The parameters of the login function."""
         return {"authtoken": self.authtoken}
 
 
@@ -67,10 +67,11 @@ Credentials = Password | PermanentToken
 
 
 class Session:
-    """Calls that need a login. Raises what `Transport` does, and `LoginFailed`.
+    """Calls that need a login. Raises what `Transport` raises, and `LoginFailed`.
 
-    Credentials that are refused open the circuit, and so do tokens, if all are: every call would fail. Whoever was waiting
-    for a first login hears of it; a session that once was good is waited for, as a server is that is down.
+    Refused credentials open the circuit, and so do refused tokens if all tokens are refused: every call would fail.
+    Callers that wait for the first login get `LoginFailed`. If a login succeeded before, calls wait as they do while the
+    server is down.
     """
 
     def __init__(self, transport: Transport, circuit: Circuit, credentials: Credentials, clock: Clock) -> None:
@@ -87,13 +88,13 @@ class Session:
         self._has_logged_in = False
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        """The answer. A call whose token has expired is repeated with a new one."""
+        """Call a function. If the token has expired, the call is repeated with a new one."""
         return await self.with_token(lambda token: self._transport.call(function, {**parameters, "token": token}))
 
     async def with_token(self, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """What the attempt gives; made once more, with a new token, if it fails because its token has expired.
+        """The result of `attempt`, which is repeated with a new token if its token has expired.
 
-        And yet again: of a server that is not well, or is several, any token may be forgotten.
+        It may be repeated several times: a server that has problems, or is a cluster, may forget new tokens, too.
         """
         refused = 0
         while True:
@@ -103,13 +104,13 @@ class Session:
             except CallFailed as refusal:
                 if refusal.code not in EXPIRED:
                     raise
-                # Whoever comes second to hear that a token is gone has learned nothing of the new one.
+                # If another call has already replaced this token, its refusal says nothing about the new token.
                 refused += self._forget(token)
-                # Of many calls at a time, whoever comes first hears of it each time that any of them has lost the token.
+                # Each call that loses the token for all can make this call fail again. So many refusals may be normal.
                 is_good = self._clock.monotonic() - self._served_at <= SERVED_RECENTLY
                 if refused >= (MAX_REFUSED_TOKENS_IF_SERVED if is_good else MAX_REFUSED_TOKENS):
-                    remedy = "to new tokens too: has the account the Administrator role?"
-                    failure = LoginFailed(f"{refusal}, {remedy}")
+                    remedy = "new tokens are refused, too: does the account have the Administrator role?"
+                    failure = LoginFailed(f"{refusal}; {remedy}")
                     if not is_good:
                         self._circuit.open(str(failure), self._probe, backoff=LOGIN_BACKOFF)
                     raise failure from refusal
@@ -118,7 +119,7 @@ class Session:
                 return result
 
     async def close(self) -> None:
-        """Stop a login that nobody waits for any more."""
+        """Stop a login that is running."""
         if self._login is not None:
             self._login.cancel()
             await asyncio.wait([self._login])
@@ -127,12 +128,12 @@ class Session:
         while True:
             if self._is_good():
                 return self._token
-            # One that has just ended is good for nobody who comes now, and would be refused without a turn of the loop.
+            # A login that has ended cannot be shared: awaiting its failure again would loop without a turn of the event loop.
             if self._login is None or self._login.done():
                 self._login = asyncio.create_task(self._log_in())
                 self._login.add_done_callback(self._login_ended)
             try:
-                # The login belongs to all who wait: one who stops waiting must not stop it.
+                # The login is shared: a call that is cancelled must not cancel it.
                 return await asyncio.shield(self._login)
             except LoginFailed:
                 if not self._has_logged_in or not self._circuit.is_open:
@@ -142,7 +143,7 @@ class Session:
         return bool(self._token) and self._clock.monotonic() < self._renew_at
 
     def _forget(self, token: str) -> bool:
-        """False if it is not the one in use: a late refusal of an old token says nothing of the new one."""
+        """Forget the token. Returns False if it is not in use any more: a late refusal of an old token changes nothing."""
         if self._token != token:
             return False
         self._token = ""
@@ -152,7 +153,7 @@ class Session:
         if self._login is login:
             self._login = None
         if not login.cancelled():
-            # Whoever still waits gets it; it is no news to the event loop.
+            # Waiting calls get the exception. This marks it as retrieved, so the event loop does not log it.
             login.exception()  # noqa: LOG004 (a task's, not a logger's)
 
     async def _log_in(self) -> str:
@@ -171,7 +172,7 @@ class Session:
             raise
 
     async def _probe(self) -> None:
-        """Whether a new token is good for anything."""
+        """The circuit's probe: log in, and make one call with the new token. Raises `LoginFailed`."""
         token = await self._request_token(self._transport.call_once)
         try:
             await self._transport.call_once(
@@ -179,7 +180,7 @@ class Session:
             )
         except CallFailed as refusal:
             if refusal.code in EXPIRED:
-                raise LoginFailed(f"{refusal}, to a new token too") from refusal
+                raise LoginFailed(f"{refusal}, with a new token, too") from refusal
         self._served_at = self._clock.monotonic()
 
     async def _request_token(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:

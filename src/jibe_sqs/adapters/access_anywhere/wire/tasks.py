@@ -1,7 +1,7 @@
-"""The server's background tasks. They are read with the same tolerance as all its answers.
+"""Reads the server's background tasks, with the same tolerance as its other answers.
 
 Two shapes are attested. In one, each task has a `bt_type` of its own, such as `sync`. In the other, syncs, refreshes,
-moves and deletions all have the `bt_type` `custom`, and only `bt_data.callback` says what a task does. `bt_data` is an
+moves and deletions all have the `bt_type` `custom`, and only `bt_data.callback` names what a task does. `bt_data` is an
 object, or an object written as JSON text.
 """
 
@@ -83,7 +83,7 @@ def task_list(answer: Answer) -> TaskList:
 
 
 def task(value: object) -> Task:
-    """One task. Raises `AnswerMalformed`."""
+    """Read one task. Raises `AnswerMalformed`."""
     if not isinstance(value, Mapping) or not text(value.get("bt_id")):
         raise AnswerMalformed("a background task without a `bt_id`")
     data = data_of(value.get("bt_data"))

@@ -1,7 +1,7 @@
 """One call of Access Anywhere's API, over a network that fails.
 
-A call is a form, posted. What passes by itself (a broken connection, a server that is busy or down) is tried again
-here, for seconds; while the server is down, calls wait. Minutes are the queue's business.
+A call posts a form. A failure that may be short (a broken connection, a busy server) is retried here, for seconds.
+While the server is down, calls wait. For retries after minutes, the message returns to its queue.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ from jibe_sqs.ports import Clock
 MAX_TRIES = 10
 BACKOFF = Backoff(first=0.02, longest=10.0)
 BUDGET = 120.0
-"""Seconds after which no further try is begun."""
+"""Seconds after which no other try starts."""
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Bytes, unpacked: so much of one answer is taken into memory, and no more."""
+"""Bytes of one answer, decompressed. A larger one is refused: answers are held in memory."""
 
 CHANGING_PARAMETERS = ("token", "refreshtoken", "uploadcode")
-"""What differs each time the same is asked."""
+"""Parameters that differ between repetitions of the same call."""
 
-NO_TOKEN = "*"  # noqa: S105 (the API's word for "none needed")
+NO_TOKEN = "*"  # noqa: S105 (the API's value for calls without a login)
 
 T = TypeVar("T")
 
@@ -52,9 +52,9 @@ log = structlog.get_logger()
 
 
 class Transport:
-    """Posts calls; `at_once` at a time. `calls` counts what was sent, by function, repetitions included.
+    """Posts calls, up to `at_once` at a time. `calls` counts the calls that were sent, by function, with retries.
 
-    Tells the circuit and the concurrency how each try went.
+    Reports the outcome of each try to the circuit and the concurrency.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Transport:
         self._places = asyncio.Semaphore(at_once)
         self._circuit = circuit
         self._concurrency = concurrency
-        # One at a time, evenly: a second's worth at once is what a limit is to prevent.
+        # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
         self._limiter = AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        """The answer, whose status is `ok`.
+        """Call a function. Returns the answer, whose status is `ok`.
 
-        Raises `AccessAnywhereUnavailable` after the last try, `CallFailed`, `AnswerMalformed`. No text of theirs holds a
+        Raises `AccessAnywhereUnavailable` after the last try, `CallFailed`, `AnswerMalformed`. Their texts contain no
         secret of the call.
         """
         return await self.with_retries(
@@ -92,7 +92,7 @@ class Transport:
         )
 
     async def call_once(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        """As `call`, but one try, past the gate: for the circuit's probes."""
+        """As `call`, but only one try, even while the circuit is open. For the circuit's probes."""
         if self._limiter is not None:
             await self._limiter.acquire()
         self.calls[function] += 1
@@ -107,29 +107,29 @@ class Transport:
         comparable: str = "",
         about: Hashable = None,
     ) -> T:
-        """What the attempt gives, which is made again while it raises `AccessAnywhereUnavailable`.
+        """The result of `attempt`, which is repeated while it raises `AccessAnywhereUnavailable`.
 
-        `comparable`: what else takes as long as this; empty if that says nothing of how the server does.
-        `about`: what it is about, where the function alone does not say.
+        `comparable` names the kind of calls whose latencies can be compared with this one. It is empty if the latency does
+        not depend on the load of the server alone. `about` identifies the call if the function alone does not.
         """
         deadline = self._clock.monotonic() + BUDGET
         number, openings = 1, self._circuit.openings
         while True:
-            # Who waits at the gate holds a place: so nobody else even gets there.
+            # A call holds its place while it waits for the circuit. So later calls wait here and not at the circuit.
             async with self._places:
-                await self._let_through(deadline)
+                await self._wait_for_turn(deadline)
                 if openings != self._circuit.openings:
-                    # Who waits for the server to come back is not to be given up because it comes back slowly.
+                    # The circuit opened meanwhile. The tries start anew, so that a slow recovery does not use them up.
                     number, openings = 1, self._circuit.openings
                 self.calls[function] += 1
                 try:
-                    return await self._observed(attempt, comparable, about or function)
+                    return await self._reported(attempt, comparable, about or function)
                 except AccessAnywhereUnavailable as error:
                     failure = error
             delay = max(BACKOFF.delay(number), failure.retry_after or 0.0)
-            # While the circuit is open, it knows how long to wait; no use in waiting twice.
-            hopeless = delay > BACKOFF.longest or self._clock.monotonic() + delay > deadline
-            if number == tries or (hopeless and not self._circuit.is_open):
+            # While the circuit is open, it decides how long to wait, and no delay is added.
+            is_too_long = delay > BACKOFF.longest or self._clock.monotonic() + delay > deadline
+            if number == tries or (is_too_long and not self._circuit.is_open):
                 raise AccessAnywhereUnavailable(
                     f"{failure}; tried {number} times", retry_after=failure.retry_after
                 ) from failure
@@ -138,7 +138,7 @@ class Transport:
             if not self._circuit.is_open:
                 await self._clock.sleep(delay)
 
-    async def _let_through(self, deadline: float) -> None:
+    async def _wait_for_turn(self, deadline: float) -> None:
         await self._circuit.passed(deadline)
         while self._limiter is not None:
             await self._limiter.acquire()
@@ -146,22 +146,22 @@ class Transport:
                 return
             await self._circuit.passed(deadline)
 
-    async def answered(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
-        """What is answered to a post, with all its bytes. Raises `AnswerMalformed` if these are beyond all measure."""
+    async def post(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
+        """Post, and return the answer with its body. Raises `AnswerMalformed` if the body is too large."""
         async with self.http.one() as client, client.stream("POST", url, **posted) as reply:
             body = await read_body(reply.aiter_bytes(), MAX_ANSWER_BYTES)
         if len(body) > MAX_ANSWER_BYTES:
             raise AnswerMalformed(
-                f"{function}: Access Anywhere's answer has more than {MAX_ANSWER_BYTES:,} bytes: not read to its end"
+                f"{function}: Access Anywhere's answer has more than {MAX_ANSWER_BYTES:,} bytes; it was not read to its end"
             )
         return reply, body
 
-    async def _observed(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
+    async def _reported(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
         began = self._clock.monotonic()
         try:
             result = await attempt()
         except AnswerMalformed as error:
-            # A page of maintenance perhaps, which comes with 200: one such is about this call, many are about the server.
+            # This may be a maintenance page with status 200. One such answer concerns the call, many concern the server.
             self._circuit.failed(str(error), self._probe, about)
             raise
         except (CallFailed, BrokenOff):
@@ -169,13 +169,13 @@ class Transport:
             raise
         except AccessAnywhereUnavailable as error:
             self._concurrency.overloaded(str(error), began=began)
-            self._tell_circuit(error, about)
+            self._report_failure(error, about)
             raise
         self._circuit.answered()
         self._concurrency.succeeded(comparable, self._clock.monotonic() - began)
         return result
 
-    def _tell_circuit(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
+    def _report_failure(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
         wish = error.retry_after or 0.0
         if wish > BACKOFF.longest:
             self._circuit.open(str(error), self._probe, wish=wish)
@@ -183,7 +183,7 @@ class Transport:
             self._circuit.failed(str(error), self._probe, about)
 
     async def _probe(self) -> None:
-        # Whatever it means by a refusal: it answers.
+        # A refusal is an answer, too.
         with suppress(CallFailed):
             await self.call_once("getApplianceInfo", {"token": NO_TOKEN})
 
@@ -191,8 +191,8 @@ class Transport:
         form = {"apiformat": "json", **parameters, "function": function}
         with translated(function, parameters):
             async with asyncio.timeout(MAX_CALL_SECONDS):
-                # `surrogatepass`: a key that is no Unicode is a folder that does not exist, and no crash.
-                reply, body = await self.answered(
+                # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
+                reply, body = await self.post(
                     function,
                     self.url,
                     content=urlencode(form, errors="surrogatepass"),
@@ -207,13 +207,13 @@ class Transport:
 
 
 def comparable(function: str, parameters: Mapping[str, str]) -> str:
-    """What the time of a call can be compared with: not what depends on how large a folder or file is."""
+    """The kind of calls to compare latencies with. Empty if the latency depends on the size of a folder or file."""
     if function == "getFolderContents":
         return "refresh's progress" if "refreshtoken" in parameters else ""
     return "" if function == "doCompleteUpload" else function
 
 
 def subject(function: str, parameters: Mapping[str, str]) -> Hashable:
-    """The same for the same call, also if it is made again later, with another token."""
-    # Its hash: of what is secret among them, nothing is kept.
+    """Identifies a call. It is equal for repetitions of the call, also with another token."""
+    # Only a hash, so that no secret is kept.
     return function, hash(frozenset(each for each in parameters.items() if each[0] not in CHANGING_PARAMETERS))
