@@ -48,6 +48,26 @@ async def test_a_wish_larger_than_the_budget_is_granted_when_all_is_free(flow):
     assert budget.free == 5
 
 
+async def test_a_share_is_given_back_at_the_end_of_its_block():
+    budget = Budget(10)
+    with suppress(ZeroDivisionError):
+        async with budget.share(4) as share:
+            assert (share.amount, budget.free) == (4, 6)
+            raise ZeroDivisionError
+    assert budget.free == 10
+
+
+async def test_a_share_can_be_reduced_but_not_grow():
+    budget = Budget(10)
+    async with budget.share(100) as share:
+        assert budget.free == 0
+        share.reduce_to(3)
+        assert (share.amount, budget.free) == (3, 7)
+        share.reduce_to(5)
+        assert (share.amount, budget.free) == (3, 7)
+    assert budget.free == 10
+
+
 async def test_cancellation_while_waiting_loses_nothing_and_wakes_the_next(flow):
     budget = Budget(2)
     await budget.take(2)

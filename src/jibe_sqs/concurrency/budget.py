@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 
 
@@ -40,6 +42,15 @@ class Budget:
         """Give units back."""
         self.free += amount
         self._wake()
+
+    @asynccontextmanager
+    async def share(self, amount: int) -> AsyncIterator["Share"]:
+        """Take `amount`, waiting until it is free, and give it back at the end of the block."""
+        share = Share(self, await self.take(amount))
+        try:
+            yield share
+        finally:
+            share.reduce_to(0)
 
     def _wake(self) -> None:
         if self._requests:
@@ -85,3 +96,17 @@ class _Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._place.end_part()
+
+
+class Share:
+    """A part of a budget that one block holds."""
+
+    def __init__(self, budget: Budget, amount: int) -> None:
+        self.amount = amount
+        self._budget = budget
+
+    def reduce_to(self, amount: int) -> None:
+        """Give back early what is held beyond `amount`. A share never grows."""
+        if (excess := self.amount - amount) > 0:
+            self.amount = amount
+            self._budget.give(excess)
