@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -109,19 +109,12 @@ class S3Logs:
         source = self._source(file)
         with translated(file):
             region = await self._regions.of(file.bucket, source)
-        taken = await self._budget.take(WINDOW)
-        try:
+        async with self._budget.share(WINDOW) as share:
             with translated(file, source.owner):
                 log = S3Log(file, await self._opened(file, source, region))
-            if (excess := taken - log.size) > 0:
-                self._budget.give(excess)
-                taken -= excess
-            try:
+            with closing(log):
+                share.reduce_to(log.size)
                 yield log
-            finally:
-                log.close()
-        finally:
-            self._budget.give(taken)
 
     async def _opened(self, file: LogFile, source: Source, region: str) -> Object:
         objects = await self._objects(file.bucket, source, region)

@@ -66,18 +66,12 @@ class AccessAnywhereLogs:
     async def open(self, file: LogFile) -> AsyncIterator["AccessAnywhereLog"]:
         """Open a log file for reading."""
         item = await self._item(file)
-        taken = await self._budget.take(WINDOW)
-        try:
-            async with AsyncExitStack() as stack:
-                with _translated(file):
-                    download = await stack.enter_async_context(self._client.download(item.id, chunk=CHUNK))
-                log = AccessAnywhereLog(file, download, item.size)
-                if (excess := taken - log.size) > 0:
-                    self._budget.give(excess)
-                    taken -= excess
-                yield log
-        finally:
-            self._budget.give(taken)
+        async with self._budget.share(WINDOW) as share, AsyncExitStack() as stack:
+            with _translated(file):
+                download = await stack.enter_async_context(self._client.download(item.id, chunk=CHUNK))
+            log = AccessAnywhereLog(file, download, item.size)
+            share.reduce_to(log.size)
+            yield log
 
     async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
         """List one level. Its folder is refreshed first if it may have new entries."""
