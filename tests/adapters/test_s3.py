@@ -657,6 +657,17 @@ async def test_an_object_that_cannot_be_continued_is_unavailable(logs, door, bud
     assert budget.free == SIZE
 
 
+@pytest.mark.parametrize("sent", [2_899_999, 2_900_001])
+async def test_a_continuation_of_another_length_than_the_rest_is_unavailable(logs, door, budget, sent):
+    """HTTP finds such an answer complete, so a truncated log file would be taken for a whole one."""
+    first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
+    rest = reply("206 Partial Content", b"x" * sent, Content_Range=f"bytes 100000-{100_000 + sent - 1}/3000000")
+    door.answer = lambda request: None if request.method == "HEAD" else rest if "range" in request.headers else first
+    with pytest.raises(LogStoreUnavailable, match=f"s3://{BUCKET}/{PLAIN}.*3000000"):
+        await read(logs, LogFile(BUCKET, PLAIN))
+    assert budget.free == SIZE
+
+
 async def test_an_object_that_always_breaks_off_is_given_up(logs, door):
     def answer(request):
         start = int(request.headers.get("range", "bytes=0-")[6:-1])

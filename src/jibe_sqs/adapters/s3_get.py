@@ -181,6 +181,9 @@ class Object:
                 await self._resume(got)
             else:
                 break
+        if got != self.size:
+            # A store may answer a request for the rest with less than the rest.
+            raise IncompleteReadError(actual_bytes=got, expected_bytes=self.size)
         if gathered:
             yield b"".join(gathered)
 
