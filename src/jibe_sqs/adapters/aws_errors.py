@@ -28,7 +28,7 @@ from botocore.parsers import ResponseParserError
 
 from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
 
-UNANSWERED: Final = (
+NO_ANSWER_ERRORS: Final = (
     BotoCoreError,
     ResponseParserError,
     aiohttp.ClientError,
@@ -36,7 +36,9 @@ UNANSWERED: Final = (
     OSError,
     TimeoutError,
 )
-"""What a call of a service raises besides `ClientError`: the service could not be asked, or did not answer."""
+"""What a call of an AWS client raises if the service was not reached, or did not send a readable answer."""
+AWS_ERRORS: Final = (ClientError, *NO_ANSWER_ERRORS)
+"""Everything that a call of an AWS client raises. `ClientError`: the service answered with an error."""
 
 LONGEST_MESSAGE: Final = 300
 """Characters of a service's message. About a wrong signature AWS says much, including the session token."""

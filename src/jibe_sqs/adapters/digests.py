@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, log_store_error
+from jibe_sqs.adapters.aws_errors import AWS_ERRORS, NO_ANSWER_ERRORS, described, failure, log_store_error
 from jibe_sqs.adapters.partitions import is_aws
 from jibe_sqs.core.digest_checks import check_log, check_signature, public_key
 from jibe_sqs.core.digest_names import LogName, candidates, log_name, search_folders
@@ -90,7 +90,7 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
             answer = await client.list_public_keys(StartTime=start, EndTime=end)
         except ClientError as error:
             raise KeysUnavailable(described(f"public keys of CloudTrail in {region}", error, _REMEDIES)) from error
-        except UNANSWERED as error:
+        except NO_ANSWER_ERRORS as error:
             raise KeysUnavailable(failure(f"public keys of CloudTrail in {region}", error)) from error
         found: Sequence[Mapping[str, Any]] = answer.get("PublicKeyList", [])
         return found
@@ -223,6 +223,6 @@ def _of_cloudtrail(account: Account) -> Account:
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except (ClientError, *UNANSWERED) as error:
+    except AWS_ERRORS as error:
         ours = log_store_error(what, error)
         raise (DigestMissing(str(ours)) if isinstance(ours, LogMissing) else ours) from error

@@ -11,7 +11,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import UNANSWERED, log_store_error
+from jibe_sqs.adapters.aws_errors import AWS_ERRORS, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3_get import CHUNK, Object, Objects, address, other_region
 from jibe_sqs.concurrency.budget import Budget
@@ -183,7 +183,7 @@ def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
         yield
     except LogStoreError:
         raise
-    except (ClientError, *UNANSWERED) as error:
+    except AWS_ERRORS as error:
         raise log_store_error(_name(file), error, owner) from error
     except ValueError as error:
         raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error

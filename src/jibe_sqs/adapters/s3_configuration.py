@@ -3,17 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import aiohttp
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError, PartialCredentialsError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import failure
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, failure
 from jibe_sqs.core.errors import SettingsError
 
 LARGEST: Final = 1024 * 1024
@@ -52,7 +45,7 @@ async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes
         raise SettingsError([f"{address}: no AWS credentials: {_CREDENTIALS}"]) from error
     except ParamValidationError as error:
         raise SettingsError([f"{address}: not the name of a bucket"]) from error
-    except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+    except (*NO_ANSWER_ERRORS, ValueError) as error:
         raise SettingsError([f"{address}: {failure('cannot be read', error)}"]) from error
     if len(found) > LARGEST:
         raise SettingsError([f"{address}: larger than {LARGEST} bytes, so it is not a configuration file"])

@@ -11,7 +11,7 @@ import structlog
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, said
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, said
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
@@ -247,5 +247,5 @@ def translated(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _error(said(error)[0], described(what, error, _REMEDIES)) from error
-    except UNANSWERED as error:
+    except NO_ANSWER_ERRORS as error:
         raise QueueUnavailable(failure(what, error)) from error

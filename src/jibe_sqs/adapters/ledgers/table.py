@@ -15,7 +15,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import UNANSWERED, described, failure, remedy, said
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, remedy, said
 from jibe_sqs.core.errors import LedgerError
 
 Item = dict[str, dict[str, Any]]
@@ -234,5 +234,5 @@ def _translated(table: str) -> Iterator[None]:
         raise kind(described(f"table {table}", error, _REFUSALS | _THROTTLED)) from error
     except TimeoutError as error:
         raise LedgerError(f"table {table}: {str(error) or f'no answer in {PATIENCE:.0f} s'}") from error
-    except UNANSWERED as error:
+    except NO_ANSWER_ERRORS as error:
         raise LedgerError(failure(f"table {table}", error)) from error
