@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.processes import finished
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
+from jibe_sqs.adapters.digests import LISTING_AGE, DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
 from jibe_sqs.core.digests import Fault
 from jibe_sqs.core.errors import (
     DigestInvalid,
@@ -150,26 +150,32 @@ async def test_a_digest_and_a_key_are_fetched_once_for_all_that_come_at_once(wor
     file = world.file()
     await asyncio.gather(*(verifying.verify(file, world.sha(file)) for _ in range(20)))
     assert len(fetched) == len(world.asked) == 1
-    assert not verifying._locks
 
 
-async def test_only_so_many_digests_are_kept(world, aws):
+@pytest.mark.parametrize("kept_logs", [1, 2, 3])
+async def test_the_number_of_cached_digests_is_limited(world, aws, kept_logs):
+    """A digest counts as its log files and one. One digest is cached in any case."""
     for _ in range(3):
         world.deliver([REGION])
         world.hour()
-    verifying = verifier(world, aws, kept_logs=2)
+    verifying = verifier(world, aws, kept_logs=kept_logs)
     for key in world.trail.files:
         await verifying.verify(LogFile(LOGS, key), world.sha(LogFile(LOGS, key)))
-    assert len(verifying._good) == 1
+    assert len(verifying._signed.values) == 1
 
 
-async def test_before_its_digest_comes_a_log_waits(world, aws):
+async def test_a_log_file_is_verified_after_its_digest_is_delivered(world, aws):
+    """The digests are listed again when the list has become too old."""
+    now = 0.0
     world.deliver()
-    file, verifying = world.file(), verifier(world, aws, listing_age=0)
+    file, verifying = world.file(), verifier(world, aws, timer=lambda: now)
     with pytest.raises(DigestMissing) as caught:
         await verifying.verify(file, world.sha(file))
     assert 0 < caught.value.expected_at - world.at.timestamp() < 2 * 3600
     world.hour()
+    with pytest.raises(DigestMissing):
+        await verifying.verify(file, world.sha(file))
+    now = LISTING_AGE
     await verifying.verify(file, world.sha(file))
 
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from jibe_sqs.adapters import sns_certificates
 from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.sns_certificates import KEPT, KEPT_WRONG, LARGEST, MOST, SnsCertificates
+from jibe_sqs.adapters.sns_certificates import LARGEST, LIFETIME, LIFETIME_IF_USELESS, MAX_ADDRESSES, SnsCertificates
 from jibe_sqs.adapters.sns_signatures import SnsSignatures, sns_signatures
 from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, SignatureUnavailable
 
@@ -101,7 +101,7 @@ async def test_of_many_who_come_at_once_one_asks(sns, signatures):
 
 async def test_a_certificate_is_fetched_anew_after_its_time(sns, signatures):
     await signatures.check(envelope("1"))
-    sns.time = KEPT
+    sns.time = LIFETIME
     await signatures.check(envelope("2"))
     assert len(sns.asked) == 2
 
@@ -156,7 +156,7 @@ async def test_a_certificate_that_is_not_there_is_asked_for_once_in_a_while(sns,
         with pytest.raises(AnnouncementForged, match="does not have"):
             await signatures.check(envelope("x"))
     assert len(sns.asked) == 1
-    sns.time = KEPT_WRONG
+    sns.time = LIFETIME_IF_USELESS
     sns.answer = lambda: httpx.Response(200, content=stream(PEM))
     await signatures.check(envelope("x"))
 
@@ -165,7 +165,7 @@ async def test_a_useless_certificate_is_not_kept_for_long(sns, signatures):
     sns.answer = lambda: httpx.Response(200, content=stream(b"<html>"))
     with pytest.raises(AnnouncementForged):
         await signatures.check(envelope("x"))
-    sns.time = KEPT_WRONG
+    sns.time = LIFETIME_IF_USELESS
     sns.answer = lambda: httpx.Response(200, content=stream(PEM))
     await signatures.check(envelope("x"))
 
@@ -211,10 +211,9 @@ async def test_an_answer_that_trickles_is_given_up(sns, signatures, monkeypatch)
 
 
 async def test_no_more_addresses_are_remembered_than_there_is_room_for(sns, certificates):
-    for number in range(MOST + 20):
+    for number in range(MAX_ADDRESSES + 20):
         await certificates.key(URL.replace("-a.pem", f"-{number}.pem"))
-    assert len(certificates._known) == MOST
-    assert not len(certificates._fetching)
+    assert len(certificates._cache.values) == MAX_ADDRESSES
 
 
 async def test_the_services_own_client_follows_no_redirect():

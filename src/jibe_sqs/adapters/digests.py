@@ -6,20 +6,21 @@ is kept. What was found to be good stays so: a digest that is in memory can't be
 
 import asyncio
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 import msgspec
 from botocore.exceptions import ClientError
+from cachetools import LRUCache, TTLCache
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import AWS_ERRORS, NO_ANSWER_ERRORS, described, failure, log_store_error
 from jibe_sqs.adapters.partitions import is_aws
+from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.core.digest_checks import check_log, check_signature, public_key
 from jibe_sqs.core.digest_names import LogName, candidates, log_name, search_folders
 from jibe_sqs.core.digests import MAX_DIGEST_SIZE, Digest, Fault, read_digest
@@ -39,6 +40,8 @@ FORWARD: Final = timedelta(hours=24)
 """How long after its delivery a log file is looked for in digests."""
 LISTING_AGE: Final = 60.0
 """Seconds for which a list of digests is taken for true, so that many files that wait ask once."""
+MAX_LISTINGS: Final = 10_000
+"""Folders whose lists of digests are kept: about 24 keys each."""
 KEPT_LOGS: Final = 200_000
 """Log files, of all the digests kept in memory: some 80 MB."""
 ROTATION: Final = timedelta(hours=2)
@@ -135,17 +138,17 @@ class DigestVerifier:
         forward: timedelta = FORWARD,
         listing_age: float = LISTING_AGE,
         kept_logs: int = KEPT_LOGS,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """`listing_age` in seconds; `kept_logs`: how many log files the kept digests may list in all."""
         self._digests = digests
         self._keys = keys
         self._forward = forward
-        self._listing_age = listing_age
-        self._kept_logs = kept_logs
-        self._good: OrderedDict[tuple[str, str], Digest] = OrderedDict()
-        """Signed by CloudTrail; the one used last comes last."""
-        self._listings: dict[tuple[str, str], tuple[float, list[str]]] = {}
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        # An LRUCache refuses a value larger than itself, so the largest digest counts as exactly that large.
+        self._signed = AsyncCache[tuple[str, str], Digest](
+            LRUCache(kept_logs, getsizeof=lambda digest: min(1 + len(digest.logs), kept_logs))
+        )
+        self._listings = AsyncCache[tuple[str, str], list[str]](TTLCache(MAX_LISTINGS, listing_age, timer))
 
     async def verify(self, file: LogFile, sha256hex: str) -> None:
         """Return if CloudTrail delivered this file with a text of this hash.
@@ -182,36 +185,17 @@ class DigestVerifier:
         return [key for folder in search_folders(log, self._forward) for key in await self._listed(bucket, folder)]
 
     async def _listed(self, bucket: str, folder: str) -> list[str]:
-        async with self._alone(bucket, folder):
-            now = time.monotonic()
-            if (known := self._listings.get((bucket, folder))) and now - known[0] < self._listing_age:
-                return known[1]
-            keys = await self._digests.keys(bucket, folder)
-            self._listings = {
-                place: listing for place, listing in self._listings.items() if now - listing[0] < self._listing_age
-            }
-            self._listings[bucket, folder] = (now, keys)
-            return keys
+        return await self._listings.get((bucket, folder), lambda: self._digests.keys(bucket, folder))
 
     async def _digest(self, bucket: str, key: str) -> Digest:
         """A digest that CloudTrail signed."""
-        async with self._alone(bucket, key):
-            if good := self._good.get((bucket, key)):
-                self._good.move_to_end((bucket, key))
-                return good
+
+        async def signed() -> Digest:
             digest = await self._digests.digest(bucket, key)
             check_signature(digest, await self._keys.key(digest))
-            self._good[bucket, key] = digest
-            while len(self._good) > 1 and sum(1 + len(kept.logs) for kept in self._good.values()) > self._kept_logs:
-                self._good.popitem(last=False)
             return digest
 
-    @asynccontextmanager
-    async def _alone(self, bucket: str, key: str) -> AsyncIterator[None]:
-        """Of many files that come at once, one asks, and the others wait for its answer."""
-        lock = self._locks.setdefault((bucket, key), asyncio.Lock())
-        async with lock:
-            yield
+        return await self._signed.get((bucket, key), signed)
 
 
 def _of_cloudtrail(account: Account) -> Account:

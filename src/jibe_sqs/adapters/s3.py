@@ -1,7 +1,5 @@
 """Log files in S3, streamed."""
 
-import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from email.utils import parsedate_to_datetime
@@ -9,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 from botocore.exceptions import ClientError
+from cachetools import LRUCache
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import AWS_ERRORS, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.s3_get import CHUNK, Object, Objects, address, other_region
+from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import BucketNotAllowed, LogStoreError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
@@ -23,6 +23,8 @@ WINDOW: Final = 2 * CHUNK
 """Bytes of the budget that a download takes: what was handed over, and what has come in since."""
 CLOCK_AGE: Final = 600.0
 """Seconds after which S3's clock is looked at again."""
+MAX_BUCKETS: Final = 10_000
+"""Buckets whose regions and addresses are kept. Where `logs` is empty, announcements name the buckets."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -40,30 +42,28 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Regions:
-    """Where buckets are. S3 is asked once, and again after a while: its answer tells its time, too."""
+    """The regions of buckets. S3 is asked once for each, and again after a while: its answer also gives its time."""
 
     def __init__(self, aws: Aws, clock: S3Clock) -> None:
         self._aws = aws
         self._clock = clock
-        self._known: dict[tuple[str, Source], str] = {}
-        self._finding: defaultdict[tuple[str, Source], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._cache = AsyncCache[tuple[str, Source], str](LRUCache(MAX_BUCKETS))
 
     async def of(self, bucket: str, source: Source) -> str:
         """The bucket's region. Raises what botocore does."""
-        key = (bucket, source)
-        # Of many who come at once, one asks, and the others wait for its answer.
-        async with self._finding[key]:
-            if key not in self._known or self._clock.age > CLOCK_AGE:
-                self._known[key] = await self._asked(bucket, source)
-            return self._known[key]
+        if self._clock.age > CLOCK_AGE:
+            self._cache.values.pop((bucket, source), None)
+        return await self._cache.get((bucket, source), lambda: self._asked(bucket, source))
 
-    async def correct(self, bucket: str, source: Source, wrong: str, right: str | None) -> None:
-        """The store said that the bucket is not in that region, and perhaps in which. Raises what botocore does."""
-        key = (bucket, source)
-        async with self._finding[key]:
-            # Of many requests that fail at once, the first corrects it.
-            if self._known.get(key) == wrong:
-                self._known[key] = right or await self._asked(bucket, source)
+    async def corrected(self, bucket: str, source: Source, wrong: str, right: str | None) -> str:
+        """The bucket's region, after the store refused `wrong` and perhaps named `right`. Raises what botocore does."""
+        regions = self._cache.values
+        # The first of many requests that fail at once corrects it.
+        if regions.get((bucket, source)) == wrong:
+            del regions[bucket, source]
+            if right:
+                regions[bucket, source] = right
+        return await self.of(bucket, source)
 
     async def _asked(self, bucket: str, source: Source) -> str:
         client = await self._aws.client("s3", source.region, source.account)
@@ -101,7 +101,7 @@ class S3Logs:
         self._sources = sources
         self._anywhere = anywhere
         self._regions = regions
-        self._buckets: dict[tuple[str, Source, str], Objects] = {}
+        self._buckets = LRUCache[tuple[str, Source, str], Objects](MAX_BUCKETS)
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
@@ -124,18 +124,18 @@ class S3Logs:
             elsewhere, named = other_region(error)
             if not elsewhere:
                 raise
-            await self._regions.correct(file.bucket, source, region, named)
-            corrected = await self._regions.of(file.bucket, source)
+            corrected = await self._regions.corrected(file.bucket, source, region, named)
             if corrected == region:
                 raise
         return await (await self._objects(file.bucket, source, corrected)).open(file.key, file.version)
 
     async def _objects(self, bucket: str, source: Source, region: str) -> Objects:
         key = (bucket, source, region)
-        if key not in self._buckets:
+        if (objects := self._buckets.get(key)) is None:
             client = await self._aws.client("s3", region, source.account)
-            self._buckets[key] = Objects(self._aws, source.account, await address(client, bucket, source.owned))
-        return self._buckets[key]
+            objects = Objects(self._aws, source.account, await address(client, bucket, source.owned))
+            self._buckets[key] = objects
+        return objects
 
     def _source(self, file: LogFile) -> Source:
         for bucket in (file.bucket, EVERY_BUCKET):

@@ -6,37 +6,39 @@ The certificate's own chain is not looked at, as in AWS's validators.
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
-from weakref import WeakValueDictionary
 
 import httpx
 import msgspec
+from cachetools import TLRUCache
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.http_answers import read_body
+from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
 from jibe_sqs.core.sns import CERTIFICATE, public_key
 
 LARGEST: Final = 64 * 1024
 """Bytes. They have two thousand or so."""
-KEPT: Final = 86_400.0
-"""Seconds: then a certificate is fetched anew."""
-KEPT_WRONG: Final = 60.0
-"""Seconds for which an address with no certificate, or a useless one, is not asked again."""
-MOST: Final = 64
-"""Addresses that are remembered: whoever writes to the queue may name as many as he likes."""
+LIFETIME: Final = 86_400.0
+"""Seconds for which a certificate is kept before it is fetched again."""
+LIFETIME_IF_USELESS: Final = 60.0
+"""Seconds for which an address without a certificate, or with an invalid one, is not fetched again."""
+MAX_ADDRESSES: Final = 64
+"""Addresses kept in memory. Anyone who can write to the queue can name any number of addresses."""
 AT_A_TIME: Final = 4
 TIMEOUT: Final = 20.0
 """Seconds for all of one answer, however it trickles."""
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _Certificate(msgspec.Struct, frozen=True):
+    """What is at an address: None if nothing is. `lifetime`: seconds for which this is kept."""
+
     pem: bytes | None
-    until: float
+    lifetime: float
 
 
 class SnsCertificates:
@@ -51,30 +53,22 @@ class SnsCertificates:
     ) -> None:
         self._connections = connections
         self._now = now
-        self._monotonic = monotonic
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._cache = AsyncCache[str, _Certificate](
+            TLRUCache(MAX_ADDRESSES, ttu=lambda _, found, now: now + found.lifetime, timer=monotonic)
+        )
         self._room = asyncio.Semaphore(AT_A_TIME)
 
     async def key(self, address: str) -> RSAPublicKey:
         """The key of the certificate there, which is fetched once for all who ask at a time."""
         if not CERTIFICATE.fullmatch(address):
             raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {address[:200]!r}")
-        lock = self._fetching.get(address) or self._fetching.setdefault(address, asyncio.Lock())
-        async with lock:
-            known = self._known.get(address)
-            if known is None or self._monotonic() >= known.until:
-                known = await self._fetched(address)
-                self._known[address] = known
-                self._known.move_to_end(address)
-                while len(self._known) > MOST:
-                    self._known.popitem(last=False)
-        if known.pem is None:
+        certificate = await self._cache.get(address, lambda: self._fetched(address))
+        if certificate.pem is None:
             raise AnnouncementForged(f"signed with a certificate that SNS does not have: {address}")
         # Anew each time: what was valid when it was fetched may be so no more.
-        return public_key(known.pem, self._now())
+        return public_key(certificate.pem, self._now())
 
-    async def _fetched(self, address: str) -> _Known:
+    async def _fetched(self, address: str) -> _Certificate:
         try:
             async with (
                 self._room,
@@ -85,7 +79,7 @@ class SnsCertificates:
                 ) as answer,
             ):
                 if answer.status_code == httpx.codes.NOT_FOUND:
-                    return _Known(None, self._monotonic() + KEPT_WRONG)
+                    return _Certificate(None, LIFETIME_IF_USELESS)
                 if answer.status_code != httpx.codes.OK:
                     raise SignatureUnavailable(f"{address}: HTTP {answer.status_code}: may we reach it?")
                 pem = await read_body(answer.aiter_raw(LARGEST), LARGEST)
@@ -95,12 +89,12 @@ class SnsCertificates:
             raise SignatureUnavailable(f"{address}: no end of the answer within {TIMEOUT:g} s") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise SignatureUnavailable(f"{address}: {type(error).__name__}: may we reach it?") from error
-        return _Known(pem, self._monotonic() + self._worth(pem))
+        return _Certificate(pem, self._lifetime(pem))
 
-    def _worth(self, pem: bytes) -> float:
-        """For how long to keep it, in seconds: not what proves nothing, for it may be mended."""
+    def _lifetime(self, pem: bytes) -> float:
+        """Seconds for which to keep it. A file that is not a valid certificate may be replaced soon."""
         try:
             public_key(pem, self._now())
         except AnnouncementForged:
-            return KEPT_WRONG
-        return KEPT
+            return LIFETIME_IF_USELESS
+        return LIFETIME
