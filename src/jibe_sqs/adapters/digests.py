@@ -159,7 +159,7 @@ class DigestVerifier:
         log = log_name(file.key)
         if log is None:
             raise LogTampered(
-                f"s3://{file.bucket}/{file.key} is not named as CloudTrail names log files, so no digest can list it"
+                f"{file} is not named as CloudTrail names log files, so no digest can list it"
             )
         wrong: LogTampered | DigestInvalid | None = None
         for key in candidates(log, await self._found(file.bucket, log), self._forward):
@@ -176,7 +176,7 @@ class DigestVerifier:
         if wrong is not None:
             raise wrong
         raise DigestMissing(
-            f"no digest that ends within {self._forward} of its delivery lists s3://{file.bucket}/{file.key}: "
+            f"no digest that ends within {self._forward} of its delivery lists {file}: "
             "digests come hourly, if the trail has log file validation",
             expected_at=(log.time + EXPECTED_AFTER).timestamp(),
         )

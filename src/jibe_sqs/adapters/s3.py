@@ -170,7 +170,7 @@ def _status(answer: Mapping[str, Any]) -> int:
 
 def _name(file: LogFile) -> str:
     version = f" version {file.version}" if file.version else ""
-    return f"s3://{file.bucket}/{file.key}{version}"
+    return f"{file}{version}"
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class DynamoDbLedger:
         with self._encodable():
             told = {"etag": etag_of(file, etag)} | ({} if file.version is None else {"version": file.version})
             for name, text in told.items():
-                _check_length(text, f"the {name} of s3://{file.bucket}/{file.key}")
+                _check_length(text, f"the {name} of {file}")
             item = {"pk": _text(_file(file)), "expires": self._expires()}
             item |= {name: _text(text) for name, text in told.items()}
         await self._finished.add(item)
