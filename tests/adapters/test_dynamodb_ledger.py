@@ -20,6 +20,7 @@ from jibe_sqs import compose
 from jibe_sqs.adapters.ledgers import dynamodb, table
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.table import FAILURES, PAUSE, Beaten, Refused
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
@@ -118,7 +119,7 @@ async def door(endpoint):
 def impatient(monkeypatch):
     """Tries follow at once."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
-    monkeypatch.setattr(table, "_PAUSES", (0,) * len(table._PAUSES))
+    monkeypatch.setattr(table, "BATCH_BACKOFF", Backoff(0.0, 0.0))
 
 
 @pytest.fixture

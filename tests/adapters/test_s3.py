@@ -713,7 +713,7 @@ async def test_a_refusal_is_not_tried_again(logs, door, case):
     assert door.methods().count("GET") == 1
 
 
-@pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.LONGEST_PAUSE)])
+@pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.BACKOFF.longest)])
 async def test_a_pause_that_the_store_asks_for_is_kept_up_to_a_limit(wished, pause):
     assert s3_get._pause(1, SimpleNamespace(headers={"Retry-After": wished})) == pause
 
@@ -721,7 +721,7 @@ async def test_a_pause_that_the_store_asks_for_is_kept_up_to_a_limit(wished, pau
 async def test_pauses_grow_and_are_never_too_long():
     longest = [max(s3_get._pause(tries, None) for _ in range(300)) for tries in (1, 3, 5, 50)]
     assert longest == sorted(longest)
-    assert longest[-1] <= s3_get.LONGEST_PAUSE
+    assert longest[-1] <= s3_get.BACKOFF.longest
 
 
 async def test_an_answer_without_a_length_is_unavailable(logs, door):

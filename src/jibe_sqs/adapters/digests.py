@@ -158,9 +158,7 @@ class DigestVerifier:
         """
         log = log_name(file.key)
         if log is None:
-            raise LogTampered(
-                f"{file} is not named as CloudTrail names log files, so no digest can list it"
-            )
+            raise LogTampered(f"{file} is not named as CloudTrail names log files, so no digest can list it")
         wrong: LogTampered | DigestInvalid | None = None
         for key in candidates(log, await self._found(file.bucket, log), self._forward):
             try:

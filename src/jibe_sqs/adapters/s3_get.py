@@ -5,8 +5,7 @@ bucket; doing so for each request costs several times as much as the request its
 """
 
 import asyncio
-import random
-import re
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, Final
@@ -23,6 +22,8 @@ from botocore.utils import get_environ_proxies, percent_encode
 from yarl import URL
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.http_answers import read_body, retry_after
+from jibe_sqs.concurrency.backoff import Backoff
 
 CHUNK: Final = 1024 * 1024
 """Bytes that an object hands over at a time, at least, except for the last."""
@@ -31,9 +32,8 @@ SILENCE: Final = 60.0
 CONNECT_TIMEOUT: Final = 10.0
 TRIES: Final = 5
 """Of one request; and the number of times that one object may break off."""
-FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 10.0
-"""Seconds between tries, at most; also where the store asks for more."""
+BACKOFF: Final = Backoff(first=0.4, longest=10.0, jitter=1.0)
+"""Between tries. A store that asks for a longer pause than the longest does not get it."""
 LARGEST_ERROR: Final = 64 * 1024
 
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
@@ -205,11 +205,7 @@ def other_region(error: ClientError) -> tuple[bool, str | None]:
 
 async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
     """An answer other than the object, as botocore reads it."""
-    body = b""
-    async for data in response.content.iter_any():
-        body += data
-        if len(body) > LARGEST_ERROR:
-            break
+    body = await read_body(response.content.iter_any(), LARGEST_ERROR)
     response.close()
     answer = {
         "status_code": max(response.status, 301),
@@ -235,7 +231,5 @@ def _may_pass(failure: Exception) -> bool:
 
 def _pause(tries: int, response: aiohttp.ClientResponse | None) -> float:
     """Seconds before the next try."""
-    wished = response.headers.get("Retry-After", "") if response is not None else ""
-    if re.fullmatch(r"\d{1,9}", wished):
-        return min(float(wished), LONGEST_PAUSE)
-    return random.uniform(0, min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE))  # noqa: S311 - spreads the load
+    wish = retry_after(response.headers.get("Retry-After"), time.time()) if response is not None else None
+    return BACKOFF.delay(tries) if wish is None else min(wish, BACKOFF.longest)

@@ -11,7 +11,6 @@ Each has `expires`, by which DynamoDB deletes it: some day, not on the minute, s
 import asyncio
 import hashlib
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import READ, WRITTEN, Beaten, Item, Refused, Table
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
@@ -34,6 +34,7 @@ LONGEST_TEXT: Final = 8192
 its batch, and be taken for a failure of the table's."""
 OBSERVATIONS: Final = 5
 """Tries to write who was seen, where other replicas have just seen the same."""
+CONFLICT_BACKOFF: Final = Backoff(first=0.1, longest=0.8, jitter=1.0)
 
 
 class DynamoDbLedger:
@@ -169,7 +170,7 @@ class DynamoDbLedger:
         async with self._observing:
             for tries in range(OBSERVATIONS):
                 if tries:
-                    await asyncio.sleep(random.uniform(0, 0.05 * 2**tries))  # noqa: S311
+                    await asyncio.sleep(CONFLICT_BACKOFF.delay(tries))
                 keys = {who: _named("p", who) for who in left}
                 known = await self._table.get(keys.values(), consistent=True)
                 outcomes = await asyncio.gather(

@@ -5,7 +5,6 @@ after a few failures in a row the table is left alone for a while: then one call
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, remedy, said
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
 
 Item = dict[str, dict[str, Any]]
@@ -33,8 +33,9 @@ FAILURES: Final = 3
 """In a row, and the table is left alone."""
 PAUSE: Final = 10.0
 """Seconds for which it is."""
-_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds before what a batch left out is tried again; at random up to so long."""
+BATCH_TRIES: Final = 6
+"""Tries of a batch of which DynamoDB leaves out a part."""
+BATCH_BACKOFF: Final = Backoff(first=0.05, longest=0.8, jitter=1.0)
 
 _THROUGHPUT: Final = "bill the table on demand, or raise its throughput"
 _THROTTLED: Final = dict.fromkeys(
@@ -103,7 +104,7 @@ class Table:
         """Write up to `WRITTEN` items; what became of each. Of those with one key the last is written."""
         left = {_key(item): item for item in items}
         error: LedgerError | None = None
-        for pause in (*_PAUSES, None):
+        for tries in range(1, BATCH_TRIES + 1):
             requests = [{"PutRequest": {"Item": item}} for item in left.values()]
             try:
                 answer = await self._call("batch_write_item", RequestItems={self.name: requests})
@@ -114,7 +115,7 @@ class Table:
             left = {_key(each["PutRequest"]["Item"]): each["PutRequest"]["Item"] for each in unwritten}
             if not left:
                 break
-            error = await self._throttled(pause)
+            error = await self._throttled(tries)
         return [error if _key(item) in left else None for item in items]
 
     async def put_if(self, item: Item, condition: str, values: Mapping[str, Any]) -> None:
@@ -161,19 +162,19 @@ class Table:
             self.name: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": consistent}
         }
         found: dict[str, Item] = {}
-        for pause in (*_PAUSES, None):
+        for tries in range(1, BATCH_TRIES + 1):
             answer = await self._call("batch_get_item", RequestItems=wanted)
             found.update({_key(item): item for items in answer.get("Responses", {}).values() for item in items})
             wanted = answer.get("UnprocessedKeys") or {}
             if not wanted:
                 return found
-            error = await self._throttled(pause)
+            error = await self._throttled(tries)
         raise error
 
-    async def _throttled(self, pause: float | None) -> LedgerError:
-        """A batch may succeed and leave out what went beyond the table's throughput. No pause: that was the last try."""
-        if pause is not None:
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
+    async def _throttled(self, tries: int) -> LedgerError:
+        """Wait before the next try, if there is one: a batch may succeed without what exceeds the table's throughput."""
+        if tries < BATCH_TRIES:
+            await asyncio.sleep(BATCH_BACKOFF.delay(tries))
         return LedgerError(
             f"ThrottlingException: table {self.name}: a part of a batch was left out, again and again: {_THROUGHPUT}"
         )
