@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from jibe_sqs.adapters import connections as module
-from jibe_sqs.adapters.connections import KEPT, Connections
+from jibe_sqs.adapters.connections import KEEP_ALIVE, Connections
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.core.errors import SettingsError
@@ -62,12 +62,12 @@ async def test_there_are_as_many_as_are_in_use_at_a_time(clients, connections):
 async def test_those_that_nobody_uses_are_closed_after_a_while(clients, connections):
     await used_at_once(connections, 3)
     for _ in range(4):
-        clients.time += KEPT / 2
+        clients.time += KEEP_ALIVE / 2
         (last,) = await used_at_once(connections, 1)
     assert len(clients.closed) == 2
     assert not last.is_closed
     # Alone, it is not closed however long nobody needs it: httpx connects anew by itself.
-    clients.time += 100 * KEPT
+    clients.time += 100 * KEEP_ALIVE
     assert await used_at_once(connections, 1) == [last]
     assert not last.is_closed
 

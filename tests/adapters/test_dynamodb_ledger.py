@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jibe_sqs import compose
 from jibe_sqs.adapters.ledgers import dynamodb, table
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.adapters.ledgers.table import FAILURES, PAUSE, Beaten, Refused
+from jibe_sqs.adapters.ledgers.table import FAILURE_LIMIT, PAUSE, ConditionFailed, Refused
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
@@ -365,7 +365,7 @@ async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(led
 
 async def test_a_principal_that_a_log_made_up_has_no_table_left_alone(ledger, door):
     """Items have 400 KB at most, and a record up to four MiB: each such file was a failure of the table's."""
-    for number in range(table.FAILURES):
+    for number in range(table.FAILURE_LIMIT):
         with pytest.raises(LedgerError, match="too long to be remembered"):
             await ledger.observe({f"{number}" * 500_000: Seen(1.0, 1.0)})
     assert not door.calls
@@ -534,7 +534,7 @@ async def test_nobody_is_there(name, table_ledger, impatient):
 
 
 async def test_a_call_that_is_not_answered_is_given_up(name, door, table_ledger, impatient, monkeypatch):
-    monkeypatch.setattr(table, "ANSWER", 0.1)
+    monkeypatch.setattr(table, "READ_TIMEOUT", 0.1)
     gone = asyncio.Event()
 
     async def never():
@@ -544,17 +544,17 @@ async def test_a_call_that_is_not_answered_is_given_up(name, door, table_ledger,
         door.fault = lambda _: never()
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-        assert door.calls["BatchGetItem"] == table.ATTEMPTS
-        monkeypatch.setattr(table, "PATIENCE", 0.15)
+        assert door.calls["BatchGetItem"] == table.TRIES
+        monkeypatch.setattr(table, "CALL_TIMEOUT", 0.15)
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-        assert door.calls["BatchGetItem"] <= table.ATTEMPTS + 2
+        assert door.calls["BatchGetItem"] <= table.TRIES + 2
     gone.set()
 
 
 async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledger, door, clock):
     door.fault = lambda _: "InternalServerError"
-    for _ in range(FAILURES):
+    for _ in range(FAILURE_LIMIT):
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
     door.calls.clear()
@@ -567,7 +567,7 @@ async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledg
     clock.time += PAUSE
     # One asks for all.
     await asyncio.gather(*(ledger.is_finished(LOG) for _ in range(20)), return_exceptions=True)
-    assert door.calls == {"BatchGetItem": table.ATTEMPTS}
+    assert door.calls == {"BatchGetItem": table.TRIES}
     door.fault = lambda _: None
     clock.time += PAUSE
     assert not await ledger.is_finished(LOG)
@@ -575,7 +575,7 @@ async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledg
 
 
 async def test_a_failure_now_and_then_leaves_nothing_alone(ledger, door):
-    for _ in range(FAILURES * 2):
+    for _ in range(FAILURE_LIMIT * 2):
         door.fault = lambda _: "InternalServerError"
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
@@ -584,7 +584,7 @@ async def test_a_failure_now_and_then_leaves_nothing_alone(ledger, door):
 
 
 async def test_a_condition_that_does_not_hold_is_no_failure(ledger):
-    for began in (9.0, *(float(each) for each in range(FAILURES * 2))):
+    for began in (9.0, *(float(each) for each in range(FAILURE_LIMIT * 2))):
         await ledger.refreshed(A, began)
     assert await ledger.watermarks([A]) == {A: 9.0}
 
@@ -618,13 +618,13 @@ def test_what_dynamodb_says_is_cut():
 
 
 def test_a_condition_that_does_not_hold_is_told_from_an_error():
-    with pytest.raises(Beaten), table._translated("t"):
+    with pytest.raises(ConditionFailed), table._translated("t"):
         raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
-    assert not issubclass(Beaten, LedgerError)
+    assert not issubclass(ConditionFailed, LedgerError)
 
 
 async def test_a_sweep_of_thousands_asks_a_few_at_a_time(name, door, table_ledger, impatient, monkeypatch):
-    monkeypatch.setattr(table, "AT_A_TIME", 4)
+    monkeypatch.setattr(table, "MAX_CALLS", 4)
     now, most = 0, 0
 
     async def counted():

@@ -17,7 +17,7 @@ from tests.processes import PATIENCE
 
 from jibe_sqs.adapters.ledgers import sqlite
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.adapters.ledgers.sqlite import LOOKED_UP, VERSION, SqliteLedger
+from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, VERSION, SqliteLedger
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
@@ -126,7 +126,7 @@ async def test_where_the_store_tells_no_etag_the_announced_one_stands_for_it(led
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="f"))
 
 
-@pytest.mark.parametrize("number", [0, 1, LOOKED_UP, 2 * LOOKED_UP + 1])
+@pytest.mark.parametrize("number", [0, 1, MAX_LOOK_UP, 2 * MAX_LOOK_UP + 1])
 async def test_of_many_files_those_are_told_that_are_not_finished_in_their_order(ledger, number):
     files = [LogFile("logs", f"{i * 7 % (number + 1)}-{i}") for i in range(number)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files[::3]))
@@ -546,7 +546,7 @@ async def test_a_disk_that_is_full_is_a_ledger_error_and_keeps_what_was_written(
 
 async def test_who_locks_the_file_for_good_holds_nothing_up(path, monkeypatch):
     """Found by this test: each write waited its full time, one after the other, and whoever read waited for all of them."""
-    monkeypatch.setattr(sqlite, "BUSY", 1.0)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 1.0)
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -977,7 +977,7 @@ async def test_nobody_asks_for_an_owner_that_was_not_told(logs, put, door):
 
 async def test_an_answer_that_the_network_swallows_is_asked_for_again(logs, put, door, monkeypatch):
     """Found by chaos: ten minutes went by before, as the download's whole time was all that was limited."""
-    monkeypatch.setattr("jibe_sqs.adapters.s3_get.SILENCE", 0.3)
+    monkeypatch.setattr("jibe_sqs.adapters.s3_get.READ_TIMEOUT", 0.3)
     file = put(b"bytes")
     answers = iter([SILENCE])
     door.answer = lambda request: next(answers, None) if request.method == "GET" else None

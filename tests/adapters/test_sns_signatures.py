@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from jibe_sqs.adapters import sns_certificates
 from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.sns_certificates import LARGEST, LIFETIME, LIFETIME_IF_USELESS, MAX_ADDRESSES, SnsCertificates
+from jibe_sqs.adapters.sns_certificates import LIFETIME, LIFETIME_IF_USELESS, MAX_ADDRESSES, MAX_BYTES, SnsCertificates
 from jibe_sqs.adapters.sns_signatures import SnsSignatures, sns_signatures
 from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, SignatureUnavailable
 
@@ -200,7 +200,7 @@ async def test_an_answer_without_end_is_given_up(sns, signatures):
     sns.answer = lambda: httpx.Response(200, content=endless())
     with pytest.raises(SignatureUnavailable, match="no certificate"):
         await signatures.check(envelope("x"))
-    assert len(sent) <= LARGEST // 4096 * 2 + 2
+    assert len(sent) <= MAX_BYTES // 4096 * 2 + 2
 
 
 async def test_an_answer_that_trickles_is_given_up(sns, signatures, monkeypatch):

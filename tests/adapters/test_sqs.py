@@ -17,7 +17,7 @@ from botocore.retries.standard import ExponentialBackoff
 from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.sqs import LONGEST_VISIBILITY, SqsQueue, translated
+from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue, translated
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
@@ -172,7 +172,7 @@ async def test_the_receipt_of_a_deleted_message_is_lost(sqs, url, queue):
     assert left_in(sqs, url) == (1, 0)
 
 
-@pytest.mark.parametrize(("asked", "sent"), [(-3.0, 0), (0.4, 0), (1.6, 2), (1e9, LONGEST_VISIBILITY)])
+@pytest.mark.parametrize(("asked", "sent"), [(-3.0, 0), (0.4, 0), (1.6, 2), (1e9, MAX_VISIBILITY)])
 async def test_a_delay_is_whole_seconds_within_what_sqs_takes(asked, sent):
     sqs = Recites()
     await queue_over(sqs).show_after([("receipt", asked)])

@@ -201,7 +201,7 @@ async def test_no_more_of_an_answer_is_read_than_says_anything(slack):
 
 
 async def test_an_answer_that_trickles_is_given_up(slack, monkeypatch):
-    monkeypatch.setattr(adapter, "LONGEST", 0.1)
+    monkeypatch.setattr(adapter, "POST_TIMEOUT", 0.1)
 
     async def trickle():
         for _ in range(10):

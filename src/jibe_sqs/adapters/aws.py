@@ -34,7 +34,7 @@ class Account(msgspec.Struct, frozen=True):
         return f"Account(endpoint={self.endpoint!r}, role_arn={self.role_arn!r})"
 
 
-KEPT = 12.0
+KEEP_ALIVE = 12.0
 """Seconds for which an idle connection is kept, as in aiobotocore: S3 closes it after twenty or so."""
 CONNECTIONS = 256
 """botocore's default of 10 caps a queue's throughput at ten calls' worth."""
@@ -102,7 +102,7 @@ class Aws:
         """For requests that botocore does not send. It trusts what that account's clients trust."""
         if account.ca_file not in self._http:
             trusted = aws_trusted(aws_bundle(account.ca_file))
-            connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=KEPT)
+            connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=KEEP_ALIVE)
             self._http[account.ca_file] = aiohttp.ClientSession(connector=connector, auto_decompress=False)
             self._clients.push_async_callback(self._http[account.ca_file].close)
         return self._http[account.ca_file]

@@ -40,7 +40,7 @@ NO_ANSWER_ERRORS: Final = (
 AWS_ERRORS: Final = (ClientError, *NO_ANSWER_ERRORS)
 """Everything that a call of an AWS client raises. `ClientError`: the service answered with an error."""
 
-LONGEST_MESSAGE: Final = 300
+MAX_MESSAGE_LENGTH: Final = 300
 """Characters of a service's message. About a wrong signature AWS says much, including the session token."""
 
 _RENEW: Final = (
@@ -138,7 +138,7 @@ _UNAVAILABLE: Final = frozenset({"InvalidObjectState", "RequestExpired", "Reques
 _URL: Final = re.compile(r"(https?://[^/\s\"'?]+)[^\s\"']*")
 
 
-def said(error: ClientError) -> tuple[str, str]:
+def code_and_message(error: ClientError) -> tuple[str, str]:
     """Code and message of an answer; the message is one line without addresses of objects, and bounded."""
     details = error.response.get("Error", {})
     code = str(details.get("Code") or status(error) or "")
@@ -152,7 +152,7 @@ def status(error: ClientError) -> int:
 
 def described(what: str, error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str:
     """One line for an operator. `remedies`: the service's own, by code."""
-    code, message = said(error)
+    code, message = code_and_message(error)
     if role_refused(error):
         what = f"{what}: {error.operation_name}"
     return _text(code, what, message, remedy(error, remedies))
@@ -160,7 +160,7 @@ def described(what: str, error: ClientError, remedies: Mapping[str, str] = _NO_R
 
 def remedy(error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str | None:
     """What an operator can do, if the code says it."""
-    code, _ = said(error)
+    code, _ = code_and_message(error)
     return (_ROLE_REMEDIES if role_refused(error) else remedies).get(code) or REMEDIES.get(code)
 
 
@@ -190,7 +190,7 @@ def log_store_error(what: str, error: BaseException, owner: str | None = None) -
         return LogAccessDenied(failure(what, error))
     if not isinstance(error, ClientError):
         return LogStoreUnavailable(failure(what, error))
-    code, message = said(error)
+    code, message = code_and_message(error)
     kind = _kind(code, status(error))
     if role_refused(error):
         return (LogAccessDenied if kind is LogMissing else kind)(described(what, error))
@@ -226,4 +226,4 @@ def _without(what: str, message: str) -> str:
 def _line(message: str) -> str:
     """The first line, with the host alone of each address: its path names the object again."""
     first = next(iter(message.strip().splitlines()), "")
-    return _URL.sub(r"\1", first)[:LONGEST_MESSAGE]
+    return _URL.sub(r"\1", first)[:MAX_MESSAGE_LENGTH]

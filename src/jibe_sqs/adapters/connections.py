@@ -16,7 +16,7 @@ import httpx
 from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.core.errors import SettingsError
 
-KEPT: Final = 5.0
+KEEP_ALIVE: Final = 5.0
 """Seconds for which a connection that nobody uses is kept, as httpx does by itself."""
 PROXIES_UNUSABLE: Final = (
     "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
@@ -58,10 +58,10 @@ class Connections:
             raise
         now = _now()
         self._idle.append((client, now))
-        await self._close_older_than(now - KEPT)
+        await self._close_older_than(now - KEEP_ALIVE)
 
     def _made(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
         try:
             return httpx.AsyncClient(limits=limits, **self._options)
         except (httpx.InvalidURL, ValueError, ImportError):

@@ -11,7 +11,7 @@ from jibe_sqs.adapters.sqs import SqsQueue, translated
 from jibe_sqs.commands.dead_letters import DeadLetter
 from jibe_sqs.core.errors import QueueRefused
 
-NOT_TOLD = "not-told"
+NO_REASON = "not-told"
 """In the place of an error's class, where a message was moved by SQS itself."""
 
 
@@ -79,7 +79,7 @@ class SqsDeadLetters(SqsQueue):
             body=found.get("Body", ""),
             dead_letters=self.name,
             queue=queue,
-            error=told.get("Error") or NOT_TOLD,
+            error=told.get("Error") or NO_REASON,
             reason=told.get("Reason") or self._moved(queue),
             source=told.get("Source", ""),
             time=told.get("Time", ""),

@@ -9,7 +9,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, failure
 from jibe_sqs.core.errors import SettingsError
 
-LARGEST: Final = 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """Bytes."""
 
 _CREDENTIALS: Final = (
@@ -37,7 +37,7 @@ async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes
         answer = await client.get_object(Bucket=bucket, Key=key)
         async with answer["Body"] as body:
             # One read gives as much as has arrived.
-            while len(found) <= LARGEST and (chunk := await body.read(LARGEST)):
+            while len(found) <= MAX_BYTES and (chunk := await body.read(MAX_BYTES)):
                 found += chunk
     except ClientError as error:
         raise SettingsError([f"{address}: {_refusal(error.response)}"]) from error
@@ -47,8 +47,8 @@ async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes
         raise SettingsError([f"{address}: not the name of a bucket"]) from error
     except (*NO_ANSWER_ERRORS, ValueError) as error:
         raise SettingsError([f"{address}: {failure('cannot be read', error)}"]) from error
-    if len(found) > LARGEST:
-        raise SettingsError([f"{address}: larger than {LARGEST} bytes, so it is not a configuration file"])
+    if len(found) > MAX_BYTES:
+        raise SettingsError([f"{address}: larger than {MAX_BYTES} bytes, so it is not a configuration file"])
     return bytes(found)
 
 

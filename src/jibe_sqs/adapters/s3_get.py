@@ -27,14 +27,14 @@ from jibe_sqs.concurrency.backoff import Backoff
 
 CHUNK: Final = 1024 * 1024
 """Bytes that an object hands over at a time, at least, except for the last."""
-SILENCE: Final = 60.0
+READ_TIMEOUT: Final = 60.0
 """Seconds without a byte after which a request is repeated: the network may have swallowed the answer."""
 CONNECT_TIMEOUT: Final = 10.0
 TRIES: Final = 5
 """Of one request; and the number of times that one object may break off."""
 BACKOFF: Final = Backoff(first=0.4, longest=10.0, jitter=1.0)
 """Between tries. A store that asks for a longer pause than the longest does not get it."""
-LARGEST_ERROR: Final = 64 * 1024
+MAX_ERROR_BYTES: Final = 64 * 1024
 
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _PASSING_CODES: Final = frozenset({"InternalError", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
@@ -134,7 +134,7 @@ class Objects:
             proxy=self._address.proxy,
             # A redirect names another region, and would need another signature.
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(connect=SILENCE, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE),
+            timeout=aiohttp.ClientTimeout(connect=READ_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
         )
 
     def _signed(self, url: str, credentials: ReadOnlyCredentials) -> dict[str, str]:
@@ -205,7 +205,7 @@ def other_region(error: ClientError) -> tuple[bool, str | None]:
 
 async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
     """An answer other than the object, as botocore reads it."""
-    body = await read_body(response.content.iter_any(), LARGEST_ERROR)
+    body = await read_body(response.content.iter_any(), MAX_ERROR_BYTES)
     response.close()
     answer = {
         "status_code": max(response.status, 301),

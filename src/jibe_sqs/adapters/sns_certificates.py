@@ -21,7 +21,7 @@ from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
 from jibe_sqs.core.sns import CERTIFICATE, public_key
 
-LARGEST: Final = 64 * 1024
+MAX_BYTES: Final = 64 * 1024
 """Bytes. They have two thousand or so."""
 LIFETIME: Final = 86_400.0
 """Seconds for which a certificate is kept before it is fetched again."""
@@ -29,7 +29,7 @@ LIFETIME_IF_USELESS: Final = 60.0
 """Seconds for which an address without a certificate, or with an invalid one, is not fetched again."""
 MAX_ADDRESSES: Final = 64
 """Addresses kept in memory. Anyone who can write to the queue can name any number of addresses."""
-AT_A_TIME: Final = 4
+MAX_FETCHES: Final = 4
 TIMEOUT: Final = 20.0
 """Seconds for all of one answer, however it trickles."""
 
@@ -56,7 +56,7 @@ class SnsCertificates:
         self._cache = AsyncCache[str, _Certificate](
             TLRUCache(MAX_ADDRESSES, ttu=lambda _, found, now: now + found.lifetime, timer=monotonic)
         )
-        self._room = asyncio.Semaphore(AT_A_TIME)
+        self._room = asyncio.Semaphore(MAX_FETCHES)
 
     async def key(self, address: str) -> RSAPublicKey:
         """The key of the certificate there, which is fetched once for all who ask at a time."""
@@ -82,9 +82,9 @@ class SnsCertificates:
                     return _Certificate(None, LIFETIME_IF_USELESS)
                 if answer.status_code != httpx.codes.OK:
                     raise SignatureUnavailable(f"{address}: HTTP {answer.status_code}: may we reach it?")
-                pem = await read_body(answer.aiter_raw(LARGEST), LARGEST)
-                if len(pem) > LARGEST:
-                    raise SignatureUnavailable(f"{address}: more than {LARGEST:,} bytes: that is no certificate")
+                pem = await read_body(answer.aiter_raw(MAX_BYTES), MAX_BYTES)
+                if len(pem) > MAX_BYTES:
+                    raise SignatureUnavailable(f"{address}: more than {MAX_BYTES:,} bytes: that is no certificate")
         except TimeoutError as error:
             raise SignatureUnavailable(f"{address}: no end of the answer within {TIMEOUT:g} s") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:

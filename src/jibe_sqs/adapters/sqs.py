@@ -11,17 +11,17 @@ import structlog
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, said
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure
 from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
 
 log = structlog.get_logger()
 
-LONGEST_VISIBILITY: Final = 43_200
+MAX_VISIBILITY: Final = 43_200
 """Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
 
-LONGEST_TEXT: Final = 1024
+MAX_ATTRIBUTE_LENGTH: Final = 1024
 """Characters of an attribute of a dead letter: all eight of them, and a body, must have room in one message."""
 
 _KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
@@ -139,7 +139,7 @@ class SqsQueue:
                     {
                         "Id": str(i),
                         "ReceiptHandle": receipt,
-                        "VisibilityTimeout": min(LONGEST_VISIBILITY, max(0, round(delay))),
+                        "VisibilityTimeout": min(MAX_VISIBILITY, max(0, round(delay))),
                     }
                     for i, (receipt, delay) in enumerate(delays)
                 ],
@@ -168,7 +168,10 @@ class SqsQueue:
                     **_in_order(self._dead_letters, message.id),
                     # SQS takes ten of them, and none that is empty.
                     MessageAttributes={
-                        name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value[:LONGEST_TEXT])}
+                        name: {
+                            "DataType": "String",
+                            "StringValue": _UNSENDABLE.sub("\ufffd", value[:MAX_ATTRIBUTE_LENGTH]),
+                        }
                         for name, value in attributes.items()
                         if value
                     },
@@ -246,6 +249,6 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _error(said(error)[0], described(what, error, _REMEDIES)) from error
+        raise _error(code_and_message(error)[0], described(what, error, _REMEDIES)) from error
     except NO_ANSWER_ERRORS as error:
         raise QueueUnavailable(failure(what, error)) from error

@@ -16,11 +16,11 @@ from jibe_sqs.adapters.http_answers import read_body, retry_after
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.alerts import AlertFailed
 
-TIMEOUT: Final = 10.0
+STEP_TIMEOUT: Final = 10.0
 """Seconds of each step."""
-LONGEST: Final = 30.0
+POST_TIMEOUT: Final = 30.0
 """Seconds of all of them, however an answer trickles."""
-LARGEST: Final = 1024
+MAX_ANSWER_BYTES: Final = 1024
 """Bytes of an answer."""
 
 
@@ -35,11 +35,11 @@ class Webhook:
         """Send one message. Raises `AlertFailed`, which does not name the address."""
         try:
             async with (
-                asyncio.timeout(LONGEST),
+                asyncio.timeout(POST_TIMEOUT),
                 self._connections.one() as client,
                 client.stream("POST", self._url, json={"text": text}) as answer,
             ):
-                said = await read_body(answer.aiter_bytes(), LARGEST)
+                said = await read_body(answer.aiter_bytes(), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Neither its text nor where it came from: both know the address.
             failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
@@ -64,7 +64,7 @@ async def webhook(url: str) -> AsyncIterator[Webhook]:
         raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
     # An address that is a secret is not to be carried on to where a redirect points.
     async with Connections(
-        timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
+        timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
     ) as connections:
         with _unlogged(str(address)):
             yield Webhook(connections, address)

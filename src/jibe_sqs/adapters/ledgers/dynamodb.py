@@ -20,19 +20,19 @@ from urllib.parse import quote
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
-from jibe_sqs.adapters.ledgers.table import READ, WRITTEN, Beaten, Item, Refused, Table
+from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, Item, Refused, Table
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 
-LONGEST_KEY: Final = 2048 - 2
+MAX_NAME_BYTES: Final = 2048 - 2
 """Bytes of a name as it stands, after `f#`; DynamoDB's limit is of both."""
-LONGEST_TEXT: Final = 8192
+MAX_TEXT_BYTES: Final = 8192
 """Bytes of a version, an etag or a principal: whoever announces or writes a file makes it up. A larger item would spoil
 its batch, and be taken for a failure of the table's."""
-OBSERVATIONS: Final = 5
+OBSERVE_TRIES: Final = 5
 """Tries to write who was seen, where other replicas have just seen the same."""
 CONFLICT_BACKOFF: Final = Backoff(first=0.1, longest=0.8, jitter=1.0)
 
@@ -55,8 +55,8 @@ class DynamoDbLedger:
         self._table = Table(table, region=region, account=account, aws=aws, clock=clock)
         self._retain = retain
         self._wall_clock = wall_clock
-        self._finished = Batches[Item](self._table.put, size=WRITTEN, linger=0.005)
-        self._observed = Batches[tuple[str, Seen]](self._observe, size=READ)
+        self._finished = Batches[Item](self._table.put, size=MAX_PUT, linger=0.005)
+        self._observed = Batches[tuple[str, Seen]](self._observe, size=MAX_GET)
         self._observing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +115,7 @@ class DynamoDbLedger:
                 "attribute_not_exists(pk) OR began < :began OR expires <= :now",
                 mark,
             )
-        except Beaten:
+        except ConditionFailed:
             # Another replica's began later. It is as true as ever, so it is remembered for as long as if it were new.
             await self._prolong(key, expires)
 
@@ -159,7 +159,7 @@ class DynamoDbLedger:
     async def _prolong(self, key: str, expires: dict[str, Any]) -> None:
         try:
             await self._table.update_if(key, "SET expires = :expires", "expires < :expires", {":expires": expires})
-        except Beaten:
+        except ConditionFailed:
             return
 
     async def _observe(self, observed: Sequence[tuple[str, Seen]]) -> list[Exception | None]:
@@ -168,7 +168,7 @@ class DynamoDbLedger:
             left[who] = _both(left.get(who), seen)
         # One after the other, or we would come between ourselves.
         async with self._observing:
-            for tries in range(OBSERVATIONS):
+            for tries in range(OBSERVE_TRIES):
                 if tries:
                     await asyncio.sleep(CONFLICT_BACKOFF.delay(tries))
                 keys = {who: _named("p", who) for who in left}
@@ -178,15 +178,19 @@ class DynamoDbLedger:
                     return_exceptions=True,
                 )
                 failed = dict(zip(keys, outcomes, strict=True))
-                if not (beaten := {who: left[who] for who, outcome in failed.items() if isinstance(outcome, Beaten)}):
+                if not (
+                    beaten := {
+                        who: left[who] for who, outcome in failed.items() if isinstance(outcome, ConditionFailed)
+                    }
+                ):
                     break
                 left = beaten
         error = LedgerError(f"table {self._table.name}: others write the same at the same time, again and again")
-        errors = {who: error if isinstance(each, Beaten) else each for who, each in failed.items()}
+        errors = {who: error if isinstance(each, ConditionFailed) else each for who, each in failed.items()}
         return [each if isinstance(each := errors.get(who), Exception) else None for who, _ in observed]
 
     async def _add(self, who: str, key: str, seen: Seen, known: Item | None) -> None:
-        """Raises `Beaten` if somebody has counted the same principal meanwhile."""
+        """Raises `ConditionFailed` if somebody has counted the same principal meanwhile."""
         with self._legible():
             both = _both(_seen(known) if known is not None and self._is_alive(known) else None, seen)
         item = {
@@ -239,13 +243,13 @@ def _folder(folder: Folder) -> str:
 
 def _named(kind: str, name: str) -> str:
     encoded = name.encode()
-    if len(encoded) > LONGEST_KEY:
+    if len(encoded) > MAX_NAME_BYTES:
         return f"{kind}:{hashlib.sha256(encoded).hexdigest()}"
     return f"{kind}#{name}"
 
 
 def _check_length(text: str, what: str) -> None:
-    if len(text.encode()) > LONGEST_TEXT:
+    if len(text.encode()) > MAX_TEXT_BYTES:
         raise ValueError(f"{what} is too long to be remembered: {text[:100]!r}…")
 
 

@@ -39,10 +39,10 @@ CREATE TABLE IF NOT EXISTS principals (
 ) WITHOUT ROWID;
 """
 
-LOOKED_UP = 400
+MAX_LOOK_UP = 400
 """Files in one statement."""
 
-BUSY = 10.0
+BUSY_TIMEOUT = 10.0
 """Seconds that a write waits while somebody else writes to the file. After one in vain, none waits until one goes well."""
 
 # A cross join is SQLite's word for this order: the few that are wanted, and each by its key. As one statement it takes
@@ -75,7 +75,7 @@ class SqliteLedger:
         self._wall_clock = wall_clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._database: sqlite3.Connection | None = None
-        self._patience = BUSY
+        self._busy_timeout = BUSY_TIMEOUT
         self._writes = Batches[_Write](self._write, size=500, linger=0.002)
 
     async def __aenter__(self) -> Self:
@@ -99,8 +99,8 @@ class SqliteLedger:
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """Those of them that are not finished."""
         unfinished = []
-        for first in range(0, len(files), LOOKED_UP):
-            batch = files[first : first + LOOKED_UP]
+        for first in range(0, len(files), MAX_LOOK_UP):
+            batch = files[first : first + MAX_LOOK_UP]
             # Not all in one go: writers wait for the same thread.
             found = await self._rows(
                 _LOOK_UP.format(", ".join(["(?, ?)"] * len(batch))),
@@ -173,7 +173,7 @@ class SqliteLedger:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False)
+        database = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, check_same_thread=False)
         try:
             found = database.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, VERSION):
@@ -191,9 +191,9 @@ class SqliteLedger:
     async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
         def write() -> list[Exception | None]:
             outcomes: list[Exception | None] = []
-            self._connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
+            self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout * 1000:.0f}")
             # Or each of thousands would wait as long, one after the other, and whoever reads behind all of them.
-            self._patience = 0.0
+            self._busy_timeout = 0.0
             with self._connection:
                 for statement, values in writes:
                     try:
@@ -202,7 +202,7 @@ class SqliteLedger:
                     except UnicodeEncodeError as error:
                         # Nothing of it was written, and the others in this transaction must not suffer by it.
                         outcomes.append(self._error(error))
-            self._patience = BUSY
+            self._busy_timeout = BUSY_TIMEOUT
             return outcomes
 
         return await self._do(write)

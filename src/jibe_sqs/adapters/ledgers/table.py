@@ -1,6 +1,6 @@
 """One DynamoDB table that answers or fails within seconds: nobody who can do without it waits for it.
 
-Three times limit what a sick table costs. Each try is given up early, each call after `PATIENCE`, tries and all. And
+Three times limit what a sick table costs. Each try is given up early, each call after `CALL_TIMEOUT`, tries and all. And
 after a few failures in a row the table is left alone for a while: then one call asks, and the others fail at once.
 """
 
@@ -14,22 +14,22 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, remedy, said
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure, remedy
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
 
 Item = dict[str, dict[str, Any]]
 """As the table writes it: `{"pk": {"S": "…"}, "began": {"N": "…"}}`."""
 
-READ: Final = 100
+MAX_GET: Final = 100
 """Keys in one call; DynamoDB's limit."""
-WRITTEN: Final = 25
+MAX_PUT: Final = 25
 """Items in one call; DynamoDB's limit."""
-AT_A_TIME: Final = 64
+MAX_CALLS: Final = 64
 """Calls."""
-CONNECT, ANSWER, ATTEMPTS, PATIENCE = 2.0, 2.0, 3, 8.0
+CONNECT_TIMEOUT, READ_TIMEOUT, TRIES, CALL_TIMEOUT = 2.0, 2.0, 3, 8.0
 """Seconds to connect; for an answer; tries of a call; and seconds for all of them."""
-FAILURES: Final = 3
+FAILURE_LIMIT: Final = 3
 """In a row, and the table is left alone."""
 PAUSE: Final = 10.0
 """Seconds for which it is."""
@@ -60,12 +60,12 @@ class Refused(LedgerError):
     """The table is not there, or not ours: the operator mends it."""
 
 
-class Beaten(Exception):
+class ConditionFailed(Exception):
     """The item is not as the condition says; somebody else came first. The table is well."""
 
 
 class Table:
-    """A table whose key is `pk`. Raises `LedgerError`s, and `Beaten` where a condition was given."""
+    """A table whose key is `pk`. Raises `LedgerError`s, and `ConditionFailed` where a condition was given."""
 
     def __init__(
         self, name: str, *, region: str | None, account: Account, aws: Aws, clock: Callable[[], float] = time.monotonic
@@ -75,7 +75,7 @@ class Table:
         self._account = account
         self._aws = aws
         self._clock = clock
-        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._slots = asyncio.Semaphore(MAX_CALLS)
         self._failures = 0
         self._again_at = 0.0
         self._reason = ""
@@ -89,7 +89,7 @@ class Table:
         # One call takes no key twice.
         left = iter(dict.fromkeys(keys))
         chunks = []
-        while chunk := list(islice(left, READ)):
+        while chunk := list(islice(left, MAX_GET)):
             chunks.append(self._get(chunk, consistent=consistent))
         # All come to their end before anybody hears of an error.
         answers = await asyncio.gather(*chunks, return_exceptions=True)
@@ -101,7 +101,7 @@ class Table:
         return found
 
     async def put(self, items: Sequence[Item]) -> list[Exception | None]:
-        """Write up to `WRITTEN` items; what became of each. Of those with one key the last is written."""
+        """Write up to `MAX_PUT` items; what became of each. Of those with one key the last is written."""
         left = {_key(item): item for item in items}
         error: LedgerError | None = None
         for tries in range(1, BATCH_TRIES + 1):
@@ -180,31 +180,31 @@ class Table:
         )
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        async with self._places:
+        async with self._slots:
             self._check()
             try:
                 with _translated(self.name):
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(CALL_TIMEOUT):
                         client = await self._aws.client(
                             "dynamodb",
                             self._region,
                             self._account,
-                            connect_timeout=CONNECT,
-                            read_timeout=ANSWER,
-                            attempts=ATTEMPTS,
+                            connect_timeout=CONNECT_TIMEOUT,
+                            read_timeout=READ_TIMEOUT,
+                            attempts=TRIES,
                         )
                         answer: dict[str, Any] = await getattr(client, operation)(**arguments)
             except LedgerError as error:
                 self._failed(error)
                 raise
-            except Beaten:
+            except ConditionFailed:
                 self._failures = 0
                 raise
             self._failures = 0
             return answer
 
     def _check(self) -> None:
-        if self._failures < FAILURES:
+        if self._failures < FAILURE_LIMIT:
             return
         now = self._clock()
         if now < self._again_at:
@@ -228,12 +228,12 @@ def _translated(table: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code, message = said(error)
+        code, message = code_and_message(error)
         if code == "ConditionalCheckFailedException":
-            raise Beaten(message) from error
+            raise ConditionFailed(message) from error
         kind = Refused if remedy(error, _REFUSALS) else LedgerError
         raise kind(described(f"table {table}", error, _REFUSALS | _THROTTLED)) from error
     except TimeoutError as error:
-        raise LedgerError(f"table {table}: {str(error) or f'no answer in {PATIENCE:.0f} s'}") from error
+        raise LedgerError(f"table {table}: {str(error) or f'no answer in {CALL_TIMEOUT:.0f} s'}") from error
     except NO_ANSWER_ERRORS as error:
         raise LedgerError(failure(f"table {table}", error)) from error
