@@ -98,7 +98,7 @@ async def test_a_message_that_sqs_moved_is_told_as_such(world):
         world.sqs.receive_message(QueueUrl=world.urls[name])
     (letter,) = await everything(world.letters())
     assert (letter.id, letter.body, letter.queue) == (sent["MessageId"], "nobody's", name)
-    assert (letter.error, letter.reason) == ("not-told", "not told (moved by the queue after 2 receives)")
+    assert (letter.error, letter.reason) == ("not-told", "no reason given (moved by the queue after 2 receives)")
 
 
 async def test_a_look_shows_each_once_and_gives_all_back(world):

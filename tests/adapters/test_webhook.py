@@ -81,9 +81,9 @@ async def test_a_message_is_slacks_json(slack):
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (404, "no_service", "answered 404 no_service: is the address still the right one?"),
-        (403, "action_prohibited", "answered 403 action_prohibited: is the address still the right one?"),
-        (410, "channel_is_archived", "answered 410 channel_is_archived: is the address still the right one?"),
+        (404, "no_service", "answered 404 no_service: is the address still valid?"),
+        (403, "action_prohibited", "answered 403 action_prohibited: is the address still valid?"),
+        (410, "channel_is_archived", "answered 410 channel_is_archived: is the address still valid?"),
         (400, "invalid_payload", "answered 400 invalid_payload"),
         (500, f"<html>no route to {SECRET}</html>", "answered 500"),
         (502, "", "answered 502"),

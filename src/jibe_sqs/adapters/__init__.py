@@ -1,1 +1,1 @@
-"""One module for each foreign system. Its errors are translated here, once, at the door."""
+"""One module for each foreign system. It raises only our errors: foreign errors are translated here, once."""

@@ -1,8 +1,8 @@
-"""Which CA certificates a client trusts. Every client asks here.
+"""Which CA certificates each client trusts.
 
-The first of these that is set decides, and replaces all others: the setting (`ca_file`); for AWS's clients
-`AWS_CA_BUNDLE`, or `ca_bundle` of the profile; `REQUESTS_CA_BUNDLE`; `SSL_CERT_FILE`; `SSL_CERT_DIR`; the default, which
-is botocore's for AWS's clients and the system's for others. An empty variable counts as not set.
+The first of these that is set replaces all others: the setting (`ca_file`); for AWS's clients `AWS_CA_BUNDLE`, or
+`ca_bundle` of the profile; `REQUESTS_CA_BUNDLE`; `SSL_CERT_FILE`; `SSL_CERT_DIR`; the default, which is botocore's for
+AWS's clients and the system's for other clients. An empty variable counts as not set.
 """
 
 import functools
@@ -25,7 +25,7 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file") -> ssl.SSLContext:
-    """For clients of servers other than AWS's. Raises `SettingsError`."""
+    """The TLS context of clients of other servers than AWS's. Raises `SettingsError`."""
     for name, path in _named(ca_file, setting):
         _check(name, path)
         return ssl.create_default_context(**_location(path))
@@ -33,7 +33,7 @@ def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file
 
 
 def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
-    """A file or a folder of certificates, for AWS's clients. Raises `SettingsError`."""
+    """The file or folder of certificates for AWS's clients. Raises `SettingsError`."""
     for name, path in _named(ca_file, setting, aws=True):
         _check(name, path)
         return path
@@ -42,7 +42,7 @@ def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
 
 @functools.cache
 def aws_trusted(bundle: str) -> ssl.SSLContext:
-    """For AWS's clients, which share it: as botocore makes it, but also of a folder. `bundle`: from `aws_bundle`."""
+    """The TLS context of AWS's clients, which share it. Like botocore's, but `bundle` (of `aws_bundle`) may be a folder."""
     context: ssl.SSLContext = create_urllib3_context()
     # botocore switches it off, because urllib3 checks the name itself.
     context.check_hostname = True
@@ -51,7 +51,7 @@ def aws_trusted(bundle: str) -> ssl.SSLContext:
 
 
 def _named(ca_file: Path | str | None, setting: str, *, aws: bool = False) -> Iterator[tuple[str, str]]:
-    """Names of settings and variables, with their values, the strongest first."""
+    """Names of the set settings and variables, with their values, the strongest first."""
     if ca_file:
         yield setting, str(ca_file)
     if aws and (path := _of_botocore()):
@@ -74,11 +74,11 @@ def _check(name: str, path: str) -> None:
         if "capath" not in _location(path):
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
         elif not any(_HASHED.fullmatch(each.name) for folder in _folders(path) for each in folder.iterdir()):
-            raise SettingsError([f"{name}: the folder {path!r} has no certificates with names of `openssl rehash`"])
+            raise SettingsError([f"{name}: the folder {path!r} has no certificates: run `openssl rehash` on it"])
     except OSError as error:
         problem = (
             f"{name}: cannot read CA certificates from {path!r} ({error.strerror or error}): "
-            "it must be a file of certificates in PEM that this process may read"
+            "it must be a PEM file of certificates that this process may read"
         )
         raise SettingsError([problem]) from error
 
@@ -89,5 +89,5 @@ def _location(path: str) -> dict[str, Any]:
 
 
 def _folders(path: str) -> list[Path]:
-    """OpenSSL takes several, separated by `:`."""
+    """The folders of the path. OpenSSL accepts several, separated by `:`."""
     return [Path(each) for each in path.split(os.pathsep) if Path(each).is_dir()]

@@ -1,4 +1,4 @@
-"""AWS sessions: whose credentials, which region, which endpoint."""
+"""AWS clients and sessions: their credentials, regions and endpoints."""
 
 import asyncio
 import os
@@ -18,7 +18,10 @@ from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Where to sign on: the role, if any, is assumed with the credentials given here or found where boto finds them."""
+    """How to call AWS or another store. Without an access key, botocore looks for credentials.
+
+    The role, if there is one, is assumed with those credentials.
+    """
 
     endpoint: str | None = None
     access_key_id: str | None = None
@@ -27,7 +30,7 @@ class Account(msgspec.Struct, frozen=True):
     role_arn: str | None = None
     external_id: str | None = None
     region: str | None = None
-    """The region to ask where the request itself does not decide it: where the role is assumed, for example."""
+    """The region for requests that do not name one, such as assuming the role."""
     ca_file: str | None = None
 
     def __repr__(self) -> str:
@@ -35,16 +38,16 @@ class Account(msgspec.Struct, frozen=True):
 
 
 KEEP_ALIVE = 12.0
-"""Seconds for which an idle connection is kept, as in aiobotocore: S3 closes it after twenty or so."""
+"""Seconds for which an idle connection is kept. aiobotocore's default; S3 closes it after about 20."""
 CONNECTIONS = 256
-"""botocore's default of 10 caps a queue's throughput at ten calls' worth."""
+"""Connections of each client. botocore's default of 10 would allow a queue only ten calls at a time."""
 
 
 class Aws:
-    """Makes clients, and keeps them until it is closed."""
+    """Makes clients, and keeps them until it is closed. An async context manager."""
 
     def __init__(self, region: str | None = None) -> None:
-        """`region`: for accounts without a region, where the environment has none either."""
+        """`region`: the default if neither the account nor the environment has one."""
         self._region = region
         self._clients = AsyncExitStack()
         self._http: dict[str | None, aiohttp.ClientSession] = {}
@@ -69,7 +72,7 @@ class Aws:
         read_timeout: float = 60,
         attempts: int = 4,
     ) -> Any:
-        """A client of that service, one for all who ask with the same words. Timeouts in seconds."""
+        """A client of the service. The same arguments return the same client. Timeouts in seconds."""
         wanted = (service, region, account, connect_timeout, read_timeout, attempts)
         async with self._making:
             if wanted not in self._made:
@@ -89,7 +92,10 @@ class Aws:
             return self._made[wanted]
 
     def region(self, account: Account) -> str:
-        """The account's region; else the environment's, or the default, if it is in the partition of the account's role."""
+        """The account's region, or else the environment's, or else the default.
+
+        The last two count only if they are in the partition of the account's role.
+        """
         if account.region:
             return account.region
         partition = _partition(account.role_arn)
@@ -99,7 +105,7 @@ class Aws:
         return home_region(partition)
 
     def http(self, account: Account) -> aiohttp.ClientSession:
-        """For requests that botocore does not send. It trusts what that account's clients trust."""
+        """A session for requests that botocore does not send. It trusts the same certificates as the account's clients."""
         if account.ca_file not in self._http:
             trusted = aws_trusted(aws_bundle(account.ca_file))
             connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=KEEP_ALIVE)
@@ -108,7 +114,7 @@ class Aws:
         return self._http[account.ca_file]
 
     def session(self, account: Account) -> AioSession:
-        """The session whose credentials that account's clients sign with. They renew themselves."""
+        """The session of the account's clients. Its credentials renew themselves."""
         if account not in self._sessions:
             session = new_session(account.ca_file)
             renew_when_refused(session, _own(account))
@@ -127,7 +133,7 @@ def _own(account: Account) -> RenewableCredentials:
     def session_with_region() -> AioSession:
         session = new_session(account.ca_file)
         if not session.get_config_variable("region"):
-            # STS, which a web identity token is sent to, has no global endpoint in most partitions.
+            # A web identity token is sent to STS, which has no global endpoint in most partitions.
             region = account.region or home_region(_partition(os.environ.get("AWS_ROLE_ARN")))
             session.set_config_variable("region", region)
         return session
@@ -136,15 +142,15 @@ def _own(account: Account) -> RenewableCredentials:
 
 
 def _assumed(source: AioSession, account: Account, region: str) -> RenewableCredentials:
-    """The credentials of the role. It is assumed when they are first needed, before they expire, and when they are refused."""
+    """The role's credentials. The role is assumed at the first request, before they expire, and after a refusal."""
     arguments = {"RoleArn": account.role_arn, "RoleSessionName": "jibe-sqs"}
     if account.external_id:
         arguments["ExternalId"] = account.external_id
-    # An endpoint of AWS's own (a VPC endpoint) is of one service; another store has one address for all.
+    # AWS's own endpoint (a VPC endpoint) serves one service. Another store has one address for all services.
     endpoint = None if is_aws(account.endpoint) else account.endpoint
 
     async def refresh() -> dict[str, Any]:
-        # The source session's own client: if a service refuses its credentials, they are renewed.
+        # A client of the source session: if STS refuses its credentials, they are renewed.
         async with source.create_client("sts", region_name=region, endpoint_url=endpoint) as sts:
             answer = (await sts.assume_role(**arguments))["Credentials"]
         return {

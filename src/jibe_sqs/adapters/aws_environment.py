@@ -27,7 +27,7 @@ _REGION: Final = "not the name of a region, such as eu-west-1"
 
 
 def check_aws_environment() -> None:
-    """Raises `SettingsError` for what no AWS client can work with: variables, profiles, configuration files, proxies."""
+    """Raises `SettingsError` for variables, profiles, files and proxies that AWS clients cannot use."""
     for scheme in ("http", "https"):
         if (proxy := getproxies().get(scheme)) and not _is_proxy(proxy):
             raise SettingsError([PROXIES_UNUSABLE])
@@ -35,14 +35,14 @@ def check_aws_environment() -> None:
         session = get_session()
         _check_endpoints(session)
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION
-        # It looks for no credentials, but it reads the settings of all places where they may be.
+        # This does not look for credentials, but it reads the settings of all their sources.
         session.get_component("credential_provider")
-        # A client of S3 reads more settings than any other one. It sends nothing.
+        # A client of S3 reads more settings than other clients. It sends nothing.
         session.create_client("s3", region_name=region, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106
 
 
 def check_endpoint(setting: str, endpoint: str) -> None:
-    """Raises `SettingsError` if AWS clients do not accept it. They are stricter than others: `_` is not accepted."""
+    """Raises `SettingsError` if AWS clients do not accept it. They are strict: a host name with `_` is not accepted."""
     if not _is_endpoint(endpoint):
         raise SettingsError([f"{setting}: {_ENDPOINT}"])
 
@@ -88,7 +88,7 @@ def _variables(*names: str) -> str:
 
 
 def _culprits(text: str) -> str:
-    """The variables whose values botocore's message repeats. It rarely says where a value comes from."""
+    """The variables whose values are in botocore's message: it rarely says where a value comes from."""
     found = [
         name
         for name, value in sorted(os.environ.items())
@@ -110,7 +110,7 @@ def _is_endpoint(endpoint: str) -> bool:
 
 
 def _is_proxy(proxy: str) -> bool:
-    """Whether aiohttp can use it. botocore takes `HOST:PORT`, too."""
+    """Whether aiohttp can use it. botocore also accepts `HOST:PORT`."""
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy.removeprefix('//')}")
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in proxy

@@ -1,11 +1,11 @@
-"""The texts of errors from AWS services, and which of our errors an error of S3 is.
+"""Describes errors of AWS services in one line, and translates errors of S3 into ours.
 
-A text names the service's own code first, then the object, then what the service says, then what an operator can do:
+A line has the service's code first, then the object, the service's message, and what an operator can do:
 
     RequestTimeTooSkewed: s3://bucket/key: The difference between …: this machine's clock is wrong: synchronise it
 
 Codes: Amazon S3 API Reference, "Error responses"; "Common errors" of each service. A code that is not listed here has no
-remedy, and its HTTP status decides.
+remedy, and its HTTP status decides which of our errors it becomes.
 """
 
 import asyncio
@@ -41,24 +41,24 @@ AWS_ERRORS: Final = (ClientError, *NO_ANSWER_ERRORS)
 """Everything that a call of an AWS client raises. `ClientError`: the service answered with an error."""
 
 MAX_MESSAGE_LENGTH: Final = 300
-"""Characters of a service's message. About a wrong signature AWS says much, including the session token."""
+"""Characters of a service's message. For a wrong signature, AWS's message is long and contains the session token."""
 
 _RENEW: Final = (
     "renew the credentials. Credentials from a file, a process or a role are looked up again when they are refused; "
-    "after a change of those in the configuration or the environment, restart"
+    "restart after you change credentials in the configuration or the environment"
 )
 _CLOCK: Final = "this machine's clock is wrong: synchronise it"
-_SIGNATURE: Final = "is the secret key that of the access key, and is this machine's clock right?"
+_SIGNATURE: Final = "does the secret key belong to the access key, and is this machine's clock right?"
 _KEY_UNUSABLE: Final = "enable the KMS key that encrypts it, or cancel its deletion"
 _ALLOW_KEY: Final = "allow kms:Decrypt with the key that encrypts it"
 _REGION: Final = "is the region right?"
 _CERTIFICATE: Final = (
-    "name the certificate of its authority in `aws.ca_file`, in the `ca_file` of the entry (as `queues.ca_file`), or in "
-    "AWS_CA_BUNDLE"
+    "set `aws.ca_file`, the `ca_file` of the entry (such as `queues.ca_file`), or AWS_CA_BUNDLE to the certificate of its "
+    "authority"
 )
 _UNREACHABLE: Final = (
-    "is the address right (`endpoint` of the entry, as `queues.endpoint`; `aws.endpoint`; AWS_ENDPOINT_URL_…), and does "
-    "the way there need a proxy (HTTPS_PROXY, NO_PROXY)?"
+    "is the address right (`endpoint` of the entry, such as `queues.endpoint`; `aws.endpoint`; AWS_ENDPOINT_URL_…), and "
+    "is a proxy needed to reach it (HTTPS_PROXY, NO_PROXY)?"
 )
 _PROXY: Final = "are the proxies right (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)?"
 
@@ -113,16 +113,16 @@ REMEDIES: Final = {
         ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"), _REGION
     ),
 }
-"""Of any service. A service's own remedies stand with its adapter."""
+"""Remedies by code, for every service. Remedies for one service are in its adapter."""
 
 _S3_REMEDIES: Final = {
     "AccessDenied": "allow s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt if a KMS key encrypts it",
-    "InvalidObjectState": "it is archived: restore it, and keep lifecycle rules that archive off log files",
-    "NoSuchBucket": "is the bucket's name right, and is this its store?",
+    "InvalidObjectState": "it is archived: restore it, and exclude log files from lifecycle rules that archive",
+    "NoSuchBucket": "is the bucket's name right, and is the bucket in this store?",
 }
 _ROLE_REMEDIES: Final = {
-    "AccessDenied": "does the role's trust policy name us, and may we call this?",
-    "ExpiredTokenException": "the web identity token has expired: its file must be replaced before",
+    "AccessDenied": "does the role's trust policy name our principal, and does our policy allow this call?",
+    "ExpiredTokenException": "the web identity token has expired: its file must be replaced before it expires",
     "InvalidIdentityToken": "is the token's issuer an identity provider of the role's account?",
     "RegionDisabledException": "activate STS in this region, or set another one",
 }
@@ -133,25 +133,25 @@ _DENIED: Final = frozenset(
     code for code, remedy in REMEDIES.items() if remedy in (_RENEW, _SIGNATURE, _KEY_UNUSABLE, _ALLOW_KEY)
 )
 _UNAVAILABLE: Final = frozenset({"InvalidObjectState", "RequestExpired", "RequestTimeTooSkewed"})
-"""Codes whose status is that of a missing permission, which is not the reason."""
+"""Codes with the HTTP status of a missing permission, but with another cause."""
 
 _URL: Final = re.compile(r"(https?://[^/\s\"'?]+)[^\s\"']*")
 
 
 def code_and_message(error: ClientError) -> tuple[str, str]:
-    """Code and message of an answer; the message is one line without addresses of objects, and bounded."""
+    """Code and message of an answer. The message is one line of limited length, without addresses of objects."""
     details = error.response.get("Error", {})
     code = str(details.get("Code") or status(error) or "")
     return " ".join(code.split())[:100], _line(str(details.get("Message", ""))) or "no reason given"
 
 
 def status(error: ClientError) -> int:
-    """The HTTP status; 0 if it is not known."""
+    """The HTTP status; 0 if it is unknown."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def described(what: str, error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str:
-    """One line for an operator. `remedies`: the service's own, by code."""
+    """One line for an operator about an error that a service sent. `remedies`: those of the service, by code."""
     code, message = code_and_message(error)
     if role_refused(error):
         what = f"{what}: {error.operation_name}"
@@ -159,18 +159,18 @@ def described(what: str, error: ClientError, remedies: Mapping[str, str] = _NO_R
 
 
 def remedy(error: ClientError, remedies: Mapping[str, str] = _NO_REMEDIES) -> str | None:
-    """What an operator can do, if the code says it."""
+    """What an operator can do. Returns None if the code is not listed."""
     code, _ = code_and_message(error)
     return (_ROLE_REMEDIES if role_refused(error) else remedies).get(code) or REMEDIES.get(code)
 
 
 def role_refused(error: ClientError) -> bool:
-    """Whether STS refused the role with which the call was to be signed."""
+    """Whether STS refused to give us the role that signs the call."""
     return str(getattr(error, "operation_name", "")).startswith("AssumeRole")
 
 
 def failure(what: str, error: BaseException) -> str:
-    """One line about an error that no service sent."""
+    """One line for an operator about any other error: the service was not reached, or its answer was not readable."""
     return _text("", what, _line(str(error)) or type(error).__name__, _unanswered_remedy(error))
 
 
@@ -185,7 +185,7 @@ def _unanswered_remedy(error: BaseException) -> str | None:
 
 
 def log_store_error(what: str, error: BaseException, owner: str | None = None) -> LogStoreError:
-    """An error of S3, or of the way to it, as one of ours. `owner`: the account that must own the bucket."""
+    """Translate an error of S3, or of the connection to it. `owner`: the account that must own the bucket."""
     if isinstance(error, NoCredentialsError):
         return LogAccessDenied(failure(what, error))
     if not isinstance(error, ClientError):
@@ -198,8 +198,8 @@ def log_store_error(what: str, error: BaseException, owner: str | None = None) -
     if "kms:Decrypt" in message:
         advice = _ALLOW_KEY
     elif owner and code in ("403", "AccessDenied"):
-        # S3's answer is the same for a bucket of another account and for one that we may not read.
-        advice = f"may we read it, and does account {owner} own its bucket, as `logs.bucket_owner` says?"
+        # S3 answers the same for a bucket of another account and for a bucket that we may not read.
+        advice = f"may we read it, and does account {owner} own its bucket, as `logs.bucket_owner` requires?"
     return kind(_text(code, what, _without(what, message), advice))
 
 
@@ -217,13 +217,13 @@ def _text(code: str, what: str, message: str, remedy: str | None = None) -> str:
 
 
 def _without(what: str, message: str) -> str:
-    """The message without a second mention of the object, which AWS writes as an ARN."""
+    """Remove the object's ARN from the message: the line names the object already."""
     name = what.removeprefix("s3://")
     names = "|".join(re.escape(each) for each in {name, name.rpartition(" version ")[0] or name})
     return re.sub(rf'( on resource:)?\s*"?arn:[a-z-]+:s3:::({names})(?=["\s]|$)"?', "", message)
 
 
 def _line(message: str) -> str:
-    """The first line, with the host alone of each address: its path names the object again."""
+    """The first line. Addresses are cut to their host: their path would repeat the object's name."""
     first = next(iter(message.strip().splitlines()), "")
     return _URL.sub(r"\1", first)[:MAX_MESSAGE_LENGTH]

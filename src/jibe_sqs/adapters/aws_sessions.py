@@ -1,4 +1,4 @@
-"""botocore's sessions, with what botocore itself does not read: `AWS_REGION`, and where certificates are."""
+"""botocore's sessions, with settings that botocore does not read: `AWS_REGION` and the CA certificates."""
 
 import os
 import ssl
@@ -20,9 +20,9 @@ PARTS: Final = 3
 class HttpSession(AIOHTTPSession):  # type: ignore[misc]
     """aiobotocore's HTTP session with three differences.
 
-    It trusts the certificates of a folder, too. It leaves redirects to botocore, which asks the right region instead:
-    aiohttp would follow them with the session's token, but without a signature. And it limits the opening of a connection
-    as a whole: aiohttp does not limit the wait for a proxy's answer to CONNECT. (The same as encode/httpcore#506.)
+    It also trusts the certificates in a folder. It leaves redirects to botocore, which then asks the right region:
+    aiohttp would follow them with the session's token, but without a signature. And it limits the whole time to open a
+    connection: aiohttp does not limit the wait for a proxy's answer to CONNECT. (The same as encode/httpcore#506.)
     """
 
     def __init__(self, *arguments: Any, timeout: tuple[float, float], **named: Any) -> None:
@@ -40,7 +40,7 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]
 
 
 def new_session(ca_file: str | None) -> AioSession:
-    """A session whose clients, those that botocore makes for itself included, keep to our rules. Raises `SettingsError`."""
+    """A session whose clients use `HttpSession`, also those that botocore makes for itself. Raises `SettingsError`."""
     session = get_session()
     session.set_default_client_config(AioConfig(http_session_cls=HttpSession))
     session.set_config_variable("ca_bundle", aws_bundle(ca_file))

@@ -1,14 +1,14 @@
-"""S3's clock, as its answers show it."""
+"""S3's clock, known from the `Date` headers of its answers."""
 
 import asyncio
 import time
 
 
 class S3Clock:
-    """S3's time, from the `Date` of its answers, carried on by a clock that never steps.
+    """S3's time: the last observed `Date`, plus the time since then by a monotonic clock.
 
-    A `Date` is whole seconds, cut off, and is of before we saw it: so what is told here is never ahead of S3's own
-    clock. Before the first answer it is the beginning of time: nothing can be known to be older than that.
+    A `Date` is truncated to seconds, and is older than its arrival. So this clock is never ahead of S3's clock. Before
+    the first observation it is 0, the epoch: then no event counts as older than a refresh.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class S3Clock:
         self._seen_at = float("-inf")
 
     def observe(self, date: float) -> None:
-        """An answer with this `Date` (seconds since the epoch) has just come in."""
+        """Record the `Date` (seconds since the epoch) of an answer that has just arrived."""
         self._seen_at = self.monotonic()
         self._offset = date - self._seen_at
 
@@ -30,7 +30,7 @@ class S3Clock:
         return 0.0 if self._offset is None else self.monotonic() + self._offset
 
     def monotonic(self) -> float:
-        """For durations."""
+        """Seconds, for durations."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

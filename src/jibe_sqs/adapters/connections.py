@@ -1,7 +1,7 @@
-"""Connections to one server, each a client of httpx's with a pool of one.
+"""Connections to one server. Each is an httpx client with a pool of one connection.
 
-A pool of httpx's looks through all of its connections whenever one of them begins or ends its work, and asks the system
-about each that is idle: with dozens, that costs more than the calls themselves.
+At the beginning and the end of each request, a pool of httpx goes through all its connections, and asks the system about
+each idle one. With dozens of connections, that costs more than the requests themselves.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.core.errors import SettingsError
 
 KEEP_ALIVE: Final = 5.0
-"""Seconds for which a connection that nobody uses is kept, as httpx does by itself."""
+"""Seconds for which an idle connection is kept. httpx's default."""
 PROXIES_UNUSABLE: Final = (
     "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
     "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
@@ -25,35 +25,35 @@ PROXIES_UNUSABLE: Final = (
 
 
 class Connections:
-    """As many as are in use at a time: how many these may be is for others to say. Proxies come from the environment."""
+    """As many connections as callers use at a time; it sets no limit. Proxies come from the environment."""
 
     def __init__(self, **options: Any) -> None:
-        """The options of each client. Raises `SettingsError` for proxies or certificates that cannot be used."""
+        """`options`: of each httpx client. Raises `SettingsError` for proxies or certificates that cannot be used."""
         if "verify" not in options:
-            # Once: to read the certificates takes longer than all the rest of a client.
+            # Shared: reading the certificates takes longer than everything else about a client.
             options["verify"] = trusted()
         self._options = options
-        # The one used last is the next: so those that are too many grow old, the oldest first.
+        # The connection used last is used next, so surplus ones grow old, and the oldest is the first.
         self._idle: deque[tuple[httpx.AsyncClient, float]] = deque([(self._made(), _now())])
 
     async def __aenter__(self) -> Self:
-        """Nothing is connected yet."""
+        """Connections are opened later, when they are used."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close all. Nobody uses one any more."""
+        """Close all. The caller uses no connection any more."""
         await self._close_older_than(float("inf"))
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for one call, to its end. One whose call failed is not used again."""
+        """A client for one request. A client whose request failed is closed."""
         client = self._idle.pop()[0] if self._idle else self._made()
         try:
             yield client
         except BaseException:
-            # Through a proxy, one whose encryption was refused stays in its pool for ever: encode/httpcore#1023.
+            # After a failed TLS handshake through a proxy, a connection never leaves its pool: encode/httpcore#1023.
             await client.aclose()
             raise
         now = _now()
@@ -65,7 +65,7 @@ class Connections:
         try:
             return httpx.AsyncClient(limits=limits, **self._options)
         except (httpx.InvalidURL, ValueError, ImportError):
-            # Its own words may quote a password.
+            # The error's text may contain a password.
             raise SettingsError([PROXIES_UNUSABLE]) from None
 
     async def _close_older_than(self, moment: float) -> None:

@@ -3,8 +3,8 @@
 botocore resolves credentials once in a session. It renews those that have an expiry time, before they expire. It never
 reads a credentials file again, and never renews what was revoked before its expiry. `RenewableCredentials` does both:
 
-    get_frozen_credentials()   before each request: what to sign it with
-    renew(refused, code)       after a refusal: resolves anew; true if another try is worth it
+    get_frozen_credentials()   before each request: the credentials to sign it with
+    renew(refused, code)       after a refusal: looks them up again; true if another try makes sense
 
 `renew_when_refused` connects them to all aiobotocore clients of a session. Code that signs its requests itself calls both.
 """
@@ -28,7 +28,7 @@ Resolve = Callable[[], Awaitable[Any]]
 """Returns credentials of aiobotocore's, or None if there are none."""
 
 PAUSE: Final = 5.0
-"""Seconds between two lookups, at least. While credentials stay refused or missing, each call fails without a lookup."""
+"""Minimal seconds between two lookups. While credentials are refused or missing, calls in between fail without a lookup."""
 
 REFUSED: Final = frozenset(
     {
@@ -45,18 +45,18 @@ REFUSED: Final = frozenset(
         "UnrecognizedClientException",  # DynamoDB, CloudTrail, SQS
     }
 )
-"""Codes which say that the credentials are not valid, or no longer."""
+"""Codes for credentials that are invalid or have expired."""
 DOUBTFUL: Final = frozenset({"403", "InvalidSignatureException", "SignatureDoesNotMatch"})
 """Codes with several causes: another secret of the same key, a wrong clock, a missing permission (403, to a HEAD request).
-Only credentials that never renew themselves are looked up again."""
+Only credentials that never renew themselves are looked up again after them."""
 
 _FAILURES: Final = (BotoCoreError, ClientError)
 _FOREIGN: Final = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What botocore's providers raise besides their own errors, for a file that is missing and for malformed answers."""
+"""What botocore's providers raise besides botocore's errors, for a missing file or a malformed answer."""
 
 
 class CredentialsMissing(NoCredentialsError):  # type: ignore[misc]
-    """No credentials anywhere. The text says where they were looked for."""
+    """There are no credentials. The text lists where they were looked for."""
 
     fmt = "no AWS credentials found in {places}"
 
@@ -79,14 +79,14 @@ class RenewableCredentials:
 
     @property
     def method(self) -> str | None:
-        """How they were found, in botocore's words. None before the first request."""
+        """The name that botocore gives to their source. None before the first request."""
         return getattr(self._current, "method", None)
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Key, secret and token, as they are now. Raises `BotoCoreError` and `ClientError`."""
+        """The current key, secret and token. Raises `BotoCoreError` and `ClientError`."""
         if self._current is not None and not _must_refresh(self._current):
             return await _frozen(self._current)
-        # One request at a time, and none for a while after a failure: each attempt may take seconds.
+        # One lookup at a time, and a pause after a failure: each lookup may take seconds.
         async with self._looking:
             if self._failure is not None and self._clock() - self._failed_at < PAUSE:
                 raise self._failure.with_traceback(None)
@@ -99,21 +99,21 @@ class RenewableCredentials:
             return frozen
 
     async def get_account_id(self) -> str | None:
-        """The account, if it is known. botocore asks for endpoints that contain it."""
+        """The account's id, if it is known. botocore needs it for endpoints that contain it."""
         return (await self.get_frozen_credentials()).account_id  # type: ignore[no-any-return]
 
     def get_deferred_property(self, name: str) -> Callable[[], Awaitable[str | None]]:
-        """A function that returns that property. botocore asks for the account only."""
+        """A function that returns this property. botocore only asks for the account."""
         return getattr(self, f"get_{name}")  # type: ignore[no-any-return]
 
     async def renew(self, refused: ReadOnlyCredentials, code: str) -> bool:
-        """Whether a request, signed with `refused` and answered with `code`, is worth another try. Raises nothing."""
+        """Whether to repeat a request that was signed with `refused` and answered with `code`. Raises nothing."""
         renewing = isinstance(self._current, AioRefreshableCredentials)
         if code not in REFUSED and (code not in DOUBTFUL or renewing):
             return False
         async with self._looking:
             try:
-                # Another request may have been refused before, and have renewed them.
+                # Another refused request may have renewed them already.
                 return await _frozen(self._current) != refused or await self._replaced(refused, code)
             except _FAILURES as error:
                 log.warning("credentials_not_renewed", code=code, reason=str(error))
@@ -125,7 +125,7 @@ class RenewableCredentials:
         try:
             return await _frozen(self._current)
         except ClientError as error:
-            # A profile's role could not be assumed again. Its source may have been rotated.
+            # A profile's role could not be assumed again. Its source credentials may have been replaced.
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in REFUSED | DOUBTFUL and await self._replaced(None, code):
                 return await _frozen(self._current)
@@ -154,7 +154,7 @@ class RenewableCredentials:
 
 
 def _must_refresh(credentials: Any) -> bool:
-    """Whether botocore asks for new ones before it signs anything."""
+    """Whether botocore would renew them before it signs a request."""
     # botocore has no public name for the longer of its two times.
     return isinstance(credentials, AioRefreshableCredentials) and credentials.refresh_needed(
         credentials._mandatory_refresh_timeout  # noqa: SLF001
@@ -215,7 +215,7 @@ def renew_when_refused(session: AioSession, credentials: RenewableCredentials) -
         if signature_version is UNSIGNED:
             return
         frozen = await credentials.get_frozen_credentials()
-        # The signer would ask again, and might get others.
+        # Otherwise the signer would ask again, and could get newer credentials.
         given = AioCredentials(frozen.access_key, frozen.secret_key, frozen.token)
         request.context["signing"] = {**request.context.get("signing", {}), "request_credentials": given}
         request.context[_SIGNED_WITH] = frozen

@@ -1,7 +1,7 @@
-"""CloudTrail's digests in S3, and the public keys that CloudTrail tells; and a log file held against them.
+"""Verifies log files with CloudTrail's digests in S3 and CloudTrail's public keys.
 
-A digest is hourly, and lists the log files of its hour: so what is looked at for one file serves for all of that hour, and
-is kept. What was found to be good stays so: a digest that is in memory can't be changed any more.
+A digest lists the log files of one hour. So digests are cached: one digest verifies all log files of its hour. A digest
+whose signature was verified needs no further check: it cannot change in memory.
 """
 
 import asyncio
@@ -37,26 +37,26 @@ ListKeys = Callable[[str, datetime, datetime], Awaitable[Sequence[Mapping[str, A
 """Region, start, end -> the public keys of that time, in the form of ListPublicKeys. Raises `KeysUnavailable`."""
 
 FORWARD: Final = timedelta(hours=24)
-"""How long after its delivery a log file is looked for in digests."""
+"""Digests that end within this time after a log file's delivery are searched for the file."""
 LISTING_AGE: Final = 60.0
-"""Seconds for which a list of digests is taken for true, so that many files that wait ask once."""
+"""Seconds for which a list of digests is cached, so that many waiting files need one request."""
 MAX_LISTINGS: Final = 10_000
-"""Folders whose lists of digests are kept: about 24 keys each."""
+"""Folders whose lists of digests are cached, each of about 24 keys."""
 KEPT_LOGS: Final = 200_000
-"""Log files, of all the digests kept in memory: some 80 MB."""
+"""Log files in all cached digests together: about 80 MB."""
 ROTATION: Final = timedelta(hours=2)
-"""Before and after a digest, in which to ask for keys: one that is written while keys change may bear either."""
+"""Keys are requested for this time before and after a digest: while keys rotate, either may have signed it."""
 EXPECTED_AFTER: Final = timedelta(hours=1, minutes=15)
-"""From a log file's delivery to that of its digest, as a rule, at most."""
+"""A log file's digest is usually delivered within this time after the file."""
 
 _REMEDIES: Final = dict.fromkeys(("AccessDenied", "AccessDeniedException"), "allow cloudtrail:ListPublicKeys")
 
 
 class S3Digests:
-    """Digests as they lie in S3, for one account's eyes. Raises `VerificationError`s and `LogStoreError`s only."""
+    """Reads digests from S3 with one account. Raises `VerificationError`s and `LogStoreError`s only."""
 
     def __init__(self, *, aws: Aws, account: Account, region: str | None = None, owner: str | None = None) -> None:
-        """`region`: of the bucket; None where boto is to find out. `owner`: the account that must own the bucket."""
+        """`region`: of the bucket; None to let botocore find it. `owner`: the account that must own the bucket."""
         self._aws = aws
         self._account = account
         self._region = region
@@ -70,7 +70,7 @@ class S3Digests:
             return [item["Key"] async for page in pages for item in page.get("Contents", ())]
 
     async def digest(self, bucket: str, key: str) -> Digest:
-        """One digest, which nobody has checked. Raises `DigestInvalid` if it is none, `DigestMissing` if nothing is there."""
+        """One digest, without any check. Raises `DigestInvalid` if it is malformed, `DigestMissing` if it is not there."""
         with _translated(f"s3://{bucket}/{key}"):
             client = await self._client()
             found = await client.get_object(Bucket=bucket, Key=key, **self._owned)
@@ -85,7 +85,7 @@ class S3Digests:
 
 
 def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
-    """Public keys from CloudTrail itself, of the region that they are asked for."""
+    """Requests public keys from CloudTrail in the region of the digest."""
 
     async def list_keys(region: str, start: datetime, end: datetime) -> Sequence[Mapping[str, Any]]:
         try:
@@ -102,23 +102,24 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
 
 
 class PublicKeys:
-    """CloudTrail's public keys by region and fingerprint, each asked for once. Raises `VerificationError`s only."""
+    """CloudTrail's public keys by region and fingerprint, each requested once. Raises `VerificationError`s only."""
 
     def __init__(self, list_keys: ListKeys) -> None:
         self._list_keys = list_keys
         self._known: defaultdict[str, dict[str, RSAPublicKey]] = defaultdict(dict)
+        # Not an AsyncCache: callers ask about different times, so one's answer does not serve another.
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def key(self, digest: Digest) -> RSAPublicKey:
-        """The key that this digest says it is signed with. Raises `DigestInvalid` where CloudTrail knows of none."""
+        """The key that this digest names as its signer. Raises `DigestInvalid` if CloudTrail does not know it."""
         region, fingerprint = digest.name.region, digest.fingerprint
         known = self._known[region]
         async with self._asking[region]:
             if fingerprint not in known:
                 start, end = digest.written - ROTATION, digest.written + ROTATION
-                for told in await self._list_keys(region, start, end):
-                    if key := public_key(told.get("Value", b"")):
-                        known[str(told.get("Fingerprint"))] = key
+                for listed in await self._list_keys(region, start, end):
+                    if key := public_key(listed.get("Value", b"")):
+                        known[str(listed.get("Fingerprint"))] = key
         if fingerprint not in known:
             raise DigestInvalid(
                 f"s3://{digest.bucket}/{digest.key}: CloudTrail in {region} has no public key {fingerprint!r} of that time",
@@ -128,7 +129,7 @@ class PublicKeys:
 
 
 class DigestVerifier:
-    """Says whether log files are what CloudTrail delivered."""
+    """The `Verifier` port: checks that log files are what CloudTrail delivered."""
 
     def __init__(
         self,
@@ -140,7 +141,7 @@ class DigestVerifier:
         kept_logs: int = KEPT_LOGS,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`listing_age` in seconds; `kept_logs`: how many log files the kept digests may list in all."""
+        """`listing_age`: seconds. `kept_logs`: log files that all cached digests may list together."""
         self._digests = digests
         self._keys = keys
         self._forward = forward
@@ -151,10 +152,11 @@ class DigestVerifier:
         self._listings = AsyncCache[tuple[str, str], list[str]](TTLCache(MAX_LISTINGS, listing_age, timer))
 
     async def verify(self, file: LogFile, sha256hex: str) -> None:
-        """Return if CloudTrail delivered this file with a text of this hash.
+        """Return if CloudTrail delivered this file, and its text has this hash.
 
-        Raises `LogTampered` if it delivered another; `DigestInvalid` if no good digest tells of the file, and a bad one
-        stands where such a one could; `DigestMissing` if none does yet; `KeysUnavailable`; `LogStoreError`s.
+        Raises `LogTampered` if CloudTrail delivered other content. If no valid digest lists the file, raises
+        `DigestInvalid` if an invalid digest stands at a place where it could be listed, and `DigestMissing` otherwise.
+        Also raises `KeysUnavailable` and `LogStoreError`s.
         """
         log = log_name(file.key)
         if log is None:
@@ -167,15 +169,15 @@ class DigestVerifier:
             except LogTampered as error:
                 wrong = error
             except DigestInvalid as error:
-                # Anyone who can write there could put this one beside the good one, or before the good one is there.
+                # Anyone who can write there could add it beside the valid digest, or before that is delivered.
                 wrong = wrong or error
             except DigestMissing:
-                continue  # gone since it was listed
+                continue  # deleted since it was listed
         if wrong is not None:
             raise wrong
         raise DigestMissing(
             f"no digest that ends within {self._forward} of its delivery lists {file}: "
-            "digests come hourly, if the trail has log file validation",
+            "digests are delivered hourly if log file validation is enabled for the trail",
             expected_at=(log.time + EXPECTED_AFTER).timestamp(),
         )
 
@@ -186,7 +188,7 @@ class DigestVerifier:
         return await self._listings.get((bucket, folder), lambda: self._digests.keys(bucket, folder))
 
     async def _digest(self, bucket: str, key: str) -> Digest:
-        """A digest that CloudTrail signed."""
+        """A digest with a valid signature of CloudTrail's."""
 
         async def signed() -> Digest:
             digest = await self._digests.digest(bucket, key)
@@ -197,7 +199,7 @@ class DigestVerifier:
 
 
 def _of_cloudtrail(account: Account) -> Account:
-    """The account, without an endpoint of AWS's own (a VPC endpoint), which is of S3 only."""
+    """The account without AWS's own endpoint (a VPC endpoint): that serves S3 only."""
     return msgspec.structs.replace(account, endpoint=None) if is_aws(account.endpoint) else account
 
 

@@ -1,4 +1,4 @@
-"""A sync target that calls nothing. It logs what would be refreshed."""
+"""A sync target that logs what would be refreshed, and calls nothing."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ log = structlog.get_logger()
 
 
 class DryRunTarget(SyncTarget):
-    """Reports success for every folder. It logs one warning, because messages that it acknowledges are lost."""
+    """Treats every folder as refreshed. Logs a warning at the start: messages are deleted without any refresh."""
 
     def __init__(self) -> None:
         log.warning(
             "dry_run",
-            consequence="messages are acknowledged, and nothing is refreshed",
-            remedy="let it read queues of its own, or refresh everything afterwards",
+            consequence="messages are deleted, and nothing is refreshed",
+            remedy="use separate queues for a dry run, or refresh everything afterwards",
         )
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:  # noqa: ARG002

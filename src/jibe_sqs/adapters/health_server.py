@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz` over HTTP, in the service's own event loop: that they answer says that it runs."""
+"""Serves `/livez` and `/readyz` over HTTP in the service's event loop, so an answer shows that the loop runs."""
 
 import asyncio
 import socket
@@ -18,20 +18,20 @@ from jibe_sqs.telemetry.health import Health
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the service's business."""
+        """Capture no signals: the service handles them."""
         yield
 
 
 @asynccontextmanager
 async def health_server(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Answers meanwhile; the port that it does so on, also where `port` is 0. Raises `SettingsError` if it is taken."""
+    """Serve during the block. Yields the port, also if `port` is 0. Raises `SettingsError` if the port is in use."""
     config = uvicorn.Config(
         _app(health),
         lifespan="off",
         ws="none",
         http="h11",
         log_config=None,
-        # What a port scanner sends is no news.
+        # Requests of port scanners are not worth a log line.
         log_level="critical",
         access_log=False,
         server_header=False,
@@ -53,7 +53,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no host's name"
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "not a host name"
         raise SettingsError(
             [f"health.port: cannot listen on {host} port {port}: {why}: choose another health.port, or health.host"]
         ) from error

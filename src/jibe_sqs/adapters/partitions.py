@@ -1,4 +1,4 @@
-"""AWS's partitions, their regions and their host names, by botocore's data."""
+"""AWS's partitions, their regions and their host names, from botocore's data."""
 
 import functools
 import re
@@ -40,7 +40,7 @@ def is_aws(url: str | None) -> bool:
 
 
 def region_of_url(url: str) -> str | None:
-    """The region that an address of AWS names, such as `https://sqs.REGION.amazonaws.com/…`; None if it names none.
+    """The region in an address of AWS, such as `https://sqs.REGION.amazonaws.com/…`; None if there is no region in it.
 
     Also of FIPS, dual-stack and VPC endpoints, and of SQS's legacy host names `REGION.queue.SUFFIX` and `queue.SUFFIX`.
     """
@@ -49,7 +49,7 @@ def region_of_url(url: str) -> str | None:
         for label in host.split("."):
             if partition.regions.fullmatch(label):
                 return label
-    # The legacy host without a region. Partitions that share a suffix: the first is `aws`.
+    # The legacy host without a region. If partitions share a suffix, the first one is `aws`.
     return next((each.home for each in _of_host(host) if host == f"queue.{each.suffixes[0]}"), None)
 
 

@@ -1,4 +1,4 @@
-"""Log files in S3, streamed."""
+"""Streams log files from S3."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -20,15 +20,15 @@ from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, holds
 
 WINDOW: Final = 2 * CHUNK
-"""Bytes of the budget that a download takes: what was handed over, and what has come in since."""
+"""Bytes of the budget that a download takes: the chunk being read, and the chunk being received."""
 CLOCK_AGE: Final = 600.0
-"""Seconds after which S3's clock is looked at again."""
+"""Seconds after which S3 is asked for its time again."""
 MAX_BUCKETS: Final = 10_000
 """Buckets whose regions and addresses are kept. Where `logs` is empty, announcements name the buckets."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where log files may be read from. `region` None: found by asking. `owner`: the account that must own the bucket."""
+    """Where log files may be read. `region`: None to ask S3 for it. `owner`: the account that must own the bucket."""
 
     account: Account
     prefix: str = ""
@@ -37,7 +37,7 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def owned(self) -> dict[str, str]:
-        """What botocore is to ask with, so that S3 refuses a bucket of any other account's."""
+        """Arguments for botocore that make S3 refuse a bucket of another account."""
         return {"ExpectedBucketOwner": self.owner} if self.owner else {}
 
 
@@ -50,15 +50,15 @@ class Regions:
         self._cache = AsyncCache[tuple[str, Source], str](LRUCache(MAX_BUCKETS))
 
     async def of(self, bucket: str, source: Source) -> str:
-        """The bucket's region. Raises what botocore does."""
+        """The bucket's region. Raises botocore's errors."""
         if self._clock.age > CLOCK_AGE:
             self._cache.values.pop((bucket, source), None)
         return await self._cache.get((bucket, source), lambda: self._asked(bucket, source))
 
     async def corrected(self, bucket: str, source: Source, wrong: str, right: str | None) -> str:
-        """The bucket's region, after the store refused `wrong` and perhaps named `right`. Raises what botocore does."""
+        """The bucket's region, after the store refused `wrong` and perhaps named `right`. Raises botocore's errors."""
         regions = self._cache.values
-        # The first of many requests that fail at once corrects it.
+        # If many requests fail at once, only the first removes the wrong region.
         if regions.get((bucket, source)) == wrong:
             del regions[bucket, source]
             if right:
@@ -70,7 +70,7 @@ class Regions:
         try:
             answer = await client.head_bucket(Bucket=bucket)
         except ClientError as error:
-            # Refused or sent elsewhere, the answer still says where the bucket is.
+            # A refusal or a redirect also names the bucket's region.
             answer = error.response
             if _status(answer) not in (301, 302, 307, 400, 403):
                 raise
@@ -92,9 +92,9 @@ class S3Logs:
         sources: Mapping[str, Sequence[Source]],
         anywhere: Source | None = None,
     ) -> None:
-        """`budget` is of bytes. `anywhere`: how to read buckets that are not in `sources`; None: not at all.
+        """`sources`: by bucket. Sources of `EVERY_BUCKET` apply to keys of CloudTrail's log files in every bucket.
 
-        `sources` of `EVERY_BUCKET` are for what looks like CloudTrail's log files, in whatever bucket.
+        `budget`: of bytes. `anywhere`: how to read buckets that are not in `sources`; None to refuse them.
         """
         self._aws = aws
         self._budget = budget
@@ -148,7 +148,7 @@ class S3Logs:
 
 
 class S3Log:
-    """An open log file: its bytes as stored, gzipped or not."""
+    """An open log file: its bytes as stored, without decompression."""
 
     def __init__(self, file: LogFile, found: Object) -> None:
         self.etag = found.etag
@@ -158,7 +158,7 @@ class S3Log:
         self._object = found
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Its chunks. Raises `LogStoreUnavailable` if fewer bytes come than were promised."""
+        """Chunks of bytes. Raises `LogStoreUnavailable` if the object arrives incomplete."""
         with translated(self._file):
             async for chunk in self._object.chunks():
                 yield chunk
@@ -177,7 +177,7 @@ def _name(file: LogFile) -> str:
 def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
     """Raise the errors of botocore, aiohttp and the system as `LogStoreError`s that name the file.
 
-    `owner`: the account that the request asked the bucket to be owned by.
+    `owner`: the account that must own the bucket, if the request said so.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The configuration file in S3: small, and read once."""
+"""Reads the configuration file from S3."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, failure
 from jibe_sqs.core.errors import SettingsError
 
 MAX_BYTES: Final = 1024 * 1024
-"""Bytes."""
+"""Bytes of a configuration file."""
 
 _CREDENTIALS: Final = (
     "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, a role, or JIBE_AWS__ACCESS_KEY_ID and "
@@ -29,14 +29,14 @@ _REMEDIES: Final = {
 
 
 async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes:
-    """All of it. botocore finds the bucket's region by itself. Raises `SettingsError`."""
+    """The whole file. botocore finds the bucket's region by itself. Raises `SettingsError`."""
     address = f"s3://{bucket}/{key}"
     found = bytearray()
     try:
         client = await aws.client("s3", account.region, account, read_timeout=30)
         answer = await client.get_object(Bucket=bucket, Key=key)
         async with answer["Body"] as body:
-            # One read gives as much as has arrived.
+            # One read returns only what has arrived.
             while len(found) <= MAX_BYTES and (chunk := await body.read(MAX_BYTES)):
                 found += chunk
     except ClientError as error:

@@ -1,7 +1,7 @@
-"""GETs of objects in S3, over aiohttp.
+"""GETs objects from S3 with aiohttp.
 
-botocore decides where a bucket is, how its requests are signed and through which proxy they go. It decides once for each
-bucket; doing so for each request costs several times as much as the request itself (docs/explanation/adr/0016).
+botocore decides the address of a bucket, the signing name and region, and the proxy. It decides once for each bucket:
+to do so for each request costs several times as much as the request itself (docs/explanation/adr/0016).
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from jibe_sqs.adapters.http_answers import read_body, retry_after
 from jibe_sqs.concurrency.backoff import Backoff
 
 CHUNK: Final = 1024 * 1024
-"""Bytes that an object hands over at a time, at least, except for the last."""
+"""Minimal bytes of each chunk, except for the last one."""
 READ_TIMEOUT: Final = 60.0
-"""Seconds without a byte after which a request is repeated: the network may have swallowed the answer."""
+"""Seconds without a byte after which a request is repeated: the network may have lost the answer."""
 CONNECT_TIMEOUT: Final = 10.0
 TRIES: Final = 5
-"""Of one request; and the number of times that one object may break off."""
+"""Tries of one request. Also the number of interruptions after which an object is given up."""
 BACKOFF: Final = Backoff(first=0.4, longest=10.0, jitter=1.0)
-"""Between tries. A store that asks for a longer pause than the longest does not get it."""
+"""Between tries. `longest` also limits the pause that a store asks for."""
 MAX_ERROR_BYTES: Final = 64 * 1024
 
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
@@ -42,12 +42,12 @@ _ELSEWHERE: Final = frozenset(
     {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"}
 )
 _PLACEHOLDER: Final = "jibe-sqs-key-of-an-object"
-"""The key with which botocore is asked for the address of a bucket. Nothing is sent."""
+"""The key with which botocore is asked for the address of a bucket. The request is not sent."""
 _BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the objects of a bucket are. A key follows `base`. `headers` are sent with each request."""
+    """The address of a bucket's objects: an object's URL is `base` and its key. `headers` are sent with each request."""
 
     base: str
     signing_name: str
@@ -56,13 +56,13 @@ class Address(msgspec.Struct, frozen=True):
     proxy: str | None
 
     def url(self, key: str, version: str | None) -> str:
-        """The address of an object, encoded as botocore does it."""
+        """The URL of an object, encoded as botocore encodes it."""
         query = f"?versionId={percent_encode(version)}" if version else ""
         return f"{self.base}{percent_encode(key, safe='/~')}{query}"
 
 
 async def address(client: Any, bucket: str, owner: dict[str, str]) -> Address:
-    """The address of a bucket. `client`: aiobotocore's, of S3 in the bucket's region. Raises what botocore does."""
+    """The address of a bucket. `client`: aiobotocore's client of S3 in the bucket's region. Raises botocore's errors."""
     client.meta.events.register_last("before-call.s3.GetObject", _instead_of_sending, unique_id=_PLACEHOLDER)
     found: Address = (await client.get_object(Bucket=bucket, Key=_PLACEHOLDER, **owner))["address"]
     return found
@@ -71,7 +71,7 @@ async def address(client: Any, bucket: str, owner: dict[str, str]) -> Address:
 def _instead_of_sending(
     params: dict[str, Any], context: dict[str, Any], request_signer: Any, **_: Any
 ) -> tuple[SimpleNamespace, dict[str, Any]] | None:
-    """Answer botocore's own request for the placeholder. Other requests go on."""
+    """Answer botocore's request for the placeholder with its address. Other requests are sent."""
     if not params["url"].endswith(_PLACEHOLDER):
         return None
     base, signing, headers = params["url"].removesuffix(_PLACEHOLDER), context.get("signing", {}), params["headers"]
@@ -94,14 +94,14 @@ class Objects:
         self._address = address
 
     async def open(self, key: str, version: str | None) -> "Object":
-        """One object, to be closed."""
+        """Open one object. The caller closes it."""
         url = self._address.url(key, version)
         return Object(self, url, await self.get(url))
 
     async def get(self, url: str, *, start: int = 0, etag: str = "") -> aiohttp.ClientResponse:
-        """The answer, before its body. Repeated after failures that may pass.
+        """Returns the answer before its body is read. Repeats the request after transient failures.
 
-        `start`: the first byte, if not all are wanted; then the object must still have that `etag`.
+        `start`: the first byte to get. If it is not 0, the object must still have this `etag`.
         """
         headers = {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'} if start else {}
         credentials = await self._aws.session(self._account).get_credentials()
@@ -109,7 +109,7 @@ class Objects:
         tries = 0
         while True:
             response = None
-            # Fixed for this request: if the store refuses them, it must be known which ones it refused.
+            # Kept for this request: if the store refuses it, `renew` must know which credentials were refused.
             frozen = await credentials.get_frozen_credentials()
             try:
                 response = await self._sent(url, {**self._signed(url, frozen), **headers})
@@ -128,7 +128,7 @@ class Objects:
 
     async def _sent(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         return await self._aws.http(self._account).get(
-            # yarl would decode and normalise it: `a//b`, `.` and `..` are names of objects.
+            # Without `encoded`, yarl would normalise the path, but `a//b`, `.` and `..` are valid keys.
             URL(url, encoded=True),
             headers={**headers, "Accept-Encoding": "identity"},
             proxy=self._address.proxy,
@@ -138,7 +138,7 @@ class Objects:
         )
 
     def _signed(self, url: str, credentials: ReadOnlyCredentials) -> dict[str, str]:
-        """Headers, with the signature of this moment."""
+        """Headers with a signature for the current time."""
         request = AWSRequest(method="GET", url=url, headers=self._address.headers)
         S3SigV4Auth(credentials, self._address.signing_name, self._address.region).add_auth(request)
         return dict(request.headers.items())
@@ -158,11 +158,11 @@ class Object:
         self.etag = response.headers.get("ETag", "").strip('"')
 
     def close(self) -> None:
-        """Give the connection back, or close it if not all was read."""
+        """Return the connection to the pool, or close it if the body was not read to its end."""
         self._response.close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """All bytes. If the answer breaks off, the rest is asked for."""
+        """All bytes. If the answer is interrupted, requests the rest."""
         gathered: list[bytes] = []
         waiting = got = breaks = 0
         while True:
@@ -191,11 +191,11 @@ class Object:
         self._response.close()
         self._response = await self._objects.get(self._url, start=start, etag=self.etag)
         if not self._response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise aiohttp.ClientPayloadError(f"the answer does not go on at byte {start:,}")
+            raise aiohttp.ClientPayloadError(f"the answer does not continue at byte {start:,}")
 
 
 def other_region(error: ClientError) -> tuple[bool, str | None]:
-    """Whether the store refuses a request because the bucket is in another region; and in which, if it says so."""
+    """Whether the store refuses a request because the bucket is in another region; and that region, if it is named."""
     answer = error.response
     status = answer["ResponseMetadata"]["HTTPStatusCode"]
     refused = answer["Error"].get("Code") in _ELSEWHERE or status in (301, 302, 307)
@@ -204,7 +204,7 @@ def other_region(error: ClientError) -> tuple[bool, str | None]:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
-    """An answer other than the object, as botocore reads it."""
+    """The error that botocore makes of this answer."""
     body = await read_body(response.content.iter_any(), MAX_ERROR_BYTES)
     response.close()
     answer = {
@@ -218,7 +218,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
 
 
 def _code(failure: Exception) -> str:
-    """The store's code; empty if it did not answer."""
+    """The store's error code; empty if it did not answer."""
     return str(failure.response["Error"].get("Code", "")) if isinstance(failure, ClientError) else ""
 
 

@@ -1,4 +1,4 @@
-"""Buckets of S3, listed level by level, for sweeps."""
+"""Lists buckets of S3 level by level, for sweeps."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ class S3Listing:
     """The `Listing` port, with the credentials of one source. Raises `LogStoreError`s only."""
 
     def __init__(self, *, aws: Aws, source: Source, regions: Regions) -> None:
-        """`regions` is best shared with whoever reads the files: each asks for every bucket once."""
+        """`regions`: share it with the log store that reads the files, so that S3 is asked once for each bucket."""
         self._aws = aws
         self._source = source
         self._regions = regions
 
     async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
-        """One level, a thousand entries a call."""
+        """Objects directly below the prefix, and folders. Each call to S3 returns up to a thousand entries."""
         with translated(LogFile(bucket, prefix), self._source.owner):
             client = await self._client(bucket)
             pages = client.get_paginator("list_objects_v2").paginate(
@@ -34,14 +34,14 @@ class S3Listing:
                     yield Found(file, entry["LastModified"].timestamp() if "LastModified" in entry else None)
 
     async def has(self, bucket: str, prefix: str) -> bool:
-        """Whether anything is below that prefix."""
+        """Whether an object is below that prefix."""
         with translated(LogFile(bucket, prefix), self._source.owner):
             client = await self._client(bucket)
             found = await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1, **self._source.owned)
             return bool(found.get("Contents"))
 
     async def buckets(self) -> Sequence[str]:
-        """All of the account's."""
+        """All buckets of the account."""
         with translated(LogFile("*", "")):
             client = await self._aws.client("s3", self._source.region, self._source.account)
             pages = client.get_paginator("list_buckets").paginate()

@@ -1,7 +1,7 @@
-"""The certificates that SNS signs with, fetched from SNS and kept.
+"""Fetches the certificates with which SNS signs, and caches them.
 
-Whose they are is shown by where they come from: the address is SNS's own (`core.sns.CERTIFICATE`), and TLS proves it.
-The certificate's own chain is not looked at, as in AWS's validators.
+A certificate is trusted because of its address: the host is SNS's own (`core.sns.CERTIFICATE`), and TLS authenticates
+it. The certificate's own chain is not verified, as in AWS's validators.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
 from jibe_sqs.core.sns import CERTIFICATE, public_key
 
 MAX_BYTES: Final = 64 * 1024
-"""Bytes. They have two thousand or so."""
+"""Bytes of a certificate. Real ones have about two thousand."""
 LIFETIME: Final = 86_400.0
 """Seconds for which a certificate is kept before it is fetched again."""
 LIFETIME_IF_USELESS: Final = 60.0
@@ -31,11 +31,11 @@ MAX_ADDRESSES: Final = 64
 """Addresses kept in memory. Anyone who can write to the queue can name any number of addresses."""
 MAX_FETCHES: Final = 4
 TIMEOUT: Final = 20.0
-"""Seconds for all of one answer, however it trickles."""
+"""Seconds for one whole answer, also if it arrives slowly."""
 
 
 class _Certificate(msgspec.Struct, frozen=True):
-    """What is at an address: None if nothing is. `lifetime`: seconds for which this is kept."""
+    """The file at an address. `pem`: None if there is no file. `lifetime`: seconds for which this is cached."""
 
     pem: bytes | None
     lifetime: float
@@ -59,13 +59,13 @@ class SnsCertificates:
         self._room = asyncio.Semaphore(MAX_FETCHES)
 
     async def key(self, address: str) -> RSAPublicKey:
-        """The key of the certificate there, which is fetched once for all who ask at a time."""
+        """The key of the certificate at this address. Callers at the same time share one fetch."""
         if not CERTIFICATE.fullmatch(address):
             raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {address[:200]!r}")
         certificate = await self._cache.get(address, lambda: self._fetched(address))
         if certificate.pem is None:
             raise AnnouncementForged(f"signed with a certificate that SNS does not have: {address}")
-        # Anew each time: what was valid when it was fetched may be so no more.
+        # Checked each time: the certificate may have expired since it was fetched.
         return public_key(certificate.pem, self._now())
 
     async def _fetched(self, address: str) -> _Certificate:
@@ -81,14 +81,18 @@ class SnsCertificates:
                 if answer.status_code == httpx.codes.NOT_FOUND:
                     return _Certificate(None, LIFETIME_IF_USELESS)
                 if answer.status_code != httpx.codes.OK:
-                    raise SignatureUnavailable(f"{address}: HTTP {answer.status_code}: may we reach it?")
+                    raise SignatureUnavailable(
+                        f"{address}: HTTP {answer.status_code}: does a proxy or a firewall block it?"
+                    )
                 pem = await read_body(answer.aiter_raw(MAX_BYTES), MAX_BYTES)
                 if len(pem) > MAX_BYTES:
-                    raise SignatureUnavailable(f"{address}: more than {MAX_BYTES:,} bytes: that is no certificate")
+                    raise SignatureUnavailable(f"{address}: more than {MAX_BYTES:,} bytes: not a certificate")
         except TimeoutError as error:
-            raise SignatureUnavailable(f"{address}: no end of the answer within {TIMEOUT:g} s") from error
+            raise SignatureUnavailable(f"{address}: the answer is not complete after {TIMEOUT:g} s") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise SignatureUnavailable(f"{address}: {type(error).__name__}: may we reach it?") from error
+            raise SignatureUnavailable(
+                f"{address}: {type(error).__name__}: does a proxy or a firewall block it?"
+            ) from error
         return _Certificate(pem, self._lifetime(pem))
 
     def _lifetime(self, pem: bytes) -> float:

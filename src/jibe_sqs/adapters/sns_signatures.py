@@ -1,4 +1,4 @@
-"""Whether a message was sent by SNS."""
+"""Checks that messages were sent by SNS."""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -17,16 +17,17 @@ class SnsSignatures:
     """The `Signatures` port."""
 
     def __init__(self, certificates: SnsCertificates, topics: Collection[str] = ()) -> None:
-        """`topics`: ARNs of the only good ones; none: all are, of whichever account."""
+        """`topics`: ARNs of the only accepted topics. If empty, all topics of all accounts are accepted."""
         self._certificates = certificates
         self._topics = frozenset(topics)
 
     async def check(self, body: str) -> None:
-        """Return if SNS signed it, and each envelope in it. Raises `AnnouncementError`s only."""
+        """Return if SNS signed the message and each envelope inside it. Raises `AnnouncementError`s only."""
         found = envelope(body)
         if found is None:
             raise AnnouncementUnsigned(
-                "no SNS envelope, so nobody signed it: has the subscription raw delivery, or who writes to the queue?"
+                "no SNS envelope, so no signature: disable raw delivery of the subscription, or find out who else writes "
+                "to the queue"
             )
         for _ in range(MAX_ENVELOPES + 1):
             message = signed(found, self._topics)
@@ -39,7 +40,7 @@ class SnsSignatures:
 
 @asynccontextmanager
 async def sns_signatures(topics: Collection[str] = (), *, ca_file: Path | None = None) -> AsyncIterator[SnsSignatures]:
-    """With connections of its own, closed at the end. `ca_file`: of AWS's clients. Raises `SettingsError`."""
+    """Signatures with their own connections, closed at the end. `ca_file`: of AWS's clients. Raises `SettingsError`."""
     async with Connections(
         verify=aws_trusted(aws_bundle(str(ca_file) if ca_file else None)),
         timeout=10.0,

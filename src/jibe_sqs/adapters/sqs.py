@@ -19,13 +19,13 @@ from jibe_sqs.ports import QueueFacts
 log = structlog.get_logger()
 
 MAX_VISIBILITY: Final = 43_200
-"""Seconds: SQS hides a message for twelve hours at most, counted from its receive."""
+"""Seconds. SQS hides a message for at most twelve hours after its receive."""
 
 MAX_ATTRIBUTE_LENGTH: Final = 1024
-"""Characters of an attribute of a dead letter: all eight of them, and a body, must have room in one message."""
+"""Characters of each attribute of a dead letter. Eight attributes and the body must fit into one message."""
 
 _KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
-"""What is wrong with the key of an encrypted queue. Each has two names, of SQS's two protocols."""
+"""Errors about the key of an encrypted queue. SQS's two protocols use different names for each."""
 _REFUSED: Final = frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -47,11 +47,11 @@ _REMEDIES: Final = {
         ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"), "are the queue's URL and its region right?"
     ),
     **dict.fromkeys(
-        ("AccessDenied", "AccessDeniedException"), "allow it in the policy of our role, or in that of the queue"
+        ("AccessDenied", "AccessDeniedException"), "allow it in the policy of our role, or in the policy of the queue"
     ),
 }
 _UNSENDABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that SQS takes in no message."""
+"""Characters that SQS does not accept in a message."""
 _LOST: Final = frozenset(
     {
         "AWS.SimpleQueueService.MessageNotInflight",
@@ -68,13 +68,13 @@ class SqsQueue:
     def __init__(
         self, url: str, *, region: str | None, account: Account, aws: Aws, wait: float = 20.0, name: str = ""
     ) -> None:
-        """`wait`: seconds of the longest receive that will be asked for. `name`: for logs, if the URL's is not enough."""
+        """`wait`: seconds of the longest long poll. `name`: for logs; the default is the last part of the URL."""
         self.url = url
         self.name = name or url.rstrip("/").rpartition("/")[2]
         self._region = region
         self._account = account
         self._aws = aws
-        # A receive may rightly answer nothing for as long as it was told to wait.
+        # An empty long poll is answered only after its wait.
         self._read_timeout = wait + 15
         self._dead_letters: str | None = None
 
@@ -97,12 +97,12 @@ class SqsQueue:
         )
 
     async def may_reject(self) -> bool:
-        """Whether there is a dead-letter queue, and nobody denies us to write there, as far as that can be told."""
+        """Whether there is a dead-letter queue and SQS does not refuse our write. Unknown (SQS is down) counts as true."""
         if self._dead_letters is None:
             return False
         try:
-            with translated(f"leave to write to the dead letters of {self.name}"):
-                # SQS looks at permissions first, and only then sees that there is nothing to be sent.
+            with translated(f"permission to write to the dead letters of {self.name}"):
+                # SQS checks permissions first, and then refuses the empty batch.
                 await (await self._client()).send_message_batch(QueueUrl=self._dead_letters, Entries=[])
         except QueueRefused:
             return False
@@ -122,7 +122,7 @@ class SqsQueue:
         return [_message(found) for found in answer.get("Messages", ())]
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        """Delete up to ten messages; what failed, by receipt."""
+        """Delete up to ten messages. Returns the failures, by receipt."""
         with translated(f"deletion in {self.name}"):
             answer = await (await self._client()).delete_message_batch(
                 QueueUrl=self.url,
@@ -131,7 +131,7 @@ class SqsQueue:
         return _failed(answer, receipts)
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        """Set when up to ten messages show again; what failed, by receipt."""
+        """Set the visibility of up to ten messages, in seconds from now. Returns the failures, by receipt."""
         with translated(f"visibility of messages of {self.name}"):
             answer = await (await self._client()).change_message_visibility_batch(
                 QueueUrl=self.url,
@@ -147,7 +147,7 @@ class SqsQueue:
         return _failed(answer, [receipt for receipt, _ in delays])
 
     async def reject(self, message: Message, why: Reject) -> bool:
-        """Send a copy to the dead-letter queue, with its reason. The original is the caller's to delete."""
+        """Send a copy to the dead-letter queue, with its reason. The caller deletes the original."""
         if self._dead_letters is None:
             return False
         attributes = {
@@ -166,7 +166,7 @@ class SqsQueue:
                     QueueUrl=self._dead_letters,
                     MessageBody=message.body,
                     **_in_order(self._dead_letters, message.id),
-                    # SQS takes ten of them, and none that is empty.
+                    # SQS accepts ten attributes, and no empty ones.
                     MessageAttributes={
                         name: {
                             "DataType": "String",
@@ -177,13 +177,13 @@ class SqsQueue:
                     },
                 )
         except (QueueRefused, ReceiptLost) as error:
-            # No receipt is lost here: the same word of SQS's says that body and attributes are too long together.
+            # This is not a lost receipt: SQS uses the same code if body and attributes are too long together.
             log.warning("dead_letter_refused", queue=self.name, message=message.id, reason=str(error))
             return False
         return True
 
     async def send(self, body: str, *, once: str) -> None:
-        """A new message, with nothing known of it but its body. `once`: where the queue can, not twice for one such id."""
+        """Send a new message with this body. `once`: an id; a FIFO queue accepts only one message per id."""
         with translated(f"send to {self.name}"):
             await (await self._client()).send_message(QueueUrl=self.url, MessageBody=body, **_in_order(self.url, once))
 
@@ -191,7 +191,7 @@ class SqsQueue:
         return await self._aws.client("sqs", self._region, self._account, read_timeout=self._read_timeout)
 
     async def _dead_letter_url(self, arn: str) -> str | None:
-        """None where we may not know it: then rejected messages are left to the queue's own redrive."""
+        """The queue's URL. None if we may not look it up: then rejected messages wait for the queue's own redrive."""
         account, name = arn.split(":")[-2:]
         try:
             with translated(f"dead-letter queue {name}"):
@@ -203,7 +203,7 @@ class SqsQueue:
 
 
 def _in_order(url: str, once: str) -> dict[str, str]:
-    """What a FIFO queue wants besides: each message is a group of its own, for none has to wait for another."""
+    """Further arguments for a FIFO queue. Each message is its own group, so messages do not wait for each other."""
     return {"MessageGroupId": once, "MessageDeduplicationId": once} if url.endswith(".fifo") else {}
 
 
@@ -227,7 +227,7 @@ def _redrive_policy(text: str | None) -> dict[str, Any]:
 
 
 def _failed(answer: dict[str, Any], receipts: Sequence[str]) -> dict[str, Exception]:
-    """An HTTP success may hold failures, entry by entry."""
+    """The failed entries of a batch. SQS reports them in a successful answer."""
     return {
         receipts[int(entry["Id"])]: _error(
             entry.get("Code", ""), ": ".join(filter(None, (entry.get("Code"), entry.get("Message"))))
@@ -246,6 +246,7 @@ def _error(code: str, text: str) -> QueueError:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
+    """Raise the errors of the client as `QueueError`s. `what`: what was tried, for the text."""
     try:
         yield
     except ClientError as error:

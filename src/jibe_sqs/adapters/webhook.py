@@ -1,4 +1,4 @@
-"""A webhook that takes Slack's messages. Its address is a secret: whoever knows it may write there."""
+"""Posts messages to a Slack webhook. Its address is a secret: everyone who knows it can post there."""
 
 import asyncio
 import logging
@@ -17,62 +17,62 @@ from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.alerts import AlertFailed
 
 STEP_TIMEOUT: Final = 10.0
-"""Seconds of each step."""
+"""Seconds for each step: to connect, to send, to receive."""
 POST_TIMEOUT: Final = 30.0
-"""Seconds of all of them, however an answer trickles."""
+"""Seconds for the whole post, also if the answer arrives slowly."""
 MAX_ANSWER_BYTES: Final = 1024
-"""Bytes of an answer."""
+"""Bytes of an answer that are read."""
 
 
 class Webhook:
-    """Posts messages."""
+    """Posts messages. Errors never contain the address."""
 
     def __init__(self, connections: Connections, url: httpx.URL) -> None:
         self._connections = connections
         self._url = url
 
     async def post(self, text: str) -> None:
-        """Send one message. Raises `AlertFailed`, which does not name the address."""
+        """Send one message. Raises `AlertFailed`."""
         try:
             async with (
                 asyncio.timeout(POST_TIMEOUT),
                 self._connections.one() as client,
                 client.stream("POST", self._url, json={"text": text}) as answer,
             ):
-                said = await read_body(answer.aiter_bytes(), MAX_ANSWER_BYTES)
+                body = await read_body(answer.aiter_bytes(), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            # Neither its text nor where it came from: both know the address.
+            # The error's text and its cause may contain the address, so neither is kept.
             failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
         else:
             if answer.is_success:
                 return
-            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_word(said)}"
+            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_error_code(body)}"
             if answer.status_code in (401, 403, 404, 410):
-                failure += ": is the address still the right one?"
+                failure += ": is the address still valid?"
             raise AlertFailed(failure, retry_after=retry_after(answer.headers.get("Retry-After"), time.time()))
         raise AlertFailed(failure)
 
 
 @asynccontextmanager
 async def webhook(url: str) -> AsyncIterator[Webhook]:
-    """A webhook, closed at the end; a proxy comes from the environment. Raises `SettingsError`."""
+    """A webhook, closed at the end. It uses the environment's proxy. Raises `SettingsError`."""
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
         raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
-    # An address that is a secret is not to be carried on to where a redirect points.
+    # A redirect would send the secret address's messages to another host.
     async with Connections(
         timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
     ) as connections:
-        with _unlogged(str(address)):
+        with _hidden_from_log(str(address)):
             yield Webhook(connections, address)
 
 
 @contextmanager
-def _unlogged(secret: str) -> Iterator[None]:
-    """For who has httpx log that much: it names the address of each request."""
+def _hidden_from_log(secret: str) -> Iterator[None]:
+    """Drop httpx's log records that contain the address. At level INFO it logs the address of each request."""
 
     def is_harmless(record: logging.LogRecord) -> bool:
         return secret not in record.getMessage()
@@ -85,6 +85,6 @@ def _unlogged(secret: str) -> Iterator[None]:
         logger.removeFilter(is_harmless)
 
 
-def _word(said: bytes) -> str:
-    """Slack says in a word what is wrong, such as `no_service`; anything else might quote what we sent."""
-    return f" {said.decode()}" if re.fullmatch(rb"[a-z_]{3,40}", said) else ""
+def _error_code(body: bytes) -> str:
+    """Slack's error code, such as `no_service`. Any other body might quote what we sent, so it is dropped."""
+    return f" {body.decode()}" if re.fullmatch(rb"[a-z_]{3,40}", body) else ""
