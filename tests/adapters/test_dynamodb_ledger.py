@@ -366,7 +366,7 @@ async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(led
 async def test_a_principal_that_a_log_made_up_has_no_table_left_alone(ledger, door):
     """Items have 400 KB at most, and a record up to four MiB: each such file was a failure of the table's."""
     for number in range(table.FAILURE_LIMIT):
-        with pytest.raises(LedgerError, match="too long to be remembered"):
+        with pytest.raises(LedgerError, match="too long for the ledger"):
             await ledger.observe({f"{number}" * 500_000: Seen(1.0, 1.0)})
     assert not door.calls
     assert not await ledger.is_finished(LOG)
@@ -563,7 +563,7 @@ async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledg
     assert len(errors) == len(everything_names())
     for error in errors:
         assert "InternalServerError" in str(error)
-        assert "not asked for" in str(error)
+        assert "next try in" in str(error)
     clock.time += PAUSE
     # One asks for all.
     await asyncio.gather(*(ledger.is_finished(LOG) for _ in range(20)), return_exceptions=True)

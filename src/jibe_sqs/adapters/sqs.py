@@ -165,7 +165,7 @@ class SqsQueue:
                 await (await self._client()).send_message(
                     QueueUrl=self._dead_letters,
                     MessageBody=message.body,
-                    **_in_order(self._dead_letters, message.id),
+                    **_fifo_arguments(self._dead_letters, message.id),
                     # SQS accepts ten attributes, and no empty ones.
                     MessageAttributes={
                         name: {
@@ -185,7 +185,9 @@ class SqsQueue:
     async def send(self, body: str, *, once: str) -> None:
         """Send a new message with this body. `once`: an id; a FIFO queue accepts only one message per id."""
         with translated(f"send to {self.name}"):
-            await (await self._client()).send_message(QueueUrl=self.url, MessageBody=body, **_in_order(self.url, once))
+            await (await self._client()).send_message(
+                QueueUrl=self.url, MessageBody=body, **_fifo_arguments(self.url, once)
+            )
 
     async def _client(self) -> Any:
         return await self._aws.client("sqs", self._region, self._account, read_timeout=self._read_timeout)
@@ -202,7 +204,7 @@ class SqsQueue:
         return url
 
 
-def _in_order(url: str, once: str) -> dict[str, str]:
+def _fifo_arguments(url: str, once: str) -> dict[str, str]:
     """Further arguments for a FIFO queue. Each message is its own group, so messages do not wait for each other."""
     return {"MessageGroupId": once, "MessageDeduplicationId": once} if url.endswith(".fifo") else {}
 

@@ -1,4 +1,4 @@
-"""Settings in, a running service out. The only package that names every concrete class."""
+"""Builds a running service from the settings. The only package that names every concrete class."""
 
 from jibe_sqs.compose.dead_letters import dead_letters
 from jibe_sqs.compose.rules import decisions, limits, sources

@@ -17,10 +17,10 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]:
-    """Each once, also where several queues share it. Raises `QueueError`, also if there is none at all."""
+    """Each dead-letter queue once, also if several queues share it. Raises `QueueError`, also if no queue has one."""
     async with stores.clients(settings) as aws:
         origins: dict[str, dict[str, Origin]] = {}
-        told: dict[str, QueueSettings] = {}
+        first_queues: dict[str, QueueSettings] = {}
         for each in settings.queues:
             queue = stores.queue(each, settings, aws)
             facts = await queue.facts()
@@ -28,11 +28,11 @@ async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]
                 log.warning("no_dead_letters", queue=queue.name, remedy=stores.DEAD_LETTERS_REMEDY)
                 continue
             origins.setdefault(facts.dead_letters, {})[queue.name] = Origin(queue, facts.max_receives)
-            told.setdefault(facts.dead_letters, each)
+            first_queues.setdefault(facts.dead_letters, each)
         if not origins:
-            raise QueueRefused(f"there are no dead letters to look at: {stores.DEAD_LETTERS_REMEDY}")
-        names = queue_names([(url, told[url].region) for url in origins])
+            raise QueueRefused(f"no queue has a dead-letter queue: {stores.DEAD_LETTERS_REMEDY}")
+        names = queue_names([(url, first_queues[url].region) for url in origins])
         yield [
-            stores.dead_letters(url, told[url], settings, aws, origins=feeding, name=name)
-            for (url, feeding), name in zip(origins.items(), names, strict=True)
+            stores.dead_letters(url, first_queues[url], settings, aws, origins=senders, name=name)
+            for (url, senders), name in zip(origins.items(), names, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Names of queues in logs and errors: the last part of the URL, with the region where several queues share it."""
+"""Names of queues in logs and errors: the last part of the URL, and the region if several queues have the same name."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from jibe_sqs.adapters.partitions import region_of_url
 
 
 def queue_names(queues: Sequence[tuple[str, str | None]]) -> list[str]:
-    """The names of queues, given by URL and configured region, in their order.
+    """The names of queues, in their order. A queue is given by its URL and configured region.
 
     >>> queue_names([("https://s.example/1/jibe", "a"), ("https://s.example/1/jibe", "b"), ("https://s.example/1/x", "a")])
     ['jibe (a)', 'jibe (b)', 'x']

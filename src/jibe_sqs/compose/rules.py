@@ -1,4 +1,4 @@
-"""What the settings say of decisions, limits and sources, as the core wants it."""
+"""Converts settings into the core's decisions, limits and sources."""
 
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.formats.limits import Limits
@@ -8,7 +8,7 @@ from jibe_sqs.settings import LogSettings, NotificationSettings, Rules
 
 
 def decisions(rules: Rules) -> Decisions:
-    """What the settings say of buckets and of Access Anywhere's own writes."""
+    """Decisions by the configured buckets and Access Anywhere's own writes."""
     own = rules.own_writes
     places = None
     if rules.buckets is not None:
@@ -29,7 +29,7 @@ def decisions(rules: Rules) -> Decisions:
 
 
 def limits(rules: Rules) -> Limits:
-    """How large a log file may be."""
+    """The limits of log files."""
     wanted = rules.limits
     return Limits(
         compressed_size=wanted.compressed_size,
@@ -42,7 +42,7 @@ def limits(rules: Rules) -> Limits:
 
 
 def sources(rules: Rules) -> Sources:
-    """Where log files and notifications come from."""
+    """The sources of log files, and the rules for notifications."""
     return Sources(
         [log_source(each) for each in rules.logs],
         rules.key_encodings,
@@ -51,7 +51,7 @@ def sources(rules: Rules) -> Sources:
 
 
 def notification_rule(each: NotificationSettings) -> NotificationRule:
-    """How to read message bodies of one more shape."""
+    """The rule that reads message bodies of one configured shape."""
     items, event, time = (Expression(text) if text else None for text in (each.items, each.event, each.time))
     return NotificationRule(
         when=Expression(each.when),
@@ -65,5 +65,5 @@ def notification_rule(each: NotificationSettings) -> NotificationRule:
 
 
 def log_source(each: LogSettings) -> LogSource:
-    """One of them."""
+    """One source of log files."""
     return LogSource(each.bucket, each.prefix, each.format, each.on_bad_record, each.verify == "digest")

@@ -1,4 +1,4 @@
-"""The stores and queues that the settings name, and with which credentials each is used."""
+"""Builds the stores and queues that the settings name, each with its credentials."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -35,18 +35,20 @@ log = structlog.get_logger()
 
 DAY: Final = 86_400.0
 
-DEAD_LETTERS_REMEDY: Final = "give the queue a redrive policy, and us sqs:GetQueueUrl and sqs:SendMessage on its target"
+DEAD_LETTERS_REMEDY: Final = (
+    "set a redrive policy on the queue, and allow us sqs:GetQueueUrl and sqs:SendMessage on its target"
+)
 
 
 async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
-    """A configuration file. Raises `SettingsError`."""
+    """Read a configuration file from S3. Raises `SettingsError`."""
     _check_stores({"aws": (settings,)})
     async with Aws() as aws:
         return await content(bucket, key, aws=aws, account=_account(settings))
 
 
 def clients(settings: Rules) -> Aws:
-    """The clients of all stores. Raises `SettingsError` for what no client can use: addresses, CA certificates, profiles."""
+    """The clients of all stores. Raises `SettingsError` for addresses, certificates and profiles that they cannot use."""
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
     groups = {"aws": (settings.aws,), "ledger": (settings.ledger,), "queues": queues, "logs": settings.logs}
     _check_stores(groups)
@@ -68,7 +70,7 @@ def _check_stores(groups: Mapping[str, Sequence[AwsSettings]]) -> None:
 
 @asynccontextmanager
 async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
-    """A look at the logs of a bucket that is one of `logs`, or that we may read. Its digests lie beside them."""
+    """The verification of a bucket's log files. Its digests are in the same bucket."""
     ours = [each for each in settings.logs if each.bucket == scope.bucket and scope.base.startswith(each.prefix)]
     wanted = ours[0] if ours else None
     account, region = _account(settings.aws, wanted), _own_region(settings.aws, wanted)
@@ -84,33 +86,36 @@ async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verificat
 
 @asynccontextmanager
 async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
-    """The ledger alone, to look at. Raises `LedgerError` if there is none: to look must not make one."""
+    """The ledger alone, for commands. Raises `LedgerError` if it does not exist: a command must not create it."""
     if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
-        raise LedgerError(f"{settings.ledger.path}: no ledger there: give the service's configuration, or ledger.path")
+        raise LedgerError(
+            f"{settings.ledger.path}: no ledger there: use the service's configuration, or set ledger.path"
+        )
     async with clients(settings) as aws, opened_ledger(settings, aws) as opened:
         yield opened
 
 
 def opened_ledger(settings: Rules, aws: Aws) -> AbstractAsyncContextManager[Ledger]:
-    told = settings.ledger
-    if told.kind == "dynamodb" and told.table:
-        account = _account(settings.aws, told, region=_region_in(told.table))
+    """The configured ledger, not yet open. It is created if it does not exist."""
+    wanted = settings.ledger
+    if wanted.kind == "dynamodb" and wanted.table:
+        account = _account(settings.aws, wanted, region=_region_in(wanted.table))
         return DynamoDbLedger(
-            told.table, region=account.region, account=account, aws=aws, retain=told.retain_days * DAY
+            wanted.table, region=account.region, account=account, aws=aws, retain=wanted.retain_days * DAY
         )
-    if told.kind == "memory":
-        log.warning("ledger_in_memory", consequence="after a restart everything is refreshed anew")
+    if wanted.kind == "memory":
+        log.warning("ledger_in_memory", consequence="after a restart, log files and folders are processed again")
         return nullcontext(MemoryLedger())
-    return SqliteLedger(told.path)
+    return SqliteLedger(wanted.path)
 
 
 def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Logs:
-    """Log files in S3, of the sources that are read there; of every bucket where no source is named. Budget: of bytes."""
+    """Log files in S3: of the configured sources, or of every bucket if `logs` is empty. `budget`: of bytes."""
     sources: dict[str, list[Source]] = {}
     for each in settings.logs:
         sources.setdefault(each.bucket, []).append(_source(settings, each))
     if not sources:
-        log.warning("logs_not_restricted", consequence="whoever can write to the queue chooses which files are read")
+        log.warning("logs_not_restricted", consequence="anyone who can write to the queue chooses which files are read")
     return S3Logs(
         aws=aws,
         budget=budget,
@@ -121,7 +126,7 @@ def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Lo
 
 
 def s3_listing(settings: Rules, each: LogSettings, regions: Regions, aws: Aws) -> Listing:
-    """The same, to be listed."""
+    """The listing of one source in S3."""
     return S3Listing(aws=aws, source=_source(settings, each), regions=regions)
 
 
@@ -130,7 +135,7 @@ def _source(settings: Rules, each: LogSettings) -> Source:
 
 
 class LogsBySource(LogStore):
-    """Each log file from where its source says."""
+    """Opens each log file in the store of its source. Files without a source, or whose source has no store: `otherwise`."""
 
     def __init__(self, sources: Sources, stores: Mapping[LogSource, LogStore], otherwise: LogStore) -> None:
         self._sources = sources
@@ -145,6 +150,7 @@ class LogsBySource(LogStore):
 
 
 def verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
+    """A verifier for each source whose log files are verified with digests."""
     found: dict[LogSource, Verifier] = {}
     for each in settings.logs:
         source = log_source(each)
@@ -160,36 +166,36 @@ def verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
 
 
 def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None:
-    """A store that is not AWS's is where it is; AWS is asked for each bucket that nobody has told the region of."""
-    told = own.region if own else None
+    """The region of the entry. Without one: that of `aws` for another store than AWS, and None for AWS, to ask it."""
+    configured = own.region if own else None
     elsewhere = aws.endpoint or (own.endpoint if own else None)
-    return told or (aws.region if elsewhere else None)
+    return configured or (aws.region if elsewhere else None)
 
 
 def queue(queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0) -> SqsQueue:
-    """`wait`: seconds of its long polls."""
+    """One configured queue. `wait`: seconds of its long polls."""
     account = _account(settings.aws, queue, region=region_of_url(queue.url))
-    told = settings.queues if isinstance(settings, Queues | Settings) else ()
-    names = queue_names([(each.url, each.region) for each in told])
-    name = names[told.index(queue)] if queue in told else ""
+    queues = settings.queues if isinstance(settings, Queues | Settings) else ()
+    names = queue_names([(each.url, each.region) for each in queues])
+    name = names[queues.index(queue)] if queue in queues else ""
     return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name)
 
 
 def dead_letters(
     url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin], name: str = ""
 ) -> SqsDeadLetters:
-    """The dead letters of that queue, which may be others' as well."""
+    """The dead-letter queue of `queue`. Other queues may share it: `origins`, by name."""
     account = _account(settings.aws, queue, region=region_of_url(queue.url))
     return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws, name=name)
 
 
 def _region_in(table: str) -> str | None:
-    """Of an ARN."""
+    """The region in the table's ARN. None if it is a plain name."""
     return table.split(":")[3] if table.startswith("arn:") else None
 
 
 def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str | None = None) -> Account:
-    """Credentials are taken whole: the entry's own, or those of `aws`."""
+    """The account of an entry. Its credentials are all from the entry, or else all from `aws`."""
     signing: AwsSettings = own if own is not None and own.access_key_id else aws
     secret, token = signing.secret_access_key, signing.session_token
     return Account(
@@ -205,13 +211,14 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
 
 
 async def facts(queue: SqsQueue) -> QueueFacts:
+    """Ask the queue for its settings, and log them."""
     facts = await queue.facts()
     log.info("queue", queue=queue.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
     if not await queue.may_reject():
         log.warning(
             "no_dead_letters",
             queue=queue.name,
-            consequence="rejected messages stay in the queue until its own redrive takes them",
+            consequence="rejected messages stay in the queue until its own redrive policy moves them",
             remedy=DEAD_LETTERS_REMEDY,
         )
     return facts

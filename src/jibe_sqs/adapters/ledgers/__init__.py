@@ -1,1 +1,1 @@
-"""What survives a restart: which log files are finished, and when each folder's last good refresh began."""
+"""The state that survives a restart: the finished log files, and when each folder's last successful refresh began."""

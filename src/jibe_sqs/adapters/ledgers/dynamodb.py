@@ -1,11 +1,13 @@
-"""A ledger in one DynamoDB table, which any number of replicas share: what one has done, all know.
+"""A ledger in one DynamoDB table, shared by any number of replicas.
 
-    pk                     attributes                    what it remembers
+    pk                     attributes                    meaning
     f#BUCKET/KEY           etag, version                 a finished file
-    w#FOLDER, t#FOLDER     began                         when its last good refresh began; or that of all below it
-    p#WHO                  who, first, last, seen        who was seen to change objects, and how often
+    w#FOLDER               began                         when the folder's last successful refresh began
+    t#FOLDER               began                         the same for a tree refresh of the folder
+    p#WHO                  who, first, last, seen        a principal that changed objects, and how often
 
-Each has `expires`, by which DynamoDB deletes it: some day, not on the minute, so that readers look for themselves.
+A name that is too long for a key is hashed: `f:HASH`. Each item has `expires`. DynamoDB deletes an item within days of
+that time, so readers compare it themselves.
 """
 
 import asyncio
@@ -28,12 +30,12 @@ from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 
 MAX_NAME_BYTES: Final = 2048 - 2
-"""Bytes of a name as it stands, after `f#`; DynamoDB's limit is of both."""
+"""Bytes of a name after `f#` that is not hashed. DynamoDB's limit of 2,048 counts both."""
 MAX_TEXT_BYTES: Final = 8192
-"""Bytes of a version, an etag or a principal: whoever announces or writes a file makes it up. A larger item would spoil
-its batch, and be taken for a failure of the table's."""
+"""Bytes of a version, an etag or a principal. Other people choose these texts. An item that is too large would make its
+whole batch fail, and count as a failure of the table."""
 OBSERVE_TRIES: Final = 5
-"""Tries to write who was seen, where other replicas have just seen the same."""
+"""Tries to count a principal while other replicas count the same one."""
 CONFLICT_BACKOFF: Final = Backoff(first=0.1, longest=0.8, jitter=1.0)
 
 
@@ -51,7 +53,7 @@ class DynamoDbLedger:
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`retain`: seconds to remember what was written. `clock` (monotonic): for how long a sick table is left alone."""
+        """`retain`: seconds until an item expires. `clock` (monotonic): for the pause after failures of the table."""
         self._table = Table(table, region=region, account=account, aws=aws, clock=clock)
         self._retain = retain
         self._wall_clock = wall_clock
@@ -60,43 +62,46 @@ class DynamoDbLedger:
         self._observing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Ask the table for something. Raises where no waiting would help: before the start somebody is there to mend it."""
+        """Check the table. Raises only for errors that an operator must correct: at the start an operator is present."""
         try:
             await self._table.ask()
         except Refused:
             raise
         except LedgerError:
-            # We can do without: a replica starts also while DynamoDB is away. The first message says so.
+            # The service works without it, so a replica starts while DynamoDB is down. The first message logs the error.
             pass
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The connections are not ours to close."""
+        """Nothing to close: the connections belong to `aws`."""
 
     async def is_finished(self, file: LogFile) -> bool:
-        """Whether this very file was finished. Consistent: a duplicate comes soon, and perhaps to another replica."""
+        """Whether this file, in this version, was finished.
+
+        Reads consistently: a duplicate may reach another replica within a second.
+        """
         return not await self._unfinished([file], consistent=True)
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """Those of them that are not finished. What was finished within the last second may be among them."""
-        # At half the price, for the thousands that a sweep asks about. What is not known yet is read once more.
+        """The files that are not finished. They may include files that were finished within the last second."""
+        # At half the price, for the thousands of files of a sweep. A file that seems unfinished is only read again.
         return await self._unfinished(files, consistent=False)
 
     async def finish(self, file: LogFile, etag: str) -> None:
-        """Remember that it was. In the table when this returns."""
+        """Record that the file was finished. It is in the table when this returns."""
         with self._encodable():
-            told = {"etag": etag_of(file, etag)} | ({} if file.version is None else {"version": file.version})
-            for name, text in told.items():
+            known = {"etag": etag_of(file, etag)} | ({} if file.version is None else {"version": file.version})
+            for name, text in known.items():
                 _check_length(text, f"the {name} of {file}")
             item = {"pk": _text(_file(file)), "expires": self._expires()}
-            item |= {name: _text(text) for name, text in told.items()}
+            item |= {name: _text(text) for name, text in known.items()}
         await self._finished.add(item)
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
-        """When the last good refresh of each began, or the one before it."""
-        # Not consistent, at half the price: a mark that is a second old is an earlier one, by which less is skipped.
+        """When the last successful refresh of each folder began, or the one before the last."""
+        # Not consistent, at half the price: with an older mark, fewer events are skipped.
         with self._encodable():
             keys = {folder: _folder(folder) for folder in folders}
         found = await self._known(keys.values())
@@ -104,7 +109,7 @@ class DynamoDbLedger:
             return {folder: _number(found[key]["began"]) for folder, key in keys.items() if key in found}
 
     async def refreshed(self, folder: Folder, began: float) -> None:
-        """Remember a good refresh. In the table when this returns."""
+        """Record a successful refresh. It is in the table when this returns."""
         with self._encodable():
             key, expires = _folder(folder), self._expires()
             mark = {":began": _numeral(began), ":now": _numeral(self._wall_clock()), ":expires": expires}
@@ -116,14 +121,14 @@ class DynamoDbLedger:
                 mark,
             )
         except ConditionFailed:
-            # Another replica's began later. It is as true as ever, so it is remembered for as long as if it were new.
+            # Another replica's refresh began later. Its mark still holds, so it must not expire before this one would.
             await self._prolong(key, expires)
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects."""
+        """Record the principals that changed objects."""
         with self._encodable():
             for who in principals:
-                _check_length(who, "a principal")  # all of a file, or none
+                _check_length(who, "a principal")  # before any is written: all of a file are counted, or no one
         copies = ((who, Seen(seen.first, seen.last, seen.count)) for who, seen in principals.items())
         outcomes = await asyncio.gather(*(self._observed.add(each) for each in copies), return_exceptions=True)
         for outcome in outcomes:
@@ -131,13 +136,13 @@ class DynamoDbLedger:
                 raise outcome
 
     async def principals(self) -> dict[str, Seen]:
-        """All who were seen. Reads the whole table."""
+        """All recorded principals. Reads the whole table."""
         items = [item for kind in ("p#", "p:") for item in await self._table.scan(kind)]
         with self._legible():
             return {item["who"]["S"]: _seen(item) for item in items if self._is_alive(item)}
 
     async def prune(self, before: float) -> None:
-        """DynamoDB does, item by item, when each expires."""
+        """Nothing to do: DynamoDB deletes items after they expire."""
 
     async def _unfinished(self, files: Sequence[LogFile], *, consistent: bool) -> list[LogFile]:
         with self._encodable():
@@ -166,7 +171,7 @@ class DynamoDbLedger:
         left: dict[str, Seen] = {}
         for who, seen in observed:
             left[who] = _both(left.get(who), seen)
-        # One after the other, or we would come between ourselves.
+        # One batch at a time, so that this process does not conflict with itself.
         async with self._observing:
             for tries in range(OBSERVE_TRIES):
                 if tries:
@@ -178,19 +183,18 @@ class DynamoDbLedger:
                     return_exceptions=True,
                 )
                 failed = dict(zip(keys, outcomes, strict=True))
-                if not (
-                    beaten := {
-                        who: left[who] for who, outcome in failed.items() if isinstance(outcome, ConditionFailed)
-                    }
-                ):
+                conflicts = {who: left[who] for who, outcome in failed.items() if isinstance(outcome, ConditionFailed)}
+                if not conflicts:
                     break
-                left = beaten
-        error = LedgerError(f"table {self._table.name}: others write the same at the same time, again and again")
+                left = conflicts
+        error = LedgerError(
+            f"table {self._table.name}: other replicas counted the same principals in each of {OBSERVE_TRIES} tries"
+        )
         errors = {who: error if isinstance(each, ConditionFailed) else each for who, each in failed.items()}
         return [each if isinstance(each := errors.get(who), Exception) else None for who, _ in observed]
 
     async def _add(self, who: str, key: str, seen: Seen, known: Item | None) -> None:
-        """Raises `ConditionFailed` if somebody has counted the same principal meanwhile."""
+        """Raises `ConditionFailed` if another replica has counted the same principal meanwhile."""
         with self._legible():
             both = _both(_seen(known) if known is not None and self._is_alive(known) else None, seen)
         item = {
@@ -201,7 +205,7 @@ class DynamoDbLedger:
             "seen": {"N": str(both.count)},
             "expires": self._expires(),
         }
-        # The count grows each time, so that it tells one state from the next; but for one that has expired.
+        # The count grows with each write, so it identifies the state that was read; if it has expired, `expires` does.
         if known is None:
             await self._table.put_if(item, "attribute_not_exists(pk)", {})
         else:
@@ -228,12 +232,12 @@ class DynamoDbLedger:
             yield
         except (KeyError, ValueError) as error:
             raise LedgerError(
-                f"table {self._table.name} holds what no ledger wrote ({error}): give the ledger a table of its own"
+                f"table {self._table.name} has items that are not a ledger's ({error}): use a separate table for the ledger"
             ) from error
 
 
 def _file(file: LogFile) -> str:
-    # No name of a bucket has a slash in it; what somebody announces may.
+    # Bucket names have no slash, but an announcement can name anything.
     return _named("f", f"{quote(file.bucket, safe='')}/{file.key}")
 
 
@@ -250,18 +254,18 @@ def _named(kind: str, name: str) -> str:
 
 def _check_length(text: str, what: str) -> None:
     if len(text.encode()) > MAX_TEXT_BYTES:
-        raise ValueError(f"{what} is too long to be remembered: {text[:100]!r}…")
+        raise ValueError(f"{what} is too long for the ledger: {text[:100]!r}…")
 
 
 def _text(text: str) -> dict[str, Any]:
-    text.encode()  # a lone surrogate would be written as something else
+    text.encode()  # raises for a lone surrogate, which would be stored as another character
     return {"S": text}
 
 
 def _numeral(number: float) -> dict[str, Any]:
     if not math.isfinite(number):
-        raise ValueError(f"{number} is no time")
-    # As exact as it is, or a mark might be rounded up. DynamoDB's numbers begin at 1e-130.
+        raise ValueError(f"{number} is not a time")
+    # All digits: a mark must not be rounded up. DynamoDB's smallest number is 1e-130.
     return {"N": repr(number) if abs(number) > 1e-100 else "0"}
 
 

@@ -1,13 +1,13 @@
-"""Whether the log file that somebody names is the one that was read."""
+"""Decides whether an announced log file is the one that was finished."""
 
 from jibe_sqs.core.model import LogFile
 
 
 def is_same(file: LogFile, version: str | None, etag: str) -> bool:
-    """By its version and etag, as far as both sides know them; bucket and key are the same.
+    """Compares version and etag, as far as both are known. The caller has compared bucket and key.
 
-    `version` is None where no announcement named it, `etag` empty where the store told none. Contents that are known to
-    be equal are one version, named or not: a sweep names none, where a notification of the same file does.
+    `version` is None if the announcement did not name it. `etag` is empty if the store gave none. If the etags are equal,
+    the file is the same even if only one side knows its version: a sweep does not know it, and a notification does.
     """
     if etag and file.etag not in (None, etag):
         return False
@@ -17,5 +17,5 @@ def is_same(file: LogFile, version: str | None, etag: str) -> bool:
 
 
 def etag_of(file: LogFile, etag: str) -> str:
-    """What to remember: where the store told no etag, the announced one stands for it."""
+    """The etag to record: the store's, or the announced one if the store gave none."""
     return etag or file.etag or ""

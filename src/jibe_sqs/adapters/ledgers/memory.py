@@ -1,4 +1,4 @@
-"""A ledger that forgets everything with the process. For trials and tests: harmless, but refreshes more."""
+"""A ledger in memory, for trials and tests. A restart loses it; then folders are refreshed again, which is harmless."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from jibe_sqs.core.model import Folder, LogFile
 
 
 class MemoryLedger:
-    """Two dictionaries."""
+    """The `Ledger` port, in dictionaries."""
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
@@ -18,42 +18,42 @@ class MemoryLedger:
         self._principals: dict[str, tuple[Seen, float]] = {}
 
     async def is_finished(self, file: LogFile) -> bool:
-        """Whether this very file was finished."""
+        """Whether this file, in this version, was finished."""
         if (known := self._files.get((file.bucket, file.key))) is None:
             return False
         version, etag, _ = known
         return is_same(file, version, etag)
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """Those of them that are not finished."""
+        """The files that are not finished."""
         return [file for file in files if not await self.is_finished(file)]
 
     async def finish(self, file: LogFile, etag: str) -> None:
-        """Remember that it was."""
+        """Record that the file was finished."""
         self._files[file.bucket, file.key] = (file.version, etag_of(file, etag), self._wall_clock())
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
-        """When the last good refresh of each began."""
+        """When the last successful refresh of each folder began."""
         return {folder: self._folders[folder][0] for folder in folders if folder in self._folders}
 
     async def refreshed(self, folder: Folder, began: float) -> None:
-        """Remember a good refresh."""
+        """Record a successful refresh."""
         known, _ = self._folders.get(folder, (float("-inf"), 0.0))
         self._folders[folder] = (max(known, began), self._wall_clock())
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects."""
+        """Record the principals that changed objects."""
         for who, seen in principals.items():
             known, _ = self._principals.get(who, (Seen(seen.first, seen.last, 0), 0.0))
             both = Seen(min(known.first, seen.first), max(known.last, seen.last), known.count + seen.count)
             self._principals[who] = both, self._wall_clock()
 
     async def principals(self) -> dict[str, Seen]:
-        """All who were seen."""
+        """All recorded principals."""
         return {who: seen for who, (seen, _) in self._principals.items()}
 
     async def prune(self, before: float) -> None:
-        """Forget what was written before that moment."""
+        """Delete what was recorded before this time."""
         self._files = {file: entry for file, entry in self._files.items() if entry[2] >= before}
         self._folders = {folder: entry for folder, entry in self._folders.items() if entry[1] >= before}
         self._principals = {who: entry for who, entry in self._principals.items() if entry[1] >= before}

@@ -1,7 +1,7 @@
-"""A ledger in one SQLite file: what it says it remembers survives a kill -9 at any moment, and a power cut.
+"""A ledger in one SQLite file. A write that has returned survives a kill -9 and a power cut.
 
-SQLite is synchronous; its calls run in one thread of their own. Writes that wait for each other's turn share one
-transaction, and so one fsync: a busy service would otherwise spend its time in waiting for the disk.
+SQLite is synchronous, so its calls run in a thread of their own. Writes that wait at the same time share one transaction,
+and so one fsync. Otherwise a busy service would spend its time waiting for the disk.
 """
 
 import asyncio
@@ -40,13 +40,15 @@ CREATE TABLE IF NOT EXISTS principals (
 """
 
 MAX_LOOK_UP = 400
-"""Files in one statement."""
+"""Files that one statement looks up."""
 
 BUSY_TIMEOUT = 10.0
-"""Seconds that a write waits while somebody else writes to the file. After one in vain, none waits until one goes well."""
+"""Seconds that a write waits while another process writes to the file.
 
-# A cross join is SQLite's word for this order: the few that are wanted, and each by its key. As one statement it takes
-# a quarter of the time.
+After a write that waited in vain, writes do not wait, until one succeeds.
+"""
+
+# In SQLite, CROSS JOIN fixes the order: for each wanted file, look up its key. One statement takes a quarter of the time.
 _LOOK_UP = """
 WITH wanted (bucket, key) AS (VALUES {})
 SELECT bucket, key, version, etag FROM wanted CROSS JOIN files USING (bucket, key)
@@ -79,7 +81,7 @@ class SqliteLedger:
         self._writes = Batches[_Write](self._write, size=500, linger=0.002)
 
     async def __aenter__(self) -> Self:
-        """Open the file, and make it where it isn't."""
+        """Open the file. Create it if it does not exist."""
         self._database = await self._do(self._open)
         return self
 
@@ -93,15 +95,15 @@ class SqliteLedger:
         self._thread.shutdown()
 
     async def is_finished(self, file: LogFile) -> bool:
-        """Whether this very file was finished."""
+        """Whether this file, in this version, was finished."""
         return not await self.unfinished([file])
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """Those of them that are not finished."""
+        """The files that are not finished."""
         unfinished = []
         for first in range(0, len(files), MAX_LOOK_UP):
             batch = files[first : first + MAX_LOOK_UP]
-            # Not all in one go: writers wait for the same thread.
+            # Not all files at once: writes wait for the same thread.
             found = await self._rows(
                 _LOOK_UP.format(", ".join(["(?, ?)"] * len(batch))),
                 tuple(name for file in batch for name in (file.bucket, file.key)),
@@ -114,13 +116,13 @@ class SqliteLedger:
         return unfinished
 
     async def finish(self, file: LogFile, etag: str) -> None:
-        """Remember that it was. On the disk when this returns."""
+        """Record that the file was finished. It is on the disk when this returns."""
         await self._writes.add(
             (_FINISH, (file.bucket, file.key, file.version, etag_of(file, etag), self._wall_clock()))
         )
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
-        """When the last good refresh of each began."""
+        """When the last successful refresh of each folder began."""
         wanted = list(folders)
 
         def look_up() -> dict[Folder, float]:
@@ -136,26 +138,26 @@ class SqliteLedger:
         return await self._do(look_up)
 
     async def refreshed(self, folder: Folder, began: float) -> None:
-        """Remember a good refresh. On the disk when this returns."""
+        """Record a successful refresh. It is on the disk when this returns."""
         await self._writes.add((_REFRESHED, (folder.path, folder.tree, began, self._wall_clock())))
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects."""
+        """Record the principals that changed objects."""
         now = self._wall_clock()
         rows = [(who, seen.first, seen.last, seen.count, now) for who, seen in principals.items()]
         try:
             "".join(principals).encode()
         except UnicodeEncodeError as error:
-            raise self._error(error) from error  # all of a file, or none
+            raise self._error(error) from error  # before any is written: all of a file are counted, or no one
         await asyncio.gather(*(self._writes.add((_OBSERVED, row)) for row in rows))
 
     async def principals(self) -> dict[str, Seen]:
-        """All who were seen."""
+        """All recorded principals."""
         rows = await self._rows("SELECT who, first, last, count FROM principals", ())
         return {who: Seen(first, last, count) for who, first, last, count in rows}
 
     async def prune(self, before: float) -> None:
-        """Forget what was written before that moment."""
+        """Delete what was recorded before this time."""
 
         def forget() -> None:
             with self._connection:
@@ -178,7 +180,7 @@ class SqliteLedger:
             found = database.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, VERSION):
                 raise LedgerError(f"{self._path} is a ledger of version {found}; this program knows {VERSION}")
-            # FULL, not NORMAL: in WAL mode NORMAL loses the last transactions at a power cut, and we have acknowledged.
+            # FULL, not NORMAL: in WAL mode, NORMAL loses the last transactions at a power cut, and their messages are deleted.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_SCHEMA)
@@ -192,7 +194,7 @@ class SqliteLedger:
         def write() -> list[Exception | None]:
             outcomes: list[Exception | None] = []
             self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout * 1000:.0f}")
-            # Or each of thousands would wait as long, one after the other, and whoever reads behind all of them.
+            # If this write waits in vain, the next ones must not wait: thousands could be queued, with reads behind them.
             self._busy_timeout = 0.0
             with self._connection:
                 for statement, values in writes:
@@ -200,7 +202,7 @@ class SqliteLedger:
                         self._connection.execute(statement, values)
                         outcomes.append(None)
                     except UnicodeEncodeError as error:
-                        # Nothing of it was written, and the others in this transaction must not suffer by it.
+                        # This row was not written. The other rows of the transaction are valid.
                         outcomes.append(self._error(error))
             self._busy_timeout = BUSY_TIMEOUT
             return outcomes

@@ -1,7 +1,7 @@
-"""One DynamoDB table that answers or fails within seconds: nobody who can do without it waits for it.
+"""One DynamoDB table. Each call succeeds or fails within seconds, because the service can work without it.
 
-Three times limit what a sick table costs. Each try is given up early, each call after `CALL_TIMEOUT`, tries and all. And
-after a few failures in a row the table is left alone for a while: then one call asks, and the others fail at once.
+Three limits bound the cost of a failing table. Each try has a short timeout. Each call, with all its tries, has
+`CALL_TIMEOUT`. After `FAILURE_LIMIT` failures in a row, calls fail at once for `PAUSE` seconds; then one call tries again.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
 
 Item = dict[str, dict[str, Any]]
-"""As the table writes it: `{"pk": {"S": "…"}, "began": {"N": "…"}}`."""
+"""An item in DynamoDB's JSON: `{"pk": {"S": "…"}, "began": {"N": "…"}}`."""
 
 MAX_GET: Final = 100
 """Keys in one call; DynamoDB's limit."""
 MAX_PUT: Final = 25
 """Items in one call; DynamoDB's limit."""
 MAX_CALLS: Final = 64
-"""Calls."""
+"""Calls at the same time."""
 CONNECT_TIMEOUT, READ_TIMEOUT, TRIES, CALL_TIMEOUT = 2.0, 2.0, 3, 8.0
-"""Seconds to connect; for an answer; tries of a call; and seconds for all of them."""
+"""Seconds to connect; seconds to wait for an answer; tries of a call; seconds for all tries of a call."""
 FAILURE_LIMIT: Final = 3
-"""In a row, and the table is left alone."""
+"""Failures in a row after which calls fail at once."""
 PAUSE: Final = 10.0
-"""Seconds for which it is."""
+"""Seconds for which they do."""
 BATCH_TRIES: Final = 6
-"""Tries of a batch of which DynamoDB leaves out a part."""
+"""Tries of a batch while DynamoDB returns a part of it as unprocessed."""
 BATCH_BACKOFF: Final = Backoff(first=0.05, longest=0.8, jitter=1.0)
 
 _THROUGHPUT: Final = "bill the table on demand, or raise its throughput"
@@ -48,24 +48,25 @@ _THROTTLED: Final = dict.fromkeys(
     _THROUGHPUT,
 )
 _REFUSALS: Final = {
-    "ResourceNotFoundException": "there is no such table: see to ledger.table and ledger.region, or create it",
-    "ValidationException": "has it a key of one attribute, pk, a string? infra/cloudformation/ledger.yaml makes such one",
+    "ResourceNotFoundException": "there is no such table: correct ledger.table and ledger.region, or create the table",
+    "ValidationException": "its only key must be the string attribute pk: infra/cloudformation/ledger.yaml makes such a "
+    "table",
     "AccessDeniedException": "allow the role dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, BatchWriteItem on it; "
     "for jibe-sqs principals, Scan",
 }
-"""Remedies for what waiting does not mend."""
+"""Remedies for errors that do not pass by waiting."""
 
 
 class Refused(LedgerError):
-    """The table is not there, or not ours: the operator mends it."""
+    """The table does not exist, has another key, or refuses access. An operator must correct it."""
 
 
 class ConditionFailed(Exception):
-    """The item is not as the condition says; somebody else came first. The table is well."""
+    """The item does not meet the write's condition: another writer was faster. The table itself works."""
 
 
 class Table:
-    """A table whose key is `pk`. Raises `LedgerError`s, and `ConditionFailed` where a condition was given."""
+    """A table with the key `pk`. Raises `LedgerError`s, and `ConditionFailed` for writes with a condition."""
 
     def __init__(
         self, name: str, *, region: str | None, account: Account, aws: Aws, clock: Callable[[], float] = time.monotonic
@@ -81,17 +82,17 @@ class Table:
         self._reason = ""
 
     async def ask(self) -> None:
-        """Return if it answers. Raises `Refused` where it never will."""
+        """Return if the table answers. Raises `Refused` for an error that an operator must correct."""
         await self._call("get_item", TableName=self.name, Key={"pk": {"S": "?"}})
 
     async def get(self, keys: Collection[str], *, consistent: bool = False) -> dict[str, Item]:
-        """The items that are there, by their keys. `consistent`: as of the last write, at twice the price."""
-        # One call takes no key twice.
+        """The existing items, by their keys. `consistent`: includes the last writes, at twice the price."""
+        # DynamoDB refuses a call that names a key twice.
         left = iter(dict.fromkeys(keys))
         chunks = []
         while chunk := list(islice(left, MAX_GET)):
             chunks.append(self._get(chunk, consistent=consistent))
-        # All come to their end before anybody hears of an error.
+        # All calls end before an error is raised.
         answers = await asyncio.gather(*chunks, return_exceptions=True)
         found: dict[str, Item] = {}
         for answer in answers:
@@ -101,7 +102,7 @@ class Table:
         return found
 
     async def put(self, items: Sequence[Item]) -> list[Exception | None]:
-        """Write up to `MAX_PUT` items; what became of each. Of those with one key the last is written."""
+        """Write up to `MAX_PUT` items. Returns None or the error for each. If items have the same key, writes the last."""
         left = {_key(item): item for item in items}
         error: LedgerError | None = None
         for tries in range(1, BATCH_TRIES + 1):
@@ -119,7 +120,7 @@ class Table:
         return [error if _key(item) in left else None for item in items]
 
     async def put_if(self, item: Item, condition: str, values: Mapping[str, Any]) -> None:
-        """Write one, if."""
+        """Write an item if the condition holds. Raises `ConditionFailed`."""
         await self._call(
             "put_item",
             TableName=self.name,
@@ -129,7 +130,7 @@ class Table:
         )
 
     async def update_if(self, key: str, update: str, condition: str, values: Mapping[str, Any]) -> None:
-        """Change one, if."""
+        """Change an item if the condition holds. Raises `ConditionFailed`."""
         await self._call(
             "update_item",
             TableName=self.name,
@@ -140,7 +141,7 @@ class Table:
         )
 
     async def scan(self, prefix: str) -> list[Item]:
-        """Every item whose key begins so. Reads the whole table: for commands, not for the service."""
+        """Every item whose key begins with `prefix`. Reads the whole table: for commands, not for the service."""
         found: list[Item] = []
         page: dict[str, Any] = {}
         while True:
@@ -176,7 +177,7 @@ class Table:
         if tries < BATCH_TRIES:
             await asyncio.sleep(BATCH_BACKOFF.delay(tries))
         return LedgerError(
-            f"ThrottlingException: table {self.name}: a part of a batch was left out, again and again: {_THROUGHPUT}"
+            f"ThrottlingException: table {self.name}: a part of a batch was not processed in {tries} tries: {_THROUGHPUT}"
         )
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -208,8 +209,8 @@ class Table:
             return
         now = self._clock()
         if now < self._again_at:
-            raise LedgerError(f"{self._reason} (not asked for {self._again_at - now:.0f} s more)")
-        # This call asks for all; those that come meanwhile go without.
+            raise LedgerError(f"{self._reason} (next try in {self._again_at - now:.0f} s)")
+        # This call tries for all. Calls that come before it ends fail at once.
         self._again_at = now + PAUSE
 
     def _failed(self, error: LedgerError) -> None:
