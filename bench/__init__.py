@@ -1,1 +1,1 @@
-"""Benchmarks: what the pieces cost, measured side by side in one run. `python -m bench [NAME …]`."""
+"""Benchmarks: each measures our code and an alternative side by side in one run. `python -m bench [NAME …]`."""

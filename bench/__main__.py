@@ -1,4 +1,4 @@
-"""Run the benchmarks that are named, or all of them."""
+"""Run the named benchmarks, or all of them."""
 
 import argparse
 
@@ -17,7 +17,7 @@ BENCHMARKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
-    parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="of `refreshes`; fewer are sooner done")
+    parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
     options = parser.parse_args()
     for name in options.name or BENCHMARKS:
         if name not in BENCHMARKS:

@@ -1,4 +1,4 @@
-"""A server whose answer is always the same, in a process of its own, and what it costs us to ask it."""
+"""A server in another process that always sends the same answer, and the CPU time of this process for each request."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def server(answer: bytes, *, end: bytes = b"\r\n\r\n", takes: float = 0.0) -> AsyncIterator[str]:
-    """Its endpoint. `end`: the last bytes of each request. `takes`: seconds until it answers."""
+    """Start a server and yield its endpoint. `end`: the last bytes of each request. `takes`: seconds until it answers."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.canned", answer.hex(), end.hex(), str(takes), stdout=asyncio.subprocess.PIPE
     )
@@ -25,7 +25,7 @@ async def server(answer: bytes, *, end: bytes = b"\r\n\r\n", takes: float = 0.0)
 
 
 async def cpu_of(ask: Callable[[], Awaitable[None]], *, times: int, at_once: int) -> float:
-    """Seconds of this process's CPU each time."""
+    """CPU seconds of this process for each call of `ask`."""
     began = time.process_time()
     todo = iter(range(times))
 

@@ -1,4 +1,4 @@
-"""Calls over connections that stand each by itself, beside the same over one pool of httpx's: as to Access Anywhere."""
+"""Requests over `Connections`, beside the same requests over one pool of httpx, as to Access Anywhere."""
 
 import asyncio
 import statistics
@@ -24,7 +24,7 @@ Connection = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 def run() -> None:
-    """CPU of this process per call, of the server's none; medians of paired rounds."""
+    """CPU time of this process per request, without the server; medians of paired rounds."""
     asyncio.run(_compare())
 
 
@@ -41,7 +41,7 @@ async def _compare_at(url: str, at_once: int) -> None:
         limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
         pool = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
         each = await stack.enter_async_context(Connections())
-        candidates: dict[str, Connection] = {"one pool": lambda: nullcontext(pool), "by itself": each.one}
+        candidates: dict[str, Connection] = {"one pool": lambda: nullcontext(pool), "Connections": each.one}
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS + 1):
             for name, connection in candidates.items():

@@ -1,4 +1,4 @@
-"""Peak memory while a large CloudTrail log file is read to its end."""
+"""Peak memory while a large CloudTrail log file is read."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ LIMIT = 100_000_000
 
 
 def run() -> None:
-    """Peak memory (of the whole process) while a 700 MB log is read, and decided on, to its end."""
+    """Peak memory of the whole process while a 700 MB log file is read and decided on."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.json.gz"
         count, text = logs.write(path, SIZE)

@@ -1,4 +1,4 @@
-"""CloudTrail log files to events: our reader beside the standard library's."""
+"""Parsing of CloudTrail log files: our reader beside the standard library's gzip and json."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ ROUNDS = 7
 
 
 def run() -> None:
-    """Time from stored bytes to events; ratios of medians, side by side in one run."""
+    """Time from stored bytes to events: medians of both, and their ratio."""
     for name, count in (("tiny (3 records)", 3), ("normal (300 records)", 300), ("large (10,000)", 10_000)):
         data = gzip.compress(b'{"Records":[' + b",".join(logs.texts(count)) + b"]}", 6)
         repeat = max(1, 3000 // count)

@@ -1,4 +1,4 @@
-"""CloudTrail log files to measure with: the shape and compressibility of real ones, none of their content."""
+"""Generates CloudTrail log files with the shape and compressibility of real ones."""
 
 import json
 import random
@@ -17,7 +17,7 @@ KEY = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/11/21/{ACCOUNT}_CloudTrail_{R
 
 
 def texts(count: int, *, seed: int = 1, changing: float = 0.3) -> Iterator[bytes]:
-    """The JSON of that many records, of which the share `changing` change an object."""
+    """The JSON of `count` records. `changing`: the part of them that changes an object, from 0 to 1."""
     chance = random.Random(seed)
     caller = records.assumed_role("ingest", "ingest-1", account=ACCOUNT, access_key="ASIAINGESTINGEST0000")
     for number in range(count):
@@ -29,13 +29,13 @@ def texts(count: int, *, seed: int = 1, changing: float = 0.3) -> Iterator[bytes
             else records.get_object(call, "example-projects", key, 3_000_000)
         )
         record["eventID"] = str(uuid.UUID(int=chance.getrandbits(128)))
-        # Real records carry long signatures and ids beside what we read.
+        # Real records also have long signatures and ids that we do not read.
         record["additionalEventData"]["x-amz-id-2"] = f"{chance.getrandbits(456):x}"
         yield json.dumps(record, separators=(",", ":")).encode()
 
 
 def write(path: Path, size: int) -> tuple[int, int]:
-    """A log file of about `size` bytes of text. Returns its records and its bytes of text."""
+    """Write a log file of about `size` bytes before compression. Returns its records, and its bytes before compression."""
     sample = list(texts(2000))
     count = text = 0
     with cast(BinaryIO, igzip.IGzipFile(path, "wb", compresslevel=3)) as file:  # type: ignore[no-untyped-call]

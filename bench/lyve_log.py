@@ -1,4 +1,4 @@
-"""Peak memory and CPU while the largest audit log that Lyve Cloud writes is read to its end."""
+"""Peak memory and CPU time while the largest audit log of Lyve Cloud is read."""
 
 import json
 import random
@@ -13,16 +13,16 @@ from isal import isal_zlib
 from bench import reading
 
 SIZE = 500_000_000
-"""Bytes as stored: Lyve Cloud's documentation says that a file has up to 500 MB."""
+"""Bytes as stored. Lyve Cloud's documentation gives 500 MB as the maximum."""
 LIMIT = 150_000_000
 POOL = 128 * 1024 * 1024
-"""Bytes of lines that are made once and repeated: too far apart for gzip, and for a reader of ids, to notice."""
+"""Bytes of lines that are made once and then repeated. This is more than the window of gzip and of the reader's ids."""
 BUCKET = "example-projects"
 KEY = f"S3-{BUCKET}-2026-11-21-10-00-00.gz"
 
 
 def run() -> None:
-    """Peak memory (of the whole process) while a 500 MB audit log is read, and decided on, to its end."""
+    """Peak memory of the whole process while a 500 MB audit log is read and decided on."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / KEY
         began = time.perf_counter()
@@ -44,7 +44,7 @@ def run() -> None:
 
 
 def write(path: Path, size: int) -> tuple[int, int]:
-    """A log file of `size` bytes stored, in one gzip member. Returns its records and its bytes of text."""
+    """Write a log file of `size` bytes in one gzip member. Returns its records, and its bytes before compression."""
     blocks, counts = _pool()
     stored = count = text = at = 0
     stream = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
@@ -59,7 +59,7 @@ def write(path: Path, size: int) -> tuple[int, int]:
 
 
 def _pool() -> tuple[list[bytes], list[int]]:
-    """Blocks of whole lines, and how many lines each has."""
+    """Blocks of whole lines, and the number of lines in each."""
     blocks, counts, block, total = [], [], [], 0
     for line in lines():
         block.append(line)
@@ -74,7 +74,7 @@ def _pool() -> tuple[list[bytes], list[int]]:
 
 
 def lines(*, seed: int = 1) -> Iterator[bytes]:
-    """Lines without end, as Lyve Cloud's manual shows them: what MinIO logs, wrapped. Four of ten change an object."""
+    """Endless lines, as in Lyve Cloud's manual: MinIO's audit records in an envelope. Four of ten change an object."""
     chance = random.Random(seed)
     agent = "APN/1.0 Veritas/1.0 example-client/9.1 (linux; x86_64) aws-sdk-java/1.12.770"
     deployment = str(uuid.UUID(int=chance.getrandbits(128)))

@@ -4,6 +4,6 @@ from pathlib import Path
 
 
 def peak() -> int:
-    """Bytes. Not `ru_maxrss`, which a process inherits from the one that started it."""
+    """Peak memory in bytes. Not `ru_maxrss`: a process inherits that from its parent."""
     with Path("/proc/self/status").open() as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

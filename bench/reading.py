@@ -1,4 +1,4 @@
-"""A log file read to its end by a process of its own, and what that took."""
+"""Reads a log file in another process, and measures its memory and CPU time."""
 
 import json
 import subprocess
@@ -32,7 +32,10 @@ print(json.dumps({"before": before, "peak": peak(), "seconds": time.process_time
 
 
 def read(path: Path, key: str, *, records: int) -> dict[str, Any]:
-    """Read, and decide on, a file whose key tells its format. `before`, `peak`: bytes of memory; `seconds` of CPU."""
+    """Read a log file and decide on its records. Its key shows its format.
+
+    In the result, `before` and `peak` are bytes of memory, and `seconds` is CPU time.
+    """
     done = subprocess.run([sys.executable, "-c", _READER, path, key], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     if found["records"] != records or found["bad"]:
@@ -41,7 +44,7 @@ def read(path: Path, key: str, *, records: int) -> dict[str, Any]:
 
 
 def print_memory(found: dict[str, Any], goal: int) -> None:
-    """The peak, beside what it is to be below."""
+    """Print the peak, and whether it is below the goal."""
     peak, before = found["peak"] / 1e6, found["before"] / 1e6
     print(f"  peak memory     {peak:8.1f} MB, of which {before:.1f} MB before the first byte")
     print(f"  goal            {goal / 1e6:8.1f} MB: {'met' if found['peak'] < goal else 'MISSED'}")

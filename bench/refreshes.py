@@ -1,7 +1,7 @@
-"""What it takes to refresh the folders of many events: calls made to Access Anywhere, time, CPU, memory.
+"""The cost of refreshing the folders of many events: calls to Access Anywhere, time, CPU time, memory.
 
-The server is the sandbox's, in a process of its own, over storage in memory. Each measurement is a process too, so that
-its memory is its own. `python -m bench refreshes [--folders N]`.
+The server is the sandbox's, in another process, with storage in memory. Each measurement is a process of its own, so its
+memory can be measured. `python -m bench refreshes [--folders N]`.
 """
 
 import asyncio
@@ -34,21 +34,21 @@ TOKEN = "permanent"
 REFRESH_SECONDS = 0.02
 CONCURRENCY = 32
 HELD = 10_000
-"""Messages that are held at a time."""
+"""Messages held at the same time."""
 NAIVE = 1000
-"""Events, for the comparison: it would take hours with all."""
+"""Events in the comparison without coalescing, which would take hours with all events."""
 
 
 def run(folders: int = FOLDERS) -> None:
-    """100,000 events in one folder, and in as many new folders of a tree; then a thousand, with and without sharing."""
+    """100,000 events in one folder, and in 100,000 new folders; then 1,000 events with and without coalescing."""
     print(f"  the server takes {REFRESH_SECONDS:g} s a refresh, {CONCURRENCY} at a time")
     for shape, group in (("one", 1), ("tree", 200)):
-        _tell(_EVENTS_IN[shape], folders, _measured(shape, folders, group, naive=False))
+        _report(_EVENTS_IN[shape], folders, _measured(shape, folders, group, naive=False))
     few = min(folders, NAIVE)
     for shape, group in (("one", 1), ("tree", 200)):
         ours, naive = (_measured(shape, few, group, naive=naive) for naive in (False, True))
-        _tell(_EVENTS_IN[shape], few, ours)
-        _tell(f"{_EVENTS_IN[shape]}, each event by itself", few, naive)
+        _report(_EVENTS_IN[shape], few, ours)
+        _report(f"{_EVENTS_IN[shape]}, one refresh for each event", few, naive)
         ratio = sum(naive["calls"].values()) / sum(ours["calls"].values())
         print(f"    calls, as a multiple of ours  {ratio:8,.1f}")
 
@@ -56,7 +56,7 @@ def run(folders: int = FOLDERS) -> None:
 _EVENTS_IN = {"one": "all in one folder", "tree": "each in a new folder of a tree"}
 
 
-def _tell(what: str, events: int, found: dict[str, Any]) -> None:
+def _report(what: str, events: int, found: dict[str, Any]) -> None:
     print(f"  {events:,} events, {what}: {found['refreshes']:,} refreshes", flush=True)
     for function, count in sorted(found["calls"].items()):
         print(f"    {function:28}  {count:8,} calls, {count / events:.4f} an event")
@@ -66,7 +66,7 @@ def _tell(what: str, events: int, found: dict[str, Any]) -> None:
 
 
 def keys(shape: str, events: int) -> Iterator[str]:
-    """One key an event: all in one folder, or each in its own, below a hundred folders of ten."""
+    """One key for each event. `one`: all in one folder. `tree`: each in its own folder, at the third level of a tree."""
     for n in range(events):
         yield f"all/{n:06}" if shape == "one" else f"{n // 1000:03}/{n // 100 % 10}/{n % 100:02}/object"
 
@@ -89,7 +89,7 @@ def _server(shape: str, events: int) -> Iterator[str]:
 
 
 def _serve(shape: str, events: int) -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     config = AccessAnywhereServer(
         login="",
         password="",
@@ -142,7 +142,7 @@ async def _measure(shape: str, events: int, url: str, group: int, *, naive: bool
 
 
 async def _held(messages: Sequence[Sequence[Folder]], handle: Any) -> None:
-    """Handle all, as many at a time as a consumer holds."""
+    """Handle all messages, as many at the same time as a consumer holds."""
     waiting = iter(messages)
 
     async def hold() -> None:

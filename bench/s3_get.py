@@ -1,4 +1,4 @@
-"""GETs of small objects from a server with a canned answer: ours beside aiobotocore's, each as S3Logs would use it."""
+"""GETs of small objects from a server with a canned answer: our client beside aiobotocore's, as `S3Logs` uses them."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ ANSWER = (
 
 
 def run() -> None:
-    """CPU of this process per GET, server included in neither; medians of paired rounds."""
+    """CPU time of this process per GET, without the server; medians of paired rounds."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_compare())
 
