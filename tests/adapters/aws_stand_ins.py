@@ -1,4 +1,4 @@
-"""Stand-ins on loopback for what gives AWS credentials, and for services that check them.
+"""Stand-ins on loopback for sources of AWS credentials, and for services that check them.
 
 Each answers in the wire format of the real one: IMDSv2, the ECS agent, the EKS Pod Identity agent, STS; S3 (XML), SQS,
 DynamoDB and CloudTrail (JSON).
@@ -19,7 +19,7 @@ PAST_TIME = "2026-01-01T00:00:00Z"
 
 @asynccontextmanager
 async def served(handler: Handler) -> AsyncIterator[str]:
-    """Gives the address, with a free port."""
+    """Serve on a free port, and yield the address."""
 
     async def answer(request: web.Request) -> web.Response:
         return await handler(request)
@@ -37,7 +37,7 @@ async def served(handler: Handler) -> AsyncIterator[str]:
 
 
 class Issuer:
-    """Issues credentials, which are valid until they are revoked. `lasting`: seconds until their expiry."""
+    """Issues credentials. They are valid until they are revoked. `lasting`: seconds until they expire."""
 
     def __init__(self) -> None:
         self.lasting = 3600.0
@@ -56,7 +56,7 @@ class Issuer:
         return key, f"secret-of-{key}", self.tokens[key], expiry
 
     def revoke(self) -> None:
-        """All that were issued until now."""
+        """Revoke all credentials that were issued until now."""
         self.tokens.clear()
 
     def refuse(self, status: int, text: str, content_type: str = "text/plain") -> web.Response:
@@ -111,8 +111,8 @@ class Ecs(Issuer):
 
     async def __call__(self, request: web.Request) -> web.Response:
         if request.path != self.PATH or request.method != "GET":
-            said = {"code": "InvalidIdInRequest", "message": "CredentialsV2Request: ID not found", "HTTPErrorCode": 400}
-            return self.refuse(400, json.dumps(said), "application/json")
+            body = {"code": "InvalidIdInRequest", "message": "CredentialsV2Request: ID not found", "HTTPErrorCode": 400}
+            return self.refuse(400, json.dumps(body), "application/json")
         key, secret, token, expiry = self.issue()
         return web.json_response(
             {
@@ -126,7 +126,7 @@ class Ecs(Issuer):
 
 
 class PodIdentity(Issuer):
-    """The EKS Pod Identity agent, which wants the pod's service account token."""
+    """The EKS Pod Identity agent. It requires the pod's service account token."""
 
     PATH = "/v1/credentials"
 
@@ -152,13 +152,13 @@ class PodIdentity(Issuer):
 
 
 class Sts(Issuer):
-    """Gives the credentials of roles, for a web identity token or for a signed request."""
+    """Issues the credentials of roles, for a web identity token or a signed request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.accepted = "token-1"
         self.sources: dict[str, str] = {}
-        """Session token by access key, of those who may assume a role."""
+        """Session tokens by access key, of the credentials that may assume a role."""
         self.calls: list[dict[str, str]] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
@@ -192,7 +192,7 @@ class Sts(Issuer):
 
 
 class Services:
-    """S3, SQS, DynamoDB and CloudTrail at one address. They accept what `issuer` issued, and refuse the rest."""
+    """S3, SQS, DynamoDB and CloudTrail at one address. They accept the credentials in `tokens`, and refuse others."""
 
     BUCKET, KEY, BODY = "the-logs", "AWSLogs/file.json", b"a log file"
 
@@ -200,7 +200,7 @@ class Services:
         self.tokens = tokens
         """Session token by access key; empty for a long-term key."""
         self.refusal: str | None = None
-        """A code to refuse everything with."""
+        """If set, all requests are refused with this code."""
         self.keys: list[str] = []
         """The access key of each request."""
         self.refused = 0

@@ -23,14 +23,14 @@ NUMBER = count(1)
 
 @pytest.fixture(scope="session")
 def _aws_server() -> Iterator[str]:
-    """It takes two seconds to start."""
+    """One server for all tests: it takes two seconds to start."""
     with world.server("jibe_sqs.sandbox.aws") as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="session")
 def emptied_aws(_aws_server: str) -> Callable[[], str]:
-    """Empties the sandbox's AWS, which is moto as a real process on loopback; gives its endpoint."""
+    """Empties the sandbox's AWS (moto in another process on loopback), and returns its endpoint."""
 
     def emptied_aws() -> str:
         httpx.post(f"{_aws_server}/moto-api/reset", timeout=60).raise_for_status()
@@ -41,7 +41,7 @@ def emptied_aws(_aws_server: str) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def tunnelled_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """Another AWS of the sandbox, which is there under its real host names, too. It is never emptied."""
+    """Another AWS of the sandbox, which also has AWS's real host names. It is never emptied."""
     folder = tmp_path_factory.mktemp("certificates")
     with world.server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
         ca_file = folder / CA_FILE
@@ -52,13 +52,13 @@ def tunnelled_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNa
 
 @pytest.fixture(scope="module")
 def endpoint(emptied_aws: Callable[[], str]) -> str:
-    """The sandbox's AWS, with nothing in it when a module begins."""
+    """The sandbox's AWS, empty at the beginning of a module."""
     return emptied_aws()
 
 
 @pytest.fixture
 def new_aws(emptied_aws: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same, emptied for the test, with keys to it in the environment."""
+    """The sandbox's AWS, empty for each test, with its keys in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     return emptied_aws()
@@ -66,7 +66,7 @@ def new_aws(emptied_aws: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def new_table(endpoint: str) -> Callable[..., str]:
-    """Makes a table, empty; returns its name."""
+    """Creates an empty table, and returns its name."""
 
     def new_table(key: str = "pk") -> str:
         name = f"ledger-{next(NUMBER)}"
@@ -83,7 +83,7 @@ def new_table(endpoint: str) -> Callable[..., str]:
 
 @pytest.fixture
 def table_ledger(endpoint: str) -> Callable[..., AbstractAsyncContextManager[DynamoDbLedger]]:
-    """A replica's ledger in a table, with connections of its own."""
+    """A replica's ledger in a table, with its own connections."""
 
     @asynccontextmanager
     async def table_ledger(

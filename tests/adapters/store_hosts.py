@@ -1,4 +1,4 @@
-"""The hosts that the clients of a store contact, recorded by a proxy; and those that botocore alone would contact.
+"""The hosts that our clients of a store contact, recorded by a proxy, and the hosts that botocore would contact.
 
 `python -m tests.adapters.store_hosts` prints them.
 """
@@ -50,7 +50,7 @@ REGIONS = {
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """What an operator may set. `endpoint`: the setting `aws.endpoint`. `profile`: lines of `~/.aws/config`."""
+    """Settings of an operator. `endpoint`: the setting `aws.endpoint`. `profile`: lines of `~/.aws/config`."""
 
     environment: dict[str, str] = {}
     profile: str = ""
@@ -69,7 +69,7 @@ EVERYWHERE = {
     "FIPS, dual stack": Switch(FIPS | DUAL_STACK),
     "bucket the.logs": Switch(bucket="the.logs"),
 }
-"""For each partition."""
+"""The cases of each partition."""
 IN_AWS = {
     "AWS_ENDPOINT_URL": Switch({"AWS_ENDPOINT_URL": STORE}),
     "AWS_ENDPOINT_URL_S3": Switch({"AWS_ENDPOINT_URL_S3": STORE}),
@@ -88,7 +88,7 @@ IN_AWS = {
         {"AWS_STS_REGIONAL_ENDPOINTS": "legacy", "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy"}
     ),
 }
-"""For the partition `aws`."""
+"""The cases of the partition `aws`."""
 
 CASES = [
     *((name, region, title) for name, region in REGIONS.items() for title in EVERYWHERE),
@@ -124,7 +124,7 @@ def configured(switch: Switch, proxy: str):
 
 
 class Recorder:
-    """A proxy that remembers whom it is asked for, and connects nobody."""
+    """A proxy that records the requested hosts, and refuses to connect."""
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -148,7 +148,7 @@ async def recorder() -> AsyncIterator[Recorder]:
 
 
 class KnownRegion:
-    """Asks nobody."""
+    """Contacts nothing."""
 
     def __init__(self, region: str) -> None:
         self._region = region
@@ -163,7 +163,7 @@ def queue_url(partition: str, region: str) -> str:
 
 
 async def contacted(partition: str, region: str, switch: Switch, proxy: Recorder) -> dict[str, str]:
-    """What our clients contact, by client."""
+    """The hosts that our clients contact, by client."""
     aws_settings = {"endpoint": switch.endpoint, "access_key_id": "a", "secret_access_key": "b"}
     settings = Queues(queues=[{"url": queue_url(partition, region)}], aws=aws_settings)
     account = Account(endpoint=switch.endpoint, access_key_id="a", secret_access_key="b")
@@ -201,11 +201,11 @@ async def _asked(call, proxy: Recorder) -> str:
 
 
 class _Sent(Exception):
-    """In place of a request."""
+    """Raised instead of sending a request."""
 
 
 def resolved(partition: str, region: str, switch: Switch) -> dict[str, str]:
-    """What botocore alone contacts, by client."""
+    """The hosts that botocore alone contacts, by client."""
     session = plain_session()
     calls = {
         "SQS receive": ("sqs", "receive_message", {"QueueUrl": queue_url(partition, region)}),
@@ -239,7 +239,7 @@ def _host_of(client, operation: str, arguments: dict) -> str:
 
 
 LOADER = create_loader()
-"""Of botocore's data, which would be read anew for each case."""
+"""Botocore's data. Without this, each case would read it again."""
 
 
 def plain_session() -> botocore.session.Session:
@@ -274,7 +274,7 @@ async def _table() -> AsyncIterator[tuple[str, str, str, dict[str, str]]]:
 
 
 async def main() -> None:
-    """Print what our clients contact; the clients of S3 in one line if they agree."""
+    """Print the hosts that our clients contact. The clients of S3 share a line if their hosts are the same."""
     before = None
     async for partition, region, title, hosts in _table():
         if (partition, region) != before:

@@ -1,4 +1,4 @@
-"""Which CA certificates each client trusts, by settings and variables; each tried with a real handshake."""
+"""The CA certificates that each client trusts, by settings and variables, tested with real handshakes."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Rules, load
 
 VARIABLES = ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
-"""The strongest first."""
+"""All settings and variables, the strongest first."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def ours(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(ours, tmp_path_factory):
-    """As `openssl rehash` makes it."""
+    """A folder as `openssl rehash` makes it."""
     found = tmp_path_factory.mktemp("hashed")
     command = ["openssl", "x509", "-hash", "-noout", "-in", str(ours.ca_file)]
     name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -76,7 +76,7 @@ async def head(endpoint, aws, account):
 async def get(endpoint, aws, account):
     client = await aws.client("s3", "eu-west-1", account)
     found = await Objects(aws, account, await address(client, "the-logs", {})).open("k", None)
-    # Read to its end, the connection goes back to the pool, whose end is waited for.
+    # After the whole body, the connection returns to the pool, whose end the test waits for.
     assert [chunk async for chunk in found.chunks()] == []
     found.close()
 
@@ -91,7 +91,7 @@ CLIENTS = {"HEAD": head, "GET": get, "httpx": by_httpx}
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("variable", VARIABLES)
-async def test_each_client_trusts_what_the_environment_names(ours, value, monkeypatch, client, variable):
+async def test_each_client_trusts_the_environments_certificates(ours, value, monkeypatch, client, variable):
     monkeypatch.setenv(variable, value(variable))
     async with store(ours) as endpoint, Aws() as aws:
         call = CLIENTS[client](endpoint, aws, Account(endpoint=endpoint, access_key_id="a", secret_access_key="b"))
@@ -114,7 +114,7 @@ async def test_the_setting_is_stronger_than_all_variables(ours, value, monkeypat
 
 @pytest.mark.parametrize("client", ["HEAD", "GET"])
 async def test_without_any_of_them_an_unknown_ca_is_refused(ours, monkeypatch, client):
-    """Also with an empty variable: botocore would verify nothing then, or refuse to start."""
+    """Also with an empty variable: with it, botocore would verify nothing, or fail at the start."""
     for variable in VARIABLES:
         monkeypatch.setenv(variable, "")
     monkeypatch.setattr("jibe_sqs.adapters.s3_get.TRIES", 1)
@@ -124,14 +124,14 @@ async def test_without_any_of_them_an_unknown_ca_is_refused(ours, monkeypatch, c
             await CLIENTS[client](endpoint, aws, account)
 
 
-def test_the_strongest_variable_that_is_set_decides(value, monkeypatch):
+def test_the_strongest_set_variable_decides(value, monkeypatch):
     for variable in reversed(VARIABLES[1:]):
         monkeypatch.setenv(variable, value(variable))
         assert aws_bundle() == value(variable)
         assert trusted().cert_store_stats()["x509_ca"] == (0 if variable == "SSL_CERT_DIR" else 1)
 
 
-def test_the_bundle_of_the_profile_is_heeded_by_aws_clients(ours, monkeypatch):
+def test_aws_clients_use_the_profiles_bundle(ours, monkeypatch):
     Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nca_bundle = {ours.ca_file}\n")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     assert aws_bundle() == str(ours.ca_file)
@@ -152,7 +152,7 @@ OPENED = {
 @pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("opened", OPENED)
 @pytest.mark.parametrize("kind", ["missing", "no certificate", "an empty folder"])
-async def test_a_bad_variable_is_a_mistake_that_names_it(monkeypatch, tmp_path, opened, variable, kind):
+async def test_an_unusable_variable_is_a_settings_error_that_names_it(monkeypatch, tmp_path, opened, variable, kind):
     open_, heeded = OPENED[opened]
     if variable not in heeded:
         pytest.skip("not read by this client")
@@ -175,18 +175,18 @@ async def test_a_bad_variable_is_a_mistake_that_names_it(monkeypatch, tmp_path, 
         ({"ledger": {"ca_file": "/nowhere/ca.pem"}}, "ledger.ca_file"),
     ],
 )
-def test_a_bad_setting_is_a_mistake_that_names_it(settings, name):
+def test_an_unusable_setting_is_a_settings_error_that_names_it(settings, name):
     with pytest.raises(SettingsError, match=rf"^{name}: .*/nowhere/ca\.pem"):
         stores.clients(Rules(**settings))
 
 
-def test_a_profile_that_does_not_exist_is_a_mistake_in_the_settings(monkeypatch):
+def test_a_missing_profile_is_a_settings_error(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "gone")
     with pytest.raises(SettingsError, match="gone"):
         stores.clients(Rules())
 
 
-def test_a_queue_or_a_log_bucket_may_have_a_ca_of_its_own(ours, tmp_path):
+def test_a_queue_or_a_log_source_may_have_its_own_ca(ours, tmp_path):
     other = Authority(tmp_path / "other")
     settings = Rules(
         aws={"ca_file": ours.ca_file},

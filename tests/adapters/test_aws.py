@@ -1,4 +1,4 @@
-"""Whose credentials a request is signed with: STS and S3 are moto, behind a door that sees every request."""
+"""The credentials that sign each request: STS and S3 are moto, behind a proxy that records every request."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ class Request(msgspec.Struct):
 
 
 class Door:
-    """Passes requests on to moto, and keeps them. `answer` may answer one in its place."""
+    """A proxy to moto that records requests. `answer` may return another answer."""
 
     def __init__(self, upstream):
         self._upstream = urlsplit(upstream)
@@ -112,8 +112,8 @@ async def door(moto):
 
 
 @pytest.fixture(autouse=True)
-def nobodys_machine(monkeypatch, tmp_path):
-    """Without the credentials and the region of whoever runs the tests."""
+def machine_without_aws_settings(monkeypatch, tmp_path):
+    """Hides the credentials and the region of the user who runs the tests."""
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -152,7 +152,7 @@ async def read(logs, file=FILE):
 # Clients
 
 
-async def test_who_asks_with_the_same_words_gets_the_same_client(account):
+async def test_the_same_arguments_return_the_same_client(account):
     async with Aws() as aws:
         ours = await asyncio.gather(*(aws.client("sqs", "eu-west-1", account) for _ in range(5)))
         assert len(set(map(id, ours))) == 1
@@ -161,14 +161,14 @@ async def test_who_asks_with_the_same_words_gets_the_same_client(account):
         assert await aws.client("sqs", "eu-west-1", account, read_timeout=5) is not ours[0]
 
 
-async def test_without_a_region_it_is_the_environments(account, monkeypatch):
+async def test_the_default_region_is_the_environments(account, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
     async with Aws() as aws:
         assert (await aws.client("sqs", None, account)).meta.region_name == "eu-north-1"
 
 
-async def test_without_a_region_it_is_aws_region_before_aws_default_region(account, monkeypatch):
-    """As in AWS's other SDKs. botocore reads only the latter."""
+async def test_aws_region_is_stronger_than_aws_default_region(account, monkeypatch):
+    """As in AWS's other SDKs. botocore only reads AWS_DEFAULT_REGION."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
     monkeypatch.setenv("AWS_REGION", "eu-south-2")
     async with Aws(region="eu-west-3") as aws:
@@ -176,7 +176,7 @@ async def test_without_a_region_it_is_aws_region_before_aws_default_region(accou
             assert (await aws.client(service, None, account)).meta.region_name == "eu-south-2"
 
 
-async def test_without_a_region_in_the_environment_it_is_the_given_one(account):
+async def test_without_a_region_in_the_environment_the_given_default_is_used(account):
     async with Aws(region="cn-north-1") as aws:
         assert (await aws.client("s3", None, account)).meta.region_name == "cn-north-1"
 
@@ -191,12 +191,12 @@ async def test_a_role_of_another_partition_is_not_used_in_the_environments_regio
         assert aws.region(account) == "eu-west-1"
 
 
-async def test_without_any_region_it_is_the_first_one(account):
+async def test_without_any_region_it_is_us_east_1(account):
     async with Aws() as aws:
         assert (await aws.client("sqs", None, account)).meta.region_name == "us-east-1"
 
 
-def test_no_secret_is_in_what_an_account_says_of_itself():
+def test_the_representation_of_an_account_has_no_secrets():
     account = Account("https://s3.example", "AKIA-CANARY", SECRET, TOKEN, ROLE, "EXTERNAL-CANARY")
     for text in (repr(account), str(account), f"{account}", repr(Source(account)), repr([account])):
         assert "CANARY" not in text
@@ -228,10 +228,10 @@ async def test_requests_are_signed_with_the_credentials_of_the_environment(door,
 
 
 @pytest.mark.parametrize("role_arn", [None, ROLE])
-async def test_no_credentials_are_an_error_of_ours(door, role_arn):
-    """Found by this test: a role without anyone to assume it ended in an AttributeError."""
-    nobody = Account(endpoint=door.endpoint, role_arn=role_arn)
-    async with logs_of(nobody) as logs, queue_of(nobody, door) as queue:
+async def test_missing_credentials_become_our_error(door, role_arn):
+    """Found by this test: a role without source credentials caused an AttributeError."""
+    without_keys = Account(endpoint=door.endpoint, role_arn=role_arn)
+    async with logs_of(without_keys) as logs, queue_of(without_keys, door) as queue:
         with pytest.raises(LogAccessDenied, match="no AWS credentials found in the configuration"):
             await read(logs)
         with pytest.raises(QueueUnavailable, match="no AWS credentials found in the configuration"):
@@ -243,7 +243,7 @@ async def test_no_credentials_are_an_error_of_ours(door, role_arn):
 
 
 async def test_requests_are_signed_with_the_roles_credentials(door, role):
-    """By moto's STS; both of a bucket's clients, and the queue's."""
+    """The role is of moto's STS. All requests for the bucket and the queue use it."""
     async with logs_of(role) as logs, queue_of(role, door) as queue:
         assert await read(logs) == BODY
         await queue.facts()
@@ -264,7 +264,7 @@ async def test_a_role_is_assumed_once_for_many_requests(door, role):
     assert {request.access_key for request in door.others} == {"ASIAROLE"}
 
 
-async def test_a_role_is_assumed_anew_before_its_credentials_expire(door, role):
+async def test_a_role_is_assumed_again_before_its_credentials_expire(door, role):
     """Credentials expire while the service runs: sqs-consumer #373, Altinity/ice #202."""
     lasting = {"ASIAFIRST": 60, "ASIASECOND": 3600}
     keys = iter(lasting)
@@ -279,15 +279,15 @@ async def test_a_role_is_assumed_anew_before_its_credentials_expire(door, role):
     async with logs_of(role) as logs:
         for _ in range(3):
             assert await read(logs) == BODY
-    # Who sees that these live no longer than a minute asks for others before the next request.
+    # The first credentials expire within a minute, so they are replaced before the next request.
     signed = [request.access_key for request in door.others]
     assert signed[0] == "ASIAFIRST"
     assert set(signed[1:]) == {"ASIASECOND"}
     assert len(door.role_requests) == 2
 
 
-async def test_a_log_file_is_fetched_with_the_renewed_credentials_as_well(door, role):
-    """Found in review: what fetches files kept the credentials that it got first."""
+async def test_a_log_file_is_fetched_with_the_renewed_credentials(door, role):
+    """Found in review: the client that fetches files kept its first credentials."""
     keys = iter(["ASIAFIRST", "ASIASECOND"])
     door.answer = lambda r: credentials(next(keys), 3600) if r.form.get("Action") == "AssumeRole" else None
     async with Aws() as aws:
@@ -300,8 +300,8 @@ async def test_a_log_file_is_fetched_with_the_renewed_credentials_as_well(door, 
     assert [r.access_key for r in door.others if r.method == "GET"] == ["ASIAFIRST", "ASIASECOND"]
 
 
-async def test_a_roles_credentials_that_have_expired_already_are_an_error_of_ours(door, role):
-    """Found by this test: botocore raises a RuntimeError where a clock is wrong."""
+async def test_already_expired_credentials_of_a_role_become_our_error(door, role):
+    """Found by this test: botocore raises a RuntimeError if a clock is wrong."""
     door.answer = lambda r: credentials("ASIAOLD", -60) if r.form.get("Action") == "AssumeRole" else None
     async with queue_of(role, door) as queue, logs_of(role) as logs:
         with pytest.raises(QueueUnavailable, match=r"(?i)is this machine's clock right"):
@@ -311,7 +311,7 @@ async def test_a_roles_credentials_that_have_expired_already_are_an_error_of_our
     assert door.others == []
 
 
-async def test_a_role_that_may_not_be_assumed_is_an_error_of_ours(door, role, monkeypatch):
+async def test_a_refused_role_becomes_our_error(door, role, monkeypatch):
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
     head = f"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -324,7 +324,7 @@ async def test_a_role_that_may_not_be_assumed_is_an_error_of_ours(door, role, mo
     assert (type(refused.value).__name__, type(denied.value).__name__) == ("QueueRefused", "LogAccessDenied")
 
 
-async def test_an_external_id_is_told_where_there_is_one(door, role):
+async def test_the_external_id_is_sent_if_it_is_configured(door, role):
     for each in (role, msgspec.structs.replace(role, external_id="ours-and-theirs")):
         async with queue_of(each, door) as queue:
             await queue.facts()
@@ -344,8 +344,8 @@ async def test_an_external_id_is_told_where_there_is_one(door, role):
         ("arn:aws-eusc:iam::123456789012:role/x", None, "eusc-de-east-1"),
     ],
 )
-async def test_a_role_is_assumed_in_its_region_or_in_one_that_everybody_has(door, account, arn, region, expected):
-    """Found by this test: with no region in the environment, no role could be assumed."""
+async def test_a_role_is_assumed_in_its_region_or_in_its_partitions_home_region(door, account, arn, region, expected):
+    """Found by this test: without a region in the environment, roles could not be assumed."""
     door.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
     async with queue_of(msgspec.structs.replace(account, role_arn=arn, region=region), door) as queue:
         await queue.facts()
@@ -365,8 +365,8 @@ async def test_a_role_is_assumed_in_its_region_or_in_one_that_everybody_has(door
         (None, "sts.eu-west-1.amazonaws.com"),
     ],
 )
-async def test_an_address_of_one_of_awss_services_is_not_asked_for_roles(monkeypatch, endpoint, host):
-    """Found in review: the address of a VPC's SQS was asked to be STS as well."""
+async def test_roles_are_not_requested_from_an_endpoint_of_another_aws_service(monkeypatch, endpoint, host):
+    """Found in review: STS was called at the address of SQS's VPC endpoint."""
     asked = []
 
     async def no_network(_client, _operation, request, *_):
@@ -381,7 +381,7 @@ async def test_an_address_of_one_of_awss_services_is_not_asked_for_roles(monkeyp
     assert asked == [host]
 
 
-async def test_behind_a_proxy_that_never_answers_a_call_ends(monkeypatch, account):
+async def test_a_call_through_a_silent_proxy_ends(monkeypatch, account):
     """aiohttp waits for a proxy's answer to CONNECT without a limit."""
     never = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Mistakes in what AWS clients read from the environment: each is one clear line, before the first request."""
+"""Mistakes in the environment of AWS clients: each is reported in one line before the first request."""
 
 import os
 
@@ -62,13 +62,13 @@ def test_a_wrong_variable_is_named(monkeypatch, variable, value):
     assert variable in problem()
 
 
-def test_a_wrong_proxy_is_not_repeated_since_it_may_hold_a_password(monkeypatch):
+def test_the_text_about_a_wrong_proxy_does_not_repeat_it(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://ana:CANARY/1@proxy.example.com")
     assert "CANARY" not in problem()
 
 
 @pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
-def test_a_file_that_is_not_ini_is_named(monkeypatch, tmp_path, variable):
+def test_a_malformed_configuration_file_is_named(monkeypatch, tmp_path, variable):
     (tmp_path / "broken").write_text("no section\n[x")
     monkeypatch.setenv(variable, str(tmp_path / "broken"))
     assert str(tmp_path / "broken") in problem()

@@ -1,4 +1,4 @@
-"""The codes of AWS services as our errors: class, order of the text, remedy."""
+"""Translation of the codes of AWS services: our class, the order of the text, the remedy."""
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ProxyConnectionError, ReadTimeoutError, SSLError
@@ -19,7 +19,7 @@ def refused(code, status, message="The service's own words.", operation="GetObje
 
 
 CODES = [
-    # Status by status, as the S3 API Reference lists them.
+    # In the order of the S3 API Reference: by status.
     ("NoSuchKey", 404, LogMissing, ""),
     ("NoSuchVersion", 404, LogMissing, ""),
     ("NoSuchBucket", 404, LogMissing, "bucket's name"),
@@ -42,23 +42,23 @@ CODES = [
     ("PermanentRedirect", 301, LogStoreUnavailable, "region"),
     ("SlowDown", 503, LogStoreUnavailable, ""),
     ("InternalError", 500, LogStoreUnavailable, ""),
-    # MinIO's.
+    # Codes of MinIO.
     ("InvalidTokenId", 403, LogAccessDenied, "renew the credentials"),
     ("XMinioServerNotInitialized", 503, LogStoreUnavailable, ""),
-    # Unknown codes: by their status.
+    # Unknown codes: the status decides.
     ("SomethingNew", 400, LogStoreUnavailable, ""),
     ("SomethingNew", 401, LogAccessDenied, ""),
     ("SomethingNew", 403, LogAccessDenied, ""),
     ("SomethingNew", 404, LogMissing, ""),
     ("SomethingNew", 599, LogStoreUnavailable, ""),
-    # A HEAD request's answer has no code.
+    # The answer to a HEAD request has no code.
     ("403", 403, LogAccessDenied, ""),
     ("404", 404, LogMissing, ""),
 ]
 
 
 @pytest.mark.parametrize(("code", "status", "ours", "remedy"), CODES)
-def test_a_code_decides_class_and_remedy_and_comes_first(code, status, ours, remedy):
+def test_a_code_decides_the_class_and_the_remedy_and_stands_first(code, status, ours, remedy):
     """boto3 #2952; s5cmd #205."""
     error = log_store_error(NAME, refused(code, status))
     assert type(error) is ours
@@ -69,7 +69,7 @@ def test_a_code_decides_class_and_remedy_and_comes_first(code, status, ours, rem
     assert str(error).count("file.json.gz") == 1
 
 
-def test_the_same_text_comes_out_of_the_store():
+def test_the_log_store_raises_the_same_text():
     with pytest.raises(LogStoreUnavailable) as raised, translated(LogFile("the-logs", "AWSLogs/file.json.gz")):
         raise refused("RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large.")  # fmt: skip
     assert str(raised.value) == (
@@ -78,7 +78,7 @@ def test_the_same_text_comes_out_of_the_store():
     )
 
 
-def test_a_missing_permission_for_the_kms_key_is_told_from_one_for_the_object():
+def test_a_missing_permission_for_the_kms_key_has_its_own_remedy():
     """boto3 #2952."""
     words = (
         "User: arn:aws:iam::123456789012:user/u is not authorized to perform: kms:Decrypt on the resource associated "
@@ -91,7 +91,7 @@ def test_a_missing_permission_for_the_kms_key_is_told_from_one_for_the_object():
 
 
 @pytest.mark.parametrize("version", ["", " version v1"])
-def test_an_arn_of_the_object_does_not_name_it_a_second_time(version):
+def test_the_objects_arn_is_removed_from_the_message(version):
     words = (
         'User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform: s3:GetObject on resource: '
         '"arn:aws:s3:::the-logs/AWSLogs/file.json.gz" because no identity-based policy allows the s3:GetObject action'
@@ -108,7 +108,7 @@ def test_an_arn_of_the_object_does_not_name_it_a_second_time(version):
         ReadTimeoutError(endpoint_url="https://the-logs.s3.amazonaws.com/AWSLogs/file.json.gz"),
     ],
 )
-def test_an_address_does_not_name_the_object_a_second_time(error):
+def test_the_path_of_an_address_is_removed_from_the_message(error):
     text = str(log_store_error(NAME, error))
     assert text.startswith(f"{NAME}: ")
     assert text.count("file.json.gz") == 1
@@ -126,7 +126,7 @@ def test_an_address_does_not_name_the_object_a_second_time(error):
         ("InvalidClientTokenId", 403, "renew the credentials"),
     ],
 )
-def test_a_role_that_sts_refuses_is_told_from_an_object_that_s3_refuses(operation, code, status, remedy):
+def test_a_role_refused_by_sts_has_its_own_text(operation, code, status, remedy):
     text = str(log_store_error(NAME, refused(code, status, operation=operation), owner="123456789012"))
     assert text.startswith(f"{code}: {NAME}: {operation}: The service's own words: ")
     assert remedy in text
@@ -134,7 +134,7 @@ def test_a_role_that_sts_refuses_is_told_from_an_object_that_s3_refuses(operatio
     assert "bucket_owner" not in text
 
 
-def test_what_a_service_says_of_a_signature_is_cut_before_the_token():
+def test_the_message_about_a_signature_is_cut_before_the_token():
     words = "The request signature does not match.\n\nThe Canonical String was\n'x-amz-security-token:CANARY'"
     for text in (described("q", refused("SignatureDoesNotMatch", 403, words)), failure("q", OSError(words))):
         assert "CANARY" not in text
@@ -142,7 +142,7 @@ def test_what_a_service_says_of_a_signature_is_cut_before_the_token():
 
 
 @given(st.text(), st.text(), st.integers(100, 599))
-def test_any_answer_is_one_line_of_ours(code, message, status):
+def test_any_answer_becomes_one_line_of_limited_length(code, message, status):
     error = log_store_error(NAME, refused(code, status, message))
     assert isinstance(error, LogAccessDenied | LogMissing | LogStoreUnavailable)
     assert NAME in str(error)
@@ -167,5 +167,5 @@ def test_an_unreachable_service_has_a_remedy(error, words):
     assert all(word in text for word in words)
 
 
-def test_a_broken_handshake_without_a_certificate_has_no_advice_about_certificates():
+def test_a_failed_handshake_without_a_certificate_problem_has_no_remedy():
     assert "ca_file" not in failure("x", SSLError(endpoint_url="https://s:9000", error="WRONG_VERSION_NUMBER"))

@@ -1,4 +1,4 @@
-"""The links of chaos between a replica and AWS: each cuts off one service, by host name, and leaves the others."""
+"""The links of chaos between a replica and AWS. Each link cuts one service off, by its host name, and no other."""
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,13 +24,13 @@ REGION = "eu-west-1"
         ("sts.amazonaws.com", "sts"),
     ],
 )
-def test_a_service_is_known_by_its_host_name_whatever_a_bucket_is_called(host, name):
+def test_a_service_is_recognised_by_its_host_name_with_any_bucket_name(host, name):
     assert service(host) == name
 
 
 @pytest.fixture
 def clients(tunnelled_aws):
-    """aiobotocore's clients of S3 and SQS, by way of a hop with a link for each; they give up after one try."""
+    """Clients of S3 and SQS through a proxy with a link for each. They try once."""
 
     @asynccontextmanager
     async def clients(**config):
@@ -50,7 +50,7 @@ def clients(tunnelled_aws):
     return clients
 
 
-async def test_without_a_fault_everything_passes(clients):
+async def test_without_a_fault_every_request_passes(clients):
     async with clients() as (_, s3, sqs):
         await s3.create_bucket(Bucket="clear", CreateBucketConfiguration={"LocationConstraint": REGION})
         await s3.put_object(Bucket="clear", Key="a", Body=bytes(1_000_000))
@@ -63,7 +63,7 @@ async def test_without_a_fault_everything_passes(clients):
 
 @pytest.mark.parametrize("is_connected", [False, True])
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.RESET, Fault.BLACK_HOLE])
-async def test_a_fault_meets_its_own_service_on_old_and_new_connections(clients, fault, is_connected):
+async def test_a_fault_affects_only_its_service_on_old_and_new_connections(clients, fault, is_connected):
     async with clients(read_timeout=1) as (link, s3, sqs):
         if is_connected:
             await s3.list_buckets()
@@ -76,7 +76,7 @@ async def test_a_fault_meets_its_own_service_on_old_and_new_connections(clients,
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
-async def test_a_call_whose_answer_is_reset_has_had_its_effect(clients, is_connected):
+async def test_a_call_whose_answer_is_reset_has_its_effect(clients, is_connected):
     name = f"reset-{is_connected}".lower()
     async with clients() as (link, s3, _):
         if is_connected:
@@ -88,7 +88,7 @@ async def test_a_call_whose_answer_is_reset_has_had_its_effect(clients, is_conne
         assert name in [bucket["Name"] for bucket in (await s3.list_buckets())["Buckets"]]
 
 
-async def test_what_is_slow_arrives(clients):
+async def test_slow_answers_arrive(clients):
     async with clients() as (link, s3, _):
         link.befall(Fault.DELAY)
         await asyncio.wait_for(s3.list_buckets(), PATIENCE)

@@ -1,4 +1,4 @@
-"""Connections: as many as are in use, the last used first, and none kept that failed."""
+"""Connections: as many as are in use, the last used one first, and failed ones are closed."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ from jibe_sqs.core.errors import SettingsError
 
 
 class Clients:
-    """Those that were made, for the tests to look at; `time` is the connections' clock."""
+    """Records the clients that were made. `time`: the clock of the connections."""
 
     def __init__(self):
         self.made = []
@@ -50,7 +50,7 @@ async def used_at_once(connections, count):
         return [await stack.enter_async_context(connections.one()) for _ in range(count)]
 
 
-async def test_there_are_as_many_as_are_in_use_at_a_time(clients, connections):
+async def test_there_are_as_many_connections_as_are_in_use_at_the_same_time(clients, connections):
     assert len(set(await used_at_once(connections, 3))) == 3
     assert len(await used_at_once(connections, 3)) == 3
     for _ in range(10):
@@ -59,21 +59,21 @@ async def test_there_are_as_many_as_are_in_use_at_a_time(clients, connections):
     assert clients.closed == []
 
 
-async def test_those_that_nobody_uses_are_closed_after_a_while(clients, connections):
+async def test_idle_connections_are_closed_after_some_time(clients, connections):
     await used_at_once(connections, 3)
     for _ in range(4):
         clients.time += KEEP_ALIVE / 2
         (last,) = await used_at_once(connections, 1)
     assert len(clients.closed) == 2
     assert not last.is_closed
-    # Alone, it is not closed however long nobody needs it: httpx connects anew by itself.
+    # The last one is not closed however long it is idle: httpx itself connects again.
     clients.time += 100 * KEEP_ALIVE
     assert await used_at_once(connections, 1) == [last]
     assert not last.is_closed
 
 
 @pytest.mark.parametrize("failure", [httpx.ConnectError("no"), asyncio.CancelledError()])
-async def test_one_whose_call_failed_is_closed_and_another_made(clients, connections, failure):
+async def test_a_connection_whose_request_failed_is_replaced(clients, connections, failure):
     with pytest.raises(type(failure)):
         async with connections.one():
             raise failure
@@ -83,7 +83,7 @@ async def test_one_whose_call_failed_is_closed_and_another_made(clients, connect
     assert not other.is_closed
 
 
-async def test_in_the_end_all_are_closed(clients):
+async def test_all_connections_are_closed_at_the_end(clients):
     async with Connections() as connections:
         await used_at_once(connections, 3)
     assert clients.closed == [0, 1, 2]
@@ -99,10 +99,8 @@ async def test_in_the_end_all_are_closed(clients):
         ("NO_PROXY", "127.0.0.1:zq"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_a_mistake_in_the_settings_and_not_quoted(
-    monkeypatch, opened, variable, value
-):
-    """With a webhook, or with signatures to be checked, a part of its password stood in the traceback."""
+async def test_an_unusable_proxy_is_a_settings_error_that_does_not_quote_it(monkeypatch, opened, variable, value):
+    """With a webhook or signature checks, a part of the password was in the traceback."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=r"HTTPS_PROXY.*NO_PROXY") as caught:
         async with opened():

@@ -1,4 +1,4 @@
-"""Where credentials come from, and how they are renewed: the endpoints and the services are stand-ins on loopback."""
+"""Lookup and renewal of credentials, with stand-ins on loopback for the services and for the sources of credentials."""
 
 import asyncio
 import json
@@ -95,7 +95,7 @@ async def get(aws, account):
 
 
 async def get_signed_by_hand(aws, account):
-    """As code does that signs its requests itself."""
+    """Like code that signs its requests itself."""
     credentials = await aws.session(account).get_credentials()
     for _ in range(2):
         frozen = await credentials.get_frozen_credentials()
@@ -152,7 +152,7 @@ async def test_a_rotated_credentials_file_is_read_again_when_the_old_key_is_refu
     credentials_file(NEW)
     services.keys.clear()
     await call(aws, account)
-    assert OLD in services.keys  # what still is accepted is still used
+    assert OLD in services.keys  # the old key is used as long as it is accepted
     services.tokens = {NEW: ""}
     services.keys.clear()
     await call(aws, account)
@@ -165,7 +165,7 @@ async def test_a_rotated_credentials_file_is_read_again_when_the_old_key_is_refu
 async def test_temporary_credentials_in_the_file_are_read_again_when_they_have_expired(
     aws, account, services, credentials_file, call
 ):
-    """As the SSM agent writes them, every half hour: aws-otel-collector #3162."""
+    """The SSM agent writes such credentials every half hour: aws-otel-collector #3162."""
     services.tokens = {OLD: "session-1"}
     credentials_file(OLD, "session-1")
     await call(aws, account)
@@ -176,16 +176,14 @@ async def test_temporary_credentials_in_the_file_are_read_again_when_they_have_e
 
 
 @every_call
-async def test_a_file_that_was_not_rotated_leaves_the_error_at_once(aws, account, services, credentials_file, call):
+async def test_without_a_rotated_file_the_error_is_raised_at_once(aws, account, services, credentials_file, call):
     with pytest.raises(REFUSALS):
         await call(aws, account)
-    # A bucket's region is asked for first; the answer is not needed.
+    # The first request asks for the bucket's region; its answer is not needed.
     assert services.keys.count(OLD) == (2 if call is list_bucket else 1)
 
 
-async def test_many_requests_that_are_refused_at_once_read_the_file_once(
-    aws, account, services, credentials_file, monkeypatch
-):
+async def test_many_refused_requests_read_the_file_once(aws, account, services, credentials_file, monkeypatch):
     await_all = [receive(aws, account) for _ in range(20)]
     services.tokens = {OLD: ""}
     await receive(aws, account)
@@ -210,7 +208,7 @@ async def test_a_profiles_credentials_are_read_again(aws, account, services, cre
     await receive(aws, account)
 
 
-async def test_a_half_written_file_leaves_the_error_of_the_service(
+async def test_a_half_written_file_keeps_the_services_error(
     aws, account, services, credentials_file, caplog, monkeypatch
 ):
     services.tokens = {OLD: ""}
@@ -239,7 +237,7 @@ async def test_a_credential_process_is_asked_again(aws, account, services, tmp_p
 
 
 @every_call
-async def test_credentials_of_our_own_configuration_are_never_replaced(aws, account, credentials_file, services, call):
+async def test_configured_credentials_are_never_replaced(aws, account, credentials_file, services, call):
     credentials_file(NEW)
     own = msgspec.structs.replace(account, access_key_id=OLD, secret_access_key="s")
     with pytest.raises(REFUSALS) as refused:
@@ -262,14 +260,14 @@ async def sts(monkeypatch):
 
 @pytest.fixture
 def role(account, sts, services, monkeypatch):
-    """A role of the configuration, which STS gives. Without the patch, STS would be asked at the store's address."""
+    """A configured role. Without the patch, STS would be called at the store's address."""
     monkeypatch.setattr("jibe_sqs.adapters.aws.is_aws", lambda _: True)
     services.tokens = sts.tokens
     return msgspec.structs.replace(account, role_arn=ROLE)
 
 
 async def test_a_role_is_assumed_with_the_rotated_credentials_of_its_source(aws, role, sts, credentials_file):
-    sts.lasting = 60  # assumed again before each request
+    sts.lasting = 60  # short, so the role is assumed again before each request
     sts.sources = {OLD: ""}
     await receive(aws, role)
     credentials_file(NEW)
@@ -384,7 +382,7 @@ async def test_credentials_are_renewed_before_they_expire(aws, account, services
     issuer.lasting = 60
     await receive(aws, account)
     if isinstance(issuer, Imds):
-        # botocore extends what expires soon to 17 to 25 minutes, and asks again in the last 15.
+        # botocore extends an early expiry to 17 to 25 minutes, and asks again in the last 15.
         credentials = await aws.session(account).get_credentials()
         credentials._current._time_fetcher = lambda: datetime.now(UTC) + timedelta(minutes=12)
     await get(aws, account)
@@ -420,7 +418,7 @@ async def test_a_token_file_that_was_rotated_is_read_again(aws, account, service
 
 
 @pytest.mark.parametrize("issuer", [irsa, pod_identity], indirect=True, ids=lambda issuer: issuer.__name__)
-async def test_a_stale_token_is_an_error_that_says_so_and_a_new_one_helps(
+async def test_an_expired_token_is_named_in_the_error_and_a_new_one_is_used(
     aws, account, issuer, token_file, monkeypatch
 ):
     monkeypatch.setattr(module, "PAUSE", 0)
@@ -433,7 +431,7 @@ async def test_a_stale_token_is_an_error_that_says_so_and_a_new_one_helps(
     await receive(aws, account)
 
 
-async def test_a_missing_token_file_is_an_error_of_ours_and_not_a_missing_log(aws, account, monkeypatch, tmp_path):
+async def test_a_missing_token_file_is_not_reported_as_a_missing_log(aws, account, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ROLE_ARN", POD_ROLE)
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "absent"))
     with pytest.raises(QueueUnavailable, match=r"assume-role-with-web-identity.*absent"):
@@ -443,7 +441,7 @@ async def test_a_missing_token_file_is_an_error_of_ours_and_not_a_missing_log(aw
     assert type(error.value).__name__ == "LogStoreUnavailable"
 
 
-async def test_instance_metadata_of_the_second_version_is_asked_with_its_token(aws, account, services, monkeypatch):
+async def test_instance_metadata_v2_is_requested_with_a_session_token(aws, account, services, monkeypatch):
     async with imds(monkeypatch, None) as issuer:
         services.tokens = issuer.tokens
         await receive(aws, account)
@@ -452,7 +450,7 @@ async def test_instance_metadata_of_the_second_version_is_asked_with_its_token(a
 
 
 async def test_credentials_that_appear_later_are_used(aws, account, services, monkeypatch):
-    """The agent of a machine that has just started does not answer yet."""
+    """On a machine that has just started, the agent does not answer yet."""
     monkeypatch.setattr(module, "PAUSE", 0)
     async with imds(monkeypatch, None) as issuer:
         services.tokens = issuer.tokens
@@ -463,7 +461,7 @@ async def test_credentials_that_appear_later_are_used(aws, account, services, mo
         await receive(aws, account)
 
 
-async def test_credentials_that_have_expired_already_are_an_error_of_ours(aws, account, issuer):
+async def test_already_expired_credentials_become_our_error(aws, account, issuer):
     if isinstance(issuer, Imds):
         pytest.skip("botocore goes on with expired credentials of IMDS, as AWS asks for")
     issuer.lasting = -60
@@ -474,7 +472,7 @@ async def test_credentials_that_have_expired_already_are_an_error_of_ours(aws, a
 @pytest.mark.parametrize(
     "answer", [{}, [], "no JSON", {"AccessKeyId": "k"}, {"AccessKeyId": "k", "SecretAccessKey": "s", "Token": "t", "Expiration": "soon"}]
 )  # fmt: skip
-async def test_a_malformed_answer_of_an_agent_is_an_error_of_ours(aws, account, monkeypatch, answer):
+async def test_a_malformed_answer_of_an_agent_becomes_our_error(aws, account, monkeypatch, answer):
     async def handler(_request):
         return aiohttp.web.Response(text=answer if isinstance(answer, str) else json.dumps(answer))
 
@@ -484,7 +482,7 @@ async def test_a_malformed_answer_of_an_agent_is_an_error_of_ours(aws, account, 
             await receive(aws, account)
 
 
-async def test_an_agent_that_may_not_be_asked_is_an_error_of_ours(aws, account, monkeypatch):
+async def test_a_forbidden_agent_address_becomes_our_error(aws, account, monkeypatch):
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://agent.example/v1/credentials")
     with pytest.raises(QueueUnavailable, match=r"Unsupported host 'agent\.example'"):
         await receive(aws, account)
@@ -523,11 +521,11 @@ async def test_a_web_identity_token_goes_to_sts_of_its_region_and_partition(
     assert asked == [host]
 
 
-# No credentials
+# Missing credentials
 
 
 @every_call
-async def test_missing_credentials_are_one_line_that_says_where_they_were_looked_for(aws, account, services, call):
+async def test_the_error_for_missing_credentials_lists_where_they_were_looked_for(aws, account, services, call):
     with pytest.raises((JibeError, NoCredentialsError)) as missing:
         await call(aws, account)
     text = str(missing.value)
@@ -540,7 +538,7 @@ async def test_missing_credentials_are_one_line_that_says_where_they_were_looked
     assert services.keys == []
 
 
-async def test_a_profile_that_is_not_there_is_named(aws, account, monkeypatch):
+async def test_a_missing_profile_is_named(aws, account, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "absent")
     with pytest.raises(SettingsError, match="absent"):
         await receive(aws, account)
@@ -552,11 +550,11 @@ async def test_half_a_key_in_the_environment_says_what_is_missing(aws, account, 
         await receive(aws, account)
 
 
-# How often
+# Frequency of lookups
 
 
 class Chain:
-    """Finds what is there now."""
+    """Returns the current credentials."""
 
     def __init__(self):
         self.now = 0.0
@@ -578,7 +576,7 @@ def chain():
     return Chain()
 
 
-async def test_a_key_that_stays_refused_is_looked_up_every_few_seconds_at_most(chain):
+async def test_a_refused_key_is_looked_up_at_most_every_few_seconds(chain):
     frozen = await chain.credentials.get_frozen_credentials()
     for _ in range(10):
         assert not await chain.credentials.renew(frozen, "InvalidAccessKeyId")
@@ -590,14 +588,14 @@ async def test_a_key_that_stays_refused_is_looked_up_every_few_seconds_at_most(c
     assert chain.lookups == 3
 
 
-async def test_whoever_was_refused_with_the_old_key_takes_the_new_one_without_a_lookup(chain):
+async def test_a_request_refused_with_the_old_key_uses_the_new_key_without_a_lookup(chain):
     frozen = await chain.credentials.get_frozen_credentials()
     chain.key = NEW
     assert await asyncio.gather(*(chain.credentials.renew(frozen, "ExpiredToken") for _ in range(20))) == [True] * 20
     assert chain.lookups == 2
 
 
-async def test_missing_credentials_are_looked_up_every_few_seconds_at_most(chain):
+async def test_missing_credentials_are_looked_up_at_most_every_few_seconds(chain):
     chain.key = None
     attempts = (chain.credentials.get_frozen_credentials() for _ in range(10))
     errors = await asyncio.gather(*attempts, return_exceptions=True)
@@ -608,8 +606,8 @@ async def test_missing_credentials_are_looked_up_every_few_seconds_at_most(chain
     assert (await chain.credentials.get_frozen_credentials()).access_key == NEW
 
 
-async def test_a_refresh_that_fails_is_tried_every_few_seconds_at_most(chain):
-    """botocore has each of many requests try in turn, with several seconds each."""
+async def test_a_failed_refresh_is_repeated_at_most_every_few_seconds(chain):
+    """With botocore alone, each of many requests would try in turn, for several seconds each."""
     attempts = []
 
     async def refresh():
@@ -629,7 +627,7 @@ async def test_a_refresh_that_fails_is_tried_every_few_seconds_at_most(chain):
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), BotoCoreError(), KeyError("AccessKeyId"), ValueError("odd")])
-async def test_a_lookup_that_fails_leaves_the_old_credentials(chain, error):
+async def test_a_failed_lookup_keeps_the_old_credentials(chain, error):
     frozen = await chain.credentials.get_frozen_credentials()
     chain.error = error
     assert not await chain.credentials.renew(frozen, "ExpiredToken")

@@ -1,4 +1,4 @@
-"""Dead letters over the sandbox's AWS: what is told of them, that a look leaves them as they were, and the way back."""
+"""Dead letters in the sandbox's AWS: their facts, listing them without changing them, and redriving them."""
 
 import asyncio
 import json
@@ -28,12 +28,12 @@ def sqs(endpoint):
 
 @pytest.fixture(autouse=True)
 def no_long_polls(monkeypatch):
-    """moto is one server: what a short poll does not bring is not there."""
+    """moto is one server, so a short poll returns every message."""
     monkeypatch.setattr(dead_letters, "WAIT", 0)
 
 
 class World:
-    """A dead-letter queue, with as many queues that feed it as are wanted."""
+    """A dead-letter queue, and any number of queues that send to it."""
 
     def __init__(self, sqs, aws, account):
         self.sqs = sqs
@@ -79,7 +79,7 @@ async def everything(*queues):
     return [letter async for letter in listed(queues)]
 
 
-async def test_a_rejected_message_tells_its_whole_story(world):
+async def test_a_dead_letter_has_all_facts_of_the_rejected_message(world):
     name = world.feed()
     why = Reject("LogTruncated", "LogTruncated: half a file (and 1 more)", "s3://logs/a b", "LogMissing: gone")
     await world.reject(name, "the bödy", why)
@@ -91,17 +91,17 @@ async def test_a_rejected_message_tells_its_whole_story(world):
     assert letter.sent_at > 0
 
 
-async def test_a_message_that_sqs_moved_is_told_as_such(world):
+async def test_a_message_moved_by_sqs_has_no_reason(world):
     name = world.feed(receives=2)
-    sent = world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="nobody's")
+    sent = world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="no error")
     for _ in range(3):
         world.sqs.receive_message(QueueUrl=world.urls[name])
     (letter,) = await everything(world.letters())
-    assert (letter.id, letter.body, letter.queue) == (sent["MessageId"], "nobody's", name)
+    assert (letter.id, letter.body, letter.queue) == (sent["MessageId"], "no error", name)
     assert (letter.error, letter.reason) == ("not-told", "no reason given (moved by the queue after 2 receives)")
 
 
-async def test_a_look_shows_each_once_and_gives_all_back(world):
+async def test_listing_shows_each_dead_letter_once_and_keeps_all(world):
     name = world.feed()
     for number in range(23):
         await world.reject(name, str(number))
@@ -110,7 +110,7 @@ async def test_a_look_shows_each_once_and_gives_all_back(world):
         assert world.left() == (23, 0)
 
 
-async def test_a_look_that_is_left_early_gives_all_back(world):
+async def test_a_listing_that_ends_early_keeps_all(world):
     name = world.feed()
     for number in range(12):
         await world.reject(name, str(number))
@@ -120,8 +120,8 @@ async def test_a_look_that_is_left_early_gives_all_back(world):
     assert world.left() == (12, 0)
 
 
-async def test_a_look_that_is_cancelled_in_a_receive_gives_back_what_that_brings(world):
-    """As Ctrl-C does it."""
+async def test_a_listing_cancelled_during_a_receive_returns_the_received_letters(world):
+    """Ctrl-C cancels it like this."""
     name = world.feed()
     for number in range(12):
         await world.reject(name, str(number))
@@ -145,7 +145,7 @@ async def test_a_look_that_is_cancelled_in_a_receive_gives_back_what_that_brings
     assert world.left() == (12, 0)
 
 
-async def test_a_redriven_message_is_a_new_start(world):
+async def test_a_redriven_message_starts_with_a_receive_count_of_one(world):
     name = world.feed()
     await world.reject(name, "the bödy")
     done = await redriven([world.letters()], lambda letter: letter.error == "LogMissing")
@@ -159,7 +159,7 @@ async def test_a_redriven_message_is_a_new_start(world):
     assert message["Attributes"]["ApproximateReceiveCount"] == "1"
 
 
-async def test_only_what_is_wanted_is_redriven_each_to_its_own_queue(world):
+async def test_only_selected_letters_are_redriven_each_to_its_own_queue(world):
     one, other = world.feed(), world.feed()
     for number in range(12):
         await world.reject(one, f"one {number}")
@@ -180,7 +180,7 @@ async def test_a_dry_run_moves_nothing(world):
     assert world.left(world.urls[name]) == (0, 0)
 
 
-async def test_what_came_from_a_queue_that_is_not_configured_stays(world):
+async def test_a_letter_of_an_unconfigured_queue_is_kept(world):
     ours, others = world.feed(), world.feed()
     await world.reject(others, "theirs")
     done = await redriven([world.letters(ours)], lambda _: True)
@@ -192,7 +192,7 @@ async def test_what_came_from_a_queue_that_is_not_configured_stays(world):
     assert world.left(world.urls[ours]) == (0, 0)
 
 
-async def test_what_cannot_be_sent_back_is_not_deleted(world):
+async def test_a_letter_that_cannot_be_sent_back_is_not_deleted(world):
     name = world.feed()
     await world.reject(name, "x")
     letters = world.letters()
@@ -203,8 +203,8 @@ async def test_what_cannot_be_sent_back_is_not_deleted(world):
     assert world.left() == (1, 0)
 
 
-async def test_what_is_rejected_anew_while_a_redrive_runs_is_not_met_again(world):
-    """Or a cause that is not mended would go round for ever."""
+async def test_a_message_rejected_again_during_a_redrive_is_not_redriven_again(world):
+    """Otherwise a message whose cause is not corrected would be redriven for ever."""
     name = world.feed()
     for number in range(3):
         await world.reject(name, str(number))
@@ -222,7 +222,7 @@ async def test_what_is_rejected_anew_while_a_redrive_runs_is_not_met_again(world
     assert world.left() == (3, 0)
 
 
-async def test_a_letter_that_cannot_be_deleted_is_told_and_shown_again(world):
+async def test_a_letter_that_cannot_be_deleted_is_reported_and_stays_visible(world):
     name = world.feed()
     await world.reject(name, "x")
     letters = world.letters()
@@ -234,10 +234,10 @@ async def test_a_letter_that_cannot_be_deleted_is_told_and_shown_again(world):
     done = await redriven([letters], lambda _: True)
     assert "InternalError" in done.failed[0][1]
     assert world.left() == (1, 0)
-    assert world.left(world.urls[name]) == (1, 0)  # twice harms nothing; never would
+    assert world.left(world.urls[name]) == (1, 0)  # twice is harmless, a loss would not be
 
 
-async def test_a_letter_that_shows_again_within_a_look_is_shown_once(world, monkeypatch):
+async def test_a_letter_that_is_received_twice_is_listed_once(world, monkeypatch):
     monkeypatch.setattr(dead_letters, "HIDDEN", 0)
     name = world.feed()
     await world.reject(name, "x")
@@ -245,8 +245,8 @@ async def test_a_letter_that_shows_again_within_a_look_is_shown_once(world, monk
         assert len([letter async for letter in look.letters()]) == 1
 
 
-async def test_attributes_that_are_not_ours_tell_nothing(world):
-    """Raw delivery makes attributes of SNS's; of what SQS moves by itself they stay."""
+async def test_foreign_attributes_are_ignored(world):
+    """Raw delivery keeps SNS's attributes, and SQS keeps them when it moves a message."""
     name = world.feed(receives=1)
     attributes = {
         each: {"DataType": "String", "StringValue": "theirs"} for each in ("Queue", "Error", "Reason", "Time")
@@ -272,8 +272,8 @@ async def test_letters_of_a_fifo_queue_are_sent_back(world):
 
 
 @pytest.mark.parametrize("receives", ["", "x", "9" * 5000, "-1", "٣"])
-async def test_an_attribute_that_is_nonsense_is_not_told(world, receives):
-    """Whoever may write to the dead letters may write anything there."""
+async def test_a_malformed_attribute_is_ignored(world, receives):
+    """Anyone who can write to the dead-letter queue can write anything."""
     world.feed()
     attributes = {"JibeError": "[bold]\x85E", "JibeReceiveCount": receives, "JibeTime": "\x85"}
     world.sqs.send_message(
@@ -287,8 +287,8 @@ async def test_an_attribute_that_is_nonsense_is_not_told(world, receives):
     assert (letter.receives, letter.body) == (0, "x")
 
 
-async def test_a_letter_belongs_to_its_queue_whether_or_not_its_name_has_a_region(world):
-    """Another configuration may have had one queue of that name, or several."""
+async def test_a_letter_belongs_to_its_queue_with_or_without_a_region_in_the_name(world):
+    """Another configuration may have one queue of that name, or several."""
     name = world.feed()
     await world.reject(name, "rejected by another configuration")
     world.sqs.send_message(QueueUrl=world.urls[name], MessageBody="moved by SQS")

@@ -1,4 +1,4 @@
-"""Digests over the wire: written by the sandbox's trail into moto's S3, in a process of its own, and verified from there."""
+"""Digests that the sandbox's trail writes into moto's S3 in another process, and their verification."""
 
 import asyncio
 import gzip
@@ -37,14 +37,14 @@ HOUR = timedelta(hours=1)
 
 @cache
 def a_key(region):
-    """Making one takes a while."""
+    """Cached: making a key is slow."""
     del region
     now = datetime.now(UTC).replace(microsecond=0)
     return SigningKey(now - 30 * 24 * HOUR, now + 30 * 24 * HOUR)
 
 
 class World:
-    """A log bucket, and a trail that writes digests into it, the first of them now."""
+    """A log bucket, and a trail that writes digests into it from now on."""
 
     def __init__(self, endpoint):
         regions = (REGION, "us-east-1")
@@ -64,7 +64,7 @@ class World:
         return self.trail.deliver()
 
     def hour(self):
-        """An hour passes, and its digests come."""
+        """Let an hour pass, and deliver its digests."""
         self.at += HOUR
         return self.digests.write(self.at)
 
@@ -94,7 +94,7 @@ def world(emptied_aws):
 
 @pytest.fixture
 async def aws(monkeypatch):
-    # The retries are botocore's; its pauses between them are not what we test.
+    # No pauses between botocore's retries.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
     async with Aws() as aws:
         yield aws
@@ -115,7 +115,7 @@ async def fault(verifying):
     return caught.value.fault
 
 
-async def test_a_delivered_log_is_what_its_digest_says(world, aws):
+async def test_a_delivered_log_file_is_verified_by_its_digest(world, aws):
     world.deliver()
     world.hour()
     verify = verifier(world, aws).verify
@@ -124,7 +124,7 @@ async def test_a_delivered_log_is_what_its_digest_says(world, aws):
     assert {region for region, *_ in world.asked} == {REGION, "us-east-1"}
 
 
-async def test_a_log_of_an_earlier_hour_and_one_listed_late_are_found(world, aws):
+async def test_log_files_of_an_earlier_hour_and_of_a_later_digest_are_found(world, aws):
     first = world.deliver()
     world.hour()
     world.deliver()
@@ -136,7 +136,7 @@ async def test_a_log_of_an_earlier_hour_and_one_listed_late_are_found(world, aws
         await verify(LogFile(LOGS, key), world.sha(LogFile(LOGS, key)))
 
 
-async def test_a_digest_and_a_key_are_fetched_once_for_all_that_come_at_once(world, aws):
+async def test_concurrent_verifications_fetch_a_digest_and_a_key_once(world, aws):
     world.deliver()
     world.hour()
     verifying = verifier(world, aws)
@@ -179,7 +179,7 @@ async def test_a_log_file_is_verified_after_its_digest_is_delivered(world, aws):
     await verifying.verify(file, world.sha(file))
 
 
-async def test_many_that_wait_list_the_digests_once(world, aws):
+async def test_concurrent_verifications_list_the_digests_once(world, aws):
     world.deliver()
     verifying = verifier(world, aws)
     listed, keys = [], verifying._digests.keys
@@ -194,7 +194,7 @@ async def test_many_that_wait_list_the_digests_once(world, aws):
     assert len(listed) == len(set(listed))
 
 
-async def test_a_changed_log_is_told(world, aws):
+async def test_a_changed_log_file_is_detected(world, aws):
     world.deliver()
     world.hour()
     world.change(world.file().key, lambda text: text + b" ")
@@ -202,7 +202,7 @@ async def test_a_changed_log_is_told(world, aws):
         await verifier(world, aws).verify(world.file(), world.sha(world.file()))
 
 
-async def test_an_added_log_is_in_no_digest(world, aws):
+async def test_an_added_log_file_is_in_no_digest(world, aws):
     world.deliver()
     world.hour()
     forged = LogFile(LOGS, world.file().key.replace(".json.gz", "x.json.gz"))
@@ -210,33 +210,33 @@ async def test_an_added_log_is_in_no_digest(world, aws):
         await verifier(world, aws).verify(forged, world.sha(world.file()))
 
 
-async def test_a_log_by_another_name_is_told(world, aws):
+async def test_a_renamed_log_file_is_detected(world, aws):
     with pytest.raises(LogTampered, match="named"):
         await verifier(world, aws).verify(LogFile(LOGS, f"{world.trail._deployment.account}/mine.json.gz"), "00")
 
 
-async def test_a_changed_digest_is_told(world, aws):
+async def test_a_changed_digest_is_detected(world, aws):
     world.deliver()
     key, _ = world.hour()
     world.change(key, lambda text: text.replace(b'"hashValue":"', b'"hashValue":"0'))
     assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.SIGNATURE
 
 
-async def test_a_changed_signature_is_told(world, aws):
+async def test_a_changed_signature_is_detected(world, aws):
     world.deliver()
     key, _ = world.hour()
     world.change(key, signature="00" * 256)
     assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.SIGNATURE
 
 
-async def test_a_digest_of_a_key_that_cloudtrail_does_not_have_is_told(world, aws):
+async def test_a_digest_signed_with_an_unknown_key_is_detected(world, aws):
     world.deliver()
     world.hour()
     world.digests = TrailDigests(world.deployment, world.trail)
     assert await fault(verifier(world, aws).verify(world.file(), world.sha(world.file()))) == Fault.UNKNOWN_KEY
 
 
-async def test_a_key_of_another_region_is_no_key(world, aws):
+async def test_a_key_of_another_region_is_unknown(world, aws):
     world.deliver()
     world.hour()
 
@@ -246,7 +246,7 @@ async def test_a_key_of_another_region_is_no_key(world, aws):
     assert await fault(verifier(world, aws, others).verify(world.file(), world.sha(world.file()))) == Fault.UNKNOWN_KEY
 
 
-async def test_a_copied_bucket_is_told(world, aws):
+async def test_a_digest_copied_to_another_bucket_is_detected(world, aws):
     world.deliver()
     world.hour()
     world.s3.create_bucket(Bucket="copied-logs", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -256,14 +256,14 @@ async def test_a_copied_bucket_is_told(world, aws):
     assert await fault(verifier(world, aws).verify(copied, world.sha(copied))) == Fault.MOVED
 
 
-async def test_a_false_digest_beside_the_good_one_changes_nothing(world, aws):
+async def test_an_invalid_digest_beside_the_valid_one_changes_nothing(world, aws):
     world.deliver()
     key, _ = world.hour()
     world.s3.copy_object(Bucket=LOGS, Key=key.replace("_jibe_", "_aaaa_"), CopySource={"Bucket": LOGS, "Key": key})
     await verifier(world, aws).verify(world.file(), world.sha(world.file()))
 
 
-async def test_a_backfill_tells_of_what_was_left_out(world, aws):
+async def test_a_backfill_digest_verifies_log_files_that_were_omitted(world, aws):
     world.deliver()
     file = world.file()
     (key,) = (found for found in world.hour() if f"/{REGION}/" in found)
@@ -281,7 +281,7 @@ async def test_a_backfill_tells_of_what_was_left_out(world, aws):
 # Errors
 
 
-async def test_a_bucket_that_is_not_there_has_no_digests(world, aws):
+async def test_a_missing_bucket_has_no_digests(world, aws):
     with pytest.raises(DigestMissing, match="NoSuchBucket"):
         await verifier(world, aws).verify(LogFile("no-such-bucket", "x/" + _a_key()), "00")
 
@@ -290,7 +290,7 @@ def _a_key():
     return f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/{ACCOUNT}_CloudTrail_{REGION}_20260101T0930Z_x.json.gz"
 
 
-async def test_a_store_that_is_away_is_told_as_such(aws):
+async def test_an_unreachable_store_is_unavailable(aws):
     gone = Account(endpoint="http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
     with pytest.raises(LogStoreUnavailable):
         await S3Digests(aws=aws, account=gone, region=REGION).keys(LOGS, "")
@@ -298,7 +298,7 @@ async def test_a_store_that_is_away_is_told_as_such(aws):
         await cloudtrail_keys(aws=aws, account=gone)(REGION, datetime.now(UTC), datetime.now(UTC))
 
 
-async def test_no_credentials_are_told_as_such(world, aws, monkeypatch):
+async def test_missing_credentials_are_an_access_error(world, aws, monkeypatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -309,7 +309,7 @@ async def test_no_credentials_are_told_as_such(world, aws, monkeypatch):
         await digests.keys(LOGS, "")
 
 
-async def test_a_cloudtrail_that_cannot_be_reached_is_told_as_such(world, aws):
+async def test_an_unreachable_cloudtrail_has_no_keys_available(world, aws):
     world.deliver()
     world.hour()
     asking = verifier(world, aws, cloudtrail_keys(aws=aws, account=account("http://127.0.0.1:1")))
@@ -317,11 +317,11 @@ async def test_a_cloudtrail_that_cannot_be_reached_is_told_as_such(world, aws):
         await asking.verify(world.file(), world.sha(world.file()))
 
 
-# A CloudTrail that tells its keys
+# CloudTrail's API
 
 
-async def test_what_cloudtrail_says_is_cut(aws, monkeypatch):
-    """Of a signature that does not match, AWS tells what it was to be made of: the session's token is in that."""
+async def test_a_message_of_cloudtrail_is_cut(aws, monkeypatch):
+    """For a wrong signature, AWS's message contains the signed text, which includes the session token."""
     client = await aws.client("cloudtrail", REGION, account("http://127.0.0.1:1"))
 
     async def refuses(**_named):
@@ -335,7 +335,7 @@ async def test_what_cloudtrail_says_is_cut(aws, monkeypatch):
     assert "CANARY" not in str(raised.value)
 
 
-async def test_cloudtrail_tells_the_keys(world, endpoint, aws):
+async def test_cloudtrails_published_keys_are_used(world, endpoint, aws):
     world.deliver()
     world.hour()
     asking = verifier(world, aws, cloudtrail_keys(aws=aws, account=account(endpoint)))
@@ -346,7 +346,7 @@ async def test_cloudtrail_tells_the_keys(world, endpoint, aws):
 
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI")
-def test_awss_own_tool_agrees_about_the_sandboxs_digests(world, endpoint):
+def test_the_aws_cli_validates_the_sandboxs_digests(world, endpoint):
     world.digests.publish_keys()
     for _ in range(3):
         world.deliver()

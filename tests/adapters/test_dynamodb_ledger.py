@@ -1,4 +1,4 @@
-"""What is the table's own: replicas that share it, items that expire, and a DynamoDB that is sick, throttled or gone."""
+"""The DynamoDB ledger: replicas that share a table, items that expire, and a DynamoDB that fails, throttles or is down."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ NUMBER = count(1)
 
 
 class Time:
-    """A clock that is set."""
+    """A clock that a test sets."""
 
     def __init__(self, time=1000.0):
         self.time = time
@@ -46,9 +46,9 @@ class Time:
 
 
 class Door:
-    """DynamoDB's door: passes calls on, `room` keys or items of a batch at most, and leaves the others out as DynamoDB does.
+    """A proxy to DynamoDB. It passes on at most `room` keys or items of a batch, and returns the others as unprocessed.
 
-    `fault` may answer in its place: with an error's name, or `None`.
+    `fault` returns the name of an error to answer with, or None.
     """
 
     def __init__(self, upstream):
@@ -72,11 +72,11 @@ class Door:
             aiohttp.ClientSession() as session,
             session.post(self._upstream, data=json.dumps(body), headers=_without_length(request.headers)) as answer,
         ):
-            told = json.loads(await answer.read())
+            body = json.loads(await answer.read())
             status = answer.status
         if left:
-            told["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = left
-        return self._json(told, status)
+            body["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = left
+        return self._json(body, status)
 
     async def _fault(self, operation):
         fault = self.fault(operation)
@@ -117,7 +117,7 @@ async def door(endpoint):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Tries follow at once."""
+    """No pauses between tries."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     monkeypatch.setattr(table, "BATCH_BACKOFF", Backoff(0.0, 0.0))
 
@@ -140,7 +140,7 @@ async def ledger(name, door, table_ledger, impatient, clock):
 
 
 def everything(ledger):
-    """Each call of the port."""
+    """Every call of the `Ledger` port."""
     return {
         "is_finished": ledger.is_finished(LOG),
         "unfinished": ledger.unfinished([LOG]),
@@ -160,7 +160,7 @@ async def errors_of(ledger):
 # Replicas
 
 
-async def test_what_one_replica_has_done_the_other_knows(name, table_ledger):
+async def test_replicas_see_each_others_records(name, table_ledger):
     async with table_ledger(name) as one, table_ledger(name) as other:
         await asyncio.gather(
             *(each.finish(LogFile("logs", f"{i}"), "e") for i in range(60) for each in (one, other)),
@@ -176,7 +176,7 @@ async def test_what_one_replica_has_done_the_other_knows(name, table_ledger):
 
 @pytest.fixture
 def replicas(new_table, table_ledger):
-    """Of one table: a function to run what they do, two of their ledgers, and the time. Opened once for many examples."""
+    """Two ledgers of one table, a function that runs their calls, and the clock. Opened once for many examples."""
     name, time = new_table(), Time()
     with asyncio.Runner() as runner:
         opened = AsyncExitStack()
@@ -191,7 +191,7 @@ def replicas(new_table, table_ledger):
         st.lists(st.integers(0, 2**33).map(lambda eighths: eighths / 8), min_size=1, max_size=6), min_size=2, max_size=4
     )
 )
-def test_a_watermark_only_grows_whoever_writes_it_and_ends_at_the_latest(replicas, marks):
+def test_a_watermark_of_several_writers_only_grows(replicas, marks):
     run, both, _ = replicas
     folder = Folder(f"/{next(NUMBER)}")
 
@@ -230,7 +230,7 @@ _calls = st.lists(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=_calls)
-def test_a_table_remembers_what_a_ledger_does_that_is_pruned_all_the_time(replicas, calls):
+def test_a_table_gives_the_same_answers_as_a_ledger_that_is_always_pruned(replicas, calls):
     run, (shared, _), time = replicas
     bucket = f"logs-{next(NUMBER)}"
 
@@ -239,7 +239,7 @@ def test_a_table_remembers_what_a_ledger_does_that_is_pruned_all_the_time(replic
         for what, number, third, last in calls:
             if what == "wait":
                 time.time += number
-                # What was written just so long ago has expired.
+                # An item expires exactly after this time.
                 await memory.prune(time.time - RETAIN + 0.5)
                 continue
             for ledger in (memory, shared):
@@ -260,8 +260,10 @@ def test_a_table_remembers_what_a_ledger_does_that_is_pruned_all_the_time(replic
 
 
 @pytest.mark.parametrize("before", [0, 1])
-async def test_whoever_two_replicas_see_at_once_is_counted_by_both(name, door, table_ledger, impatient, before):
-    """The other writes between our look and our write."""
+async def test_a_principal_counted_by_two_replicas_at_once_is_counted_twice(
+    name, door, table_ledger, impatient, before
+):
+    """The other replica writes between our read and our write."""
     async with table_ledger(name, endpoint=door.endpoint) as one, table_ledger(name) as other:
         for _ in range(before):
             await other.observe({"ana": Seen(2.0, 2.0)})
@@ -276,13 +278,13 @@ async def test_whoever_two_replicas_see_at_once_is_counted_by_both(name, door, t
         assert await one.principals() == {"ana": Seen(1.0, 3.0, 2 + before)}
 
 
-async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_ledger, endpoint, monkeypatch):
+async def test_a_command_opens_the_configured_table(name, table_ledger, endpoint, monkeypatch):
     async with table_ledger(name) as ledger:
         await ledger.observe({f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)})
         await ledger.finish(LOG, "e")
-    told = {"kind": "dynamodb", "table": name, "region": REGION, "endpoint": endpoint}
-    told |= {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    for setting, value in told.items():
+    configured = {"kind": "dynamodb", "table": name, "region": REGION, "endpoint": endpoint}
+    configured |= {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    for setting, value in configured.items():
         monkeypatch.setenv(f"JIBE_LEDGER__{setting.upper()}", value)
     async with compose.ledger(load(Rules)) as looked_at:
         assert await looked_at.principals() == {f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)}
@@ -291,7 +293,7 @@ async def test_a_command_looks_at_the_table_that_the_settings_name(name, table_l
 # Items
 
 
-async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_yet(name, table_ledger, endpoint):
+async def test_an_expired_item_is_ignored_before_dynamodb_deletes_it(name, table_ledger, endpoint):
     time = Time()
     async with table_ledger(name, time, retain=500) as ledger:
         await ledger.finish(LOG, "e")
@@ -305,15 +307,15 @@ async def test_what_has_expired_is_forgotten_though_dynamodb_has_not_deleted_it_
         assert await ledger.unfinished([LOG]) == [LOG]
         assert await ledger.watermarks([A]) == {}
         assert await ledger.principals() == {}
-        # Begun anew, not gone on with.
+        # The count starts again instead of being continued.
         await ledger.refreshed(A, 4.0)
         await ledger.observe({"ana": Seen(7.0, 8.0)})
         assert await ledger.watermarks([A]) == {A: 4.0}
         assert await ledger.principals() == {"ana": Seen(7.0, 8.0, 1)}
 
 
-async def test_every_item_says_in_whole_seconds_when_it_expires(name, table_ledger, endpoint):
-    """Else DynamoDB would keep it for ever."""
+async def test_every_item_has_its_expiry_in_whole_seconds(name, table_ledger, endpoint):
+    """Otherwise DynamoDB would keep it for ever."""
     async with table_ledger(name, Time(1000.25), retain=500) as ledger:
         await ledger.finish(LOG, "e")
         await ledger.refreshed(A, 5.0)
@@ -323,7 +325,7 @@ async def test_every_item_says_in_whole_seconds_when_it_expires(name, table_ledg
 
 
 @pytest.mark.parametrize("length", [1, 2046, 2047, 4096])
-async def test_a_name_of_any_length_is_known_and_no_longer_one_taken_for_it(ledger, length):
+async def test_names_of_any_length_are_recorded_and_distinguished(ledger, length):
     text = ("ü" * length)[: length // 2] + "x" * (length % 2)
     assert len(text.encode()) == length
     for name in (text, text + "/"):
@@ -336,14 +338,14 @@ async def test_a_name_of_any_length_is_known_and_no_longer_one_taken_for_it(ledg
     assert await ledger.principals() == {text: Seen(1.0, 1.0), text + "/": Seen(2.0, 2.0)}
 
 
-async def test_a_bucket_with_a_slash_is_not_another_with_a_longer_key(ledger):
+async def test_a_slash_in_a_bucket_name_is_not_confused_with_a_longer_key(ledger):
     await ledger.finish(LogFile("a/b", "c"), "e")
     assert not await ledger.is_finished(LogFile("a", "b/c"))
     assert not await ledger.is_finished(LogFile("a%2Fb", "c"))
 
 
-async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(ledger):
-    """A lone surrogate is no text; and what an announcement calls a version may be a megabyte."""
+async def test_an_item_that_cannot_be_written_does_not_fail_its_batch(ledger):
+    """A lone surrogate cannot be encoded, and an announced version may have a megabyte."""
     bad = [
         ledger.finish(LogFile("logs", "\ud800"), "e"),
         ledger.finish(LogFile("logs", "k", etag="\ud800"), ""),
@@ -363,8 +365,8 @@ async def test_what_cannot_be_written_spoils_nothing_that_is_written_with_it(led
         await ledger.unfinished([LOG, LogFile("logs", "\ud800")])
 
 
-async def test_a_principal_that_a_log_made_up_has_no_table_left_alone(ledger, door):
-    """Items have 400 KB at most, and a record up to four MiB: each such file was a failure of the table's."""
+async def test_a_huge_principal_in_a_log_does_not_count_as_a_failure_of_the_table(ledger, door):
+    """An item has at most 400 KB, a record up to 4 MiB. Found: each such file counted as a failure of the table."""
     for number in range(table.FAILURE_LIMIT):
         with pytest.raises(LedgerError, match="too long for the ledger"):
             await ledger.observe({f"{number}" * 500_000: Seen(1.0, 1.0)})
@@ -372,21 +374,21 @@ async def test_a_principal_that_a_log_made_up_has_no_table_left_alone(ledger, do
     assert not await ledger.is_finished(LOG)
 
 
-async def test_what_no_ledger_wrote_is_an_error_that_says_so(ledger, name, endpoint):
+async def test_a_foreign_item_is_an_error_with_a_remedy(ledger, name, endpoint):
     for key in (f"f#{LOG.bucket}/{LOG.key}", f"w#{A.path}", "p#ana"):
         client(endpoint, "dynamodb", REGION).put_item(TableName=name, Item={"pk": {"S": key}})
-    with pytest.raises(LedgerError, match="a table of its own"):
+    with pytest.raises(LedgerError, match="a separate table"):
         await ledger.is_finished(LOG)
-    with pytest.raises(LedgerError, match="a table of its own"):
+    with pytest.raises(LedgerError, match="a separate table"):
         await ledger.watermarks([A])
-    with pytest.raises(LedgerError, match="a table of its own"):
+    with pytest.raises(LedgerError, match="a separate table"):
         await ledger.observe({"ana": Seen(1.0, 1.0)})
 
 
-# Round trips
+# Numbers of calls
 
 
-async def test_reads_go_by_the_hundred_and_writes_by_twenty_five(ledger, door):
+async def test_reads_are_batched_by_100_and_writes_by_25(ledger, door):
     files = [LogFile("logs", f"{i}") for i in range(250)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files))
     assert (door.calls, door.largest) == ({"BatchWriteItem": 10}, 25)
@@ -395,32 +397,32 @@ async def test_reads_go_by_the_hundred_and_writes_by_twenty_five(ledger, door):
     assert (door.calls, door.largest) == ({"BatchGetItem": 3}, 100)
 
 
-async def test_a_read_is_consistent_where_the_last_write_matters_and_else_half_the_price(ledger, door):
-    await ledger.is_finished(LOG)  # another replica may have finished it just now
-    await ledger.observe({"ana": Seen(1.0, 1.0)})  # or each would count on what the other has counted over
+async def test_reads_are_consistent_only_where_the_last_write_matters(ledger, door):
+    await ledger.is_finished(LOG)  # consistent: another replica may have finished it just now
+    await ledger.observe({"ana": Seen(1.0, 1.0)})  # consistent: otherwise counts of another replica would be lost
     assert door.consistent == [True, True]
     await ledger.unfinished([LOG])
     await ledger.watermarks([A])
     assert door.consistent[2:] == [False, False]
 
 
-async def test_one_file_that_is_finished_several_times_at_once_is_one_item(ledger):
-    """DynamoDB takes no key twice in a batch."""
+async def test_a_file_finished_several_times_at_once_is_one_item(ledger):
+    """DynamoDB refuses a batch with the same key twice."""
     await asyncio.gather(*(ledger.finish(LOG, f"e{i}") for i in range(5)), ledger.finish(LogFile("logs", "b"), "e"))
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e4"))
     assert await ledger.is_finished(LogFile("logs", "b"))
 
 
-async def test_many_files_of_one_principal_are_one_write_of_it(ledger, door):
+async def test_observations_of_one_principal_are_one_write(ledger, door):
     await asyncio.gather(*(ledger.observe({"ana": Seen(float(i), float(i))}) for i in range(50)))
     assert door.calls == {"BatchGetItem": 1, "PutItem": 1}
     assert await ledger.principals() == {"ana": Seen(0.0, 49.0, 50)}
 
 
-# Throttled
+# Throttling
 
 
-async def test_what_a_batch_leaves_out_is_asked_for_again(ledger, door):
+async def test_unprocessed_items_are_requested_again(ledger, door):
     door.room = 30
     files = [LogFile("logs", f"{i}") for i in range(90)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files[::2]))
@@ -428,8 +430,8 @@ async def test_what_a_batch_leaves_out_is_asked_for_again(ledger, door):
     assert door.calls["BatchGetItem"] == 3
 
 
-async def test_what_a_batch_never_takes_is_an_error_of_those_items_alone(ledger, door):
-    """Six tries of three are 18 of 25."""
+async def test_items_that_are_never_processed_fail_alone(ledger, door):
+    """Six tries of three items each write 18 of 25."""
     door.room = 3
     files = [LogFile("logs", f"{i}") for i in range(25)]
     outcomes = await asyncio.gather(*(ledger.finish(file, "e") for file in files), return_exceptions=True)
@@ -440,8 +442,8 @@ async def test_what_a_batch_never_takes_is_an_error_of_those_items_alone(ledger,
     assert await ledger.unfinished(files) == failed
 
 
-async def test_keys_that_are_never_read_are_an_error_and_not_absent(ledger, door):
-    """Nor would half an answer be the truth."""
+async def test_keys_that_are_never_processed_are_an_error_and_not_absent(ledger, door):
+    """A part of the answer would be wrong, too."""
     door.room = 0
     with pytest.raises(LedgerError, match="on demand"):
         await ledger.watermarks([A])
@@ -450,7 +452,7 @@ async def test_keys_that_are_never_read_are_an_error_and_not_absent(ledger, door
 @pytest.mark.parametrize(
     "code", ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
 )
-async def test_a_throttled_call_is_tried_again_and_then_an_error_with_its_remedy(ledger, door, code):
+async def test_a_call_that_stays_throttled_is_an_error_with_a_remedy(ledger, door, code):
     faults = iter([code])
     door.fault = lambda _: next(faults, None)
     assert not await ledger.is_finished(LOG)
@@ -459,15 +461,15 @@ async def test_a_throttled_call_is_tried_again_and_then_an_error_with_its_remedy
         await ledger.is_finished(LOG)
 
 
-async def test_principals_that_others_count_all_the_time_are_an_error_and_not_a_wrong_count(ledger, door):
+async def test_permanent_conflicts_are_an_error_and_not_a_wrong_count(ledger, door):
     await ledger.observe({"ana": Seen(1.0, 1.0)})
     door.fault = lambda operation: "ConditionalCheckFailedException" if operation == "PutItem" else None
-    with pytest.raises(LedgerError, match="at the same time"):
+    with pytest.raises(LedgerError, match="other replicas"):
         await ledger.observe({"ana": Seen(2.0, 2.0)})
     assert await ledger.principals() == {"ana": Seen(1.0, 1.0)}
 
 
-# Away
+# A DynamoDB that is down
 
 
 @pytest.mark.parametrize(
@@ -476,13 +478,13 @@ async def test_principals_that_others_count_all_the_time_are_an_error_and_not_a_
         ("ResourceNotFoundException", "ledger.table"),
         ("AccessDeniedException", "allow the role .*Scan"),
         ("UnrecognizedClientException", "credentials"),
-        ("ValidationException", "pk, a string"),
+        ("ValidationException", "string attribute pk"),
     ],
 )
-async def test_a_table_that_is_refused_stops_the_start_and_later_nothing(
+async def test_a_refused_table_stops_the_start_but_not_a_running_service(
     name, door, table_ledger, impatient, code, remedy
 ):
-    """Before the start somebody is there to mend it."""
+    """At the start, an operator is there to correct it."""
     async with table_ledger(name, endpoint=door.endpoint) as ledger:
         door.fault = lambda _: code
         errors = await errors_of(ledger)
@@ -499,21 +501,19 @@ def everything_names():
     return ["is_finished", "unfinished", "finish", "watermarks", "refreshed", "observe", "principals"]
 
 
-async def test_there_is_no_such_table(table_ledger):
+async def test_a_missing_table_is_refused_with_a_remedy(table_ledger):
     with pytest.raises(Refused, match=r"no-such-table.*ledger\.table"):
         async with table_ledger("no-such-table"):
             pass
 
 
 async def test_a_table_with_another_key_is_refused(new_table, table_ledger):
-    with pytest.raises(Refused, match="pk, a string"):
+    with pytest.raises(Refused, match="string attribute pk"):
         async with table_ledger(new_table(key="id")):
             pass
 
 
-async def test_a_replica_starts_while_dynamodb_is_away_and_uses_it_when_it_is_there(
-    name, door, table_ledger, impatient
-):
+async def test_a_replica_starts_while_dynamodb_is_down_and_uses_it_later(name, door, table_ledger, impatient):
     clock = Time()
     door.fault = lambda _: "InternalServerError"
     async with table_ledger(name, endpoint=door.endpoint, clock=clock) as ledger:
@@ -524,7 +524,7 @@ async def test_a_replica_starts_while_dynamodb_is_away_and_uses_it_when_it_is_th
         assert await ledger.is_finished(LOG)
 
 
-async def test_nobody_is_there(name, table_ledger, impatient):
+async def test_an_unreachable_dynamodb_is_a_ledger_error(name, table_ledger, impatient):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
     async with table_ledger(name, endpoint=endpoint) as ledger:
@@ -533,7 +533,7 @@ async def test_nobody_is_there(name, table_ledger, impatient):
     assert all(isinstance(error, LedgerError) for error in errors)
 
 
-async def test_a_call_that_is_not_answered_is_given_up(name, door, table_ledger, impatient, monkeypatch):
+async def test_an_unanswered_call_is_given_up(name, door, table_ledger, impatient, monkeypatch):
     monkeypatch.setattr(table, "READ_TIMEOUT", 0.1)
     gone = asyncio.Event()
 
@@ -552,7 +552,7 @@ async def test_a_call_that_is_not_answered_is_given_up(name, door, table_ledger,
     gone.set()
 
 
-async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledger, door, clock):
+async def test_after_several_failures_in_a_row_calls_fail_at_once_for_a_while(ledger, door, clock):
     door.fault = lambda _: "InternalServerError"
     for _ in range(FAILURE_LIMIT):
         with pytest.raises(LedgerError):
@@ -565,7 +565,7 @@ async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledg
         assert "InternalServerError" in str(error)
         assert "next try in" in str(error)
     clock.time += PAUSE
-    # One asks for all.
+    # One call tries for all.
     await asyncio.gather(*(ledger.is_finished(LOG) for _ in range(20)), return_exceptions=True)
     assert door.calls == {"BatchGetItem": table.TRIES}
     door.fault = lambda _: None
@@ -574,7 +574,7 @@ async def test_a_table_that_fails_again_and_again_is_left_alone_for_a_while(ledg
     assert await errors_of(ledger) == []
 
 
-async def test_a_failure_now_and_then_leaves_nothing_alone(ledger, door):
+async def test_single_failures_do_not_make_calls_fail_at_once(ledger, door):
     for _ in range(FAILURE_LIMIT * 2):
         door.fault = lambda _: "InternalServerError"
         with pytest.raises(LedgerError):
@@ -583,7 +583,7 @@ async def test_a_failure_now_and_then_leaves_nothing_alone(ledger, door):
         assert not await ledger.is_finished(LOG)
 
 
-async def test_a_condition_that_does_not_hold_is_no_failure(ledger):
+async def test_a_failed_condition_is_not_a_failure_of_the_table(ledger):
     for began in (9.0, *(float(each) for each in range(FAILURE_LIMIT * 2))):
         await ledger.refreshed(A, began)
     assert await ledger.watermarks([A]) == {A: 9.0}
@@ -603,13 +603,13 @@ async def test_a_condition_that_does_not_hold_is_no_failure(ledger):
     ],
     ids=lambda foreign: type(foreign).__name__,
 )
-def test_no_error_of_botocore_or_aiohttp_gets_through(foreign):
+def test_every_error_of_botocore_and_aiohttp_is_translated(foreign):
     with pytest.raises(LedgerError, match=r"table t: .+"), table._translated("t"):
         raise foreign
 
 
-def test_what_dynamodb_says_is_cut():
-    """Of a signature that does not match, AWS tells what it was to be made of: the session's token is in that."""
+def test_a_message_of_dynamodb_is_cut():
+    """For a wrong signature, AWS's message contains the signed text, which includes the session token."""
     words = "The Canonical String should have been " + "h" * 300 + "x-amz-security-token:CANARY"
     error = ClientError({"Error": {"Code": "InvalidSignatureException", "Message": words}}, "GetItem")
     with pytest.raises(LedgerError, match=r"Canonical String.* clock right\?$") as raised, table._translated("t"):
@@ -617,13 +617,13 @@ def test_what_dynamodb_says_is_cut():
     assert "CANARY" not in str(raised.value)
 
 
-def test_a_condition_that_does_not_hold_is_told_from_an_error():
+def test_a_failed_condition_is_distinguished_from_an_error():
     with pytest.raises(ConditionFailed), table._translated("t"):
         raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
     assert not issubclass(ConditionFailed, LedgerError)
 
 
-async def test_a_sweep_of_thousands_asks_a_few_at_a_time(name, door, table_ledger, impatient, monkeypatch):
+async def test_a_look_up_of_thousands_makes_few_calls_at_a_time(name, door, table_ledger, impatient, monkeypatch):
     monkeypatch.setattr(table, "MAX_CALLS", 4)
     now, most = 0, 0
 
@@ -640,5 +640,5 @@ async def test_a_sweep_of_thousands_asks_a_few_at_a_time(name, door, table_ledge
     assert most == 4
 
 
-def test_the_longest_name_of_s3_stands_in_the_key_as_it_is():
+def test_the_longest_name_of_s3_is_not_hashed():
     assert dynamodb._file(LogFile("b" * 63, "k" * 1024)) == f"f#{'b' * 63}/{'k' * 1024}"

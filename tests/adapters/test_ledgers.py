@@ -1,4 +1,4 @@
-"""What the ledgers promise, each with the same tests; and what only a file can keep or lose."""
+"""The same tests for every ledger, and tests of the SQLite file."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ ODD = [
     "", " ", "/", "a//b", "ünï/cödé", "日本語/ファイル", "👩‍👩‍👧/🏳️‍🌈", "a\x00b", "a\nb\t\x7f", "'; DROP TABLE files; --", '"%_*?[',
     "é", "é", "A", "a", "ß", "ſ", "\u202ertl", "\ufeffbom", "\U0010ffff", "x" * 1024,
 ]  # fmt: skip
-"""Keys of S3 are any UTF-8; those that look alike (é and é: one letter, and two) are not the same."""
+"""S3 keys are any UTF-8. Keys that look alike are different (é and é: one code point, and two)."""
 
 
 class WallClock:
@@ -54,7 +54,7 @@ async def ledger(request, tmp_path, wall_clock):
             yield opened
     else:
         table = request.getfixturevalue("new_table")()
-        # Where the tests have the others pruned, this one remembers for 500 seconds: to the same end.
+        # The other ledgers are pruned by the tests. This one expires its items after 500 seconds instead.
         async with request.getfixturevalue("table_ledger")(table, wall_clock, retain=500.0) as opened:
             yield opened
 
@@ -62,7 +62,7 @@ async def ledger(request, tmp_path, wall_clock):
 # Files
 
 
-async def test_a_file_is_finished_once_it_is_said_so_and_no_other_with_it(ledger):
+async def test_only_the_recorded_file_is_finished(ledger):
     assert not await ledger.is_finished(LOG)
     await ledger.finish(LOG, "etag")
     assert await ledger.is_finished(LOG)
@@ -70,8 +70,8 @@ async def test_a_file_is_finished_once_it_is_said_so_and_no_other_with_it(ledger
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key + "x"))
 
 
-async def test_another_etag_is_another_file(ledger):
-    """It was replaced: what is in it now was never read."""
+async def test_a_file_with_another_etag_is_not_finished(ledger):
+    """The file was replaced, and its new content was not read."""
     await ledger.finish(LOG, "e1")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e1"))
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e2"))
@@ -80,34 +80,34 @@ async def test_another_etag_is_another_file(ledger):
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e1"))
 
 
-async def test_another_version_is_another_file(ledger):
+async def test_a_file_with_another_version_is_not_finished(ledger):
     await ledger.finish(LogFile(LOG.bucket, LOG.key, version="v1"), "e")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1"))
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="e"))
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="f"))
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v2", etag="e"))
-    assert await ledger.is_finished(LOG)  # whoever names no version means this key
+    assert await ledger.is_finished(LOG)  # without a version, any version of the key matches
 
 
-async def test_a_version_that_was_never_named_is_not_known(ledger):
+async def test_a_version_that_was_not_recorded_is_not_finished(ledger):
     await ledger.finish(LOG, "e")
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1"))
 
 
-async def test_the_size_that_an_announcement_names_says_nothing(ledger):
+async def test_the_announced_size_is_ignored(ledger):
     await ledger.finish(LOG, "e")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, size=5))
 
 
-async def test_contents_that_are_the_same_are_one_version_named_or_not(ledger):
-    """A sweep names no version, where a notification of the same file does."""
+async def test_equal_etags_are_the_same_file_with_or_without_a_version(ledger):
+    """A sweep does not know the version; a notification of the same file names it."""
     await ledger.finish(LOG, "e")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="e"))
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, version="v1", etag="f"))
 
 
-async def test_a_file_whose_store_told_no_etag_is_whichever_is_announced(ledger):
-    """Log files are written once: one that is both swept through Access Anywhere and announced is not read twice."""
+async def test_a_file_recorded_without_an_etag_matches_any_announced_etag(ledger):
+    """Log files are written once: a file that is swept through Access Anywhere and announced is not read twice."""
     await ledger.finish(LOG, "")
     for version in (None, "v1"):
         for etag in (None, "e"):
@@ -117,23 +117,23 @@ async def test_a_file_whose_store_told_no_etag_is_whichever_is_announced(ledger)
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, "v2", "e"))
 
 
-async def test_where_the_store_tells_no_etag_the_announced_one_stands_for_it(ledger):
+async def test_without_the_stores_etag_the_announced_one_is_recorded(ledger):
     await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e"))
     assert await ledger.is_finished(LOG)
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="f"))
-    await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "f")  # it knows better
+    await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "f")  # the store's etag counts
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="f"))
 
 
 @pytest.mark.parametrize("number", [0, 1, MAX_LOOK_UP, 2 * MAX_LOOK_UP + 1])
-async def test_of_many_files_those_are_told_that_are_not_finished_in_their_order(ledger, number):
+async def test_the_unfinished_files_are_returned_in_their_order(ledger, number):
     files = [LogFile("logs", f"{i * 7 % (number + 1)}-{i}") for i in range(number)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files[::3]))
     assert await ledger.unfinished(files) == [file for i, file in enumerate(files) if i % 3]
 
 
-async def test_files_of_one_key_are_told_apart_when_many_are_asked_about(ledger):
+async def test_versions_of_one_key_are_distinguished_in_one_look_up(ledger):
     await ledger.finish(LOG, "e")
     same, other = LogFile(LOG.bucket, LOG.key, etag="e"), LogFile(LOG.bucket, LOG.key, etag="f")
     elsewhere = LogFile("other", LOG.key)
@@ -151,7 +151,7 @@ async def test_unknown_folders_have_no_watermark(ledger):
     assert await ledger.watermarks([]) == {}
 
 
-async def test_a_folder_and_its_tree_are_two_things(ledger):
+async def test_a_folder_and_its_tree_have_separate_watermarks(ledger):
     await ledger.refreshed(A, 5.0)
     await ledger.refreshed(A_TREE, 7.0)
     assert await ledger.watermarks([A, A_TREE, B]) == {A: 5.0, A_TREE: 7.0}
@@ -164,13 +164,13 @@ async def test_an_earlier_refresh_never_replaces_a_later_one(ledger):
 
 
 async def test_a_watermark_keeps_its_fraction(ledger):
-    """Rounded up it would skip a change."""
+    """If it were rounded up, a change would be skipped."""
     began = 1_767_225_599.123457
     await ledger.refreshed(A, began)
     assert await ledger.watermarks([A]) == {A: began}
 
 
-async def test_watermarks_are_asked_for_by_any_iterable(ledger):
+async def test_watermarks_accepts_any_iterable(ledger):
     await ledger.refreshed(A, 5.0)
     assert await ledger.watermarks(folder for folder in (A, B)) == {A: 5.0}
     assert await ledger.watermarks({A: "any", B: "thing"}) == {A: 5.0}
@@ -179,28 +179,28 @@ async def test_watermarks_are_asked_for_by_any_iterable(ledger):
 # Principals
 
 
-async def test_nobody_was_seen_at_first(ledger):
+async def test_a_new_ledger_has_no_principals(ledger):
     assert await ledger.principals() == {}
     await ledger.observe({})
     assert await ledger.principals() == {}
 
 
-async def test_whoever_is_seen_again_keeps_the_earliest_the_latest_and_the_sum(ledger):
+async def test_observations_of_a_principal_are_merged(ledger):
     await ledger.observe({"ana": Seen(50.25, 60.5, 3), "bo": Seen(1.0, 1.0)})
     await ledger.observe({"ana": Seen(55.0, 58.0, 2)})
     await ledger.observe({"ana": Seen(40.0, 70.75, 5)})
     assert await ledger.principals() == {"ana": Seen(40.0, 70.75, 10), "bo": Seen(1.0, 1.0, 1)}
 
 
-async def test_what_is_told_of_principals_is_nobodys_to_change(ledger):
+async def test_changing_the_returned_principals_does_not_change_the_ledger(ledger):
     seen = Seen(1.0, 2.0)
     await ledger.observe({"ana": seen})
     seen.count, seen.last = 9, 9.0
     assert await ledger.principals() == {"ana": Seen(1.0, 2.0)}
 
 
-async def test_principals_that_were_not_seen_for_long_are_forgotten(ledger, wall_clock):
-    """By when they were written, not by when they did what they did: logs may be late."""
+async def test_pruning_deletes_principals_that_were_not_seen_recently(ledger, wall_clock):
+    """By the time when they were written, not by the time of their calls: logs may be late."""
     await ledger.observe({"ana": Seen(9e9, 9e9), "bo": Seen(1.0, 1.0)})
     wall_clock.time = 1400.0
     await ledger.observe({"bo": Seen(2.0, 2.0), "cy": Seen(3.0, 3.0)})
@@ -209,13 +209,13 @@ async def test_principals_that_were_not_seen_for_long_are_forgotten(ledger, wall
     assert await ledger.principals() == {"bo": Seen(1.0, 2.0, 2), "cy": Seen(3.0, 3.0)}
 
 
-async def test_odd_principals_are_kept_apart(ledger):
+async def test_similar_principals_are_distinguished(ledger):
     everybody = {f"arn:{odd}": Seen(float(n), float(n), n + 1) for n, odd in enumerate(ODD)}
     await ledger.observe(everybody)
     assert await ledger.principals() == everybody
 
 
-async def test_principals_that_are_seen_at_once_are_all_counted(ledger):
+async def test_concurrent_observations_are_all_counted(ledger):
     await asyncio.gather(
         *(ledger.observe({"ana": Seen(float(i), float(i)), f"p{i}": Seen(0.0, 0.0)}) for i in range(50))
     )
@@ -224,10 +224,10 @@ async def test_principals_that_are_seen_at_once_are_all_counted(ledger):
     assert len(found) == 50
 
 
-# Both
+# All ledgers
 
 
-async def test_pruning_forgets_what_was_written_before(ledger, wall_clock):
+async def test_pruning_deletes_what_was_written_before(ledger, wall_clock):
     await ledger.finish(LOG, "e")
     await ledger.refreshed(A, 5.0)
     wall_clock.time = 2000.0
@@ -239,7 +239,7 @@ async def test_pruning_forgets_what_was_written_before(ledger, wall_clock):
     assert await ledger.watermarks([A, B]) == {B: 5.0}
 
 
-async def test_what_is_written_again_is_young_again(ledger, wall_clock):
+async def test_an_entry_that_is_written_again_is_kept_by_pruning(ledger, wall_clock):
     await ledger.finish(LOG, "e")
     await ledger.refreshed(A, 5.0)
     wall_clock.time = 1400.0
@@ -252,7 +252,7 @@ async def test_what_is_written_again_is_young_again(ledger, wall_clock):
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-async def test_odd_keys_are_kept_apart_and_found(ledger, odd):
+async def test_similar_keys_are_distinguished(ledger, odd):
     others = [each for each in ODD if each != odd]
     await asyncio.gather(*(ledger.finish(LogFile("logs", each), "e") for each in others))
     await asyncio.gather(*(ledger.refreshed(Folder("/" + each), 1.0) for each in others))
@@ -264,7 +264,7 @@ async def test_odd_keys_are_kept_apart_and_found(ledger, odd):
     assert await ledger.watermarks([Folder("/" + odd)]) == {Folder("/" + odd): 2.0}
 
 
-async def test_many_write_at_once(ledger):
+async def test_concurrent_writes_are_all_recorded(ledger):
     files = [LogFile("logs", str(i)) for i in range(1000)]
     await asyncio.gather(
         *(ledger.finish(file, "e") for file in files), *(ledger.refreshed(A, float(i)) for i in range(100))
@@ -274,7 +274,7 @@ async def test_many_write_at_once(ledger):
     assert await ledger.watermarks([A]) == {A: 99.0}
 
 
-async def test_reads_pruning_and_cancelled_writes_go_together(ledger, wall_clock):
+async def test_reads_pruning_and_cancelled_writes_work_concurrently(ledger, wall_clock):
     chance = random.Random(1)
 
     async def busy(i):
@@ -307,7 +307,7 @@ _calls = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(calls=_calls)
-def test_both_ledgers_remember_the_same(tmp_path_factory, calls):
+def test_all_ledgers_give_the_same_answers(tmp_path_factory, calls):
     async def main() -> None:
         wall_clock = WallClock()
         wall_clock.time = 0.0
@@ -344,7 +344,7 @@ def path(tmp_path):
     return tmp_path / "deep" / "down" / "ledger.db"
 
 
-async def test_survives_being_closed_and_opened_again(path):
+async def test_the_ledger_survives_a_restart(path):
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         await ledger.refreshed(A, 5.5)
@@ -379,7 +379,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 37, 400])
-async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
+async def test_acknowledged_writes_survive_a_kill_at_any_moment(path, lines):
     process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE)
     too_late = threading.Timer(PATIENCE, process.kill)
     too_late.start()
@@ -387,7 +387,7 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().split() for _ in range(lines)]
         process.kill()
-        # What it had said before it died, and we had not read.
+        # The output before its end that was not read yet.
         acknowledged += [line.split() for line in process.stdout.read().splitlines() if len(line.split()) == 2]
     finally:
         too_late.cancel()
@@ -406,8 +406,8 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(path, lines):
         await ledger.finish(LOG, "e")
 
 
-async def test_a_ledger_of_before_principals_is_read_and_takes_them(path):
-    """Its version is the same: what was finished stays finished after an update."""
+async def test_a_ledger_without_the_principals_table_gets_it(path):
+    """The version stays the same, so finished files stay finished after an update."""
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         ledger._connection.execute("DROP TABLE principals")
@@ -418,7 +418,7 @@ async def test_a_ledger_of_before_principals_is_read_and_takes_them(path):
         assert set(await ledger.principals()) == {"ana"}
 
 
-async def test_principals_of_a_file_are_remembered_all_or_none(path):
+async def test_if_one_principal_cannot_be_written_all_of_its_file_are_refused(path):
     async with SqliteLedger(path) as ledger:
         with pytest.raises(LedgerError):
             await ledger.observe({"ana": Seen(1.0, 1.0), "\ud800": Seen(1.0, 1.0)})
@@ -427,14 +427,16 @@ async def test_principals_of_a_file_are_remembered_all_or_none(path):
 
 
 async def test_each_write_is_on_the_disk_before_it_is_acknowledged(path):
-    """No test cuts the power; in SQLite's words FULL is 2, and with less its last transactions are lost then."""
+    """A test cannot cut the power. FULL is 2 in SQLite; with less, a power cut loses the last transactions."""
     async with SqliteLedger(path) as ledger:
-        told = [ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
-    assert told == ["wal", 2]
+        pragmas = [
+            ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        ]
+    assert pragmas == ["wal", 2]
 
 
 async def test_two_processes_may_share_the_file(path):
-    """While one deployment replaces another."""
+    """This happens while a new deployment replaces the old one."""
     async with SqliteLedger(path) as one, SqliteLedger(path) as other:
         await asyncio.gather(
             *(each.finish(LogFile("logs", f"{i}"), "e") for i in range(200) for each in (one, other)),
@@ -484,14 +486,14 @@ def _with_other_tables(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [_garbage, _cut_short, _directory, _below_a_file, _of_another_version, _with_other_tables]
 )
-async def test_a_file_that_is_no_ledger_is_a_ledger_error_that_names_it(path, spoil):
+async def test_a_file_that_is_not_a_ledger_is_a_ledger_error_that_names_it(path, spoil):
     spoil(path)
     with pytest.raises(LedgerError, match=r"ledger\.db"):
         async with SqliteLedger(path):
             pass
 
 
-async def test_a_ledger_of_another_version_is_left_as_it_is(path):
+async def test_a_ledger_of_another_version_is_not_changed(path):
     _of_another_version(path)
     before = path.read_bytes()
     with pytest.raises(LedgerError, match=f"version {VERSION + 1}"):
@@ -500,7 +502,7 @@ async def test_a_ledger_of_another_version_is_left_as_it_is(path):
     assert path.read_bytes() == before
 
 
-async def test_a_file_that_goes_bad_while_it_is_open_is_a_ledger_error(path):
+async def test_a_file_that_is_damaged_while_it_is_open_is_a_ledger_error(path):
     async with SqliteLedger(path) as ledger:
         for i in range(500):
             await ledger.finish(LogFile("logs", f"{i}" * 50), "e")
@@ -534,7 +536,7 @@ async def test_a_read_only_directory_is_a_ledger_error(path):
             pass
 
 
-async def test_a_disk_that_is_full_is_a_ledger_error_and_keeps_what_was_written(path):
+async def test_a_full_disk_is_a_ledger_error_and_earlier_writes_are_kept(path):
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -544,14 +546,14 @@ async def test_a_disk_that_is_full_is_a_ledger_error_and_keeps_what_was_written(
         assert await ledger.is_finished(LOG)
 
 
-async def test_who_locks_the_file_for_good_holds_nothing_up(path, monkeypatch):
-    """Found by this test: each write waited its full time, one after the other, and whoever read waited for all of them."""
+async def test_a_permanently_locked_file_does_not_delay_all_writes_and_reads(path, monkeypatch):
+    """Found by this test: each write waited its full time, one after the other, and reads waited for all of them."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 1.0)
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            for number in range(400):  # of a second each, they would outlast the test
+            for number in range(400):  # if each waited its second, the test would time out
                 with pytest.raises(LedgerError, match="locked"):
                     await ledger.refreshed(A, float(number))
             assert await ledger.is_finished(LOG)
@@ -560,8 +562,8 @@ async def test_who_locks_the_file_for_good_holds_nothing_up(path, monkeypatch):
         assert await ledger.watermarks([A]) == {A: 1.0}
 
 
-async def test_what_cannot_be_written_at_all_spoils_nothing_that_is_written_with_it(path):
-    """Writes share a transaction; a lone surrogate is no UTF-8."""
+async def test_a_row_that_cannot_be_written_does_not_fail_its_batch(path):
+    """Writes share a transaction; a lone surrogate cannot be encoded as UTF-8."""
     async with SqliteLedger(path) as ledger:
         bad, good = await asyncio.gather(
             ledger.finish(LogFile("logs", "\ud800"), "e"), ledger.finish(LOG, "e"), return_exceptions=True
@@ -590,7 +592,7 @@ async def _unopened(path):
 
 
 @pytest.mark.parametrize("state", [_unopened, _closed])
-async def test_what_is_not_open_is_a_ledger_error(path, state):
+async def test_a_closed_ledger_raises_a_ledger_error(path, state):
     async with state(path) as ledger:
         for call in (
             ledger.is_finished(LOG), ledger.unfinished([LOG]), ledger.finish(LOG, "e"), ledger.watermarks([A]),

@@ -1,4 +1,4 @@
-"""Regions and partitions of host names, by botocore's data."""
+"""Regions and partitions of host names, from botocore's data."""
 
 import botocore.session
 import pytest
@@ -31,7 +31,7 @@ def test_the_region_of_a_queue_is_found_in_each_kind_of_host_name(partition, reg
 
 
 def test_there_are_regions_of_all_partitions():
-    """Or the test above tests nothing."""
+    """Otherwise the test above would test nothing."""
     assert {partition.name for partition, _ in ALL} >= {
         "aws",
         "aws-cn",
@@ -42,7 +42,7 @@ def test_there_are_regions_of_all_partitions():
     }
 
 
-def test_the_legacy_host_without_a_region_is_of_the_first_one():
+def test_the_legacy_host_without_a_region_belongs_to_us_east_1():
     assert region_of_url("https://queue.amazonaws.com/111122223333/the-queue") == "us-east-1"
 
 

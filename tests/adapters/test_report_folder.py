@@ -1,4 +1,4 @@
-"""Reports in a folder of Access Anywhere: over a socket, to the sandbox's server."""
+"""Reports in a folder of Access Anywhere, over a socket to the sandbox's server."""
 
 import httpx
 import pytest
@@ -46,7 +46,7 @@ async def test_each_report_is_a_file_in_the_folder(server):
 
 
 @pytest.mark.parametrize("folder", ["/Amazon S3/reports/none", "/Nothing", f"{FOLDER}/readme.txt"])
-async def test_a_folder_that_is_not_there_is_not_made(server, folder):
+async def test_a_missing_folder_is_not_created(server, folder):
     client, url = server
     with pytest.raises(FolderUnknown, match=f"{folder}: .*make it.*report.folder"):
         await ReportFolder(client, folder).store("report.txt", b"report")

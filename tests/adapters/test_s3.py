@@ -1,4 +1,4 @@
-"""Log files in S3: moto as a real process, behind a door that counts requests and answers some in its own way."""
+"""Log files in S3: moto in another process, behind a proxy that records requests and can answer them itself."""
 
 import asyncio
 import email.utils
@@ -37,17 +37,17 @@ from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.ports import Found
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
-# One loop for all of them: a client of botocore's takes longer to make than a test to run.
+# One loop for all tests: making a client of botocore takes longer than a test.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SIZE = 16 * CHUNK
-"""Of the byte budget."""
+"""Bytes of the budget."""
 BUCKET = "the-logs"
 FAR, FAR_REGION = "logs.in.ireland", "eu-west-1"
 NAMES = count(1)
 PLAIN = "trail/AWSLogs/file.json.gz"
 ODD = "trail//AWSLogs/file.json.gz"
-"""Its empty segment must not be normalised away."""
+"""The empty path segment must not be normalised away."""
 
 
 class Request(msgspec.Struct):
@@ -64,7 +64,7 @@ SILENCE = object()
 
 
 class Door:
-    """Passes requests on to moto, and keeps them. `answer` may answer one in its place, or keep `SILENCE`."""
+    """A proxy to moto that records requests. `answer` may return another answer, or `SILENCE` for no answer."""
 
     def __init__(self, upstream):
         self._upstream = urlsplit(upstream)
@@ -85,7 +85,7 @@ class Door:
     async def serve(self, reader, writer):
         self._serving.add(asyncio.current_task())
         try:
-            # A reader who stops half-way closes the connection on us.
+            # A reader that stops half-way closes the connection.
             with suppress(ConnectionError):
                 await self._serve(reader, writer)
         finally:
@@ -186,7 +186,7 @@ def budget():
 
 
 class LaterClock(S3Clock):
-    """May be put forward."""
+    """A clock that a test can advance."""
 
     forward = 0.0
 
@@ -227,14 +227,14 @@ def logs(make_logs):
 
 @pytest.fixture
 def without_backoff(monkeypatch):
-    """Tries follow at once: botocore's, and those of GETs."""
+    """No pauses between tries, of botocore and of GETs."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     monkeypatch.setattr(s3_get, "_pause", lambda *_: 0)
 
 
 @pytest.fixture
 def put(s3):
-    """Stores a file under a new name; or under the given one."""
+    """Stores a file, under a new key if no key is given."""
 
     def store(body=b"a log file", *, key=None, bucket=BUCKET, **headers):
         key = key if key is not None else f"AWSLogs/file-{next(NAMES)}.json"
@@ -271,14 +271,14 @@ async def test_an_empty_file_has_no_bytes(logs, put, key):
 
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
-async def test_nobody_gunzips_on_the_way(logs, put, key):
-    """`Content-Encoding: gzip` makes some HTTP layers gunzip first: risingwave #26855."""
+async def test_a_gzipped_file_is_not_decompressed(logs, put, key):
+    """Some HTTP libraries decompress an answer with `Content-Encoding: gzip`: risingwave #26855."""
     body = gzip.compress(b"{}" * 1000)
     assert await read(logs, put(body, key=key, ContentEncoding="gzip")) == body
 
 
 @pytest.mark.parametrize("key", ["v/plain", "v//odd"])
-async def test_the_version_that_was_announced_is_read(logs, put, s3, key):
+async def test_the_announced_version_is_read(logs, put, s3, key):
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     first = s3.put_object(Bucket=BUCKET, Key=key, Body=b"first")["VersionId"]
     second = s3.put_object(Bucket=BUCKET, Key=key, Body=b"second")["VersionId"]
@@ -318,34 +318,34 @@ ODD_KEYS = [
 
 
 @pytest.mark.parametrize("key", ODD_KEYS, ids=ascii)
-async def test_every_key_names_its_own_file(logs, put, key):
+async def test_a_file_with_any_key_is_read(logs, put, key):
     file = put(f"the file {key}".encode(), key=key)
     assert await read(logs, file) == f"the file {key}".encode()
 
 
-async def test_a_dotted_bucket_is_read_too(logs, moto):
+async def test_a_bucket_with_dots_in_its_name_is_read(logs, moto):
     client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
     assert await read(logs, LogFile(FAR, "k")) == b"far"
 
 
-# Where the bucket is
+# The bucket's region
 
 
-async def test_a_buckets_region_is_asked_for_once_and_kept(logs, put, door):
+async def test_the_region_of_a_bucket_is_requested_once(logs, put, door):
     files = [put() for _ in range(4)]
     for file in files:
         await read(logs, file)
     assert door.methods() == ["HEAD", "GET", "GET", "GET", "GET"]
 
 
-async def test_many_files_at_once_ask_once(logs, put, door):
-    """Found by this test: each of the first files asked."""
+async def test_concurrent_reads_request_the_region_once(logs, put, door):
+    """Found by this test: each of the first files requested it."""
     files = [put() for _ in range(8)]
     await asyncio.gather(*(read(logs, file) for file in files))
     assert sorted(door.methods()) == ["GET"] * 8 + ["HEAD"]
 
 
-async def test_who_waited_for_a_failed_answer_asks_again(logs, put, door, without_backoff):
+async def test_a_read_that_waited_for_a_failed_region_request_repeats_it(logs, put, door, without_backoff):
     refusals = iter([reply("404 Not Found")])
     door.answer = lambda request: next(refusals, None) if request.method == "HEAD" else None
     outcomes = await asyncio.gather(*(read(logs, put()) for _ in range(3)), return_exceptions=True)
@@ -353,9 +353,9 @@ async def test_who_waited_for_a_failed_answer_asks_again(logs, put, door, withou
 
 
 @pytest.mark.parametrize(("status", "heads"), [("200 OK", 1), ("403 Forbidden", 1), ("400 Bad Request", 2)])
-async def test_a_bucket_elsewhere_is_read_where_it_is(make_logs, account, door, moto, status, heads):
-    """The log bucket may be in another region: data-prepper #4470. A refusal says where it is, too."""
-    # One of its own: botocore remembers where a bucket is.
+async def test_a_bucket_in_another_region_is_read_there(make_logs, account, door, moto, status, heads):
+    """The log bucket may be in another region: data-prepper #4470. A refusal also names the region."""
+    # A separate bucket for each case: botocore caches regions of buckets.
     bucket, far = f"{FAR}-{status[:3]}", client(moto, "s3", FAR_REGION)
     far.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": FAR_REGION})
     far.put_object(Bucket=bucket, Key="k", Body=b"far")
@@ -363,20 +363,20 @@ async def test_a_bucket_elsewhere_is_read_where_it_is(make_logs, account, door, 
     door.answer = to_heads(reply(status, x_amz_bucket_region=FAR_REGION))
     for _ in range(2):
         assert await read(logs, LogFile(bucket, "k")) == b"far"
-    # botocore itself asks once more after an answer that may come from the wrong region.
+    # After an answer that may come from the wrong region, botocore itself sends a second request.
     assert door.methods() == ["HEAD"] * heads + ["GET", "GET"]
     assert door.requests[0].region == "us-east-1"
     assert {request.region for request in door.requests[heads:]} == {FAR_REGION}
 
 
-async def test_a_bucket_whose_region_is_configured_is_read_there(make_logs, account, door, moto):
+async def test_a_bucket_is_read_in_its_configured_region(make_logs, account, door, moto):
     client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
     logs = make_logs(sources={FAR: [Source(account, region="ap-southeast-2")]})
     assert await read(logs, LogFile(FAR, "k")) == b"far"
     assert {request.region for request in door.requests} == {"ap-southeast-2"}
 
 
-async def test_after_a_while_the_bucket_is_looked_at_again(logs, put, door, clock):
+async def test_the_region_is_requested_again_after_some_time(logs, put, door, clock):
     file = put()
     await read(logs, file)
     clock.forward = CLOCK_AGE + 1
@@ -385,17 +385,17 @@ async def test_after_a_while_the_bucket_is_looked_at_again(logs, put, door, cloc
     assert door.methods() == ["HEAD", "GET", "HEAD", "GET", "GET"]
 
 
-# Which buckets
+# Allowed buckets
 
 
-async def test_a_bucket_that_is_no_log_source_is_never_asked_for(logs, door, budget):
+async def test_a_bucket_that_is_not_a_log_source_is_never_requested(logs, door, budget):
     with pytest.raises(BucketNotAllowed, match="s3://someone-elses/k"):
         await read(logs, LogFile("someone-elses", "k"))
     assert door.requests == []
     assert budget.free == SIZE
 
 
-async def test_a_bucket_may_be_a_log_source_below_a_prefix_only(make_logs, account, put, door):
+async def test_a_log_source_may_be_a_prefix_of_a_bucket(make_logs, account, put, door):
     logs = make_logs(sources={BUCKET: [Source(account, prefix="trails/"), Source(account, prefix="more/")]})
     for key in ("trails/k", "more/k"):
         assert await read(logs, put(key=key)) == b"a log file"
@@ -405,11 +405,11 @@ async def test_a_bucket_may_be_a_log_source_below_a_prefix_only(make_logs, accou
     assert door.methods().count("GET") == 2
 
 
-async def test_with_no_log_sources_any_bucket_is_read(make_logs, put):
+async def test_without_log_sources_any_bucket_is_read(make_logs, put):
     assert await read(make_logs(sources={}, anywhere=True), put()) == b"a log file"
 
 
-async def test_a_source_of_every_bucket_is_for_cloudtrails_logs_alone(make_logs, account, put):
+async def test_a_source_for_every_bucket_allows_only_cloudtrail_log_files(make_logs, account, put):
     key = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
     logs = make_logs(sources={EVERY_BUCKET: [Source(account)]})
     assert await read(logs, put(key=key)) == b"a log file"
@@ -420,14 +420,14 @@ async def test_a_source_of_every_bucket_is_for_cloudtrails_logs_alone(make_logs,
 # Errors
 
 
-async def test_a_file_that_is_gone_is_missing(logs):
-    """Not silently done, not for ever retried: redpanda connect #1090."""
+async def test_a_deleted_file_is_reported_as_missing(logs):
+    """Neither ignored nor retried for ever: redpanda connect #1090."""
     for key in ("AWSLogs/gone.json", "AWSLogs//gone.json"):
         with pytest.raises(LogMissing, match=key):
             await read(logs, LogFile(BUCKET, key))
 
 
-async def test_a_bucket_that_is_gone_is_missing(make_logs):
+async def test_a_deleted_bucket_is_reported_as_missing(make_logs):
     with pytest.raises(LogMissing, match="s3://no-such-bucket/k"):
         await read(make_logs(sources={}, anywhere=True), LogFile("no-such-bucket", "k"))
 
@@ -448,7 +448,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
 @pytest.mark.parametrize("case", ANSWERS)
-async def test_an_answer_is_an_error_of_ours_that_names_the_file(logs, door, budget, without_backoff, case, key):
+async def test_each_error_answer_becomes_our_error_with_the_files_name(logs, door, budget, without_backoff, case, key):
     answer, ours = ANSWERS[case]
     door.answer = to_gets(answer)
     with pytest.raises(LogStoreError, match=f"s3://{BUCKET}/{key}") as raised:
@@ -469,7 +469,7 @@ async def test_an_answer_is_an_error_of_ours_that_names_the_file(logs, door, bud
     ],
     ids=["503", "404", "no answer"],
 )
-async def test_a_bucket_that_cannot_be_found_is_an_error_of_ours(logs, door, budget, without_backoff, answer, ours):
+async def test_a_failed_region_request_becomes_our_error(logs, door, budget, without_backoff, answer, ours):
     door.answer = to_heads(answer)
     with pytest.raises(ours, match=f"s3://{BUCKET}/k"):
         await read(logs, LogFile(BUCKET, "k"))
@@ -477,7 +477,7 @@ async def test_a_bucket_that_cannot_be_found_is_an_error_of_ours(logs, door, bud
     assert budget.free == SIZE
 
 
-async def test_a_passing_failure_is_not_noticed(logs, put, door):
+async def test_a_transient_failure_is_retried_without_an_error(logs, put, door):
     failures = iter([error("503 Slow Down", "SlowDown"), error("500 Internal Server Error", "InternalError")])
     door.answer = lambda request: next(failures, None) if request.method == "GET" else None
     assert await read(logs, put()) == b"a log file"
@@ -501,7 +501,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda foreign: foreign.__name__)
-async def test_no_foreign_error_gets_through(foreign):
+async def test_every_foreign_error_is_translated(foreign):
     text = "words\nDebug source: all of its insides"
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: text})()
     with (
@@ -511,7 +511,7 @@ async def test_no_foreign_error_gets_through(foreign):
         raise error
 
 
-# A bucket in another region than was thought
+# A bucket in another region than the known one
 
 
 def elsewhere(status, code, *, region=None, **headers):
@@ -534,12 +534,12 @@ REDIRECTS = {
 
 
 def redirecting(answer, region=FAR_REGION):
-    """Answers so whatever is signed for another region."""
+    """Gives this answer to GETs that are signed for another region."""
     return lambda request: answer if request.method == "GET" and request.region != region else None
 
 
 @pytest.mark.parametrize("case", REDIRECTS)
-async def test_a_wrong_region_is_corrected_by_the_answer_and_remembered(make_logs, account, door, regions, put, case):
+async def test_a_wrong_region_is_corrected_by_the_answer_and_cached(make_logs, account, door, regions, put, case):
     file = put(b"a log")
     source = Source(account, region="eu-north-1")
     logs = make_logs(sources={BUCKET: [source]})
@@ -554,7 +554,7 @@ async def test_a_wrong_region_is_corrected_by_the_answer_and_remembered(make_log
     assert await regions.of(BUCKET, source) == FAR_REGION
 
 
-async def test_many_files_at_once_correct_a_region_once(make_logs, account, door, put):
+async def test_concurrent_reads_correct_a_region_once(make_logs, account, door, put):
     files = [put() for _ in range(8)]
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
     door.answer = redirecting(REDIRECTS["301 with a header"])
@@ -562,7 +562,7 @@ async def test_many_files_at_once_correct_a_region_once(make_logs, account, door
     assert [request.region for request in door.requests].count(FAR_REGION) == 8
 
 
-async def test_a_redirect_that_names_no_region_has_the_bucket_asked_again(make_logs, account, door, put):
+async def test_after_a_redirect_without_a_region_the_region_is_requested_again(make_logs, account, door, put):
     file = put()
     heads = iter(["eu-north-1", FAR_REGION])
     redirect = redirecting(elsewhere("301 Moved", "PermanentRedirect"))
@@ -574,7 +574,7 @@ async def test_a_redirect_that_names_no_region_has_the_bucket_asked_again(make_l
 
 
 @pytest.mark.parametrize("named", ["eu-north-1", "mars-1"])
-async def test_a_store_that_redirects_in_a_circle_is_unavailable(make_logs, account, door, put, named):
+async def test_a_store_that_redirects_in_a_loop_is_unavailable(make_logs, account, door, put, named):
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
     door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region=named))
     with pytest.raises(LogStoreUnavailable, match="PermanentRedirect"):
@@ -582,7 +582,7 @@ async def test_a_store_that_redirects_in_a_circle_is_unavailable(make_logs, acco
     assert door.methods().count("GET") <= 2
 
 
-async def test_a_region_that_is_no_region_is_not_put_into_an_address(make_logs, account, door, put):
+async def test_an_invalid_region_in_an_answer_is_not_used_in_an_address(make_logs, account, door, put):
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
     door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region="evil.example/"))
     with pytest.raises(LogStoreUnavailable, match=r"evil\.example"):
@@ -595,13 +595,13 @@ async def test_a_listing_in_a_wrong_region_is_corrected_at_once(account, regions
     """With a 307, aiohttp would follow the redirect without a signature."""
     put(key="a/1", bucket=bucket)
     door.answer = redirecting(REDIRECTS[case])
-    # botocore's clients remember regions of buckets.
+    # A new client: botocore's clients cache regions of buckets.
     async with Aws() as aws:
         listing = S3Listing(aws=aws, source=Source(account, region="eu-north-1"), regions=regions)
         assert await listed(listing, bucket, "a/") == ([], ["a/1"])
 
 
-async def test_a_bucket_that_is_looked_for_in_a_wrong_region_is_found_by_a_redirect(account, door, clock):
+async def test_the_region_request_follows_a_redirect(account, door, clock):
     redirect = reply("307 Temporary", x_amz_bucket_region=FAR_REGION, Location="http://127.0.0.1:9/")
     door.answer = lambda request: redirect if request.method == "HEAD" and request.region != FAR_REGION else None
     async with Aws() as aws:
@@ -609,11 +609,11 @@ async def test_a_bucket_that_is_looked_for_in_a_wrong_region_is_found_by_a_redir
         assert [request.region for request in door.requests if request.method == "HEAD"] == ["us-east-1", FAR_REGION]
 
 
-# Answers that break off
+# Interrupted answers
 
 
 @pytest.mark.parametrize("version", [None, "a-version"])
-async def test_an_answer_that_breaks_off_is_continued_where_it_did(logs, door, version):
+async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, door, version):
     body = random.Random(2).randbytes(3 * CHUNK + 5)
     cuts = iter([CHUNK + 10, 2 * CHUNK + 20])
 
@@ -648,7 +648,7 @@ async def test_an_answer_that_breaks_off_is_continued_where_it_did(logs, door, v
     ids=["from the beginning", "another range", "another object", "no such range"],
 )
 async def test_an_object_that_cannot_be_continued_is_unavailable(logs, door, budget, second):
-    """Bytes of two objects, or some of them twice, must not be put together."""
+    """Bytes of two objects must not be joined, and bytes must not be duplicated."""
     first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
     door.answer = lambda request: None if request.method == "HEAD" else second if "range" in request.headers else first
     with pytest.raises(LogStoreUnavailable, match=f"s3://{BUCKET}/{PLAIN}"):
@@ -659,7 +659,7 @@ async def test_an_object_that_cannot_be_continued_is_unavailable(logs, door, bud
 
 @pytest.mark.parametrize("sent", [2_899_999, 2_900_001])
 async def test_a_continuation_of_another_length_than_the_rest_is_unavailable(logs, door, budget, sent):
-    """HTTP finds such an answer complete, so a truncated log file would be taken for a whole one."""
+    """For HTTP, such an answer is complete, so a truncated log file would count as whole."""
     first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
     rest = reply("206 Partial Content", b"x" * sent, Content_Range=f"bytes 100000-{100_000 + sent - 1}/3000000")
     door.answer = lambda request: None if request.method == "HEAD" else rest if "range" in request.headers else first
@@ -668,7 +668,7 @@ async def test_a_continuation_of_another_length_than_the_rest_is_unavailable(log
     assert budget.free == SIZE
 
 
-async def test_an_object_that_always_breaks_off_is_given_up(logs, door):
+async def test_an_object_that_is_always_interrupted_is_given_up(logs, door):
     def answer(request):
         start = int(request.headers.get("range", "bytes=0-")[6:-1])
         status = "206 Partial Content" if start else "200 OK"
@@ -697,7 +697,7 @@ async def test_an_object_that_always_breaks_off_is_given_up(logs, door):
     ],
     ids=["500", "503", "429", "RequestTimeout", "502", "504", "no answer", "no HTTP"],
 )
-async def test_a_failure_that_may_pass_is_tried_again_so_often(logs, door, without_backoff, answer):
+async def test_a_transient_failure_is_tried_a_limited_number_of_times(logs, door, without_backoff, answer):
     door.answer = to_gets(answer)
     with pytest.raises(LogStoreUnavailable):
         await read(logs, LogFile(BUCKET, PLAIN))
@@ -706,7 +706,7 @@ async def test_a_failure_that_may_pass_is_tried_again_so_often(logs, door, witho
 
 
 @pytest.mark.parametrize("case", ["401", "403", "404", "400"])
-async def test_a_refusal_is_not_tried_again(logs, door, case):
+async def test_a_refusal_is_not_retried(logs, door, case):
     door.answer = to_gets(ANSWERS[case][0])
     with pytest.raises(LogStoreError):
         await read(logs, LogFile(BUCKET, PLAIN))
@@ -714,11 +714,11 @@ async def test_a_refusal_is_not_tried_again(logs, door, case):
 
 
 @pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.BACKOFF.longest)])
-async def test_a_pause_that_the_store_asks_for_is_kept_up_to_a_limit(wished, pause):
+async def test_retry_after_is_obeyed_up_to_a_limit(wished, pause):
     assert s3_get._pause(1, SimpleNamespace(headers={"Retry-After": wished})) == pause
 
 
-async def test_pauses_grow_and_are_never_too_long():
+async def test_pauses_grow_up_to_a_limit():
     longest = [max(s3_get._pause(tries, None) for _ in range(300)) for tries in (1, 3, 5, 50)]
     assert longest == sorted(longest)
     assert longest[-1] <= s3_get.BACKOFF.longest
@@ -735,7 +735,7 @@ async def test_an_answer_without_a_length_is_unavailable(logs, door):
 # The byte budget
 
 
-async def test_an_open_file_holds_its_share_of_the_bytes(logs, put, budget):
+async def test_an_open_file_holds_its_share_of_the_byte_budget(logs, put, budget):
     large, small = put(b"x" * (3 * CHUNK)), put(b"x" * 1000)
     async with logs.open(large):
         assert budget.free == SIZE - WINDOW
@@ -745,7 +745,7 @@ async def test_an_open_file_holds_its_share_of_the_bytes(logs, put, budget):
     assert budget.free == SIZE
 
 
-async def test_a_file_waits_for_its_share(logs, put, budget, door):
+async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, door):
     file = put()
     await read(logs, file)
     taken = await budget.take(SIZE)
@@ -771,8 +771,8 @@ async def stops_at_the_first_chunk(log):
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
 @pytest.mark.parametrize("how", ["leaves", "raises", "is cancelled", "never reads"])
-async def test_a_reader_who_stops_half_way_gives_all_back(logs, put, budget, key, how):
-    """The bytes and, found in review, the connection, which the collector of garbage closed with a warning."""
+async def test_a_reader_that_stops_half_way_releases_everything(logs, put, budget, key, how):
+    """It releases the bytes and the connection. Found in review: garbage collection closed the connection with a warning."""
     file = put(b"x" * (8 * CHUNK), key=key)
     reached = asyncio.Event()
 
@@ -799,7 +799,7 @@ async def test_a_reader_who_stops_half_way_gives_all_back(logs, put, budget, key
     assert len(await read(logs, file)) == 8 * CHUNK
 
 
-async def test_who_is_cancelled_while_the_store_is_silent_gives_all_back(logs, put, budget, door):
+async def test_a_read_that_is_cancelled_while_the_store_is_silent_releases_everything(logs, put, budget, door):
     door.answer = to_gets(SILENCE)
     reading = asyncio.create_task(read(logs, put()))
     await door.silent.wait()
@@ -813,7 +813,7 @@ async def test_who_is_cancelled_while_the_store_is_silent_gives_all_back(logs, p
 # The clock
 
 
-async def test_before_any_answer_nothing_is_older_than_now(clock):
+async def test_before_the_first_answer_the_clock_is_at_the_epoch(clock):
     assert clock.now() == 0.0
 
 
@@ -824,7 +824,7 @@ async def test_s3s_clock_is_never_ahead_of_it(logs, put, clock):
 
 
 @pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
-async def test_s3s_clock_is_what_its_answers_say(logs, put, door, clock, status):
+async def test_s3s_clock_follows_the_date_of_answers(logs, put, door, clock, status):
     date = 1_767_225_600.0
     door.answer = to_heads(reply(status, Date=email.utils.formatdate(date, usegmt=True)))
     file = put()
@@ -833,7 +833,7 @@ async def test_s3s_clock_is_what_its_answers_say(logs, put, door, clock, status)
     assert date <= clock.now() <= date + clock.monotonic() - before
 
 
-async def test_s3s_clock_is_put_right_when_it_is_looked_at_again(logs, put, door, clock):
+async def test_s3s_clock_is_corrected_by_a_later_answer(logs, put, door, clock):
     file = put()
     await read(logs, file)
     clock.forward = CLOCK_AGE + 1
@@ -858,12 +858,12 @@ def bucket(s3):
 
 
 async def listed(listing, bucket, prefix):
-    """Folders, and keys."""
+    """Folders and keys of a level."""
     entries = [entry async for entry in listing.level(bucket, prefix)]
     return [each for each in entries if isinstance(each, str)], [each.file.key for each in entries if isinstance(each, Found)]  # fmt: skip
 
 
-async def test_a_level_has_the_files_in_it_and_the_folders_below(listing, bucket, put):
+async def test_a_level_lists_its_files_and_its_folders(listing, bucket, put):
     for key in ("a/b/1", "a/b/2", "a/c/1", "a/1", "a/2", "top", "ab"):
         put(key=key, bucket=bucket)
     assert await listed(listing, bucket, "a/") == (["a/b/", "a/c/"], ["a/1", "a/2"])
@@ -872,7 +872,7 @@ async def test_a_level_has_the_files_in_it_and_the_folders_below(listing, bucket
     assert await listed(listing, bucket, "nothing/") == ([], [])
 
 
-async def test_a_listed_file_is_told_as_it_is_read(logs, listing, bucket, put, s3, make_logs, account):
+async def test_a_listed_file_has_the_etag_and_size_of_the_read_file(logs, listing, bucket, put, s3, make_logs, account):
     file = put(b"a log file", bucket=bucket)
     before = time.time()
     (found,) = [each async for each in listing.level(bucket, "AWSLogs/")]
@@ -882,7 +882,7 @@ async def test_a_listed_file_is_told_as_it_is_read(logs, listing, bucket, put, s
     assert before - 60 < found.modified < before + 60
 
 
-async def test_every_key_is_listed_as_it_is(listing, bucket, put):
+async def test_every_key_is_listed_unchanged(listing, bucket, put):
     for key in ODD_KEYS:
         put(key=f"odd\x01 +%2F/{key}", bucket=bucket)
     found, waiting = [], [""]
@@ -893,24 +893,24 @@ async def test_every_key_is_listed_as_it_is(listing, bucket, put):
     assert sorted(found) == sorted(f"odd\x01 +%2F/{key}" for key in ODD_KEYS)
 
 
-async def test_a_level_of_more_than_a_page_is_listed_whole(listing, bucket, s3):
+async def test_a_level_of_several_pages_is_listed_completely(listing, bucket, s3):
     keys = [f"{number:04}" for number in range(1001)]
     for key in keys:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     assert await listed(listing, bucket, "") == ([], keys)
 
 
-async def test_whether_anything_is_below_a_prefix(listing, bucket, put):
+async def test_a_prefix_is_checked_for_objects(listing, bucket, put):
     put(key="p/AWSLogs/x", bucket=bucket)
     assert await listing.has(bucket, "p/AWSLogs/")
     assert not await listing.has(bucket, "AWSLogs/")
 
 
-async def test_all_buckets_of_the_account_are_told(listing, bucket):
+async def test_all_buckets_of_the_account_are_listed(listing, bucket):
     assert {bucket, BUCKET, FAR} <= set(await listing.buckets())
 
 
-async def test_a_bucket_elsewhere_is_listed_where_it_is_and_asked_for_once(listing, aws, account, regions, door, moto, budget):  # fmt: skip
+async def test_a_bucket_in_another_region_is_listed_there_after_one_region_request(listing, aws, account, regions, door, moto, budget):  # fmt: skip
     client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="far/k", Body=b"far")
     door.answer = to_heads(reply("200 OK", x_amz_bucket_region=FAR_REGION))
     assert await listed(listing, FAR, "far/") == ([], ["far/k"])
@@ -921,7 +921,7 @@ async def test_a_bucket_elsewhere_is_listed_where_it_is_and_asked_for_once(listi
 
 
 @pytest.mark.parametrize("case", ["403", "404", "503", "no answer", "no HTTP"])
-async def test_a_listing_that_fails_is_an_error_of_ours_that_names_its_place(listing, door, without_backoff, case):
+async def test_a_failed_listing_becomes_our_error_with_its_prefix(listing, door, without_backoff, case):
     answer, ours = ANSWERS[case]
     door.answer = to_gets(answer)
     for call in (listed(listing, BUCKET, "p/"), listing.has(BUCKET, "p/")):
@@ -943,8 +943,8 @@ def owned(make_logs, account):
 
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
-async def test_each_request_for_a_file_says_whose_its_bucket_must_be(owned, put, door, key):
-    """Signed, or S3 would refuse it."""
+async def test_a_read_requires_the_configured_bucket_owner(owned, put, door, key):
+    """The header is signed: otherwise S3 would refuse it."""
     assert await read(owned, put(b"a log", key=key)) == b"a log"
     (request,) = [request for request in door.requests if request.method == "GET"]
     assert request.headers["x-amz-expected-bucket-owner"] == OWNER
@@ -952,7 +952,7 @@ async def test_each_request_for_a_file_says_whose_its_bucket_must_be(owned, put,
     assert "x-amz-expected-bucket-owner" in signed
 
 
-async def test_a_listing_says_so_too(aws, account, regions, door, put):
+async def test_a_listing_requires_the_configured_bucket_owner(aws, account, regions, door, put):
     put(b"a log", key="owned/a.json")
     listing = S3Listing(aws=aws, source=Source(account, owner=OWNER), regions=regions)
     assert [found.file.key async for found in listing.level(BUCKET, "owned/")] == ["owned/a.json"]
@@ -963,20 +963,20 @@ async def test_a_listing_says_so_too(aws, account, regions, door, put):
 
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
-async def test_a_bucket_of_somebody_elses_is_refused_with_its_remedy(owned, put, door, key):
+async def test_a_bucket_of_another_owner_is_refused_with_a_remedy(owned, put, door, key):
     file = put(b"a log", key=key)
     door.answer = to_gets(error(403, "AccessDenied"))
     with pytest.raises(LogAccessDenied, match=rf"account {OWNER} own.*logs\.bucket_owner"):
         await read(owned, file)
 
 
-async def test_nobody_asks_for_an_owner_that_was_not_told(logs, put, door):
+async def test_without_a_configured_owner_any_owner_is_accepted(logs, put, door):
     await read(logs, put(b"a log"))
     assert not any("x-amz-expected-bucket-owner" in request.headers for request in door.requests)
 
 
-async def test_an_answer_that_the_network_swallows_is_asked_for_again(logs, put, door, monkeypatch):
-    """Found by chaos: ten minutes went by before, as the download's whole time was all that was limited."""
+async def test_a_request_whose_answer_is_lost_is_repeated(logs, put, door, monkeypatch):
+    """Found by chaos: it took ten minutes, because only the time of the whole download was limited."""
     monkeypatch.setattr("jibe_sqs.adapters.s3_get.READ_TIMEOUT", 0.3)
     file = put(b"bytes")
     answers = iter([SILENCE])

@@ -1,4 +1,4 @@
-"""The configuration file in S3: what it holds, or one line that says why it cannot be read."""
+"""The configuration file in S3: its content, or one line about why it cannot be read."""
 
 import threading
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ async def problem(bucket, key, aws):
 
 
 @pytest.mark.parametrize("key", ["jibe.json", "a/b c/jibe+1%20é.toml", "a//b/../jibe.json"])
-async def test_the_object_is_read_whole_whatever_its_key(endpoint, store, key):
+async def test_an_object_with_any_key_is_read_completely(endpoint, store, key):
     store(key, b'{"x": 1}')
     assert await compose.configuration(BUCKET, key, settings(endpoint)) == b'{"x": 1}'
 
@@ -66,24 +66,24 @@ async def test_a_missing_object_and_a_missing_bucket_are_named(endpoint, store):
     assert "NoSuchBucket: " in await problem("no-such-bucket", "none.json", settings(endpoint))
 
 
-async def test_without_credentials_the_ways_to_give_them_are_named(endpoint):
+async def test_the_error_for_missing_credentials_names_the_settings(endpoint):
     line = await problem(BUCKET, "jibe.json", AwsSettings(endpoint=endpoint))
     assert "no AWS credentials: give AWS_ACCESS_KEY_ID" in line
     assert "JIBE_AWS__ACCESS_KEY_ID" in line
 
 
-async def test_a_name_that_no_bucket_can_have_is_a_mistake(endpoint):
+async def test_an_invalid_bucket_name_is_a_settings_error(endpoint):
     assert "not the name of a bucket" in await problem("no bucket!", "jibe.json", settings(endpoint))
 
 
-async def test_a_store_that_is_not_there_is_a_mistake():
+async def test_an_unreachable_store_is_a_settings_error():
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_address[1]
     assert "cannot be read: " in await problem(BUCKET, "jibe.json", settings(f"http://127.0.0.1:{port}"))
 
 
 class Store(BaseHTTPRequestHandler):
-    """Gives the object to a request that is signed for the bucket's region, and else `refusal`."""
+    """Answers with the object if the request is signed for the bucket's region, and with `refusal` otherwise."""
 
     refusal = (403, {}, "AccessDenied", "")
 
@@ -143,7 +143,7 @@ async def test_a_bucket_of_another_region_is_read_there(refusal):
         (403, "InvalidObjectState", ""),
     ],
 )
-async def test_a_refusal_names_the_stores_code_and_what_to_do(status, code, remedy):
+async def test_a_refusal_names_the_stores_code_and_the_remedy(status, code, remedy):
     with answering(status, {}, code, "") as endpoint:
         line = await problem(BUCKET, "jibe.json", settings(endpoint, region="us-east-1"))
     assert f"{code}: said so" in line

@@ -1,4 +1,4 @@
-"""Addresses of objects are botocore's, to the byte."""
+"""Addresses of objects are the same as botocore's, byte for byte."""
 
 import asyncio
 import ssl
@@ -57,7 +57,7 @@ def place(request):
     return request.param, resolved(request.param)
 
 
-# Keys of one byte to a kilobyte, of all characters that UTF-8 has.
+# Keys of 1 to 1,024 bytes with any characters.
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.text(
     "/.%+ ?#&=\\\x00\x7fé\U0001f600", min_size=1
 )
@@ -65,7 +65,7 @@ KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.text(
 
 @given(key=KEYS, version=st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
 @settings(deadline=None)
-def test_an_address_is_the_one_that_botocore_makes(place, botocores_url, key, version):
+def test_the_address_of_an_object_is_botocores(place, botocores_url, key, version):
     bucket, found = place
     assert found.url(key, version) == botocores_url(bucket, key, version)
 
@@ -75,12 +75,12 @@ def test_an_access_point_of_another_region_is_signed_for_it():
     assert (found.region, found.signing_name) == ("us-west-2", "s3")
 
 
-def test_the_owner_is_one_of_the_headers():
+def test_the_bucket_owner_is_sent_as_a_header():
     assert resolved("the-logs", "111122223333").headers["x-amz-expected-bucket-owner"] == "111122223333"
     assert "x-amz-expected-bucket-owner" not in resolved("the-logs").headers
 
 
-async def test_the_path_is_sent_as_it_is_signed():
+async def test_the_path_is_sent_as_it_was_signed():
     """yarl would normalise `//`, `.` and `..`, and decode `%2F`."""
     paths = []
 
@@ -109,7 +109,7 @@ def test_the_proxy_is_botocores(monkeypatch, exempt, proxy):
     assert resolved("the-logs").proxy == proxy
 
 
-async def test_all_requests_share_one_context_of_tls():
+async def test_all_requests_share_one_tls_context():
     async with Aws() as aws:
         contexts = {aws.http(account).connector._ssl for account in (Account(), Account(access_key_id="a"))}
         client = await aws.client("s3", REGION, Account(access_key_id="a", secret_access_key="b"))

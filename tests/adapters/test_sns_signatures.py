@@ -1,4 +1,4 @@
-"""Messages held against SNS's signatures, with certificates from an SNS of our own."""
+"""Verification of SNS's signatures, with certificates of a simulated SNS."""
 
 import asyncio
 import base64
@@ -40,8 +40,8 @@ def envelope(message, topic=TOPIC, url=URL):
     text = "".join(f"{name}\n{value}\n" for name, value in fields.items())
     signature = KEY.sign(text.encode(), padding.PKCS1v15(), SHA256())
 
-    told = {"SignatureVersion": "2", "Signature": base64.b64encode(signature).decode(), "SigningCertURL": url}
-    return json.dumps({**fields, **told})
+    signing = {"SignatureVersion": "2", "Signature": base64.b64encode(signature).decode(), "SigningCertURL": url}
+    return json.dumps({**fields, **signing})
 
 
 async def stream(body):
@@ -49,7 +49,7 @@ async def stream(body):
 
 
 class Sns:
-    """Answers with the certificate, or as it is told."""
+    """Answers with the certificate, or with `answer`."""
 
     def __init__(self):
         self.asked = []
@@ -81,13 +81,13 @@ def signatures(certificates):
     return SnsSignatures(certificates, [TOPIC])
 
 
-async def test_a_message_of_snss_is_good_and_its_certificate_is_fetched_once(sns, signatures):
+async def test_messages_of_sns_are_accepted_and_the_certificate_is_fetched_once(sns, signatures):
     for number in range(3):
         await signatures.check(envelope(str(number)))
     assert sns.asked == [URL]
 
 
-async def test_of_many_who_come_at_once_one_asks(sns, signatures):
+async def test_concurrent_checks_fetch_the_certificate_once(sns, signatures):
     sns.go.clear()
     checks = [asyncio.create_task(signatures.check(envelope(str(number)))) for number in range(20)]
     while not sns.asked:
@@ -96,17 +96,17 @@ async def test_of_many_who_come_at_once_one_asks(sns, signatures):
     sns.go.set()
     outcomes = await asyncio.gather(*checks, return_exceptions=True)
     assert [type(each) for each in outcomes] == [asyncio.CancelledError, *[type(None)] * 19]
-    assert len(sns.asked) <= 2  # again, for who was cancelled in it
+    assert len(sns.asked) <= 2  # the second one if the cancelled check had sent the first
 
 
-async def test_a_certificate_is_fetched_anew_after_its_time(sns, signatures):
+async def test_a_certificate_is_fetched_again_after_its_lifetime(sns, signatures):
     await signatures.check(envelope("1"))
     sns.time = LIFETIME
     await signatures.check(envelope("2"))
     assert len(sns.asked) == 2
 
 
-async def test_a_certificate_that_runs_out_while_it_is_kept_counts_no_more(sns, signatures):
+async def test_a_certificate_that_expires_in_the_cache_is_refused(sns, signatures):
     await signatures.check(envelope("1"))
     sns.now = NOW + timedelta(days=10)
     with pytest.raises(AnnouncementForged, match="valid from"):
@@ -114,7 +114,7 @@ async def test_a_certificate_that_runs_out_while_it_is_kept_counts_no_more(sns, 
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", json.dumps({"s3Bucket": "logs", "s3ObjectKey": ["a"]})])
-async def test_what_is_in_no_envelope_is_unsigned(sns, signatures, body):
+async def test_a_body_without_an_envelope_is_unsigned(sns, signatures, body):
     with pytest.raises(AnnouncementUnsigned, match="raw delivery"):
         await signatures.check(body)
     assert not sns.asked
@@ -131,11 +131,11 @@ async def test_each_envelope_in_an_envelope_is_verified(signatures):
         await signatures.check(envelope(envelope("inner", topic=f"{TOPIC}-of-others")))
 
 
-async def test_without_topics_any_will_do(certificates):
+async def test_without_configured_topics_any_topic_is_accepted(certificates):
     await SnsSignatures(certificates).check(envelope("x", topic=f"{TOPIC}-of-others"))
 
 
-async def test_a_certificate_elsewhere_is_not_fetched(sns, signatures, certificates):
+async def test_a_certificate_at_another_host_is_not_fetched(sns, signatures, certificates):
     with pytest.raises(AnnouncementForged):
         await signatures.check(envelope("x", url="https://evil.example.com/a.pem"))
     with pytest.raises(AnnouncementForged):
@@ -150,7 +150,7 @@ async def test_a_redirect_is_not_followed(sns, signatures):
     assert sns.asked == [URL]
 
 
-async def test_a_certificate_that_is_not_there_is_asked_for_once_in_a_while(sns, signatures):
+async def test_a_missing_certificate_is_requested_again_after_some_time(sns, signatures):
     sns.answer = lambda: httpx.Response(404)
     for _ in range(2):
         with pytest.raises(AnnouncementForged, match="does not have"):
@@ -161,7 +161,7 @@ async def test_a_certificate_that_is_not_there_is_asked_for_once_in_a_while(sns,
     await signatures.check(envelope("x"))
 
 
-async def test_a_useless_certificate_is_not_kept_for_long(sns, signatures):
+async def test_an_invalid_certificate_is_fetched_again_after_some_time(sns, signatures):
     sns.answer = lambda: httpx.Response(200, content=stream(b"<html>"))
     with pytest.raises(AnnouncementForged):
         await signatures.check(envelope("x"))
@@ -171,7 +171,7 @@ async def test_a_useless_certificate_is_not_kept_for_long(sns, signatures):
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
-async def test_an_sns_that_fails_is_asked_again_at_once(sns, signatures, status):
+async def test_a_failed_request_is_not_cached(sns, signatures, status):
     sns.answer = lambda: httpx.Response(status)
     for _ in range(2):
         with pytest.raises(SignatureUnavailable, match=str(status)):
@@ -180,7 +180,7 @@ async def test_an_sns_that_fails_is_asked_again_at_once(sns, signatures, status)
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError])
-async def test_a_network_that_fails_may_pass(sns, signatures, error):
+async def test_a_network_failure_is_transient(sns, signatures, error):
     def fail():
         raise error("words")
 
@@ -189,7 +189,7 @@ async def test_a_network_that_fails_may_pass(sns, signatures, error):
         await signatures.check(envelope("x"))
 
 
-async def test_an_answer_without_end_is_given_up(sns, signatures):
+async def test_an_endless_answer_is_given_up(sns, signatures):
     sent = []
 
     async def endless():
@@ -203,14 +203,14 @@ async def test_an_answer_without_end_is_given_up(sns, signatures):
     assert len(sent) <= MAX_BYTES // 4096 * 2 + 2
 
 
-async def test_an_answer_that_trickles_is_given_up(sns, signatures, monkeypatch):
+async def test_a_slow_answer_is_given_up(sns, signatures, monkeypatch):
     monkeypatch.setattr(sns_certificates, "TIMEOUT", 0.05)
     sns.go.clear()
     with pytest.raises(SignatureUnavailable, match="not complete"):
         await signatures.check(envelope("x"))
 
 
-async def test_no_more_addresses_are_remembered_than_there_is_room_for(sns, certificates):
+async def test_the_number_of_cached_addresses_is_limited(sns, certificates):
     for number in range(MAX_ADDRESSES + 20):
         await certificates.key(URL.replace("-a.pem", f"-{number}.pem"))
     assert len(certificates._cache.values) == MAX_ADDRESSES

@@ -1,4 +1,4 @@
-"""One queue, over the sandbox's AWS: moto as a real process on loopback."""
+"""One queue of the sandbox's AWS: moto in another process on loopback."""
 
 import asyncio
 import inspect
@@ -65,7 +65,7 @@ def queue_with_dead_letters(sqs, account, aws, dead_letters):
 
 @pytest.fixture
 def without_backoff(monkeypatch):
-    """botocore's tries follow at once."""
+    """No pauses between botocore's tries."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
 
 
@@ -93,7 +93,7 @@ def left_in(sqs, url):
 # Receive
 
 
-async def test_a_message_comes_with_its_id_its_body_and_when_it_was_sent(sqs, url, queue):
+async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
     before = int(time.time() * 1000) / 1000
     sent = sqs.send_message(QueueUrl=url, MessageBody="bödy")
     (message,) = await queue.receive(10, wait=1)
@@ -110,7 +110,7 @@ async def test_each_receive_is_counted(sqs, url, queue):
         assert await queue.show_after([(message.receipt, 0)]) == {}
 
 
-async def test_no_more_come_than_were_asked_for(sqs, url, queue):
+async def test_a_receive_returns_at_most_the_requested_number(sqs, url, queue):
     for number in range(5):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     first = await queue.receive(2, wait=1)
@@ -119,11 +119,11 @@ async def test_no_more_come_than_were_asked_for(sqs, url, queue):
     assert {message.body for message in [*first, *rest]} == set("01234")
 
 
-async def test_an_empty_queue_answers_with_nothing(queue):
+async def test_an_empty_queue_returns_no_messages(queue):
     assert list(await queue.receive(10, wait=0)) == []
 
 
-async def test_a_long_poll_ends_with_the_message_that_comes(sqs, url, queue):
+async def test_a_long_poll_ends_when_a_message_arrives(sqs, url, queue):
     receiving = asyncio.create_task(queue.receive(1, wait=20))
     await asyncio.to_thread(sqs.send_message, QueueUrl=url, MessageBody="late")
     async with asyncio.timeout(60):
@@ -134,7 +134,7 @@ async def test_a_long_poll_ends_with_the_message_that_comes(sqs, url, queue):
 # Settle
 
 
-async def test_what_is_deleted_is_gone(sqs, url, queue):
+async def test_deleted_messages_are_gone(sqs, url, queue):
     for number in range(10):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     messages = await queue.receive(10, wait=1)
@@ -142,18 +142,18 @@ async def test_what_is_deleted_is_gone(sqs, url, queue):
     assert left_in(sqs, url) == (0, 0)
 
 
-async def test_a_stale_receipt_fails_alone(sqs, url, queue):
-    """An HTTP success may hold failures, entry by entry: airflow #73423."""
+async def test_a_stale_receipt_does_not_fail_the_others(sqs, url, queue):
+    """A successful answer may contain failed entries: airflow #73423."""
     for number in range(2):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     first, second = await queue.receive(10, wait=1)
-    failed = await queue.delete([first.receipt, "nobody's", second.receipt])
-    assert list(failed) == ["nobody's"]
-    assert isinstance(failed["nobody's"], ReceiptLost)
+    failed = await queue.delete([first.receipt, "unknown", second.receipt])
+    assert list(failed) == ["unknown"]
+    assert isinstance(failed["unknown"], ReceiptLost)
     assert left_in(sqs, url) == (0, 0)
 
 
-async def test_a_message_shows_again_when_it_was_told_to(sqs, url, queue):
+async def test_a_message_becomes_visible_after_its_delay(sqs, url, queue):
     for number in range(2):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     now, later = await queue.receive(10, wait=1)
@@ -173,7 +173,7 @@ async def test_the_receipt_of_a_deleted_message_is_lost(sqs, url, queue):
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(-3.0, 0), (0.4, 0), (1.6, 2), (1e9, MAX_VISIBILITY)])
-async def test_a_delay_is_whole_seconds_within_what_sqs_takes(asked, sent):
+async def test_a_delay_is_rounded_and_limited_to_what_sqs_accepts(asked, sent):
     sqs = Recites()
     await queue_over(sqs).show_after([("receipt", asked)])
     assert sqs.calls[0]["Entries"][0]["VisibilityTimeout"] == sent
@@ -182,24 +182,26 @@ async def test_a_delay_is_whole_seconds_within_what_sqs_takes(asked, sent):
 # Facts
 
 
-async def test_a_queue_tells_its_timeout_and_its_dead_letters(sqs, queue_with_dead_letters, dead_letters):
+async def test_the_facts_have_the_visibility_timeout_and_the_dead_letter_queue(
+    sqs, queue_with_dead_letters, dead_letters
+):
     facts = await queue_with_dead_letters.facts()
     assert (facts.visibility_timeout, facts.max_receives, facts.dead_letters) == (123, 7, dead_letters)
 
 
-async def test_a_queue_without_redrive_has_neither(queue):
+async def test_the_facts_of_a_queue_without_redrive_have_no_dead_letter_queue(queue):
     facts = await queue.facts()
     assert (facts.visibility_timeout, facts.max_receives, facts.dead_letters) == (30, None, None)
 
 
-async def test_dead_letters_that_are_not_there_are_no_obstacle(sqs, queue_with_dead_letters, dead_letters):
+async def test_a_missing_dead_letter_queue_is_not_an_error(sqs, queue_with_dead_letters, dead_letters):
     sqs.delete_queue(QueueUrl=dead_letters)
     facts = await queue_with_dead_letters.facts()
     assert (facts.max_receives, facts.dead_letters) == (7, None)
 
 
 @pytest.mark.parametrize("policy", ["", "not json", "[]", "{}", '{"deadLetterTargetArn": null}'])
-async def test_a_strange_redrive_policy_is_none(policy):
+async def test_a_malformed_redrive_policy_is_ignored(policy):
     facts = await queue_over(Recites({"Attributes": {"RedrivePolicy": policy}})).facts()
     assert (facts.max_receives, facts.dead_letters) == (None, None)
 
@@ -215,9 +217,9 @@ async def test_a_rejected_message_is_copied_with_its_reason(sqs, queue_with_dead
     assert await queue_with_dead_letters.reject(message, why)
     (copy,) = everything_in(sqs, dead_letters)
     assert copy["Body"] == "the bödy"
-    told = {name: value["StringValue"] for name, value in copy["MessageAttributes"].items()}
-    assert before <= datetime.fromisoformat(told.pop("JibeTime")) <= datetime.now(UTC)
-    assert told == {
+    attributes = {name: value["StringValue"] for name, value in copy["MessageAttributes"].items()}
+    assert before <= datetime.fromisoformat(attributes.pop("JibeTime")) <= datetime.now(UTC)
+    assert attributes == {
         "JibeError": "LogTruncated",
         "JibeReason": "ends in the middle",
         "JibeSource": "s3://logs/a",
@@ -228,8 +230,8 @@ async def test_a_rejected_message_is_copied_with_its_reason(sqs, queue_with_dead
     }
 
 
-async def test_a_reason_is_made_fit_for_sqs(sqs, queue_with_dead_letters, dead_letters):
-    """A key may hold what no message may; and a reason may be as long as a key."""
+async def test_a_reason_is_shortened_and_cleaned_for_sqs(sqs, queue_with_dead_letters, dead_letters):
+    """A key may have characters that SQS does not accept, and a reason may be as long as a key."""
     await queue_with_dead_letters.facts()
     why = Reject("LogMissing", "s3://logs/a\x00\x1bb\tc\ufffe\U0001f600" + "k" * 5000)
     assert await queue_with_dead_letters.reject(Message("id", "r", "body"), why)
@@ -239,39 +241,39 @@ async def test_a_reason_is_made_fit_for_sqs(sqs, queue_with_dead_letters, dead_l
     assert len(reason) == 1024
 
 
-async def test_what_is_not_known_is_no_attribute(sqs, queue_with_dead_letters, dead_letters):
-    """SQS takes no empty one."""
+async def test_unknown_fields_are_not_sent_as_attributes(sqs, queue_with_dead_letters, dead_letters):
+    """SQS refuses empty attributes."""
     await queue_with_dead_letters.facts()
     assert await queue_with_dead_letters.reject(Message("id", "r", "body"), Reject("LogMissing", "why"))
     (copy,) = everything_in(sqs, dead_letters)
     assert not {"JibeSource", "JibeFirstError"} & copy["MessageAttributes"].keys()
 
 
-async def test_nothing_is_rejected_where_there_are_no_dead_letters(queue):
+async def test_without_a_dead_letter_queue_a_message_is_not_rejected(queue):
     await queue.facts()
     assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
 
 
-async def test_nothing_is_rejected_to_dead_letters_that_are_gone(sqs, queue_with_dead_letters, dead_letters):
+async def test_a_message_is_not_rejected_if_the_dead_letter_queue_is_gone(sqs, queue_with_dead_letters, dead_letters):
     await queue_with_dead_letters.facts()
     sqs.delete_queue(QueueUrl=dead_letters)
     assert await queue_with_dead_letters.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "AccessDenied", "KMS.AccessDeniedException"])
-async def test_a_copy_that_is_refused_is_not_kept_and_the_log_says_why(code):
-    """A body of the full size leaves no room for the reason: SQS calls that an invalid parameter."""
+async def test_a_refused_dead_letter_is_logged_with_its_reason(code):
+    """A body of the maximal size leaves no room for the reason: SQS answers InvalidParameterValue."""
     queue = queue_over(Recites(refusal(code)))
     queue._dead_letters = "https://example.com/dead"
     with capture_logs() as lines:
         assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
     (line,) = lines
     assert (line["event"], line["message"]) == ("dead_letter_refused", "id")
-    assert "the service's own words" in line["reason"]
+    assert "the service's message" in line["reason"]
 
 
-async def test_in_a_fifo_queue_a_rejected_message_is_copied_once_whoever_copies_it_again(sqs, account, aws):
-    """Found by this test: SQS takes nothing there without a group, so no dead letter ever had a reason."""
+async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, account, aws):
+    """Found by this test: a FIFO queue refuses messages without a group, so dead letters never had a reason."""
     order = {"FifoQueue": "true"}
     dead = sqs.create_queue(QueueName=f"dead-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -281,11 +283,11 @@ async def test_in_a_fifo_queue_a_rejected_message_is_copied_once_whoever_copies_
     await queue.facts()
     for name in ("id-1", "id-2", "id-1"):
         assert await queue.reject(Message(name, "r", "body"), Reject("LogMissing", "why"))
-    told = [copy["MessageAttributes"]["JibeMessageId"]["StringValue"] for copy in everything_in(sqs, dead)]
-    assert told == ["id-1", "id-2"]
+    copied = [copy["MessageAttributes"]["JibeMessageId"]["StringValue"] for copy in everything_in(sqs, dead)]
+    assert copied == ["id-1", "id-2"]
     await queue.send("again", once="id-3")
     await queue.send("again", once="id-4")
-    # Neither waits for the other to be done.
+    # Both can be received at the same time: neither blocks the other.
     assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
     assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
 
@@ -293,7 +295,7 @@ async def test_in_a_fifo_queue_a_rejected_message_is_copied_once_whoever_copies_
 @pytest.mark.parametrize(
     ("answer", "may"), [("EmptyBatchRequest", True), ("AccessDenied", False), ("InternalError", True)]
 )
-async def test_whether_it_may_write_to_its_dead_letters_is_known_before_there_are_any(answer, may):
+async def test_the_permission_to_write_dead_letters_is_checked_in_advance(answer, may):
     recites = Recites(refusal(answer))
     queue = queue_over(recites)
     assert not await queue.may_reject()
@@ -302,7 +304,9 @@ async def test_whether_it_may_write_to_its_dead_letters_is_known_before_there_ar
     assert recites.calls == [{"QueueUrl": "https://example.com/dead", "Entries": []}]
 
 
-async def test_who_starts_without_dead_letters_is_warned(queue, queue_with_dead_letters, monkeypatch):
+async def test_a_missing_or_forbidden_dead_letter_queue_is_logged_at_the_start(
+    queue, queue_with_dead_letters, monkeypatch
+):
     async def warnings_of(queue):
         with capture_logs() as lines:
             await stores.facts(queue)
@@ -319,7 +323,7 @@ async def test_who_starts_without_dead_letters_is_warned(queue, queue_with_dead_
     assert await warnings_of(queue_with_dead_letters) == [("no_dead_letters", queue_with_dead_letters.name)]
 
 
-async def test_asking_whether_it_may_write_there_writes_nothing(sqs, queue_with_dead_letters, dead_letters):
+async def test_the_check_of_the_permission_writes_no_message(sqs, queue_with_dead_letters, dead_letters):
     await queue_with_dead_letters.facts()
     assert await queue_with_dead_letters.may_reject()
     assert left_in(sqs, dead_letters) == (0, 0)
@@ -329,7 +333,7 @@ async def test_asking_whether_it_may_write_there_writes_nothing(sqs, queue_with_
 
 
 class Recites:
-    """A client that gives one answer, or raises it, and remembers what it was asked."""
+    """A client that returns or raises one answer, and records its calls."""
 
     def __init__(self, answer=None):
         self.answer = {} if answer is None else answer
@@ -352,7 +356,7 @@ def queue_over(recites):
     return SqsQueue("https://sqs.eu-west-1.amazonaws.com/1/q", region=REGION, account=Account(), aws=recites)
 
 
-def refusal(code, message="the service's own words"):
+def refusal(code, message="the service's message"):
     return ClientError({"Error": {"Code": code, "Message": message}}, "AnyOperation")
 
 
@@ -390,15 +394,15 @@ CODES = {
 
 
 @pytest.mark.parametrize(("code", "ours"), CODES.items())
-async def test_an_error_code_of_sqs_is_one_of_our_errors(code, ours):
-    with pytest.raises(ours, match="the service's own words") as raised:
+async def test_an_error_code_of_sqs_becomes_our_error(code, ours):
+    with pytest.raises(ours, match="the service's message") as raised:
         await queue_over(Recites(refusal(code))).receive(1, wait=0)
     assert type(raised.value) is ours
     assert "receive from q" in str(raised.value)
 
 
 @pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InternalError"])
-async def test_an_error_code_of_an_entry_is_one_of_our_errors(code):
+async def test_an_error_code_of_a_batch_entry_becomes_our_error(code):
     answer = {"Failed": [{"Id": "1", "Code": code, "Message": "words", "SenderFault": True}]}
     failed = await queue_over(Recites(answer)).delete(["a", "b"])
     assert {receipt: type(error) for receipt, error in failed.items()} == {"b": CODES[code]}
@@ -410,9 +414,9 @@ def exceptions_of(module, *, but=()):
 
 
 FOREIGN = [
-    # Raised for defects in botocore's own data files only.
+    # Raised only for defects in botocore's own data files.
     *exceptions_of(botocore.exceptions, but=("UndefinedModelAttributeError", "MissingServiceIdError")),
-    # We open no web sockets.
+    # We do not open web sockets.
     *exceptions_of(aiohttp.client_exceptions, but=("WSMessageTypeError",)),
     botocore.parsers.ResponseParserError,
     ConnectionResetError,
@@ -423,8 +427,8 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda foreign: foreign.__name__)
-def test_no_error_of_botocore_or_aiohttp_gets_through(foreign):
-    # Each has arguments of its own, that its text is made of.
+def test_every_error_of_botocore_and_aiohttp_is_translated(foreign):
+    # Each class formats its text from its own arguments.
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: "words"})()
     if isinstance(error, ClientError):
         error.response = {"Error": {"Code": "Some", "Message": "words"}}

@@ -1,4 +1,4 @@
-"""The webhook over a socket: what it takes, what it says when it fails, and that nobody hears its address."""
+"""The webhook over a socket: what it posts, its errors, and that its address is kept secret."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ SECRET = "T00000000-SECRET-CANARY"
 
 
 class Slack:
-    """Takes messages at its secret address, and fails on demand."""
+    """A webhook server with a secret address, which fails on demand."""
 
     def __init__(self) -> None:
         self.bodies: list[object] = []
@@ -72,7 +72,7 @@ async def failing(hook):
     yield failed.value
 
 
-async def test_a_message_is_slacks_json(slack):
+async def test_a_message_is_posted_as_slacks_json(slack):
     async with webhook(slack.url) as hook:
         await hook.post("a &lt;b&gt;\n\N{BULLET} ü")
     assert slack.bodies == [{"text": "a &lt;b&gt;\n\N{BULLET} ü"}]
@@ -89,7 +89,7 @@ async def test_a_message_is_slacks_json(slack):
         (502, "", "answered 502"),
     ],
 )
-async def test_an_answer_that_is_no_yes_is_a_failure_with_slacks_word_for_it(slack, status, body, said):
+async def test_an_error_answer_is_a_failure_with_slacks_error_code(slack, status, body, said):
     slack.answers = [PlainTextResponse(body, status_code=status)]
     async with webhook(slack.url) as hook, failing(hook) as failure:
         assert str(failure) == f"the webhook of alerts.webhook {said}"
@@ -97,7 +97,7 @@ async def test_an_answer_that_is_no_yes_is_a_failure_with_slacks_word_for_it(sla
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("header", "expected"),
     [
         ("30", 30),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
@@ -106,15 +106,15 @@ async def test_an_answer_that_is_no_yes_is_a_failure_with_slacks_word_for_it(sla
         ("", None),
     ],
 )
-async def test_when_to_come_again_is_heard(slack, told, expected):
-    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": told})]
+async def test_retry_after_in_seconds_is_returned(slack, header, expected):
+    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": header})]
     async with webhook(slack.url) as hook, failing(hook) as failure:
         assert failure.retry_after == (None if expected is None else pytest.approx(expected, abs=60))
 
 
-async def test_it_may_be_told_as_a_date(slack):
-    told = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": told})]
+async def test_retry_after_as_a_date_is_returned(slack):
+    header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    slack.answers = [PlainTextResponse("rate_limited", status_code=429, headers={"Retry-After": header})]
     async with webhook(slack.url) as hook, failing(hook) as failure:
         assert failure.retry_after == pytest.approx(3600, abs=60)
 
@@ -126,7 +126,7 @@ async def test_a_redirect_is_not_followed(slack):
     assert slack.elsewhere == 0
 
 
-async def test_one_that_is_not_there_is_a_failure():
+async def test_an_unreachable_webhook_is_a_failure():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     async with webhook(f"http://127.0.0.1:{port}/{SECRET}") as hook, failing(hook) as failure:
@@ -136,35 +136,35 @@ async def test_one_that_is_not_there_is_a_failure():
 @pytest.mark.parametrize(
     "url", ["", "hooks.example.com/x", "ftp://hooks.example.com", "https://", f"https://hooks.example.com:{SECRET}"]
 )
-async def test_what_is_no_address_is_the_operators_mistake(url):
+async def test_an_invalid_address_is_a_settings_error(url):
     with pytest.raises(SettingsError, match=r"alerts.webhook: not an address") as mistake:
         async with webhook(url):
             pass
     assert SECRET not in str(mistake.value)
 
 
-async def test_nothing_tells_its_address(slack, caplog):
-    """Neither a failure with its traceback, nor what is logged at any level, nor what it looks like."""
+async def test_the_address_is_in_no_error_log_or_representation(slack, caplog):
+    """Not in a failure and its traceback, not in the log at any level, and not in its representation."""
     caplog.set_level(logging.DEBUG)
     async with webhook(slack.url) as hook:
         await hook.post("text")
         slack.answers = [PlainTextResponse("no", status_code=500)]
         async with failing(hook) as failure:
-            told = "".join(traceback.format_exception(failure))
+            text = "".join(traceback.format_exception(failure))
         async with httpx.AsyncClient() as other:
             await other.get(f"{slack.origin}/elsewhere")
     async with webhook(f"http://127.0.0.1:1/{SECRET}") as nowhere, failing(nowhere) as unreachable:
-        told += "".join(traceback.format_exception(unreachable))
+        text += "".join(traceback.format_exception(unreachable))
         assert unreachable.__context__ is None
-    assert SECRET not in told + repr(hook) + str(hook) + repr(failure)
-    # The webhook's double knows its own address, and logs it.
+    assert SECRET not in text + repr(hook) + str(hook) + repr(failure)
+    # The server of this test knows its address and logs it.
     logged = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("uvicorn"))
     assert SECRET not in logged
     assert "/elsewhere" in logged
     assert logging.getLogger("httpx").filters == []
 
 
-async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeypatch):
+async def test_an_alert_arrives_after_a_failed_first_try(slack, monkeypatch):
     monkeypatch.setattr("jibe_sqs.telemetry.alerts.GATHERING", 0.01)
     monkeypatch.setattr("jibe_sqs.telemetry.alerts.FIRST_RETRY", 0.01)
     slack.answers = [PlainTextResponse("rollup_error", status_code=500)]
@@ -185,7 +185,7 @@ async def test_alerts_arrive_there_whatever_befalls_the_first_try(slack, monkeyp
     assert "warning refresh_failed (CallFailed): once" in arrived[0]
 
 
-async def test_no_more_of_an_answer_is_read_than_says_anything(slack):
+async def test_only_the_beginning_of_an_answer_is_read(slack):
     sent = []
 
     async def long():
@@ -200,7 +200,7 @@ async def test_no_more_of_an_answer_is_read_than_says_anything(slack):
         assert len(sent) < 2000
 
 
-async def test_an_answer_that_trickles_is_given_up(slack, monkeypatch):
+async def test_a_slow_answer_is_given_up(slack, monkeypatch):
     monkeypatch.setattr(adapter, "POST_TIMEOUT", 0.1)
 
     async def trickle():

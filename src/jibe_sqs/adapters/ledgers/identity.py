@@ -17,5 +17,5 @@ def is_same(file: LogFile, version: str | None, etag: str) -> bool:
 
 
 def etag_of(file: LogFile, etag: str) -> str:
-    """The etag to record: the store's, or the announced one if the store gave none."""
+    """The etag to record: the store's, or the announced one if the store gave no etag."""
     return etag or file.etag or ""
