@@ -534,7 +534,7 @@ async def test_an_unreachable_dynamodb_is_a_ledger_error(name, table_ledger, imp
 
 
 async def test_an_unanswered_call_is_given_up(name, door, table_ledger, impatient, monkeypatch):
-    monkeypatch.setattr(table, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(table, "READ_TIMEOUT", 0.5)
     gone = asyncio.Event()
 
     async def never():
