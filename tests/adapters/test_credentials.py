@@ -244,7 +244,7 @@ async def test_configured_credentials_are_never_replaced(aws, account, credentia
         await call(aws, own)
     assert NEW not in services.keys
     if isinstance(refused.value, JibeError):
-        assert "after a change of those in the configuration" in str(refused.value)
+        assert "restart after you change credentials in the configuration" in str(refused.value)
 
 
 # Roles

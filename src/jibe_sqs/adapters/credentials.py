@@ -79,7 +79,7 @@ class RenewableCredentials:
 
     @property
     def method(self) -> str | None:
-        """The name that botocore gives to their source. None before the first request."""
+        """Botocore's name for the place where they were found. None before the first request."""
         return getattr(self._current, "method", None)
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:

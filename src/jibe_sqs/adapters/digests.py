@@ -107,7 +107,7 @@ class PublicKeys:
     def __init__(self, list_keys: ListKeys) -> None:
         self._list_keys = list_keys
         self._known: defaultdict[str, dict[str, RSAPublicKey]] = defaultdict(dict)
-        # Not an AsyncCache: callers ask about different times, so one's answer does not serve another.
+        # Not an AsyncCache: callers ask about different times, so the answer for one may lack the key of another.
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def key(self, digest: Digest) -> RSAPublicKey:
@@ -145,7 +145,7 @@ class DigestVerifier:
         self._digests = digests
         self._keys = keys
         self._forward = forward
-        # An LRUCache refuses a value larger than itself, so the largest digest counts as exactly that large.
+        # The size is limited because an LRUCache refuses values that are larger than itself.
         self._signed = AsyncCache[tuple[str, str], Digest](
             LRUCache(kept_logs, getsizeof=lambda digest: min(1 + len(digest.logs), kept_logs))
         )

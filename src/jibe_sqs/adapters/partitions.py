@@ -49,7 +49,7 @@ def region_of_url(url: str) -> str | None:
         for label in host.split("."):
             if partition.regions.fullmatch(label):
                 return label
-    # The legacy host without a region. If partitions share a suffix, the first one is `aws`.
+    # The legacy host without a region. Several partitions may have its suffix; `aws` is the first of them.
     return next((each.home for each in _of_host(host) if host == f"queue.{each.suffixes[0]}"), None)
 
 

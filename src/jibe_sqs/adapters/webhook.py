@@ -62,7 +62,7 @@ async def webhook(url: str) -> AsyncIterator[Webhook]:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
         raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
-    # A redirect would send the secret address's messages to another host.
+    # Redirects are not followed: they would send the messages to another host.
     async with Connections(
         timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
     ) as connections:
