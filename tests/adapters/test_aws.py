@@ -41,7 +41,7 @@ class Request(msgspec.Struct):
         return self.headers["authorization"].split("Credential=")[1].split("/")[2]
 
 
-class Door:
+class Proxy:
     """A proxy to moto that records requests. `answer` may return another answer."""
 
     def __init__(self, upstream):
@@ -104,11 +104,11 @@ def moto(endpoint):
 
 
 @pytest.fixture
-async def door(moto):
-    door = Door(moto)
-    async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
-        door.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield door
+async def proxy(moto):
+    proxy = Proxy(moto)
+    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
+        proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield proxy
 
 
 @pytest.fixture(autouse=True)
@@ -122,8 +122,8 @@ def machine_without_aws_settings(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def account(door):
-    return Account(endpoint=door.endpoint, access_key_id="AKIAOURS", secret_access_key=SECRET)
+def account(proxy):
+    return Account(endpoint=proxy.endpoint, access_key_id="AKIAOURS", secret_access_key=SECRET)
 
 
 @pytest.fixture
@@ -139,9 +139,9 @@ async def logs_of(account, region=None):
 
 
 @asynccontextmanager
-async def queue_of(account, door):
+async def queue_of(account, proxy):
     async with Aws() as aws:
-        yield SqsQueue(f"{door.endpoint}/123456789012/the-queue", region="us-east-1", account=account, aws=aws)
+        yield SqsQueue(f"{proxy.endpoint}/123456789012/the-queue", region="us-east-1", account=account, aws=aws)
 
 
 async def read(logs, file=FILE):
@@ -207,64 +207,64 @@ def test_the_representation_of_an_account_has_no_secrets():
 # Credentials
 
 
-async def test_requests_are_signed_with_the_given_credentials(door, account):
+async def test_requests_are_signed_with_the_given_credentials(proxy, account):
     given = msgspec.structs.replace(account, session_token=TOKEN)
-    async with logs_of(given) as logs, queue_of(given, door) as queue:
+    async with logs_of(given) as logs, queue_of(given, proxy) as queue:
         assert await read(logs) == BODY
         await queue.facts()
-    assert len(door.requests) == 3
-    for request in door.requests:
+    assert len(proxy.requests) == 3
+    for request in proxy.requests:
         assert request.access_key == "AKIAOURS"
         assert request.headers["x-amz-security-token"] == TOKEN
         assert SECRET not in str(request.headers)
 
 
-async def test_requests_are_signed_with_the_credentials_of_the_environment(door, monkeypatch):
+async def test_requests_are_signed_with_the_credentials_of_the_environment(proxy, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    async with logs_of(Account(endpoint=door.endpoint)) as logs:
+    async with logs_of(Account(endpoint=proxy.endpoint)) as logs:
         assert await read(logs) == BODY
-    assert {request.access_key for request in door.requests} == {"AKIAENVIRONMENT"}
+    assert {request.access_key for request in proxy.requests} == {"AKIAENVIRONMENT"}
 
 
 @pytest.mark.parametrize("role_arn", [None, ROLE])
-async def test_missing_credentials_become_our_error(door, role_arn):
+async def test_missing_credentials_become_our_error(proxy, role_arn):
     """Found by this test: a role without source credentials caused an AttributeError."""
-    without_keys = Account(endpoint=door.endpoint, role_arn=role_arn)
-    async with logs_of(without_keys) as logs, queue_of(without_keys, door) as queue:
+    without_keys = Account(endpoint=proxy.endpoint, role_arn=role_arn)
+    async with logs_of(without_keys) as logs, queue_of(without_keys, proxy) as queue:
         with pytest.raises(LogAccessDenied, match="no AWS credentials found in the configuration"):
             await read(logs)
         with pytest.raises(QueueUnavailable, match="no AWS credentials found in the configuration"):
             await queue.facts()
-    assert door.requests == []
+    assert proxy.requests == []
 
 
 # Roles
 
 
-async def test_requests_are_signed_with_the_roles_credentials(door, role):
+async def test_requests_are_signed_with_the_roles_credentials(proxy, role):
     """The role is of moto's STS. All requests for the bucket and the queue use it."""
-    async with logs_of(role) as logs, queue_of(role, door) as queue:
+    async with logs_of(role) as logs, queue_of(role, proxy) as queue:
         assert await read(logs) == BODY
         await queue.facts()
-    assumed, *_ = [r for r in door.requests if r.form.get("Action") == "AssumeRole"]
+    assumed, *_ = [r for r in proxy.requests if r.form.get("Action") == "AssumeRole"]
     assert assumed.access_key == "AKIAOURS"
     assert (assumed.form["RoleArn"], assumed.form["RoleSessionName"]) == (ROLE, "jibe-sqs")
-    assert [r.method for r in door.others] == ["HEAD", "GET", "POST"]
-    for request in door.others:
+    assert [r.method for r in proxy.others] == ["HEAD", "GET", "POST"]
+    for request in proxy.others:
         assert request.access_key.startswith("ASIA")
         assert request.headers["x-amz-security-token"]
 
 
-async def test_a_role_is_assumed_once_for_many_requests(door, role):
-    door.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
+async def test_a_role_is_assumed_once_for_many_requests(proxy, role):
+    proxy.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
     async with logs_of(role) as logs:
         assert await asyncio.gather(*(read(logs) for _ in range(5))) == [BODY] * 5
-    assert len(door.role_requests) == 1
-    assert {request.access_key for request in door.others} == {"ASIAROLE"}
+    assert len(proxy.role_requests) == 1
+    assert {request.access_key for request in proxy.others} == {"ASIAROLE"}
 
 
-async def test_a_role_is_assumed_again_before_its_credentials_expire(door, role):
+async def test_a_role_is_assumed_again_before_its_credentials_expire(proxy, role):
     """Credentials expire while the service runs: sqs-consumer #373, Altinity/ice #202."""
     lasting = {"ASIAFIRST": 60, "ASIASECOND": 3600}
     keys = iter(lasting)
@@ -275,21 +275,21 @@ async def test_a_role_is_assumed_again_before_its_credentials_expire(door, role)
             return credentials(key, lasting[key])
         return None
 
-    door.answer = answer
+    proxy.answer = answer
     async with logs_of(role) as logs:
         for _ in range(3):
             assert await read(logs) == BODY
     # The first credentials expire within a minute, so they are replaced before the next request.
-    signed = [request.access_key for request in door.others]
+    signed = [request.access_key for request in proxy.others]
     assert signed[0] == "ASIAFIRST"
     assert set(signed[1:]) == {"ASIASECOND"}
-    assert len(door.role_requests) == 2
+    assert len(proxy.role_requests) == 2
 
 
-async def test_a_log_file_is_fetched_with_the_renewed_credentials(door, role):
+async def test_a_log_file_is_fetched_with_the_renewed_credentials(proxy, role):
     """Found in review: the client that fetches files kept its first credentials."""
     keys = iter(["ASIAFIRST", "ASIASECOND"])
-    door.answer = lambda r: credentials(next(keys), 3600) if r.form.get("Action") == "AssumeRole" else None
+    proxy.answer = lambda r: credentials(next(keys), 3600) if r.form.get("Action") == "AssumeRole" else None
     async with Aws() as aws:
         source = Source(role, region="us-east-1")
         logs = S3Logs(aws=aws, regions=Regions(aws, S3Clock()), budget=Budget(2**24), sources={BUCKET: [source]})
@@ -297,26 +297,26 @@ async def test_a_log_file_is_fetched_with_the_renewed_credentials(door, role):
         found = await aws.session(role).get_credentials()
         assert await found.renew(await found.get_frozen_credentials(), "ExpiredToken")
         assert await read(logs) == BODY
-    assert [r.access_key for r in door.others if r.method == "GET"] == ["ASIAFIRST", "ASIASECOND"]
+    assert [r.access_key for r in proxy.others if r.method == "GET"] == ["ASIAFIRST", "ASIASECOND"]
 
 
-async def test_already_expired_credentials_of_a_role_become_our_error(door, role):
+async def test_already_expired_credentials_of_a_role_become_our_error(proxy, role):
     """Found by this test: botocore raises a RuntimeError if a clock is wrong."""
-    door.answer = lambda r: credentials("ASIAOLD", -60) if r.form.get("Action") == "AssumeRole" else None
-    async with queue_of(role, door) as queue, logs_of(role) as logs:
+    proxy.answer = lambda r: credentials("ASIAOLD", -60) if r.form.get("Action") == "AssumeRole" else None
+    async with queue_of(role, proxy) as queue, logs_of(role) as logs:
         with pytest.raises(QueueUnavailable, match=r"(?i)is this machine's clock right"):
             await queue.facts()
         with pytest.raises(LogStoreUnavailable, match=r"(?i)is this machine's clock right"):
             await read(logs)
-    assert door.others == []
+    assert proxy.others == []
 
 
-async def test_a_refused_role_becomes_our_error(door, role, monkeypatch):
+async def test_a_refused_role_becomes_our_error(proxy, role, monkeypatch):
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
     head = f"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    door.answer = lambda _: (head + body).encode()
-    async with queue_of(role, door) as queue, logs_of(role) as logs:
+    proxy.answer = lambda _: (head + body).encode()
+    async with queue_of(role, proxy) as queue, logs_of(role) as logs:
         with pytest.raises(Exception, match="not you") as refused:
             await queue.facts()
         with pytest.raises(Exception, match="not you") as denied:
@@ -324,11 +324,11 @@ async def test_a_refused_role_becomes_our_error(door, role, monkeypatch):
     assert (type(refused.value).__name__, type(denied.value).__name__) == ("QueueRefused", "LogAccessDenied")
 
 
-async def test_the_external_id_is_sent_if_it_is_configured(door, role):
+async def test_the_external_id_is_sent_if_it_is_configured(proxy, role):
     for each in (role, msgspec.structs.replace(role, external_id="ours-and-theirs")):
-        async with queue_of(each, door) as queue:
+        async with queue_of(each, proxy) as queue:
             await queue.facts()
-    first, second = door.role_requests
+    first, second = proxy.role_requests
     assert "ExternalId" not in first
     assert second["ExternalId"] == "ours-and-theirs"
 
@@ -344,12 +344,12 @@ async def test_the_external_id_is_sent_if_it_is_configured(door, role):
         ("arn:aws-eusc:iam::123456789012:role/x", None, "eusc-de-east-1"),
     ],
 )
-async def test_a_role_is_assumed_in_its_region_or_in_its_partitions_home_region(door, account, arn, region, expected):
+async def test_a_role_is_assumed_in_its_region_or_in_its_partitions_home_region(proxy, account, arn, region, expected):
     """Found by this test: without a region in the environment, roles could not be assumed."""
-    door.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
-    async with queue_of(msgspec.structs.replace(account, role_arn=arn, region=region), door) as queue:
+    proxy.answer = lambda r: credentials("ASIAROLE", 3600) if r.form.get("Action") == "AssumeRole" else None
+    async with queue_of(msgspec.structs.replace(account, role_arn=arn, region=region), proxy) as queue:
         await queue.facts()
-    assert door.requests[0].region == expected
+    assert proxy.requests[0].region == expected
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Time:
         return self.time
 
 
-class Door:
+class Proxy:
     """A proxy to DynamoDB. It passes on at most `room` keys or items of a batch, and returns the others as unprocessed.
 
     `fault` returns the name of an error to answer with, or None.
@@ -103,20 +103,20 @@ def _without_length(headers):
 
 
 @pytest.fixture
-async def door(endpoint):
-    door = Door(endpoint)
+async def proxy(endpoint):
+    proxy = Proxy(endpoint)
     app = web.Application()
-    app.router.add_post("/", door.answer)
+    app.router.add_post("/", proxy.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    door.endpoint = "http://{}:{}".format(*runner.addresses[0])
-    yield door
+    proxy.endpoint = "http://{}:{}".format(*runner.addresses[0])
+    yield proxy
     await runner.cleanup()
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def without_pauses(monkeypatch):
     """No pauses between tries."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     monkeypatch.setattr(table, "BATCH_BACKOFF", Backoff(0.0, 0.0))
@@ -133,9 +133,9 @@ def clock():
 
 
 @pytest.fixture
-async def ledger(name, door, table_ledger, impatient, clock):
-    async with table_ledger(name, Time(), endpoint=door.endpoint, clock=clock) as ledger:
-        door.calls.clear()
+async def ledger(name, proxy, table_ledger, without_pauses, clock):
+    async with table_ledger(name, Time(), endpoint=proxy.endpoint, clock=clock) as ledger:
+        proxy.calls.clear()
         yield ledger
 
 
@@ -261,20 +261,20 @@ def test_a_table_gives_the_same_answers_as_a_ledger_that_is_always_pruned(replic
 
 @pytest.mark.parametrize("before", [0, 1])
 async def test_a_principal_counted_by_two_replicas_at_once_is_counted_twice(
-    name, door, table_ledger, impatient, before
+    name, proxy, table_ledger, without_pauses, before
 ):
     """The other replica writes between our read and our write."""
-    async with table_ledger(name, endpoint=door.endpoint) as one, table_ledger(name) as other:
+    async with table_ledger(name, endpoint=proxy.endpoint) as one, table_ledger(name) as other:
         for _ in range(before):
             await other.observe({"ana": Seen(2.0, 2.0)})
 
         async def meanwhile():
-            if door.calls["PutItem"] == 1:
+            if proxy.calls["PutItem"] == 1:
                 await other.observe({"ana": Seen(1.0, 3.0)})
 
-        door.fault = lambda operation: meanwhile() if operation == "PutItem" else None
+        proxy.fault = lambda operation: meanwhile() if operation == "PutItem" else None
         await one.observe({"ana": Seen(2.0, 2.0)})
-        assert door.calls["PutItem"] == 2
+        assert proxy.calls["PutItem"] == 2
         assert await one.principals() == {"ana": Seen(1.0, 3.0, 2 + before)}
 
 
@@ -365,12 +365,12 @@ async def test_an_item_that_cannot_be_written_does_not_fail_its_batch(ledger):
         await ledger.unfinished([LOG, LogFile("logs", "\ud800")])
 
 
-async def test_a_huge_principal_in_a_log_does_not_count_as_a_failure_of_the_table(ledger, door):
+async def test_a_huge_principal_in_a_log_does_not_count_as_a_failure_of_the_table(ledger, proxy):
     """An item has at most 400 KB, a record up to 4 MiB. Found: each such file counted as a failure of the table."""
     for number in range(table.FAILURE_LIMIT):
         with pytest.raises(LedgerError, match="too long for the ledger"):
             await ledger.observe({f"{number}" * 500_000: Seen(1.0, 1.0)})
-    assert not door.calls
+    assert not proxy.calls
     assert not await ledger.is_finished(LOG)
 
 
@@ -388,22 +388,22 @@ async def test_a_foreign_item_is_an_error_with_a_remedy(ledger, name, endpoint):
 # Numbers of calls
 
 
-async def test_reads_are_batched_by_100_and_writes_by_25(ledger, door):
+async def test_reads_are_batched_by_100_and_writes_by_25(ledger, proxy):
     files = [LogFile("logs", f"{i}") for i in range(250)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files))
-    assert (door.calls, door.largest) == ({"BatchWriteItem": 10}, 25)
-    door.calls.clear()
+    assert (proxy.calls, proxy.largest) == ({"BatchWriteItem": 10}, 25)
+    proxy.calls.clear()
     assert await ledger.unfinished([*files, *files, LOG]) == [LOG]
-    assert (door.calls, door.largest) == ({"BatchGetItem": 3}, 100)
+    assert (proxy.calls, proxy.largest) == ({"BatchGetItem": 3}, 100)
 
 
-async def test_reads_are_consistent_only_where_the_last_write_matters(ledger, door):
+async def test_reads_are_consistent_only_where_the_last_write_matters(ledger, proxy):
     await ledger.is_finished(LOG)  # consistent: another replica may have finished it just now
     await ledger.observe({"ana": Seen(1.0, 1.0)})  # consistent: otherwise counts of another replica would be lost
-    assert door.consistent == [True, True]
+    assert proxy.consistent == [True, True]
     await ledger.unfinished([LOG])
     await ledger.watermarks([A])
-    assert door.consistent[2:] == [False, False]
+    assert proxy.consistent[2:] == [False, False]
 
 
 async def test_a_file_finished_several_times_at_once_is_one_item(ledger):
@@ -413,38 +413,38 @@ async def test_a_file_finished_several_times_at_once_is_one_item(ledger):
     assert await ledger.is_finished(LogFile("logs", "b"))
 
 
-async def test_observations_of_one_principal_are_one_write(ledger, door):
+async def test_observations_of_one_principal_are_one_write(ledger, proxy):
     await asyncio.gather(*(ledger.observe({"ana": Seen(float(i), float(i))}) for i in range(50)))
-    assert door.calls == {"BatchGetItem": 1, "PutItem": 1}
+    assert proxy.calls == {"BatchGetItem": 1, "PutItem": 1}
     assert await ledger.principals() == {"ana": Seen(0.0, 49.0, 50)}
 
 
 # Throttling
 
 
-async def test_unprocessed_items_are_requested_again(ledger, door):
-    door.room = 30
+async def test_unprocessed_items_are_requested_again(ledger, proxy):
+    proxy.room = 30
     files = [LogFile("logs", f"{i}") for i in range(90)]
     await asyncio.gather(*(ledger.finish(file, "e") for file in files[::2]))
     assert await ledger.unfinished(files) == files[1::2]
-    assert door.calls["BatchGetItem"] == 3
+    assert proxy.calls["BatchGetItem"] == 3
 
 
-async def test_items_that_are_never_processed_fail_alone(ledger, door):
+async def test_items_that_are_never_processed_fail_alone(ledger, proxy):
     """Six tries of three items each write 18 of 25."""
-    door.room = 3
+    proxy.room = 3
     files = [LogFile("logs", f"{i}") for i in range(25)]
     outcomes = await asyncio.gather(*(ledger.finish(file, "e") for file in files), return_exceptions=True)
     failed = [file for file, outcome in zip(files, outcomes, strict=True) if outcome is not None]
     assert all("on demand" in str(outcome) for outcome in outcomes if outcome is not None)
     assert len(failed) == 7
-    door.room = 100
+    proxy.room = 100
     assert await ledger.unfinished(files) == failed
 
 
-async def test_keys_that_are_never_processed_are_an_error_and_not_absent(ledger, door):
+async def test_keys_that_are_never_processed_are_an_error_and_not_absent(ledger, proxy):
     """A part of the answer would be wrong, too."""
-    door.room = 0
+    proxy.room = 0
     with pytest.raises(LedgerError, match="on demand"):
         await ledger.watermarks([A])
 
@@ -452,18 +452,18 @@ async def test_keys_that_are_never_processed_are_an_error_and_not_absent(ledger,
 @pytest.mark.parametrize(
     "code", ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
 )
-async def test_a_call_that_stays_throttled_is_an_error_with_a_remedy(ledger, door, code):
+async def test_a_call_that_stays_throttled_is_an_error_with_a_remedy(ledger, proxy, code):
     faults = iter([code])
-    door.fault = lambda _: next(faults, None)
+    proxy.fault = lambda _: next(faults, None)
     assert not await ledger.is_finished(LOG)
-    door.fault = lambda _: code
+    proxy.fault = lambda _: code
     with pytest.raises(LedgerError, match="on demand"):
         await ledger.is_finished(LOG)
 
 
-async def test_permanent_conflicts_are_an_error_and_not_a_wrong_count(ledger, door):
+async def test_permanent_conflicts_are_an_error_and_not_a_wrong_count(ledger, proxy):
     await ledger.observe({"ana": Seen(1.0, 1.0)})
-    door.fault = lambda operation: "ConditionalCheckFailedException" if operation == "PutItem" else None
+    proxy.fault = lambda operation: "ConditionalCheckFailedException" if operation == "PutItem" else None
     with pytest.raises(LedgerError, match="other replicas"):
         await ledger.observe({"ana": Seen(2.0, 2.0)})
     assert await ledger.principals() == {"ana": Seen(1.0, 1.0)}
@@ -482,18 +482,18 @@ async def test_permanent_conflicts_are_an_error_and_not_a_wrong_count(ledger, do
     ],
 )
 async def test_a_refused_table_stops_the_start_but_not_a_running_service(
-    name, door, table_ledger, impatient, code, remedy
+    name, proxy, table_ledger, without_pauses, code, remedy
 ):
     """At the start, an operator is there to correct it."""
-    async with table_ledger(name, endpoint=door.endpoint) as ledger:
-        door.fault = lambda _: code
+    async with table_ledger(name, endpoint=proxy.endpoint) as ledger:
+        proxy.fault = lambda _: code
         errors = await errors_of(ledger)
         assert len(errors) == len(everything_names())
         for error in errors:
             assert isinstance(error, LedgerError)
             assert name in str(error)
     with pytest.raises(Refused, match=remedy):
-        async with table_ledger(name, endpoint=door.endpoint):
+        async with table_ledger(name, endpoint=proxy.endpoint):
             pass
 
 
@@ -513,18 +513,18 @@ async def test_a_table_with_another_key_is_refused(new_table, table_ledger):
             pass
 
 
-async def test_a_replica_starts_while_dynamodb_is_down_and_uses_it_later(name, door, table_ledger, impatient):
+async def test_a_replica_starts_while_dynamodb_is_down_and_uses_it_later(name, proxy, table_ledger, without_pauses):
     clock = Time()
-    door.fault = lambda _: "InternalServerError"
-    async with table_ledger(name, endpoint=door.endpoint, clock=clock) as ledger:
+    proxy.fault = lambda _: "InternalServerError"
+    async with table_ledger(name, endpoint=proxy.endpoint, clock=clock) as ledger:
         assert all(isinstance(error, LedgerError) for error in await errors_of(ledger))
-        door.fault = lambda _: None
+        proxy.fault = lambda _: None
         clock.time += PAUSE
         await ledger.finish(LOG, "e")
         assert await ledger.is_finished(LOG)
 
 
-async def test_an_unreachable_dynamodb_is_a_ledger_error(name, table_ledger, impatient):
+async def test_an_unreachable_dynamodb_is_a_ledger_error(name, table_ledger, without_pauses):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
     async with table_ledger(name, endpoint=endpoint) as ledger:
@@ -533,33 +533,33 @@ async def test_an_unreachable_dynamodb_is_a_ledger_error(name, table_ledger, imp
     assert all(isinstance(error, LedgerError) for error in errors)
 
 
-async def test_an_unanswered_call_is_given_up(name, door, table_ledger, impatient, monkeypatch):
+async def test_an_unanswered_call_is_given_up(name, proxy, table_ledger, without_pauses, monkeypatch):
     monkeypatch.setattr(table, "READ_TIMEOUT", 0.5)
     gone = asyncio.Event()
 
     async def never():
         await gone.wait()
 
-    async with table_ledger(name, endpoint=door.endpoint) as ledger:
-        door.fault = lambda _: never()
+    async with table_ledger(name, endpoint=proxy.endpoint) as ledger:
+        proxy.fault = lambda _: never()
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-        assert door.calls["BatchGetItem"] == table.TRIES
+        assert proxy.calls["BatchGetItem"] == table.TRIES
         monkeypatch.setattr(table, "CALL_TIMEOUT", 0.15)
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-        assert door.calls["BatchGetItem"] <= table.TRIES + 2
+        assert proxy.calls["BatchGetItem"] <= table.TRIES + 2
     gone.set()
 
 
-async def test_after_several_failures_in_a_row_calls_fail_at_once_for_a_while(ledger, door, clock):
-    door.fault = lambda _: "InternalServerError"
+async def test_after_several_failures_in_a_row_calls_fail_at_once_for_a_while(ledger, proxy, clock):
+    proxy.fault = lambda _: "InternalServerError"
     for _ in range(FAILURE_LIMIT):
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-    door.calls.clear()
+    proxy.calls.clear()
     errors = await errors_of(ledger)
-    assert not door.calls
+    assert not proxy.calls
     assert len(errors) == len(everything_names())
     for error in errors:
         assert "InternalServerError" in str(error)
@@ -567,19 +567,19 @@ async def test_after_several_failures_in_a_row_calls_fail_at_once_for_a_while(le
     clock.time += PAUSE
     # One call tries for all.
     await asyncio.gather(*(ledger.is_finished(LOG) for _ in range(20)), return_exceptions=True)
-    assert door.calls == {"BatchGetItem": table.TRIES}
-    door.fault = lambda _: None
+    assert proxy.calls == {"BatchGetItem": table.TRIES}
+    proxy.fault = lambda _: None
     clock.time += PAUSE
     assert not await ledger.is_finished(LOG)
     assert await errors_of(ledger) == []
 
 
-async def test_single_failures_do_not_make_calls_fail_at_once(ledger, door):
+async def test_single_failures_do_not_make_calls_fail_at_once(ledger, proxy):
     for _ in range(FAILURE_LIMIT * 2):
-        door.fault = lambda _: "InternalServerError"
+        proxy.fault = lambda _: "InternalServerError"
         with pytest.raises(LedgerError):
             await ledger.is_finished(LOG)
-        door.fault = lambda _: None
+        proxy.fault = lambda _: None
         assert not await ledger.is_finished(LOG)
 
 
@@ -623,7 +623,7 @@ def test_a_failed_condition_is_distinguished_from_an_error():
     assert not issubclass(ConditionFailed, LedgerError)
 
 
-async def test_a_look_up_of_thousands_makes_few_calls_at_a_time(name, door, table_ledger, impatient, monkeypatch):
+async def test_a_look_up_of_thousands_makes_few_calls_at_a_time(name, proxy, table_ledger, without_pauses, monkeypatch):
     monkeypatch.setattr(table, "MAX_CALLS", 4)
     now, most = 0, 0
 
@@ -634,8 +634,8 @@ async def test_a_look_up_of_thousands_makes_few_calls_at_a_time(name, door, tabl
         await asyncio.sleep(0.01)
         now -= 1
 
-    async with table_ledger(name, endpoint=door.endpoint) as ledger:
-        door.fault = lambda _: counted()
+    async with table_ledger(name, endpoint=proxy.endpoint) as ledger:
+        proxy.fault = lambda _: counted()
         await ledger.unfinished([LogFile("logs", f"{i}") for i in range(2000)])
     assert most == 4
 

@@ -64,7 +64,7 @@ class Request(msgspec.Struct):
 SILENCE = object()
 
 
-class Door:
+class Proxy:
     """A proxy to moto that records requests. `answer` may return another answer, or `SILENCE` for no answer."""
 
     def __init__(self, upstream):
@@ -159,20 +159,20 @@ def s3(moto):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def the_door(moto):
-    door = Door(moto)
-    async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
-        door.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield door
-        await door.close()
+async def shared_proxy(moto):
+    proxy = Proxy(moto)
+    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
+        proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield proxy
+        await proxy.close()
 
 
 @pytest.fixture
-def door(the_door):
-    yield the_door
-    the_door.answer = lambda _request: None
-    the_door.requests.clear()
-    the_door.silent.clear()
+def proxy(shared_proxy):
+    yield shared_proxy
+    shared_proxy.answer = lambda _request: None
+    shared_proxy.requests.clear()
+    shared_proxy.silent.clear()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -201,8 +201,8 @@ def clock():
 
 
 @pytest.fixture
-def account(door):
-    return Account(endpoint=door.endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+def account(proxy):
+    return Account(endpoint=proxy.endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
 
 
 @pytest.fixture
@@ -212,10 +212,14 @@ def regions(aws, clock):
 
 @pytest.fixture
 def make_logs(aws, account, budget, regions):
-    def make(*, sources=None, anywhere=False):
+    def make(*, sources=None, other_buckets=False):
         given = {BUCKET: [Source(account)], FAR: [Source(account)]} if sources is None else sources
         return S3Logs(
-            aws=aws, regions=regions, budget=budget, sources=given, anywhere=Source(account) if anywhere else None
+            aws=aws,
+            regions=regions,
+            budget=budget,
+            sources=given,
+            other_buckets=Source(account) if other_buckets else None,
         )
 
     return make
@@ -332,82 +336,82 @@ async def test_a_bucket_with_dots_in_its_name_is_read(logs, moto):
 # The bucket's region
 
 
-async def test_the_region_of_a_bucket_is_requested_once(logs, put, door):
+async def test_the_region_of_a_bucket_is_requested_once(logs, put, proxy):
     files = [put() for _ in range(4)]
     for file in files:
         await read(logs, file)
-    assert door.methods() == ["HEAD", "GET", "GET", "GET", "GET"]
+    assert proxy.methods() == ["HEAD", "GET", "GET", "GET", "GET"]
 
 
-async def test_concurrent_reads_request_the_region_once(logs, put, door):
+async def test_concurrent_reads_request_the_region_once(logs, put, proxy):
     """Found by this test: each of the first files requested it."""
     files = [put() for _ in range(8)]
     await asyncio.gather(*(read(logs, file) for file in files))
-    assert sorted(door.methods()) == ["GET"] * 8 + ["HEAD"]
+    assert sorted(proxy.methods()) == ["GET"] * 8 + ["HEAD"]
 
 
-async def test_a_read_that_waited_for_a_failed_region_request_repeats_it(logs, put, door, without_backoff):
+async def test_a_read_that_waited_for_a_failed_region_request_repeats_it(logs, put, proxy, without_backoff):
     refusals = iter([reply("404 Not Found")])
-    door.answer = lambda request: next(refusals, None) if request.method == "HEAD" else None
+    proxy.answer = lambda request: next(refusals, None) if request.method == "HEAD" else None
     outcomes = await asyncio.gather(*(read(logs, put()) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LogMissing, bytes, bytes]
 
 
 @pytest.mark.parametrize(("status", "heads"), [("200 OK", 1), ("403 Forbidden", 1), ("400 Bad Request", 2)])
-async def test_a_bucket_in_another_region_is_read_there(make_logs, account, door, moto, status, heads):
+async def test_a_bucket_in_another_region_is_read_there(make_logs, account, proxy, moto, status, heads):
     """The log bucket may be in another region: data-prepper #4470. A refusal also names the region."""
     # A separate bucket for each case: botocore caches regions of buckets.
     bucket, far = f"{FAR}-{status[:3]}", client(moto, "s3", FAR_REGION)
     far.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": FAR_REGION})
     far.put_object(Bucket=bucket, Key="k", Body=b"far")
     logs = make_logs(sources={bucket: [Source(account)]})
-    door.answer = to_heads(reply(status, x_amz_bucket_region=FAR_REGION))
+    proxy.answer = to_heads(reply(status, x_amz_bucket_region=FAR_REGION))
     for _ in range(2):
         assert await read(logs, LogFile(bucket, "k")) == b"far"
     # After an answer that may come from the wrong region, botocore itself sends a second request.
-    assert door.methods() == ["HEAD"] * heads + ["GET", "GET"]
-    assert door.requests[0].region == "us-east-1"
-    assert {request.region for request in door.requests[heads:]} == {FAR_REGION}
+    assert proxy.methods() == ["HEAD"] * heads + ["GET", "GET"]
+    assert proxy.requests[0].region == "us-east-1"
+    assert {request.region for request in proxy.requests[heads:]} == {FAR_REGION}
 
 
-async def test_a_bucket_is_read_in_its_configured_region(make_logs, account, door, moto):
+async def test_a_bucket_is_read_in_its_configured_region(make_logs, account, proxy, moto):
     client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="k", Body=b"far")
     logs = make_logs(sources={FAR: [Source(account, region="ap-southeast-2")]})
     assert await read(logs, LogFile(FAR, "k")) == b"far"
-    assert {request.region for request in door.requests} == {"ap-southeast-2"}
+    assert {request.region for request in proxy.requests} == {"ap-southeast-2"}
 
 
-async def test_the_region_is_requested_again_after_some_time(logs, put, door, clock):
+async def test_the_region_is_requested_again_after_some_time(logs, put, proxy, clock):
     file = put()
     await read(logs, file)
     clock.forward = CLOCK_AGE + 1
     await read(logs, file)
     await read(logs, file)
-    assert door.methods() == ["HEAD", "GET", "HEAD", "GET", "GET"]
+    assert proxy.methods() == ["HEAD", "GET", "HEAD", "GET", "GET"]
 
 
 # Allowed buckets
 
 
-async def test_a_bucket_that_is_not_a_log_source_is_never_requested(logs, door, budget):
+async def test_a_bucket_that_is_not_a_log_source_is_never_requested(logs, proxy, budget):
     with pytest.raises(BucketNotAllowed, match="s3://someone-elses/k"):
         await read(logs, LogFile("someone-elses", "k"))
-    assert door.requests == []
+    assert proxy.requests == []
     assert budget.free == SIZE
 
 
-async def test_a_log_source_may_be_a_prefix_of_a_bucket(make_logs, account, put, door):
+async def test_a_log_source_may_be_a_prefix_of_a_bucket(make_logs, account, put, proxy):
     logs = make_logs(sources={BUCKET: [Source(account, prefix="trails/"), Source(account, prefix="more/")]})
     for key in ("trails/k", "more/k"):
         assert await read(logs, put(key=key)) == b"a log file"
     for key in ("data/k", "trails", "x/trails/k"):
         with pytest.raises(BucketNotAllowed):
             await read(logs, put(key=key))
-    assert door.methods().count("GET") == 2
+    assert proxy.methods().count("GET") == 2
 
 
 async def test_without_log_sources_any_bucket_is_read(make_logs, put):
-    assert await read(make_logs(sources={}, anywhere=True), put()) == b"a log file"
+    assert await read(make_logs(sources={}, other_buckets=True), put()) == b"a log file"
 
 
 async def test_a_source_for_every_bucket_allows_only_cloudtrail_log_files(make_logs, account, put):
@@ -430,7 +434,7 @@ async def test_a_deleted_file_is_reported_as_missing(logs):
 
 async def test_a_deleted_bucket_is_reported_as_missing(make_logs):
     with pytest.raises(LogMissing, match="s3://no-such-bucket/k"):
-        await read(make_logs(sources={}, anywhere=True), LogFile("no-such-bucket", "k"))
+        await read(make_logs(sources={}, other_buckets=True), LogFile("no-such-bucket", "k"))
 
 
 ANSWERS = {
@@ -449,9 +453,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
 @pytest.mark.parametrize("case", ANSWERS)
-async def test_each_error_answer_becomes_our_error_with_the_files_name(logs, door, budget, without_backoff, case, key):
+async def test_each_error_answer_becomes_our_error_with_the_files_name(logs, proxy, budget, without_backoff, case, key):
     answer, ours = ANSWERS[case]
-    door.answer = to_gets(answer)
+    proxy.answer = to_gets(answer)
     with pytest.raises(LogStoreError, match=f"s3://{BUCKET}/{key}") as raised:
         async with asyncio.timeout(PATIENCE):
             await read(logs, LogFile(BUCKET, key))
@@ -470,19 +474,19 @@ async def test_each_error_answer_becomes_our_error_with_the_files_name(logs, doo
     ],
     ids=["503", "404", "no answer"],
 )
-async def test_a_failed_region_request_becomes_our_error(logs, door, budget, without_backoff, answer, ours):
-    door.answer = to_heads(answer)
+async def test_a_failed_region_request_becomes_our_error(logs, proxy, budget, without_backoff, answer, ours):
+    proxy.answer = to_heads(answer)
     with pytest.raises(ours, match=f"s3://{BUCKET}/k"):
         await read(logs, LogFile(BUCKET, "k"))
-    assert "GET" not in door.methods()
+    assert "GET" not in proxy.methods()
     assert budget.free == SIZE
 
 
-async def test_a_transient_failure_is_retried_without_an_error(logs, put, door):
+async def test_a_transient_failure_is_retried_without_an_error(logs, put, proxy):
     failures = iter([error("503 Slow Down", "SlowDown"), error("500 Internal Server Error", "InternalError")])
-    door.answer = lambda request: next(failures, None) if request.method == "GET" else None
+    proxy.answer = lambda request: next(failures, None) if request.method == "GET" else None
     assert await read(logs, put()) == b"a log file"
-    assert door.methods() == ["HEAD", "GET", "GET", "GET"]
+    assert proxy.methods() == ["HEAD", "GET", "GET", "GET"]
 
 
 FOREIGN = [
@@ -540,14 +544,14 @@ def redirecting(answer, region=FAR_REGION):
 
 
 @pytest.mark.parametrize("case", REDIRECTS)
-async def test_a_wrong_region_is_corrected_by_the_answer_and_cached(make_logs, account, door, regions, put, case):
+async def test_a_wrong_region_is_corrected_by_the_answer_and_cached(make_logs, account, proxy, regions, put, case):
     file = put(b"a log")
     source = Source(account, region="eu-north-1")
     logs = make_logs(sources={BUCKET: [source]})
-    door.answer = redirecting(REDIRECTS[case])
+    proxy.answer = redirecting(REDIRECTS[case])
     assert await read(logs, file) == b"a log"
     assert await read(logs, file) == b"a log"
-    assert [request.region for request in door.requests if request.method == "GET"] == [
+    assert [request.region for request in proxy.requests if request.method == "GET"] == [
         "eu-north-1",
         FAR_REGION,
         FAR_REGION,
@@ -555,66 +559,66 @@ async def test_a_wrong_region_is_corrected_by_the_answer_and_cached(make_logs, a
     assert await regions.of(BUCKET, source) == FAR_REGION
 
 
-async def test_concurrent_reads_correct_a_region_once(make_logs, account, door, put):
+async def test_concurrent_reads_correct_a_region_once(make_logs, account, proxy, put):
     files = [put() for _ in range(8)]
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
-    door.answer = redirecting(REDIRECTS["301 with a header"])
+    proxy.answer = redirecting(REDIRECTS["301 with a header"])
     assert await asyncio.gather(*(read(logs, file) for file in files)) == [b"a log file"] * 8
-    assert [request.region for request in door.requests].count(FAR_REGION) == 8
+    assert [request.region for request in proxy.requests].count(FAR_REGION) == 8
 
 
-async def test_after_a_redirect_without_a_region_the_region_is_requested_again(make_logs, account, door, put):
+async def test_after_a_redirect_without_a_region_the_region_is_requested_again(make_logs, account, proxy, put):
     file = put()
     heads = iter(["eu-north-1", FAR_REGION])
     redirect = redirecting(elsewhere("301 Moved", "PermanentRedirect"))
-    door.answer = lambda request: (
+    proxy.answer = lambda request: (
         reply("200 OK", x_amz_bucket_region=next(heads)) if request.method == "HEAD" else redirect(request)
     )
     assert await read(make_logs(sources={BUCKET: [Source(account)]}), file) == b"a log file"
-    assert door.methods() == ["HEAD", "GET", "HEAD", "GET"]
+    assert proxy.methods() == ["HEAD", "GET", "HEAD", "GET"]
 
 
 @pytest.mark.parametrize("named", ["eu-north-1", "mars-1"])
-async def test_a_store_that_redirects_in_a_loop_is_unavailable(make_logs, account, door, put, named):
+async def test_a_store_that_redirects_in_a_loop_is_unavailable(make_logs, account, proxy, put, named):
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
-    door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region=named))
+    proxy.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region=named))
     with pytest.raises(LogStoreUnavailable, match="PermanentRedirect"):
         await read(logs, put())
-    assert door.methods().count("GET") <= 2
+    assert proxy.methods().count("GET") <= 2
 
 
-async def test_an_invalid_region_in_an_answer_is_not_used_in_an_address(make_logs, account, door, put):
+async def test_an_invalid_region_in_an_answer_is_not_used_in_an_address(make_logs, account, proxy, put):
     logs = make_logs(sources={BUCKET: [Source(account, region="eu-north-1")]})
-    door.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region="evil.example/"))
+    proxy.answer = to_gets(elsewhere("301 Moved", "PermanentRedirect", x_amz_bucket_region="evil.example/"))
     with pytest.raises(LogStoreUnavailable, match=r"evil\.example"):
         await read(logs, put())
-    assert door.methods().count("GET") == 1
+    assert proxy.methods().count("GET") == 1
 
 
 @pytest.mark.parametrize("case", REDIRECTS)
-async def test_a_listing_in_a_wrong_region_is_corrected_at_once(account, regions, door, bucket, put, case):
+async def test_a_listing_in_a_wrong_region_is_corrected_at_once(account, regions, proxy, bucket, put, case):
     """With a 307, aiohttp would follow the redirect without a signature."""
     put(key="a/1", bucket=bucket)
-    door.answer = redirecting(REDIRECTS[case])
+    proxy.answer = redirecting(REDIRECTS[case])
     # A new client: botocore's clients cache regions of buckets.
     async with Aws() as aws:
         listing = S3Listing(aws=aws, source=Source(account, region="eu-north-1"), regions=regions)
         assert await listed(listing, bucket, "a/") == ([], ["a/1"])
 
 
-async def test_the_region_request_follows_a_redirect(account, door, clock):
+async def test_the_region_request_follows_a_redirect(account, proxy, clock):
     redirect = reply("307 Temporary", x_amz_bucket_region=FAR_REGION, Location="http://127.0.0.1:9/")
-    door.answer = lambda request: redirect if request.method == "HEAD" and request.region != FAR_REGION else None
+    proxy.answer = lambda request: redirect if request.method == "HEAD" and request.region != FAR_REGION else None
     async with Aws() as aws:
         await Regions(aws, clock).of(BUCKET, Source(account))
-        assert [request.region for request in door.requests if request.method == "HEAD"] == ["us-east-1", FAR_REGION]
+        assert [request.region for request in proxy.requests if request.method == "HEAD"] == ["us-east-1", FAR_REGION]
 
 
 # Interrupted answers
 
 
 @pytest.mark.parametrize("version", [None, "a-version"])
-async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, door, version):
+async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, proxy, version):
     body = random.Random(2).randbytes(3 * CHUNK + 5)
     cuts = iter([CHUNK + 10, 2 * CHUNK + 20])
 
@@ -626,16 +630,16 @@ async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, door, 
         length, promised = {"Content_Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}, len(body) - start
         return reply("206 Partial Content" if start else "200 OK", body[start:end], promised=promised, **length)
 
-    door.answer = answer
+    proxy.answer = answer
     async with logs.open(LogFile(BUCKET, PLAIN, version=version)) as log:
         chunks = [chunk async for chunk in log]
     assert b"".join(chunks) == body
     assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
-    first, *rest = [request for request in door.requests if request.method == "GET"]
+    first, *rest = [request for request in proxy.requests if request.method == "GET"]
     assert "range" not in first.headers
     assert [request.headers["range"] for request in rest] == [f"bytes={CHUNK + 10}-", f"bytes={2 * CHUNK + 20}-"]
     assert {request.headers["if-match"] for request in rest} == {'"an-etag"'}
-    assert len({request.path for request in door.requests if request.method == "GET"}) == 1
+    assert len({request.path for request in proxy.requests if request.method == "GET"}) == 1
 
 
 @pytest.mark.parametrize(
@@ -648,37 +652,37 @@ async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, door, 
     ],
     ids=["from the beginning", "another range", "another object", "no such range"],
 )
-async def test_an_object_that_cannot_be_continued_is_unavailable(logs, door, budget, second):
+async def test_an_object_that_cannot_be_continued_is_unavailable(logs, proxy, budget, second):
     """Bytes of two objects must not be joined, and bytes must not be duplicated."""
     first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
-    door.answer = lambda request: None if request.method == "HEAD" else second if "range" in request.headers else first
+    proxy.answer = lambda request: None if request.method == "HEAD" else second if "range" in request.headers else first
     with pytest.raises(LogStoreUnavailable, match=f"s3://{BUCKET}/{PLAIN}"):
         await read(logs, LogFile(BUCKET, PLAIN))
-    assert door.methods().count("GET") == 2
+    assert proxy.methods().count("GET") == 2
     assert budget.free == SIZE
 
 
 @pytest.mark.parametrize("sent", [2_899_999, 2_900_001])
-async def test_a_continuation_of_another_length_than_the_rest_is_unavailable(logs, door, budget, sent):
+async def test_a_continuation_of_another_length_than_the_rest_is_unavailable(logs, proxy, budget, sent):
     """For HTTP, such an answer is complete, so a truncated log file would count as whole."""
     first = reply("200 OK", b"x" * 100_000, promised=3_000_000)
     rest = reply("206 Partial Content", b"x" * sent, Content_Range=f"bytes 100000-{100_000 + sent - 1}/3000000")
-    door.answer = lambda request: None if request.method == "HEAD" else rest if "range" in request.headers else first
+    proxy.answer = lambda request: None if request.method == "HEAD" else rest if "range" in request.headers else first
     with pytest.raises(LogStoreUnavailable, match=f"s3://{BUCKET}/{PLAIN}.*3000000"):
         await read(logs, LogFile(BUCKET, PLAIN))
     assert budget.free == SIZE
 
 
-async def test_an_object_that_is_always_interrupted_is_given_up(logs, door):
+async def test_an_object_that_is_always_interrupted_is_given_up(logs, proxy):
     def answer(request):
         start = int(request.headers.get("range", "bytes=0-")[6:-1])
         status = "206 Partial Content" if start else "200 OK"
         return reply(status, b"x" * 10, promised=1000 - start, Content_Range=f"bytes {start}-999/1000")
 
-    door.answer = lambda request: answer(request) if request.method == "GET" else None
+    proxy.answer = lambda request: answer(request) if request.method == "GET" else None
     with pytest.raises(LogStoreUnavailable, match="1000"):
         await read(logs, LogFile(BUCKET, PLAIN))
-    assert door.methods().count("GET") == s3_get.TRIES
+    assert proxy.methods().count("GET") == s3_get.TRIES
 
 
 # Tries
@@ -698,20 +702,20 @@ async def test_an_object_that_is_always_interrupted_is_given_up(logs, door):
     ],
     ids=["500", "503", "429", "RequestTimeout", "502", "504", "no answer", "no HTTP"],
 )
-async def test_a_transient_failure_is_tried_a_limited_number_of_times(logs, door, without_backoff, answer):
-    door.answer = to_gets(answer)
+async def test_a_transient_failure_is_tried_a_limited_number_of_times(logs, proxy, without_backoff, answer):
+    proxy.answer = to_gets(answer)
     with pytest.raises(LogStoreUnavailable):
         await read(logs, LogFile(BUCKET, PLAIN))
     # aiohttp itself repeats a GET once if the server closes the connection without an answer.
-    assert door.methods().count("GET") in (s3_get.TRIES, 2 * s3_get.TRIES)
+    assert proxy.methods().count("GET") in (s3_get.TRIES, 2 * s3_get.TRIES)
 
 
 @pytest.mark.parametrize("case", ["401", "403", "404", "400"])
-async def test_a_refusal_is_not_retried(logs, door, case):
-    door.answer = to_gets(ANSWERS[case][0])
+async def test_a_refusal_is_not_retried(logs, proxy, case):
+    proxy.answer = to_gets(ANSWERS[case][0])
     with pytest.raises(LogStoreError):
         await read(logs, LogFile(BUCKET, PLAIN))
-    assert door.methods().count("GET") == 1
+    assert proxy.methods().count("GET") == 1
 
 
 @pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.BACKOFF.longest)])
@@ -725,8 +729,8 @@ async def test_pauses_grow_up_to_a_limit():
     assert longest[-1] <= s3_get.BACKOFF.longest
 
 
-async def test_an_answer_without_a_length_is_unavailable(logs, door):
-    door.answer = to_gets(
+async def test_an_answer_without_a_length_is_unavailable(logs, proxy):
+    proxy.answer = to_gets(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n"
     )
     with pytest.raises(LogStoreUnavailable, match="how long"):
@@ -746,7 +750,7 @@ async def test_an_open_file_holds_its_share_of_the_byte_budget(logs, put, budget
     assert budget.free == SIZE
 
 
-async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, door):
+async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, proxy):
     file = put()
     await read(logs, file)
     taken = await budget.take(SIZE)
@@ -754,7 +758,7 @@ async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, 
     async with asyncio.timeout(PATIENCE):
         while not budget._row:
             await asyncio.sleep(0)
-    assert door.methods().count("GET") == 1
+    assert proxy.methods().count("GET") == 1
     budget.give(taken)
     assert await reading == b"a log file"
     assert budget.free == SIZE
@@ -802,10 +806,10 @@ async def test_a_reader_that_stops_half_way_releases_everything(logs, put, budge
     assert len(await read(logs, file)) == 8 * CHUNK
 
 
-async def test_a_read_that_is_cancelled_while_the_store_is_silent_releases_everything(logs, put, budget, door):
-    door.answer = to_gets(SILENCE)
+async def test_a_read_that_is_cancelled_while_the_store_is_silent_releases_everything(logs, put, budget, proxy):
+    proxy.answer = to_gets(SILENCE)
     reading = asyncio.create_task(read(logs, put()))
-    await door.silent.wait()
+    await proxy.silent.wait()
     assert budget.free == SIZE - WINDOW
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -827,16 +831,16 @@ async def test_s3s_clock_is_never_ahead_of_it(logs, put, clock):
 
 
 @pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
-async def test_s3s_clock_follows_the_date_of_answers(logs, put, door, clock, status):
+async def test_s3s_clock_follows_the_date_of_answers(logs, put, proxy, clock, status):
     date = 1_767_225_600.0
-    door.answer = to_heads(reply(status, Date=email.utils.formatdate(date, usegmt=True)))
+    proxy.answer = to_heads(reply(status, Date=email.utils.formatdate(date, usegmt=True)))
     file = put()
     before = clock.monotonic()
     await read(logs, file)
     assert date <= clock.now() <= date + clock.monotonic() - before
 
 
-async def test_s3s_clock_is_corrected_by_a_later_answer(logs, put, door, clock):
+async def test_s3s_clock_is_corrected_by_a_later_answer(logs, put, proxy, clock):
     file = put()
     await read(logs, file)
     clock.forward = CLOCK_AGE + 1
@@ -913,20 +917,20 @@ async def test_all_buckets_of_the_account_are_listed(listing, bucket):
     assert {bucket, BUCKET, FAR} <= set(await listing.buckets())
 
 
-async def test_a_bucket_in_another_region_is_listed_there_after_one_region_request(listing, aws, account, regions, door, moto, budget):  # fmt: skip
+async def test_a_bucket_in_another_region_is_listed_there_after_one_region_request(listing, aws, account, regions, proxy, moto, budget):  # fmt: skip
     client(moto, "s3", FAR_REGION).put_object(Bucket=FAR, Key="far/k", Body=b"far")
-    door.answer = to_heads(reply("200 OK", x_amz_bucket_region=FAR_REGION))
+    proxy.answer = to_heads(reply("200 OK", x_amz_bucket_region=FAR_REGION))
     assert await listed(listing, FAR, "far/") == ([], ["far/k"])
     logs = S3Logs(aws=aws, regions=regions, budget=budget, sources={FAR: [Source(account)]})
     assert await read(logs, LogFile(FAR, "far/k")) == b"far"
-    assert door.methods() == ["HEAD", "GET", "GET"]
-    assert {request.region for request in door.requests[1:]} == {FAR_REGION}
+    assert proxy.methods() == ["HEAD", "GET", "GET"]
+    assert {request.region for request in proxy.requests[1:]} == {FAR_REGION}
 
 
 @pytest.mark.parametrize("case", ["403", "404", "503", "no answer", "no HTTP"])
-async def test_a_failed_listing_becomes_our_error_with_its_prefix(listing, door, without_backoff, case):
+async def test_a_failed_listing_becomes_our_error_with_its_prefix(listing, proxy, without_backoff, case):
     answer, ours = ANSWERS[case]
-    door.answer = to_gets(answer)
+    proxy.answer = to_gets(answer)
     for call in (listed(listing, BUCKET, "p/"), listing.has(BUCKET, "p/")):
         with pytest.raises(ours, match=f"s3://{BUCKET}/p/"):
             await call
@@ -946,51 +950,51 @@ def owned(make_logs, account):
 
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
-async def test_a_read_requires_the_configured_bucket_owner(owned, put, door, key):
+async def test_a_read_requires_the_configured_bucket_owner(owned, put, proxy, key):
     """The header is signed: otherwise S3 would refuse it."""
     assert await read(owned, put(b"a log", key=key)) == b"a log"
-    (request,) = [request for request in door.requests if request.method == "GET"]
+    (request,) = [request for request in proxy.requests if request.method == "GET"]
     assert request.headers["x-amz-expected-bucket-owner"] == OWNER
     signed = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     assert "x-amz-expected-bucket-owner" in signed
 
 
-async def test_a_listing_requires_the_configured_bucket_owner(aws, account, regions, door, put):
+async def test_a_listing_requires_the_configured_bucket_owner(aws, account, regions, proxy, put):
     put(b"a log", key="owned/a.json")
     listing = S3Listing(aws=aws, source=Source(account, owner=OWNER), regions=regions)
     assert [found.file.key async for found in listing.level(BUCKET, "owned/")] == ["owned/a.json"]
     assert await listing.has(BUCKET, "owned/")
-    listings = [request for request in door.requests if request.method == "GET"]
+    listings = [request for request in proxy.requests if request.method == "GET"]
     assert len(listings) == 2
     assert {request.headers["x-amz-expected-bucket-owner"] for request in listings} == {OWNER}
 
 
 @pytest.mark.parametrize("key", [PLAIN, ODD])
-async def test_a_bucket_of_another_owner_is_refused_with_a_remedy(owned, put, door, key):
+async def test_a_bucket_of_another_owner_is_refused_with_a_remedy(owned, put, proxy, key):
     file = put(b"a log", key=key)
-    door.answer = to_gets(error(403, "AccessDenied"))
+    proxy.answer = to_gets(error(403, "AccessDenied"))
     with pytest.raises(LogAccessDenied, match=rf"account {OWNER} own.*logs\.bucket_owner"):
         await read(owned, file)
 
 
-async def test_without_a_configured_owner_any_owner_is_accepted(logs, put, door):
+async def test_without_a_configured_owner_any_owner_is_accepted(logs, put, proxy):
     await read(logs, put(b"a log"))
-    assert not any("x-amz-expected-bucket-owner" in request.headers for request in door.requests)
+    assert not any("x-amz-expected-bucket-owner" in request.headers for request in proxy.requests)
 
 
-async def test_a_request_whose_answer_is_lost_is_repeated(logs, put, door, monkeypatch):
+async def test_a_request_whose_answer_is_lost_is_repeated(logs, put, proxy, monkeypatch):
     """Found by chaos: it took ten minutes, because only the time of the whole download was limited."""
     file = put(b"bytes")
 
     def answer(request):
-        if request.method != "GET" or door.silent.is_set():
+        if request.method != "GET" or proxy.silent.is_set():
             return None
         # Only the first request is limited to so short a time: on a busy machine, a real answer may take longer.
         monkeypatch.undo()
         return SILENCE
 
-    door.answer = answer
+    proxy.answer = answer
     monkeypatch.setattr("jibe_sqs.adapters.s3_get.READ_TIMEOUT", 0.3)
     async with asyncio.timeout(PATIENCE):
         assert await read(logs, file) == b"bytes"
-    assert door.methods().count("GET") == 2
+    assert proxy.methods().count("GET") == 2

@@ -90,16 +90,16 @@ class S3Logs:
         regions: Regions,
         budget: Budget,
         sources: Mapping[str, Sequence[Source]],
-        anywhere: Source | None = None,
+        other_buckets: Source | None = None,
     ) -> None:
         """`sources`: by bucket. Sources of `EVERY_BUCKET` apply to keys of CloudTrail's log files in every bucket.
 
-        `budget`: of bytes. `anywhere`: how to read buckets that are not in `sources`; None to refuse them.
+        `budget`: of bytes. `other_buckets`: how to read buckets that are not in `sources`; None to refuse them.
         """
         self._aws = aws
         self._budget = budget
         self._sources = sources
-        self._anywhere = anywhere
+        self._other_buckets = other_buckets
         self._regions = regions
         self._buckets = LRUCache[tuple[str, Source, str], Objects](MAX_BUCKETS)
 
@@ -142,9 +142,9 @@ class S3Logs:
             for source in self._sources.get(bucket, ()):
                 if holds(bucket, source.prefix, file.key):
                     return source
-        if self._anywhere is None:
+        if self._other_buckets is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
-        return self._anywhere
+        return self._other_buckets
 
 
 class S3Log:

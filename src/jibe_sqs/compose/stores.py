@@ -120,7 +120,7 @@ def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Lo
         aws=aws,
         budget=budget,
         sources=sources,
-        anywhere=None if sources else Source(_account(settings.aws), region=_own_region(settings.aws)),
+        other_buckets=None if sources else Source(_account(settings.aws), region=_own_region(settings.aws)),
         regions=regions,
     )
 
