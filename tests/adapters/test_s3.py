@@ -718,7 +718,9 @@ async def test_a_refusal_is_not_retried(logs, proxy, case):
     assert proxy.methods().count("GET") == 1
 
 
-@pytest.mark.parametrize(("wished", "pause"), [("3", 3.0), ("86400", s3_get.BACKOFF.longest)])
+@pytest.mark.parametrize(
+    ("wished", "pause"), [("3", 3.0), ("86400", s3_get.BACKOFF.longest), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
+)
 async def test_retry_after_is_obeyed_up_to_a_limit(wished, pause):
     assert s3_get._pause(1, SimpleNamespace(headers={"Retry-After": wished})) == pause
 
