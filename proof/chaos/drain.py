@@ -24,10 +24,10 @@ TEARDOWN: Final = 5.0
 """Seconds for Python to take itself apart: half a second, but for a busy machine."""
 DEADLINE: Final = DRAIN_TIMEOUT + POLL_WAIT + TEARDOWN
 """Seconds. A receive that has begun is let to its end."""
-SLOWNESS: Final = (0.0, 0.3, DRAIN_TIMEOUT + 2.0)
+DELAYS: Final = (0.0, 0.3, DRAIN_TIMEOUT + 2.0)
 """Seconds that each call of Access Anywhere takes longer: with the last, refreshes outlast the drain timeout."""
-START: Final = 60.0
-SHOWN_WITHIN: Final = 1.0
+START_TIMEOUT: Final = 60.0
+VISIBLE_WITHIN: Final = 1.0
 """Seconds after the exit."""
 
 
@@ -72,22 +72,22 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
         group.create_task(load.run(over))
         for time_ in range(times):
             watch(f"SIGTERM, {time_ + 1} of {times}")
-            await asyncio.to_thread(world.befall, slow={"seconds": random.choice(SLOWNESS)})
+            await asyncio.to_thread(world.set_faults, slow={"seconds": random.choice(DELAYS)})
             subject.start()
-            await _at_work(world, subject, hidden)
+            await _wait_until_busy(world, subject, hidden)
             await asyncio.sleep(random.uniform(0, 1.5))
             held.append(await asyncio.to_thread(hidden_messages, world) - hidden)
-            ends.append(await subject.term())
+            ends.append(await subject.terminate())
             hidden = await _hidden_left(world, hidden)
-            handed_back += subject.sum_said("handed_back", "messages")
-            given_back += subject.sum_said("given_back", "messages")
+            handed_back += subject.sum_logged("handed_back", "messages")
+            given_back += subject.sum_logged("given_back", "messages")
         over.set()
         watch("peace: waiting for empty queues and a true index")
-        await asyncio.to_thread(world.befall)
+        await asyncio.to_thread(world.set_faults)
         subject.start()
         # What stayed hidden would be waited for in vain.
         await seconds_until_true(world, 0 if hidden else patience)
-        await subject.term()
+        await subject.terminate()
         found = await asyncio.to_thread(differences, world)
     return Drained(
         times=times,
@@ -106,17 +106,17 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
     )
 
 
-async def _at_work(world: World, subject: Replica, hidden: int) -> None:
+async def _wait_until_busy(world: World, subject: Replica, hidden: int) -> None:
     """Until it has messages in its hands, beside the `hidden` ones that nobody has."""
-    deadline = time.monotonic() + START
+    deadline = time.monotonic() + START_TIMEOUT
     while not (subject.is_up and await asyncio.to_thread(hidden_messages, world) > hidden):
         if not subject.is_running or time.monotonic() > deadline:
-            raise RuntimeError(f"the replica does not work:\n{subject.last_words}")
+            raise RuntimeError(f"the replica does not work:\n{subject.log_tail}")
         await asyncio.sleep(0.02)
 
 
 async def _hidden_left(world: World, before: int) -> int:
-    deadline = time.monotonic() + SHOWN_WITHIN
+    deadline = time.monotonic() + VISIBLE_WITHIN
     while True:
         hidden = await asyncio.to_thread(hidden_messages, world)
         if hidden <= before or time.monotonic() > deadline:

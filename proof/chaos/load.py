@@ -12,11 +12,11 @@ from jibe_sqs.sandbox.counts import waiting_messages
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
 
-AT_ONCE: Final = 8
+CHANGES_PER_DELIVERY: Final = 8
 """Changes, between two tellings, beside a witness in each bucket."""
-EVERY: Final = 1.0
+DELIVERY_INTERVAL: Final = 1.0
 """Seconds from one telling to the next."""
-BACKLOG: Final = 200
+MAX_BACKLOG: Final = 200
 """Messages in the queues. moto is slow when there are many."""
 
 
@@ -33,23 +33,23 @@ class Load:
             address="198.51.100.7",
             agent="aws-cli/2",
         )
-        self._uploader = Uploader(world.access_anywhere, world.permanent_token, world.places)
+        self._uploader = Uploader(world.access_anywhere, world.permanent_token, world.bucket_map)
         self._writer = Writer(world.deployment, world.publishers, seed=seed, access_anywhere=self._uploader)
 
     async def run(self, until: asyncio.Event) -> None:
         """Until then; all that was changed has been told when this returns."""
         try:
             while not until.is_set():
-                if await asyncio.to_thread(waiting_messages, self._world) < BACKLOG:
+                if await asyncio.to_thread(waiting_messages, self._world) < MAX_BACKLOG:
                     await asyncio.to_thread(self._make)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(EVERY):
+                    async with asyncio.timeout(DELIVERY_INTERVAL):
                         await until.wait()
         finally:
             self._uploader.close()
 
     def _make(self) -> None:
-        self.changes += sum(1 for _ in self._writer.changes(AT_ONCE))
+        self.changes += sum(1 for _ in self._writer.changes(CHANGES_PER_DELIVERY))
         for bucket, region in self._world.deployment.buckets.items():
             self._leave_witness(bucket, region)
         self._world.publishers.deliver()
@@ -60,7 +60,7 @@ class Load:
         self.changes += 1
         key, began = f"witnesses/{self.changes:06}/object", time.time()
         answer = deployment.client("s3", region).put_object(Bucket=bucket, Key=key, Body=body)
-        self._world.publishers.tell(
+        self._world.publishers.record(
             S3Call(
                 kind=CallKind.PUT,
                 bucket=bucket,

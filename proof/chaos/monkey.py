@@ -15,9 +15,9 @@ from proof.chaos.proxy import Fault
 from proof.chaos.replicas import Ended, Replica
 from proof.chaos.schedule import Disturbance, Kind, System
 
-SLOW: Final = {"slow": {"seconds": 0.4}}
+SLOW_CALLS: Final = {"slow": {"seconds": 0.4}}
 """Access Anywhere on a good day: so slow that whoever is killed has work in hand."""
-RESTART_AFTER: Final = 0.5
+RESTART_DELAY: Final = 0.5
 """Seconds, where a replica ended by itself: as an orchestrator does."""
 
 
@@ -52,7 +52,7 @@ class Monkey:
     async def do(self, disturbances: Sequence[Disturbance], until: asyncio.Event) -> None:
         """All of them, each at its time, but for those that would begin later than `until`."""
         began = time.monotonic()
-        await asyncio.to_thread(self._world.befall, **SLOW)
+        await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS)
         async with asyncio.TaskGroup() as group:
             for disturbance in disturbances:
                 with suppress(TimeoutError):
@@ -61,18 +61,18 @@ class Monkey:
                 if until.is_set():
                     break
                 group.create_task(self._do(disturbance))
-        await asyncio.to_thread(self._world.befall)
+        await asyncio.to_thread(self._world.set_faults)
 
-    async def look_after(self) -> None:
+    async def restart_ended(self) -> None:
         """Start again whoever ends by himself, until cancelled."""
         while True:
             for replica in self._replicas:
                 if not replica.is_running and not replica.is_stopping:
                     if replica.has_crashed:
-                        self.done.crashes.append(replica.last_words)
+                        self.done.crashes.append(replica.log_tail)
                     else:
                         self.done.failed_starts += 1
-                    await asyncio.sleep(RESTART_AFTER)
+                    await asyncio.sleep(RESTART_DELAY)
                     self.start(replica)
             await asyncio.sleep(0.1)
 
@@ -80,7 +80,7 @@ class Monkey:
         """With SIGTERM, and for good."""
         replica.is_stopping = True
         if replica.is_running:
-            self.done.ends.append(await replica.term())
+            self.done.ends.append(await replica.terminate())
 
     async def _do(self, disturbance: Disturbance) -> None:
         match disturbance.kind:
@@ -103,7 +103,7 @@ class Monkey:
                 await self._access_anywhere(disturbance, down={"seconds": disturbance.seconds})
 
     async def _kill(self, disturbance: Disturbance) -> None:
-        victim = self._next(disturbance, lambda replica: replica.is_running and not replica.is_stopping)
+        victim = self._victim(disturbance, lambda replica: replica.is_running and not replica.is_stopping)
         if victim is None:
             return
         self.done.disturbances[disturbance.kind] += 1
@@ -114,14 +114,14 @@ class Monkey:
 
     async def _term(self, disturbance: Disturbance) -> None:
         # Before it works, SIGTERM ends it as it would any program; hung, it hears nothing.
-        victim = self._next(
+        victim = self._victim(
             disturbance, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung
         )
         if victim is None:
             return
         self.done.disturbances[disturbance.kind] += 1
         victim.is_stopping = True
-        self.done.ends.append(await victim.term())
+        self.done.ends.append(await victim.terminate())
         await self._start_again(victim, disturbance)
 
     async def _start_again(self, victim: Replica, disturbance: Disturbance) -> None:
@@ -130,7 +130,7 @@ class Monkey:
         victim.is_stopping = False
 
     async def _hang(self, disturbance: Disturbance) -> None:
-        victim = self._next(
+        victim = self._victim(
             disturbance, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung
         )
         if victim is None:
@@ -140,16 +140,16 @@ class Monkey:
         pid = victim.pid
         await asyncio.sleep(disturbance.seconds)
         if victim.pid == pid:
-            victim.go_on()
+            victim.resume()
 
     async def _partition(self, disturbance: Disturbance) -> None:
-        victim = self._next(disturbance, lambda replica: replica.links[disturbance.system].is_clear)
+        victim = self._victim(disturbance, lambda replica: replica.links[disturbance.system].is_clear)
         if victim is None:
             return
         self.done.partitions[disturbance.system, disturbance.fault] += 1
-        victim.links[disturbance.system].befall(disturbance.fault)
+        victim.links[disturbance.system].set_fault(disturbance.fault)
         await asyncio.sleep(disturbance.seconds)
-        victim.links[disturbance.system].befall(None)
+        victim.links[disturbance.system].set_fault(None)
 
     async def _full_disk(self, disturbance: Disturbance) -> None:
         disk = self._replicas[disturbance.replica].disk
@@ -163,13 +163,13 @@ class Monkey:
     async def _access_anywhere(self, disturbance: Disturbance, **faults: object) -> None:
         """For all replicas. The later of two disturbances that overlap has the say, and the earlier's end ends both."""
         self.done.disturbances[disturbance.kind] += 1
-        await asyncio.to_thread(self._world.befall, **SLOW, **faults)
+        await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS, **faults)
         await asyncio.sleep(disturbance.seconds)
-        await asyncio.to_thread(self._world.befall, **SLOW)
+        await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS)
 
-    def _next(self, disturbance: Disturbance, can: Callable[[Replica], bool]) -> Replica | None:
+    def _victim(self, disturbance: Disturbance, suitable: Callable[[Replica], bool]) -> Replica | None:
         """The disturbance's replica, or the next that can suffer it."""
-        return next(filter(can, self._from(disturbance.replica)), None)
+        return next(filter(suitable, self._from(disturbance.replica)), None)
 
     def _from(self, first: int) -> Iterator[Replica]:
         return islice([*self._replicas, *self._replicas], first, first + len(self._replicas))

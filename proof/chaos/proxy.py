@@ -17,11 +17,11 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-CHUNK: Final = 64 * 1024
+CHUNK_SIZE: Final = 64 * 1024
 BACKLOG: Final = 512
 DELAY: Final = 0.7
 """Seconds that each piece takes in each direction while the link is slow."""
-_HEAD: Final = b"\r\n\r\n"
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
@@ -53,7 +53,7 @@ class Link:
         """Whether there is no fault."""
         return self._fault is None
 
-    def befall(self, fault: Fault | None) -> None:
+    def set_fault(self, fault: Fault | None) -> None:
         """From now on this fault; None: no fault."""
         self._fault = fault
         for connection in list(self._connections):
@@ -84,7 +84,7 @@ class Link:
         if connect and not connection.is_silent:
             # Part of opening the connection: no answer to a call.
             there.write(connect)
-            connection.writers[0].write(await there_reader.readuntil(_HEAD))
+            connection.writers[0].write(await there_reader.readuntil(_END_OF_HEAD))
         pumps = [
             asyncio.create_task(self._pump(reader, there, connection, is_answer=False)),
             asyncio.create_task(self._pump(there_reader, connection.writers[0], connection, is_answer=True)),
@@ -102,8 +102,8 @@ class Link:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: "_Connection", *, is_answer: bool
     ) -> None:
-        while data := await reader.read(CHUNK):
-            connection.saw(is_answer=is_answer)
+        while data := await reader.read(CHUNK_SIZE):
+            connection.note_data(is_answer=is_answer)
             if self._fault is Fault.DELAY:
                 await asyncio.sleep(DELAY)
             if connection.is_silent:
@@ -130,7 +130,7 @@ class _Connection:
         """TLS: the server has sent nothing but its first words. Its next words are an answer."""
         self._has_server_spoken = False
 
-    def saw(self, *, is_answer: bool) -> None:
+    def note_data(self, *, is_answer: bool) -> None:
         """Something was sent. The client speaks first, the server answers, and then the client sends its request."""
         if is_answer:
             self._has_server_spoken = True
@@ -160,7 +160,7 @@ class Hop:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
         try:
-            connect = await reader.readuntil(_HEAD)
+            connect = await reader.readuntil(_END_OF_HEAD)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
             return

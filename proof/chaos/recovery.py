@@ -8,7 +8,7 @@ from jibe_sqs.sandbox.counts import waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.world import World
 
-LOOK_EVERY: Final = 0.5
+CHECK_INTERVAL: Final = 0.5
 
 
 async def seconds_until_true(world: World, patience: float) -> float:
@@ -18,5 +18,5 @@ async def seconds_until_true(world: World, patience: float) -> float:
         waiting = await asyncio.to_thread(waiting_messages, world)
         if not waiting and not (await asyncio.to_thread(differences, world)).count:
             break
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_INTERVAL)
     return time.monotonic() - began

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jibe_sqs.sandbox.world import World, started_consumer
+from jibe_sqs.sandbox.world import World, start_consumer
 from proof.chaos.disk import Disk, small_disk
 from proof.chaos.proxy import Hop, Link, listening
 from proof.chaos.schedule import System
@@ -22,7 +22,7 @@ from proof.chaos.schedule import System
 DRAIN_TIMEOUT: Final = 10.0
 """Seconds that a replica may take to finish what it holds."""
 POLL_WAIT: Final = 2
-SLACK: Final = 20.0
+KILL_MARGIN: Final = 20.0
 """Seconds between that and its killing, as in the templates for ECS and Kubernetes."""
 TABLE: Final = "jibe-ledger"
 _SERVICES: Final = {"s3": System.S3, "sqs": System.SQS, "dynamodb": System.DYNAMODB}
@@ -67,7 +67,7 @@ class Replica:
         path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
         with log.open("wb") as output:
             more = {"PYTHONPATH": path, "CHAOS_CLOCK": str(self._clock)}
-            self._process = started_consumer(self.config, {**self._environment, **more}, output)
+            self._process = start_consumer(self.config, {**self._environment, **more}, output)
 
     @property
     def is_running(self) -> bool:
@@ -76,27 +76,27 @@ class Replica:
     @property
     def is_up(self) -> bool:
         """Whether it runs, and has said so since it was started."""
-        self._is_up = self._is_up or self.has_said("progress")
+        self._is_up = self._is_up or self.has_logged("progress")
         return self._is_up and self.is_running
 
     @property
     def has_crashed(self) -> bool:
         """Of one that ended by itself: whether it had started, or met a defect. Else it told an operator what is wrong."""
-        return self._is_up or self.has_said("progress") or b"\nTraceback" in b"\n" + self.logs[-1].read_bytes()
+        return self._is_up or self.has_logged("progress") or b"\nTraceback" in b"\n" + self.logs[-1].read_bytes()
 
-    def has_said(self, event: str) -> bool:
+    def has_logged(self, event: str) -> bool:
         """Whether such a line is in its log."""
-        return bool(self.logs) and _said(event) in self.logs[-1].read_bytes()
+        return bool(self.logs) and _event_text(event) in self.logs[-1].read_bytes()
 
-    def sum_said(self, event: str, field: str) -> int:
+    def sum_logged(self, event: str, field: str) -> int:
         """Of a field of all such lines in its last log."""
         lines = self.logs[-1].read_bytes().splitlines() if self.logs else []
-        return sum(json.loads(line)[field] for line in lines if _said(event) in line)
+        return sum(json.loads(line)[field] for line in lines if _event_text(event) in line)
 
     @property
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log, but for what it counted."""
-        lines = [line for line in self.logs[-1].read_bytes().splitlines() if _said("progress") not in line]
+        lines = [line for line in self.logs[-1].read_bytes().splitlines() if _event_text("progress") not in line]
         return b"\n".join(lines[-20:]).decode(errors="replace")
 
     async def kill(self) -> None:
@@ -111,7 +111,7 @@ class Replica:
             self.is_hung = True
             self._process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """With SIGCONT."""
         if self.is_hung and self._process is not None:
             self.is_hung = False
@@ -121,12 +121,12 @@ class Replica:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    async def term(self) -> Ended:
+    async def terminate(self) -> Ended:
         """As an orchestrator does: SIGTERM, and SIGKILL when it takes too long."""
         began = time.monotonic()
         if self._process is not None:
             self._process.terminate()
-        code = await self._ended(within=DRAIN_TIMEOUT + SLACK)
+        code = await self._ended(within=DRAIN_TIMEOUT + KILL_MARGIN)
         seconds = time.monotonic() - began
         if code is None:
             await self.kill()
@@ -197,5 +197,5 @@ def _url(world: World, system: System) -> str:
     return world.access_anywhere if system is System.ACCESS_ANYWHERE else world.deployment.endpoint
 
 
-def _said(event: str) -> bytes:
+def _event_text(event: str) -> bytes:
     return f'"event": "{event}"'.encode()

@@ -11,20 +11,20 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.sandbox.counts import counted, dead_letters, waiting_messages
+from jibe_sqs.sandbox.counts import dead_letters, summed_reports, waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.world import World
 from proof.chaos.load import Load
 from proof.chaos.monkey import Done, Monkey
 from proof.chaos.proxy import Fault
 from proof.chaos.recovery import seconds_until_true
-from proof.chaos.replicas import DRAIN_TIMEOUT, SLACK, Replica, make_table, replica, systems
+from proof.chaos.replicas import DRAIN_TIMEOUT, KILL_MARGIN, Replica, make_table, replica, systems
 from proof.chaos.schedule import Kind, System, disturbances
 from proof.chaos.watch import Watch
 
-START: Final = 60.0
+START_TIMEOUT: Final = 60.0
 """Seconds that replicas may take to start when nothing is amiss."""
-DEADLINE: Final = DRAIN_TIMEOUT + SLACK
+DEADLINE: Final = DRAIN_TIMEOUT + KILL_MARGIN
 """Seconds from SIGTERM to the exit."""
 
 
@@ -116,21 +116,21 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
         for each in replicas:
             monkey.start(each)
         async with asyncio.TaskGroup() as group:
-            care = group.create_task(monkey.look_after())
-            await _all_up(replicas)
-            await _troubled(monkey, load, options, watch)
-            await _all_up(replicas)
+            care = group.create_task(monkey.restart_ended())
+            await _wait_until_up(replicas)
+            await _run_disturbances(monkey, load, options, watch)
+            await _wait_until_up(replicas)
             watch("peace: waiting for empty queues and a true index")
             settled_in = await seconds_until_true(world, options.patience)
             care.cancel()
         watch("stopping the replicas")
         await asyncio.gather(*map(monkey.stop, replicas))
         return await asyncio.to_thread(
-            _judged, world, options, replicas, monkey.done, load, settled_in, time.monotonic() - began
+            _outcome, world, options, replicas, monkey.done, load, settled_in, time.monotonic() - began
         )
 
 
-async def _troubled(monkey: Monkey, load: Load, options: Options, watch: Watch) -> None:
+async def _run_disturbances(monkey: Monkey, load: Load, options: Options, watch: Watch) -> None:
     """Changes and disturbances, for as long as is wanted. All that was amiss is well when this returns."""
     watch(f"{options.seconds:g} s of chaos")
     over = asyncio.Event()
@@ -145,16 +145,16 @@ async def _troubled(monkey: Monkey, load: Load, options: Options, watch: Watch) 
         group.create_task(monkey.do(plan, over))
 
 
-async def _all_up(replicas: Sequence[Replica]) -> None:
-    deadline = time.monotonic() + START
+async def _wait_until_up(replicas: Sequence[Replica]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
     while not all(each.is_up for each in replicas):
         if time.monotonic() > deadline:
-            words = "\n".join(each.last_words for each in replicas if not each.is_up)
+            words = "\n".join(each.log_tail for each in replicas if not each.is_up)
             raise RuntimeError(f"a replica does not start:\n{words}")
         await asyncio.sleep(0.1)
 
 
-def _judged(
+def _outcome(
     world: World,
     options: Options,
     replicas: Sequence[Replica],
@@ -164,7 +164,7 @@ def _judged(
     seconds: float,
 ) -> Outcome:
     found = differences(world)
-    counts = counted(log for each in replicas for log in each.logs)
+    counts = summed_reports(log for each in replicas for log in each.logs)
     in_time = [end for end in done.ends if end.code is not None]
     partitions: dict[System, dict[Fault, int]] = {}
     for (system, fault), count in sorted(done.partitions.items()):
@@ -202,7 +202,7 @@ def _judged(
         full_disks=done.disturbances[Kind.FULL_DISK],
         can_fill_disks=all(each.disk.can_be_full for each in replicas),
         aa_outages=done.disturbances[Kind.AA_DOWN],
-        aa_faults={kind: n for kind, n in world.asked("stats").get("faults", {}).items() if n},
+        aa_faults={kind: n for kind, n in world.get_state("stats").get("faults", {}).items() if n},
         errors=dict(sorted(counts.get("errors", {}).items(), key=lambda each: -each[1])),
         settled_in=round(settled_in, 1),
         seconds=round(seconds, 1),

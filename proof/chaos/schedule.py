@@ -64,7 +64,7 @@ _WEIGHTS: Final = {
     Kind.CLOCK: 3,
     Kind.FULL_DISK: 2,
 }
-_SECONDS: Final = {
+_DURATIONS: Final = {
     Kind.KILL: (0.0, 1.0),
     Kind.HANG: (VISIBILITY_TIMEOUT + 1.0, VISIBILITY_TIMEOUT + 4.0),
     Kind.TERM: (0.0, 1.0),
@@ -74,36 +74,36 @@ _SECONDS: Final = {
     Kind.CLOCK: (0.0, 0.0),
     Kind.FULL_DISK: (2.0, 6.0),
 }
-_STEPS: Final = (-86_400.0, -900.0, -60.0, 60.0, 900.0, 86_400.0, 60 * 86_400.0)
+_CLOCK_STEPS: Final = (-86_400.0, -900.0, -60.0, 60.0, 900.0, 86_400.0, 60 * 86_400.0)
 """The last is longer than ledgers remember."""
 
 
 def disturbances(seed: int, replicas: int, seconds: float, systems: Sequence[System]) -> list[Disturbance]:
     """A kill every three to five seconds, and something else every one or two."""
     random = Random(f"chaos {seed}")
-    kills = (_act(random, at, Kind.KILL, replicas, systems) for at in _moments(random, 3.0, 5.0, seconds))
+    kills = (_disturbance(random, at, Kind.KILL, replicas, systems) for at in _times(random, 3.0, 5.0, seconds))
     found = list(kills)
     kinds, weights = list(_WEIGHTS), list(_WEIGHTS.values())
-    for at in _moments(random, 0.8, 2.2, seconds):
+    for at in _times(random, 0.8, 2.2, seconds):
         (kind,) = random.choices(kinds, weights)
-        found.append(_act(random, at, kind, replicas, systems))
+        found.append(_disturbance(random, at, kind, replicas, systems))
     return sorted(found, key=lambda disturbance: disturbance.at)
 
 
-def _moments(random: Random, least: float, most: float, end: float) -> Iterator[float]:
+def _times(random: Random, least: float, most: float, end: float) -> Iterator[float]:
     at = random.uniform(0, most)
     while at < end:
         yield at
         at += random.uniform(least, most)
 
 
-def _act(random: Random, at: float, kind: Kind, replicas: int, systems: Sequence[System]) -> Disturbance:
+def _disturbance(random: Random, at: float, kind: Kind, replicas: int, systems: Sequence[System]) -> Disturbance:
     return Disturbance(
         at=at,
         kind=kind,
         replica=random.randrange(replicas),
-        seconds=random.uniform(*_SECONDS[kind]),
+        seconds=random.uniform(*_DURATIONS[kind]),
         system=random.choice(systems),
         fault=random.choice(list(Fault)),
-        ahead=random.choice(_STEPS),
+        ahead=random.choice(_CLOCK_STEPS),
     )

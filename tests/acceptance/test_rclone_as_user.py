@@ -18,7 +18,7 @@ from tests.processes import Finished, eventually, finished
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.s3_calls import ACCESS_ANYWHERE, CallKind, S3Call
-from jibe_sqs.sandbox.counts import counted, waiting_messages
+from jibe_sqs.sandbox.counts import summed_reports, waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.logged_calls import own_calls
 from jibe_sqs.sandbox.world import World
@@ -70,16 +70,16 @@ class User:
 
     def refreshes(self) -> int:
         """Completed by the server, for whatever reason."""
-        count: int = self.world.asked("stats")["refreshes"]
+        count: int = self.world.get_state("stats")["refreshes"]
         return count
 
     def skipped(self, reason: str) -> int:
         """By the consumer, as it last reported."""
-        count: int = counted([self._log]).get("skipped", {}).get(reason, 0)
+        count: int = summed_reports([self._log]).get("skipped", {}).get(reason, 0)
         return count
 
     def at_work(self) -> bool:
-        return any(task["status"] in "aw" for task in self.world.asked("tasks"))
+        return any(task["status"] in "aw" for task in self.world.get_state("tasks"))
 
     def files(self, **contents: str) -> str:
         """A local folder with these files, or with `FILES`."""
@@ -100,7 +100,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
         running = stack.enter_context(world.running(seed=7))
         stack.enter_context(world.consumer(running, stack.enter_context(log.open("wb"))))
         # The trail's first messages, and its zero-byte object.
-        eventually(lambda: counted([log]).get("messages", 0) and not waiting_messages(running), "a consumer at work")
+        eventually(
+            lambda: summed_reports([log]).get("messages", 0) and not waiting_messages(running), "a consumer at work"
+        )
         yield User(running, log, folder)
 
 
@@ -220,7 +222,7 @@ def test_what_others_do_to_the_same_files_is_still_refreshed(user, there):
     assert differences(user.world).count
     now = s3.head_object(Bucket=MEDIA, Key=f"{there}/b c+d.txt")["LastModified"].timestamp() + 1
     about: dict[str, Any] = {"bucket": MEDIA, "region": "us-east-1", "account": user.world.deployment.account}
-    user.world.publishers.tell(S3Call(kind=CallKind.DELETE, caller=ana, began=now, at=now, keys=(key,), **about))
+    user.world.publishers.record(S3Call(kind=CallKind.DELETE, caller=ana, began=now, at=now, keys=(key,), **about))
     user.world.publishers.deliver()
     eventually(lambda: not differences(user.world).count, "the index is true")
     assert user.refreshes() > refreshes

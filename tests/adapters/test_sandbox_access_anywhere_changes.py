@@ -50,9 +50,9 @@ class SlowStorage(MemoryStorage):
         self.free.set()
         self.refuses = False
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         await self.free.wait()
-        return await super().everything(bucket, prefix)
+        return await super().list_all(bucket, prefix)
 
     async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
         if self.refuses:
@@ -75,9 +75,9 @@ class JitteryStorage(MemoryStorage):
         await self._pause()
         return found
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         await self._pause()
-        found = await super().everything(bucket, prefix)
+        found = await super().list_all(bucket, prefix)
         await self._pause()
         return found
 
@@ -598,7 +598,7 @@ async def test_with_real_s3_changes_are_alike(new_aws):
         stored = {
             f"{bucket}/{seen.key}": (seen.size, seen.etag)
             for bucket in ("data", "other")
-            for seen in await s3.everything(bucket, "")
+            for seen in await s3.list_all(bucket, "")
         }
         assert await aa.index() == stored
         assert stored.keys() == {

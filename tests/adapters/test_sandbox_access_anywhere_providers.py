@@ -51,15 +51,15 @@ class JitteryStorage(MemoryStorage):
 
     pauses: Iterator[int] = itertools.cycle((0, 3, 1, 7, 2, 12, 0, 5, 20))
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         await self._pause()
-        found = await super().everything(bucket, prefix)
+        found = await super().list_all(bucket, prefix)
         await self._pause()
         return found
 
-    async def look(self, bucket: str, key: str) -> StoredObject | None:
+    async def head(self, bucket: str, key: str) -> StoredObject | None:
         await self._pause()
-        found = await super().look(bucket, key)
+        found = await super().head(bucket, key)
         await self._pause()
         return found
 
@@ -287,7 +287,7 @@ async def test_a_sync_lists_at_its_beginning_and_shows_at_its_end():
 
 async def test_a_sync_that_s3_refuses_ends_in_error_and_leaves_the_index():
     class Failing(MemoryStorage):
-        async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+        async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
             raise StorageError("AccessDenied", "Access Denied")
 
     async with access_anywhere(Failing({"data": {"one": b""}})) as aa:
@@ -529,7 +529,7 @@ async def test_memory_lists_as_s3_does(keys, prefix):
         storage.put("data", extra)
         storage.delete("data", extra)
     below = sorted((key for key in keys - {"a/x", "zzz"} if key.startswith(prefix)), key=str.encode)
-    assert [o.key for o in await storage.everything("data", prefix)] == below
+    assert [o.key for o in await storage.list_all("data", prefix)] == below
     heads = {key: key[len(prefix) :].partition("/") for key in below}
     listed = await storage.list("data", prefix)
     assert [o.key for o in listed.files] == [key for key, (_, slash, _) in heads.items() if not slash]
@@ -555,7 +555,7 @@ async def test_with_real_s3_a_provider_added_brings_its_buckets_with_it(new_aws)
         await asyncio.to_thread(client.delete_object, Bucket="added", Key="a/ü+%41 b")
         assert await aa.event("a/ü+%41 b", "added") == 1
         assert await aa.paths() == {"/P/added/one", "/P/added/big"}
-        seen, listed = await s3.look("added", "one"), (await s3.list("added", "o")).files[0]
+        seen, listed = await s3.head("added", "one"), (await s3.list("added", "o")).files[0]
         assert (seen.key, seen.size, seen.etag) == (listed.key, listed.size, listed.etag)
         file = await aa.item("/P/added/big")
         body = {"function": "getFile", "token": aa.token, "fi_id": file["fi_id"]}

@@ -154,10 +154,10 @@ def acts_of(bucket, region):
     yield act(CallKind.CREATE_BUCKET, bucket, region=region)
 
 
-def expected(acts):
+def expected(calls):
     return {
         (Kind.DELETED if each.kind in DELETES else Kind.WRITTEN, each.bucket, key)
-        for each in acts
+        for each in calls
         if each.kind in CREATES | DELETES and not each.failed and each.caller is not AA
         for key in each.keys
     }
@@ -168,13 +168,13 @@ def other_readings(changes):
     return {(kind, bucket, key.replace(" ", "+")) for kind, bucket, key in changes} - changes
 
 
-def told(aws, format_, acts, seed=1):
+def told(aws, format_, calls, seed=1):
     """The acts told by that format's publisher, in two deliveries."""
     publishers = Publishers(aws, feed_by_bucket(format_, aws.buckets), seed=seed)
-    acts = list(acts)
-    for half in (acts[: len(acts) // 2], acts[len(acts) // 2 :]):
+    calls = list(calls)
+    for half in (calls[: len(calls) // 2], calls[len(calls) // 2 :]):
         for each in half:
-            publishers.tell(each)
+            publishers.record(each)
         publishers.deliver()
     return publishers
 
@@ -184,19 +184,19 @@ def told(aws, format_, acts, seed=1):
 
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, format_):
-    acts = [each for bucket, region in list(aws.buckets.items())[::2] for each in acts_of(bucket, region)]
-    publishers = told(aws, format_, acts)
+    calls = [each for bucket, region in list(aws.buckets.items())[::2] for each in acts_of(bucket, region)]
+    publishers = told(aws, format_, calls)
     heard = Heard(aws, [format_])
-    changed, wanted = heard.changed, expected(acts)
+    changed, wanted = heard.changed, expected(calls)
     if format_ is ChangeFeed.MINIO_EVENT:
         # MinIO calls tagging a way to create an object: a refresh without need, at most.
-        tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in acts if each.kind is CallKind.TAG}
+        tagged = {(Kind.WRITTEN, each.bucket, each.key) for each in calls if each.kind is CallKind.TAG}
         changed = changed - tagged
     if format_ is ChangeFeed.ACCESS_LOG:
         changed = changed - other_readings(wanted)
     assert changed == wanted
     assert not heard.stale
-    own = sum(each.caller is AA for each in acts)
+    own = sum(each.caller is AA for each in calls)
     assert heard.skipped[SkipReason.OWN_WRITE] >= own
     if format_ in EVENTS:
         assert not publishers.files
@@ -205,9 +205,9 @@ def test_what_is_told_is_read_as_exactly_what_was_written_and_deleted(aws, forma
     else:
         assert set(publishers.files) == heard.files
         assert len(publishers.files) == publishers.counts()[format_]
-        assert heard.skipped[SkipReason.FAILED] == sum(each.failed for each in acts)
+        assert heard.skipped[SkipReason.FAILED] == sum(each.failed for each in calls)
         assert heard.skipped[SkipReason.READ_ONLY] >= sum(
-            each.kind in (CallKind.GET, CallKind.HEAD, CallKind.LIST) for each in acts
+            each.kind in (CallKind.GET, CallKind.HEAD, CallKind.LIST) for each in calls
         )
 
 
@@ -236,7 +236,7 @@ def test_only_cloudtrail_may_not_name_the_keys_of_a_bulk_delete(aws, format_):
 def test_a_change_is_delivered_when_it_is_told_and_not_before(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
     publishers = Publishers(aws, feed_by_bucket(format_, aws.buckets))
-    publishers.tell(act(CallKind.PUT, bucket, "a", region=region, changes=(7,)))
+    publishers.record(act(CallKind.PUT, bucket, "a", region=region, changes=(7,)))
     assert publishers.delivered == {}
     before = time.time()
     publishers.deliver()
@@ -259,10 +259,10 @@ def test_mixed_each_bucket_tells_in_its_own_format(aws):
             ChangeFeed.LYVE_AUDIT,
         )
     }
-    acts = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
-    publishers = told(aws, ChangeFeed.MIXED, acts)
+    calls = [each for bucket, region in aws.buckets.items() for each in acts_of(bucket, region)]
+    publishers = told(aws, ChangeFeed.MIXED, calls)
     heard = Heard(aws, publishers.by_format)
-    assert heard.changed - other_readings(expected(acts)) == expected(acts)
+    assert heard.changed - other_readings(expected(calls)) == expected(calls)
     assert set(publishers.counts()) == {format_.value for format_ in by_bucket.values()}
     assert all(publishers.counts().values())
 
@@ -270,10 +270,10 @@ def test_mixed_each_bucket_tells_in_its_own_format(aws):
 @pytest.mark.parametrize("format_", [*EVENTS, *LOGS])
 def test_the_same_seed_tells_alike(aws, format_):
     bucket, region = next(iter(aws.buckets.items()))
-    acts = list(acts_of(bucket, region))
+    calls = list(acts_of(bucket, region))
 
     def counts():
-        publishers = told(aws, format_, acts, seed=4)
+        publishers = told(aws, format_, calls, seed=4)
         found = Heard(aws, [format_])
         return publishers.counts(), found.messages, len(found.nothing), found.changed
 
@@ -362,7 +362,7 @@ def test_lyves_files_of_one_second_have_names_of_their_own_and_its_other_streams
     bucket, region = next(iter(aws.buckets.items()))
     publishers = Publishers(aws, feed_by_bucket(ChangeFeed.LYVE_AUDIT, aws.buckets), seed=2)
     for number in range(20):
-        publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
+        publishers.record(act(CallKind.PUT, bucket, f"{number}", region=region))
         publishers.deliver()
     assert len(set(publishers.files)) == 20
     heard = Heard(aws, [ChangeFeed.LYVE_AUDIT])
@@ -377,7 +377,7 @@ def test_minios_files_are_compressed_in_several_ways(aws):
     bucket, region = next(iter(aws.buckets.items()))
     publishers = Publishers(aws, feed_by_bucket(ChangeFeed.MINIO_AUDIT, aws.buckets), seed=2)
     for number in range(20):
-        publishers.tell(act(CallKind.PUT, bucket, f"{number}", region=region))
+        publishers.record(act(CallKind.PUT, bucket, f"{number}", region=region))
         publishers.deliver()
     assert {key.rpartition(".")[2] for key in publishers.files} == {"ndjson", "gz", "zst"}
     assert len(Heard(aws, [ChangeFeed.MINIO_AUDIT]).changed) == 20

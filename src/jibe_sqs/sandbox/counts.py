@@ -30,7 +30,7 @@ def dead_letters(running: World) -> int:
     return _sum(running, running.deployment.dead_letters, "ApproximateNumberOfMessages")
 
 
-def counted(logs: Iterable[Path]) -> dict[str, Any]:
+def summed_reports(logs: Iterable[Path]) -> dict[str, Any]:
     """The sum of what consumers last reported in their logs; of a killed one, as of its last report."""
     total: dict[str, Any] = {}
     for log in logs:

@@ -15,15 +15,15 @@ import msgspec
 
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.changes import Change, Writer
-from jibe_sqs.sandbox.counts import counted, dead_letters, hidden_messages, waiting_messages
+from jibe_sqs.sandbox.counts import dead_letters, hidden_messages, summed_reports, waiting_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.scenario import Scenario
 from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
 
-DELIVER_EVERY: Final = 20
+CHANGES_PER_DELIVERY: Final = 20
 """Changes that are told at once."""
-LOOK_EVERY: Final = 0.25
+CHECK_INTERVAL: Final = 0.25
 """Seconds."""
 
 
@@ -133,13 +133,13 @@ class Consumers:
         """Whether it ended by itself, which it should not."""
         return self._process is not None and self._process.poll() is not None
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of the last log, for when it did."""
         return self._logs[-1].read_text(encoding="utf-8", errors="replace")[-2000:]
 
-    def counted(self) -> dict[str, Any]:
+    def summed_reports(self) -> dict[str, Any]:
         """The sum of what all of them last reported."""
-        return counted(self._logs)
+        return summed_reports(self._logs)
 
 
 def demo(
@@ -153,7 +153,7 @@ def demo(
     """Run it. `patience`: seconds to wait for the index to become true after the last change."""
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_stopping_all_on_sigterm())
+        stack.enter_context(_exit_on_sigterm())
         aws = "AWS in three regions" if not scenario.aws_endpoint else f"buckets and queues at {scenario.aws_endpoint}"
         watch(Progress(f"starting {aws} and Access Anywhere"))
         running = stack.enter_context(world.running(seed=seed, archive=True, scenario=scenario))
@@ -161,14 +161,14 @@ def demo(
         consumers = Consumers(running, folder, stack)
         consumers.start()
         made = _make_changes(running, changes, seed, consumers, watch)
-        _wait_until_true(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, watch)
+        _wait_until_in_sync(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, watch)
         watch(Progress("stopping the consumer", len(made)))
         exit_code = consumers.stop()
-        return _judged(running, made, consumers, exit_code, seed, time.monotonic() - began)
+        return _summary(running, made, consumers, exit_code, seed, time.monotonic() - began)
 
 
 @contextmanager
-def _stopping_all_on_sigterm() -> Iterator[None]:
+def _exit_on_sigterm() -> Iterator[None]:
     """As Ctrl-C does. The default would end this process only, and leave a consumer that tries for ever."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -193,26 +193,26 @@ def _make_changes(
     consumers: Consumers | None,
     watch: Callable[[Progress], None],
 ) -> list[Change]:
-    uploader = Uploader(running.access_anywhere, running.permanent_token, running.places)
+    uploader = Uploader(running.access_anywhere, running.permanent_token, running.bucket_map)
     writer = Writer(running.deployment, running.publishers, seed=seed, access_anywhere=uploader)
     made: list[Change] = []
     scenario, is_half = running.scenario, False
     if scenario.aa_failures:
-        running.befall(failures=scenario.aa_failures, seed=seed)
+        running.set_faults(failures=scenario.aa_failures, seed=seed)
     try:
         for change in writer.changes(count):
             made.append(change)
-            if len(made) % DELIVER_EVERY:
+            if len(made) % CHANGES_PER_DELIVERY:
                 continue
             if scenario.aa_outage and not is_half and len(made) >= count / 2:
                 phase = f"Access Anywhere is down for {scenario.aa_outage:g} s"
                 watch(Progress(phase, len(made), _waiting(running, consumers)))
                 down = {"seconds": scenario.aa_outage}
-                running.befall(failures=scenario.aa_failures, seed=seed, down=down)
+                running.set_faults(failures=scenario.aa_failures, seed=seed, down=down)
             running.publishers.deliver()
             watch(Progress("changing things", len(made), _waiting(running, consumers)))
             if scenario.kill_consumer and consumers is not None and not is_half and len(made) >= count / 2:
-                _kill_at_work(running, consumers, len(made), watch)
+                _kill_while_busy(running, consumers, len(made), watch)
             is_half = is_half or len(made) >= count / 2
         running.publishers.deliver()
     finally:
@@ -220,7 +220,7 @@ def _make_changes(
     return made
 
 
-def _kill_at_work(running: World, consumers: Consumers, made: int, watch: Callable[[Progress], None]) -> None:
+def _kill_while_busy(running: World, consumers: Consumers, made: int, watch: Callable[[Progress], None]) -> None:
     """Kill the consumer while it has messages in its hands, and start another."""
     deadline = time.monotonic() + 20
     while not hidden_messages(running) and time.monotonic() < deadline:
@@ -230,38 +230,38 @@ def _kill_at_work(running: World, consumers: Consumers, made: int, watch: Callab
     consumers.start()
 
 
-def _wait_until_true(
+def _wait_until_in_sync(
     running: World, consumers: Consumers, made: int, patience: float, watch: Callable[[Progress], None]
 ) -> None:
     """Until nothing waits and the index is true, or patience is at its end."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if consumers.ended():
-            raise RuntimeError(f"the consumer ended by itself:\n{consumers.last_words()}")
+            raise RuntimeError(f"the consumer ended by itself:\n{consumers.log_tail()}")
         waiting = _waiting(running, consumers)
         watch(Progress("waiting for the index to become true", made, waiting))
         if not waiting and not differences(running).count:
             return
-        time.sleep(LOOK_EVERY)
+        time.sleep(CHECK_INTERVAL)
 
 
 def _waiting(running: World, consumers: Consumers | None) -> int:
     if consumers is None or not running.scenario.lose_notifications:
         return waiting_messages(running)
     # The index may be true without what the last of them tell.
-    counts = consumers.counted()
+    counts = consumers.summed_reports()
     read: int = counts.get("files", 0) + counts.get("files_known", 0)
     return max(0, len(running.publishers.files) - read)
 
 
-def _judged(
+def _summary(
     running: World, made: list[Change], consumers: Consumers, exit_code: int | None, seed: int, seconds: float
 ) -> Summary:
     found = differences(running)
-    counts = consumers.counted()
-    stats = running.asked("stats")
+    counts = consumers.summed_reports()
+    stats = running.get_state("stats")
     wanted = sum(counts.get("refreshes", {}).get(what, 0) for what in ("folders", "trees"))
-    refreshes = running.asked("refreshes")
+    refreshes = running.get_state("refreshes")
     return Summary(
         in_sync=not found.count and found.expected > 0,
         objects=found.expected,

@@ -31,11 +31,11 @@ class Differences(msgspec.Struct):
 def differences(running: World) -> Differences:
     """As of now: object by object, in every folder that shows them."""
     truth = objects(running.deployment)
-    expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.places[bucket]}
+    expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.bucket_map[bucket]}
     # Of the log bucket, whoever reads logs through Access Anywhere has it show what is needed, and no more.
     shown = {
         file["path"]: (file["size"], file["etag"])
-        for file in running.asked("index")
+        for file in running.get_state("index")
         if file["bucket"] != running.deployment.log_bucket
     }
     return Differences(

@@ -23,22 +23,22 @@ class LoggedCalls:
         self._world = running
         self._since = since
         self._caller = caller
-        self._told = max((write["n"] for write in since(0)), default=0)
+        self._last_delivered = max((write["n"] for write in since(0)), default=0)
 
     def deliver(self) -> list[dict[str, Any]]:
         """Tell of the calls since the last time, and have them delivered. Returns the server's records of them."""
         buckets = self._world.deployment.buckets
-        writes = self._since(self._told)
+        writes = self._since(self._last_delivered)
         for write in writes:
-            self._told = write["n"]
+            self._last_delivered = write["n"]
             # The log bucket has no publisher, and neither has a bucket that a user created.
             if write["bucket"] in buckets:
-                self._world.publishers.tell(self._act(write, buckets[write["bucket"]]))
+                self._world.publishers.record(self._s3_call(write, buckets[write["bucket"]]))
         if writes:
             self._world.publishers.deliver()
         return writes
 
-    def _act(self, write: dict[str, Any], region: str) -> S3Call:
+    def _s3_call(self, write: dict[str, Any], region: str) -> S3Call:
         source = write["source"]
         return S3Call(
             kind=CallKind(write["kind"]),
@@ -59,7 +59,7 @@ class LoggedCalls:
 def own_calls(running: World) -> LoggedCalls:
     """Access Anywhere's own calls."""
     return LoggedCalls(
-        running, lambda n: running.asked(f"writes?since={n}"), access_anywhere(running.deployment.account)
+        running, lambda n: running.get_state(f"writes?since={n}"), access_anywhere(running.deployment.account)
     )
 
 

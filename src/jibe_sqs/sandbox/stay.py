@@ -16,7 +16,7 @@ from jibe_sqs.sandbox.logged_calls import foreign_calls, own_calls
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario
 from jibe_sqs.sandbox.world import World
 
-DELIVER_EVERY: Final = 1.0
+DELIVERY_INTERVAL: Final = 1.0
 """Seconds between deliveries of what Access Anywhere and other programs have changed."""
 
 
@@ -43,9 +43,9 @@ def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Sce
             make_changes(running, changes, seed)
         logged = [own_calls(running), foreign_calls(running)]
         rclone = _rclone_config(running)
-        print(json.dumps(running.described()) if as_json else _words(running, rclone), flush=True)
+        print(json.dumps(running.description()) if as_json else _instructions(running, rclone), flush=True)
         ready = True
-        while not stopped.wait(DELIVER_EVERY):
+        while not stopped.wait(DELIVERY_INTERVAL):
             for calls in logged:
                 calls.deliver()
     sys.exit(0)
@@ -60,14 +60,14 @@ def _rclone_config(running: World) -> Path:
     return path
 
 
-def _words(running: World, rclone: Path) -> str:
-    here = running.described()
+def _instructions(running: World, rclone: Path) -> str:
+    here = running.description()
     lines = [
         "The sandbox is running; Ctrl-C stops it.",
         "",
         f"  AWS               {here['aws']} (with --endpoint-url: changes of objects are not logged), or under",
         "                    its real host names (changes of objects are logged):",
-        *(f"                      {line}" for line in _exports(here["environment"])),
+        *(f"                      {line}" for line in _export_lines(here["environment"])),
         f"  Access Anywhere   {here['access_anywhere']}",
         f"  its login         {here['login']} / {here['password']}",
         f"  configuration     {here['config']}",
@@ -85,6 +85,6 @@ def _words(running: World, rclone: Path) -> str:
     return "\n".join(lines)
 
 
-def _exports(environment: Mapping[str, str]) -> list[str]:
+def _export_lines(environment: Mapping[str, str]) -> list[str]:
     """Lines to paste into a shell."""
     return [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]

@@ -6,31 +6,31 @@ from typing import Any
 
 import httpx
 
-from jibe_sqs.sandbox.access_anywhere.server import SPARED
+from jibe_sqs.sandbox.access_anywhere.server import NO_FAULTS_HEADER
 
-TRIES = 20
+MAX_ATTEMPTS = 20
 
 
-class _Gone(Exception):
+class _FolderGone(Exception):
     """A folder that was there is not."""
 
 
 class Uploader:
     """Uploads files through Access Anywhere's API. Safe to use from one thread at a time."""
 
-    def __init__(self, endpoint: str, permanent_token: str, places: Mapping[str, Sequence[str]]) -> None:
-        """`places`: bucket -> the folders that show it; a file goes through each, as each has an index of its own."""
+    def __init__(self, endpoint: str, permanent_token: str, bucket_map: Mapping[str, Sequence[str]]) -> None:
+        """`bucket_map`: bucket -> the folders that show it; a file goes through each, as each has an index of its own."""
         # Its uploads are changes as others are, and not what is judged: no fault befalls them.
-        self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False, headers={SPARED: "y"})
+        self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False, headers={NO_FAULTS_HEADER: "y"})
         self._permanent_token = permanent_token
-        self._places = places
+        self._bucket_map = bucket_map
         self._token = ""
         self._lock = threading.Lock()
 
     def __call__(self, bucket: str, key: str, body: bytes) -> None:
         """Upload one object."""
         with self._lock:
-            for place in self._places[bucket]:
+            for place in self._bucket_map[bucket]:
                 self._upload(place, key, body)
 
     def close(self) -> None:
@@ -39,13 +39,13 @@ class Uploader:
 
     def _upload(self, place: str, key: str, body: bytes) -> None:
         folders, _, name = key.rpartition("/")
-        for tries in range(1, TRIES + 1):
+        for tries in range(1, MAX_ATTEMPTS + 1):
             try:
                 above = self._folder(place, folders.split("/") if folders else [])
                 self._send(above, name, body)
-            except _Gone:
+            except _FolderGone:
                 # Made, and taken away by a refresh before anything was in it.
-                if tries == TRIES:
+                if tries == MAX_ATTEMPTS:
                     raise
             else:
                 return
@@ -79,7 +79,7 @@ class Uploader:
         reply = self._http.post("/api/rpc.php", data={"function": function, "apiformat": "json", **parameters})
         answer: dict[str, Any] = reply.raise_for_status().json()
         if answer.get("status") in ("not_found", "trashed"):
-            raise _Gone(f"{function}: {answer.get('statusmessage')}")
+            raise _FolderGone(f"{function}: {answer.get('statusmessage')}")
         if answer.get("status") != "ok":
             raise RuntimeError(f"{function}: {answer.get('status')}: {answer.get('statusmessage')}")
         return answer

@@ -39,12 +39,12 @@ LOGIN: Final = "admin@sandbox.example"
 VISIBILITY_TIMEOUT: Final = 10
 """Seconds; short, so that what a killed consumer held shows again soon."""
 MAX_RECEIVES: Final = 10
-START: Final = 60.0
+START_TIMEOUT: Final = 60.0
 """Seconds that a server may take to start."""
 
 
 class World(msgspec.Struct, frozen=True):
-    """A running world. `places`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
+    """A running world. `bucket_map`: bucket -> the folders of Access Anywhere that show it, the first of them first."""
 
     deployment: Deployment
     publishers: Publishers
@@ -53,11 +53,11 @@ class World(msgspec.Struct, frozen=True):
     permanent_token: str
     environment: Mapping[str, str]
     """Of programs that use AWS there under its real host names."""
-    places: Mapping[str, Sequence[str]]
+    bucket_map: Mapping[str, Sequence[str]]
     config: Path
     scenario: Scenario
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What other programs need to know of it."""
         deployment = self.deployment
         return {
@@ -67,7 +67,7 @@ class World(msgspec.Struct, frozen=True):
             "password": self.password,
             "permanent_token": self.permanent_token,
             "log_bucket": deployment.log_bucket,
-            "buckets": {bucket: folders[0] for bucket, folders in self.places.items()},
+            "buckets": {bucket: folders[0] for bucket, folders in self.bucket_map.items()},
             "topics": deployment.topics,
             "queues": deployment.queues,
             "dead_letters": deployment.dead_letters,
@@ -92,11 +92,11 @@ class World(msgspec.Struct, frozen=True):
         answer = httpx.get(f"{self.deployment.endpoint}{WRITES}?since={since}", timeout=60, trust_env=False)
         return msgspec.json.decode(answer.content, type=list[dict[str, Any]])
 
-    def asked(self, path: str) -> Any:
+    def get_state(self, path: str) -> Any:
         """What the Access Anywhere server tells the sandbox itself, at `/sandbox/PATH`."""
         return httpx.get(f"{self.access_anywhere}/sandbox/{path}", timeout=60, trust_env=False).json()
 
-    def befall(self, **faults: object) -> None:
+    def set_faults(self, **faults: object) -> None:
         """Have Access Anywhere suffer these faults from now on, and no others."""
         answer = httpx.put(f"{self.access_anywhere}/sandbox/faults", json=faults, timeout=60, trust_env=False)
         answer.raise_for_status()
@@ -140,10 +140,10 @@ def running(
         access_anywhere = stack.enter_context(
             server("jibe_sqs.sandbox.access_anywhere", "--aws-endpoint", aws, "--config", str(server_config))
         )
-        places: dict[str, list[str]] = {}
+        bucket_map: dict[str, list[str]] = {}
         for provider in providers:
             for bucket in provider["buckets"]:
-                places.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
+                bucket_map.setdefault(bucket, []).append(f"/{provider['name']}/{bucket}")
         world = World(
             deployment=deployment,
             publishers=Publishers(
@@ -155,7 +155,7 @@ def running(
             password=password,
             permanent_token=token,
             environment=environment,
-            places=places,
+            bucket_map=bucket_map,
             config=folder / "jibe-config.json",
             scenario=scenario,
         )
@@ -167,14 +167,14 @@ def running(
 @contextmanager
 def consumer(world: World, output: IO[bytes] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """`jibe-sqs run` against this world, as a process; stopped at the end as an operator stops it."""
-    process = started_consumer(world.config, world.consumer_environment, output)
+    process = start_consumer(world.config, world.consumer_environment, output)
     try:
         yield process
     finally:
         _stop(process)
 
 
-def started_consumer(
+def start_consumer(
     config: Path, environment: Mapping[str, str], output: IO[bytes] | None = None
 ) -> "subprocess.Popen[bytes]":
     """The same by its configuration and its whole environment; the caller stops it."""
@@ -229,7 +229,7 @@ def _configuration(world: World) -> dict[str, Any]:
             for source in logs(deployment, world.publishers.by_format)
         ],
         "sync": {"min_refresh_interval": 1, **_SYNC[scenario.strategy]},
-        "buckets": {bucket: list(folders) for bucket, folders in world.places.items()},
+        "buckets": {bucket: list(folders) for bucket, folders in world.bucket_map.items()},
         "own_writes": own_writes(deployment.account),
         "ledger": {"path": str(world.config.with_name("ledger.sqlite"))},
         "poll": {"wait": 2},
@@ -294,18 +294,18 @@ def server(module: str, *arguments: str) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        yield _endpoint(process, module)
+        yield _read_endpoint(process, module)
     finally:
         _stop(process)
         if process.stdout is not None:
             process.stdout.close()
 
 
-def _endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
+def _read_endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
     """The server says where it is as soon as it accepts connections."""
     if process.stdout is None:
         raise RuntimeError(f"{module} was started without a way to say where it is")
-    too_late = threading.Timer(START, process.kill)
+    too_late = threading.Timer(START_TIMEOUT, process.kill)
     too_late.start()
     try:
         line = process.stdout.readline()
@@ -314,7 +314,7 @@ def _endpoint(process: "subprocess.Popen[bytes]", module: str) -> str:
         too_late.cancel()
     if not line:
         code = process.wait()
-        why = f"{START:g} s were not enough" if code == -signal.SIGKILL else f"it ended with exit code {code}"
+        why = f"{START_TIMEOUT:g} s were not enough" if code == -signal.SIGKILL else f"it ended with exit code {code}"
         raise RuntimeError(f"{module} did not start: {why}")
     endpoint: str = json.loads(line)["endpoint"]
     return endpoint

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from jibe_sqs.sandbox.aws.s3_calls import CallKind
 
-Place = tuple[str, str]
+ObjectAddress = tuple[str, str]
 """Bucket and key."""
-RECORDED: Final = 200_000
+MAX_RECORDS: Final = 200_000
 """Calls that a server keeps; older ones are dropped."""
 
 
@@ -26,7 +26,7 @@ class S3Write:
     at: float
     size: int = 0
     etag: str = ""
-    source: Place | None = None
+    source: ObjectAddress | None = None
     """The bucket and key that a copy was made of."""
     upload: str = ""
     """The id of a multipart upload."""
@@ -37,7 +37,7 @@ class RecordedWrites:
 
     def __init__(self) -> None:
         self._done = 0
-        self._records: deque[S3Write] = deque(maxlen=RECORDED)
+        self._records: deque[S3Write] = deque(maxlen=MAX_RECORDS)
         self._lock = Lock()
 
     def add(self, kind: CallKind, bucket: str, keys: Sequence[str], **more: Any) -> None:

@@ -9,22 +9,22 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from jibe_sqs.sandbox.access_anywhere.fault_plan import Fate
+from jibe_sqs.sandbox.access_anywhere.fault_plan import PlannedFault
 from jibe_sqs.sandbox.access_anywhere.storage import Piece, StorageError
 
 TRANSPORT: Final = "sandbox.transport"
 """The ASGI extension under which a server that has sockets tells the connection's `asyncio.Transport`."""
 
 
-def broken(fate: Fate) -> Response:
+def broken(fault: PlannedFault) -> Response:
     """The end of a call that fails."""
-    if fate.status is None:
+    if fault.status is None:
         return Reset()
-    phrase = HTTPStatus(fate.status).phrase
+    phrase = HTTPStatus(fault.status).phrase
     # As proxies write it: whoever decodes JSON without a look at the status will stumble.
-    page = f"<html><head><title>{fate.status} {phrase}</title></head><body><h1>{phrase}</h1></body></html>\n"
-    headers = {} if fate.retry_after is None else {"Retry-After": str(fate.retry_after)}
-    return Response(page, fate.status, headers, "text/html")
+    page = f"<html><head><title>{fault.status} {phrase}</title></head><body><h1>{phrase}</h1></body></html>\n"
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    return Response(page, fault.status, headers, "text/html")
 
 
 class Reset(Response):

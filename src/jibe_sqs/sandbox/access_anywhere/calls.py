@@ -8,8 +8,8 @@ from collections.abc import Callable
 from jibe_sqs.sandbox.access_anywhere.change_calls import ChangeCalls
 from jibe_sqs.sandbox.access_anywhere.changes import Changes
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Synced
-from jibe_sqs.sandbox.access_anywhere.events import Events, told
-from jibe_sqs.sandbox.access_anywhere.fault_plan import Fates
+from jibe_sqs.sandbox.access_anywhere.events import Events, parse_events
+from jibe_sqs.sandbox.access_anywhere.fault_plan import FaultPlan
 from jibe_sqs.sandbox.access_anywhere.functions import Answer, Call, Params, integer, words
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder
@@ -28,7 +28,7 @@ RCLONE_FIELDS = selection(
     "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash|subfolders"
 )
 VERSION = "2301.00"
-TASKS = 20
+DEFAULT_TASK_LIMIT = 20
 """How many background tasks are listed if the call has no `limit`."""
 
 
@@ -38,11 +38,11 @@ class Calls:
     def __init__(self, config: AccessAnywhereServer, storage: Storage, clock: Callable[[], float]) -> None:
         self._config = config
         self.storage = storage
-        self.fates = Fates(config.faults, clock)
+        self.fault_plan = FaultPlan(config.faults, clock)
         self.index = Index(config.providers, case_insensitive=config.case_insensitive)
         self.sessions = Sessions(config, clock)
         self.tasks = Tasks(clock)
-        self.refresher = Refresher(config, self.index, storage, self.fates, self.tasks, clock)
+        self.refresher = Refresher(config, self.index, storage, self.fault_plan, self.tasks, clock)
         self.syncs = Syncs(self.index, storage, self.tasks, clock)
         self.events = Events(self.index, storage, self.refresher.guard, clock)
         self.writes = S3Writes(storage, clock)
@@ -77,9 +77,9 @@ class Calls:
             raise Refused("unknown_function", "There is no such function")
         if call.needs_login:
             self.sessions.use(params.get("token", ""))
-        steady = call.steady(params)
-        answer = await call.answer(params, steady)
-        task: Answer = self.shapes.turn("taskid", {"taskid": "0"}, {"taskid": 0}, {})
+        for_rclone = call.for_rclone(params)
+        answer = await call.answer(params, for_rclone)
+        task: Answer = self.shapes.variant("taskid", {"taskid": "0"}, {"taskid": 0}, {})
         return {"status": "ok", "statusmessage": "Success"} | task | answer
 
     async def file(self, params: Params) -> tuple[File, Piece]:
@@ -108,19 +108,19 @@ class Calls:
             "softwareversionlabel": VERSION,
         }
 
-    async def _check_path_exists(self, params: Params, steady: bool) -> Answer:
+    async def _check_path_exists(self, params: Params, for_rclone: bool) -> Answer:
         path, start = params.get("path", ""), self._lookups.folder(params.get("pid", ""))
         found = self.index.find(path, start)
         if found is None or found.in_trash:
             # Both are attested. Of these rclone 1.60 understands only the word, not the code, when it is about to upload.
-            if steady or self.shapes.turn("missing", True, False):
+            if for_rclone or self.shapes.variant("missing", True, False):
                 return {"exists": "n"}
             if self.changes.trash.had(path, start):
                 raise Refused("trashed", "This is in the trash")
             raise Refused("not_found", "The path does not exist")
-        return {"exists": "y", "file": self.shapes.item(found, None, steady=steady)}
+        return {"exists": "y", "file": self.shapes.item(found, None, for_rclone=for_rclone)}
 
-    async def _get_folder_contents(self, params: Params, steady: bool) -> Answer:
+    async def _get_folder_contents(self, params: Params, for_rclone: bool) -> Answer:
         folder = self._lookups.folder(params.get("fi_pid", ""))
         refreshing = self._refreshing(folder, params)
         options = params.get("options", "")
@@ -128,31 +128,31 @@ class Calls:
         contents = folder.contents()
         start = integer(params, "from") or 0
         items = [
-            self.shapes.item(item, fields, steady=steady)
+            self.shapes.item(item, fields, for_rclone=for_rclone)
             for item in page(contents, start, integer(params, "count") or 0)
         ]
         answer: Answer = {
-            "total": self.shapes.number("total", len(contents), steady=steady),
-            "from": self.shapes.number("from", start, steady=steady),
-            "filelist": self.shapes.filelist(items, steady=steady, plain=fields is None),
+            "total": self.shapes.number("total", len(contents), for_rclone=for_rclone),
+            "from": self.shapes.number("from", start, for_rclone=for_rclone),
+            "filelist": self.shapes.filelist(items, for_rclone=for_rclone, plain=fields is None),
             "pid": str(folder.id),
         }
         if "filelist" not in options.split("|"):
-            answer["folder"] = self.shapes.item(folder, fields, steady=steady)
+            answer["folder"] = self.shapes.item(folder, fields, for_rclone=for_rclone)
         return answer | refreshing
 
     def _refreshing(self, folder: Folder, params: Params) -> Answer:
         """A refresh is asked for once, then asked after with its token, by the same call."""
         if token := params.get("refreshtoken"):
             if self.refresher.still_syncing(token):
-                return {"stillsyncing": self.shapes.turn("syncing", "y", 1, True)}
-            answer: Answer = self.shapes.turn("synced", {}, {"stillsyncing": 0}, {"stillsyncing": ""})
+                return {"stillsyncing": self.shapes.variant("syncing", "y", 1, True)}
+            answer: Answer = self.shapes.variant("synced", {}, {"stillsyncing": 0}, {"stillsyncing": ""})
             return answer
         if params.get("refresh") != "y" or params.get("refreshtype") != "a":
             return {}
-        token = self.refresher.ask(folder)
+        token = self.refresher.request(folder)
         if token is None:
-            return {"refreshresult": self.shapes.turn("recently", {"status": "ok"}, {"token": ""}, None, [])}
+            return {"refreshresult": self.shapes.variant("recently", {"status": "ok"}, {"token": ""}, None, [])}
         return {"refreshresult": {"status": "ok", "statusmessage": "", "token": token}}
 
     async def _do_init_upload(self, params: Params, _: bool) -> Answer:
@@ -162,36 +162,41 @@ class Calls:
         code = self.uploads.begin(Upload(folder, name, content_type, moment(params.get("fi_localtime", ""))))
         return {"uploadcode": code, "providerid": "1", "directuploadsupport": "n", "resumeallowed": "n"}
 
-    async def _do_complete_upload(self, params: Params, steady: bool) -> Answer:
+    async def _do_complete_upload(self, params: Params, for_rclone: bool) -> Answer:
         file = await self.uploads.complete(params.get("uploadcode", ""), integer(params, "fi_size"))
         return {
-            "uploadedsize": self.shapes.number("uploadedsize", file.seen.size, steady=steady),
+            "uploadedsize": self.shapes.number("uploadedsize", file.seen.size, for_rclone=for_rclone),
             "uploadedname": file.name,
-            "file": self.shapes.item(file, None, steady=steady),
+            "file": self.shapes.item(file, None, for_rclone=for_rclone),
         }
 
     async def _do_abort_upload(self, params: Params, _: bool) -> Answer:
         self.uploads.abort(params.get("uploadcode", ""))
         return {}
 
-    async def _get_user_background_tasks(self, params: Params, steady: bool) -> Answer:
+    async def _get_user_background_tasks(self, params: Params, for_rclone: bool) -> Answer:
         """`typefilter` matches a task's type or subtype exactly."""
-        task_id = integer(params, "taskid" if steady else "bt_id")
+        task_id = integer(params, "taskid" if for_rclone else "bt_id")
         types, statuses = words(params, "typefilter"), words(params, "statusfilter")
         chosen = [
             task
             for task in self.tasks.chosen(task_id, statuses)
             if not types or not types_of(task, self._config.task_types).isdisjoint(types)
         ]
-        listed = [self._task(task, steady=steady) for task in page(chosen, 0, integer(params, "limit") or TASKS)]
-        answer: Answer = {"tasks": listed, "total": self.shapes.number("tasks", len(chosen), steady=steady)}
+        listed = [
+            self._task(task, for_rclone=for_rclone)
+            for task in page(chosen, 0, integer(params, "limit") or DEFAULT_TASK_LIMIT)
+        ]
+        answer: Answer = {"tasks": listed, "total": self.shapes.number("tasks", len(chosen), for_rclone=for_rclone)}
         # The two clients look in different places.
-        return answer if steady else {"response": answer}
+        return answer if for_rclone else {"response": answer}
 
-    def _task(self, task: Task, *, steady: bool) -> Answer:
-        shown = self.shapes.task(task, self._config.task_types, steady=steady, is_named=not self._config.unnamed_tasks)
+    def _task(self, task: Task, *, for_rclone: bool) -> Answer:
+        shown = self.shapes.task(
+            task, self._config.task_types, for_rclone=for_rclone, is_named=not self._config.unnamed_tasks
+        )
         return shown | {"bt_added": ZERO_TIME} if self._config.tasks_without_start else shown
 
-    async def _sync_on_provider_event(self, params: Params, steady: bool) -> Answer:
-        updated = [await self.events.handle(event) for event in told(params)]
-        return {"updated": self.shapes.number("updated", sum(updated), steady=steady)}
+    async def _sync_on_provider_event(self, params: Params, for_rclone: bool) -> Answer:
+        updated = [await self.events.handle(event) for event in parse_events(params)]
+        return {"updated": self.shapes.number("updated", sum(updated), for_rclone=for_rclone)}

@@ -41,14 +41,14 @@ class ChangeCalls:
             "emptytrashinbackground": Call(self._empty_trash_in_background, lambda _: True),
         }
 
-    async def _create_folder(self, params: Params, steady: bool) -> Answer:
+    async def _create_folder(self, params: Params, for_rclone: bool) -> Answer:
         above, name = self._lookups.folder(params.get("fi_pid", "")), params.get("fi_name", "")
         if not above.bucket or not name or "/" in name:
             raise Refused("invalid_name", "A folder has a name without a slash, and is in a bucket")
         self._changes.check_free(above, name)
-        return {"file": self._shapes.item(self._index.made(above, name), None, steady=steady)}
+        return {"file": self._shapes.item(self._index.add_folder(above, name), None, for_rclone=for_rclone)}
 
-    async def _modify_file(self, params: Params, steady: bool) -> Answer:
+    async def _modify_file(self, params: Params, for_rclone: bool) -> Answer:
         """`data` has a line `NAME=VALUE` for each field. This changes the index only."""
         file = self._lookups.file(params.get("fi_id", ""))
         fields = dict(line.partition("=")[::2] for line in params.get("data", "").splitlines())
@@ -56,20 +56,20 @@ class ChangeCalls:
             file.local_time = moment(fields["fi_localtime"])
         if "fi_contenttype" in fields:
             file.content_type = fields["fi_contenttype"] or None
-        return {"file": self._shapes.item(file, None, steady=steady)}
+        return {"file": self._shapes.item(file, None, for_rclone=for_rclone)}
 
-    async def _copy_file(self, params: Params, steady: bool) -> Answer:
+    async def _copy_file(self, params: Params, for_rclone: bool) -> Answer:
         file, target = self._lookups.file(params.get("fi_id", "")), self._lookups.folder(params.get("fi_pid", ""))
         name = params.get("fi_name") or file.name
         copy = await self._changes.copy_file(file, target, name, replace=params.get("force") == "y")
-        return {"file": self._shapes.item(copy, None, steady=steady)}
+        return {"file": self._shapes.item(copy, None, for_rclone=for_rclone)}
 
-    async def _rename_file(self, params: Params, steady: bool) -> Answer:
+    async def _rename_file(self, params: Params, for_rclone: bool) -> Answer:
         file, name = self._lookups.file(params.get("fi_id", "")), params.get("fi_name", "")
         moved = await self._changes.move_file(file, file.parent, name, replace=params.get("overwrite") == "y")
-        return {"file": self._shapes.item(moved, None, steady=steady)}
+        return {"file": self._shapes.item(moved, None, for_rclone=for_rclone)}
 
-    async def _move_files(self, params: Params, steady: bool) -> Answer:
+    async def _move_files(self, params: Params, for_rclone: bool) -> Answer:
         """Within a bucket at once, between buckets in the background."""
         target = self._lookups.folder(params.get("dir_id", ""))
         files = [self._lookups.file(fi_id) for fi_id in words(params, "fi_ids")]
@@ -82,18 +82,18 @@ class ChangeCalls:
                 moved.append(await self._changes.move_file(file, target, file.name))
             else:
                 task = self._changes.move_file_later(file, target, file.name)
-        shown = [self._shapes.item(file, None, steady=steady) for file in moved or files]
+        shown = [self._shapes.item(file, None, for_rclone=for_rclone) for file in moved or files]
         answer = {"file": shown[0], "movedobjects": shown[: len(moved)]}
         return answer | self._moved(target, files, len(moved), task)
 
-    async def _move_folders(self, params: Params, steady: bool) -> Answer:
+    async def _move_folders(self, params: Params, for_rclone: bool) -> Answer:
         target = self._lookups.folder(params.get("dir_id", ""))
         folders = [self._lookups.folder(fi_id) for fi_id in words(params, "fi_ids")]
         if not folders:
             raise Refused("invalid_parameter", "fi_ids names no folder")
         for folder in folders:
             task = await self._changes.move_folder(folder, target, folder.name)
-        file = self._shapes.item(folders[0], None, steady=steady)
+        file = self._shapes.item(folders[0], None, for_rclone=for_rclone)
         return {"file": file, "movedobjects": []} | self._moved(target, folders, 0, task)
 
     def _moved(self, target: Folder, items: list[File] | list[Folder], moved: int, task: Task | None) -> Answer:
@@ -107,10 +107,10 @@ class ChangeCalls:
             "dir_id": str(target.id),
         } | _task(task)
 
-    async def _rename_folder(self, params: Params, steady: bool) -> Answer:
+    async def _rename_folder(self, params: Params, for_rclone: bool) -> Answer:
         folder = self._lookups.folder(params.get("fi_id", ""))
         task = await self._changes.move_folder(folder, folder.parent or folder, params.get("fi_name", ""))
-        return {"file": self._shapes.item(folder, None, steady=steady)} | _task(task)
+        return {"file": self._shapes.item(folder, None, for_rclone=for_rclone)} | _task(task)
 
     async def _delete_file(self, params: Params, _: bool) -> Answer:
         """`completedeletion=y` passes by the trash; so does the deletion of what is in it."""
@@ -124,7 +124,7 @@ class ChangeCalls:
 
     async def _empty_trash(self, _: Params, __: bool) -> Answer:
         await self._changes.empty_trash()
-        await self._changes.over()
+        await self._changes.wait_for_tasks()
         return {}
 
     async def _empty_trash_in_background(self, _: Params, __: bool) -> Answer:

@@ -22,10 +22,10 @@ from jibe_sqs.sandbox.access_anywhere.tasks import Callback, Status, Task, Tasks
 from jibe_sqs.sandbox.access_anywhere.trash import Trash
 
 T = TypeVar("T")
-GONE: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+MISSING_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 """S3's codes for an object that is not there."""
 Shown = TypeVar("Shown", File, Folder)
-Name = tuple[int, str]
+NameKey = tuple[int, str]
 """The id of a folder, and a name in it, case-folded."""
 
 
@@ -48,27 +48,27 @@ class Changes:
         self._guard = guard
         self._tasks = tasks
         self._clock = clock
-        self._turn = asyncio.Lock()
-        self._taken: set[Name] = set()
+        self._lock = asyncio.Lock()
+        self._busy_names: set[NameKey] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     def check_free(self, folder: Folder, name: str = "") -> None:
         """Raises `Refused` if a background task is at work on the folder, on one above it, or on that name in it."""
         here: Folder | None = folder
         while here is not None:
-            if (here.id, name.casefold()) in self._taken:
+            if (here.id, name.casefold()) in self._busy_names:
                 raise Refused("error_background", f"A background task is at work on {name!r}. Please try again later")
             name, here = here.name, here.parent
 
     async def copy_file(self, file: File, target: Folder, name: str, *, replace: bool) -> File:
         """Copy a file into a folder. `replace`: a file that has the name already is replaced."""
         self._check_target(target, name)
-        async with self._held([file.parent, target]):
-            file = self._shown(file, target)
-            await self._make_room(target, name, None, replace=replace)
-            seen = await _answered(self._writes.copy(_place(file), (target.bucket, target.prefix + name)))
+        async with self._guards([file.parent, target]):
+            file = self._current(file, target)
+            await self._free_name(target, name, None, replace=replace)
+            seen = await _translated(self._writes.copy(_address(file), (target.bucket, target.prefix + name)))
             content_type, local_time = file.content_type or "", file.local_time
-            return self._index.uploaded(
+            return self._index.add_upload(
                 target, seen, content_type=content_type, local_time=local_time, at=self._clock()
             )
 
@@ -76,10 +76,10 @@ class Changes:
         """Give a file another folder, or another name, or both."""
         self.check_free(file.parent, file.name)
         self._check_target(target, name)
-        async with self._held([file.parent, target]):
-            file = self._shown(file, target)
-            await self._make_room(target, name, file, replace=replace)
-            return await self._carried(file, _top(target), target.prefix + name)
+        async with self._guards([file.parent, target]):
+            file = self._current(file, target)
+            await self._free_name(target, name, file, replace=replace)
+            return await self._moved(file, _top(target), target.prefix + name)
 
     def move_file_later(self, file: File, target: Folder, name: str) -> Task:
         """The same in the background, as between buckets."""
@@ -94,19 +94,19 @@ class Changes:
     async def delete_file(self, file: File, *, complete: bool) -> None:
         """Delete a file: into the trash, if there is one; at once, if the deletion is to be complete."""
         self.check_free(file.parent, file.name)
-        async with self._held([file.parent]):
-            await self._discard(self._shown(file), complete=complete)
+        async with self._guards([file.parent]):
+            await self._delete_or_trash(self._current(file), complete=complete)
 
-    async def keep_old(self, folder: Folder, name: str, *, than: bytes) -> None:
+    async def keep_overwritten(self, folder: Folder, name: str, *, than: bytes) -> None:
         """Move the file that an upload is about to overwrite to the trash, if there is such a file and a trash.
 
         If the upload has the same content, nothing is lost, and nothing is kept.
         """
         digest = hashlib.md5(than, usedforsecurity=False).hexdigest()
-        async with self._held([folder]):
+        async with self._guards([folder]):
             old = folder.files.get(name)
             if old is not None and old.seen.etag != digest and self.trash.takes(old):
-                await self._discard(old, complete=False)
+                await self._delete_or_trash(old, complete=False)
 
     async def move_folder(self, folder: Folder, target: Folder, name: str) -> Task:
         """Give a folder another parent, or another name, or both."""
@@ -114,40 +114,40 @@ class Changes:
         self._check_target(target, name)
         if target in folder.below():
             raise Refused("invalid_parameter", "A folder cannot be moved into itself")
-        stack = await self._hold([*_around(folder), target])
+        stack = await self._acquire_guards([*_affected_folders(folder), target])
         async with stack:
-            self._shown(folder, target)
+            self._current(folder, target)
             other = target.item(name)
             if other is not None and other is not folder:
                 raise Refused("already_exists", f"There is a file or folder {name!r} already")
-            return self._carry_folder(folder, target, name, stack.pop_all(), "MoveFolder")
+            return self._move_folder_later(folder, target, name, stack.pop_all(), "MoveFolder")
 
     async def delete_folder(self, folder: Folder) -> Task:
         """Delete a folder and all below it: into the trash, if there is one."""
         self._check_folder(folder)
-        stack = await self._hold(_around(folder))
+        stack = await self._acquire_guards(_affected_folders(folder))
         async with stack:
-            self._shown(folder)
+            self._current(folder)
             if self.trash.takes(folder):
                 top = _top(folder)
                 self.trash.remember(folder)
                 name = self.trash.free_name(top, folder.name)
-                target = self._index.made(top, TRASH)
-                return self._carry_folder(folder, target, name, stack.pop_all(), "DeleteFileObjects")
-            return self._drop_folder(folder, stack.pop_all())
+                target = self._index.add_folder(top, TRASH)
+                return self._move_folder_later(folder, target, name, stack.pop_all(), "DeleteFileObjects")
+            return self._delete_folder_later(folder, stack.pop_all())
 
     async def empty_trash(self) -> Sequence[Task]:
         """Delete all that is in the trash of any bucket."""
         tops = [folder for folder in self._index.root.below() if folder.is_bucket]
         tasks = []
         for trash in [top.folders[TRASH] for top in tops if TRASH in top.folders]:
-            stack = await self._hold(_around(trash))
+            stack = await self._acquire_guards(_affected_folders(trash))
             async with stack:
                 if self._index.shows(trash):
-                    tasks.append(self._drop_folder(trash, stack.pop_all()))
+                    tasks.append(self._delete_folder_later(trash, stack.pop_all()))
         return tasks
 
-    async def over(self) -> None:
+    async def wait_for_tasks(self) -> None:
         """Return when no task is under way."""
         while self._running:
             await asyncio.wait(self._running)
@@ -167,63 +167,63 @@ class Changes:
         if folder.parent is not None:
             self.check_free(folder.parent, folder.name)
 
-    def _shown(self, item: Shown, target: Folder | None = None) -> Shown:
+    def _current(self, item: Shown, target: Folder | None = None) -> Shown:
         """The item as it is now: others may have changed it, or deleted it, while we waited for our turn."""
         now = self._index.item(item.id)
         if not isinstance(now, type(item)) or (target is not None and not self._index.shows(target)):
             raise Refused("not_found", "This is gone")
         return now
 
-    async def _make_room(self, folder: Folder, name: str, mover: File | None, *, replace: bool) -> None:
+    async def _free_name(self, folder: Folder, name: str, mover: File | None, *, replace: bool) -> None:
         other = folder.item(name)
         if other is None or (mover is not None and other.id == mover.id):
             return
         if not replace or not isinstance(other, File):
             raise Refused("already_exists", f"There is a file or folder {name!r} already")
-        await self._discard(other, complete=False)
+        await self._delete_or_trash(other, complete=False)
 
     # Files
 
-    async def _discard(self, file: File, *, complete: bool) -> None:
+    async def _delete_or_trash(self, file: File, *, complete: bool) -> None:
         if complete or not self.trash.takes(file):
-            await _answered(self._writes.remove(file.parent.bucket, [file.seen.key]))
-            self._index.lost(file.parent, file.seen.key, at=self._clock())
+            await _translated(self._writes.remove(file.parent.bucket, [file.seen.key]))
+            self._index.remove_object(file.parent, file.seen.key, at=self._clock())
             return
         top = _top(file.parent)
         try:
             self.trash.remember(file)
-            await self._carried(file, top, f"{top.prefix}{TRASH}/{self.trash.free_name(top, file.name)}")
+            await self._moved(file, top, f"{top.prefix}{TRASH}/{self.trash.free_name(top, file.name)}")
         except Refused as refused:
-            if refused.provider_code not in GONE:
+            if refused.provider_code not in MISSING_CODES:
                 raise
-            self._index.lost(file.parent, file.seen.key, at=self._clock())
+            self._index.remove_object(file.parent, file.seen.key, at=self._clock())
 
-    async def _carried(self, file: File, top: Folder, key: str) -> File:
-        source, place = _place(file), (top.bucket, key)
+    async def _moved(self, file: File, top: Folder, key: str) -> File:
+        source, place = _address(file), (top.bucket, key)
         if source == place:
             return file
-        seen = await _answered(self._writes.copy(source, place))
-        await _answered(self._writes.remove(source[0], [source[1]]))
+        seen = await _translated(self._writes.copy(source, place))
+        await _translated(self._writes.remove(source[0], [source[1]]))
         old_top = _top(file.parent)
-        moved = self._index.placed(file, top, seen, at=self._clock())
+        moved = self._index.move_file(file, top, seen, at=self._clock())
         # A sync that listed it before, and ended meanwhile, may have shown it again.
-        if (holder := self._index.holder(old_top, source[1])) is not None:
-            self._index.lost(holder, source[1], at=self._clock())
+        if (holder := self._index.folder_of(old_top, source[1])) is not None:
+            self._index.remove_object(holder, source[1], at=self._clock())
         return moved
 
     # Folders
 
-    def _carry_folder(
+    def _move_folder_later(
         self, folder: Folder, target: Folder, name: str, stack: AsyncExitStack, callback: Callback
     ) -> Task:
         """Show a folder in its new place now, and have its objects follow."""
-        taken = {_name(folder), (target.id, name.casefold())}
+        busy = {_name_key(folder), (target.id, name.casefold())}
         old_top, bucket, prefix = _top(folder), folder.bucket, folder.prefix
-        self._index.reparented(folder, target, name, at=self._clock())
+        self._index.move_folder(folder, target, name, at=self._clock())
         top = _top(target)
 
-        async def carry() -> None:
-            objects = await self._storage.everything(bucket, prefix)
+        async def move() -> None:
+            objects = await self._storage.list_all(bucket, prefix)
             keys = {seen.key: folder.prefix + seen.key.removeprefix(prefix) for seen in objects}
             if (bucket, prefix) != (folder.bucket, folder.prefix):
                 copies = [await self._writes.copy((bucket, old), (top.bucket, new)) for old, new in keys.items()]
@@ -231,19 +231,19 @@ class Changes:
                 self._show(folder, top, copies)
                 self._hide(old_top, prefix, keys)
 
-        return self._start(callback, folder.provider, carry(), stack, taken)
+        return self._start(callback, folder.provider, move(), stack, busy)
 
-    def _drop_folder(self, folder: Folder, stack: AsyncExitStack) -> Task:
+    def _delete_folder_later(self, folder: Folder, stack: AsyncExitStack) -> Task:
         """Show a folder no more from now on, and have its objects deleted."""
-        taken, top = {_name(folder)}, _top(folder)
-        self._index.dropped(folder)
+        busy, top = {_name_key(folder)}, _top(folder)
+        self._index.remove_folder(folder)
 
-        async def drop() -> None:
-            keys = [seen.key for seen in await self._storage.everything(folder.bucket, folder.prefix)]
+        async def delete() -> None:
+            keys = [seen.key for seen in await self._storage.list_all(folder.bucket, folder.prefix)]
             await self._writes.remove(folder.bucket, keys)
             self._hide(top, folder.prefix, keys)
 
-        return self._start("DeleteFileObjects", folder.provider, drop(), stack, taken)
+        return self._start("DeleteFileObjects", folder.provider, delete(), stack, busy)
 
     def _show(self, folder: Folder, top: Folder, objects: Iterable[StoredObject]) -> None:
         """Show a folder's objects as they are in S3, in its new place; no others."""
@@ -252,11 +252,11 @@ class Changes:
         for each in [*folder.below()] if self._index.shows(folder) else ():
             for file in [*each.files.values()]:
                 if file.seen.key not in there:
-                    self._index.lost(each, file.seen.key, at=at)
+                    self._index.remove_object(each, file.seen.key, at=at)
         for seen in there.values():
             self._index.note(top.bucket, seen.key, seen, at=at)
             # Also if a listing of a folder above, made before the first object arrived, has taken the folder away.
-            self._index.found(top, seen, at=at)
+            self._index.show_object(top, seen, at=at)
 
     def _hide(self, top: Folder, prefix: str, keys: Iterable[str]) -> None:
         """Show objects no more that were moved or deleted; nor their folder.
@@ -266,11 +266,11 @@ class Changes:
         at = self._clock()
         for key in keys:
             self._index.note(top.bucket, key, None, at=at)
-            if (holder := self._index.holder(top, key)) is not None:
-                self._index.lost(holder, key, at=at)
-        folder = self._index.holder(top, prefix)
+            if (holder := self._index.folder_of(top, key)) is not None:
+                self._index.remove_object(holder, key, at=at)
+        folder = self._index.folder_of(top, prefix)
         if folder is not None and folder is not top and not any(each.files for each in folder.below()):
-            self._index.dropped(folder)
+            self._index.remove_folder(folder)
 
     def _start(
         self,
@@ -278,12 +278,12 @@ class Changes:
         provider: str,
         work: Awaitable[None],
         stack: AsyncExitStack | None = None,
-        taken: Iterable[Name] = (),
+        busy: Iterable[NameKey] = (),
     ) -> Task:
         """Run work in the background, as a task that users see. What the stack holds is released at its end."""
         task = self._tasks.add(callback, provider)
-        names = set(taken)
-        self._taken |= names
+        names = set(busy)
+        self._busy_names |= names
 
         async def run() -> None:
             task.status = "w"
@@ -295,7 +295,7 @@ class Changes:
             except (StorageError, Refused) as error:
                 task.message = str(error)
             finally:
-                self._taken -= names
+                self._busy_names -= names
                 self._tasks.end(task, ended)
 
         running = asyncio.create_task(run())
@@ -306,13 +306,13 @@ class Changes:
 
     # Turns
 
-    async def _hold(self, folders: Iterable[Folder]) -> AsyncExitStack:
+    async def _acquire_guards(self, folders: Iterable[Folder]) -> AsyncExitStack:
         """Wait for our turn, and for the guards of folders and of the trash. The caller, or its task, releases them.
 
         No other code holds more than one guard, so their order does not matter.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._turn)
+            await stack.enter_async_context(self._lock)
             wanted = list(folders)
             tops = [folder.top for folder in wanted]
             wanted += [top.folders[TRASH] for top in tops if top is not None and TRASH in top.folders]
@@ -321,12 +321,12 @@ class Changes:
             return stack.pop_all()
 
     @asynccontextmanager
-    async def _held(self, folders: Iterable[Folder]) -> AsyncIterator[None]:
-        async with await self._hold(folders):
+    async def _guards(self, folders: Iterable[Folder]) -> AsyncIterator[None]:
+        async with await self._acquire_guards(folders):
             yield
 
 
-async def _answered(call: Awaitable[T]) -> T:
+async def _translated(call: Awaitable[T]) -> T:
     """The answer of S3. Raises `Refused`."""
     try:
         return await call
@@ -334,11 +334,11 @@ async def _answered(call: Awaitable[T]) -> T:
         raise Refused.by_provider(e) from e
 
 
-def _place(file: File) -> tuple[str, str]:
+def _address(file: File) -> tuple[str, str]:
     return file.parent.bucket, file.seen.key
 
 
-def _name(folder: Folder) -> Name:
+def _name_key(folder: Folder) -> NameKey:
     return folder.parent.id if folder.parent is not None else 0, folder.name.casefold()
 
 
@@ -348,6 +348,6 @@ def _top(folder: Folder) -> Folder:
     return top
 
 
-def _around(folder: Folder) -> list[Folder]:
+def _affected_folders(folder: Folder) -> list[Folder]:
     """A folder with its parent, and all below it: those whose contents change with it."""
     return [*([folder.parent] if folder.parent is not None else []), *folder.below()]

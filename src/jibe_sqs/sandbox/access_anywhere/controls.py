@@ -89,7 +89,7 @@ class Controls:
                 "calls": dict(self._counts),
                 "refreshes": self._calls.refresher.completed,
                 "logins": self._calls.sessions.logins,
-                "faults": +self._calls.fates.dealt,
+                "faults": +self._calls.fault_plan.counts,
             }
         )
 
@@ -101,9 +101,9 @@ class Controls:
                 wanted = Faults() if request.method == "DELETE" else await _body(request, Faults)
             except msgspec.DecodeError as e:
                 return _refused(e)
-            self._calls.fates.replace(wanted)
+            self._calls.fault_plan.replace(wanted)
             self._start_syncs(wanted.sync_in_progress)
-        return _json(self._calls.fates.faults)
+        return _json(self._calls.fault_plan.faults)
 
     async def sync(self, request: Request) -> Response:
         """Start a sync of a provider; tells its task's id."""
@@ -128,7 +128,7 @@ class Controls:
 
     def _show(self, wanted: Mapping[str, Provider]) -> None:
         index = self._calls.index
-        self._calls.storage.locate(regions(wanted.values()))
+        self._calls.storage.set_regions(regions(wanted.values()))
         for name, provider in list(index.providers.items()):
             if wanted.get(name) != provider:
                 index.remove(name)

@@ -25,7 +25,7 @@ from jibe_sqs.sandbox.access_anywhere.items import Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError
 
-RECORDED = 200_000
+MAX_RECORDS = 200_000
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class Handled:
+class HandledEvent:
     """The record of one that was handled. Times are seconds since the epoch; `n` counts from 1."""
 
     n: int
@@ -53,7 +53,7 @@ class Handled:
     """The top folders below which it is shown, or would be."""
 
 
-def told(params: Mapping[str, str]) -> Sequence[Event]:
+def parse_events(params: Mapping[str, str]) -> Sequence[Event]:
     """The events that a call tells of. Raises `Refused`."""
     try:
         if "events" in params:
@@ -77,7 +77,7 @@ class Events:
         self._storage = storage
         self._guard = guard
         self._clock = clock
-        self._records: deque[Handled] = deque(maxlen=RECORDED)
+        self._records: deque[HandledEvent] = deque(maxlen=MAX_RECORDS)
         self._handled = 0
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -87,7 +87,7 @@ class Events:
         exists = False
         places = []
         try:
-            for top in list(self._index.tops(event.bucket)):
+            for top in list(self._index.bucket_folders(event.bucket)):
                 if event.key.startswith(top.prefix):
                     # One after the other, or what was seen first could be shown last.
                     async with self._locks.setdefault((top.id, event.key), asyncio.Lock()):
@@ -97,7 +97,9 @@ class Events:
             raise Refused.by_provider(e) from e
         self._handled += 1
         self._records.append(
-            Handled(self._handled, event.bucket, event.key, event.event, asked, looked, self._clock(), exists, places)
+            HandledEvent(
+                self._handled, event.bucket, event.key, event.event, asked, looked, self._clock(), exists, places
+            )
         )
         return len(places)
 
@@ -107,25 +109,25 @@ class Events:
     async def _verify(self, top: Folder, key: str) -> tuple[float, bool]:
         """When it was looked at, and whether it was there."""
         bucket = top.bucket
-        while (holder := self._index.holder(top, key)) is None:
+        while (holder := self._index.folder_of(top, key)) is None:
             looked = self._clock()
-            seen = await self._storage.look(bucket, key)
+            seen = await self._storage.head(bucket, key)
             # If the folder has come to be meanwhile, a refresh of it may have begun before we looked, and end after.
-            if self._index.holder(top, key) is None:
+            if self._index.folder_of(top, key) is None:
                 self._index.note(bucket, key, seen, at=looked)
                 if seen is not None and self._index.shows(top):
-                    self._index.found(top, seen, at=looked)
+                    self._index.show_object(top, seen, at=looked)
                 return looked, seen is not None
         async with self._guard(holder):
             looked = self._clock()
-            seen = await self._storage.look(bucket, key)
+            seen = await self._storage.head(bucket, key)
             if not self._index.shows(holder):
                 # It vanished while we waited for it.
                 return await self._verify(top, key) if self._index.shows(top) else (looked, seen is not None)
             if seen is not None:
-                self._index.found(top, seen, at=looked)
+                self._index.show_object(top, seen, at=looked)
                 return looked, True
-            self._index.lost(holder, key, at=looked)
+            self._index.remove_object(holder, key, at=looked)
         await self._clear(holder, top)
         return looked, False
 
@@ -137,5 +139,5 @@ class Events:
                 level = await self._storage.list(folder.bucket, folder.prefix)
                 if level.files or level.prefixes:
                     return
-                self._index.lost_folder(folder)
+                self._index.remove_empty_folder(folder)
             folder = folder.parent

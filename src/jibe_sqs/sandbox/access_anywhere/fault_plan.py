@@ -10,18 +10,18 @@ from typing import Final, Literal
 from jibe_sqs.sandbox.access_anywhere.faults import Faults, FoldersTooLarge
 
 Kind = Literal["down", "too_many_requests", "server_error", "resets", "error_background", "expired_tokens"]
-FAILURES: Final[tuple[Kind, ...]] = (
+FAILURE_KINDS: Final[tuple[Kind, ...]] = (
     "too_many_requests",
     "server_error",
     "resets",
     "error_background",
     "expired_tokens",
 )
-LOGGED_IN_ONLY: Final = frozenset({"error_background", "expired_tokens"})
+NEEDS_LOGIN: Final = frozenset({"error_background", "expired_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class PlannedFault:
     """What is to befall one call."""
 
     kind: Kind | None = None
@@ -34,11 +34,11 @@ class Fate:
     """The call is done all the same: only its answer is lost."""
 
 
-class Fates:
-    """Chooses. `dealt` counts, by fault, what befell."""
+class FaultPlan:
+    """Chooses. `counts` counts, by fault, what befell."""
 
     def __init__(self, faults: Faults, clock: Callable[[], float]) -> None:
-        self.dealt: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._clock = clock
         self.replace(faults)
 
@@ -47,24 +47,24 @@ class Fates:
         self.faults = faults
         self._since = self._clock()
         self._randoms: dict[str, Random] = {}
-        self._failures = itertools.cycle(FAILURES)
+        self._failures = itertools.cycle(FAILURE_KINDS)
         self._statuses = itertools.cycle((500, 502, 503, 504))
-        self._loses: dict[str, Iterator[bool]] = {
+        self._loses_answer: dict[str, Iterator[bool]] = {
             kind: itertools.cycle((False, True)) for kind in ("server_error", "resets")
         }
 
-    def of_call(self, *, logged_in: bool, is_download: bool = False) -> Fate:
+    def for_call(self, *, logged_in: bool, is_download: bool = False) -> PlannedFault:
         """`logged_in`: it bears a token. A lost answer to a download would be no different from a failed call."""
         faults = self.faults
         if (down := faults.down) and (down.seconds is None or self._clock() - self._since < down.seconds):
-            self.dealt["down"] += 1
-            return Fate("down", status=None if down.reset else 503)
-        delay = faults.slow.seconds if faults.slow and self._draws("slow", faults.slow.rate) else 0.0
-        self.dealt["slow"] += bool(delay)
+            self.counts["down"] += 1
+            return PlannedFault("down", status=None if down.reset else 503)
+        delay = faults.slow.seconds if faults.slow and self._draw("slow", faults.slow.rate) else 0.0
+        self.counts["slow"] += bool(delay)
         kind = self._failure(logged_in=logged_in)
         if kind is None:
-            return Fate(delay=delay)
-        self.dealt[kind] += 1
+            return PlannedFault(delay=delay)
+        self.counts[kind] += 1
         status = retry_after = None
         if kind == "too_many_requests":
             status = 429
@@ -72,36 +72,36 @@ class Fates:
         elif kind == "server_error":
             status = next(self._statuses)
             retry_after = faults.server_error.retry_after if faults.server_error and status == 503 else None
-        has_effect = kind in self._loses and next(self._loses[kind]) and not is_download
-        return Fate(kind, delay, status, retry_after, has_effect)
+        has_effect = kind in self._loses_answer and next(self._loses_answer[kind]) and not is_download
+        return PlannedFault(kind, delay, status, retry_after, has_effect)
 
     def truncates(self) -> bool:
         """Whether the download that is about to begin is to end early."""
         mode = self.faults.truncated_downloads
-        truncated = mode is not None and self._draws("truncated_downloads", mode.rate)
-        self.dealt["truncated_downloads"] += truncated
+        truncated = mode is not None and self._draw("truncated_downloads", mode.rate)
+        self.counts["truncated_downloads"] += truncated
         return truncated
 
-    def of_refresh(self, entries: int) -> FoldersTooLarge | None:
+    def for_refresh(self, entries: int) -> FoldersTooLarge | None:
         """What befalls the refresh of a folder of so many entries, if anything does."""
         mode = self.faults.folders_too_large
-        if mode is None or entries <= mode.most or not self._draws("folders_too_large", mode.rate):
+        if mode is None or entries <= mode.most or not self._draw("folders_too_large", mode.rate):
             return None
-        self.dealt["folders_too_large"] += 1
+        self.counts["folders_too_large"] += 1
         return mode
 
     def _failure(self, *, logged_in: bool) -> Kind | None:
-        def concerned(kind: Kind) -> bool:
-            return logged_in or kind not in LOGGED_IN_ONLY
+        def can_fail(kind: Kind) -> bool:
+            return logged_in or kind not in NEEDS_LOGIN
 
-        modes = ((kind, getattr(self.faults, kind)) for kind in FAILURES if concerned(kind))
+        modes = ((kind, getattr(self.faults, kind)) for kind in FAILURE_KINDS if can_fail(kind))
         # All are drawn, also after a hit: so each mode hits the share that it was given of what it could.
-        hits = [kind for kind, mode in modes if mode is not None and self._draws(kind, mode.rate)]
-        if self._draws("failures", self.faults.failures):
-            hits.append(next(kind for kind in self._failures if concerned(kind)))
+        hits = [kind for kind, mode in modes if mode is not None and self._draw(kind, mode.rate)]
+        if self._draw("failures", self.faults.failures):
+            hits.append(next(kind for kind in self._failures if can_fail(kind)))
         return hits[0] if hits else None
 
-    def _draws(self, what: str, rate: float) -> bool:
+    def _draw(self, what: str, rate: float) -> bool:
         # Each has a random of its own: switching one on changes nothing of the others.
         if what not in self._randoms:
             self._randoms[what] = Random(f"{self.faults.seed} {what}")

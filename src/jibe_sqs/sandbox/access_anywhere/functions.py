@@ -13,10 +13,10 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One function. `steady` returns whether the parameters are rclone's: rclone accepts one shape of an answer only."""
+    """One function. `for_rclone` returns whether the parameters are rclone's: rclone accepts one shape of an answer only."""
 
     answer: Callable[[Params, bool], Awaitable[Answer]]
-    steady: Callable[[Params], bool]
+    for_rclone: Callable[[Params], bool]
     needs_login: bool = True
 
 

@@ -16,7 +16,7 @@ from jibe_sqs.sandbox.access_anywhere.config import Provider
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
 from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
 
-Kept = TypeVar("Kept", File, Folder)
+Registered = TypeVar("Registered", File, Folder)
 Journal = dict[tuple[str, str], StoredObject | None]
 """By bucket and key; None: it is not there."""
 
@@ -27,17 +27,17 @@ class Index:
     def __init__(self, providers: Iterable[Provider], *, case_insensitive: bool = False) -> None:
         self.providers: dict[str, Provider] = {}
         self._case_insensitive = case_insensitive
-        self._next = 0
+        self._next_id = 0
         self._items: dict[int, Item] = {}
         self._journals: list[tuple[float, Journal]] = []
-        self.root = self._keep(Folder(self._id()))
+        self.root = self._register(Folder(self._id()))
         for provider in providers:
             self.add(provider)
 
     def add(self, provider: Provider) -> Folder:
         """Show a provider, with its buckets' names."""
         self.providers[provider.name] = provider
-        folder = self._folder(self.root, provider.name)
+        folder = self._new_folder(self.root, provider.name)
         if not provider.is_bucket:
             self._show_folders(folder, provider.buckets, listed=0.0)
         return folder
@@ -45,9 +45,9 @@ class Index:
     def remove(self, provider: str) -> None:
         """Show it no more, nor anything below it."""
         del self.providers[provider]
-        self.dropped(self.root.folders[provider])
+        self.remove_folder(self.root.folders[provider])
 
-    def tops(self, bucket: str) -> Iterator[Folder]:
+    def bucket_folders(self, bucket: str) -> Iterator[Folder]:
         """The folders that show the bucket, or what is below some prefix of its keys."""
         for top in self.root.folders.values():
             folder = top if top.bucket else top.folders.get(bucket)
@@ -57,9 +57,9 @@ class Index:
     def item(self, item_id: int) -> Item | None:
         return self._items.get(item_id)
 
-    def had(self, item_id: int) -> bool:
+    def had_item(self, item_id: int) -> bool:
         """Whether there was such an item that is no more."""
-        return 0 <= item_id < self._next and item_id not in self._items
+        return 0 <= item_id < self._next_id and item_id not in self._items
 
     def find(self, path: str, start: Folder) -> Item | None:
         """What a path leads to from a folder. An empty name is a name (`a//b` is a good key), or nothing at all."""
@@ -80,13 +80,13 @@ class Index:
         if listed < folder.listed:
             return
         self._show_folders(folder, names, listed=listed)
-        distinct = {self._key(name_of(o.key)): o for o in objects}
+        distinct = {self._name_key(name_of(o.key)): o for o in objects}
         fresh = {name_of(o.key): o for o in distinct.values()}
         for name in folder.files.keys() - fresh.keys():
             del self._items[folder.files.pop(name).id]
         for name, seen in fresh.items():
             known = folder.files.get(name)
-            if known is None or not _same(known.seen, seen):
+            if known is None or not _is_unchanged(known.seen, seen):
                 self._show_file(folder, seen)
         folder.listed = listed
         folder.touched = max(folder.touched, listed)
@@ -113,22 +113,22 @@ class Index:
             # Also below one that was listed later, and so stays as it is.
             waiting += (sub for name, sub in folder.folders.items() if name in names[folder.prefix])
 
-    def made(self, folder: Folder, name: str) -> Folder:
+    def add_folder(self, folder: Folder, name: str) -> Folder:
         """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it.
 
         Names are not case-sensitive: a folder whose name differs in case is the one that is shown already.
         """
-        return folder.folder(name) or self._folder(folder, name)
+        return folder.folder(name) or self._new_folder(folder, name)
 
-    def uploaded(
+    def add_upload(
         self, folder: Folder, seen: StoredObject, *, content_type: str, local_time: float | None, at: float
     ) -> File:
         """Show an object that was written through Access Anywhere."""
-        file = self._put(folder, seen, at)
+        file = self._show_at(folder, seen, at)
         file.content_type, file.local_time = content_type or None, local_time
         return file
 
-    def placed(self, file: File, top: Folder, seen: StoredObject, *, at: float) -> File:
+    def move_file(self, file: File, top: Folder, seen: StoredObject, *, at: float) -> File:
         """Show a file, with its id, at another key below a folder; and the folders that lead to it."""
         old = file.parent
         if old.files.get(file.name) is file:
@@ -138,13 +138,13 @@ class Index:
         self.note(old.bucket, file.seen.key, None, at=at)
         here = top
         for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
-            here = self._known(here, name) or self._folder(here, name)
-        del self._items[self._put(here, seen, at).id]
-        moved = self._keep(replace(file, parent=here, name=name_of(seen.key), seen=seen))
+            here = self._subfolder(here, name) or self._new_folder(here, name)
+        del self._items[self._show_at(here, seen, at).id]
+        moved = self._register(replace(file, parent=here, name=name_of(seen.key), seen=seen))
         here.files[moved.name] = moved
         return moved
 
-    def reparented(self, folder: Folder, parent: Folder, name: str, *, at: float) -> None:
+    def move_folder(self, folder: Folder, parent: Folder, name: str, *, at: float) -> None:
         """Show a folder, and all below it, in another place, with the keys that its files will have there."""
         if folder.parent is not None:
             del folder.parent.folders[folder.name]
@@ -162,7 +162,7 @@ class Index:
             for file in each.files.values():
                 file.seen = replace(file.seen, key=each.prefix + file.name)
 
-    def dropped(self, folder: Folder) -> None:
+    def remove_folder(self, folder: Folder) -> None:
         """Show a folder no more, nor anything below it."""
         if folder.parent is not None:
             del folder.parent.folders[folder.name]
@@ -172,26 +172,26 @@ class Index:
                 del self._items[file.id]
             del self._items[each.id]
 
-    def holder(self, top: Folder, key: str) -> Folder | None:
+    def folder_of(self, top: Folder, key: str) -> Folder | None:
         """The folder that shows the key, or would if there were such an object; None if it is not known."""
         here: Folder | None = top
         for name in key.removeprefix(top.prefix).split("/")[:-1]:
-            here = here and self._known(here, name)
+            here = here and self._subfolder(here, name)
         return here
 
-    def found(self, top: Folder, seen: StoredObject, *, at: float) -> None:
+    def show_object(self, top: Folder, seen: StoredObject, *, at: float) -> None:
         """Show one object below a folder, as it was looked at; and the folders that lead to it."""
         here = top
         for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
-            known = self._known(here, name)
+            known = self._subfolder(here, name)
             if known is None and here.listed > at:
                 # A later listing knows that there is nothing any more.
                 return
-            here = known or self._folder(here, name)
+            here = known or self._new_folder(here, name)
         if name_of(seen.key) and here.listed <= at:
-            self._put(here, seen, at)
+            self._show_at(here, seen, at)
 
-    def lost(self, folder: Folder, key: str, *, at: float) -> None:
+    def remove_object(self, folder: Folder, key: str, *, at: float) -> None:
         """Show an object no more that was looked for and was not there."""
         file = folder.files.get(name_of(key))
         # Another key may have that name.
@@ -201,7 +201,7 @@ class Index:
         folder.touched = max(folder.touched, at)
         self.note(folder.bucket, key, None, at=at)
 
-    def lost_folder(self, folder: Folder) -> None:
+    def remove_empty_folder(self, folder: Folder) -> None:
         """Show an empty folder no more."""
         if folder.parent is not None and not folder.contents() and self.shows(folder):
             del folder.parent.folders[folder.name]
@@ -228,15 +228,15 @@ class Index:
             yield from folder.files.values()
 
     def _show_folders(self, folder: Folder, names: Iterable[str], *, listed: float) -> None:
-        wanted = set({self._key(name): name for name in names}.values())
+        wanted = set({self._name_key(name): name for name in names}.values())
         for name in folder.folders.keys() - wanted:
-            if self._vanished(folder.folders[name], listed):
+            if self._remove_stale(folder.folders[name], listed):
                 del folder.folders[name]
         for name in sorted(wanted - folder.folders.keys()):
-            self._folder(folder, name)
+            self._new_folder(folder, name)
         folder.changed()
 
-    def _folder(self, parent: Folder, name: str) -> Folder:
+    def _new_folder(self, parent: Folder, name: str) -> Folder:
         """A new one, of a name that the parent doesn't have."""
         provider = self.providers[parent.provider or name]
         if parent.bucket:
@@ -246,15 +246,15 @@ class Index:
         else:
             bucket, prefix = "", ""
         path = f"{parent.path}/{name}"
-        folder = self._keep(Folder(self._id(), parent, name, path, provider.name, bucket, prefix))
+        folder = self._register(Folder(self._id(), parent, name, path, provider.name, bucket, prefix))
         parent.folders[name] = folder
         parent.changed()
         return folder
 
-    def _put(self, folder: Folder, seen: StoredObject, at: float) -> File:
+    def _show_at(self, folder: Folder, seen: StoredObject, at: float) -> File:
         name = name_of(seen.key)
         if self._case_insensitive:
-            for other in [n for n in folder.files if n != name and self._key(n) == self._key(name)]:
+            for other in [n for n in folder.files if n != name and self._name_key(n) == self._name_key(name)]:
                 del self._items[folder.files.pop(other).id]
         folder.touched = max(folder.touched, at)
         folder.changed()
@@ -268,14 +268,14 @@ class Index:
         if known and (known.seen.etag, known.seen.size) == (seen.etag, seen.size):
             # The same content: what its uploader said of it still holds.
             file.content_type, file.local_time = known.content_type, known.local_time
-        folder.files[name] = self._keep(file)
+        folder.files[name] = self._register(file)
         return file
 
-    def _vanished(self, folder: Folder, listed: float) -> bool:
+    def _remove_stale(self, folder: Folder, listed: float) -> bool:
         """Take a folder away with all below it, except what was looked at after this listing began and knows better."""
         if folder.touched > listed and folder.contents():
             return False
-        folder.folders = {name: sub for name, sub in folder.folders.items() if not self._vanished(sub, listed)}
+        folder.folders = {name: sub for name, sub in folder.folders.items() if not self._remove_stale(sub, listed)}
         for file in folder.files.values():
             del self._items[file.id]
         folder.files = {}
@@ -285,10 +285,10 @@ class Index:
         del self._items[folder.id]
         return True
 
-    def _known(self, folder: Folder, name: str) -> Folder | None:
+    def _subfolder(self, folder: Folder, name: str) -> Folder | None:
         return folder.folder(name) if self._case_insensitive else folder.folders.get(name)
 
-    def _key(self, name: str) -> str:
+    def _name_key(self, name: str) -> str:
         """What a folder's items are told apart by."""
         return name.casefold() if self._case_insensitive else name
 
@@ -299,10 +299,10 @@ class Index:
                 journal[bucket, key] = seen
 
     def _id(self) -> int:
-        self._next += 1
-        return self._next - 1
+        self._next_id += 1
+        return self._next_id - 1
 
-    def _keep(self, item: Kept) -> Kept:
+    def _register(self, item: Registered) -> Registered:
         self._items[item.id] = item
         return item
 
@@ -317,6 +317,6 @@ def prefix_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def _same(old: StoredObject, new: StoredObject) -> bool:
+def _is_unchanged(old: StoredObject, new: StoredObject) -> bool:
     # S3 tells whole seconds of one object, and of a listing perhaps fractions.
     return (old.key, old.etag, old.size, int(old.modified)) == (new.key, new.etag, new.size, int(new.modified))

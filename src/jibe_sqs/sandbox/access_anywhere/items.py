@@ -58,7 +58,7 @@ class Folder:
     folders: dict[str, "Folder"] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
     _ordered: Sequence["File | Folder"] | None = None
-    _by_fold: Mapping[str, "File | Folder"] | None = None
+    _by_folded_name: Mapping[str, "File | Folder"] | None = None
 
     @property
     def is_bucket(self) -> bool:
@@ -92,16 +92,16 @@ class Folder:
     def folder(self, name: str) -> "Folder | None":
         """The folder of that name, else one whose name differs only in case."""
         if (found := self.folders.get(name)) is None:
-            other = self._in_any_case(name)
+            other = self._ignoring_case(name)
             found = other if isinstance(other, Folder) else None
         return found
 
     def item(self, name: str) -> "File | Folder | None":
         """As it is named, before in another case; a folder before a file."""
-        return self.folders.get(name) or self.files.get(name) or self._in_any_case(name)
+        return self.folders.get(name) or self.files.get(name) or self._ignoring_case(name)
 
     def changed(self) -> None:
-        self._ordered = self._by_fold = None
+        self._ordered = self._by_folded_name = None
 
     def below(self) -> Iterator["Folder"]:
         """This folder and all folders below it."""
@@ -110,11 +110,11 @@ class Folder:
             yield (folder := waiting.pop())
             waiting.extend(folder.folders.values())
 
-    def _in_any_case(self, name: str) -> "File | Folder | None":
-        if self._by_fold is None:
+    def _ignoring_case(self, name: str) -> "File | Folder | None":
+        if self._by_folded_name is None:
             # Of several, the first of them: folders before files.
-            self._by_fold = {item.name.casefold(): item for item in reversed(self.contents())}
-        return self._by_fold.get(name.casefold())
+            self._by_folded_name = {item.name.casefold(): item for item in reversed(self.contents())}
+        return self._by_folded_name.get(name.casefold())
 
 
 Item = File | Folder

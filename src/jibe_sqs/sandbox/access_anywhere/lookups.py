@@ -16,7 +16,7 @@ class Lookups:
         item = self._index.item(item_id)
         if item is None:
             # Clients have to know both codes, so an object that is gone from S3 has one or the other.
-            if self._index.had(item_id) and item_id % 2:
+            if self._index.had_item(item_id) and item_id % 2:
                 raise Refused("trashed", "This is in the trash")
             raise Refused("not_found", "This does not exist")
         if item.in_trash and not in_trash:

@@ -21,9 +21,9 @@ from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
 from jibe_sqs.sandbox.access_anywhere.server import create_app
 
-GRACE = 2
+SHUTDOWN_GRACE = 2
 """Seconds that calls under way have when the server stops."""
-PATIENCE = 60
+THREAD_TIMEOUT = 60
 """Seconds that a thread may take to start or to stop the server, before that is an error."""
 
 
@@ -34,11 +34,11 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         app = self.app
 
-        async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
             scope["extensions"] = {**scope.get("extensions", {}), TRANSPORT: transport}
             await app(scope, receive, send)
 
-        self.app = told
+        self.app = with_transport
 
 
 class _Server(uvicorn.Server):
@@ -54,7 +54,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 ws="none",
                 lifespan="off",
-                timeout_graceful_shutdown=GRACE,
+                timeout_graceful_shutdown=SHUTDOWN_GRACE,
             )
         )
         self._ready = ready
@@ -73,19 +73,19 @@ def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator
     thread = threading.Thread(target=server.run, args=([listener],), name="access-anywhere", daemon=True)
     thread.start()
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + THREAD_TIMEOUT
         while not ready.wait(0.05):
             if not thread.is_alive():
                 raise RuntimeError("The server died before it listened")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"The server does not listen after {PATIENCE} s")
+                raise RuntimeError(f"The server does not listen after {THREAD_TIMEOUT} s")
         yield _url(listener)
     finally:
         server.should_exit = True
-        thread.join(PATIENCE)
+        thread.join(THREAD_TIMEOUT)
         listener.close()
     if thread.is_alive():
-        raise RuntimeError(f"The server has not stopped after {PATIENCE} s")
+        raise RuntimeError(f"The server has not stopped after {THREAD_TIMEOUT} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,20 +13,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
-from jibe_sqs.sandbox.access_anywhere.fault_plan import Fates
+from jibe_sqs.sandbox.access_anywhere.fault_plan import FaultPlan
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import Folder
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, StoredObject
 from jibe_sqs.sandbox.access_anywhere.tasks import Tasks
 
-REMEMBERED = 10_000
+MAX_JOBS = 10_000
 """Jobs whose tokens are good to ask about."""
-RECORDED = 200_000
+MAX_RECORDS = 200_000
 
 
 @dataclass(slots=True)
-class Refreshed:
+class CompletedRefresh:
     """The record of a completed refresh. Times are seconds since the epoch; `n` counts from 1."""
 
     n: int
@@ -69,23 +69,23 @@ class Refresher:
         config: AccessAnywhereServer,
         index: Index,
         storage: Storage,
-        fates: Fates,
+        fault_plan: FaultPlan,
         tasks: Tasks,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._index = index
         self._storage = storage
-        self._fates = fates
+        self._fault_plan = fault_plan
         self._tasks = tasks
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[int, Job] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._records: deque[Refreshed] = deque(maxlen=RECORDED)
+        self._records: deque[CompletedRefresh] = deque(maxlen=MAX_RECORDS)
         self.completed = 0
 
-    def ask(self, folder: Folder) -> str | None:
+    def request(self, folder: Folder) -> str | None:
         """Start a refresh; returns the token to ask after it, or None if the folder was refreshed too recently."""
         asked = self._clock()
         if (job := self._waiting.get(folder.id)) is not None:
@@ -128,25 +128,25 @@ class Refresher:
         folder = job.folder
         listed = self._clock()
         # Listed at the beginning and shown at the end, so that what happens in between is missed for certain.
-        (names, objects), _ = await asyncio.gather(self._look(folder), asyncio.sleep(self._config.refresh_seconds))
-        await self._bear_size(len(names) + len(objects))
+        (names, objects), _ = await asyncio.gather(self._listing(folder), asyncio.sleep(self._config.refresh_seconds))
+        await self._apply_size_fault(len(names) + len(objects))
         if not self._index.shows(folder):
             raise Refused("not_found", "The folder is gone")
         self._index.refresh(folder, names, objects, listed=listed)
         folder.refreshed = done = self._clock()
         self.completed += 1
         self._records.append(
-            Refreshed(self.completed, folder.path or "/", folder.bucket, folder.prefix, job.asked, listed, done)
+            CompletedRefresh(self.completed, folder.path or "/", folder.bucket, folder.prefix, job.asked, listed, done)
         )
 
-    async def _bear_size(self, entries: int) -> None:
-        if (limit := self._fates.of_refresh(entries)) is None:
+    async def _apply_size_fault(self, entries: int) -> None:
+        if (limit := self._fault_plan.for_refresh(entries)) is None:
             return
         if limit.refuse:
             raise Refused("folder_too_large", f"The folder has more than {limit.most} entries")
         await asyncio.sleep(limit.seconds_per_thousand * entries / 1000)
 
-    async def _look(self, folder: Folder) -> tuple[list[str], list[StoredObject]]:
+    async def _listing(self, folder: Folder) -> tuple[list[str], list[StoredObject]]:
         """The names of the folders, and the objects, that a folder ought to show."""
         if folder.bucket:
             listing = await self._storage.list(folder.bucket, folder.prefix)
@@ -163,5 +163,5 @@ class Refresher:
 
     def _forget_old(self) -> None:
         oldest = next(iter(self._jobs.values()))
-        if len(self._jobs) > REMEMBERED and oldest.task is not None and oldest.task.done():
+        if len(self._jobs) > MAX_JOBS and oldest.task is not None and oldest.task.done():
             del self._jobs[oldest.token]

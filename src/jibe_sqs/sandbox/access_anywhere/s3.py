@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jibe_sqs.sandbox.access_anywhere.storage import Listing, Piece, StorageError, StoredObject
 
 T = TypeVar("T")
-GONE = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NotFound"})
-CHUNK = 1 << 20
+MISSING_CODES = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NotFound"})
+CHUNK_SIZE = 1 << 20
 
 
 class S3Storage:
@@ -24,9 +24,9 @@ class S3Storage:
         self._session = boto3.session.Session()
         self._by_region: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
-        self.locate(regions)
+        self.set_regions(regions)
 
-    def locate(self, regions: Mapping[str, str]) -> None:
+    def set_regions(self, regions: Mapping[str, str]) -> None:
         """Not from a thread: making a client is not thread-safe, using one is."""
         config = Config(s3={"addressing_style": "path"}, max_pool_connections=16, retries={"max_attempts": 3})
         for bucket, region in regions.items():
@@ -38,7 +38,7 @@ class S3Storage:
         try:
             await self._call(bucket, lambda s3: s3.head_bucket(Bucket=bucket))
         except StorageError as e:
-            if e.code in GONE:
+            if e.code in MISSING_CODES:
                 return False
             raise
         return True
@@ -48,14 +48,14 @@ class S3Storage:
         prefixes = [p["Prefix"] for page in pages for p in page.get("CommonPrefixes", ())]
         return Listing(tuple(_objects(pages)), tuple(prefixes))
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         return list(_objects(await self._pages(bucket, Prefix=prefix)))
 
-    async def look(self, bucket: str, key: str) -> StoredObject | None:
+    async def head(self, bucket: str, key: str) -> StoredObject | None:
         try:
             head = await self._call(bucket, lambda s3: s3.head_object(Bucket=bucket, Key=key))
         except StorageError as e:
-            if e.code in GONE:
+            if e.code in MISSING_CODES:
                 return None
             raise
         return _stored(key, head, head["ContentLength"])
@@ -116,7 +116,7 @@ def _stored(key: str, found: Mapping[str, Any], size: int) -> StoredObject:
 async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
     try:
         with _translated():
-            while chunk := await asyncio.to_thread(body.read, CHUNK):
+            while chunk := await asyncio.to_thread(body.read, CHUNK_SIZE):
                 yield chunk
     finally:
         body.close()

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StoredObject
 from jibe_sqs.sandbox.aws.s3_calls import CallKind
-from jibe_sqs.sandbox.writes import Place, RecordedWrites
+from jibe_sqs.sandbox.writes import ObjectAddress, RecordedWrites
 
-MOST_KEYS: Final = 1000
+MAX_KEYS: Final = 1000
 """Keys that S3 deletes in one call."""
 
 
@@ -19,13 +19,13 @@ class S3Writes:
         self._clock = clock
         self._recorded = RecordedWrites()
 
-    async def put(self, place: Place, body: bytes, content_type: str) -> StoredObject:
+    async def put(self, place: ObjectAddress, body: bytes, content_type: str) -> StoredObject:
         began = self._clock()
         seen = await self._storage.write(*place, body, content_type)
         self._record(CallKind.PUT, place[0], [place[1]], began, size=seen.size, etag=seen.etag)
         return seen
 
-    async def copy(self, source: Place, place: Place) -> StoredObject:
+    async def copy(self, source: ObjectAddress, place: ObjectAddress) -> StoredObject:
         began = self._clock()
         seen = await self._storage.copy(source, place)
         self._record(CallKind.COPY, place[0], [place[1]], began, size=seen.size, etag=seen.etag, source=source)
@@ -34,8 +34,8 @@ class S3Writes:
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects: several by bulk deletes, as a folder's are."""
         kind = CallKind.DELETE if len(keys) == 1 else CallKind.DELETE_MANY
-        for start in range(0, len(keys), MOST_KEYS):
-            part = keys[start : start + MOST_KEYS]
+        for start in range(0, len(keys), MAX_KEYS):
+            part = keys[start : start + MAX_KEYS]
             began = self._clock()
             await self._storage.remove(bucket, part)
             self._record(kind, bucket, part, began)

@@ -20,12 +20,12 @@ from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.controls import Controls
-from jibe_sqs.sandbox.access_anywhere.fault_plan import Fate
+from jibe_sqs.sandbox.access_anywhere.fault_plan import PlannedFault
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.sessions import NO_TOKENS
 from jibe_sqs.sandbox.access_anywhere.storage import Storage
 
-SPARED = "X-Sandbox-Spared"
+NO_FAULTS_HEADER = "X-Sandbox-No-Faults"
 """The header of those whom no fault befalls: the sandbox's own users, whose changes are what is to be seen."""
 
 
@@ -44,14 +44,14 @@ class Server:
         function = params.get("function", "").lower()
         self._counts[function] += 1
         token, is_download = params.get("token", ""), function == "getfile"
-        fate = self._fate(request, logged_in=token not in NO_TOKENS, is_download=is_download)
-        if fate.kind == "expired_tokens":
+        fault = self._planned_fault(request, logged_in=token not in NO_TOKENS, is_download=is_download)
+        if fault.kind == "expired_tokens":
             self._calls.sessions.forget(token)
         span = request.headers.get("range", "")
 
         async def answer() -> Response:
             try:
-                if fate.kind == "error_background":
+                if fault.kind == "error_background":
                     raise Refused("error_background", "A background task is at work here. Please try again later")
                 if is_download:
                     return await self._file(params | {"range": span})
@@ -59,7 +59,7 @@ class Server:
             except Refused as refused:
                 return _json(_envelope(refused), _download_error(refused) if is_download else None)
 
-        return await _befallen(fate, answer)
+        return await _answer_with_fault(fault, answer)
 
     async def _file(self, params: Mapping[str, str]) -> Response:
         file, piece = await self._calls.file(params)
@@ -67,7 +67,7 @@ class Server:
         if piece.content_range:
             headers["Content-Range"] = piece.content_range
         kind = file.content_type or "application/octet-stream"
-        most = piece.size // 2 if piece.size and self._calls.fates.truncates() else None
+        most = piece.size // 2 if piece.size and self._calls.fault_plan.truncates() else None
         return Download(piece, headers=headers, media_type=kind, most=most)
 
     async def uploader(self, request: Request) -> Response:
@@ -83,15 +83,15 @@ class Server:
             except Refused as refused:
                 return _json({"success": "n", "error": refused.message})
             digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
-            size = self._calls.shapes.number("filesize", len(body), steady=not multipart)
+            size = self._calls.shapes.number("filesize", len(body), for_rclone=not multipart)
             return _json({"filesize": size, "md5": digest, "success": "y"})
 
-        return await _befallen(self._fate(request, logged_in=False), answer)
+        return await _answer_with_fault(self._planned_fault(request, logged_in=False), answer)
 
-    def _fate(self, request: Request, *, logged_in: bool, is_download: bool = False) -> Fate:
-        if SPARED in request.headers:
-            return Fate()
-        return self._calls.fates.of_call(logged_in=logged_in, is_download=is_download)
+    def _planned_fault(self, request: Request, *, logged_in: bool, is_download: bool = False) -> PlannedFault:
+        if NO_FAULTS_HEADER in request.headers:
+            return PlannedFault()
+        return self._calls.fault_plan.for_call(logged_in=logged_in, is_download=is_download)
 
 
 def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callable[[], float] = time.time) -> Starlette:
@@ -107,21 +107,21 @@ def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callabl
             Route("/cgi-bin/uploader/uploader1.cgi/{name:path}", server.uploader, methods=["POST", "PUT"]),
             *controls.routes(),
         ],
-        exception_handlers={ClientDisconnect: _nobody},
+        exception_handlers={ClientDisconnect: _client_gone},
     )
 
 
-async def _befallen(fate: Fate, answer: Callable[[], Awaitable[Response]]) -> Response:
-    if fate.delay:
-        await asyncio.sleep(fate.delay)
-    if fate.kind in {None, "expired_tokens", "error_background"}:
+async def _answer_with_fault(fault: PlannedFault, answer: Callable[[], Awaitable[Response]]) -> Response:
+    if fault.delay:
+        await asyncio.sleep(fault.delay)
+    if fault.kind in {None, "expired_tokens", "error_background"}:
         return await answer()
-    if fate.has_effect:
+    if fault.has_effect:
         await answer()
-    return broken(fate)
+    return broken(fault)
 
 
-async def _nobody(_: Request, __: Exception) -> Response:
+async def _client_gone(_: Request, __: Exception) -> Response:
     """The client went away, killed perhaps, in the middle of its request. There is nobody to answer."""
     return Response(status_code=400)
 

@@ -21,35 +21,39 @@ BASIC_FIELDS = frozenset({"fi_id", "fi_pid", "fi_name", "fi_type", "fi_size", "f
 
 
 class Shapes:
-    """How to say things; `steady` is for rclone's calls. Which shape comes next is a matter of counting, not of luck."""
+    """How to say things; `for_rclone` is for rclone's calls. Which shape comes next is a matter of counting, not of luck."""
 
     def __init__(self) -> None:
-        self._turns: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def turn(self, what: str, *choices: Any) -> Any:
+    def variant(self, what: str, *choices: Any) -> Any:
         """The next of the choices. Each thing is counted by itself, so that every one comes in every shape."""
-        self._turns[what] += 1
-        return choices[(self._turns[what] - 1) % len(choices)]
+        self._counts[what] += 1
+        return choices[(self._counts[what] - 1) % len(choices)]
 
-    def number(self, what: str, value: int, *, steady: bool) -> str | int:
+    def number(self, what: str, value: int, *, for_rclone: bool) -> str | int:
         """Mostly a quoted string."""
         quoted = str(value)
-        return quoted if steady else self.turn(what, quoted, quoted, value)
+        return quoted if for_rclone else self.variant(what, quoted, quoted, value)
 
-    def filelist(self, items: list[dict[str, Any]], *, steady: bool, plain: bool) -> Any:
+    def filelist(self, items: list[dict[str, Any]], *, for_rclone: bool, plain: bool) -> Any:
         """A list; or a dict with the keys `n0`, `n1`, …; or the item itself where there is one. `plain` knows no dicts."""
-        if steady:
+        if for_rclone:
             return items
         bare: Any = items[0] if len(items) == 1 else items
         numbered = {f"n{i}": item for i, item in enumerate(items)}
-        return self.turn("plain", items, bare) if plain else self.turn("filelist", items, bare, numbered)
+        return self.variant("plain", items, bare) if plain else self.variant("filelist", items, bare, numbered)
 
-    def item(self, item: Item, fields: Collection[str] | None, *, steady: bool) -> dict[str, Any]:
+    def item(self, item: Item, fields: Collection[str] | None, *, for_rclone: bool) -> dict[str, Any]:
         """An item with the fields that were asked for; None asks for all."""
-        shown = self._folder(item, steady=steady) if isinstance(item, Folder) else self._file(item, steady=steady)
+        shown = (
+            self._folder(item, for_rclone=for_rclone)
+            if isinstance(item, Folder)
+            else self._file(item, for_rclone=for_rclone)
+        )
         return shown if fields is None else {name: value for name, value in shown.items() if name in fields}
 
-    def task(self, task: Task, types: TaskTypes, *, steady: bool, is_named: bool) -> dict[str, Any]:
+    def task(self, task: Task, types: TaskTypes, *, for_rclone: bool, is_named: bool) -> dict[str, Any]:
         """A background task. No source says which field names the provider: here it is the one that items have.
 
         With `sync` types, that field and the callback are at the top. With `custom` types they are in `bt_data`, an object
@@ -62,29 +66,29 @@ class Shapes:
         text: dict[str, Any] = {"bt_data": json.dumps(callback | provider)}
         if types == "sync":
             more: dict[str, Any] = {"bt_data": callback} | callback | provider
-        elif steady:
+        elif for_rclone:
             more = data | callback
         else:
-            more = self.turn("bt_data", data | callback, data, text, text | callback)
-        status = self.turn("bt_status", "c", "completed") if task.status == "c" and not steady else task.status
+            more = self.variant("bt_data", data | callback, data, text, text | callback)
+        status = self.variant("bt_status", "c", "completed") if task.status == "c" and not for_rclone else task.status
         percent = {"a": 0, "w": 50}.get(task.status, 100)
         return more | {
-            "bt_id": self.number("bt_id", task.id, steady=steady),
+            "bt_id": self.number("bt_id", task.id, for_rclone=for_rclone),
             "bt_type": kind,
             "bt_subtype": subtype,
             "bt_status": status,
             "bt_message": task.message,
-            "bt_procent": self.number("bt_procent", percent, steady=steady),
+            "bt_procent": self.number("bt_procent", percent, for_rclone=for_rclone),
             "bt_added": when(task.added),
             "bt_completed": ZERO_TIME if task.completed is None else when(task.completed),
-            "bt_files": self.number("bt_files", task.files, steady=steady),
+            "bt_files": self.number("bt_files", task.files, for_rclone=for_rclone),
         }
 
-    def _file(self, file: File, *, steady: bool) -> dict[str, Any]:
+    def _file(self, file: File, *, for_rclone: bool) -> dict[str, Any]:
         modified = when(file.seen.modified)
         # About every other file has no better time than `fi_modified`; then the better one is zero.
         local = modified if file.id % 2 else ZERO_TIME
-        return self._common(file, kind=0, size=file.seen.size, steady=steady) | {
+        return self._common(file, kind=0, size=file.seen.size, for_rclone=for_rclone) | {
             "fi_contenttype": file.content_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream",
             "fi_created": modified,
             "fi_modified": modified,
@@ -94,9 +98,9 @@ class Shapes:
             "trash": file.in_trash,
         }
 
-    def _folder(self, folder: Folder, *, steady: bool) -> dict[str, Any]:
+    def _folder(self, folder: Folder, *, for_rclone: bool) -> dict[str, Any]:
         subfolders = len(folder.folders)
-        return self._common(folder, kind=1, size=0, steady=steady) | {
+        return self._common(folder, kind=1, size=0, for_rclone=for_rclone) | {
             "fi_contenttype": "",
             "fi_created": ZERO_TIME,
             "fi_modified": when(folder.refreshed) if folder.refreshed else ZERO_TIME,
@@ -108,16 +112,16 @@ class Shapes:
             "fi_structtype": "g",
             "isbucket": "y" if folder.is_bucket else "n",
             "trash": folder.in_trash,
-            "subfolders": subfolders if steady else self.number("subfolders", subfolders, steady=False),
+            "subfolders": subfolders if for_rclone else self.number("subfolders", subfolders, for_rclone=False),
         }
 
-    def _common(self, item: Item, *, kind: int, size: int, steady: bool) -> dict[str, Any]:
+    def _common(self, item: Item, *, kind: int, size: int, for_rclone: bool) -> dict[str, Any]:
         return {
-            "fi_id": self.number("fi_id", item.id, steady=steady),
-            "fi_pid": self.number("fi_pid", item.parent.id if item.parent else 0, steady=steady),
+            "fi_id": self.number("fi_id", item.id, for_rclone=for_rclone),
+            "fi_pid": self.number("fi_pid", item.parent.id if item.parent else 0, for_rclone=for_rclone),
             "fi_name": item.name,
-            "fi_type": self.number("fi_type", kind, steady=steady),
-            "fi_size": self.number("fi_size", size, steady=steady),
+            "fi_type": self.number("fi_type", kind, for_rclone=for_rclone),
+            "fi_size": self.number("fi_size", size, for_rclone=for_rclone),
         }
 
 

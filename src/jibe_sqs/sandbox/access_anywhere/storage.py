@@ -57,10 +57,10 @@ class Storage(Protocol):
     async def list(self, bucket: str, prefix: str) -> Listing:
         """The level below `prefix`, all pages of it."""
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         """All objects below `prefix`, on every level."""
 
-    async def look(self, bucket: str, key: str) -> StoredObject | None:
+    async def head(self, bucket: str, key: str) -> StoredObject | None:
         """One object as it is now; None if there is none."""
 
     async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
@@ -75,7 +75,7 @@ class Storage(Protocol):
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects. Keys that do not exist are not an error."""
 
-    def locate(self, regions: Mapping[str, str]) -> None:
+    def set_regions(self, regions: Mapping[str, str]) -> None:
         """Be told of buckets and their regions."""
 
 
@@ -150,11 +150,11 @@ class MemoryStorage:
                 at = bisect_left(there.keys, key[:slash] + "0", at, end)
         return Listing(tuple(files), tuple(prefixes))
 
-    async def everything(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
+    async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
         there = self._bucket(bucket)
         return [there.objects[key][1] for key in there.keys[slice(*there.below(prefix))]]
 
-    async def look(self, bucket: str, key: str) -> StoredObject | None:
+    async def head(self, bucket: str, key: str) -> StoredObject | None:
         _, stored = self._bucket(bucket).objects.get(key, (b"", None))
         return stored
 
@@ -176,7 +176,7 @@ class MemoryStorage:
         for key in keys:
             self.delete(bucket, key)
 
-    def locate(self, regions: Mapping[str, str]) -> None:
+    def set_regions(self, regions: Mapping[str, str]) -> None:
         """Memory has no regions."""
 
     def _bucket(self, bucket: str) -> _Bucket:

@@ -64,7 +64,7 @@ class Syncs:
         found: dict[str, Objects] = {}
         for bucket in provider.buckets:
             if await self._storage.exists(bucket):
-                found[bucket] = {o.key: o for o in await self._storage.everything(bucket, provider.prefix)}
+                found[bucket] = {o.key: o for o in await self._storage.list_all(bucket, provider.prefix)}
         return found
 
     def _show(self, provider: Provider, found: Mapping[str, Sequence[StoredObject]], began: float) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 Status = Literal["a", "w", "p", "c", "error"]
 Callback = Literal["InitialSync", "ReSync", "FolderRefresh", "MoveFiles", "MoveFolder", "DeleteFileObjects"]
-REFRESHES = 10_000
+MAX_ENDED_REFRESHES = 10_000
 """How many folder refreshes that are over are still listed. All other tasks are listed for ever."""
 
 
@@ -46,7 +46,7 @@ class Tasks:
         task.status, task.files, task.completed = status, files, self._clock() if at is None else at
         if task.callback == "FolderRefresh":
             self._refreshes.append(task)
-            if len(self._refreshes) > REFRESHES:
+            if len(self._refreshes) > MAX_ENDED_REFRESHES:
                 del self._tasks[self._refreshes.popleft().id]
 
     def chosen(self, task_id: int | None, statuses: Collection[str]) -> list[Task]:

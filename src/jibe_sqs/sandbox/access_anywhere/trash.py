@@ -13,7 +13,7 @@ class Trash:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._at: dict[tuple[int, str], int] = {}
+        self._items: dict[tuple[int, str], int] = {}
 
     def takes(self, item: Item) -> bool:
         """Whether a deletion moves this item to the trash. A deletion in the trash is final."""
@@ -23,7 +23,7 @@ class Trash:
     def remember(self, item: Item) -> None:
         """Call it before the item is moved."""
         if item.parent is not None:
-            self._at[item.parent.id, item.name.casefold()] = item.id
+            self._items[item.parent.id, item.name.casefold()] = item.id
 
     def had(self, path: str, start: Folder) -> bool:
         """Whether a path, as seen from a folder, leads to something in the trash, or did."""
@@ -33,7 +33,7 @@ class Trash:
                 break
             below = here.item(name)
             if below is None:
-                item_id = self._at.get((here.id, name.casefold()))
+                item_id = self._items.get((here.id, name.casefold()))
                 below = None if item_id is None else self._index.item(item_id)
                 return below is not None and below.in_trash
             here = below if isinstance(below, Folder) else None

@@ -65,7 +65,7 @@ class Uploads:
             raise Refused("upload_incomplete", "Not all of the file has arrived")
         folder = upload.folder
         self._changes.check_free(folder, upload.name)
-        await self._changes.keep_old(folder, upload.name, than=upload.body)
+        await self._changes.keep_overwritten(folder, upload.name, than=upload.body)
         # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
         async with self._guard(folder):
             if not self._index.shows(folder) or folder.in_trash:
@@ -75,7 +75,7 @@ class Uploads:
                 seen = await self._writes.put(place, upload.body, upload.content_type)
             except StorageError as e:
                 raise Refused.by_provider(e) from e
-            file = self._index.uploaded(
+            file = self._index.add_upload(
                 folder, seen, content_type=upload.content_type, local_time=upload.local_time, at=self._clock()
             )
         self.abort(code)

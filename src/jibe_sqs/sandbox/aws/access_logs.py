@@ -43,9 +43,9 @@ _ON_BUCKET: Final = {
 class AccessLogs(LogFiles):
     """Announced by the log bucket's own S3 events, through the topic."""
 
-    def lines(self, act: S3Call) -> list[bytes]:
+    def lines(self, call: S3Call) -> list[bytes]:
         """A line for each call and, of a bulk delete, for each key."""
-        return access_log_lines(act, self._random)
+        return access_log_lines(call, self._random)
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """With the name that tells account, region, bucket and day."""
@@ -58,21 +58,23 @@ class AccessLogs(LogFiles):
         self._deployment.publish(file.region, compact({"Records": s3_events(file, self._random)}))
 
 
-def access_log_lines(act: S3Call, random: Random) -> list[bytes]:
+def access_log_lines(call: S3Call, random: Random) -> list[bytes]:
     """All lines of an act, with its ends of line."""
-    of_call = _Lines(act, random)
-    if act.kind in _ON_BUCKET:
-        operation, method, query = _ON_BUCKET[act.kind]
-        return [of_call.line(operation, "", f"{method} /{query} HTTP/1.1")]
-    if act.kind is CallKind.DELETE_MANY:
-        envelope = of_call.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
-        return [envelope, *(of_call.line("BATCH.DELETE.OBJECT", _form_encoded(key), None) for key in act.keys)]
-    calls = _multipart(act.upload) if act.kind is CallKind.MULTIPART else [_ON_OBJECT[act.kind]]
+    request = _Lines(call, random)
+    if call.kind in _ON_BUCKET:
+        operation, method, query = _ON_BUCKET[call.kind]
+        return [request.line(operation, "", f"{method} /{query} HTTP/1.1")]
+    if call.kind is CallKind.DELETE_MANY:
+        envelope = request.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
+        return [envelope, *(request.line("BATCH.DELETE.OBJECT", _form_encoded(key), None) for key in call.keys)]
+    requests = _multipart(call.upload) if call.kind is CallKind.MULTIPART else [_ON_OBJECT[call.kind]]
     # Each call has an id of its own; the lines of a bulk delete share one.
-    lines = [_Lines(act, random).on_object(operation, method, act.key, query) for operation, method, query in calls]
-    if act.source and act.source[0] == act.bucket:
+    lines = [
+        _Lines(call, random).on_object(operation, method, call.key, query) for operation, method, query in requests
+    ]
+    if call.source and call.source[0] == call.bucket:
         # The other side of a copy: a read.
-        lines.append(_Lines(act, random).on_object("REST.COPY.OBJECT_GET", "PUT", act.source[1], ""))
+        lines.append(_Lines(call, random).on_object("REST.COPY.OBJECT_GET", "PUT", call.source[1], ""))
     return lines
 
 
@@ -91,41 +93,41 @@ def _multipart(upload: str) -> list[tuple[str, str, str]]:
 class _Lines:
     """The lines of one request."""
 
-    def __init__(self, act: S3Call, random: Random) -> None:
-        self._act = act
+    def __init__(self, call: S3Call, random: Random) -> None:
+        self._call = call
         self._random = random
         self._request = f"{random.getrandbits(64):016X}"
 
     def on_object(self, operation: str, method: str, key: str, query: str) -> bytes:
-        asked = quote(key)
+        path = quote(key)
         if self._random.random() < 0.1:
             # Not every client encodes a quote.
-            asked = asked.replace("%22", '"')
-        return self.line(operation, _form_encoded(_form_encoded(key)), f"{method} /{asked}{query} HTTP/1.1")
+            path = path.replace("%22", '"')
+        return self.line(operation, _form_encoded(_form_encoded(key)), f"{method} /{path}{query} HTTP/1.1")
 
     def line(self, operation: str, key: str, request: str | None) -> bytes:
         """`key` as it stands in the line; nothing for none. `request`: None for what has none of its own."""
-        act, random = self._act, self._random
-        status, error = ("403", "AccessDenied") if act.failed else (_STATUS.get(operation, "200"), "-")
-        agent: bytes = act.caller.said.encode()
+        call, random = self._call, self._random
+        status, error = ("403", "AccessDenied") if call.failed else (_STATUS.get(operation, "200"), "-")
+        agent: bytes = call.caller.user_agent.encode()
         if random.random() < 0.1:
             agent += random.choice((b' "beta"', b' "', b" \xe9t\xe9"))
         fields = [
             _OWNER,
-            act.bucket,
-            datetime.fromtimestamp(int(act.began), UTC).strftime("[%d/%b/%Y:%H:%M:%S +0000]"),
-            act.caller.address,
-            act.caller.arn or "-",
+            call.bucket,
+            datetime.fromtimestamp(int(call.began), UTC).strftime("[%d/%b/%Y:%H:%M:%S +0000]"),
+            call.caller.address,
+            call.caller.arn or "-",
             self._request,
             operation,
             key or "-",
             "-" if request is None else f'"{request}"',
             status,
             error,
-            "-" if act.kind is not CallKind.GET else str(act.size),
-            str(act.size) if key and "DELETE" not in operation else "-",
+            "-" if call.kind is not CallKind.GET else str(call.size),
+            str(call.size) if key and "DELETE" not in operation else "-",
             # Rounded up: what is told to have ended must not have ended later.
-            str(int((act.at - act.began) * 1000) + 1),
+            str(int((call.at - call.began) * 1000) + 1),
             str(random.randint(1, 30)),
             random.choice(('"-"', '"-"', "-", '"https://files.example.com/?q="a b""')),
         ]
@@ -135,12 +137,12 @@ class _Lines:
             "SigV4",
             "TLS_AES_128_GCM_SHA256",
             "AuthHeader",
-            f"{act.bucket}.s3.{act.region}.amazonaws.com",
+            f"{call.bucket}.s3.{call.region}.amazonaws.com",
             "TLSv1.3",
             "-",
             "-",
         ]
         if random.random() < 0.1:
             # Fields are added over the years.
-            tail += [act.region, "a-field-of-tomorrow"]
+            tail += [call.region, "a-field-of-tomorrow"]
         return " ".join(fields).encode() + b' "' + agent + b'" ' + " ".join(tail).encode() + b"\n"

@@ -20,7 +20,7 @@ from jibe_sqs.sandbox.aws.minio_events import MINIO_NAMES
 from jibe_sqs.sandbox.aws.notifications import compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
-from jibe_sqs.sandbox.aws.s3_events import encoded, event, s3_events, thing
+from jibe_sqs.sandbox.aws.s3_events import encoded, event, object_fields, s3_events
 
 LYVE_PREFIX: Final = "lyve-audit/"
 MINIO_PREFIX: Final = "minio-audit/"
@@ -45,21 +45,21 @@ _WITHOUT_OBJECT: Final = frozenset({CallKind.POST, CallKind.DELETE_MANY, CallKin
 class LyveAudits(LogFiles):
     """Lyve has no topics: a forwarder sends S3-shaped events to the queue. Other streams write beside ours."""
 
-    def __init__(self, *given: object, **named: object) -> None:
-        super().__init__(*given, **named)  # type: ignore[arg-type]
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)  # type: ignore[arg-type]
         self._used: set[str] = set()
 
-    def lines(self, act: S3Call) -> list[bytes]:
+    def lines(self, call: S3Call) -> list[bytes]:
         """An entry for each call, wrapped."""
         return [
             _line(
                 {
                     "auditEntry": entry,
-                    "serviceAccountName": act.caller.name,
+                    "serviceAccountName": call.caller.name,
                     "serviceAccountCreatorId": "admin@example.com",
                 }
             )
-            for entry in _without(audit_entries(act, self._random), ("accessKey", "parentUser"))
+            for entry in _without(audit_entries(call, self._random), ("accessKey", "parentUser"))
         ]
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
@@ -88,9 +88,9 @@ class LyveAudits(LogFiles):
 class MinioAudits(LogFiles):
     """A collector writes them to a bucket, under names that tell nothing, and MinIO announces these as any object."""
 
-    def lines(self, act: S3Call) -> list[bytes]:
+    def lines(self, call: S3Call) -> list[bytes]:
         """An entry for each call, bare."""
-        return [_line(entry) for entry in audit_entries(act, self._random)]
+        return [_line(entry) for entry in audit_entries(call, self._random)]
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """Compressed in one way, in another, or not at all."""
@@ -106,28 +106,28 @@ class MinioAudits(LogFiles):
     def announce(self, file: S3Call) -> None:
         """In MinIO's dialect."""
         name, key = f"s3:{MINIO_NAMES[file.kind]}", encoded(file.key).replace("/", "%2F")
-        told = event(file, name, thing(file, key), version="2.0", source="minio:s3", ids={})
-        message = {"EventName": name, "Key": f"{file.bucket}/{file.key}", "Records": [told]}
+        record = event(file, name, object_fields(file, key), version="2.0", source="minio:s3", ids={})
+        message = {"EventName": name, "Key": f"{file.bucket}/{file.key}", "Records": [record]}
         self._deployment.send(file.region, compact(message))
 
 
-def audit_entries(act: S3Call, random: Random) -> list[Record]:
+def audit_entries(call: S3Call, random: Random) -> list[Record]:
     """MinIO's entries of an act, a call each, of which the last ended when the act did."""
-    return [_entry(act, name, random) for name in _CALLS[act.kind]]
+    return [_entry(call, name, random) for name in _CALLS[call.kind]]
 
 
-def _entry(act: S3Call, name: str, random: Random) -> Record:
-    nanoseconds = int((act.at - act.began) * 1_000_000_000)
-    status = ("Forbidden", 403) if act.failed else ("OK", 200)
-    api: Record = {"name": name, "bucket": act.bucket}
-    if act.kind is CallKind.DELETE_MANY:
-        api["objects"] = [{"objectName": key} for key in act.keys]
-    elif act.kind not in _WITHOUT_OBJECT:
-        api["object"] = act.key
+def _entry(call: S3Call, name: str, random: Random) -> Record:
+    nanoseconds = int((call.at - call.began) * 1_000_000_000)
+    status = ("Forbidden", 403) if call.failed else ("OK", 200)
+    api: Record = {"name": name, "bucket": call.bucket}
+    if call.kind is CallKind.DELETE_MANY:
+        api["objects"] = [{"objectName": key} for key in call.keys]
+    elif call.kind not in _WITHOUT_OBJECT:
+        api["object"] = call.key
     api |= {
         "status": status[0],
         "statusCode": status[1],
-        "rx": act.size,
+        "rx": call.size,
         "tx": 0,
         "timeToFirstByte": f"{nanoseconds // 2}ns",
         "timeToResponse": f"{nanoseconds}ns",
@@ -135,18 +135,18 @@ def _entry(act: S3Call, name: str, random: Random) -> Record:
     return {
         "version": "1",
         "deploymentid": str(UUID(int=0)),
-        "time": _time(act.began),
+        "time": _time(call.began),
         "event": "",
         "trigger": "incoming",
         "api": api,
-        "remotehost": act.caller.address,
+        "remotehost": call.caller.address,
         "requestID": f"{random.getrandbits(64):016X}",
-        "userAgent": act.caller.said,
+        "userAgent": call.caller.user_agent,
         "requestQuery": {},
-        "requestHeader": {"X-Real-Ip": act.caller.address},
-        "responseHeader": {"ETag": act.etag} if act.etag else {},
-        "accessKey": act.caller.access_key,
-        "parentUser": act.caller.name,
+        "requestHeader": {"X-Real-Ip": call.caller.address},
+        "responseHeader": {"ETag": call.etag} if call.etag else {},
+        "accessKey": call.caller.access_key,
+        "parentUser": call.caller.name,
     }
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
-from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
+from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
 
-_NOT_TOLD: Final = (CallKind.TAG, CallKind.ACL)
+_NOT_SENT: Final = (CallKind.TAG, CallKind.ACL)
 
 
 class CephEvents(Notifications):
@@ -18,22 +18,25 @@ class CephEvents(Notifications):
 
     together = 3
 
-    def events(self, act: S3Call) -> list[Record]:
+    def events(self, call: S3Call) -> list[Record]:
         """One for each key."""
-        if act.failed or act.kind not in NAMES or act.kind in _NOT_TOLD:
+        if call.failed or call.kind not in NAMES or call.kind in _NOT_SENT:
             return []
         ids = {"x-amz-request-id": f"{self._random.getrandbits(128):032x}.5330.903595", "x-amz-id-2": "14d2-zone1-zg1"}
         events = []
-        for key in act.keys:
-            of = thing(act, key) | {"size": "0" if act.kind in DELETES else str(act.size), "versionId": ""}
-            told = event(act, NAMES[act.kind], of, version="2.2", source="ceph:s3", ids=ids)
-            told |= {
-                "userIdentity": {"principalId": act.caller.name},
+        for key in call.keys:
+            object_ = object_fields(call, key) | {
+                "size": "0" if call.kind in DELETES else str(call.size),
+                "versionId": "",
+            }
+            record = event(call, NAMES[call.kind], object_, version="2.2", source="ceph:s3", ids=ids)
+            record |= {
+                "userIdentity": {"principalId": call.caller.name},
                 "requestParameters": {"sourceIPAddress": ""},
                 "eventId": "",
                 "opaqueData": "the sandbox",
             }
-            events.append(told)
+            events.append(record)
         return events
 
     def message(self, events: list[Record]) -> Record:

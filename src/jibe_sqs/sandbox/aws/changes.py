@@ -14,7 +14,7 @@ from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.keys import Tree
 from jibe_sqs.sandbox.aws.listing import Objects
-from jibe_sqs.sandbox.aws.publishers import Hears
+from jibe_sqs.sandbox.aws.publishers import CallRecorder
 from jibe_sqs.sandbox.aws.records import Caller
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call, access_anywhere
 
@@ -63,8 +63,8 @@ _NEEDS_AN_OBJECT: Final = frozenset(ChangeKind) - {
 }
 _CHANGES_NOTHING: Final = frozenset({ChangeKind.READ, ChangeKind.FAILED, ChangeKind.TAGGING})
 
-_Place = tuple[str, str]
-_Done = tuple[list[_Place], float]
+ObjectAddress = tuple[str, str]
+_Done = tuple[list[ObjectAddress], float]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ class Writer:
     """
 
     def __init__(
-        self, deployment: Deployment, publisher: Hears, *, seed: int = 0, access_anywhere: OwnWrite | None = None
+        self, deployment: Deployment, publisher: CallRecorder, *, seed: int = 0, access_anywhere: OwnWrite | None = None
     ) -> None:
         self.objects: Objects = {}
         self._deployment = deployment
@@ -100,15 +100,15 @@ class Writer:
         self._random = Random(f"changes {seed}")
         # Apart, so that how a change is told doesn't decide which changes are made.
         self._ids = Random(f"how changes are made {seed}")
-        self._deleted: list[_Place] = []
+        self._deleted: list[ObjectAddress] = []
         self._number = 0
-        self._wanted = 0
+        self._remaining = 0
         self._bulk_deletes = cycle((ChangeKind.BULK_DELETE, ChangeKind.BULK_DELETE_LISTED))
         self._tree = Tree(self._random, list(deployment.buckets))
         self._callers = _callers(deployment.account)
-        self._act: dict[ChangeKind, Callable[[Caller], _Done]] = {
-            ChangeKind.PUT: lambda caller: self._put(caller, self._fresh()),
-            ChangeKind.OVERWRITE: lambda caller: self._put(caller, self._any()),
+        self._actions: dict[ChangeKind, Callable[[Caller], _Done]] = {
+            ChangeKind.PUT: lambda caller: self._put(caller, self._new_address()),
+            ChangeKind.OVERWRITE: lambda caller: self._put(caller, self._existing_address()),
             ChangeKind.COPY: self._copy,
             ChangeKind.MULTIPART: self._multipart,
             ChangeKind.DELETE: self._delete,
@@ -124,128 +124,128 @@ class Writer:
         """Make `n` changes, one whenever the next is asked for; they are told when the caller has that delivered."""
         self._tree.grow(n // 8)
         if not self._number:
-            self._tell_of_buckets()
+            self._record_bucket_creations()
         kinds = [kind for kind in _WEIGHTS if self._own_write or kind is not ChangeKind.OWN_WRITE]
         weights = [_WEIGHTS[kind] for kind in kinds]
-        self._wanted = n
-        while self._wanted > 0:
+        self._remaining = n
+        while self._remaining > 0:
             (kind,) = self._random.choices(kinds, weights)
             if kind in _NEEDS_AN_OBJECT and not self.objects:
                 kind = ChangeKind.PUT
             if kind is ChangeKind.BULK_DELETE:
                 kind = next(self._bulk_deletes)
-            places, at = self._act[kind](self._random.choice(self._callers))
-            self._wanted -= len(places)
+            places, at = self._actions[kind](self._random.choice(self._callers))
+            self._remaining -= len(places)
             first = self._number - len(places) + 1
             for number, (bucket, key) in enumerate(places, first):
                 yield Change(number, kind, bucket, key, at, own=kind is ChangeKind.OWN_WRITE)
 
     # Each makes its call, tells of it, and returns the places that it was about and when S3 had answered.
 
-    def _put(self, caller: Caller, place: _Place) -> _Done:
+    def _put(self, caller: Caller, place: ObjectAddress) -> _Done:
         bucket, key = place
         body = self._body()
         began = time.time()
         answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body, ContentType=CONTENT_TYPE)
-        self._now_is(place, len(body), answer["ETag"])
+        self._stored(place, len(body), answer["ETag"])
         # What is stored is the same, whether an API or a form brought it.
         kind = CallKind.POST if self._ids.random() < 0.04 else CallKind.PUT
-        return self._tell(kind, [place], caller, began)
+        return self._record_call(kind, [place], caller, began)
 
     def _copy(self, caller: Caller) -> _Done:
-        source, place = self._any(), self._fresh()
+        source, place = self._existing_address(), self._new_address()
         bucket, key = place
         began = time.time()
         answer = self._s3(bucket).copy_object(
             Bucket=bucket, Key=key, CopySource={"Bucket": source[0], "Key": source[1]}
         )
-        self._now_is(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
-        return self._tell(CallKind.COPY, [place], caller, began, source=source)
+        self._stored(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
+        return self._record_call(CallKind.COPY, [place], caller, began, source=source)
 
     def _multipart(self, caller: Caller) -> _Done:
-        place = bucket, key = self._fresh()
+        place = bucket, key = self._new_address()
         body = self._body()
         s3, at, began = self._s3(bucket), {"Bucket": bucket, "Key": key}, time.time()
         upload = s3.create_multipart_upload(**at)["UploadId"]
         part = s3.upload_part(**at, UploadId=upload, PartNumber=1, Body=body)["ETag"]
         parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
         answer = s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
-        self._now_is(place, len(body), answer["ETag"])
-        return self._tell(CallKind.MULTIPART, [place], caller, began, upload=upload)
+        self._stored(place, len(body), answer["ETag"])
+        return self._record_call(CallKind.MULTIPART, [place], caller, began, upload=upload)
 
     def _delete(self, caller: Caller) -> _Done:
-        place = bucket, key = self._any()
+        place = bucket, key = self._existing_address()
         began = time.time()
         self._s3(bucket).delete_object(Bucket=bucket, Key=key)
-        self._gone(place)
-        return self._tell(CallKind.DELETE, [place], caller, began)
+        self._deleted_object(place)
+        return self._record_call(CallKind.DELETE, [place], caller, began)
 
     def _delete_many(self, caller: Caller, *, listed: bool) -> _Done:
-        bucket, _ = self._any()
+        bucket, _ = self._existing_address()
         here = [place for place in self.objects if place[0] == bucket]
-        places = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._wanted))
+        places = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._remaining))
         began = time.time()
         self._s3(bucket).delete_objects(
             Bucket=bucket, Delete={"Objects": [{"Key": key} for _, key in places], "Quiet": True}
         )
         for place in places:
-            self._gone(place)
-        return self._tell(CallKind.DELETE_MANY, places, caller, began, listed=listed)
+            self._deleted_object(place)
+        return self._record_call(CallKind.DELETE_MANY, places, caller, began, listed=listed)
 
     def _read(self, caller: Caller) -> _Done:
-        place = bucket, key = self._any()
+        place = bucket, key = self._existing_address()
         s3, began = self._s3(bucket), time.time()
         match self._random.randrange(3):
             case 0:
                 s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-                return self._tell(CallKind.GET, [place], caller, began)
+                return self._record_call(CallKind.GET, [place], caller, began)
             case 1:
                 s3.head_object(Bucket=bucket, Key=key)
-                return self._tell(CallKind.HEAD, [place], caller, began)
+                return self._record_call(CallKind.HEAD, [place], caller, began)
             case _:
                 prefix = key.rpartition("/")[0]
                 s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
-                return self._tell(CallKind.LIST, [place], caller, began, prefix=prefix)
+                return self._record_call(CallKind.LIST, [place], caller, began, prefix=prefix)
 
     def _fail(self, caller: Caller) -> _Done:
         # moto refuses nobody: a refused call is told of only.
         kind = CallKind.DELETE if self.objects and self._random.random() < 0.5 else CallKind.PUT
-        place = self._any() if kind is CallKind.DELETE else self._tree.new_key()
-        return self._tell(kind, [place], caller, time.time(), failed=True)
+        place = self._existing_address() if kind is CallKind.DELETE else self._tree.new_key()
+        return self._record_call(kind, [place], caller, time.time(), failed=True)
 
     def _tag(self, caller: Caller) -> _Done:
-        place = bucket, key = self._any()
+        place = bucket, key = self._existing_address()
         began = time.time()
         if self._random.random() < 0.5:
             tags = {"TagSet": [{"Key": "reviewed", "Value": "yes"}]}
             self._s3(bucket).put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
-            return self._tell(CallKind.TAG, [place], caller, began)
+            return self._record_call(CallKind.TAG, [place], caller, began)
         try:
             self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
         except ClientError:
             # Not every store has ACLs. The call is logged all the same.
-            return self._tell(CallKind.ACL, [place], caller, began, failed=True)
-        return self._tell(CallKind.ACL, [place], caller, began)
+            return self._record_call(CallKind.ACL, [place], caller, began, failed=True)
+        return self._record_call(CallKind.ACL, [place], caller, began)
 
     def _write_own(self) -> _Done:
         if self._own_write is None:
             raise RuntimeError("a write of Access Anywhere's own, and no Access Anywhere: pass access_anywhere=")
-        place = bucket, key = self._fresh()
+        place = bucket, key = self._new_address()
         body = self._body()
         began = time.time()
         self._own_write(bucket, key, body)
         answer = self._s3(bucket).head_object(Bucket=bucket, Key=key)
-        self._now_is(place, answer["ContentLength"], answer["ETag"])
-        return self._tell(CallKind.PUT, [place], access_anywhere(self._deployment.account), began)
+        self._stored(place, answer["ContentLength"], answer["ETag"])
+        return self._record_call(CallKind.PUT, [place], access_anywhere(self._deployment.account), began)
 
-    def _tell(
+    def _record_call(
         self,
         kind: CallKind,
-        places: list[_Place],
+        places: list[ObjectAddress],
         caller: Caller,
         began: float,
         *,
-        source: _Place | None = None,
+        source: ObjectAddress | None = None,
         upload: str = "",
         prefix: str = "",
         failed: bool = False,
@@ -256,7 +256,7 @@ class Writer:
         size, etag = self.objects.get(places[0], (0, ""))
         numbers = range(self._number + 1, self._number + len(places) + 1)
         self._number += len(places)
-        self._publisher.tell(
+        self._publisher.record(
             S3Call(
                 kind=kind,
                 bucket=bucket,
@@ -278,11 +278,11 @@ class Writer:
         )
         return places, at
 
-    def _tell_of_buckets(self) -> None:
+    def _record_bucket_creations(self) -> None:
         account = self._deployment.account
         for bucket, region in self._deployment.buckets.items():
             now = time.time()
-            self._publisher.tell(
+            self._publisher.record(
                 S3Call(
                     kind=CallKind.CREATE_BUCKET,
                     bucket=bucket,
@@ -294,22 +294,22 @@ class Writer:
                 )
             )
 
-    def _fresh(self) -> _Place:
+    def _new_address(self) -> ObjectAddress:
         """A new place; now and then one that was deleted, and comes back."""
         if self._deleted and self._random.random() < 0.05:
             return self._deleted.pop(self._random.randrange(len(self._deleted)))
         return self._tree.new_key()
 
-    def _any(self) -> _Place:
+    def _existing_address(self) -> ObjectAddress:
         return self._random.choice(list(self.objects))
 
     def _body(self) -> bytes:
         return self._random.randbytes(self._random.choice((0, 1, 40, 700, 3000)))
 
-    def _now_is(self, place: _Place, size: int, etag: str) -> None:
+    def _stored(self, place: ObjectAddress, size: int, etag: str) -> None:
         self.objects[place] = size, etag.strip('"')
 
-    def _gone(self, place: _Place) -> None:
+    def _deleted_object(self, place: ObjectAddress) -> None:
         del self.objects[place]
         self._deleted.append(place)
 

@@ -41,7 +41,7 @@ class SigningKey:
         """In hex, as CloudTrail puts it in the metadata."""
         return self._private.sign(text, padding.PKCS1v15(), SHA256()).hex()
 
-    def as_told(self) -> dict[str, Any]:
+    def as_listed(self) -> dict[str, Any]:
         """As ListPublicKeys tells its public half."""
         return {
             "Value": self.der,
@@ -61,7 +61,7 @@ class WrittenDigest(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
 
     @property
-    def before(self) -> dict[str, str | None]:
+    def previous_fields(self) -> dict[str, str | None]:
         """What the digest after this one tells of it."""
         return {
             "previousDigestS3Bucket": self.bucket,
@@ -72,7 +72,7 @@ class WrittenDigest(msgspec.Struct, frozen=True):
         }
 
 
-_NONE_BEFORE: Final[dict[str, str | None]] = {
+_NO_PREVIOUS: Final[dict[str, str | None]] = {
     "previousDigestS3Bucket": None,
     "previousDigestS3Object": None,
     "previousDigestHashValue": None,
@@ -110,7 +110,7 @@ def write_digest(
         "digestSignatureAlgorithm": "SHA256withRSA",
         "newestEventTime": max((log["newestEventTime"] for log in listed), default=None),
         "oldestEventTime": min((log["oldestEventTime"] for log in listed), default=None),
-        **(previous.before if previous else _NONE_BEFORE),
+        **(previous.previous_fields if previous else _NO_PREVIOUS),
         "logFiles": listed,
     }
     text = json.dumps(digest, separators=(",", ":")).encode()
@@ -149,20 +149,20 @@ class TrailDigests:
 
     def public_keys(self, region: str) -> list[dict[str, Any]]:
         """In the form of ListPublicKeys."""
-        return [self._keys[region].as_told()]
+        return [self._keys[region].as_listed()]
 
     def publish_keys(self) -> None:
         """Let the sandbox's CloudTrail tell the public keys, if its server was taught to."""
         s3 = self._deployment.client("s3", "us-east-1")
         s3.create_bucket(Bucket=KEYS_BUCKET)
         for region, key in self._keys.items():
-            told = {
+            public = {
                 "Value": b64encode(key.der).decode(),
                 "ValidityStartTime": key.start.timestamp(),
                 "ValidityEndTime": key.end.timestamp(),
                 "Fingerprint": key.fingerprint,
             }
-            s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(told).encode())
+            s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(public).encode())
 
     def write(self, at: datetime | None = None, *, new_chain: bool = False) -> list[str]:
         """The digests of the time from the last ones to `at`, by default now. Returns their keys.
@@ -205,7 +205,7 @@ class TrailDigests:
         return digest.key
 
 
-def teach() -> None:
+def add_list_public_keys() -> None:
     """Give moto's CloudTrail, in this process, ListPublicKeys."""
     from moto.cloudtrail.responses import CloudTrailResponse
     from moto.s3.models import s3_backends
@@ -213,8 +213,8 @@ def teach() -> None:
     def list_public_keys(self: Any) -> str:
         buckets = s3_backends[self.current_account][self.partition].buckets
         objects = buckets[KEYS_BUCKET].keys if KEYS_BUCKET in buckets else {}
-        told = [json.loads(found.value) for name, found in objects.items() if name.startswith(f"{self.region}/")]
-        return json.dumps({"PublicKeyList": told})
+        public = [json.loads(found.value) for name, found in objects.items() if name.startswith(f"{self.region}/")]
+        return json.dumps({"PublicKeyList": public})
 
     CloudTrailResponse.list_public_keys = list_public_keys  # type: ignore[attr-defined]
 

@@ -24,9 +24,11 @@ CREATED: Final = {
 class EventBridge(Notifications):
     """A rule that has the queue as its target. A rule may match in any region, and has its queue in its own."""
 
-    def events(self, act: S3Call) -> list[Record]:
+    def events(self, call: S3Call) -> list[Record]:
         """One for each key."""
-        return [] if act.failed else [told for key in act.keys for told in eventbridge_events(act, key, self._random)]
+        if call.failed:
+            return []
+        return [event for key in call.keys for event in eventbridge_events(call, key, self._random)]
 
     def message(self, events: list[Record]) -> Record:
         """An event is a message."""
@@ -37,38 +39,38 @@ class EventBridge(Notifications):
         self._deployment.send(region, compact(message))
 
 
-def eventbridge_events(act: S3Call, key: str, random: Random) -> list[Record]:
+def eventbridge_events(call: S3Call, key: str, random: Random) -> list[Record]:
     """The event of one key; none for what S3 doesn't tell EventBridge of."""
-    call: Record = {
+    request: Record = {
         "request-id": f"{random.getrandbits(64):016X}",
-        "requester": act.account,
-        "source-ip-address": act.caller.address,
+        "requester": call.account,
+        "source-ip-address": call.caller.address,
     }
-    thing: Record = {"key": key, "etag": act.etag}
-    sequencer = {"sequencer": f"{int(act.at * 1_000_000):018X}"}
-    if act.kind in CREATED:
-        of, more = {"key": key, "size": act.size, "etag": act.etag, **sequencer}, {"reason": CREATED[act.kind]}
-        return [_event("Object Created", act, of, call | more, random)]
-    if act.kind in DELETES:
-        more = {"reason": "DeleteObject", "deletion-type": "Permanently Deleted"}
-        return [_event("Object Deleted", act, {"key": key, **sequencer}, call | more, random)]
-    if act.kind is CallKind.TAG:
-        return [_event("Object Tags Added", act, thing, call, random)]
-    if act.kind is CallKind.ACL:
-        return [_event("Object ACL Updated", act, thing, call, random)]
+    unchanged: Record = {"key": key, "etag": call.etag}
+    sequencer = {"sequencer": f"{int(call.at * 1_000_000):018X}"}
+    if call.kind in CREATED:
+        created = {"key": key, "size": call.size, "etag": call.etag, **sequencer}
+        return [_event("Object Created", call, created, request | {"reason": CREATED[call.kind]}, random)]
+    if call.kind in DELETES:
+        reason = {"reason": "DeleteObject", "deletion-type": "Permanently Deleted"}
+        return [_event("Object Deleted", call, {"key": key, **sequencer}, request | reason, random)]
+    if call.kind is CallKind.TAG:
+        return [_event("Object Tags Added", call, unchanged, request, random)]
+    if call.kind is CallKind.ACL:
+        return [_event("Object ACL Updated", call, unchanged, request, random)]
     return []
 
 
-def _event(name: str, act: S3Call, thing: Record, more: Record, random: Random) -> Record:
+def _event(name: str, call: S3Call, object_: Record, details: Record, random: Random) -> Record:
     return {
         "version": "0",
         "id": str(UUID(int=random.getrandbits(128), version=4)),
         "detail-type": name,
         "source": "aws.s3",
-        "account": act.account,
+        "account": call.account,
         # In whole seconds, cut off.
-        "time": datetime.fromtimestamp(int(act.at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": act.region,
-        "resources": [f"arn:aws:s3:::{act.bucket}"],
-        "detail": {"version": "0", "bucket": {"name": act.bucket}, "object": thing, **more},
+        "time": datetime.fromtimestamp(int(call.at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": call.region,
+        "resources": [f"arn:aws:s3:::{call.bucket}"],
+        "detail": {"version": "0", "bucket": {"name": call.bucket}, "object": object_, **details},
     }

@@ -28,7 +28,7 @@ class LogFiles(ABC):
         self._lock = threading.Lock()
 
     @abstractmethod
-    def lines(self, act: S3Call) -> list[bytes]:
+    def lines(self, call: S3Call) -> list[bytes]:
         """What the format tells of an act, a line for each call or key."""
 
     @abstractmethod
@@ -48,22 +48,22 @@ class LogFiles(ABC):
         """Nothing happens."""
         del buckets
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Gather the lines of one act, which stay together in one file."""
         with self._lock:
-            self._gathered.setdefault(act.bucket, []).append((self.lines(act), act.changes))
+            self._gathered.setdefault(call.bucket, []).append((self.lines(call), call.changes))
 
     def deliver(self) -> list[str]:
         """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
         with self._lock:
             gathered, self._gathered = self._gathered, {}
-            return [key for bucket, acts in gathered.items() for key in self._deliver(bucket, acts)]
+            return [key for bucket, groups in gathered.items() for key in self._deliver(bucket, groups)]
 
-    def _deliver(self, bucket: str, acts: list[tuple[list[bytes], tuple[int, ...]]]) -> list[str]:
-        shares = min(len(acts), self._random.choice((1, 1, 1, 2)))
+    def _deliver(self, bucket: str, groups: list[tuple[list[bytes], tuple[int, ...]]]) -> list[str]:
+        shares = min(len(groups), self._random.choice((1, 1, 1, 2)))
         files = []
         for share in range(shares):
-            lines = [line for told, _ in acts[share::shares] for line in told]
+            lines = [line for group, _ in groups[share::shares] for line in group]
             # They stand in no order.
             self._random.shuffle(lines)
             files.append(self._put(*self.written(bucket, b"".join(lines), datetime.now(UTC))))
@@ -72,7 +72,7 @@ class LogFiles(ABC):
             files.append(self._put(*extra))
         now = time.time()
         # Before, not after: who hears of a change must not have heard of it before it was delivered.
-        self.delivered.update((change, now) for _, changes in acts for change in changes)
+        self.delivered.update((change, now) for _, changes in groups for change in changes)
         for file in files:
             self.announce(file)
             self.messages += 1

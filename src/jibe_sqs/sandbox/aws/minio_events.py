@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 from jibe_sqs.sandbox.aws.notifications import Notifications, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
-from jibe_sqs.sandbox.aws.s3_events import NAMES, event, thing
+from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
 
 MINIO_NAMES: Final = {
     **NAMES,
@@ -24,26 +24,26 @@ del MINIO_NAMES[CallKind.ACL]
 class MinioEvents(Notifications):
     """Straight to the queue, an event at a time."""
 
-    def events(self, act: S3Call) -> list[Record]:
+    def events(self, call: S3Call) -> list[Record]:
         """One for each key."""
-        if act.failed or act.kind not in MINIO_NAMES:
+        if call.failed or call.kind not in MINIO_NAMES:
             return []
         ids = {"x-amz-request-id": f"{self._random.getrandbits(64):016X}", "x-minio-deployment-id": "the-sandbox"}
         return [
             event(
-                act,
-                f"s3:{MINIO_NAMES[act.kind]}",
-                thing(act, quote_plus(key)),
+                call,
+                f"s3:{MINIO_NAMES[call.kind]}",
+                object_fields(call, quote_plus(key)),
                 version="2.0",
                 source="minio:s3",
                 ids=ids,
             )
             # As it knows no users of AWS, but access keys.
             | {
-                "userIdentity": {"principalId": act.caller.access_key},
-                "source": {"host": act.caller.address, "port": "", "userAgent": act.caller.said},
+                "userIdentity": {"principalId": call.caller.access_key},
+                "source": {"host": call.caller.address, "port": "", "userAgent": call.caller.user_agent},
             }
-            for key in act.keys
+            for key in call.keys
         ]
 
     def message(self, events: list[Record]) -> Record:

@@ -25,7 +25,7 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
 
-class _Nameless:
+class _UnnamedResource:
     """What moto asks of every CloudFormation resource, for one that has neither a name nor attributes."""
 
     def __init__(self, identity: str) -> None:
@@ -44,7 +44,7 @@ class _Nameless:
         return True
 
 
-class QueuePolicy(_Nameless, CloudFormationModel):
+class QueuePolicy(_UnnamedResource, CloudFormationModel):
     @staticmethod
     def cloudformation_type() -> str:
         return "AWS::SQS::QueuePolicy"
@@ -61,7 +61,7 @@ class QueuePolicy(_Nameless, CloudFormationModel):
         return cls(resource_name)
 
 
-class TopicPolicy(_Nameless, CloudFormationModel):
+class TopicPolicy(_UnnamedResource, CloudFormationModel):
     @staticmethod
     def cloudformation_type() -> str:
         return "AWS::SNS::TopicPolicy"
@@ -77,7 +77,7 @@ class TopicPolicy(_Nameless, CloudFormationModel):
         return cls(resource_name)
 
 
-class Subscription(_Nameless, CloudFormationModel):
+class Subscription(_UnnamedResource, CloudFormationModel):
     @staticmethod
     def cloudformation_type() -> str:
         return "AWS::SNS::Subscription"
@@ -96,20 +96,20 @@ class Subscription(_Nameless, CloudFormationModel):
         return cls(subscription.arn)
 
 
-def fill() -> None:
+def apply_patches() -> None:
     """Patch moto. Its CloudFormation knows the resource types as soon as this module is imported."""
     for owner, names in {
         Queue: ("delete_message",),
         SQSBackend: ("receive_message", "change_message_visibility"),
     }.items():
         for name in names:
-            setattr(owner, name, _alone(getattr(owner, name)))
-    DynamoHandler.call_action = _one_at_a_time(DynamoHandler.call_action, Lock())  # type: ignore[method-assign]
+            setattr(owner, name, _with_queue_locked(getattr(owner, name)))
+    DynamoHandler.call_action = _serialised(DynamoHandler.call_action, Lock())  # type: ignore[method-assign]
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
 
 
-def _alone(method: Any) -> Any:
+def _with_queue_locked(method: Any) -> Any:
     """`method`, with its queue locked. A long poll holds up nobody: it waits on this lock's condition, which lets it go."""
 
     @wraps(method)
@@ -121,7 +121,7 @@ def _alone(method: Any) -> Any:
     return locked
 
 
-def _one_at_a_time(method: Any, lock: Any) -> Any:
+def _serialised(method: Any, lock: Any) -> Any:
     @wraps(method)
     def locked(*args: Any, **named: Any) -> Any:
         with lock:

@@ -31,7 +31,7 @@ class Notifications(ABC):
         self._lock = threading.Lock()
 
     @abstractmethod
-    def events(self, act: S3Call) -> list[Record]:
+    def events(self, call: S3Call) -> list[Record]:
         """What the format tells of an act: an event for each key, or nothing."""
 
     @abstractmethod
@@ -46,10 +46,10 @@ class Notifications(ABC):
         """Most formats' senders say nothing when they are set up."""
         del buckets
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Gather what there is to tell of this act."""
         with self._lock:
-            self._gathered += ((act.region, event, act.changes) for event in self.events(act))
+            self._gathered += ((call.region, event, call.changes) for event in self.events(call))
 
     def deliver(self) -> list[str]:
         """Send all that was gathered."""

@@ -28,25 +28,25 @@ class Publisher(Protocol):
     def start(self, buckets: list[str]) -> None:
         """What happens when it is set up for these buckets."""
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Hear of one act."""
 
     def deliver(self) -> list[str]:
         """Tell all that was heard since the last time. Returns the keys of new files."""
 
 
-class Hears(Protocol):
+class CallRecorder(Protocol):
     """All that a writer of changes needs."""
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Hear of one act."""
 
 
-class _Makes(Protocol):
+class _PublisherFactory(Protocol):
     def __call__(self, deployment: Deployment, /, *, seed: int) -> Publisher: ...
 
 
-_MAKES: Final[Mapping[ChangeFeed, _Makes]] = {
+_FACTORIES: Final[Mapping[ChangeFeed, _PublisherFactory]] = {
     ChangeFeed.CLOUDTRAIL: Trail,
     ChangeFeed.S3_EVENT: S3Events,
     ChangeFeed.MINIO_EVENT: MinioEvents,
@@ -63,7 +63,7 @@ class Publishers:
 
     def __init__(self, deployment: Deployment, by_bucket: Mapping[str, ChangeFeed], *, seed: int = 0) -> None:
         self.by_format: dict[ChangeFeed, Publisher] = {
-            format_: _MAKES[format_](deployment, seed=seed) for format_ in dict.fromkeys(by_bucket.values())
+            format_: _FACTORIES[format_](deployment, seed=seed) for format_ in dict.fromkeys(by_bucket.values())
         }
         self._by_bucket = dict(by_bucket)
 
@@ -87,11 +87,11 @@ class Publishers:
     def start(self) -> None:
         """Set them up."""
         for format_, publisher in self.by_format.items():
-            publisher.start([bucket for bucket, its in self._by_bucket.items() if its is format_])
+            publisher.start([bucket for bucket, its_format in self._by_bucket.items() if its_format is format_])
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Have the bucket's publisher hear of it."""
-        self.by_format[self._by_bucket[act.bucket]].tell(act)
+        self.by_format[self._by_bucket[call.bucket]].record(call)
 
     def deliver(self) -> list[str]:
         """Tell all that was heard since the last time. Returns the keys of new files."""

@@ -48,7 +48,7 @@ class Caller(msgspec.Struct, frozen=True):
         return str(self.identity.get("principalId", ""))
 
     @property
-    def said(self) -> str:
+    def user_agent(self) -> str:
         """The user agent as the client sent it, without CloudTrail's brackets."""
         return self.agent.removeprefix("[").removesuffix("]")
 

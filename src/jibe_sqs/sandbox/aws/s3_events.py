@@ -39,9 +39,9 @@ class S3Events(Notifications):
         for bucket in buckets:
             self.send(self._deployment.buckets[bucket], test_event(bucket, self._random))
 
-    def events(self, act: S3Call) -> list[Record]:
+    def events(self, call: S3Call) -> list[Record]:
         """One for each key."""
-        return [] if act.failed else s3_events(act, self._random)
+        return [] if call.failed else s3_events(call, self._random)
 
     def message(self, events: list[Record]) -> Record:
         """S3 sends one event at a time, and says that there may be more."""
@@ -52,46 +52,46 @@ class S3Events(Notifications):
         self._deployment.publish(region, compact(message))
 
 
-def s3_events(act: S3Call, random: Random) -> list[Record]:
+def s3_events(call: S3Call, random: Random) -> list[Record]:
     """One for each key; none for what S3 sends no events of."""
     version = random.choice(VERSIONS)
     ids = {"x-amz-request-id": f"{random.getrandbits(64):016X}", "x-amz-id-2": f"{random.getrandbits(256):064x}"}
     return [
-        event(act, NAMES[act.kind], thing(act, encoded(key)), version=version, source="aws:s3", ids=ids)
-        for key in (act.keys if act.kind in NAMES else ())
+        event(call, NAMES[call.kind], object_fields(call, encoded(key)), version=version, source="aws:s3", ids=ids)
+        for key in (call.keys if call.kind in NAMES else ())
     ]
 
 
-def event(act: S3Call, name: str, of: Record, *, version: str, source: str, ids: Record) -> Record:
+def event(call: S3Call, name: str, object_: Record, *, version: str, source: str, ids: Record) -> Record:
     """What all dialects have in common."""
     return {
         "eventVersion": version,
         "eventSource": source,
-        "awsRegion": act.region,
-        "eventTime": datetime.fromtimestamp(act.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "awsRegion": call.region,
+        "eventTime": datetime.fromtimestamp(call.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "eventName": name,
-        "userIdentity": {"principalId": f"AWS:{act.caller.principal_id}"},
-        "requestParameters": {"sourceIPAddress": act.caller.address},
+        "userIdentity": {"principalId": f"AWS:{call.caller.principal_id}"},
+        "requestParameters": {"sourceIPAddress": call.caller.address},
         "responseElements": ids,
         "s3": {
             "s3SchemaVersion": "1.0",
             "configurationId": "jibe",
             "bucket": {
-                "name": act.bucket,
+                "name": call.bucket,
                 "ownerIdentity": {"principalId": "A3NL1KOZZKEXAMPLE"},
-                "arn": f"arn:aws:s3:::{act.bucket}",
+                "arn": f"arn:aws:s3:::{call.bucket}",
             },
-            "object": of,
+            "object": object_,
         },
     }
 
 
-def thing(act: S3Call, key: str) -> Record:
+def object_fields(call: S3Call, key: str) -> Record:
     """The event's `object`; `key` as the dialect writes it."""
-    told: Record = {"key": key}
-    if act.kind not in DELETES:
-        told |= {"size": act.size, "eTag": act.etag}
-    return told | {"sequencer": f"{int(act.at * 1_000_000):018X}"}
+    fields: Record = {"key": key}
+    if call.kind not in DELETES:
+        fields |= {"size": call.size, "eTag": call.etag}
+    return fields | {"sequencer": f"{int(call.at * 1_000_000):018X}"}
 
 
 def encoded(key: str) -> str:

@@ -39,8 +39,8 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
     # moto opens a boto3 session of its own, which must not stumble over a profile of its user's.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    moto_patches.fill()
-    digests.teach()
+    moto_patches.apply_patches()
+    digests.add_list_public_keys()
     hosts, made = Contacted(), RecordedWrites()
 
     class Handler(TunnelHandler):

@@ -45,28 +45,28 @@ class Trail:
         for region in self._deployment.topics:
             self._publish(region, VALIDATION)
 
-    def tell(self, act: S3Call) -> None:
+    def record(self, call: S3Call) -> None:
         """Gather the records of one act; now and then with how the session of the caller's role began."""
-        call = Call(act.caller, act.at, act.region, act.account, self._ids)
-        noise = _assumption(call) if "sessionContext" in act.caller.identity and self._ids.random() < 0.3 else []
-        self.add(act.region, [*noise, *cloudtrail_records(act, call)], act.changes)
+        context = Call(call.caller, call.at, call.region, call.account, self._ids)
+        noise = _session_start(context) if "sessionContext" in call.caller.identity and self._ids.random() < 0.3 else []
+        self.add(call.region, [*noise, *cloudtrail_records(call, context)], call.changes)
 
-    def add(self, region: str, told: Iterable[Record], changes: Iterable[int] = ()) -> None:
+    def add(self, region: str, group: Iterable[Record], changes: Iterable[int] = ()) -> None:
         """Gather the records of one act, which stay together in one file, and the numbers of the changes they tell of."""
         with self._lock:
-            self._gathered[region].append((list(told), tuple(changes)))
+            self._gathered[region].append((list(group), tuple(changes)))
 
     def deliver(self) -> list[str]:
         """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
         with self._lock:
             gathered, self._gathered = self._gathered, {region: [] for region in self._gathered}
-            return [key for region, acts in gathered.items() if acts for key in self._deliver(region, acts)]
+            return [key for region, groups in gathered.items() if groups for key in self._deliver(region, groups)]
 
-    def _deliver(self, region: str, acts: list[tuple[list[Record], tuple[int, ...]]]) -> list[str]:
-        shares = min(len(acts), self._random.choice((1, 1, 1, 2, 3)))
+    def _deliver(self, region: str, groups: list[tuple[list[Record], tuple[int, ...]]]) -> list[str]:
+        shares = min(len(groups), self._random.choice((1, 1, 1, 2, 3)))
         keys = []
         for share in range(shares):
-            found = [record for act, _ in acts[share::shares] for record in act]
+            found = [record for group, _ in groups[share::shares] for record in group]
             if region == self._deployment.home:
                 found += self._own_writes
                 self._own_writes = []
@@ -74,7 +74,7 @@ class Trail:
                 found.append(self._random.choice(found))
             self._random.shuffle(found)
             keys.append(self._write(region, found))
-        changes = [change for _, numbers in acts for change in numbers]
+        changes = [change for _, numbers in groups for change in numbers]
         now = time.time()
         # Before, not after: who hears of a change must not have heard of it before it was delivered.
         self.delivered.update(dict.fromkeys(changes, now))
@@ -96,8 +96,10 @@ class Trail:
         self._put(key, body, ContentType="application/json", ContentEncoding="gzip")
         self.files.append(key)
         # CloudTrail logs its own write too: that record comes in a later file, of the log bucket's region.
-        by = Call(aws_service("cloudtrail.amazonaws.com"), at.timestamp(), self._deployment.home, account, self._random)
-        self._own_writes.append(log_delivery(by, self._deployment.log_bucket, key, len(body)))
+        context = Call(
+            aws_service("cloudtrail.amazonaws.com"), at.timestamp(), self._deployment.home, account, self._random
+        )
+        self._own_writes.append(log_delivery(context, self._deployment.log_bucket, key, len(body)))
         return key
 
     def _put(self, key: str, body: bytes, **headers: str) -> None:
@@ -108,48 +110,50 @@ class Trail:
         self._deployment.publish(region, message)
 
 
-def cloudtrail_records(act: S3Call, call: Call) -> list[Record]:
+def cloudtrail_records(call: S3Call, context: Call) -> list[Record]:
     """What CloudTrail tells of an act. Of a refused one, it tells the error too."""
-    found = _records(act, call, act.bucket, act.key)
-    return [records.failed(record) for record in found] if act.failed else found
+    found = _records(call, context, call.bucket, call.key)
+    return [records.failed(record) for record in found] if call.failed else found
 
 
-def _records(act: S3Call, call: Call, bucket: str, key: str) -> list[Record]:
-    match act.kind:
+def _records(call: S3Call, context: Call, bucket: str, key: str) -> list[Record]:
+    match call.kind:
         case CallKind.PUT:
-            return [records.put_object(call, bucket, key, act.size)]
+            return [records.put_object(context, bucket, key, call.size)]
         case CallKind.POST:
-            return [records.post_object(call, bucket, key, act.size)]
+            return [records.post_object(context, bucket, key, call.size)]
         case CallKind.COPY:
-            return [records.copy_object(call, bucket, key, *(act.source or (bucket, key)))]
+            return [records.copy_object(context, bucket, key, *(call.source or (bucket, key)))]
         case CallKind.MULTIPART:
             return [
-                records.create_multipart_upload(call, bucket, key),
-                records.upload_part(call, bucket, key, act.upload, size=act.size),
-                records.complete_multipart_upload(call, bucket, key, act.upload),
+                records.create_multipart_upload(context, bucket, key),
+                records.upload_part(context, bucket, key, call.upload, size=call.size),
+                records.complete_multipart_upload(context, bucket, key, call.upload),
             ]
         case CallKind.DELETE:
-            return [records.delete_object(call, bucket, key)]
+            return [records.delete_object(context, bucket, key)]
         case CallKind.DELETE_MANY:
-            parent = records.delete_objects(call, bucket)
-            return [parent, *(records.deleted_by(call, parent, list(act.keys)) if act.listed else ())]
+            parent = records.delete_objects(context, bucket)
+            return [parent, *(records.deleted_by(context, parent, list(call.keys)) if call.listed else ())]
         case CallKind.GET:
-            return [records.get_object(call, bucket, key, act.size)]
+            return [records.get_object(context, bucket, key, call.size)]
         case CallKind.HEAD:
-            return [records.head_object(call, bucket, key)]
+            return [records.head_object(context, bucket, key)]
         case CallKind.LIST:
-            return [records.list_objects(call, bucket, act.prefix)]
+            return [records.list_objects(context, bucket, call.prefix)]
         case CallKind.TAG:
-            return [records.put_object_tagging(call, bucket, key)]
+            return [records.put_object_tagging(context, bucket, key)]
         case CallKind.ACL:
-            return [records.put_object_acl(call, bucket, key)]
+            return [records.put_object_acl(context, bucket, key)]
         case CallKind.CREATE_BUCKET:
-            return [records.create_bucket(call, bucket)]
+            return [records.create_bucket(context, bucket)]
 
 
-def _assumption(call: Call) -> list[Record]:
+def _session_start(context: Call) -> list[Record]:
     """How the session of the caller's role began, as the trail tells it among much else."""
-    issuer = call.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
-    session = call.caller.identity["arn"].rpartition("/")[2]
-    service = Call(aws_service("ecs-tasks.amazonaws.com"), call.at - 1, call.region, call.account, call.random)
+    issuer = context.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
+    session = context.caller.identity["arn"].rpartition("/")[2]
+    service = Call(
+        aws_service("ecs-tasks.amazonaws.com"), context.at - 1, context.region, context.account, context.random
+    )
     return [records.assume_role(service, issuer, session)]
