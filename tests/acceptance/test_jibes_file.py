@@ -384,7 +384,7 @@ class Unannounced:
 
     def wait_until_shown(self, key, service):
         def shown():
-            return any((file["bucket"], file["key"]) == (self.bucket, key) for file in self.running.asked("index"))
+            return any((file["bucket"], file["key"]) == (self.bucket, key) for file in self.running.get_state("index"))
 
         eventually(shown, lambda: f"{key} to be shown\n{service.everything}")
 

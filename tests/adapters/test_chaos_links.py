@@ -67,7 +67,7 @@ async def test_a_fault_affects_only_its_service_on_old_and_new_connections(clien
     async with clients() as (link, s3, sqs):
         if is_connected:
             await s3.list_buckets()
-        link.befall(fault)
+        link.set_fault(fault)
         if fault is Fault.BLACK_HOLE:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(s3.list_buckets(), 1)
@@ -75,7 +75,7 @@ async def test_a_fault_affects_only_its_service_on_old_and_new_connections(clien
             with pytest.raises(BotoCoreError):
                 await asyncio.wait_for(s3.list_buckets(), PATIENCE)
         await sqs.list_queues()
-        link.befall(None)
+        link.set_fault(None)
         await s3.list_buckets()
 
 
@@ -85,16 +85,16 @@ async def test_a_call_whose_answer_is_reset_has_its_effect(clients, is_connected
     async with clients() as (link, s3, _):
         if is_connected:
             await s3.list_buckets()
-        link.befall(Fault.RESET)
+        link.set_fault(Fault.RESET)
         with pytest.raises(BotoCoreError):
             await s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-        link.befall(None)
+        link.set_fault(None)
         assert name in [bucket["Name"] for bucket in (await s3.list_buckets())["Buckets"]]
 
 
 async def test_slow_answers_arrive(clients):
     async with clients() as (link, s3, _):
-        link.befall(Fault.DELAY)
+        link.set_fault(Fault.DELAY)
         await asyncio.wait_for(s3.list_buckets(), PATIENCE)
 
 

@@ -85,7 +85,7 @@ class Live:
         return found
 
     def shown(self) -> set[str]:
-        return {file["key"] for file in self._sandbox.asked("index") if file["bucket"] == DATA}
+        return {file["key"] for file in self._sandbox.get_state("index") if file["bucket"] == DATA}
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = self.log.read_text(encoding="utf-8").splitlines()

@@ -198,7 +198,7 @@ def test_a_digest_whose_hash_differs_in_the_next_digest_is_found():
 
 def test_a_signature_that_differs_in_the_next_digest_is_found():
     first, other = a_digest(), a_digest(key=a_key(1))
-    changes = other.before | {"previousDigestHashValue": first.before["previousDigestHashValue"]}
+    changes = other.previous_fields | {"previousDigestHashValue": first.previous_fields["previousDigestHashValue"]}
     second = a_digest(1, previous=first)
     after = read(second, body=changed(second, **changes))
     assert fault(lambda: read(first), lambda digest: check_previous(digest, after)) is Fault.PREVIOUS_SIGNATURE
