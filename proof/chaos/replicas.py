@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from jibe_sqs.sandbox.world import World, start_consumer
+from jibe_sqs.sandbox.processes import start_consumer
+from jibe_sqs.sandbox.world import World
 from proof.chaos.disk import Disk, small_disk
 from proof.chaos.proxy import Hop, Link, listening
 from proof.chaos.schedule import System

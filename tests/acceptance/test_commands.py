@@ -25,7 +25,7 @@ from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, ACCOUNT, SECRET_KEY, client
 from jibe_sqs.sandbox.aws.digests import SigningKey, TrailDigests, write_digest
 from jibe_sqs.sandbox.aws.records import Call
-from jibe_sqs.sandbox.world import server
+from jibe_sqs.sandbox.processes import server
 
 CANARIES = {"password": "PASSWORD-CANARY", "token": "TOKEN-CANARY", "aws": "AWS-SECRET-CANARY"}
 REGION = "us-east-1"

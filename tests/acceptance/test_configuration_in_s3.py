@@ -11,7 +11,7 @@ from tests.processes import finished
 
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
-from jibe_sqs.sandbox.world import server
+from jibe_sqs.sandbox.processes import server
 from jibe_sqs.settings import Rules, load
 from jibe_sqs.settings.sources import object_named
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.processes import children, eventually, is_alive
 
-from jibe_sqs.sandbox.world import server
+from jibe_sqs.sandbox.processes import server
 
 
 @pytest.fixture

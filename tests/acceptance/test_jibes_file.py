@@ -18,6 +18,7 @@ from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.records import Call
 from jibe_sqs.sandbox.scenario import Scenario, Via
+from jibe_sqs.sandbox.service_configuration import LOGIN
 from jibe_sqs.settings import DefaultLogs, Rules, Settings, load
 from jibe_sqs.settings.jibe import translated
 
@@ -373,7 +374,7 @@ class Unannounced:
 
     def configured(self, **others):
         path = self.folder / "three-keys.json"
-        keys = {"endpoint": self.running.access_anywhere, "login": world.LOGIN, "password": self.running.password}
+        keys = {"endpoint": self.running.access_anywhere, "login": LOGIN, "password": self.running.password}
         path.write_text(json.dumps({**keys, **others}))
         return str(path)
 

@@ -12,10 +12,10 @@ import pytest
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
-from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.sandbox.environment import of_client
+from jibe_sqs.sandbox.processes import server
 
 REGION = "eu-west-1"
 NUMBER = count(1)
@@ -24,7 +24,7 @@ NUMBER = count(1)
 @pytest.fixture(scope="session")
 def _aws_server() -> Iterator[str]:
     """One server for all tests: it takes two seconds to start."""
-    with world.server("jibe_sqs.sandbox.aws") as endpoint:
+    with server("jibe_sqs.sandbox.aws") as endpoint:
         yield endpoint
 
 
@@ -43,7 +43,7 @@ def emptied_aws(_aws_server: str) -> Callable[[], str]:
 def tunnelled_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Another AWS of the sandbox, which also has AWS's real host names. It is never emptied."""
     folder = tmp_path_factory.mktemp("certificates")
-    with world.server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
+    with server("jibe_sqs.sandbox.aws", "--certificates", str(folder)) as endpoint:
         ca_file = folder / CA_FILE
         environment = of_client(proxy=endpoint, ca_file=str(ca_file), region="us-east-1")
         port = urlsplit(endpoint).port

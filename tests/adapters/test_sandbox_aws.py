@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from tests.processes import PATIENCE, children, eventually, is_alive, started
 
 from jibe_sqs.sandbox.aws import records
-from jibe_sqs.sandbox.aws.changes import ChangeKind, Writer
+from jibe_sqs.sandbox.aws.change_kinds import ChangeKind
+from jibe_sqs.sandbox.aws.changes import Writer
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, deploy
 from jibe_sqs.sandbox.aws.listing import objects
 from jibe_sqs.sandbox.aws.records import Call

@@ -17,7 +17,6 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Kind, LogFile, Nothing, ObjectEvent, Refresh, SkipReason
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.access_logs import access_log_lines
 from jibe_sqs.sandbox.aws.audit_logs import audit_entries
@@ -27,6 +26,7 @@ from jibe_sqs.sandbox.aws.publishers import Publishers
 from jibe_sqs.sandbox.aws.s3_calls import CREATES, DELETES, CallKind, S3Call, access_anywhere
 from jibe_sqs.sandbox.aws.s3_events import s3_events
 from jibe_sqs.sandbox.change_feeds import ChangeFeed, feed_by_bucket
+from jibe_sqs.sandbox.service_configuration import logs, own_writes
 from jibe_sqs.settings import OwnWritesSettings
 
 EVENTS = (ChangeFeed.S3_EVENT, ChangeFeed.MINIO_EVENT, ChangeFeed.CEPH_EVENT, ChangeFeed.EVENTBRIDGE)
@@ -68,13 +68,13 @@ class Heard:
     """What the project's own readers make of everything in the queues, by the sandbox's configuration."""
 
     def __init__(self, aws, formats):
-        own = world.own_writes(aws.account)
+        own = own_writes(aws.account)
         assert own["source_addresses"] == ["192.0.2.66"]
         self._decisions = Decisions(own=_own(own))
         self._sources = Sources(
             [
                 LogSource(each["bucket"], each.get("prefix", ""), Format(each["format"]) if "format" in each else None)
-                for each in world.logs(aws, formats)
+                for each in logs(aws, formats)
             ]
         )
         self._aws = aws

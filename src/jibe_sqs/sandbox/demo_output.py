@@ -12,7 +12,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from jibe_sqs.sandbox.demo import Progress, Summary
+from jibe_sqs.sandbox.demo import Progress
+from jibe_sqs.sandbox.demo_summary import Summary
 
 
 class Watching:

@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Final
 
-from jibe_sqs.sandbox.aws.s3_calls import CallKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
 
-ObjectAddress = tuple[str, str]
-"""Bucket and key."""
 MAX_RECORDS: Final = 200_000
 """Calls that a server keeps; older ones are dropped."""
 

@@ -45,7 +45,7 @@ class ChangeCalls:
         above, name = self._lookups.folder(params.get("fi_pid", "")), params.get("fi_name", "")
         if not above.bucket or not name or "/" in name:
             raise Refused("invalid_name", "A folder has a name without a slash, and is in a bucket")
-        self._changes.check_free(above, name)
+        self._changes.locks.check_free(above, name)
         return {"file": self._shapes.item(self._index.add_folder(above, name), None, for_rclone=for_rclone)}
 
     async def _modify_file(self, params: Params, for_rclone: bool) -> Answer:
@@ -61,12 +61,12 @@ class ChangeCalls:
     async def _copy_file(self, params: Params, for_rclone: bool) -> Answer:
         file, target = self._lookups.file(params.get("fi_id", "")), self._lookups.folder(params.get("fi_pid", ""))
         name = params.get("fi_name") or file.name
-        copy = await self._changes.copy_file(file, target, name, replace=params.get("force") == "y")
+        copy = await self._changes.files.copy(file, target, name, replace=params.get("force") == "y")
         return {"file": self._shapes.item(copy, None, for_rclone=for_rclone)}
 
     async def _rename_file(self, params: Params, for_rclone: bool) -> Answer:
         file, name = self._lookups.file(params.get("fi_id", "")), params.get("fi_name", "")
-        moved = await self._changes.move_file(file, file.parent, name, replace=params.get("overwrite") == "y")
+        moved = await self._changes.files.move(file, file.parent, name, replace=params.get("overwrite") == "y")
         return {"file": self._shapes.item(moved, None, for_rclone=for_rclone)}
 
     async def _move_files(self, params: Params, for_rclone: bool) -> Answer:
@@ -79,9 +79,9 @@ class ChangeCalls:
         task: Task | None = None
         for file in files:
             if file.parent.top is target.top:
-                moved.append(await self._changes.move_file(file, target, file.name))
+                moved.append(await self._changes.files.move(file, target, file.name))
             else:
-                task = self._changes.move_file_later(file, target, file.name)
+                task = self._changes.files.move_later(file, target, file.name)
         shown = [self._shapes.item(file, None, for_rclone=for_rclone) for file in moved or files]
         answer = {"file": shown[0], "movedobjects": shown[: len(moved)]}
         return answer | self._moved(target, files, len(moved), task)
@@ -92,7 +92,7 @@ class ChangeCalls:
         if not folders:
             raise Refused("invalid_parameter", "fi_ids names no folder")
         for folder in folders:
-            task = await self._changes.move_folder(folder, target, folder.name)
+            task = await self._changes.folders.move(folder, target, folder.name)
         file = self._shapes.item(folders[0], None, for_rclone=for_rclone)
         return {"file": file, "movedobjects": []} | self._moved(target, folders, 0, task)
 
@@ -109,26 +109,26 @@ class ChangeCalls:
 
     async def _rename_folder(self, params: Params, for_rclone: bool) -> Answer:
         folder = self._lookups.folder(params.get("fi_id", ""))
-        task = await self._changes.move_folder(folder, folder.parent or folder, params.get("fi_name", ""))
+        task = await self._changes.folders.move(folder, folder.parent or folder, params.get("fi_name", ""))
         return {"file": self._shapes.item(folder, None, for_rclone=for_rclone)} | _task(task)
 
     async def _delete_file(self, params: Params, _: bool) -> Answer:
         """`completedeletion=y` passes by the trash; so does the deletion of what is in it."""
         file = self._lookups.file(params.get("fi_id", ""), in_trash=True)
-        await self._changes.delete_file(file, complete=params.get("completedeletion") == "y")
+        await self._changes.files.delete(file, complete=params.get("completedeletion") == "y")
         return {"fi_id": str(file.id), "deleted": [str(file.id)], "errors": [], "backgroundtask": 0}
 
     async def _delete_folder(self, params: Params, _: bool) -> Answer:
         folder = self._lookups.folder(params.get("fi_id", ""), in_trash=True)
-        return {"fi_id": str(folder.id)} | _task(await self._changes.delete_folder(folder))
+        return {"fi_id": str(folder.id)} | _task(await self._changes.folders.delete(folder))
 
     async def _empty_trash(self, _: Params, __: bool) -> Answer:
-        await self._changes.empty_trash()
-        await self._changes.wait_for_tasks()
+        await self._changes.folders.empty_trash()
+        await self._changes.background.wait()
         return {}
 
     async def _empty_trash_in_background(self, _: Params, __: bool) -> Answer:
-        tasks = await self._changes.empty_trash()
+        tasks = await self._changes.folders.empty_trash()
         return _task(tasks[-1] if tasks else None)
 
 

@@ -114,7 +114,7 @@ class Events:
             seen = await self._storage.head(bucket, key)
             # If the folder has come to be meanwhile, a refresh of it may have begun before we looked, and end after.
             if self._index.folder_of(top, key) is None:
-                self._index.note(bucket, key, seen, at=looked)
+                self._index.journals.note(bucket, key, seen, at=looked)
                 if seen is not None and self._index.shows(top):
                     self._index.show_object(top, seen, at=looked)
                 return looked, seen is not None

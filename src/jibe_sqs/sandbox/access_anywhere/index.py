@@ -8,17 +8,15 @@ root's is empty.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from jibe_sqs.sandbox.access_anywhere.config import Provider
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
+from jibe_sqs.sandbox.access_anywhere.journals import Journals
 from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
 
 Registered = TypeVar("Registered", File, Folder)
-Journal = dict[tuple[str, str], StoredObject | None]
-"""By bucket and key; None: it is not there."""
 
 
 class Index:
@@ -29,7 +27,7 @@ class Index:
         self._case_insensitive = case_insensitive
         self._next_id = 0
         self._items: dict[int, Item] = {}
-        self._journals: list[tuple[float, Journal]] = []
+        self.journals = Journals()
         self.root = self._register(Folder(self._id()))
         for provider in providers:
             self.add(provider)
@@ -135,7 +133,7 @@ class Index:
             del old.files[file.name]
             old.changed()
         old.touched = max(old.touched, at)
-        self.note(old.bucket, file.seen.key, None, at=at)
+        self.journals.note(old.bucket, file.seen.key, None, at=at)
         here = top
         for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
             here = self._subfolder(here, name) or self._new_folder(here, name)
@@ -199,7 +197,7 @@ class Index:
             del self._items[folder.files.pop(file.name).id]
             folder.changed()
         folder.touched = max(folder.touched, at)
-        self.note(folder.bucket, key, None, at=at)
+        self.journals.note(folder.bucket, key, None, at=at)
 
     def remove_empty_folder(self, folder: Folder) -> None:
         """Show an empty folder no more."""
@@ -207,17 +205,6 @@ class Index:
             del folder.parent.folders[folder.name]
             del self._items[folder.id]
             folder.parent.changed()
-
-    @contextmanager
-    def journal(self, since: float) -> Iterator[Journal]:
-        """What single objects, looked at since then, are found to be while the block lasts."""
-        journal: Journal = {}
-        self._journals.append((since, journal))
-        try:
-            yield journal
-        finally:
-            # Not `remove`: two empty ones are equal.
-            self._journals = [other for other in self._journals if other[1] is not journal]
 
     def shows(self, folder: Folder) -> bool:
         """Whether the folder is still in the index."""
@@ -258,7 +245,7 @@ class Index:
                 del self._items[folder.files.pop(other).id]
         folder.touched = max(folder.touched, at)
         folder.changed()
-        self.note(folder.bucket, seen.key, seen, at=at)
+        self.journals.note(folder.bucket, seen.key, seen, at=at)
         return self._show_file(folder, seen)
 
     def _show_file(self, folder: Folder, seen: StoredObject) -> File:
@@ -291,12 +278,6 @@ class Index:
     def _name_key(self, name: str) -> str:
         """What a folder's items are told apart by."""
         return name.casefold() if self._case_insensitive else name
-
-    def note(self, bucket: str, key: str, seen: StoredObject | None, *, at: float) -> None:
-        """Tell the journals."""
-        for since, journal in self._journals:
-            if at >= since:
-                journal[bucket, key] = seen
 
     def _id(self) -> int:
         self._next_id += 1

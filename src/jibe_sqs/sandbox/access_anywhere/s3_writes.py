@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StoredObject
-from jibe_sqs.sandbox.aws.s3_calls import CallKind
-from jibe_sqs.sandbox.writes import ObjectAddress, RecordedWrites
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
+from jibe_sqs.sandbox.writes import RecordedWrites
 
 MAX_KEYS: Final = 1000
 """Keys that S3 deletes in one call."""

@@ -41,7 +41,7 @@ class Syncs:
             task.status = "w"
             began = self._clock()
             provider = self._index.providers.get(task.provider)
-            with self._index.journal(began) as journal:
+            with self._index.journals.journal(began) as journal:
                 try:
                     found = await self._found(provider) if provider else {}
                 except StorageError:

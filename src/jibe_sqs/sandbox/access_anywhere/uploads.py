@@ -49,7 +49,7 @@ class Uploads:
             raise Refused("upload_not_allowed", "Files cannot be stored here")
         if not upload.name or "/" in upload.name:
             raise Refused("invalid_name", "A file's name is not empty and has no slash")
-        self._changes.check_free(upload.folder, upload.name)
+        self._changes.locks.check_free(upload.folder, upload.name)
         self._open[upload.code] = upload
         return upload.code
 
@@ -64,8 +64,8 @@ class Uploads:
         if upload.body is None or size not in {None, len(upload.body)}:
             raise Refused("upload_incomplete", "Not all of the file has arrived")
         folder = upload.folder
-        self._changes.check_free(folder, upload.name)
-        await self._changes.keep_overwritten(folder, upload.name, than=upload.body)
+        self._changes.locks.check_free(folder, upload.name)
+        await self._changes.files.keep_overwritten(folder, upload.name, body=upload.body)
         # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
         async with self._guard(folder):
             if not self._index.shows(folder) or folder.in_trash:

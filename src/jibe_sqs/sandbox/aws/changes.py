@@ -2,21 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from itertools import cycle
 from random import Random
 from typing import Any, Final, Protocol
 
-import msgspec
 from botocore.exceptions import ClientError
 
 from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.change_kinds import NEEDS_AN_OBJECT, WEIGHTS, Change, ChangeKind
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.keys import Tree
 from jibe_sqs.sandbox.aws.listing import Objects
 from jibe_sqs.sandbox.aws.publishers import CallRecorder
 from jibe_sqs.sandbox.aws.records import Caller
-from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call, access_anywhere
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress, S3Call, access_anywhere
 
 
 class OwnWrite(Protocol):
@@ -25,63 +24,9 @@ class OwnWrite(Protocol):
     def __call__(self, bucket: str, key: str, body: bytes) -> None: ...
 
 
-class ChangeKind(StrEnum):
-    PUT = "put"
-    OVERWRITE = "overwrite"
-    COPY = "copy"
-    MULTIPART = "multipart"
-    DELETE = "delete"
-    BULK_DELETE = "bulk-delete"
-    """CloudTrail tells it by one record that names no key."""
-    BULK_DELETE_LISTED = "bulk-delete-listed"
-    """CloudTrail tells it by such a record, and by one more for each key."""
-    READ = "read"
-    FAILED = "failed"
-    TAGGING = "tagging"
-    OWN_WRITE = "own-write"
-
-
 CONTENT_TYPE: Final = "binary/octet-stream"
 """What S3 takes an object for by default. Said, because not every store takes an empty body without it."""
-_WEIGHTS: Final = {
-    ChangeKind.PUT: 46,
-    ChangeKind.OVERWRITE: 10,
-    ChangeKind.COPY: 7,
-    ChangeKind.MULTIPART: 5,
-    ChangeKind.DELETE: 9,
-    ChangeKind.BULK_DELETE: 2,
-    ChangeKind.READ: 7,
-    ChangeKind.FAILED: 4,
-    ChangeKind.TAGGING: 4,
-    ChangeKind.OWN_WRITE: 6,
-}
-_NEEDS_AN_OBJECT: Final = frozenset(ChangeKind) - {
-    ChangeKind.PUT,
-    ChangeKind.MULTIPART,
-    ChangeKind.FAILED,
-    ChangeKind.OWN_WRITE,
-}
-_CHANGES_NOTHING: Final = frozenset({ChangeKind.READ, ChangeKind.FAILED, ChangeKind.TAGGING})
-
-ObjectAddress = tuple[str, str]
 _Done = tuple[list[ObjectAddress], float]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One call, or one key of a bulk delete. `at`: seconds since the epoch when S3 had answered."""
-
-    number: int
-    kind: ChangeKind
-    bucket: str
-    key: str
-    at: float
-    own: bool = False
-    """Made through AA, which needs no telling."""
-
-    @property
-    def makes_stale(self) -> bool:
-        """Whether an index that doesn't hear of it is wrong from then on."""
-        return not self.own and self.kind not in _CHANGES_NOTHING
 
 
 class Writer:
@@ -125,12 +70,12 @@ class Writer:
         self._tree.grow(n // 8)
         if not self._number:
             self._record_bucket_creations()
-        kinds = [kind for kind in _WEIGHTS if self._own_write or kind is not ChangeKind.OWN_WRITE]
-        weights = [_WEIGHTS[kind] for kind in kinds]
+        kinds = [kind for kind in WEIGHTS if self._own_write or kind is not ChangeKind.OWN_WRITE]
+        weights = [WEIGHTS[kind] for kind in kinds]
         self._remaining = n
         while self._remaining > 0:
             (kind,) = self._random.choices(kinds, weights)
-            if kind in _NEEDS_AN_OBJECT and not self.objects:
+            if kind in NEEDS_AN_OBJECT and not self.objects:
                 kind = ChangeKind.PUT
             if kind is ChangeKind.BULK_DELETE:
                 kind = next(self._bulk_deletes)

@@ -11,7 +11,7 @@ from moto.s3.models import FakeKey
 from werkzeug.wrappers import Request
 
 from jibe_sqs.sandbox.aws.regions import s3_address, stored_bucket
-from jibe_sqs.sandbox.aws.s3_calls import CallKind
+from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
 
 WRITES: Final = "/moto-api/sandbox/writes"
 """The path at which the sandbox's AWS answers with the writes that came through its tunnels; `?since=N`: newer ones."""
@@ -27,7 +27,7 @@ class ObjectWrite(msgspec.Struct, frozen=True):
     kind: CallKind
     bucket: str
     keys: tuple[str, ...]
-    source: tuple[str, str] | None = None
+    source: ObjectAddress | None = None
     """The bucket and key that a copy is made of."""
     upload: str = ""
     """The id of a multipart upload."""

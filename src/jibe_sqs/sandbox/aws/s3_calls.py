@@ -7,6 +7,8 @@ import msgspec
 
 from jibe_sqs.sandbox.aws.records import Caller, iam_user
 
+ObjectAddress = tuple[str, str]
+"""Bucket and key."""
 ACCESS_ANYWHERE: Final = "access-anywhere"
 """The name of the user that AA calls S3 as."""
 ACCESS_ANYWHERE_KEY: Final = "AKIAACCESSANYWHERE00"
@@ -54,7 +56,7 @@ class S3Call(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     etag: str = ""
     """Unquoted."""
-    source: tuple[str, str] | None = None
+    source: ObjectAddress | None = None
     """Bucket and key that a copy is of."""
     upload: str = ""
     """The id of a multipart upload."""
