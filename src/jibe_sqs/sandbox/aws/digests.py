@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from jibe_sqs.core.digest_names import log_name
-from jibe_sqs.core.digests import signed_text
 from jibe_sqs.sandbox.aws.deployment import Deployment
 from jibe_sqs.sandbox.aws.trail import Trail
 
@@ -114,9 +112,7 @@ def write_digest(
         "logFiles": listed,
     }
     text = json.dumps(digest, separators=(",", ":")).encode()
-    signed = signed_text(
-        _time(end), bucket, path, hashlib.sha256(text).hexdigest(), previous.metadata["signature"] if previous else None
-    )
+    signed = _string_to_sign(end, bucket, path, text, previous)
     metadata = {"signature": key.sign(signed), "signature-algorithm": "SHA256withRSA"}
     if backfill:
         metadata["backfill-generation-timestamp"] = _time(end + 24 * HOUR)
@@ -231,9 +227,18 @@ def _listed(bucket: str, key: str, text: bytes) -> dict[str, str]:
     }
 
 
+def _string_to_sign(end: datetime, bucket: str, key: str, text: bytes, previous: WrittenDigest | None) -> bytes:
+    """Written here again, not imported from the service: a mistake there must not pass its own tests.
+
+    Source: CloudTrail User Guide, "CloudTrail digest file structure".
+    """
+    signature = previous.metadata["signature"] if previous else "null"
+    return "\n".join((_time(end), f"{bucket}/{key}", hashlib.sha256(text).hexdigest(), signature)).encode()
+
+
 def _region(key: str) -> str:
-    name = log_name(key)
-    return name.region if name else ""
+    """The region in the key of a log file of the sandbox's trail: `AWSLogs/ACCOUNT/CloudTrail/REGION/…`."""
+    return key.split("/")[3]
 
 
 def _time(time: datetime) -> str:
