@@ -1,1 +1,3 @@
-"""The embedded world: AWS in three regions, a CloudTrail, an Access Anywhere, and people who change things."""
+"""The sandbox: AWS in three regions, a CloudTrail, an Access Anywhere server, and a writer of changes,
+on this machine.
+"""

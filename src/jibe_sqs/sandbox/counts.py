@@ -1,4 +1,4 @@
-"""What queues and consumers tell of themselves, added up."""
+"""Counts of messages in queues, and sums of the consumers' reports."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from jibe_sqs.sandbox.world import World
 
 
 def waiting_messages(running: World) -> int:
-    """In the queues, whether they can be received, are in somebody's hands, or are delayed."""
+    """Messages in the queues: visible, hidden or delayed."""
     return _sum(
         running,
         running.deployment.queues,
@@ -21,17 +21,17 @@ def waiting_messages(running: World) -> int:
 
 
 def hidden_messages(running: World) -> int:
-    """In somebody's hands, or waiting until their visibility ends."""
+    """Messages that a consumer holds, or that are hidden until their visibility timeout ends."""
     return _sum(running, running.deployment.queues, "ApproximateNumberOfMessagesNotVisible")
 
 
 def dead_letters(running: World) -> int:
-    """Messages that nobody will try again."""
+    """Messages in the dead-letter queues."""
     return _sum(running, running.deployment.dead_letters, "ApproximateNumberOfMessages")
 
 
 def summed_reports(logs: Iterable[Path]) -> dict[str, Any]:
-    """The sum of what consumers last reported in their logs; of a killed one, as of its last report."""
+    """The sum of the last reports in these logs. A killed consumer's last report may be old."""
     total: dict[str, Any] = {}
     for log in logs:
         for name, value in _last_report(log).items():
@@ -57,7 +57,7 @@ def _last_report(log: Path) -> dict[str, Any]:
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # a line that a kill cut in two
+            continue  # a line that was cut when the process was killed
         if isinstance(entry, dict) and entry.get("event") in ("progress", "stopped"):
             report = entry
     return report

@@ -1,4 +1,4 @@
-"""What the demo shows: its progress while it runs, and what came of it."""
+"""The demo's output: its progress while it runs, and its summary."""
 
 import sys
 from types import TracebackType
@@ -17,7 +17,7 @@ from jibe_sqs.sandbox.demo_summary import Summary
 
 
 class Watching:
-    """Shows progress: a line that moves on a terminal, a line a phase elsewhere, nothing if quiet."""
+    """Shows progress on stderr: a bar on a terminal, otherwise one line for each phase. `quiet`: nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -44,7 +44,7 @@ class Watching:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Take in how far it is."""
+        """Show the current progress."""
         if self._quiet:
             return
         if self._bar.disable and progress.phase != self._phase:
@@ -55,12 +55,12 @@ class Watching:
 
 
 def as_json_object(summary: Summary, output: IO[str]) -> None:
-    """One object, on one line."""
+    """One JSON object on one line."""
     output.write(orjson.dumps(msgspec.to_builtins(summary)).decode() + "\n")
 
 
 def as_text(summary: Summary, output: IO[str]) -> None:
-    """For people, within 80 columns."""
+    """Text for people, at most 80 columns wide."""
     console = Console(file=output, highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What a judge finds: Access Anywhere's index held against S3's listing."""
+"""Compares Access Anywhere's index with S3's listing."""
 
 import msgspec
 
@@ -7,32 +7,36 @@ from jibe_sqs.sandbox.world import World
 
 
 class Differences(msgspec.Struct):
-    """Paths in Access Anywhere. `expected` counts the objects in S3, once for each folder that shows their bucket."""
+    """Paths in Access Anywhere. `expected`: number of objects in S3;
+
+    an object counts once for each folder that shows its bucket.
+    """
 
     expected: int
     missing: list[str]
-    """In S3, and not in the index."""
+    """In S3, but not in the index."""
     stale: list[str]
-    """In both, and different."""
+    """In both, with another size or ETag."""
     extra: list[str]
-    """In the index, and not in S3."""
+    """In the index, but not in S3."""
 
     @property
     def count(self) -> int:
-        """Of all kinds."""
+        """The number of differences of all kinds."""
         return len(self.missing) + len(self.stale) + len(self.extra)
 
     def examples(self) -> list[str]:
-        """A few of each kind, for people."""
+        """Up to three differences of each kind, for people."""
         kinds = (("missing", self.missing), ("stale", self.stale), ("extra", self.extra))
         return [f"{what}: {path}" for what, paths in kinds for path in paths[:3]]
 
 
 def differences(running: World) -> Differences:
-    """As of now: object by object, in every folder that shows them."""
+    """Compare each object in each folder that shows its bucket, as of now."""
     truth = objects(running.deployment)
     expected = {f"{place}/{key}": seen for (bucket, key), seen in truth.items() for place in running.bucket_map[bucket]}
-    # Of the log bucket, whoever reads logs through Access Anywhere has it show what is needed, and no more.
+    # Not the log bucket: a service that reads logs through Access Anywhere refreshes only the folders that it needs
+    # there.
     shown = {
         file["path"]: (file["size"], file["etag"])
         for file in running.get_state("index")

@@ -1,4 +1,6 @@
-"""Environment variables of the programs in the sandbox: nothing of the user's own, and what a client of AWS needs."""
+"""Environment variables for programs in the sandbox: without the user's AWS settings, and with those that the sandbox
+needs.
+"""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ _CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY":
 
 
 def neutral() -> dict[str, str]:
-    """This process's environment without AWS accounts, proxies and certificate authorities of the user's."""
+    """This process's environment, without the user's AWS settings, proxies and certificate authorities."""
     removed = _PROXIES | _AUTHORITIES
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")}
     return {name: value for name, value in kept.items() if name.upper() not in removed} | {
@@ -24,18 +26,18 @@ def neutral() -> dict[str, str]:
 
 
 def of_server() -> dict[str, str]:
-    """For the sandbox's servers, which use AWS's endpoint on loopback."""
+    """For the sandbox's servers. They reach AWS at its endpoint on loopback."""
     return neutral() | _CREDENTIALS | _in_both_cases("NO_PROXY", LOOPBACK)
 
 
 def of_client(*, proxy: str, ca_file: str, region: str) -> dict[str, str]:
-    """What a program needs, beside an ordinary environment, to use AWS under its real host names."""
+    """What a program needs, in addition to its environment, to use AWS under its real host names."""
     return {
         **_in_both_cases("HTTPS_PROXY", proxy),
         **_in_both_cases("NO_PROXY", LOOPBACK),
         "AWS_CA_BUNDLE": ca_file,
         "REQUESTS_CA_BUNDLE": ca_file,
-        # curl prefers it to SSL_CERT_FILE.
+        # curl prefers this variable to SSL_CERT_FILE.
         "CURL_CA_BUNDLE": ca_file,
         "SSL_CERT_FILE": ca_file,
         **_CREDENTIALS,
@@ -46,16 +48,16 @@ def of_client(*, proxy: str, ca_file: str, region: str) -> dict[str, str]:
 
 
 def of_store_client(region: str) -> dict[str, str]:
-    """What a program needs to use a store on loopback whose endpoint it is given."""
+    """What a program needs to use a store on loopback. The program gets the endpoint elsewhere."""
     return {**_in_both_cases("NO_PROXY", LOOPBACK), **_CREDENTIALS, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
 
 def of_consumer(client: Mapping[str, str], *, has_credentials: bool) -> dict[str, str]:
-    """For `jibe-sqs run`, which gets its settings from its configuration file only. `client`: as `of_client` returns."""
+    """For `jibe-sqs run`, whose settings come only from its configuration file. `client`: as `of_client` returns it."""
     ordinary = {name: value for name, value in neutral().items() if not name.startswith("JIBE_")}
     return ordinary | {name: value for name, value in client.items() if has_credentials or name not in _CREDENTIALS}
 
 
 def _in_both_cases(name: str, value: str) -> dict[str, str]:
-    """Which of them wins depends on the program that reads them."""
+    """Both spellings: programs differ in which one they read first."""
     return {name: value, name.lower(): value}

@@ -1,7 +1,7 @@
-"""Calls to S3 that two servers record as they happen, told in the format of their bucket.
+"""Delivers the calls to S3 that the sandbox's two servers have recorded, in the format of the bucket.
 
-Access Anywhere's server records its own calls, which become acts of Access Anywhere's identity. AWS's server records the
-calls of programs that use its real host names, which become acts of an ordinary user.
+Access Anywhere's server records its own calls; they are delivered with Access Anywhere's identity. AWS's server
+records the calls of programs that use its real host names; they are delivered as calls of an ordinary user.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call, access_anywhere
 from jibe_sqs.sandbox.world import World
 
 USER: Final = "sandbox-user"
-"""The name of the IAM user that other programs call S3 as."""
+"""The name of the IAM user with which other programs call S3."""
 
 
 class LoggedCalls:
-    """Tells of the calls made since it was created. `since(n)`: the server's records with a number greater than n."""
+    """Delivers the calls made since its creation. `since(n)`: the server's records with a number greater than n."""
 
     def __init__(self, running: World, since: Callable[[int], list[dict[str, Any]]], caller: Caller) -> None:
         self._world = running
@@ -26,12 +26,15 @@ class LoggedCalls:
         self._last_delivered = max((write["n"] for write in since(0)), default=0)
 
     def deliver(self) -> list[dict[str, Any]]:
-        """Tell of the calls since the last time, and have them delivered. Returns the server's records of them."""
+        """Record the calls since the last time with the publishers, and deliver them.
+
+        Returns the server's records of them.
+        """
         buckets = self._world.deployment.buckets
         writes = self._since(self._last_delivered)
         for write in writes:
             self._last_delivered = write["n"]
-            # The log bucket has no publisher, and neither has a bucket that a user created.
+            # The log bucket and buckets that a user created have no publisher.
             if write["bucket"] in buckets:
                 self._world.publishers.record(self._s3_call(write, buckets[write["bucket"]]))
         if writes:

@@ -1,4 +1,4 @@
-"""How a sandbox's world differs from an ordinary one. Needs nothing to be installed."""
+"""How a sandbox can differ from the default one. Importing this module needs only msgspec."""
 
 from enum import StrEnum
 from typing import Final
@@ -9,35 +9,37 @@ from jibe_sqs.sandbox.change_feeds import ChangeFeed
 
 
 class Via(StrEnum):
-    """How log files are fetched. The words of the command line."""
+    """How the service fetches log files. The values are options of the command line."""
 
     S3 = "s3"
     ACCESS_ANYWHERE = "access-anywhere"
 
 
 class Strategy(StrEnum):
-    """How Access Anywhere is made to see changes. The words of the command line."""
+    """How Access Anywhere learns of changes. The values are options of the command line."""
 
     REFRESH = "refresh"
     PROVIDER_EVENT = "provider-event"
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens in it, and what the consumer is told to do about it."""
+    """What happens in the sandbox, and how the service is configured for it."""
 
     format_: ChangeFeed = ChangeFeed.MIXED
     logs_via: Via = Via.S3
-    """Through Access Anywhere, the consumer has no credentials for S3, and finds out itself where buckets are shown."""
+    """With `ACCESS_ANYWHERE`, the service has no credentials for S3, and asks Access Anywhere which folders show which
+    buckets.
+    """
     lose_notifications: bool = False
-    """Nobody announces log files: sweeps find them."""
+    """Log files are not announced; the service must find them by sweeping."""
     strategy: Strategy = Strategy.REFRESH
     aa_failures: float = 0.0
-    """The share of Access Anywhere's calls that fail, in one way or another."""
+    """The share of Access Anywhere's calls that fail, from 0 to 1."""
     aa_outage: float = 0.0
-    """Seconds for which it is down, half-way through."""
+    """Seconds for which Access Anywhere is down, after half of the changes."""
     kill_consumer: bool = False
     aws_endpoint: str = ""
-    """Another server that speaks S3, SQS and SNS, in place of the embedded AWS."""
+    """The endpoint of another server that speaks S3, SQS and SNS, in place of the embedded AWS."""
 
 
 ORDINARY: Final = Scenario()

@@ -31,9 +31,9 @@ def service_configuration(
 ) -> dict[str, Any]:
     """The settings that an operator on AWS would write, without endpoint and region. Only the times are shorter.
 
-    `access_anywhere`: its endpoint. `bucket_map`: bucket -> folders of Access Anywhere.
-    For another server than the embedded AWS, the endpoint and the region are set. AWS credentials come from the environment,
-    except when logs are read through Access Anywhere: then each queue has its own credentials, and `buckets` is not set.
+    `access_anywhere`: its endpoint. `bucket_map`: bucket -> folders of Access Anywhere. For a server other than the
+    embedded AWS, the endpoint and the region are set. AWS credentials come from the environment. If logs are read
+    through Access Anywhere, each queue has credentials instead, and `buckets` is not set.
     """
     through_aa = scenario.logs_via is Via.ACCESS_ANYWHERE
     for_queues = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY} if through_aa else {}

@@ -1,4 +1,4 @@
-"""`jibe-sqs sandbox`: the world, until it is stopped. Changes in its S3 are logged as they happen."""
+"""`jibe-sqs sandbox`: runs a sandbox until it is stopped. Changes in its S3 are logged within a second."""
 
 import json
 import shlex
@@ -17,18 +17,18 @@ from jibe_sqs.sandbox.scenario import ORDINARY, Scenario
 from jibe_sqs.sandbox.world import World
 
 DELIVERY_INTERVAL: Final = 1.0
-"""Seconds between deliveries of what Access Anywhere and other programs have changed."""
+"""Seconds between two deliveries of changes by Access Anywhere and by other programs."""
 
 
 def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Scenario = ORDINARY) -> None:
-    """Start the world, say where it is once all that was asked for is there, and wait for SIGTERM or SIGINT."""
+    """Start the sandbox, print its description when everything is ready, and wait for SIGTERM or SIGINT."""
     stopped = threading.Event()
 
     def stop(*_: object) -> None:
         if stopped.is_set():
             raise SystemExit(1)
         stopped.set()
-        # In the middle of starting or changing things there is nobody to look at the event.
+        # Before that, the main thread does not look at the event.
         if not ready:
             raise SystemExit(0)
 
@@ -52,7 +52,9 @@ def stay(*, consume: bool, changes: int, seed: int, as_json: bool, scenario: Sce
 
 
 def _rclone_config(running: World) -> Path:
-    """A configuration of rclone beside ours, with Access Anywhere as the remote `aa`."""
+    """Write a configuration file for rclone, with Access Anywhere as the remote `aa`, beside the service's
+    configuration.
+    """
     path = running.config.with_name("rclone.conf")
     path.touch(mode=0o600)
     lines = ["[aa]", "type = filefabric", f"url = {running.access_anywhere}"]
@@ -86,5 +88,5 @@ def _instructions(running: World, rclone: Path) -> str:
 
 
 def _export_lines(environment: Mapping[str, str]) -> list[str]:
-    """Lines to paste into a shell."""
+    """Lines for a shell."""
     return [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]

@@ -1,4 +1,4 @@
-"""A user of Access Anywhere who uploads through it: its own writes, which nobody needs to tell it of."""
+"""Uploads files through Access Anywhere, which shows them in its index at once."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,18 @@ MAX_ATTEMPTS = 20
 
 
 class _FolderGone(Exception):
-    """A folder that was there is not."""
+    """A folder that existed was removed."""
 
 
 class Uploader:
-    """Uploads files through Access Anywhere's API. Safe to use from one thread at a time."""
+    """Uploads files through Access Anywhere's API. Safe for threads: uploads are made one after the other."""
 
     def __init__(self, endpoint: str, permanent_token: str, bucket_map: Mapping[str, Sequence[str]]) -> None:
-        """`bucket_map`: bucket -> the folders that show it; a file goes through each, as each has an index of its own."""
-        # Its uploads are changes as others are, and not what is judged: no fault befalls them.
+        """`bucket_map`: bucket -> the folders that show it.
+
+        A file is uploaded to each of them, because each has its own entries in the index.
+        """
+        # Faults are meant for the service under test, not for these uploads.
         self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False, headers={NO_FAULTS_HEADER: "y"})
         self._permanent_token = permanent_token
         self._bucket_map = bucket_map
@@ -44,14 +47,14 @@ class Uploader:
                 above = self._folder(place, folders.split("/") if folders else [])
                 self._send(above, name, body)
             except _FolderGone:
-                # Made, and taken away by a refresh before anything was in it.
+                # A refresh removed the new folder before the upload, while it was empty.
                 if tries == MAX_ATTEMPTS:
                     raise
             else:
                 return
 
     def _folder(self, place: str, names: list[str]) -> str:
-        """The id of a folder, made with all above it where it is not there yet."""
+        """The id of a folder. Missing folders are created."""
         found = self._rpc("checkPathExists", path="/".join([place, *names]))
         if found.get("exists") == "y" or not names:
             return str(found["file"]["fi_id"])

@@ -1,4 +1,4 @@
-"""Calls that changed objects in S3, as a server of the sandbox records them for the trail."""
+"""The record of calls that changed objects in S3, as the sandbox's servers keep it for the publishers."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Any, Final
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
 
 MAX_RECORDS: Final = 200_000
-"""Calls that a server keeps; older ones are dropped."""
+"""Number of calls that a server keeps. Older ones are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Write:
-    """One call that S3 has answered. Times are seconds since the epoch; `n` counts from 1; `size` is in bytes."""
+    """One call that S3 has answered. Times: seconds since the epoch. `n` counts from 1. `size`: bytes."""
 
     n: int
     kind: CallKind
@@ -25,13 +25,13 @@ class S3Write:
     size: int = 0
     etag: str = ""
     source: ObjectAddress | None = None
-    """The bucket and key that a copy was made of."""
+    """The source of a copy."""
     upload: str = ""
     """The id of a multipart upload."""
 
 
 class RecordedWrites:
-    """The newest calls. Safe for threads."""
+    """Keeps the newest calls. Safe for threads."""
 
     def __init__(self) -> None:
         self._done = 0
@@ -45,6 +45,6 @@ class RecordedWrites:
             self._records.append(S3Write(self._done, kind, bucket, list(keys), **more))
 
     def since(self, n: int) -> list[dict[str, Any]]:
-        """The calls whose `n` is greater."""
+        """The calls with a greater `n`."""
         with self._lock:
             return [asdict(record) for record in self._records if record.n > n]

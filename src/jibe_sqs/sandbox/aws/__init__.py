@@ -1,1 +1,3 @@
-"""AWS on this machine: moto as its regions, the project's own templates deployed into it, changes, and who tells of them."""
+"""AWS on this machine: moto with the project's own CloudFormation templates, a writer of changes, and publishers of
+logs.
+"""

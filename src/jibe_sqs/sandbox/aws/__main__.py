@@ -1,4 +1,4 @@
-"""`python -m jibe_sqs.sandbox.aws`: the server, see `server.py`."""
+"""`python -m jibe_sqs.sandbox.aws` runs the server in `server.py`."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""S3 server access logs: a line for each call, and one more for each key of a bulk delete.
+"""S3 server access logs: one line for each call, and one more line for each key of a bulk delete.
 
-Nothing is escaped: a quote in a request is a quote in the log. Keys are form-encoded (`+` is a space): twice, but once in
-the lines of a bulk delete's keys. The time is when the call began, in whole seconds, cut off.
+Nothing is escaped: a quote in a request is a quote in the log. Keys are form-encoded (`+` is a space) twice; in the
+key lines of a bulk delete they are form-encoded once. The time is the start of the call, truncated to whole seconds.
 
 Source: S3 User Guide, "Server access log format".
 """
@@ -41,25 +41,25 @@ _ON_BUCKET: Final = {
 
 
 class AccessLogs(LogFiles):
-    """Announced by the log bucket's own S3 events, through the topic."""
+    """The log bucket's own S3 events announce the log files through the topic."""
 
     def lines(self, call: S3Call) -> list[bytes]:
-        """A line for each call and, of a bulk delete, for each key."""
+        """One line for the call. A bulk delete has one more line for each key."""
         return access_log_lines(call, self._random)
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
-        """With the name that tells account, region, bucket and day."""
+        """The key contains account, region, bucket and day."""
         deployment = self._deployment
         folder = f"{PREFIX}{deployment.account}/{deployment.buckets[bucket]}/{bucket}/{at:%Y/%m/%d}"
         return f"{folder}/{at:%Y-%m-%d-%H-%M-%S}-{self._random.getrandbits(64):016X}", text
 
     def announce(self, file: S3Call) -> None:
-        """As any other new object."""
+        """Publish an S3 event, as for any new object."""
         self._deployment.publish(file.region, compact({"Records": s3_events(file, self._random)}))
 
 
 def access_log_lines(call: S3Call, random: Random) -> list[bytes]:
-    """All lines of an act, with its ends of line."""
+    """All lines of a call, each with its line end."""
     request = _Lines(call, random)
     if call.kind in _ON_BUCKET:
         operation, method, query = _ON_BUCKET[call.kind]
@@ -68,12 +68,12 @@ def access_log_lines(call: S3Call, random: Random) -> list[bytes]:
         envelope = request.line("REST.POST.MULTI_OBJECT_DELETE", "", "POST /?delete HTTP/1.1")
         return [envelope, *(request.line("BATCH.DELETE.OBJECT", _form_encoded(key), None) for key in call.keys)]
     requests = _multipart(call.upload) if call.kind is CallKind.MULTIPART else [_ON_OBJECT[call.kind]]
-    # Each call has an id of its own; the lines of a bulk delete share one.
+    # Each request has an id of its own. The lines of a bulk delete share one id.
     lines = [
         _Lines(call, random).on_object(operation, method, call.key, query) for operation, method, query in requests
     ]
     if call.source and call.source[0] == call.bucket:
-        # The other side of a copy: a read.
+        # A copy within the bucket also logs the read of its source.
         lines.append(_Lines(call, random).on_object("REST.COPY.OBJECT_GET", "PUT", call.source[1], ""))
     return lines
 
@@ -91,7 +91,7 @@ def _multipart(upload: str) -> list[tuple[str, str, str]]:
 
 
 class _Lines:
-    """The lines of one request."""
+    """Formats the lines of one request."""
 
     def __init__(self, call: S3Call, random: Random) -> None:
         self._call = call
@@ -101,12 +101,15 @@ class _Lines:
     def on_object(self, operation: str, method: str, key: str, query: str) -> bytes:
         path = quote(key)
         if self._random.random() < 0.1:
-            # Not every client encodes a quote.
+            # Some clients do not encode quotes.
             path = path.replace("%22", '"')
         return self.line(operation, _form_encoded(_form_encoded(key)), f"{method} /{path}{query} HTTP/1.1")
 
     def line(self, operation: str, key: str, request: str | None) -> bytes:
-        """`key` as it stands in the line; nothing for none. `request`: None for what has none of its own."""
+        """`key`: as it is written in the line; empty for a line without a key.
+
+        `request`: None for a line without a request.
+        """
         call, random = self._call, self._random
         status, error = ("403", "AccessDenied") if call.failed else (_STATUS.get(operation, "200"), "-")
         agent: bytes = call.caller.user_agent.encode()
@@ -126,7 +129,7 @@ class _Lines:
             error,
             "-" if call.kind is not CallKind.GET else str(call.size),
             str(call.size) if key and "DELETE" not in operation else "-",
-            # Rounded up: what is told to have ended must not have ended later.
+            # Rounded up: the logged end of a call must not be before its real end.
             str(int((call.at - call.began) * 1000) + 1),
             str(random.randint(1, 30)),
             random.choice(('"-"', '"-"', "-", '"https://files.example.com/?q="a b""')),
@@ -143,6 +146,6 @@ class _Lines:
             "-",
         ]
         if random.random() < 0.1:
-            # Fields are added over the years.
+            # AWS appends new fields over the years.
             tail += [call.region, "a-field-of-tomorrow"]
         return " ".join(fields).encode() + b' "' + agent + b'" ' + " ".join(tail).encode() + b"\n"

@@ -1,6 +1,7 @@
-"""Audit logs: a JSON object a call, MinIO's bare, and Seagate Lyve Cloud's, which wraps it in an `auditEntry`.
+"""Audit logs: one JSON object for each call. MinIO writes it bare. Seagate Lyve Cloud wraps it in an `auditEntry`.
 
-Names are as they are. A bulk delete lists its keys; a form doesn't tell its key. The time is when the call began.
+Keys are not encoded. A bulk delete lists its keys. A form upload does not contain its key. The time is the start of
+the call.
 
 Source: MinIO, docs/logging; Lyve Cloud, "S3 API audit log".
 """
@@ -43,14 +44,16 @@ _WITHOUT_OBJECT: Final = frozenset({CallKind.POST, CallKind.DELETE_MANY, CallKin
 
 
 class LyveAudits(LogFiles):
-    """Lyve has no topics: a forwarder sends S3-shaped events to the queue. Other streams write beside ours."""
+    """Lyve has no topics: a forwarder sends S3-like events to the queue. Other audit streams write to
+    the same folder.
+    """
 
     def __init__(self, *arguments: object, **named: object) -> None:
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
         self._used: set[str] = set()
 
     def lines(self, call: S3Call) -> list[bytes]:
-        """An entry for each call, wrapped."""
+        """One wrapped entry for each call."""
         return [
             _line(
                 {
@@ -63,22 +66,25 @@ class LyveAudits(LogFiles):
         ]
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
-        """Always gzipped."""
+        """Lyve's files are always gzipped."""
         return self._new(f"S3-{bucket}", at), gzip.compress(text)
 
     def beside(self, at: datetime) -> tuple[str, bytes] | None:
-        """The streams of IAM and of the console."""
+        """Sometimes a file of the IAM or the console stream."""
         if self._random.random() > 0.3:
             return None
         stream, what = self._random.choice((("IAM", "create-service-account"), ("console", "create-bucket")))
         return self._new(stream, at), gzip.compress(_line({"event": what, "time": _time(at.timestamp())}))
 
     def announce(self, file: S3Call) -> None:
-        """As S3 would."""
+        """Send an S3 event to the queue."""
         self._deployment.send(file.region, compact({"Records": s3_events(file, self._random)}))
 
     def _new(self, stream: str, at: datetime) -> str:
-        """Named by the second: two files of one stream in one second would be one."""
+        """A new key.
+
+        Names contain the time in seconds, so two files of one stream in the same second need different times.
+        """
         while (key := f"{LYVE_PREFIX}{stream}-{at:%Y-%m-%d-%H-%M-%S}.gz") in self._used:
             at += timedelta(seconds=1)
         self._used.add(key)
@@ -86,14 +92,17 @@ class LyveAudits(LogFiles):
 
 
 class MinioAudits(LogFiles):
-    """A collector writes them to a bucket, under names that tell nothing, and MinIO announces these as any object."""
+    """A collector writes the files to a bucket. Their names do not show the format.
+
+    MinIO announces them as any new object.
+    """
 
     def lines(self, call: S3Call) -> list[bytes]:
-        """An entry for each call, bare."""
+        """One bare entry for each call."""
         return [_line(entry) for entry in audit_entries(call, self._random)]
 
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
-        """Compressed in one way, in another, or not at all."""
+        """Compressed with zstd or gzip, or not compressed."""
         key = f"{MINIO_PREFIX}{at:%Y/%m/%d}/{bucket}-{self._random.getrandbits(64):016x}.ndjson"
         match self._random.randrange(3):
             case 0:
@@ -104,7 +113,7 @@ class MinioAudits(LogFiles):
                 return key, text
 
     def announce(self, file: S3Call) -> None:
-        """In MinIO's dialect."""
+        """Send an event in MinIO's dialect to the queue."""
         name, key = f"s3:{MINIO_NAMES[file.kind]}", encoded(file.key).replace("/", "%2F")
         record = event(file, name, object_fields(file, key), version="2.0", source="minio:s3", ids={})
         message = {"EventName": name, "Key": f"{file.bucket}/{file.key}", "Records": [record]}
@@ -112,7 +121,7 @@ class MinioAudits(LogFiles):
 
 
 def audit_entries(call: S3Call, random: Random) -> list[Record]:
-    """MinIO's entries of an act, a call each, of which the last ended when the act did."""
+    """MinIO's entries for a call. A multipart upload has three entries; the last of them ended when the call ended."""
     return [_entry(call, name, random) for name in _CALLS[call.kind]]
 
 

@@ -1,4 +1,4 @@
-"""Ceph's dialect of S3's events: keys as they are, sizes as text, no address of the caller's.
+"""Ceph's dialect of S3 events: keys are not encoded, sizes are texts, and the caller's address is missing.
 
 Source: Ceph, "S3 bucket notifications compatibility".
 """
@@ -14,12 +14,12 @@ _NOT_SENT: Final = (CallKind.TAG, CallKind.ACL)
 
 
 class CephEvents(Notifications):
-    """Straight to the queue, by a forwarder, several at a time."""
+    """A forwarder sends the events directly to the queue, up to three in one message."""
 
     together = 3
 
     def events(self, call: S3Call) -> list[Record]:
-        """One for each key."""
+        """One event for each key."""
         if call.failed or call.kind not in NAMES or call.kind in _NOT_SENT:
             return []
         ids = {"x-amz-request-id": f"{self._random.getrandbits(128):032x}.5330.903595", "x-amz-id-2": "14d2-zone1-zg1"}
@@ -40,9 +40,9 @@ class CephEvents(Notifications):
         return events
 
     def message(self, events: list[Record]) -> Record:
-        """As AWS's."""
+        """The same shape as AWS's."""
         return {"Records": events}
 
     def send(self, region: str, message: Record) -> None:
-        """In no envelope."""
+        """Directly to the queue, without an SNS envelope."""
         self._deployment.send(region, compact(message))

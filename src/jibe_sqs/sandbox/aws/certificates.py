@@ -1,7 +1,7 @@
-"""Certificates for AWS's host names, signed by a certificate authority of the sandbox's own.
+"""TLS certificates for AWS's host names, signed by the sandbox's own certificate authority.
 
-Each server process has a new authority. Its private key is never written to disk. Only a program that is given the CA
-file trusts these certificates.
+Each server process creates a new authority. Its private key is never written to disk. Only programs that are given
+the CA file trust these certificates.
 """
 
 import ssl
@@ -20,14 +20,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CA_FILE: Final = "ca.pem"
 VALID: Final = timedelta(days=365)
 SKEW: Final = timedelta(days=1)
-"""Certificates are valid from a day ago, for clients whose clock is behind."""
+"""Certificates are valid from one day ago, for clients whose clock is behind."""
 
 
 class Certificates:
-    """Makes a certificate for each host name when it is first asked for. Safe for threads."""
+    """Creates a certificate for each host name on first use. Safe for threads."""
 
     def __init__(self, folder: Path) -> None:
-        """Writes the authority's certificate to `ca.pem` in that folder."""
+        """Writes the authority's certificate to `ca.pem` in this folder."""
         self._folder = folder
         self._authority_key = ec.generate_private_key(ec.SECP256R1())
         self._authority = self._signed_authority()
@@ -36,7 +36,7 @@ class Certificates:
         folder.joinpath(CA_FILE).write_bytes(self._authority.public_bytes(Encoding.PEM))
 
     def context(self, host: str) -> ssl.SSLContext:
-        """The TLS settings of a server with that name."""
+        """The TLS settings for a server with this host name."""
         with self._lock:
             if host not in self._contexts:
                 self._contexts[host] = self._new_context(host)
@@ -47,11 +47,12 @@ class Certificates:
         certificate = self._signed(host, key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
-        # A client may end the connection without saying so in TLS: no reason to send it an alert.
+        # A client may close the connection without a TLS close notification. That is not an error.
         context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
-        # Without session tickets the server's first words after the handshake are an answer.
+        # Without session tickets, the first data that the server sends after the handshake is an answer. The proxy of
+        # the chaos test relies on it.
         context.num_tickets = 0
-        # The ssl module reads certificates from files only.
+        # The ssl module reads certificates only from files.
         with NamedTemporaryFile(dir=self._folder, suffix=".pem") as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.write(certificate.public_bytes(Encoding.PEM))
@@ -71,7 +72,7 @@ class Certificates:
         )
 
     def _signed(self, host: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        # A common name holds 64 characters, fewer than a bucket's host name may have.
+        # A common name holds at most 64 characters. A bucket's host name may be longer.
         name = _name("jibe-sqs sandbox")
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._authority_key.public_key())
         return (

@@ -1,4 +1,7 @@
-"""A world of people and programs that write to buckets past Access Anywhere: real calls to S3, each told to a publisher."""
+"""Makes changes in S3 as users and programs do that bypass Access Anywhere.
+
+Each change is a real call to S3 and is recorded.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +22,20 @@ from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress, S3Call, acces
 
 
 class OwnWrite(Protocol):
-    """AA's upload: stores an object in S3, and knows of it from then on."""
+    """An upload through Access Anywhere, which stores an object in S3 and shows it in its index."""
 
     def __call__(self, bucket: str, key: str, body: bytes) -> None: ...
 
 
 CONTENT_TYPE: Final = "binary/octet-stream"
-"""What S3 takes an object for by default. Said, because not every store takes an empty body without it."""
+"""S3's default content type. It is set explicitly because some stores refuse an empty body without it."""
 _Done = tuple[list[ObjectAddress], float]
 
 
 class Writer:
-    """Makes changes, the same ones for the same seed. `objects` is what S3 must list after them.
+    """Makes changes. The same seed makes the same changes. `objects`: what S3 must list after them.
 
-    Without `access_anywhere` there are no writes of AA's own.
+    Without `access_anywhere`, no change is made through Access Anywhere.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Writer:
         self._publisher = publisher
         self._own_write = access_anywhere
         self._random = Random(f"changes {seed}")
-        # Apart, so that how a change is told doesn't decide which changes are made.
+        # A second generator, so that the details of a call do not influence which changes are made.
         self._ids = Random(f"how changes are made {seed}")
         self._deleted: list[ObjectAddress] = []
         self._number = 0
@@ -66,7 +69,7 @@ class Writer:
         }
 
     def changes(self, n: int) -> Iterator[Change]:
-        """Make `n` changes, one whenever the next is asked for; they are told when the caller has that delivered."""
+        """Make `n` changes, each one when the iterator is advanced. They are recorded; the caller delivers them."""
         self._tree.grow(n // 8)
         if not self._number:
             self._record_bucket_creations()
@@ -85,7 +88,8 @@ class Writer:
             for number, (bucket, key) in enumerate(places, first):
                 yield Change(number, kind, bucket, key, at, own=kind is ChangeKind.OWN_WRITE)
 
-    # Each makes its call, tells of it, and returns the places that it was about and when S3 had answered.
+    # Each of the following methods calls S3 and records the call. It returns the addresses of the objects, and the time
+    # of S3's answer.
 
     def _put(self, caller: Caller, place: ObjectAddress) -> _Done:
         bucket, key = place
@@ -93,7 +97,7 @@ class Writer:
         began = time.time()
         answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body, ContentType=CONTENT_TYPE)
         self._stored(place, len(body), answer["ETag"])
-        # What is stored is the same, whether an API or a form brought it.
+        # An upload by the API and an upload by a form store the same object.
         kind = CallKind.POST if self._ids.random() < 0.04 else CallKind.PUT
         return self._record_call(kind, [place], caller, began)
 
@@ -153,7 +157,7 @@ class Writer:
                 return self._record_call(CallKind.LIST, [place], caller, began, prefix=prefix)
 
     def _fail(self, caller: Caller) -> _Done:
-        # moto refuses nobody: a refused call is told of only.
+        # moto refuses no call. A refused call is only recorded.
         kind = CallKind.DELETE if self.objects and self._random.random() < 0.5 else CallKind.PUT
         place = self._existing_address() if kind is CallKind.DELETE else self._tree.new_key()
         return self._record_call(kind, [place], caller, time.time(), failed=True)
@@ -168,7 +172,7 @@ class Writer:
         try:
             self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
         except ClientError:
-            # Not every store has ACLs. The call is logged all the same.
+            # Not every store supports ACLs. The call is recorded anyway, as failed.
             return self._record_call(CallKind.ACL, [place], caller, began, failed=True)
         return self._record_call(CallKind.ACL, [place], caller, began)
 
@@ -240,7 +244,7 @@ class Writer:
             )
 
     def _new_address(self) -> ObjectAddress:
-        """A new place; now and then one that was deleted, and comes back."""
+        """The address of a new object. Sometimes one that was deleted before."""
         if self._deleted and self._random.random() < 0.05:
             return self._deleted.pop(self._random.randrange(len(self._deleted)))
         return self._tree.new_key()

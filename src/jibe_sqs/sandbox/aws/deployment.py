@@ -1,6 +1,7 @@
-"""The embedded world's plan: buckets in every region, two queues, three topics, by the very templates that a user deploys.
+"""Creates the sandbox's AWS resources from the CloudFormation templates that users deploy.
 
-The first two regions have a queue of their own; a third region's topic forwards to the first's, across regions.
+There are two buckets in each region, two queues and three topics. Each of the first two regions has its own queue.
+The third region's topic forwards to the first region's queue.
 """
 
 import os
@@ -17,13 +18,13 @@ from botocore.config import Config
 
 REGIONS: Final = ("us-east-1", "eu-west-1", "ap-southeast-2")
 ACCOUNT: Final = "123456789012"
-"""moto's."""
+"""moto's account id."""
 ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
-SECRET_KEY: Final = "sandbox"  # noqa: S105 - opens nothing: moto asks for some key, not for the right one
+SECRET_KEY: Final = "sandbox"  # noqa: S105 - not a secret: moto requires a key, but does not check it
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """What was deployed, and where it is. The mappings' keys are regions, but for `buckets`: bucket -> its region."""
+    """The resources and their endpoint. The mappings' keys are regions; only `buckets` maps a bucket to its region."""
 
     endpoint: str
     account: str
@@ -32,11 +33,11 @@ class Deployment(msgspec.Struct, frozen=True):
     topics: dict[str, str]
     """ARNs."""
     queues: dict[str, str]
-    """URLs, as in AWS. They can be used with this endpoint, too: SQS reads no more of them than the queue's name."""
+    """URLs, as in AWS. They also work at this endpoint: SQS reads only the queue's name from them."""
     dead_letters: dict[str, str]
     """URLs, as in AWS."""
     loses_notifications: bool = False
-    """Whatever is published or sent gets lost."""
+    """If true, every published or sent message is dropped."""
 
     @property
     def home(self) -> str:
@@ -44,17 +45,17 @@ class Deployment(msgspec.Struct, frozen=True):
         return next(iter(self.topics))
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """A boto3 client of the sandbox; by default in the home region."""
+        """A boto3 client for this endpoint. Default: the home region."""
         return client(self.endpoint, service, region or self.home)
 
     def publish(self, region: str, message: str) -> None:
-        """By the region's topic: it arrives in SNS's envelope."""
+        """Publish to the region's topic. The message arrives in an SNS envelope."""
         if self.loses_notifications:
             return
         self.client("sns", region).publish(TopicArn=self.topics[region], Message=message)
 
     def send(self, region: str, message: str) -> None:
-        """Straight to the queue that the region's topic feeds."""
+        """Send directly to the queue that the region's topic feeds."""
         if self.loses_notifications:
             return
         where = region if region in self.queues else self.home
@@ -63,7 +64,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
 @cache
 def client(endpoint: str, service: str, region: str) -> Any:
-    """A shared boto3 client of that endpoint. It reads nothing from the environment: no profile, credentials or proxies."""
+    """A shared boto3 client for an endpoint. It reads no profile, credentials or proxy from the environment."""
     with _making_clients:
         return _session().client(
             service,
@@ -75,14 +76,14 @@ def client(endpoint: str, service: str, region: str) -> Any:
                 proxies={},
                 s3={"addressing_style": "path"},
                 retries={"mode": "standard", "total_max_attempts": 3},
-                # Not every store reads a body with a checksum behind it.
+                # Not every store accepts a checksum after the body.
                 request_checksum_calculation="when_required",
             ),
         )
 
 
 _making_clients = Lock()
-"""Clients may be used by many threads, but not be made by many."""
+"""boto3 clients are safe for threads, but creating them is not."""
 
 
 @cache
@@ -101,7 +102,7 @@ def deploy(
     max_receives: int = 10,
     topic: str = "jibe-log-delivery",
 ) -> Deployment:
-    """Make a world. `visibility_timeout` is in seconds, and may be less than the template lets a user choose."""
+    """Create the resources with moto. `visibility_timeout`: seconds; it may be lower than the template's minimum."""
     home = regions[0]
     log_bucket = "jibe-sandbox-logs"
     buckets = {f"jibe-sandbox-{region}-{purpose}": region for region in regions for purpose in ("media", "projects")}
@@ -137,7 +138,7 @@ def deploy(
 
 
 def deploy_store(endpoint: str, *, visibility_timeout: int, max_receives: int) -> Deployment:
-    """Make a world of one region on a server that speaks S3, SQS and SNS, and perhaps no CloudFormation."""
+    """Create the resources in one region of a server that speaks S3, SQS and SNS. It needs no CloudFormation."""
     home, topic = REGIONS[0], "jibe-log-delivery"
     log_bucket = "jibe-sandbox-logs"
     buckets = dict.fromkeys(("jibe-sandbox-media", "jibe-sandbox-projects"), home)
@@ -170,7 +171,7 @@ def _arn(sqs: Any, queue: str) -> str:
 
 
 def template(name: str) -> str:
-    """`central` or `region`: the text of a CloudFormation template, out of the wheel or of the source tree."""
+    """The text of the CloudFormation template `central` or `region`, from the wheel or from the source tree."""
     packaged = files("jibe_sqs") / "sandbox" / "cloudformation" / f"{name}.yaml"
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
@@ -178,13 +179,13 @@ def template(name: str) -> str:
 
 
 def _create_bucket(endpoint: str, bucket: str, region: str) -> None:
-    # S3's oldest region is the one that can't be asked for by name.
+    # us-east-1 is the only region that S3 does not accept as a location constraint.
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     client(endpoint, "s3", region).create_bucket(Bucket=bucket, **where)
 
 
 def _create_stack(endpoint: str, region: str, kind: str, **parameters: object) -> dict[str, str]:
-    """Deploy a template as the stack `jibe-KIND`, and return its outputs."""
+    """Deploy a template as the stack `jibe-KIND`. Returns its outputs."""
     cloudformation = client(endpoint, "cloudformation", region)
     stack = f"jibe-{kind}"
     cloudformation.create_stack(

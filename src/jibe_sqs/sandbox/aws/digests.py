@@ -1,7 +1,7 @@
-"""CloudTrail's digests in the sandbox: real in form, chained and signed, with a key for each region.
+"""CloudTrail digests in the sandbox: in the real format, chained and signed, with one key for each region.
 
-moto has no ListPublicKeys. `teach()`, called in its process before it serves, gives it one, which answers with the keys that
-`TrailDigests` put in a bucket of their own.
+moto has no ListPublicKeys. `add_list_public_keys()` adds it; call it in moto's process before moto serves. It
+returns the keys that `TrailDigests` stored in a bucket for this purpose.
 """
 
 import gzip
@@ -25,10 +25,10 @@ HOUR: Final = timedelta(hours=1)
 
 
 class SigningKey:
-    """A private key of CloudTrail's, for one region."""
+    """One of CloudTrail's private keys, for one region."""
 
     def __init__(self, start: datetime, end: datetime) -> None:
-        """The time in which it is valid."""
+        """The key's validity period."""
         self._private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.der = self._private.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
         self.fingerprint = hashlib.md5(self.der, usedforsecurity=False).hexdigest()
@@ -36,11 +36,11 @@ class SigningKey:
         self.end = end
 
     def sign(self, text: bytes) -> str:
-        """In hex, as CloudTrail puts it in the metadata."""
+        """The signature in hex, as in the digest's metadata."""
         return self._private.sign(text, padding.PKCS1v15(), SHA256()).hex()
 
     def as_listed(self) -> dict[str, Any]:
-        """As ListPublicKeys tells its public half."""
+        """The public key, as ListPublicKeys returns it."""
         return {
             "Value": self.der,
             "ValidityStartTime": self.start,
@@ -50,7 +50,7 @@ class SigningKey:
 
 
 class WrittenDigest(msgspec.Struct, frozen=True):
-    """A digest as CloudTrail writes it. `text` is what is in `body`, which is gzipped."""
+    """A digest as CloudTrail writes it. `body` is `text`, gzipped."""
 
     bucket: str
     key: str
@@ -60,7 +60,7 @@ class WrittenDigest(msgspec.Struct, frozen=True):
 
     @property
     def previous_fields(self) -> dict[str, str | None]:
-        """What the digest after this one tells of it."""
+        """The fields of the next digest that refer to this one."""
         return {
             "previousDigestS3Bucket": self.bucket,
             "previousDigestS3Object": self.key,
@@ -94,7 +94,7 @@ def write_digest(
     backfill: bool = False,
     prefix: str = "",
 ) -> WrittenDigest:
-    """`logs`: bucket, key and text of each log file. `prefix`: of all keys, with its slash."""
+    """Build and sign a digest. `logs`: bucket, key and text of each log file. `prefix`: of all keys, with its slash."""
     name = f"{account}_CloudTrail-Digest_{region}_{trail}_{home}_{end:%Y%m%dT%H%M%SZ}{'_backfill' * backfill}.json.gz"
     path = f"{prefix}AWSLogs/{account}/CloudTrail-Digest/{region}/{end:%Y/%m/%d}/{name}"
     listed = [_listed(*log) for log in logs]
@@ -120,7 +120,9 @@ def write_digest(
 
 
 class TrailDigests:
-    """Writes a digest for each region whenever `write` is called, of what its trail delivered since the last call."""
+    """Each `write` writes one digest for each region, with the log files that the trail delivered since the last
+    `write`.
+    """
 
     def __init__(
         self,
@@ -130,25 +132,25 @@ class TrailDigests:
         name: str = "jibe",
         keys: Mapping[str, SigningKey] | None = None,
     ) -> None:
-        """`name`: the trail's. `keys`: by region; None: new ones, valid from a month ago for two months."""
+        """`name`: the trail's name. `keys`: by region. Default: new keys, valid for 30 days before and after now."""
         now = datetime.now(UTC).replace(microsecond=0)
         self.written: dict[str, list[WrittenDigest]] = {region: [] for region in deployment.topics}
-        """By region, the oldest first."""
+        """By region, oldest first."""
         self._deployment = deployment
         self._trail = trail
         self._name = name
         month = timedelta(days=30)
         self._keys = keys or {region: SigningKey(now - month, now + month) for region in self.written}
         self._done = 0
-        """Of the trail's files, those that have their digest."""
+        """The number of the trail's log files that have their digest."""
         self._last: datetime | None = None
 
     def public_keys(self, region: str) -> list[dict[str, Any]]:
-        """In the form of ListPublicKeys."""
+        """The keys, as ListPublicKeys returns them."""
         return [self._keys[region].as_listed()]
 
     def publish_keys(self) -> None:
-        """Let the sandbox's CloudTrail tell the public keys, if its server was taught to."""
+        """Store the public keys where `add_list_public_keys` finds them."""
         s3 = self._deployment.client("s3", "us-east-1")
         s3.create_bucket(Bucket=KEYS_BUCKET)
         for region, key in self._keys.items():
@@ -161,9 +163,9 @@ class TrailDigests:
             s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(public).encode())
 
     def write(self, at: datetime | None = None, *, new_chain: bool = False) -> list[str]:
-        """The digests of the time from the last ones to `at`, by default now. Returns their keys.
+        """Write the digests for the time from the last ones to `at` (default: now). Returns their keys.
 
-        `new_chain`: as when validation was off in between.
+        `new_chain`: the digests do not refer to previous ones, as after validation was switched off and on.
         """
         end = (at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
         start = self._last if self._last and not new_chain else end - HOUR
@@ -202,7 +204,7 @@ class TrailDigests:
 
 
 def add_list_public_keys() -> None:
-    """Give moto's CloudTrail, in this process, ListPublicKeys."""
+    """Add ListPublicKeys to moto's CloudTrail in this process."""
     from moto.cloudtrail.responses import CloudTrailResponse
     from moto.s3.models import s3_backends
 
@@ -228,16 +230,17 @@ def _listed(bucket: str, key: str, text: bytes) -> dict[str, str]:
 
 
 def _string_to_sign(end: datetime, bucket: str, key: str, text: bytes, previous: WrittenDigest | None) -> bytes:
-    """Written here again, not imported from the service: a mistake there must not pass its own tests.
+    """The text that CloudTrail signs.
 
-    Source: CloudTrail User Guide, "CloudTrail digest file structure".
+    It does not call the service's own function: an error in that function must not be repeated here, or tests would
+    not find it. Source: CloudTrail User Guide, "CloudTrail digest file structure".
     """
     signature = previous.metadata["signature"] if previous else "null"
     return "\n".join((_time(end), f"{bucket}/{key}", hashlib.sha256(text).hexdigest(), signature)).encode()
 
 
 def _region(key: str) -> str:
-    """The region in the key of a log file of the sandbox's trail: `AWSLogs/ACCOUNT/CloudTrail/REGION/…`."""
+    """The region of a log file of the sandbox's trail, from its key: `AWSLogs/ACCOUNT/CloudTrail/REGION/…`."""
     return key.split("/")[3]
 
 

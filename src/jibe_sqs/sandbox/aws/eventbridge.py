@@ -1,4 +1,4 @@
-"""S3's events as EventBridge brings them: one a message, straight to the queue, keys as they are.
+"""S3 events from EventBridge: one event in each message, directly to the queue. Keys are not encoded.
 
 Source: S3 User Guide, "EventBridge event message structure".
 """
@@ -18,29 +18,29 @@ CREATED: Final = {
     CallKind.COPY: "CopyObject",
     CallKind.MULTIPART: "CompleteMultipartUpload",
 }
-"""The `reason`."""
+"""The `reason` of an event `Object Created`."""
 
 
 class EventBridge(Notifications):
-    """A rule that has the queue as its target. A rule may match in any region, and has its queue in its own."""
+    """A rule with the queue as its target. A rule matches events in any region, and its queue is in its own region."""
 
     def events(self, call: S3Call) -> list[Record]:
-        """One for each key."""
+        """One event for each key."""
         if call.failed:
             return []
         return [event for key in call.keys for event in eventbridge_events(call, key, self._random)]
 
     def message(self, events: list[Record]) -> Record:
-        """An event is a message."""
+        """The event is the message."""
         return events[0]
 
     def send(self, region: str, message: Record) -> None:
-        """In no envelope."""
+        """Directly to the queue, without an SNS envelope."""
         self._deployment.send(region, compact(message))
 
 
 def eventbridge_events(call: S3Call, key: str, random: Random) -> list[Record]:
-    """The event of one key; none for what S3 doesn't tell EventBridge of."""
+    """The event for one key. Empty for calls that cause no EventBridge event."""
     request: Record = {
         "request-id": f"{random.getrandbits(64):016X}",
         "requester": call.account,
@@ -68,7 +68,7 @@ def _event(name: str, call: S3Call, object_: Record, details: Record, random: Ra
         "detail-type": name,
         "source": "aws.s3",
         "account": call.account,
-        # In whole seconds, cut off.
+        # Truncated to whole seconds.
         "time": datetime.fromtimestamp(int(call.at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "region": call.region,
         "resources": [f"arn:aws:s3:::{call.bucket}"],

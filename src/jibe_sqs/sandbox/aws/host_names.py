@@ -1,4 +1,4 @@
-"""AWS's host names: which names belong to AWS, and which of them were contacted."""
+"""AWS's host names: which names belong to AWS, and which of them programs contacted."""
 
 import re
 from collections import Counter
@@ -9,20 +9,20 @@ from typing import Final
 from botocore.loaders import Loader
 
 HOSTS: Final = "/moto-api/sandbox/hosts"
-"""The path at which the sandbox's AWS answers with the host names that were contacted."""
+"""At this path the sandbox's AWS returns the contacted host names."""
 _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 
 
 @cache
 def suffixes() -> tuple[str, ...]:
-    """The DNS suffixes of all partitions, with and without IPv6, by botocore's data. Each begins with a dot."""
+    """The DNS suffixes of all partitions, for IPv4 and dual stack, from botocore's data. Each begins with a dot."""
     partitions = Loader().load_data("partitions")["partitions"]
     outputs = [partition["outputs"] for partition in partitions]
     return tuple(sorted({f".{each[kind]}" for each in outputs for kind in ("dnsSuffix", "dualStackDnsSuffix")}))
 
 
 def is_aws(host: str) -> bool:
-    """Whether that is a host name of AWS's, in lower case."""
+    """Whether this is one of AWS's host names. `host`: in lower case."""
     return host.endswith(suffixes()) and _NAME.fullmatch(host) is not None
 
 
@@ -39,6 +39,6 @@ class Contacted:
             self._requests[host] += 1
 
     def counts(self) -> dict[str, int]:
-        """Host name -> requests, the most requests first."""
+        """Host name -> number of requests, highest number first."""
         with self._lock:
             return dict(self._requests.most_common())

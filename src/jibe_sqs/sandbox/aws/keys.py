@@ -1,7 +1,8 @@
-"""Names for objects: a believable tree of folders, a few of them hot, and all the odd characters that people do use.
+"""Generates object keys: a realistic tree of folders, some of them used more often, and the unusual characters that
+people use.
 
-What S3 allows and a file index cannot show is left out: empty path segments, two keys that differ only in case or in how
-Unicode is composed, and a key that is another's folder.
+Keys that S3 allows and that a file index cannot show are left out: empty path segments, two keys that differ only in
+case or in Unicode composition, and a key that is also a folder.
 """
 
 import unicodedata
@@ -47,7 +48,7 @@ _FOLDERS: Final = (
         "100%",
         "x!y*z",
     ),
-    # Each is what another one of them becomes, if it is decoded once too often or in another way.
+    # Each name results from decoding or encoding another one of them once too often.
     *("My Folder", "My+Folder", "My%20Folder", "My%2BFolder"),
 )
 _STEMS: Final = ("report", "IMG_2041", "clip", "Budget", "contract", "index", "data", "scan", "model", "notes", "take")
@@ -82,25 +83,25 @@ _ODD_STEMS: Final = (
 )
 _EXTENSIONS: Final = ("jpg", "mov", "pdf", "docx", "csv", "parquet", "txt", "tar.gz", "JSON", "mp4")
 _LONGEST_FOLDER: Final = 600
-"""Bytes of UTF-8; S3 takes 1024 for a whole key."""
+"""Bytes of UTF-8. S3 allows 1024 for a whole key."""
 
 
 class Tree:
-    """Hands out new keys, each fit to stand beside all the earlier ones."""
+    """Generates keys. Each new key can exist beside all earlier ones."""
 
     def __init__(self, random: Random, buckets: list[str]) -> None:
         self._random = random
         self._taken: set[tuple[str, str]] = set()
-        """Folded names of files and folders alike."""
+        """Case-folded names of files and folders."""
         self._folders = [(bucket, "") for bucket in buckets]
         self._heat: list[float] = []
         self.grow(len(buckets))
 
     def grow(self, folders: int) -> None:
-        """Let there be about so many folders to put files in; which of them are hot is drawn anew."""
+        """Create folders until there are about so many, and choose anew which of them are used more often."""
         while len(self._folders) < folders:
             bucket, folder = self._random.choice(self._folders)
-            # Some deep chains of folders, with files in the last only.
+            # Some chains of folders contain files only in the last folder.
             for _ in range(self._random.choice((1, 1, 1, 2, 4))):
                 folder += self._take(bucket, folder, self._random.choice(_FOLDERS)) + "/"
             if len(folder.encode()) < _LONGEST_FOLDER:
@@ -109,7 +110,7 @@ class Tree:
         self._heat = [1 / (rank + 2) ** 0.6 for rank in range(len(self._folders))]
 
     def new_key(self) -> tuple[str, str]:
-        """A bucket and a key that was never handed out before."""
+        """A bucket and a key that was never returned before."""
         ((bucket, folder),) = self._random.choices(self._folders, self._heat)
         stem = self._random.choice(_ODD_STEMS if self._random.random() < 0.4 else _STEMS)
         if self._random.random() < 0.03:
@@ -118,7 +119,7 @@ class Tree:
         return bucket, folder + self._take(bucket, folder, name)
 
     def _take(self, bucket: str, folder: str, name: str) -> str:
-        """`name`, or a variant of it, if it is taken beside it in any writing."""
+        """`name`, or a variant of it if the folder already has that name in any case or Unicode composition."""
         unlike, number = name, 1
         while (place := (bucket, _folded(folder + unlike))) in self._taken:
             number += 1

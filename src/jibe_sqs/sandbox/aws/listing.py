@@ -1,4 +1,4 @@
-"""The truth: what S3 itself says is in the data buckets, for a judge to compare an index with."""
+"""Lists the data buckets of S3, to compare them with an index."""
 
 from jibe_sqs.sandbox.aws.deployment import Deployment
 
@@ -7,7 +7,7 @@ Objects = dict[tuple[str, str], tuple[int, str]]
 
 
 def objects(deployment: Deployment) -> Objects:
-    """Every object of every data bucket; the log bucket is not among them."""
+    """All objects of all data buckets, without the log bucket."""
     found: Objects = {}
     for bucket, region in deployment.buckets.items():
         pages = deployment.client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket)

@@ -1,6 +1,7 @@
-"""Changes told by log files of a line a call: gathered by bucket, written when told to, and announced.
+"""Publishers that write log files with one line for each call: they collect lines by bucket, then write and announce
+files.
 
-The log bucket is the one of the trail's, though AWS writes access logs only to a bucket of the same region.
+All files go to the trail's log bucket. AWS itself writes access logs only to a bucket of the same region.
 """
 
 import threading
@@ -15,12 +16,12 @@ from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 
 
 class LogFiles(ABC):
-    """A publisher, but for the format."""
+    """The base class of these publishers. A subclass adds the format."""
 
     def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
         self.delivered: dict[int, float] = {}
         self.files: list[str] = []
-        """Keys of all log files, in the order of delivery; not of what stands beside them."""
+        """The keys of all log files in the order of delivery, without the files of other streams."""
         self.messages = 0
         self._deployment = deployment
         self._random = Random(f"{type(self).__name__} {seed}")
@@ -29,32 +30,35 @@ class LogFiles(ABC):
 
     @abstractmethod
     def lines(self, call: S3Call) -> list[bytes]:
-        """What the format tells of an act, a line for each call or key."""
+        """The lines that the format has for a call."""
 
     @abstractmethod
     def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
-        """The key, which was never used before, and the body of a file of that bucket's."""
+        """A new key, and the body of a log file of this bucket."""
 
     @abstractmethod
     def announce(self, file: S3Call) -> None:
-        """Say that a file was written, which is an act too."""
+        """Announce a new file. Writing it was a call, too."""
 
     def beside(self, at: datetime) -> tuple[str, bytes] | None:
-        """Now and then a file that is no log of objects, but stands among them, and is announced as they are."""
+        """Sometimes the key and body of a file of another stream.
+
+        It lies among the log files and is announced like them.
+        """
         del at
         return None
 
     def start(self, buckets: list[str]) -> None:
-        """Nothing happens."""
+        """Nothing is published at the start."""
         del buckets
 
     def record(self, call: S3Call) -> None:
-        """Gather the lines of one act, which stay together in one file."""
+        """Collect the lines of one call. They stay together in one file."""
         with self._lock:
             self._gathered.setdefault(call.bucket, []).append((self.lines(call), call.changes))
 
     def deliver(self) -> list[str]:
-        """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
+        """Write the collected lines to log files, and announce them. Returns the keys of the new files."""
         with self._lock:
             gathered, self._gathered = self._gathered, {}
             return [key for bucket, groups in gathered.items() for key in self._deliver(bucket, groups)]
@@ -64,14 +68,14 @@ class LogFiles(ABC):
         files = []
         for share in range(shares):
             lines = [line for group, _ in groups[share::shares] for line in group]
-            # They stand in no order.
+            # Lines are not in the order of the calls.
             self._random.shuffle(lines)
             files.append(self._put(*self.written(bucket, b"".join(lines), datetime.now(UTC))))
         self.files += (file.key for file in files)
         if extra := self.beside(datetime.now(UTC)):
             files.append(self._put(*extra))
         now = time.time()
-        # Before, not after: who hears of a change must not have heard of it before it was delivered.
+        # Before the announcement: a change must not be refreshed before its recorded time of delivery.
         self.delivered.update((change, now) for _, changes in groups for change in changes)
         for file in files:
             self.announce(file)

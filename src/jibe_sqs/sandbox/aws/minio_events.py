@@ -1,6 +1,7 @@
-"""MinIO's dialect of S3's events: names with `s3:`, keys with every slash encoded, the first event's name and path on top.
+"""MinIO's dialect of S3 events: names begin with `s3:`, slashes in keys are encoded, and the first event's name and
+path are repeated outside.
 
-MinIO knows no SNS: a forwarder brings them to the queue as they are.
+MinIO does not know SNS: a forwarder sends the events to the queue unchanged.
 
 Source: MinIO, `internal/event`.
 """
@@ -15,17 +16,17 @@ from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
 
 MINIO_NAMES: Final = {
     **NAMES,
-    # It counts among what creates objects, which it does not.
+    # MinIO reports tagging as a kind of `ObjectCreated`, though it creates no object.
     CallKind.TAG: "ObjectCreated:PutTagging",
 }
 del MINIO_NAMES[CallKind.ACL]
 
 
 class MinioEvents(Notifications):
-    """Straight to the queue, an event at a time."""
+    """A forwarder sends the events directly to the queue, one in each message."""
 
     def events(self, call: S3Call) -> list[Record]:
-        """One for each key."""
+        """One event for each key."""
         if call.failed or call.kind not in MINIO_NAMES:
             return []
         ids = {"x-amz-request-id": f"{self._random.getrandbits(64):016X}", "x-minio-deployment-id": "the-sandbox"}
@@ -38,7 +39,7 @@ class MinioEvents(Notifications):
                 source="minio:s3",
                 ids=ids,
             )
-            # As it knows no users of AWS, but access keys.
+            # MinIO knows access keys, not AWS users.
             | {
                 "userIdentity": {"principalId": call.caller.access_key},
                 "source": {"host": call.caller.address, "port": "", "userAgent": call.caller.user_agent},
@@ -47,11 +48,11 @@ class MinioEvents(Notifications):
         ]
 
     def message(self, events: list[Record]) -> Record:
-        """The first event's name and path stand outside, for who looks no further."""
+        """The first event's name and path are repeated at the top level, for programs that read no further."""
         first = events[0]
         path = f"{first['s3']['bucket']['name']}/{first['s3']['object']['key']}"
         return {"EventName": first["eventName"], "Key": path, "Records": events}
 
     def send(self, region: str, message: Record) -> None:
-        """In no envelope."""
+        """Directly to the queue, without an SNS envelope."""
         self._deployment.send(region, compact(message))

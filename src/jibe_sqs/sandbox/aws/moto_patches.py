@@ -1,16 +1,17 @@
-"""What moto lacks that the sandbox needs, taught to it by `fill()` in the server's process.
+"""Patches for moto: features that the sandbox needs and moto lacks. The server's process calls `apply_patches()`.
 
-CloudFormation: moto skips the resource types that it doesn't know, with no more than a warning in its own log. Rather than
-deploy other templates than a user does, the sandbox teaches it the three that they hold.
+CloudFormation: moto skips resource types that it does not know, and logs only a warning. The sandbox must deploy the
+same templates as users do, so it adds the three missing types.
 
-SQS: moto's queue isn't safe between threads. `delete_message` copies the list of messages without those that it deletes: of
-two deletes at once one is undone, and its message comes back and can't be deleted any more (500 deletes by four threads left
-over 200 messages); one sent meanwhile can be lost. Such a queue can't judge a program that promises to do neither.
+SQS: moto's queue is not safe for threads. `delete_message` replaces the list of messages by a copy without the
+deleted ones. Of two simultaneous deletes, one is lost: its message comes back and can never be deleted (500 deletes
+by four threads left over 200 messages). A message that is sent at the same time can be lost. With such a queue, a
+test could not show that the service neither loses messages nor fails to delete them.
 
-DynamoDB: moto looks whether a condition holds, and then writes, attribute by attribute. Between the two another thread may write
-as well, and what it reads meanwhile is half an item.
+DynamoDB: moto checks a condition first and then writes attribute by attribute. Another thread may write in between,
+and may read an item that is written in part.
 
-HTTP: to find a request's service, moto lists its own directory of modules, at every request, under a lock.
+HTTP: to find the service of a request, moto lists its directory of modules under a lock, for every request.
 """
 
 from functools import wraps
@@ -26,7 +27,7 @@ from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
 
 class _UnnamedResource:
-    """What moto asks of every CloudFormation resource, for one that has neither a name nor attributes."""
+    """What moto requires of a CloudFormation resource, for resources without a name and without attributes."""
 
     def __init__(self, identity: str) -> None:
         self.physical_resource_id = identity
@@ -90,14 +91,14 @@ class Subscription(_UnnamedResource, CloudFormationModel):
         properties = cloudformation_json["Properties"]
         backend = sns_backends[account_id][region_name]
         subscription = backend.subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
-        # moto takes any text for true, "false" too.
+        # moto treats any text as true, also "false".
         if str(properties.get("RawMessageDelivery", "false")).lower() == "true":
             backend.set_subscription_attributes(subscription.arn, "RawMessageDelivery", "true")
         return cls(subscription.arn)
 
 
 def apply_patches() -> None:
-    """Patch moto. Its CloudFormation knows the resource types as soon as this module is imported."""
+    """Patch moto. Importing this module already adds the CloudFormation resource types."""
     for owner, names in {
         Queue: ("delete_message",),
         SQSBackend: ("receive_message", "change_message_visibility"),
@@ -110,12 +111,15 @@ def apply_patches() -> None:
 
 
 def _with_queue_locked(method: Any) -> Any:
-    """`method`, with its queue locked. A long poll holds up nobody: it waits on this lock's condition, which lets it go."""
+    """`method`, called with its queue's lock held.
+
+    A long poll blocks no other call: it waits on this lock's condition, which releases the lock.
+    """
 
     @wraps(method)
     def locked(owner: Any, *args: Any, **named: Any) -> Any:
         queue = owner if isinstance(owner, Queue) else owner.get_queue(named.get("queue_name") or args[0])
-        with queue._messages_lock:  # noqa: SLF001 - the lock that moto has, and doesn't take
+        with queue._messages_lock:  # noqa: SLF001 - moto creates this lock, but does not use it here
             return method(owner, *args, **named)
 
     return locked

@@ -1,7 +1,6 @@
-"""Changes told by messages that need no file: gathered, and sent when told to, as S3's own events are.
+"""Publishers that send S3's own events as messages, without log files: they collect events and send them on delivery.
 
-Late, in no order, now and then twice; and only of what changed objects or what hangs on them, never of reads and of
-calls that failed.
+Like S3's, the messages come late, in any order, and sometimes twice. Reads and failed calls cause no events.
 """
 
 import json
@@ -16,14 +15,17 @@ from jibe_sqs.sandbox.aws.s3_calls import S3Call
 
 
 class Notifications(ABC):
-    """A publisher, but for the format. Of a region's events, up to `together` stand in one message."""
+    """The base class of these publishers. A subclass adds the format.
+
+    A message holds up to `together` events of one region.
+    """
 
     together = 1
 
     def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
         self.delivered: dict[int, float] = {}
         self.files: list[str] = []
-        """There are none."""
+        """Always empty."""
         self.messages = 0
         self._deployment = deployment
         self._random = Random(f"{type(self).__name__} {seed}")
@@ -32,32 +34,32 @@ class Notifications(ABC):
 
     @abstractmethod
     def events(self, call: S3Call) -> list[Record]:
-        """What the format tells of an act: an event for each key, or nothing."""
+        """The events that the format has for a call: usually one for each key."""
 
     @abstractmethod
     def message(self, events: list[Record]) -> Record:
-        """The message that holds these events, which are of one region."""
+        """The message that contains these events of one region."""
 
     @abstractmethod
     def send(self, region: str, message: Record) -> None:
-        """By the topic, or to the queue."""
+        """Send the message through the topic or directly to the queue."""
 
     def start(self, buckets: list[str]) -> None:
-        """Most formats' senders say nothing when they are set up."""
+        """By default, nothing is sent at the start."""
         del buckets
 
     def record(self, call: S3Call) -> None:
-        """Gather what there is to tell of this act."""
+        """Collect the events of this call."""
         with self._lock:
             self._gathered += ((call.region, event, call.changes) for event in self.events(call))
 
     def deliver(self) -> list[str]:
-        """Send all that was gathered."""
+        """Send the collected events."""
         with self._lock:
             gathered, self._gathered = self._gathered, []
             self._random.shuffle(gathered)
             now = time.time()
-            # Before, not after: who hears of a change must not have heard of it before it was delivered.
+            # Before the messages: a change must not be refreshed before its recorded time of delivery.
             self.delivered.update((change, now) for _, _, changes in gathered for change in changes)
             for region in self._deployment.topics:
                 self._send_all(region, [event for where, event, _ in gathered if where == region])
@@ -73,5 +75,5 @@ class Notifications(ABC):
 
 
 def compact(message: Record) -> str:
-    """As JSON, with all characters as they are."""
+    """The message as JSON, without whitespace, non-ASCII characters unescaped."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Which requests to S3 change objects: what a trail with data events would log of them."""
+"""Recognises the requests to S3 that change objects, as a trail with data events would log them."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -14,34 +14,36 @@ from jibe_sqs.sandbox.aws.regions import s3_address, stored_bucket
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
 
 WRITES: Final = "/moto-api/sandbox/writes"
-"""The path at which the sandbox's AWS answers with the writes that came through its tunnels; `?since=N`: newer ones."""
+"""At this path the sandbox's AWS returns the writes that came through its tunnels. `?since=N`: only newer ones."""
 _ASPECTS: Final = frozenset(
     {"acl", "tagging", "retention", "legal-hold", "encryption", "annotation", "partNumber", "uploadId"}
 )
-"""Query parameters by which PUT and DELETE concern not an object, but what belongs to it, or a part of an upload."""
+"""With one of these query parameters, a PUT or DELETE changes not the object, but its attributes or a part of an
+upload.
+"""
 
 
 class ObjectWrite(msgspec.Struct, frozen=True):
-    """What a request asks for."""
+    """A request that changes objects."""
 
     kind: CallKind
     bucket: str
     keys: tuple[str, ...]
     source: ObjectAddress | None = None
-    """The bucket and key that a copy is made of."""
+    """The source of a copy."""
     upload: str = ""
     """The id of a multipart upload."""
 
     def stored(self, host: str) -> tuple[int, str]:
-        """Size and ETag of the one object that it made, as it is stored now. 0 and nothing: there is none."""
+        """Size and ETag of the one object that was written, as it is stored now. (0, "") if there is no such object."""
         bucket = stored_bucket(host, self.bucket)
         made = None if bucket is None or self.kind is CallKind.DELETE_MANY else bucket.keys.get(self.keys[0])
         return (made.size, made.etag.strip('"')) if isinstance(made, FakeKey) else (0, "")
 
 
 def object_write(environ: Mapping[str, Any], body: bytes) -> ObjectWrite | None:
-    """What the request, which S3 has carried out, changed. None: no object."""
-    # Not PATH_INFO: it lacks the second slash of `//key`.
+    """The change of a request that S3 has carried out. None if it changed no object."""
+    # PATH_INFO would lack the second slash of `//key`.
     path, _, query_string = str(environ["REQUEST_URI"]).partition("?")
     address = s3_address(str(environ["HTTP_HOST"]), unquote(path))
     if address is None:
@@ -66,17 +68,17 @@ def object_write(environ: Mapping[str, Any], body: bytes) -> ObjectWrite | None:
 
 
 def _source(header: str) -> tuple[str, str]:
-    """Bucket and key, without the version."""
+    """Bucket and key of a copy's source, without the version."""
     bucket, _, key = unquote(header.partition("?")[0]).lstrip("/").partition("/")
     return bucket, key
 
 
 def _listed(body: bytes) -> tuple[str, ...]:
     """The keys of a bulk delete."""
-    # moto has parsed it before, and the program that sent it is the user's own.
+    # moto has already parsed this XML, and the program that sent it is the user's own.
     return tuple(key.text or "" for key in ET.fromstring(body).iterfind("{*}Object/{*}Key"))  # noqa: S314
 
 
 def _in_form(environ: Mapping[str, Any], body: bytes) -> str:
-    """The key of a form that a browser sends."""
+    """The key in a form upload."""
     return Request({**environ, "wsgi.input": BytesIO(body)}).form.get("key", "")

@@ -1,4 +1,4 @@
-"""Who tells of changes: a publisher a format, and each bucket has one."""
+"""Publishers record calls to S3 and deliver them as log files or messages. There is one for each format."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -16,30 +16,32 @@ from jibe_sqs.sandbox.change_feeds import ChangeFeed
 
 
 class Publisher(Protocol):
-    """Hears of acts, and tells of them in its format when it is told to."""
+    """Records calls, and delivers them in its format."""
 
     delivered: dict[int, float]
-    """When a change was told (seconds since the epoch), by its number; only of those that the format tells of."""
+    """Number of a change -> when it was delivered, in seconds since the epoch. Only changes that the
+    format contains.
+    """
     files: list[str]
     """Keys of all its log files in the log bucket, in the order of delivery."""
     messages: int
-    """That it sent, but for those of the start."""
+    """Number of messages that were sent, without those of the start."""
 
     def start(self, buckets: list[str]) -> None:
-        """What happens when it is set up for these buckets."""
+        """Publish what the real service publishes when it is set up for these buckets."""
 
     def record(self, call: S3Call) -> None:
-        """Hear of one act."""
+        """Record one call."""
 
     def deliver(self) -> list[str]:
-        """Tell all that was heard since the last time. Returns the keys of new files."""
+        """Deliver all calls since the last delivery. Returns the keys of new log files."""
 
 
 class CallRecorder(Protocol):
-    """All that a writer of changes needs."""
+    """What a writer of changes needs."""
 
     def record(self, call: S3Call) -> None:
-        """Hear of one act."""
+        """Record one call."""
 
 
 class _PublisherFactory(Protocol):
@@ -59,7 +61,7 @@ _FACTORIES: Final[Mapping[ChangeFeed, _PublisherFactory]] = {
 
 
 class Publishers:
-    """All of them, as one."""
+    """All publishers as one. A bucket's calls go to the publisher of its format."""
 
     def __init__(self, deployment: Deployment, by_bucket: Mapping[str, ChangeFeed], *, seed: int = 0) -> None:
         self.by_format: dict[ChangeFeed, Publisher] = {
@@ -69,7 +71,7 @@ class Publishers:
 
     @property
     def delivered(self) -> dict[int, float]:
-        """When each change was told."""
+        """Number of a change -> when it was delivered, in seconds since the epoch."""
         return {number: at for publisher in self.by_format.values() for number, at in publisher.delivered.items()}
 
     @property
@@ -78,21 +80,21 @@ class Publishers:
         return [key for publisher in self.by_format.values() for key in publisher.files]
 
     def counts(self) -> dict[str, int]:
-        """By format: how many log files there are or, where there are none, messages."""
+        """Format -> number of log files; for formats without log files, number of messages."""
         return {
             format_.value: len(publisher.files) or publisher.messages
             for format_, publisher in sorted(self.by_format.items())
         }
 
     def start(self) -> None:
-        """Set them up."""
+        """Start all publishers."""
         for format_, publisher in self.by_format.items():
             publisher.start([bucket for bucket, its_format in self._by_bucket.items() if its_format is format_])
 
     def record(self, call: S3Call) -> None:
-        """Have the bucket's publisher hear of it."""
+        """Record the call with the publisher of its bucket."""
         self.by_format[self._by_bucket[call.bucket]].record(call)
 
     def deliver(self) -> list[str]:
-        """Tell all that was heard since the last time. Returns the keys of new files."""
+        """Deliver all calls since the last delivery. Returns the keys of new log files."""
         return [key for publisher in self.by_format.values() for key in publisher.deliver()]

@@ -1,7 +1,8 @@
-"""CloudTrail records, as CloudTrail writes them: pure builders, one for each call that matters here.
+"""Builds CloudTrail records: pure functions, one for each API call that matters here.
 
-A builder takes the `Call` (who, when, where) and what the call was about, and returns the record as a JSON object whose
-fields stand in CloudTrail's order. Chance (ids, the order of `resources`) comes from the call's `random` only.
+A builder takes a `Call` (caller, time, region) and the call's parameters. It returns the record as a JSON object
+with its fields in CloudTrail's order. Random parts (ids, the order of `resources`) come only from the call's
+`random`.
 
 Format: CloudTrail User Guide, record contents; S3 User Guide, CloudTrail log file entries.
 """
@@ -20,7 +21,7 @@ _TLS = {"tlsVersion": "TLSv1.3", "cipherSuite": "TLS_AES_128_GCM_SHA256"}
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls: `identity` is the record's `userIdentity`."""
+    """The caller of the API. `identity`: the record's `userIdentity`."""
 
     identity: Record
     address: str
@@ -28,12 +29,12 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def arn(self) -> str:
-        """Nothing, where AWS itself calls."""
+        """Empty if the caller is an AWS service."""
         return str(self.identity.get("arn", ""))
 
     @property
     def name(self) -> str:
-        """The user's, or the role's."""
+        """The name of the user or the role."""
         issuer = self.identity.get("sessionContext", {}).get("sessionIssuer", {})
         return str(self.identity.get("userName") or issuer.get("userName", ""))
 
@@ -54,7 +55,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def iam_user(name: str, *, account: str, access_key: str, address: str = "198.51.100.7", agent: str = "") -> Caller:
-    """A user with a key of their own. `agent` is what the client says of itself; CloudTrail puts it into brackets."""
+    """An IAM user with its own access key. `agent`: the client's user agent; CloudTrail puts it into brackets."""
     identity = {
         "type": "IAMUser",
         "principalId": f"AIDA{_id_of(name)}",
@@ -69,7 +70,7 @@ def iam_user(name: str, *, account: str, access_key: str, address: str = "198.51
 
 
 def assumed_role(role: str, session: str, *, account: str, access_key: str, address: str = "203.0.113.24") -> Caller:
-    """A session of a role: its ARN names the session, `sessionContext.sessionIssuer` the role."""
+    """A session of a role. Its ARN contains the session's name, `sessionContext.sessionIssuer` the role."""
     principal = f"AROA{_id_of(role)}"
     identity = {
         "type": "AssumedRole",
@@ -92,12 +93,12 @@ def assumed_role(role: str, session: str, *, account: str, access_key: str, addr
 
 
 def aws_service(host: str) -> Caller:
-    """AWS itself, as `cloudtrail.amazonaws.com` or `lifecycle.s3.amazonaws.com`."""
+    """An AWS service, for example `cloudtrail.amazonaws.com` or `lifecycle.s3.amazonaws.com`."""
     return Caller({"type": "AWSService", "invokedBy": host}, host, host)
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call's circumstances. `at` is seconds since the epoch; the record keeps whole ones."""
+    """The circumstances of a call. `at`: seconds since the epoch; a record contains whole seconds."""
 
     caller: Caller
     at: float
@@ -115,7 +116,7 @@ def put_object(call: Call, bucket: str, key: str, size: int = 0) -> Record:
 
 
 def copy_object(call: Call, bucket: str, key: str, source_bucket: str, source_key: str) -> Record:
-    """The source is the second `AWS::S3::Object` of the resources, which have no fixed order."""
+    """The copy's source is a second `AWS::S3::Object` in `resources`, which has no fixed order."""
     request = {"x-amz-copy-source": f"{source_bucket}/{quote(source_key)}"}
     record = _on_object(call, "CopyObject", bucket, key, request=request, response=_encrypted(), sent=224)
     record["resources"].append({"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{source_bucket}/{source_key}"})
@@ -138,7 +139,7 @@ def complete_multipart_upload(call: Call, bucket: str, key: str, upload: str) ->
 
 
 def post_object(call: Call, bucket: str, key: str, size: int = 0) -> Record:
-    """A browser's form upload."""
+    """A form upload by a browser."""
     return _on_object(call, "PostObject", bucket, key, response=_encrypted(), received=size)
 
 
@@ -147,13 +148,15 @@ def delete_object(call: Call, bucket: str, key: str) -> Record:
 
 
 def delete_objects(call: Call, bucket: str) -> Record:
-    """A bulk delete, which doesn't tell its keys: `delete` is empty, and a resource has an `ARNPrefix` in place of an ARN."""
+    """A bulk delete. The record has no keys: `delete` is empty, and a resource has an `ARNPrefix` in
+    place of an ARN.
+    """
     resources = [{"type": "AWS::S3::Object", "ARNPrefix": f"arn:aws:s3:::{bucket}/"}, _bucket(call, bucket)]
     return _record(call, "DeleteObjects", {**_to(call, bucket), "delete": ""}, resources, received=394, sent=280)
 
 
 def deleted_by(call: Call, parent: Record, keys: list[str]) -> list[Record]:
-    """What CloudTrail can log besides a `DeleteObjects` record: one event for each key, of the same request."""
+    """The records that CloudTrail may add to a `DeleteObjects` record: one for each key, with the same request id."""
     children = []
     for key in keys:
         child = delete_object(call, parent["requestParameters"]["bucketName"], key)
@@ -162,7 +165,7 @@ def deleted_by(call: Call, parent: Record, keys: list[str]) -> list[Record]:
     return children
 
 
-# Calls that change no object's name or content
+# Calls that change no object's name and no object's content
 
 
 def get_object(call: Call, bucket: str, key: str, size: int = 0) -> Record:
@@ -188,7 +191,7 @@ def put_object_acl(call: Call, bucket: str, key: str) -> Record:
 
 
 def failed(record: Record, code: str = "AccessDenied", message: str = "Access Denied") -> Record:
-    """The record of the same call, refused. CloudTrail writes the error before the request's parameters."""
+    """The record of the same call if S3 refuses it. CloudTrail writes the error before the request's parameters."""
     refused: Record = {}
     for field, value in record.items():
         if field == "requestParameters":
@@ -198,11 +201,13 @@ def failed(record: Record, code: str = "AccessDenied", message: str = "Access De
 
 
 def log_delivery(call: Call, bucket: str, key: str, size: int) -> Record:
-    """CloudTrail's own write of a log file, `call.caller` being `aws_service("cloudtrail.amazonaws.com")`."""
+    """The record of CloudTrail's own write of a log file. `call.caller` is
+    `aws_service("cloudtrail.amazonaws.com")`.
+    """
     record = _on_object(
         call, "PutObject", bucket, key, request={"x-amz-acl": "bucket-owner-full-control"}, received=size
     )
-    # A service calls from inside: no TLS is told, and the event is shared with the trail's owner.
+    # A service calls without TLS details, and the trail's owner shares the event.
     record.pop("tlsDetails")
     category = record.pop("eventCategory")
     return record | {"sharedEventID": _uuid(call.random), "eventCategory": category}
@@ -212,13 +217,13 @@ def log_delivery(call: Call, bucket: str, key: str, size: int) -> Record:
 
 
 def create_bucket(call: Call, bucket: str) -> Record:
-    """A management event: about a bucket, not about an object."""
+    """A management event. It concerns a bucket, not an object."""
     request = {**_to(call, bucket), "CreateBucketConfiguration": {"LocationConstraint": call.region}}
     return _record(call, "CreateBucket", request, [_bucket(call, bucket)], management=True)
 
 
 def assume_role(call: Call, role: str, session: str) -> Record:
-    """A record of another service, as a trail of management events is full of."""
+    """A record of another service. A trail of management events contains many of these."""
     arn = f"arn:aws:iam::{call.account}:role/{role}"
     record = _record(
         call,
@@ -319,5 +324,5 @@ def _uuid(random: Random) -> str:
 
 
 def _id_of(name: str) -> str:
-    """The seventeen characters after a principal id's prefix: always the same for a name."""
+    """The seventeen characters after the prefix of a principal id. The same name always gives the same id."""
     return f"{Random(name).getrandbits(68):017X}"

@@ -1,6 +1,7 @@
-"""What AWS answers to a request that was signed for, or sent to, the wrong region. moto serves such requests.
+"""AWS's answers to requests that were signed for the wrong region or sent to the wrong region. moto accepts such
+requests.
 
-Only for requests under AWS's host names: at an endpoint on loopback the signature alone says which region is meant.
+This concerns only requests under AWS's host names. At an endpoint on loopback, only the signature contains a region.
 """
 
 import json
@@ -22,7 +23,7 @@ _OLDEST: Final = "us-east-1"
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An answer in place of moto's."""
+    """An answer that replaces moto's."""
 
     status: HTTPStatus
     headers: dict[str, str]
@@ -30,7 +31,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def refusal(environ: Mapping[str, Any]) -> Refusal | None:
-    """The answer to a request under an AWS host name, if its region is wrong."""
+    """The refusal of a request under an AWS host name with a wrong region. None if the region is right."""
     host, path = str(environ["HTTP_HOST"]), str(environ["PATH_INFO"])
     scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
     signed_for = scope[1] if scope else None
@@ -47,7 +48,7 @@ def refusal(environ: Mapping[str, Any]) -> Refusal | None:
 
 
 def s3_address(host: str, path: str) -> tuple[str, str] | None:
-    """Bucket and key of a request to S3, from its host name and its decoded path. None: the host is not S3's."""
+    """Bucket and key of a request to S3, from its host name and its decoded path. None if it is not an S3 host."""
     s3 = _S3.fullmatch(host)
     if s3 is None:
         return None
@@ -59,12 +60,12 @@ def s3_address(host: str, path: str) -> tuple[str, str] | None:
 
 
 def stored_bucket(host: str, bucket: str) -> FakeBucket | None:
-    """The bucket in the partition of the host name's region. None: there is no such bucket."""
+    """The bucket, looked up in the partition of the host name's region. None if there is no such bucket."""
     return s3_backends[ACCOUNT][get_partition(_region(host) or _OLDEST)].buckets.get(bucket)
 
 
 def _of_s3(home: str, named: str | None, signed_for: str | None, *, is_virtual: bool) -> Refusal | None:
-    # A virtual host without a region is resolved by DNS to the bucket's own region.
+    # DNS resolves a virtual host without a region to the bucket's own region.
     sent_to = named or (home if is_virtual else _OLDEST)
     if sent_to != home:
         message = "The bucket you are attempting to access must be addressed using the specified endpoint."
@@ -76,7 +77,9 @@ def _of_s3(home: str, named: str | None, signed_for: str | None, *, is_virtual: 
 
 
 def _region(host: str) -> str | None:
-    """The region in a host name, which in S3 may follow a bucket that looks like one."""
+    """The last label that looks like a region: in S3's host names, a bucket that looks like a region may come before
+    it.
+    """
     return next((label for label in reversed(host.split(".")) if _REGION.fullmatch(label)), None)
 
 

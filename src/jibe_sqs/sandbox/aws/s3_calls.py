@@ -1,4 +1,4 @@
-"""What somebody did to a bucket: one call to S3, answered. Each format tells it in its own words."""
+"""One call to S3 that was answered. Publishers format it as records, log lines or events."""
 
 from enum import StrEnum
 from typing import Final
@@ -10,20 +10,20 @@ from jibe_sqs.sandbox.aws.records import Caller, iam_user
 ObjectAddress = tuple[str, str]
 """Bucket and key."""
 ACCESS_ANYWHERE: Final = "access-anywhere"
-"""The name of the user that AA calls S3 as."""
+"""The name of the IAM user with which Access Anywhere calls S3."""
 ACCESS_ANYWHERE_KEY: Final = "AKIAACCESSANYWHERE00"
-"""The access key id that it calls with."""
+"""The id of that user's access key."""
 ACCESS_ANYWHERE_ADDRESS: Final = "192.0.2.66"
-"""Where it calls from: all that S3's own events tell of it."""
+"""Access Anywhere's IP address. S3's own events contain nothing else that identifies it."""
 
 
 class CallKind(StrEnum):
     PUT = "put"
     POST = "post"
-    """A browser's form."""
+    """A form upload by a browser."""
     COPY = "copy"
     MULTIPART = "multipart"
-    """Told by several records, where a format tells of parts."""
+    """Formats that log parts have several records for it."""
     DELETE = "delete"
     DELETE_MANY = "delete-many"
     GET = "get"
@@ -50,35 +50,35 @@ class S3Call(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """When S3 had answered."""
     keys: tuple[str, ...] = ()
-    """One, but for a bulk delete, and for calls on buckets, which have none."""
+    """One key; a bulk delete has several; a call on a bucket has none."""
     prefix: str = ""
-    """Of a listing."""
+    """The prefix of a listing."""
     size: int = 0
     etag: str = ""
-    """Unquoted."""
+    """Without quotes."""
     source: ObjectAddress | None = None
-    """Bucket and key that a copy is of."""
+    """The source of a copy."""
     upload: str = ""
     """The id of a multipart upload."""
     failed: bool = False
     listed: bool = False
-    """Whether CloudTrail tells the keys of a bulk delete. All others always do."""
+    """Whether CloudTrail logs the keys of a bulk delete. The other formats always contain them."""
     changes: tuple[int, ...] = ()
-    """The numbers of the changes that it made."""
+    """The numbers of the changes that this call made."""
 
     @property
     def key(self) -> str:
-        """The one key; nothing for a call on a bucket."""
+        """The only key. Empty for a call on a bucket."""
         return self.keys[0] if self.keys else ""
 
     @property
     def changes_objects(self) -> bool:
-        """Whether an index is wrong from now on, unless it was the index's owner who did it."""
+        """Whether this call changes an index, unless Access Anywhere itself made it."""
         return not self.failed and self.kind in CREATES | DELETES
 
 
 def access_anywhere(account: str) -> Caller:
-    """AA, as it calls S3."""
+    """Access Anywhere as a caller of S3."""
     return iam_user(
         ACCESS_ANYWHERE,
         account=account,
@@ -89,5 +89,5 @@ def access_anywhere(account: str) -> Caller:
 
 
 def access_anywhere_arn(account: str) -> str:
-    """The ARN of the user that AA calls S3 as."""
+    """The ARN of the IAM user with which Access Anywhere calls S3."""
     return f"arn:aws:iam::{account}:user/{ACCESS_ANYWHERE}"

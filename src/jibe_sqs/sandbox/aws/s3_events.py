@@ -1,6 +1,6 @@
-"""S3 event notifications, as AWS sends them by a topic; MinIO and Ceph have dialects of them.
+"""S3 event notifications as AWS sends them through a topic. MinIO and Ceph have dialects of them.
 
-Keys are encoded as in a form: `+` is a space. Deletes tell neither size nor ETag.
+Keys are form-encoded: `+` is a space. Events of deletions have neither size nor ETag.
 
 Source: S3 User Guide, "Event message structure".
 """
@@ -26,34 +26,34 @@ NAMES: Final = {
     CallKind.TAG: "ObjectTagging:Put",
     CallKind.ACL: "ObjectAcl:Put",
 }
-"""Of nothing else does S3 send events."""
+"""S3 sends no events for other calls."""
 
 
 class S3Events(Notifications):
-    """Through the region's topic, which hears of each bucket once at the start."""
+    """Sends events through the region's topic. At the start, S3 sends a test event for each bucket."""
 
     together = 4
 
     def start(self, buckets: list[str]) -> None:
-        """What S3 sends when it is given a topic for a bucket's events."""
+        """Publish the test event that S3 sends when a bucket gets a topic for its events."""
         for bucket in buckets:
             self.send(self._deployment.buckets[bucket], test_event(bucket, self._random))
 
     def events(self, call: S3Call) -> list[Record]:
-        """One for each key."""
+        """One event for each key."""
         return [] if call.failed else s3_events(call, self._random)
 
     def message(self, events: list[Record]) -> Record:
-        """S3 sends one event at a time, and says that there may be more."""
+        """S3 puts one event into each message, but documents that there may be more."""
         return {"Records": events}
 
     def send(self, region: str, message: Record) -> None:
-        """In SNS's envelope."""
+        """Through the topic, in an SNS envelope."""
         self._deployment.publish(region, compact(message))
 
 
 def s3_events(call: S3Call, random: Random) -> list[Record]:
-    """One for each key; none for what S3 sends no events of."""
+    """One event for each key. Empty for calls that cause no events."""
     version = random.choice(VERSIONS)
     ids = {"x-amz-request-id": f"{random.getrandbits(64):016X}", "x-amz-id-2": f"{random.getrandbits(256):064x}"}
     return [
@@ -63,7 +63,7 @@ def s3_events(call: S3Call, random: Random) -> list[Record]:
 
 
 def event(call: S3Call, name: str, object_: Record, *, version: str, source: str, ids: Record) -> Record:
-    """What all dialects have in common."""
+    """The fields that all dialects have. `object_`: as `object_fields` returns it."""
     return {
         "eventVersion": version,
         "eventSource": source,
@@ -87,7 +87,7 @@ def event(call: S3Call, name: str, object_: Record, *, version: str, source: str
 
 
 def object_fields(call: S3Call, key: str) -> Record:
-    """The event's `object`; `key` as the dialect writes it."""
+    """The event's `object`. `key`: encoded as the dialect encodes it."""
     fields: Record = {"key": key}
     if call.kind not in DELETES:
         fields |= {"size": call.size, "eTag": call.etag}
@@ -95,12 +95,12 @@ def object_fields(call: S3Call, key: str) -> Record:
 
 
 def encoded(key: str) -> str:
-    """As AWS does: a slash stays, and so does a star; a tilde doesn't."""
+    """Encoded as AWS does: `/` and `*` stay, `~` is encoded."""
     return quote_plus(key, safe="/*").replace("~", "%7E")
 
 
 def test_event(bucket: str, random: Random) -> Record:
-    """What S3 sends first."""
+    """The test event that S3 sends first."""
     return {
         "Service": "Amazon S3",
         "Event": "s3:TestEvent",

@@ -1,7 +1,8 @@
-"""moto as a process of its own: AWS's APIs on a free loopback port, until it is stopped.
+"""moto in a process of its own: AWS's APIs on a free loopback port, until it is stopped.
 
-A process and not a thread, so that the program under test shares neither interpreter nor lock with its world, and can be
-killed without it. Without a tunnel werkzeug closes each connection after one answer; on loopback that costs little.
+It is a process, not a thread, so that the program under test does not share an interpreter or a lock with it, and
+can be killed alone. Without a tunnel, werkzeug closes each connection after one answer; on loopback that costs
+little.
 """
 
 import json
@@ -31,12 +32,12 @@ from jibe_sqs.sandbox.writes import RecordedWrites
 def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Prints the endpoint as one JSON line on stdout, once connections are accepted.
 
-    `certificates_in`: a folder for the CA file. With it, the server is also the proxy by which clients reach AWS under its
-    real host names.
+    `certificates_in`: a folder for the CA file. If it is given, the server is also the HTTPS proxy through which
+    clients reach AWS under its real host names.
     """
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    # moto opens a boto3 session of its own, which must not stumble over a profile of its user's.
+    # moto opens a boto3 session of its own. A profile in the user's environment must not influence it.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     moto_patches.apply_patches()
@@ -54,7 +55,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
 
 
 class Application(DomainDispatcherApplication):
-    """moto, which finds the service of an unsigned request by its host name, too."""
+    """moto, extended: it also finds the service of an unsigned request by its host name."""
 
     def __init__(self, contacted: Contacted, writes: RecordedWrites) -> None:
         super().__init__(create_backend_app)
@@ -62,7 +63,7 @@ class Application(DomainDispatcherApplication):
         self._writes = writes
 
     def infer_service_region_host(self, environ: dict[str, Any], path: str) -> str | None:
-        """The host name by which moto chooses its backend; None: S3's."""
+        """The host name by which moto chooses its backend. None stands for S3."""
         host = str(environ.get("HTTP_HOST", ""))
         is_known = any(pattern.match(f"https://{host}") for _, pattern in self.backend_url_patterns)
         return super().infer_service_region_host(environ, path) or (host if is_known else None)
@@ -82,9 +83,9 @@ class Application(DomainDispatcherApplication):
 
 
 def exit_with_parent(every: float = 0.25) -> None:
-    """Leave when the process that started this one is gone, also when it was killed and could tell nobody.
+    """Send this process SIGTERM when the process that started it is gone, even if that one was killed.
 
-    By looking, not by Linux's parent-death signal, which comes when the *thread* that started this process ends.
+    It polls. Linux's parent-death signal is not used: it comes when the *thread* that started this process ends.
     """
     parent = os.getppid()
 

@@ -1,7 +1,7 @@
-"""CloudTrail in the sandbox: gathers records, and delivers them as log files that it announces.
+"""CloudTrail in the sandbox: collects records, writes them to log files, and announces these.
 
-moto has no data events, so the trail is ours. It delivers as CloudTrail does: late (when told to), by region, in no order,
-now and then with a record twice or with several files in one announcement.
+moto does not log data events. This trail delivers as CloudTrail does: late (on request), by region, in any order,
+sometimes with a record twice, and sometimes with several files in one announcement.
 """
 
 import gzip
@@ -20,11 +20,14 @@ from jibe_sqs.sandbox.aws.records import Call, Record, aws_service, log_delivery
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 
 VALIDATION: Final = "CloudTrail validation message."
-"""What CloudTrail publishes when a topic is given to a trail: plain text."""
+"""The plain text that CloudTrail publishes when a trail gets a topic."""
 
 
 class Trail:
-    """One trail for all regions. `delivered` tells when a change's record was announced (seconds since the epoch)."""
+    """One trail for all regions.
+
+    `delivered`: number of a change -> when its record was announced, in seconds since the epoch.
+    """
 
     def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
         self.delivered: dict[int, float] = {}
@@ -33,31 +36,35 @@ class Trail:
         self.messages = 0
         self._deployment = deployment
         self._random = Random(f"trail {seed}")
-        # Apart, so that what records look like doesn't decide how they are delivered.
+        # A second generator, so that the contents of records do not influence their delivery.
         self._ids = Random(f"records {seed}")
         self._gathered: dict[str, list[tuple[list[Record], tuple[int, ...]]]] = {r: [] for r in deployment.topics}
         self._own_writes: list[Record] = []
         self._lock = threading.Lock()
 
-    def start(self, buckets: Sequence[str] = ()) -> None:  # noqa: ARG002 - a trail is of all buckets
-        """What happens when a trail starts: a zero-byte object in the log bucket, a validation message on each topic."""
+    def start(self, buckets: Sequence[str] = ()) -> None:  # noqa: ARG002 - a trail concerns all buckets
+        """Write the zero-byte object and publish the validation messages, as CloudTrail does for a new trail."""
         self._put(f"AWSLogs/{self._deployment.account}/CloudTrail/", b"", ContentType="application/x-directory")
         for region in self._deployment.topics:
             self._publish(region, VALIDATION)
 
     def record(self, call: S3Call) -> None:
-        """Gather the records of one act; now and then with how the session of the caller's role began."""
+        """Collect the records of one call. Sometimes a record precedes them that shows how the
+        caller's session began.
+        """
         context = Call(call.caller, call.at, call.region, call.account, self._ids)
         noise = _session_start(context) if "sessionContext" in call.caller.identity and self._ids.random() < 0.3 else []
         self.add(call.region, [*noise, *cloudtrail_records(call, context)], call.changes)
 
     def add(self, region: str, group: Iterable[Record], changes: Iterable[int] = ()) -> None:
-        """Gather the records of one act, which stay together in one file, and the numbers of the changes they tell of."""
+        """Collect the records of one call, and the numbers of the changes that it made. They stay
+        together in one file.
+        """
         with self._lock:
             self._gathered[region].append((list(group), tuple(changes)))
 
     def deliver(self) -> list[str]:
-        """Write all that was gathered as log files, and announce them. Returns the new files' keys."""
+        """Write the collected records to log files, and announce them. Returns the keys of the new files."""
         with self._lock:
             gathered, self._gathered = self._gathered, {region: [] for region in self._gathered}
             return [key for region, groups in gathered.items() if groups for key in self._deliver(region, groups)]
@@ -76,7 +83,7 @@ class Trail:
             keys.append(self._write(region, found))
         changes = [change for _, numbers in groups for change in numbers]
         now = time.time()
-        # Before, not after: who hears of a change must not have heard of it before it was delivered.
+        # Before the announcement: a change must not be refreshed before its recorded time of delivery.
         self.delivered.update(dict.fromkeys(changes, now))
         together = self._random.random() < 0.5
         for announced in [keys] if together else [[key] for key in keys]:
@@ -95,7 +102,7 @@ class Trail:
         body = gzip.compress(text.encode())
         self._put(key, body, ContentType="application/json", ContentEncoding="gzip")
         self.files.append(key)
-        # CloudTrail logs its own write too: that record comes in a later file, of the log bucket's region.
+        # CloudTrail also logs its own write. That record appears in a later file of the log bucket's region.
         context = Call(
             aws_service("cloudtrail.amazonaws.com"), at.timestamp(), self._deployment.home, account, self._random
         )
@@ -111,7 +118,7 @@ class Trail:
 
 
 def cloudtrail_records(call: S3Call, context: Call) -> list[Record]:
-    """What CloudTrail tells of an act. Of a refused one, it tells the error too."""
+    """CloudTrail's records for a call. The record of a refused call contains the error."""
     found = _records(call, context, call.bucket, call.key)
     return [records.failed(record) for record in found] if call.failed else found
 
@@ -150,7 +157,7 @@ def _records(call: S3Call, context: Call, bucket: str, key: str) -> list[Record]
 
 
 def _session_start(context: Call) -> list[Record]:
-    """How the session of the caller's role began, as the trail tells it among much else."""
+    """The `AssumeRole` record for the caller's session. A real trail contains many such records."""
     issuer = context.caller.identity["sessionContext"]["sessionIssuer"]["userName"]
     session = context.caller.identity["arn"].rpartition("/")[2]
     service = Call(

@@ -1,15 +1,15 @@
-"""AWS under its real host names: moto's server is also the HTTPS proxy that leads to it.
+"""AWS under its real host names: moto's server is also the HTTPS proxy through which clients reach it.
 
-    client ──CONNECT sqs.eu-west-1.amazonaws.com:443──> this server        (or 403: not a host of AWS's)
+    client ──CONNECT sqs.eu-west-1.amazonaws.com:443──> this server        (403 for hosts outside AWS)
            <──200──
            ══TLS, with a certificate for that host══>   POST / HTTP/1.1 …  moto, which sees https and the host
                                                         POST / HTTP/1.1 …  the next request, on the same connection
 
-A tunnel is one connection and one thread, from its CONNECT to its end. Its requests are read and answered whole, as
-moto needs them, so keeping the connection alive takes no more than counting bytes. A client may close its half of the
-connection after a request: the answer is still sent.
+A tunnel is one connection and one thread, from its CONNECT to its end. Requests are read completely and answered
+completely, because moto needs that; therefore the connection can be kept alive by counting bytes. A client may close
+its half of the connection after a request: it still gets the answer.
 
-Requests without a tunnel are werkzeug's, as before.
+werkzeug handles requests without a tunnel.
 """
 
 import ssl
@@ -39,19 +39,19 @@ _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class TunnelHandler(MotoRequestHandler):
-    """One connection to the server, with a tunnel or without."""
+    """A connection to the server, with or without a tunnel."""
 
     certificates: ClassVar[Certificates | None] = None
-    """None: no tunnels."""
+    """None: tunnels are refused."""
     contacted: ClassVar[Contacted] = Contacted()
     writes: ClassVar[RecordedWrites] = RecordedWrites()
-    """The changes of objects that came through tunnels."""
+    """The object changes that came through tunnels."""
     disable_nagle_algorithm = True
     _host = ""
     """The host that the tunnel leads to."""
 
     def do_CONNECT(self) -> None:  # noqa: N802 - http.server looks for this name
-        """Open a tunnel, or refuse it: nothing leaves this machine."""
+        """Open a tunnel, or refuse it. No connection leaves this machine."""
         host, _, port = self.path.lower().rpartition(":")
         if self._host or self.certificates is None:
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "no tunnels here: this server has no certificates for them")
@@ -63,7 +63,7 @@ class TunnelHandler(MotoRequestHandler):
             self._start_tls(host, self.certificates.context(host))
 
     def parse_request(self) -> bool:
-        """Read a request's head. http.server drops a slash of `//key`; in S3 that is another object."""
+        """Read the head of a request. http.server drops a slash of `//key`, which is a different object in S3."""
         is_good = super().parse_request()
         if is_good and self._host:
             self.path = self.requestline.split()[1]
@@ -78,7 +78,7 @@ class TunnelHandler(MotoRequestHandler):
         try:
             environ = self._tunnelled()
         except HTTPException as error:
-            # Where the next request begins is not known.
+            # The start of the next request is unknown.
             self.close_connection = True
             self._send(*_called(error, {"REQUEST_METHOD": self.command}))
             return
@@ -89,7 +89,7 @@ class TunnelHandler(MotoRequestHandler):
 
     def handle(self) -> None:
         """Answer requests until either side closes the connection."""
-        with suppress(ssl.SSLError):  # the client has gone: werkzeug expects this without TLS only
+        with suppress(ssl.SSLError):  # the client closed the connection; werkzeug expects this only without TLS
             super().handle()
 
     def handle_expect_100(self) -> bool:
@@ -99,19 +99,19 @@ class TunnelHandler(MotoRequestHandler):
         return may_go_on
 
     def finish(self) -> None:
-        """Close the tunnel: TLS has taken over the socket that the server would close."""
+        """Close the tunnel. The server would close the original socket, but TLS has taken it over."""
         with suppress(OSError):
             super().finish()
         self.connection.close()
 
     def log_request(self, *_: Any) -> None:
-        """No line for each request; errors are still logged, on stderr."""
+        """Requests are not logged. Errors are logged to stderr."""
 
     def _start_tls(self, host: str, context: ssl.SSLContext) -> None:
         self.connection.settimeout(_HANDSHAKE)
         try:
             tunnel = context.wrap_socket(self.connection, server_side=True)
-        except (OSError, ValueError):  # it trusts another authority, or has gone
+        except (OSError, ValueError):  # the client trusts another authority, or closed the connection
             self.close_connection = True
             return
         tunnel.settimeout(None)
@@ -125,7 +125,10 @@ class TunnelHandler(MotoRequestHandler):
         self.send_error(status, explain=why)
 
     def _tunnelled(self) -> dict[str, Any]:
-        """The request as moto sees it, with its whole body. Raises `BadRequest` if its end cannot be found."""
+        """The request as moto expects it, with its complete body.
+
+        Raises `BadRequest` if the end of the body cannot be found.
+        """
         environ = self.make_environ()
         try:
             if isinstance(environ["wsgi.input"], DechunkedInput):
@@ -150,12 +153,15 @@ class TunnelHandler(MotoRequestHandler):
     def _answered(self, environ: dict[str, Any]) -> Answer:
         try:
             return _called(self.server.app, environ)
-        except Exception:  # noqa: BLE001 - whatever a part of moto raises, the client gets an answer
+        except Exception:  # noqa: BLE001 - the client needs an answer for any exception in moto
             traceback.print_exc(file=sys.stderr)
             return _called(InternalServerError(), environ)
 
     def _record(self, environ: dict[str, Any], began: float, status: str) -> None:
-        """Record what the request changed in S3, before its client knows of it. 303 is how forms are redirected."""
+        """Record the object change of this request, before the client gets the answer.
+
+        S3 redirects form uploads with 303.
+        """
         if not status.startswith(("2", "303")):
             return
         if write := object_write(environ, environ["wsgi.input"].getvalue()):
@@ -181,7 +187,7 @@ class TunnelHandler(MotoRequestHandler):
 
 
 def _called(app: Any, environ: Mapping[str, Any]) -> Answer:
-    """A WSGI application's answer, whole."""
+    """The complete answer of a WSGI application."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
