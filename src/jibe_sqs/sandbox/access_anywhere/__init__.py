@@ -1,7 +1,8 @@
-"""The sandbox's Access Anywhere: a small server that real clients cannot tell from one.
+"""The sandbox's Access Anywhere: a small server that speaks the API which real clients use.
 
-It keeps an index of S3 buckets that goes stale, as the real one's does: only a refresh, a sync, an event told to it, or an
-upload made through it, changes what it shows. So whatever in its index equals S3 was put right by somebody who asked.
+It keeps an index of S3 buckets that goes stale, like the real one. Only a refresh, a sync, a provider event, or a
+change made through the server updates the index. If the index equals S3, then a client has asked for every necessary
+update.
 """
 
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Provider, Synced

@@ -1,4 +1,4 @@
-"""`python -m jibe_sqs.sandbox.access_anywhere`: the server as a process."""
+"""`python -m jibe_sqs.sandbox.access_anywhere` runs the server as a process."""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Answers that are none: what a client gets from a server, or from a proxy in front of it, that is not well."""
+"""Broken answers: error pages, reset connections and incomplete downloads, as a failing server or
+proxy produces them.
+"""
 
 import socket
 import struct
@@ -13,31 +15,34 @@ from jibe_sqs.sandbox.access_anywhere.fault_plan import PlannedFault
 from jibe_sqs.sandbox.access_anywhere.storage import Piece, StorageError
 
 TRANSPORT: Final = "sandbox.transport"
-"""The ASGI extension under which a server that has sockets tells the connection's `asyncio.Transport`."""
+"""The ASGI extension that holds the connection's `asyncio.Transport`, if the server has sockets."""
 
 
-def broken(fault: PlannedFault) -> Response:
-    """The end of a call that fails."""
+def broken_answer(fault: PlannedFault) -> Response:
+    """The answer to a call that fails by HTTP status or by a reset."""
     if fault.status is None:
         return Reset()
     phrase = HTTPStatus(fault.status).phrase
-    # As proxies write it: whoever decodes JSON without a look at the status will stumble.
+    # Proxies answer with HTML. A client that decodes JSON without checking the status fails.
     page = f"<html><head><title>{fault.status} {phrase}</title></head><body><h1>{phrase}</h1></body></html>\n"
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return Response(page, fault.status, headers, "text/html")
 
 
 class Reset(Response):
-    """No answer: TCP says reset. Without a socket it raises `ConnectionResetError` to who called the application."""
+    """No answer: the TCP connection is reset.
+
+    Without a socket, it raises `ConnectionResetError` to the application's caller.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Break the connection."""
+        """Reset the connection."""
         transport = _transport(scope)
         if transport is None:
             raise ConnectionResetError("The sandbox's Access Anywhere resets this connection")
-        # With nothing to linger for, the system sends a reset in place of an orderly end.
+        # With linger time 0, the kernel sends a reset in place of an orderly close.
         linger = struct.pack("ii", 1, 0)
-        # Who asked may have gone already: killed, perhaps.
+        # The client may have closed the connection already, for example because it was killed.
         with suppress(OSError, ValueError):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
@@ -45,31 +50,31 @@ class Reset(Response):
 
 
 class Download(Response):
-    """Bytes as they come from S3. Where they end before all that was promised are sent, so does the connection.
+    """Bytes of an object in S3. If fewer bytes come than were promised, the connection is closed.
 
-    That is so if S3 fails when bytes have come already, and if no more than `most` are to be sent.
+    That happens if S3 fails in the middle, and if `max_bytes` is less than the size.
     """
 
-    def __init__(self, piece: Piece, *, headers: dict[str, str], media_type: str, most: int | None = None) -> None:
+    def __init__(self, piece: Piece, *, headers: dict[str, str], media_type: str, max_bytes: int | None = None) -> None:
         super().__init__(
             status_code=206 if piece.content_range else 200,
             headers=headers | {"Content-Length": str(piece.size)},
             media_type=media_type,
         )
         self._piece = piece
-        self._most = piece.size if most is None else most
+        self._max_bytes = piece.size if max_bytes is None else max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send what there is."""
+        """Send the bytes."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sent = 0
         with suppress(StorageError):
             async with aclosing(self._piece.chunks) as chunks:
                 async for chunk in chunks:
-                    part = chunk[: self._most - sent]
+                    part = chunk[: self._max_bytes - sent]
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                     sent += len(part)
-                    if sent == self._most:
+                    if sent == self._max_bytes:
                         break
         if sent < self._piece.size and (transport := _transport(scope)) is not None:
             transport.close()
@@ -83,6 +88,6 @@ def _transport(scope: Scope) -> Any:
 
 
 async def _disconnected(receive: Receive) -> None:
-    # Who returns before is taken for one who forgot to answer, and is answered for.
+    # If the application returned before the disconnect, the server would send an error answer for it.
     while (await receive())["type"] != "http.disconnect":
         pass

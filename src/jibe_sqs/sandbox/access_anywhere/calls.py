@@ -1,6 +1,6 @@
-"""The functions of Access Anywhere's API that the server knows: their parameters and answers.
+"""The functions of Access Anywhere's API: their parameters and answers.
 
-Functions that change what is stored are in `change_calls`, uploads aside.
+Functions that change stored files, except uploads, are in `change_calls`.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ DEFAULT_TASK_LIMIT = 20
 
 
 class Calls:
-    """Answers calls from the index; the parts that change it are refreshes, syncs, events and uploads."""
+    """Answers calls. Refreshes, syncs, events, uploads and changes update the index."""
 
     def __init__(self, config: AccessAnywhereServer, storage: Storage, clock: Callable[[], float]) -> None:
         self._config = config
@@ -71,7 +71,7 @@ class Calls:
         }
 
     async def answer(self, function: str, params: Params) -> Answer:
-        """The body of the answer to a call of a function, by its lower-case name. Raises `Refused`."""
+        """The body of the answer to a call. `function`: in lower case. Raises `Refused`."""
         call = self._table.get(function)
         if call is None:
             raise Refused("unknown_function", "There is no such function")
@@ -83,7 +83,10 @@ class Calls:
         return {"status": "ok", "statusmessage": "Success"} | task | answer
 
     async def file(self, params: Params) -> tuple[File, Piece]:
-        """What `getFile` answers with: not an envelope but bytes, read from S3 now. `range` is HTTP's header."""
+        """The answer to `getFile`: bytes that are read from S3 now, without an envelope. `range`: the HTTP header.
+
+        Raises `Refused`.
+        """
         self.sessions.use(params.get("token", ""))
         file = self._lookups.file(params.get("fi_id", ""))
         try:
@@ -112,10 +115,11 @@ class Calls:
         path, start = params.get("path", ""), self._lookups.folder(params.get("pid", ""))
         found = self.index.find(path, start)
         if found is None or found.in_trash:
-            # Both are attested. Of these rclone 1.60 understands only the word, not the code, when it is about to upload.
+            # Clients document both answers. rclone 1.60, before an upload, understands only `exists: n`, not the error
+            # code.
             if for_rclone or self.shapes.variant("missing", True, False):
                 return {"exists": "n"}
-            if self.changes.trash.had(path, start):
+            if self.changes.trash.contains_path(path, start):
                 raise Refused("trashed", "This is in the trash")
             raise Refused("not_found", "The path does not exist")
         return {"exists": "y", "file": self.shapes.item(found, None, for_rclone=for_rclone)}
@@ -142,7 +146,7 @@ class Calls:
         return answer | refreshing
 
     def _refreshing(self, folder: Folder, params: Params) -> Answer:
-        """A refresh is asked for once, then asked after with its token, by the same call."""
+        """The first call requests a refresh. The same call with the refresh token asks whether it has ended."""
         if token := params.get("refreshtoken"):
             if self.refresher.still_syncing(token):
                 return {"stillsyncing": self.shapes.variant("syncing", "y", 1, True)}
@@ -188,7 +192,7 @@ class Calls:
             for task in page(chosen, 0, integer(params, "limit") or DEFAULT_TASK_LIMIT)
         ]
         answer: Answer = {"tasks": listed, "total": self.shapes.number("tasks", len(chosen), for_rclone=for_rclone)}
-        # The two clients look in different places.
+        # rclone and the Python client read the tasks from different places.
         return answer if for_rclone else {"response": answer}
 
     def _task(self, task: Task, *, for_rclone: bool) -> Answer:

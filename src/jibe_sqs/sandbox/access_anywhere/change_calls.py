@@ -1,6 +1,6 @@
-"""The functions by which users change what is stored: parameters and answers. What they do is in `changes`.
+"""The functions by which users change stored files: parameters and answers. `changes` makes the changes.
 
-Attested by rclone and by a Python client. Where they differ (`doMoveFolders`, `doMoveFolder`), both are accepted.
+Sources: rclone and a Python client. Where their names differ (`doMoveFolders`, `doMoveFolder`), both are accepted.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from jibe_sqs.sandbox.access_anywhere.tasks import Task
 
 
 class ChangeCalls:
-    """Answers them. Every function raises only `Refused`."""
+    """Answers these calls. Every function raises only `Refused`."""
 
     def __init__(self, index: Index, lookups: Lookups, changes: Changes, shapes: Shapes) -> None:
         self._index = index
@@ -25,7 +25,7 @@ class ChangeCalls:
         self._shapes = shapes
 
     def table(self) -> Mapping[str, Call]:
-        """By the lower-case name of the function."""
+        """Lower-case function name -> its handler."""
         return {
             "docreatenewfolder": Call(self._create_folder, lambda _: True),
             "domodifyfile": Call(self._modify_file, lambda _: True),
@@ -49,7 +49,7 @@ class ChangeCalls:
         return {"file": self._shapes.item(self._index.add_folder(above, name), None, for_rclone=for_rclone)}
 
     async def _modify_file(self, params: Params, for_rclone: bool) -> Answer:
-        """`data` has a line `NAME=VALUE` for each field. This changes the index only."""
+        """`data` has one line `NAME=VALUE` for each field. Only the index changes, not S3."""
         file = self._lookups.file(params.get("fi_id", ""))
         fields = dict(line.partition("=")[::2] for line in params.get("data", "").splitlines())
         if "fi_localtime" in fields:
@@ -70,7 +70,7 @@ class ChangeCalls:
         return {"file": self._shapes.item(moved, None, for_rclone=for_rclone)}
 
     async def _move_files(self, params: Params, for_rclone: bool) -> Answer:
-        """Within a bucket at once, between buckets in the background."""
+        """Within a bucket, files move at once. Between buckets, they move in the background."""
         target = self._lookups.folder(params.get("dir_id", ""))
         files = [self._lookups.file(fi_id) for fi_id in words(params, "fi_ids")]
         if not files:
@@ -113,7 +113,7 @@ class ChangeCalls:
         return {"file": self._shapes.item(folder, None, for_rclone=for_rclone)} | _task(task)
 
     async def _delete_file(self, params: Params, _: bool) -> Answer:
-        """`completedeletion=y` passes by the trash; so does the deletion of what is in it."""
+        """`completedeletion=y` deletes without the trash. Files in the trash are always deleted."""
         file = self._lookups.file(params.get("fi_id", ""), in_trash=True)
         await self._changes.files.delete(file, complete=params.get("completedeletion") == "y")
         return {"fi_id": str(file.id), "deleted": [str(file.id)], "errors": [], "backgroundtask": 0}
@@ -133,7 +133,10 @@ class ChangeCalls:
 
 
 def _task(task: Task | None) -> Answer:
-    """Rclone waits for `taskid`; the Python client has another name for it. Without a task, rclone expects `0`."""
+    """The fields of a background task: rclone waits for `taskid`, and expects `0` if there is no task.
+
+    The Python client reads `backgroundtaskid`.
+    """
     if task is None:
         return {"taskid": "0"}
     return {"taskid": str(task.id), "backgroundtaskid": str(task.id)}

@@ -1,4 +1,4 @@
-"""What the server is told: who may log in, which buckets it shows where, and what goes wrong."""
+"""The server's settings: credentials, providers with their buckets, and faults."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ TaskTypes = Literal["custom", "sync"]
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """A provider's sync that is over. Times are seconds since the epoch."""
+    """A provider's completed sync. Times: seconds since the epoch."""
 
     began: float
     ended: float
@@ -23,17 +23,22 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A top-level folder that shows buckets of one region. A bucket may stand in several."""
+    """A top-level folder that shows buckets of one region. Several providers may show the same bucket."""
 
     name: str
     region: str = "us-east-1"
     buckets: tuple[str, ...] = ()
     is_bucket: bool = False
-    """The folder does not hold the bucket: it is the bucket."""
+    """If true, the provider's folder shows the contents of its only bucket.
+
+    Otherwise it contains a folder for each bucket.
+    """
     prefix: str = ""
-    """Only keys below it are shown, without it. Empty, or ends in `/`."""
+    """Only keys with this prefix are shown, without the prefix. Empty, or ends in `/`."""
     synced: Synced | None = None
-    """Its initial sync, as the background tasks tell of it; by default at the server's start. Puts nothing into the index."""
+    """The initial sync, as the background tasks list it. Default: at the server's start. It adds
+    nothing to the index.
+    """
 
     trash: bool = True
     """Deleted and overwritten files are moved to the bucket's folder `.trash`."""
@@ -49,39 +54,43 @@ class Provider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessAnywhereServer:
-    """Settings of one server. All times in seconds; an empty secret opens nothing."""
+    """The settings of one server. Times: seconds. An empty password or permanent token is never accepted."""
 
     login: str
     password: str = field(repr=False)
     permanent_token: str = field(default="", repr=False)
     token_ttl: float = 3600.0
-    """A session dies this long after its last use."""
+    """A session ends this long after its last use."""
     recent_window: float = 0.5
-    """A folder refreshed no longer ago than this is not refreshed again: the answer has no refresh token."""
+    """A folder that was refreshed less than this ago is not refreshed again: the answer has no refresh token."""
     refresh_seconds: float = 0.05
-    """How long a refresh takes at least. S3 is listed at its beginning, the index changes at its end."""
+    """The minimum duration of a refresh. S3 is listed at its start, and the index changes at its end."""
     providers: tuple[Provider, ...] = ()
     case_insensitive: bool = False
-    """Keys of one folder that differ only in case get one name: the one listed later is shown, and no other."""
+    """If true, keys of one folder that differ only in case share one name. Only the key that was
+    listed last is shown.
+    """
     task_types: TaskTypes = "custom"
-    """The `bt_type` of syncs and refreshes. With `custom`, only `bt_data.callback` tells them from other tasks."""
+    """The `bt_type` of syncs and refreshes. With `custom`, only `bt_data.callback` distinguishes them
+    from other tasks.
+    """
     unnamed_tasks: bool = False
-    """Background tasks do not say which provider they are about."""
+    """If true, background tasks do not name their provider."""
     tasks_without_start: bool = False
-    """Background tasks say when they ended, but not when they were added."""
+    """If true, background tasks have an end time, but no start time."""
     faults: Faults = field(default_factory=Faults)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The settings in a JSON file. Raises `msgspec.ValidationError` with the name of what is wrong."""
+        """Read the settings from a JSON file. Raises `msgspec.ValidationError` with the name of the wrong field."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def regions(self) -> dict[str, str]:
-        """The region of each bucket; the first provider that names it decides."""
+        """Bucket -> region. If providers disagree, the first one decides."""
         return regions(self.providers)
 
 
 def regions(providers: Iterable[Provider]) -> dict[str, str]:
-    """The region of each bucket; the first provider that names it decides."""
+    """Bucket -> region. If providers disagree, the first one decides."""
     places = [(bucket, p.region) for p in providers for bucket in p.buckets]
     return dict(reversed(places))

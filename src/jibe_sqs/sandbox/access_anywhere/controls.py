@@ -1,4 +1,4 @@
-"""`/sandbox/…`: what the sandbox itself may see and do, without a login. No fault befalls it."""
+"""`/sandbox/…`: the state of the server, and controls for tests. No login is needed, and faults do not apply."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from jibe_sqs.sandbox.access_anywhere.faults import Faults, SyncInProgress
 
 
 class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which provider to sync, and how long that is to take at least."""
+    """The body of `/sandbox/sync`. `seconds`: the minimum duration of the sync."""
 
     provider: str
     seconds: float = 0.0
 
 
 class Controls:
-    """`counts` are the calls that came in, by function."""
+    """`counts`: number of calls by function."""
 
     def __init__(self, config: AccessAnywhereServer, calls: Calls, counts: Mapping[str, int]) -> None:
         self._config = config
@@ -46,13 +46,15 @@ class Controls:
         ]
 
     def begin(self) -> None:
-        """Start what is to be under way from the first. Called from the event loop, any number of times."""
+        """Start the syncs that the settings want from the start. Needs a running event loop; may be
+        called repeatedly.
+        """
         if not self._begun:
             self._begun = True
             self._start_syncs(self._config.faults.sync_in_progress)
 
     async def index(self, _: Request) -> Response:
-        """All files that the index shows; one of a bucket shown twice stands here twice."""
+        """All files in the index. A file of a bucket that is shown twice is listed twice."""
         return _json(
             [
                 {
@@ -71,19 +73,19 @@ class Controls:
         return _json(self._calls.refresher.records(int(request.query_params.get("since", "0"))))
 
     async def events(self, request: Request) -> Response:
-        """The provider events handled whose `n` is greater than `since`."""
+        """The handled provider events whose `n` is greater than `since`."""
         return _json(self._calls.events.records(int(request.query_params.get("since", "0"))))
 
     async def writes(self, request: Request) -> Response:
-        """The server's own calls that changed S3 whose `n` is greater than `since`."""
+        """The server's own writes to S3 whose `n` is greater than `since`."""
         return _json(self._calls.writes.records(int(request.query_params.get("since", "0"))))
 
     async def tasks(self, _: Request) -> Response:
-        """All background tasks that are listed, the latest first."""
+        """All listed background tasks, newest first."""
         return _json([asdict(task) for task in self._calls.tasks.chosen(None, ())])
 
     async def stats(self, _: Request) -> Response:
-        """What was asked, and what befell."""
+        """Counts of calls, refreshes, logins and injected faults."""
         return _json(
             {
                 "calls": dict(self._counts),
@@ -94,7 +96,7 @@ class Controls:
         )
 
     async def faults(self, request: Request) -> Response:
-        """Those that are on. PUT and POST replace them all, DELETE clears them."""
+        """The current faults. PUT and POST replace all of them, DELETE clears them."""
         self.begin()
         if request.method != "GET":
             try:
@@ -106,7 +108,7 @@ class Controls:
         return _json(self._calls.fault_plan.faults)
 
     async def sync(self, request: Request) -> Response:
-        """Start a sync of a provider; tells its task's id."""
+        """Start a sync of a provider. Answers with the id of its background task."""
         try:
             wanted = await _body(request, SyncRequest)
         except msgspec.DecodeError as e:
@@ -117,7 +119,7 @@ class Controls:
         return _json({"bt_id": task.id})
 
     async def providers(self, request: Request) -> Response:
-        """Those that are shown. PUT replaces them: what is new, or not as it was, is removed, added and synced."""
+        """The providers that are shown. PUT replaces them: new and changed providers are added again and synced."""
         if request.method == "PUT":
             try:
                 wanted = {p.name: p for p in await _body(request, tuple[Provider, ...])}
@@ -137,7 +139,7 @@ class Controls:
             self._calls.syncs.start("InitialSync", name, lambda: asyncio.sleep(self._config.refresh_seconds))
 
     def _start_syncs(self, wanted: SyncInProgress | None) -> None:
-        """Those that last until other faults are set; earlier ones of that kind end."""
+        """Start syncs that last until the next change of faults, and end those that were started in this way before."""
         if self._cleared is not None:
             self._cleared.set()
         self._cleared = cleared = asyncio.Event()
@@ -151,7 +153,7 @@ T = TypeVar("T")
 
 
 async def _body(request: Request, wanted: type[T]) -> T:
-    """Raises `msgspec.DecodeError`, with the name of what is wrong."""
+    """Decode the body. Raises `msgspec.DecodeError` with the name of the wrong field."""
     return msgspec.json.decode(await request.body(), type=wanted)
 
 

@@ -1,13 +1,14 @@
-"""`syncOnProviderEvent`: one object of S3 looked at, and shown as it is.
+"""`syncOnProviderEvent`: look at one object in S3, and update the index accordingly.
 
-Of this call only its name and its purpose are public: "the server verifies the object status on S3 and updates
-metadata". The parameters are the sandbox's own, all of them here:
+Only the name and the purpose of this call are public: "the server verifies the object status on S3 and updates
+metadata". The parameters are the sandbox's own:
 
-    bucket, key    the object; the key as S3 has it, not encoded
-    event          what is said to have happened to it: for the record only, as the server looks for itself
-    events         in place of these: a JSON list of objects with those fields
+    bucket, key    the object; the key is not encoded
+    event          what happened to it; only recorded, because the server looks at S3 itself
+    events         in place of these: a JSON list of objects with these fields
 
-The answer tells in `updated` how many places show the objects, or would. A bucket that no provider shows has none.
+`updated` in the answer is the number of folders that show, or would show, the objects. It is 0 for a bucket that no
+provider shows.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ MAX_RECORDS = 200_000
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What the call tells."""
+    """An event in a call."""
 
     bucket: str
     key: str
@@ -38,7 +39,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class HandledEvent:
-    """The record of one that was handled. Times are seconds since the epoch; `n` counts from 1."""
+    """The record of a handled event. Times: seconds since the epoch. `n` counts from 1."""
 
     n: int
     bucket: str
@@ -46,15 +47,15 @@ class HandledEvent:
     event: str
     asked: float
     looked: float
-    """The moment before S3 was last asked."""
+    """The time before S3 was last asked."""
     done: float
     exists: bool
     places: list[str]
-    """The top folders below which it is shown, or would be."""
+    """The providers' folders that show, or would show, the object."""
 
 
 def parse_events(params: Mapping[str, str]) -> Sequence[Event]:
-    """The events that a call tells of. Raises `Refused`."""
+    """The events in a call's parameters. Raises `Refused`."""
     try:
         if "events" in params:
             return msgspec.json.decode(params["events"], type=list[Event])
@@ -64,7 +65,7 @@ def parse_events(params: Mapping[str, str]) -> Sequence[Event]:
 
 
 class Events:
-    """Handles them."""
+    """Handles provider events."""
 
     def __init__(
         self,
@@ -82,14 +83,17 @@ class Events:
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     async def handle(self, event: Event) -> int:
-        """Look, and show; returns in how many places. Raises `Refused`."""
+        """Look at the object and update the index. Returns the number of folders that show its bucket.
+
+        Raises `Refused`.
+        """
         asked = looked = self._clock()
         exists = False
         places = []
         try:
             for top in list(self._index.bucket_folders(event.bucket)):
                 if event.key.startswith(top.prefix):
-                    # One after the other, or what was seen first could be shown last.
+                    # One event at a time for each key; otherwise an older observation could overwrite a newer one.
                     async with self._locks.setdefault((top.id, event.key), asyncio.Lock()):
                         looked, exists = await self._verify(top, event.key)
                     places.append(top.path)
@@ -107,12 +111,13 @@ class Events:
         return [asdict(r) for r in self._records if r.n > since]
 
     async def _verify(self, top: Folder, key: str) -> tuple[float, bool]:
-        """When it was looked at, and whether it was there."""
+        """Returns when S3 was asked, and whether the object existed."""
         bucket = top.bucket
         while (holder := self._index.folder_of(top, key)) is None:
             looked = self._clock()
             seen = await self._storage.head(bucket, key)
-            # If the folder has come to be meanwhile, a refresh of it may have begun before we looked, and end after.
+            # The folder may have been created since. Then its refresh may have listed S3 before this look, and end
+            # later: look again with the guard.
             if self._index.folder_of(top, key) is None:
                 self._index.journals.note(bucket, key, seen, at=looked)
                 if seen is not None and self._index.shows(top):
@@ -122,7 +127,7 @@ class Events:
             looked = self._clock()
             seen = await self._storage.head(bucket, key)
             if not self._index.shows(holder):
-                # It vanished while we waited for it.
+                # The folder was removed while this call waited for the guard.
                 return await self._verify(top, key) if self._index.shows(top) else (looked, seen is not None)
             if seen is not None:
                 self._index.show_object(top, seen, at=looked)
@@ -132,9 +137,12 @@ class Events:
         return looked, False
 
     async def _clear(self, folder: Folder, top: Folder) -> None:
-        """S3 has no empty folders. One that shows nothing may only not have been refreshed, though."""
+        """Remove empty folders, because S3 has none.
+
+        A folder may also be empty because it was not refreshed yet: ask S3.
+        """
         while folder is not top and folder.parent is not None and not folder.contents():
-            # A refresh of the parent that began before would show it again.
+            # With the guard: otherwise a refresh of the parent that began earlier would show the folder again.
             async with self._guard(folder.parent):
                 level = await self._storage.list(folder.bucket, folder.prefix)
                 if level.files or level.prefixes:

@@ -1,4 +1,4 @@
-"""What befalls a call: chosen from the faults that are on, by seeded randoms, so that a run can be repeated."""
+"""Chooses the fault of each call by seeded random generators, so that a run can be repeated."""
 
 import itertools
 from collections import Counter
@@ -22,20 +22,20 @@ NEEDS_LOGIN: Final = frozenset({"error_background", "expired_tokens"})
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """What is to befall one call."""
+    """The fault of one call."""
 
     kind: Kind | None = None
     delay: float = 0.0
-    """Seconds."""
+    """Seconds before the call is handled."""
     status: int | None = None
-    """HTTP's, if that is how it fails."""
+    """The HTTP status of a failed call. None: the connection is reset."""
     retry_after: int | None = None
     has_effect: bool = False
-    """The call is done all the same: only its answer is lost."""
+    """The call is carried out, and only its answer is lost."""
 
 
 class FaultPlan:
-    """Chooses. `counts` counts, by fault, what befell."""
+    """Chooses faults. `counts`: number of injected faults by kind."""
 
     def __init__(self, faults: Faults, clock: Callable[[], float]) -> None:
         self.counts: Counter[str] = Counter()
@@ -43,7 +43,7 @@ class FaultPlan:
         self.replace(faults)
 
     def replace(self, faults: Faults) -> None:
-        """Other faults, from their beginning."""
+        """Use other faults, and restart all generators and times."""
         self.faults = faults
         self._since = self._clock()
         self._randoms: dict[str, Random] = {}
@@ -54,7 +54,7 @@ class FaultPlan:
         }
 
     def for_call(self, *, logged_in: bool, is_download: bool = False) -> PlannedFault:
-        """`logged_in`: it bears a token. A lost answer to a download would be no different from a failed call."""
+        """`logged_in`: the call has a token. A download never has an effect without its answer."""
         faults = self.faults
         if (down := faults.down) and (down.seconds is None or self._clock() - self._since < down.seconds):
             self.counts["down"] += 1
@@ -76,14 +76,14 @@ class FaultPlan:
         return PlannedFault(kind, delay, status, retry_after, has_effect)
 
     def truncates(self) -> bool:
-        """Whether the download that is about to begin is to end early."""
+        """Whether the next download ends early."""
         mode = self.faults.truncated_downloads
         truncated = mode is not None and self._draw("truncated_downloads", mode.rate)
         self.counts["truncated_downloads"] += truncated
         return truncated
 
     def for_refresh(self, entries: int) -> FoldersTooLarge | None:
-        """What befalls the refresh of a folder of so many entries, if anything does."""
+        """The fault of a refresh of a folder with so many entries. None: no fault."""
         mode = self.faults.folders_too_large
         if mode is None or entries <= mode.most or not self._draw("folders_too_large", mode.rate):
             return None
@@ -95,14 +95,14 @@ class FaultPlan:
             return logged_in or kind not in NEEDS_LOGIN
 
         modes = ((kind, getattr(self.faults, kind)) for kind in FAILURE_KINDS if can_fail(kind))
-        # All are drawn, also after a hit: so each mode hits the share that it was given of what it could.
+        # Every mode is drawn, even after a hit, so that each mode hits exactly its share of the calls.
         hits = [kind for kind, mode in modes if mode is not None and self._draw(kind, mode.rate)]
         if self._draw("failures", self.faults.failures):
             hits.append(next(kind for kind in self._failures if can_fail(kind)))
         return hits[0] if hits else None
 
     def _draw(self, what: str, rate: float) -> bool:
-        # Each has a random of its own: switching one on changes nothing of the others.
+        # Each mode has its own generator, so that switching one on does not change the others.
         if what not in self._randoms:
             self._randoms[what] = Random(f"{self.faults.seed} {what}")
         return self._randoms[what].random() < rate

@@ -1,7 +1,7 @@
-"""What goes wrong with calls, as somebody has switched it on.
+"""The faults that can be switched on.
 
-A `rate` is the share, from 0 to 1, of the calls concerned. None switches a mode off. Several modes may be on: a call can
-be slow and fail as well, but fails in one way only.
+A `rate` is the share of the calls that fail, from 0 to 1. None switches a mode off. A call can be slow and also
+fail, but it fails in only one way.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ class _Mode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Slow(_Mode, frozen=True, kw_only=True):
-    """The call is held before it is looked at."""
+    """The call waits before it is handled."""
 
     seconds: Seconds = 1.0
 
@@ -30,56 +30,56 @@ class TooManyRequests(_Mode, frozen=True, kw_only=True):
 
 
 class ServerError(_Mode, frozen=True, kw_only=True):
-    """HTTP 500, 502, 503, 504 in turns; every second call has had its effect, and only its answer is lost."""
+    """HTTP 500, 502, 503 and 504 in turn. Every second call takes effect, and only its answer is lost."""
 
     retry_after: RetryAfter | None = None
-    """Of a 503."""
+    """The Retry-After header of a 503."""
 
 
 class Resets(_Mode, frozen=True, kw_only=True):
-    """The connection is reset, without an answer; every second call has had its effect."""
+    """The connection is reset without an answer. Every second call takes effect."""
 
 
 class ErrorBackground(_Mode, frozen=True, kw_only=True):
-    """The code `error_background`, to calls that need a login. The call has no effect."""
+    """The error code `error_background`, for calls that need a login. The call has no effect."""
 
 
 class ExpiredTokens(_Mode, frozen=True, kw_only=True):
-    """The token of a call is forgotten, as is seen by this call and every later one that bears it."""
+    """The server forgets the token of the call. This call and all later calls with this token are refused."""
 
 
 class TruncatedDownloads(_Mode, frozen=True, kw_only=True):
-    """Half of a download's bytes come, though all were promised, and then the connection is closed."""
+    """Only half of the promised bytes are sent; then the connection is closed."""
 
 
 class FoldersTooLarge(_Mode, frozen=True, kw_only=True):
-    """The refresh of a folder with more than `most` entries takes long, or is refused with `folder_too_large`."""
+    """The refresh of a folder with more than `most` entries is slow, or is refused with `folder_too_large`."""
 
     most: Annotated[int, Meta(ge=0)] = 1000
     seconds_per_thousand: Seconds = 1.0
-    """For each thousand entries that the folder has."""
+    """Seconds for each thousand entries in the folder."""
     refuse: bool = False
 
 
 class SyncInProgress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sync of these providers (none named: of all) begins, and ends when this is cleared."""
+    """Syncs of these providers begin (empty: of all), and end when this fault is cleared."""
 
     providers: tuple[str, ...] = ()
 
 
 class Down(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every call is answered 503, or its connection reset, until this is cleared or so many seconds are over."""
+    """Every call is answered with 503, or reset, until this fault is cleared or the seconds are over."""
 
     seconds: Seconds | None = None
     reset: bool = False
 
 
 class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All modes. The same `seed` and the same calls have the same faults."""
+    """All faults. The same `seed` and the same calls give the same faults."""
 
     seed: int = 0
     failures: Rate = 0.0
-    """This share of calls meets, in turns: 429, 5xx, a reset, `error_background`, an expired token."""
+    """This share of the calls fails, in turn with 429, 5xx, a reset, `error_background` and an expired token."""
     slow: Slow | None = None
     too_many_requests: TooManyRequests | None = None
     server_error: ServerError | None = None

@@ -1,10 +1,13 @@
-"""The server without a socket: what connections do, done to a client in the same event loop."""
+"""The server without sockets: connection faults for a client in the same event loop."""
 
 import httpx
 
 
 class InProcess(httpx.ASGITransport):
-    """A transport for httpx. A reset is the error that it would be; a download that ends early just has fewer bytes."""
+    """A transport for httpx. A reset raises the error that httpx raises for it.
+
+    A download that ends early just has fewer bytes.
+    """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Call the application."""

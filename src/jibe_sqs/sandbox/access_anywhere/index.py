@@ -1,9 +1,9 @@
-"""The index: what Access Anywhere believes is in S3. Pure; it learns only what it is told.
+"""The index: what Access Anywhere shows of S3. It does no I/O; its callers tell it what they found in S3.
 
-A tree of folders: the root, a folder for each provider, below it one for each bucket (or the provider's folder is the
-bucket itself), below that one for each level of the keys. Names are kept as they are and found whatever their case, the
-exact one first. A folder and a file may have the same name (`a/b` and `a` are both good keys). Paths start with `/`; the
-root's is empty.
+It is a tree of folders: the root, one folder for each provider, below it one for each bucket (or the provider's
+folder shows its bucket directly), below it one for each level of the keys. Names keep their case. A look-up prefers
+the exact name, and otherwise ignores case. A folder and a file may have the same name (`a/b` and `a` are both valid
+keys). Paths start with `/`; the root's path is empty.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ Registered = TypeVar("Registered", File, Folder)
 
 
 class Index:
-    """All that is known, by id and by path."""
+    """All files and folders, by id and by path."""
 
     def __init__(self, providers: Iterable[Provider], *, case_insensitive: bool = False) -> None:
         self.providers: dict[str, Provider] = {}
@@ -33,7 +33,7 @@ class Index:
             self.add(provider)
 
     def add(self, provider: Provider) -> Folder:
-        """Show a provider, with its buckets' names."""
+        """Show a provider, with the names of its buckets."""
         self.providers[provider.name] = provider
         folder = self._new_folder(self.root, provider.name)
         if not provider.is_bucket:
@@ -41,12 +41,12 @@ class Index:
         return folder
 
     def remove(self, provider: str) -> None:
-        """Show it no more, nor anything below it."""
+        """Remove a provider and everything below it."""
         del self.providers[provider]
         self.remove_folder(self.root.folders[provider])
 
     def bucket_folders(self, bucket: str) -> Iterator[Folder]:
-        """The folders that show the bucket, or what is below some prefix of its keys."""
+        """The folders that show the bucket, or its keys below a prefix."""
         for top in self.root.folders.values():
             folder = top if top.bucket else top.folders.get(bucket)
             if folder is not None and folder.bucket == bucket:
@@ -56,11 +56,14 @@ class Index:
         return self._items.get(item_id)
 
     def had_item(self, item_id: int) -> bool:
-        """Whether there was such an item that is no more."""
+        """Whether this id belonged to an item that was removed."""
         return 0 <= item_id < self._next_id and item_id not in self._items
 
     def find(self, path: str, start: Folder) -> Item | None:
-        """What a path leads to from a folder. An empty name is a name (`a//b` is a good key), or nothing at all."""
+        """The item at a path below a folder.
+
+        An empty name in the path is a folder's name (`a//b` is a valid key), or is ignored.
+        """
         *names, last = path.removeprefix("/").split("/")
         here = start
         for name in names:
@@ -71,9 +74,9 @@ class Index:
         return here.item(last) or (None if last else here)
 
     def refresh(self, folder: Folder, names: Iterable[str], objects: Iterable[StoredObject], *, listed: float) -> None:
-        """Make a folder show what a listing, begun at `listed`, found: files as they are, folders by name only.
+        """Make a folder show the result of a listing that began at `listed`: its files, and the names of its folders.
 
-        A listing begun before the one that it shows tells nothing new.
+        A listing that began before the one that the folder shows is ignored.
         """
         if listed < folder.listed:
             return
@@ -91,12 +94,12 @@ class Index:
         folder.changed()
 
     def refresh_tree(self, top: Folder, objects: Iterable[StoredObject], *, listed: float) -> None:
-        """The same for a folder and all below it, by a listing of all levels."""
+        """The same for a folder and everything below it, from a listing of all levels."""
         files: defaultdict[str, list[StoredObject]] = defaultdict(list)
         for seen in objects:
-            # A key that ends in `/` is a folder's marker, not a file.
+            # A key that ends in `/` is the marker of a folder, not a file.
             files[prefix_of(seen.key)] += [seen] if name_of(seen.key) else []
-        # In their order: of two that share a name, the later is shown.
+        # In the order of the listing: of two keys that share a name, the later one is shown.
         names: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for prefix in files:
             while prefix != top.prefix:
@@ -108,13 +111,14 @@ class Index:
         while waiting:
             folder = waiting.pop()
             self.refresh(folder, names[folder.prefix], files[folder.prefix], listed=listed)
-            # Also below one that was listed later, and so stays as it is.
+            # Also below a folder that was listed later and is therefore unchanged.
             waiting += (sub for name, sub in folder.folders.items() if name in names[folder.prefix])
 
     def add_folder(self, folder: Folder, name: str) -> Folder:
-        """Show a folder made through Access Anywhere. S3 has no empty folders: a refresh before it has a file ends it.
+        """Show a folder that was created through Access Anywhere. S3 has no empty folders: a refresh removes it while
+        it is empty.
 
-        Names are not case-sensitive: a folder whose name differs in case is the one that is shown already.
+        Names are not case-sensitive here: an existing folder whose name differs only in case is returned.
         """
         return folder.folder(name) or self._new_folder(folder, name)
 
@@ -127,7 +131,7 @@ class Index:
         return file
 
     def move_file(self, file: File, top: Folder, seen: StoredObject, *, at: float) -> File:
-        """Show a file, with its id, at another key below a folder; and the folders that lead to it."""
+        """Show a file under another key below `top`, with the same id. Missing folders are created."""
         old = file.parent
         if old.files.get(file.name) is file:
             del old.files[file.name]
@@ -143,7 +147,7 @@ class Index:
         return moved
 
     def move_folder(self, folder: Folder, parent: Folder, name: str, *, at: float) -> None:
-        """Show a folder, and all below it, in another place, with the keys that its files will have there."""
+        """Show a folder and everything below it in another place, with the new keys of its files."""
         if folder.parent is not None:
             del folder.parent.folders[folder.name]
             folder.parent.touched = max(folder.parent.touched, at)
@@ -161,7 +165,7 @@ class Index:
                 file.seen = replace(file.seen, key=each.prefix + file.name)
 
     def remove_folder(self, folder: Folder) -> None:
-        """Show a folder no more, nor anything below it."""
+        """Remove a folder and everything below it."""
         if folder.parent is not None:
             del folder.parent.folders[folder.name]
             folder.parent.changed()
@@ -171,28 +175,31 @@ class Index:
             del self._items[each.id]
 
     def folder_of(self, top: Folder, key: str) -> Folder | None:
-        """The folder that shows the key, or would if there were such an object; None if it is not known."""
+        """The folder that shows the key, or would show it if the object existed.
+
+        None if the index does not have that folder.
+        """
         here: Folder | None = top
         for name in key.removeprefix(top.prefix).split("/")[:-1]:
             here = here and self._subfolder(here, name)
         return here
 
     def show_object(self, top: Folder, seen: StoredObject, *, at: float) -> None:
-        """Show one object below a folder, as it was looked at; and the folders that lead to it."""
+        """Show one object below `top`, as it was at `at`. Missing folders are created."""
         here = top
         for name in seen.key.removeprefix(top.prefix).split("/")[:-1]:
             known = self._subfolder(here, name)
             if known is None and here.listed > at:
-                # A later listing knows that there is nothing any more.
+                # A later listing has shown that this folder does not exist.
                 return
             here = known or self._new_folder(here, name)
         if name_of(seen.key) and here.listed <= at:
             self._show_at(here, seen, at)
 
     def remove_object(self, folder: Folder, key: str, *, at: float) -> None:
-        """Show an object no more that was looked for and was not there."""
+        """Remove an object that did not exist at `at`."""
         file = folder.files.get(name_of(key))
-        # Another key may have that name.
+        # With ignored case, the name may belong to another key.
         if file is not None and file.seen.key == key and folder.listed <= at:
             del self._items[folder.files.pop(file.name).id]
             folder.changed()
@@ -200,7 +207,7 @@ class Index:
         self.journals.note(folder.bucket, key, None, at=at)
 
     def remove_empty_folder(self, folder: Folder) -> None:
-        """Show an empty folder no more."""
+        """Remove a folder if it is empty."""
         if folder.parent is not None and not folder.contents() and self.shows(folder):
             del folder.parent.folders[folder.name]
             del self._items[folder.id]
@@ -224,7 +231,7 @@ class Index:
         folder.changed()
 
     def _new_folder(self, parent: Folder, name: str) -> Folder:
-        """A new one, of a name that the parent doesn't have."""
+        """Create a folder whose name the parent does not have yet."""
         provider = self.providers[parent.provider or name]
         if parent.bucket:
             bucket, prefix = parent.bucket, f"{parent.prefix}{name}/"
@@ -253,13 +260,16 @@ class Index:
         known = folder.files.get(name)
         file = File(known.id if known else self._id(), folder, name, seen)
         if known and (known.seen.etag, known.seen.size) == (seen.etag, seen.size):
-            # The same content: what its uploader said of it still holds.
+            # The content is the same, so the uploader's details are still right.
             file.content_type, file.local_time = known.content_type, known.local_time
         folder.files[name] = self._register(file)
         return file
 
     def _remove_stale(self, folder: Folder, listed: float) -> bool:
-        """Take a folder away with all below it, except what was looked at after this listing began and knows better."""
+        """Remove a folder and everything below it, except parts that were seen after the listing began.
+
+        Returns whether it is gone.
+        """
         if folder.touched > listed and folder.contents():
             return False
         folder.folders = {name: sub for name, sub in folder.folders.items() if not self._remove_stale(sub, listed)}
@@ -276,7 +286,7 @@ class Index:
         return folder.folder(name) if self._case_insensitive else folder.folders.get(name)
 
     def _name_key(self, name: str) -> str:
-        """What a folder's items are told apart by."""
+        """The name as a key for comparison within a folder."""
         return name.casefold() if self._case_insensitive else name
 
     def _id(self) -> int:
@@ -289,15 +299,15 @@ class Index:
 
 
 def name_of(key: str) -> str:
-    """What follows the last slash."""
+    """The part after the last slash."""
     return key[key.rfind("/") + 1 :]
 
 
 def prefix_of(key: str) -> str:
-    """What goes before, and the slash; empty if there is none."""
+    """The part up to and including the last slash. Empty if there is no slash."""
     return key[: key.rfind("/") + 1]
 
 
 def _is_unchanged(old: StoredObject, new: StoredObject) -> bool:
-    # S3 tells whole seconds of one object, and of a listing perhaps fractions.
+    # HEAD returns whole seconds, and a listing may return fractions.
     return (old.key, old.etag, old.size, int(old.modified)) == (new.key, new.etag, new.size, int(new.modified))

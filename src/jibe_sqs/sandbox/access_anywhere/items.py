@@ -1,4 +1,6 @@
-"""The files and folders of the index. Times are seconds since the epoch; paths start with `/`, and the root's is empty."""
+"""The files and folders of the index. Times: seconds since the epoch. Paths start with `/`; the root's
+path is empty.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +9,21 @@ from typing import Final
 from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
 
 TRASH: Final = ".trash"
-"""The name of the folder, at the top of a bucket, that holds deleted files."""
+"""The name of the folder, at the top of a bucket, that contains deleted files."""
 
 
 @dataclass(slots=True, eq=False)
 class File:
-    """One object as it was when last looked at."""
+    """One object as it was last seen."""
 
     id: int
     parent: "Folder"
     name: str
     seen: StoredObject
     content_type: str | None = None
-    """What an uploader said it was; otherwise its name tells."""
+    """The type that its uploader gave. None: the type follows from its name."""
     local_time: float | None = None
-    """The modification time that an uploader gave, if one did."""
+    """The modification time that its uploader gave."""
 
     @property
     def path(self) -> str:
@@ -39,7 +41,7 @@ class File:
 
 @dataclass(slots=True, eq=False)
 class Folder:
-    """A folder; new ones are empty until they are refreshed."""
+    """A folder. A new one is empty until it is refreshed."""
 
     id: int
     parent: "Folder | None" = None
@@ -48,13 +50,13 @@ class Folder:
     provider: str = ""
     bucket: str = ""
     prefix: str = ""
-    """Of keys: empty, or ending in `/`."""
+    """The prefix of its keys. Empty, or ends in `/`."""
     listed: float = 0.0
-    """When the listing that it shows was begun."""
+    """When the listing that it shows began."""
     touched: float = 0.0
-    """When the latest of what it shows was looked at: then, or later."""
+    """When the newest part of its contents was seen in S3; this is not before `listed`."""
     refreshed: float = 0.0
-    """When it was last brought up to date."""
+    """When its last refresh ended."""
     folders: dict[str, "Folder"] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
     _ordered: Sequence["File | Folder"] | None = None
@@ -66,7 +68,7 @@ class Folder:
 
     @property
     def top(self) -> "Folder | None":
-        """The folder that shows the bucket of this folder. None above buckets."""
+        """The folder that shows the bucket of this folder. None for the root and for folders that contain buckets."""
         here: Folder | None = self
         while here is not None and not here.is_bucket:
             here = here.parent
@@ -74,7 +76,7 @@ class Folder:
 
     @property
     def in_trash(self) -> bool:
-        """Whether it is the trash of a bucket, or in it."""
+        """Whether this is the trash of a bucket, or is in it."""
         here: Folder | None = self
         while here is not None and here.parent is not None:
             if here.name == TRASH and here.parent.is_bucket:
@@ -83,21 +85,21 @@ class Folder:
         return False
 
     def contents(self) -> Sequence["File | Folder"]:
-        """Folders first, each kind by name: an order that paging can rely on."""
+        """Folders first, then files, each sorted by name. Paging relies on this order."""
         if self._ordered is None:
             folders, files = self.folders, self.files
             self._ordered = [*(folders[n] for n in sorted(folders)), *(files[n] for n in sorted(files))]
         return self._ordered
 
     def folder(self, name: str) -> "Folder | None":
-        """The folder of that name, else one whose name differs only in case."""
+        """The folder with this name; otherwise one whose name differs only in case."""
         if (found := self.folders.get(name)) is None:
             other = self._ignoring_case(name)
             found = other if isinstance(other, Folder) else None
         return found
 
     def item(self, name: str) -> "File | Folder | None":
-        """As it is named, before in another case; a folder before a file."""
+        """The item with this name, folders first; otherwise one whose name differs only in case."""
         return self.folders.get(name) or self.files.get(name) or self._ignoring_case(name)
 
     def changed(self) -> None:
@@ -112,7 +114,7 @@ class Folder:
 
     def _ignoring_case(self, name: str) -> "File | Folder | None":
         if self._by_folded_name is None:
-            # Of several, the first of them: folders before files.
+            # Reversed, so that the first of several equal names wins: folders before files.
             self._by_folded_name = {item.name.casefold(): item for item in reversed(self.contents())}
         return self._by_folded_name.get(name.casefold())
 

@@ -1,4 +1,4 @@
-"""Journals: what single objects were seen to be while a sync was running."""
+"""Journals: what was seen of single objects while a sync was running."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

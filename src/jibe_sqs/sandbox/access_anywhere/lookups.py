@@ -1,4 +1,4 @@
-"""Files and folders by the ids that callers give."""
+"""Finds files and folders by the ids in calls."""
 
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import File, Folder, Item
@@ -6,7 +6,7 @@ from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 
 
 class Lookups:
-    """Each raises `Refused`: `not_found` or `trashed`. `in_trash` accepts what is in the trash as well."""
+    """Each method raises `Refused` (`not_found` or `trashed`). `in_trash`: items in the trash are accepted."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -15,7 +15,7 @@ class Lookups:
         item_id = int(text) if text.isdecimal() else -1
         item = self._index.item(item_id)
         if item is None:
-            # Clients have to know both codes, so an object that is gone from S3 has one or the other.
+            # Clients must understand both codes, so an object that is gone gets one or the other, depending on its id.
             if self._index.had_item(item_id) and item_id % 2:
                 raise Refused("trashed", "This is in the trash")
             raise Refused("not_found", "This does not exist")
@@ -24,7 +24,7 @@ class Lookups:
         return item
 
     def folder(self, text: str, *, in_trash: bool = False) -> Folder:
-        """An empty id is the root's."""
+        """An empty id means the root."""
         found = self.item(text, in_trash=in_trash) if text else self._index.root
         if not isinstance(found, Folder):
             raise Refused("not_found", "This is not a folder")

@@ -1,4 +1,4 @@
-"""Running the server: in a thread of this process, or as a process of its own."""
+"""Runs the server, in a thread of this process or as a process of its own."""
 
 import argparse
 import asyncio
@@ -22,13 +22,13 @@ from jibe_sqs.sandbox.access_anywhere.s3 import S3Storage
 from jibe_sqs.sandbox.access_anywhere.server import create_app
 
 SHUTDOWN_GRACE = 2
-"""Seconds that calls under way have when the server stops."""
+"""Seconds that running calls get when the server stops."""
 THREAD_TIMEOUT = 60
-"""Seconds that a thread may take to start or to stop the server, before that is an error."""
+"""Seconds for starting and for stopping the server in a thread."""
 
 
 class _Protocol(H11Protocol):
-    """Tells the application of the connection that a request came by, so that it can break it."""
+    """Passes the connection's transport to the application, so that it can break the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -42,10 +42,10 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it accepts connections."""
+    """Calls `ready` when it accepts connections."""
 
     def __init__(self, app: ASGIApp, ready: Callable[[], None]) -> None:
-        # Access logs would carry tokens: rclone's and others' queries name them.
+        # Access logs would contain tokens, because clients put them into queries.
         super().__init__(
             uvicorn.Config(
                 app,
@@ -66,7 +66,10 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve from a thread, on a free port if none is given; gives the URL."""
+    """Serve in a thread. Port 0: a free port. Yields the URL.
+
+    Raises `RuntimeError` if the server does not start or stop.
+    """
     listener = _listener(host, port)
     ready = threading.Event()
     server = _Server(app, ready.set)
@@ -89,7 +92,7 @@ def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; prints `{"endpoint": …}` when it accepts connections."""
+    """Serve until SIGTERM or SIGINT. Prints `{"endpoint": …}` when it accepts connections."""
     parser = argparse.ArgumentParser(prog="python -m jibe_sqs.sandbox.access_anywhere", description=__doc__)
     parser.add_argument("--aws-endpoint", required=True, help="URL of the S3 that it indexes")
     parser.add_argument("--config", required=True, type=Path, help="JSON file with its settings")
@@ -107,8 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def stop(*_: object) -> None:
             server.should_exit = True
 
-        # The server puts its own handlers in their place and, when it has stopped, raises the signal again for these:
-        # the default would end the process with an error.
+        # uvicorn installs its own handlers. When it has stopped, it restores these and raises the signal again; the
+        # default handler would end the process with an error.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         if options.exit_with_parent:
@@ -118,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop_after(parent: int, stop: Callable[[], None]) -> None:
-    # The kernel's own way (PDEATHSIG) would fire when the parent's thread ends, not the parent.
+    # Linux's parent-death signal is not used: it comes when the parent's *thread* ends.
     while os.getppid() == parent:
         time.sleep(0.25)
     stop()

@@ -1,8 +1,8 @@
-"""Refreshes: the only way, uploads aside, in which the index learns what S3 holds.
+"""Refreshes, by which the index learns what S3 contains.
 
-A refresh lists its folder after it was asked for, takes its time, and then changes the index. It can be trusted for
-what happened before it was asked, and for nothing later. Of one folder there is never more than one at work and one
-waiting; whoever asks while one waits gets that one, whoever asks while one works gets a new one.
+A refresh lists its folder after the request, waits, and then changes the index. It certainly shows what happened
+before the request, and nothing that happened later. Each folder has at most one running and one waiting refresh. A
+request during a waiting refresh gets that refresh. A request during a running refresh gets a new one.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, Stor
 from jibe_sqs.sandbox.access_anywhere.tasks import Tasks
 
 MAX_JOBS = 10_000
-"""Jobs whose tokens are good to ask about."""
+"""Number of jobs whose tokens are known."""
 MAX_RECORDS = 200_000
 
 
 @dataclass(slots=True)
 class CompletedRefresh:
-    """The record of a completed refresh. Times are seconds since the epoch; `n` counts from 1."""
+    """The record of a completed refresh. Times: seconds since the epoch. `n` counts from 1."""
 
     n: int
     folder: str
@@ -35,14 +35,14 @@ class CompletedRefresh:
     prefix: str
     asked: float
     listed: float
-    """The moment before S3 was asked."""
+    """The time before S3 was listed."""
     done: float
-    """The moment after the index changed."""
+    """The time after the index changed."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One refresh under way, or done."""
+    """One refresh, running or completed."""
 
     folder: Folder
     asked: float
@@ -62,7 +62,7 @@ class Job:
 
 
 class Refresher:
-    """Makes folders of the index true again, when asked."""
+    """Refreshes folders of the index on request."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Refresher:
         self.completed = 0
 
     def request(self, folder: Folder) -> str | None:
-        """Start a refresh; returns the token to ask after it, or None if the folder was refreshed too recently."""
+        """Start a refresh. Returns its token, or None if the folder was refreshed within `recent_window`."""
         asked = self._clock()
         if (job := self._waiting.get(folder.id)) is not None:
             return job.token
@@ -99,13 +99,13 @@ class Refresher:
         return job.token
 
     def still_syncing(self, token: str) -> bool:
-        """Whether that refresh is still under way. Raises `Refused` if it failed, or is not known."""
+        """Whether the refresh is still running. Raises `Refused` if it failed, or if the token is unknown."""
         if token not in self._jobs:
             raise Refused("refresh_not_found", "There is no such refresh")
         return self._jobs[token].still_syncing
 
     def guard(self, folder: Folder) -> asyncio.Lock:
-        """Held by whoever reads S3 (or writes to it) in order to change what this folder shows."""
+        """The lock of a folder. Hold it while reading or writing S3 in order to change what this folder shows."""
         return self._locks[folder.id]
 
     def records(self, since: int) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ class Refresher:
     async def _refresh(self, job: Job) -> None:
         folder = job.folder
         listed = self._clock()
-        # Listed at the beginning and shown at the end, so that what happens in between is missed for certain.
+        # Listed at the start and shown at the end, so that a change in between is certainly missed.
         (names, objects), _ = await asyncio.gather(self._listing(folder), asyncio.sleep(self._config.refresh_seconds))
         await self._apply_size_fault(len(names) + len(objects))
         if not self._index.shows(folder):
@@ -147,11 +147,11 @@ class Refresher:
         await asyncio.sleep(limit.seconds_per_thousand * entries / 1000)
 
     async def _listing(self, folder: Folder) -> tuple[list[str], list[StoredObject]]:
-        """The names of the folders, and the objects, that a folder ought to show."""
+        """The names of the folders, and the objects, that S3 has for this folder."""
         if folder.bucket:
             listing = await self._storage.list(folder.bucket, folder.prefix)
             names = [p.removeprefix(folder.prefix).removesuffix("/") for p in listing.prefixes]
-            # A key that ends in `/` is a folder's marker, not a file.
+            # A key that ends in `/` is the marker of a folder, not a file.
             return names, [o for o in listing.files if not o.key.endswith("/")]
         if folder.provider:
             if (provider := self._index.providers.get(folder.provider)) is None:

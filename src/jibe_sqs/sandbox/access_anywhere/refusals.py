@@ -1,10 +1,10 @@
-"""An answer that is not `ok`: HTTP 200 all the same, with a code in the body."""
+"""An answer with another status than `ok`: HTTP 200 with an error code in the body."""
 
 from jibe_sqs.sandbox.access_anywhere.storage import StorageError
 
 
 class Refused(Exception):
-    """The call is answered with this code and message. `provider_code` is S3's own, where S3 is the reason."""
+    """The call is answered with this code and message. `provider_code`: S3's error code, if S3 is the reason."""
 
     def __init__(self, code: str, message: str, *, provider_code: str = "") -> None:
         super().__init__(f"{code}: {message}")

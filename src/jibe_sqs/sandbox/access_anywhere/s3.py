@@ -1,4 +1,4 @@
-"""S3 itself, through boto3 in threads: one client a region, path-style, credentials from the environment."""
+"""S3 through boto3 in threads: one client for each region, path-style addresses, credentials from the environment."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ CHUNK_SIZE = 1 << 20
 
 
 class S3Storage:
-    """`regions` says where each bucket lives."""
+    """`regions`: bucket -> region."""
 
     def __init__(self, endpoint: str, regions: Mapping[str, str]) -> None:
         self._endpoint = endpoint
@@ -27,7 +27,7 @@ class S3Storage:
         self.set_regions(regions)
 
     def set_regions(self, regions: Mapping[str, str]) -> None:
-        """Not from a thread: making a client is not thread-safe, using one is."""
+        """Call it from one thread only: creating clients is not safe for threads, using them is."""
         config = Config(s3={"addressing_style": "path"}, max_pool_connections=16, retries={"max_attempts": 3})
         for bucket, region in regions.items():
             if region not in self._by_region:
@@ -93,7 +93,7 @@ class S3Storage:
             raise StorageError(failed.get("Code", "Unknown"), f"{failed.get('Key')}: {failed.get('Message', '')}")
 
     async def _pages(self, bucket: str, **which: str) -> Sequence[Any]:
-        # boto3 asks for url-encoded keys and decodes them, so that any key survives XML.
+        # boto3 requests url-encoded keys and decodes them. Therefore keys with any character survive XML.
         return await self._call(
             bucket, lambda s3: list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, **which))
         )

@@ -1,4 +1,4 @@
-"""The calls by which the server itself changes S3. Each is recorded, so that the sandbox's trail can log it."""
+"""The server's own writes to S3. Each one is recorded, so that the sandbox's trail can log it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -8,11 +8,11 @@ from jibe_sqs.sandbox.aws.s3_calls import CallKind, ObjectAddress
 from jibe_sqs.sandbox.writes import RecordedWrites
 
 MAX_KEYS: Final = 1000
-"""Keys that S3 deletes in one call."""
+"""The maximum number of keys in one bulk delete."""
 
 
 class S3Writes:
-    """Writes to S3. Every call raises only `StorageError`s; a call that fails is not recorded."""
+    """Writes to S3. Every method raises only `StorageError`. A failed call is not recorded."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float]) -> None:
         self._storage = storage
@@ -32,7 +32,7 @@ class S3Writes:
         return seen
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
-        """Delete objects: several by bulk deletes, as a folder's are."""
+        """Delete objects: one by a plain delete, several by bulk deletes."""
         kind = CallKind.DELETE if len(keys) == 1 else CallKind.DELETE_MANY
         for start in range(0, len(keys), MAX_KEYS):
             part = keys[start : start + MAX_KEYS]

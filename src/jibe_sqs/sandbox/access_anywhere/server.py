@@ -1,4 +1,4 @@
-"""The API's doors, as clients find them."""
+"""The HTTP side of the API."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken
+from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken_answer
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.controls import Controls
@@ -26,11 +26,11 @@ from jibe_sqs.sandbox.access_anywhere.sessions import NO_TOKENS
 from jibe_sqs.sandbox.access_anywhere.storage import Storage
 
 NO_FAULTS_HEADER = "X-Sandbox-No-Faults"
-"""The header of those whom no fault befalls: the sandbox's own users, whose changes are what is to be seen."""
+"""Calls with this header get no faults. The sandbox's own uploader sends it."""
 
 
 class Server:
-    """HTTP in, HTTP out. Every call passes `rpc` or `uploader`, and there meets its fate."""
+    """Handles HTTP requests. Every call goes through `rpc` or `uploader`, where faults are injected."""
 
     def __init__(self, calls: Calls, counts: Counter[str], begin: Callable[[], None]) -> None:
         self._calls = calls
@@ -40,7 +40,7 @@ class Server:
     async def rpc(self, request: Request) -> Response:
         self._begin()
         params = await _params(request)
-        # Both `getToken` and `gettoken` are in use.
+        # Clients write both `getToken` and `gettoken`.
         function = params.get("function", "").lower()
         self._counts[function] += 1
         token, is_download = params.get("token", ""), function == "getfile"
@@ -67,11 +67,11 @@ class Server:
         if piece.content_range:
             headers["Content-Range"] = piece.content_range
         kind = file.content_type or "application/octet-stream"
-        most = piece.size // 2 if piece.size and self._calls.fault_plan.truncates() else None
-        return Download(piece, headers=headers, media_type=kind, most=most)
+        max_bytes = piece.size // 2 if piece.size and self._calls.fault_plan.truncates() else None
+        return Download(piece, headers=headers, media_type=kind, max_bytes=max_bytes)
 
     async def uploader(self, request: Request) -> Response:
-        """Takes the bytes: of the form's field `datafile`, or those of a PUT. The query is the upload's code."""
+        """Receive an upload's bytes, from the form field `datafile` or from a PUT. The query is the upload's code."""
         self._begin()
         self._counts["uploader"] += 1
         multipart = request.headers.get("content-type", "").startswith("multipart/form-data")
@@ -95,7 +95,9 @@ class Server:
 
 
 def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callable[[], float] = time.time) -> Starlette:
-    """The server as an ASGI application. `clock` (seconds since the epoch) rules sessions, records and windows."""
+    """The server as an ASGI application. `clock`: seconds since the epoch, for sessions, records and
+    the recent window.
+    """
     calls, counts = Calls(config, storage, clock), Counter[str]()
     controls = Controls(config, calls, counts)
     server = Server(calls, counts, controls.begin)
@@ -103,7 +105,7 @@ def create_app(config: AccessAnywhereServer, storage: Storage, *, clock: Callabl
         routes=[
             Route("/api/rpc.php", server.rpc, methods=["GET", "POST"]),
             Route("/cgi-bin/uploader/uploader1.cgi", server.uploader, methods=["POST", "PUT"]),
-            # rclone adds the file's name in base64.
+            # rclone appends the file's name in base64.
             Route("/cgi-bin/uploader/uploader1.cgi/{name:path}", server.uploader, methods=["POST", "PUT"]),
             *controls.routes(),
         ],
@@ -118,18 +120,18 @@ async def _answer_with_fault(fault: PlannedFault, answer: Callable[[], Awaitable
         return await answer()
     if fault.has_effect:
         await answer()
-    return broken(fault)
+    return broken_answer(fault)
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
-    """The client went away, killed perhaps, in the middle of its request. There is nobody to answer."""
+    """The client closed the connection in the middle of its request, so no answer can arrive."""
     return Response(status_code=400)
 
 
 async def _params(request: Request) -> dict[str, str]:
-    """Of the form and of the query; a download may be asked for by GET."""
+    """The parameters of the form and of the query. A download may be requested by GET."""
     sent = (request.scope["query_string"], await request.body())
-    # Latin-1 for what ought to be ASCII: the percent signs hold UTF-8.
+    # The text is ASCII, with percent-encoded UTF-8. Latin-1 decodes any other byte without an error.
     return {name: value for part in sent for name, value in parse_qsl(part.decode("latin-1"), keep_blank_values=True)}
 
 
@@ -148,11 +150,11 @@ def _envelope(refused: Refused) -> dict[str, Any]:
 
 
 def _download_error(refused: Refused) -> dict[str, str]:
-    """A download's errors stand in headers: a client that streams the body would take an envelope for the file."""
+    """The errors of a download are in headers: a client that streams the body would store an envelope as the file."""
     message = b64encode(refused.message.encode()).decode()
     headers = {
         f"X-{vendor}-DOWNLOAD-ERROR{part}": value
-        for vendor in ("NAA", "SME")  # the older name stayed
+        for vendor in ("NAA", "SME")  # the older prefix is still sent
         for part, value in (("", message), ("-STATUS", refused.code))
     }
     if refused.provider_code:

@@ -1,4 +1,4 @@
-"""Who is logged in. A session lives for a while after its last use; using it prolongs it."""
+"""Sessions: a session ends some time after its last use."""
 
 import secrets
 from collections.abc import Callable
@@ -10,7 +10,7 @@ NO_TOKENS = frozenset({"", "*"})
 
 
 class Sessions:
-    """`logins` counts those that succeeded, by either way in."""
+    """`logins`: number of successful logins, by password or by permanent token."""
 
     def __init__(self, config: AccessAnywhereServer, clock: Callable[[], float]) -> None:
         self._config = config
@@ -26,17 +26,20 @@ class Sessions:
         return self._new(good=_same(permanent, self._config.permanent_token))
 
     def use(self, token: str) -> None:
-        """Let a call in that bears this token. Refuses with `login_token_expired`, or `login_fail` if there is none."""
+        """Check the token of a call, and prolong its session.
+
+        Raises `Refused`: `login_token_expired`, or `login_fail` without a token.
+        """
         if token in NO_TOKENS:
             raise Refused("login_fail", "Please log in")
         now = self._clock()
-        # One that was never issued is told the same as one long forgotten: a new login mends both.
+        # Unknown tokens and expired tokens get the same answer: a new login solves both.
         if now - self._used.pop(token, float("-inf")) > self._config.token_ttl:
             raise Refused("login_token_expired", "Your login token has expired, please log in again")
         self._used[token] = now
 
     def forget(self, token: str) -> None:
-        """End a session before its time."""
+        """End a session early."""
         self._used.pop(token, None)
 
     def _new(self, *, good: bool) -> str:

@@ -1,7 +1,7 @@
-"""The shapes in which answers come. Access Anywhere says the same thing in several, and so does this server, in turns.
+"""The shapes of answers. Access Anywhere writes the same value in several shapes, and this server uses them in turn.
 
-rclone decodes into typed fields: sizes and totals must be quoted, `subfolders` must not be, `filelist` must be a list.
-So the answers to calls as rclone makes them keep to those shapes, and all others vary.
+rclone decodes into typed fields: sizes and totals must be quoted, `subfolders` must not be, and `filelist` must be a
+list. Therefore the answers to rclone's calls have fixed shapes. All other answers vary.
 """
 
 import json
@@ -21,23 +21,23 @@ BASIC_FIELDS = frozenset({"fi_id", "fi_pid", "fi_name", "fi_type", "fi_size", "f
 
 
 class Shapes:
-    """How to say things; `for_rclone` is for rclone's calls. Which shape comes next is a matter of counting, not of luck."""
+    """Chooses shapes. `for_rclone`: the call is rclone's. The next shape is chosen by counting, not randomly."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def variant(self, what: str, *choices: Any) -> Any:
-        """The next of the choices. Each thing is counted by itself, so that every one comes in every shape."""
+        """The next of the choices. Each `what` has a counter of its own, so that it gets every shape."""
         self._counts[what] += 1
         return choices[(self._counts[what] - 1) % len(choices)]
 
     def number(self, what: str, value: int, *, for_rclone: bool) -> str | int:
-        """Mostly a quoted string."""
+        """Usually a quoted string."""
         quoted = str(value)
         return quoted if for_rclone else self.variant(what, quoted, quoted, value)
 
     def filelist(self, items: list[dict[str, Any]], *, for_rclone: bool, plain: bool) -> Any:
-        """A list; or a dict with the keys `n0`, `n1`, …; or the item itself where there is one. `plain` knows no dicts."""
+        """A list, a dict with the keys `n0`, `n1`, …, or a single item without a list. `plain`: no dict."""
         if for_rclone:
             return items
         bare: Any = items[0] if len(items) == 1 else items
@@ -45,7 +45,7 @@ class Shapes:
         return self.variant("plain", items, bare) if plain else self.variant("filelist", items, bare, numbered)
 
     def item(self, item: Item, fields: Collection[str] | None, *, for_rclone: bool) -> dict[str, Any]:
-        """An item with the fields that were asked for; None asks for all."""
+        """An item with the requested fields. None requests all fields."""
         shown = (
             self._folder(item, for_rclone=for_rclone)
             if isinstance(item, Folder)
@@ -54,10 +54,12 @@ class Shapes:
         return shown if fields is None else {name: value for name, value in shown.items() if name in fields}
 
     def task(self, task: Task, types: TaskTypes, *, for_rclone: bool, is_named: bool) -> dict[str, Any]:
-        """A background task. No source says which field names the provider: here it is the one that items have.
+        """A background task. No source documents the field that names the provider; here it is the same field as in
+        items.
 
-        With `sync` types, that field and the callback are at the top. With `custom` types they are in `bt_data`, an object
-        or JSON text, and the callback is at the top as well, or not. rclone wants an object.
+        With `sync` types, that field and the callback are at the top level. With `custom` types, they are in
+        `bt_data`, which is an object or JSON text, and the callback may also be at the top level. rclone needs an
+        object.
         """
         kind, subtype = type_and_subtype(task, types)
         callback = {"callback": task.callback}
@@ -86,7 +88,7 @@ class Shapes:
 
     def _file(self, file: File, *, for_rclone: bool) -> dict[str, Any]:
         modified = when(file.seen.modified)
-        # About every other file has no better time than `fi_modified`; then the better one is zero.
+        # About half of the files have no local time; then the field is zero and clients use `fi_modified`.
         local = modified if file.id % 2 else ZERO_TIME
         return self._common(file, kind=0, size=file.seen.size, for_rclone=for_rclone) | {
             "fi_contenttype": file.content_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream",
@@ -126,7 +128,7 @@ class Shapes:
 
 
 def type_and_subtype(task: Task, types: TaskTypes) -> tuple[str, str]:
-    """`bt_type` and `bt_subtype`. A server that has a type for syncs counts refreshes among them."""
+    """`bt_type` and `bt_subtype`. With `sync` types, refreshes count as syncs."""
     if types == "custom":
         return "custom", ""
     is_sync = task.callback in {"InitialSync", "ReSync", "FolderRefresh"}
@@ -134,12 +136,15 @@ def type_and_subtype(task: Task, types: TaskTypes) -> tuple[str, str]:
 
 
 def types_of(task: Task, types: TaskTypes) -> set[str]:
-    """What a `typefilter` may be to match the task: its type or its subtype, exactly."""
+    """The values of `typefilter` that match the task: exactly its type or its subtype."""
     return {name for name in type_and_subtype(task, types) if name}
 
 
 def selection(options: str) -> Collection[str] | None:
-    """The fields that `options` asks for; None for all. `filelist|a|b` names them, `basic_fields` stands for some."""
+    """The fields that `options` requests; None: all fields. `filelist|a|b` lists fields;
+
+    `basic_fields` stands for a fixed set.
+    """
     names = [name for name in options.split("|") if name]
     if not names:
         return None
@@ -149,7 +154,7 @@ def selection(options: str) -> Collection[str] | None:
 
 
 def page(items: Sequence[T], start: int, count: int) -> Sequence[T]:
-    """A count of 0 asks for all."""
+    """One page of items. A count of 0 requests all."""
     return items[start : start + count] if count else items[start:]
 
 
@@ -159,7 +164,7 @@ def when(moment: float) -> str:
 
 
 def moment(text: str) -> float | None:
-    """The reverse; None for no time, or the zero one, or what is none."""
+    """Parse `YYYY-MM-DD HH:MM:SS` as UTC. Returns None for any other text, and for the zero time."""
     try:
         return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
     except ValueError:

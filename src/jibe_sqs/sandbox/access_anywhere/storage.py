@@ -1,4 +1,4 @@
-"""The S3 that the server reads, as small as it can be asked for; and one that lives in memory."""
+"""The interface to S3 that the server needs, and an implementation in memory."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class StorageError(Exception):
-    """What S3 answered instead; `code` is S3's own, such as `NoSuchKey`."""
+    """An error answer of S3. `code`: S3's error code, for example `NoSuchKey`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -19,7 +19,7 @@ class StorageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as a listing shows it. `etag` is unquoted; `modified` is seconds since the epoch."""
+    """One object, as a listing shows it. `etag`: without quotes. `modified`: seconds since the epoch."""
 
     key: str
     size: int
@@ -29,7 +29,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One level below a prefix: its objects, and the prefixes (each ending in `/`) of the levels below."""
+    """One level below a prefix: its objects, and the prefixes of the next level, each ending in `/`."""
 
     files: tuple[StoredObject, ...]
     prefixes: tuple[str, ...]
@@ -37,11 +37,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """`size` bytes of an object, to be read once; `content_range` is HTTP's, present when they are not the whole."""
+    """`size` bytes of an object, which can be read once. `content_range`: the HTTP header if these are
+    not all bytes.
+    """
 
     size: int
     chunks: AsyncGenerator[bytes, None]
-    """May raise `StorageError` when bytes have come already."""
+    """May raise `StorageError` after some bytes."""
     content_range: str | None = None
 
     async def body(self) -> bytes:
@@ -49,51 +51,54 @@ class Piece:
 
 
 class Storage(Protocol):
-    """What the server asks of S3. Every call raises only `StorageError`s."""
+    """The operations on S3 that the server needs. Each raises only `StorageError`."""
 
     async def exists(self, bucket: str) -> bool:
-        """Whether there is such a bucket."""
+        """Whether the bucket exists."""
 
     async def list(self, bucket: str, prefix: str) -> Listing:
-        """The level below `prefix`, all pages of it."""
+        """The level below `prefix`, with all pages."""
 
     async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
-        """All objects below `prefix`, on every level."""
+        """All objects below `prefix`, on all levels."""
 
     async def head(self, bucket: str, key: str) -> StoredObject | None:
-        """One object as it is now; None if there is none."""
+        """One object as it is now. None if it does not exist."""
 
     async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
-        """The object's bytes, or those of an HTTP `Range`."""
+        """The object's bytes. `span`: an HTTP `Range`."""
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
-        """Put the object; returns it as a listing would show it."""
+        """Store the object. Returns it as a listing would show it."""
 
     async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
-        """Copy an object, given by bucket and key; returns the copy as a listing would show it."""
+        """Copy an object; source and target are bucket and key. Returns the copy as a listing would show it."""
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects. Keys that do not exist are not an error."""
 
     def set_regions(self, regions: Mapping[str, str]) -> None:
-        """Be told of buckets and their regions."""
+        """Set the regions of buckets."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """`keys` are those of `objects`, in S3's order: that of code points is that of UTF-8."""
+    """One bucket. `keys` are the sorted keys of `objects`.
+
+    Python sorts by code point, which equals S3's order by UTF-8 bytes.
+    """
 
     objects: dict[str, tuple[bytes, StoredObject]] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
 
     def below(self, prefix: str) -> tuple[int, int]:
-        """Where the keys with that prefix begin and end."""
-        # The last code point is no character: no key holds it.
+        """The start and end positions of the keys with this prefix."""
+        # U+10FFFF is not a character, so no key contains it.
         return bisect_left(self.keys, prefix), bisect_left(self.keys, prefix + "\U0010ffff")
 
 
 class MemoryStorage:
-    """S3 for tests: buckets of keys and bytes, with a writer's side (`put`, `delete`) that the server knows nothing of."""
+    """S3 in memory, for tests. `put` and `delete` change it without the server's knowledge."""
 
     def __init__(
         self, buckets: Mapping[str, Mapping[str, bytes]] | Iterable[str] = (), *, clock: Callable[[], float] = time.time
@@ -127,7 +132,7 @@ class MemoryStorage:
             del there.keys[bisect_left(there.keys, key)]
 
     def objects(self, bucket: str) -> dict[str, StoredObject]:
-        """All that is in the bucket, by key."""
+        """All objects in the bucket, by key."""
         return {key: stored for key, (_, stored) in self._bucket(bucket).objects.items()}
 
     async def exists(self, bucket: str) -> bool:
@@ -146,7 +151,7 @@ class MemoryStorage:
                 at += 1
             else:
                 prefixes.append(key[: slash + 1])
-                # The character after `/` is `0`: past all that lies below, however much that is.
+                # `0` is the character after `/`. So this skips all keys below the folder, however many there are.
                 at = bisect_left(there.keys, key[:slash] + "0", at, end)
         return Listing(tuple(files), tuple(prefixes))
 
@@ -177,7 +182,7 @@ class MemoryStorage:
             self.delete(bucket, key)
 
     def set_regions(self, regions: Mapping[str, str]) -> None:
-        """Memory has no regions."""
+        """Storage in memory has no regions."""
 
     def _bucket(self, bucket: str) -> _Bucket:
         if bucket not in self._buckets:
@@ -186,7 +191,7 @@ class MemoryStorage:
 
 
 def _cut(body: bytes, span: str | None) -> Piece:
-    """As S3 does it: a range that is no range is ignored, and one beyond the end is an error."""
+    """As S3 does: an invalid range is ignored, and a range beyond the end is an error."""
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", span or "")
     if not found or found.group(0) == "bytes=-":
         return _piece(body)

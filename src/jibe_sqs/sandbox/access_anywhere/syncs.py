@@ -1,7 +1,7 @@
-"""Syncs of whole providers: the first one when it is added, and later ones when asked for.
+"""Syncs of whole providers: an initial sync for a new provider, and later ones on request.
 
-A sync lists all buckets of its provider at its beginning and changes the index at its end, so that what happens in
-between is missed for certain. Folders refreshed, and objects looked at, in between keep what was found then.
+A sync lists all buckets of its provider at its start, and changes the index at its end, so that a change in between
+is certainly missed. Folders that were refreshed, and objects that were looked at, in between keep that newer state.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, Stor
 from jibe_sqs.sandbox.access_anywhere.tasks import Callback, Task, Tasks
 
 Objects = dict[str, StoredObject | None]
-"""By key; None for one that is not there any more."""
+"""Key -> object. None: the object does not exist any more."""
 
 
 class Syncs:
-    """Makes providers of the index true again, when asked; one at a time of each provider."""
+    """Syncs providers of the index on request, one sync at a time for each provider."""
 
     def __init__(self, index: Index, storage: Storage, tasks: Tasks, clock: Callable[[], float]) -> None:
         self._index = index
@@ -28,10 +28,10 @@ class Syncs:
         self._locks: dict[str, asyncio.Lock] = {}
 
     def start(self, callback: Callback, provider: str, until: Callable[[], Awaitable[object]]) -> Task:
-        """Begin a sync that lasts until the listing is done, and `until` is over."""
+        """Start a sync. It lasts until the listing is complete and `until` has returned."""
         task = self._tasks.add(callback, provider)
         running = asyncio.create_task(self._run(task, until))
-        # Nobody else holds it, and a task that nobody holds may be collected.
+        # asyncio keeps only weak references to tasks: without this one, the task could be collected while it runs.
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return task
@@ -48,7 +48,7 @@ class Syncs:
                     self._tasks.end(task, "error")
                     return
                 await until()
-                # It may have been removed meanwhile, or be another of that name.
+                # The provider may have been removed, or replaced by another one with the same name.
                 if provider is None or self._index.providers.get(provider.name) is not provider:
                     self._tasks.end(task, "error")
                     return
@@ -60,7 +60,7 @@ class Syncs:
             self._tasks.end(task, files=sum(map(len, shown.values())))
 
     async def _found(self, provider: Provider) -> dict[str, Objects]:
-        """What is in the provider's buckets, those that exist."""
+        """The objects in the provider's existing buckets."""
         found: dict[str, Objects] = {}
         for bucket in provider.buckets:
             if await self._storage.exists(bucket):
@@ -72,6 +72,6 @@ class Syncs:
         if not provider.is_bucket:
             self._index.refresh(folder, found, [], listed=began)
         for bucket, objects in found.items():
-            # Refreshed meanwhile, the provider may show it no more.
+            # A refresh during the sync may have removed the bucket's folder.
             if (top := folder if provider.is_bucket else folder.folders.get(bucket)) is not None:
                 self._index.refresh_tree(top, objects, listed=began)

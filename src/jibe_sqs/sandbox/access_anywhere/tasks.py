@@ -1,4 +1,4 @@
-"""Background tasks: what the server does, or did, without anybody waiting for it."""
+"""Background tasks, as users see them."""
 
 from collections import deque
 from collections.abc import Callable, Collection
@@ -8,12 +8,15 @@ from typing import Literal
 Status = Literal["a", "w", "p", "c", "error"]
 Callback = Literal["InitialSync", "ReSync", "FolderRefresh", "MoveFiles", "MoveFolder", "DeleteFileObjects"]
 MAX_ENDED_REFRESHES = 10_000
-"""How many folder refreshes that are over are still listed. All other tasks are listed for ever."""
+"""Number of completed folder refreshes that are still listed. All other tasks are listed for ever."""
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One of them; `status` is queued (`a`), working, paused, completed, or `error`. Times: seconds since the epoch."""
+    """One background task. `status`: queued (`a`), working (`w`), paused (`p`), completed (`c`), or `error`.
+
+    Times: seconds since the epoch.
+    """
 
     id: int
     callback: Callback
@@ -22,13 +25,13 @@ class Task:
     status: Status = "a"
     completed: float | None = None
     files: int = 0
-    """How many it found."""
+    """Number of files that it found."""
     message: str = ""
-    """Why it failed."""
+    """The reason for its failure."""
 
 
 class Tasks:
-    """All that are under way, and the latest of those that are over."""
+    """All running tasks, and the newest completed ones."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -50,7 +53,7 @@ class Tasks:
                 del self._tasks[self._refreshes.popleft().id]
 
     def chosen(self, task_id: int | None, statuses: Collection[str]) -> list[Task]:
-        """The task with that id; without an id, all tasks in one of these states (none given: in any), the latest first."""
+        """The task with this id. Without an id: all tasks with one of these statuses (empty: any), newest first."""
         if task_id is not None:
             return [self._tasks[task_id]] if task_id in self._tasks else []
         return [task for task in reversed(self._tasks.values()) if not statuses or task.status in statuses]

@@ -1,7 +1,7 @@
-"""The trash of each bucket: its folder `.trash`, in the index and in S3 alike.
+"""The trash of each bucket: its folder `.trash`, in the index and in S3.
 
-A deleted (or overwritten) file is moved there, if its provider has a trash. Files and folders in it keep their ids and are
-shown with `trash: true`; the paths that they had are answered with the code `trashed`.
+A deleted or overwritten file is moved there if its provider has a trash. Items in the trash keep their ids, and are
+shown with `trash: true`. Calls with their former paths are answered with the code `trashed`.
 """
 
 from jibe_sqs.sandbox.access_anywhere.index import Index
@@ -9,7 +9,7 @@ from jibe_sqs.sandbox.access_anywhere.items import TRASH, Folder, Item
 
 
 class Trash:
-    """Remembers where the files and folders in the trash were."""
+    """Remembers the former places of the items in the trash."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -21,12 +21,12 @@ class Trash:
         return provider is not None and provider.trash and not item.in_trash
 
     def remember(self, item: Item) -> None:
-        """Call it before the item is moved."""
+        """Remember an item's place. Call it before the item is moved."""
         if item.parent is not None:
             self._items[item.parent.id, item.name.casefold()] = item.id
 
-    def had(self, path: str, start: Folder) -> bool:
-        """Whether a path, as seen from a folder, leads to something in the trash, or did."""
+    def contains_path(self, path: str, start: Folder) -> bool:
+        """Whether a path below a folder leads to an item in the trash, or led to one."""
         here: Folder | None = start
         for name in path.strip("/").split("/"):
             if here is None or here.in_trash:
@@ -40,7 +40,7 @@ class Trash:
         return here is not None and here.in_trash
 
     def free_name(self, top: Folder, name: str) -> str:
-        """A name that the trash of a bucket does not have yet."""
+        """A name that the bucket's trash does not contain yet."""
         trash, free, n = top.folders.get(TRASH), name, 1
         while trash is not None and trash.item(free) is not None:
             n += 1

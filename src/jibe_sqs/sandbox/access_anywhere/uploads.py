@@ -1,4 +1,4 @@
-"""Uploads: announced, sent, completed. On completion the object is in S3, and in the index at once."""
+"""Uploads in three calls: begin, send, complete. On completion the object is in S3 and in the index."""
 
 import asyncio
 import secrets
@@ -16,7 +16,7 @@ from jibe_sqs.sandbox.access_anywhere.storage import StorageError
 
 @dataclass(slots=True)
 class Upload:
-    """One that was announced; `body` is what was sent, if anything was."""
+    """An upload that has begun. `body`: None until the bytes are sent."""
 
     folder: Folder
     name: str
@@ -27,7 +27,7 @@ class Upload:
 
 
 class Uploads:
-    """Those not completed yet, by code."""
+    """The uploads that are not complete, by code."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Uploads:
         folder = upload.folder
         self._changes.locks.check_free(folder, upload.name)
         await self._changes.files.keep_overwritten(folder, upload.name, body=upload.body)
-        # Not while the folder is being refreshed: a listing begun before the write would take the file away again.
+        # With the guard: otherwise a refresh that listed S3 before the write would remove the file from the index.
         async with self._guard(folder):
             if not self._index.shows(folder) or folder.in_trash:
                 raise Refused("not_found", "The folder is gone")
