@@ -1,4 +1,4 @@
-"""Exit code 0 only if nothing was lost."""
+"""Runs chaos or drain. The exit code is 0 only if nothing was lost."""
 
 import argparse
 import asyncio
@@ -12,13 +12,16 @@ import msgspec
 from jibe_sqs.sandbox import world
 from jibe_sqs.sandbox.world import World
 from proof.chaos import drain, table
-from proof.chaos.drain import Drained
+from proof.chaos.drain import DrainOutcome
 from proof.chaos.run import Options, Outcome, chaos
 from proof.chaos.schedule import VISIBILITY_TIMEOUT
 from proof.chaos.watch import Watch
 
 MAX_RECEIVES = 100
-"""Who is killed with a message in hand has received it in vain: ten times that, and SQS would make it a dead letter."""
+"""A killed replica's messages have been received for nothing.
+
+After ten such receives, SQS would move a message to the dead-letter queue.
+"""
 
 
 def main() -> int:
@@ -29,7 +32,7 @@ def main() -> int:
         if not options.json:
             print(f"{phase} …", file=sys.stderr, flush=True)
 
-    # As Ctrl-C does. The default would end this process alone, and leave replicas that try for ever.
+    # Clean up as after Ctrl-C. By default, SIGTERM would end only this process, and leave the replicas running.
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="jibe-chaos-") as temporary:
         folder = options.keep or Path(temporary, "replicas")
@@ -41,11 +44,11 @@ def main() -> int:
             visibility_timeout=drain.VISIBILITY_TIMEOUT if drains else VISIBILITY_TIMEOUT,
             max_receives=MAX_RECEIVES,
         ) as running:
-            found = asyncio.run((_drained if drains else _chaos)(running, options, folder, watch))
+            found = asyncio.run((_run_drain if drains else _run_chaos)(running, options, folder, watch))
     if options.json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-    elif isinstance(found, Drained):
-        table.drained_as_text(found, sys.stdout)
+    elif isinstance(found, DrainOutcome):
+        table.drain_as_text(found, sys.stdout)
     else:
         table.as_text(found, sys.stdout)
     return 0 if found.is_good else 1
@@ -54,18 +57,22 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
     parser.add_argument("proof", nargs="?", choices=("chaos", "drain"), default="chaos")
-    parser.add_argument("--seconds", type=float, default=120, help="of chaos (120)")
-    parser.add_argument("--replicas", type=int, default=3, help="of chaos (3)")
-    parser.add_argument("--ledger", choices=("sqlite", "dynamodb"), default="sqlite", help="of chaos (sqlite)")
-    parser.add_argument("--times", type=int, default=100, help="of drain (100)")
-    parser.add_argument("--seed", type=int, default=1, help="decides which changes are made, and what befalls whom")
-    parser.add_argument("--patience", type=float, default=240, help="seconds, until the index must be true")
-    parser.add_argument("--json", action="store_true", help="one object, on one line")
-    parser.add_argument("--keep", type=Path, help="a new folder for the replicas' logs and configurations")
+    parser.add_argument("--seconds", type=float, default=120, help="duration of chaos (120)")
+    parser.add_argument("--replicas", type=int, default=3, help="number of replicas in chaos (3)")
+    parser.add_argument(
+        "--ledger", choices=("sqlite", "dynamodb"), default="sqlite", help="kind of ledger in chaos (sqlite)"
+    )
+    parser.add_argument("--times", type=int, default=100, help="number of stops in drain (100)")
+    parser.add_argument("--seed", type=int, default=1, help="decides the changes and the disturbances")
+    parser.add_argument(
+        "--patience", type=float, default=240, help="seconds after the last fault until the index must equal S3"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
+    parser.add_argument("--keep", type=Path, help="keep the replicas' logs and configurations in this new folder")
     return parser.parse_args()
 
 
-async def _chaos(running: World, options: argparse.Namespace, folder: Path, watch: Watch) -> Outcome | Drained:
+async def _run_chaos(running: World, options: argparse.Namespace, folder: Path, watch: Watch) -> Outcome | DrainOutcome:
     wanted = Options(
         seconds=options.seconds,
         replicas=options.replicas,
@@ -76,7 +83,7 @@ async def _chaos(running: World, options: argparse.Namespace, folder: Path, watc
     return await chaos(running, wanted, folder, watch)
 
 
-async def _drained(running: World, options: argparse.Namespace, folder: Path, watch: Watch) -> Outcome | Drained:
+async def _run_drain(running: World, options: argparse.Namespace, folder: Path, watch: Watch) -> Outcome | DrainOutcome:
     return await drain.drain(
         running, times=options.times, seed=options.seed, patience=options.patience, folder=folder, watch=watch
     )

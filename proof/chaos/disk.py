@@ -1,4 +1,4 @@
-"""A small disk for the ledgers, which can be full."""
+"""A small disk for the ledgers, which can be filled."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _PIECE: Final = bytes(64 * 1024)
 
 
 class Disk:
-    """A folder, and whether it can be filled."""
+    """A folder. `can_be_full`: it has a file system of its own, which can be filled."""
 
     def __init__(self, folder: Path, *, can_be_full: bool) -> None:
         self.folder = folder
@@ -22,7 +22,7 @@ class Disk:
         return self._ballast.exists()
 
     def fill(self) -> None:
-        """Leave no byte free."""
+        """Fill the disk to the last byte."""
         with suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
             while ballast.write(_PIECE):
                 pass
@@ -31,7 +31,7 @@ class Disk:
                 pass
 
     def empty(self) -> None:
-        """Leave room again."""
+        """Delete the filling."""
         self._ballast.unlink(missing_ok=True)
 
     @property
@@ -41,7 +41,9 @@ class Disk:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Disk]:
-    """A tmpfs mounted there, where that is permitted; elsewhere a folder as any other, which is never full."""
+    """Mount a small tmpfs at the folder. If that is not permitted, the folder is an ordinary one and
+    cannot be filled.
+    """
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "chaos", str(folder)]
     try:

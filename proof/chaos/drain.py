@@ -1,4 +1,7 @@
-"""SIGTERM under load, again and again: exit code 0 in time, and no message that waits out its visibility timeout."""
+"""Stops a replica with SIGTERM under load, many times.
+
+Each time it must exit with 0 before the deadline, and no message may stay hidden until its visibility timeout ends.
+"""
 
 import asyncio
 import time
@@ -13,26 +16,29 @@ from jibe_sqs.sandbox.counts import dead_letters, hidden_messages
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.world import World
 from proof.chaos.load import Load
-from proof.chaos.recovery import seconds_until_true
-from proof.chaos.replicas import POLL_WAIT, Ended, Replica, replica
+from proof.chaos.recovery import seconds_until_in_sync
+from proof.chaos.replicas import POLL_WAIT, Exit, Replica, replica
 from proof.chaos.watch import Watch
 
 VISIBILITY_TIMEOUT: Final = 600
-"""Seconds: what stays hidden is seen."""
+"""Seconds. So long that a message which stays hidden is noticed."""
 DRAIN_TIMEOUT: Final = 4.0
 TEARDOWN: Final = 5.0
-"""Seconds for Python to take itself apart: half a second, but for a busy machine."""
+"""Seconds that Python may take to exit: half a second on an idle machine."""
 DEADLINE: Final = DRAIN_TIMEOUT + POLL_WAIT + TEARDOWN
-"""Seconds. A receive that has begun is let to its end."""
+"""Seconds. A receive in flight is not cancelled."""
 DELAYS: Final = (0.0, 0.3, DRAIN_TIMEOUT + 2.0)
-"""Seconds that each call of Access Anywhere takes longer: with the last, refreshes outlast the drain timeout."""
+"""Seconds by which each call of Access Anywhere is delayed.
+
+With the last one, refreshes take longer than the drain timeout.
+"""
 START_TIMEOUT: Final = 60.0
 VISIBLE_WITHIN: Final = 1.0
 """Seconds after the exit."""
 
 
-class Drained(msgspec.Struct, kw_only=True):
-    """What came of it. Lists have an entry for each time."""
+class DrainOutcome(msgspec.Struct, kw_only=True):
+    """The result. Each list has one entry for each stop."""
 
     times: int
     exit_codes: dict[str, int]
@@ -40,13 +46,13 @@ class Drained(msgspec.Struct, kw_only=True):
     """From the signal to the exit."""
     deadline: float
     held: list[int]
-    """Messages that were in its hands, or on their way there, just before the signal."""
+    """Messages that the replica held, or that were on their way to it, just before the signal."""
     handed_back: int
-    """Messages that receives brought after the signal."""
+    """Messages that a receive brought after the signal."""
     given_back: int
-    """Messages that were not finished in time."""
+    """Messages that were not finished before the deadline."""
     hidden_left: int
-    """Messages that nobody holds and nobody can receive."""
+    """Messages that are hidden although no replica holds them."""
     in_sync: bool
     lost: int
     dead_letters: int
@@ -59,10 +65,10 @@ class Drained(msgspec.Struct, kw_only=True):
         return in_time and self.in_sync and not (self.hidden_left or self.dead_letters)
 
 
-async def drain(world: World, *, times: int, seed: int, patience: float, folder: Path, watch: Watch) -> Drained:
-    """Everything but the world, whose queues hide messages for `VISIBILITY_TIMEOUT`."""
+async def drain(world: World, *, times: int, seed: int, patience: float, folder: Path, watch: Watch) -> DrainOutcome:
+    """Run the whole test. The queues of `world` must have the visibility timeout `VISIBILITY_TIMEOUT`."""
     random, load, over = Random(f"drain {seed}"), Load(world, seed), asyncio.Event()
-    ends: list[Ended] = []
+    ends: list[Exit] = []
     held: list[int] = []
     hidden, handed_back, given_back = 0, 0, 0
     async with (
@@ -82,14 +88,14 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
             handed_back += subject.sum_logged("handed_back", "messages")
             given_back += subject.sum_logged("given_back", "messages")
         over.set()
-        watch("peace: waiting for empty queues and a true index")
+        watch("no more stops: waiting until the queues are empty and the index equals S3")
         await asyncio.to_thread(world.set_faults)
         subject.start()
-        # What stayed hidden would be waited for in vain.
-        await seconds_until_true(world, 0 if hidden else patience)
+        # A message that stayed hidden would not become visible in time, so there is nothing to wait for.
+        await seconds_until_in_sync(world, 0 if hidden else patience)
         await subject.terminate()
         found = await asyncio.to_thread(differences, world)
-    return Drained(
+    return DrainOutcome(
         times=times,
         exit_codes=dict(Counter(str(end.code) for end in ends)),
         seconds=[round(end.seconds, 2) for end in ends],
@@ -107,7 +113,7 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
 
 
 async def _wait_until_busy(world: World, subject: Replica, hidden: int) -> None:
-    """Until it has messages in its hands, beside the `hidden` ones that nobody has."""
+    """Return when the replica holds messages, in addition to the `hidden` ones that no replica holds."""
     deadline = time.monotonic() + START_TIMEOUT
     while not (subject.is_up and await asyncio.to_thread(hidden_messages, world) > hidden):
         if not subject.is_running or time.monotonic() > deadline:

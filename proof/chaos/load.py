@@ -1,4 +1,4 @@
-"""Changes, some every second, for as long as they are wanted; and not so many that the queues grow."""
+"""Makes some changes every second, but pauses while the queues are long."""
 
 import asyncio
 import time
@@ -13,15 +13,15 @@ from jibe_sqs.sandbox.uploads import Uploader
 from jibe_sqs.sandbox.world import World
 
 CHANGES_PER_DELIVERY: Final = 8
-"""Changes, between two tellings, beside a witness in each bucket."""
+"""Changes between two deliveries, in addition to one witness in each bucket."""
 DELIVERY_INTERVAL: Final = 1.0
-"""Seconds from one telling to the next."""
+"""Seconds between two deliveries."""
 MAX_BACKLOG: Final = 200
-"""Messages in the queues. moto is slow when there are many."""
+"""Messages in the queues. With more, moto becomes slow."""
 
 
 class Load:
-    """Makes changes and tells of them."""
+    """Makes changes and delivers their logs."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.changes = 0
@@ -37,7 +37,7 @@ class Load:
         self._writer = Writer(world.deployment, world.publishers, seed=seed, access_anywhere=self._uploader)
 
     async def run(self, until: asyncio.Event) -> None:
-        """Until then; all that was changed has been told when this returns."""
+        """Make changes until `until` is set. When this returns, all changes are delivered."""
         try:
             while not until.is_set():
                 if await asyncio.to_thread(waiting_messages, self._world) < MAX_BACKLOG:
@@ -51,11 +51,14 @@ class Load:
     def _make(self) -> None:
         self.changes += sum(1 for _ in self._writer.changes(CHANGES_PER_DELIVERY))
         for bucket, region in self._world.deployment.buckets.items():
-            self._leave_witness(bucket, region)
+            self._write_witness(bucket, region)
         self._world.publishers.deliver()
 
-    def _leave_witness(self, bucket: str, region: str) -> None:
-        """An object in a folder where nothing else ever happens: no later refresh makes up for the one that is lost."""
+    def _write_witness(self, bucket: str, region: str) -> None:
+        """Write an object into a new folder that is never used again.
+
+        If its refresh is lost, no later refresh hides the loss.
+        """
         deployment, body = self._world.deployment, b"witness"
         self.changes += 1
         key, began = f"witnesses/{self.changes:06}/object", time.time()

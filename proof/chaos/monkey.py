@@ -1,4 +1,4 @@
-"""Does to replicas what the disturbances say, starts again what ended by it, and counts."""
+"""Carries out the disturbances, restarts replicas that ended, and counts both."""
 
 import asyncio
 import time
@@ -12,35 +12,35 @@ import msgspec
 
 from jibe_sqs.sandbox.world import World
 from proof.chaos.proxy import Fault
-from proof.chaos.replicas import Ended, Replica
+from proof.chaos.replicas import Exit, Replica
 from proof.chaos.schedule import Disturbance, Kind, System
 
 SLOW_CALLS: Final = {"slow": {"seconds": 0.4}}
-"""Access Anywhere on a good day: so slow that whoever is killed has work in hand."""
+"""Access Anywhere without disturbance: slow enough that a killed replica has unfinished work."""
 RESTART_DELAY: Final = 0.5
-"""Seconds, where a replica ended by itself: as an orchestrator does."""
+"""Seconds until a replica that ended by itself is started again, as an orchestrator does."""
 
 
-class Done(msgspec.Struct):
-    """What was done to them."""
+class Counts(msgspec.Struct):
+    """What happened to the replicas."""
 
     disturbances: Counter[Kind] = msgspec.field(default_factory=Counter)
     partitions: Counter[tuple[System, Fault]] = msgspec.field(default_factory=Counter)
     kills_hung: int = 0
-    ends: list[Ended] = msgspec.field(default_factory=list)
-    """After SIGTERM."""
+    ends: list[Exit] = msgspec.field(default_factory=list)
+    """Exits after SIGTERM."""
     starts: int = 0
     failed_starts: int = 0
-    """Ended by themselves before they worked: a system was away, or the disk full."""
+    """Replicas that ended by themselves before they were ready: a system was unreachable, or the disk was full."""
     crashes: list[str] = msgspec.field(default_factory=list)
-    """The last words of those that ended by themselves later."""
+    """The ends of the logs of replicas that ended by themselves later."""
 
 
 class Monkey:
-    """Each disturbance has its end in it: when all have come to theirs, nothing is amiss any more."""
+    """Carries out disturbances. Each disturbance ends by itself, so there is no fault when all of them have ended."""
 
     def __init__(self, world: World, replicas: Sequence[Replica], seed: int) -> None:
-        self.done = Done()
+        self.done = Counts()
         self._world = world
         self._replicas = replicas
         self._seed = seed
@@ -50,7 +50,7 @@ class Monkey:
         self.done.starts += 1
 
     async def do(self, disturbances: Sequence[Disturbance], until: asyncio.Event) -> None:
-        """All of them, each at its time, but for those that would begin later than `until`."""
+        """Carry out all disturbances, each at its time. Those later than `until` are left out."""
         began = time.monotonic()
         await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS)
         async with asyncio.TaskGroup() as group:
@@ -64,7 +64,7 @@ class Monkey:
         await asyncio.to_thread(self._world.set_faults)
 
     async def restart_ended(self) -> None:
-        """Start again whoever ends by himself, until cancelled."""
+        """Start each replica that ended by itself again, until cancelled."""
         while True:
             for replica in self._replicas:
                 if not replica.is_running and not replica.is_stopping:
@@ -77,7 +77,7 @@ class Monkey:
             await asyncio.sleep(0.1)
 
     async def stop(self, replica: Replica) -> None:
-        """With SIGTERM, and for good."""
+        """Stop the replica with SIGTERM and do not start it again."""
         replica.is_stopping = True
         if replica.is_running:
             self.done.ends.append(await replica.terminate())
@@ -113,7 +113,7 @@ class Monkey:
         await self._start_again(victim, disturbance)
 
     async def _term(self, disturbance: Disturbance) -> None:
-        # Before it works, SIGTERM ends it as it would any program; hung, it hears nothing.
+        # Before a replica is ready, SIGTERM has its default effect. A hung replica does not handle signals.
         victim = self._victim(
             disturbance, lambda replica: replica.is_up and not replica.is_stopping and not replica.is_hung
         )
@@ -161,14 +161,17 @@ class Monkey:
         disk.empty()
 
     async def _access_anywhere(self, disturbance: Disturbance, **faults: object) -> None:
-        """For all replicas. The later of two disturbances that overlap has the say, and the earlier's end ends both."""
+        """Set faults for all replicas.
+
+        If two disturbances overlap, the later one replaces the faults, and the earlier one's end clears all.
+        """
         self.done.disturbances[disturbance.kind] += 1
         await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS, **faults)
         await asyncio.sleep(disturbance.seconds)
         await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS)
 
     def _victim(self, disturbance: Disturbance, suitable: Callable[[Replica], bool]) -> Replica | None:
-        """The disturbance's replica, or the next that can suffer it."""
+        """The disturbance's replica, or the next one that is suitable."""
         return next(filter(suitable, self._from(disturbance.replica)), None)
 
     def _from(self, first: int) -> Iterator[Replica]:

@@ -1,11 +1,11 @@
-"""Links between one replica and each system, so that this replica alone can be cut off from that system alone.
+"""Links between one replica and each system, so that a fault can affect one system for one replica only.
 
-    replica ── CONNECT sqs.eu-west-1.amazonaws.com:443 ──> Hop ── link of SQS ──────────────> the sandbox's AWS
-            ── CONNECT jibe-….s3.amazonaws.com:443 ──────>     ── link of S3 ───────────────>
-            ── http://127.0.0.1:PORT ────────────────────> Door ─ link of Access Anywhere ──> its server
+    replica ── CONNECT sqs.eu-west-1.amazonaws.com:443 ──> proxy ─ link of SQS ─────────────> the sandbox's AWS
+            ── CONNECT jibe-….s3.amazonaws.com:443 ──────>       ─ link of S3 ──────────────>
+            ── http://127.0.0.1:PORT ───────────────────────────── link of Access Anywhere ─> its server
 
-A replica's way to AWS is an HTTPS proxy. The hop reads the host name of each new connection and passes everything on,
-still encrypted, to the sandbox's own proxy, by the link of the system that the host belongs to.
+A replica reaches AWS through an HTTPS proxy. The proxy reads the host name of each new tunnel, and forwards the
+encrypted connection to the sandbox's own proxy, through the link of the system to which the host belongs.
 """
 
 import asyncio
@@ -20,41 +20,41 @@ from urllib.parse import urlsplit
 CHUNK_SIZE: Final = 64 * 1024
 BACKLOG: Final = 512
 DELAY: Final = 0.7
-"""Seconds that each piece takes in each direction while the link is slow."""
+"""Seconds by which a slow link delays each piece of data, in each direction."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class Fault(StrEnum):
-    """What happens to all connections of a link."""
+    """A fault of all connections of a link."""
 
     CUT = "cut"
-    """They are reset, and so is every new one."""
+    """All connections are reset, and so is each new one."""
     DELAY = "delay"
-    """All that is sent takes longer."""
+    """All data is delayed."""
     RESET = "reset"
-    """Each is reset in the middle of the next answer, whose call has had its effect."""
+    """Each connection is reset in the middle of the next answer. The call has taken effect."""
     BLACK_HOLE = "black hole"
-    """New ones are accepted, what is sent is swallowed, nothing is answered: on these connections, for ever."""
+    """New connections are accepted. All data is dropped and nothing is answered, on these connections for ever."""
 
 
 class Link:
-    """Passes connections on to the target, as far as the fault lets it."""
+    """Forwards connections to the target, as far as the current fault permits."""
 
     def __init__(self, url: str) -> None:
-        """Of the target."""
+        """`url`: of the target."""
         self._target = _address(url)
         self._fault: Fault | None = None
         self._connections: set[_Connection] = set()
 
     @property
     def is_clear(self) -> bool:
-        """Whether there is no fault."""
+        """Whether the link has no fault."""
         return self._fault is None
 
     def set_fault(self, fault: Fault | None) -> None:
-        """From now on this fault; None: no fault."""
+        """Set the fault. None: no fault."""
         self._fault = fault
         for connection in list(self._connections):
             if fault is Fault.CUT:
@@ -63,7 +63,7 @@ class Link:
                 connection.is_silent = True
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect: bytes = b"") -> None:
-        """One connection, from its beginning to its end. `connect`: the request for a tunnel, if it began with one."""
+        """Handle one connection. `connect`: the request that opened the tunnel, if it is a tunnel."""
         connection = _Connection(writer, is_tunnel=bool(connect))
         if self._fault is Fault.CUT:
             connection.reset()
@@ -82,7 +82,7 @@ class Link:
         there_reader, there = await asyncio.open_connection(*self._target)
         connection.writers.append(there)
         if connect and not connection.is_silent:
-            # Part of opening the connection: no answer to a call.
+            # This is a part of opening the connection. It is not an answer to a call.
             there.write(connect)
             connection.writers[0].write(await there_reader.readuntil(_END_OF_HEAD))
         pumps = [
@@ -90,7 +90,7 @@ class Link:
             asyncio.create_task(self._pump(there_reader, connection.writers[0], connection, is_answer=True)),
         ]
         try:
-            # Whichever end closes: no HTTP client waits for an answer on a connection that it has closed.
+            # If one side closes, close both: no HTTP client waits for an answer on a connection that it has closed.
             ended, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             for pump in ended:
                 pump.result()
@@ -116,29 +116,31 @@ class Link:
             writer.write(data)
             await writer.drain()
         if connection.is_silent and is_answer:
-            # The server has given up, and the client must not notice.
+            # The server has closed the connection, but the client must not notice.
             await asyncio.get_running_loop().create_future()
 
 
 class _Connection:
-    """Both its ends."""
+    """Both ends of a connection."""
 
     def __init__(self, here: asyncio.StreamWriter, *, is_tunnel: bool) -> None:
         self.writers = [here]
         self.is_silent = False
         self.is_shaking_hands = is_tunnel
-        """TLS: the server has sent nothing but its first words. Its next words are an answer."""
+        """During the TLS handshake, the server's first data is not an answer. Its next data is."""
         self._has_server_spoken = False
 
     def note_data(self, *, is_answer: bool) -> None:
-        """Something was sent. The client speaks first, the server answers, and then the client sends its request."""
+        """Note that data was sent. The client sends first, the server answers, and then the client
+        sends its request.
+        """
         if is_answer:
             self._has_server_spoken = True
         elif self._has_server_spoken:
             self.is_shaking_hands = False
 
     def reset(self) -> None:
-        """Both ends see an RST."""
+        """Reset both ends with an RST."""
         for writer in self.writers:
             connected: socket.socket = writer.get_extra_info("socket")
             if not writer.transport.is_closing():
@@ -150,15 +152,15 @@ class _Connection:
             writer.close()
 
 
-class Hop:
-    """An HTTPS proxy: each tunnel goes by the link of the system that its host belongs to."""
+class HttpsProxy:
+    """An HTTPS proxy. Each tunnel goes through the link of the system to which its host belongs."""
 
     def __init__(self, links: Mapping[str, Link]) -> None:
-        """`links`: by the name that `service` gives."""
+        """`links`: by the names that `service` returns."""
         self._links = links
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from its beginning to its end."""
+        """Handle one connection."""
         try:
             connect = await reader.readuntil(_END_OF_HEAD)
         except (OSError, asyncio.IncompleteReadError):
@@ -174,18 +176,21 @@ class Hop:
 
 
 def service(host: str) -> str:
-    """`s3` of `BUCKET.s3.REGION.amazonaws.com`, `sqs` of `sqs.REGION.amazonaws.com`. A bucket's name may have dots."""
+    """`s3` for `BUCKET.s3.REGION.amazonaws.com`, `sqs` for `sqs.REGION.amazonaws.com`.
+
+    A bucket's name may contain dots.
+    """
     labels = host.split(".")
     return next((label for label in reversed(labels) if label in ("s3", "sqs", "dynamodb")), labels[0])
 
 
 @asynccontextmanager
 async def listening(accept: Accept) -> AsyncIterator[str]:
-    """Accepts connections on a loopback port of its own; gives its URL."""
+    """Accept connections on a free loopback port. Yields the URL."""
     tasks: set[asyncio.Task[None]] = set()
 
     def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # asyncio's own tasks outlive the server; these do not.
+        # asyncio's own tasks would outlive the server. These are cancelled with it.
         task = asyncio.create_task(accept(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)

@@ -1,4 +1,4 @@
-"""How long it takes, when nothing is amiss any more, until all is well."""
+"""Measures how long the service takes to recover after the last fault."""
 
 import asyncio
 import time
@@ -11,8 +11,8 @@ from jibe_sqs.sandbox.world import World
 CHECK_INTERVAL: Final = 0.5
 
 
-async def seconds_until_true(world: World, patience: float) -> float:
-    """Until the queues are empty and Access Anywhere shows what S3 holds, or patience is at its end."""
+async def seconds_until_in_sync(world: World, patience: float) -> float:
+    """Wait until the queues are empty and the index equals S3, at most `patience` seconds. Returns the seconds."""
     began = time.monotonic()
     while time.monotonic() < began + patience:
         waiting = await asyncio.to_thread(waiting_messages, world)

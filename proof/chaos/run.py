@@ -1,4 +1,4 @@
-"""The run: replicas, changes and a monkey, for a while; then peace, and a judge."""
+"""A chaos run: replicas, changes and disturbances for a while, then a time without faults, then the comparison."""
 
 import asyncio
 import json
@@ -15,27 +15,27 @@ from jibe_sqs.sandbox.counts import dead_letters, summed_reports, waiting_messag
 from jibe_sqs.sandbox.differences import differences
 from jibe_sqs.sandbox.world import World
 from proof.chaos.load import Load
-from proof.chaos.monkey import Done, Monkey
+from proof.chaos.monkey import Counts, Monkey
 from proof.chaos.proxy import Fault
-from proof.chaos.recovery import seconds_until_true
+from proof.chaos.recovery import seconds_until_in_sync
 from proof.chaos.replicas import DRAIN_TIMEOUT, KILL_MARGIN, Replica, make_table, replica, systems
 from proof.chaos.schedule import Kind, System, disturbances
 from proof.chaos.watch import Watch
 
 START_TIMEOUT: Final = 60.0
-"""Seconds that replicas may take to start when nothing is amiss."""
+"""Seconds that replicas may take to start when there is no fault."""
 DEADLINE: Final = DRAIN_TIMEOUT + KILL_MARGIN
 """Seconds from SIGTERM to the exit."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What came of it. Counts of replicas are as of their last reports, which a killed one's last tenths of a second lack."""
+    """The result. Counts are sums of the replicas' last reports; the last moments of a killed replica are missing."""
 
     in_sync: bool
     lost: int
-    """Objects of S3 that the index doesn't show, or shows as they were."""
+    """Objects in S3 that the index does not show, or shows with another size or ETag."""
     extra: int
-    """Objects of the index that S3 doesn't have any more."""
+    """Objects in the index that S3 does not have."""
     examples: list[str]
     objects: int
     dead_letters: int
@@ -43,21 +43,21 @@ class Outcome(msgspec.Struct, kw_only=True):
     """Messages left in the queues."""
     changes: int
     messages: int
-    """That were sent."""
+    """Messages that were sent."""
     receives: int
     redelivered: int
     files_read: int
     files_known: int
-    """Announced again, and not fetched again."""
+    """Log files that were announced again and not fetched again."""
     already_refreshed: int
-    """Events that a folder's watermark absorbed."""
+    """Events that were skipped because of a folder's watermark."""
     refreshes: int
     replicas: int
     starts: int
     failed_starts: int
     kills: int
     kills_hung: int
-    """Of them, those of hung replicas."""
+    """Kills of replicas that were hanging."""
     hangs: int
     terms: int
     exit_codes: dict[str, int]
@@ -65,20 +65,20 @@ class Outcome(msgspec.Struct, kw_only=True):
     """Seconds."""
     late_exits: int
     crashes: list[str]
-    """Last words of replicas that ended by themselves, though they had started."""
+    """The ends of the logs of replicas that ended by themselves after they were ready."""
     defects: dict[str, int]
-    """Events that tell of an exception which nobody expected, and how often."""
+    """Log event and exception -> count, for exceptions that no code expected."""
     partitions: dict[str, dict[str, int]]
-    """System -> fault -> how often."""
+    """System -> fault -> count."""
     clock_steps: int
     full_disks: int
     can_fill_disks: bool
     aa_outages: int
     aa_faults: dict[str, int]
     errors: dict[str, int]
-    """That replicas met, by class."""
+    """Errors that replicas logged, by class."""
     settled_in: float
-    """Seconds from the last fault to the true index."""
+    """Seconds from the last fault until the index equalled S3."""
     seconds: float
     seed: int
     ledger: str
@@ -91,18 +91,18 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds."""
+    """The options of a run. Times: seconds."""
 
     seconds: float
     replicas: int
     seed: int
     ledger: str
     patience: float
-    """From the last fault until the index must be true."""
+    """From the last fault until the index must equal S3."""
 
 
 async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> Outcome:
-    """Everything but the world."""
+    """Run the whole test in this world."""
     began = time.monotonic()
     if options.ledger == "dynamodb":
         make_table(world)
@@ -120,8 +120,8 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
             await _wait_until_up(replicas)
             await _run_disturbances(monkey, load, options, watch)
             await _wait_until_up(replicas)
-            watch("peace: waiting for empty queues and a true index")
-            settled_in = await seconds_until_true(world, options.patience)
+            watch("no more faults: waiting until the queues are empty and the index equals S3")
+            settled_in = await seconds_until_in_sync(world, options.patience)
             care.cancel()
         watch("stopping the replicas")
         await asyncio.gather(*map(monkey.stop, replicas))
@@ -131,7 +131,7 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
 
 
 async def _run_disturbances(monkey: Monkey, load: Load, options: Options, watch: Watch) -> None:
-    """Changes and disturbances, for as long as is wanted. All that was amiss is well when this returns."""
+    """Make changes and carry out disturbances for the given time. When this returns, no fault is active."""
     watch(f"{options.seconds:g} s of chaos")
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(options.seconds, over.set)
@@ -150,7 +150,7 @@ async def _wait_until_up(replicas: Sequence[Replica]) -> None:
     while not all(each.is_up for each in replicas):
         if time.monotonic() > deadline:
             words = "\n".join(each.log_tail for each in replicas if not each.is_up)
-            raise RuntimeError(f"a replica does not start:\n{words}")
+            raise RuntimeError(f"a replica did not start:\n{words}")
         await asyncio.sleep(0.1)
 
 
@@ -158,7 +158,7 @@ def _outcome(
     world: World,
     options: Options,
     replicas: Sequence[Replica],
-    done: Done,
+    done: Counts,
     load: Load,
     settled_in: float,
     seconds: float,
@@ -216,7 +216,7 @@ def _defects(logs: Iterable[Path]) -> Counter[str]:
     for log in logs:
         for line in log.read_bytes().splitlines():
             if b'_crashed"' in line and line.startswith(b"{"):
-                with suppress(ValueError):  # a line that a kill cut in two
+                with suppress(ValueError):  # a line that was cut when the process was killed
                     entry = json.loads(line)
                     found[f"{entry['event']}: {entry['exception'].splitlines()[-1]}"] += 1
     return found

@@ -1,4 +1,4 @@
-"""What befalls whom, and when: the same for the same seed."""
+"""The plan of disturbances. The same seed gives the same plan."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -10,11 +10,11 @@ import msgspec
 from proof.chaos.proxy import Fault
 
 VISIBILITY_TIMEOUT: Final = 5
-"""Seconds. A replica hangs for longer, so that it comes back with receipts that others have had since."""
+"""Seconds. A hung replica hangs longer, so that other replicas have received its messages when it continues."""
 
 
 class System(StrEnum):
-    """What a replica talks to."""
+    """The systems to which a replica connects."""
 
     ACCESS_ANYWHERE = "Access Anywhere"
     S3 = "S3"
@@ -24,35 +24,35 @@ class System(StrEnum):
 
 class Kind(StrEnum):
     KILL = "kill"
-    """SIGKILL, and a new start."""
+    """SIGKILL, then a new start."""
     HANG = "hang"
-    """SIGSTOP, and later SIGCONT."""
+    """SIGSTOP, later SIGCONT."""
     TERM = "term"
-    """SIGTERM, and a new start."""
+    """SIGTERM, then a new start."""
     PARTITION = "partition"
-    """One replica, from one system."""
+    """One replica cannot reach one system."""
     AA_FAILS = "aa-fails"
-    """A tenth of all calls fail, in one way or another."""
+    """A tenth of all calls fail."""
     AA_DOWN = "aa-down"
     CLOCK = "clock"
-    """A replica's wall clock is stepped, and stays so."""
+    """A replica's wall clock is stepped, and stays wrong."""
     FULL_DISK = "full-disk"
-    """A replica's ledger can write nothing."""
+    """A replica's ledger cannot write."""
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds. `at`: since the beginning."""
+    """A planned disturbance. Times: seconds. `at`: since the start of the run."""
 
     at: float
     kind: Kind
     replica: int
-    """Whom it is for, if that one can suffer it then; else the next."""
+    """The number of the replica. If it is not suitable at that time, the next one is used."""
     seconds: float
-    """How long it lasts or, where a replica ends by it, until it is started again."""
+    """The duration; or, if the replica ends, the time until it is started again."""
     system: System = System.SQS
     fault: Fault = Fault.CUT
     ahead: float = 0.0
-    """Of true time, that the clock is from then on."""
+    """Seconds by which the clock is ahead of true time afterwards."""
 
 
 _WEIGHTS: Final = {
@@ -75,11 +75,11 @@ _DURATIONS: Final = {
     Kind.FULL_DISK: (2.0, 6.0),
 }
 _CLOCK_STEPS: Final = (-86_400.0, -900.0, -60.0, 60.0, 900.0, 86_400.0, 60 * 86_400.0)
-"""The last is longer than ledgers remember."""
+"""The last step is longer than the ledger's retention."""
 
 
 def disturbances(seed: int, replicas: int, seconds: float, systems: Sequence[System]) -> list[Disturbance]:
-    """A kill every three to five seconds, and something else every one or two."""
+    """Plan a kill every three to five seconds, and another disturbance about every 1.5 seconds."""
     random = Random(f"chaos {seed}")
     kills = (_disturbance(random, at, Kind.KILL, replicas, systems) for at in _times(random, 3.0, 5.0, seconds))
     found = list(kills)

@@ -1,4 +1,4 @@
-"""What came of it, for people: within 80 columns."""
+"""The result as text for people, at most 80 columns wide."""
 
 from collections.abc import Iterable, Mapping
 from typing import IO
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proof.chaos.drain import Drained
+from proof.chaos.drain import DrainOutcome
 from proof.chaos.run import DEADLINE, Outcome
 
 
@@ -16,7 +16,7 @@ def as_text(outcome: Outcome, output: IO[str]) -> None:
     console = Console(file=output, highlight=False)
     good = "bold green" if outcome.is_good else "bold red"
     if outcome.in_sync:
-        console.print(Text(f"in sync: Access Anywhere shows all {outcome.objects} objects as S3 holds them", good))
+        console.print(Text(f"in sync: Access Anywhere shows all {outcome.objects} objects as they are in S3", good))
     else:
         console.print(
             Text(f"NOT in sync, of {outcome.objects} objects: {outcome.lost} lost, {outcome.extra} extra", good)
@@ -27,7 +27,7 @@ def as_text(outcome: Outcome, output: IO[str]) -> None:
         console.print(Text(f"a replica ended by itself:\n{words}", "red"))
 
 
-def drained_as_text(drained: Drained, output: IO[str]) -> None:
+def drain_as_text(drained: DrainOutcome, output: IO[str]) -> None:
     seconds = sorted(drained.seconds)
     _show(
         [
@@ -37,7 +37,7 @@ def drained_as_text(drained: Drained, output: IO[str]) -> None:
                 "seconds to exit",
                 f"p50 {seconds[len(seconds) // 2]:.1f}, max {seconds[-1]:.1f}; deadline {drained.deadline:.1f}",
             ),
-            ("messages in hand", f"{sum(drained.held)}, at most {max(drained.held)} at a time"),
+            ("messages held", f"{sum(drained.held)}, at most {max(drained.held)} at a time"),
             ("handed back", f"{drained.handed_back} that a receive brought after the signal"),
             ("given back", f"{drained.given_back} that were not finished in time"),
             ("hidden left", str(drained.hidden_left)),
@@ -48,9 +48,9 @@ def drained_as_text(drained: Drained, output: IO[str]) -> None:
     )
     console = Console(file=output, highlight=False)
     if drained.is_good:
-        console.print(Text("each exit in time, with code 0, and nothing waits for its visibility to end", "bold green"))
+        console.print(Text("every exit in time and with code 0; no message stayed hidden", "bold green"))
     else:
-        console.print(Text("NOT as it should be: see above", "bold red"))
+        console.print(Text("FAILED: see the table", "bold red"))
 
 
 def _show(rows: Iterable[tuple[str, str]], output: IO[str]) -> None:
@@ -68,33 +68,34 @@ def _show(rows: Iterable[tuple[str, str]], output: IO[str]) -> None:
 def _rows(outcome: Outcome) -> list[tuple[str, str]]:
     exits = f"slowest {outcome.slowest_exit:.1f} s of {DEADLINE:.0f}; {outcome.late_exits} too late"
     took = f"{outcome.seconds:.0f} s (seed {outcome.seed}, {outcome.ledger} ledger)"
+    sqlite = outcome.ledger == "sqlite"
     disks = str(outcome.full_disks)
     if not outcome.can_fill_disks:
-        disks = "none: only root may mount a tmpfs" if outcome.ledger == "sqlite" else "none: the ledger is on none"
+        disks = "not tested: only root may mount a tmpfs" if sqlite else "not tested: the ledger uses no disk"
     return [
-        ("changes", f"{outcome.changes}, told in {outcome.messages} messages"),
-        ("received", f"{outcome.receives} times, of which {outcome.redelivered} not for the first time"),
-        ("kills", f"{outcome.kills} (SIGKILL), of which {outcome.kills_hung} of a hung replica"),
+        ("changes", f"{outcome.changes}, logged in {outcome.messages} messages"),
+        ("received", f"{outcome.receives} times, {outcome.redelivered} of them redeliveries"),
+        ("kills", f"{outcome.kills} (SIGKILL), {outcome.kills_hung} of them of a hung replica"),
         ("hangs", f"{outcome.hangs} (SIGSTOP, SIGCONT after the visibility timeout)"),
         ("terms", f"{outcome.terms} (SIGTERM), and {outcome.replicas} at the end"),
         ("  exit codes", f"{_listed(outcome.exit_codes)}; {exits}"),
-        ("starts", f"{outcome.starts}; {outcome.failed_starts} failed, as a system was away or the disk full"),
+        ("starts", f"{outcome.starts}; {outcome.failed_starts} failed (a system unreachable, or the disk full)"),
         *((f"cut off: {system}", _listed(faults)) for system, faults in outcome.partitions.items()),
         ("clock steps", str(outcome.clock_steps)),
         ("full disks", disks),
         ("Access Anywhere", f"{outcome.aa_outages} outages; faults: {_listed(outcome.aa_faults)}"),
-        ("errors met", _listed(outcome.errors)),
+        ("errors", _listed(outcome.errors)),
         (
-            "duplicates absorbed",
+            "duplicates skipped",
             f"{outcome.files_known} files not fetched again, {outcome.already_refreshed} events already refreshed",
         ),
         ("files read", f"{outcome.files_read}; {outcome.refreshes} refreshes"),
         *(("defects", f"{count} {words}") for words, count in outcome.defects.items()),
         ("dead letters", str(outcome.dead_letters)),
         ("lost", str(outcome.lost)),
-        ("took", f"{took}, the last {outcome.settled_in:.0f} s in peace"),
+        ("took", f"{took}, the last {outcome.settled_in:.0f} s without faults"),
     ]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "0"

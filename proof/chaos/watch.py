@@ -1,6 +1,6 @@
-"""Who is told how far it is."""
+"""The callback that receives the progress of a run."""
 
 from collections.abc import Callable
 
 Watch = Callable[[str], None]
-"""Told of each new phase, in words for people."""
+"""Called with the name of each new phase."""

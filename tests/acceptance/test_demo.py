@@ -131,7 +131,7 @@ def test_told_of_each_object_access_anywhere_shows_them_all(jibe):
 def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
     result = jibe("demo", "--changes", "20", "--format", "eventbridge", COLUMNS="80")
     assert result.returncode == 0, result.stderr
-    assert any(line.startswith("told in") and "eventbridge" in line for line in result.stdout.splitlines())
+    assert any(line.startswith("formats") and "eventbridge" in line for line in result.stdout.splitlines())
     assert any(line.startswith("AWS hosts") and ".amazonaws.com" in line for line in result.stdout.splitlines())
     assert max(map(len, result.stdout.splitlines())) <= 80
 

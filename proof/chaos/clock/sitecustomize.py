@@ -1,7 +1,7 @@
-"""Python runs this first in a replica: its wall clock is then ahead of, or behind, everybody's.
+"""Python imports this module first in a replica. It makes the replica's wall clock differ from the true time.
 
-`time.time` alone: what the service itself asks for the time of day. `datetime.now`, by which botocore signs, and the
-monotonic clock go on as they are.
+Only `time.time` changes, because the service reads the time of day with it. `datetime.now`, which botocore uses for
+signatures, and the monotonic clock stay right.
 """
 
 import os

@@ -72,11 +72,11 @@ def as_text(summary: Summary, output: IO[str]) -> None:
     console.print()
     if summary.in_sync:
         console.print(
-            Text(f"in sync: Access Anywhere shows all {summary.objects} objects as S3 holds them", "bold green")
+            Text(f"in sync: Access Anywhere shows all {summary.objects} objects as they are in S3", "bold green")
         )
         return
-    wrong = f"{summary.missing} missing, {summary.stale} stale, {summary.extra} that S3 does not have"
-    console.print(Text(f"NOT in sync, of {summary.objects} objects: {wrong}", "bold red"))
+    wrong = f"{summary.missing} missing, {summary.stale} stale, {summary.extra} extra"
+    console.print(Text(f"NOT in sync. Of {summary.objects} objects: {wrong}", "bold red"))
     for example in summary.examples:
         console.print(Text(f"  {example}"))
 
@@ -84,32 +84,32 @@ def as_text(summary: Summary, output: IO[str]) -> None:
 def _rows(summary: Summary) -> list[tuple[str, str]]:
     rows = [
         ("changes made", f"{summary.changes} ({_listed(summary.changes_by_kind)})"),
-        ("told in", _listed(summary.formats)),
-        ("log files", f"{summary.log_files}, among {summary.messages} messages"),
-        ("records read", f"{summary.records}, of which {summary.events} asked for a refresh"),
-        ("skipped", _listed(summary.skipped) or "none"),
+        ("formats", _listed(summary.formats)),
+        ("log files", f"{summary.log_files}; {summary.messages} messages"),
+        ("records read", f"{summary.records}, {summary.events} of them needed a refresh"),
+        ("skipped", _listed(summary.skipped) or "0"),
         (
             "refreshes",
-            f"{summary.refreshes} by Access Anywhere, of which events asked for {summary.refreshes_for_events}",
+            f"{summary.refreshes} by Access Anywhere, {summary.refreshes_for_events} of them for events",
         ),
         (
             "coalescing",
-            f"{summary.coalescing} events for each of these",
+            f"{summary.coalescing} events for each such refresh",
         ),
     ]
     if summary.lag is not None:
-        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, from a change being told"))
+        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, after the change was logged"))
     if summary.hosts:
         rows.append(("AWS hosts", _listed(summary.hosts)))
     if summary.swept:
-        rows.append(("swept", f"{summary.swept} log files that nobody had announced"))
+        rows.append(("swept", f"{summary.swept} log files whose notifications were lost"))
     if summary.faults:
-        rows.append(("faults", f"in {summary.calls} calls of Access Anywhere: {_listed(summary.faults)}"))
+        rows.append(("faults", f"{summary.calls} calls of Access Anywhere, with faults: {_listed(summary.faults)}"))
     if summary.kills:
         rows.append(("kills", f"{summary.kills} (kill -9)"))
     if summary.kills or summary.redelivered or summary.faults:
-        rows.append(("received", ", ".join(f"{times} the {_nth(nth)} time" for nth, times in summary.receives.items())))
-        rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files that were finished already"))
+        rows.append(("received", ", ".join(f"{times} for the {_nth(nth)} time" for nth, times in summary.receives.items())))
+        rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files announced again"))
     if summary.errors:
         rows.append(("errors", _listed(summary.errors)))
     if summary.dead_letters or summary.faults:
