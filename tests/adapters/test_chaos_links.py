@@ -7,7 +7,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError
-from proof.chaos.proxy import Fault, Hop, Link, listening, service
+from proof.chaos.proxy import Fault, HttpsProxy, Link, listening, service
 from tests.processes import PATIENCE
 
 REGION = "eu-west-1"
@@ -36,7 +36,7 @@ def clients(tunnelled_aws):
     async def clients(**config):
         links = {"s3": Link(tunnelled_aws.endpoint), "sqs": Link(tunnelled_aws.endpoint)}
         async with AsyncExitStack() as stack:
-            proxy = await stack.enter_async_context(listening(Hop(links).accept))
+            proxy = await stack.enter_async_context(listening(HttpsProxy(links).accept))
             options = AioConfig(proxies={"https": proxy}, retries={"total_max_attempts": 1}, **config)
             keys = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "x"}
             made = [
@@ -99,7 +99,7 @@ async def test_slow_answers_arrive(clients):
 
 
 async def test_a_service_without_a_link_is_refused(clients, tunnelled_aws):
-    async with listening(Hop({}).accept) as proxy:
+    async with listening(HttpsProxy({}).accept) as proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rpartition(":")[2]))
         writer.write(b"CONNECT sts.amazonaws.com:443 HTTP/1.1\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
