@@ -117,7 +117,7 @@ async def _wait_until_busy(world: World, subject: Replica, hidden: int) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not (subject.is_up and await asyncio.to_thread(hidden_messages, world) > hidden):
         if not subject.is_running or time.monotonic() > deadline:
-            raise RuntimeError(f"the replica does not work:\n{subject.log_tail}")
+            raise RuntimeError(f"the replica received no messages:\n{subject.log_tail}")
         await asyncio.sleep(0.02)
 
 

@@ -108,7 +108,9 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.kills:
         rows.append(("kills", f"{summary.kills} (kill -9)"))
     if summary.kills or summary.redelivered or summary.faults:
-        rows.append(("received", ", ".join(f"{times} for the {_nth(nth)} time" for nth, times in summary.receives.items())))
+        rows.append(
+            ("received", ", ".join(f"{times} for the {_nth(nth)} time" for nth, times in summary.receives.items()))
+        )
         rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files announced again"))
     if summary.errors:
         rows.append(("errors", _listed(summary.errors)))

@@ -65,23 +65,24 @@ def _rclone_config(running: World) -> Path:
 def _instructions(running: World, rclone: Path) -> str:
     here = running.description()
     lines = [
-        "The sandbox is running; Ctrl-C stops it.",
+        "The sandbox is running. Press Ctrl-C to stop it.",
         "",
-        f"  AWS               {here['aws']} (with --endpoint-url: changes of objects are not logged), or under",
-        "                    its real host names (changes of objects are logged):",
+        f"  AWS               {here['aws']} (for --endpoint-url)",
+        "                    Object changes at this endpoint are not logged. They are logged",
+        "                    under AWS's real host names, with these variables:",
         *(f"                      {line}" for line in _export_lines(here["environment"])),
         f"  Access Anywhere   {here['access_anywhere']}",
         f"  its login         {here['login']} / {here['password']}",
         f"  configuration     {here['config']}",
         "",
-        "  A consumer, with that environment:",
+        "  A service, with the variables above:",
         "                    jibe-sqs run --config " + here["config"],
         f"  rclone:           export RCLONE_CONFIG={rclone}",
-        "                    rclone lsf -R aa:          lists what Access Anywhere shows",
+        "                    rclone lsf -R aa:          # lists Access Anywhere's index",
         "",
         "  Queues:",
         *(f"    {url}" for url in here["queues"].values()),
-        "  Buckets, and their folders in Access Anywhere:",
+        "  Buckets and their folders in Access Anywhere:",
         *(f"    {bucket}  {folder}" for bucket, folder in here["buckets"].items()),
     ]
     return "\n".join(lines)

@@ -45,11 +45,11 @@ class Provider:
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
-            raise ValueError("A provider has a name without a slash")
+            raise ValueError("A provider needs a name without a slash")
         if self.is_bucket and len(self.buckets) != 1:
-            raise ValueError(f"{self.name}: a provider that is a bucket has one of them in `buckets`")
+            raise ValueError(f"{self.name}: a provider with `is_bucket` needs exactly one bucket in `buckets`")
         if self.prefix and not self.prefix.endswith("/"):
-            raise ValueError(f"{self.name}: the prefix {self.prefix!r} has to end in a slash")
+            raise ValueError(f"{self.name}: the prefix {self.prefix!r} must end in a slash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ def parse_events(params: Mapping[str, str]) -> Sequence[Event]:
             return msgspec.json.decode(params["events"], type=list[Event])
         return [Event(bucket=params["bucket"], key=params["key"], event=params.get("event", ""))]
     except (msgspec.MsgspecError, KeyError) as e:
-        raise Refused("invalid_parameter", f"Wanted are bucket and key, or a list of events: {e}") from e
+        raise Refused("invalid_parameter", f"The call needs bucket and key, or a list of events: {e}") from e
 
 
 class Events:

@@ -1,4 +1,4 @@
-"""The index: what Access Anywhere shows of S3. It does no I/O; its callers tell it what they found in S3.
+"""The index: what Access Anywhere shows of S3. It does no I/O: its callers pass what they found in S3.
 
 It is a tree of folders: the root, one folder for each provider, below it one for each bucket (or the provider's
 folder shows its bucket directly), below it one for each level of the keys. Names keep their case. A look-up prefers

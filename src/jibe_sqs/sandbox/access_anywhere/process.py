@@ -79,26 +79,26 @@ def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator
         deadline = time.monotonic() + THREAD_TIMEOUT
         while not ready.wait(0.05):
             if not thread.is_alive():
-                raise RuntimeError("The server died before it listened")
+                raise RuntimeError("the server ended before it accepted connections")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"The server does not listen after {THREAD_TIMEOUT} s")
+                raise RuntimeError(f"the server did not accept connections within {THREAD_TIMEOUT} s")
         yield _url(listener)
     finally:
         server.should_exit = True
         thread.join(THREAD_TIMEOUT)
         listener.close()
     if thread.is_alive():
-        raise RuntimeError(f"The server has not stopped after {THREAD_TIMEOUT} s")
+        raise RuntimeError(f"the server did not stop within {THREAD_TIMEOUT} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Prints `{"endpoint": …}` when it accepts connections."""
     parser = argparse.ArgumentParser(prog="python -m jibe_sqs.sandbox.access_anywhere", description=__doc__)
-    parser.add_argument("--aws-endpoint", required=True, help="URL of the S3 that it indexes")
-    parser.add_argument("--config", required=True, type=Path, help="JSON file with its settings")
+    parser.add_argument("--aws-endpoint", required=True, help="URL of the S3 server to index")
+    parser.add_argument("--config", required=True, type=Path, help="JSON file with the server's settings")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it dies")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default): a free port")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the parent process ends")
     options = parser.parse_args(arguments)
     parent = os.getppid()
 

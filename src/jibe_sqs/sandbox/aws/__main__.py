@@ -8,16 +8,16 @@ from jibe_sqs.sandbox.aws.server import exit_with_parent, serve
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m jibe_sqs.sandbox.aws", description="AWS, embedded: moto as a server."
+        prog="python -m jibe_sqs.sandbox.aws", description="The sandbox's AWS: moto as a server."
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one; printed on stdout")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default): a free port, which is printed on stdout")
     parser.add_argument(
         "--certificates",
         type=Path,
-        help="a folder for ca.pem; the server is then also an HTTPS proxy to AWS's real host names",
+        help="a folder for ca.pem; with it, the server is also an HTTPS proxy for AWS's real host names",
     )
-    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the starting process is gone")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the parent process ends")
     options = parser.parse_args()
     if options.exit_with_parent:
         exit_with_parent()

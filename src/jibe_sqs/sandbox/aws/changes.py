@@ -178,7 +178,7 @@ class Writer:
 
     def _write_own(self) -> _Done:
         if self._own_write is None:
-            raise RuntimeError("a write of Access Anywhere's own, and no Access Anywhere: pass access_anywhere=")
+            raise RuntimeError("a change through Access Anywhere needs the argument access_anywhere")
         place = bucket, key = self._new_address()
         body = self._body()
         began = time.time()

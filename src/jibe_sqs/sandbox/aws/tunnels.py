@@ -54,9 +54,11 @@ class TunnelHandler(MotoRequestHandler):
         """Open a tunnel, or refuse it. No connection leaves this machine."""
         host, _, port = self.path.lower().rpartition(":")
         if self._host or self.certificates is None:
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "no tunnels here: this server has no certificates for them")
+            self._refuse(
+                HTTPStatus.NOT_IMPLEMENTED, "this server opens no tunnels: it was started without --certificates"
+            )
         elif not is_aws(host) or port != "443":
-            self._refuse(HTTPStatus.FORBIDDEN, f"not a host of AWS's, so not in the sandbox: {self.path}")
+            self._refuse(HTTPStatus.FORBIDDEN, f"this is not an AWS host, so the sandbox does not have it: {self.path}")
         else:
             self.send_response_only(HTTPStatus.OK, "Connection Established")
             self.end_headers()
