@@ -1,4 +1,4 @@
-"""`python -m proof.chaos`, as a process: a short run of each proof, and judges that can say no."""
+"""`python -m proof.chaos` as a process: a short run of each test, and results that can be negative."""
 
 import json
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def chaos():
-    """Runs it to its end; gives its exit code, and what it found or the text."""
+    """Run it to its end. Returns the exit code, and the JSON result or the text."""
 
     def run(*arguments, within=240, **variables):
         command = [sys.executable, "-m", "proof.chaos", *arguments]
@@ -24,8 +24,8 @@ def chaos():
     return run
 
 
-def test_whatever_befalls_replicas_the_index_is_true_in_the_end(chaos):
-    """The seed's twenty seconds hold a bit of everything."""
+def test_after_all_kinds_of_disturbances_the_index_equals_s3(chaos):
+    """With this seed, twenty seconds contain every kind of disturbance that the assertions need."""
     code, found = chaos("--seconds", "20", "--seed", "28", "--json")
     assert (found["in_sync"], found["lost"], found["extra"], found["examples"]) == (True, 0, 0, [])
     assert (found["dead_letters"], found["waiting"], found["crashes"], found["defects"]) == (0, 0, [], {})
@@ -38,8 +38,8 @@ def test_whatever_befalls_replicas_the_index_is_true_in_the_end(chaos):
     assert code == 0
 
 
-def test_where_nobody_consumes_the_judge_says_no(chaos):
-    """A check that cannot fail is none."""
+def test_without_a_consumer_the_result_is_not_in_sync(chaos):
+    """A check that cannot fail is useless."""
     code, text = chaos("--seconds", "3", "--replicas", "0", "--patience", "0", COLUMNS="80")
     assert code == 1
     assert "NOT in sync" in text
@@ -47,7 +47,7 @@ def test_where_nobody_consumes_the_judge_says_no(chaos):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_stopped_under_load_it_ends_in_time_and_leaves_nothing_hidden(chaos):
+def test_a_stop_under_load_is_in_time_and_leaves_no_hidden_message(chaos):
     code, found = chaos("drain", "--times", "3", "--json")
     assert found["exit_codes"] == {"0": 3}
     assert (found["hidden_left"], found["dead_letters"], found["lost"], found["in_sync"]) == (0, 0, 0, True)

@@ -1,4 +1,4 @@
-"""`jibe-sqs demo`, as a process: the whole job, judged by what S3 holds, and a judge that can say no."""
+"""`jibe-sqs demo` as a process: its result compares Access Anywhere's index with S3, and can be negative."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from jibe_sqs.sandbox.processes import server
 
 @pytest.fixture
 def without_a_consumer(tmp_path):
-    """A folder for PYTHONPATH: every `jibe-sqs run` does there as it is told, before it has done anything."""
+    """Returns a folder for PYTHONPATH. With it, `jibe-sqs run` executes the given statement first."""
 
     def make(instead):
         folder = tmp_path / "site"
@@ -27,7 +27,7 @@ def summary(result):
     return json.loads(line)
 
 
-def test_the_index_is_true_at_the_end(jibe):
+def test_the_index_equals_s3_at_the_end(jibe):
     result = jibe("demo", "--changes", "60", "--json")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -49,8 +49,8 @@ def test_the_index_is_true_at_the_end(jibe):
     assert came["hosts"]["jibe-sandbox-logs.s3.amazonaws.com"] >= came["files_read"]
 
 
-def test_the_index_is_true_with_another_aws_server(jibe, tmp_path):
-    """It is reached by its endpoint, as S3-compatible stores are."""
+def test_the_index_equals_s3_with_another_aws_server(jibe, tmp_path):
+    """The server is reached by its endpoint, as S3-compatible stores are."""
     with server("jibe_sqs.sandbox.aws", "--certificates", str(tmp_path)) as endpoint:
         result = jibe("demo", "--changes", "60", "--format", "cloudtrail", "--json", "--aws-endpoint", endpoint)
     assert result.returncode == 0, result.stderr
@@ -59,7 +59,7 @@ def test_the_index_is_true_with_another_aws_server(jibe, tmp_path):
     assert came["files_read"] == came["log_files"] > 0
 
 
-def test_the_index_is_true_though_the_consumer_was_killed(jibe):
+def test_the_index_equals_s3_after_the_consumer_was_killed(jibe):
     result = jibe("demo", "--changes", "120", "--kill-consumer", "--json")
     assert result.returncode == 0, result.stderr
     came = summary(result)
@@ -67,7 +67,7 @@ def test_the_index_is_true_though_the_consumer_was_killed(jibe):
     assert came["changes"] == 120
 
 
-def test_by_default_each_bucket_tells_in_its_own_format_and_all_are_heard(jibe):
+def test_by_default_each_bucket_has_its_own_format_and_all_are_read(jibe):
     result = jibe("demo", "--changes", "120", "--seed", "3", "--json")
     assert result.returncode == 0, result.stderr
     came = summary(result)
@@ -78,14 +78,15 @@ def test_by_default_each_bucket_tells_in_its_own_format_and_all_are_heard(jibe):
     assert came["skipped"]["own-write"] >= came["changes_by_kind"]["own-write"]
 
 
-def test_while_access_anywhere_fails_and_is_down_no_message_is_received_in_vain(jibe):
+def test_failures_and_an_outage_of_access_anywhere_use_up_no_receives(jibe):
     result = jibe("demo", "--changes", "100", "--aa-failures", "0.2", "--aa-outage", "6", "--json", within=240)
     assert result.returncode == 0, result.stderr
     came = summary(result)
     assert (came["in_sync"], came["dead_letters"], came["consumer_exit_code"]) == (True, 0, 0)
     assert came["faults"]["down"] > 0
     assert came["faults"]["resets"] > 0
-    # One or two may come back for another reason; of a burnt outage it would be most of them, and again and again.
+    # One or two messages may be received again for another reason. If the outage used up receives, most would be, and
+    # repeatedly.
     assert set(came["receives"]) <= {"1", "2"}
     assert came["receives"].get("2", 0) <= came["messages"] / 10
 
@@ -99,7 +100,7 @@ def test_without_credentials_for_s3_logs_are_read_through_access_anywhere(jibe):
     assert not any("s3" in host.split(".") for host in came["hosts"])
 
 
-def test_where_nobody_announces_logs_sweeps_find_them(jibe):
+def test_sweeps_find_logs_whose_notifications_are_lost(jibe):
     result = jibe("demo", "--changes", "100", "--lose-notifications", "--json")
     assert result.returncode == 0, result.stderr
     came = summary(result)
@@ -108,19 +109,19 @@ def test_where_nobody_announces_logs_sweeps_find_them(jibe):
     assert set(came["formats"]) == {"cloudtrail", "access-log", "lyve-audit", "minio-audit"}
 
 
-def test_swept_through_access_anywhere_the_index_is_true_too(jibe):
+def test_sweeps_through_access_anywhere_find_logs_whose_notifications_are_lost(jibe):
     result = jibe("demo", "--changes", "60", "--lose-notifications", "--logs-via", "access-anywhere", "--json")
     assert result.returncode == 0, result.stderr
     assert summary(result)["in_sync"] is True
 
 
-def test_what_is_told_in_messages_alone_cannot_be_swept(jibe):
+def test_formats_without_log_files_cannot_be_swept(jibe):
     result = jibe("demo", "--lose-notifications", "--format", "s3-event")
     assert result.returncode == 2
     assert "s3-event" in result.stderr
 
 
-def test_told_of_each_object_access_anywhere_shows_them_all(jibe):
+def test_with_provider_events_the_index_equals_s3(jibe):
     result = jibe("demo", "--changes", "100", "--strategy", "provider-event", "--json")
     assert result.returncode == 0, result.stderr
     came = summary(result)
@@ -128,7 +129,7 @@ def test_told_of_each_object_access_anywhere_shows_them_all(jibe):
     assert came["refreshes_for_events"] < came["events"] / 5
 
 
-def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
+def test_the_text_output_shows_the_formats_in_80_columns(jibe):
     result = jibe("demo", "--changes", "20", "--format", "eventbridge", COLUMNS="80")
     assert result.returncode == 0, result.stderr
     assert any(line.startswith("formats") and "eventbridge" in line for line in result.stdout.splitlines())
@@ -136,8 +137,8 @@ def test_to_people_it_says_which_formats_were_told_in_within_80_columns(jibe):
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_where_nobody_consumes_the_judge_says_no(jibe, without_a_consumer):
-    """A check that cannot fail is none."""
+def test_without_a_consumer_the_result_is_not_in_sync(jibe, without_a_consumer):
+    """A check that cannot fail is useless."""
     asleep = without_a_consumer("import signal; signal.pause()")
     result = jibe("demo", "--changes", "40", "--patience", "1", "--json", PYTHONPATH=asleep)
     assert result.returncode == 1
@@ -148,21 +149,21 @@ def test_where_nobody_consumes_the_judge_says_no(jibe, without_a_consumer):
     assert (came["messages"], came["refreshes"]) == (0, 0)
 
 
-def test_to_people_the_judge_says_no_in_words(jibe, without_a_consumer):
+def test_the_text_output_shows_a_failure(jibe, without_a_consumer):
     asleep = without_a_consumer("import signal; signal.pause()")
     result = jibe("demo", "--changes", "20", "--patience", "0", PYTHONPATH=asleep)
     assert result.returncode == 1
     assert "NOT in sync" in result.stdout
 
 
-def test_a_consumer_that_ends_by_itself_is_no_success(jibe, without_a_consumer):
+def test_a_consumer_that_ends_by_itself_is_a_failure(jibe, without_a_consumer):
     result = jibe("demo", "--changes", "20", "--json", PYTHONPATH=without_a_consumer("raise SystemExit(3)"))
     assert result.returncode != 0
     assert "the consumer ended by itself" in result.stderr
 
 
-def test_stopped_it_leaves_nothing(start):
-    """Found by this test: a demo that was told to stop left its consumer, which tried for ever."""
+def test_a_stop_leaves_nothing_behind(start):
+    """This test found a demo that left its consumer running after SIGTERM."""
     running = start("demo", "--changes", "2000")
     processes = eventually(
         lambda: found if len(found := children(running.process.pid)) == 3 else None, "two servers and a consumer"

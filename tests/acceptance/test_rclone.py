@@ -1,4 +1,4 @@
-"""rclone, a client that nobody here wrote, takes the sandbox's server for Access Anywhere."""
+"""rclone, an independent client, works with the sandbox's Access Anywhere."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def storage() -> MemoryStorage:
 
 @dataclass
 class Clock:
-    """Goes on by itself, and can be moved on."""
+    """The system's time plus an offset."""
 
     ahead: float = 0.0
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Pause:
-    """The server, for which two hours pass when somebody asks for the second page of a folder: once, if it is armed."""
+    """The server. If `armed`, two hours pass when a client requests the second page of a folder, once."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self.armed = False
@@ -130,7 +130,7 @@ def test_rclone_lists_the_whole_index_page_by_page(rclone):
     }
 
 
-def test_rclone_lists_below_a_folder_whatever_its_case(rclone):
+def test_rclone_lists_a_folder_in_any_case(rclone):
     listed = rclone("lsf", "-R", ":filefabric:amazon s3 us-east-1/Data/FOLDER with space")
     assert set(listed.stdout.splitlines()) == {"ünïcödé 😀.txt", "empty/", "deep/", "deep/er/", "deep/er/file"}
 
@@ -148,11 +148,11 @@ def test_rclone_reads_a_part_of_a_file(rclone):
     assert (read.returncode, read.stdout) == (0, "wor"), read.stderr
 
 
-def test_rclone_does_not_find_what_is_not_there(rclone):
+def test_rclone_does_not_find_a_missing_file(rclone):
     assert rclone("cat", f":filefabric:{BUCKET}/nothing").returncode == 3
 
 
-def test_rclone_uploads_a_file_which_is_in_the_index_at_once(rclone, storage, tmp_path):
+def test_a_file_uploaded_by_rclone_is_in_the_index_at_once(rclone, storage, tmp_path):
     (tmp_path / "report.csv").write_text("a,b\n")
     target = f":filefabric:{BUCKET}/many/report é+1.csv"
     sent = rclone("copyto", str(tmp_path / "report.csv"), target)
@@ -161,14 +161,16 @@ def test_rclone_uploads_a_file_which_is_in_the_index_at_once(rclone, storage, tm
     assert rclone("cat", target).stdout == "a,b\n"
 
 
-def test_rclone_is_not_let_in_with_a_wrong_token(rclone):
+def test_rclone_cannot_log_in_with_a_wrong_token(rclone):
     refused = rclone("lsjson", ":filefabric:", token="wrong")
     assert refused.returncode != 0
     assert "login_fail" in refused.stderr
 
 
-def test_rclone_tells_of_a_token_that_expires_in_mid_listing(rclone, pause, endpoint):
-    """The call that meets it fails, and so does the command: rclone renews the token for the next call only."""
+def test_rclone_fails_if_its_token_expires_during_a_listing(rclone, pause, endpoint):
+    """The call with the expired token fails, and so does the command. rclone renews the token only for
+    its next call.
+    """
     pause.armed = True
     failed = rclone("lsf", f":filefabric:{BUCKET}/many")
     assert failed.returncode != 0
@@ -176,7 +178,7 @@ def test_rclone_tells_of_a_token_that_expires_in_mid_listing(rclone, pause, endp
     assert logins(endpoint) == 2
 
 
-def test_rclone_renews_a_token_that_expires_in_mid_listing_and_lists_all(rclone, pause, endpoint):
+def test_rclone_with_a_retry_renews_a_token_that_expires_during_a_listing(rclone, pause, endpoint):
     pause.armed = True
     copied = rclone("copy", "--retries", "2", "--dry-run", "-v", f":filefabric:{BUCKET}/many", "/nowhere/to/be/found")
     assert copied.returncode == 0, copied.stderr
@@ -188,7 +190,7 @@ def test_rclone_renews_a_token_that_expires_in_mid_listing_and_lists_all(rclone,
     assert logins(endpoint) == 3
 
 
-def test_rclone_lists_the_whole_index_of_a_server_that_is_not_well(rclone, endpoint):
+def test_rclone_lists_the_whole_index_despite_faults(rclone, endpoint):
     faults = {
         "seed": 3,
         "too_many_requests": {"rate": 0.2},
@@ -200,11 +202,11 @@ def test_rclone_lists_the_whole_index_of_a_server_that_is_not_well(rclone, endpo
     listed = rclone("lsf", "-R", "--files-only", ":filefabric:")
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.splitlines()) == {f"{BUCKET}/{key}" for key in OBJECTS if not key.endswith("/")}
-    dealt = httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["faults"]
-    assert {"too_many_requests", "server_error", "resets"} <= dealt.keys()
+    counts = httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["faults"]
+    assert {"too_many_requests", "server_error", "resets"} <= counts.keys()
 
 
-def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
+def test_rclone_reports_a_download_that_ends_early(rclone, endpoint):
     httpx.put(f"{endpoint}/sandbox/faults", json={"truncated_downloads": {}}, timeout=PATIENCE).raise_for_status()
     read = rclone("cat", f":filefabric:{BUCKET}/hello.txt")
     assert read.returncode != 0
@@ -213,5 +215,5 @@ def test_rclone_notices_a_download_that_ends_early(rclone, endpoint):
 
 
 def logins(endpoint: str) -> int:
-    """The first of them is this module's own."""
+    """Successful logins, including the one of this module's fixture."""
     return httpx.get(f"{endpoint}/sandbox/stats", timeout=PATIENCE).json()["logins"]

@@ -1,7 +1,7 @@
-"""rclone plays the people who work through Access Anywhere, while jibe-sqs consumes what CloudTrail logs of their work.
+"""rclone changes files through Access Anywhere, while jibe-sqs reads the CloudTrail records of these changes.
 
-Each change is made by Access Anywhere itself, in S3 and in its index. CloudTrail logs it with Access Anywhere's identity.
-jibe-sqs must skip every such record as an own write: no folder is refreshed, and the index stays true.
+Access Anywhere itself makes each change, in S3 and in its index. CloudTrail logs it with Access Anywhere's identity.
+jibe-sqs must skip each such record as an own write: no folder is refreshed, and the index still equals S3.
 """
 
 import gzip
@@ -33,7 +33,7 @@ FILES = {"a.txt": "a", "b c+d.txt": "bb", "e/é.txt": "ccc", "e/f/g.txt": "dddd"
 
 
 class User:
-    """Works through Access Anywhere with rclone. `world` has a consumer, and an index that is true."""
+    """A user of Access Anywhere with rclone. `world` has a consumer, and an index that equals S3."""
 
     def __init__(self, running: World, log: Path, folder: Path) -> None:
         self.world = running
@@ -48,9 +48,10 @@ class User:
         return finished(["rclone", "--config", str(self._config), "--retries", "1", *arguments])
 
     def does(self, *arguments: str) -> list[str]:
-        """Runs rclone, and waits until the consumer has read what the trail logs of it. Returns the calls to S3.
+        """Run rclone, and wait until the consumer has read the records that the trail logs for it. Returns the calls to
+        S3.
 
-        Asserts what must hold after any of them.
+        Asserts what must hold after every command.
         """
         refreshes, own = self.refreshes(), self.skipped("own-write")
         done = self.rclone(*arguments)
@@ -69,12 +70,12 @@ class User:
         return set(listing.stdout.splitlines())
 
     def refreshes(self) -> int:
-        """Completed by the server, for whatever reason."""
+        """The number of refreshes that the server has completed."""
         count: int = self.world.get_state("stats")["refreshes"]
         return count
 
     def skipped(self, reason: str) -> int:
-        """By the consumer, as it last reported."""
+        """The number of skipped records with this reason, from the consumer's last report."""
         count: int = summed_reports([self._log]).get("skipped", {}).get(reason, 0)
         return count
 
@@ -82,7 +83,7 @@ class User:
         return any(task["status"] in "aw" for task in self.world.get_state("tasks"))
 
     def files(self, **contents: str) -> str:
-        """A local folder with these files, or with `FILES`."""
+        """A local folder with these files. Default: `FILES`."""
         local = self.folder / "local"
         shutil.rmtree(local, ignore_errors=True)
         for name, text in (contents or FILES).items():
@@ -99,7 +100,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     with ExitStack() as stack:
         running = stack.enter_context(world.running(seed=7))
         stack.enter_context(world.consumer(running, stack.enter_context(log.open("wb"))))
-        # The trail's first messages, and its zero-byte object.
+        # The messages and the zero-byte object from the start of the trail.
         eventually(
             lambda: summed_reports([log]).get("messages", 0) and not waiting_messages(running), "a consumer at work"
         )
@@ -108,7 +109,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
 
 @pytest.fixture
 def there(user: User, request: pytest.FixtureRequest) -> str:
-    """The name of a folder in the first bucket, copied there through Access Anywhere."""
+    """The name of a folder in the first bucket. Its files were copied there through Access Anywhere."""
     name = request.node.name.replace("[", "-").strip("]")
     user.does("copy", user.files(), f"{HERE}/{name}")
     return name
@@ -186,7 +187,7 @@ def test_making_and_removing_an_empty_folder(user):
 
 
 def test_purging_a_folder_deletes_in_bulk_and_the_record_without_keys_refreshes_nothing(user, there):
-    """CloudTrail's record of a bulk delete names no key: made by others, it would make the whole bucket stale."""
+    """CloudTrail's record of a bulk delete has no keys. If others made it, the whole bucket would be stale."""
     calls = user.does("purge", f"{HERE}/{there}")
     assert sorted(call for call in calls if call.startswith("delete")) == sorted(
         f"delete-many {there}/{name}" for name in FILES
@@ -203,7 +204,7 @@ def test_emptying_the_trash(user, there):
     assert not any(key.startswith(".trash/") for key in stored(user, MEDIA))
 
 
-def test_the_records_are_of_access_anywheres_own_identity(user, there):
+def test_the_records_have_access_anywheres_identity(user, there):
     before = len(user.world.publishers.files)
     user.does("deletefile", f"{HERE}/{there}/a.txt")
     fresh = user.world.publishers.files[before:]
@@ -213,8 +214,8 @@ def test_the_records_are_of_access_anywheres_own_identity(user, there):
     assert all(record in own or record["userIdentity"]["type"] == "AWSService" for record in found)
 
 
-def test_what_others_do_to_the_same_files_is_still_refreshed(user, there):
-    """The consumer does refresh: it skips only what Access Anywhere itself did."""
+def test_changes_by_others_to_the_same_files_are_refreshed(user, there):
+    """The consumer skips only the changes that Access Anywhere made itself."""
     s3, key = user.world.deployment.client("s3"), f"{there}/a.txt"
     ana = records.iam_user("ana", account=user.world.deployment.account, access_key="AKIAANAANAANAANAANA0")
     refreshes = user.refreshes()

@@ -1,4 +1,4 @@
-"""`jibe-sqs sandbox`, as a process: where all is, in one line, and nothing left when it is stopped."""
+"""`jibe-sqs sandbox` as a process: it prints one line of JSON, and leaves nothing behind when it is stopped."""
 
 import json
 import os
@@ -30,7 +30,7 @@ KEYS = {
 
 
 def truth(here):
-    """(folder of Access Anywhere, key) -> (size, ETag): what S3 holds."""
+    """ "FOLDER/KEY" -> (size, ETag), for all objects in S3."""
     found = {}
     for bucket, folder in here["buckets"].items():
         listed = client(here["aws"], "s3", "us-east-1").list_objects_v2(Bucket=bucket).get("Contents", [])
@@ -43,7 +43,7 @@ def shown(here):
     return {file["path"]: (file["size"], file["etag"]) for file in index}
 
 
-def test_it_says_where_all_is_works_and_leaves_nothing(start):
+def test_it_describes_itself_works_and_leaves_nothing_behind(start):
     running = start("sandbox", "--json", "--consume", "--changes", "40")
     here = json.loads(running.line())
     assert set(here) == KEYS
@@ -63,7 +63,7 @@ def test_it_says_where_all_is_works_and_leaves_nothing(start):
     assert not config.parent.exists()
 
 
-def test_its_changes_can_be_told_in_another_format(start):
+def test_its_changes_can_be_published_in_another_format(start):
     running = start("sandbox", "--format", "s3-event", "--json", "--consume", "--changes", "40")
     here = json.loads(running.line())
     assert set(here) == KEYS
@@ -73,7 +73,7 @@ def test_its_changes_can_be_told_in_another_format(start):
 
 
 @pytest.mark.parametrize("format_", ["cloudtrail", "mixed"])
-def test_what_other_programs_change_under_awss_names_is_told_and_refreshed(start, format_):
+def test_changes_by_other_programs_under_awss_names_are_logged_and_refreshed(start, format_):
     running = start("sandbox", "--format", format_, "--json", "--consume")
     here = json.loads(running.line())
 
@@ -104,7 +104,7 @@ def test_what_other_programs_change_under_awss_names_is_told_and_refreshed(start
 
 
 def test_its_queues_can_be_used_under_their_real_names_and_at_the_endpoint(sandbox):
-    """Two regions have a queue of the same name. Each way of asking reaches the right one."""
+    """Two regions have queues with the same name. Both kinds of clients reach the right one."""
     assert sandbox["queues"] == {
         region: f"https://sqs.{region}.amazonaws.com/123456789012/jibe-log-delivery"
         for region in ("us-east-1", "eu-west-1")
@@ -113,7 +113,7 @@ def test_its_queues_can_be_used_under_their_real_names_and_at_the_endpoint(sandb
         real, local = aws_client(sandbox["environment"], "sqs", region), client(sandbox["aws"], "sqs", region)
         for sender, receiver in ((real, local), (local, real)):
             sent = sender.send_message(QueueUrl=url, MessageBody=f"to {region}")["MessageId"]
-            # The queues hold what CloudTrail sends when it starts, too.
+            # The queues also contain CloudTrail's messages from the start of the trail.
             found = receiver.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=5
             )
@@ -122,8 +122,8 @@ def test_its_queues_can_be_used_under_their_real_names_and_at_the_endpoint(sandb
             assert message["Body"] == f"to {region}"
 
 
-def test_its_environment_is_all_that_another_program_needs(sandbox, tmp_path):
-    """A program that sets no endpoint, region, credentials or certificates: they are in the environment."""
+def test_another_program_needs_only_its_environment(sandbox, tmp_path):
+    """The program sets no endpoint, region, credentials or certificates. All of these are in the environment."""
     program = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
     assert Path(sandbox["environment"]["AWS_CA_BUNDLE"]).is_file()
     result = finished([sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **sandbox["environment"]})
@@ -137,15 +137,15 @@ def test_its_configuration_sets_no_endpoint_region_or_credentials_for_aws(sandbo
     assert {name for each in config["logs"] for name in each} <= {"bucket", "prefix", "format"}
 
 
-def test_its_configuration_is_one_that_an_operator_could_have_written(sandbox, jibe):
-    """All of it is known: nothing in it is passed over."""
+def test_its_configuration_is_valid(sandbox, jibe):
+    """The configuration has no unknown settings."""
     assert sandbox["login"] == json.loads(Path(sandbox["config"]).read_text())["access_anywhere"]["login"]
     body = json.dumps({"s3Bucket": sandbox["log_bucket"], "s3ObjectKey": ["a.json.gz"]})
     assert jibe("explain", "--json", "--body", "--config", sandbox["config"], body).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_while_it_starts_it_leaves_nothing(start, number):
+def test_a_stop_during_the_start_leaves_nothing_behind(start, number):
     running = start("sandbox", "--json")
     processes = eventually(lambda: children(running.process.pid), "the first server")
     assert running.stop(number) == 0
@@ -153,8 +153,8 @@ def test_stopped_while_it_starts_it_leaves_nothing(start, number):
     assert "Traceback" not in running.output
 
 
-def test_to_people_it_says_how_to_go_on_and_its_servers_do_not_outlive_it(start, tmp_path):
-    # What is killed cannot tidy up.
+def test_it_prints_instructions_and_its_servers_end_with_it(start, tmp_path):
+    # A process that is killed cannot remove its files: keep them in the test's folder.
     running = start("sandbox", TMPDIR=str(tmp_path))
     running.line("Buckets")
     assert "jibe-sqs run --config" in running.said
@@ -167,8 +167,8 @@ def test_to_people_it_says_how_to_go_on_and_its_servers_do_not_outlive_it(start,
     eventually(lambda: not any(map(is_alive, processes)), "the end of its servers")
 
 
-def test_without_its_extra_it_says_what_to_install(jibe, tmp_path):
-    """As an operator who installed the service only: moto, boto3 and the servers are not there."""
+def test_without_its_extra_it_prints_what_to_install(jibe, tmp_path):
+    """An installation of the service alone has neither moto nor boto3."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['boto3'] = None\n")
     for command in (["sandbox"], ["demo"]):
         result = jibe(*command, PYTHONPATH=str(tmp_path))

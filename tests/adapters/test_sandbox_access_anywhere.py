@@ -1,4 +1,4 @@
-"""The sandbox's Access Anywhere, over a real socket; S3 is in memory, and at the end moto."""
+"""The sandbox's Access Anywhere over a real socket. S3 is in memory; the last tests use moto."""
 
 import asyncio
 import base64
@@ -53,7 +53,7 @@ ODD_KEYS = (
 
 
 class Client(Rpc):
-    """Just enough of a client to read every shape."""
+    """A minimal client that reads every shape of answers."""
 
     async def log_in(self) -> "Client":
         self.token = (await self.call("gettoken", us_login="jibe", us_pwd="pass word"))["token"]
@@ -69,7 +69,7 @@ class Client(Rpc):
         return [item["fi_name"] for item in items(answer["filelist"])]
 
     async def ask_refresh(self, path: str) -> Callable[[], Awaitable[dict[str, Any]]]:
-        """Ask for a refresh; what comes back asks after it."""
+        """Start a refresh. Returns the function that asks whether it has ended."""
         folder = await self.item(path)
         assert folder, path
         asking = {"fi_pid": folder["fi_id"], "refresh": "y", "refreshtype": "a", "options": "basic_fields", "count": 1}
@@ -105,28 +105,28 @@ def items(filelist: Any) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def access_anywhere(storage: Any, config: AccessAnywhereServer = CONFIG, **more: Any) -> AsyncIterator[Client]:
     with serving(create_app(config, storage, **more)) as url:
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
             yield await Client(http).log_in()
 
 
 class HeldStorage(MemoryStorage):
-    """Looks at once, and can be held from telling what it saw in a bucket's top folder."""
+    """Lists at once, but can hold back the result for a bucket's top folder."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.looked = threading.Event()
-        self.told = threading.Event()
-        self.told.set()
+        self.listed = threading.Event()
+        self.released = threading.Event()
+        self.released.set()
 
     def hold(self) -> None:
-        self.looked.clear()
-        self.told.clear()
+        self.listed.clear()
+        self.released.clear()
 
     async def list(self, bucket: str, prefix: str) -> Listing:
         found = await super().list(bucket, prefix)
         if prefix == "":
-            self.looked.set()
-            await asyncio.to_thread(self.told.wait, 10)
+            self.listed.set()
+            assert await asyncio.to_thread(self.released.wait, PATIENCE), "the test did not release the listing"
         return found
 
 
@@ -135,7 +135,7 @@ def storage() -> HeldStorage:
     return HeldStorage({"data": {"top.txt": b"top", "a/one.txt": b"one", "a/b/two.txt": b"two"}})
 
 
-async def test_the_index_changes_only_when_asked_to_refresh(storage):
+async def test_the_index_changes_only_by_a_refresh(storage):
     async with access_anywhere(storage) as aa:
         assert await aa.index() == set()
         assert await aa.listing(f"/{PROVIDER}/data") == []
@@ -148,7 +148,7 @@ async def test_the_index_changes_only_when_asked_to_refresh(storage):
         assert await aa.index() == {"late.txt"}
 
 
-async def test_a_refresh_covers_one_folder_and_names_those_below(storage):
+async def test_a_refresh_shows_one_folder_and_the_names_of_its_subfolders(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         assert await aa.listing(f"/{PROVIDER}/data") == ["a", "top.txt"]
@@ -158,7 +158,7 @@ async def test_a_refresh_covers_one_folder_and_names_those_below(storage):
         assert await aa.index() == {"top.txt", "a/one.txt"}
 
 
-async def test_a_vanished_folder_takes_all_below_it_along(storage):
+async def test_a_folder_that_is_gone_is_removed_with_all_its_contents(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh_all()
         below = await aa.item(f"/{PROVIDER}/data/a/b")
@@ -172,52 +172,52 @@ async def test_a_vanished_folder_takes_all_below_it_along(storage):
         assert gone["status"] in {"not_found", "trashed"}
 
 
-async def test_what_was_seen_later_survives_an_earlier_listing(storage):
-    """The bucket was listed when folder `a` was not there; the folder itself was, when it was again."""
+async def test_an_earlier_listing_does_not_remove_what_was_seen_later(storage):
+    """The bucket was listed before folder `a` existed; folder `a` was listed after it had been created again."""
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         storage.delete("data", "a/one.txt")
         storage.delete("data", "a/b/two.txt")
         storage.hold()
         earlier = await aa.ask_refresh(f"/{PROVIDER}/data")
-        assert await asyncio.to_thread(storage.looked.wait, 10)
+        assert await asyncio.to_thread(storage.listed.wait, PATIENCE)
         storage.put("data", "a/three.txt")
         await aa.refresh(f"/{PROVIDER}/data/a")
-        storage.told.set()
+        storage.released.set()
         await refreshed(earlier)
         assert await aa.index() == {"top.txt", "a/three.txt"}
 
 
-async def test_only_what_was_seen_later_survives(storage):
+async def test_an_earlier_listing_removes_all_but_what_was_seen_later(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh_all()
         for key in ("a/one.txt", "a/b/two.txt"):
             storage.delete("data", key)
         storage.hold()
         earlier = await aa.ask_refresh(f"/{PROVIDER}/data")
-        assert await asyncio.to_thread(storage.looked.wait, 10)
+        assert await asyncio.to_thread(storage.listed.wait, PATIENCE)
         storage.put("data", "a/b/three.txt")
         await aa.refresh(f"/{PROVIDER}/data/a/b")
-        storage.told.set()
+        storage.released.set()
         await refreshed(earlier)
         assert await aa.index() == {"top.txt", "a/b/three.txt"}
 
 
-async def test_s3_is_listed_after_the_request_and_shown_when_the_refresh_is_done(storage):
+async def test_a_refresh_lists_s3_after_the_request_and_shows_the_result_at_its_end(storage):
     async with access_anywhere(storage) as aa:
         storage.hold()
         after = await aa.ask_refresh(f"/{PROVIDER}/data")
-        assert await asyncio.to_thread(storage.looked.wait, 10)
+        assert await asyncio.to_thread(storage.listed.wait, PATIENCE)
         storage.put("data", "late.txt")
         for _ in range(3):
             assert (await after())["stillsyncing"] in {"y", 1}
         assert await aa.index() == set()
-        storage.told.set()
+        storage.released.set()
         await refreshed(after)
         assert await aa.index() == {"top.txt"}
 
 
-async def test_completed_refreshes_are_on_record(storage):
+async def test_completed_refreshes_are_recorded(storage):
     async with access_anywhere(storage, replace(CONFIG, refresh_seconds=0.05)) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         await aa.refresh(f"/{PROVIDER}/data/a")
@@ -228,19 +228,19 @@ async def test_completed_refreshes_are_on_record(storage):
         assert (await aa.http.get("/sandbox/refreshes", params={"since": 1})).json() == [second]
 
 
-async def test_who_asks_during_a_refresh_gets_one_that_begins_later(storage):
+async def test_a_request_during_a_refresh_gets_a_later_refresh(storage):
     async with access_anywhere(storage) as aa:
         storage.hold()
         first = await aa.ask_refresh(f"/{PROVIDER}/data")
-        assert await asyncio.to_thread(storage.looked.wait, 10)
+        assert await asyncio.to_thread(storage.listed.wait, PATIENCE)
         storage.put("data", "late.txt")
         second = await aa.ask_refresh(f"/{PROVIDER}/data")
         third = await aa.ask_refresh(f"/{PROVIDER}/data")
-        storage.told.set()
+        storage.released.set()
         for job in (first, second, third):
             await refreshed(job)
         assert "late.txt" in await aa.index()
-        # The third came while the second waited, and was content with it.
+        # The third request came while the second one waited, and shares its refresh.
         one, other = (await aa.http.get("/sandbox/refreshes")).json()
         assert one["done"] <= other["listed"]
 
@@ -261,7 +261,7 @@ async def test_a_folder_refreshed_recently_is_not_refreshed_again(storage):
         assert "late.txt" in await aa.index()
 
 
-async def test_a_refresh_that_s3_refuses_says_so_and_leaves_the_index(storage):
+async def test_a_refresh_that_s3_refuses_fails_and_leaves_the_index_unchanged(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         storage.delete_bucket("data")
@@ -315,7 +315,7 @@ async def test_empty_names_and_folder_markers_are_folders():
         assert item["fi_name"] == "b"
 
 
-async def test_paths_are_found_whatever_their_case_the_exact_one_first():
+async def test_paths_are_found_in_any_case_and_the_exact_case_first():
     storage = MemoryStorage({"data": dict.fromkeys(("Case.txt", "case.txt", "Dir/File", "x", "x/y"), b"")})
     async with access_anywhere(storage) as aa:
         await aa.refresh_all()
@@ -340,7 +340,7 @@ async def test_a_path_is_looked_up_below_any_folder(storage):
         assert root["file"]["fi_id"] == "0"
 
 
-async def test_a_missing_path_is_told_in_both_ways(storage):
+async def test_a_missing_path_has_two_kinds_of_answers(storage):
     async with access_anywhere(storage) as aa:
         answers = [await aa.call("checkPathExists", path="/nowhere", options="basic_fields") for _ in range(4)]
         assert {a.get("exists") or a["status"] for a in answers} == {"n", "not_found"}
@@ -369,7 +369,7 @@ async def test_paging_reaches_every_item_once():
         assert len(items(everything["filelist"])) == 1203
 
 
-async def test_the_same_thing_is_said_in_every_shape(storage):
+async def test_the_same_value_comes_in_every_shape(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh_all()
         folder = await aa.item(f"/{PROVIDER}/data/a/b")
@@ -386,7 +386,7 @@ async def test_the_same_thing_is_said_in_every_shape(storage):
         assert {type(items(a["filelist"])[0]["fi_size"]) for a in answers} == {str, int}
 
 
-async def test_only_the_fields_asked_for_come(storage):
+async def test_only_the_requested_fields_are_returned(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         folder = await aa.item(f"/{PROVIDER}/data")
@@ -406,14 +406,14 @@ async def test_times_are_utc_and_sometimes_zero():
         assert {item["fi_localtime"] for item in found} == {"1970-01-01 00:00:00", "0000-00-00 00:00:00"}
 
 
-async def test_functions_are_known_in_any_case_and_unknown_ones_refused(storage):
+async def test_function_names_ignore_case_and_unknown_functions_are_refused(storage):
     async with access_anywhere(storage) as aa:
         assert (await aa.call("GETFOLDERCONTENTS"))["status"] == "ok"
         assert (await aa.call("getApplianceInfo", token="*"))["softwareversionlabel"]
         assert (await aa.call("nonsense"))["status"] == "unknown_function"
 
 
-async def test_both_ways_in_lead_in_and_no_other(storage):
+async def test_only_the_password_and_the_permanent_token_log_in(storage):
     async with access_anywhere(storage) as aa:
         permanent = await aa.call("getTokenByAuthToken", token="*", authtoken="permanent")
         assert permanent["userid"]
@@ -435,12 +435,12 @@ async def test_both_ways_in_lead_in_and_no_other(storage):
         }
 
 
-async def test_an_unset_permanent_token_opens_nothing(storage):
+async def test_an_unset_permanent_token_is_never_accepted(storage):
     async with access_anywhere(storage, replace(CONFIG, permanent_token="")) as aa:
         assert (await aa.call("getTokenByAuthToken", authtoken=""))["status"] == "login_fail"
 
 
-async def test_a_token_dies_an_hour_after_its_last_use(storage):
+async def test_a_token_expires_an_hour_after_its_last_use(storage):
     clock = ServersClock()
     async with access_anywhere(storage, clock=clock) as aa:
         for _ in range(3):
@@ -453,7 +453,7 @@ async def test_a_token_dies_an_hour_after_its_last_use(storage):
         assert (await aa.call("getFolderContents"))["status"] == "ok"
 
 
-def test_secrets_are_not_shown():
+def test_secrets_are_not_in_the_settings_repr():
     assert "pass word" not in repr(CONFIG)
     assert "permanent'" not in repr(CONFIG)
 
@@ -482,7 +482,7 @@ async def test_a_file_is_read_whole_or_in_part(span, status, body, content_range
             assert answer.headers["content-length"] == str(len(body))
 
 
-async def test_a_failed_download_says_so_in_headers(storage):
+async def test_a_failed_download_has_the_error_in_its_headers(storage):
     async with access_anywhere(storage) as aa:
         await aa.refresh(f"/{PROVIDER}/data")
         file = await aa.item(f"/{PROVIDER}/data/top.txt")
@@ -514,30 +514,30 @@ async def test_an_upload_is_in_s3_and_in_the_index_at_once(storage):
         assert (await aa.call("doCompleteUpload", uploadcode=begun["uploadcode"]))["status"] == "upload_not_found"
 
 
-async def test_an_upload_survives_a_refresh_begun_before_it(storage):
+async def test_a_refresh_that_began_before_an_upload_does_not_remove_it(storage):
     async with access_anywhere(storage) as aa:
         folder = await aa.item(f"/{PROVIDER}/data")
         begun = await aa.call("doInitUpload", fi_name="new", fi_pid=folder["fi_id"])
         await aa.http.put(f"/cgi-bin/uploader/uploader1.cgi/bmV3?{begun['uploadcode']}", content=b"new")
         storage.hold()
         refresh = await aa.ask_refresh(f"/{PROVIDER}/data")
-        assert await asyncio.to_thread(storage.looked.wait, 10)
+        assert await asyncio.to_thread(storage.listed.wait, PATIENCE)
         upload = asyncio.create_task(aa.call("doCompleteUpload", uploadcode=begun["uploadcode"]))
         while "docompleteupload" not in (await aa.http.get("/sandbox/stats")).json()["calls"]:
             await asyncio.sleep(0)
-        storage.told.set()
+        storage.released.set()
         await refreshed(refresh)
         assert (await upload)["status"] == "ok"
         assert await aa.index() == {"top.txt", "new"}
 
 
-async def test_nothing_is_uploaded_outside_of_buckets(storage):
+async def test_uploads_outside_of_buckets_are_refused(storage):
     async with access_anywhere(storage) as aa:
         assert (await aa.call("doInitUpload", fi_name="x", fi_pid=0))["status"] == "upload_not_allowed"
         assert (await aa.http.post("/cgi-bin/uploader/uploader1.cgi?unheard-of")).json()["success"] == "n"
 
 
-async def test_real_s3_is_listed_read_and_written_alike(new_aws):
+async def test_moto_and_memory_give_the_same_results(new_aws):
     s3 = S3Storage(new_aws, {"data": "us-east-1", "missing": "eu-west-1"})
     await asyncio.to_thread(s3._clients["data"].create_bucket, Bucket="data")
     for key in ODD_KEYS:
@@ -574,7 +574,7 @@ def command(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_says_where_it_listens_and_stops_when_told(command, tmp_path, number):
+def test_the_process_prints_its_endpoint_and_stops_on_a_signal(command, tmp_path, number):
     with started(command, tmp_path) as process:
         with httpx.Client(base_url=json.loads(process.line())["endpoint"], timeout=PATIENCE) as http:
             body = {"function": "gettoken", "us_login": "jibe", "us_pwd": "p"}

@@ -1,4 +1,6 @@
-"""What users do through the sandbox's Access Anywhere: S3 and the index change alike, and each call to S3 is recorded."""
+"""Changes through the sandbox's Access Anywhere: S3 and the index change in the same way, and each call to S3 is
+recorded.
+"""
 
 import asyncio
 import itertools
@@ -34,7 +36,7 @@ KEYS = ("top.txt", "a/one.txt", "a/b/two.txt", "c/three.txt")
 
 
 class Ticking(ServersClock):
-    """No two moments are the same."""
+    """A clock that never returns the same time twice."""
 
     def __call__(self) -> float:
         self.time += 0.001
@@ -42,7 +44,7 @@ class Ticking(ServersClock):
 
 
 class SlowStorage(MemoryStorage):
-    """Can be held before a folder's objects are listed; and can refuse to copy."""
+    """Can hold the listing of a folder's objects, and can refuse copies."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -61,7 +63,7 @@ class SlowStorage(MemoryStorage):
 
 
 class JitteryStorage(MemoryStorage):
-    """Takes a while for everything; others get their turns meanwhile."""
+    """Every call takes some turns of the event loop, so that other tasks run in between."""
 
     pauses: Iterator[int] = itertools.cycle((0, 3, 1, 7, 2, 12, 0, 5, 20))
 
@@ -105,7 +107,7 @@ class Client(Rpc):
         self.storage = storage
 
     async def item(self, path: str) -> dict[str, Any]:
-        """Empty if there is none."""
+        """An empty id if the path does not exist."""
         return (await self.call("checkPathExists", path=path)).get("file", {})
 
     async def id(self, path: str) -> str:
@@ -119,13 +121,13 @@ class Client(Rpc):
         return answer
 
     async def done(self, function: str, **params: Any) -> dict[str, Any]:
-        """The same, and its background task is over."""
+        """The same, and wait for the background task."""
         answer = await self.ok(function, **params)
         await self.over(answer)
         return answer
 
     async def over(self, answer: dict[str, Any]) -> None:
-        """As rclone waits."""
+        """Wait as rclone does."""
 
         async def is_over() -> bool:
             return (await self.task(answer))["bt_status"] not in {"a", "w"}
@@ -137,7 +139,7 @@ class Client(Rpc):
         return (await self.call("getUserBackgroundTasks", taskid=answer["taskid"]))["tasks"][0]
 
     async def index(self) -> dict[str, tuple[int, str]]:
-        """Bucket and key, with a slash between -> size and ETag."""
+        """ "BUCKET/KEY" -> size and ETag."""
         shown = (await self.http.get("/sandbox/index")).json()
         return {f"{file['bucket']}/{file['key']}": (file["size"], file["etag"]) for file in shown}
 
@@ -149,7 +151,7 @@ class Client(Rpc):
         }
 
     async def keys(self) -> set[str]:
-        """Where the objects of the bucket `data` are, once both sides are known to agree."""
+        """The keys in the bucket `data`. Asserts that S3 and the index agree."""
         shown = await self.index()
         assert shown == self.stored()
         return {place.removeprefix("data/") for place in shown if place.startswith("data/")}
@@ -190,7 +192,7 @@ class Client(Rpc):
 async def access_anywhere(
     storage: Any = None, providers: Collection[Provider] = PROVIDERS, **more: Any
 ) -> AsyncIterator[Client]:
-    """A server whose index is true."""
+    """A server whose index equals S3."""
     storage = storage or MemoryStorage({"data": {key: key.encode() for key in KEYS}, "other": {}})
     app = create_app(replace(CONFIG, providers=tuple(providers)), storage, clock=Ticking(), **more)
     async with httpx.AsyncClient(transport=InProcess(app), base_url="http://aa", timeout=60) as http:
@@ -199,10 +201,10 @@ async def access_anywhere(
         yield aa
 
 
-# Deleting, and the trash
+# Deletions and the trash
 
 
-async def test_a_deleted_file_is_in_the_trash_in_s3_and_in_the_index():
+async def test_a_deleted_file_is_moved_to_the_trash_in_s3_and_in_the_index():
     async with access_anywhere() as aa:
         file = await aa.id("/P/data/a/one.txt")
         answer = await aa.ok("doDeleteFile", fi_id=file, completedeletion="n")
@@ -211,14 +213,14 @@ async def test_a_deleted_file_is_in_the_trash_in_s3_and_in_the_index():
         assert await aa.writes() == [("copy", "data", [".trash/one.txt"]), ("delete", "data", ["a/one.txt"])]
 
 
-async def test_the_path_and_the_id_of_what_is_in_the_trash_are_answered_with_trashed():
+async def test_paths_and_ids_of_items_in_the_trash_are_answered_with_trashed():
     async with access_anywhere() as aa:
         file, folder = await aa.id("/P/data/top.txt"), await aa.id("/P/data/a")
         await aa.ok("doDeleteFile", fi_id=file)
         await aa.done("doDeleteFolder", fi_id=folder)
         for path in ("top.txt", "TOP.txt", "a", "a/b", "a/b/two.txt", ".trash", ".trash/top.txt"):
             answers = [await aa.call("checkPathExists", path=f"/P/data/{path}", options="") for _ in range(2)]
-            # rclone looks at the word, others at the code.
+            # rclone reads the word, other clients read the code.
             assert {answer.get("exists", answer["status"]) for answer in answers} == {"n", "trashed"}
             assert (await aa.call("checkPathExists", path=f"/P/data/{path}"))["exists"] == "n"
         for call in (
@@ -250,7 +252,7 @@ async def test_a_name_that_was_deleted_is_free_again():
 
 
 @pytest.mark.parametrize("how", ["complete", "twice", "no trash"])
-async def test_a_deletion_may_be_final(how):
+async def test_a_complete_deletion_does_not_use_the_trash(how):
     providers = [replace(provider, trash=how != "no trash") for provider in PROVIDERS]
     async with access_anywhere(providers=providers) as aa:
         file = await aa.id("/P/data/top.txt")
@@ -261,7 +263,7 @@ async def test_a_deletion_may_be_final(how):
         assert (await aa.call("doDeleteFile", fi_id=file))["status"] in {"not_found", "trashed"}
 
 
-async def test_a_file_that_others_deleted_can_be_deleted():
+async def test_a_file_that_is_gone_from_s3_can_be_deleted():
     async with access_anywhere() as aa:
         aa.storage.delete("data", "top.txt")
         await aa.ok("doDeleteFile", fi_id=await aa.id("/P/data/top.txt"))
@@ -294,7 +296,7 @@ async def test_a_deleted_folder_goes_to_the_trash_in_the_background():
 
 
 @pytest.mark.parametrize("function", ["emptyTrash", "emptyTrashInBackground"])
-async def test_an_emptied_trash_is_gone_on_both_sides(function):
+async def test_an_emptied_trash_is_gone_in_s3_and_in_the_index(function):
     async with access_anywhere() as aa:
         file = await aa.id("/P/data/top.txt")
         await aa.ok("doDeleteFile", fi_id=file)
@@ -306,7 +308,7 @@ async def test_an_emptied_trash_is_gone_on_both_sides(function):
         assert (await aa.done(function)).get("taskid", "0") in {"0", 0}
 
 
-# Moving and renaming
+# Moves and renames
 
 
 async def test_a_renamed_file_keeps_its_id():
@@ -328,7 +330,7 @@ async def test_names_are_not_case_sensitive():
         assert await aa.keys() == {"Top.txt", *KEYS} - {"top.txt"}
 
 
-async def test_a_file_of_that_name_is_replaced_only_if_the_caller_says_so():
+async def test_an_existing_file_is_replaced_only_on_request():
     async with access_anywhere() as aa:
         await aa.upload("/P/data", "two.txt", b"other")
         asked = {"fi_id": await aa.id("/P/data/top.txt"), "fi_name": "two.txt"}
@@ -360,7 +362,7 @@ async def test_between_buckets_a_file_is_moved_in_the_background():
 
 @pytest.mark.parametrize("function", ["doMoveFolders", "doMoveFolder"])
 @pytest.mark.parametrize("target", ["/P/data/c", "/Q/other"])
-async def test_a_moved_folder_takes_all_along_and_keeps_the_ids(function, target):
+async def test_a_folder_is_moved_with_all_its_contents_and_their_ids(function, target):
     async with access_anywhere() as aa:
         ids = {path: await aa.id(f"/P/data/{path}") for path in ("a", "a/b", "a/one.txt", "a/b/two.txt")}
         answer = await aa.done(function, fi_ids=ids["a"], dir_id=await aa.id(target))
@@ -380,7 +382,7 @@ async def test_a_renamed_folder_is_renamed_in_the_background():
         assert "Z/b/two.txt" in await aa.keys()
 
 
-async def test_an_empty_folder_is_moved_as_well():
+async def test_an_empty_folder_can_be_moved():
     async with access_anywhere() as aa:
         made = (await aa.ok("doCreateNewFolder", fi_pid=await aa.id("/P/data/c"), fi_name="empty"))["file"]["fi_id"]
         await aa.ok("doCreateNewFolder", fi_pid=made, fi_name="below")
@@ -388,7 +390,7 @@ async def test_an_empty_folder_is_moved_as_well():
         assert await aa.id("/P/data/a/empty/below")
 
 
-async def test_what_cannot_be_is_refused_and_nothing_changes():
+async def test_invalid_changes_are_refused_and_change_nothing():
     async with access_anywhere() as aa:
         a, b, data = [await aa.id(f"/P/data{path}") for path in ("/a", "/a/b", "")]
         top = await aa.id("/P/data/top.txt")
@@ -423,7 +425,7 @@ async def test_what_cannot_be_is_refused_and_nothing_changes():
         ("doCreateNewFolder", ["fi_pid"]),
     ],
 )
-async def test_ids_that_are_wrong_are_not_found(function, names):
+async def test_wrong_ids_are_not_found(function, names):
     async with access_anywhere() as aa:
         kind = "a" if "Folder" in function else "top.txt"
         right = {"fi_id": await aa.id(f"/P/data/{kind}"), "fi_pid": await aa.id("/P/data/c")}
@@ -443,7 +445,7 @@ async def test_a_file_is_not_a_folder_and_a_folder_is_not_a_file():
         assert (await aa.call("doMoveFiles", fi_ids=file, dir_id=file))["status"] == "not_found"
 
 
-# Copying, uploading, describing
+# Copies, uploads, descriptions
 
 
 async def test_a_copy_has_an_id_of_its_own():
@@ -475,7 +477,7 @@ async def test_an_upload_that_overwrites_leaves_the_old_file_in_the_trash():
         assert await aa.keys() == {".trash/top.txt", *KEYS}
 
 
-async def test_what_an_uploader_said_of_a_file_goes_with_it():
+async def test_an_uploaders_details_stay_with_the_file():
     async with access_anywhere() as aa:
         file = await aa.id("/P/data/top.txt")
         data = "fi_localtime=2001-02-03 04:05:06\nfi_contenttype=text/x-mine\nfi_tags=x\n"
@@ -489,7 +491,7 @@ async def test_what_an_uploader_said_of_a_file_goes_with_it():
         assert shown == shown | said
 
 
-# When S3 refuses
+# Errors of S3
 
 
 async def test_a_change_that_s3_refuses_is_not_shown():
@@ -520,15 +522,15 @@ async def test_a_folder_that_s3_refuses_to_move_ends_its_task_in_error_and_can_b
         assert (await aa.upload("/P/data/a", "new", b""))["status"] == "ok"
 
 
-# Whatever else goes on
+# Concurrent calls
 
 ids = st.integers(2, 26)
-"""Of the bucket's folder, of what is below it, and of what comes later; or of nothing."""
+"""The ids of the bucket's folder, of items below it, of later items, or of no item."""
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> dict[str, Any]:
-    """A call that changes something, or would; a refresh; or the sync of a provider."""
+    """A call that may change something, a refresh, or a sync of the provider."""
     one, two, name = draw(ids), draw(ids), draw(st.sampled_from(["n1", "n2", "N2", "1", "b"]))
     return draw(
         st.sampled_from(
@@ -554,12 +556,12 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(calls(), st.integers(0, 40)), max_size=25))
-async def test_after_changes_through_the_server_the_index_is_true_whatever_else_goes_on(acts):
-    """Nothing refreshes the folders afterwards: the server's own changes do not need it."""
+async def test_after_changes_refreshes_and_syncs_in_any_order_the_index_equals_s3(planned_calls):
+    """No folder is refreshed afterwards: the server's own changes need no refresh."""
     keys = ("t", "a/1", "a/2", "a/b/3", "c/4", "c/d/e/5")
     async with access_anywhere(JitteryStorage({"data": dict.fromkeys(keys, b"x"), "other": {"o/6": b"y"}})) as aa:
 
-        async def act(function: str, **params: Any) -> None:
+        async def make_call(function: str, **params: Any) -> None:
             if function == "sync":
                 await aa.http.post("/sandbox/sync", json={"provider": "P"})
             elif function == "upload":
@@ -571,8 +573,8 @@ async def test_after_changes_through_the_server_the_index_is_true_whatever_else_
                 await aa.call(function, **params)
 
         running = []
-        for call, pause in acts:
-            running.append(asyncio.create_task(act(**call)))
+        for call, pause in planned_calls:
+            running.append(asyncio.create_task(make_call(**call)))
             for _ in range(pause):
                 await asyncio.sleep(0)
         await asyncio.gather(*running)
@@ -584,7 +586,7 @@ async def test_after_changes_through_the_server_the_index_is_true_whatever_else_
         assert await aa.index() == aa.stored()
 
 
-async def test_with_real_s3_changes_are_alike(new_aws):
+async def test_changes_work_with_moto(new_aws):
     s3 = S3Storage(new_aws, {"data": "us-east-1", "other": "eu-west-1"})
     where = {"LocationConstraint": "eu-west-1"}
     await asyncio.to_thread(s3._clients["data"].create_bucket, Bucket="data")

@@ -1,4 +1,4 @@
-"""The sandbox's providers in all their forms, their syncs and tasks, and the events that the server is told of."""
+"""All kinds of providers in the sandbox, their syncs and background tasks, and provider events."""
 
 import asyncio
 import itertools
@@ -39,7 +39,7 @@ CONFIG = AccessAnywhereServer(
 
 
 class Ticking(ServersClock):
-    """No two moments are the same."""
+    """A clock that never returns the same time twice."""
 
     def __call__(self) -> float:
         self.time += 0.001
@@ -47,7 +47,7 @@ class Ticking(ServersClock):
 
 
 class JitteryStorage(MemoryStorage):
-    """Takes a while to look, and a while to tell; others get their turns meanwhile."""
+    """Every call takes some turns of the event loop before and after it reads, so that other tasks run in between."""
 
     pauses: Iterator[int] = itertools.cycle((0, 3, 1, 7, 2, 12, 0, 5, 20))
 
@@ -76,7 +76,7 @@ class JitteryStorage(MemoryStorage):
 
 class Client(Rpc):
     async def item(self, path: str) -> dict[str, Any]:
-        """Empty if there is none."""
+        """An empty id if the path does not exist."""
         return (await self.call("checkPathExists", path=path)).get("file", {})
 
     async def ask_refresh(self, path: str) -> Callable[[], Awaitable[dict[str, Any]]]:
@@ -95,7 +95,7 @@ class Client(Rpc):
         return [item["fi_name"] for item in answer["filelist"]]
 
     async def tasks(self, **filters: Any) -> list[dict[str, Any]]:
-        """With the fields of their `bt_data`, in either of its forms, beside the others."""
+        """The tasks, each with the fields of its `bt_data`, which may be an object or a text."""
         listed = (await self.call("getUserBackgroundTasks", **filters))["response"]["tasks"]
         return [(json.loads(data) if isinstance(data := task["bt_data"], str) else data) | task for task in listed]
 
@@ -105,7 +105,7 @@ class Client(Rpc):
         return answer.json()["bt_id"]
 
     async def hold_sync(self) -> None:
-        """Start one that has listed its buckets when this is over, and ends when let go."""
+        """Start a sync that has listed its buckets when this returns, and that ends on release."""
         await self.http.put("/sandbox/faults", json={"sync_in_progress": {}})
 
         async def waits() -> bool:
@@ -113,11 +113,11 @@ class Client(Rpc):
 
         await once(waits)
 
-    async def let_go(self) -> None:
+    async def release_sync(self) -> None:
         await self.http.delete("/sandbox/faults")
 
     async def synced(self) -> list[dict[str, Any]]:
-        """When no sync is under way any more."""
+        """Return when no sync is running."""
 
         async def is_done() -> bool:
             return not await self.tasks(statusfilter="a,w")
@@ -151,7 +151,7 @@ async def access_anywhere(
         yield await Client(http).log_in()
 
 
-async def test_a_provider_may_be_a_bucket():
+async def test_a_providers_folder_can_show_its_bucket_directly():
     storage = MemoryStorage({"data": {"top": b"", "a/one": b""}})
     async with access_anywhere(storage, [Provider("Photos", buckets=("data",), is_bucket=True)]) as aa:
         top = await aa.item("/Photos")
@@ -162,7 +162,7 @@ async def test_a_provider_may_be_a_bucket():
         assert (await aa.item("/Photos/a"))["isbucket"] == "n"
 
 
-async def test_a_provider_may_show_a_part_of_a_bucket():
+async def test_a_provider_can_show_only_keys_with_a_prefix():
     storage = MemoryStorage({"data": dict.fromkeys(("top", "part/x", "part/a/y", "party"), b"12")})
     async with access_anywhere(storage, [Provider("P", buckets=("data",), prefix="part/")]) as aa:
         bucket = await aa.item("/P/data")
@@ -180,7 +180,7 @@ async def test_a_provider_may_show_a_part_of_a_bucket():
         assert "/P/data/new" in await aa.paths()
 
 
-async def test_every_form_of_provider_is_synced_whole():
+async def test_a_sync_shows_everything_for_each_kind_of_provider():
     storage = MemoryStorage(
         {"data": dict.fromkeys(("top", "part/x", "part/a//y", "part/b/"), b""), "other": {"z": b""}}
     )
@@ -212,13 +212,13 @@ async def test_every_form_of_provider_is_synced_whole():
         {"name": "a", "is_bucket": True, "buckets": ["x", "y"]},
     ],
 )
-async def test_a_provider_that_makes_no_sense_is_refused(wrong):
+async def test_an_invalid_provider_is_refused(wrong):
     async with access_anywhere(MemoryStorage()) as aa:
         assert (await aa.http.put("/sandbox/providers", json=[wrong])).status_code == 400
         assert [p["name"] for p in (await aa.http.get("/sandbox/providers")).json()] == ["P"]
 
 
-async def test_a_provider_added_is_seen_and_synced_and_one_removed_is_gone():
+async def test_an_added_provider_is_synced_and_a_removed_one_is_gone():
     storage = MemoryStorage({"data": {"a/one": b""}, "more": {"b/two": b""}})
     async with access_anywhere(storage) as aa:
         await aa.start_sync("P")
@@ -236,7 +236,7 @@ async def test_a_provider_added_is_seen_and_synced_and_one_removed_is_gone():
         assert (await aa.call("getFolderContents", fi_pid=old["fi_id"]))["status"] in {"not_found", "trashed"}
 
 
-async def test_a_provider_changed_shows_what_it_is_now():
+async def test_a_changed_provider_shows_its_new_buckets():
     storage = MemoryStorage({"data": {"one": b""}, "more": {"two": b""}})
     async with access_anywhere(storage) as aa:
         await aa.show({"name": "P", "buckets": ["more"]})
@@ -244,16 +244,16 @@ async def test_a_provider_changed_shows_what_it_is_now():
         assert await aa.paths() == {"/P/more/two"}
 
 
-async def test_a_provider_removed_in_mid_sync_stays_away():
+async def test_a_provider_that_is_removed_during_its_sync_stays_removed():
     async with access_anywhere(MemoryStorage({"data": {"one": b""}})) as aa:
         await aa.hold_sync()
         await aa.show()
-        await aa.let_go()
+        await aa.release_sync()
         assert (await aa.synced())[0]["bt_status"] == "error"
         assert await aa.names("/") == []
 
 
-async def test_names_that_differ_in_case_are_one_and_the_later_is_shown():
+async def test_of_two_names_that_differ_only_in_case_the_later_one_is_shown():
     storage = MemoryStorage({"data": dict.fromkeys(("A/x", "a/y", "File", "file"), b"")})
     async with access_anywhere(storage, case_insensitive=True) as aa:
         await aa.start_sync()
@@ -264,7 +264,7 @@ async def test_names_that_differ_in_case_are_one_and_the_later_is_shown():
         storage.put("data", "FILE")
         await aa.event("FILE")
         assert await aa.paths() == {"/P/data/FILE", "/P/data/a/y"}
-        # Removed is the one that is shown, and no other of its name.
+        # Only the provider that was shown is removed, not the new one with its name.
         storage.delete("data", "file")
         await aa.event("file")
         assert "/P/data/FILE" in await aa.paths()
@@ -272,7 +272,7 @@ async def test_names_that_differ_in_case_are_one_and_the_later_is_shown():
         assert "/P/data/File" in await aa.paths()
 
 
-async def test_a_sync_lists_at_its_beginning_and_shows_at_its_end():
+async def test_a_sync_lists_at_its_start_and_shows_the_result_at_its_end():
     storage = MemoryStorage({"data": {"old": b"", "a/b/one": b""}})
     async with access_anywhere(storage) as aa:
         await aa.refresh("/P/data")
@@ -280,12 +280,12 @@ async def test_a_sync_lists_at_its_beginning_and_shows_at_its_end():
         await aa.hold_sync()
         storage.put("data", "late")
         assert await aa.paths() == {"/P/data/old"}
-        await aa.let_go()
+        await aa.release_sync()
         await aa.synced()
         assert await aa.paths() == {"/P/data/a/b/one"}
 
 
-async def test_a_sync_that_s3_refuses_ends_in_error_and_leaves_the_index():
+async def test_a_sync_that_s3_refuses_fails_and_leaves_the_index_unchanged():
     class Failing(MemoryStorage):
         async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
             raise StorageError("AccessDenied", "Access Denied")
@@ -297,7 +297,7 @@ async def test_a_sync_that_s3_refuses_ends_in_error_and_leaves_the_index():
         assert await aa.paths() == {"/P/data/one"}
 
 
-async def test_a_sync_of_no_provider_is_refused():
+async def test_a_sync_of_an_unknown_provider_is_refused():
     async with access_anywhere(MemoryStorage()) as aa:
         answer = await aa.http.post("/sandbox/sync", json={"provider": "Q"})
         assert (answer.status_code, answer.json()) == (400, {"error": "There is no provider 'Q'"})
@@ -308,12 +308,12 @@ async def test_syncs_of_one_provider_wait_for_each_other():
         await aa.hold_sync()
         queued = await aa.start_sync()
         assert [t["bt_id"] for t in await aa.tasks(statusfilter="a")] == [str(queued)]
-        await aa.let_go()
+        await aa.release_sync()
         assert [t["callback"] for t in await aa.synced()] == ["ReSync", "ReSync", "InitialSync"]
 
 
-async def test_a_sync_leaves_what_was_learned_since_it_began_and_finds_the_rest():
-    keys = ("refreshed/old", "uploaded/one", "told/one", "told/gone", "new/one")
+async def test_a_sync_keeps_newer_observations_and_shows_the_rest():
+    keys = ("refreshed/old", "uploaded/one", "event/one", "event/gone", "new/one")
     storage = MemoryStorage({"data": dict.fromkeys(keys, b"")})
     async with access_anywhere(storage, clock=Ticking()) as aa:
         await aa.refresh("/P/data")
@@ -325,16 +325,16 @@ async def test_a_sync_leaves_what_was_learned_since_it_began_and_finds_the_rest(
         code = (await aa.call("doInitUpload", fi_name="two", fi_pid=folder))["uploadcode"]
         await aa.http.put(f"/cgi-bin/uploader/uploader1.cgi?{code}", content=b"new")
         await aa.call("doCompleteUpload", uploadcode=code)
-        storage.put("data", "told/two")
-        storage.delete("data", "told/gone")
-        for key in ("told/two", "told/gone"):
+        storage.put("data", "event/two")
+        storage.delete("data", "event/gone")
+        for key in ("event/two", "event/gone"):
             await aa.event(key)
-        await aa.let_go()
+        await aa.release_sync()
         await aa.synced()
         assert await aa.paths() == {f"/P/data/{key}" for key in storage.objects("data")}
 
 
-TOLD = {
+COMPLETED = {
     "bt_status": "c",
     "bt_procent": "100",
     "bt_added": "2023-11-14 22:13:20",
@@ -343,15 +343,20 @@ TOLD = {
 }
 
 
-async def test_all_tasks_have_the_type_custom_and_their_data_says_what_they_do():
+async def test_all_tasks_have_the_type_custom_and_a_callback_in_their_data():
     async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=ServersClock()) as aa:
         task = await aa.start_sync()
         await aa.synced()
         for_rclone = await aa.call("getUserBackgroundTasks", taskid=task)
         assert for_rclone["total"] == "1"
-        told = for_rclone["tasks"][0]
-        assert told == told | TOLD | {"bt_id": str(task), "bt_type": "custom", "bt_subtype": "", "callback": "ReSync"}
-        assert told["bt_data"] == {"callback": "ReSync", "fi_provider": "P"}
+        listed = for_rclone["tasks"][0]
+        assert listed == listed | COMPLETED | {
+            "bt_id": str(task),
+            "bt_type": "custom",
+            "bt_subtype": "",
+            "callback": "ReSync",
+        }
+        assert listed["bt_data"] == {"callback": "ReSync", "fi_provider": "P"}
         answers = [await aa.call("getUserBackgroundTasks", bt_id=task) for _ in range(12)]
         assert all("tasks" not in answer for answer in answers)
         shown = [answer["response"]["tasks"][0] for answer in answers]
@@ -363,13 +368,13 @@ async def test_all_tasks_have_the_type_custom_and_their_data_says_what_they_do()
         assert await aa.tasks(bt_id=99) == []
 
 
-async def test_by_a_switch_syncs_and_refreshes_have_a_type_of_their_own():
+async def test_with_a_setting_syncs_and_refreshes_have_the_type_sync():
     async with access_anywhere(MemoryStorage({"data": {"one": b""}}), clock=ServersClock(), task_types="sync") as aa:
         task = await aa.start_sync()
         await aa.synced()
-        told = (await aa.call("getUserBackgroundTasks", taskid=task))["tasks"][0]
-        assert told == told | TOLD | {"bt_type": "sync", "bt_subtype": "resync", "callback": "ReSync"}
-        assert told == told | {"bt_data": {"callback": "ReSync"}, "fi_provider": "P"}
+        listed = (await aa.call("getUserBackgroundTasks", taskid=task))["tasks"][0]
+        assert listed == listed | COMPLETED | {"bt_type": "sync", "bt_subtype": "resync", "callback": "ReSync"}
+        assert listed == listed | {"bt_data": {"callback": "ReSync"}, "fi_provider": "P"}
 
 
 @pytest.mark.parametrize(
@@ -395,7 +400,7 @@ async def test_tasks_are_chosen_by_status_and_limited_and_the_total_counts_all()
         assert [t["callback"] for t in await aa.tasks(statusfilter="c,completed")] == ["FolderRefresh", "InitialSync"]
         assert [t["callback"] for t in await aa.tasks(limit=1)] == ["ReSync"]
         assert int((await aa.call("getUserBackgroundTasks", limit=1))["response"]["total"]) == 3
-        await aa.let_go()
+        await aa.release_sync()
 
 
 async def test_many_refreshes_hide_a_sync_unless_the_limit_is_high():
@@ -403,11 +408,11 @@ async def test_many_refreshes_hide_a_sync_unless_the_limit_is_high():
         for _ in range(120):
             await aa.refresh("/P/data")
         assert {t["callback"] for t in await aa.tasks()} == {"FolderRefresh"}
-        told = [t["callback"] for t in await aa.tasks(limit=1000)]
-        assert (told.count("FolderRefresh"), told[-1]) == (120, "InitialSync")
+        listed = [t["callback"] for t in await aa.tasks(limit=1000)]
+        assert (listed.count("FolderRefresh"), listed[-1]) == (120, "InitialSync")
 
 
-async def test_initial_syncs_were_when_the_settings_say():
+async def test_initial_syncs_have_the_times_in_the_settings():
     provider = Provider("P", buckets=("data",), synced=Synced(0, 3600, files=7))
     async with access_anywhere(MemoryStorage({"data": {}}), [provider, Provider("Q")], clock=ServersClock()) as aa:
         second, first = await aa.tasks()
@@ -419,7 +424,7 @@ async def test_initial_syncs_were_when_the_settings_say():
         assert second["bt_completed"] == "2023-11-14 22:13:20"
 
 
-async def test_tasks_may_tell_neither_their_provider_nor_their_start():
+async def test_with_settings_tasks_show_neither_provider_nor_start():
     options = {"unnamed_tasks": True, "tasks_without_start": True}
     async with access_anywhere(MemoryStorage({"data": {"one": b"", "a/two": b""}}), **options) as aa:
         await aa.start_sync()
@@ -429,7 +434,7 @@ async def test_tasks_may_tell_neither_their_provider_nor_their_start():
         assert int(latest["bt_files"]) == 2
 
 
-async def test_an_event_has_its_object_looked_at_and_shown_wherever_it_is():
+async def test_an_event_updates_its_object_in_every_folder_that_shows_it():
     storage = MemoryStorage({"data": {"part/a/new": b"12", "part/a/other": b""}})
     providers = [
         Provider("P", buckets=("data",)),
@@ -443,7 +448,7 @@ async def test_an_event_has_its_object_looked_at_and_shown_wherever_it_is():
         storage.delete("data", "part/a/new")
         assert await aa.event("part/a/new") == 3
         assert await aa.paths() == set()
-        # The folder's other file is not known, but is there.
+        # The folder's other file exists in S3, but is not in the index yet.
         assert await aa.item("/Is/part/a")
         storage.delete("data", "part/a/other")
         await aa.event("part/a/other")
@@ -457,7 +462,7 @@ async def test_an_event_has_its_object_looked_at_and_shown_wherever_it_is():
         assert (await aa.http.get("/sandbox/events", params={"since": 2})).json() == [last]
 
 
-async def test_events_come_many_at_a_time():
+async def test_a_call_can_contain_many_events():
     storage = MemoryStorage({"data": {"one": b"", "a/two": b"", "b/": b""}})
     async with access_anywhere(storage) as aa:
         events = [{"bucket": "data", "key": key} for key in ("one", "a/two", "gone", "b/")]
@@ -469,12 +474,12 @@ async def test_events_come_many_at_a_time():
 
 
 @pytest.mark.parametrize("wrong", [{}, {"bucket": "data"}, {"events": "[{}]"}, {"events": "x"}])
-async def test_an_event_that_tells_too_little_is_refused(wrong):
+async def test_an_event_without_bucket_or_key_is_refused(wrong):
     async with access_anywhere(MemoryStorage({"data": {}})) as aa:
         assert (await aa.call("syncOnProviderEvent", **wrong))["status"] == "invalid_parameter"
 
 
-async def test_an_event_whose_object_s3_does_not_show_is_refused():
+async def test_an_event_fails_if_s3_fails():
     storage = MemoryStorage({"data": {}})
     async with access_anywhere(storage) as aa:
         storage.delete_bucket("data")
@@ -491,7 +496,7 @@ keys = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
     st.sets(keys, max_size=8),
     st.lists(st.tuples(st.sampled_from(["change", "refresh", "sync"]), keys, st.integers(0, 30)), max_size=25),
 )
-async def test_with_an_event_after_each_change_the_index_is_true_whatever_else_goes_on(before, acts):
+async def test_with_an_event_after_each_change_the_index_equals_s3_despite_refreshes_and_syncs(before, actions):
     storage = JitteryStorage({"data": dict.fromkeys(before, b"")})
     async with access_anywhere(storage, clock=Ticking()) as aa:
         await aa.start_sync()
@@ -502,10 +507,10 @@ async def test_with_an_event_after_each_change_the_index_is_true_whatever_else_g
                 await aa.call("getFolderContents", fi_pid=folder["fi_id"], refresh="y", refreshtype="a")
 
         running = []
-        for act, key, pause in acts:
-            if act == "sync":
+        for action, key, pause in actions:
+            if action == "sync":
                 await aa.start_sync()
-            elif act == "refresh":
+            elif action == "refresh":
                 running.append(asyncio.create_task(refresh(f"/P/data/{key}".rpartition("/")[0])))
             else:
                 change = storage.delete if key in storage.objects("data") else storage.put
@@ -523,7 +528,7 @@ async def test_with_an_event_after_each_change_the_index_is_true_whatever_else_g
     st.sets(st.text("ab/0.-é😀\U0010fffe", min_size=1, max_size=6), max_size=20),
     st.sampled_from(["", "a", "a/", "/", "é/", "b//", "none/"]),
 )
-async def test_memory_lists_as_s3_does(keys, prefix):
+async def test_memory_storage_lists_as_s3_does(keys, prefix):
     storage = MemoryStorage({"data": dict.fromkeys(keys, b"")})
     for extra in ("a/x", "zzz"):
         storage.put("data", extra)
@@ -538,7 +543,7 @@ async def test_memory_lists_as_s3_does(keys, prefix):
     )
 
 
-async def test_with_real_s3_a_provider_added_brings_its_buckets_with_it(new_aws):
+async def test_with_moto_an_added_provider_shows_its_buckets(new_aws):
     s3 = S3Storage(new_aws, {})
     async with access_anywhere(s3, []) as aa:
         await aa.show({"name": "P", "region": "eu-west-1", "buckets": ["added", "missing"]})

@@ -1,4 +1,4 @@
-"""The sandbox's AWS: moto as a real process on loopback, deployed by the project's own templates."""
+"""The sandbox's AWS: moto as a real process on loopback, with the project's own templates."""
 
 import gzip
 import json
@@ -32,12 +32,12 @@ SERVER = [sys.executable, "-m", "jibe_sqs.sandbox.aws"]
 
 @pytest.fixture
 def aws(emptied_aws):
-    """A world as new, for each test."""
+    """New AWS resources for each test."""
     return deploy(emptied_aws(), visibility_timeout=30, max_receives=2)
 
 
 def receive(aws, region, count, *, url=None):
-    """The bodies of the next messages, at least `count`, taken off the queue."""
+    """Receive and delete at least `count` messages. Returns their bodies."""
     sqs, url = aws.client("sqs", region), url or aws.queues[region]
     bodies, deadline = [], time.monotonic() + PATIENCE
     while len(bodies) < count:
@@ -60,7 +60,7 @@ def write_directly(aws):
 
 
 def logged(aws, trail):
-    """All records of all the log files that the trail delivered."""
+    """All records in the log files that the trail delivered."""
     s3 = aws.client("s3")
     bodies = (s3.get_object(Bucket=aws.log_bucket, Key=key)["Body"].read() for key in trail.files)
     return [record for body in bodies for record in json.loads(gzip.decompress(body))["Records"]]
@@ -75,14 +75,14 @@ def a_call(caller=None, at=1_767_225_600.75, seed=0):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_says_where_it_listens_and_stops_when_told(tmp_path, number):
+def test_the_server_prints_its_endpoint_and_stops_on_a_signal(tmp_path, number):
     with started(SERVER, tmp_path) as server:
         where = urlsplit(json.loads(server.line())["endpoint"])
         socket.create_connection((where.hostname, where.port), PATIENCE).close()
         assert server.stop(number) == 0
 
 
-def test_the_server_is_gone_soon_after_the_process_that_started_it_was_killed(tmp_path):
+def test_the_server_ends_after_its_parent_was_killed(tmp_path):
     starter = f"import subprocess, time; subprocess.Popen({[*SERVER, '--exit-with-parent']!r}); time.sleep(600)"
     with started([sys.executable, "-c", starter], tmp_path) as parent:
         where = urlsplit(json.loads(parent.line())["endpoint"])
@@ -119,7 +119,7 @@ def test_no_message_is_lost_or_comes_back_when_many_threads_send_and_delete(aws)
 # The deployment
 
 
-def test_each_regions_topic_reaches_its_queue_and_the_third_regions_the_first_queue_across_regions(aws):
+def test_each_topic_reaches_its_queue_and_the_third_regions_topic_reaches_the_first_queue(aws):
     for region, topic in aws.topics.items():
         aws.client("sns", region).publish(TopicArn=topic, Message=f"from {region}")
     first, second, third = REGIONS
@@ -131,11 +131,11 @@ def test_each_regions_topic_reaches_its_queue_and_the_third_regions_the_first_qu
     assert empty(aws, second)
 
 
-def test_every_queue_has_an_address_of_its_own(aws):
+def test_every_queue_has_its_own_url(aws):
     assert len({*aws.queues.values(), *aws.dead_letters.values()}) == 4
 
 
-def test_a_message_that_was_received_too_often_is_a_dead_letter(aws):
+def test_a_message_that_is_received_too_often_becomes_a_dead_letter(aws):
     sqs, url = aws.client("sqs"), aws.queues[aws.home]
     sqs.send_message(QueueUrl=url, MessageBody="hopeless")
     for _ in range(2):
@@ -145,7 +145,7 @@ def test_a_message_that_was_received_too_often_is_a_dead_letter(aws):
     assert receive(aws, aws.home, 1, url=aws.dead_letters[aws.home]) == ["hopeless"]
 
 
-def test_queues_are_as_the_template_says(aws):
+def test_queues_have_the_attributes_in_the_template(aws):
     for region in aws.queues:
         attributes, dead = (
             aws.client("sqs", region).get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -160,7 +160,7 @@ def test_queues_are_as_the_template_says(aws):
         assert attributes["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
         assert (attributes["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) == ("345600", "1209600")
         allow, deny = json.loads(attributes["Policy"])["Statement"]
-        # moto leaves a list of parameters in one piece.
+        # moto does not split a comma-separated parameter.
         assert allow["Principal"] == {"Service": "sns.amazonaws.com, events.amazonaws.com"}
         name = aws.topics[region].rpartition(":")[2]
         topics, rules = f"arn:aws:sns:*:{aws.account}:{name}", f"arn:aws:events:*:{aws.account}:rule/{name}"
@@ -179,7 +179,7 @@ def test_only_cloudtrail_of_this_account_may_publish_to_a_topic(aws):
 # The trail
 
 
-def test_a_starting_trail_validates_each_topic_and_leaves_an_empty_object(aws):
+def test_a_new_trail_validates_each_topic_and_writes_an_empty_object(aws):
     Trail(aws).start()
     first, second, _ = REGIONS
     envelopes = [json.loads(body) for body in receive(aws, first, 2) + receive(aws, second, 1)]
@@ -211,11 +211,11 @@ def test_a_log_file_has_cloudtrails_name_headers_and_content_and_is_announced(aw
     assert trail.deliver() == []
 
 
-def test_files_are_split_doubled_shuffled_and_announced_together_but_lose_nothing(aws):
+def test_records_are_split_duplicated_and_shuffled_but_not_lost(aws):
     trail, given_ids = Trail(aws, seed=3), []
     for _ in range(12):
-        told = [records.put_object(a_call(seed=len(given_ids) + n), "a-bucket", f"k{n}") for n in range(6)]
-        for record in told:
+        logged_keys = [records.put_object(a_call(seed=len(given_ids) + n), "a-bucket", f"k{n}") for n in range(6)]
+        for record in logged_keys:
             given_ids.append(record["eventID"])
             trail.add("us-east-1", [record])
         trail.deliver()
@@ -230,7 +230,7 @@ def test_files_are_split_doubled_shuffled_and_announced_together_but_lose_nothin
         announced += [len(json.loads(json.loads(body)["Message"])["s3ObjectKey"]) for body in bodies]
     assert sum(announced) == len(trail.files)
     assert {1} < set(announced)
-    # And CloudTrail's own writes, each told in a later file.
+    # CloudTrail's own writes are logged as well, each in a later file.
     own = [r["requestParameters"]["key"] for r in found if r["userIdentity"]["type"] == "AWSService"]
     assert set(own) <= set(trail.files)
     assert own
@@ -239,7 +239,7 @@ def test_files_are_split_doubled_shuffled_and_announced_together_but_lose_nothin
 # Changes
 
 
-def test_the_same_seed_makes_the_same_changes_and_another_seed_others(emptied_aws):
+def test_the_same_seed_makes_the_same_changes_and_another_seed_makes_others(emptied_aws):
     def made(seed):
         aws = deploy(emptied_aws())
         writer = Writer(aws, Trail(aws), seed=seed, access_anywhere=write_directly(aws))
@@ -250,7 +250,7 @@ def test_the_same_seed_makes_the_same_changes_and_another_seed_others(emptied_aw
     assert made(1) != made(2)
 
 
-def test_s3_lists_what_the_changes_imply_and_the_trail_tells_of_each(aws):
+def test_s3_lists_the_result_of_the_changes_and_the_trail_logs_each(aws):
     trail = Trail(aws)
     writer = Writer(aws, trail, seed=5, access_anywhere=write_directly(aws))
     changes = []
@@ -273,16 +273,16 @@ def test_s3_lists_what_the_changes_imply_and_the_trail_tells_of_each(aws):
     assert index == set(writer.objects)
 
     found = [r for r in logged(aws, trail) if "key" in r["requestParameters"]]
-    told = {(r["requestParameters"]["bucketName"], r["requestParameters"]["key"]) for r in found}
+    logged_keys = {(r["requestParameters"]["bucketName"], r["requestParameters"]["key"]) for r in found}
     unnamed = {ChangeKind.BULK_DELETE, ChangeKind.READ}
-    assert told >= {(c.bucket, c.key) for c in changes if c.kind not in unnamed}
+    assert logged_keys >= {(c.bucket, c.key) for c in changes if c.kind not in unnamed}
     own = {r["requestParameters"]["key"] for r in found if r["userIdentity"].get("accessKeyId") == ACCESS_ANYWHERE_KEY}
     assert own == {change.key for change in changes if change.own}
     arns = {r["userIdentity"].get("arn") for r in found if r["requestParameters"]["key"] in own and not r["readOnly"]}
     assert access_anywhere_arn(aws.account) in arns
 
 
-def test_keys_are_odd_but_never_such_as_a_file_index_cannot_show(aws):
+def test_keys_are_unusual_but_a_file_index_can_show_all_of_them(aws):
     changes = list(Writer(aws, Trail(aws), seed=8).changes(160))
     places = {(change.bucket, change.key) for change in changes}
     keys = "\n".join(key for _, key in places)
@@ -327,7 +327,7 @@ OPTIONAL = {"errorCode", "errorMessage", "sharedEventID"}
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.integers(),
 )
-def test_a_record_names_its_object_raw_and_has_cloudtrails_fields_in_cloudtrails_order(name, key, seed):
+def test_a_record_has_the_unencoded_key_and_cloudtrails_fields_in_order(name, key, seed):
     record = (WRITES | READS)[name](a_call(seed=seed), "a-bucket", key)
     assert list(record) == [field for field in FIELDS if field not in OPTIONAL]
     assert (record["eventName"], record["eventSource"]) == (name, "s3.amazonaws.com")
@@ -342,7 +342,7 @@ def test_a_record_names_its_object_raw_and_has_cloudtrails_fields_in_cloudtrails
     assert json.loads(json.dumps(record)) == record
 
 
-def test_a_copy_lists_its_source_as_a_second_object_and_in_any_order():
+def test_a_copy_lists_its_source_as_a_second_object_in_any_order():
     copies = [records.copy_object(a_call(seed=n), "a-bucket", "to", "b-bucket", "from here") for n in range(30)]
     for copy in copies:
         arns = {r["ARN"] for r in copy["resources"] if r["type"] == "AWS::S3::Object"}
@@ -351,7 +351,7 @@ def test_a_copy_lists_its_source_as_a_second_object_and_in_any_order():
     assert len({tuple(r["ARN"] for r in copy["resources"]) for copy in copies}) == 6
 
 
-def test_a_bulk_delete_names_no_key_and_its_children_share_its_request():
+def test_a_bulk_delete_has_no_keys_and_its_children_share_its_request_id():
     call = a_call()
     parent = records.delete_objects(call, "a-bucket")
     assert parent["requestParameters"]["delete"] == ""
@@ -366,7 +366,7 @@ def test_a_bulk_delete_names_no_key_and_its_children_share_its_request():
     assert [f for f in FIELDS if f in children[0]] == list(children[0])
 
 
-def test_a_failed_call_says_so_and_changed_nothing():
+def test_the_record_of_a_failed_call_has_an_error_and_no_response():
     record = records.failed(records.put_object(a_call(), "a-bucket", "k"))
     assert (record["errorCode"], record["responseElements"]) == ("AccessDenied", None)
     assert list(record) == [field for field in FIELDS if field != "sharedEventID"]
@@ -387,7 +387,7 @@ def test_a_role_shows_its_session_and_its_issuer():
     assert identity["sessionContext"]["sessionIssuer"]["arn"] == f"arn:aws:iam::{ACCOUNT}:role/ingest"
 
 
-def test_events_about_no_object_are_told_apart():
+def test_events_that_concern_no_object_have_no_key():
     bucket = records.create_bucket(a_call(), "a-bucket")
     assert (bucket["eventCategory"], bucket["managementEvent"]) == ("Management", True)
     assert "key" not in bucket["requestParameters"]

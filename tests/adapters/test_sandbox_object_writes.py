@@ -1,4 +1,4 @@
-"""Which requests to the sandbox's S3 change objects, and which objects these are."""
+"""Which requests to the sandbox's S3 change objects, and which objects they change."""
 
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ KEYS = ["a", "new dir/h.txt", "a//b", "/a", "//a", "a/", "../a", "a b+c%2Fd?e#f&
         ("s3.amazonaws.com", "/my.media/", "my.media"),
     ],
 )
-def test_bucket_and_key_are_found_however_the_bucket_is_addressed(host, before, bucket, key):
+def test_bucket_and_key_are_found_in_every_kind_of_address(host, before, bucket, key):
     assert write("PUT", before + quote(key), host=host) == ObjectWrite(CallKind.PUT, bucket, (key,))
     assert write("DELETE", before + quote(key), host=host) == ObjectWrite(CallKind.DELETE, bucket, (key,))
 
@@ -46,26 +46,26 @@ def test_other_query_parameters_do_not_hide_a_write(query):
 
 
 @pytest.mark.parametrize("header", ["/other/b%20c/d?versionId=1", "other/b%20c/d", "%2Fother%2Fb%20c%2Fd"])
-def test_a_copy_names_its_source(header):
+def test_a_copy_has_its_source(header):
     found = write("PUT", "/a", x_amz_copy_source=header)
     assert found == ObjectWrite(CallKind.COPY, "media", ("a",), source=("other", "b c/d"))
 
 
 @pytest.mark.parametrize(("host", "uri"), [(VIRTUAL, "/?delete"), (PATH, "/media?delete="), (PATH, "/media/?delete")])
 @pytest.mark.parametrize("namespace", ["", NAMESPACE])
-def test_a_bulk_delete_names_its_keys(host, uri, namespace):
+def test_a_bulk_delete_has_its_keys(host, uri, namespace):
     objects = "<Object><Key>a &amp; b</Key></Object><Object><Key>é/c</Key><VersionId>1</VersionId></Object>"
     body = f"<Delete{namespace}>{objects}<Quiet>true</Quiet></Delete>".encode()
     found = write("POST", uri, body, host=host)
     assert found == ObjectWrite(CallKind.DELETE_MANY, "media", ("a & b", "é/c"))
 
 
-def test_a_multipart_upload_is_a_write_when_it_is_completed():
+def test_a_completed_multipart_upload_is_a_write():
     found = write("POST", "/a/b?uploadId=U", b"<CompleteMultipartUpload/>")
     assert found == ObjectWrite(CallKind.MULTIPART, "media", ("a/b",), upload="U")
 
 
-def test_a_form_of_a_browser_is_a_write():
+def test_a_form_upload_is_a_write():
     assert write("POST", "/", FORM % b"key") == ObjectWrite(CallKind.POST, "media", ("new dir/a.txt",))
 
 
@@ -87,11 +87,11 @@ def test_a_form_of_a_browser_is_a_write():
         ("POST", "/", FORM % b"other"),
     ],
 )
-def test_other_calls_are_no_writes(method, uri, body):
+def test_other_calls_are_not_writes(method, uri, body):
     assert write(method, uri, body) is None
 
 
 @pytest.mark.parametrize("host", ["sqs.eu-west-1.amazonaws.com", "123456789012.s3-control.eu-west-1.amazonaws.com"])
-def test_requests_of_other_services_are_no_writes(host):
+def test_requests_to_other_services_are_not_writes(host):
     assert write("PUT", "/media/a", host=host) is None
     assert write("POST", "/media?delete", b"{}", host=host) is None

@@ -1,4 +1,4 @@
-"""The sandbox's AWS under its real host names: an HTTPS proxy, TLS, and moto behind them."""
+"""The sandbox's AWS under its real host names: an HTTPS proxy and TLS in front of moto."""
 
 import http.client
 import json
@@ -6,8 +6,6 @@ import os
 import socket
 import ssl
 import struct
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from urllib.parse import urlsplit
@@ -18,7 +16,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError, ProxyConnectionError, SSLError
 from tests.aws_clients import aws_client
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.sandbox.aws.certificates import CA_FILE, Certificates
 from jibe_sqs.sandbox.aws.deployment import client
@@ -39,7 +37,7 @@ def aws(tunnelled_aws):
 
 @pytest.fixture
 def hosts(aws):
-    """The host names that were contacted since the test began, and how many requests each got."""
+    """Host name -> number of requests since the test began."""
 
     def counts():
         return httpx.get(aws.endpoint + HOSTS, timeout=PATIENCE, trust_env=False).json()
@@ -52,7 +50,7 @@ def hosts(aws):
 
 @pytest.fixture
 def bucket(aws):
-    """Makes a bucket, by way of the endpoint; returns its name."""
+    """Create a bucket through the endpoint. Returns its name."""
 
     def made(region=AWAY, name="bucket-{}"):
         name = name.format(next(NUMBER))
@@ -65,7 +63,7 @@ def bucket(aws):
 
 @pytest.fixture
 def tunnel(aws):
-    """Opens a tunnel with nothing of HTTP in it yet."""
+    """Open a tunnel, without sending an HTTP request."""
     opened = []
 
     def tunnel(host):
@@ -85,7 +83,7 @@ def tunnel(aws):
 
 
 def connection(aws, host):
-    """Keeps one tunnel for all requests."""
+    """A connection that uses one tunnel for all requests."""
     trusting = ssl.create_default_context(cafile=aws.ca_file)
     made = http.client.HTTPSConnection("127.0.0.1", aws.port, timeout=PATIENCE, context=trusting)
     made.set_tunnel(host)
@@ -135,9 +133,7 @@ async def test_aiobotocore_reaches_every_service_under_its_real_host_name(aws, b
 @pytest.mark.parametrize("region", [HOME, AWAY])
 @pytest.mark.parametrize("style", ["virtual", "path"])
 @pytest.mark.parametrize("name", ["bucket-{}", "a.bucket.with.dots.{}"])
-def test_objects_are_put_read_listed_and_deleted_however_the_bucket_is_addressed(
-    aws, bucket, hosts, region, style, name
-):
+def test_objects_are_put_read_listed_and_deleted_by_every_kind_of_address(aws, bucket, hosts, region, style, name):
     name = bucket(region, name)
     s3 = aws_client(aws.environment, "s3", region, s3={"addressing_style": style})
     keys = ["a", "a//b", "/a", "//a", "a/", "../a", "a b+c%2Fd?e#f&g", "naïve/🎬"]
@@ -152,12 +148,12 @@ def test_objects_are_put_read_listed_and_deleted_however_the_bucket_is_addressed
     s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys]})
     assert "Contents" not in s3.list_objects_v2(Bucket=name)
     is_virtual = style == "virtual" and "." not in name
-    # By boto3's default, S3's oldest region has its oldest name.
+    # By default, boto3 uses the oldest host name for us-east-1.
     regional = "s3.amazonaws.com" if region == HOME else f"s3.{region}.amazonaws.com"
     assert set(hosts()) == {f"{name}.{regional}" if is_virtual else regional}
 
 
-def test_large_bodies_and_parts_of_them_arrive_whole(aws, bucket):
+def test_large_bodies_and_ranges_arrive_complete(aws, bucket):
     name, s3 = bucket(), aws_client(aws.environment, "s3", AWAY)
     s3.put_object(Bucket=name, Key="big", Body=BIG)
     assert s3.get_object(Bucket=name, Key="big")["Body"].read() == BIG
@@ -222,7 +218,7 @@ def test_changes_of_objects_are_recorded_if_they_succeed_and_come_through_a_tunn
         ("us-iso-east-1", {}, "s3.us-iso-east-1.c2s.ic.gov", "sqs.us-iso-east-1.c2s.ic.gov"),
     ],
 )  # fmt: skip
-def test_every_partition_and_kind_of_endpoint_is_there(aws, bucket, hosts, region, config, s3_host, sqs_host):
+def test_every_partition_and_kind_of_endpoint_exists(aws, bucket, hosts, region, config, s3_host, sqs_host):
     name = bucket(region)
     s3, sqs = (aws_client(aws.environment, service, region, **config) for service in ("s3", "sqs"))
     s3.put_object(Bucket=name, Key="a/b", Body=b"b")
@@ -231,7 +227,7 @@ def test_every_partition_and_kind_of_endpoint_is_there(aws, bucket, hosts, regio
     assert hosts() == {f"{name}.{s3_host}": 2, sqs_host: 1}
 
 
-def test_two_regions_queues_of_one_name_are_two_queues_under_both_addresses(aws):
+def test_queues_with_one_name_in_two_regions_are_two_queues(aws):
     name = f"same-{next(NUMBER)}"
     for region in (HOME, AWAY):
         sqs = aws_client(aws.environment, "sqs", region)
@@ -245,7 +241,7 @@ def test_two_regions_queues_of_one_name_are_two_queues_under_both_addresses(aws)
             assert message["Body"] == region
 
 
-# The wrong region
+# Wrong regions
 
 
 def requested(aws, method, host, path, *, signed_for, service):
@@ -273,7 +269,9 @@ def requested(aws, method, host, path, *, signed_for, service):
         ("{}.s3.eu-west-1.amazonaws.com", "/a", HOME, 400, "AuthorizationHeaderMalformed"),
     ],
 )  # fmt: skip
-def test_a_bucket_of_another_region_is_answered_as_s3_does(aws, bucket, method, host, path, signed_for, status, error):
+def test_a_request_for_a_bucket_in_another_region_is_answered_as_s3_does(
+    aws, bucket, method, host, path, signed_for, status, error
+):
     name = bucket()
     client(aws.endpoint, "s3", AWAY).put_object(Bucket=name, Key="a", Body=b"a")
     answer = requested(aws, method, host.format(name), path.format(name), signed_for=signed_for, service="s3")
@@ -282,7 +280,7 @@ def test_a_bucket_of_another_region_is_answered_as_s3_does(aws, bucket, method, 
     assert error in answer[2] or method == "HEAD"
 
 
-def test_boto3_finds_a_bucket_of_another_region_by_what_s3_answers(aws, bucket):
+def test_boto3_finds_a_bucket_in_another_region_from_s3s_answer(aws, bucket):
     name = bucket()
     s3 = aws_client(aws.environment, "s3", HOME)
     s3.put_object(Bucket=name, Key="a", Body=b"a")
@@ -297,14 +295,14 @@ def test_a_request_that_is_signed_for_another_region_is_refused(aws, service):
         getattr(client_, calls[service])()
 
 
-# What is refused
+# Refused connections
 
 
 @pytest.mark.parametrize(
     "host",
     ["example.com", "amazonaws.com", "evil-amazonaws.com", "s3.amazonaws.com.example.com", "169.254.169.254", ""],
 )
-def test_a_host_that_is_not_of_aws_is_refused(aws, hosts, host):
+def test_a_host_outside_aws_is_refused(aws, hosts, host):
     assert not is_aws(host)
     with socket.create_connection(("127.0.0.1", aws.port), PATIENCE) as plain:
         plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -312,14 +310,14 @@ def test_a_host_that_is_not_of_aws_is_refused(aws, hosts, host):
     assert hosts() == {}
 
 
-def test_another_port_of_aws_is_refused(aws):
+def test_another_port_is_refused(aws):
     made = connection(aws, "s3.amazonaws.com")
     made.set_tunnel("s3.amazonaws.com", 8443)
     with pytest.raises(OSError, match="403"):
         made.request("GET", "/")
 
 
-def test_a_client_of_another_store_does_not_get_out(aws):
+def test_a_client_of_another_store_cannot_leave_the_sandbox(aws):
     s3 = aws_client(
         aws.environment, "s3", HOME, endpoint_url="https://s3.example.com", retries={"total_max_attempts": 1}
     )
@@ -327,7 +325,7 @@ def test_a_client_of_another_store_does_not_get_out(aws):
         s3.list_buckets()
 
 
-def test_a_client_that_trusts_another_authority_fails_and_the_others_go_on(aws, tmp_path):
+def test_a_client_that_trusts_another_authority_fails_and_others_continue(aws, tmp_path):
     Certificates(tmp_path)
     other = {**aws.environment, "AWS_CA_BUNDLE": str(tmp_path / CA_FILE)}
     with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -367,7 +365,7 @@ def test_one_tunnel_serves_many_requests(aws, bucket):
     made.close()
 
 
-def test_a_client_may_ask_for_the_connection_to_be_closed(aws):
+def test_the_connection_is_closed_if_the_client_requests_it(aws):
     made = connection(aws, "sts.amazonaws.com")
     made.request("POST", "/", body="Action=GetCallerIdentity&Version=2011-06-15", headers={"Connection": "close"})
     answer = made.getresponse()
@@ -389,7 +387,7 @@ def test_an_unsigned_request_reaches_the_service_of_its_host(aws, service):
     made.close()
 
 
-def test_a_body_in_chunks_arrives_whole(aws, bucket):
+def test_a_chunked_body_arrives_complete(aws, bucket):
     made = connection(aws, f"{bucket()}.s3.{AWAY}.amazonaws.com")
     made.request("PUT", "/key", body=iter([b"one ", b"", b"two ", BIG[:100_000]]), encode_chunked=True)
     assert made.getresponse().read() == b""
@@ -400,7 +398,7 @@ def test_a_body_in_chunks_arrives_whole(aws, bucket):
     made.close()
 
 
-def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(aws, bucket, tunnel):
+def test_a_client_that_expects_100_continue_gets_it(aws, bucket, tunnel):
     host = f"{bucket()}.s3.{AWAY}.amazonaws.com"
     there = tunnel(host)
     there.sendall(f"PUT /key HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n".encode())
@@ -411,7 +409,7 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(aws, bucket, tun
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e3"])
-def test_a_body_without_a_readable_length_is_refused_and_the_connection_closed(aws, tunnel, length):
+def test_a_body_with_an_invalid_length_is_refused_and_the_connection_closed(aws, tunnel, length):
     there = tunnel("s3.amazonaws.com")
     there.sendall(f"PUT /bucket/key HTTP/1.1\r\nHost: s3.amazonaws.com\r\nContent-Length: {length}\r\n\r\n".encode())
     answer = there.makefile("rb").read()
@@ -419,7 +417,7 @@ def test_a_body_without_a_readable_length_is_refused_and_the_connection_closed(a
     assert b"Connection: close" in answer
 
 
-def test_who_closes_its_half_after_the_request_still_gets_the_answer(aws, tunnel):
+def test_a_client_that_closes_its_half_after_the_request_gets_the_answer(aws, tunnel):
     there = tunnel("sts.amazonaws.com")
     body = b"Action=GetCallerIdentity&Version=2011-06-15"
     form = b"Content-Type: application/x-www-form-urlencoded"
@@ -433,7 +431,7 @@ def test_who_closes_its_half_after_the_request_still_gets_the_answer(aws, tunnel
 
 
 @pytest.mark.parametrize("sent", ["nothing", "half a handshake", "half a request", "a request"])
-def test_a_client_that_is_gone_disturbs_no_other(aws, tunnel, sent):
+def test_a_client_that_disconnects_does_not_disturb_others(aws, tunnel, sent):
     def reset(plain):
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         plain.close()
@@ -454,31 +452,30 @@ def test_a_client_that_is_gone_disturbs_no_other(aws, tunnel, sent):
     assert aws_client(aws.environment, "sts", HOME).get_caller_identity()["Account"] == ACCOUNT
 
 
-def test_long_polls_hold_up_no_other_request(aws):
+def test_long_polls_do_not_block_other_requests(aws, hosts):
+    """Other requests are answered while polls are waiting: a poll ends only when it receives a message."""
+    polls, host = 20, f"sqs.{HOME}.amazonaws.com"
     sqs = aws_client(aws.environment, "sqs", HOME, max_pool_connections=30)
     url = sqs.create_queue(QueueName=f"idle-{next(NUMBER)}")["QueueUrl"]
-    polling = threading.Semaphore(0)
-    done = threading.Event()
+    before = hosts()[host]
 
     def poll():
-        polling.release()
-        while not done.is_set():
-            sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)
+        while not (answer := sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)).get("Messages"):
+            pass
+        (message,) = answer["Messages"]
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
-    with ThreadPoolExecutor(20) as pool:
-        polls = [pool.submit(poll) for _ in range(20)]
-        for _ in polls:
-            assert polling.acquire(timeout=PATIENCE)
-        began = time.monotonic()
+    with ThreadPoolExecutor(polls) as pool:
+        running = [pool.submit(poll) for _ in range(polls)]
         try:
-            others = [aws_client(aws.environment, "sts", HOME).get_caller_identity() for _ in range(5)]
+            eventually(lambda: hosts()[host] >= before + polls, "all polls at the server")
+            aws_client(aws.environment, "sts", HOME).get_caller_identity()
+            assert not any(each.done() for each in running)
         finally:
-            done.set()
-        assert len(others) == 5
-        # One after the other behind the polls they would take 40 s.
-        assert time.monotonic() - began < 20
-        for each in polls:
-            each.result()
+            for _ in running:
+                sqs.send_message(QueueUrl=url, MessageBody="the end of a poll")
+        for each in running:
+            each.result(PATIENCE)
 
 
 def test_the_hosts_are_reported_as_json(aws):
