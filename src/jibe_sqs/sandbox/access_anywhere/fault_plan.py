@@ -54,7 +54,7 @@ class FaultPlan:
         }
 
     def for_call(self, *, logged_in: bool, is_download: bool = False) -> PlannedFault:
-        """`logged_in`: the call has a token. `is_download`: the call is never carried out without an answer, because it changes nothing."""
+        """`logged_in`: the call has a token. `is_download`: the call changes nothing, so a lost answer has no effect."""
         faults = self.faults
         if (down := faults.down) and (down.seconds is None or self._clock() - self._since < down.seconds):
             self.counts["down"] += 1
