@@ -25,8 +25,8 @@ from jibe_sqs.sandbox.world import World
 CHANGES_PER_DELIVERY: Final = 20
 CHECK_INTERVAL: Final = 0.25
 """Seconds between two comparisons of the index with S3."""
-BUSY_TIMEOUT: Final = 20.0
-"""Seconds to wait until the consumer holds a message, before it is killed."""
+BUSY_TIMEOUT: Final = 60.0
+"""Seconds to wait until the consumer works, before it is killed or Access Anywhere is down."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -145,6 +145,7 @@ def _make_changes(running: World, count: int, seed: int, consumers: Consumers | 
                 continue
             is_half = not is_past_half and len(made) >= count / 2
             if scenario.aa_outage and is_half:
+                _wait_until_consuming(consumers)
                 phase = f"Access Anywhere is down for {scenario.aa_outage:g} s"
                 watch(Progress(phase, len(made), _waiting(running, consumers)))
                 down = {"seconds": scenario.aa_outage}
@@ -158,6 +159,16 @@ def _make_changes(running: World, count: int, seed: int, consumers: Consumers | 
     finally:
         uploader.close()
     return made
+
+
+def _wait_until_consuming(consumers: Consumers | None) -> None:
+    """Return when the consumer has read something. An outage before its start would test nothing."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while consumers is not None and not consumers.ended() and time.monotonic() < deadline:
+        counts = consumers.summed_reports()
+        if counts.get("messages") or counts.get("files"):
+            return
+        time.sleep(CHECK_INTERVAL)
 
 
 def _kill_while_busy(running: World, consumers: Consumers, made: int, watch: Watch) -> None:
