@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from jibe_sqs.sandbox.aws.log_files import LogFiles
+from jibe_sqs.sandbox.aws.log_files import LogFilePublisher
 from jibe_sqs.sandbox.aws.notifications import compact
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import s3_events
@@ -40,14 +40,14 @@ _ON_BUCKET: Final = {
 }
 
 
-class AccessLogs(LogFiles):
+class AccessLogs(LogFilePublisher):
     """The log bucket's own S3 events announce the log files through the topic."""
 
     def lines(self, call: S3Call) -> list[bytes]:
         """One line for the call. A bulk delete has one more line for each key."""
         return access_log_lines(call, self._random)
 
-    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+    def new_log_file(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """The key contains account, region, bucket and day."""
         deployment = self._deployment
         folder = f"{PREFIX}{deployment.account}/{deployment.buckets[bucket]}/{bucket}/{at:%Y/%m/%d}"

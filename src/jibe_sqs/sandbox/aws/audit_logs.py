@@ -16,7 +16,7 @@ from uuid import UUID
 
 from backports import zstd
 
-from jibe_sqs.sandbox.aws.log_files import LogFiles
+from jibe_sqs.sandbox.aws.log_files import LogFilePublisher
 from jibe_sqs.sandbox.aws.minio_events import MINIO_NAMES
 from jibe_sqs.sandbox.aws.notifications import compact
 from jibe_sqs.sandbox.aws.records import Record
@@ -43,7 +43,7 @@ _CALLS: Final = {
 _WITHOUT_OBJECT: Final = frozenset({CallKind.POST, CallKind.DELETE_MANY, CallKind.LIST, CallKind.CREATE_BUCKET})
 
 
-class LyveAudits(LogFiles):
+class LyveAudits(LogFilePublisher):
     """Lyve has no topics: a forwarder sends S3-like events to the queue. Other audit streams write to
     the same folder.
     """
@@ -65,11 +65,11 @@ class LyveAudits(LogFiles):
             for entry in _without(audit_entries(call, self._random), ("accessKey", "parentUser"))
         ]
 
-    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+    def new_log_file(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """Lyve's files are always gzipped."""
         return self._new(f"S3-{bucket}", at), gzip.compress(text)
 
-    def beside(self, at: datetime) -> tuple[str, bytes] | None:
+    def other_file(self, at: datetime) -> tuple[str, bytes] | None:
         """Sometimes a file of the IAM or the console stream."""
         if self._random.random() > 0.3:
             return None
@@ -91,7 +91,7 @@ class LyveAudits(LogFiles):
         return key
 
 
-class MinioAudits(LogFiles):
+class MinioAudits(LogFilePublisher):
     """A collector writes the files to a bucket. Their names do not show the format.
 
     MinIO announces them as any new object.
@@ -101,7 +101,7 @@ class MinioAudits(LogFiles):
         """One bare entry for each call."""
         return [_line(entry) for entry in audit_entries(call, self._random)]
 
-    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+    def new_log_file(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """Compressed with zstd or gzip, or not compressed."""
         key = f"{MINIO_PREFIX}{at:%Y/%m/%d}/{bucket}-{self._random.getrandbits(64):016x}.ndjson"
         match self._random.randrange(3):

@@ -5,7 +5,7 @@ Source: Ceph, "S3 bucket notifications compatibility".
 
 from typing import Final
 
-from jibe_sqs.sandbox.aws.notifications import Notifications, compact
+from jibe_sqs.sandbox.aws.notifications import MessagePublisher, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
@@ -13,7 +13,7 @@ from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
 _NOT_SENT: Final = (CallKind.TAG, CallKind.ACL)
 
 
-class CephEvents(Notifications):
+class CephEvents(MessagePublisher):
     """A forwarder sends the events directly to the queue, up to three in one message."""
 
     together = 3

@@ -29,7 +29,7 @@ class OwnWrite(Protocol):
 
 CONTENT_TYPE: Final = "binary/octet-stream"
 """S3's default content type. It is set explicitly because some stores refuse an empty body without it."""
-_Done = tuple[list[ObjectAddress], float]
+_Result = tuple[list[ObjectAddress], float]
 
 
 class Writer:
@@ -54,7 +54,7 @@ class Writer:
         self._bulk_deletes = cycle((ChangeKind.BULK_DELETE, ChangeKind.BULK_DELETE_LISTED))
         self._tree = Tree(self._random, list(deployment.buckets))
         self._callers = _callers(deployment.account)
-        self._actions: dict[ChangeKind, Callable[[Caller], _Done]] = {
+        self._actions: dict[ChangeKind, Callable[[Caller], _Result]] = {
             ChangeKind.PUT: lambda caller: self._put(caller, self._new_address()),
             ChangeKind.OVERWRITE: lambda caller: self._put(caller, self._existing_address()),
             ChangeKind.COPY: self._copy,
@@ -82,115 +82,115 @@ class Writer:
                 kind = ChangeKind.PUT
             if kind is ChangeKind.BULK_DELETE:
                 kind = next(self._bulk_deletes)
-            places, at = self._actions[kind](self._random.choice(self._callers))
-            self._remaining -= len(places)
-            first = self._number - len(places) + 1
-            for number, (bucket, key) in enumerate(places, first):
+            addresses, at = self._actions[kind](self._random.choice(self._callers))
+            self._remaining -= len(addresses)
+            first = self._number - len(addresses) + 1
+            for number, (bucket, key) in enumerate(addresses, first):
                 yield Change(number, kind, bucket, key, at, own=kind is ChangeKind.OWN_WRITE)
 
     # Each of the following methods calls S3 and records the call. It returns the addresses of the objects, and the time
     # of S3's answer.
 
-    def _put(self, caller: Caller, place: ObjectAddress) -> _Done:
-        bucket, key = place
+    def _put(self, caller: Caller, address: ObjectAddress) -> _Result:
+        bucket, key = address
         body = self._body()
         began = time.time()
         answer = self._s3(bucket).put_object(Bucket=bucket, Key=key, Body=body, ContentType=CONTENT_TYPE)
-        self._stored(place, len(body), answer["ETag"])
+        self._stored(address, len(body), answer["ETag"])
         # An upload by the API and an upload by a form store the same object.
         kind = CallKind.POST if self._ids.random() < 0.04 else CallKind.PUT
-        return self._record_call(kind, [place], caller, began)
+        return self._record_call(kind, [address], caller, began)
 
-    def _copy(self, caller: Caller) -> _Done:
-        source, place = self._existing_address(), self._new_address()
-        bucket, key = place
+    def _copy(self, caller: Caller) -> _Result:
+        source, address = self._existing_address(), self._new_address()
+        bucket, key = address
         began = time.time()
         answer = self._s3(bucket).copy_object(
             Bucket=bucket, Key=key, CopySource={"Bucket": source[0], "Key": source[1]}
         )
-        self._stored(place, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
-        return self._record_call(CallKind.COPY, [place], caller, began, source=source)
+        self._stored(address, self.objects[source][0], answer["CopyObjectResult"]["ETag"])
+        return self._record_call(CallKind.COPY, [address], caller, began, source=source)
 
-    def _multipart(self, caller: Caller) -> _Done:
-        place = bucket, key = self._new_address()
+    def _multipart(self, caller: Caller) -> _Result:
+        address = bucket, key = self._new_address()
         body = self._body()
         s3, at, began = self._s3(bucket), {"Bucket": bucket, "Key": key}, time.time()
         upload = s3.create_multipart_upload(**at)["UploadId"]
         part = s3.upload_part(**at, UploadId=upload, PartNumber=1, Body=body)["ETag"]
         parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
         answer = s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
-        self._stored(place, len(body), answer["ETag"])
-        return self._record_call(CallKind.MULTIPART, [place], caller, began, upload=upload)
+        self._stored(address, len(body), answer["ETag"])
+        return self._record_call(CallKind.MULTIPART, [address], caller, began, upload=upload)
 
-    def _delete(self, caller: Caller) -> _Done:
-        place = bucket, key = self._existing_address()
+    def _delete(self, caller: Caller) -> _Result:
+        address = bucket, key = self._existing_address()
         began = time.time()
         self._s3(bucket).delete_object(Bucket=bucket, Key=key)
-        self._deleted_object(place)
-        return self._record_call(CallKind.DELETE, [place], caller, began)
+        self._deleted_object(address)
+        return self._record_call(CallKind.DELETE, [address], caller, began)
 
-    def _delete_many(self, caller: Caller, *, listed: bool) -> _Done:
+    def _delete_many(self, caller: Caller, *, listed: bool) -> _Result:
         bucket, _ = self._existing_address()
-        here = [place for place in self.objects if place[0] == bucket]
-        places = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._remaining))
+        here = [address for address in self.objects if address[0] == bucket]
+        addresses = self._random.sample(here, min(len(here), self._random.randint(2, 6), self._remaining))
         began = time.time()
         self._s3(bucket).delete_objects(
-            Bucket=bucket, Delete={"Objects": [{"Key": key} for _, key in places], "Quiet": True}
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for _, key in addresses], "Quiet": True}
         )
-        for place in places:
-            self._deleted_object(place)
-        return self._record_call(CallKind.DELETE_MANY, places, caller, began, listed=listed)
+        for address in addresses:
+            self._deleted_object(address)
+        return self._record_call(CallKind.DELETE_MANY, addresses, caller, began, listed=listed)
 
-    def _read(self, caller: Caller) -> _Done:
-        place = bucket, key = self._existing_address()
+    def _read(self, caller: Caller) -> _Result:
+        address = bucket, key = self._existing_address()
         s3, began = self._s3(bucket), time.time()
         match self._random.randrange(3):
             case 0:
                 s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-                return self._record_call(CallKind.GET, [place], caller, began)
+                return self._record_call(CallKind.GET, [address], caller, began)
             case 1:
                 s3.head_object(Bucket=bucket, Key=key)
-                return self._record_call(CallKind.HEAD, [place], caller, began)
+                return self._record_call(CallKind.HEAD, [address], caller, began)
             case _:
                 prefix = key.rpartition("/")[0]
                 s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
-                return self._record_call(CallKind.LIST, [place], caller, began, prefix=prefix)
+                return self._record_call(CallKind.LIST, [address], caller, began, prefix=prefix)
 
-    def _fail(self, caller: Caller) -> _Done:
+    def _fail(self, caller: Caller) -> _Result:
         # moto refuses no call. A refused call is only recorded.
         kind = CallKind.DELETE if self.objects and self._random.random() < 0.5 else CallKind.PUT
-        place = self._existing_address() if kind is CallKind.DELETE else self._tree.new_key()
-        return self._record_call(kind, [place], caller, time.time(), failed=True)
+        address = self._existing_address() if kind is CallKind.DELETE else self._tree.new_key()
+        return self._record_call(kind, [address], caller, time.time(), failed=True)
 
-    def _tag(self, caller: Caller) -> _Done:
-        place = bucket, key = self._existing_address()
+    def _tag(self, caller: Caller) -> _Result:
+        address = bucket, key = self._existing_address()
         began = time.time()
         if self._random.random() < 0.5:
             tags = {"TagSet": [{"Key": "reviewed", "Value": "yes"}]}
             self._s3(bucket).put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
-            return self._record_call(CallKind.TAG, [place], caller, began)
+            return self._record_call(CallKind.TAG, [address], caller, began)
         try:
             self._s3(bucket).put_object_acl(Bucket=bucket, Key=key, ACL="private")
         except ClientError:
             # Not every store supports ACLs. The call is recorded anyway, as failed.
-            return self._record_call(CallKind.ACL, [place], caller, began, failed=True)
-        return self._record_call(CallKind.ACL, [place], caller, began)
+            return self._record_call(CallKind.ACL, [address], caller, began, failed=True)
+        return self._record_call(CallKind.ACL, [address], caller, began)
 
-    def _write_own(self) -> _Done:
+    def _write_own(self) -> _Result:
         if self._own_write is None:
             raise RuntimeError("a change through Access Anywhere needs the argument access_anywhere")
-        place = bucket, key = self._new_address()
+        address = bucket, key = self._new_address()
         body = self._body()
         began = time.time()
         self._own_write(bucket, key, body)
         answer = self._s3(bucket).head_object(Bucket=bucket, Key=key)
-        self._stored(place, answer["ContentLength"], answer["ETag"])
-        return self._record_call(CallKind.PUT, [place], access_anywhere(self._deployment.account), began)
+        self._stored(address, answer["ContentLength"], answer["ETag"])
+        return self._record_call(CallKind.PUT, [address], access_anywhere(self._deployment.account), began)
 
     def _record_call(
         self,
         kind: CallKind,
-        places: list[ObjectAddress],
+        addresses: list[ObjectAddress],
         caller: Caller,
         began: float,
         *,
@@ -199,12 +199,12 @@ class Writer:
         prefix: str = "",
         failed: bool = False,
         listed: bool = False,
-    ) -> _Done:
+    ) -> _Result:
         at = time.time()
-        bucket = places[0][0]
-        size, etag = self.objects.get(places[0], (0, ""))
-        numbers = range(self._number + 1, self._number + len(places) + 1)
-        self._number += len(places)
+        bucket = addresses[0][0]
+        size, etag = self.objects.get(addresses[0], (0, ""))
+        numbers = range(self._number + 1, self._number + len(addresses) + 1)
+        self._number += len(addresses)
         self._publisher.record(
             S3Call(
                 kind=kind,
@@ -214,7 +214,7 @@ class Writer:
                 caller=caller,
                 began=began,
                 at=at,
-                keys=() if kind is CallKind.LIST else tuple(key for _, key in places),
+                keys=() if kind is CallKind.LIST else tuple(key for _, key in addresses),
                 prefix=prefix,
                 size=size,
                 etag=etag,
@@ -225,7 +225,7 @@ class Writer:
                 changes=tuple(numbers),
             )
         )
-        return places, at
+        return addresses, at
 
     def _record_bucket_creations(self) -> None:
         account = self._deployment.account
@@ -255,12 +255,12 @@ class Writer:
     def _body(self) -> bytes:
         return self._random.randbytes(self._random.choice((0, 1, 40, 700, 3000)))
 
-    def _stored(self, place: ObjectAddress, size: int, etag: str) -> None:
-        self.objects[place] = size, etag.strip('"')
+    def _stored(self, address: ObjectAddress, size: int, etag: str) -> None:
+        self.objects[address] = size, etag.strip('"')
 
-    def _deleted_object(self, place: ObjectAddress) -> None:
-        del self.objects[place]
-        self._deleted.append(place)
+    def _deleted_object(self, address: ObjectAddress) -> None:
+        del self.objects[address]
+        self._deleted.append(address)
 
     def _s3(self, bucket: str) -> Any:
         return self._deployment.client("s3", self._deployment.buckets[bucket])

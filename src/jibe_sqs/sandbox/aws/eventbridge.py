@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
-from jibe_sqs.sandbox.aws.notifications import Notifications, compact
+from jibe_sqs.sandbox.aws.notifications import MessagePublisher, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 
@@ -21,7 +21,7 @@ CREATED: Final = {
 """The `reason` of an event `Object Created`."""
 
 
-class EventBridge(Notifications):
+class EventBridge(MessagePublisher):
     """A rule with the queue as its target. A rule matches events in any region, and its queue is in its own region."""
 
     def events(self, call: S3Call) -> list[Record]:

@@ -120,12 +120,12 @@ class Tree:
 
     def _take(self, bucket: str, folder: str, name: str) -> str:
         """`name`, or a variant of it if the folder already has that name in any case or Unicode composition."""
-        unlike, number = name, 1
-        while (place := (bucket, _folded(folder + unlike))) in self._taken:
+        free_name, number = name, 1
+        while (address := (bucket, _folded(folder + free_name))) in self._taken:
             number += 1
-            unlike = f"{number}-{name}"
-        self._taken.add(place)
-        return unlike
+            free_name = f"{number}-{name}"
+        self._taken.add(address)
+        return free_name
 
 
 def _folded(key: str) -> str:

@@ -15,7 +15,7 @@ from jibe_sqs.sandbox.aws.records import aws_service
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 
 
-class LogFiles(ABC):
+class LogFilePublisher(ABC):
     """The base class of these publishers. A subclass adds the format."""
 
     def __init__(self, deployment: Deployment, *, seed: int = 0) -> None:
@@ -25,7 +25,7 @@ class LogFiles(ABC):
         self.messages = 0
         self._deployment = deployment
         self._random = Random(f"{type(self).__name__} {seed}")
-        self._gathered: dict[str, list[tuple[list[bytes], tuple[int, ...]]]] = {}
+        self._collected: dict[str, list[tuple[list[bytes], tuple[int, ...]]]] = {}
         self._lock = threading.Lock()
 
     @abstractmethod
@@ -33,14 +33,14 @@ class LogFiles(ABC):
         """The lines that the format has for a call."""
 
     @abstractmethod
-    def written(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
+    def new_log_file(self, bucket: str, text: bytes, at: datetime) -> tuple[str, bytes]:
         """A new key, and the body of a log file of this bucket."""
 
     @abstractmethod
     def announce(self, file: S3Call) -> None:
         """Announce a new file. Writing it was a call, too."""
 
-    def beside(self, at: datetime) -> tuple[str, bytes] | None:
+    def other_file(self, at: datetime) -> tuple[str, bytes] | None:
         """Sometimes the key and body of a file of another stream.
 
         It lies among the log files and is announced like them.
@@ -55,13 +55,13 @@ class LogFiles(ABC):
     def record(self, call: S3Call) -> None:
         """Collect the lines of one call. They stay together in one file."""
         with self._lock:
-            self._gathered.setdefault(call.bucket, []).append((self.lines(call), call.changes))
+            self._collected.setdefault(call.bucket, []).append((self.lines(call), call.changes))
 
     def deliver(self) -> list[str]:
         """Write the collected lines to log files, and announce them. Returns the keys of the new files."""
         with self._lock:
-            gathered, self._gathered = self._gathered, {}
-            return [key for bucket, groups in gathered.items() for key in self._deliver(bucket, groups)]
+            collected, self._collected = self._collected, {}
+            return [key for bucket, groups in collected.items() for key in self._deliver(bucket, groups)]
 
     def _deliver(self, bucket: str, groups: list[tuple[list[bytes], tuple[int, ...]]]) -> list[str]:
         shares = min(len(groups), self._random.choice((1, 1, 1, 2)))
@@ -70,9 +70,9 @@ class LogFiles(ABC):
             lines = [line for group, _ in groups[share::shares] for line in group]
             # Lines are not in the order of the calls.
             self._random.shuffle(lines)
-            files.append(self._put(*self.written(bucket, b"".join(lines), datetime.now(UTC))))
+            files.append(self._put(*self.new_log_file(bucket, b"".join(lines), datetime.now(UTC))))
         self.files += (file.key for file in files)
-        if extra := self.beside(datetime.now(UTC)):
+        if extra := self.other_file(datetime.now(UTC)):
             files.append(self._put(*extra))
         now = time.time()
         # Before the announcement: a change must not be refreshed before its recorded time of delivery.

@@ -9,7 +9,7 @@ Source: MinIO, `internal/event`.
 from typing import Final
 from urllib.parse import quote_plus
 
-from jibe_sqs.sandbox.aws.notifications import Notifications, compact
+from jibe_sqs.sandbox.aws.notifications import MessagePublisher, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
 from jibe_sqs.sandbox.aws.s3_events import NAMES, event, object_fields
@@ -22,7 +22,7 @@ MINIO_NAMES: Final = {
 del MINIO_NAMES[CallKind.ACL]
 
 
-class MinioEvents(Notifications):
+class MinioEvents(MessagePublisher):
     """A forwarder sends the events directly to the queue, one in each message."""
 
     def events(self, call: S3Call) -> list[Record]:

@@ -14,7 +14,7 @@ from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import S3Call
 
 
-class Notifications(ABC):
+class MessagePublisher(ABC):
     """The base class of these publishers. A subclass adds the format.
 
     A message holds up to `together` events of one region.
@@ -29,7 +29,7 @@ class Notifications(ABC):
         self.messages = 0
         self._deployment = deployment
         self._random = Random(f"{type(self).__name__} {seed}")
-        self._gathered: list[tuple[str, Record, tuple[int, ...]]] = []
+        self._collected: list[tuple[str, Record, tuple[int, ...]]] = []
         self._lock = threading.Lock()
 
     @abstractmethod
@@ -51,18 +51,18 @@ class Notifications(ABC):
     def record(self, call: S3Call) -> None:
         """Collect the events of this call."""
         with self._lock:
-            self._gathered += ((call.region, event, call.changes) for event in self.events(call))
+            self._collected += ((call.region, event, call.changes) for event in self.events(call))
 
     def deliver(self) -> list[str]:
         """Send the collected events."""
         with self._lock:
-            gathered, self._gathered = self._gathered, []
-            self._random.shuffle(gathered)
+            collected, self._collected = self._collected, []
+            self._random.shuffle(collected)
             now = time.time()
             # Before the messages: a change must not be refreshed before its recorded time of delivery.
-            self.delivered.update((change, now) for _, _, changes in gathered for change in changes)
+            self.delivered.update((change, now) for _, _, changes in collected for change in changes)
             for region in self._deployment.topics:
-                self._send_all(region, [event for where, event, _ in gathered if where == region])
+                self._send_all(region, [event for where, event, _ in collected if where == region])
         return []
 
     def _send_all(self, region: str, events: list[Record]) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 from urllib.parse import quote_plus
 
-from jibe_sqs.sandbox.aws.notifications import Notifications, compact
+from jibe_sqs.sandbox.aws.notifications import MessagePublisher, compact
 from jibe_sqs.sandbox.aws.records import Record
 from jibe_sqs.sandbox.aws.s3_calls import DELETES, CallKind, S3Call
 
@@ -29,7 +29,7 @@ NAMES: Final = {
 """S3 sends no events for other calls."""
 
 
-class S3Events(Notifications):
+class S3Events(MessagePublisher):
     """Sends events through the region's topic. At the start, S3 sends a test event for each bucket."""
 
     together = 4

@@ -38,7 +38,7 @@ class Trail:
         self._random = Random(f"trail {seed}")
         # A second generator, so that the contents of records do not influence their delivery.
         self._ids = Random(f"records {seed}")
-        self._gathered: dict[str, list[tuple[list[Record], tuple[int, ...]]]] = {r: [] for r in deployment.topics}
+        self._collected: dict[str, list[tuple[list[Record], tuple[int, ...]]]] = {r: [] for r in deployment.topics}
         self._own_writes: list[Record] = []
         self._lock = threading.Lock()
 
@@ -61,13 +61,13 @@ class Trail:
         together in one file.
         """
         with self._lock:
-            self._gathered[region].append((list(group), tuple(changes)))
+            self._collected[region].append((list(group), tuple(changes)))
 
     def deliver(self) -> list[str]:
         """Write the collected records to log files, and announce them. Returns the keys of the new files."""
         with self._lock:
-            gathered, self._gathered = self._gathered, {region: [] for region in self._gathered}
-            return [key for region, groups in gathered.items() if groups for key in self._deliver(region, groups)]
+            collected, self._collected = self._collected, {region: [] for region in self._collected}
+            return [key for region, groups in collected.items() if groups for key in self._deliver(region, groups)]
 
     def _deliver(self, region: str, groups: list[tuple[list[Record], tuple[int, ...]]]) -> list[str]:
         shares = min(len(groups), self._random.choice((1, 1, 1, 2, 3)))
