@@ -7,15 +7,7 @@ from typing import Any
 from tests.wire import ABSENT, changed
 
 from jibe_sqs.core.announcements import MAX_ENVELOPES
-from jibe_sqs.core.model import (
-    Actor,
-    Kind,
-    LogFile,
-    Nothing,
-    ObjectEvent,
-    SkipReason,
-    Unchanged,
-)
+from jibe_sqs.core.model import Actor, Kind, LogFile, Nothing, ObjectEvent, SkipReason, Unchanged
 
 LOGS = "the-logs"
 DAY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31"

@@ -6,15 +6,9 @@ import pytest
 from tests.core.bodies import CASES, DAY, KEY, LOGS, ROOT, delivery, event, file, record, s3, sns
 
 from jibe_sqs.core.announcements import MAX_ANNOUNCEMENTS, announcements
-from jibe_sqs.core.errors import (
-    AnnouncementTooLarge,
-)
+from jibe_sqs.core.errors import AnnouncementTooLarge
 from jibe_sqs.core.formats.format import Format
-from jibe_sqs.core.model import (
-    LogFile,
-    Nothing,
-    Unreadable,
-)
+from jibe_sqs.core.model import LogFile, Nothing, Unreadable
 from jibe_sqs.core.sources import LogSource, Sources
 
 

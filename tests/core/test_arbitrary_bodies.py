@@ -12,16 +12,8 @@ from tests.core.bodies import CASES, KEY, LOGS, SES, VALIDATION, delivery, file,
 from tests.wire import ABSENT
 
 from jibe_sqs.core.announcements import MAX_ENVELOPES, NO_SOURCES, announcements
-from jibe_sqs.core.errors import (
-    AnnouncementError,
-)
-from jibe_sqs.core.model import (
-    LogFile,
-    Nothing,
-    ObjectEvent,
-    Unchanged,
-    Unreadable,
-)
+from jibe_sqs.core.errors import AnnouncementError
+from jibe_sqs.core.model import LogFile, Nothing, ObjectEvent, Unchanged, Unreadable
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import Sources
 

@@ -16,14 +16,7 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     AnnouncementUnsupported,
 )
-from jibe_sqs.core.model import (
-    UNKNOWN_TIME,
-    Kind,
-    ObjectEvent,
-    SkipReason,
-    Unchanged,
-    Unreadable,
-)
+from jibe_sqs.core.model import UNKNOWN_TIME, Kind, ObjectEvent, SkipReason, Unchanged, Unreadable
 from jibe_sqs.core.sources import Sources
 
 REFUSED: dict[str, tuple[str, type[AnnouncementError], str]] = {
