@@ -13,7 +13,7 @@ from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.sandbox.processes import server
 from jibe_sqs.settings import Rules, load
-from jibe_sqs.settings.sources import object_named
+from jibe_sqs.settings.sources import bucket_and_key
 
 BUCKET = "configurations"
 VERIFY = ("verify", "--bucket", "trail", "--account", "111122223333", "--region", "us-east-1", "--from", "2026-01-01")
@@ -115,8 +115,8 @@ def test_the_keys_ending_decides_and_a_byte_order_mark_does_no_harm(jibe, stored
     [
         (f"s3://{BUCKET}/none.json", f"s3://{BUCKET}/none.json: NoSuchKey: "),
         ("s3://no-such-bucket/jibe.json", "s3://no-such-bucket/jibe.json: NoSuchBucket: "),
-        (f"s3://{BUCKET}", "must name an object: s3://BUCKET/KEY"),
-        ("s3:///jibe.json", "must name an object: s3://BUCKET/KEY"),
+        (f"s3://{BUCKET}", "must contain a bucket and a key: s3://BUCKET/KEY"),
+        ("s3:///jibe.json", "must contain a bucket and a key: s3://BUCKET/KEY"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_a_mistake_of_one_line(jibe, s3, ours, address, words):
@@ -152,7 +152,7 @@ def test_a_file_on_disk_needs_nothing_to_fetch_with(monkeypatch, tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{}")
     assert load(Rules, config=path).logs == ()
-    with pytest.raises(SettingsError, match="cannot be read here"):
+    with pytest.raises(SettingsError, match="cannot read from S3"):
         load(Rules, config=f"s3://{BUCKET}/jibe.json")
 
 
@@ -172,6 +172,6 @@ def test_settings_import_no_library_that_does_io(tmp_path):
 
 @given(st.from_regex(r"[a-z0-9.-]+", fullmatch=True), st.text(min_size=1).filter(lambda key: not key.endswith("/")))
 def test_the_key_is_taken_as_it_is(bucket, key):
-    assert object_named(f"s3://{bucket}/{key}") == (bucket, key)
-    assert object_named(f"S3://{bucket}/{key}") == (bucket, key)
-    assert object_named(f"/{bucket}/{key}") is None or "://" in key
+    assert bucket_and_key(f"s3://{bucket}/{key}") == (bucket, key)
+    assert bucket_and_key(f"S3://{bucket}/{key}") == (bucket, key)
+    assert bucket_and_key(f"/{bucket}/{key}") is None or "://" in key

@@ -206,7 +206,7 @@ ALL = {"bucket": "*", "via": "access-anywhere", "sweep": "3m"}
 @pytest.mark.parametrize(
     ("logs", "words"),
     [
-        ([{"bucket": "trail", "providers": "Logs"}], "providers: only with via: access-anywhere"),
+        ([{"bucket": "trail", "providers": "Logs"}], "providers: allowed only with via: access-anywhere"),
         ([{**ALL, "bucket": "trail", "folder": "/Logs/trail", "providers": "Logs"}], "without folder"),
         ([{**ALL, "providers": "Logs"}, ALL], "put all providers into one of them"),
         ([{**ALL, "providers": ""}], "logs.0.providers.0"),
@@ -219,7 +219,7 @@ def test_providers_that_would_have_no_effect_are_a_mistake(problems, logs, words
 
 def test_every_bucket_cannot_be_swept_where_buckets_are_named(problems):
     assert problems(sources(source("CloudTrail"), buckets=BUCKETS)) == [
-        "logs: *: via access-anywhere: leave buckets out, and Access Anywhere is asked"
+        "logs: *: via access-anywhere: remove buckets, and jibe-sqs asks Access Anywhere"
     ]
 
 
@@ -240,8 +240,8 @@ SMB = {"share": "CANARY", "smb_dir": "", "smb_server": "CANARY", "smb_username":
         ({"name": "Amazon S3"}, ("sources.0.flavor", "CloudTrail")),
         ("CANARY", ("sources.0", "must be an object")),
         (["CloudTrail"], ("sources.0", "must be an object")),
-        ({"name": 3, "flavor": "CloudTrail"}, ("sources.0.name", "provider's name")),
-        ({"name": "", "flavor": "CloudTrail"}, ("sources.0.name", "provider's name")),
+        ({"name": 3, "flavor": "CloudTrail"}, ("sources.0.name", "name of a provider")),
+        ({"name": "", "flavor": "CloudTrail"}, ("sources.0.name", "name of a provider")),
         (source("SQS", url="CANARY"), ("queues.0.url", "not an address")),
     ],
 )
@@ -299,7 +299,7 @@ def test_a_misspelt_sources_is_a_mistake(problems):
 )
 def test_an_unknown_key_that_may_select_what_is_synchronised_is_a_mistake(problems, name, instead):
     (problem,) = problems({**THREE_KEYS, name: "CANARY"})
-    assert problem.startswith(f"{name}: may select what is synchronised")
+    assert problem.startswith(f"{name}: not a key that Jibe documents, and it may select what is synchronised")
     assert instead in problem
 
 

@@ -280,8 +280,8 @@ def test_their_words_beside_something_odd_of_ours_are_told(write, name):
 def test_with_nothing_everything_that_is_needed_is_named():
     assert problems() == [
         (
-            "access_anywhere: missing: endpoint, login and password of Access Anywhere. They alone are enough, also as "
-            "Jibe's three keys at the top of the file; queues can be added"
+            "access_anywhere: missing: endpoint, login and password of Access Anywhere, here or as three keys at the top "
+            "of the file"
         )
     ]
 
@@ -308,7 +308,7 @@ def test_every_mistake_is_told_at_once_under_its_name(write, monkeypatch):
         }
     )
     found = problems(config=file)
-    assert sorted(re.split(r": | together", problem)[0] for problem in found) == sorted(
+    assert sorted(re.split(r": ", problem)[0] for problem in found) == sorted(
         [
             "JIBE_QUEU",
             "access_anywhere",
@@ -356,7 +356,7 @@ def test_an_address_that_is_none_is_told(write, name, address):
     group, *_, last = name.split(".")
     told = {"logs": {"bucket": "trail"}, "access_anywhere": LEAST["access_anywhere"]}.get(group, {}) | {last: address}
     (said,) = problems(config=write(with_(**{group: [told] if ".0." in name else told})))
-    assert said == f"{name}: not an address: it starts with https:// and a host's name"
+    assert said == f"{name}: not an address: write https:// and a host name"
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_folder_of_secrets_that_is_none_is_told(write, monkeypatch, tmp_path):
     [
         ("{", "config.json", "not JSON"),
         ('{"password": CANARY}', "config.json", "not JSON"),
-        ("[]", "config.json", "not an object"),
+        ("[]", "config.json", "must be an object"),
         ("password = CANARY", "config.toml", "not TOML"),
         (json.dumps(LEAST), "config.toml", "not TOML"),
     ],
@@ -448,7 +448,7 @@ def test_half_a_login_is_told(write, given):
 @pytest.mark.parametrize("half", [{"access_key_id": "AKIA"}, {"secret_access_key": "CANARY"}], ids=str)
 def test_half_a_pair_of_credentials_is_told(write, half):
     """Found by this test: requests went out signed with nothing."""
-    assert problems(config=write(with_(aws=half))) == ["aws: access_key_id and secret_access_key go together"]
+    assert problems(config=write(with_(aws=half))) == ["aws: access_key_id and secret_access_key must be set together"]
 
 
 # Secrets
@@ -574,8 +574,8 @@ async def test_verifiers_are_made_for_the_sources_that_ask_for_them(write):
         ({"format": "csv"}, "logs.0.format: Input should be 'cloudtrail', 'audit-log' or 'access-log'"),
         ({"on_bad_record": "ignore"}, "logs.0.on_bad_record: Input should be 'skip' or 'reject'"),
         ({"verify": "yes"}, "logs.0.verify: Input should be 'digest'"),
-        ({"verify": "digest", "format": "access-log"}, "logs.0: verify: only CloudTrail's files have digests"),
-        ({"verify": "digest", "format": "audit-log"}, "logs.0: verify: only CloudTrail's files have digests"),
+        ({"verify": "digest", "format": "access-log"}, "logs.0: verify: only CloudTrail's log files have digests"),
+        ({"verify": "digest", "format": "audit-log"}, "logs.0: verify: only CloudTrail's log files have digests"),
     ],
     ids=str,
 )
@@ -685,7 +685,7 @@ def test_a_logs_prefix_is_taken_as_it_is(write):
     ("ledger", "said"),
     [
         ({"kind": "dynamodb"}, "ledger: dynamodb needs the name or the ARN of its table"),
-        ({"table": "jibe-ledger"}, "ledger: a table, and kind sqlite"),
+        ({"table": "jibe-ledger"}, "ledger: table is set, but kind is sqlite"),
         ({"kind": "dynamodb", "table": "a b"}, "ledger.table: "),
         ({"kind": "dynamodb", "table": "arn:aws:s3:::bucket"}, "ledger.table: "),
     ],
@@ -879,7 +879,7 @@ def test_buckets_need_not_be_told(write):
 def test_a_dry_run_cannot_ask_which_buckets_there_are(write):
     least = {name: LEAST[name] for name in LEAST if name != "buckets"}
     said = problems(config=write({**least, "sync": {"strategy": "dry-run"}}))
-    assert said == ["sync: a dry run calls nothing, so it cannot ask which buckets there are: set buckets"]
+    assert said == ["sync: a dry run makes no calls, so it cannot ask Access Anywhere for the buckets: set buckets"]
 
 
 def test_provider_event_needs_the_parameters_of_its_call(write):
@@ -936,7 +936,7 @@ def test_reports_come_at_most_once_a_second(write, interval, good):
     if good:
         assert load(Settings, config=file)
     else:
-        assert problems(config=file) == ["report.interval: seconds, at least 1; or 0 for no reports; or such as 15m"]
+        assert problems(config=file) == ["report.interval: must be at least 1 second, such as 15m; or 0 for no reports"]
 
 
 def test_nothing_is_remembered_for_longer_than_dates_last(write):
@@ -1033,9 +1033,9 @@ def test_topics_are_arns_and_need_signatures(write):
 
 @pytest.mark.parametrize("address", ["https://x/y", "file:///etc/jibe.json", "gs://bucket/key"])
 def test_a_configuration_at_another_kind_of_address_says_what_is_needed(monkeypatch, address):
-    assert problems(config=address) == [f"{address}: a path or an s3:// address is needed"]
+    assert problems(config=address) == [f"{address}: must be a path or an s3:// address"]
     monkeypatch.setenv("JIBE_CONFIG", address)
-    assert problems() == [f"JIBE_CONFIG: {address}: a path or an s3:// address is needed"]
+    assert problems() == [f"JIBE_CONFIG: {address}: must be a path or an s3:// address"]
 
 
 @pytest.mark.parametrize(
@@ -1051,13 +1051,13 @@ def test_a_configuration_at_another_kind_of_address_says_what_is_needed(monkeypa
             {"buckets": {"media": {"folder": "/a", "prefx": "b"}}},
             "buckets.media.0.prefx: no such setting; did you mean prefix?",
         ),
-        ({"drain_timeout": "soon"}, "drain_timeout: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
-        ({"drain_timeout": []}, "drain_timeout: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
-        ({"poll": {"wait": "3 days"}}, "poll.wait: not a duration: write seconds, as 30, or 90s, 3m, 1h"),
-        ({"aws": {"region": 5}}, "aws.region: must be a text, in quotes"),
+        ({"drain_timeout": "soon"}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
+        ({"drain_timeout": []}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
+        ({"poll": {"wait": "3 days"}}, "poll.wait: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
+        ({"aws": {"region": 5}}, "aws.region: must be text in quotes"),
         (
             {"access_anywhere": {**LEAST["access_anywhere"], "password": 5}},
-            "access_anywhere.password: must be a text, in quotes",
+            "access_anywhere.password: must be text in quotes",
         ),
     ],
 )

@@ -1,9 +1,9 @@
-"""The configuration: the only reader of the environment and of configuration files.
+"""The configuration. Only this package reads the environment and configuration files.
 
-Strongest first: the command line, the environment (`JIBE_…`, nested with `__`), secret files (in `JIBE_SECRETS_DIR`, named
-as the variables are), the file that `JIBE_CONFIG` names (JSON or TOML; else `jibe-config.json` in the working directory,
-if it is there), defaults. Jibe's own file (`endpoint`, `login`, `password`) and Okera's (`s3Region`, `sqsRegion`,
-`sqsUrl`) load as they are.
+The sources, the strongest first: the command line; environment variables (`JIBE_…`, with `__` between group and name);
+secret files (in `JIBE_SECRETS_DIR`, with the names of the variables); the file that `JIBE_CONFIG` names (JSON or TOML), or
+else `jibe-config.json` in the working directory; the defaults. The files of Jibe (`endpoint`, `login`, `password`) and of
+Okera (`s3Region`, `sqsRegion`, `sqsUrl`) load unchanged.
 """
 
 import os
@@ -16,24 +16,15 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError as SourceError
 
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings.groups.buckets import OwnWritesSettings
+from jibe_sqs.settings.groups.log_files import DefaultLogs, LogSettings
+from jibe_sqs.settings.groups.messages import NotificationSettings
+from jibe_sqs.settings.groups.processing import LimitSettings
+from jibe_sqs.settings.groups.stores import AwsSettings, QueueSettings, RoleSettings
 from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import mistakes, unknown, unknown_variables
-from jibe_sqs.settings.model import (
-    AwsSettings,
-    DefaultLogs,
-    LimitSettings,
-    LogSettings,
-    NotificationSettings,
-    OwnWritesSettings,
-    Queues,
-    QueueSettings,
-    RoleSettings,
-    Rules,
-    Settings,
-    Sourced,
-    StoreSettings,
-)
-from jibe_sqs.settings.sources import content_of, named, object_named, parsed
+from jibe_sqs.settings.model import Queues, Rules, Settings, Sourced, StoreSettings
+from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed
 
 __all__ = [
     "AwsSettings",
@@ -59,26 +50,26 @@ class Fetch(Protocol):
     """Reads an object from S3. Raises `SettingsError`."""
 
     def __call__(self, bucket: str, key: str, aws: AwsSettings, /) -> bytes:
-        """Its bytes."""
+        """The object's content."""
 
 
 def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None = None, **overrides: Any) -> S:
-    """The configuration from all its sources. Raises `SettingsError` with every mistake, each under its name.
+    """Reads the configuration from all sources. Raises `SettingsError` with all mistakes, one line for each.
 
-    `config` is a path or an `s3://` address, which `fetch` reads.
+    `config`: a path, or an `s3://` address that `fetch` reads.
     """
     values: dict[str, Any] = {}
     problems = unknown_variables(os.environ)
     secrets, no_secrets = _secrets()
     problems += no_secrets
-    if source := str(config or "") or named():
+    if source := str(config or "") or configured_source():
         with _naming_the_variable(by_variable=not config and bool(os.environ.get("JIBE_CONFIG"))):
             content = _content(source, fetch, secrets)
             parts = parsed(source, content)
         values, foreign = translated(parts, Settings.model_fields)
         problems += foreign
     if not issubclass(kind, Settings):
-        # It passes over what only others need, but not over what nobody knows.
+        # This kind ignores settings that only other kinds need. Unknown names are still mistakes.
         problems += [unknown(name, Settings.model_fields) for name in values.keys() - Settings.model_fields.keys()]
     loaded, mistaken = _from_sources(kind, values, secrets, overrides)
     problems += mistaken
@@ -88,7 +79,7 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
 
 
 def _secrets() -> tuple[str | None, list[str]]:
-    """The folder of secret files, and what is wrong with it."""
+    """The folder of secret files, and the mistakes in it."""
     folder = os.environ.get("JIBE_SECRETS_DIR")
     if not folder:
         return None, []
@@ -100,7 +91,7 @@ def _secrets() -> tuple[str | None, list[str]]:
 
 @contextmanager
 def _naming_the_variable(*, by_variable: bool) -> Iterator[None]:
-    """Errors about the file name JIBE_CONFIG, if it named the file."""
+    """Adds `JIBE_CONFIG` to errors about the file if that variable named the file."""
     try:
         yield
     except SettingsError as error:
@@ -110,14 +101,14 @@ def _naming_the_variable(*, by_variable: bool) -> Iterator[None]:
 
 
 def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
-    """The configuration file's. Reading it from S3 needs `aws`, from the environment and secret files."""
-    address = object_named(source)
+    """The content of the configuration file. To read it from S3, `aws` is taken from variables and secret files."""
+    address = bucket_and_key(source)
     if address is None:
         if "://" in source:
-            raise SettingsError([f"{source}: a path or an s3:// address is needed"])
+            raise SettingsError([f"{source}: must be a path or an s3:// address"])
         return content_of(Path(source))
     if fetch is None:
-        raise SettingsError([f"{source}: cannot be read here: give the path of a file"])
+        raise SettingsError([f"{source}: this command cannot read from S3: use the path of a file"])
     store, problems = _from_sources(StoreSettings, {}, secrets, {})
     if store is None:
         raise SettingsError(problems, in_settings=True)
@@ -127,7 +118,7 @@ def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
 def _from_sources(
     kind: type[T], file: dict[str, Any], secrets: str | None, overrides: dict[str, Any]
 ) -> tuple[T | None, list[str]]:
-    # A class of its own, so that two loads with two files do not meet.
+    # A new class for each load: two loads with different files must not share `file`.
     sourced = type(kind.__name__, (kind,), {"file": file, "__module__": kind.__module__})
     try:
         return sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides), []

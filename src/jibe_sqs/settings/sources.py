@@ -1,4 +1,4 @@
-"""Where values come from: variables, secret files, and a configuration file."""
+"""The sources of settings: variables, secret files, and a configuration file."""
 
 import json
 import os
@@ -20,13 +20,13 @@ PREFIX: Final = "JIBE_"
 DEFAULT_FILE: Final = Path("jibe-config.json")
 JIBE: Final = frozenset({"endpoint", "login", "password"})
 OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
-"""Keys at the top of Jibe's and of Okera's files."""
+"""Keys at the top of the configuration files of Jibe and Okera."""
 SOURCES: Final = "sources"
-"""Jibe's list of what it reads."""
+"""The key of Jibe's list of sources."""
 
 
 class _TextOrJson(EnvSettingsSource):
-    """Text that is not JSON stays text: one word may stand for a list of one, and what may not is judged with the rest."""
+    """A source of text. Text that is not JSON is kept as text: it may be a list of one word. If it is not, validation fails."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:
@@ -35,23 +35,23 @@ class _TextOrJson(EnvSettingsSource):
             return value
 
     def __call__(self) -> dict[str, Any]:
-        """Jibe's three keys have variables and secret files too: `JIBE_ENDPOINT`, `JIBE_LOGIN`, `JIBE_PASSWORD`."""
+        """Adds the variables and secret files for Jibe's three keys: `JIBE_ENDPOINT`, `JIBE_LOGIN`, `JIBE_PASSWORD`."""
         values = super().__call__()
         found = {name: self.env_vars.get(f"{PREFIX}{name}".lower()) for name in JIBE}
-        beneath(values, "access_anywhere", {name: value for name, value in found.items() if value is not None})
+        add_defaults(values, "access_anywhere", {name: value for name, value in found.items() if value is not None})
         return values
 
 
 class Environment(_TextOrJson):
-    """Variables."""
+    """Environment variables."""
 
 
 class SecretFiles(NestedSecretsSettingsSource, _TextOrJson):
-    """Files, each named as a variable, with its value."""
+    """Secret files. The name of a file is the name of a variable; its content is the value."""
 
 
 class ConfigurationFile(PydanticBaseSettingsSource):
-    """What the configuration file says."""
+    """The values in the configuration file."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
         super().__init__(settings_cls)
@@ -64,24 +64,24 @@ class ConfigurationFile(PydanticBaseSettingsSource):
         return self._values
 
 
-def named() -> str | None:
-    """The file or `s3://` address that `JIBE_CONFIG` names, else the file in the working directory, if it is there."""
+def configured_source() -> str | None:
+    """The path or `s3://` address in `JIBE_CONFIG`, or else the default file in the working directory, if it exists."""
     return os.environ.get("JIBE_CONFIG") or (str(DEFAULT_FILE) if DEFAULT_FILE.is_file() else None)
 
 
-def object_named(source: str) -> tuple[str, str] | None:
-    """Bucket and key of `s3://BUCKET/KEY`; None for a path. Raises `SettingsError`."""
+def bucket_and_key(source: str) -> tuple[str, str] | None:
+    """Bucket and key of `s3://BUCKET/KEY`. Returns None for a path. Raises `SettingsError` if the key is missing."""
     scheme, separator, address = source.partition("://")
     if not separator or scheme.lower() != "s3":
         return None
     bucket, _, key = address.partition("/")
     if not bucket or not key or key.endswith("/"):
-        raise SettingsError([f"{source}: must name an object: s3://BUCKET/KEY"])
+        raise SettingsError([f"{source}: must contain a bucket and a key: s3://BUCKET/KEY"])
     return bucket, key
 
 
 def content_of(path: Path) -> bytes:
-    """What is in a file. Raises `SettingsError`."""
+    """Reads a file. Raises `SettingsError`."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -89,23 +89,23 @@ def content_of(path: Path) -> bytes:
 
 
 def parsed(source: str, content: bytes) -> dict[str, Any]:
-    """The values in a configuration file: TOML if its name ends in `.toml`, else JSON. Raises `SettingsError`."""
+    """Parses a configuration file: TOML if its name ends in `.toml`, otherwise JSON. Raises `SettingsError`."""
     is_toml = source.endswith(".toml")
     try:
-        # Editors of Windows write a byte-order mark, which is not JSON.
+        # Editors on Windows write a byte-order mark, which JSON does not allow.
         text = content.decode("utf-8-sig")
         values = tomllib.loads(text) if is_toml else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError([f"{source}: not {'TOML' if is_toml else 'JSON'}: {error}"]) from error
     if not isinstance(values, dict):
-        raise SettingsError([f"{source}: not an object with settings"])
+        raise SettingsError([f"{source}: must be an object with settings"])
     return values
 
 
-def beneath(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
-    """Put weaker values into a group of `values`."""
+def add_defaults(values: dict[str, Any], name: str, weaker: dict[str, Any]) -> None:
+    """Adds `weaker` to the group `name` of `values`. Values that are in the group already stay."""
     if not weaker:
         return
     ours = values.get(name, {})
-    # The validation reports a group that is not an object.
+    # Validation reports a group that is not an object.
     values[name] = {**weaker, **ours} if isinstance(ours, dict) else ours

@@ -1,12 +1,12 @@
-"""What a setting may be: addresses, folders, times, networks; each says what is wrong in an operator's words."""
+"""Types of values in settings: addresses, folders, durations, networks. Their error texts say what to write instead."""
 
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from jibe_sqs.core import notification_rules
 from jibe_sqs.core.templates import Template
@@ -15,7 +15,7 @@ from jibe_sqs.core.templates import Template
 def _url(text: str) -> str:
     parts = _address(text)
     if parts.username or parts.password:
-        raise ValueError("an address with a password in it would be logged: give login and password on their own")
+        raise ValueError("contains a login or a password, and addresses are logged: remove it from the address")
     return text
 
 
@@ -25,14 +25,14 @@ def _secret_url(secret: SecretStr) -> SecretStr:
 
 
 def _address(text: str) -> SplitResult:
-    """Its parts. What urllib says of one that is none may quote the beginning of a password: that is not told."""
+    """Splits an http or https address. urllib's error may contain part of a password, so it is not repeated."""
     try:
         parts = urlsplit(text)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_one = False
-    if not is_one or not text.isprintable() or " " in text:
-        raise ValueError("not an address: it starts with https:// and a host's name")
+        is_address = False
+    if not is_address or not text.isprintable() or " " in text:
+        raise ValueError("not an address: write https:// and a host name")
     return parts
 
 
@@ -46,30 +46,30 @@ def _expression(text: str) -> str:
     return text
 
 
-def listed(value: object) -> object:
-    """One, or a list of them."""
+def as_list(value: object) -> object:
+    """Accepts one text or object in place of a list with one entry."""
     return [value] if isinstance(value, str | Mapping) else value
 
 
 def _folder(path: str) -> str:
     if not path.startswith("/") or not path.strip("/"):
-        raise ValueError("a folder of Access Anywhere starts with / and has a name, such as /Amazon S3/my-bucket")
+        raise ValueError("not a folder of Access Anywhere: write / and its path, such as /Amazon S3/my-bucket")
     return path.rstrip("/")
 
 
 def _folder_prefix(prefix: str) -> str:
-    """A place shows a folder: the prefix `team` is that of `team/`, and not of `teams/` as well."""
+    """Adds the final slash: the prefix `team` means the keys below `team/`, and not those below `teams/`."""
     return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
 
 
 def _seconds(value: object) -> object:
-    """`90`, `90s`, `3m` and `1h` are seconds."""
+    """Converts `90`, `90s`, `3m` and `1h` to seconds."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
     if found:
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-    # Numbers out of range, "-5" among them, are reported by the field's limits.
+    # The field's own limits report numbers out of range, such as "-5".
     if isinstance(value, bool) or not (isinstance(value, int | float) or _is_number(value)):
-        raise ValueError("not a duration: write seconds, as 30, or 90s, 3m, 1h")
+        raise ValueError("not a duration: write seconds, such as 30, or 90s, 3m, 1h")
     return value
 
 
@@ -84,19 +84,24 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value), strict=False)
     except ValueError as error:
-        raise ValueError(f"neither an address nor a network, such as 192.0.2.0/24: {error}") from error
+        raise ValueError(f"not an IP address or network, such as 192.0.2.0/24: {error}") from error
 
 
-Url = Annotated[str, AfterValidator(_url)]
-SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
-Expression = Annotated[str, AfterValidator(_expression)]
-"""JMESPath."""
-TemplateText = Annotated[str, AfterValidator(_template)]
-FolderPath = Annotated[str, AfterValidator(_folder)]
+def _kind(name: str) -> Any:
+    """Names the kind of a value, and its unit, for docs/reference/configuration.md."""
+    return Field(json_schema_extra={"kind": name})
+
+
+Url = Annotated[str, AfterValidator(_url), _kind("address")]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), _kind("address")]
+Expression = Annotated[str, AfterValidator(_expression), _kind("JMESPath expression")]
+TemplateText = Annotated[str, AfterValidator(_template), _kind("template")]
+FolderPath = Annotated[str, AfterValidator(_folder), _kind("folder")]
 FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]
-Duration = Annotated[float, BeforeValidator(_seconds)]
+Duration = Annotated[float, BeforeValidator(_seconds), _kind("duration")]
 """Seconds; written as a number, or as `90s`, `3m`, `1h`."""
-WholeDuration = Annotated[int, BeforeValidator(_seconds)]
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed)]
-Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(listed)]
+WholeDuration = Annotated[int, BeforeValidator(_seconds), _kind("duration, whole seconds")]
+Bytes = Annotated[int, _kind("bytes")]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), WithJsonSchema({"kind": "address or network"})]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(as_list)]

@@ -1,0 +1,63 @@
+"""`log`, `report`, `alerts` and `health`: what the service writes, sends and answers about itself."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from jibe_sqs.settings.groups.group import SettingsGroup
+from jibe_sqs.settings.types import Duration, FolderPath, SecretUrl
+
+
+class LogOutputSettings(SettingsGroup):
+    """The log lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the lowest level that is logged"
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="the format of log lines. `auto` is `console` on a terminal, and `json` elsewhere"
+    )
+
+
+class ReportSettings(SettingsGroup):
+    """Periodic counts for each provider and bucket."""
+
+    interval: Duration = Field(
+        default=900, ge=0, description="the time between two reports, at least 1 second. With 0 there are no reports"
+    )
+    folder: FolderPath | None = Field(
+        default=None, description="a folder of Access Anywhere in which each report is also stored as a file"
+    )
+
+    @field_validator("interval")
+    @classmethod
+    def _interval_is_not_below_a_second(cls, interval: float) -> float:
+        if 0 < interval < 1:
+            raise ValueError("must be at least 1 second, such as 15m; or 0 for no reports")
+        return interval
+
+
+class AlertSettings(SettingsGroup):
+    """Warnings and errors that are sent to people."""
+
+    webhook: SecretUrl | None = Field(
+        default=None,
+        description="the address of a webhook that accepts Slack's messages. Warnings and errors are sent to it",
+    )
+    level: Literal["warning", "error"] = Field(default="warning", description="the lowest level that is sent")
+    interval: Duration = Field(default=300, ge=1, description="the minimum time between two messages to the webhook")
+
+
+class HealthSettings(SettingsGroup):
+    """The address at which `/livez` and `/readyz` are answered."""
+
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="the port for `/livez` and `/readyz`. With 0, any free port. If it is not set, no port is opened",
+    )
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - an orchestrator asks from outside the container
+        description="the address of this machine on which the port is opened",
+    )
