@@ -20,7 +20,7 @@ help:
 	@echo 'make chaos   replicas that are killed, hung and cut off for SECONDS=120; nothing is lost'
 	@echo 'make drain   one that is stopped under load, TIMES=100; nothing waits for its end'
 	@echo 'make simulate  the service in worlds that fail in every way: SEEDS=1000 of them, from START=0; or SEED=N again'
-	@echo 'make docs    docs/reference/formats.md and docs/reference/bad-input.md, generated from what the program says'
+	@echo 'make docs    the generated pages of docs/reference'
 	@echo 'make lock    resolve the dependencies anew'
 	@echo 'make clean   remove what these made'
 
@@ -73,7 +73,7 @@ simulate: .venv/.installed
 	@$(BIN)/python -m proof.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START))
 
 docs: .venv/.installed
-	@$(BIN)/python docs/generate_formats.py
+	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.bad_input
 
 lock:

@@ -5,13 +5,11 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import get_args
 
 import boto3
 import pytest
 import yaml
 from moto import mock_aws
-from pydantic import BaseModel
 
 from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
@@ -949,55 +947,6 @@ def test_nothing_is_remembered_for_longer_than_dates_last(write):
 def test_a_time_that_is_none_is_told(write, written):
     (said,) = problems(config=write(with_(access_anywhere={**LEAST["access_anywhere"], "timeout": written})))
     assert said.startswith("access_anywhere.timeout: ")
-
-
-# The document
-
-
-def models_in(annotation):
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in models_in(argument)]
-
-
-def dotted_names(model, prefix=""):
-    """Of every setting that is no group of others."""
-    for name, field in model.model_fields.items():
-        within = models_in(field.annotation)
-        if within:
-            yield from dotted_names(within[0], f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-NAMES = list(dotted_names(Settings))
-
-
-def test_settings_are_found_in_lists_and_groups():
-    assert {"queues.role_arn", "buckets.folder", "limits.record_size", "drain_timeout"} <= set(NAMES)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_setting_is_in_the_document_with_its_default(name):
-    (row,) = re.findall(rf"^\| `{re.escape(name)}` \|(.*)\|$", DOCUMENT, re.MULTILINE)
-    default, meaning = (part.strip() for part in row.split("|"))
-    assert meaning
-    field, model = None, Settings
-    for part in name.split("."):
-        field = model.model_fields[part]
-        model = (models_in(field.annotation) or [None])[0]
-    if field.is_required():
-        assert default == "needed"
-    elif isinstance(field.default, bool):
-        assert default == f"`{str(field.default).lower()}`"
-    elif isinstance(field.default, int | float):
-        assert re.match(r"[\d.]+", default)[0] == f"{field.default:g}" or default.split()[0] == str(field.default)
-
-
-def test_the_document_names_no_setting_that_is_none():
-    settings = DOCUMENT.partition("## Jibe's and Okera's files")[0]
-    rows = re.findall(r"^\| `([a-z_.]+)` \|", settings, re.MULTILINE)
-    assert sorted(rows) == sorted(NAMES)
 
 
 # The owner of a bucket, and SNS's signatures

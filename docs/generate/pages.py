@@ -1,0 +1,7 @@
+"""All generated pages but bad-input.md, which `python -m tests.bad_input` writes."""
+
+from typing import Final
+
+from . import commands, configuration, errors, formats, log_events
+
+PAGES: Final = (commands.PAGE, configuration.PAGE, errors.PAGE, formats.PAGE, log_events.PAGE)
