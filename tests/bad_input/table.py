@@ -31,7 +31,7 @@ here, and processes the good ones.
 | `RETRY` | is shown again later, because a file can be replaced. After the queue's maximum of receives it is a dead letter, with this reason |
 | `REJECT` | becomes a dead letter at once, with this reason |
 
-[Operations](operations.md#dead-letters) says what to do about a dead letter. The limits here are lower than the defaults, so
+What to do about each error: see [errors](errors.md). The limits here are lower than the defaults, so
 that the inputs are small: {limits}.
 """
 

@@ -1,20 +1,11 @@
 """The tree in the docstring of errors.py is the tree of the classes."""
 
 import inspect
-from pathlib import Path
 
 import pytest
 
 from jibe_sqs.core import errors
-from jibe_sqs.core.errors import (
-    AccessAnywhereError,
-    AnnouncementError,
-    Disposition,
-    JibeError,
-    LogError,
-    LogStoreError,
-    VerificationError,
-)
+from jibe_sqs.core.errors import Disposition, JibeError
 
 CLASSES = [
     each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, JibeError)
@@ -86,12 +77,3 @@ def test_an_unavailable_server_may_name_a_time_to_wait():
 
 def test_a_failed_call_keeps_the_servers_error_code():
     assert errors.CallFailed("refused", code="no_such_folder").code == "no_such_folder"
-
-
-def test_every_error_of_a_dead_letter_is_in_the_operators_table():
-    document = (Path(__file__).parents[2] / "docs" / "reference" / "operations.md").read_text(encoding="utf-8")
-    table = document.partition("| error | what to do |")[2].partition("\n\n")[0]
-    of_messages = AnnouncementError, LogError, LogStoreError, VerificationError, AccessAnywhereError
-    leaves = [each for each in CLASSES if issubclass(each, of_messages) and not each.__subclasses__()]
-    missing = [each.__name__ for each in leaves if f"`{each.__name__}`" not in table]
-    assert not missing

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.key_encodings import KeyEncoding
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings

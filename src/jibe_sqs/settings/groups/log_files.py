@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from jibe_sqs.core.log_names import Format
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.stores import RoleSettings
 from jibe_sqs.settings.types import Duration, FolderPath, Url, Words
