@@ -1,4 +1,4 @@
-"""`--config s3://BUCKET/KEY`, for each command that takes a configuration, as a process."""
+"""`--config s3://BUCKET/KEY`, with each command that reads a configuration, as a process."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def s3():
 
 @pytest.fixture
 def stored(s3):
-    """Stores a configuration file; gives its address."""
+    """Stores a configuration file. Returns its address."""
 
     def stored(content, key="okera/jibe-config.json"):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -50,8 +50,8 @@ def stored(s3):
 
 
 @pytest.fixture
-def ours(s3):
-    """Variables of ours that say where the store is, and with which credentials it is read."""
+def jibe_variables(s3):
+    """JIBE_ variables with the address and the credentials of the store."""
     return {
         "JIBE_AWS__ENDPOINT": s3[0],
         "JIBE_AWS__ACCESS_KEY_ID": ACCESS_KEY,
@@ -60,38 +60,42 @@ def ours(s3):
 
 
 @pytest.fixture
-def botocores(s3):
-    """The same for botocore."""
+def aws_variables(s3):
+    """The AWS_ variables for the same store."""
     return {"AWS_ENDPOINT_URL": s3[0], "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 
 
 def with_config(command, address):
-    """A group of commands has its options at the end."""
+    """The command with `--config` at its end. Without a command, `run`."""
     return (*(command or ("run",)), "--config", address)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0] if command else "default")
-def test_every_command_reads_it(jibe, stored, ours, command):
-    """A mistake in the file shows that it was read."""
+def test_every_command_reads_the_file_in_s3(jibe, stored, jibe_variables, command):
+    """A mistake in the file proves that it was read."""
     address = stored({**OKERA, "bukets": {}})
-    found = jibe(*with_config(command, address), **ours) if command else jibe(JIBE_CONFIG=address, **ours)
+    found = (
+        jibe(*with_config(command, address), **jibe_variables)
+        if command
+        else jibe(JIBE_CONFIG=address, **jibe_variables)
+    )
     assert found.returncode == 2
     assert "bukets: no such setting; did you mean buckets?" in found.stderr
     assert "Traceback" not in found.stderr
     assert SECRET_KEY not in found.stderr
 
 
-def test_botocores_environment_is_enough(jibe, stored, botocores):
-    found = jibe("run", "--config", stored({**OKERA, "bukets": {}}), **botocores)
+def test_aws_variables_are_enough(jibe, stored, aws_variables):
+    found = jibe("run", "--config", stored({**OKERA, "bukets": {}}), **aws_variables)
     assert "bukets: no such setting" in found.stderr
 
 
-def test_a_right_one_is_used(jibe, stored, ours):
-    """The configuration says where the bucket is shown; without one, it would be /media."""
+def test_the_file_in_s3_is_used(jibe, stored, jibe_variables):
+    """The configuration maps the bucket to a folder. Without it, the folder would be /media."""
     address = stored({**OKERA, "buckets": {"media": "/Amazon S3/shown"}})
     event = {"eventSource": "aws:s3", "eventVersion": "2.1", "eventName": "ObjectCreated:Put", "awsRegion": "us-east-1"}
     event |= {"eventTime": "2026-01-01T00:00:00Z", "s3": {"bucket": {"name": "media"}, "object": {"key": "a/b.jpg"}}}
-    found = jibe("explain", "--body", json.dumps({"Records": [event]}), "--json", JIBE_CONFIG=address, **ours)
+    found = jibe("explain", "--body", json.dumps({"Records": [event]}), "--json", JIBE_CONFIG=address, **jibe_variables)
     assert found.returncode == 0, found.stderr
     assert "/Amazon S3/shown/a" in found.stdout
 
@@ -104,8 +108,10 @@ def test_a_right_one_is_used(jibe, stored, ours):
         (b'{"buckets": {"media": 3}}', "without an ending"),
     ],
 )
-def test_the_keys_ending_decides_and_a_byte_order_mark_does_no_harm(jibe, stored, ours, content, key):
-    found = jibe("explain", "none.json", "--config", stored(content, key), **ours)
+def test_the_ending_of_the_key_decides_the_format_and_a_byte_order_mark_is_ignored(
+    jibe, stored, jibe_variables, content, key
+):
+    found = jibe("explain", "none.json", "--config", stored(content, key), **jibe_variables)
     assert found.returncode == 2
     assert "buckets.media: must be a list" in found.stderr
 
@@ -119,35 +125,35 @@ def test_the_keys_ending_decides_and_a_byte_order_mark_does_no_harm(jibe, stored
         ("s3:///jibe.json", "must contain a bucket and a key: s3://BUCKET/KEY"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_a_mistake_of_one_line(jibe, s3, ours, address, words):
-    found = jibe("run", JIBE_CONFIG=address, **ours)
+def test_an_address_without_a_file_is_reported_in_one_line(jibe, s3, jibe_variables, address, words):
+    found = jibe("run", JIBE_CONFIG=address, **jibe_variables)
     assert (found.returncode, found.stdout) == (2, "")
     (line,) = [line for line in found.stderr.splitlines() if address in line]
     assert words in line
     assert "Traceback" not in found.stderr
 
 
-def test_a_file_that_cannot_be_parsed_is_named_by_its_address(jibe, stored, ours):
+def test_an_unparsable_file_is_reported_with_its_address(jibe, stored, jibe_variables):
     address = stored(b'{"password": CANARY}')
-    found = jibe("run", "--config", address, **ours)
+    found = jibe("run", "--config", address, **jibe_variables)
     assert found.returncode == 2
     assert f"{address}: not JSON: " in found.stderr
     assert "CANARY" not in found.stderr
 
 
-def test_without_credentials_they_are_asked_for(jibe, stored, s3):
+def test_missing_credentials_are_reported(jibe, stored, s3):
     found = jibe("run", "--config", stored(OKERA), JIBE_AWS__ENDPOINT=s3[0])
     assert found.returncode == 2
     assert "no AWS credentials" in found.stderr
 
 
-def test_mistakes_in_the_variables_for_the_store_are_reported_before_it_is_asked(jibe, s3):
+def test_mistakes_in_the_variables_of_the_store_are_reported_before_a_request(jibe, s3):
     found = jibe("run", "--config", f"s3://{BUCKET}/jibe.json", JIBE_AWS__ACCESS_KEY_ID="A", JIBE_AWS__ENDPOINT="x")
     assert found.returncode == 2
     assert "aws.endpoint: not an address" in found.stderr
 
 
-def test_a_file_on_disk_needs_nothing_to_fetch_with(monkeypatch, tmp_path):
+def test_a_file_on_disk_needs_no_fetch_function(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config.json"
     path.write_text("{}")
@@ -171,7 +177,7 @@ def test_settings_import_no_library_that_does_io(tmp_path):
 
 
 @given(st.from_regex(r"[a-z0-9.-]+", fullmatch=True), st.text(min_size=1).filter(lambda key: not key.endswith("/")))
-def test_the_key_is_taken_as_it_is(bucket, key):
+def test_the_key_is_not_changed(bucket, key):
     assert bucket_and_key(f"s3://{bucket}/{key}") == (bucket, key)
     assert bucket_and_key(f"S3://{bucket}/{key}") == (bucket, key)
     assert bucket_and_key(f"/{bucket}/{key}") is None or "://" in key

@@ -1,4 +1,4 @@
-"""Jibe's own configuration file: three keys are enough, and each source means what it means to Jibe, or is a mistake."""
+"""Jibe's own configuration file: three keys are enough. Each source works as in Jibe, or is reported as a mistake."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "jibe-original.json"
 
 @pytest.fixture(autouse=True)
 def empty_folder(monkeypatch, tmp_path):
-    """The working directory has no configuration file, and no variable is ours."""
+    """An empty working directory, and no JIBE_ variables."""
     for name in os.environ:
         if name.upper().startswith("JIBE_"):
             monkeypatch.delenv(name)
@@ -91,17 +91,17 @@ def test_three_keys_sweep_every_bucket_every_three_minutes(loaded, others):
     assert_sweeps_by_default(loaded({**THREE_KEYS, **others}))
 
 
-def test_the_example_has_only_keys_that_jibe_documents():
+def test_the_example_has_only_the_keys_that_jibe_documents():
     assert json.loads(EXAMPLE.read_text()).keys() == THREE_KEYS.keys()
     assert_sweeps_by_default(load(Settings, config=EXAMPLE))
 
 
-def test_our_own_names_for_the_three_keys_do_the_same(loaded):
+def test_our_names_of_the_three_keys_have_the_same_effect(loaded):
     assert_sweeps_by_default(loaded({"access_anywhere": THREE_KEYS}))
 
 
 @pytest.mark.parametrize("prefix", ["JIBE_", "JIBE_ACCESS_ANYWHERE__"])
-def test_three_variables_do_the_same(monkeypatch, prefix):
+def test_three_variables_have_the_same_effect(monkeypatch, prefix):
     for name, value in THREE_KEYS.items():
         monkeypatch.setenv(f"{prefix}{name.upper()}", value)
     settings = load(Settings)
@@ -118,7 +118,7 @@ def test_a_secret_file_may_hold_jibes_password(loaded, monkeypatch, tmp_path):
     assert settings.access_anywhere.password.get_secret_value() == "from-a-secret-file"
 
 
-def test_jibes_variables_are_stronger_than_the_file_and_weaker_than_ours(loaded, monkeypatch):
+def test_jibes_variables_win_over_the_file_and_our_variables_win_over_jibes(loaded, monkeypatch):
     monkeypatch.setenv("JIBE_LOGIN", "bo")
     monkeypatch.setenv("JIBE_ENDPOINT", "https://other.example.com")
     monkeypatch.setenv("JIBE_ACCESS_ANYWHERE__ENDPOINT", "https://third.example.com")
@@ -126,7 +126,7 @@ def test_jibes_variables_are_stronger_than_the_file_and_weaker_than_ours(loaded,
     assert (settings.access_anywhere.login, settings.access_anywhere.endpoint) == ("bo", "https://third.example.com")
 
 
-def test_other_commands_take_the_variables_too(loaded, monkeypatch):
+def test_other_commands_accept_jibes_variables(loaded, monkeypatch):
     monkeypatch.setenv("JIBE_LOGIN", "bo")
     assert loaded({"log": {"level": "debug"}}, Rules).log.level == "debug"
 
@@ -139,17 +139,17 @@ def test_other_commands_take_the_variables_too(loaded, monkeypatch):
         {"queues": [{"url": QUEUE}], "buckets": BUCKETS},
     ],
 )
-def test_a_configuration_with_queues_or_logs_is_not_touched(loaded, configured):
+def test_a_configuration_with_queues_or_logs_gets_no_default_logs(loaded, configured):
     settings = loaded({**THREE_KEYS, **configured})
     assert [each.bucket for each in settings.logs] == [each["bucket"] for each in configured.get("logs", [])]
     assert len(settings.queues) == len(configured.get("queues", []))
 
 
 @pytest.mark.parametrize(
-    "forgot", [{"buckets": BUCKETS}, {"queues": []}, {"logs": []}, {"logs": [{"bucket": "trail"}]}]
+    "incomplete", [{"buckets": BUCKETS}, {"queues": []}, {"logs": []}, {"logs": [{"bucket": "trail"}]}]
 )
-def test_what_could_not_work_without_queues_is_still_a_mistake(problems, forgot):
-    assert problems({**THREE_KEYS, **forgot}) == [
+def test_missing_queues_are_still_a_mistake_if_defaults_do_not_apply(problems, incomplete):
+    assert problems({**THREE_KEYS, **incomplete}) == [
         "queues: missing: the SQS queues, each with its url; or logs with a sweep"
     ]
 
@@ -183,7 +183,7 @@ def test_a_queue_with_our_names_becomes_an_entry_of_queues(loaded, flavor):
     assert settings.logs == ()
 
 
-def test_sources_are_added_to_our_own_entries(loaded):
+def test_sources_are_added_to_our_entries(loaded):
     found = sources(
         source("SQS", url=f"{QUEUE}-2"),
         source("CloudTrail"),
@@ -195,7 +195,7 @@ def test_sources_are_added_to_our_own_entries(loaded):
     assert [logs.bucket for logs in settings.logs] == ["trail", "*"]
 
 
-def test_sources_alone_are_read_too(loaded):
+def test_sources_are_read_beside_our_name_of_the_three_keys(loaded):
     settings = loaded({"access_anywhere": THREE_KEYS, "sources": [source("CloudTrail")]})
     assert settings.logs[0].providers == ("Amazon S3",)
 
@@ -212,12 +212,12 @@ ALL = {"bucket": "*", "via": "access-anywhere", "sweep": "3m"}
         ([{**ALL, "providers": ""}], "logs.0.providers.0"),
     ],
 )
-def test_providers_that_would_have_no_effect_are_a_mistake(problems, logs, words):
+def test_providers_without_effect_are_a_mistake(problems, logs, words):
     (problem,) = problems({**THREE_KEYS, "logs": logs, "queues": [{"url": QUEUE}]})
     assert words in problem
 
 
-def test_every_bucket_cannot_be_swept_where_buckets_are_named(problems):
+def test_a_sweep_of_every_bucket_conflicts_with_buckets(problems):
     assert problems(sources(source("CloudTrail"), buckets=BUCKETS)) == [
         "logs: *: via access-anywhere: remove buckets, and jibe-sqs asks Access Anywhere"
     ]
@@ -245,19 +245,19 @@ SMB = {"share": "CANARY", "smb_dir": "", "smb_server": "CANARY", "smb_username":
         (source("SQS", url="CANARY"), ("queues.0.url", "not an address")),
     ],
 )
-def test_a_source_that_cannot_be_mapped_is_a_mistake_that_says_what_to_write(problems, found, words):
+def test_a_source_without_equivalent_is_a_mistake_with_a_remedy(problems, found, words):
     (problem,) = problems(sources(found))
     for word in words:
         assert word in problem
 
 
 @pytest.mark.parametrize("found", [{}, "CloudTrail", 3, None, {"name": "Amazon S3", "flavor": "CloudTrail"}])
-def test_sources_are_a_list(problems, found):
+def test_sources_must_be_a_list(problems, found):
     (problem,) = problems({**THREE_KEYS, "sources": found})
     assert problem.startswith("sources: must be a list")
 
 
-def test_mistakes_of_all_sources_are_reported_at_once_with_all_others(problems):
+def test_mistakes_in_sources_are_reported_together_with_all_others(problems):
     found = problems(sources(source("SMB"), source("SQS"), source("Cloudain"), source("CloudTrail"), drain_timeout=-1))
     assert [problem.split(": ")[0] for problem in found] == [
         "drain_timeout",
@@ -267,7 +267,7 @@ def test_mistakes_of_all_sources_are_reported_at_once_with_all_others(problems):
     ]
 
 
-def test_other_commands_report_sources_as_well(problems):
+def test_other_commands_report_mistakes_in_sources(problems):
     (problem,) = problems(sources(source("SMB")), Rules)
     assert problem.startswith("sources.0: SMB")
 
@@ -315,13 +315,13 @@ def test_an_unknown_key_that_may_select_what_is_synchronised_is_a_mistake(proble
         ("comment", None),
     ],
 )
-def test_any_other_unknown_key_is_named_in_a_warning_with_our_setting_for_it(loaded, capsys, name, instead):
+def test_other_unknown_keys_give_a_warning_with_our_setting(loaded, capsys, name, instead):
     assert_sweeps_by_default(loaded({**THREE_KEYS, name: "CANARY"}))
-    said = capsys.readouterr().out
-    assert "setting_ignored" in said
-    assert name in said
-    assert instead is None or instead in said
-    assert "CANARY" not in said
+    logged = capsys.readouterr().out
+    assert "setting_ignored" in logged
+    assert name in logged
+    assert instead is None or instead in logged
+    assert "CANARY" not in logged
 
 
 JSON = st.recursive(
@@ -335,7 +335,7 @@ SOURCE = st.fixed_dictionaries(
 
 
 @given(st.lists(SOURCE | JSON, max_size=4) | JSON, JSON, JSON)
-def test_whatever_sources_are_each_becomes_an_entry_or_a_mistake(found, queues, logs):
+def test_each_source_of_any_shape_becomes_an_entry_or_a_mistake(found, queues, logs):
     values, problems = translated({"sources": found, "queues": queues, "logs": logs}, Settings.model_fields)
     assert "sources" not in values
     assert all(problem.startswith("sources") for problem in problems)
@@ -349,7 +349,7 @@ def test_whatever_sources_are_each_becomes_an_entry_or_a_mistake(found, queues, 
 
 
 class Unannounced:
-    """The sandbox with its log bucket shown by the provider `Logs`, and changes whose log files are never announced."""
+    """The sandbox, whose provider `Logs` shows the log bucket, with changes whose log files are not announced."""
 
     def __init__(self, running, folder):
         self.running = running
@@ -358,7 +358,7 @@ class Unannounced:
         self.region = running.deployment.buckets[self.bucket]
 
     def change(self, name, log_bucket):
-        """Writes an object two folders deep, and the log file about it; returns the object's key."""
+        """Writes an object two folders deep, and its log file. Returns the key of the object."""
         key, at = f"{name}/new/object.txt", time.time()
         account = self.running.deployment.account
         s3 = self.running.deployment.client("s3", self.region)
@@ -397,37 +397,42 @@ def unannounced(tmp_path_factory):
 
 
 def stopped(service):
-    """Its last line, after an orderly end."""
+    """The last line of the service, after an orderly stop."""
     assert service.stop() == 0
     (last,) = service.events("stopped")
     return last
 
 
-def test_three_keys_find_a_log_that_nothing_announced_and_apply_it(unannounced, start):
-    """The first sweep begins at once, so the test need not wait for three minutes."""
+def test_three_keys_find_and_apply_an_unannounced_log(unannounced, start):
+    """The first sweep begins at once, so the test does not wait for three minutes."""
     in_log_bucket = unannounced.change("one", unannounced.running.deployment.log_bucket)
     in_data_bucket = unannounced.change("two", unannounced.bucket)
     service = start("run", "--config", unannounced.configured())
     for key in (in_log_bucket, in_data_bucket):
         unannounced.wait_until_shown(key, service)
-    (said,) = service.events("sweeping_by_default")
-    assert (said["bucket"], said["folder"], said["via"], said["interval"]) == ("*", "AWSLogs", "access-anywhere", 180)
-    assert said["level"] == "warning"
+    (logged,) = service.events("sweeping_by_default")
+    assert (logged["bucket"], logged["folder"], logged["via"], logged["interval"]) == (
+        "*",
+        "AWSLogs",
+        "access-anywhere",
+        180,
+    )
+    assert logged["level"] == "warning"
     assert unannounced.running.password not in service.output
     end = stopped(service)
     assert (end["done"], end["files"], end["events"], end["errors"]) == (2, 2, 2, {})
 
 
 def test_a_cloudtrail_source_reads_the_logs_of_its_provider_only(unannounced, start):
-    """Names may differ in case, as in Access Anywhere. A name that no provider has is in the log."""
-    theirs = unannounced.change("three", unannounced.running.deployment.log_bucket)
+    """Names may differ in case, as in Access Anywhere. The service logs a name that no provider has."""
+    in_provider = unannounced.change("three", unannounced.running.deployment.log_bucket)
     unannounced.change("four", unannounced.bucket)
     found = [{"name": "logs", "flavor": "CloudTrail"}, {"name": "Lgos", "flavor": "CloudTrail"}]
     service = start("run", "--config", unannounced.configured(sources=found))
-    # A sweep is logged at its end, when it has offered all that it may read.
+    # The service logs a sweep at its end, after it has offered all files that it may read.
     swept = service.wait_for("swept")
     assert (swept["bucket"], swept["offered"]) == ("*", unannounced.logs_in_log_bucket())
-    unannounced.wait_until_shown(theirs, service)
+    unannounced.wait_until_shown(in_provider, service)
     (missing,) = service.events("provider_not_shown")
     assert missing["provider"] == "Lgos"
     assert not service.events("sweeping_by_default")

@@ -1,4 +1,4 @@
-"""Canaries in every setting that is a secret, and nobody who ever sings: all that a process emits is searched for them."""
+"""Every secret setting contains a canary text. No output of the service or of a command may contain one."""
 
 import gzip
 import json
@@ -29,12 +29,12 @@ REGION = "us-east-1"
 NUMBER = count(1)
 QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
 
-Path_ = tuple[str, ...]
-"""Of a setting. Of a list, every entry is meant."""
+SettingPath = tuple[str, ...]
+"""The path of a setting. A list stands for all of its entries."""
 
 
-def secrets(model: type[BaseModel], above: Path_ = ()) -> Iterator[Path_]:
-    """Every setting that is a secret: one that is new is among them by itself."""
+def secrets(model: type[BaseModel], above: SettingPath = ()) -> Iterator[SettingPath]:
+    """The paths of all secret settings. New settings are found automatically."""
     for name, field in model.model_fields.items():
         for kind in kinds(field.annotation):
             if kind is SecretStr:
@@ -44,7 +44,7 @@ def secrets(model: type[BaseModel], above: Path_ = ()) -> Iterator[Path_]:
 
 
 def kinds(annotation: object) -> set[object]:
-    """The types of which an annotation is made up."""
+    """The types in an annotation."""
     if get_origin(annotation) is None:
         return {annotation}
     return {kind for part in get_args(annotation) for kind in kinds(part)}
@@ -53,12 +53,12 @@ def kinds(annotation: object) -> set[object]:
 SECRETS = sorted(set(secrets(Settings)))
 
 
-def canary(path: Path_) -> str:
+def canary(path: SettingPath) -> str:
     return f"CANARY-{'-'.join(path)}-CANARY"
 
 
-def plant(config: dict, given: dict[Path_, str]) -> list[str]:
-    """Put a canary, or what is given, into every secret of a configuration; what was planted."""
+def plant(config: dict, given: dict[SettingPath, str]) -> list[str]:
+    """Puts a canary, or the given value, into every secret of a configuration. Returns these values."""
     planted = []
     for path in SECRETS:
         *above, name = path
@@ -77,15 +77,15 @@ def plant(config: dict, given: dict[Path_, str]) -> list[str]:
     return planted
 
 
-def heard(text: str, canaries: list[str]) -> list[str]:
-    """Those that are in the text, also as URLs and JSON write them."""
+def leaked(text: str, canaries: list[str]) -> list[str]:
+    """The canaries that are in the text, also in the encodings of URLs and JSON."""
     return [each for each in canaries if each in text or each.rpartition("/")[2] in text]
 
 
-# Without a world
+# Without a service
 
 
-def least() -> dict:
+def minimal() -> dict:
     return {
         "access_anywhere": {"endpoint": "https://files.example.com", "login": "ana"},
         "queues": [{"url": QUEUE}],
@@ -99,7 +99,7 @@ def configured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def configured(**changes):
-        config = least()
+        config = minimal()
         canaries = plant(config, {("alerts", "webhook"): f"https://hooks.example.com/{canary(('alerts', 'webhook'))}"})
         path = tmp_path / "config.json"
         path.write_text(json.dumps({**config, **changes}))
@@ -108,14 +108,14 @@ def configured(tmp_path, monkeypatch):
     return configured
 
 
-def test_the_secrets_that_we_know_are_among_those_that_are_found():
+def test_the_known_secrets_are_found():
     known = {("access_anywhere", "password"), ("access_anywhere", "permanent_token"), ("alerts", "webhook")}
     for group in ("aws", "queues", "logs"):
         known |= {(group, "secret_access_key"), (group, "session_token")}
     assert known <= set(SECRETS)
 
 
-def test_every_setting_whose_name_is_that_of_a_secret_is_one():
+def test_every_setting_named_like_a_secret_is_a_secret():
     def named(model, above=()):
         for name, field in model.model_fields.items():
             for kind in kinds(field.annotation):
@@ -127,28 +127,28 @@ def test_every_setting_whose_name_is_that_of_a_secret_is_one():
     assert set(named(Settings)) == set(SECRETS)
 
 
-def test_settings_show_no_secret_whichever_way_they_are_shown(configured):
+def test_settings_show_no_secret_in_any_text_form(configured):
     path, canaries = configured()
     settings = load(Settings, config=path)
     shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
     shown += [repr(stores._account(settings.aws, each)) for each in (None, *settings.queues, *settings.logs)]
     shown += [repr(stores._source(settings, each)) for each in settings.logs]
-    assert not heard("\n".join(shown), canaries)
+    assert not leaked("\n".join(shown), canaries)
 
 
-def test_mistakes_beside_secrets_show_none(configured):
+def test_mistakes_beside_secrets_show_no_secret(configured):
     path, canaries = configured(poll={"wait": 99}, queues=[{"url": "no address", "secret_access_key": "x"}], no={})
     with pytest.raises(SettingsError) as raised:
         load(Settings, config=path)
     assert len(raised.value.problems) >= 3
-    assert not heard(str(raised.value), canaries)
+    assert not leaked(str(raised.value), canaries)
 
 
 # A service, and all the commands
 
 
 class Slack(ThreadingHTTPServer):
-    """Fails at first, and keeps what it is told."""
+    """A webhook that fails once, and keeps the bodies of all requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Hook)
@@ -182,7 +182,7 @@ def slack():
 
 @pytest.fixture
 def world(sandbox, slack, tmp_path):
-    """A queue with dead letters, and a configuration with nothing but canaries, but for one way to log in."""
+    """A queue with dead letters, and a configuration. The test adds canaries and one valid login."""
     sqs, number = aws_client(sandbox["environment"], "sqs", REGION), next(NUMBER)
     dead = sqs.create_queue(QueueName=f"secrets-{number}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -213,8 +213,8 @@ def log_of(world, key):
 
 
 @pytest.fixture
-def troubled(sandbox):
-    """Access Anywhere fails in every way, now and then."""
+def faulty_access_anywhere(sandbox):
+    """Access Anywhere fails in several ways, from time to time."""
     faults = f"{sandbox['access_anywhere']}/sandbox/faults"
     some = {"rate": 0.15}
     modes = ("too_many_requests", "server_error", "resets", "error_background", "expired_tokens")
@@ -224,13 +224,13 @@ def troubled(sandbox):
 
 
 @pytest.mark.parametrize("login", ["password", "permanent_token"])
-def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start, troubled):
+def test_no_output_contains_a_secret(world, login, jibe, start, faulty_access_anywhere):
     given = {
         ("access_anywhere", login): world.sandbox[login],
         ("alerts", "webhook"): world.slack.url,
     }
     if login == "password":
-        given["access_anywhere", "permanent_token"] = ""  # it would win
+        given["access_anywhere", "permanent_token"] = ""  # a token wins over the password
     canaries = plant(world.config, given)
     canaries += [world.sandbox["password"], world.sandbox["permanent_token"]]
     world.path.write_text(json.dumps(world.config))
@@ -290,7 +290,7 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
         if file.is_file() and file != world.path:
             emitted[str(file)] = file.read_bytes().decode("utf-8", "replace")
 
-    # What was searched is what was meant.
+    # The searched outputs contain what the test intended to cause.
     assert "message_rejected" in emitted["log"]
     assert "access_anywhere_retry" in emitted["log"]
     assert "alerts_not_sent" in emitted["log"]
@@ -298,5 +298,5 @@ def test_no_secret_is_in_anything_that_is_ever_emitted(world, login, jibe, start
     assert "message_rejected" in emitted["alerts"]
     assert "jibe-sqs" in emitted["reports"]
     assert all(emitted[name] for name in emitted if name != "stdout" and not name.startswith(str(world.folder)))
-    sang = {name: heard(text, canaries) for name, text in emitted.items()}
-    assert not {name: found for name, found in sang.items() if found}
+    leaks = {name: leaked(text, canaries) for name, text in emitted.items()}
+    assert not {name: found for name, found in leaks.items() if found}

@@ -60,21 +60,21 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
     """
     values: dict[str, Any] = {}
     problems = unknown_variables(os.environ)
-    secrets, no_secrets = _secrets()
-    problems += no_secrets
+    secrets, secret_problems = _secrets()
+    problems += secret_problems
     if source := str(config or "") or configured_source():
-        with _naming_the_variable(by_variable=not config and bool(os.environ.get("JIBE_CONFIG"))):
+        with _errors_name_the_variable(by_variable=not config and bool(os.environ.get("JIBE_CONFIG"))):
             content = _content(source, fetch, secrets)
             parts = parsed(source, content)
-        values, foreign = translated(parts, Settings.model_fields)
-        problems += foreign
+        values, foreign_problems = translated(parts, Settings.model_fields)
+        problems += foreign_problems
     if not issubclass(kind, Settings):
         # This kind ignores settings that only other kinds need. Unknown names are still mistakes.
         problems += [unknown(name, Settings.model_fields) for name in values.keys() - Settings.model_fields.keys()]
-    loaded, mistaken = _from_sources(kind, values, secrets, overrides)
-    problems += mistaken
+    loaded, setting_problems = _from_sources(kind, values, secrets, overrides)
+    problems += setting_problems
     if problems or loaded is None:
-        raise SettingsError(sorted(set(problems)), in_settings=not set(problems) <= set(no_secrets))
+        raise SettingsError(sorted(set(problems)), in_settings=not set(problems) <= set(secret_problems))
     return loaded
 
 
@@ -90,7 +90,7 @@ def _secrets() -> tuple[str | None, list[str]]:
 
 
 @contextmanager
-def _naming_the_variable(*, by_variable: bool) -> Iterator[None]:
+def _errors_name_the_variable(*, by_variable: bool) -> Iterator[None]:
     """Adds `JIBE_CONFIG` to errors about the file if that variable named the file."""
     try:
         yield
