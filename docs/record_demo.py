@@ -16,12 +16,9 @@ OUTPUT: Final = Path(__file__).parent / "demo.svg"
 WIDTH: Final = 100
 """Columns of the terminal."""
 
-THEME: Final = TerminalTheme(
-    (22, 27, 34),
-    (230, 237, 243),
-    [(72, 79, 88), (255, 123, 114), (63, 185, 80), (210, 153, 34)]
-    + [(88, 166, 255), (188, 140, 255), (57, 197, 207), (177, 186, 196)],
-)
+BLACK, RED, GREEN, YELLOW = (72, 79, 88), (255, 123, 114), (63, 185, 80), (210, 153, 34)
+BLUE, MAGENTA, CYAN, WHITE = (88, 166, 255), (188, 140, 255), (57, 197, 207), (177, 186, 196)
+THEME: Final = TerminalTheme((22, 27, 34), (230, 237, 243), [BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE])
 
 
 def recorded() -> str:
