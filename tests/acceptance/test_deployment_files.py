@@ -179,7 +179,7 @@ def test_the_task_may_do_exactly_what_the_service_calls():
             {"Ref": "DeadLetterQueueArn"},
         ),
         "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {"Fn::Sub": "${LogBucketArn}/*"}),
-        "TellMissingFromDenied": ({"s3:ListBucket"}, {"Ref": "LogBucketArn"}),
+        "DistinguishMissingFromDenied": ({"s3:ListBucket"}, {"Ref": "LogBucketArn"}),
         "Remember": (
             {"dynamodb:" + call for call in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "BatchWriteItem")},
             {"Ref": "LedgerTableArn"},
