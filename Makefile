@@ -1,12 +1,17 @@
 # make demo: the whole job in the sandbox.  make test: every check and test.
 PYTHON ?= python3
 BIN := .venv/bin
-LOCK := requirements/dev.lock
+# Install with this uv; without one, pip gets it. `make UV= ...` installs with pip alone.
+UV ?= uv
+DEV := .venv/.dev
 FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
 START ?= 0
 SECONDS ?= 120
 TIMES ?= 100
+
+# Python keeps its bytecode beside the modules. Without it each of many processes compiles them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check tests tests-of-processes tests-of-code bench fuzz simulate chaos drain docs clean lock
@@ -24,22 +29,17 @@ help:
 	@echo 'make lock    resolve the dependencies anew'
 	@echo 'make clean   remove what these made'
 
-.venv/.installed: $(LOCK) pyproject.toml
+.venv/.sandbox .venv/.dev: .venv/.%: requirements/%.lock requirements/uv.lock requirements/install.py pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "jibe-sqs needs Python 3.11 to 3.13; this is %d.%d. Say which with: make PYTHON=python3.11 ..." % v[:2])'
-	@echo 'Installing into .venv: once, about a minute'
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(LOCK)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PYTHON) requirements/install.py $* --uv='$(UV)'
 
-demo: .venv/.installed
+demo: .venv/.sandbox
 	@$(BIN)/jibe-sqs demo
 
 test: check tests
 
 # Side by side: those that start processes mostly wait for them.
-tests: .venv/.installed
+tests: $(DEV)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target tests-of-processes tests-of-code
 
 tests-of-processes:
@@ -48,7 +48,7 @@ tests-of-processes:
 tests-of-code:
 	$(BIN)/python -m pytest tests --ignore tests/acceptance
 
-check: .venv/.installed
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,28 +57,33 @@ check: .venv/.installed
 	$(BIN)/kubernetes-validate --no-warn infra/kubernetes/base/*.yaml
 	$(BIN)/hadolint infra/docker/Dockerfile
 
-bench: .venv/.installed
+bench: $(DEV)
 	$(BIN)/python -m bench
 
-fuzz: .venv/.installed
+fuzz: $(DEV)
 	@$(BIN)/python -m proof.fuzz --seconds $(FUZZ_SECONDS)
 
-chaos: .venv/.installed
+chaos: $(DEV)
 	@$(BIN)/python -m proof.chaos --seconds $(SECONDS)
 
-drain: .venv/.installed
+drain: $(DEV)
 	@$(BIN)/python -m proof.chaos drain --times $(TIMES)
 
-simulate: .venv/.installed
+simulate: $(DEV)
 	@$(BIN)/python -m proof.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --start $(START))
 
-docs: .venv/.installed
+docs: $(DEV)
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.bad_input
 
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --custom-compile-command 'make lock'
+
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package jibe-sqs --extra dev pyproject.toml -c requirements/runtime.lock -o $(LOCK)
+	$(LOCK) pyproject.toml -o requirements/runtime.lock
+	$(LOCK) pyproject.toml --extra dev --no-emit-package jibe-sqs -c requirements/runtime.lock -o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra sandbox --group build -c requirements/dev.lock -o requirements/sandbox.lock
+	$(LOCK) --group uv -o requirements/uv.lock
 
 clean:
 	rm -rf proof/fuzz/corpus proof/fuzz/crashes .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
