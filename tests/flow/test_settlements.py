@@ -6,7 +6,7 @@ import pytest
 
 from jibe_sqs.consuming.holds import Held
 from jibe_sqs.consuming.settlements import Settlements
-from jibe_sqs.core.model import Message, Reject, Retry
+from jibe_sqs.core.model import Done, Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.telemetry.counters import Counters
 
@@ -40,3 +40,34 @@ async def test_a_message_that_is_received_again_while_it_is_shown_stays_hidden_b
     settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), counters=Counters())
     await settlements.settle(held, verdict)
     assert queue.shown == Counter(f"receipt {number}" for number in range(times + 1))
+
+
+class ForgivingQueue:
+    """SQS, which may answer that a delete by an old receipt succeeded, although the message stays in the queue."""
+
+    name = "forgiving"
+
+    def __init__(self, held: Held, redeliveries: int) -> None:
+        self.receipts: list[str] = []
+        self.is_deleted = False
+        self._held = held
+        self._redeliveries = redeliveries
+
+    async def delete(self, receipts):
+        self.receipts += receipts
+        if len(self.receipts) <= self._redeliveries:
+            self._held.receipt = f"receipt {len(self.receipts)}"
+        self.is_deleted = self._held.receipt in receipts
+        return {}
+
+
+@pytest.mark.parametrize("redeliveries", [0, 1, 3])
+async def test_a_delete_by_an_old_receipt_is_repeated_with_the_newest_although_sqs_answers_that_it_succeeded(
+    flow, redeliveries
+):
+    held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
+    queue = ForgivingQueue(held, redeliveries)
+    settlements = Settlements(queue=queue, policy=RetryPolicy(), clock=flow.VirtualClock(), counters=Counters())
+    await settlements.settle(held, Done())
+    assert queue.is_deleted
+    assert queue.receipts == [f"receipt {number}" for number in range(redeliveries + 1)]
