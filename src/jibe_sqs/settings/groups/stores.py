@@ -45,10 +45,6 @@ class AwsSettings(SettingsGroup):
 class RoleSettings(AwsSettings):
     """The settings of one queue, bucket or table that differ from `aws`, and a role to assume before using it."""
 
-    endpoint: Url | None = Field(
-        default=None, description="another address for this entry. If it is not set, `aws.endpoint`"
-    )
-    region: str | None = Field(default=None, description="the region of this entry. If it is not set, `aws.region`")
     access_key_id: str | None = Field(
         default=None,
         description="the access key's id, for this entry only. It needs `secret_access_key`. If it is not set, all "
