@@ -14,7 +14,9 @@ REMEDIES: Final = "errors.toml"
 def error_classes() -> list[type[JibeError]]:
     """The classes that are raised: those without subclasses, in the order of the source."""
     found = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, JibeError)]
-    return [each for each in found if not each.__subclasses__()]
+    # Not `__subclasses__()`: other modules may derive private errors.
+    bases = {base for each in found for base in each.__bases__}
+    return [each for each in found if each not in bases]
 
 
 def _facts() -> dict[str, str]:
