@@ -28,6 +28,8 @@ GENERATED = {"bad-input.md", "formats.md", "formats.in.md"}
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 TEMPLATES = ROOT / "infra" / "cloudformation"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+TO_BE_WRITTEN = "yandex_log"
+"""Part of the names of files that the reader of docs/how-to/add-a-format.md writes."""
 VARIABLES = {"CONFIG", "SECRETS_DIR", "ENDPOINT", "LOGIN", "PASSWORD"}
 """JIBE_ variables that are not settings of the model: where to read settings from, and Jibe's own three keys."""
 AWS_OPTIONS = {"region", "query", "output"}
@@ -187,7 +189,7 @@ def test_each_path_exists(page):
     missing = []
     for text in inline(page):
         if re.fullmatch(r"(src|tests|docs|infra|config|proof|bench|requirements)/[\w./-]*", text):
-            missing += [] if (ROOT / text).exists() else [text]
+            missing += [] if (ROOT / text).exists() or TO_BE_WRITTEN in text else [text]
     assert not missing
 
 
