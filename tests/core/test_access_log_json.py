@@ -106,7 +106,7 @@ CASES = {
     "a key of another type": (entry(key_name=7), (Kind.WRITTEN_UNLISTED, "")),
     "a key with half a surrogate pair": (text(entry(key_name="a/\udfff.txt")), (Kind.WRITTEN_UNLISTED, "")),
     "a key that is not UTF-8": (text(entry()).replace(b"a/b.txt", b"a/\xff.txt"), (Kind.WRITTEN_UNLISTED, "")),
-    "no bucket but its ARN": (entry(bucket_name=...), (WRITTEN, "a/b.txt")),
+    "a bucket by its ARN alone": (entry(bucket_name=...), (WRITTEN, "a/b.txt")),
     "an agent that is not UTF-8": (text(entry()).replace(b"cli/1", b"cli/\xff"), (WRITTEN, "a/b.txt")),
     "an agent with half a surrogate pair": (entry(user_agent="\ud800"), (WRITTEN, "a/b.txt")),
     "a size that is not a number": (text(entry()).replace(b"512", b"NaN"), (WRITTEN, "a/b.txt")),
@@ -120,7 +120,10 @@ CASES = {
         {"bucket": "data", "time": "[01/Mar/2026:02:00:00 +0000]", "operation": "REST.PUT.OBJECT", "key": "a/b.txt"},
         (WRITTEN, "a/b.txt"),
     ),
-    "only what decides": ({"bucket_name": "data", "operation": "REST.PUT.OBJECT", "key_name": "k"}, (WRITTEN, "k")),
+    "only the fields that matter": (
+        {"bucket_name": "data", "operation": "REST.PUT.OBJECT", "key_name": "k"},
+        (WRITTEN, "k"),
+    ),
 }
 
 BAD = {
@@ -129,7 +132,7 @@ BAD = {
     "a number": (b"7", "names no operation"),
     "without an operation": (text(entry(operation=...)), "its operation is missing"),
     "with an operation of another type": (text(entry(operation=["REST.PUT.OBJECT"])), "its operation is"),
-    "with a word for an operation": (text(entry(operation="FROB")), "its operation is 'FROB'"),
+    "with a word in place of the operation": (text(entry(operation="FROB")), "its operation is 'FROB'"),
     "with a long operation": (text(entry(operation="REST." + "x" * 999)), "its operation is"),
     "without a bucket": (text(entry(bucket_name=..., bucket_arn=...)), "a REST.PUT.OBJECT without a bucket"),
     "with an access point's ARN": (
@@ -176,10 +179,10 @@ TIMES = {
     "milliseconds": (entry(request_time=int(START * 1000)), START + 0.5),
     "microseconds": (entry(request_time=int(START * 1_000_000)), START + 0.5),
     "a duration as a text": (entry(total_duration="500"), START + 0.75),
-    "the turn-around time, if only that is there": (entry(total_duration=None), START + 0.257),
+    "the turn-around time, without the total time": (entry(total_duration=None), START + 0.257),
     "no duration": (entry(total_duration=None, turn_around_duration=None), UNKNOWN_TIME),
     "no field for the duration": (entry(total_duration=..., turn_around_duration=...), UNKNOWN_TIME),
-    "an odd duration": (entry(total_duration="long"), UNKNOWN_TIME),
+    "an unreadable duration": (entry(total_duration="long"), UNKNOWN_TIME),
     "a negative duration": (entry(total_duration=-1), UNKNOWN_TIME),
     "no duration, of a deletion": (entry(operation="REST.DELETE.OBJECT", total_duration=..., turn_around_duration=...), START + 0.25),
     "no time": (entry(request_time=None), UNKNOWN_TIME),
@@ -225,7 +228,7 @@ READINGS = {
     "a plus": ("a+b", ["a+b", "a b"]),
     "an encoded space": ("a%20b", ["a%20b", "a b"]),
     "a space that was encoded twice": ("a%2520b", ["a%2520b", "a%20b", "a b"]),
-    "a percent that starts no escape": ("100%", ["100%"]),
+    "a percent sign without an escape": ("100%", ["100%"]),
     "an escape that is not UTF-8": ("a%FF", ["a%FF"]),
 }
 
@@ -337,7 +340,7 @@ BROKEN_LAYOUTS = {
 
 
 @pytest.mark.parametrize(("data", "keys"), BROKEN_LAYOUTS.values(), ids=BROKEN_LAYOUTS.keys())
-def test_what_is_not_a_request_is_one_bad_record(data, keys):
+def test_text_without_a_request_is_one_bad_record(data, keys):
     bad = BadRecords("skip")
     log = AccessLog(Limits(), bad)
     assert [record.key for record in log.feed(data) + log.finish()] == keys

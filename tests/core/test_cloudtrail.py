@@ -136,11 +136,11 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [record(requestParameters={}, resources=[an_object(key="a:b::c/d")])],
         [(Kind.WRITTEN, BUCKET, "a:b::c/d")],
     ),
-    "an access point's ARN stands for its bucket": (
+    "the ARN of an access point means its bucket": (
         [record(requestParameters={"bucketName": ACCESS_POINT, "key": KEY})],
         WRITTEN,
     ),
-    "an access point's alias stands for its bucket": (
+    "the alias of an access point means its bucket": (
         [record(requestParameters={"bucketName": "my-ap-a1b2c3-s3alias", "key": KEY})],
         WRITTEN,
     ),
@@ -215,7 +215,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [(SkipReason.FAILED, ZONAL, "new/b")],
     ),
     # DeleteObjects
-    "DeleteObjects names no keys": ([bulk()], stale()),
+    "DeleteObjects without keys": ([bulk()], stale()),
     "DeleteObjects below a prefix": ([bulk(resources=[below(prefix="a/b"), a_bucket()])], stale("a/b")),
     "DeleteObjects without a prefix": ([bulk(resources=[a_bucket()])], stale()),
     "DeleteObjects without resources": ([bulk(resources=ABSENT)], stale()),
@@ -248,7 +248,10 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "other services are skipped": ([record("PutItem", eventSource="dynamodb.amazonaws.com")], NOTHING),
     "another service's PutObject is skipped": ([record(eventSource="mediastore.amazonaws.com")], NOTHING),
     **{
-        f"another service's odd {field}": ([record(eventSource="odd.amazonaws.com", **{field: value})], NOTHING)
+        f"another service with another type of {field}": (
+            [record(eventSource="odd.amazonaws.com", **{field: value})],
+            NOTHING,
+        )
         for field, value in {
             "requestParameters": [1, {"bucketName": 7}],
             "resources": {"type": 1},
@@ -273,7 +276,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "a record of CloudTrail Lake": ([LAKE], [(SkipReason.NOT_OBJECT_CHANGE, "", "value")]),
     "an Insight event": ([{"eventVersion": "1.07", "eventCategory": "Insight", "insightDetails": {}}], NOTHING),
     "an empty record": ([{}], NOTHING),
-    "an S3 read of odd types is still a read": (
+    "an S3 read with other types is still a read": (
         [record("GetObject", requestParameters={"bucketName": ["b"], "key": 7})],
         [(SkipReason.READ_ONLY, "", "")],
     ),

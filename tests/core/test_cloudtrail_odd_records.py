@@ -186,7 +186,7 @@ HALF_READABLE: dict[str, tuple[Any, Actor]] = {
     "a hidden session": ({"arn": USER, "sessionContext": HIDDEN}, Actor(USER)),
     "a session of another type": ({"arn": USER, "sessionContext": [1]}, Actor(USER)),
     "a hidden issuer": ({"arn": USER, "sessionContext": {"sessionIssuer": HIDDEN}}, Actor(USER)),
-    "an issuer with an odd ARN": ({"arn": USER, "sessionContext": {"sessionIssuer": {"arn": 7}}}, Actor(USER)),
+    "an issuer with an unreadable ARN": ({"arn": USER, "sessionContext": {"sessionIssuer": {"arn": 7}}}, Actor(USER)),
     "an issuer, and no readable ARN": (
         {"arn": None, "accessKeyId": [], "sessionContext": {"sessionIssuer": ISSUER}},
         Actor("", "", ISSUER["arn"]),

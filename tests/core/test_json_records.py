@@ -163,7 +163,7 @@ MALFORMED: dict[str, bytes] = {
     "the array one level down": b'{"a": {"Records": []}}',
     "null for the array": b'{"Records": null}',
     "an object for the array": b'{"Records": {}}',
-    "a key before it that is no JSON": b'{"a": x, "Records": []}',
+    "a key before it that is not JSON": b'{"a": x, "Records": []}',
     "text after the document": written(*PLAIN) + b" x",
     "a bracket too many": written(*PLAIN)[:-1] + b"]}",
     "another closing bracket": b'{"Records":[{}}]',

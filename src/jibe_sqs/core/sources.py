@@ -38,7 +38,10 @@ class LogSource(msgspec.Struct, frozen=True):
 
 
 def holds(bucket: str, prefix: str, key: str) -> bool:
-    """Whether a source with this bucket (or `EVERY_BUCKET`) and prefix contains the key. The bucket itself must match."""
+    """Whether a source with this bucket and prefix contains the key. The caller has compared the bucket already.
+
+    A source of `EVERY_BUCKET` contains only the keys of CloudTrail's log files.
+    """
     return key.startswith(prefix) and (bucket != EVERY_BUCKET or format_of(key) is Format.CLOUDTRAIL)
 
 

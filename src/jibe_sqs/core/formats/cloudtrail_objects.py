@@ -57,7 +57,7 @@ class _Resource(msgspec.Struct, gc=False):
 
 
 class Target(NamedTuple):
-    """An object; an empty key stands for the whole bucket, because the key cannot be read."""
+    """An object. An empty key stands for the whole bucket, if the key cannot be read."""
 
     bucket: str
     key: str

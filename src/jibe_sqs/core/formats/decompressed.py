@@ -104,7 +104,7 @@ class Decompressed:
                     break
                 yield from self._expand(compression, self._member, data)
                 data = self._unused
-        # A member may end exactly with the chunk; then the next chunk starts the next one.
+        # If a member ends exactly with the chunk, the next chunk starts the next member.
 
     def _next_member(self, compression: _Compression, data: bytes) -> bytes:
         """Start a member. Zero padding between and after members is allowed, as in every implementation of gzip."""

@@ -77,7 +77,7 @@ class FormatSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The default of the setting `limits.decompressed_size`, in bytes."""
 
 
-# The beginnings of JSON. A byte order mark, white space, record separators (RS) and an array's bracket may come first.
+# The beginning of JSON. A byte order mark, white space, record separators (RS) and the bracket of an array may come first.
 _JSON: Final = rb"(?:\xef\xbb\xbf)?[\s\x1e]*(?:\[\s*)?\{"
 _AUDIT_FIELD: Final = rb'.*?"(?:auditEntry|api)"\s*:'
 _RECORDS_FIRST: Final = rb'(?:\xef\xbb\xbf)?\s*\{\s*"Records"\s*:'
