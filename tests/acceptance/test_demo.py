@@ -1,11 +1,14 @@
 """`jibe-sqs demo` as a process: its result compares Access Anywhere's index with S3, and can be negative."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from tests.processes import children, eventually, is_alive
 
+from jibe_sqs.sandbox.demo import _exit_on_sigterm
 from jibe_sqs.sandbox.processes import server
 
 
@@ -174,6 +177,23 @@ def test_a_stop_leaves_nothing_behind(start):
     eventually(lambda: not any(map(is_alive, processes)), "the end of its processes")
     assert not folders[0].exists()
     assert "Traceback" not in running.output
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_during_a_destructor_stops_the_demo_at_its_next_step():
+    """Python ignores exceptions in destructors and similar callbacks, also the one that the signal's handler raises."""
+
+    class Stopping:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with _exit_on_sigterm() as check:
+        check()
+        stopping = Stopping()
+        del stopping
+        with pytest.raises(SystemExit) as ended:
+            check()
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def _arguments(processes):

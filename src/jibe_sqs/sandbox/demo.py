@@ -97,31 +97,47 @@ def demo(
     """Run the demo. `patience`: seconds to wait after the last change until the index equals S3."""
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_exit_on_sigterm())
+        check = stack.enter_context(_exit_on_sigterm())
+
+        def show(progress: Progress) -> None:
+            check()
+            watch(progress)
+
         aws = "AWS in three regions" if not scenario.aws_endpoint else f"buckets and queues at {scenario.aws_endpoint}"
-        watch(Progress(f"starting {aws} and Access Anywhere"))
+        show(Progress(f"starting {aws} and Access Anywhere"))
         running = stack.enter_context(world.running(seed=seed, archive=True, scenario=scenario))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)
         consumers.start()
-        made = _make_changes(running, changes, seed, consumers, watch)
-        _wait_until_in_sync(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, watch)
-        watch(Progress("stopping the consumer", len(made)))
+        made = _make_changes(running, changes, seed, consumers, show)
+        _wait_until_in_sync(running, consumers, len(made), 60 + changes / 20 if patience is None else patience, show)
+        show(Progress("stopping the consumer", len(made)))
         exit_code = consumers.stop()
         consumer = ConsumerRun(consumers.summed_reports(), consumers.kills, exit_code)
         return summary(running, made, consumer, seed, time.monotonic() - began)
 
 
 @contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Clean up after SIGTERM as after Ctrl-C. By default, SIGTERM would end this process but not the consumer."""
+def _exit_on_sigterm() -> Iterator[Callable[[], None]]:
+    """Clean up after SIGTERM as after Ctrl-C. By default, SIGTERM would end this process but not the consumer.
+
+    Yields a function that raises `SystemExit` if the signal has come. Call it often: Python ignores the handler's
+    exception if the signal comes during a destructor or a callback of the import system.
+    """
+    received = 0
+
+    def check() -> None:
+        if received:
+            raise SystemExit(128 + received)
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        nonlocal received
+        received = number
+        check()
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
-        yield
+        yield check
     finally:
         signal.signal(signal.SIGTERM, before)
 
