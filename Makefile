@@ -14,7 +14,7 @@ TIMES ?= 100
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests tests-of-processes tests-of-code bench fuzz simulate chaos drain docs clean lock
+.PHONY: help demo test check tests bench fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
@@ -38,15 +38,9 @@ demo: .venv/.sandbox
 
 test: check tests
 
-# Side by side: those that start processes mostly wait for them.
+# The tests of one file stay in one process: they share servers.
 tests: $(DEV)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target tests-of-processes tests-of-code
-
-tests-of-processes:
-	$(BIN)/python -m pytest tests/acceptance -o cache_dir=.pytest_cache/processes
-
-tests-of-code:
-	$(BIN)/python -m pytest tests --ignore tests/acceptance
+	$(BIN)/python -m pytest -p tests.progress --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	$(BIN)/ruff check .

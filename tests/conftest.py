@@ -1,7 +1,10 @@
-"""Every test runs as on nobody's machine: the environment of whoever runs it says nothing to it."""
+"""For every test: an environment without the settings of the user and of the machine."""
 
 import os
+import re
 import signal
+
+import pytest
 
 PREFIXES = ("AWS_", "JIBE_", "LC_", "RCLONE_")
 NAMES = {
@@ -11,7 +14,8 @@ NAMES = {
     *("LANG", "LANGUAGE", "PYTHONWARNINGS"),
 }
 
-# Not in a fixture: modules look when they are imported, and the processes of the session's fixtures inherit it.
+# Not in a fixture: some modules read the environment when they are imported, and the processes of session fixtures
+# inherit it.
 for name in list(os.environ):
     if name.upper().startswith(PREFIXES) or name.upper() in NAMES:
         del os.environ[name]
@@ -21,6 +25,19 @@ os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-# In the background of a shell Ctrl-C is ignored, and so by every process that is started from here.
+# A shell starts its background jobs so that they ignore SIGINT, and their child processes inherit that. Tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+FIRST = ("simulation", "bad_input", "acceptance")
+"""The parts with the longest tests. If one started last, the other processors would wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the parts in FIRST. The rest stays in order."""
+    changing = [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{8,}", item.nodeid)]
+    if changing:
+        # pytest-xdist compares the names of the tests between its processes.
+        raise pytest.UsageError(f"these tests have an address in their names; give them ids: {changing[:5]}")
+    order = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(FIRST)))

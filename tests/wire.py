@@ -1,13 +1,20 @@
-"""What comes over the wire, as a test wants it: with other fields, or in pieces."""
+"""Changes to what comes over the wire: other fields, or the same bytes in pieces."""
 
 from collections.abc import Iterable
 from typing import Any
 
-ABSENT = object()
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+"""In place of a value: the field is not there."""
 
 
 def changed(made: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`made` itself, changed: in names of `changes` dots are written `__`, and ABSENT takes a field away."""
+    """Change `made` itself, and return it. In the names of `changes`, `__` stands for a dot. ABSENT removes a field."""
     for path, value in changes.items():
         *above, field = path.split("__")
         holder = made
@@ -21,6 +28,6 @@ def changed(made: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """In pieces, some of them empty. A place beyond the end is counted on from the beginning."""
+    """Cut into pieces, of which some may be empty. A place beyond the end is taken modulo the length + 1."""
     ends = sorted({place % (len(data) + 1) for place in places})
     return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]

@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.wire import ABSENT
+
 from jibe_sqs.core.errors import RecordMalformed
 from jibe_sqs.core.formats.bad_records import MAX_SHOWN
 from jibe_sqs.core.formats.limits import Limits
@@ -19,7 +21,6 @@ LOG = (
 BUCKET, KEY = "photos", "2026/january/a b+c%2Fd é.jpg"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 USER = "arn:aws:iam::111122223333:user/ann"
-ABSENT = object()
 IDS = itertools.count()
 
 EXPRESS = "s3express.amazonaws.com"

@@ -45,7 +45,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("key", OTHERS.values(), ids=OTHERS.keys())
-@pytest.mark.parametrize("sources", [Sources(), Sources([LogSource(LOGS)]), Sources([LogSource("*")])], ids=str)
+@pytest.mark.parametrize(
+    "sources",
+    [Sources(), Sources([LogSource(LOGS)]), Sources([LogSource("*")])],
+    ids=["no log bucket", "one log bucket", "any log bucket"],
+)
 @pytest.mark.parametrize("depth", [0, 1])
 def test_other_files_in_a_shared_log_bucket_give_nothing_to_do(key, sources, depth):
     body = delivery(KEY, key)
@@ -71,7 +75,9 @@ def test_a_configured_format_allows_files_in_the_folders_of_other_services(forma
 
 @pytest.mark.parametrize("key", [KEY, "elsewhere/x.json.gz"])
 @pytest.mark.parametrize(
-    "sources", [Sources([LogSource(LOGS, "trail/")]), Sources([LogSource("*", "trail/")])], ids=str
+    "sources",
+    [Sources([LogSource(LOGS, "trail/")]), Sources([LogSource("*", "trail/")])],
+    ids=["one log bucket", "any log bucket"],
 )
 def test_a_file_outside_the_configured_prefixes_gives_nothing_to_do(key, sources):
     assert announcements(delivery(key), sources) == [Nothing("a file outside the configured logs", LOGS, key)]

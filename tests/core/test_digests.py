@@ -222,7 +222,7 @@ def test_json_that_is_not_a_digest_is_malformed(fields):
     assert fault(lambda: read(written, body=changed(written, **fields))) is Fault.MALFORMED
 
 
-@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", b"[]", b"[" * 100_000, gzip.compress(b"{}") + b"more"])
+@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", b"[]", b"[" * 100_000, gzip.compress(b"{}", mtime=0) + b"more"])
 def test_data_that_is_not_json_is_malformed(body):
     assert fault(lambda: read(a_digest(), body=body)) is Fault.MALFORMED
 
