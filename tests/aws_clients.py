@@ -1,4 +1,4 @@
-"""boto3 clients that reach the sandbox's AWS under its real host names."""
+"""boto3 clients that use the sandbox's AWS under the real host names of AWS."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from botocore.config import Config
 def aws_client(
     environment: Mapping[str, str], service: str, region: str, *, endpoint_url: str | None = None, **config: Any
 ) -> Any:
-    """A client as a program with that environment would make it. `config`: of botocore's."""
+    """A client like that of a program with this environment. `config`: arguments of botocore's Config."""
     session = boto3.session.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],

@@ -1,6 +1,6 @@
-"""Time in tests: the `Clock` port three ways, and an event loop whose time jumps to the next timer when everything waits.
+"""Time in tests: three clocks for the `Clock` port, and an event loop in virtual time.
 
-So no test sleeps for luck: an hour takes a millisecond, and what would wait for ever fails at once.
+If all tasks of that loop wait, its time jumps to the next timer. An hour takes a millisecond, and a deadlock fails at once.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ TWO_DAYS = 2 * 86_400.0
 
 
 class SystemClock:
-    """The system's."""
+    """The time of the system."""
 
     def now(self) -> float:
         return time.time()
@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class SleptClock:
-    """Time passes only by being slept away, and that takes a turn of the event loop."""
+    """Time passes only in `sleep`, which takes one turn of the event loop."""
 
     def __init__(self, at: float = EPOCH) -> None:
         self.time = at
@@ -50,7 +50,7 @@ class SleptClock:
 
 @dataclass
 class ServersClock:
-    """What the sandbox's server asks for the time, which passes when it is told to."""
+    """The clock of the sandbox's server. Its time passes only if a test changes `time`."""
 
     time: float = 1_700_000_000.0
 
@@ -59,7 +59,7 @@ class ServersClock:
 
 
 class VirtualClock:
-    """The loop's: for what runs in a `VirtualLoop`."""
+    """The time of the running `VirtualLoop`."""
 
     def now(self) -> float:
         return EPOCH + self.monotonic()
@@ -71,8 +71,8 @@ class VirtualClock:
         await asyncio.sleep(seconds)
 
 
-class _Impatient(selectors.DefaultSelector):
-    """Never waits: what the loop would have waited is put on its clock."""
+class _VirtualSelector(selectors.DefaultSelector):
+    """Never waits. It adds to its clock the time for which the loop would have waited."""
 
     def __init__(self, turn: float) -> None:
         super().__init__()
@@ -85,35 +85,35 @@ class _Impatient(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            raise RuntimeError("deadlock: everything waits, and no timer runs")
+            raise RuntimeError("deadlock: all tasks wait, and there is no timer")
         self.time += max(0.0, timeout - self._turn)
         if self.time > TWO_DAYS:
-            raise RuntimeError("two virtual days have passed: this test never ends")
+            raise RuntimeError("this test has taken more than two virtual days: it would never end")
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time. No threads: it does not wait for them.
+    """An event loop in virtual time. Its tasks must not use threads, since it does not wait for them.
 
-    `turn`: seconds that each of its turns takes. If none, who waits for less than a float can add waits for ever.
+    `turn`: the seconds that each of its turns takes. If 0, a wait that is too short to change a float never ends.
     """
 
     def __init__(self, *, turn: float = 0.0) -> None:
-        self._impatient = _Impatient(turn)
-        super().__init__(self._impatient)
+        self._selector_clock = _VirtualSelector(turn)
+        super().__init__(self._selector_clock)
 
     def time(self) -> float:
-        return self._impatient.time
+        return self._selector_clock.time
 
 
 def virtually(main: Coroutine[Any, Any, Any], *, turn: float = 0.0) -> Any:
-    """Run in a virtual loop of its own. For tests that hypothesis calls often."""
+    """Run a coroutine in a new virtual loop. For tests that hypothesis calls often."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(turn=turn)) as runner:
         return runner.run(main)
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """An async test that runs so."""
+    """Make an async test run in a new virtual loop."""
 
     @wraps(test)
     def run(*arguments: Any, **fixtures: Any) -> None:

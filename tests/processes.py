@@ -1,5 +1,5 @@
-"""Programs as processes. None outlives its test, and no wait is without a bound: what did not come is told with all
-that was printed until then.
+"""Programs as processes. Each ends with its test, and each wait has a limit. If a wait fails, the error shows what the
+program has printed until then.
 """
 
 import json
@@ -12,14 +12,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0
-"""Seconds until a test gives up waiting; on a good day none of them waits for long."""
+PATIENCE = 240.0
+"""Seconds until a test gives up waiting. Long, since a test must also pass on a machine that does much else meanwhile:
+only a test that fails waits so long.
+"""
 
 Finished = subprocess.CompletedProcess[str]
 
 
 def eventually(condition: Callable[[], Any], what: str | Callable[[], str], within: float = PATIENCE) -> Any:
-    """What the condition gives as soon as that is true. `what`: that was waited for; called, it is as of the end."""
+    """Wait until the condition is true, and return its value. `what` is what the test waits for, for the error text. If
+    it is a function, it is called after the wait.
+    """
     deadline = time.monotonic() + within
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {within:g} s: {what() if callable(what) else what}"
@@ -30,12 +34,14 @@ def eventually(condition: Callable[[], Any], what: str | Callable[[], str], with
 def finished(
     command: Sequence[str],
     *,
-    within: float = 2 * PATIENCE,
+    within: float = PATIENCE,
     stdin: str = "",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Runs it to its end, and ends what it has started and left. By default in this process's folder and environment."""
+    """Run a command to its end, and kill the processes that it has started and left. By default in this process's folder
+    and environment.
+    """
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -60,7 +66,7 @@ def finished(
 class Started:
     """A process that runs until it is stopped. It writes into files, so it never waits for a reader.
 
-    `said` is its standard output, `output` its standard error: where `jibe-sqs` logs.
+    `said` is its standard output. `output` is its standard error, to which `jibe-sqs` writes its log.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", stdout: Path, stderr: Path) -> None:
@@ -77,7 +83,7 @@ class Started:
         return self._stderr.read_text(encoding="utf-8", errors="replace")
 
     def line(self, word: str = "") -> str:
-        """The first line of its standard output with that in it, as soon as it is there."""
+        """Wait for a line of its standard output that contains `word`, and return the first one."""
 
         def lines() -> list[str]:
             return [line for line in self.said.splitlines(keepends=True) if word in line and line.endswith("\n")]
@@ -85,29 +91,29 @@ class Started:
         return self._until(lines, f"a line with {word!r}" if word else "a line")[0]
 
     def events(self, name: str, **fields: Any) -> list[dict[str, Any]]:
-        """The log lines of that event with those fields."""
+        """The log lines of the event `name` with these fields."""
         whole = [
             line for line in self.output.splitlines(keepends=True) if line.startswith("{") and line.endswith("}\n")
         ]
         return [line for line in map(json.loads, whole) if {**line, "event": name, **fields} == line]
 
     def wait_for(self, name: str, **fields: Any) -> dict[str, Any]:
-        """The first such log line."""
+        """Wait for a log line of the event `name` with these fields, and return the first one."""
         return self._until(lambda: self.events(name, **fields), f"the event {name} {fields or ''}")[0]
 
     def stop(self, number: int = signal.SIGTERM, *, within: float = PATIENCE) -> int:
-        """Signal it, and give its exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
         return self.ended(within=within)
 
     def ended(self, *, within: float = PATIENCE) -> int:
-        """Its exit code."""
+        """Wait for the end, and return the exit code."""
         eventually(lambda: self.process.poll() is not None, lambda: f"its end\n{self.everything}", within)
         return self.process.returncode
 
     def _until(self, found: Callable[[], list[Any]], what: str) -> list[Any]:
         def found_or_alive() -> list[Any]:
-            # In this order: its last words are heard though it ends meanwhile.
+            # Look for the end first: what the process writes just before its end is then found.
             is_over = self.process.poll() is not None
             there = found()
             assert there or not is_over, f"it ended with {self.process.returncode}, without {what}\n{self.everything}"
@@ -117,16 +123,19 @@ class Started:
 
     @property
     def everything(self) -> str:
-        """That it has written; of much the end, and not the progress that a sandbox's service tells all the time."""
-        told = "".join(line for line in self.output.splitlines(keepends=True) if '"event": "progress"' not in line)
-        return f"standard output:\n{self.said[-3000:]}\nstandard error:\n{told[-6000:]}"
+        """The end of what it has written, without the event `progress`, which a service in the sandbox logs often."""
+        logged = "".join(line for line in self.output.splitlines(keepends=True) if '"event": "progress"' not in line)
+        return f"standard output:\n{self.said[-3000:]}\nstandard error:\n{logged[-6000:]}"
 
 
 @contextmanager
 def started(
     command: Sequence[str], folder: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[Started]:
-    """Killed with the block at the latest, and with it what it has started. `folder` takes what it writes."""
+    """Start a process. At the end of the block it is killed with the processes that it has started.
+
+    `folder`: for the files of its output.
+    """
     number = sum(1 for _ in folder.glob("stdout-*"))
     stdout, stderr = folder / f"stdout-{number}", folder / f"stderr-{number}"
     with stdout.open("wb") as out, stderr.open("wb") as err:
@@ -138,12 +147,12 @@ def started(
         yield running
     finally:
         _end(process)
-        # Of a test that fails pytest shows it.
+        # pytest shows this if the test fails.
         print(f"{' '.join(command)}: {process.returncode}\n{running.everything}")
 
 
 def children(pid: int) -> list[int]:
-    """Of that process, and theirs."""
+    """The processes that this process has started, and those that they have started."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True, timeout=PATIENCE
     ).stdout
@@ -159,7 +168,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _end(process: "subprocess.Popen[Any]") -> None:
-    """With its session: but for the sandbox's servers, which have their own and leave when their parent is gone."""
-    with suppress(ProcessLookupError, PermissionError):  # nobody is left, as Linux and macOS say it
+    """Kill the process and its session. The sandbox's servers have sessions of their own, and end without their parent."""
+    with suppress(ProcessLookupError, PermissionError):  # no process is left: the errors of Linux and of macOS
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)

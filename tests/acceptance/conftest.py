@@ -20,7 +20,7 @@ def jibe(tmp_path: Path) -> Callable[..., Finished]:
     folder = tmp_path / "working-directory"
     folder.mkdir()
 
-    def run(*arguments: str, stdin: str = "", within: float = 4 * PATIENCE, **variables: str) -> Finished:
+    def run(*arguments: str, stdin: str = "", within: float = PATIENCE, **variables: str) -> Finished:
         return finished([*COMMAND, *arguments], stdin=stdin, within=within, cwd=folder, env={**os.environ, **variables})
 
     return run
