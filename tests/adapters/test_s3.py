@@ -752,14 +752,19 @@ async def test_an_open_file_holds_its_share_of_the_byte_budget(logs, put, budget
     assert budget.free == SIZE
 
 
-async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, proxy):
+async def test_a_file_waits_for_its_share_of_the_byte_budget(logs, put, budget, proxy, monkeypatch):
     file = put()
     await read(logs, file)
     taken = await budget.take(SIZE)
+    take, waits = budget.take, asyncio.Event()
+
+    async def watched(amount):
+        waits.set()
+        return await take(amount)
+
+    monkeypatch.setattr(budget, "take", watched)
     reading = asyncio.create_task(read(logs, file))
-    async with asyncio.timeout(PATIENCE):
-        while not budget._row:
-            await asyncio.sleep(0)
+    await waits.wait()
     assert proxy.methods().count("GET") == 1
     budget.give(taken)
     assert await reading == b"a log file"
