@@ -144,7 +144,7 @@ AUDIT: Final = [
     audit(
         "binary data",
         gzip.compress(bytes(range(256)) * 4, mtime=0),
-        retry("LogMalformed", "none of . lines is a record of this format"),
+        retry("LogMalformed", "0 of . lines are records of this format"),
     ),
 ]
 
@@ -285,7 +285,7 @@ ACCESS_LOGS: Final = [
         access_log(READ.replace(b"aws-cli", bytes(range(128, 256)))),
         done("skipped: read-only"),
     ),
-    access("binary data", bytes(range(256)) * 4, retry("LogMalformed", "none of . lines is a record of this format")),
+    access("binary data", bytes(range(256)) * 4, retry("LogMalformed", "0 of . lines are records of this format")),
     access(
         "gzip, truncated in the middle",
         gzip.compress(access_log(*[REQUEST] * 9), mtime=0)[:60],

@@ -1,4 +1,4 @@
-"""What the tests of access logs share: reading one, and what a record says."""
+"""Helpers for the tests of access logs: read a log, and show a record in short form."""
 
 from jibe_sqs.core.formats.access_log import AccessLog
 from jibe_sqs.core.formats.bad_records import BadRecords
@@ -16,5 +16,5 @@ def read(data, policy="reject", limits=None):
     return records
 
 
-def said(record):
+def summary(record):
     return (record.kind if isinstance(record, ObjectEvent) else record.reason), record.key

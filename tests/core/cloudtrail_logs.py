@@ -1,4 +1,4 @@
-"""CloudTrail's log files for tests: records as CloudTrail writes them, and how they are read."""
+"""Helpers for the tests of CloudTrail logs: records as CloudTrail writes them, and functions that read them."""
 
 import itertools
 import json
@@ -50,7 +50,7 @@ def zonal(path: str = "", kind: str = "Object", field: str = "ARN") -> dict[str,
 
 
 def record(name: Any = "PutObject", **changes: Any) -> dict[str, Any]:
-    """A record as CloudTrail writes it; ABSENT takes a field away."""
+    """A record as CloudTrail writes it. ABSENT removes a field."""
     made: dict[str, Any] = {
         "eventVersion": "1.11",
         "userIdentity": {"type": "IAMUser", "arn": USER, "accountId": "111122223333", "accessKeyId": "AKIA1"},
@@ -81,7 +81,7 @@ def document(*records: Any, **how: Any) -> bytes:
 
 
 def read_all(data: bytes, *sizes: int, limits: Limits | None = None) -> tuple[list[Any], list[RecordMalformed]]:
-    """The records of a file, and the first bad ones, fed in chunks of `sizes`, the last of them over and over."""
+    """The records of a file, and the first bad ones. The file is fed in chunks of `sizes`. The last size is repeated."""
     log = LogReader(LOG, limits or Limits())
     found, at, rest = [], 0, list(sizes or (len(data) or 1,))
     while at < len(data):
@@ -102,7 +102,7 @@ def read(data: bytes, *sizes: int, limits: Limits | None = None) -> list[Any]:
 
 
 def meaning(*records: Any) -> list[Any]:
-    """Of each record of a file: (kind or reason, bucket, key)."""
+    """(kind or reason, bucket, key) of each record of a file."""
     return [
         (each.kind if isinstance(each, ObjectEvent) else each.reason, each.bucket, each.key)
         for each in read(document(*records))

@@ -1,4 +1,4 @@
-"""S3 server access logs: what each line says."""
+"""S3 server access logs: what each line means."""
 
 import locale
 import tracemalloc
@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.core.access_logs import read, said
+from tests.core.access_logs import read, summary
 from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
@@ -20,7 +20,7 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine is no failure."""
+"""A slow test on a busy machine is not a failure."""
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 WRITTEN, DELETED = Kind.WRITTEN, Kind.DELETED
 WRITTEN_SOMEWHERE, DELETED_SOMEWHERE = Kind.WRITTEN_UNLISTED, Kind.DELETED_UNLISTED
@@ -43,7 +43,7 @@ def request(
     numbers=NUMBERS,
     tail=TAIL,
 ):
-    """A line as S3 writes it; `key` is encoded already."""
+    """A line as S3 writes it. `key` is encoded already."""
     return f"0wner {bucket} {time} 192.0.2.1 arn:aws:iam::111122223333:user/me {request_id} {operation} {key} {uri} {status} {numbers} {tail}"
 
 
@@ -78,7 +78,7 @@ CASES = {
     "a head reads": (request("REST.HEAD.OBJECT"), (READ_ONLY, "a/b.txt")),
     "a listing reads": (request("REST.GET.BUCKET", "-"), (READ_ONLY, "")),
     "a website's get reads": (request("WEBSITE.GET.OBJECT"), (READ_ONLY, "a/b.txt")),
-    "a browser's question reads": (request("REST.OPTIONS.PREFLIGHT"), (READ_ONLY, "a/b.txt")),
+    "a browser's preflight request reads": (request("REST.OPTIONS.PREFLIGHT"), (READ_ONLY, "a/b.txt")),
     "a failed read is a read": (request("REST.GET.OBJECT", status="404"), (READ_ONLY, "a/b.txt")),
     "a part is not a change": (request("REST.PUT.PART"), (NOT_CHANGE, "a/b.txt")),
     "a part by copy is not a change": (request("REST.COPY.PART"), (NOT_CHANGE, "a/b.txt")),
@@ -98,22 +98,22 @@ CASES = {
     "3xx fails": (request("REST.PUT.OBJECT", status="307"), (FAILED, "a/b.txt")),
     "a failed delete of many fails": (BATCH.replace(" 204 ", " 403 "), (FAILED, "a/b.txt")),
     "304 fails": (request("REST.PUT.OBJECT", status="304"), (FAILED, "a/b.txt")),
-    "a failed call around the object is a failure": (request("REST.PUT.OBJECT_TAGGING", status="403"), (FAILED, "a/b.txt")),
-    "no status is unknown, so it writes": (request("REST.PUT.OBJECT", status="-"), (WRITTEN, "a/b.txt")),
-    "no status is unknown, so it deletes": (request("REST.DELETE.OBJECT", status="-"), (DELETED, "a/b.txt")),
-    "no status in a line of few fields": (request("REST.PUT.OBJECT", status="-", numbers="-", tail="").rstrip(), (WRITTEN, "a/b.txt")),
+    "a failed call on data beside the object is a failure": (request("REST.PUT.OBJECT_TAGGING", status="403"), (FAILED, "a/b.txt")),
+    "a write without a status counts as a write": (request("REST.PUT.OBJECT", status="-"), (WRITTEN, "a/b.txt")),
+    "a delete without a status counts as a delete": (request("REST.DELETE.OBJECT", status="-"), (DELETED, "a/b.txt")),
+    "a write without a status in a line with few fields": (request("REST.PUT.OBJECT", status="-", numbers="-", tail="").rstrip(), (WRITTEN, "a/b.txt")),
     "an error code without a status is unknown": (request("REST.PUT.OBJECT", status="-", numbers="AccessDenied - 512 40 7"), (WRITTEN, "a/b.txt")),
     "a status that does not exist is unknown": (request("REST.PUT.OBJECT", status="000"), (WRITTEN, "a/b.txt")),
     "keys are encoded twice": (request("REST.PUT.OBJECT", "a%2520b%252Bc"), (WRITTEN, "a b+c")),
     "a key that decodes only once": (request("REST.PUT.OBJECT", "100%25"), (WRITTEN, "100%")),
-    "a key that decodes only once has its plus": (request("REST.PUT.OBJECT", "100%25%2B"), (WRITTEN, "100%+")),
+    "a key that decodes only once keeps its plus": (request("REST.PUT.OBJECT", "100%25%2B"), (WRITTEN, "100%+")),
     "in a bulk delete a plus is a space": (BATCH.replace("a/b.txt", "My+Folder/Screen+Shot+1.png"), (DELETED, "My Folder/Screen Shot 1.png")),
     "in an expiry a plus is a space": (lifecycle("S3.EXPIRE.OBJECT", "a+b%2Bc"), (DELETED, "a b+c")),
     "in a bulk delete they are encoded once": (BATCH.replace("a/b.txt", "a%20b%2520c"), (DELETED, "a b%20c")),
     "in an expiry they are encoded once": (lifecycle("S3.EXPIRE.OBJECT", "a%20b%2520c"), (DELETED, "a b%20c")),
-    "in an expiry with a marker too": (lifecycle("S3.CREATE.DELETEMARKER", "a%2Bb%2520"), (DELETED, "a+b%20")),
+    "in an expiry with a delete marker they are encoded once": (lifecycle("S3.CREATE.DELETEMARKER", "a%2Bb%2520"), (DELETED, "a+b%20")),
     "keys are UTF-8": (request("REST.PUT.OBJECT", "%25C3%25BC"), (WRITTEN, "ü")),
-    "even where they are not encoded": (request("REST.PUT.OBJECT", "ü"), (WRITTEN, "ü")),
+    "keys that are not encoded are UTF-8": (request("REST.PUT.OBJECT", "ü"), (WRITTEN, "ü")),
     "without a key the bucket is stale": (request("REST.POST.OBJECT", "-"), (WRITTEN_SOMEWHERE, "")),
     "a deletion without a key": (request("REST.DELETE.OBJECT", "-"), (DELETED_SOMEWHERE, "")),
     "an empty key": (request("REST.PUT.OBJECT", ""), (WRITTEN_SOMEWHERE, "")),
@@ -132,11 +132,11 @@ CASES = {
     "a negative status is unknown": (request("REST.PUT.OBJECT", status="-404"), (WRITTEN, "a/b.txt")),
     "a huge status is unknown": (request("REST.PUT.OBJECT", status="40444444444444444444"), (WRITTEN, "a/b.txt")),
     "a bucket's ARN gives the bucket": (request("REST.PUT.OBJECT", bucket="arn:aws:s3:::data"), (WRITTEN, "a/b.txt")),
-    "a status that is not one": (request("REST.PUT.OBJECT", status="20"), (WRITTEN, "a/b.txt")),
+    "a status of two digits is unknown": (request("REST.PUT.OBJECT", status="20"), (WRITTEN, "a/b.txt")),
     "numbers that are not numbers": (request("REST.PUT.OBJECT", numbers="- - 5 x 7"), (WRITTEN, "a/b.txt")),
     "times with a unit": (request("REST.PUT.OBJECT", status="403", numbers="- - 5 - 7ms"), (FAILED, "a/b.txt")),
     "an error code with other characters": (request("REST.PUT.OBJECT", status="403", numbers="Access_Denied/x - 5 40 7"), (FAILED, "a/b.txt")),
-    "a quote that is not closed, in a line of few fields": (request("REST.PUT.OBJECT", uri='"PUT /x', tail='"-" "x" -'), (WRITTEN, "a/b.txt")),
+    "a quote that is not closed, in a line with few fields": (request("REST.PUT.OBJECT", uri='"PUT /x', tail='"-" "x" -'), (WRITTEN, "a/b.txt")),
     "no owner": ("data" + request("REST.PUT.OBJECT").partition(" data")[2], (WRITTEN, "a/b.txt")),
     "an owner with spaces": ("the owner " + request("REST.PUT.OBJECT"), (WRITTEN, "a/b.txt")),
     "an owner that is not UTF-8": (b"\xff\xfe" + request("REST.PUT.OBJECT").encode(), (WRITTEN, "a/b.txt")),
@@ -149,9 +149,9 @@ CASES = {
     "a time of another form": (request("REST.PUT.OBJECT", time="[2026-03-01T02:00:00Z]"), (WRITTEN, "a/b.txt")),
     "an upload by SOAP": (request("SOAP.PutObject"), (WRITTEN, "a/b.txt")),
     "a request that looks like a failure": (request("REST.PUT.OBJECT", uri='"PUT /x" 403 AccessDenied - - 5 5 HTTP/1.1"'), (WRITTEN, "a/b.txt")),
-    "the request may be a bare dash": (request("REST.PUT.OBJECT", uri="-"), (WRITTEN, "a/b.txt")),
-    "the request may hold quotes": (request("REST.PUT.OBJECT", uri='"PUT /"x" "y" HTTP/1.1"'), (WRITTEN, "a/b.txt")),
-    "and what looks like a status": (request("REST.PUT.OBJECT", uri='"PUT /x" 404 HTTP/1.1"'), (WRITTEN, "a/b.txt")),
+    "the request may be a hyphen": (request("REST.PUT.OBJECT", uri="-"), (WRITTEN, "a/b.txt")),
+    "the request may contain quotes": (request("REST.PUT.OBJECT", uri='"PUT /"x" "y" HTTP/1.1"'), (WRITTEN, "a/b.txt")),
+    "the request may contain text that looks like a status": (request("REST.PUT.OBJECT", uri='"PUT /x" 404 HTTP/1.1"'), (WRITTEN, "a/b.txt")),
     "a user agent cannot change the status": (
         request("REST.PUT.OBJECT", tail='"-" "x" 404 - - - - - "-" - hostid='),
         (WRITTEN, "a/b.txt"),
@@ -160,24 +160,24 @@ CASES = {
         request("REST.PUT.OBJECT").removesuffix(f" {NUMBERS} {TAIL}"),
         (WRITTEN, "a/b.txt"),
     ),
-    "or soon after it": (request("REST.PUT.OBJECT", numbers="- - 5", tail="").rstrip(), (WRITTEN, "a/b.txt")),
-    "or with the numbers": (request("REST.PUT.OBJECT", tail="").rstrip(), (WRITTEN, "a/b.txt")),
+    "a line may end soon after the status": (request("REST.PUT.OBJECT", numbers="- - 5", tail="").rstrip(), (WRITTEN, "a/b.txt")),
+    "a line may end with the numbers": (request("REST.PUT.OBJECT", tail="").rstrip(), (WRITTEN, "a/b.txt")),
     "fields may be added": (request("REST.PUT.OBJECT", tail=TAIL + ' new "fields" -'), (WRITTEN, "a/b.txt")),
-    "a space may end it": (request("REST.PUT.OBJECT") + " ", (WRITTEN, "a/b.txt")),
-    "bytes that are not UTF-8 are no matter": (
+    "a line may end with a space": (request("REST.PUT.OBJECT") + " ", (WRITTEN, "a/b.txt")),
+    "bytes that are not UTF-8 in other fields do not matter": (
         request("REST.PUT.OBJECT", uri="URI", tail="AGENT").encode().replace(b"URI", b'"PUT /\xff"').replace(b"AGENT", b'"\xfe" "\xff"'),
         (WRITTEN, "a/b.txt"),
     ),
-    "nor in the key of a read": (request("REST.GET.OBJECT", "%25FF"), (READ_ONLY, "%25FF")),
+    "bytes that are not UTF-8 in the key of a read do not matter": (request("REST.GET.OBJECT", "%25FF"), (READ_ONLY, "%25FF")),
 }  # fmt: skip
 
 BAD = {
-    "nothing of it": (b"hello", "names no operation"),
+    "another text": (b"hello", "names no operation"),
     "JSON": (b'{"Records": []}', "its operation is missing"),
     "cut in the head": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1 REST.PUT", "ends with the operation REST.PUT"),
     "cut before the operation": (b"0wner data [01/Mar/2026:02:00:00 +0000] 192.0.2.1 me R1", "names no operation"),
     "words": (b"a b c d e f g h i j k l m", "names no operation"),
-    "with a word for an operation": (request("FROB").encode(), "names no operation"),
+    "with a word in place of the operation": (request("FROB").encode(), "names no operation"),
     "with a long operation": (request("O" * 99).encode(), "names no operation"),
     "with a long operation of S3": (request("REST." + "O" * 99).encode(), "names no operation"),
     "without a bucket": (request("REST.PUT.OBJECT", bucket="-").encode(), "bucket '-'|bucket b'-'"),
@@ -189,12 +189,12 @@ BAD = {
 
 
 @pytest.mark.parametrize(("line", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_a_line_says(line, expected):
-    assert said(one(line)) == expected
+def test_a_line_gives_the_expected_record(line, expected):
+    assert summary(one(line)) == expected
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD.values(), ids=BAD.keys())
-def test_a_bad_line_says_what_is_wrong(line, reason):
+def test_the_error_of_a_bad_line_names_the_problem(line, reason):
     good = text(request("REST.GET.OBJECT"))
     with pytest.raises(RecordMalformed, match=reason) as raised:
         read(good + line)
@@ -204,23 +204,23 @@ def test_a_bad_line_says_what_is_wrong(line, reason):
 
 
 @pytest.mark.parametrize("line", [line for line, _ in BAD.values()], ids=BAD.keys())
-def test_a_bad_line_of_many_can_be_skipped(line):
+def test_a_bad_line_can_be_skipped(line):
     bad = BadRecords("skip")
     log = AccessLog(Limits(), bad)
     data = text(request("REST.PUT.OBJECT", "1"), line, request("REST.PUT.OBJECT", "2"))
-    assert [said(record) for record in log.feed(data) + log.finish()] == [(WRITTEN, "1"), (WRITTEN, "2")]
+    assert [summary(record) for record in log.feed(data) + log.finish()] == [(WRITTEN, "1"), (WRITTEN, "2")]
     assert bad.count == 1
 
 
-def test_a_file_of_another_kind_is_not_done_because_bad_lines_are_skipped():
+def test_a_file_of_another_format_is_refused_even_if_bad_lines_are_skipped():
     with pytest.raises(LogMalformed):
         read(b'{"Records": [\n{"a": 1}]}\n', "skip")
 
 
 TIMES = {
     "the end of the request": (request("REST.PUT.OBJECT", numbers="- - 5 1500 7"), START + 1.5),
-    "the start, where no duration is told": (BATCH, START),
-    "the turn-around's end, where only that is there": (
+    "the start, without a duration": (BATCH, START),
+    "the end of the turn-around time, without the total time": (
         request("REST.PUT.OBJECT", numbers="- - 5 - 1500"),
         START + 1.5,
     ),
@@ -266,24 +266,24 @@ TIMES = {
     "an hour's upload": (request("REST.PUT.OBJECT", numbers="- - 5 3600000 -"), START + 3600),
     "a zone's time": (request("REST.GET.OBJECT", time="[01/Mar/2026:07:30:00 +0530]"), START),
     "a zone's time, behind": (request("REST.GET.OBJECT", time="[28/Feb/2026:18:00:00 -0800]"), START),
-    "of a rule, its time": (lifecycle("S3.EXPIRE.OBJECT"), START),
+    "of a lifecycle rule, its time": (lifecycle("S3.EXPIRE.OBJECT"), START),
 }
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @pytest.mark.parametrize(("line", "expected"), TIMES.values(), ids=TIMES.keys())
-def test_the_time_is_when_the_change_became_visible_and_if_unknown_the_event_is_new(line, expected):
+def test_the_time_is_the_end_of_the_request_or_unknown(line, expected):
     assert one(line).time == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("month", range(12))
-def test_every_month_is_known(month):
+def test_every_month_name_is_read(month):
     days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     line = request("REST.GET.OBJECT", time=f"[01/{MONTHS[month]}/2025:00:00:00 +0000]")
     assert one(line).time == 1_735_689_600 + 86_400 * sum(days[:month])
 
 
-def test_months_are_english_in_every_locale():
+def test_month_names_do_not_depend_on_the_locale():
     for name in ("de_DE.UTF-8", "fr_FR.UTF-8"):
         try:
             locale.setlocale(locale.LC_TIME, name)
@@ -313,18 +313,18 @@ AGENTS = {
 
 
 @pytest.mark.parametrize(("tail", "agent", "version"), AGENTS.values(), ids=AGENTS.keys())
-def test_the_user_agent_and_the_version(tail, agent, version):
+def test_the_user_agent_and_the_version_are_found(tail, agent, version):
     event = one(request("REST.PUT.OBJECT", tail=tail))
     assert (event.actor.user_agent, event.version) == (agent, version)
 
 
-def test_who_did_it_and_how_it_is_named():
+def test_the_event_has_the_caller_and_the_ids():
     event = one(request("REST.PUT.OBJECT"))
     assert event.actor == Actor("arn:aws:iam::111122223333:user/me", source_address="192.0.2.1", user_agent="cli/1")
     assert (event.bucket, event.event_id, event.name) == ("data", "R1", "REST.PUT.OBJECT")
 
 
-def test_what_s3_does_by_itself_has_no_address():
+def test_a_change_by_s3_itself_has_no_address():
     event = one(lifecycle("S3.EXPIRE.OBJECT"))
     assert event.actor == Actor(principal="AmazonS3")
     assert event.version == "v1"
@@ -332,32 +332,32 @@ def test_what_s3_does_by_itself_has_no_address():
 
 @pytest.mark.parametrize("blank", ["  ", "\t", " \t ", "   "])
 @pytest.mark.parametrize("status", ["200", "403"])
-def test_any_blanks_may_stand_between_the_fields(blank, status):
+def test_the_fields_may_be_separated_by_any_blanks(blank, status):
     line = request("REST.PUT.OBJECT", status=status).replace(" ", blank)
     expected = WRITTEN if status == "200" else FAILED
-    assert said(one(line)) == (expected, "a/b.txt")
+    assert summary(one(line)) == (expected, "a/b.txt")
 
 
 def test_a_request_that_is_logged_twice_counts_once():
     line = request("REST.PUT.OBJECT")
-    assert [said(record) for record in read(text(line, line))] == [
+    assert [summary(record) for record in read(text(line, line))] == [
         (WRITTEN, "a/b.txt"),
         (SkipReason.DUPLICATE, "a/b.txt"),
     ]
 
 
-def test_a_key_that_is_too_long_is_bad_and_makes_its_bucket_stale():
+def test_a_key_that_is_too_long_is_a_bad_record_and_makes_the_bucket_stale():
     bad = BadRecords("skip")
     log = AccessLog(Limits(), bad)
     data = text(request("REST.PUT.OBJECT", "k+" * 4000), request("REST.GET.OBJECT", "k" * 4097))
-    assert [said(each) for each in log.feed(data) + log.finish()] == [
+    assert [summary(each) for each in log.feed(data) + log.finish()] == [
         (WRITTEN_SOMEWHERE, ""),
         (READ_ONLY, "k" * 4097),
     ]
     assert [(each.index, each.field) for each in bad.first] == [(1, "key")]
 
 
-def test_two_requests_are_no_duplicates():
+def test_two_different_requests_are_not_duplicates():
     lines = [
         request("REST.PUT.OBJECT"),
         request("REST.PUT.OBJECT", "c"),
@@ -369,7 +369,7 @@ def test_two_requests_are_no_duplicates():
     assert all(isinstance(record, ObjectEvent) for record in read(text(*lines)))
 
 
-def test_a_file_of_one_line_that_is_too_large_is_refused():
+def test_a_file_with_one_line_that_is_too_large_is_refused():
     with pytest.raises(LogLimitExceeded):
         read(text(request("REST.PUT.OBJECT", "k" * 2000)), "skip", Limits(record_size=1000))
 
@@ -382,7 +382,7 @@ def test_a_line_that_is_too_large_is_one_bad_record(length, size):
     data = text(*(request("REST.PUT.OBJECT", key) for key in ("1", "k" * length, "2", "", "k" * length)))
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
     records = [record for block in blocks for record in log.feed(block)] + log.finish()
-    assert [said(record) for record in records] == [(WRITTEN, "1"), (WRITTEN, "2"), (WRITTEN_SOMEWHERE, "")]
+    assert [summary(record) for record in records] == [(WRITTEN, "1"), (WRITTEN, "2"), (WRITTEN_SOMEWHERE, "")]
     assert [each.index for each in bad.first] == [2, 5]
     assert bad.first[1].offset == data.rindex(b"0wner")
 
@@ -403,11 +403,11 @@ ANY_LINES = st.lists(st.sampled_from([text(line) for line, _ in (*CASES.values()
 
 @UNHURRIED
 @given(ANY_LINES.map(b"".join), st.lists(st.integers(0, 10_000), max_size=8), POLICIES)
-def test_cutting_the_text_anywhere_changes_nothing(data, places, policy):
+def test_the_records_do_not_depend_on_how_the_text_is_cut(data, places, policy):
     assert outcome(cut(data, places), policy) == outcome([data], policy)
 
 
-def test_cutting_the_text_at_every_byte_changes_nothing():
+def test_a_cut_at_any_byte_changes_nothing():
     data = text(request("REST.PUT.OBJECT"), BATCH)
     whole = outcome([data], "reject")
     assert all(outcome([data[:at], data[at:]], "reject") == whole for at in range(len(data)))
@@ -427,7 +427,7 @@ ODD_LINE = st.one_of(
 
 @UNHURRIED
 @given(st.lists(ODD_LINE, max_size=5), POLICIES)
-def test_whatever_comes_there_are_records_or_log_errors_and_nothing_else(lines, policy):
+def test_any_lines_give_records_or_log_errors(lines, policy):
     records, _ = outcome([b"\n".join(lines)], policy)
     for record in records if isinstance(records, list) else []:
         record.key.encode()
@@ -469,8 +469,8 @@ TWICE = [
 @given(st.sampled_from(CHANGES), KEYS.filter(lambda key: key != "-"), st.data())
 @example("REST.PUT.OBJECT", "100%25 + 'ü\" .txt", None)
 @example("BATCH.DELETE.OBJECT", "100%25 + 'ü\" .txt", None)
-def test_the_key_is_always_among_the_readings(operation, key, data):
-    """However a key was encoded, as often as S3 encodes it for this operation."""
+def test_the_real_key_is_always_among_the_possible_keys(operation, key, data):
+    """For every way to encode a key as often as S3 encodes it for this operation."""
     ways = ONCE if operation in ENCODED_ONCE else TWICE
     for encode in ways if data is None else [data.draw(st.sampled_from(ways))]:
         assert key in keys_of(operation, encode(key))
@@ -478,13 +478,13 @@ def test_the_key_is_always_among_the_readings(operation, key, data):
 
 @UNHURRIED
 @given(st.sampled_from(CHANGES), KEYS.filter(lambda key: key != "-" and not {"+", " "} & set(key)))
-def test_a_key_without_space_and_plus_has_one_reading(operation, key):
+def test_a_key_without_space_and_plus_gives_one_key(operation, key):
     assert keys_of(operation, FORM(key) if operation in ENCODED_ONCE else FORM(FORM(key))) == [key]
 
 
 @UNHURRIED
 @given(st.sampled_from(sorted(ENCODED_ONCE)), KEYS.filter(lambda key: key != "-"))
-def test_a_key_that_is_encoded_once_has_one_reading(operation, key):
+def test_a_key_that_is_encoded_once_gives_one_key(operation, key):
     assert keys_of(operation, FORM(key)) == [key]
 
 
@@ -493,7 +493,7 @@ def test_a_key_that_is_encoded_once_has_one_reading(operation, key):
     st.sampled_from(CHANGES),
     st.text(st.sampled_from("ab+% 25BF/"), min_size=1, max_size=12).map(lambda key: key.replace(" ", "")),
 )
-def test_whatever_the_key_field_is_something_in_the_bucket_is_stale(operation, field):
+def test_any_key_field_makes_something_in_the_bucket_stale(operation, field):
     records = read(text(request(operation, field)))
     assert records
     for record in records:
@@ -513,23 +513,23 @@ READINGS = {
 
 
 @pytest.mark.parametrize(("field", "expected"), READINGS.values(), ids=READINGS.keys())
-def test_a_plus_that_can_be_read_in_two_ways_makes_both_folders_stale(field, expected):
+def test_a_plus_with_two_meanings_makes_both_folders_stale(field, expected):
     assert keys_of("REST.PUT.OBJECT", field) == expected
 
 
-def test_a_request_with_two_readings_that_is_logged_twice_counts_once():
+def test_a_request_with_two_possible_keys_that_is_logged_twice_counts_once():
     line = request("REST.PUT.OBJECT", "a+b")
     first, second, again = read(text(line, line))
-    assert [said(each) for each in (first, second)] == [(WRITTEN, "a b"), (WRITTEN, "a+b")]
-    assert said(again) == (SkipReason.DUPLICATE, "a b")
+    assert [summary(each) for each in (first, second)] == [(WRITTEN, "a b"), (WRITTEN, "a+b")]
+    assert summary(again) == (SkipReason.DUPLICATE, "a b")
     assert first.event_id == second.event_id == "R1"
 
 
-def test_a_line_whose_fields_are_moved_has_no_identities_and_is_never_a_duplicate():
-    """What stands where the request id should be may be the same in every line."""
+def test_a_line_with_shifted_fields_has_no_identities_and_is_never_a_duplicate():
+    """The field in the place of the request id may be the same in every line."""
     line = request("REST.PUT.OBJECT").replace("192.0.2.1", "not an address")
     first, second = read(text(line, line))
-    assert said(first) == said(second) == (WRITTEN, "a/b.txt")
+    assert summary(first) == summary(second) == (WRITTEN, "a/b.txt")
     assert (first.actor, first.event_id) == (Actor(), "")
 
 
@@ -538,19 +538,19 @@ QUOTED = st.text(st.sampled_from('ab" -()/;=%') | st.characters(exclude_categori
 
 @UNHURRIED
 @given(QUOTED, QUOTED, st.sampled_from(["-", "v1"]), st.integers(0, 10**6))
-def test_whatever_stands_in_the_quoted_fields_the_others_are_read(uri, agent, version, taken):
+def test_any_text_in_the_quoted_fields_does_not_hide_the_other_fields(uri, agent, version, taken):
     line = request(
         "REST.PUT.OBJECT", uri=f'"{uri}"', numbers=f"- - 5 {taken} -", tail=f'"-" "{agent}" {version} hostid='
     )
     event = one(line)
-    assert said(event) == (WRITTEN, "a/b.txt")
+    assert summary(event) == (WRITTEN, "a/b.txt")
     assert event.time == START + taken / 1000
     assert event.version == (None if version == "-" else version)
     assert event.actor.user_agent == ("" if agent == "-" else agent)
 
 
 @pytest.mark.parametrize("filling", ['" 200 - ', '" 200 - - - - - ', '" "', '"', "- ", '" 200 ' + "x" * 50, " "])
-def test_a_line_made_to_be_slow_is_not(filling):
+def test_a_line_that_should_make_a_regular_expression_slow_is_read_fast(filling):
     line = request("REST.PUT.OBJECT", uri='"' + filling * 20_000, status="", numbers="", tail="")
     outcome([line.encode()[:4_000_000]], "skip")
 
@@ -573,21 +573,21 @@ def test_a_large_file_is_read_in_bounded_memory():
     assert after < before + 2_000_000
 
 
-def test_awss_lines_are_read():
+def test_the_examples_of_aws_are_read():
     found = next(SAMPLES.glob("*LogFormat*.log"), None)
     if found is None:
         pytest.skip("the shared samples are not here")
     *reads, put = read(found.read_bytes())
     assert [record.reason for record in reads] == [READ_ONLY] * 4
-    assert said(put) == (WRITTEN, "s3-dg.pdf")
+    assert summary(put) == (WRITTEN, "s3-dg.pdf")
     assert put.time == 1_549_411_317 + 41.754
 
 
-def test_the_deletions_of_a_screen_shot_are_of_its_name_with_spaces():
+def test_deletions_of_a_screen_shot_have_a_key_with_spaces():
     found = SAMPLES.parent / "cases" / "access-log-plus.log"
     if not found.exists():
         pytest.skip("the shared cases are not here")
-    assert [(*said(record), record.bucket) for record in read(found.read_bytes())] == [
+    assert [(*summary(record), record.bucket) for record in read(found.read_bytes())] == [
         (DELETED, "My Folder/Screen Shot 1.png", "b1"),
         (DELETED, "My Folder/a+b.png", "b1"),
         (WRITTEN, "plain/x.txt", "b1"),

@@ -1,4 +1,4 @@
-"""S3 server access logs as JSON: what each object says."""
+"""S3 server access logs as JSON: what each object means."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.access_logs import read, said
+from tests.core.access_logs import read, summary
 from tests.wire import cut
 
 from jibe_sqs.core.errors import LogError, LogLimitExceeded, LogMalformed, RecordMalformed
@@ -57,7 +57,7 @@ DOCUMENTED = {
 
 
 def entry(**others):
-    """An object as CloudWatch Logs writes it; `...` for a field that is not there."""
+    """An object as CloudWatch Logs writes it. `...` removes a field."""
     return {name: value for name, value in (DOCUMENTED | others).items() if value is not ...}
 
 
@@ -146,15 +146,15 @@ BAD = {
 
 
 @pytest.mark.parametrize(("found", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_an_object_says(found, expected):
+def test_an_object_gives_the_expected_record(found, expected):
     record = one(found)
-    assert said(record) == expected
+    assert summary(record) == expected
     record.key.encode()
     assert expected[1] == "" or record.bucket == "data"
 
 
 @pytest.mark.parametrize(("found", "reason"), BAD.values(), ids=BAD.keys())
-def test_a_bad_object_says_where_it_is_and_what_is_wrong(found, reason):
+def test_the_error_of_a_bad_object_names_its_position_and_the_problem(found, reason):
     good = text(entry()) + b"\n"
     with pytest.raises(RecordMalformed, match=reason) as raised:
         read(good + found)
@@ -163,9 +163,9 @@ def test_a_bad_object_says_where_it_is_and_what_is_wrong(found, reason):
 
 
 @pytest.mark.parametrize("found", [found for found, _ in BAD.values()], ids=BAD.keys())
-def test_a_bad_object_costs_its_neighbours_nothing(found):
+def test_the_objects_beside_a_bad_object_are_read(found):
     records = read(text(entry(key_name="1"), found, entry(key_name="2")), "skip")
-    assert [said(record) for record in records] == [(WRITTEN, "1"), (WRITTEN, "2")]
+    assert [summary(record) for record in records] == [(WRITTEN, "1"), (WRITTEN, "2")]
 
 
 TIMES = {
@@ -206,18 +206,18 @@ TIMES = {
 
 
 @pytest.mark.parametrize(("found", "expected"), TIMES.values(), ids=TIMES.keys())
-def test_the_time_is_when_the_change_became_visible_and_if_unknown_the_event_is_new(found, expected):
+def test_the_time_is_the_end_of_the_request_or_unknown(found, expected):
     assert one(found).time == pytest.approx(expected, abs=1e-3)
 
 
-def test_who_did_it_and_how_it_is_named():
+def test_the_event_has_the_caller_and_the_ids():
     event = one(entry())
     assert event.actor == Actor("arn:aws:iam::111122223333:user/me", source_address="192.0.2.1", user_agent="cli/1")
     assert (event.bucket, event.event_id, event.version, event.name) == ("data", "R1", "v1", "REST.PUT.OBJECT")
 
 
 def test_a_request_that_is_logged_twice_counts_once():
-    assert [said(record) for record in read(text(entry(), entry()))] == [
+    assert [summary(record) for record in read(text(entry(), entry()))] == [
         (WRITTEN, "a/b.txt"),
         (SkipReason.DUPLICATE, "a/b.txt"),
     ]
@@ -234,7 +234,7 @@ READINGS = {
 
 
 @pytest.mark.parametrize(("key", "expected"), READINGS.values(), ids=READINGS.keys())
-def test_the_key_is_read_as_it_is_and_decoded(key, expected):
+def test_the_possible_keys_are_the_field_as_it_is_and_decoded(key, expected):
     assert [record.key for record in read(text(entry(key_name=key)))] == expected
 
 
@@ -244,8 +244,8 @@ CHANGES = sorted(name for name, meaning in OPERATIONS.items() if isinstance(mean
 
 @UNHURRIED
 @given(st.sampled_from(CHANGES), KEYS.filter(lambda key: key != "-"), st.sampled_from([0, 1, 2]))
-def test_the_key_is_always_among_the_readings(operation, key, times):
-    """However often it was encoded; but S3 encodes it at most as often as in the text of the same operation."""
+def test_the_real_key_is_always_among_the_possible_keys(operation, key, times):
+    """S3 encodes a key at most as often as in the text lines of the same operation."""
     encoded = key
     for _ in range(min(times, 1 if operation.startswith(("BATCH", "S3.")) else 2)):
         encoded = quote_plus(encoded, safe="/")
@@ -268,7 +268,7 @@ def test_objects_may_follow_each_other_without_a_line_end(between, indent):
     assert [record.key for record in read(data.replace(b'a}{\\"b', b"data"))] == [f"{n}}}{{" for n in range(9)]
 
 
-def test_the_position_of_a_bad_object_is_right_without_line_ends():
+def test_the_position_of_a_bad_object_is_correct_without_line_ends():
     good = text(entry())
     bad = text(entry(operation="x"))
     with pytest.raises(RecordMalformed, match="line 1: ") as raised:
@@ -283,7 +283,7 @@ def test_a_large_file_without_line_ends_is_read_object_by_object():
     assert len(records) == 2_000
 
 
-def test_a_file_of_one_object_that_is_too_large_is_refused():
+def test_a_file_with_one_object_that_is_too_large_is_refused():
     with pytest.raises(LogLimitExceeded):
         read(text(entry(key_name="k" * 3_000)), "skip", Limits(record_size=2_000))
 
@@ -325,7 +325,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("data", "keys"), LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_requests_are_found_however_they_are_written(data, keys):
+def test_requests_are_found_in_every_layout(data, keys):
     assert [record.key for record in read(data)] == keys
 
 
@@ -348,7 +348,7 @@ def test_text_without_a_request_is_one_bad_record(data, keys):
 
 
 @pytest.mark.parametrize("data", [data for data, _ in (*LAYOUTS.values(), *BROKEN_LAYOUTS.values())])
-def test_cutting_any_layout_at_every_byte_changes_nothing(data):
+def test_a_cut_at_any_byte_of_any_layout_changes_nothing(data):
     whole = outcome([data], "skip")
     assert all(outcome([data[:at], data[at:]], "skip") == whole for at in range(1, len(data), 7))
 
@@ -361,7 +361,7 @@ def test_messages_that_are_nested_too_deeply_are_a_bad_record():
         read(text(TWO, message.encode()))
 
 
-def test_a_record_without_its_bucket_is_still_of_this_format():
+def test_a_record_without_its_bucket_still_has_this_format():
     bad = BadRecords("skip")
     log = AccessLog(Limits(), bad)
     assert log.feed(text(entry(bucket_name=None, bucket_arn=None))) + log.finish() == []
@@ -385,10 +385,10 @@ def test_a_log_groups_subscription_wraps_the_objects():
     data = text(
         wrapped(json.dumps(entry(key_name="1")), json.dumps(entry(key_name="2"))), wrapped(entry()), between=b""
     )
-    assert [said(record) for record in read(data)] == [(WRITTEN, "1"), (WRITTEN, "2"), (WRITTEN, "a/b.txt")]
+    assert [summary(record) for record in read(data)] == [(WRITTEN, "1"), (WRITTEN, "2"), (WRITTEN, "a/b.txt")]
 
 
-def test_one_bad_message_of_a_subscription_costs_its_neighbours_nothing():
+def test_the_messages_beside_a_bad_message_of_a_subscription_are_read():
     bad = BadRecords("skip")
     log = AccessLog(Limits(), bad)
     data = text(wrapped(json.dumps(entry(key_name="1")), "START", None, json.dumps(entry(key_name="2"))))
@@ -396,7 +396,7 @@ def test_one_bad_message_of_a_subscription_costs_its_neighbours_nothing():
     assert bad.count == 2
 
 
-def test_a_subscriptions_control_message_is_nothing_to_do():
+def test_a_control_message_of_a_subscription_gives_no_records():
     control = ENVELOPE | {"messageType": "CONTROL_MESSAGE", "logEvents": [{"id": "", "message": "CWL CONTROL MESSAGE"}]}
     assert read(text(control)) == []
 
@@ -420,7 +420,7 @@ def test_a_file_is_recognised_by_its_first_object(data, compress):
     for key, configured in (("", None), ("", Format.ACCESS_LOG), ("2026-03-01-02-00-00-0123456789ABCDEF", None)):
         reader = LogReader(key, Limits(), configured=configured)
         records = [record for batch in (*reader.feed(compress(data)), *reader.finish()) for record in batch]
-        assert [said(record) for record in records] == [(WRITTEN, "a/b.txt")]
+        assert [summary(record) for record in records] == [(WRITTEN, "a/b.txt")]
         assert reader.format is Format.ACCESS_LOG
 
 
@@ -464,7 +464,7 @@ PIECES = st.sampled_from(
 
 @UNHURRIED
 @given(st.lists(PIECES, max_size=8).map(b"".join), st.lists(st.integers(0, 10_000), max_size=8))
-def test_cutting_the_text_anywhere_changes_nothing(data, places):
+def test_the_records_do_not_depend_on_how_the_text_is_cut(data, places):
     assert outcome(cut(data, places), "skip") == outcome([data], "skip")
 
 
@@ -475,7 +475,7 @@ def test_cutting_the_text_anywhere_changes_nothing(data, places):
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.none(), max_size=2),
     )
 )
-def test_whatever_the_fields_are_the_bucket_of_a_write_is_stale(others):
+def test_a_write_with_any_other_fields_makes_its_bucket_stale(others):
     fixed = {"operation": "REST.PUT.OBJECT", "bucket_name": "data", "http_status": 200}
     for record in read(text(DOCUMENTED | others | fixed)):
         assert record.bucket == "data"

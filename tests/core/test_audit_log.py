@@ -1,4 +1,4 @@
-"""Audit logs of MinIO and Lyve Cloud: what each line says."""
+"""Audit logs of MinIO and Lyve Cloud: what each line means."""
 
 import json
 import tracemalloc
@@ -19,7 +19,7 @@ from jibe_sqs.core.formats.loose_json import HIDDEN
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine is no failure."""
+"""A slow test on a busy machine is not a failure."""
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 WRITTEN, DELETED, UNLISTED = Kind.WRITTEN, Kind.DELETED, Kind.DELETED_UNLISTED
 BUCKET_WRITTEN = Kind.WRITTEN_UNLISTED
@@ -28,7 +28,7 @@ START = 1_772_330_400.0  # 2026-03-01T02:00:00Z
 
 
 def call(name, key="a/b.txt", *, api=None, **entry):
-    """One of MinIO's own lines. `None` takes a field out."""
+    """A line as MinIO writes it. `None` removes a field."""
     inside = {"name": name, "bucket": "data", "object": key, "statusCode": 200, "timeToResponse": "500000000ns"}
     line = {"time": "2026-03-01T02:00:00Z", "api": _without(inside | (api or {})), "requestID": "R1"} | entry
     return _without(line)
@@ -56,7 +56,7 @@ def text(*lines):
 
 
 def read(data, policy="reject", limits=None):
-    """The records; raises the first bad one, unless these are to be skipped."""
+    """The records. With `reject`, raises the first bad one."""
     bad = BadRecords(policy)
     log = AuditLog(limits or Limits(), bad)
     records = log.feed(data) + log.finish()
@@ -65,7 +65,7 @@ def read(data, policy="reject", limits=None):
     return records
 
 
-def said(records):
+def summaries(records):
     return [(r.kind if isinstance(r, ObjectEvent) else r.reason, r.key) for r in records]
 
 
@@ -81,7 +81,7 @@ CASES = {
     "a copy writes": (call("CopyObject"), [(WRITTEN, "a/b.txt")]),
     "completing a multipart upload writes": (call("CompleteMultipartUpload"), [(WRITTEN, "a/b.txt")]),
     "a form writes": (call("PostPolicyBucket"), [(WRITTEN, "a/b.txt")]),
-    "a form whose key is not told makes the bucket stale": (call("PostPolicyBucket", None), [(BUCKET_WRITTEN, "")]),
+    "a form without its key makes the bucket stale": (call("PostPolicyBucket", None), [(BUCKET_WRITTEN, "")]),
     "an archive that is unpacked makes the bucket stale": (call("PutObjectExtract", "x.tar"), [(BUCKET_WRITTEN, "")]),
     "a delete deletes": (call("DeleteObject", api={"statusCode": 204}), [(DELETED, "a/b.txt")]),
     "a bulk delete deletes each": (
@@ -89,8 +89,11 @@ CASES = {
         [(DELETED, "x"), (DELETED, "y/z")],
     ),
     "a bulk delete without its keys makes the bucket stale": (call("DeleteMultipleObjects", None), [(UNLISTED, "")]),
-    "a bulk delete of an empty list too": (call("DeleteMultipleObjects", None, api={"objects": []}), [(UNLISTED, "")]),
-    "whatever else it names": (call("DeleteMultipleObjects", "x"), [(UNLISTED, "")]),
+    "a bulk delete of an empty list makes the bucket stale": (
+        call("DeleteMultipleObjects", None, api={"objects": []}),
+        [(UNLISTED, "")],
+    ),
+    "a bulk delete without its keys that names another object": (call("DeleteMultipleObjects", "x"), [(UNLISTED, "")]),
     "an expiry deletes its objects": (expiry(name="ILMExpiry", objects=OBJECTS), [(DELETED, "x"), (DELETED, "y/z")]),
     "an expiry deletes its object": (expiry(name="ILMExpiry", object="x"), [(DELETED, "x")]),
     "an expiry is known by its event": (expiry(object="x"), [(DELETED, "x")]),
@@ -150,15 +153,24 @@ CASES = {
     "a line may be wrapped": (wrapped(call("PutObject")), [(WRITTEN, "a/b.txt")]),
     "a wrapped line may be a read": (wrapped(call("GetObject")), [(READ_ONLY, "a/b.txt")]),
     "unknown fields are ignored": (call("PutObject", tags={"a": [1]}, version=2), [(WRITTEN, "a/b.txt")]),
-    "nulls are as good as nothing": (call("PutObject") | {"userAgent": None, "event": None}, [(WRITTEN, "a/b.txt")]),
-    "an odd field of a read is no matter": (call("GetObject", userAgent=5), [(READ_ONLY, "a/b.txt")]),
-    "nor of a failed call": (call("PutObject", api={"statusCode": 403}, remotehost=[]), [(FAILED, "a/b.txt")]),
-    "nor of a wrapped one": (wrapped(call("PutObjectPart", accessKey=1)), [(NOT_CHANGE, "a/b.txt")]),
-    "nor of a bucket-level call": (call("PutBucketPolicy", None, requestID=1), [(NOT_CHANGE, "")]),
-    "nor the time of a read": (call("GetObject", time="yesterday"), [(READ_ONLY, "a/b.txt")]),
+    "a null field counts as missing": (call("PutObject") | {"userAgent": None, "event": None}, [(WRITTEN, "a/b.txt")]),
+    "a read may have a field of another type": (call("GetObject", userAgent=5), [(READ_ONLY, "a/b.txt")]),
+    "a failed call may have a field of another type": (
+        call("PutObject", api={"statusCode": 403}, remotehost=[]),
+        [(FAILED, "a/b.txt")],
+    ),
+    "a wrapped call may have a field of another type": (
+        wrapped(call("PutObjectPart", accessKey=1)),
+        [(NOT_CHANGE, "a/b.txt")],
+    ),
+    "a bucket-level call may have a field of another type": (
+        call("PutBucketPolicy", None, requestID=1),
+        [(NOT_CHANGE, "")],
+    ),
+    "the time of a read may be unreadable": (call("GetObject", time="yesterday"), [(READ_ONLY, "a/b.txt")]),
 }
 
-# Fields that do not identify the object, of any type: the record is processed all the same
+# A field that does not identify the object may have any type: the record is processed
 
 ODD = [None, "", "?", "HIDDEN", 7, -1.5, True, [], ["x"], {}, {"x": [1]}, "\ud800", float("nan"), float("inf"), 10**400]
 ENTRY_FIELDS = ["event", "requestID", "remotehost", "userAgent", "accessKey", "parentUser", "responseHeader", "version",
@@ -168,9 +180,9 @@ API_FIELDS = ["status", "timeToResponse", "timeToResponseInNS", "timeToFirstByte
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("field", ENTRY_FIELDS)
-def test_a_field_of_the_entry_that_is_odd_does_not_matter(field, odd):
+def test_a_field_of_the_entry_may_have_another_type(field, odd):
     line = call("PutObject") | {field: odd}
-    assert said(read(text(call("PutObject", "1"), line, wrapped(line | {"requestID": "R2"})))) == [
+    assert summaries(read(text(call("PutObject", "1"), line, wrapped(line | {"requestID": "R2"})))) == [
         (WRITTEN, "1"),
         (WRITTEN, "a/b.txt"),
         (WRITTEN, "a/b.txt"),
@@ -179,34 +191,34 @@ def test_a_field_of_the_entry_that_is_odd_does_not_matter(field, odd):
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("field", API_FIELDS)
-def test_a_field_of_the_call_that_is_odd_does_not_matter(field, odd):
+def test_a_field_of_the_call_may_have_another_type(field, odd):
     line = call("DeleteObject")
     line["api"] |= {field: odd}
-    assert said(read(text(line))) == [(DELETED, "a/b.txt")]
+    assert summaries(read(text(line))) == [(DELETED, "a/b.txt")]
 
 
 @pytest.mark.parametrize(
     "odd", ["OK", "ok 200", True, [], {}, 200.5, "\ud800", float("nan"), "200", 200.0, None], ids=repr
 )
-def test_a_status_that_is_not_known_to_be_a_failure_is_none(odd):
+def test_an_unknown_status_does_not_count_as_a_failure(odd):
     line = call("PutObject")
     line["api"] |= {"statusCode": odd}
-    assert said(read(text(line))) == [(WRITTEN, "a/b.txt")]
+    assert summaries(read(text(line))) == [(WRITTEN, "a/b.txt")]
 
 
 @pytest.mark.parametrize("status", ["404", 404.0, 404, "503"], ids=repr)
 def test_a_status_may_be_a_text(status):
     line = call("PutObject")
     line["api"] |= {"statusCode": status}
-    assert said(read(text(line))) == [(FAILED, "a/b.txt")]
+    assert summaries(read(text(line))) == [(FAILED, "a/b.txt")]
 
 
 UNKNOWN_TIMES = {
-    "none": {"time": None},
+    "missing": {"time": None},
     "a word": {"time": "yesterday"},
-    "of no zone": {"time": "2026-03-01T02:00:00"},
-    "of no calendar": {"time": "2026-02-30T02:00:00Z"},
-    "before all time": {"time": "0001-01-01T00:00:00+23:59"},
+    "without a zone": {"time": "2026-03-01T02:00:00"},
+    "a day that does not exist": {"time": "2026-02-30T02:00:00Z"},
+    "before the year 1": {"time": "0001-01-01T00:00:00+23:59"},
     "Go's zero": {"time": "0001-01-01T00:00:00Z"},
     "Unix's zero": {"time": "1970-01-01T00:00:00Z"},
     "just before S3 existed": {"time": "2005-12-31T23:59:59Z"},
@@ -216,25 +228,25 @@ UNKNOWN_TIMES = {
     "a number": {"time": 1_772_330_400_000_000_000},
     "a duration in seconds": {"api": {"timeToResponse": "1.5s"}},
     "a negative duration": {"api": {"timeToResponse": None, "timeToResponseInNS": -1}},
-    "a duration beyond all time": {"api": {"timeToResponse": None, "timeToResponseInNS": 10**18}},
+    "a duration that is too long": {"api": {"timeToResponse": None, "timeToResponseInNS": 10**18}},
     "a duration of another type": {"api": {"timeToResponse": [5]}},
     "an end after the year 9999": {"time": "9999-12-31T23:59:59Z", "api": {"timeToResponse": "999999999999999999ns"}},
 }
 
 
 @pytest.mark.parametrize("changes", UNKNOWN_TIMES.values(), ids=UNKNOWN_TIMES.keys())
-def test_an_event_whose_time_cannot_be_read_is_new(changes):
+def test_an_event_without_a_readable_time_is_new(changes):
     changes = dict(changes)
     line = call("PutObject", api=changes.pop("api", None), **changes)
     assert one(line).time == UNKNOWN_TIME
 
 
-def test_of_two_durations_one_that_can_be_read_is_enough():
+def test_one_readable_duration_of_two_is_enough():
     assert one(call("PutObject", api={"timeToResponseInNS": []})).time == START + 0.5
     assert one(call("PutObject", api={"timeToResponse": [], "timeToResponseInNS": 250_000_000.0})).time == START + 0.25
 
 
-# Keys that cannot be read, of a bucket that can
+# Unreadable keys in a readable bucket
 
 HALF = "\ud800"
 STALE = {
@@ -256,16 +268,16 @@ STALE = {
     "an unknown call with a key of another type": (call("Frob", 7), [(BUCKET_WRITTEN, "")]),
     "an unknown call without a key": (call("Frob", None), [(NOT_CHANGE, "")]),
     "a call without a name": (call(["PutObject"]), [(WRITTEN, "a/b.txt")]),
-    "an expiry of nothing": (expiry(name="ILMExpiry"), [(UNLISTED, "")]),
-    "an odd one of the objects": (
+    "an expiry without objects": (expiry(name="ILMExpiry"), [(UNLISTED, "")]),
+    "one object of another type": (
         call("DeleteMultipleObjects", None, api={"objects": [{"objectName": "x"}, {}, 7, {"objectName": "y"}]}),
         [(DELETED, "x"), (DELETED, "y"), (UNLISTED, "")],
     ),
-    "the only one of the objects is odd": (
+    "the only object is of another type": (
         call("DeleteMultipleObjects", None, api={"objects": [{"objectName": HALF}]}),
         [(UNLISTED, "")],
     ),
-    "one of two objects is odd": (
+    "one of two objects is of another type": (
         call("DeleteMultipleObjects", None, api={"objects": [{"objectName": "x"}, None]}),
         [(DELETED, "x"), (UNLISTED, "")],
     ),
@@ -273,7 +285,7 @@ STALE = {
         call("PutObject", api={"objects": 7}),
         [(WRITTEN, "a/b.txt"), (BUCKET_WRITTEN, "")],
     ),
-    "an odd version of an object": (
+    "a version of another type": (
         call("DeleteMultipleObjects", None, api={"objects": [{"objectName": "x", "versionId": 7}]}),
         [(DELETED, "x")],
     ),
@@ -282,15 +294,15 @@ STALE = {
 
 @pytest.mark.parametrize(("line", "expected"), STALE.values(), ids=STALE.keys())
 def test_a_key_that_cannot_be_read_makes_the_bucket_stale(line, expected):
-    assert said(read(text(line))) == expected
+    assert summaries(read(text(line))) == expected
 
 
 def test_a_key_that_is_not_utf8_makes_the_bucket_stale():
     data = text(call("PutObject", "KEY"), call("PutObject", "b")).replace(b"KEY", b"caf\xe9")
-    assert said(read(data)) == [(BUCKET_WRITTEN, ""), (WRITTEN, "b")]
+    assert summaries(read(data)) == [(BUCKET_WRITTEN, ""), (WRITTEN, "b")]
 
 
-def test_actors_are_known_as_far_as_they_can_be_read():
+def test_unreadable_fields_of_the_caller_are_empty():
     line = call("PutObject", accessKey=["AK"], parentUser="boss", remotehost=HALF, userAgent={})
     assert one(line).actor == Actor(principal="boss")
     assert one(wrapped(call("PutObject", parentUser=7))).actor.principal == "svc"
@@ -304,25 +316,25 @@ BAD = {
     "nested without an end": (b'{"x":' + b"[" * 100_000, "not JSON"),
     "a number": (b"1", "not a JSON object"),
     "a word": (b"hello", "not JSON"),
-    "of no call": (b"{}", "no api"),
+    "without a call": (b"{}", "no api"),
     "of another format": (b'{"Records": []}', "no api"),
-    "wrapping nothing": (b'{"auditEntry": null}', "no api"),
+    "a wrapper without a record": (b'{"auditEntry": null}', "no api"),
     "with a call of another type": (b'{"api": "PutObject"}', "its api is not a JSON object"),
     "without a bucket": (text(call("PutObject", api={"bucket": None})), "without api.bucket"),
     "with an empty bucket": (text(call("DeleteMultipleObjects", None, api={"bucket": ""})), "without api.bucket"),
     "with a hidden bucket": (text(call("PutObject", api={"bucket": HIDDEN})), "without api.bucket"),
     "with a bucket of another type": (text(call("PutObject", api={"bucket": 7})), "without api.bucket"),
-    "an unknown call on an odd bucket": (text(call("Frob", api={"bucket": HALF})), "without api.bucket"),
+    "an unknown call on an unreadable bucket": (text(call("Frob", api={"bucket": HALF})), "without api.bucket"),
 }
 
 
 @pytest.mark.parametrize(("line", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_a_line_says(line, expected):
-    assert said(read(text(line))) == expected
+def test_a_line_gives_the_expected_records(line, expected):
+    assert summaries(read(text(line))) == expected
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD.values(), ids=BAD.keys())
-def test_a_bad_line_says_which_field(line, reason):
+def test_the_error_of_a_bad_line_names_the_field(line, reason):
     good = text(call("GetObject"))
     with pytest.raises(RecordMalformed, match=reason) as raised:
         read(good + line)
@@ -331,15 +343,18 @@ def test_a_bad_line_says_which_field(line, reason):
 
 
 @pytest.mark.parametrize("line", [line for line, _ in BAD.values()], ids=BAD.keys())
-def test_a_bad_line_of_many_can_be_skipped(line):
+def test_a_bad_line_can_be_skipped(line):
     bad = BadRecords("skip")
     log = AuditLog(Limits(), bad)
     before, after = text(call("PutObject", "1")), text(call("PutObject", "2"))
-    assert said(log.feed(before + line.rstrip() + b"\n" + after) + log.finish()) == [(WRITTEN, "1"), (WRITTEN, "2")]
+    assert summaries(log.feed(before + line.rstrip() + b"\n" + after) + log.finish()) == [
+        (WRITTEN, "1"),
+        (WRITTEN, "2"),
+    ]
     assert bad.count == 1
 
 
-def test_an_error_never_shows_a_whole_value():
+def test_an_error_shows_only_the_beginning_of_a_value():
     secret = "s" * 5000
     for line in (
         call(secret, api={"bucket": 7}),
@@ -351,21 +366,24 @@ def test_an_error_never_shows_a_whole_value():
         assert "s" * 41 not in str(raised.value)
 
 
-def test_a_file_of_another_kind_is_not_done_because_bad_lines_are_skipped():
+def test_a_file_of_another_format_is_refused_even_if_bad_lines_are_skipped():
     with pytest.raises(LogMalformed):
         read(b'{"Records": [\n{"a": 1}]}\n', "skip")
 
 
-def test_both_forms_may_stand_in_one_file():
-    assert said(read(text(call("PutObject", "1"), wrapped(call("PutObject", "2"))))) == [(WRITTEN, "1"), (WRITTEN, "2")]
+def test_one_file_may_have_both_forms():
+    assert summaries(read(text(call("PutObject", "1"), wrapped(call("PutObject", "2"))))) == [
+        (WRITTEN, "1"),
+        (WRITTEN, "2"),
+    ]
 
 
 TIMES = {
     "the end of the request": (call("PutObject"), START + 0.5),
     "nanoseconds as text": (call("PutObject", api={"timeToResponseInNS": "250000000"}), START + 0.25),
     "nanoseconds as a number": (call("PutObject", api={"timeToResponseInNS": 250_000_000}), START + 0.25),
-    "the other field where that is empty": (call("PutObject", api={"timeToResponseInNS": ""}), START + 0.5),
-    "the start, where no duration is told": (call("PutObject", api={"timeToResponse": None}), START),
+    "the other field, if that is empty": (call("PutObject", api={"timeToResponseInNS": ""}), START + 0.5),
+    "the start, without a duration": (call("PutObject", api={"timeToResponse": None}), START),
     "an hour's upload": (call("PutObject", api={"timeToResponse": "3600000000000ns"}), START + 3600),
     "a zone's time": (call("PutObject", time="2026-03-01T07:30:00+05:30"), START + 0.5),
     "a zone's time, behind": (call("PutObject", time="2026-02-28T18:00:00.5-08:00"), START + 1),
@@ -376,7 +394,7 @@ TIMES = {
 
 
 @pytest.mark.parametrize(("line", "expected"), TIMES.values(), ids=TIMES.keys())
-def test_the_time_is_when_the_change_became_visible(line, expected):
+def test_the_time_is_the_end_of_the_request(line, expected):
     assert one(line).time == expected
 
 
@@ -391,7 +409,7 @@ def test_times_are_rounded_up_and_by_less_than_a_microsecond(start, duration):
     assert 0 <= late < Fraction(1, 10**6)
 
 
-def test_who_did_it_and_how_it_is_named():
+def test_the_event_has_the_caller_and_the_ids():
     line = call(
         "PutObject", accessKey="AK", parentUser="boss", remotehost="192.0.2.1:999", userAgent="mc", requestID="R7"
     )
@@ -400,7 +418,7 @@ def test_who_did_it_and_how_it_is_named():
     assert (event.bucket, event.event_id, event.name, event.version) == ("data", "R7", "PutObject", None)
 
 
-def test_a_service_account_is_the_principal_where_no_user_is_named():
+def test_a_service_account_is_the_principal_if_there_is_no_user():
     assert one(wrapped(call("PutObject"))).actor.principal == "svc"
     assert one(wrapped(call("PutObject", parentUser="boss"))).actor.principal == "boss"
     assert one(wrapped(call("PutObject"), serviceAccountName=None)).actor.principal == ""
@@ -423,49 +441,49 @@ def test_an_address_has_no_port(host, address):
 
 
 VERSIONS = {
-    "of the answer": (call("PutObject", responseHeader={"x-amz-version-id": "v1"}), ["v1"]),
-    "of the answer, in Go's spelling": (call("PutObject", responseHeader={"X-Amz-Version-Id": "v1"}), ["v1"]),
-    "none, if empty": (call("PutObject", responseHeader={"x-amz-version-id": ""}), [None]),
-    "none, if null": (call("PutObject", responseHeader={"x-amz-version-id": None}), [None]),
+    "from the response": (call("PutObject", responseHeader={"x-amz-version-id": "v1"}), ["v1"]),
+    "from the response, in Go's spelling": (call("PutObject", responseHeader={"X-Amz-Version-Id": "v1"}), ["v1"]),
+    "missing, if empty": (call("PutObject", responseHeader={"x-amz-version-id": ""}), [None]),
+    "missing, if null": (call("PutObject", responseHeader={"x-amz-version-id": None}), [None]),
     "of each object": (call("DeleteMultipleObjects", None, api={"objects": OBJECTS}), ["v1", None]),
-    "of the object before the answer's": (
+    "of the object rather than the response": (
         expiry(objects=OBJECTS[:1]) | {"responseHeader": {"x-amz-version-id": "v2"}},
         ["v1"],
     ),
-    "none, if the object's is empty": (expiry(objects=[{"objectName": "x", "versionId": ""}]), [None]),
+    "missing, if the object's version is empty": (expiry(objects=[{"objectName": "x", "versionId": ""}]), [None]),
 }
 
 
 @pytest.mark.parametrize(("line", "versions"), VERSIONS.values(), ids=VERSIONS.keys())
-def test_versions(line, versions):
+def test_the_version_of_each_object_is_found(line, versions):
     assert [record.version for record in read(text(line))] == versions
 
 
 def test_a_request_that_is_logged_twice_counts_once():
     line = call("PutObject")
-    assert said(read(text(line, wrapped(line)))) == [(WRITTEN, "a/b.txt"), (SkipReason.DUPLICATE, "a/b.txt")]
+    assert summaries(read(text(line, wrapped(line)))) == [(WRITTEN, "a/b.txt"), (SkipReason.DUPLICATE, "a/b.txt")]
 
 
-def test_a_key_that_is_too_long_is_bad_and_makes_its_bucket_stale():
+def test_a_key_that_is_too_long_is_a_bad_record_and_makes_the_bucket_stale():
     bad = BadRecords("skip")
     log = AuditLog(Limits(), bad)
     objects = [{"objectName": "x"}, {"objectName": "k" * 4097}, {"objectName": "l" * 4097}]
     data = text(call("DeleteMultipleObjects", None, api={"objects": objects}), call("GetObject", "k" * 4097))
     records = log.feed(data) + log.finish()
-    assert said(records) == [(DELETED, "x"), (UNLISTED, ""), (READ_ONLY, "k" * 4097)]
+    assert summaries(records) == [(DELETED, "x"), (UNLISTED, ""), (READ_ONLY, "k" * 4097)]
     assert [(each.index, each.field) for each in bad.first] == [(1, "key")]
 
 
-def test_two_calls_are_no_duplicates():
+def test_two_different_calls_are_not_duplicates():
     lines = [call("PutObject"), call("DeleteObject"), call("PutObject", "c"), call("PutObject", requestID="R2")]
     assert all(isinstance(record, ObjectEvent) for record in read(text(*lines)))
 
 
-def test_lines_without_a_request_are_no_duplicates():
+def test_lines_without_a_request_id_are_not_duplicates():
     assert all(isinstance(record, ObjectEvent) for record in read(text(expiry(object="x"), expiry(object="x"))))
 
 
-def test_a_record_without_its_bucket_is_still_of_this_format():
+def test_a_record_without_its_bucket_still_has_this_format():
     bad = BadRecords("skip")
     log = AuditLog(Limits(), bad)
     assert log.feed(text(call("PutObject", api={"bucket": None}))) + log.finish() == []
@@ -473,10 +491,10 @@ def test_a_record_without_its_bucket_is_still_of_this_format():
 
 
 def test_a_good_record_after_many_bad_ones_is_read():
-    assert said(read(b"{bad}\n" * 100 + text(call("PutObject")), "skip")) == [(WRITTEN, "a/b.txt")]
+    assert summaries(read(b"{bad}\n" * 100 + text(call("PutObject")), "skip")) == [(WRITTEN, "a/b.txt")]
 
 
-def test_a_file_of_one_line_that_is_too_large_is_refused():
+def test_a_file_with_one_line_that_is_too_large_is_refused():
     with pytest.raises(LogLimitExceeded):
         read(text(call("PutObject", "k" * 2000)), "skip", Limits(record_size=1000))
 
@@ -497,11 +515,11 @@ ANY_LINES = st.lists(st.sampled_from([text(line) for line, _ in CASES.values()] 
 
 @UNHURRIED
 @given(ANY_LINES.map(b"".join), st.lists(st.integers(0, 10_000), max_size=8), POLICIES)
-def test_cutting_the_text_anywhere_changes_nothing(data, places, policy):
+def test_the_records_do_not_depend_on_how_the_text_is_cut(data, places, policy):
     assert outcome(cut(data, places), policy) == outcome([data], policy)
 
 
-def test_cutting_the_text_at_every_byte_changes_nothing():
+def test_a_cut_at_any_byte_changes_nothing():
     data = text(call("PutObject", "ü"), wrapped(call("DeleteObject")))
     whole = outcome([data], "reject")
     assert all(outcome([data[:at], data[at:]], "reject") == whole for at in range(len(data)))
@@ -541,7 +559,7 @@ ODD_LINE = ODD_ENTRY | st.fixed_dictionaries({"auditEntry": ODD_ENTRY | JSON}, o
 
 @UNHURRIED
 @given(st.lists(ODD_LINE.map(lambda line: json.dumps(line).encode()) | st.binary(max_size=50), max_size=5), POLICIES)
-def test_whatever_comes_there_are_records_or_log_errors_and_nothing_else(lines, policy):
+def test_any_lines_give_records_or_log_errors(lines, policy):
     records, _ = outcome([b"\n".join(lines)], policy)
     for record in records if isinstance(records, list) else []:
         record.key.encode()
@@ -555,16 +573,16 @@ KEYS = st.text(
 
 @UNHURRIED
 @given(st.lists(KEYS, min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_keys_come_back_as_they_were(keys, is_wrapped, is_ascii):
+def test_keys_are_read_exactly(keys, is_wrapped, is_ascii):
     lines = [call("PutObject", key, requestID=f"R{n}") for n, key in enumerate(keys)]
     lines = [wrapped(line) for line in lines] if is_wrapped else lines
     data = b"\n".join(json.dumps(line, ensure_ascii=is_ascii).encode() for line in lines)
-    assert said(read(data)) == [(WRITTEN, key) for key in keys]
+    assert summaries(read(data)) == [(WRITTEN, key) for key in keys]
 
 
 def test_a_large_file_is_read_in_bounded_memory():
     log = AuditLog(Limits(), BadRecords("reject"))
-    # Each with its own id, on long keys: more than are remembered.
+    # Each line has its own id and a long key. There are more ids than the parser remembers.
     blocks = [text(*(call("PutObject", f"{i:0500}", requestID=f"R{n}-{i}") for i in range(1000))) for n in range(26)]
     tracemalloc.start()
     try:
@@ -579,7 +597,7 @@ def test_a_large_file_is_read_in_bounded_memory():
     assert after < before + 2_000_000
 
 
-def test_ids_too_long_for_a_store_are_not_remembered():
+def test_very_long_ids_are_not_remembered():
     log = AuditLog(Limits(), BadRecords("reject"))
     tracemalloc.start()
     try:
@@ -598,14 +616,14 @@ def sample(pattern):
     return found.read_bytes()
 
 
-def test_lyves_lines_are_read():
+def test_lines_of_lyve_cloud_are_read():
     records = read(sample("*lyve_cloud*.ndjson"))
     assert records
     assert {record.reason for record in records} == {READ_ONLY}
     assert all(record.bucket and record.time and record.event_id for record in records)
 
 
-def test_minios_lines_are_read():
+def test_lines_of_minio_are_read():
     records = read(sample("*minio*audit.ndjson"))
     assert [record.kind for record in records] == [WRITTEN, DELETED]
     assert all(record.bucket and record.key and record.time for record in records)

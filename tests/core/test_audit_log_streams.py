@@ -1,4 +1,4 @@
-"""Audit logs as streams of JSON objects: however these are broken into lines, and whatever one of them holds."""
+"""Audit logs as streams of JSON objects: with every layout of the lines, and with damaged objects."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ CASE = Path(__file__).parents[3] / "shared" / "cases" / "S3-bucket-1-2026-01-22-
 
 
 def put(number: int, key: str = "", **more: Any) -> dict[str, Any]:
-    """Lyve Cloud's record of a write to `k/NUMBER`."""
+    """A record of Lyve Cloud: a write to `k/NUMBER`."""
     api = {
         "name": "PutObject",
         "bucket": "b",
@@ -51,7 +51,7 @@ def read(*blocks: bytes, limit: int = 100_000) -> tuple[list[Record], list[Recor
 
 
 def keys(text: str | bytes) -> list[str]:
-    """Of the records; no record may be bad."""
+    """The keys of the records. No record may be bad."""
     records, bad = read(text.encode() if isinstance(text, str) else text)
     assert not bad
     return [record.key for record in records]
@@ -76,19 +76,19 @@ LAYOUTS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_objects_are_found_however_they_are_broken_into_lines(text):
+def test_objects_are_found_in_every_layout_of_the_lines(text):
     assert keys(text) == ["k/0", "k/1", "k/2"]
 
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_such_a_file_is_known_by_its_first_bytes(text):
+def test_such_a_file_is_recognised_by_its_first_bytes(text):
     log = LogReader("some/log", Limits())
     batches = [*log.feed(gzip.compress(text.encode())), *log.finish()]
     assert [record.key for batch in batches for record in batch] == ["k/0", "k/1", "k/2"]
 
 
 BROKEN: dict[str, tuple[str, list[str], int, str]] = {
-    # The text, the keys that are found, the number of the bad one's first line, and how its text begins.
+    # The text, the keys that are found, the first line of the bad object, and the beginning of its text.
     "no commas": (f"{line(0)}\n{line(1).replace(', ', ' ')}\n{line(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
     "no commas, over several lines": (
         f"{tall(0)}\n{tall(1).replace(f',{chr(10)}', chr(10))}\n{tall(2)}",
@@ -114,18 +114,23 @@ BROKEN: dict[str, tuple[str, list[str], int, str]] = {
     ),
     "cut at the end of the file": (f"{line(0)}\n{line(1)[:70]}", ["k/0"], 2, line(1)[:9]),
     "nested without an end": ("\n".join([line(0), '{"a":' * 3000, line(2), line(3)]), ["k/0", "k/2", "k/3"], 2, '{"a"'),
-    "a line that is no object": (f"{line(0)}\nno {{line}} of a log\n{line(2)}", ["k/0", "k/2"], 2, "no {line}"),
+    "a line that is not an object": (f"{line(0)}\nno {{line}} of a log\n{line(2)}", ["k/0", "k/2"], 2, "no {line}"),
     "words between two objects": (f"{line(0)} and {line(2)}", ["k/0", "k/2"], 1, "and"),
     "a broken object before a good one, on one line": (f'{line(0)}{{"a":01}}{line(2)}', ["k/0", "k/2"], 1, '{"a":01}'),
-    "cut, and a good one on its line": (f"{line(0)}\n{line(1)[:70]}{line(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
-    "cut, and a good one that is indented deeper": (
+    "cut, and a good object on the same line": (f"{line(0)}\n{line(1)[:70]}{line(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
+    "cut, and a good object that is indented deeper": (
         f"{line(0)}\n{line(1)[:70]}\n    {line(2)}",
         ["k/0", "k/2"],
         2,
         line(1)[:9],
     ),
-    "cut, and a good one over several lines": (f"{line(0)}\n{line(1)[:70]}{tall(2)}", ["k/0", "k/2"], 2, line(1)[:9]),
-    "a quote too many": (f'{line(0)}\n{{"a": "b"c", "d": "e"}}\n{line(2)}', ["k/0", "k/2"], 2, '{"a": "b"c"'),
+    "cut, and a good object over several lines": (
+        f"{line(0)}\n{line(1)[:70]}{tall(2)}",
+        ["k/0", "k/2"],
+        2,
+        line(1)[:9],
+    ),
+    "one quote too many": (f'{line(0)}\n{{"a": "b"c", "d": "e"}}\n{line(2)}', ["k/0", "k/2"], 2, '{"a": "b"c"'),
 }
 
 
@@ -147,7 +152,7 @@ def outcome(*blocks: bytes) -> Any:
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
-def test_cutting_the_text_at_every_byte_changes_nothing(text):
+def test_a_cut_at_any_byte_changes_nothing(text):
     data = text.encode()
     whole = outcome(data)
     assert all(outcome(data[:at], data[at:]) == whole for at in range(1, len(data)))
@@ -168,12 +173,12 @@ LOOSE: dict[str, str] = {
 
 @pytest.mark.parametrize("write", [line, tall])
 @pytest.mark.parametrize("value", LOOSE.values(), ids=LOOSE.keys())
-def test_what_a_strict_decoder_refuses_does_not_matter_in_other_fields(value, write):
+def test_other_fields_may_have_values_that_the_strict_decoder_refuses(value, write):
     middle = write(1, pad="PAD").replace('"PAD"', value)
     assert keys(f"{write(0)}\n{middle}\n{write(2)}".encode("utf-8", "surrogateescape")) == ["k/0", "k/1", "k/2"]
 
 
-def test_the_last_of_two_fields_of_one_name_counts():
+def test_the_last_of_two_fields_with_the_same_name_counts():
     assert keys(line(0).replace('"object": "k/0"', '"object": "a", "object": "b"')) == ["b"]
 
 
@@ -201,7 +206,7 @@ def test_an_object_larger_than_the_limit_is_one_bad_record(size, indent, after):
     assert bad.offset == len(line(0)) + 1
 
 
-def test_of_an_object_without_an_end_no_more_than_the_limit_is_held():
+def test_an_object_without_an_end_takes_no_more_memory_than_the_limit():
     bad = BadRecords("skip")
     log = AuditLog(Limits(record_size=10_000), bad)
     log.feed(line(0).encode() + b'\n{"a": [\n')
@@ -223,7 +228,7 @@ BETWEEN = st.sampled_from(["", "\n", "\n\n", " ", ",\n", "\r\n"])
     BETWEEN,
     st.lists(st.integers(0, 5000), max_size=6),
 )
-def test_any_keys_in_any_layout_cut_anywhere_come_back(objects, between, places):
+def test_any_keys_in_any_layout_are_read_exactly(objects, between, places):
     texts = [
         json.dumps(put(number, key), indent=indent, ensure_ascii=is_ascii)
         for number, (key, indent, is_ascii) in enumerate(objects)
@@ -235,7 +240,7 @@ def test_any_keys_in_any_layout_cut_anywhere_come_back(objects, between, places)
 
 @UNHURRIED
 @given(st.data(), st.lists(st.integers(0, 3000), max_size=4), st.binary(max_size=3), st.integers(0, 3))
-def test_damage_in_one_line_costs_no_other(data, places, damage, which):
+def test_damage_in_one_line_does_not_lose_another_line(data, places, damage, which):
     texts = [line(number).encode() for number in range(4)]
     at = data.draw(st.integers(1, len(texts[which]) - 1))
     damage = damage.replace(b"\n", b"").replace(b'"', b"").replace(b"\\", b"")
@@ -243,13 +248,13 @@ def test_damage_in_one_line_costs_no_other(data, places, damage, which):
     records, bad = read(*cut(b"\n".join(texts), places))
     others = [f"k/{number}" for number in range(4) if number != which]
     assert [record.key for record in records if record.key in others] == others
-    # The damage may cut the line into pieces, each of which is reported.
+    # The damage may cut the line into pieces. Each piece is reported.
     assert len(bad) <= 2 + len(damage)
     assert all(each.index == which + 1 for each in bad)
 
 
 @pytest.mark.skipif(not CASE.is_file(), reason="the shared cases are not here")
-def test_a_lyve_file_over_several_lines():
+def test_a_file_of_lyve_cloud_with_objects_over_several_lines_is_read():
     log = LogReader(CASE.name, Limits())
     batches = [*log.feed(CASE.read_bytes()), *log.finish()]
     found = [(record.kind, record.bucket, record.key) for batch in batches for record in batch]

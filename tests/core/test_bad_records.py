@@ -1,4 +1,4 @@
-"""What becomes of bad records."""
+"""Bad records are counted, and they reject or do not reject the message."""
 
 import gc
 import weakref
@@ -19,7 +19,7 @@ def rejection(*errors, policy="reject"):
     return records.rejection
 
 
-def test_all_are_counted_and_the_first_few_are_kept():
+def test_all_bad_records_are_counted_and_the_first_few_are_kept():
     records = BadRecords("skip")
     for index in range(MAX_SHOWN + 100):
         records.found(bad(index, field="key"))
@@ -27,15 +27,15 @@ def test_all_are_counted_and_the_first_few_are_kept():
     assert [(e.index, e.offset, e.field) for e in records.first] == [(n, n * 10, "key") for n in range(MAX_SHOWN)]
 
 
-def test_a_file_without_bad_records_rejects_nothing():
+def test_a_file_without_bad_records_does_not_reject_the_message():
     assert rejection() is None
 
 
-def test_skipped_records_reject_nothing():
+def test_skipped_records_do_not_reject_the_message():
     assert rejection(bad(1), policy="skip") is None
 
 
-def test_one_bad_record_rejects_with_its_index_offset_and_field():
+def test_a_rejection_has_the_index_offset_and_field_of_the_bad_record():
     error = rejection(bad(7, field="requestParameters"))
     assert str(error) == ("1 bad record, all others are done: record 7: no bucket (offset 70, field requestParameters)")
     assert (error.index, error.offset, error.field) == (7, 70, "requestParameters")
@@ -48,14 +48,14 @@ def test_a_rejection_names_the_position_of_each_of_the_first_few():
 
 
 def test_a_rejection_fits_into_a_dead_letter_with_all_its_positions():
-    """`verdict` takes the middle out of what is longer."""
+    """`verdict` cuts out the middle of a longer reason."""
     errors = [bad(n * 10**6, reason="x" * 500, field="requestParameters.key") for n in range(20)]
     error = rejection(*errors)
     assert len(f"RecordMalformed: {error}") <= MAX_REASON
     assert all(f"offset {n * 10**7}," in str(error) for n in range(MAX_SHOWN))
 
 
-def test_what_is_kept_does_not_keep_the_text_it_was_found_in():
+def test_a_kept_error_does_not_keep_the_text_of_the_file_in_memory():
     class Text:
         pass
 

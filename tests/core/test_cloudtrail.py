@@ -1,4 +1,4 @@
-"""What the records of CloudTrail's log files mean: a case a line, then whole files, cut anywhere."""
+"""CloudTrail's log files: what each record means, then whole files that are cut anywhere."""
 
 import gzip
 import itertools
@@ -69,8 +69,11 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         for name in ("PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload")
     },
     "DeleteObject deletes": ([record("DeleteObject")], DELETED),
-    "a call on an object that is new to us writes": ([record("TransmogrifyObject")], WRITTEN),
-    "keys are raw": ([record(requestParameters={"bucketName": "b", "key": "a+b%2F"})], [(Kind.WRITTEN, "b", "a+b%2F")]),
+    "an unknown call on an object writes": ([record("TransmogrifyObject")], WRITTEN),
+    "keys are not encoded": (
+        [record(requestParameters={"bucketName": "b", "key": "a+b%2F"})],
+        [(Kind.WRITTEN, "b", "a+b%2F")],
+    ),
     # Not changes
     **{
         f"{name} is no change": ([record(name)], NO_CHANGE)
@@ -103,7 +106,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         f"{name} only reads": ([record(name, readOnly=ABSENT)], READ_ONLY)
         for name in ("GetObject", "HeadObject", "ListObjects", "GetObjectTagging", "SelectObjectContent")
     },
-    "what is marked as reading only reads": ([record("PutObject", readOnly=True)], READ_ONLY),
+    "a call with readOnly true is a read": ([record("PutObject", readOnly=True)], READ_ONLY),
     "a management read is skipped": (
         [record("DescribeKey", eventSource="kms.amazonaws.com", readOnly=True, requestParameters=None)],
         [(SkipReason.READ_ONLY, "", "")],
@@ -116,8 +119,8 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [bulk(errorCode="AccessDenied")],
         [(SkipReason.FAILED, BUCKET, "")],
     ),
-    "an errorCode of null is none": ([record(errorCode=None)], WRITTEN),
-    "an empty errorCode is none": ([record(errorCode="")], WRITTEN),
+    "an errorCode of null is not a failure": ([record(errorCode=None)], WRITTEN),
+    "an empty errorCode is not a failure": ([record(errorCode="")], WRITTEN),
     "a failed read is a read": ([record("GetObject", readOnly=True, errorCode="NoSuchKey")], READ_ONLY),
     "a failed part is a failure": ([record("UploadPart", errorCode="NoSuchUpload")], FAILED),
     # The target
@@ -144,7 +147,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [record(requestParameters={"bucketName": "my-ap-a1b2c3-s3alias", "key": KEY})],
         WRITTEN,
     ),
-    "an access point among the resources is no target": (
+    "an access point among the resources is not a target": (
         [
             record(
                 requestParameters={"bucketName": ACCESS_POINT, "key": KEY},
@@ -194,7 +197,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         ],
         [(Kind.WRITTEN, ZONAL, "a")],
     ),
-    "lifecycle's DeleteObjects": (
+    "DeleteObjects by a lifecycle rule": (
         [
             bulk(
                 eventSource=EXPRESS,
@@ -205,11 +208,11 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         ],
         stale(bucket=ZONAL),
     ),
-    "a rename leaves one key and makes another": ([rename("old/a%20b")], RENAMED),
+    "a rename deletes one key and writes another": ([rename("old/a%20b")], RENAMED),
     "a rename's source may start with a slash": ([rename("/old/a%20b")], RENAMED),
     "a rename's source may name its bucket": ([rename(f"/{ZONAL}/old/a%20b")], RENAMED),
-    "a rename's source among the resources": ([rename(None, zonal("/old/a b"), zonal("/new/b"))], RENAMED),
-    "the same, the other way round": ([rename(None, zonal("/new/b"), zonal("/old/a b"))], RENAMED),
+    "the source of a rename is among the resources": ([rename(None, zonal("/old/a b"), zonal("/new/b"))], RENAMED),
+    "the source of a rename is the second resource": ([rename(None, zonal("/new/b"), zonal("/old/a b"))], RENAMED),
     "a failed rename changes nothing": (
         [rename("old", errorCode="PreconditionFailed")],
         [(SkipReason.FAILED, ZONAL, "new/b")],
@@ -228,19 +231,19 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [bulk(requestID="r"), child("a", "r"), child("b", "r")],
         [(Kind.DELETED, BUCKET, "a"), (Kind.DELETED, BUCKET, "b"), (SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")],
     ),
-    "the keys' records may come first": (
+    "the records of the keys may come before DeleteObjects": (
         [child("a", "r"), child("b", "r"), bulk(requestID="r")],
         [(Kind.DELETED, BUCKET, "a"), (Kind.DELETED, BUCKET, "b"), (SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")],
     ),
-    "the keys' records of another call say nothing of this": (
+    "records of keys of another call do not count": (
         [bulk(requestID="r"), child("a", "other")],
         [(Kind.DELETED, BUCKET, "a"), *stale()],
     ),
-    "a caller's DeleteObject is nobody's child": (
+    "a DeleteObject by a caller is not part of DeleteObjects": (
         [bulk(requestID="r"), child("a", "r", eventType="AwsApiCall")],
         [(Kind.DELETED, BUCKET, "a"), *stale()],
     ),
-    "a key that could not be deleted does not speak for the others": (
+    "a failed record of a key does not replace the call": (
         [bulk(requestID="r"), child("a", "r", errorCode="AccessDenied")],
         [(SkipReason.FAILED, BUCKET, "a"), *stale()],
     ),
@@ -265,11 +268,11 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
             "eventID": None,
         }.items()
     },
-    "another service's errorCode of a number says nothing": (
+    "another service's errorCode may be a number": (
         [record(eventSource="odd.amazonaws.com", errorCode=404)],
         NOTHING,
     ),
-    "another service's unknown version is none of our business": (
+    "another service's unknown version does not matter": (
         [record(eventSource="odd.amazonaws.com", eventVersion="2.0")],
         NOTHING,
     ),
@@ -289,38 +292,38 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [record(eventID="same"), record(eventID="same")],
         [*WRITTEN, (SkipReason.DUPLICATE, BUCKET, KEY)],
     ),
-    "events without ids are no duplicates": ([record(eventID=""), record(eventID=ABSENT)], WRITTEN * 2),
-    "the same read twice is twice a read": ([record("GetObject", eventID="same")] * 2, READ_ONLY * 2),
+    "events without ids are not duplicates": ([record(eventID=""), record(eventID=ABSENT)], WRITTEN * 2),
+    "a read that is repeated is two reads": ([record("GetObject", eventID="same")] * 2, READ_ONLY * 2),
     "the same DeleteObjects twice": (
         [bulk(eventID="same"), bulk(eventID="same")],
         [(SkipReason.DUPLICATE, BUCKET, ""), *stale()],
     ),
-    "one act told to two accounts is two events": (
+    "a change that is logged for two accounts is two events": (
         [record(sharedEventID="s"), record(sharedEventID="s")],
         WRITTEN * 2,
     ),
-    "the records come in their order": ([record(), record("DeleteObject"), record()], WRITTEN + DELETED + WRITTEN),
+    "the records keep their order": ([record(), record("DeleteObject"), record()], WRITTEN + DELETED + WRITTEN),
     "an empty file": ([], []),
 }
 
 
 @pytest.mark.parametrize(("records", "expected"), CASES.values(), ids=CASES.keys())
-def test_the_meaning_of(records, expected):
+def test_the_records_of_a_file_mean(records, expected):
     assert meaning(*records) == expected
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_every_case_means_the_same_in_an_indented_and_zipped_file(size):
+def test_every_case_means_the_same_in_an_indented_and_compressed_file(size):
     everything = [each for records, _ in CASES.values() for each in records]
     plain = read(document(*everything))
     assert len(plain) >= len(everything)
     assert read(gzip.compress(document(*everything, indent=1)), size) == plain
 
 
-# What is said of an event
+# The fields of an event
 
 
-def test_an_event_says_who_did_what_where_and_when():
+def test_an_event_has_caller_object_region_and_time():
     [found] = read(document(record(eventID="e", userAgent="[aws-cli/2.15 [x]]")))
     assert found == ObjectEvent(
         kind=Kind.WRITTEN,
@@ -334,12 +337,12 @@ def test_an_event_says_who_did_what_where_and_when():
     )
 
 
-def test_what_changes_nothing_says_what_it_was():
+def test_an_unchanged_record_keeps_its_fields():
     [found] = read(document(record("GetObject", eventID="e")))
     assert found == Unchanged(SkipReason.READ_ONLY, BUCKET, KEY, NOON, "e", "GetObject")
 
 
-def test_an_assumed_role_tells_who_issued_its_session():
+def test_an_assumed_role_has_the_issuer_of_its_session():
     arn, issuer = "arn:aws:sts::111122223333:assumed-role/role/s", "arn:aws:iam::111122223333:role/role"
     identity = {
         "type": "AssumedRole",
@@ -352,7 +355,7 @@ def test_an_assumed_role_tells_who_issued_its_session():
 
 
 IDENTITIES: dict[str, tuple[Any, Actor]] = {
-    "nobody": (None, Actor()),
+    "no identity": (None, Actor()),
     "anonymous": ({"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}, Actor()),
     "cloudtrail itself": (
         {"type": "AWSService", "invokedBy": "cloudtrail.amazonaws.com"},
@@ -365,7 +368,7 @@ IDENTITIES: dict[str, tuple[Any, Actor]] = {
 
 
 @pytest.mark.parametrize(("identity", "actor"), IDENTITIES.values(), ids=IDENTITIES.keys())
-def test_an_actor_is_told_as_far_as_the_record_tells(identity, actor):
+def test_an_actor_has_the_fields_that_the_record_names(identity, actor):
     [found] = read(document(record(userIdentity=identity, sourceIPAddress=None, userAgent=None)))
     assert found.actor == actor
 
@@ -385,19 +388,19 @@ def test_a_long_user_agent_was_cut_before_its_bracket():
         ("2026-01-31T12:00:00", NOON),
     ],
 )
-def test_an_events_time_is_read(text, time):
+def test_the_time_of_an_event_is_read(text, time):
     [found] = read(document(record(eventTime=text)))
     assert found.time == time
 
 
-def test_both_halves_of_a_rename_are_told_of_one_event():
+def test_both_events_of_a_rename_have_the_same_id():
     left, made = read(document(rename("old")))
     assert left.event_id == made.event_id
     assert left.actor == made.actor == Actor(USER, "AKIA1", "", "192.0.2.7", "aws-cli/2.15")
 
 
-def test_cloudtrails_own_write_is_an_event_of_the_log_bucket():
-    """aws-lambda-developer-guide #305: it must be told by its bucket, as a log bucket that logs itself loops for ever."""
+def test_a_write_by_cloudtrail_is_an_event_of_the_log_bucket():
+    """aws-lambda-developer-guide #305: a log bucket that logs itself loops for ever. The bucket shows such a write."""
     itself = {"type": "AWSService", "invokedBy": "cloudtrail.amazonaws.com"}
     [found] = read(document(record(userIdentity=itself, requestParameters={"bucketName": "logs", "key": "AWSLogs/x"})))
     assert (found.kind, found.bucket, found.actor.principal) == (Kind.WRITTEN, "logs", "cloudtrail.amazonaws.com")
@@ -406,19 +409,19 @@ def test_cloudtrails_own_write_is_an_event_of_the_log_bucket():
 # Whole files
 
 
-def test_a_file_that_is_no_cloudtrail_log_is_malformed():
+def test_a_file_of_another_format_is_malformed():
     with pytest.raises(LogMalformed):
         read(gzip.compress(b'{"awsAccountId":"1","digestEndTime":"x","logFiles":[]}'))
 
 
-def test_a_file_that_stops_too_soon_is_truncated_wherever_it_stops():
+def test_a_file_that_ends_early_at_any_byte_is_truncated():
     data = gzip.compress(document(record(), record("DeleteObject")))
     for end in range(len(data)):
         with pytest.raises(LogTruncated):
             read(data[:end], 97)
 
 
-def test_a_truncated_document_in_a_whole_gzip_is_truncated():
+def test_a_truncated_document_in_a_complete_gzip_file_is_truncated():
     text = document(record(), record())
     for end in range(1, len(text), 7):
         with pytest.raises(LogTruncated):
@@ -439,7 +442,7 @@ def test_a_file_beyond_its_limits_is_refused(limits):
         read(gzip.compress(document(record(), large)), limits=limits)
 
 
-def test_the_keys_records_are_found_across_the_whole_file():
+def test_records_of_deleted_keys_are_found_in_the_whole_file():
     many = [record("GetObject") for _ in range(500)]
     found = read(gzip.compress(document(child("a", "r"), *many, bulk(requestID="r"), bulk(requestID="s"))), 1000)
     assert [each.event_id for each in found if getattr(each, "kind", None) is Kind.DELETED_UNLISTED] == [
@@ -447,15 +450,15 @@ def test_the_keys_records_are_found_across_the_whole_file():
     ]
 
 
-def test_more_bulk_deletes_than_can_be_held_are_let_go_early_and_none_is_lost(monkeypatch):
+def test_if_too_many_bulk_deletes_are_held_the_first_become_events(monkeypatch):
     monkeypatch.setattr("jibe_sqs.core.formats.cloudtrail._BulkDeletes.LIMIT", 3)
     found = meaning(*(bulk(resources=[below(prefix=f"{n}/")]) for n in range(10)), record())
     assert sorted(key for kind, _, key in found if kind is Kind.DELETED_UNLISTED) == [f"{n}/" for n in range(10)]
     assert found.index(*WRITTEN) == 7
 
 
-def test_a_large_file_is_read_while_little_is_held():
-    """30 MB of text, nearly all of it alike: no buffer grows with it."""
+def test_a_large_file_is_read_in_bounded_memory():
+    """30 MB of text with nearly equal records. No buffer may grow with it."""
     piece = b",".join(json.dumps(record(pad="p" * 500), separators=(",", ":")).encode() for _ in range(50))
     text = b'{"Records":[' + b",".join([piece] * 500) + b"]}"
     assert len(text) > 30_000_000
@@ -474,7 +477,7 @@ def test_a_large_file_is_read_while_little_is_held():
     assert len(log._parser._seen._new) + len(log._parser._seen._old) == 50
 
 
-def test_the_ids_that_are_remembered_are_bounded():
+def test_the_number_of_remembered_ids_is_bounded():
     seen = LogReader(LOG, Limits())._parser._seen
     for n in range(300_000):
         assert seen.add(f"event-{n}")
@@ -491,7 +494,7 @@ SIZES = st.lists(st.integers(1, 2000), min_size=1, max_size=6)
 
 @given(SOME, SIZES, st.booleans(), st.sampled_from([None, 1]))
 @settings(max_examples=150, deadline=None)
-def test_a_cut_anywhere_changes_nothing(records, sizes, zipped, indent):
+def test_the_records_do_not_depend_on_how_the_file_is_cut(records, sizes, zipped, indent):
     data = document(*records, indent=indent)
     expected = read(data)
     assert len(expected) >= len(records)
@@ -527,7 +530,7 @@ NAMES = st.sampled_from(["PutObject", "DeleteObject", "DeleteObjects", "CopyObje
 
 @given(NAMES, st.dictionaries(FIELDS, JSON, max_size=3), st.integers(1, 900))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_record_with_anything_in_any_field_costs_no_other(name, changes, size):
+def test_any_value_in_any_field_does_not_lose_another_record(name, changes, size):
     data = document(record(eventID="a"), {**record(name), **changes}, record(eventID="b"))
     found, bad = read_all(data, size)
     assert [one.event_id for one in found if one.event_id in ("a", "b")] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""CloudTrail's records with odd fields: only what identifies the object can make one bad, and it costs no other."""
+"""CloudTrail records with unusual fields. Only a field that identifies the object can make a record bad."""
 
 import json
 import re
@@ -43,14 +43,14 @@ from jibe_sqs.core.formats.cloudtrail import WRITES
 from jibe_sqs.core.formats.json_records import Batch
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Kind, ObjectEvent, SkipReason
 
-# Records that are wrong
+# Bad records
 
 WRONG: dict[str, tuple[Any, str, str]] = {
     "an unknown major version": (record(eventVersion="2.0"), "version '2.0'", "eventVersion"),
     "version 10": (record(eventVersion="10.0"), "version '10.0'", "eventVersion"),
     "version 2": (record(eventVersion="2"), "version '2'", "eventVersion"),
     "no bucket": (record(requestParameters={"key": KEY}, resources=[]), "PutObject.* names a bucket", PARAMETERS),
-    "neither": (record(requestParameters=None, resources=None), "names a bucket", PARAMETERS),
+    "neither parameters nor resources": (record(requestParameters=None, resources=None), "names a bucket", PARAMETERS),
     "omitted parameters": (record(requestParameters=OMITTED, resources=[]), "names a bucket", PARAMETERS),
     "hidden parameters": (record(requestParameters=HIDDEN, resources=[]), "names a bucket", PARAMETERS),
     "a bucket of another type": (
@@ -63,7 +63,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
         "names a bucket",
         PARAMETERS,
     ),
-    "an unknown call on an object of no bucket": (
+    "an unknown call on an object without a bucket": (
         record("TransmogrifyObject", requestParameters={"bucketName": 7, "key": KEY}, resources=[]),
         "TransmogrifyObject.* names a bucket",
         PARAMETERS,
@@ -73,12 +73,12 @@ WRONG: dict[str, tuple[Any, str, str]] = {
         "a call without a readable name",
         PARAMETERS,
     ),
-    "an ARN that is none": (
+    "a text that is not an ARN": (
         record(requestParameters={}, resources=[{"type": "AWS::S3::Object", "ARN": "photos/a"}]),
         "names a bucket",
         PARAMETERS,
     ),
-    "DeleteObjects of nowhere": (
+    "DeleteObjects without a bucket": (
         bulk(requestParameters=None, resources=[]),
         "DeleteObjects.* names a bucket",
         PARAMETERS,
@@ -91,7 +91,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
 @pytest.mark.parametrize(("wrong", "reason", "field"), WRONG.values(), ids=WRONG.keys())
-def test_a_record_that_says_nothing_is_bad_by_its_position_and_costs_no_other(wrong, reason, field, indent):
+def test_a_bad_record_is_reported_with_its_position_and_the_others_are_read(wrong, reason, field, indent):
     data = document(record(), record("GetObject"), wrong, record("DeleteObject"), indent=indent)
     for size in (len(data), 700, 41):
         found, [bad] = read_all(data, size)
@@ -101,27 +101,27 @@ def test_a_record_that_says_nothing_is_bad_by_its_position_and_costs_no_other(wr
         assert json.JSONDecoder().raw_decode(data[bad.offset :].decode())[0] == wrong
 
 
-def test_a_wrong_record_keeps_its_index_in_a_large_file():
+def test_a_bad_record_has_its_index_in_a_large_file():
     records = [record("GetObject") for _ in range(400)]
     records[321] = record(eventVersion="2.0")
     found, [bad] = read_all(document(*records), 5000)
     assert (len(found), bad.index) == (399, 321)
 
 
-def test_only_the_offsets_of_bad_records_that_are_kept_are_looked_for(monkeypatch):
+def test_offsets_are_searched_only_for_bad_records_that_are_kept(monkeypatch):
     searches = []
     monkeypatch.setattr(Batch, "offset", lambda _, at: searches.append(at) or at)
     _, bad = read_all(document(*[record(eventVersion="2.0")] * 1000))
     assert len(searches) == len(bad) == MAX_SHOWN
 
 
-def test_a_bad_record_makes_no_duplicate_of_a_good_one():
+def test_a_bad_record_does_not_make_a_good_one_a_duplicate():
     found, [bad] = read_all(document(record(eventID="e", requestParameters=None, resources=None), record(eventID="e")))
     assert bad.index == 0
     assert [each.kind for each in found] == [Kind.WRITTEN]
 
 
-# Fields that do not identify the object, of any type: the record is processed all the same
+# A field that does not identify the object may have any type: the record is processed
 
 ODD = [None, "", HIDDEN, 7, -1.5, True, [], ["x"], {}, {"x": {"arn": 1}}, "\udfff", float("nan"), float("inf"), 10**400]
 IDENTIFYING = {"eventSource", "eventName", "requestParameters", "resources"}
@@ -130,7 +130,7 @@ OTHER_FIELDS = sorted(record().keys() - IDENTIFYING | {"errorCode", "errorMessag
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("field", OTHER_FIELDS)
-def test_a_field_that_is_odd_does_not_matter(field, odd):
+def test_a_field_may_have_another_type(field, odd):
     if field == "readOnly" and odd is True:
         return
     data = document(record("GetObject"), record(**{field: odd}), record("DeleteObject"))
@@ -146,7 +146,7 @@ def test_a_field_that_is_odd_does_not_matter(field, odd):
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("field", OTHER_FIELDS)
-def test_a_field_that_is_odd_in_two_records_makes_no_duplicate(field, odd):
+def test_two_records_with_the_same_unusual_field_are_not_duplicates(field, odd):
     if field == "readOnly" and odd is True:
         return
     assert meaning(record(**{field: odd}), record(**{field: odd})) == WRITTEN * 2
@@ -164,13 +164,13 @@ UNKNOWN_TIMES = [ABSENT, None, "", "soon", HIDDEN, 1769860800, 1769860800.5, [],
 
 
 @pytest.mark.parametrize("odd", UNKNOWN_TIMES, ids=repr)
-def test_an_event_whose_time_cannot_be_read_is_new(odd):
+def test_an_event_without_a_readable_time_is_new(odd):
     [found] = read(document(record(eventTime=odd)))
     assert (found.kind, found.time) == (Kind.WRITTEN, UNKNOWN_TIME)
 
 
 @pytest.mark.parametrize("name", ["GetObject", "PutObjectTagging"])
-def test_what_changes_nothing_has_no_time_where_it_cannot_be_read(name):
+def test_an_unchanged_record_without_a_readable_time_has_no_time(name):
     [found] = read(document(record(name, eventTime=[])))
     assert found.time == 0.0
 
@@ -195,7 +195,7 @@ HALF_READABLE: dict[str, tuple[Any, Actor]] = {
 
 
 @pytest.mark.parametrize(("identity", "actor"), HALF_READABLE.values(), ids=HALF_READABLE.keys())
-def test_an_actor_is_known_as_far_as_it_can_be_read(identity, actor):
+def test_unreadable_fields_of_an_actor_are_empty(identity, actor):
     [found] = read(document(record(userIdentity=identity, sourceIPAddress=7, userAgent=HIDDEN)))
     assert (found.kind, found.actor) == (Kind.WRITTEN, actor)
 
@@ -221,13 +221,13 @@ OTHERS = ["ec2.amazonaws.com", "s3tables.amazonaws.com", "s3.example.com", "mys3
 
 
 @pytest.mark.parametrize("source", OURS + UNREADABLE_SOURCES, ids=repr)
-def test_a_write_is_s3s_by_the_services_name_or_if_the_service_cannot_be_read(source):
+def test_a_write_belongs_to_s3_by_its_service_or_if_the_service_is_unreadable(source):
     assert meaning(record(eventSource=source)) == WRITTEN
 
 
 @pytest.mark.parametrize("source", UNREADABLE_SOURCES, ids=repr)
 @pytest.mark.parametrize("name", ["RunInstances", 7, None, HIDDEN, "GetObject", "PutObjectTagging"])
-def test_what_names_no_service_and_no_change_of_an_object_does_not_matter(source, name):
+def test_a_record_without_service_and_change_does_not_matter(source, name):
     [found] = read(document(record(name, eventSource=source, requestParameters=7, readOnly=None)))
     assert found.reason in {SkipReason.NOT_OBJECT_CHANGE, SkipReason.READ_ONLY}
 
@@ -235,13 +235,13 @@ def test_what_names_no_service_and_no_change_of_an_object_does_not_matter(source
 @pytest.mark.parametrize("name", ["PutObject", "RunInstances", 7, None])
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("source", OTHERS)
-def test_another_services_record_never_matters(source, odd, name):
+def test_a_record_of_another_service_never_matters(source, odd, name):
     fields = dict.fromkeys(record().keys() - {"eventName", "eventSource", "readOnly"}, odd)
     assert meaning(record(name, eventSource=source, **fields), record()) == NOTHING + WRITTEN
 
 
 @pytest.mark.parametrize("text", [b'{"x":01}', b'{"x":"\\q"}', b"{'x':1}", b'{"a":1 "b":2}'], ids=repr)
-def test_another_services_record_does_not_matter_if_it_is_not_even_json(text):
+def test_a_record_of_another_service_does_not_matter_even_if_it_is_not_json(text):
     data = document(record(), record("RunInstances", eventSource="ec2.amazonaws.com", x="X"), record())
     found, bad = read_all(data.replace(b'"X"', text))
     assert not bad
@@ -282,7 +282,7 @@ def test_an_access_point_whose_bucket_is_not_named_is_not_mapped(point, name):
 
 
 @pytest.mark.parametrize("point", POINTS.values(), ids=POINTS.keys())
-def test_an_access_point_stands_for_the_bucket_that_the_resources_name(point):
+def test_an_access_point_means_the_bucket_among_the_resources(point):
     parameters = {"bucketName": point, "key": KEY}
     for resources in ([a_bucket()], [an_object()], [{"ARN": point}, an_object(), a_bucket()], [None, a_bucket()]):
         assert meaning(record(requestParameters=parameters, resources=resources)) == WRITTEN
@@ -299,7 +299,7 @@ SOURCE = an_object("src")
 
 @pytest.mark.parametrize("name", ["CopyObject", "TransmogrifyObject", None])
 @pytest.mark.parametrize("bucket", ["ap-a1-s3alias", ACCESS_POINT, HIDDEN, None, 7])
-def test_a_copy_whose_bucket_is_not_named_may_be_in_each_bucket_that_is(bucket, name):
+def test_a_copy_without_its_bucket_makes_each_named_bucket_stale(bucket, name):
     made = {"requestParameters": {"bucketName": bucket, "key": KEY}}
     for resources in ([SOURCE, a_bucket()], [a_bucket(), SOURCE], [SOURCE, a_bucket("src"), a_bucket()]):
         assert stale_keys(record(name, **made, resources=resources)) == {(BUCKET, KEY), ("src", KEY)}
@@ -308,23 +308,23 @@ def test_a_copy_whose_bucket_is_not_named_may_be_in_each_bucket_that_is(bucket, 
 
 @pytest.mark.parametrize("parameters", [HIDDEN, OMITTED, None, {}, {"key": 7}], ids=repr)
 @pytest.mark.parametrize("resources", [[SOURCE, a_bucket()], [a_bucket(), SOURCE], [SOURCE, an_object()]])
-def test_a_copy_whose_parameters_cannot_be_read_makes_each_named_bucket_stale(resources, parameters):
+def test_a_copy_with_unreadable_parameters_makes_each_named_bucket_stale(resources, parameters):
     made = record("CopyObject", requestParameters=parameters, resources=resources)
     assert stale_keys(made) == {(BUCKET, ""), ("src", "")}
 
 
 @pytest.mark.parametrize("name", ["PutObject", "DeleteObject"])
-def test_a_key_beyond_the_limit_is_a_bad_record_and_makes_the_bucket_stale(name):
+def test_a_key_that_is_too_long_is_a_bad_record_and_makes_the_bucket_stale(name):
     long = record(name, requestParameters={"bucketName": BUCKET, "key": "k" * 5000})
     found, [bad] = read_all(document(record(), long, record()))
-    assert of(found) == WRITTEN + (BUCKET_DELETED if name == "DeleteObject" else BUCKET_STALE) + WRITTEN
+    assert summary(found) == WRITTEN + (BUCKET_DELETED if name == "DeleteObject" else BUCKET_STALE) + WRITTEN
     assert re.search(f"^record 1: .*a {name} of a key of 5,000 characters", str(bad))
     assert bad.field == "requestParameters.key"
 
 
-def test_a_prefix_beyond_the_limit_is_a_bad_record_and_makes_the_bucket_stale():
+def test_a_prefix_that_is_too_long_is_a_bad_record_and_makes_the_bucket_stale():
     found, [bad] = read_all(document(bulk(resources=[below(prefix="p" * 5000)]), record()))
-    assert of(found) == WRITTEN + stale()
+    assert summary(found) == WRITTEN + stale()
     assert bad.index == 0
 
 
@@ -338,7 +338,7 @@ def test_a_prefix_beyond_the_limit_is_a_bad_record_and_makes_the_bucket_stale():
     ],
     ids=["of another bucket", "of no bucket", "of no key", "failed"],
 )
-def test_only_records_of_keys_in_its_bucket_speak_for_a_delete_of_many(other):
+def test_only_records_of_keys_in_the_same_bucket_replace_delete_objects(other):
     bulky = bulk(requestID="r", requestParameters={"bucketName": BUCKET}, resources=[])
     for records in ([bulky, other], [other, bulky]):
         found = read(document(*records))
@@ -360,7 +360,7 @@ def renamed_through(point: str, source: str) -> Any:
     "place",
     ["", "/", f"/{ZONAL}/", f"{ZONAL_POINT}/", f"/{ZONAL_POINT}/", f"{ZONAL_POINT_ARN}/", f"{ZONAL_POINT_ARN}/object/"],
 )
-def test_a_rename_through_an_access_point_says_its_source(place, point):
+def test_the_source_of_a_rename_through_an_access_point_is_found(place, point):
     assert renamed_through(point, f"{place}old/a%20b") == [
         (Kind.DELETED, ZONAL, "old/a b"),
         (Kind.WRITTEN, ZONAL, "new/b"),
@@ -370,18 +370,18 @@ def test_a_rename_through_an_access_point_says_its_source(place, point):
 @pytest.mark.parametrize(
     "source", ["/other--use2-az2--x-s3/old/a", "arn:aws:s3:::other/old/a", "arn:x", ZONAL_POINT_ARN]
 )
-def test_a_rename_from_what_may_be_elsewhere_makes_the_bucket_stale(source):
+def test_a_rename_with_an_uncertain_source_makes_the_bucket_stale(source):
     assert renamed_through(ZONAL_POINT, source) == RENAMED_FROM_SOMEWHERE
 
 
-def test_a_directory_buckets_arn_need_not_say_that_it_is_a_bucket():
+def test_the_arn_of_a_directory_bucket_may_omit_the_word_bucket():
     arn = f"arn:aws:s3express:us-east-2:111122223333:{ZONAL}/a/b"
     assert meaning(record(requestParameters=None, resources=[{"ARN": arn}])) == [(Kind.WRITTEN, ZONAL, "a/b")]
 
 
 @pytest.mark.parametrize("source", UNREADABLE_SOURCES, ids=repr)
 @pytest.mark.parametrize("name", [ABSENT, None, 7, HIDDEN])
-def test_what_names_neither_service_nor_call_is_a_write_if_it_names_an_object(source, name):
+def test_a_record_without_service_and_call_is_a_write_if_it_names_an_object(source, name):
     assert meaning(record(name, eventSource=source)) == WRITTEN
     assert meaning(record(name, eventSource=source, requestParameters={"bucketName": BUCKET})) == NOTHING
 
@@ -406,7 +406,7 @@ def test_a_key_that_cannot_be_read_makes_the_bucket_stale(key, name):
 
 
 @pytest.mark.parametrize("key", NO_KEYS, ids=repr)
-def test_a_key_that_cannot_be_read_is_taken_from_the_resources(key):
+def test_an_unreadable_key_is_taken_from_the_resources(key):
     parameters = {"bucketName": BUCKET, "key": key} if key is not ABSENT else {"bucketName": BUCKET}
     assert meaning(record(requestParameters=parameters)) == WRITTEN
 
@@ -415,7 +415,7 @@ NO_PARAMETERS = [None, HIDDEN, OMITTED, {}, [], 7, "bucketName=photos", {"bucket
 
 
 @pytest.mark.parametrize("parameters", NO_PARAMETERS, ids=repr)
-def test_parameters_that_cannot_be_read_are_replaced_by_the_resources(parameters):
+def test_unreadable_parameters_are_replaced_by_the_resources(parameters):
     assert meaning(record(requestParameters=parameters)) == WRITTEN
     assert meaning(record("DeleteObject", requestParameters=parameters)) == DELETED
     assert meaning(record(requestParameters=parameters, resources=[a_bucket()])) == BUCKET_STALE
@@ -428,13 +428,13 @@ def test_parameters_that_cannot_be_read_are_replaced_by_the_resources(parameters
 @pytest.mark.parametrize(
     "entry", [None, 7, "x", [], {}, {"ARN": 5}, {"ARN": None}, {"ARN": "\udfff"}, {"type": 5}], ids=repr
 )
-def test_an_entry_of_the_resources_that_is_odd_costs_only_itself(entry):
+def test_an_unreadable_resource_is_left_out(entry):
     assert meaning(record(requestParameters=None, resources=[entry, an_object(), a_bucket()])) == WRITTEN
     assert meaning(record(requestParameters=None, resources=[entry, a_bucket()])) == BUCKET_STALE
     assert meaning(bulk(requestParameters=None, resources=[below(), entry])) == stale()
 
 
-def test_a_single_resource_need_not_be_in_a_list():
+def test_a_single_resource_may_be_without_a_list():
     assert meaning(record(requestParameters=None, resources=an_object())) == WRITTEN
 
 
@@ -459,7 +459,7 @@ def test_a_call_without_a_readable_name_counts_as_a_write(name):
     assert meaning(record(name, readOnly=True)) == READ_ONLY
 
 
-def test_an_unknown_call_whose_parameters_are_hidden_may_be_about_an_object():
+def test_an_unknown_call_with_hidden_parameters_counts_as_a_write():
     hidden = {"requestParameters": HIDDEN, "resources": [a_bucket()]}
     assert meaning(record("TransmogrifyObject", **hidden)) == BUCKET_STALE
     assert meaning(of_bucket("TransmogrifyObject")) == [(SkipReason.NOT_OBJECT_CHANGE, BUCKET, "")]
@@ -481,17 +481,17 @@ RENAMED_FROM_SOMEWHERE = [(Kind.DELETED_UNLISTED, ZONAL, ""), (Kind.WRITTEN, ZON
     ],
     ids=["nowhere", "itself", "a number", "half a character", "an odd encoding", "hidden", "several"],
 )
-def test_a_rename_from_a_key_that_cannot_be_read_makes_the_bucket_stale(made):
+def test_a_rename_with_an_unreadable_source_makes_the_bucket_stale(made):
     assert meaning(made) == RENAMED_FROM_SOMEWHERE
 
 
-def test_a_rename_to_a_key_that_cannot_be_read_makes_the_bucket_stale():
+def test_a_rename_with_an_unreadable_target_makes_the_bucket_stale():
     made = rename("old")
     made["requestParameters"]["key"] = None
     assert meaning(made) == [(Kind.WRITTEN_UNLISTED, ZONAL, "")]
 
 
-# Texts that a strict decoder refuses
+# Texts that the strict decoder refuses
 
 
 @pytest.mark.parametrize("around", [",", " , "], ids=["fast", "slow"])
@@ -510,7 +510,7 @@ def test_a_rename_to_a_key_that_cannot_be_read_makes_the_bucket_stale():
     ids=["half a character", "NaN", "infinity", "controls", "not UTF-8", "lists", "objects", "digits"],
 )
 @pytest.mark.parametrize("field", ["additionalEventData", "userIdentity", "eventID", "eventTime", "errorCode"])
-def test_a_text_that_a_strict_decoder_refuses_does_not_matter_where_it_identifies_nothing(field, value, around):
+def test_other_fields_may_have_values_that_the_strict_decoder_refuses(field, value, around):
     texts = [
         json.dumps(each).encode() for each in (record("GetObject"), record(**{field: "ODD"}), record("DeleteObject"))
     ]
@@ -525,12 +525,12 @@ def test_a_text_that_a_strict_decoder_refuses_does_not_matter_where_it_identifie
         ]
 
 
-def test_a_request_with_a_part_that_is_nested_too_deeply_still_names_its_object():
+def test_a_request_with_a_deeply_nested_part_still_names_its_object():
     data = document(record(requestParameters={"x": "ODD", "bucketName": BUCKET, "key": KEY, "y": "ODD"}), record())
     assert [each.key for each in read(data.replace(b'"ODD"', b"[" * 5000 + b"]" * 5000))] == [KEY, KEY]
 
 
-def test_of_two_fields_of_one_name_the_last_counts():
+def test_the_last_of_two_fields_with_the_same_name_counts():
     data = document(record()).replace(b'"eventID":', b'"eventID":7,"eventID":')
     assert [each.key for each in read(data)] == [KEY]
 
@@ -548,11 +548,11 @@ def test_a_key_that_is_not_utf8_makes_the_bucket_stale():
         b'{"eventSource":"s3.amazonaws.com","eventName":"GetObject","requestParameters":{"key":"\xff"}}',
     ],
 )
-def test_bytes_that_are_not_utf8_do_not_make_a_read_an_error(text):
+def test_a_read_may_have_bytes_that_are_not_utf8(text):
     assert [each.reason for each in read(b'{"Records":[' + text + b"]}")] == [SkipReason.READ_ONLY]
 
 
-# Any damage
+# Random damage
 
 JSON = st.recursive(
     st.none()
@@ -573,20 +573,20 @@ SAFE_FIELDS = [each for each in OTHER_FIELDS if each not in ("readOnly", "errorC
 SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=5)
 
 
-def of(found: Any) -> Any:
+def summary(found: Any) -> Any:
     return [(getattr(each, "kind", None), each.bucket, each.key) for each in found]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SAFE_FIELDS), DAMAGE, st.integers(0, 3), SIZES, st.sampled_from([None, 1]))
-def test_any_damage_to_a_field_that_identifies_nothing_changes_nothing(field, damage, which, sizes, indent):
+def test_any_damage_to_a_field_that_does_not_identify_the_object_changes_nothing(field, damage, which, sizes, indent):
     records = [record(), record("GetObject"), record("DeleteObject"), record("PutObject")]
-    expected = of(read(document(*records)))
+    expected = summary(read(document(*records)))
     records[which][field] = "DAMAGED"
     data = document(*records, indent=indent).replace(b'"DAMAGED"', damage)
     found, bad = read_all(data, *sizes)
     assert not bad
-    assert of(found) == expected
+    assert summary(found) == expected
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -596,7 +596,7 @@ def test_any_damage_to_a_field_that_identifies_nothing_changes_nothing(field, da
     DAMAGE,
     SIZES,
 )
-def test_any_damage_to_a_record_costs_no_other(name, field, damage, sizes):
+def test_any_damage_to_a_record_does_not_lose_another_record(name, field, damage, sizes):
     damaged = record(name)
     (damaged["requestParameters"] if field == "key" else damaged)[field] = "DAMAGED"
     data = document(record(eventID="a"), damaged, record(eventID="b")).replace(b'"DAMAGED"', damage)

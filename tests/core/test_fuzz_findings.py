@@ -1,4 +1,4 @@
-"""What `make fuzz` has found, so that it stays mended."""
+"""Defects that `make fuzz` found. Each has a test so that it does not come back."""
 
 import tracemalloc
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ GOOD_AUDIT = b'{"time":"2026-01-31T12:00:00Z","api":{"name":"PutObject","bucket"
 
 
 def read(format_: Format, *lines: bytes) -> tuple[list[Record], int]:
-    """The records of these lines, and how many of them were bad."""
+    """The records of these lines, and the number of bad ones."""
     reader = LogReader("", Limits(), configured=format_)
     batches = [*reader.feed(b"\n".join(lines)), *reader.finish()]
     return [record for records in batches for record in records], reader.bad.count
@@ -39,7 +39,7 @@ def read(format_: Format, *lines: bytes) -> tuple[list[Record], int]:
         ),
     ],
 )
-def test_a_request_at_a_time_that_no_calendar_has_is_processed_as_new(format_: Format, line: bytes) -> None:
+def test_a_request_with_a_time_outside_the_calendar_is_processed_as_new(format_: Format, line: bytes) -> None:
     records, skipped = read(format_, line)
     assert ([record.time for record in records], skipped) == ([UNKNOWN_TIME], 0)
     assert datetime.fromtimestamp(records[0].time, UTC).year == 9999
@@ -52,8 +52,8 @@ def _read_in_chunks(reader: LogReader, *chunks: bytes) -> None:
 
 
 @pytest.mark.parametrize("after", [b",]", b", "], ids=["the array's end", "space"])
-def test_what_follows_a_comma_after_the_last_record_is_not_kept(after: bytes) -> None:
-    """All text after it was kept in memory until the file ended: up to 2 GiB of it, several times over."""
+def test_text_after_a_comma_after_the_last_record_is_not_kept(after: bytes) -> None:
+    """All text after it was kept in memory until the end of the file: up to 2 GiB, several times."""
     reader = LogReader("", Limits(record_size=4096), configured=Format.CLOUDTRAIL)
     tracemalloc.start()
     try:
@@ -75,14 +75,14 @@ def test_what_follows_a_comma_after_the_last_record_is_not_kept(after: bytes) ->
         (b"\x28\xb5\x2f\xfd\x23\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00", True),
     ],
     ids=[
-        "says that it has 32 bytes, and has none",
+        "its header says 32 bytes, and it has 0",
         "an empty block that is called compressed",
         "empty",
         "a dictionary whose number is a frame",
     ],
 )
-def test_a_zstd_frame_is_read_alike_however_it_is_cut(frame: bytes, at: int, is_refused: bool) -> None:
-    """libzstd judges a frame that comes whole by other rules than one in pieces; the first of these it passed in pieces."""
+def test_a_zstd_frame_is_read_the_same_with_any_cut(frame: bytes, at: int, is_refused: bool) -> None:
+    """libzstd has other rules for a frame in one piece than for a frame in several. It accepted the first one in pieces."""
 
     def text(*chunks: bytes) -> bytes | None:
         stream = Decompressed(limit=1000)

@@ -1,4 +1,4 @@
-"""The records of one large document: exactly those that the standard library finds, however the text is cut."""
+"""The records of one large document: the same as the standard library finds, with any cuts of the text."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ TYPED = RecordShape(Typed, array="Records", first_field="eventVersion")
 
 
 def read(document: bytes, *sizes: int, shape: Any = ANY, limit: int = LIMIT) -> list[Any]:
-    """The records, the document fed in chunks of `sizes`, the last of them over and over. Refused ones are bytes."""
+    """The records of a document that is fed in chunks of `sizes`. The last size is repeated. Refused records are bytes."""
     reader = JsonRecords(shape, record_limit=limit)
     batches, at, rest = [], 0, list(sizes or (len(document) or 1,))
     while at < len(document):
@@ -97,7 +97,7 @@ def plainly(document: bytes) -> list[Any]:
 
 @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
 @pytest.mark.parametrize("sizes", [(1 << 30,), (64 * 1024,), (1000,), (997, 31, 4096)], ids=str)
-def test_the_records_are_those_of_the_standard_library(document, sizes):
+def test_the_records_are_the_same_as_the_standard_library_finds(document, sizes):
     assert read(document, *sizes) == plainly(document)
 
 
@@ -110,14 +110,14 @@ def test_single_bytes_give_the_same_records(document):
 
 
 @pytest.mark.parametrize("document", SMALL.values(), ids=SMALL.keys())
-def test_a_cut_anywhere_changes_nothing(document):
+def test_a_cut_at_any_byte_changes_nothing(document):
     expected = plainly(document)
     assert all(read(document, at, 1 << 30) == expected for at in range(1, len(document)))
 
 
 @pytest.mark.parametrize("document", SMALL.values(), ids=SMALL.keys())
 @pytest.mark.parametrize("size", [17, 1 << 30])
-def test_a_document_that_stops_anywhere_is_truncated(document, size):
+def test_a_document_that_ends_early_at_any_byte_is_truncated(document, size):
     whole = document.rstrip()
     first = whole.index(b"{") + 1
     found = {outcome(whole[:end], size) for end in range(first, len(whole))}
@@ -126,20 +126,20 @@ def test_a_document_that_stops_anywhere_is_truncated(document, size):
 
 @pytest.mark.parametrize("size", [50, 1 << 30])
 @pytest.mark.parametrize("before", [b"", b'{"x":[{},{"eventVersion":1}]},'], ids=["fast", "slow"])
-def test_a_number_of_five_thousand_digits_is_no_error(before, size):
-    """Python refuses to convert so many; nobody asked it to."""
+def test_a_number_of_five_thousand_digits_is_not_an_error(before, size):
+    """Python refuses to convert such a number. The parser does not convert it."""
     document = b'{"Records":[' + before + b'{"x":' + b"9" * 5000 + b'},{"n":1}]}'
     assert read(document, size, shape=TYPED)[-1] == Typed(n=1)
 
 
-def test_records_come_out_before_the_document_ends():
+def test_records_are_returned_before_the_document_ends():
     reader = JsonRecords(ANY, record_limit=LIMIT)
     document = written(*PLAIN)
     assert sum(len(batch.records) for batch in reader.feed(document[:-10])) == len(PLAIN) - 1
 
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
-def test_what_is_held_does_not_grow_with_the_document(indent):
+def test_the_memory_does_not_grow_with_the_document(indent):
     record = usual(pad="p" * 1000, list=[{"a": 1}, {"b": "},{"}])
     piece = json.dumps(record, indent=indent, separators=(",", ":")).encode()
     reader = JsonRecords(ANY, record_limit=LIMIT)
@@ -152,7 +152,7 @@ def test_what_is_held_does_not_grow_with_the_document(indent):
     assert max(held) <= 5 * HEAD_LIMIT
 
 
-# Documents that are wrong
+# Wrong documents
 
 MALFORMED: dict[str, bytes] = {
     "text": b"hello",
@@ -165,7 +165,7 @@ MALFORMED: dict[str, bytes] = {
     "an object for the array": b'{"Records": {}}',
     "a key before it that is not JSON": b'{"a": x, "Records": []}',
     "text after the document": written(*PLAIN) + b" x",
-    "a bracket too many": written(*PLAIN)[:-1] + b"]}",
+    "one bracket too many": written(*PLAIN)[:-1] + b"]}",
     "another closing bracket": b'{"Records":[{}}]',
     "zeros after the document": written(*PLAIN) + b"\0",
     "a comment": b'{"Records":[/* x */]}',
@@ -174,7 +174,7 @@ MALFORMED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("document", MALFORMED.values(), ids=MALFORMED.keys())
 @pytest.mark.parametrize("size", [1, 3, 1 << 30])
-def test_what_is_no_such_document_is_malformed(document, size):
+def test_another_document_is_malformed(document, size):
     assert outcome(document, size) is LogMalformed
 
 
@@ -187,8 +187,8 @@ ARRAYS: dict[str, tuple[bytes, int]] = {
     "the array twice, and fields between": (written({})[:-1] + b',"x":[{"Records":[1]}],"Records" : [{}],"y":1}', 2),
     "the array twice, indented": (written(*PLAIN, indent=1).rstrip(b"}") + b',"Records":[{ }]}', 6),
     "null, and the array": (b'{"Records":null,"Records":[{}]}', 1),
-    "a comma too many": (b'{"Records":[{},]}', 1),
-    "a comma too many before": (b'{"Records":[,{}]}', 1),
+    "one comma too many": (b'{"Records":[{},]}', 1),
+    "one comma too many before the first record": (b'{"Records":[,{}]}', 1),
     "two commas": (b'{"Records":[{}, ,{}]}', 2),
     "no comma": (b'{"Records":[{}{}]}', 2),
     "no comma, with a boundary": (
@@ -200,12 +200,12 @@ ARRAYS: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize(("document", "count"), ARRAYS.values(), ids=ARRAYS.keys())
 @pytest.mark.parametrize("size", [1, 3, 50, 1 << 30])
-def test_every_record_is_read_however_many_arrays_and_commas_there_are(document, count, size):
+def test_every_record_is_read_with_any_number_of_arrays_and_commas(document, count, size):
     assert len(read(document, size)) == count
 
 
 @pytest.mark.parametrize("size", [1, 50, 1 << 30])
-def test_a_second_document_that_stops_is_truncated(size):
+def test_a_second_document_that_ends_early_is_truncated(size):
     document = written(*PLAIN) + b"\n" + written(*PLAIN)
     first = len(written(*PLAIN)) + 2
     assert {outcome(document[:end], size) for end in range(first, len(document))} == {LogTruncated}
@@ -217,32 +217,32 @@ def test_a_second_document_that_stops_is_truncated(size):
     ids=["NaN", "infinity", "half a character", "not UTF-8", "digits", "lists", "controls", "a list of NaN"],
 )
 @pytest.mark.parametrize("size", [7, 1 << 30])
-def test_a_field_beside_the_array_need_not_be_strict_json(value, size):
+def test_a_field_beside_the_array_may_be_loose_json(value, size):
     assert read(b'{"meta":%s,' % value + written(*PLAIN)[1:], size) == PLAIN
     assert read(written(*PLAIN)[:-1] + b',"meta":%s}' % value, size) == PLAIN
 
 
 UNPAIRED: dict[str, tuple[bytes, bytes]] = {
-    "a quote too many": (b'"GONE"', b'"a"b"'),
-    "a quote too few": (b'"GONE"', b'"abc'),
-    "braces in a text with a quote too many": (b'"GONE"', b'"a"},{"b"'),
-    "a brace too many": (b'"GONE"', b"{}}"),
-    "a brace too few": (b'"GONE"', b'{"a":{"b":1}'),
-    "a bracket too many": (b'"GONE"', b"[]]"),
+    "one quote too many": (b'"GONE"', b'"a"b"'),
+    "one quote too few": (b'"GONE"', b'"abc'),
+    "braces in a text with one quote too many": (b'"GONE"', b'"a"},{"b"'),
+    "one brace too many": (b'"GONE"', b"{}}"),
+    "one brace too few": (b'"GONE"', b'{"a":{"b":1}'),
+    "one bracket too many": (b'"GONE"', b"[]]"),
     "a cut in a text": (b'"GONE","z":{"y":1}}', b'"abc'),
     "a cut after a value": (b'"GONE","z":{"y":1}}', b"1"),
     "a cut after a colon": (b'"GONE","z":{"y":1}}', b""),
     "a cut in an object": (b'"GONE","z":{"y":1}}', b'1,"z":{"y":1'),
-    "a brace too many at the end": (b'"GONE","z":{"y":1}}', b'1,"z":{"y":1}}}'),
+    "one brace too many at the end": (b'"GONE","z":{"y":1}}', b'1,"z":{"y":1}}}'),
 }
 
 
 @pytest.mark.parametrize("style", [{}, {"separators": (", ", ": ")}], ids=["fast", "slow"])
 @pytest.mark.parametrize("size", [1, 64, 1000, 1 << 30])
 @pytest.mark.parametrize(("gone", "damage"), UNPAIRED.values(), ids=UNPAIRED.keys())
-def test_a_record_whose_quotes_or_brackets_do_not_pair_costs_no_other(gone, damage, size, style):
+def test_a_record_with_unmatched_quotes_or_brackets_does_not_lose_another(gone, damage, size, style):
     good = [usual(n=n, x={"y": "z"}) for n in range(8)]
-    # A text that never ends in the last record is a truncated file.
+    # If a text in the last record has no end, the file is truncated.
     for at in (0, 3) if damage == b'"abc' else (0, 3, 8):
         records = [*good[:at], usual(n="GONE", z={"y": 1}), *good[at:]]
         text = written(*records, **style)
@@ -255,37 +255,37 @@ def test_a_record_whose_quotes_or_brackets_do_not_pair_costs_no_other(gone, dama
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 30])
-def test_many_broken_records_in_a_row_cost_no_other(size):
+def test_many_consecutive_broken_records_do_not_lose_another(size):
     broken = [b'{"eventVersion":"1","x":"a"b"}'] * 301
     document = b'{"Records":[' + b",".join([*broken, *[b'{"eventVersion":"1","n":%d}' % n for n in range(4)]]) + b"]}"
     found = read(document, size, shape=TYPED)
     assert [each.n for each in found if isinstance(each, Typed)] == list(range(4))
 
 
-def test_many_records_whose_quotes_do_not_pair_cost_no_other():
+def test_many_records_with_unmatched_quotes_do_not_lose_another():
     records = [usual(n=n, ua="DAMAGE" if n % 3 else "") for n in range(3000)]
     found = read(written(*records).replace(b'"DAMAGE"', b'"DA"MAGE"'), 64 * 1024, shape=TYPED)
     assert [each.n for each in found if isinstance(each, Typed)] == list(range(0, 3000, 3))
 
 
-def test_a_large_record_that_is_no_json_is_malformed_and_not_too_large():
+def test_a_large_record_that_is_not_json_is_malformed_and_not_too_large():
     document = b'{"Records":[{"a":x' + b"y" * 400_000 + b"}]}"
     assert {outcome(document, size, limit=100_000) for size in (5000, 1 << 30)} == {LogMalformed}
 
 
 @pytest.mark.parametrize("document", [b"", b" \n", b"{", b'{"Recor'], ids=repr)
-def test_a_document_that_stops_before_its_array_is_truncated(document):
+def test_a_document_that_ends_before_its_array_is_truncated(document):
     assert outcome(document) is LogTruncated
 
 
 @pytest.mark.parametrize(
     "number", [b"-", b"1.", b"1e", b"1e-", b"-0", b"tru", b'"\\u12', b'"\\', b'"\xe2\x82'], ids=repr
 )
-def test_a_document_that_stops_inside_a_value_is_truncated(number):
+def test_a_document_that_ends_inside_a_value_is_truncated(number):
     assert outcome(b'{"Records":[{"eventVersion":"1"},{"a":' + number) is LogTruncated
 
 
-def test_what_follows_the_array_is_looked_at_up_to_a_limit():
+def test_the_text_after_the_array_is_inspected_up_to_a_limit():
     document = written(*PLAIN)[:-1] + b',"x":"%s"}' % (b"y" * HEAD_LIMIT)
     assert {outcome(document, size) for size in (999, 1 << 30)} == {LogMalformed}
 
@@ -321,7 +321,7 @@ LOOSE: dict[str, bytes] = {
 @pytest.mark.parametrize("around", [b"%s", b" \n%s\t "], ids=["fast", "slow"])
 @pytest.mark.parametrize("size", [700, 64 * 1024, 1 << 30])
 @pytest.mark.parametrize("text", LOOSE.values(), ids=LOOSE.keys())
-def test_a_record_that_is_refused_comes_as_its_text_and_its_neighbours_as_they_are(text, size, around):
+def test_a_refused_record_is_returned_as_its_text_and_the_others_are_decoded(text, size, around):
     good = [b'{"eventVersion":"1","n":%d}' % n for n in range(4)]
     for at in range(3):
         texts = [*good[:at], text, *good[at:]]
@@ -330,12 +330,12 @@ def test_a_record_that_is_refused_comes_as_its_text_and_its_neighbours_as_they_a
 
 
 @pytest.mark.parametrize("text", [text for text in LOOSE.values() if len(text) < 100])
-def test_single_bytes_cut_them_alike(text):
+def test_single_bytes_give_the_same_refused_records(text):
     document = b'{"Records":[{"n":1},%s, %s,{"n":2}]}' % (text, text)
     assert read(document, 1, shape=TYPED) == [Typed(n=1), text, text, Typed(n=2)]
 
 
-def test_a_record_that_is_refused_keeps_its_index_and_offset_however_many_came_before():
+def test_a_refused_record_has_its_index_and_offset_after_any_number_of_records():
     records = [usual(n=n) for n in range(5000)]
     records[4321]["n"] = "bad"
     for document in (written(*records), written(*records, indent=1)):
@@ -364,13 +364,13 @@ def test_the_offsets_of_a_batch_are_found_only_once():
 
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
-def test_a_truncated_document_is_truncated_whatever_its_last_record_holds(indent):
+def test_a_truncated_document_is_truncated_with_any_last_record(indent):
     document = written(*PLAIN, usual(x="ODD", y=1), indent=indent).replace(b'"ODD"', b'"\\udfff \n", "z": NaN')
     assert outcome(document[: document.index(b'"y"')], shape=TYPED) is LogTruncated
 
 
 @pytest.mark.parametrize("document", [written({"x": "A"}), written({"x": "A"}, indent=1)], ids=["fast", "slow"])
-def test_bytes_that_are_not_utf8_in_a_field_that_is_not_read_are_no_error(document):
+def test_a_field_that_is_not_read_may_have_bytes_that_are_not_utf8(document):
     assert read(document.replace(b"A", b"\xff\xc3"), 3, shape=TYPED) == [Typed()]
 
 
@@ -380,7 +380,7 @@ def test_bytes_that_are_not_utf8_in_a_field_that_is_not_read_are_no_error(docume
 @pytest.mark.parametrize("indent", [None, 1], ids=["fast", "slow"])
 @pytest.mark.parametrize("size", [1, 100, 777, 1 << 30])
 @pytest.mark.parametrize("letter", ["y", "é"], ids=["ascii", "two bytes"])
-def test_a_record_of_the_limit_passes_and_of_one_byte_more_does_not(size, indent, letter):
+def test_a_record_with_the_size_of_the_limit_passes_and_one_more_byte_does_not(size, indent, letter):
     records = [usual(n=1), usual(x=letter * 700), usual(n=3)]
     document = written(*records, indent=indent, ensure_ascii=False)
     end = document.index(b"}", document.index(b'"x"')) + 1
@@ -390,13 +390,13 @@ def test_a_record_of_the_limit_passes_and_of_one_byte_more_does_not(size, indent
 
 
 @pytest.mark.parametrize("size", [10_000, 64 * 1024, 1 << 30])
-def test_a_huge_record_is_refused_whether_it_ends_or_not(size):
+def test_a_huge_record_is_refused_with_and_without_an_end(size):
     huge = b'{"Records":[{"eventVersion":"1","x":"' + b"y" * 3_000_000
     assert outcome(huge, size) is LogLimitExceeded
     assert outcome(huge + b'"}]}', size) is LogLimitExceeded
 
 
-def test_a_huge_record_is_refused_before_all_of_it_is_held():
+def test_a_huge_record_is_refused_before_it_is_complete():
     reader = JsonRecords(ANY, record_limit=LIMIT)
     reader.feed(b'{"Records":[{"eventVersion":"1","x":"')
     fed = 0
@@ -412,7 +412,7 @@ def test_a_huge_record_is_refused_before_all_of_it_is_held():
     assert fed <= 3 * LIMIT
 
 
-# Any records, cut anywhere
+# Random records, cut anywhere
 
 LETTERS = st.text(alphabet=st.sampled_from('{}[]",:\\ \n/é🌊aR01'), max_size=12)
 KEYS = st.sampled_from(["eventVersion", "Records", "a", "", "},{"]) | LETTERS
@@ -432,7 +432,7 @@ STYLES = st.sampled_from([{}, {"indent": 2}, {"ensure_ascii": False}, {"separato
 
 @given(RECORDS, STYLES, SIZES)
 @settings(max_examples=300)
-def test_any_records_cut_anywhere_come_out_exactly(records, style, sizes):
+def test_any_records_cut_anywhere_are_read_exactly(records, style, sizes):
     document = written(*records, **style)
     assert read(document, *sizes) == json.loads(document)["Records"]
 
@@ -447,7 +447,7 @@ def test_any_keys_around_the_array_change_nothing(records, others, after, sizes)
 
 @given(RECORDS, STYLES, SIZES, st.data())
 @settings(max_examples=200)
-def test_a_changed_byte_anywhere_gives_the_same_outcome_however_it_is_cut(records, style, sizes, data):
+def test_a_changed_byte_gives_the_same_outcome_with_any_cuts(records, style, sizes, data):
     document = written(*records, **style)
     at = data.draw(st.integers(0, len(document) - 1))
     damaged = document[:at] + data.draw(st.binary(max_size=2)) + document[at + 1 :]

@@ -1,4 +1,4 @@
-"""Lines of text that comes in blocks, and what makes a file a log of lines."""
+"""Lines of text that comes in blocks, and when a file is refused because it has another format."""
 
 import tracemalloc
 
@@ -16,7 +16,7 @@ from jibe_sqs.core.model import SkipReason, Unchanged
 
 
 class Words(JsonLog):
-    """A format for these tests: a line is one word; `!` in it is bad, and `?` is a word without its bucket."""
+    """A format for these tests. A line is one word. A word with `!` is bad, and a word with `?` has no bucket."""
 
     def is_text(self, line, *, is_json, within):
         return True
@@ -48,32 +48,32 @@ def test_a_bad_line_is_counted_and_the_others_are_read():
     assert (bad.first[0].index, bad.first[0].offset) == (2, 2)
 
 
-def test_a_bad_line_ends_no_reading_whatever_the_policy():
+def test_reading_continues_after_a_bad_line_with_every_policy():
     names, bad = read(b"a\n!\nb", "reject")
     assert (names, bad.count) == (["a", "b"], 1)
 
 
-def test_lines_of_spaces_are_as_good_as_empty():
+def test_lines_of_spaces_count_as_empty():
     assert read(b" \t\na\n  ", "reject")[0] == ["a"]
 
 
-def test_an_empty_file_holds_nothing():
+def test_an_empty_file_gives_no_records():
     assert read(b"")[0] == []
 
 
 @pytest.mark.parametrize("text", [b"!", b"!\n!\n", b"!\n" * 100])
-def test_a_file_without_one_good_line_is_of_another_format_even_if_bad_lines_are_skipped(text):
+def test_a_file_without_a_good_line_is_refused_even_if_bad_lines_are_skipped(text):
     with pytest.raises(LogMalformed, match="line 1: it has a '!'"):
         read(text)
 
 
-def test_a_good_line_after_many_bad_ones_is_enough():
+def test_one_good_line_after_many_bad_ones_is_enough():
     names, bad = read(b"!\n" * 100 + b"a\n" + b"!\n" * 100)
     assert names == ["a"]
     assert bad.count == 200
 
 
-def test_a_line_without_its_bucket_is_enough():
+def test_one_line_without_its_bucket_is_enough():
     names, bad = read(b"!\n?\n!")
     assert names == []
     assert bad.count == 3
@@ -81,15 +81,15 @@ def test_a_line_without_its_bucket_is_enough():
 
 LINES = {
     "a line ends with a newline": (b"a\n", ["a"]),
-    "or with the file": (b"a\nb", ["a", "b"]),
-    "a carriage return is of the end": (b"a\r\nb\r", ["a", "b"]),
-    "but not within the line": (b"a\rb\n", ["a\rb"]),
+    "the last line ends with the file": (b"a\nb", ["a", "b"]),
+    "a carriage return belongs to the line end": (b"a\r\nb\r", ["a", "b"]),
+    "a carriage return inside a line belongs to the line": (b"a\rb\n", ["a\rb"]),
     "no other separator ends a line": ("a\x0bb\x0c\x1c\u2028c\n".encode(), ["a\x0bb\x0c\x1c\u2028c"]),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), LINES.values(), ids=LINES.keys())
-def test_lines(text, expected):
+def test_lines_are_separated_by_newlines_only(text, expected):
     assert read(text)[0] == expected
 
 
@@ -106,7 +106,7 @@ def outcome(blocks, limit):
     st.lists(st.integers(0, 1000)),
     st.integers(1, 12),
 )
-def test_cutting_the_text_anywhere_changes_nothing(text, places, limit):
+def test_the_records_do_not_depend_on_how_the_text_is_cut(text, places, limit):
     assert outcome(cut(text, places), limit) == outcome([text], limit)
 
 

@@ -1,4 +1,4 @@
-"""What an object is by its key."""
+"""What the key of an object shows."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ LOGS = {
     "of an organization": KEY.replace("AWSLogs/", "AWSLogs/o-exampleorgid/"),
     "of an organization, under a prefix": "p/" + KEY.replace("AWSLogs/", "AWSLogs/o-a1b2c3d4e5/"),
     "of GovCloud": KEY.replace("eu-west-1", "us-gov-west-1"),
-    "gunzipped by somebody": KEY.removesuffix(".gz"),
+    "decompressed": KEY.removesuffix(".gz"),
 }
 
 NO_LOGS = {
@@ -28,7 +28,7 @@ NO_LOGS = {
     "of a short account": KEY.replace("111122223333/", "1111/", 1),
     "without a day": f"{ACCOUNT}/CloudTrail/eu-west-1/{FILE}",
     "a folder below the day": KEY.replace(FILE, f"sub/{FILE}"),
-    "of a like name": f"my{KEY}",
+    "of a similar name": f"my{KEY}",
     "of another ending": KEY + ".tmp",
     "with a line end after it": KEY + "\n",
     "an ordinary object": "photos/2026/01/31/x.json.gz",
@@ -56,25 +56,25 @@ SIBLINGS = {
 
 
 @pytest.mark.parametrize("key", LOGS.values(), ids=LOGS.keys())
-def test_a_log_file_is_known_by_its_key(key):
+def test_a_cloudtrail_log_is_recognised_by_its_key(key):
     assert format_of(key) is Format.CLOUDTRAIL
     assert no_log(key) is None
 
 
 @pytest.mark.parametrize("key", NO_LOGS.values(), ids=NO_LOGS.keys())
-def test_nothing_else_is_taken_for_a_log_file(key):
+def test_another_key_is_not_a_cloudtrail_log(key):
     assert format_of(key) is not Format.CLOUDTRAIL
     assert no_log(key) is None
 
 
 @pytest.mark.parametrize(("key", "about"), SIBLINGS.items())
-def test_what_lies_beside_the_logs_is_named(key, about):
+def test_a_file_beside_the_logs_is_described(key, about):
     assert no_log(key) == about
     assert format_of(key) is not Format.CLOUDTRAIL
 
 
 @given(st.text())
-def test_no_key_is_both_a_log_and_none(prefix):
+def test_no_key_is_both_a_log_and_not_a_log(prefix):
     assert format_of(f"{prefix}/{KEY}") is Format.CLOUDTRAIL
     assert no_log(prefix) is None or format_of(prefix) is None
 
@@ -82,14 +82,14 @@ def test_no_key_is_both_a_log_and_none(prefix):
 @pytest.mark.parametrize(
     "folder", ["CloudTrail-Digest/", "CloudTrail-Insight/eu-west-1/", "Config/", "elasticloadbalancing/x/"]
 )
-def test_folders_of_what_else_aws_delivers_hold_no_logs(folder):
+def test_folders_of_other_aws_services_hold_no_logs(folder):
     assert holds_no_logs(f"{ACCOUNT}/{folder}")
     assert holds_no_logs(f"p/AWSLogs/o-exampleorgid/111122223333/{folder}")
     assert holds_no_logs(f"p/AWSLogs/aws-account-id=111122223333/aws-service={folder}")
 
 
 @given(st.integers(0, len(KEY)), st.sampled_from(sorted(LOGS.values())))
-def test_no_folder_on_the_way_to_a_log_file_is_one_of_them(length, key):
+def test_no_parent_folder_of_a_log_file_is_a_folder_of_another_service(length, key):
     assert not holds_no_logs(key[:length].rpartition("/")[0] + "/")
 
 
@@ -97,7 +97,7 @@ def test_no_folder_on_the_way_to_a_log_file_is_one_of_them(length, key):
     "folder", ["S3_SERVER_ACCESS_LOGS/photos/2026/01/31/", "S3AccessLogs/", "s3-access-logs/x/", "S3ServerAccessLogs/"]
 )
 @pytest.mark.parametrize("account", [ACCOUNT, "p/AWSLogs/o-exampleorgid/111122223333"])
-def test_access_logs_that_cloudwatch_delivers_are_known_by_their_folder(account, folder):
+def test_access_logs_from_cloudwatch_are_recognised_by_their_folder(account, folder):
     assert format_of(f"{account}/{folder}x.json.gz") is Format.ACCESS_LOG
     assert no_log(f"{account}/{folder}x.json.gz") is None
     assert not holds_no_logs(f"{account}/{folder}")

@@ -1,4 +1,4 @@
-"""S3 events as stores other than AWS's, MinIO's and Ceph's send them, and bodies of other shapes by the operator's rules.
+"""S3 events of stores other than AWS, MinIO and Ceph, and bodies of other shapes that configured rules describe.
 
 Shapes after the stores' documentation and source code; names and numbers are invented.
 """
@@ -130,12 +130,12 @@ def test_an_event_of_any_store_is_read(record):
         ("s3:ObjectFoo:Bar", Kind.WRITTEN),
     ],
 )
-def test_the_names_of_events_mean_the_same_from_every_store(record, name, expected):
+def test_an_event_name_means_the_same_from_every_store(record, name, expected):
     (found,) = announcements(s3({**record, "eventName": name}))
     assert (found.kind if isinstance(found, ObjectEvent) else found.reason) is expected
 
 
-# Other shapes, by the operator's rules
+# Other shapes, by configured rules
 
 
 def rule(**expressions: str) -> NotificationRule:
@@ -209,7 +209,7 @@ def oss(name: str = "ObjectCreated:PutObject") -> dict[str, Any]:
 
 
 def obs(key: str = "2026/new+year.jpg") -> dict[str, Any]:
-    """Huawei's: its version is 3.0, and what others call `s3` it calls `obs`."""
+    """An event of Huawei OBS. Its version is 3.0, and the field `obs` takes the place of `s3`."""
     return {
         "eventVersion": "3.0",
         "eventSource": "OBS",
@@ -272,7 +272,7 @@ BODIES: dict[str, tuple[dict[str, Any], str, list[ObjectEvent]]] = {
 
 
 @pytest.mark.parametrize(("body", "name", "expected"), BODIES.values(), ids=BODIES.keys())
-def test_a_body_of_another_shape_is_read_by_the_operators_rule(body, name, expected):
+def test_a_body_of_another_shape_is_read_by_a_configured_rule(body, name, expected):
     for text in (json.dumps(body), sns(json.dumps(body))):
         found = announced(text, RULES)
         assert (found.rule, found.found) == (name, expected)
@@ -280,7 +280,7 @@ def test_a_body_of_another_shape_is_read_by_the_operators_rule(body, name, expec
             announcements(text)
 
 
-def test_a_body_of_a_known_shape_is_read_as_it_always_is():
+def test_a_rule_does_not_change_how_a_known_shape_is_read():
     everything = rule(when="`true`", bucket="'other'", key="'x'")
     body = s3(STORES["StorageGRID: no region, a URN"])
     assert announced(body, Sources(notifications=[everything])) == announced(body)
@@ -289,13 +289,13 @@ def test_a_body_of_a_known_shape_is_read_as_it_always_is():
 
 
 @pytest.mark.parametrize("value", ["null", "false", "''", "`[]`", "`{}`", "missing", "length(missing)", "sum(missing)"])
-def test_a_rule_whose_when_is_false_or_fails_is_not_for_the_body(value):
+def test_a_rule_is_skipped_if_its_when_is_false_or_fails(value):
     body = json.dumps({"b": "photos", "null": None, "false": False})
     sources = Sources(notifications=[rule(when=value, bucket="b", key="b"), rule(when="b", bucket="b", key="b")])
     assert announced(body, sources).rule == "notifications.1"
 
 
-def test_items_that_cannot_be_read_cost_the_others_nothing():
+def test_the_items_beside_an_unreadable_item_are_read():
     events = [b2(), b2(bucketName=None), b2(key=7), b2(key=""), "x", b2(eventTimestamp="soon"), b2(None, "z")]
     found = announcements(json.dumps({"events": events}), RULES)
     assert [(each.kind, each.key) for each in found if isinstance(each, ObjectEvent)] == [
@@ -311,13 +311,13 @@ def test_items_that_cannot_be_read_cost_the_others_nothing():
     assert str(unreadable[1].error) == "item 2 (notifications.0): key (objectName) is not a string: 7"
 
 
-def test_an_event_that_changes_no_object_is_none_by_a_rule_either():
+def test_an_event_that_changes_no_object_is_skipped_by_a_rule_too():
     (found,) = announcements(json.dumps({"events": [b2("b2:ObjectTagging:Put")]}), RULES)
     assert isinstance(found, Unchanged)
     assert found.reason is SkipReason.NOT_OBJECT_CHANGE
 
 
-def test_a_test_event_is_nothing_to_do_by_a_rule_either():
+def test_a_test_event_by_a_rule_is_nothing_to_do():
     sources = Sources(notifications=[rule(when="b", bucket="b", key="k", event="e")])
     (found,) = announcements('{"b": "photos", "k": null, "e": "b2:TestEvent"}', sources)
     assert found == Nothing("s3:TestEvent", "photos")
@@ -338,7 +338,7 @@ def test_an_expression_that_fails_on_an_item_makes_it_unreadable():
 @pytest.mark.parametrize(
     ("items", "reason"), [("a", "is not a list"), ("missing", "is not a list"), ("sum(a)", "fails")]
 )
-def test_items_that_are_no_list_are_a_mistake_of_the_whole_body(items, reason):
+def test_items_that_are_not_a_list_are_an_error_of_the_whole_body(items, reason):
     sources = Sources(notifications=[rule(when="a", items=items, bucket="b", key="k")])
     with pytest.raises(AnnouncementMalformed, match=f"notifications.0.items: .*{reason}"):
         announcements('{"a": "x"}', sources)
@@ -374,7 +374,7 @@ def test_a_body_by_a_rule_has_the_limits_of_every_body():
     assert type(unreadable.error) is AnnouncementTooLarge
 
 
-def test_keys_by_a_rule_are_read_both_ways_unless_somebody_says_how():
+def test_keys_by_a_rule_are_read_both_ways_unless_an_encoding_is_configured():
     body = json.dumps({"type": "object", "where": ["photos", "a+b"]})
 
     def keys(encoding: Any = None, **key_encodings: Any) -> list[str]:
@@ -406,7 +406,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "position"), WRONG.items())
-def test_a_wrong_expression_says_where(text, position):
+def test_the_error_of_a_wrong_expression_names_the_position(text, position):
     with pytest.raises(ValueError, match="not a JMESPath expression") as raised:
         Expression(text)
     assert position in str(raised.value)
@@ -473,7 +473,7 @@ def test_any_body_by_any_rule_gives_announcements_or_a_reason(body):
         assert isinstance(each, ObjectEvent | Unchanged | Unreadable | Nothing)
 
 
-# The inputs beside the repository, where they are at hand
+# Inputs beside the repository. Skipped if they are missing
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"no cases at {CASES}")
@@ -485,7 +485,7 @@ def test_any_body_by_any_rule_gives_announcements_or_a_reason(body):
         ("body-one-undecodable-key-of-two.json", [("written-unlisted", ""), ("written", "good/b.jpg")], [0]),
     ],
 )
-def test_a_body_that_failed_is_read(name, written, unreadable):
+def test_a_body_that_once_failed_is_read(name, written, unreadable):
     found = announcements((CASES / name).read_text(encoding="utf-8"))
     assert [(each.kind.value, each.key) for each in found if isinstance(each, ObjectEvent)] == written
     assert [each.index for each in found if isinstance(each, Unreadable)] == unreadable

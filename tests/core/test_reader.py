@@ -1,4 +1,4 @@
-"""Whole log files: which format, by what it is told, its limits, and the same records however the file is cut."""
+"""Whole log files: how the format is recognised, the limits, and the same records with any cuts of the file."""
 
 import gzip
 import hashlib
@@ -68,7 +68,7 @@ def access(*records: bytes) -> bytes:
 
 
 def many(format_: Format, count: int) -> bytes:
-    """A file's text, of that many writes."""
+    """The text of a file with this number of writes."""
     if format_ is Format.CLOUDTRAIL:
         return trail(*map(trail_record, range(count)))
     if format_ is Format.AUDIT_LOG:
@@ -93,7 +93,7 @@ STORED: dict[str, Callable[[bytes], bytes]] = {
 
 
 def read(data: bytes, key: str = NAMELESS, *sizes: int, limits: Limits | None = None, **more: Any) -> LogReader:
-    """Read a file to its end, in chunks of these sizes, the last over and over; its records are in `found`."""
+    """Read a file in chunks of these sizes. The last size is repeated. The records are in `found`."""
     log = LogReader(key, limits or Limits(), **more)
     rest, at, found = list(sizes) or [len(data) or 1], 0, []
     while at < len(data):
@@ -109,13 +109,13 @@ def keys_of(log: LogReader) -> list[str]:
     return [record.key for record in log.found]
 
 
-# Which format
+# Recognition of the format
 
 
 @pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("by", ["name", "setting", "first bytes"])
-def test_each_format_is_told_by_name_by_setting_and_by_its_first_bytes(format_, by, store):
+def test_each_format_is_recognised_by_key_by_setting_and_by_first_bytes(format_, by, store):
     key = KEYS[format_] if by == "name" else NAMELESS
     log = read(store(many(format_, 3)), key, configured=format_ if by == "setting" else None)
     assert log.format is format_
@@ -126,13 +126,13 @@ def test_each_format_is_told_by_name_by_setting_and_by_its_first_bytes(format_, 
 @pytest.mark.parametrize("named", KEYS)
 @pytest.mark.parametrize("configured", KEYS)
 @pytest.mark.parametrize("written", KEYS)
-def test_the_name_comes_before_the_setting_and_the_setting_before_the_bytes(named, configured, written):
-    """Neither is overruled by what is in the file: what is wrong is said, and not guessed."""
-    for key, told in ((KEYS[named], named), (NAMELESS, configured)):
+def test_the_key_decides_before_the_setting_and_the_setting_before_the_first_bytes(named, configured, written):
+    """The content of the file does not overrule them. A file of another format is an error."""
+    for key, expected in ((KEYS[named], named), (NAMELESS, configured)):
         log = LogReader(key, Limits(), configured=configured)
-        assert log.format is told
+        assert log.format is expected
         text = many(written, 3)
-        if told is written:
+        if expected is written:
             assert sum(len(batch) for batch in log.feed(text)) + sum(len(batch) for batch in log.finish()) == 3
         else:
             with pytest.raises(LogMalformed):
@@ -140,24 +140,24 @@ def test_the_name_comes_before_the_setting_and_the_setting_before_the_bytes(name
 
 
 BEGINNINGS = {
-    "CloudTrail's, with a mark of Windows'": (b"\xef\xbb\xbf" + trail(trail_record()), Format.CLOUDTRAIL),
-    "CloudTrail's, with space": (b" \r\n\t" + trail(trail_record(), indent=2), Format.CLOUDTRAIL),
-    "CloudTrail's, without records": (trail(), Format.CLOUDTRAIL),
-    "CloudTrail's, after another field": (b'{"x": NaN, ' + trail(trail_record())[1:], Format.CLOUDTRAIL),
-    "an audit log's, with a list of that name": (audit(audit_record() | {"tags": {"Records": []}}), Format.AUDIT_LOG),
-    "an audit log's after empty lines": (b"\n\n" + audit(audit_record()), Format.AUDIT_LOG),
-    "an audit log's, wrapped": (audit({"auditEntry": audit_record()}), Format.AUDIT_LOG),
-    "an access log's without an owner": (b"- " + access_record().partition(b" ")[2], Format.ACCESS_LOG),
-    "an access log's of one line without its end": (access_record(), Format.ACCESS_LOG),
+    "CloudTrail with a byte order mark": (b"\xef\xbb\xbf" + trail(trail_record()), Format.CLOUDTRAIL),
+    "CloudTrail with white space": (b" \r\n\t" + trail(trail_record(), indent=2), Format.CLOUDTRAIL),
+    "CloudTrail without records": (trail(), Format.CLOUDTRAIL),
+    "CloudTrail with another field first": (b'{"x": NaN, ' + trail(trail_record())[1:], Format.CLOUDTRAIL),
+    "an audit log with a list named Records": (audit(audit_record() | {"tags": {"Records": []}}), Format.AUDIT_LOG),
+    "an audit log after empty lines": (b"\n\n" + audit(audit_record()), Format.AUDIT_LOG),
+    "a wrapped audit log": (audit({"auditEntry": audit_record()}), Format.AUDIT_LOG),
+    "an access log without an owner": (b"- " + access_record().partition(b" ")[2], Format.ACCESS_LOG),
+    "an access log of one line without a line end": (access_record(), Format.ACCESS_LOG),
 }
 
 
 @pytest.mark.parametrize(("text", "format_"), BEGINNINGS.values(), ids=BEGINNINGS.keys())
-def test_a_beginning_tells_a_format_in_one_piece_and_in_bytes(text, format_):
+def test_a_beginning_is_recognised_in_one_piece_and_in_single_bytes(text, format_):
     assert read(text).format is read(text, NAMELESS, 1).format is format_
 
 
-def test_until_enough_is_read_the_format_is_not_known_and_nothing_is_lost():
+def test_no_record_is_lost_before_the_format_is_recognised():
     text = many(Format.ACCESS_LOG, 100)
     log = LogReader(NAMELESS, Limits())
     assert not any(log.feed(text[:4000]))
@@ -167,8 +167,8 @@ def test_until_enough_is_read_the_format_is_not_known_and_nothing_is_lost():
 
 
 @pytest.mark.parametrize("gap", range(4070, 4110))
-def test_a_format_is_told_by_as_many_bytes_however_they_come(gap):
-    """Found by this test: what was past the bytes that are enough counted, if it came with them."""
+def test_the_recognised_format_does_not_depend_on_the_size_of_the_chunks(gap):
+    """Found by this test: bytes after the first 4,096 counted if they came in the same chunk."""
     text = b"{" + b" " * gap + trail(trail_record())[1:]
     assert read_or_error(text, NAMELESS, 1) == read_or_error(text, NAMELESS)
 
@@ -193,7 +193,7 @@ NO_LOGS = {
 
 @pytest.mark.parametrize("store", [STORED["plain"], gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("data", NO_LOGS.values(), ids=NO_LOGS.keys())
-def test_a_file_of_another_kind_is_no_log_of_any_format(data, store):
+def test_a_file_of_another_kind_is_not_recognised(data, store):
     with pytest.raises(LogMalformed, match="the format is not recognised: the file begins with b"):
         read(store(data))
 
@@ -201,30 +201,30 @@ def test_a_file_of_another_kind_is_no_log_of_any_format(data, store):
 @pytest.mark.parametrize("on_bad_record", ["skip", "reject"])
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("name", ["binary", "HTML", "CSV", "text", "JSON of something else"])
-def test_a_file_of_another_kind_is_no_log_of_the_format_that_it_is_named_for(name, format_, on_bad_record):
-    """Skipped line by line, it would look like a log that was read."""
+def test_a_file_of_another_kind_with_the_key_of_a_format_is_refused(name, format_, on_bad_record):
+    """If each line were skipped, the file would look like a log that was read."""
     with pytest.raises(LogMalformed):
         read(gzip.compress(NO_LOGS[name]), KEYS[format_], on_bad_record=on_bad_record)
 
 
-def test_json_of_something_else_is_no_audit_log():
+def test_other_json_is_not_an_audit_log():
     with pytest.raises(LogMalformed, match="0 of 1 lines are records"):
         read(json.dumps({"s3Bucket": "b", "s3ObjectKey": ["k"]}).encode())
 
 
-def test_what_the_error_shows_of_a_file_is_little():
+def test_the_error_shows_only_the_beginning_of_a_file():
     with pytest.raises(LogMalformed) as raised:
         read(b"x" * 100_000)
     assert len(str(raised.value)) < 150
 
 
-# Compressed or not, whole or not
+# Compression and truncation
 
 
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("by_name", [True, False])
 @pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
-def test_a_compressed_file_that_stops_anywhere_is_an_error(format_, by_name, compress):
+def test_a_compressed_file_that_ends_early_at_any_byte_is_an_error(format_, by_name, compress):
     data = compress(many(format_, 2))
     for end in range(1, len(data)):
         with pytest.raises(LogTruncated):
@@ -238,7 +238,7 @@ def test_an_empty_file_is_truncated(key):
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
-def test_a_compressed_file_of_nothing_has_no_format_unless_it_is_told(compress):
+def test_an_empty_compressed_file_has_no_format_unless_the_key_shows_it(compress):
     with pytest.raises(LogMalformed):
         read(compress(b""))
     with pytest.raises(LogTruncated):
@@ -257,7 +257,7 @@ def test_junk_after_the_end_is_corrupt(compress):
 
 
 @pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
-def test_bytes_stored_are_limited(store):
+def test_the_stored_bytes_are_limited(store):
     data = store(many(Format.CLOUDTRAIL, 3))
     assert read(data, limits=Limits(compressed_size=len(data))).stored == len(data)
     with pytest.raises(LogLimitExceeded, match=f"more than {len(data) - 1:,} bytes stored"):
@@ -267,7 +267,7 @@ def test_bytes_stored_are_limited(store):
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("compress", [STORED["plain"], gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("by_name", [True, False])
-def test_bytes_of_text_are_limited_as_the_operator_says(format_, compress, by_name):
+def test_the_bytes_of_text_are_limited_by_the_setting(format_, compress, by_name):
     text, key = many(format_, 100), KEYS[format_] if by_name else NAMELESS
     assert read(compress(text), key, limits=Limits(decompressed_size=len(text))).records == 100
     with pytest.raises(LogLimitExceeded, match="decompressed"):
@@ -276,7 +276,7 @@ def test_bytes_of_text_are_limited_as_the_operator_says(format_, compress, by_na
 
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("by_name", [True, False])
-def test_bytes_of_text_are_limited_by_the_formats_own_measure_otherwise(format_, by_name, monkeypatch):
+def test_the_bytes_of_text_are_limited_by_the_default_of_the_format(format_, by_name, monkeypatch):
     """The test makes the defaults small, because reading 16 GiB takes too long."""
 
     def set_default(size: int) -> None:
@@ -292,8 +292,8 @@ def test_bytes_of_text_are_limited_by_the_formats_own_measure_otherwise(format_,
         read(text, key, 500)
 
 
-def test_the_formats_own_measures_hold_their_largest_real_files():
-    """CloudTrail's are of 50 MB, Lyve's of 500 MB, compressed; both expand about tenfold."""
+def test_the_defaults_of_the_formats_allow_their_largest_real_files():
+    """Compressed, the files of CloudTrail have up to 50 MB and of Lyve up to 500 MB. Both expand about tenfold."""
     sizes = {format_: FORMATS[format_].decompressed_size // GiB for format_ in KEYS}
     assert sizes == {Format.CLOUDTRAIL: 2, Format.AUDIT_LOG: 16, Format.ACCESS_LOG: 16}
 
@@ -302,7 +302,7 @@ BOMBS = {"gzip": gzip.compress, "zstd": zstd.compress}
 
 
 def padded(format_: Format, count: int) -> bytes:
-    """Of records of a MiB each, all alike: no record is too large, and each is as good as the other."""
+    """A file of equal records of 1 MiB. No record is too large."""
     pad = "x" * MiB
     if format_ is Format.CLOUDTRAIL:
         return trail(*[trail_record(pad=pad)] * count)
@@ -313,7 +313,7 @@ def padded(format_: Format, count: int) -> bytes:
 
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("compress", BOMBS.values(), ids=BOMBS.keys())
-def test_a_bomb_is_stopped_by_what_it_expands_to(format_, compress):
+def test_a_bomb_is_stopped_by_its_expansion_ratio(format_, compress):
     """fluent-plugin-s3 #294: 7 GB of memory for a file of 70 MB."""
     bomb = compress(padded(format_, 32))
     log = LogReader(KEYS[format_], Limits())
@@ -336,7 +336,7 @@ def test_a_bomb_is_stopped_in_bounded_memory(format_, compress):
     assert most < 16 * MiB
 
 
-def test_the_ratio_is_the_operators():
+def test_the_expansion_ratio_can_be_configured():
     text = audit(audit_record()) + b"\n" * 3 * MiB
     data = gzip.compress(text)
     assert 500 < len(text) / len(data) < 1100
@@ -345,13 +345,13 @@ def test_the_ratio_is_the_operators():
         read(data, limits=Limits(ratio=600))
 
 
-def test_a_small_file_is_no_bomb_however_well_it_compresses():
+def test_a_small_file_is_not_a_bomb_at_any_expansion_ratio():
     text = audit(audit_record()) + b"\n" * (MiB - 1000)
     assert len(zstd.compress(text)) * 500 < len(text)
     assert read(zstd.compress(text)).records == 1
 
 
-def test_a_real_log_is_no_bomb():
+def test_a_real_log_is_not_a_bomb():
     text = many(Format.CLOUDTRAIL, 20_000)
     for compress in BOMBS.values():
         assert len(text) / len(compress(text)) < Limits().ratio / 5
@@ -367,7 +367,7 @@ LARGE = {
 
 @pytest.mark.parametrize("sizes", [(), (100,), (1,)], ids=["whole", "in pieces", "in bytes"])
 @pytest.mark.parametrize("format_", KEYS)
-def test_bytes_of_a_record_are_limited(format_, sizes):
+def test_the_bytes_of_a_record_are_limited(format_, sizes):
     text = LARGE[format_]
     assert read(text, KEYS[format_], *sizes, limits=Limits(record_size=4000)).records == 2
     limits = Limits(record_size=2000)
@@ -382,7 +382,7 @@ def test_bytes_of_a_record_are_limited(format_, sizes):
 
 @pytest.mark.parametrize("sizes", [(), (100,)], ids=["whole", "in pieces"])
 @pytest.mark.parametrize("format_", KEYS)
-def test_records_are_limited(format_, sizes):
+def test_the_number_of_records_is_limited(format_, sizes):
     text = many(format_, 50)
     assert read(text, KEYS[format_], *sizes, limits=Limits(records=50)).records == 50
     with pytest.raises(LogLimitExceeded, match="more than 49 records"):
@@ -400,9 +400,9 @@ LONG_KEYS = {
 
 
 @pytest.mark.parametrize("format_", KEYS)
-def test_an_event_of_too_long_a_key_is_a_bad_record(format_):
+def test_an_event_with_a_key_that_is_too_long_is_a_bad_record(format_):
     text = LONG_KEYS[format_]
-    # The empty key is of the whole bucket.
+    # The empty key means the whole bucket.
     expected = ["a/0", "", "a/2"]
     assert read(text, KEYS[format_], limits=Limits(key_length=41)).bad.count == 0
     log = read(text, KEYS[format_], limits=Limits(key_length=40), on_bad_record="skip")
@@ -416,8 +416,8 @@ def test_an_event_of_too_long_a_key_is_a_bad_record(format_):
     assert "a key of 41 characters" in str(log.bad.rejection)
 
 
-def test_a_record_that_asks_for_nothing_may_name_any_key():
-    """Found by this test: whoever asked for a key that no store would take had the whole file rejected."""
+def test_a_record_that_needs_no_refresh_may_have_a_key_of_any_length():
+    """Found by this test: one request with a key that is too long for every store rejected the whole file."""
     parameters = {"bucketName": "photos", "key": "k" * 10_000}
     text = trail(
         trail_record(0, "GetObject", requestParameters=parameters),
@@ -428,7 +428,7 @@ def test_a_record_that_asks_for_nothing_may_name_any_key():
     assert (len(log.found), log.bad.count) == (3, 0)
 
 
-def test_what_is_said_of_a_bad_record_is_short_however_long_its_words():
+def test_the_error_of_a_bad_record_is_short_even_if_its_fields_are_long():
     parameters = {"bucketName": "photos", "key": "k" * 10_000}
     text = trail(trail_record(0, "PutObject" + "x" * 10_000, requestParameters=parameters), trail_record(1))
     log = read(text, on_bad_record="skip")
@@ -444,13 +444,13 @@ NESTED = {
 
 
 @pytest.mark.parametrize("spaces", [False, True], ids=["as AWS writes it", "with spaces between"])
-def test_a_cloudtrail_record_nested_too_deeply_is_read_as_far_as_it_decides(spaces):
+def test_a_cloudtrail_record_with_a_deeply_nested_field_is_read(spaces):
     text = NESTED[Format.CLOUDTRAIL].replace(b", {", b"\n,\n{" if spaces else b",{")
     log = read(text, KEYS[Format.CLOUDTRAIL])
     assert (keys_of(log), log.bad.count) == (["a/0", "a/1", "a/2"], 0)
 
 
-def test_an_audit_record_nested_too_deeply_is_read_as_far_as_it_decides():
+def test_an_audit_record_with_a_deeply_nested_field_is_read():
     log = read(NESTED[Format.AUDIT_LOG])
     assert (keys_of(log), log.bad.count) == (["a/0", "a/1", "a/2"], 0)
 
@@ -467,7 +467,7 @@ WITH_BAD = {
 @pytest.mark.parametrize("by", ["name", "setting", "first bytes"])
 @pytest.mark.parametrize("on_bad_record", ["skip", "reject", None])
 @pytest.mark.parametrize("format_", KEYS)
-def test_bad_records_cost_no_other_and_reject_the_message_as_set_or_as_is_the_formats_way(format_, on_bad_record, by):
+def test_records_beside_a_bad_one_are_read_and_the_policy_decides_about_the_message(format_, on_bad_record, by):
     key = KEYS[format_] if by == "name" else NAMELESS
     more: dict[str, Any] = {"configured": format_ if by == "setting" else None, "on_bad_record": on_bad_record}
     expected: OnBadRecord = on_bad_record or FORMATS[format_].on_bad_record
@@ -476,7 +476,7 @@ def test_bad_records_cost_no_other_and_reject_the_message_as_set_or_as_is_the_fo
     assert (log.bad.rejection is not None) == (expected == "reject")
 
 
-def test_cloudtrails_bad_records_reject_a_message_and_lines_are_skipped():
+def test_by_default_bad_records_of_cloudtrail_reject_a_message_and_bad_lines_are_skipped():
     assert {format_: FORMATS[format_].on_bad_record for format_ in KEYS} == {
         Format.CLOUDTRAIL: "reject",
         Format.AUDIT_LOG: "skip",
@@ -484,7 +484,7 @@ def test_cloudtrails_bad_records_reject_a_message_and_lines_are_skipped():
     }
 
 
-def test_of_many_bad_records_the_first_few_are_kept():
+def test_the_first_few_of_many_bad_records_are_kept():
     log = read(audit(audit_record(), *[b"{}"] * 1000))
     assert (log.bad.count, len(log.bad.first)) == (1000, MAX_SHOWN)
     assert [error.index for error in log.bad.first] == list(range(2, 2 + MAX_SHOWN))
@@ -496,23 +496,23 @@ def test_of_many_bad_records_the_first_few_are_kept():
 @pytest.mark.parametrize("sizes", [(), (1,), (100,)], ids=["whole", "in bytes", "in pieces"])
 @pytest.mark.parametrize("by_name", [True, False])
 @pytest.mark.parametrize("store", STORED.values(), ids=STORED.keys())
-def test_the_hash_is_of_the_text(store, by_name, sizes):
+def test_the_hash_is_of_the_decompressed_text(store, by_name, sizes):
     text = many(Format.CLOUDTRAIL, 3)
     log = read(store(text), KEYS[Format.CLOUDTRAIL] if by_name else NAMELESS, *sizes, hashed=True)
     assert log.sha256 == hashlib.sha256(text).hexdigest()
 
 
-def test_the_hash_is_of_white_space_as_well():
-    """Nothing that stands in the file is left out."""
+def test_the_hash_includes_white_space():
+    """No byte of the file is left out."""
     text = b" \n" + trail(trail_record(), indent=3) + b"\n\n"
     assert read(gzip.compress(text), NAMELESS, 3, hashed=True).sha256 == hashlib.sha256(text).hexdigest()
 
 
-def test_nothing_is_hashed_that_nobody_asked_for():
+def test_without_the_option_nothing_is_hashed():
     assert read(many(Format.CLOUDTRAIL, 1)).sha256 == ""
 
 
-# Cut anywhere, and anything at all
+# Random files and random cuts
 
 
 def read_or_error(data: bytes, key: str, *sizes: int) -> Any:
@@ -534,14 +534,14 @@ TEXTS.append(trail(*map(trail_record, range(40)), indent=1))
     st.sampled_from([STORED[name] for name in STORED if name != "a byte a member"]),
     st.lists(st.integers(1, 6000), min_size=1, max_size=6),
 )
-def test_a_file_cut_anywhere_gives_the_same(text, key, store, sizes):
+def test_the_records_do_not_depend_on_how_the_file_is_cut(text, key, store, sizes):
     data = store(text)
     assert read_or_error(data, key, *sizes) == read_or_error(data, key)
 
 
 @pytest.mark.parametrize("format_", KEYS)
 @pytest.mark.parametrize("store", ["plain", "gzip", "zstd", "two members of gzip", "two frames of zstd"])
-def test_a_file_cut_in_two_at_every_byte_gives_the_same(format_, store):
+def test_a_file_cut_in_two_at_any_byte_gives_the_same_records(format_, store):
     data = STORED[store](many(format_, 2))
     whole = read_or_error(data, NAMELESS)
     assert len(whole[0]) == 2
@@ -567,11 +567,11 @@ def test_any_bytes_give_records_or_an_error(data, before, key, store, size):
 
 @settings(UNHURRIED, max_examples=300)
 @given(st.sampled_from(TEXTS), st.sampled_from([NAMELESS, *KEYS.values()]), st.data())
-def test_a_log_with_anything_in_any_place_gives_records_or_an_error(text, key, data):
+def test_a_log_with_random_damage_gives_records_or_an_error(text, key, data):
     at, to = sorted((data.draw(st.integers(0, len(text))), data.draw(st.integers(0, len(text)))))
     store = data.draw(st.sampled_from([STORED["plain"], gzip.compress, zstd.compress]))
     assert gives_records_or_an_error(store(text[:at] + data.draw(st.binary(max_size=20)) + text[to:]), key, 1000)
 
 
-def test_events_are_of_objects():
+def test_every_write_is_an_object_event():
     assert all(isinstance(record, ObjectEvent) for format_ in KEYS for record in read(many(format_, 2)).found)

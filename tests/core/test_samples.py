@@ -1,4 +1,4 @@
-"""Real messages and records of others, and what each of them means to us. Skipped where the samples are not at hand."""
+"""Real messages and records from other projects, and what each of them means. Skipped if the samples are missing."""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ LOG = (
 )
 
 
-def in_short(each: Any) -> tuple[str, ...]:
+def summary(each: Any) -> tuple[str, ...]:
     if isinstance(each, LogFile):
         return ("log", each.bucket, each.key)
     if isinstance(each, Nothing):
@@ -49,21 +49,21 @@ def in_short(each: Any) -> tuple[str, ...]:
 
 
 def announced(body: str) -> list[Any]:
-    """What a body announces, in short; or the name of the error."""
+    """The announcements of a body in short form, or the name of the error."""
     try:
-        return [in_short(each) for each in announcements(body)]
+        return [summary(each) for each in announcements(body)]
     except AnnouncementError as error:
         return [type(error).__name__]
 
 
-def meant(document: bytes, key: str = LOG) -> list[Any]:
-    """What a log file means, in short; or the name of the error. The same in one piece and in single bytes."""
+def records_of_file(document: bytes, key: str = LOG) -> list[Any]:
+    """The records of a log file in short form, or the name of the error. The same in one piece and in single bytes."""
 
     def read(size: int) -> list[Any]:
         log = LogReader(key, Limits())
         try:
             batches = [b for at in range(0, len(document), size) for b in log.feed(document[at : at + size])]
-            return [in_short(each) for batch in (*batches, *log.finish()) for each in batch]
+            return [summary(each) for batch in (*batches, *log.finish()) for each in batch]
         except LogError as error:
             return [type(error).__name__]
 
@@ -72,7 +72,7 @@ def meant(document: bytes, key: str = LOG) -> list[Any]:
     return found
 
 
-# Bodies of messages, as they are
+# Bodies of messages
 
 BODIES: dict[str, list[Any]] = {
     "SYNTHETIC__sns_cloudtrail_log_delivery.json": [("log", "my-trail-bucket", f"{TRAIL_LOG}AbCdEfGh12345678.json.gz")],
@@ -96,14 +96,14 @@ BODIES: dict[str, list[Any]] = {
     f"{POWERTOOLS}s3EventDecodedKey.json": [("written", "sourcebucket", "Happy Face.jpg")],
     f"{POWERTOOLS}s3EventDeleteObject.json": [("deleted", "lambda-artifacts-deafc19498e3f2df", HASH)],
     f"{POWERTOOLS}s3EventGlacier.json": [("written", "lambda-artifacts-deafc19498e3f2df", HASH)],
-    # A Lambda's view of a queue or a topic is no body: what comes through is unwrapped below.
+    # The event that Lambda makes of a queue or a topic is not a body. The bodies in it are tested below.
     f"{POWERTOOLS}s3SqsEvent.json": UNKNOWN,
     f"{POWERTOOLS}snsEvent.json": UNKNOWN,
     f"{POWERTOOLS}snsSqsEvent.json": UNKNOWN,
     f"{POWERTOOLS}snsSqsFifoEvent.json": UNKNOWN,
     f"{POWERTOOLS}sqsEvent.json": UNKNOWN,
     f"{POWERTOOLS}sqsDlqTriggerEvent.json": UNKNOWN,
-    # EventBridge's; of other services, it is a dead letter with its reason.
+    # EventBridge. An event of another service is a dead letter with a reason.
     "SHAPE-ONLY__eventbridge_object_deleted_event_version_1.2.json": [("deleted", "example-bucket", "example-key")],
     f"{POWERTOOLS}eventBridgeEvent.json": UNKNOWN,
     f"{POWERTOOLS}s3EventBridgeNotificationObjectCreatedEvent.json": [("written", "example-bucket", PICTURE)],
@@ -130,7 +130,7 @@ def test_a_sample_body_announces(name, expected):
     assert announced(sample(name)) == expected
 
 
-# Bodies that a Lambda's view of a queue holds
+# Bodies inside the event that Lambda makes of a queue
 
 INNER: dict[str, list[list[Any]]] = {
     f"{POWERTOOLS}s3SqsEvent.json": [[("written", "xxx", "test.pdf")]],
@@ -142,7 +142,7 @@ INNER: dict[str, list[list[Any]]] = {
 
 
 @pytest.mark.parametrize(("name", "expected"), INNER.items(), ids=INNER.keys())
-def test_a_sample_of_a_queues_bodies_announces(name, expected):
+def test_a_sample_body_inside_a_lambda_event_announces(name, expected):
     assert [announced(each["body"]) for each in json.loads(sample(name))["Records"]] == expected
 
 
@@ -169,7 +169,7 @@ RECORDS: dict[str, list[Any]] = {
 def test_a_sample_record_means(name, expected, indent):
     separators = (",", ":") if indent is None else None
     records = {"Records": [json.loads(sample(name))]}
-    assert meant(json.dumps(records, indent=indent, separators=separators).encode()) == expected
+    assert records_of_file(json.dumps(records, indent=indent, separators=separators).encode()) == expected
 
 
 # Whole files
@@ -183,19 +183,19 @@ FILES: dict[str, list[Any]] = {
     f"{TRAIL_GUIDE}cloudtrail-log-file-validation-digest-file-structure__digest.json": ["LogMalformed"],
     f"{TRAIL_GUIDE}cloudtrail-log-file-validation-digest-file-structure__digest_empty.json": ["LogMalformed"],
     f"{TRAIL_GUIDE}query-event-data-store-integration__custom-events.json": ["LogMalformed"],
-    # Other formats than CloudTrail's
+    # Other formats than CloudTrail
     "SHAPE-ONLY__elastic__integrations__lyve_cloud__test-auditlogs.ndjson": ["LogMalformed"],
     "SHAPE-ONLY__minio__minio__docs_logging_and_pr16954__audit.ndjson": ["LogMalformed"],
     f"{S3_GUIDE}LogFormat__five_records.log": ["LogMalformed"],
-    # Messages, taken for logs by mistake
+    # Messages that are read as logs by mistake
     f"{S3_GUIDE}notification-content-structure__object_created_put.json": [("not-object-change", "", "")],
     "SYNTHETIC__sns_cloudtrail_log_delivery.json": ["LogMalformed"],
 }
 
 
 @pytest.mark.parametrize(("name", "expected"), FILES.items(), ids=FILES.keys())
-def test_a_sample_taken_for_a_log_file_means(name, expected):
-    assert meant((SAMPLES / name).read_bytes()) == expected
+def test_a_sample_that_is_read_as_a_log_file_means(name, expected):
+    assert records_of_file((SAMPLES / name).read_bytes()) == expected
 
 
 def test_the_resources_of_a_write_through_an_access_point_name_the_bucket():
@@ -208,10 +208,12 @@ def test_the_resources_of_a_write_through_an_access_point_name_the_bucket():
         "requestParameters": {"bucketName": resources[-1]["ARN"], "key": "my-image.jpg"},
         "resources": resources,
     }
-    assert meant(json.dumps({"Records": [record]}).encode()) == [("written", "DOC-EXAMPLE-BUCKET1", "my-image.jpg")]
+    assert records_of_file(json.dumps({"Records": [record]}).encode()) == [
+        ("written", "DOC-EXAMPLE-BUCKET1", "my-image.jpg")
+    ]
 
 
-# LocalStack's snapshots: what AWS sent, with tokens in place of ids and times
+# Snapshots of LocalStack: messages of AWS with tokens in place of ids and times
 
 BY_NAME = {
     "ObjectCreated": "written",
@@ -230,7 +232,7 @@ def below(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("queue", ["sqs", "sns"])
-def test_every_s3_record_that_aws_sent_is_understood(queue):
+def test_every_s3_record_of_aws_is_read(queue):
     everything = below(json.loads(sample(f"{LOCALSTACK}{queue}.snapshot.json")))
     found = [each for each in everything if each.get("eventSource") == "aws:s3" and "object" in each.get("s3", {})]
     assert found
@@ -244,7 +246,7 @@ def test_every_s3_record_that_aws_sent_is_understood(queue):
     assert all(version.startswith("2.") for version in versions)
 
 
-def test_every_sns_envelope_that_aws_sent_is_unwrapped():
+def test_every_sns_envelope_of_aws_is_unwrapped():
     everything = list(below(json.loads(sample(f"{LOCALSTACK}sns.snapshot.json"))))
     envelopes = [each for each in everything if each.get("Type") == "Notification"]
     assert envelopes
@@ -264,7 +266,7 @@ BY_DETAIL_TYPE = {
 }
 
 
-def test_every_eventbridge_event_that_aws_sent_is_understood():
+def test_every_eventbridge_event_of_aws_is_read():
     everything = below(json.loads(sample(f"{LOCALSTACK}eventbridge.snapshot.json")))
     found = [each for each in everything if "detail-type" in each]
     for each in found:
@@ -274,14 +276,14 @@ def test_every_eventbridge_event_that_aws_sent_is_understood():
     assert {each["detail-type"] for each in found} == set(BY_DETAIL_TYPE)
 
 
-def test_what_aws_sent_to_a_lambda_is_refused_with_its_reason():
+def test_an_event_for_lambda_is_refused_with_a_reason():
     everything = below(json.loads(sample(f"{LOCALSTACK}lambda.snapshot.json")))
     found = [each for each in everything if "table_content" in each]
     assert found
     assert all(announced(json.dumps(each)) == UNKNOWN for each in found)
 
 
-# Samples of other formats, under the names that such files have
+# Samples of other formats, with the keys of such files
 
 OTHER_FORMATS: dict[str, tuple[str, list[Any]]] = {
     "SHAPE-ONLY__elastic__integrations__lyve_cloud__test-auditlogs.ndjson": (
@@ -309,7 +311,7 @@ OTHER_FORMATS: dict[str, tuple[str, list[Any]]] = {
 @pytest.mark.parametrize(("name", "expected"), OTHER_FORMATS.items(), ids=OTHER_FORMATS.keys())
 def test_a_sample_of_another_format_means(name, expected, named):
     key, meanings = expected
-    assert meant((SAMPLES / name).read_bytes(), key if named else "some-log") == meanings
+    assert records_of_file((SAMPLES / name).read_bytes(), key if named else "some-log") == meanings
 
 
 def test_every_sample_has_its_expected_outcome():

@@ -1,4 +1,4 @@
-"""What the operator says of log sources: whose a file is, and which objects are log files at all."""
+"""Configured log sources: the source of a file, and which objects are log files."""
 
 import pytest
 from hypothesis import given
@@ -34,12 +34,12 @@ CONFIGURED = Sources([TRAIL, AUDIT, OTHER])
         ("", "a/", None),
     ],
 )
-def test_a_file_is_of_the_source_of_its_bucket_and_prefix(bucket, key, source):
+def test_the_source_of_a_file_has_its_bucket_and_prefix(bucket, key, source):
     assert CONFIGURED.of(bucket, key) == source
 
 
-def test_of_two_sources_that_both_hold_a_file_the_first_counts():
-    """As where it is fetched from: the role and the format go together."""
+def test_if_two_sources_contain_a_file_the_first_one_counts():
+    """The same as for fetching: the role and the format must come from the same source."""
     whole, part = LogSource("logs"), LogSource("logs", "a/")
     assert Sources([whole, part]).of("logs", "a/x") is whole
     assert Sources([part, whole]).of("logs", "a/x") is part
@@ -47,12 +47,12 @@ def test_of_two_sources_that_both_hold_a_file_the_first_counts():
 
 
 @pytest.mark.parametrize("key", ["anything", CLOUDTRAIL, ""])
-def test_without_sources_every_file_is_of_one_that_says_nothing(key):
+def test_without_sources_every_file_has_a_source_with_the_defaults(key):
     assert Sources().of("anywhere", key) == LogSource("anywhere")
 
 
 @pytest.mark.parametrize("key", [CLOUDTRAIL, f"p/{CLOUDTRAIL}", LYVE, ACCESS])
-def test_without_sources_an_object_is_a_log_file_by_its_name(key):
+def test_without_sources_an_object_is_a_log_file_by_its_key(key):
     assert Sources().is_log("anywhere", key)
 
 
@@ -62,38 +62,38 @@ def test_without_sources_any_other_object_is_data(key):
 
 
 @given(st.text())
-def test_with_sources_names_decide_nothing(key):
+def test_with_sources_keys_do_not_decide(key):
     assert CONFIGURED.is_log("other", key)
     assert not CONFIGURED.is_log("data", key)
     assert CONFIGURED.is_log("trail", f"a/{key}")
 
 
 @pytest.mark.parametrize("key", [CLOUDTRAIL, LYVE, ACCESS])
-def test_with_sources_a_file_elsewhere_is_data_whatever_its_name(key):
+def test_with_sources_a_file_elsewhere_is_data_with_any_key(key):
     assert not CONFIGURED.is_log("data", key)
     assert not CONFIGURED.is_log("trail", key)
 
 
-def test_key_encodings_are_each_sources_own_unless_the_operator_says_otherwise():
+def test_each_source_has_its_own_key_encoding_unless_one_is_configured():
     assert Sources().key_encodings == KEY_ENCODINGS
     assert Sources().key_encodings == {"aws:s3": "url", "minio:s3": "url", "ceph:s3": "raw", "eventbridge": "raw"}
     assert Sources(key_encodings={"ceph:s3": "url"}).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
 
 
-def test_the_operators_word_on_every_source_stands_in_for_what_is_known_of_each():
+def test_a_configured_encoding_for_every_source_replaces_the_known_ones():
     sources = Sources(key_encodings={"*": "raw", "sgws:s3": "url"})
     encodings = [sources.key_encoding(each) for each in ("aws:s3", "minio:s3", "scality:s3", "sgws:s3", "")]
     assert encodings == ["raw", "raw", "raw", "url", "raw"]
     assert [Sources().key_encoding(each) for each in ("aws:s3", "ceph:s3", "sgws:s3", "")] == ["url", "raw", None, None]
 
 
-def test_one_operators_key_encodings_are_nobody_elses():
+def test_configured_key_encodings_do_not_change_the_defaults():
     Sources(key_encodings={"aws:s3": "raw"})
     assert Sources().key_encodings["aws:s3"] == KEY_ENCODINGS["aws:s3"] == "url"
 
 
-def test_sources_that_say_the_same_are_the_same():
-    """Their verifiers are looked up by them."""
+def test_equal_sources_are_equal_keys():
+    """Verifiers are found by their source."""
     assert {TRAIL: 1}[LogSource("trail", "a/", verify=True)] == 1
     assert LogSource("trail", "a/") != TRAIL
 
@@ -102,7 +102,7 @@ EVERYWHERE = LogSource(EVERY_BUCKET)
 
 
 @pytest.mark.parametrize("key", [CLOUDTRAIL, f"p/{CLOUDTRAIL}"])
-def test_a_source_of_every_bucket_has_whatever_looks_like_cloudtrails_logs(key):
+def test_a_source_of_every_bucket_contains_files_that_look_like_cloudtrail_logs(key):
     sources = Sources([EVERYWHERE])
     assert sources.of("any", key) == EVERYWHERE
     assert sources.is_log("any", key)
@@ -111,13 +111,13 @@ def test_a_source_of_every_bucket_has_whatever_looks_like_cloudtrails_logs(key):
 @pytest.mark.parametrize(
     "key", [LYVE, ACCESS, "photos/a.jpg", "", CLOUDTRAIL.replace("CloudTrail/", "CloudTrail-Digest/")]
 )
-def test_and_nothing_else(key):
+def test_a_source_of_every_bucket_contains_no_other_files(key):
     sources = Sources([EVERYWHERE])
     assert sources.of("any", key) is None
     assert not sources.is_log("any", key)
 
 
-def test_a_source_that_names_the_bucket_goes_before_one_of_every_bucket():
+def test_a_source_with_the_bucket_comes_before_a_source_of_every_bucket():
     sources = Sources([EVERYWHERE, TRAIL, OTHER])
     assert sources.of("other", CLOUDTRAIL) is OTHER
     assert sources.of("trail", f"a/{CLOUDTRAIL}") is TRAIL
@@ -152,5 +152,5 @@ CONFIG_FILE = "AWSLogs/111122223333/Config/eu-west-1/2026/1/31/x.json.gz"
         ),
     ],
 )
-def test_what_is_certainly_no_log_of_a_source_is_named(source, key, about):
+def test_a_file_that_is_certainly_not_a_log_is_described(source, key, about):
     assert beside_logs(source, key) == about

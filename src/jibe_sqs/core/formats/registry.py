@@ -153,6 +153,7 @@ FORMATS: Final[dict[Format, FormatSpec]] = {
 MAX_DECOMPRESSED_SIZE: Final = max(spec.decompressed_size for spec in FORMATS.values())
 """Bytes. The limit for a file whose format is not recognised yet."""
 
+_KEYS: Final = [(each.pattern, format_) for format_, spec in FORMATS.items() for each in spec.keys]
 _BEGINNINGS: Final = sorted(
     ((each.rank, format_, each.pattern) for format_, spec in FORMATS.items() for each in spec.beginnings),
     key=lambda beginning: beginning[0],
@@ -161,14 +162,14 @@ _BEGINNINGS: Final = sorted(
 
 def format_of(key: str) -> Format | None:
     """The format of a log file with this object key, under any prefix. None if the key does not show it."""
-    for format_, spec in FORMATS.items():
-        if any(each.pattern.search(key) for each in spec.keys):
+    for pattern, format_ in _KEYS:
+        if pattern.search(key):
             return format_
     return None
 
 
 def format_of_text(text: bytes) -> Format | None:
-    """The format of a file whose decompressed text begins so. None if no format has such a beginning.
+    """The format of a file by the beginning of its decompressed text. None if no format has such a beginning.
 
     Only the first `BEGINNING_SIZE` bytes count, so that the answer does not depend on how the text was cut.
     """
