@@ -85,7 +85,7 @@ async def fine() -> None:
 
 
 @in_virtual_time
-async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
+async def test_the_circuit_opens_after_eight_failures_in_a_row_over_two_seconds():
     circuit = Circuit(VirtualClock())
     for n in range(20):
         circuit.failed("HTTP 503", fine, n)
@@ -98,7 +98,7 @@ async def test_it_opens_after_eight_failures_in_a_row_over_two_seconds():
 
 
 @in_virtual_time
-async def test_seven_failures_do_not_open_it_however_long_they_take():
+async def test_seven_failures_do_not_open_the_circuit_after_any_time():
     circuit = Circuit(VirtualClock())
     for n in range(7):
         circuit.failed("HTTP 503", fine, n)
@@ -107,7 +107,7 @@ async def test_seven_failures_do_not_open_it_however_long_they_take():
 
 
 @in_virtual_time
-async def test_an_answer_among_the_failures_starts_the_count_anew():
+async def test_an_answer_between_failures_restarts_the_count():
     circuit = Circuit(VirtualClock())
     for _ in range(20):
         for n in range(7):
@@ -118,7 +118,7 @@ async def test_an_answer_among_the_failures_starts_the_count_anew():
 
 
 @in_virtual_time
-async def test_one_folder_that_always_fails_shuts_nobody_out():
+async def test_one_folder_that_always_fails_does_not_block_other_calls():
     """On a quiet service nothing else is asked, and each try that fails is one in a row."""
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" else None
@@ -135,7 +135,7 @@ async def test_one_folder_that_always_fails_shuts_nobody_out():
 
 
 @in_virtual_time
-async def test_what_is_asked_before_it_opens_and_never_answers_does_not_keep_it_from_opening():
+async def test_a_probe_that_is_never_answered_does_not_keep_the_circuit_closed():
     circuit = Circuit(VirtualClock())
     asked = []
 
@@ -155,7 +155,7 @@ async def test_what_is_asked_before_it_opens_and_never_answers_does_not_keep_it_
 
 
 @in_virtual_time
-async def test_a_server_that_wants_less_of_us_is_not_down():
+async def test_a_server_that_asks_for_fewer_calls_is_not_down():
     server = Server()
     server.says = lambda function: httpx.Response(429) if function == "checkPathExists" else None
     async with server.client() as client:
@@ -166,7 +166,7 @@ async def test_a_server_that_wants_less_of_us_is_not_down():
 
 
 @in_virtual_time
-async def test_refusals_and_answers_that_cannot_be_read_are_answers():
+async def test_refusals_and_unreadable_answers_count_as_answers():
     server = Server()
     odd = [{"status": "no", "statusmessage": ""}, httpx.Response(200, html="<p>?</p>"), httpx.Response(404)]
     server.says = lambda function: None if function == LOGIN else odd[len(server.asked) % 3] if time() % 1 else DOWN
@@ -179,7 +179,7 @@ async def test_refusals_and_answers_that_cannot_be_read_are_answers():
 
 
 @in_virtual_time
-async def test_it_logs_that_it_opened_and_why_and_that_it_closed_and_after_how_long():
+async def test_the_circuit_logs_its_opening_with_the_reason_and_its_closing_with_the_duration():
     server = Server()
     server.says = down_until(60)
     with structlog.testing.capture_logs() as logged:
@@ -198,7 +198,7 @@ async def test_it_logs_that_it_opened_and_why_and_that_it_closed_and_after_how_l
 
 
 @in_virtual_time
-async def test_an_outage_of_a_minute_fails_nobody_and_is_met_by_probes_alone():
+async def test_an_outage_of_a_minute_fails_no_call_and_only_probes_are_sent():
     server = Server()
     async with server.client() as client:
         await client.check_path("/a")
@@ -213,7 +213,7 @@ async def test_an_outage_of_a_minute_fails_nobody_and_is_met_by_probes_alone():
 
 
 @in_virtual_time
-async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
+async def test_a_call_that_waits_beyond_its_budget_fails_with_the_time_and_reason_of_the_outage():
     server = Server()
     server.says = down_until(10_000)
     async with server.client() as client:
@@ -227,7 +227,7 @@ async def test_who_waits_longer_than_the_budget_hears_since_when_and_why():
 
 
 @in_virtual_time
-async def test_those_who_wait_for_a_slot_hear_of_a_long_outage_when_the_holder_of_the_slot_does():
+async def test_calls_that_wait_for_a_slot_fail_together_with_its_holder_in_a_long_outage():
     """Found by a test of outages: one slot, and each who held it waited two minutes before the next could."""
     server = Server()
     server.says = down_until(10_000)
@@ -240,7 +240,7 @@ async def test_those_who_wait_for_a_slot_hear_of_a_long_outage_when_the_holder_o
 
 
 @in_virtual_time
-async def test_waiting_counts_no_tries_and_starts_their_count_anew():
+async def test_an_outage_uses_no_tries_and_restarts_their_count():
     """A server that answers the probe, and fails for a while yet, does not use up the tries of who has waited."""
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" and time() < 60 else None
@@ -250,7 +250,7 @@ async def test_waiting_counts_no_tries_and_starts_their_count_anew():
 
 
 @in_virtual_time
-async def test_a_login_waits_too_while_the_server_is_down():
+async def test_a_login_also_waits_while_the_server_is_down():
     server = Server()
     server.says = down_until(60)
     async with server.client() as client:
@@ -260,7 +260,7 @@ async def test_a_login_waits_too_while_the_server_is_down():
 
 
 @in_virtual_time
-async def test_a_server_that_hangs_is_probed_once_at_a_time():
+async def test_a_server_that_hangs_gets_one_probe_at_a_time():
     server = Server()
     server.says = down_until(10_000)
     async with server.client() as client:
@@ -274,7 +274,7 @@ async def test_a_server_that_hangs_is_probed_once_at_a_time():
 
 
 @in_virtual_time
-async def test_probes_come_ever_less_often_up_to_half_a_minute():
+async def test_the_pauses_between_probes_grow_to_half_a_minute():
     server = Server()
     server.says = down_until(10_000)
     async with server.client() as client:
@@ -287,7 +287,7 @@ async def test_probes_come_ever_less_often_up_to_half_a_minute():
 
 
 @in_virtual_time
-async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_every_second_for_ever():
+async def test_the_pauses_also_grow_if_the_server_answers_only_the_probe():
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" else None
     async with server.client() as client:
@@ -300,7 +300,7 @@ async def test_a_server_that_answers_the_probe_and_nothing_else_is_not_probed_ev
 
 
 @in_virtual_time
-async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
+async def test_a_minute_after_the_circuit_closed_the_pauses_start_with_a_second_again():
     circuit = Circuit(VirtualClock())
     results = [AccessAnywhereUnavailable("down")] * 5
 
@@ -319,7 +319,7 @@ async def test_a_while_after_it_closed_probing_starts_with_a_second_again():
 
 
 @in_virtual_time
-async def test_a_probe_that_crashes_is_not_the_end_of_probing():
+async def test_a_probe_that_crashes_does_not_end_the_probing():
     circuit = Circuit(VirtualClock())
     errors = [ZeroDivisionError()]
 
@@ -342,7 +342,7 @@ def wishing(header: str) -> Callable[[str], httpx.Response | None]:
 
 
 @in_virtual_time
-async def test_a_server_that_asks_for_a_minute_gets_it():
+async def test_a_retry_after_of_a_minute_is_honoured():
     server = Server()
     server.says = wishing("60")
     async with server.client() as client:
@@ -352,7 +352,7 @@ async def test_a_server_that_asks_for_a_minute_gets_it():
 
 
 @in_virtual_time
-async def test_a_server_that_asks_for_longer_than_calls_may_wait_is_heard_at_once():
+async def test_a_retry_after_beyond_the_budget_of_calls_fails_them_at_once():
     server = Server()
     server.says = wishing("600")
     async with server.client() as client:
@@ -368,7 +368,7 @@ async def test_a_server_that_asks_for_longer_than_calls_may_wait_is_heard_at_onc
 
 
 @in_virtual_time
-async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
+async def test_a_longer_retry_after_counts_as_a_quarter_of_an_hour():
     server = Server()
     server.says = wishing("86400")
     async with server.client() as client:
@@ -380,7 +380,7 @@ async def test_no_wish_is_granted_for_more_than_a_quarter_of_an_hour():
 
 @pytest.mark.parametrize("status", [429, 503])
 @in_virtual_time
-async def test_the_next_probe_waits_for_as_long_as_the_answer_to_the_last_one_asks(status):
+async def test_the_next_probe_honours_the_retry_after_of_the_last_probe(status):
     """By the backoff alone, the probes would be one and two seconds apart."""
     server = Server()
     began = time()
@@ -397,7 +397,7 @@ async def test_the_next_probe_waits_for_as_long_as_the_answer_to_the_last_one_as
 
 
 @in_virtual_time
-async def test_whoever_waits_for_a_first_login_hears_that_it_is_refused_and_whoever_comes_later_waits():
+async def test_a_refused_first_login_fails_the_calls_that_wait_for_it_and_later_calls_wait():
     server = Server()
     server.says = lambda function: REFUSED if function == LOGIN and time() < 30 else None
     async with server.client() as client:
@@ -413,7 +413,7 @@ async def test_whoever_waits_for_a_first_login_hears_that_it_is_refused_and_whoe
 
 
 @in_virtual_time
-async def test_credentials_that_cease_to_be_good_fail_nobody_until_they_are_good_again():
+async def test_calls_wait_while_credentials_that_were_accepted_before_are_refused():
     server = Server()
     async with server.client() as client:
         await client.check_path("/a")
@@ -425,7 +425,7 @@ async def test_credentials_that_cease_to_be_good_fail_nobody_until_they_are_good
 
 
 @in_virtual_time
-async def test_a_server_is_not_knocked_at_more_often_than_every_ten_seconds_and_then_every_minute():
+async def test_refused_logins_are_repeated_after_ten_seconds_and_later_after_a_minute():
     server = Server()
     server.says = lambda function: REFUSED if function == LOGIN else None
     async with server.client() as client:
@@ -441,7 +441,7 @@ async def test_a_server_is_not_knocked_at_more_often_than_every_ten_seconds_and_
 
 
 @in_virtual_time
-async def test_logins_that_give_no_token_are_not_tried_for_each_call():
+async def test_logins_that_give_no_token_are_not_repeated_for_each_call():
     """Perhaps the account wants a second factor: no call can succeed, as with a wrong password."""
     server = Server()
     async with server.client() as client:
@@ -475,7 +475,7 @@ async def test_while_every_token_is_refused_calls_wait_and_few_logins_are_tried(
 
 
 @in_virtual_time
-async def test_a_call_that_is_refused_as_if_for_its_token_shuts_nobody_out_for_long():
+async def test_a_call_that_is_refused_for_each_token_does_not_block_other_calls_for_long():
     server = Server()
     useless = {"status": "login_token_expired"}
     server.says = lambda function: useless if function == "checkPathExists" else None
@@ -489,7 +489,7 @@ async def test_a_call_that_is_refused_as_if_for_its_token_shuts_nobody_out_for_l
 
 
 @in_virtual_time
-async def test_an_error_that_names_the_refusal_holds_no_secret():
+async def test_the_error_of_a_refused_login_contains_no_secret():
     server = Server()
     server.says = lambda function: REFUSED | {"statusmessage": "no: permanent"} if function == LOGIN else None
     async with server.client() as client:
@@ -506,7 +506,7 @@ async def test_an_error_that_names_the_refusal_holds_no_secret():
 
 
 @in_virtual_time
-async def test_a_consumer_waits_until_it_is_passable_and_may_stop_waiting():
+async def test_a_consumer_waits_until_the_circuit_is_closed_and_may_stop_waiting():
     server = Server()
     server.says = down_until(60)
     async with server.client() as client:
@@ -525,7 +525,7 @@ async def test_a_consumer_waits_until_it_is_passable_and_may_stop_waiting():
 
 
 @in_virtual_time
-async def test_a_call_that_is_cancelled_at_the_gate_takes_nobodys_turn():
+async def test_a_call_that_is_cancelled_while_it_waits_does_not_block_the_others():
     server = Server()
     server.says = down_until(60)
     async with server.client(concurrency=1) as client:
@@ -539,7 +539,7 @@ async def test_a_call_that_is_cancelled_at_the_gate_takes_nobodys_turn():
 
 
 @in_virtual_time
-async def test_the_end_of_the_connection_is_the_end_of_probing():
+async def test_closing_the_client_ends_the_probing():
     server = Server()
     server.says = down_until(10_000)
     async with server.client() as client:
@@ -554,7 +554,7 @@ async def test_the_end_of_the_connection_is_the_end_of_probing():
 
 
 @in_virtual_time
-async def test_a_page_of_maintenance_in_place_of_answers_is_a_server_that_is_down():
+async def test_a_server_that_answers_with_a_maintenance_page_is_down():
     """Such pages come with 200."""
     server = Server()
     server.says = lambda function: httpx.Response(200, html="<p>Be back soon</p>") if time() < 60 else None
@@ -571,7 +571,7 @@ async def test_a_page_of_maintenance_in_place_of_answers_is_a_server_that_is_dow
 
 
 @in_virtual_time
-async def test_no_more_calls_a_second_are_sent_than_the_operator_allows():
+async def test_no_more_calls_per_second_are_sent_than_the_settings_allow():
     server = Server()
     async with server.client(calls_per_second=4, concurrency=8) as client:
         await asyncio.gather(*(client.check_path("/a") for _ in range(40)))
@@ -580,7 +580,7 @@ async def test_no_more_calls_a_second_are_sent_than_the_operator_allows():
 
 
 @in_virtual_time
-async def test_repetitions_count_as_calls_and_half_a_call_a_second_is_a_rate_too():
+async def test_retries_count_as_calls_and_the_rate_may_be_half_a_call_per_second():
     server = Server()
     failures = [DOWN] * 3
     server.says = lambda function: failures.pop() if failures and function == "checkPathExists" else None
@@ -594,7 +594,7 @@ async def test_repetitions_count_as_calls_and_half_a_call_a_second_is_a_rate_too
 
 
 @in_virtual_time
-async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_bring_them_back():
+async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_restore_them():
     server = Server()
     busy = [httpx.Response(429)]
     server.says = lambda function: busy.pop() if busy else None
@@ -610,7 +610,7 @@ async def test_a_busy_server_halves_the_refreshes_in_flight_and_good_calls_bring
 
 
 @in_virtual_time
-async def test_calls_that_fail_together_halve_once():
+async def test_calls_that_fail_together_halve_the_limit_once():
     server = Server()
     server.says = lambda function: DOWN if time() < 0.011 else None
     with structlog.testing.capture_logs() as logged:
@@ -621,7 +621,7 @@ async def test_calls_that_fail_together_halve_once():
 
 
 @in_virtual_time
-async def test_a_server_that_slows_down_is_spared_but_long_listings_do_not_make_it_slow():
+async def test_a_slow_server_gets_fewer_refreshes_but_long_listings_do_not_count():
     server = Server()
     server.takes = 0.1
     empty = {"status": "ok", "total": "0", "filelist": []}

@@ -98,7 +98,7 @@ FOUND = {"status": "ok", "exists": "y", "file": FOLDER}
 # What is sent
 
 
-async def test_a_call_is_a_form_posted_to_rpc_php_with_a_token_and_json_asked_for(server):
+async def test_a_call_posts_a_form_to_rpc_php_with_a_token_and_asks_for_json(server):
     server.answering("checkPathExists", FOUND)
     async with server.client() as client:
         await client.check_path("/S3/bucket/ä & b")
@@ -116,7 +116,7 @@ async def test_a_call_is_a_form_posted_to_rpc_php_with_a_token_and_json_asked_fo
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/api", "/api/", "/api/rpc.php"])
-async def test_the_endpoint_may_end_as_people_write_it(server, suffix):
+async def test_the_endpoint_may_have_any_usual_ending(server, suffix):
     server.answering("checkPathExists", FOUND)
     async with server.client(endpoint=f"https://aa.test/sub{suffix}") as client:
         await client.check_path("/a")
@@ -126,13 +126,13 @@ async def test_the_endpoint_may_end_as_people_write_it(server, suffix):
 @pytest.mark.parametrize(
     "endpoint", ["", "aa.test", "ftp://aa.test", "https://", "https://aa\x00", "https://u:p@aa.test"]
 )
-async def test_an_endpoint_that_cannot_work_is_a_mistake_in_the_settings(server, endpoint):
+async def test_an_unusable_endpoint_is_a_mistake_in_the_settings(server, endpoint):
     with pytest.raises(SettingsError):
         async with server.client(endpoint=endpoint):
             pass
 
 
-async def test_no_credentials_are_a_mistake_in_the_settings(server):
+async def test_missing_credentials_are_a_mistake_in_the_settings(server):
     with pytest.raises(SettingsError):
         async with server.client(permanent_token="", login="jo", password=""):
             pass
@@ -148,14 +148,14 @@ async def test_cookies_are_not_kept(server):
     assert all("cookie" not in request.headers for request in server.requests)
 
 
-async def test_calls_are_counted_by_function_with_their_repetitions(server):
+async def test_calls_are_counted_by_function_including_retries(server):
     server.answering("checkPathExists", httpx.Response(503), FOUND)
     async with server.client() as client:
         await client.check_path("/a")
         assert client.calls == {"getTokenByAuthToken": 1, "checkPathExists": 2}
 
 
-async def test_any_function_may_be_called_by_its_name(server):
+async def test_a_function_can_be_called_by_its_name(server):
     server.answering("syncOnProviderEvent", {"status": "error_background"}, {"status": "ok", "done": "1"})
     async with server.client() as client:
         assert (await client.call("syncOnProviderEvent", {"fi_path": "a/b", "from": "x"}))["done"] == "1"
@@ -168,7 +168,7 @@ async def test_any_function_may_be_called_by_its_name(server):
     }
 
 
-async def test_no_parameter_takes_the_place_of_the_function_or_of_the_token(server):
+async def test_no_parameter_replaces_the_function_or_the_token(server):
     server.answering("harmless", {"status": "ok"})
     async with server.client() as client:
         await client.call("harmless", {"function": "doDeleteFile", "token": "stolen"})
@@ -176,7 +176,7 @@ async def test_no_parameter_takes_the_place_of_the_function_or_of_the_token(serv
     assert server.forms[-1]["token"] == "token-1"
 
 
-async def test_a_path_that_is_no_unicode_is_sent_and_not_a_crash(server):
+async def test_a_path_that_is_not_valid_unicode_is_sent(server):
     server.functions["checkPathExists"] = lambda form: {"status": "not_found"}
     async with server.client() as client:
         assert await client.check_path("/bucket/\udcff") is None
@@ -193,7 +193,7 @@ async def test_the_version_is_asked_for_without_a_login(server):
 # Login
 
 
-async def test_a_login_by_name_and_password_sends_them(server):
+async def test_a_login_with_name_and_password_sends_both(server):
     server.answering("checkPathExists", FOUND)
     async with server.client(permanent_token="", login="jo", password="pä&=s") as client:
         await client.check_path("/a")
@@ -206,7 +206,7 @@ async def test_a_login_by_name_and_password_sends_them(server):
     }
 
 
-async def test_a_permanent_token_goes_before_a_password(server):
+async def test_a_permanent_token_is_preferred_to_a_password(server):
     server.answering("checkPathExists", FOUND)
     async with server.client(login="jo", password="secret") as client:
         await client.check_path("/a")
@@ -221,7 +221,7 @@ async def test_fifty_calls_at_once_share_one_login(server):
     assert server.logins == 1
 
 
-async def test_fifty_calls_that_meet_an_expired_token_share_one_new_login(server):
+async def test_fifty_calls_with_an_expired_token_share_one_new_login(server):
     server.answering("checkPathExists", FOUND)
     async with server.client() as client:
         await client.check_path("/a")
@@ -230,7 +230,7 @@ async def test_fifty_calls_that_meet_an_expired_token_share_one_new_login(server
     assert server.logins == 2
 
 
-async def test_a_late_refusal_of_an_old_token_does_not_throw_away_the_new_one(server):
+async def test_a_late_refusal_of_an_old_token_keeps_the_new_one(server):
     slow = asyncio.Event()
 
     async def handle(request: httpx.Request) -> httpx.Response:
@@ -255,7 +255,7 @@ async def test_a_late_refusal_of_an_old_token_does_not_throw_away_the_new_one(se
 
 
 @pytest.mark.parametrize("code", ["login_token_expired", "login_fail"])
-async def test_an_expired_call_is_repeated_once_after_a_new_login(server, code):
+async def test_a_call_with_an_expired_token_is_repeated_once_after_a_new_login(server, code):
     server.answering("checkPathExists", {"status": code}, FOUND)
     async with server.client() as client:
         assert (await client.check_path("/a")).id == "7"
@@ -282,7 +282,7 @@ async def test_a_token_is_renewed_fifty_five_minutes_after_its_issue(server):
         assert server.logins == 2
 
 
-async def test_refused_credentials_fail_every_waiting_call_and_the_error_says_what_the_server_says(server):
+async def test_refused_credentials_fail_every_waiting_call_with_the_servers_message(server):
     server.answering("getTokenByAuthToken", {"status": "login_fail", "statusmessage": "Wrong token"})
     async with server.client() as client:
         results = await asyncio.gather(*(client.check_path(f"/{n}") for n in range(50)), return_exceptions=True)
@@ -290,7 +290,7 @@ async def test_refused_credentials_fail_every_waiting_call_and_the_error_says_wh
         assert "Wrong token" in str(results[0])
 
 
-async def test_a_caller_who_gives_up_does_not_stop_the_login_that_others_wait_for(server):
+async def test_a_cancelled_call_does_not_stop_the_login_that_others_wait_for(server):
     server.answering("checkPathExists", FOUND)
     async with server.client() as client:
         first = asyncio.create_task(client.check_path("/a"))
@@ -302,7 +302,7 @@ async def test_a_caller_who_gives_up_does_not_stop_the_login_that_others_wait_fo
     assert server.logins == 1
 
 
-async def test_a_login_that_is_ok_without_a_token_is_refused(server):
+async def test_a_login_whose_answer_has_no_token_fails(server):
     server.answering("getTokenByAuthToken", {"status": "ok"})
     async with server.client() as client:
         with pytest.raises(LoginFailed, match="no token"):
@@ -313,14 +313,14 @@ async def test_a_login_that_is_ok_without_a_token_is_refused(server):
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 509])
-async def test_a_busy_or_broken_server_is_asked_again(server, status):
+async def test_a_call_to_a_busy_or_broken_server_is_retried(server, status):
     server.answering("checkPathExists", httpx.Response(status), httpx.Response(status), FOUND)
     async with server.client() as client:
         assert await client.check_path("/a")
     assert len(server.clock.slept) == 2
 
 
-async def test_a_server_that_stays_busy_is_given_up_after_ten_tries_with_growing_delays(server):
+async def test_a_call_to_a_server_that_stays_busy_fails_after_ten_tries_with_growing_delays(server):
     server.answering("checkPathExists", httpx.Response(429))
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable, match=r"checkPathExists: HTTP 429 .*tried 10 times"):
@@ -329,7 +329,7 @@ async def test_a_server_that_stays_busy_is_given_up_after_ten_tries_with_growing
     assert all(0.01 * 2**n <= delay <= 0.02 * 2**n for n, delay in enumerate(server.clock.slept))
 
 
-async def test_no_try_is_begun_after_the_budget(server):
+async def test_no_try_starts_after_the_budget(server):
     def slow(form: Form) -> Reply:
         server.clock.time += 50
         return httpx.ReadTimeout("slow")
@@ -355,7 +355,7 @@ async def test_retry_after_as_a_date_is_honoured(server):
     assert server.clock.slept == [5.0]
 
 
-async def test_a_retry_after_date_is_by_the_servers_own_clock_where_it_tells(server):
+async def test_a_retry_after_date_is_compared_with_the_date_of_the_answer(server):
     """Ours may not be known yet: then it stands at the beginning of time."""
     server.clock.time = 0.0
     headers = {"Retry-After": "Wed, 01 Jan 2025 00:00:05 GMT", "Date": "Wed, 01 Jan 2025 00:00:00 GMT"}
@@ -365,7 +365,7 @@ async def test_a_retry_after_date_is_by_the_servers_own_clock_where_it_tells(ser
     assert server.clock.slept == [5.0]
 
 
-async def test_a_retry_after_date_means_nothing_while_no_clock_is_known(server):
+async def test_a_retry_after_date_is_ignored_while_the_time_is_unknown(server):
     server.clock.time = 0.0
     headers = {"Retry-After": "Wed, 01 Jan 2025 00:00:05 GMT"}
     server.answering("checkPathExists", httpx.Response(503, headers=headers), FOUND)
@@ -375,14 +375,14 @@ async def test_a_retry_after_date_means_nothing_while_no_clock_is_known(server):
 
 
 @pytest.mark.parametrize("wish", ["soon", "-1", "inf", "nan", "Mon, 99 Foo 2020 00:00:00 GMT", ""])
-async def test_a_retry_after_that_means_nothing_is_ignored(server, wish):
+async def test_a_malformed_retry_after_is_ignored(server, wish):
     server.answering("checkPathExists", httpx.Response(429, headers={"Retry-After": wish}), FOUND)
     async with server.client() as client:
         await client.check_path("/a")
     assert server.clock.slept[0] <= 0.02
 
 
-async def test_a_wish_for_minutes_is_left_to_the_queue_and_named_in_the_error(server):
+async def test_a_retry_after_of_minutes_is_left_to_the_queue_and_named_in_the_error(server):
     server.answering("checkPathExists", httpx.Response(429, headers={"Retry-After": "300"}))
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable) as caught:
@@ -400,7 +400,7 @@ def every_httpx_exception() -> list[type[Exception]]:
 
 
 @pytest.mark.parametrize("kind", every_httpx_exception(), ids=lambda kind: kind.__name__)
-async def test_no_exception_of_httpx_leaves_untranslated(server, kind):
+async def test_every_exception_of_httpx_is_translated(server, kind):
     needed = [
         p for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.kind != p.VAR_KEYWORD
     ]
@@ -413,7 +413,7 @@ async def test_no_exception_of_httpx_leaves_untranslated(server, kind):
     assert "checkPathExists" in str(caught.value)
 
 
-async def test_a_connection_that_is_reset_as_soon_as_it_is_made_is_no_defect_of_ours(server):
+async def test_a_connection_that_is_reset_at_once_is_unavailable_and_not_a_defect(server):
     """Found by chaos, on uvloop: anyio asks no socket for its peer, and httpx passes that on."""
     without_a_socket = AttributeError("'NoneType' object has no attribute 'getpeername'", name="getpeername", obj=None)
     server.answering("checkPathExists", without_a_socket, FOUND)
@@ -421,23 +421,23 @@ async def test_a_connection_that_is_reset_as_soon_as_it_is_made_is_no_defect_of_
         assert await client.check_path("/a")
 
 
-async def test_a_defect_of_ours_in_a_call_stays_one(server):
+async def test_a_defect_in_a_call_is_not_translated(server):
     server.answering("checkPathExists", AttributeError("'NoneType' object has no attribute 'x'", name="x", obj=None))
     async with server.client() as client:
         with pytest.raises(AttributeError):
             await client.check_path("/a")
 
 
-async def test_a_call_that_trickles_for_ever_ends(server, monkeypatch):
+async def test_an_answer_that_arrives_too_slowly_fails_the_call(server, monkeypatch):
     monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.MAX_CALL_SECONDS", 0)
-    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.TRIES", 1)
+    monkeypatch.setattr("jibe_sqs.adapters.access_anywhere.wire.transport.MAX_TRIES", 1)
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable, match="the answer has not ended"):
             await client.check_path("/a")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-async def test_a_refusal_by_http_is_a_failed_call_with_its_code_and_not_repeated(server, status):
+async def test_an_http_refusal_fails_the_call_with_its_code_and_is_not_retried(server, status):
     server.answering("checkPathExists", httpx.Response(status))
     async with server.client() as client:
         with pytest.raises(CallFailed) as caught:
@@ -447,7 +447,7 @@ async def test_a_refusal_by_http_is_a_failed_call_with_its_code_and_not_repeated
 
 
 @pytest.mark.parametrize("location", ["https://other.test/login?x=1", "/login"])
-async def test_a_redirection_is_not_followed_and_says_where_it_points(server, location):
+async def test_a_redirect_is_not_followed_and_its_host_is_named(server, location):
     server.answering("checkPathExists", httpx.Response(302, headers={"Location": location}))
     async with server.client() as client:
         with pytest.raises(CallFailed, match="redirects to") as caught:
@@ -456,7 +456,7 @@ async def test_a_redirection_is_not_followed_and_says_where_it_points(server, lo
     assert len(server.sent("checkPathExists")) == 1
 
 
-async def test_a_page_of_html_is_malformed_and_quoted(server):
+async def test_an_html_page_is_malformed_and_its_beginning_is_quoted(server):
     page = "<html><body>Down for maintenance" + " until tomorrow" * 20
     server.answering("checkPathExists", httpx.Response(200, html=page))
     async with server.client() as client:
@@ -471,14 +471,14 @@ async def test_a_page_of_html_is_malformed_and_quoted(server):
     "body",
     [b"", b"[]", b"{", b'"ok"', b"{}", b'{"status":1}', b'{"status":"ok"', b"\xff\xfe", b'{"a":"\xff"}', b"[" * 5000],
 )
-async def test_what_is_no_envelope_is_malformed(server, body):
+async def test_a_body_that_is_not_an_envelope_is_malformed(server, body):
     server.answering("checkPathExists", httpx.Response(200, content=body))
     async with server.client() as client:
         with pytest.raises(AnswerMalformed):
             await client.check_path("/a")
 
 
-async def test_an_unknown_code_fails_the_call_and_is_named(server):
+async def test_an_unknown_code_fails_the_call_and_is_shown(server):
     server.answering("checkPathExists", {"status": "moon_phase", "statusmessage": "Not tonight"})
     async with server.client() as client:
         with pytest.raises(CallFailed, match=r"moon_phase.*Not tonight") as caught:
@@ -487,7 +487,7 @@ async def test_an_unknown_code_fails_the_call_and_is_named(server):
     assert len(server.sent("checkPathExists")) == 1
 
 
-async def test_a_code_without_end_is_cut_in_the_error(server):
+async def test_a_very_long_code_is_cut_in_the_error(server):
     server.answering("checkPathExists", {"status": "x" * 100_000, "statusmessage": "y" * 100_000})
     async with server.client() as client:
         with pytest.raises(CallFailed) as caught:
@@ -495,7 +495,7 @@ async def test_a_code_without_end_is_cut_in_the_error(server):
     assert len(str(caught.value)) < 1000
 
 
-async def test_a_background_task_in_the_way_is_waited_for(server):
+async def test_a_call_waits_for_a_background_task_that_blocks_it(server):
     busy = {"status": "error_background"}
     server.answering("checkPathExists", busy, busy, busy, FOUND)
     async with server.client() as client:
@@ -503,7 +503,7 @@ async def test_a_background_task_in_the_way_is_waited_for(server):
     assert server.clock.slept == [1.0, 2.0, 4.0]
 
 
-async def test_a_background_task_that_does_not_end_is_given_up_within_two_minutes(server):
+async def test_a_call_fails_within_two_minutes_if_a_background_task_does_not_end(server):
     server.answering("checkPathExists", {"status": "error_background"})
     async with server.client() as client:
         with pytest.raises(CallFailed) as caught:
@@ -533,7 +533,7 @@ async def test_a_background_task_that_does_not_end_is_given_up_within_two_minute
         ({"status": "trashed"}, None),
     ],
 )
-async def test_a_path_exists_in_every_spelling(server, answer, found):
+async def test_every_spelling_of_exists_is_read(server, answer, found):
     server.answering("checkPathExists", {"status": "ok"} | answer)
     async with server.client() as client:
         item = await client.check_path("/a")
@@ -552,14 +552,14 @@ async def test_a_path_exists_in_every_spelling(server, answer, found):
         (None, []),
     ],
 )
-async def test_a_list_of_files_is_a_list_a_dict_or_a_bare_item(server, filelist, ids):
+async def test_a_list_of_files_may_be_a_list_a_dict_or_a_single_item(server, filelist, ids):
     server.answering("getFolderContents", {"status": "ok", "total": str(len(ids)), "filelist": filelist})
     async with server.client() as client:
         assert [item.id async for item in client.list_folder("1")] == ids
 
 
 @pytest.mark.parametrize("filelist", ["nothing", 3, [3], [{}], {"n0": None}, [FOLDER | {"fi_type": "many"}]])
-async def test_a_list_of_files_that_is_none_is_malformed(server, filelist):
+async def test_another_value_in_place_of_a_list_is_malformed(server, filelist):
     server.answering("getFolderContents", {"status": "ok", "total": "1", "filelist": filelist})
     async with server.client() as client:
         with pytest.raises(AnswerMalformed):
@@ -590,7 +590,7 @@ async def test_the_time_of_an_item_is_its_local_time_unless_zero(server, times, 
 
 
 @pytest.mark.parametrize(("size", "read"), [("12", 12), (12, 12), (12.0, 12), ("", 0), (None, 0)])
-async def test_a_number_is_quoted_or_not(server, size, read):
+async def test_a_number_may_be_quoted(server, size, read):
     server.answering("checkPathExists", FOUND | {"file": FOLDER | {"fi_size": size}})
     async with server.client() as client:
         assert (await client.check_path("/a")).size == read
@@ -609,7 +609,7 @@ def paging(entries: list[dict], *, total: bool = True) -> Callable[[Form], Reply
 
 
 @pytest.mark.parametrize("size", ["unknown", "1.5", [], {}, "-"])
-async def test_a_size_that_is_none_hides_no_folder_beside_it(server, size):
+async def test_a_malformed_size_does_not_hide_the_folders_beside_it(server, size):
     file = {"fi_id": "8", "fi_name": "odd", "fi_type": "0", "fi_size": size}
     server.functions["getFolderContents"] = paging([file, FOLDER])
     async with server.client() as client:
@@ -618,7 +618,7 @@ async def test_a_size_that_is_none_hides_no_folder_beside_it(server, size):
 
 @pytest.mark.parametrize("total", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
-async def test_a_folder_is_listed_to_its_end_by_a_thousand(server, count, total):
+async def test_a_folder_is_listed_whole_in_pages_of_a_thousand(server, count, total):
     entries = [FOLDER | {"fi_id": str(n), "fi_type": str(n % 2)} for n in range(count)]
     server.functions["getFolderContents"] = paging(entries, total=total)
     async with server.client() as client:
@@ -629,7 +629,7 @@ async def test_a_folder_is_listed_to_its_end_by_a_thousand(server, count, total)
     assert {form["count"] for form in server.sent("getFolderContents")} == {"1000"}
 
 
-async def test_a_server_that_answers_the_same_page_for_ever_is_malformed(server):
+async def test_the_same_page_twice_is_a_malformed_answer(server):
     page = [{"fi_id": str(n), "fi_name": f"f{n}", "fi_type": "1"} for n in range(1000)]
     server.functions["getFolderContents"] = lambda form: {"status": "ok", "filelist": page}
     async with server.client() as client:
@@ -638,14 +638,14 @@ async def test_a_server_that_answers_the_same_page_for_ever_is_malformed(server)
     assert len(server.sent("getFolderContents")) == 2
 
 
-async def test_what_is_in_the_trash_is_not_listed(server):
+async def test_entries_in_the_trash_are_not_listed(server):
     server.functions["getFolderContents"] = paging([FOLDER, FOLDER | {"fi_id": "8", "trash": "y"}])
     async with server.client() as client:
         assert [item.id async for item in client.list_folder("1")] == ["7"]
         assert [item.id for item in await client.subfolders("1")] == ["7"]
 
 
-async def test_what_bucket_and_provider_an_item_is_of_is_asked_for_only_where_it_is_wanted(server):
+async def test_bucket_and_provider_are_requested_only_with_details(server):
     bucket = FOLDER | {"isbucket": "y", "fi_bname": "photos-bucket", "fi_provider": "12", "fi_providerfolder": "a/"}
     server.functions["getFolderContents"] = paging([bucket])
     async with server.client() as client:
@@ -656,7 +656,7 @@ async def test_what_bucket_and_provider_an_item_is_of_is_asked_for_only_where_it
     assert {"isbucket", "fi_bname", "fi_provider", "fi_providerfolder"} == set(asked[0]) - set(asked[1])
 
 
-async def test_no_subfolder_slips_through_when_one_before_it_goes_between_two_pages(server):
+async def test_no_subfolder_is_missed_if_an_earlier_entry_is_removed_between_two_pages(server):
     entries = [FOLDER | {"fi_id": str(n)} for n in range(1500)]
     pages = paging(entries)
 
@@ -683,7 +683,7 @@ def refreshing(token: str | None, **more) -> dict:
     } | more
 
 
-async def test_a_refresh_is_asked_for_and_followed_to_its_end(server):
+async def test_a_refresh_is_requested_and_polled_to_its_end(server):
     server.answering(
         "getFolderContents",
         refreshing("r1", stillsyncing="y"),
@@ -705,7 +705,7 @@ async def test_a_refresh_is_asked_for_and_followed_to_its_end(server):
     ("expected", "slept"),
     [(0.0, [0.05, 0.075, 0.1125]), (0.02, [0.05, 0.075, 0.1125]), (2, [1.4, 0.3, 0.45]), (100, [70, 2, 2])],
 )
-async def test_a_refresh_that_is_expected_to_take_long_is_looked_at_late_and_seldom(server, expected, slept):
+async def test_a_refresh_that_will_probably_take_long_is_polled_late_and_seldom(server, expected, slept):
     busy = refreshing("r1", stillsyncing="y")
     server.answering("getFolderContents", busy, busy, busy, refreshing("r1"))
     async with server.client() as client:
@@ -713,7 +713,7 @@ async def test_a_refresh_that_is_expected_to_take_long_is_looked_at_late_and_sel
     assert server.clock.slept == pytest.approx(slept)
 
 
-async def test_a_refresh_that_is_expected_to_outlast_its_time_is_looked_at_all_the_same(server):
+async def test_a_refresh_that_will_probably_exceed_its_timeout_is_polled_all_the_same(server):
     server.answering("getFolderContents", refreshing("r1"))
     async with server.client(refresh_timeout=60) as client:
         await client.refresh_folder("7", expected=1000)
@@ -734,7 +734,7 @@ async def test_still_syncing_has_many_spellings_and_places(server, still, over):
     assert len(server.sent("getFolderContents")) == 3
 
 
-async def test_a_refresh_that_does_not_end_times_out_and_is_polled_every_two_seconds_at_last(server):
+async def test_a_refresh_that_does_not_end_times_out_and_is_polled_every_two_seconds_or_less(server):
     server.answering("getFolderContents", refreshing("r1", stillsyncing="y"))
     async with server.client(refresh_timeout=60) as client:
         with pytest.raises(RefreshTimedOut):
@@ -743,7 +743,7 @@ async def test_a_refresh_that_does_not_end_times_out_and_is_polled_every_two_sec
     assert 57 < sum(server.clock.slept) <= 60
 
 
-async def test_refreshed_recently_is_asked_again_and_begins_again(server):
+async def test_after_refreshed_recently_the_request_is_repeated_and_begins_again(server):
     """Nobody is served by a refresh that began before it was asked for."""
     server.answering("getFolderContents", refreshing(None), refreshing(None), refreshing("r1"), refreshing("r1"))
     began: list[int] = []
@@ -753,7 +753,7 @@ async def test_refreshed_recently_is_asked_again_and_begins_again(server):
     assert server.clock.slept == pytest.approx([0.1, 0.2, 0.05])
 
 
-async def test_refreshed_recently_for_ever_times_out(server):
+async def test_repeated_answers_of_refreshed_recently_time_out(server):
     server.answering("getFolderContents", refreshing(None))
     async with server.client(refresh_timeout=60) as client:
         with pytest.raises(RefreshTimedOut, match="recently"):
@@ -762,7 +762,7 @@ async def test_refreshed_recently_for_ever_times_out(server):
     assert 57 < sum(server.clock.slept) <= 60
 
 
-async def test_a_slot_is_held_while_a_refresh_runs_and_not_while_waiting_to_ask_again(server):
+async def test_a_slot_is_held_while_a_refresh_runs_but_not_between_two_requests(server):
     slot = asyncio.Semaphore(1)
     held: list[bool] = []
     sleep = server.clock.sleep
@@ -806,7 +806,7 @@ async def test_a_refresh_begins_only_when_it_has_its_slot(server):
         ({}, False),
     ],
 )
-async def test_a_folder_is_empty_only_if_the_server_says_and_shows_so(server, last, empty):
+async def test_a_folder_is_empty_only_if_its_total_and_its_list_agree(server, last, empty):
     server.answering("getFolderContents", refreshing("r1"), {"status": "ok"} | last)
     async with server.client() as client:
         assert await client.refresh_folder("7") is empty
@@ -861,7 +861,7 @@ async def test_background_tasks_are_read_from_both_places_and_in_all_shapes(serv
 
 
 @pytest.mark.parametrize("answer", [{}, {"tasks": []}, {"tasks": ""}, {"response": []}, {"response": {"tasks": None}}])
-async def test_no_background_tasks_are_none(server, answer):
+async def test_an_answer_without_background_tasks_gives_an_empty_list(server, answer):
     server.answering("getUserBackgroundTasks", {"status": "ok"} | answer)
     async with server.client() as client:
         assert (await client.background_tasks(kind="custom", limit=1)).tasks == []
@@ -885,7 +885,7 @@ DATA = {"callback": "ReSync", "fi_provider": "12", "args": {"deep": [1]}}
         {"bt_data": json.dumps(DATA), "callback": "ReSync", "fi_provider": ""},
     ],
 )
-def test_a_task_of_the_type_custom_says_in_its_data_what_it_does(task):
+def test_the_data_of_a_custom_task_name_what_it_does(task):
     [read] = task_list({"response": {"tasks": [CUSTOM | task]}}).tasks
     assert (read.type, read.callback, read.provider) == ("custom", "ReSync", "12")
 
@@ -921,7 +921,7 @@ def test_a_list_of_tasks_is_whole_if_nothing_was_cut_off(answer, limit, is_whole
         (None, TaskStatus.UNKNOWN),
     ],
 )
-def test_a_tasks_status_has_many_spellings(word, status):
+def test_every_spelling_of_a_tasks_status_is_read(word, status):
     assert task_list({"tasks": [TASK | {"bt_status": word}]}).tasks[0].status is status
 
 
@@ -937,12 +937,12 @@ def test_a_tasks_status_has_many_spellings(word, status):
         ({"bt_completestatus": "a word that is not known"}, TaskStatus.UNKNOWN),
     ],
 )
-def test_a_task_is_not_complete_if_another_field_says_otherwise(fields, status):
+def test_a_task_is_not_complete_if_another_field_contradicts(fields, status):
     assert task_list({"tasks": [TASK | {"bt_status": "c"} | fields]}).tasks[0].status is status
 
 
 @pytest.mark.parametrize("unknown", [{"bt_procent": "most", "bt_files": "many"}, {"bt_procent": -1, "bt_files": -1}])
-def test_numbers_on_which_nothing_hangs_do_not_cost_the_answer(unknown):
+def test_malformed_optional_numbers_do_not_fail_the_answer(unknown):
     [task] = task_list({"tasks": [TASK | unknown]}).tasks
     assert (task.percent, task.files) == (None, None)
 
@@ -983,7 +983,7 @@ answers = st.dictionaries(
 
 @settings(deadline=None)
 @given(answers)
-def test_whatever_is_answered_is_read_or_malformed_and_no_crash(answer):
+def test_any_json_answer_is_read_or_malformed_and_never_crashes(answer):
     for reader in (task_list, page, existing, refresh_state):
         with contextlib.suppress(AnswerMalformed):
             reader(answer)
@@ -991,7 +991,7 @@ def test_whatever_is_answered_is_read_or_malformed_and_no_crash(answer):
 
 @settings(deadline=None)
 @given(st.binary(max_size=50) | answers.map(lambda answer: json.dumps(answer | {"status": "ok"}).encode()))
-def test_whatever_bytes_come_are_read_or_malformed_and_no_crash(body):
+def test_any_bytes_are_read_or_malformed_and_never_crash(body):
     with contextlib.suppress(AnswerMalformed):
         answer = decoded(body)
         for reader in (task_list, page, existing, refresh_state):
@@ -1022,7 +1022,7 @@ def outcomes() -> dict[str, Reply]:
 @pytest.mark.parametrize("where", ["login", "call"])
 @pytest.mark.parametrize("outcome", outcomes())
 @pytest.mark.parametrize("how", ["password", "permanent token"])
-async def test_no_error_no_log_and_no_repr_holds_a_secret(server, where, outcome, how, caplog):
+async def test_no_error_log_or_repr_contains_a_secret(server, where, outcome, how, caplog):
     caplog.set_level(logging.DEBUG)
     credentials = {"permanent_token": "", "login": "jo", "password": CANARY}
     if how == "permanent token":
@@ -1050,7 +1050,7 @@ async def test_no_error_no_log_and_no_repr_holds_a_secret(server, where, outcome
         assert "canary" not in text
 
 
-async def test_a_new_token_is_not_quoted_from_a_login_that_cannot_be_read(server):
+async def test_an_unreadable_answer_to_a_login_is_not_quoted(server):
     body = '<br>Warning: {"status":"ok","token":"fresh-token"}'
     server.answering("getTokenByAuthToken", httpx.Response(200, html=body))
     async with server.client() as client:
@@ -1059,7 +1059,7 @@ async def test_a_new_token_is_not_quoted_from_a_login_that_cannot_be_read(server
     assert "fresh" not in str(caught.value)
 
 
-async def test_logins_and_retries_are_logged_by_name(server):
+async def test_logins_and_retries_are_logged_with_their_function(server):
     server.answering("checkPathExists", httpx.Response(503), FOUND)
     with structlog.testing.capture_logs() as logged:
         async with server.client() as client:
@@ -1074,7 +1074,7 @@ async def test_logins_and_retries_are_logged_by_name(server):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-async def test_an_answer_without_end_is_not_read_to_its_end(server, monkeypatch, packed):
+async def test_an_answer_beyond_the_limit_is_not_read_to_its_end(server, monkeypatch, packed):
     """What Access Anywhere answers is untrusted, too; gzip makes much of little."""
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1_000_000)
     sent = []

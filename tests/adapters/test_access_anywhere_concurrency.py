@@ -50,22 +50,22 @@ async def order_of(slots: AdaptiveConcurrency, costs: dict[str, float]) -> list[
 
 
 @in_virtual_time
-async def test_who_costs_the_same_is_served_in_the_order_of_asking():
+async def test_requests_of_equal_cost_are_served_in_their_order():
     assert await order_of(slots_of(1), dict.fromkeys("abcdef", 1.0)) == list("abcdef")
 
 
 @in_virtual_time
-async def test_who_names_no_cost_is_served_in_the_order_of_asking():
+async def test_requests_without_a_cost_are_served_in_their_order():
     assert await order_of(slots_of(2), dict.fromkeys("abcdef", 0.0)) == list("abcdef")
 
 
 @in_virtual_time
-async def test_a_cheap_one_is_not_stuck_behind_costly_ones():
+async def test_a_cheap_request_overtakes_costly_ones():
     assert await order_of(slots_of(1), {"dear": 60, "dearer": 90, "cheap": 0.1}) == ["cheap", "dear", "dearer"]
 
 
 @in_virtual_time
-async def test_a_costly_one_is_served_however_many_cheap_ones_keep_coming():
+async def test_a_costly_request_is_served_while_cheap_ones_keep_coming():
     slots = slots_of(1)
     overtaken = 0
 
@@ -90,7 +90,7 @@ async def test_a_costly_one_is_served_however_many_cheap_ones_keep_coming():
 
 
 @in_virtual_time
-async def test_a_costly_one_is_served_however_large_the_crowd_of_cheap_ones():
+async def test_a_costly_request_is_served_before_a_large_crowd_of_cheap_ones():
     """Every cheap one is another folder, and there is no end of them: they may go before it for its own cost, no longer."""
     slots = slots_of(4)
 
@@ -125,7 +125,7 @@ async def test_a_costly_one_is_served_however_large_the_crowd_of_cheap_ones():
     ),
     strains=st.lists(st.floats(0.01, 20), max_size=5),
 )
-def test_nobody_is_forgotten_no_slot_is_lost_and_the_limit_holds(most, arrivals, strains):
+def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arrivals, strains):
     """Whoever is cancelled, waiting or holding; whatever the server's troubles."""
 
     async def story() -> None:
@@ -171,7 +171,7 @@ def test_nobody_is_forgotten_no_slot_is_lost_and_the_limit_holds(most, arrivals,
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 3))
-def test_a_slot_that_is_given_in_the_moment_of_cancelling_is_given_on(cancels, most):
+def test_a_slot_that_is_given_to_a_cancelled_request_goes_to_the_next_one(cancels, most):
     async def story() -> None:
         slots = slots_of(most)
         served = []
@@ -202,7 +202,7 @@ def test_a_slot_that_is_given_in_the_moment_of_cancelling_is_given_on(cancels, m
 
 
 @in_virtual_time
-async def test_trouble_halves_the_limit_down_to_one():
+async def test_overload_halves_the_limit_down_to_one():
     slots = slots_of(8)
     limits = []
     with structlog.testing.capture_logs() as logged:
@@ -230,7 +230,7 @@ async def test_calls_that_were_sent_before_a_halving_do_not_halve_again():
 
 
 @in_virtual_time
-async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_limit():
+async def test_after_a_halving_no_slot_is_given_until_fewer_than_the_limit_are_taken():
     slots = slots_of(4)
     held = [slots.slot() for _ in range(4)]
     for slot in held:
@@ -248,7 +248,7 @@ async def test_after_a_halving_no_slot_is_given_until_fewer_are_taken_than_the_l
 
 
 @in_virtual_time
-async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_above_the_most():
+async def test_the_limit_grows_by_one_after_as_many_good_calls_up_to_its_maximum():
     slots = slots_of(4)
     for _ in range(2):
         await asyncio.sleep(1)
@@ -262,7 +262,7 @@ async def test_the_limit_grows_by_one_for_as_many_good_calls_as_it_is_and_never_
 
 
 @in_virtual_time
-async def test_who_waits_gets_the_slot_that_growth_makes():
+async def test_a_waiting_request_gets_a_slot_when_the_limit_grows():
     slots = slots_of(2)
     slots.overloaded("HTTP 503", began=1.0)
     second = slots.slot()
@@ -282,7 +282,7 @@ async def calls(slots: AdaptiveConcurrency, count: int, latency: float, function
 
 
 @in_virtual_time
-async def test_a_server_that_takes_twice_as_long_as_usual_is_strained():
+async def test_a_server_that_takes_twice_as_long_as_usual_is_overloaded():
     slots = slots_of(8)
     await calls(slots, 200, 0.1)
     assert slots.limit == 8
@@ -291,7 +291,7 @@ async def test_a_server_that_takes_twice_as_long_as_usual_is_strained():
 
 
 @in_virtual_time
-async def test_a_few_slow_calls_among_many_are_no_strain():
+async def test_a_few_slow_calls_among_many_are_not_an_overload():
     slots = slots_of(8)
     for _ in range(40):
         await calls(slots, 7, 0.1)
@@ -300,7 +300,7 @@ async def test_a_few_slow_calls_among_many_are_no_strain():
 
 
 @in_virtual_time
-async def test_noise_at_a_millisecond_is_no_strain():
+async def test_noise_around_a_millisecond_is_not_an_overload():
     slots = slots_of(8)
     await calls(slots, 200, 0.001)
     await calls(slots, 200, 0.02)
@@ -308,7 +308,7 @@ async def test_noise_at_a_millisecond_is_no_strain():
 
 
 @in_virtual_time
-async def test_a_server_that_stays_slower_is_got_used_to():
+async def test_a_slower_latency_becomes_the_usual_one_in_time():
     slots = slots_of(8)
     await calls(slots, 200, 0.1)
     await calls(slots, 100, 0.4)
@@ -318,7 +318,7 @@ async def test_a_server_that_stays_slower_is_got_used_to():
 
 
 @in_virtual_time
-async def test_functions_are_compared_with_themselves_and_what_is_not_comparable_with_nothing():
+async def test_latencies_are_compared_within_one_function_and_only_if_comparable():
     slots = slots_of(8)
     await calls(slots, 200, 0.05, "getApplianceInfo")
     await calls(slots, 200, 1.0, "checkPathExists")

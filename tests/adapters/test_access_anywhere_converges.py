@@ -396,7 +396,7 @@ async def many_calls_lose_tokens() -> None:
         await asyncio.gather(*(look() for _ in range(600)))
 
 
-def test_of_sixteen_calls_at_a_time_none_fails_for_the_loss_of_every_twentieth_ones_token():
+def test_sixteen_calls_at_a_time_succeed_although_every_twentieth_loses_the_token():
     """The token is everybody's, so every second call is refused, many of them more than once."""
     virtually(many_calls_lose_tokens(), turn=TURN)
 
@@ -428,5 +428,5 @@ async def one_function_is_refused_whatever_the_token() -> None:
     assert refused <= 20
 
 
-def test_a_call_that_is_refused_with_every_token_fails_though_the_tokens_serve_others():
+def test_a_call_that_is_refused_with_each_token_fails_although_other_calls_succeed():
     virtually(one_function_is_refused_whatever_the_token(), turn=TURN)

@@ -207,7 +207,7 @@ def opened(logged: list[Any]) -> int:
 
 
 @in_virtual_time
-async def test_slow_calls_halve_the_concurrency_and_quick_ones_bring_it_back(logged):
+async def test_slow_calls_halve_the_concurrency_and_fast_calls_restore_it(logged):
     async with a_world() as world:
         for _ in range(40):
             await world.client.check_path(ROOT)
@@ -231,7 +231,7 @@ async def test_slow_calls_halve_the_concurrency_and_quick_ones_bring_it_back(log
 
 
 @in_virtual_time
-async def test_too_many_requests_cost_tries_and_concurrency_but_no_refresh(logged):
+async def test_too_many_requests_cost_tries_and_concurrency_but_fail_no_refresh(logged):
     async with a_world() as world:
         await world.befall(Faults(too_many_requests=TooManyRequests(rate=0.3)))
         while await world.dealt("too_many_requests") <= 5:
@@ -244,7 +244,7 @@ async def test_too_many_requests_cost_tries_and_concurrency_but_no_refresh(logge
 
 
 @in_virtual_time
-async def test_a_server_that_only_wants_less_is_not_taken_for_down_and_in_the_end_the_caller_hears_of_it(logged):
+async def test_a_server_that_always_answers_429_does_not_count_as_down_and_the_refresh_fails(logged):
     async with a_world() as world:
         await world.befall(Faults(too_many_requests=TooManyRequests()))
         errors = await world.refreshes.done(world.change())
@@ -265,7 +265,7 @@ async def test_a_server_that_only_wants_less_is_not_taken_for_down_and_in_the_en
     ],
 )
 @in_virtual_time
-async def test_nobody_comes_back_before_the_server_wishes(logged, kind, faults):
+async def test_no_call_is_retried_before_the_retry_after(logged, kind, faults):
     async with a_world() as world:
         await world.befall(faults)
         began = now()
@@ -279,7 +279,7 @@ async def test_nobody_comes_back_before_the_server_wishes(logged, kind, faults):
 
 
 @in_virtual_time
-async def test_a_wish_for_a_long_pause_opens_the_circuit_and_nothing_is_sent_before_it_is_over(logged):
+async def test_a_long_retry_after_opens_the_circuit_and_no_call_is_sent_before_its_end(logged):
     async with a_world() as world:
         await world.befall(Faults(too_many_requests=TooManyRequests(retry_after=30)))
         stale = world.asked(world.change())
@@ -306,7 +306,7 @@ async def test_a_wish_for_a_long_pause_opens_the_circuit_and_nothing_is_sent_bef
     ],
 )
 @in_virtual_time
-async def test_what_fails_now_and_then_whether_it_had_its_effect_or_not_is_tried_again(logged, kind, faults):
+async def test_occasional_failures_before_or_after_the_effect_are_retried(logged, kind, faults):
     async with a_world() as world:
         await world.befall(faults)
         # Every status, before the effect and after it, comes in turns.
@@ -319,7 +319,7 @@ async def test_what_fails_now_and_then_whether_it_had_its_effect_or_not_is_tried
 
 
 @in_virtual_time
-async def test_one_failure_in_five_of_every_kind_costs_no_refresh():
+async def test_failures_of_every_kind_in_a_fifth_of_the_calls_fail_no_refresh():
     async with a_world() as world:
         await world.befall(Faults(failures=0.2))
         kinds = {"too_many_requests", "server_error", "resets", "error_background", "expired_tokens"}
@@ -332,7 +332,7 @@ async def test_one_failure_in_five_of_every_kind_costs_no_refresh():
 
 
 @in_virtual_time
-async def test_a_busy_server_is_waited_for_and_is_not_taken_for_strained_or_down(logged):
+async def test_refreshes_wait_for_a_busy_server_which_does_not_count_as_overloaded_or_down(logged):
     async with a_world() as world:
         await world.befall(Faults(error_background=ErrorBackground()))
         stale = world.asked(world.change())
@@ -346,7 +346,7 @@ async def test_a_busy_server_is_waited_for_and_is_not_taken_for_strained_or_down
 
 
 @in_virtual_time
-async def test_who_has_waited_two_minutes_for_a_busy_server_hears_of_it():
+async def test_a_refresh_fails_after_two_minutes_of_a_busy_server():
     async with a_world() as world:
         await world.befall(Faults(error_background=ErrorBackground()))
         (error,) = await world.refreshes.done([Folder(ROOT)])
@@ -358,7 +358,7 @@ async def test_who_has_waited_two_minutes_for_a_busy_server_hears_of_it():
 
 
 @in_virtual_time
-async def test_sixteen_calls_at_a_time_survive_the_loss_of_every_twentieth_ones_token():
+async def test_sixteen_calls_at_a_time_survive_that_every_twentieth_loses_the_token():
     async with a_world(concurrency=16) as world:
         await world.befall(Faults(expired_tokens=ExpiredTokens(rate=0.05)))
         while await world.dealt("expired_tokens") <= 3:
@@ -368,7 +368,7 @@ async def test_sixteen_calls_at_a_time_survive_the_loss_of_every_twentieth_ones_
 
 
 @in_virtual_time
-async def test_tokens_that_are_all_refused_are_a_failed_login_until_they_are_good_again(logged):
+async def test_refreshes_fail_with_a_failed_login_while_all_tokens_are_refused(logged):
     async with a_world() as world:
         await world.befall(Faults(expired_tokens=ExpiredTokens()))
         errors = await world.refreshes.done(world.change(2))
@@ -384,7 +384,7 @@ async def test_tokens_that_are_all_refused_are_a_failed_login_until_they_are_goo
 
 
 @in_virtual_time
-async def test_a_folder_too_large_to_be_refreshed_keeps_no_other_from_it():
+async def test_a_folder_that_is_too_large_does_not_block_the_other_folders():
     async with a_world() as world:
         for n in range(30):
             world.storage.put("data", f"f00/{n}")
@@ -402,7 +402,7 @@ async def test_a_folder_too_large_to_be_refreshed_keeps_no_other_from_it():
 
 
 @in_virtual_time
-async def test_a_folder_that_takes_long_is_waited_for_while_the_others_go_on():
+async def test_the_other_folders_are_refreshed_while_one_takes_long():
     async with a_world(concurrency=2) as world:
         for n in range(30):
             world.storage.put("data", f"f00/{n}")
@@ -419,7 +419,7 @@ async def test_a_folder_that_takes_long_is_waited_for_while_the_others_go_on():
 
 
 @in_virtual_time
-async def test_while_a_provider_syncs_refreshes_go_on_and_its_baseline_stays_until_the_sync_is_complete():
+async def test_refreshes_go_on_during_a_sync_and_the_last_complete_sync_counts_until_its_end():
     async with a_world() as world:
         providers = Providers(world.client)
         before = await providers.synced(["S3"])
@@ -449,7 +449,7 @@ async def test_while_a_provider_syncs_refreshes_go_on_and_its_baseline_stays_unt
 
 @pytest.mark.parametrize("reset", [False, True])
 @in_virtual_time
-async def test_while_the_server_is_down_all_wait_and_only_probes_are_sent(logged, reset):
+async def test_all_calls_wait_while_the_server_is_down_and_only_probes_are_sent(logged, reset):
     async with a_world() as world:
         await world.befall(Faults(down=Down(reset=reset)))
         stale = world.asked(world.change())
@@ -471,7 +471,7 @@ async def test_while_the_server_is_down_all_wait_and_only_probes_are_sent(logged
 
 
 @in_virtual_time
-async def test_nobody_logs_in_while_the_server_is_down():
+async def test_no_login_is_sent_while_the_server_is_down():
     async with a_world() as world:
         # By then, the token is an hour old.
         await asyncio.sleep(3600)
@@ -488,7 +488,7 @@ async def test_nobody_logs_in_while_the_server_is_down():
 
 
 @in_virtual_time
-async def test_a_server_that_is_down_for_a_time_is_found_again_without_anybodys_help(logged):
+async def test_calls_resume_by_themselves_after_the_server_was_down(logged):
     async with a_world() as world:
         await world.befall(Faults(down=Down(seconds=10)))
         assert await world.refreshes.done(world.change()) == []
@@ -498,7 +498,7 @@ async def test_a_server_that_is_down_for_a_time_is_found_again_without_anybodys_
 
 
 @in_virtual_time
-async def test_who_has_waited_two_minutes_hears_that_the_server_is_down_and_since_when():
+async def test_a_refresh_fails_after_two_minutes_with_the_start_of_the_outage():
     async with a_world() as world:
         await world.befall(Faults(down=Down()))
         errors = await world.refreshes.done(world.change(2))
@@ -514,7 +514,7 @@ async def test_who_has_waited_two_minutes_hears_that_the_server_is_down_and_sinc
 # Over a socket
 
 
-async def test_connections_that_are_reset_cost_no_refresh():
+async def test_connections_that_are_reset_fail_no_refresh():
     async with a_world_over_a_socket() as world:
         await world.befall(Faults(resets=Resets(rate=0.3)))
         # A reset comes before the effect or after it, in turns.
@@ -526,7 +526,7 @@ async def test_connections_that_are_reset_cost_no_refresh():
         await world.until(lambda: not world.client.circuit.is_open)
 
 
-async def test_a_truncated_download_is_no_file_and_says_nothing_of_the_server(logged):
+async def test_a_truncated_download_is_an_error_and_the_server_does_not_count_as_down(logged):
     body = bytes(range(256)) * 1200
     async with a_world_over_a_socket() as world:
         world.storage.put("data", "large", body)

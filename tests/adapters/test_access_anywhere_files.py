@@ -66,7 +66,7 @@ async def client_of(url: str) -> AsyncIterator[AccessAnywhere]:
 
 
 @pytest.mark.parametrize("size", [1, 65_536, 1_000_001])
-async def test_a_file_is_read_whole_in_chunks_and_its_size_is_told_first(size):
+async def test_a_file_is_read_whole_in_chunks_and_its_size_is_known_first(size):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
     with served(log=body) as (url, _):
@@ -79,7 +79,7 @@ async def test_a_file_is_read_whole_in_chunks_and_its_size_is_told_first(size):
     assert max(map(len, chunks)) <= 10_000
 
 
-async def test_an_empty_file_is_no_bytes():
+async def test_an_empty_file_has_no_bytes():
     with served(log=b"") as (url, _):
         async with client_of(url) as client:
             assert await content(client, (await client.check_path(f"{ROOT}/log")).id) == b""
@@ -94,7 +94,7 @@ async def test_a_file_that_is_json_is_a_file(body):
             assert await content(client, (await client.check_path(f"{ROOT}/log")).id) == body
 
 
-async def test_many_files_at_a_time_are_read_and_no_reader_keeps_a_call_waiting():
+async def test_many_files_are_read_at_a_time_and_no_reader_delays_a_call():
     with served(log=b"x" * 300_000) as (url, _):
         async with client_of(url) as client:
             file = await client.check_path(f"{ROOT}/log")
@@ -107,7 +107,7 @@ async def test_many_files_at_a_time_are_read_and_no_reader_keeps_a_call_waiting(
             assert len(await content(client, file.id)) == 300_000
 
 
-async def test_a_file_that_is_gone_from_storage_is_a_failed_call_that_says_so():
+async def test_a_file_that_is_missing_in_storage_fails_the_call_with_the_reason():
     with served(log=b"x") as (url, storage):
         async with client_of(url) as client:
             file = await client.check_path(f"{ROOT}/log")
@@ -131,7 +131,7 @@ async def test_a_report_is_stored_under_its_name_and_can_be_read_again():
     assert storage.objects("my-bucket")['report "ä".json'].size == len(body)
 
 
-async def test_an_upload_to_where_nothing_can_be_stored_fails_at_once():
+async def test_an_upload_to_a_folder_that_stores_nothing_fails_at_once():
     with served() as (url, _):
         async with client_of(url) as client:
             with pytest.raises(CallFailed) as caught:
@@ -213,7 +213,7 @@ def broken(*chunks: bytes, promised: int, error: Exception | None = None) -> htt
 FILE = httpx.Response(200, content=b"the file")
 
 
-async def test_a_file_is_asked_for_as_it_is_stored(server):
+async def test_a_file_is_requested_without_compression(server):
     server.replies["getFile"] = [lambda request: httpx.Response(200, content=repr(request.headers).encode())]
     async with server.client() as client:
         headers = (await content(client, "7")).decode()
@@ -228,7 +228,7 @@ async def test_a_file_is_asked_for_as_it_is_stored(server):
     "error",
     [None, httpx.RemoteProtocolError("peer closed"), httpx.ReadError("reset"), ssl.SSLError("bad record mac")],
 )
-async def test_a_file_that_breaks_off_is_truncated_for_its_reader(server, error):
+async def test_a_download_that_ends_early_is_truncated_for_its_reader(server, error):
     server.replies["getFile"] = [broken(b"x" * 100, b"y" * 50, promised=200, error=error)]
     seen = bytearray()
 
@@ -244,7 +244,7 @@ async def test_a_file_that_breaks_off_is_truncated_for_its_reader(server, error)
     assert server.count("getFile") == 1
 
 
-async def test_a_file_that_breaks_off_before_its_first_bytes_is_asked_for_again(server):
+async def test_a_download_that_ends_before_its_first_bytes_is_retried(server):
     broke = [broken(promised=8, error=httpx.ReadError("reset")), httpx.Response(503), httpx.ConnectError("refused")]
     server.replies["getFile"] = [*broke, FILE]
     async with server.client() as client:
@@ -252,7 +252,7 @@ async def test_a_file_that_breaks_off_before_its_first_bytes_is_asked_for_again(
     assert server.count("getFile") == 4
 
 
-async def test_a_file_that_always_breaks_off_is_given_up_and_does_not_pass_for_a_server_that_is_down(server):
+async def test_a_download_that_always_ends_early_fails_and_the_server_does_not_count_as_down(server):
     server.replies["getFile"] = [lambda _: broken(promised=8, error=httpx.ReadError("reset"))]
     async with server.client() as client:
         for _ in range(3):
@@ -262,14 +262,14 @@ async def test_a_file_that_always_breaks_off_is_given_up_and_does_not_pass_for_a
         assert client.concurrency.limit == client.concurrency.most
 
 
-async def test_a_file_without_a_promised_size_is_read_to_its_end(server):
+async def test_a_file_without_a_content_length_is_read_to_its_end(server):
     server.replies["getFile"] = [httpx.Response(200, stream=Broken(b"the ", b"file"))]
     async with server.client() as client, client.download("7") as download:
         assert download.size is None
         assert b"".join([chunk async for chunk in download]) == b"the file"
 
 
-async def test_a_reader_who_leaves_early_leaves_nothing_behind(server):
+async def test_a_reader_that_stops_early_leaves_no_open_connection(server):
     server.replies["getFile"] = [lambda _: broken(*[b"x" * 100] * 10, promised=1000)]
     async with server.client() as client:
         for _ in range(3 * DOWNLOADS):
@@ -285,7 +285,7 @@ def unreadable(message: str, code: str, *, vendor: str = "NAA") -> httpx.Respons
 
 
 @pytest.mark.parametrize("vendor", ["NAA", "SME"])
-async def test_an_error_in_the_headers_is_read_by_both_names(server, vendor):
+async def test_an_error_in_the_headers_is_read_under_both_names(server, vendor):
     server.replies["getFile"] = [unreadable("Kein Zugriff auf ä", "no_access", vendor=vendor)]
     async with server.client() as client:
         with pytest.raises(CallFailed, match="Kein Zugriff auf ä") as caught:
@@ -312,7 +312,7 @@ async def test_an_error_in_the_headers_may_lack_any_part(server, headers, code, 
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html", "application/octet-stream"])
-async def test_an_envelope_in_the_files_place_is_an_answer(server, kind):
+async def test_an_envelope_in_place_of_a_file_is_an_answer(server, kind):
     body = b'{"status": "no_access", "statusmessage": "Not yours", "taskid": "0"}'
     server.replies["getFile"] = [httpx.Response(200, content=body, headers={"Content-Type": kind})]
     async with server.client() as client:
@@ -322,7 +322,7 @@ async def test_an_envelope_in_the_files_place_is_an_answer(server, kind):
 
 
 @pytest.mark.parametrize("expired", [unreadable("Log in", "login_token_expired"), {"status": "login_token_expired"}])
-async def test_an_expired_token_is_renewed_once_and_the_file_asked_for_again(server, expired):
+async def test_an_expired_token_is_renewed_once_and_the_download_is_repeated(server, expired):
     server.replies["getFile"] = [expired, FILE]
     async with server.client() as client:
         assert await content(client, "7") == b"the file"
@@ -333,7 +333,7 @@ async def test_an_expired_token_is_renewed_once_and_the_file_asked_for_again(ser
             await content(client, "7")
 
 
-async def test_a_background_task_in_a_files_way_is_waited_for(server):
+async def test_a_download_waits_for_a_background_task_that_blocks_it(server):
     server.replies["getFile"] = [{"status": "error_background"}, unreadable("Wait", "error_background"), FILE]
     async with server.client() as client:
         assert await content(client, "7") == b"the file"
@@ -341,7 +341,7 @@ async def test_a_background_task_in_a_files_way_is_waited_for(server):
 
 
 @pytest.mark.parametrize("status", [403, 404, 302])
-async def test_a_refusal_by_http_is_no_file(server, status):
+async def test_an_http_refusal_is_not_a_file(server, status):
     server.replies["getFile"] = [httpx.Response(status, content=b"Forbidden")]
     async with server.client() as client:
         with pytest.raises(CallFailed) as caught:
@@ -403,7 +403,7 @@ def parts(request: httpx.Request) -> list[EmailMessage]:
     ],
     ids=repr,
 )
-async def test_an_upload_that_fails_is_begun_anew_with_another_code(server, failure):
+async def test_an_upload_that_fails_is_repeated_with_another_code(server, failure):
     taking_uploads(server, failure, received())
     async with server.client() as client:
         assert (await client.upload("3", "report", REPORT)).id == "9"
@@ -411,7 +411,7 @@ async def test_an_upload_that_fails_is_begun_anew_with_another_code(server, fail
     assert server.asked[-1][1]["uploadcode"] == "code 2"
 
 
-async def test_an_upload_whose_completion_was_heard_but_not_answered_is_begun_anew(server):
+async def test_an_upload_whose_completion_is_not_answered_is_repeated(server):
     taking_uploads(server)
     server.replies["doCompleteUpload"] = [httpx.ReadError("reset"), {"status": "upload_not_found"}, STORED]
     async with server.client() as client:
@@ -419,7 +419,7 @@ async def test_an_upload_whose_completion_was_heard_but_not_answered_is_begun_an
     assert server.count("doInitUpload") == 2
 
 
-async def test_an_upload_that_fails_three_times_is_given_up(server):
+async def test_an_upload_fails_after_three_tries(server):
     taking_uploads(server, {"success": "n", "error": "disk full"})
     async with server.client() as client:
         with pytest.raises(CallFailed, match="disk full"):
@@ -427,7 +427,7 @@ async def test_an_upload_that_fails_three_times_is_given_up(server):
     assert server.count("uploader") == 3
 
 
-async def test_a_background_task_in_an_uploads_way_is_waited_for(server):
+async def test_an_upload_waits_for_a_background_task_that_blocks_it(server):
     taking_uploads(server)
     server.replies["doCompleteUpload"] = [{"status": "error_background"}, STORED]
     async with server.client() as client:
@@ -437,7 +437,7 @@ async def test_a_background_task_in_an_uploads_way_is_waited_for(server):
 
 
 @pytest.mark.parametrize("spelling", [{"success": True}, {"filesize": 10}, {"filesize": "", "md5": None}])
-async def test_an_uploader_may_spell_its_answer_as_the_rest_of_the_api_does(server, spelling):
+async def test_the_uploader_may_use_every_spelling_of_the_api(server, spelling):
     taking_uploads(server, received(**spelling))
     async with server.client() as client:
         assert await client.upload("3", "report", REPORT)
@@ -461,7 +461,7 @@ async def test_an_announcement_without_a_code_is_malformed(server):
     ],
     ids=repr,
 )
-async def test_no_error_and_no_log_of_a_file_holds_a_secret(server, reply):
+async def test_no_error_or_log_of_a_file_contains_a_secret(server, reply):
     server.replies["getFile"] = [reply]
     with structlog.testing.capture_logs() as logged:
         async with server.client() as client:

@@ -40,7 +40,7 @@ def test_the_program_names_no_other_function():
     assert named <= ALLOWED
 
 
-def test_a_function_would_be_noticed():
+def test_the_search_finds_a_function_name():
     assert functions_named_in('call("doDeleteFile", {})\ncall("emptyTrash")\n"done"') == {"doDeleteFile", "emptyTrash"}
 
 

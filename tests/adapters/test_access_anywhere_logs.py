@@ -132,7 +132,7 @@ def day(text, name):
 # Read
 
 
-async def test_a_file_that_the_index_does_not_know_yet_is_found_and_read(served):
+async def test_a_file_that_is_not_in_the_index_yet_is_found_and_read(served):
     async with served() as world:
         body = hashlib.sha256(b"seed").digest() * 100_000
         file = world.put(day("2026/01/31", "x"), body)
@@ -141,7 +141,7 @@ async def test_a_file_that_the_index_does_not_know_yet_is_found_and_read(served)
         assert world.budget.free == SIZE
 
 
-async def test_a_file_that_the_index_knows_needs_no_refresh(served):
+async def test_a_file_in_the_index_needs_no_refresh(served):
     async with served() as world:
         first, second = world.put("a/1"), world.put("a/2", b"second")
         await world.read(first)
@@ -157,7 +157,7 @@ async def test_many_files_of_a_new_folder_share_refreshes(served):
         assert world.refreshes.counts.total() < 20
 
 
-async def test_a_file_that_is_not_there_is_missing_and_says_where(served):
+async def test_a_missing_file_is_an_error_that_names_its_folder(served):
     async with served() as world:
         world.put("a/1")
         for key in ("a/2", "b/1", "a/1/", "top"):
@@ -166,7 +166,7 @@ async def test_a_file_that_is_not_there_is_missing_and_says_where(served):
         assert world.budget.free == SIZE
 
 
-async def test_a_bucket_that_is_not_shown_names_the_remedy(served):
+async def test_a_bucket_that_is_not_shown_is_an_error_with_the_remedy(served):
     async with served(places={BUCKET: [Place(ROOT, "trail/")]}) as world:
         for bucket, key in (("elsewhere", "x"), (BUCKET, "x"), (BUCKET, "trail")):
             with pytest.raises(LogMissing, match="`folder`"):
@@ -191,7 +191,7 @@ async def test_a_place_may_show_a_part_of_the_bucket(served, prefix):
         ]  # fmt: skip
 
 
-async def test_of_several_places_one_that_shows_the_file_is_enough(served):
+async def test_one_of_several_places_that_shows_the_file_is_enough(served):
     async with served(places={BUCKET: [Place("/Gone/trail-logs"), Place(ROOT)]}) as world:
         assert await world.read(world.put("a/1")) == b"a log file"
 
@@ -219,7 +219,7 @@ async def test_every_key_names_its_own_file(served):
             assert await world.read(file) == file.key.encode()
 
 
-async def test_a_file_of_another_case_is_not_taken_for_it(served):
+async def test_a_file_whose_name_differs_in_case_is_not_read(served):
     async with served() as world:
         world.put("a/X")
         with pytest.raises(LogMissing):
@@ -228,7 +228,7 @@ async def test_a_file_of_another_case_is_not_taken_for_it(served):
             await world.read(LogFile(BUCKET, "A/X"))
 
 
-async def test_a_file_that_breaks_off_is_not_read(served):
+async def test_a_truncated_file_is_an_error(served):
     faults = sandbox.Faults(truncated_downloads=sandbox.TruncatedDownloads())
     async with served(faults=faults) as world:
         file = world.put("a/1", bytes(1_000_000))
@@ -238,7 +238,7 @@ async def test_a_file_that_breaks_off_is_not_read(served):
 
 
 @pytest.mark.parametrize("size", [5, 5000, 3_000_000])
-async def test_a_file_that_was_replaced_though_the_index_shows_the_old_one_is_read_as_it_is(served, size):
+async def test_a_file_that_was_replaced_is_read_as_it_is_in_storage(served, size):
     async with served() as world:
         file = world.put("a/1", bytes(1000))
         await world.read(file)
@@ -247,7 +247,7 @@ async def test_a_file_that_was_replaced_though_the_index_shows_the_old_one_is_re
         assert world.budget.free == SIZE
 
 
-async def test_a_file_that_is_gone_though_the_index_shows_it_cannot_be_read(served):
+async def test_a_file_that_is_in_the_index_but_not_in_storage_is_an_error(served):
     async with served() as world:
         file = world.put("a/1")
         await world.read(file)
@@ -257,7 +257,7 @@ async def test_a_file_that_is_gone_though_the_index_shows_it_cannot_be_read(serv
         assert world.budget.free == SIZE
 
 
-async def test_an_open_file_holds_its_share_of_the_bytes_and_gives_it_back(served):
+async def test_an_open_file_takes_its_bytes_of_the_budget_and_gives_them_back(served):
     async with served() as world:
         large, small = world.put("a/large", bytes(2 * WINDOW)), world.put("a/small", bytes(1000))
         async with world.logs.open(large) as log:
@@ -272,7 +272,7 @@ async def test_an_open_file_holds_its_share_of_the_bytes_and_gives_it_back(serve
 
 
 @pytest.mark.parametrize("listing", [True, False])
-async def test_wrong_credentials_are_a_refusal(served, listing):
+async def test_wrong_credentials_are_denied_access(served, listing):
     async with served(token="wrong") as world:
         with pytest.raises(LogAccessDenied, match=f"s3://{BUCKET}/a/"):
             await (world.listed("a/") if listing else world.read(world.put("a/1")))
@@ -288,7 +288,7 @@ async def test_a_server_that_is_not_there_is_unavailable():
         await world.refreshes.stop()
 
 
-async def test_a_refresh_that_nobody_could_remember_shows_the_file_all_the_same(served):
+async def test_a_refresh_that_the_ledger_could_not_record_still_shows_the_file(served):
     async with served() as world:
 
         async def forgetful(folder, began):
@@ -321,7 +321,7 @@ async def test_a_level_of_more_than_a_page_is_listed_whole(served):
         assert sorted(await world.listed("a/")) == keys
 
 
-async def test_what_perhaps_shows_a_part_only_is_not_listed_for_the_whole(served):
+async def test_a_place_that_may_show_only_a_part_is_not_listed_for_the_whole(served):
     """A provider that seems to show a part of a bucket stands for all of it, too: of what others show, it shows nothing."""
     part = f"{ROOT}/team"
     async with served(places={BUCKET: [Place(part, "team/"), Place(part), Place(ROOT)]}) as world:
@@ -332,7 +332,7 @@ async def test_what_perhaps_shows_a_part_only_is_not_listed_for_the_whole(served
         assert await world.read(file) == b"a log file"
 
 
-async def test_of_several_places_one_that_can_be_listed_is_enough(served):
+async def test_one_of_several_places_that_can_be_listed_is_enough(served):
     async with served(places={BUCKET: [Place("/Gone/trail-logs"), Place(ROOT)]}) as world:
         world.put("a/1")
         assert await world.listed("") == ["a/"]
@@ -341,13 +341,13 @@ async def test_of_several_places_one_that_can_be_listed_is_enough(served):
         assert not await world.logs.has(BUCKET, "b/")
 
 
-async def test_if_no_place_can_be_listed_that_is_told(served):
+async def test_it_is_an_error_if_no_place_can_be_listed(served):
     async with served(places={BUCKET: [Place("/Gone/trail-logs"), Place("/Gone too/trail-logs")]}) as world:
         with pytest.raises(LogMissing, match="'/Gone'"):
             await world.listed("")
 
 
-async def test_odd_names_are_listed_as_they_are(served):
+async def test_unusual_names_are_listed_unchanged(served):
     async with served() as world:
         for key in ODD_KEYS:
             world.put(key)
@@ -358,7 +358,7 @@ async def test_odd_names_are_listed_as_they_are(served):
         assert sorted(found) == sorted(ODD_KEYS)
 
 
-async def test_a_sweep_finds_what_was_delivered_since_and_refreshes_no_more_than_it_must(served):
+async def test_a_sweep_finds_new_files_and_refreshes_only_folders_that_need_it(served):
     """Of the folders above the days, none has anything new for as long as it shows today's."""
     source = LogSource(BUCKET)
     async with served() as world:
@@ -401,7 +401,7 @@ async def test_a_flat_folder_is_refreshed_each_time(served):
         assert await world.swept(source) == ([first, second], [f"{ROOT}/lyve"])
 
 
-async def test_a_folder_that_is_deleted_between_two_sweeps_harms_nothing(served):
+async def test_a_folder_may_be_deleted_between_two_sweeps(served):
     source = LogSource(BUCKET, "lyve/")
     async with served() as world:
         world.put("lyve/a/x")

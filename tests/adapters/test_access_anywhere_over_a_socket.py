@@ -74,7 +74,7 @@ async def test_a_folder_of_more_than_a_page_is_listed_whole():
     assert sorted(names) == [f"{n:04}" for n in range(1203)]
 
 
-async def test_a_session_that_the_server_forgets_is_renewed():
+async def test_a_session_that_the_server_forgot_is_renewed():
     now = 0.0
     app = sandbox.create_app(configured(token_ttl=60), storage(), clock=lambda: now)
     with sandbox.serving(app) as url:
@@ -109,7 +109,7 @@ async def test_a_server_that_is_not_there_is_unavailable():
             await client.check_path(ROOT)
 
 
-async def test_the_version_is_told():
+async def test_the_version_is_read():
     with sandbox.serving(sandbox.create_app(configured(), storage())) as url:
         async with connect(endpoint=url, permanent_token="permanent", clock=SystemClock()) as client:
             assert await client.version()

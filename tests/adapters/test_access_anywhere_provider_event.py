@@ -78,7 +78,7 @@ def change(key="a/x", *folders, kind=Kind.WRITTEN, time=0.0):
 # What is sent
 
 
-async def test_a_change_is_a_call_with_its_fields_as_the_templates_say(server):
+async def test_a_change_is_one_call_with_the_fields_of_the_templates(server):
     async with server.target(
         function="doTell", parameters={"object": "s3://{bucket}/{key}", "where": "{path}", "format": "2"}
     ) as target:
@@ -94,7 +94,7 @@ async def test_a_change_is_a_call_with_its_fields_as_the_templates_say(server):
     ]
 
 
-async def test_each_place_is_told_where_the_call_differs_and_once_where_it_does_not(server):
+async def test_each_place_gets_its_own_call_only_if_the_calls_differ(server):
     shown = change("a/x", "/One/a", "/Two/a")
     async with server.target(function="f", parameters={"path": "{path}"}) as target:
         await target.tell([shown])
@@ -118,7 +118,7 @@ async def test_a_batch_is_one_call_with_a_list_of_items(server):
     assert json.loads(call["events"]) == items
 
 
-async def test_a_call_holds_no_more_items_than_the_batch_however_many_places_there_are(server):
+async def test_a_call_has_no_more_items_than_the_batch_size_for_any_number_of_places(server):
     batch = Batch("events", {"path": "{path}"}, 2)
     async with server.target(function="f", parameters={}, batch=batch) as target:
         await target.tell([change("a/x", "/One/a", "/Two/a", "/Three/a"), change("a/y", "/One/a")])
@@ -128,7 +128,7 @@ async def test_a_call_holds_no_more_items_than_the_batch_however_many_places_the
     ]
 
 
-async def test_never_more_calls_than_slots(server):
+async def test_there_are_never_more_calls_than_slots(server):
     async with server.target(most=3, **SINGLE) as target:
         await Changes(target=target, most=20).done([change(f"a/{n}") for n in range(60)])
     assert len(server.calls) == 60
@@ -152,7 +152,7 @@ async def test_never_more_calls_than_slots(server):
         ),
     ],
 )
-async def test_mistakes_are_told_all_at_once_with_the_setting_before_anything_is_called(server, options, problems):
+async def test_all_mistakes_are_reported_together_with_their_settings_before_any_call(server, options, problems):
     with pytest.raises(SettingsError) as caught:
         async with server.target(function="f", **options):
             pass
@@ -209,7 +209,7 @@ def truth(bucket) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("options", [SINGLE, BATCHED], ids=["single", "batched"])
-async def test_changes_told_over_a_socket_end_in_a_true_index(options):
+async def test_changes_reported_over_a_socket_end_in_a_true_index(options):
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     clock = SleptClock()
     with sandbox.serving(sandbox.create_app(configured(), bucket)) as url:
@@ -243,7 +243,7 @@ keys = keys.filter(lambda key: key and not key.endswith("/"))
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 9),
 )
-async def test_changes_while_others_are_told_end_in_a_true_index(messages, options, failures, seed):
+async def test_changes_during_reports_of_others_end_in_a_true_index(messages, options, failures, seed):
     """Whatever the server suffers: what it would not take is told again by its message."""
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
@@ -270,7 +270,7 @@ async def test_changes_while_others_are_told_end_in_a_true_index(messages, optio
         assert await index(http) == truth(bucket)
 
 
-async def test_what_the_server_refuses_is_its_words_and_reaches_whoever_asked():
+async def test_a_refusal_has_the_servers_code_and_is_raised_to_the_caller():
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
     async with connect(endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), transport=app) as client:
@@ -287,7 +287,7 @@ async def test_what_the_server_refuses_is_its_words_and_reaches_whoever_asked():
 # Dry runs
 
 
-async def test_a_dry_run_warns_once_and_says_what_would_be_refreshed():
+async def test_a_dry_run_warns_once_and_logs_the_folders_that_would_be_refreshed():
     with structlog.testing.capture_logs() as events:
         target = DryRunTarget()
         began = []

@@ -71,7 +71,7 @@ def bucket(id_: str, name: str, **details) -> Item:
     return folder(id_, name, is_bucket=True, **details)
 
 
-async def test_a_top_level_folder_holds_buckets_or_is_one_or_is_neither():
+async def test_a_top_level_folder_is_a_bucket_or_contains_buckets_or_neither():
     client = Shown(
         {
             "0": [
@@ -92,7 +92,7 @@ async def test_a_top_level_folder_holds_buckets_or_is_one_or_is_neither():
     }
 
 
-async def test_a_bucket_stands_at_its_folders_name_whatever_it_is_called():
+async def test_the_place_of_a_bucket_has_the_folders_name_not_the_buckets():
     client = Shown({"0": [folder("1", "S3")], "1": [bucket("11", "Our photos", bucket="photos")]})
     assert await Providers(client).places() == {"photos": (Place("/S3/Our photos"),)}
 
@@ -109,12 +109,12 @@ async def test_several_providers_show_one_bucket():
     }
 
 
-async def test_a_provider_that_goes_while_it_is_looked_at_shows_nothing():
+async def test_a_provider_that_is_removed_during_the_look_shows_no_buckets():
     client = Shown({"0": [folder("1", "Gone"), folder("2", "S3")], "2": [bucket("21", "photos")]})
     assert await Providers(client).places() == {"photos": (Place("/S3/photos"),)}
 
 
-async def test_a_provider_that_cannot_be_listed_is_named():
+async def test_a_provider_that_cannot_be_listed_is_an_error_with_its_name():
     """To take its buckets for unmapped would lose their events."""
 
     class Refusing(Shown):
@@ -145,7 +145,7 @@ async def test_many_buckets_are_all_found():
     ("told", "prefix"),
     [("", ""), ("/", ""), ("team", "team/"), ("team/", "team/"), ("/team/a", "team/a/"), ("a//", "a//"), (" ", " /")],
 )
-def test_a_prefix_ends_in_a_slash_and_starts_with_none(told, prefix):
+def test_a_prefix_ends_in_a_slash_and_does_not_start_with_one(told, prefix):
     assert prefix_of(bucket("1", "photos", provider_folder=told)) == prefix
 
 
@@ -175,29 +175,29 @@ def task(**fields) -> Task:
 
 
 @pytest.mark.parametrize("callback", ["InitialSync", "ReSync", "resync", "INITIALSYNC"])
-def test_a_complete_sync_has_seen_what_was_before_it_was_queued(callback):
+def test_a_complete_sync_has_seen_all_changes_before_it_was_queued(callback):
     assert beginning(task(callback=callback)) == NOON - CLOCK_MARGIN
 
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status is not TaskStatus.COMPLETED])
-def test_a_sync_that_is_not_complete_has_seen_nothing_for_sure(status):
+def test_a_sync_that_is_not_complete_does_not_count(status):
     assert beginning(task(status=status)) is None
 
 
 @pytest.mark.parametrize("callback", ["FolderRefresh", "", "Sync", "Upload"])
-def test_another_task_says_nothing_of_a_provider(callback):
+def test_a_task_that_is_not_a_sync_does_not_count(callback):
     assert beginning(task(callback=callback)) is None
 
 
 @pytest.mark.parametrize(
     ("files", "seconds"), [(0, MIN_SYNC_SECONDS), (10, MIN_SYNC_SECONDS), (1_000_000, 1_000_000 * MAX_SECONDS_PER_FILE)]
 )
-def test_a_start_that_is_not_told_is_estimated_from_the_end_and_the_files(files, seconds):
+def test_a_missing_start_is_estimated_from_the_end_and_the_number_of_files(files, seconds):
     assert beginning(task(added=None, files=files)) == NOON + 600 - seconds - CLOCK_MARGIN
 
 
 @pytest.mark.parametrize("missing", [{"files": None}, {"files": 10, "completed": None}])
-def test_a_start_that_cannot_be_estimated_is_not_known(missing):
+def test_a_start_that_cannot_be_estimated_is_unknown(missing):
     assert beginning(task(added=None, **missing)) is None
 
 
@@ -208,7 +208,7 @@ TOPS = [folder("1", "Amazon S3", provider="p1"), folder("2", "Team", provider="p
     ("provider", "found"),
     [("p1", "1"), ("p2", "2"), ("P2", "2"), ("Team", "2"), ("amazon s3", "1"), ("p3", None), ("", None), ("S3", None)],
 )
-def test_a_task_is_of_the_provider_that_it_names(provider, found):
+def test_a_task_belongs_to_the_provider_that_it_names(provider, found):
     top = provider_of(task(provider=provider), TOPS)
     assert (top.id if top else None) == found
 
@@ -221,11 +221,11 @@ def test_a_task_is_of_the_provider_that_it_names(provider, found):
     ],
     ids=["of one kind", "one's kind is another's name"],
 )
-def test_a_task_that_may_be_of_two_providers_is_of_none(tops):
+def test_a_task_that_matches_two_providers_does_not_count(tops):
     assert provider_of(task(provider="S3"), tops) is None
 
 
-def test_a_task_that_names_nobody_is_of_the_only_provider_there_is():
+def test_a_task_without_a_provider_belongs_to_the_only_provider():
     assert provider_of(task(), TOPS[:1]) is TOPS[0]
     assert provider_of(task(provider="p9"), TOPS[:1]) is None
 
@@ -249,18 +249,18 @@ def hidden(n: int, sync: Task) -> list[Task]:
 @pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize("kind", ["sync", "custom"])
 @pytest.mark.parametrize("refreshes", [0, 999, 1000, 15_000])
-async def test_a_sync_is_found_behind_thousands_of_refreshes(kind, refreshes, counts):
+async def test_a_sync_is_found_among_thousands_of_refreshes(kind, refreshes, counts):
     client = Shown({"0": TOPS}, hidden(refreshes, task(type=kind, provider="p1")))
     client.counts_tasks = counts
     assert await Providers(client).synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
 
 
-async def test_a_sync_that_is_cut_off_is_not_known():
+async def test_a_sync_that_is_cut_off_from_the_list_is_unknown():
     client = Shown({"0": TOPS}, hidden(25_000, task(type="custom", provider="p1")))
     assert await Providers(client).synced(["Amazon S3"]) == {}
 
 
-async def test_of_a_sync_with_each_type_the_later_one_counts():
+async def test_the_later_of_two_syncs_with_different_types_counts():
     """A server may have been upgraded from one way of naming types to the other."""
     old = task(type="sync", provider="p1")
     new = task(id="2", type="custom", provider="p1", added=at(NOON + 100))
@@ -270,7 +270,7 @@ async def test_of_a_sync_with_each_type_the_later_one_counts():
         }
 
 
-async def test_of_two_providers_whose_names_differ_in_case_nothing_is_known():
+async def test_the_syncs_of_two_providers_whose_names_differ_only_in_case_are_unknown():
     tops = [folder("1", "Team", provider="p1"), folder("2", "team", provider="p2")]
     client = Shown({"0": tops}, [task(provider="p1"), task(provider="p2")])
     assert await Providers(client).synced(["Team"]) == {}
@@ -341,7 +341,7 @@ S3 = Provider("Amazon S3", buckets=("photos", "films"), synced=Synced(NOON, NOON
 TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", synced=Synced(NOON + 50, NOON + 60, 1))
 
 
-async def test_what_a_part_of_a_bucket_is_said_to_be_hides_nothing_of_it():
+async def test_a_bucket_that_seems_to_be_shown_in_part_is_mapped_as_a_whole():
     """No source tells what `fi_providerfolder` means: were it the bucket's name, all of its changes would be unmapped."""
     client = Shown({"0": [bucket("1", "photos", provider_folder="photos")]})
     decisions = Decisions(await Providers(client).places())
@@ -366,19 +366,19 @@ async def test_over_a_socket_the_start_of_each_providers_sync_is_read(types):
             assert synced == {"Amazon S3": NOON - CLOCK_MARGIN, "Team": NOON + 50 - CLOCK_MARGIN}
 
 
-async def test_over_a_socket_a_start_that_is_not_told_is_estimated(types):
+async def test_over_a_socket_a_missing_start_is_estimated(types):
     async with serving(S3, tasks_without_start=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON + 600 - MIN_SYNC_SECONDS - CLOCK_MARGIN}
 
 
-async def test_over_a_socket_tasks_that_name_nobody_count_for_a_single_provider_only(types):
+async def test_over_a_socket_tasks_without_a_provider_count_for_a_single_provider_only(types):
     async with serving(S3, unnamed_tasks=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
     async with serving(S3, TEAM, unnamed_tasks=True, **types) as (providers, _):
         assert await providers.synced(["Amazon S3", "Team"]) == {}
 
 
-async def test_while_a_sync_runs_the_one_before_it_counts(types):
+async def test_the_previous_sync_counts_while_a_sync_is_running(types):
     faults = sandbox.Faults(sync_in_progress=sandbox.SyncInProgress())
     async with serving(S3, faults=faults, **types) as (providers, http):
         assert await providers.synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}

@@ -256,7 +256,7 @@ async def test_a_known_folder_needs_one_refresh_and_a_look_up_of_each_name():
     assert aa.calls.count("checkPathExists") == 3
 
 
-async def test_a_folder_refreshed_again_at_once_is_not_looked_up_again():
+async def test_a_folder_that_is_refreshed_again_at_once_is_not_looked_up_again():
     aa = Indexed("a/1")
     aa.settle()
     async with aa.target() as target:
@@ -266,7 +266,7 @@ async def test_a_folder_refreshed_again_at_once_is_not_looked_up_again():
     assert "checkPathExists" not in aa.calls
 
 
-async def test_a_new_folder_is_found_by_its_parents_and_then_filled():
+async def test_a_new_folder_is_found_by_refreshes_of_its_parents_and_then_filled():
     aa = Indexed("old")
     aa.settle()
     aa.keys.add("a/b/c/new")
@@ -289,7 +289,7 @@ async def test_a_folder_that_is_gone_from_storage_is_gone_from_the_index(keeps_e
 
 
 @pytest.mark.parametrize("keeps_empty", [True, False])
-async def test_the_last_object_of_a_deep_folder_takes_its_empty_parents_along(keeps_empty):
+async def test_deleting_the_last_object_of_a_deep_folder_removes_its_empty_parents(keeps_empty):
     aa = Indexed("a/b/c/1", keeps_empty=keeps_empty)
     aa.settle()
     aa.keys = set()
@@ -307,7 +307,7 @@ async def test_an_empty_bucket_refreshes_nothing_above_it():
     assert aa.refreshes == [ROOT]
 
 
-async def test_a_folder_that_neither_side_has_is_done_when_its_parent_shows_so():
+async def test_a_folder_that_does_not_exist_is_done_after_the_refresh_of_its_parent():
     aa = Indexed("1")
     aa.settle()
     async with aa.target() as target:
@@ -315,7 +315,7 @@ async def test_a_folder_that_neither_side_has_is_done_when_its_parent_shows_so()
     assert aa.refreshes == [ROOT]
 
 
-async def test_a_folder_that_vanishes_between_look_up_and_refresh_is_looked_for_again():
+async def test_a_folder_that_vanishes_between_look_up_and_refresh_is_looked_up_again():
     aa = Indexed("a/1")
     aa.settle()
 
@@ -331,7 +331,7 @@ async def test_a_folder_that_vanishes_between_look_up_and_refresh_is_looked_for_
     assert aa.index == {"a/2"}
 
 
-async def test_an_id_that_is_no_good_any_more_is_forgotten():
+async def test_an_id_that_is_not_valid_any_more_is_forgotten():
     aa = Indexed("a/1")
     aa.settle()
     async with aa.target() as target:
@@ -343,7 +343,7 @@ async def test_an_id_that_is_no_good_any_more_is_forgotten():
     assert aa.index == {"a/2"}
 
 
-async def test_a_folder_that_always_vanishes_is_an_error_and_no_endless_loop():
+async def test_a_folder_that_always_vanishes_is_an_error_and_not_an_endless_loop():
     aa = Indexed("a/1")
     aa.settle()
 
@@ -366,7 +366,7 @@ async def test_an_object_and_a_folder_of_the_same_name_are_not_confused():
     assert aa.index == {"a", "a/1", "a/2"}
 
 
-async def test_a_new_folder_beside_an_object_of_its_name_is_found():
+async def test_a_new_folder_beside_an_object_with_the_same_name_is_found():
     aa = Indexed("a")
     aa.settle()
     aa.keys.add("a/1")
@@ -375,7 +375,7 @@ async def test_a_new_folder_beside_an_object_of_its_name_is_found():
     assert aa.index == {"a", "a/1"}
 
 
-async def test_a_failure_of_the_server_reaches_the_caller():
+async def test_a_failure_of_the_server_is_raised_to_the_caller():
     aa = Indexed("a/1")
 
     def broken(*_):
@@ -395,7 +395,7 @@ async def test_a_failure_of_the_server_reaches_the_caller():
     [("a/1", "a", 0), ("1", "a/b", 0), ("a/1", "a", 5), ("a/1", "a/b/c", 5)],
     ids=["known", "new", "refreshed recently", "new and refreshed recently"],
 )
-async def test_what_was_written_before_the_last_began_is_in_the_index(before, folder, cooldown):
+async def test_objects_written_before_the_last_began_are_in_the_index(before, folder, cooldown):
     aa = Indexed(before, cooldown=cooldown)
     aa.settle()
     aa.refreshed_at = dict.fromkeys((f"{ROOT}/a", ROOT), aa.clock.time)
@@ -410,7 +410,7 @@ async def test_what_was_written_before_the_last_began_is_in_the_index(before, fo
     assert set(seen) <= aa.index
 
 
-async def test_refreshed_recently_begins_again():
+async def test_began_is_called_again_after_refreshed_recently():
     aa = Indexed("a/1", cooldown=0.25)
     aa.settle()
     aa.refreshed_at = {f"{ROOT}/a": aa.clock.time}
@@ -436,14 +436,14 @@ async def test_a_refresh_that_waits_for_a_slot_has_not_begun():
 # Roots
 
 
-async def test_a_mapped_folder_that_the_server_does_not_show_yet_is_found_by_its_provider():
+async def test_a_mapped_folder_that_is_not_shown_yet_is_found_by_a_refresh_of_its_provider():
     aa = Indexed("a/1")
     async with aa.target() as target:
         await target.refresh(Folder(ROOT), nothing)
     assert aa.refreshes == [PROVIDER, ROOT]
 
 
-async def test_a_mapped_folder_that_does_not_exist_is_named_with_the_remedy():
+async def test_a_mapped_folder_that_does_not_exist_is_an_error_with_the_remedy():
     aa = Indexed("a/1")
     wrong = f"{PROVIDER}/my-bukcet"
     async with aa.target(roots=[wrong]) as target:
@@ -452,7 +452,7 @@ async def test_a_mapped_folder_that_does_not_exist_is_named_with_the_remedy():
     assert aa.refreshes == [PROVIDER]
 
 
-async def test_a_provider_that_does_not_exist_is_named_with_the_remedy():
+async def test_a_provider_that_does_not_exist_is_an_error_with_the_remedy():
     aa = Indexed("a/1")
     async with aa.target(roots=["/Amazon/my-bucket"]) as target:
         with pytest.raises(FolderUnknown, match=r"'/Amazon'.*provider"):
@@ -476,7 +476,7 @@ async def test_a_mapped_folder_may_be_written_in_another_case():
     assert aa.index == {"a/1", "a/2"}
 
 
-async def test_a_server_that_knows_no_case_refreshes_the_folder_that_it_has():
+async def test_a_server_that_ignores_case_refreshes_the_folder_that_it_has():
     """It shows `A/` in `a`, or not at all; that one is refreshed, in case."""
     aa = Indexed("a/1")
     aa.settle()
@@ -485,7 +485,7 @@ async def test_a_server_that_knows_no_case_refreshes_the_folder_that_it_has():
     assert aa.refreshes == [ROOT, f"{ROOT}/a"]
 
 
-async def test_a_server_that_shows_a_name_differently_is_believed():
+async def test_a_name_that_the_server_shows_differently_is_accepted():
     """In a folder, and in what is below it."""
     aa = Indexed("cafe\u0301/a/1")
     aa.settle()
@@ -497,7 +497,7 @@ async def test_a_server_that_shows_a_name_differently_is_believed():
     assert aa.index == aa.keys
 
 
-async def test_a_mapped_prefix_inside_another_mapped_folder_may_be_gone():
+async def test_a_mapped_prefix_inside_another_mapped_folder_may_not_exist():
     aa = Indexed("1")
     aa.settle()
     async with aa.target(roots=[ROOT, f"{ROOT}/logs"]) as target:
@@ -507,7 +507,7 @@ async def test_a_mapped_prefix_inside_another_mapped_folder_may_be_gone():
 # Trees
 
 
-async def test_a_tree_is_true_from_top_to_bottom():
+async def test_a_tree_refresh_makes_all_of_its_folders_true():
     aa = Indexed("1", "a/1", "a/b/c/1", "d/e/1", "keep/1")
     aa.settle()
     aa.keys = {"2", "a/b/2", "a/b/x/y/2", "f/2", "keep/1"}
@@ -519,7 +519,7 @@ async def test_a_tree_is_true_from_top_to_bottom():
     assert began == [0]
 
 
-async def test_a_tree_refreshes_nothing_beside_it():
+async def test_a_tree_refresh_refreshes_no_folder_outside_the_tree():
     aa = Indexed("a/1", "b/1")
     aa.settle()
     aa.keys = {"a/2", "b/2"}
@@ -529,7 +529,7 @@ async def test_a_tree_refreshes_nothing_beside_it():
 
 
 @pytest.mark.parametrize("keeps_empty", [True, False])
-async def test_a_tree_that_is_gone_is_gone(keeps_empty):
+async def test_a_tree_that_was_deleted_is_removed_from_the_index(keeps_empty):
     aa = Indexed("a/b/c/1", "2", keeps_empty=keeps_empty)
     aa.settle()
     aa.keys = {"2"}
@@ -539,7 +539,7 @@ async def test_a_tree_that_is_gone_is_gone(keeps_empty):
     assert aa.folders == set()
 
 
-async def test_a_subfolder_that_goes_while_its_tree_is_refreshed_is_fine():
+async def test_a_subfolder_may_vanish_while_its_tree_is_refreshed():
     aa = Indexed("a/1", "b/1")
     aa.settle()
 
@@ -587,7 +587,7 @@ async def test_a_tree_that_fails_leaves_no_task_behind():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_folder_that_cannot_be_refreshed_leaves_the_rest_of_its_tree_no_worse():
+async def test_a_folder_that_cannot_be_refreshed_does_not_affect_the_rest_of_its_tree():
     aa = Indexed(*(f"{n}/1" for n in range(20)), "7/below/1")
     aa.settle()
     aa.keys = {f"{n}/2" for n in range(20)} | {"7/below/2"}
@@ -602,7 +602,7 @@ async def test_a_folder_that_cannot_be_refreshed_leaves_the_rest_of_its_tree_no_
     assert aa.index == aa.keys - {"7/2"} | {"7/1"}
 
 
-async def test_a_tree_of_nothing_but_failures_is_given_up():
+async def test_a_tree_refresh_stops_after_many_failures():
     aa = Indexed(*(f"{n}/1" for n in range(500)))
     aa.settle()
     usual = aa.getFolderContents
@@ -613,7 +613,7 @@ async def test_a_tree_of_nothing_but_failures_is_given_up():
     assert aa.calls.count("getFolderContents") < 100
 
 
-async def test_folders_that_are_shown_within_each_other_are_no_endless_tree():
+async def test_folders_that_contain_each_other_do_not_make_an_endless_tree():
     aa = Indexed("a/1", "b/1")
     aa.settle()
     a, b = aa.at(f"{ROOT}/a"), aa.at(f"{ROOT}/b")
@@ -644,7 +644,7 @@ def below(*counts: int, top: str = ROOT) -> list[Folder]:
 
 @pytest.mark.parametrize("pace", [0.0, 5.0])
 @pytest.mark.parametrize("group", [1000, 7])
-async def test_a_deep_new_tree_is_walked_once_however_its_objects_arrive(pace, group):
+async def test_each_folder_of_a_new_tree_is_refreshed_once_for_any_order_of_arrival(pace, group):
     """All at once, or most of them while the folders above theirs are being refreshed for others."""
     aa = Indexed()
     aa.settle()
@@ -684,7 +684,7 @@ async def test_look_ups_in_one_folder_share_a_listing_of_it():
     assert aa.listings <= 5
 
 
-async def test_few_look_ups_ask_for_their_names():
+async def test_a_few_look_ups_ask_for_their_names():
     aa = Indexed("a/1", "b/1")
     aa.settle()
     async with aa.target() as target:
@@ -706,7 +706,7 @@ async def test_a_folder_with_very_many_files_is_not_listed_for_a_few_look_ups():
     assert aa.calls.count("checkPathExists") <= 2 * 8 + 3
 
 
-async def test_a_listing_says_no_again_until_its_folder_is_refreshed_or_moments_have_passed():
+async def test_a_listing_answers_not_found_until_a_refresh_of_its_folder_or_for_a_few_seconds():
     """Those who look for new folders in a folder come by the hundred, before its refresh has begun to show them."""
     aa = Indexed("x")
     aa.settle()
@@ -728,7 +728,7 @@ async def test_a_listing_says_no_again_until_its_folder_is_refreshed_or_moments_
         assert all(await found())
 
 
-async def test_a_listing_that_a_refresh_overtook_says_no_to_those_only_who_wait_for_it():
+async def test_a_listing_that_began_before_a_refresh_answers_not_found_only_to_its_waiters():
     aa = Indexed("x")
     aa.settle()
     async with aa.target() as target:
@@ -744,7 +744,7 @@ async def test_a_listing_that_a_refresh_overtook_says_no_to_those_only_who_wait_
         assert await target.target._ids.find(f"{ROOT}/7") is not None
 
 
-async def test_one_who_stops_looking_leaves_the_others():
+async def test_a_cancelled_look_up_does_not_affect_the_others():
     """It may be the one who asks for all."""
     aa = Indexed(*(f"{n}/1" for n in range(20)))
     aa.settle()
@@ -759,7 +759,7 @@ async def test_one_who_stops_looking_leaves_the_others():
     assert {f"{n}/2" for n in (0, 1, *range(10, 20))} <= aa.index
 
 
-async def test_what_is_found_below_a_folder_of_another_case_is_not_taken_for_the_very_one():
+async def test_ids_below_a_folder_whose_name_differs_in_case_are_not_remembered():
     """In `a` we find what we look for in `A`; when there is an `A`, that one counts."""
     aa = Indexed(*(f"a/{n}/1" for n in range(10)))
     aa.settle()
@@ -769,7 +769,7 @@ async def test_what_is_found_below_a_folder_of_another_case_is_not_taken_for_the
         assert not any(path.startswith(f"{ROOT}/A/") for path in target.target._ids._known._ids)
 
 
-async def test_a_slow_folder_is_known_to_be_slow_and_its_failures_teach_nothing():
+async def test_the_duration_of_a_slow_folder_is_learned_but_not_from_failures():
     aa = Indexed("slow/1", "quick/1", polls=12)
     aa.settle()
     costs = Costs()
@@ -792,7 +792,7 @@ async def test_a_slow_folder_is_known_to_be_slow_and_its_failures_teach_nothing(
     assert aa.slots.costs == [0, 0, learned]
 
 
-async def test_the_cost_of_a_folder_is_not_that_of_its_parent():
+async def test_the_cost_of_a_folder_excludes_the_refresh_of_its_parent():
     """Which is refreshed too, for it is empty now, and may have to wait for its turn."""
     aa = Indexed("a/b/1", "a/1", polls=1)
     aa.settle()
@@ -809,7 +809,7 @@ async def test_the_cost_of_a_folder_is_not_that_of_its_parent():
 # One answer for many
 
 
-async def test_an_answer_serves_those_only_who_came_before_its_asking_began():
+async def test_an_answer_is_shared_only_by_callers_that_came_before_its_question_began():
     shared: SingleFlight[int] = SingleFlight()
     asked, go = [], asyncio.Event()
 
@@ -832,7 +832,7 @@ async def test_an_answer_serves_those_only_who_came_before_its_asking_began():
     assert not shared._keys
 
 
-async def test_a_failure_is_shared_too_and_nobody_asks_in_vain_after_it():
+async def test_a_failure_is_shared_and_the_next_caller_asks_again():
     shared: SingleFlight[int] = SingleFlight()
     asked = 0
 
@@ -849,7 +849,7 @@ async def test_a_failure_is_shared_too_and_nobody_asks_in_vain_after_it():
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["ask", "go", "fail", "crash", "cancel"]), st.integers(0, 9)), max_size=40))
-async def test_whatever_happens_no_answer_is_older_than_its_question(steps):
+async def test_no_answer_is_ever_older_than_its_question(steps):
     shared: SingleFlight[int] = SingleFlight()
     moments = itertools.count()
     orders: asyncio.Queue[str] = asyncio.Queue()
@@ -900,7 +900,7 @@ async def test_a_path_of_hundreds_of_new_folders_needs_one_slot_and_no_deep_stac
     assert aa.index == {"x", key}
 
 
-async def test_many_deep_new_folders_at_once_get_by_with_one_slot():
+async def test_many_deep_new_folders_at_once_need_only_one_slot():
     aa = Indexed()
     aa.settle()
     aa.keys = {f"{a}/{b}/{c}/1" for a in "abc" for b in "abc" for c in "abc"}
@@ -958,7 +958,7 @@ async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, chang
 
 @settings(max_examples=75, deadline=None)
 @given(worlds, st.sets(keys, max_size=12), st.sets(keys, max_size=12), st.integers(1, 3))
-async def test_refreshing_a_tree_makes_all_of_it_true(aa, before, after, concurrency):
+async def test_a_tree_refresh_makes_any_tree_true(aa, before, after, concurrency):
     aa.keys = before
     aa.settle()
     aa.keys = after
@@ -998,7 +998,7 @@ def test_a_path_is_below_a_root_only_if_it_is_inside():
     assert not is_below("/a/bc", {"/a/b"})
 
 
-def test_ids_are_forgotten_when_they_are_old_or_many():
+def test_ids_are_forgotten_when_they_are_old_or_too_many():
     clock = SleptClock()
     ids = KnownIds(clock, most=2, max_age=60)
     ids.remember({"/a": "1", "/b": "2", "/c": "3"}, asked=clock.time)

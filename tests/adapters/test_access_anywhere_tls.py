@@ -183,31 +183,31 @@ def _no_proxy(monkeypatch) -> None:
 # Trust
 
 
-async def test_a_server_that_the_ca_file_vouches_for_is_trusted(authority):
+async def test_a_server_with_a_certificate_of_the_ca_file_is_trusted(authority):
     async with listening(answer, authority.context) as port:
         assert await version(f"https://127.0.0.1:{port}", authority.ca_file) == "2401.05"
 
 
-async def test_a_server_that_nobody_vouches_for_is_not(authority):
+async def test_a_server_with_an_unknown_certificate_is_not_trusted(authority):
     async with listening(answer, authority.context) as port:
         with pytest.raises(AccessAnywhereUnavailable, match=r"CERTIFICATE_VERIFY_FAILED.*ca_file"):
             await version(f"https://127.0.0.1:{port}", None)
 
 
-async def test_a_server_that_another_ca_vouches_for_is_not(authority, another_authority):
+async def test_a_server_with_a_certificate_of_another_ca_is_not_trusted(authority, another_authority):
     async with listening(answer, authority.context) as port:
         with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await version(f"https://127.0.0.1:{port}", another_authority.ca_file)
 
 
-async def test_a_server_by_another_name_than_its_certificates_is_not(authority):
+async def test_a_server_whose_certificate_has_another_name_is_not_trusted(authority):
     async with listening(answer, authority.context) as port:
         with pytest.raises(AccessAnywhereUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await version(f"https://localhost:{port}", authority.ca_file)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nx\n"])
-async def test_a_ca_file_that_is_none_is_a_mistake_in_the_settings(tmp_path, content):
+async def test_an_unusable_ca_file_is_a_mistake_in_the_settings(tmp_path, content):
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
@@ -222,15 +222,13 @@ async def test_certificates_that_the_environment_names_are_trusted(authority, mo
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-async def test_certificates_that_the_environment_names_in_vain_are_a_mistake_that_names_the_variable(
-    monkeypatch, variable
-):
+async def test_unusable_certificates_in_the_environment_are_a_mistake_that_names_the_variable(monkeypatch, variable):
     monkeypatch.setenv(variable, "/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=rf"{variable}.*/nowhere/ca\.pem.*PEM"):
         await version("https://127.0.0.1:1", None)
 
 
-async def test_what_breaks_the_encryption_in_mid_answer_is_a_broken_connection(authority, tmp_path):
+async def test_a_malformed_tls_record_in_an_answer_is_a_broken_connection(authority, tmp_path):
     """A box on the way that writes into the connection: `ssl` raises what neither httpcore nor httpx translates."""
 
     async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -249,7 +247,7 @@ async def test_what_breaks_the_encryption_in_mid_answer_is_a_broken_connection(a
 # Proxies
 
 
-async def test_the_environments_proxy_is_used_and_the_servers_certificate_checked_through_it(authority, monkeypatch):
+async def test_the_proxy_of_the_environment_is_used_and_the_servers_certificate_is_checked(authority, monkeypatch):
     proxy = Proxy()
     async with listening(answer, authority.context) as port, listening(proxy.serve) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
@@ -259,7 +257,7 @@ async def test_the_environments_proxy_is_used_and_the_servers_certificate_checke
             await version(f"https://127.0.0.1:{port}", None)
 
 
-async def test_behind_a_proxy_a_bad_certificate_takes_away_no_connection(authority, another_authority, monkeypatch):
+async def test_a_bad_certificate_behind_a_proxy_leaks_no_connection(authority, another_authority, monkeypatch):
     """Each that was refused stayed in httpx's pool: after two dozen of them no call ever came to its end again."""
     proxy = Proxy()
     async with (
@@ -286,7 +284,7 @@ async def test_behind_a_proxy_a_bad_certificate_takes_away_no_connection(authori
             assert found == "2401.05"
 
 
-async def test_no_proxy_is_used_for_those_that_the_environment_exempts(authority, monkeypatch):
+async def test_hosts_in_no_proxy_are_called_without_a_proxy(authority, monkeypatch):
     proxy = Proxy()
     async with listening(answer, authority.context) as port, listening(proxy.serve) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
@@ -304,7 +302,7 @@ async def test_no_proxy_is_used_for_those_that_the_environment_exempts(authority
         ("NO_PROXY", "127.0.0.1:zq"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_a_mistake_in_the_settings_and_not_quoted(monkeypatch, variable, value):
+async def test_an_unusable_proxy_is_a_mistake_in_the_settings_and_is_not_quoted(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=r"HTTPS_PROXY.*NO_PROXY") as caught:
         await version("https://127.0.0.1:1", None)
