@@ -1,4 +1,4 @@
-"""Access Anywhere's API by hand: just enough to ask the sandbox's server anything."""
+"""A minimal client of Access Anywhere's API, for tests of the sandbox's server."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from tests.processes import PATIENCE
 
 
 class Rpc:
-    """Whoever has logged in with the permanent token `permanent`."""
+    """A client. `log_in` uses the permanent token `permanent`."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
@@ -31,14 +31,14 @@ class Rpc:
 
 
 async def once(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it holds. Not in a tight loop: what it waits for may be in a thread."""
+    """Wait until the condition holds. Sleeps between the checks, because the condition may depend on a thread."""
     async with asyncio.timeout(PATIENCE):
         while not await condition():
             await asyncio.sleep(0.001)
 
 
 async def refreshed(asked: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """What asking after a refresh gives when that is over."""
+    """Poll a refresh until it ends. Returns the last answer."""
     answer: dict[str, Any] = {}
 
     async def is_over() -> bool:
@@ -51,6 +51,6 @@ async def refreshed(asked: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str,
 
 
 def callback_of(task: dict[str, Any]) -> str:
-    """What a background task does: at its top, or inside `bt_data`, which is an object or JSON text."""
+    """The callback of a background task: at its top, or inside `bt_data`, which is an object or JSON text."""
     data = task["bt_data"]
     return task.get("callback") or (json.loads(data) if isinstance(data, str) else data)["callback"]

@@ -1,4 +1,4 @@
-"""The circuit: who waits while Access Anywhere is down, how it is probed, and that all go on when it is back."""
+"""The circuit breaker: calls wait while Access Anywhere is down, probes are sent, and calls resume afterwards."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ REFUSED = {"status": "login_fail", "statusmessage": "Wrong token"}
 
 
 class Server:
-    """Answers in 10 ms, unless `says` has another answer at that time. Remembers what it was asked, and when."""
+    """Answers in 10 ms. `says` may give another answer. Records each call with its time."""
 
     def __init__(self) -> None:
         self.says: Callable[[str], dict | httpx.Response | Exception | None] = lambda function: None
@@ -77,7 +77,7 @@ def gaps(times: list[float]) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
-# When it opens
+# Opening
 
 
 async def fine() -> None:
@@ -119,7 +119,7 @@ async def test_an_answer_between_failures_restarts_the_count():
 
 @in_virtual_time
 async def test_one_folder_that_always_fails_does_not_block_other_calls():
-    """On a quiet service nothing else is asked, and each try that fails is one in a row."""
+    """On a quiet service there are no other calls, so all failures follow each other."""
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" else None
     async with server.client() as client:
@@ -194,7 +194,7 @@ async def test_the_circuit_logs_its_opening_with_the_reason_and_its_closing_with
     assert 50 < closed["seconds"] < 100
 
 
-# While it is open
+# Open
 
 
 @in_virtual_time
@@ -228,7 +228,7 @@ async def test_a_call_that_waits_beyond_its_budget_fails_with_the_time_and_reaso
 
 @in_virtual_time
 async def test_calls_that_wait_for_a_slot_fail_together_with_its_holder_in_a_long_outage():
-    """Found by a test of outages: one slot, and each who held it waited two minutes before the next could."""
+    """A test of outages found this: with one slot, each holder waited two minutes before the next could."""
     server = Server()
     server.says = down_until(10_000)
     async with server.client(concurrency=1) as client:
@@ -241,7 +241,7 @@ async def test_calls_that_wait_for_a_slot_fail_together_with_its_holder_in_a_lon
 
 @in_virtual_time
 async def test_an_outage_uses_no_tries_and_restarts_their_count():
-    """A server that answers the probe, and fails for a while yet, does not use up the tries of who has waited."""
+    """A server that answers the probe but still fails for a while does not use up the tries of waiting calls."""
     server = Server()
     server.says = lambda function: DOWN if function == "checkPathExists" and time() < 60 else None
     async with server.client() as client:
@@ -333,7 +333,7 @@ async def test_a_probe_that_crashes_does_not_end_the_probing():
     assert "circuit_probe_failed" in [entry["event"] for entry in logged]
 
 
-# What the server wishes
+# Retry-After
 
 
 def wishing(header: str) -> Callable[[str], httpx.Response | None]:
@@ -442,7 +442,7 @@ async def test_refused_logins_are_repeated_after_ten_seconds_and_later_after_a_m
 
 @in_virtual_time
 async def test_logins_that_give_no_token_are_not_repeated_for_each_call():
-    """Perhaps the account wants a second factor: no call can succeed, as with a wrong password."""
+    """The account may require a second factor. No call can then succeed, as with a wrong password."""
     server = Server()
     async with server.client() as client:
         server.says = lambda function: {"status": "ok"} if function == LOGIN else None
@@ -458,7 +458,7 @@ async def test_logins_that_give_no_token_are_not_repeated_for_each_call():
 
 @in_virtual_time
 async def test_while_every_token_is_refused_calls_wait_and_few_logins_are_tried():
-    """The account's role was taken away, say: it may log in, and do nothing."""
+    """For example, the account lost its role: it may log in, but all calls are refused."""
     server = Server()
     async with server.client() as client:
         await client.check_path("/a")
@@ -502,7 +502,7 @@ async def test_the_error_of_a_refused_login_contains_no_secret():
         assert "no: permanent" not in client.circuit.reason
 
 
-# Who waits may go
+# Cancellation
 
 
 @in_virtual_time
@@ -555,7 +555,7 @@ async def test_closing_the_client_ends_the_probing():
 
 @in_virtual_time
 async def test_a_server_that_answers_with_a_maintenance_page_is_down():
-    """Such pages come with 200."""
+    """Such pages have the status 200."""
     server = Server()
     server.says = lambda function: httpx.Response(200, html="<p>Be back soon</p>") if time() < 60 else None
     async with server.client() as client:
@@ -567,7 +567,7 @@ async def test_a_server_that_answers_with_a_maintenance_page_is_down():
         assert time() > 60
 
 
-# The rate
+# Rate limit
 
 
 @in_virtual_time
@@ -590,7 +590,7 @@ async def test_retries_count_as_calls_and_the_rate_may_be_half_a_call_per_second
     assert min(gaps(server.times())) >= 1.999
 
 
-# What the concurrency hears
+# Concurrency
 
 
 @in_virtual_time

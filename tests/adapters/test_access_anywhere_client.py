@@ -1,4 +1,4 @@
-"""The client against a small server in this process: what it sends, what it makes of answers, what it survives."""
+"""The client against a small server in this process: its requests, its reading of answers, its retries."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ Reply = dict | httpx.Response | Exception
 
 
 class Server:
-    """Issues tokens, knows which are good, and answers the rest by `functions`."""
+    """Issues tokens, checks them, and answers other calls by `functions`."""
 
     def __init__(self) -> None:
         self.clock = SleptClock()
@@ -50,7 +50,7 @@ class Server:
         self.functions: dict[str, Callable[[Form], Reply]] = {}
 
     def answering(self, function: str, *replies: Reply) -> None:
-        """These, one after the other; the last for ever."""
+        """Answer with these in turn, and then always with the last one."""
         left = list(replies)
         self.functions[function] = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
@@ -95,7 +95,7 @@ FOLDER = {"fi_id": "7", "fi_pid": "1", "fi_name": "photos", "fi_type": "1", "tra
 FOUND = {"status": "ok", "exists": "y", "file": FOLDER}
 
 
-# What is sent
+# Requests
 
 
 async def test_a_call_posts_a_form_to_rpc_php_with_a_token_and_asks_for_json(server):
@@ -139,7 +139,7 @@ async def test_missing_credentials_are_a_mistake_in_the_settings(server):
 
 
 async def test_cookies_are_not_kept(server):
-    """PHP answers the calls of one session one after the other."""
+    """PHP handles the calls of one session one after the other."""
     reply = httpx.Response(200, json=FOUND, headers={"Set-Cookie": "PHPSESSID=1; Path=/"})
     server.answering("checkPathExists", reply)
     async with server.client() as client:
@@ -356,7 +356,7 @@ async def test_retry_after_as_a_date_is_honoured(server):
 
 
 async def test_a_retry_after_date_is_compared_with_the_date_of_the_answer(server):
-    """Ours may not be known yet: then it stands at the beginning of time."""
+    """Our own clock may be unknown still. It then shows the epoch."""
     server.clock.time = 0.0
     headers = {"Retry-After": "Wed, 01 Jan 2025 00:00:05 GMT", "Date": "Wed, 01 Jan 2025 00:00:00 GMT"}
     server.answering("checkPathExists", httpx.Response(503, headers=headers), FOUND)
@@ -414,7 +414,7 @@ async def test_every_exception_of_httpx_is_translated(server, kind):
 
 
 async def test_a_connection_that_is_reset_at_once_is_unavailable_and_not_a_defect(server):
-    """Found by chaos, on uvloop: anyio asks no socket for its peer, and httpx passes that on."""
+    """The chaos test found this on uvloop: anyio raises AttributeError, which httpx does not translate."""
     without_a_socket = AttributeError("'NoneType' object has no attribute 'getpeername'", name="getpeername", obj=None)
     server.answering("checkPathExists", without_a_socket, FOUND)
     async with server.client() as client:
@@ -512,7 +512,7 @@ async def test_a_call_fails_within_two_minutes_if_a_background_task_does_not_end
     assert server.clock.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
-# Drift
+# Different shapes
 
 
 @pytest.mark.parametrize(
@@ -602,8 +602,8 @@ async def test_a_number_may_be_quoted(server, size, read):
 def paging(entries: list[dict], *, total: bool = True) -> Callable[[Form], Reply]:
     def answer(form: Form) -> Reply:
         start = int(form["from"])
-        told = {"total": str(len(entries))} if total else {}
-        return {"status": "ok", "filelist": entries[start : start + int(form["count"])]} | told
+        shown_total = {"total": str(len(entries))} if total else {}
+        return {"status": "ok", "filelist": entries[start : start + int(form["count"])]} | shown_total
 
     return answer
 
@@ -744,7 +744,7 @@ async def test_a_refresh_that_does_not_end_times_out_and_is_polled_every_two_sec
 
 
 async def test_after_refreshed_recently_the_request_is_repeated_and_begins_again(server):
-    """Nobody is served by a refresh that began before it was asked for."""
+    """A refresh that began before the request does not count."""
     server.answering("getFolderContents", refreshing(None), refreshing(None), refreshing("r1"), refreshing("r1"))
     began: list[int] = []
     async with server.client() as client:
@@ -780,7 +780,7 @@ async def test_a_slot_is_held_while_a_refresh_runs_but_not_between_two_requests(
 
 
 async def test_a_refresh_begins_only_when_it_has_its_slot(server):
-    """So whoever asks while it waits is served by it too."""
+    """So it also covers changes that happen while it waits."""
     slot = asyncio.Semaphore(1)
     began: list[str] = []
     server.answering("getFolderContents", refreshing("r1"))
@@ -947,7 +947,7 @@ def test_malformed_optional_numbers_do_not_fail_the_answer(unknown):
     assert (task.percent, task.files) == (None, None)
 
 
-# Whatever comes
+# Any answer
 
 scalars = (
     st.none()
@@ -1005,16 +1005,16 @@ CANARY = "canary+/ p%w"
 
 
 def outcomes() -> dict[str, Reply]:
-    told = f"no: {CANARY}"
+    message = f"no: {CANARY}"
     return {
-        "code": {"status": "error", "statusmessage": told},
+        "code": {"status": "error", "statusmessage": message},
         "code itself": {"status": CANARY},
         "html": httpx.Response(200, html=f"<p>{CANARY}</p>"),
         "encoded": httpx.Response(200, html="<p>canary%2B%2F+p%25w</p>"),
         "broken json": httpx.Response(200, content=f'{{"status":"ok","token":"{CANARY}"'),
         "redirection": httpx.Response(302, headers={"Location": "https://other.test/?pwd=canary%2B%2F+p%25w"}),
-        "http": httpx.Response(403, text=told),
-        "down": httpx.Response(503, text=told),
+        "http": httpx.Response(403, text=message),
+        "down": httpx.Response(503, text=message),
         "network": httpx.ConnectError("refused", request=httpx.Request("POST", "https://aa.test", content=CANARY)),
     }
 
@@ -1070,12 +1070,12 @@ async def test_logins_and_retries_are_logged_with_their_function(server):
     assert logged[2]["attempt"] == 1
 
 
-# How much of an answer is read
+# Size of an answer
 
 
 @pytest.mark.parametrize("packed", [False, True])
 async def test_an_answer_beyond_the_limit_is_not_read_to_its_end(server, monkeypatch, packed):
-    """What Access Anywhere answers is untrusted, too; gzip makes much of little."""
+    """The answers of Access Anywhere are untrusted, too. A small gzip body may decompress to a huge one."""
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1_000_000)
     sent = []
 

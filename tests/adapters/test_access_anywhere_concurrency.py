@@ -1,4 +1,4 @@
-"""The slots for refreshes: how many there are, who gets the next, and that none is lost. In virtual time."""
+"""The slots for refreshes: their number, their order, and that no slot is lost. In virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ def slots_of(most: int) -> AdaptiveConcurrency:
 
 @asynccontextmanager
 async def all_taken(slots: AdaptiveConcurrency) -> AsyncIterator[None]:
-    """Everything that asks meanwhile has to wait."""
+    """Hold all slots, so that all requests have to wait."""
     held = [slots.slot() for _ in range(slots.limit)]
     for slot in held:
         await slot.__aenter__()
@@ -30,7 +30,7 @@ async def all_taken(slots: AdaptiveConcurrency) -> AsyncIterator[None]:
 
 
 async def order_of(slots: AdaptiveConcurrency, costs: dict[str, float]) -> list[str]:
-    """Who is served after whom, when all ask one after the other while nothing is free."""
+    """The order in which requests are served that arrive one after the other while no slot is free."""
     served: list[str] = []
 
     async def ask(name: str, cost: float) -> None:
@@ -46,7 +46,7 @@ async def order_of(slots: AdaptiveConcurrency, costs: dict[str, float]) -> list[
     return served
 
 
-# Who is next
+# Order
 
 
 @in_virtual_time
@@ -91,7 +91,7 @@ async def test_a_costly_request_is_served_while_cheap_ones_keep_coming():
 
 @in_virtual_time
 async def test_a_costly_request_is_served_before_a_large_crowd_of_cheap_ones():
-    """Every cheap one is another folder, and there is no end of them: they may go before it for its own cost, no longer."""
+    """Cheap requests keep arriving. They may overtake the costly one for as long as its own cost, but no longer."""
     slots = slots_of(4)
 
     async def cheap() -> None:
@@ -104,7 +104,7 @@ async def test_a_costly_request_is_served_before_a_large_crowd_of_cheap_ones():
     began = asyncio.get_running_loop().time()
     async with slots.slot(10.0):
         waited = asyncio.get_running_loop().time() - began
-    # Ten seconds of cost, and the ten seconds that are waited for each turn by all.
+    # Ten seconds for the cost, and ten seconds that every request waits for its turn.
     assert waited < 25
     for task in crowd:
         task.cancel()
@@ -116,17 +116,17 @@ async def test_a_costly_request_is_served_before_a_large_crowd_of_cheap_ones():
     most=st.integers(1, 6),
     arrivals=st.lists(
         st.tuples(
-            st.floats(0, 2),  # comes after the one before it
-            st.sampled_from([0.0, 0.01, 0.5, 3.0, 60.0]),  # is expected to take
-            st.floats(0.001, 3),  # takes
-            st.none() | st.floats(0, 5),  # is cancelled so long after it came
+            st.floats(0, 2),  # seconds after the previous arrival
+            st.sampled_from([0.0, 0.01, 0.5, 3.0, 60.0]),  # expected duration
+            st.floats(0.001, 3),  # duration
+            st.none() | st.floats(0, 5),  # seconds from arrival to cancellation
         ),
         max_size=40,
     ),
     strains=st.lists(st.floats(0.01, 20), max_size=5),
 )
 def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arrivals, strains):
-    """Whoever is cancelled, waiting or holding; whatever the server's troubles."""
+    """For any cancellations, while a request waits or holds its slot, and any overload of the server."""
 
     async def story() -> None:
         slots = slots_of(most)
@@ -185,7 +185,7 @@ def test_a_slot_that_is_given_to_a_cancelled_request_goes_to_the_next_one(cancel
             await slot.__aenter__()
         tasks = [asyncio.create_task(take(number)) for number in range(len(cancels))]
         await asyncio.sleep(0)
-        # In one turn of the loop: all slots are given on, and then some of their takers are cancelled.
+        # In one turn of the event loop, all slots are handed on, and then some of their new holders are cancelled.
         for slot in held:
             await slot.__aexit__(None, None, None)
         for task, is_cancelled in zip(tasks, cancels, strict=True):
@@ -198,7 +198,7 @@ def test_a_slot_that_is_given_to_a_cancelled_request_goes_to_the_next_one(cancel
     virtually(story())
 
 
-# How many
+# Limit
 
 
 @in_virtual_time

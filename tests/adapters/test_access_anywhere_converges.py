@@ -1,7 +1,7 @@
-"""Whatever happens to storage and to Access Anywhere: in the end the index equals storage. In virtual time.
+"""After any changes and any faults, the index equals storage. In virtual time.
 
-The real client, target and refreshes against the sandbox's server. Its faults come and go while objects are written and
-deleted; each change is a message, which asks for its folders, and comes again if that failed.
+The real client, target and refreshes run against the sandbox's server. Its faults begin and end while objects are written
+and deleted. Each change is a message, which refreshes its folders and is delivered again if that failed.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import Refreshes
 
 TURN = 1e-6
-"""Seconds for each turn of the loop: `VirtualLoop` says why."""
+"""Seconds for each turn of the event loop. `VirtualLoop` gives the reason."""
 
 PROVIDERS = (
     Provider("S3", buckets=("data", "other")),
@@ -69,7 +69,7 @@ def _quiet():
 
 
 class Ticking:
-    """The server's clock: no two moments are the same, though a thousand things happen in a virtual one."""
+    """The server's clock. It never returns the same time twice, although virtual time may stand still."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -79,14 +79,14 @@ class Ticking:
         return self._last
 
 
-# What happens
+# Steps
 
 
 @dataclass(frozen=True)
 class Change:
-    """An object is deleted if it is there, unless it is to be overwritten; else written. `unlisted`: no key is named.
+    """Deletes an object that exists, or overwrites it if `overwrites`; writes one that does not exist.
 
-    `pause`: seconds until anything else happens.
+    `unlisted`: the event names no key. `pause`: seconds until the next step.
     """
 
     bucket: str
@@ -103,7 +103,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Abandon:
-    """Whoever waits for a message's folders goes away; the message comes again in the end."""
+    """The handling of a message is cancelled. The message is delivered again at the end."""
 
 
 Step = Change | Wait | Abandon | Faults
@@ -111,7 +111,7 @@ Step = Change | Wait | Abandon | Faults
 
 @dataclass(frozen=True)
 class Setting:
-    """What the world is like. `case_insensitive`: then no two names differ in case alone."""
+    """The settings of a world. If `case_insensitive`, no two names differ only in case."""
 
     concurrency: int
     min_interval: float
@@ -135,7 +135,7 @@ settings_of_worlds = st.builds(
 
 
 def keys(*, case_insensitive: bool) -> st.SearchStrategy[str]:
-    """Odd ones among them: names that are empty, not ASCII, or differ in case; and markers of folders."""
+    """Keys with unusual names too: empty, not ASCII, or different only in case; and folder markers."""
     names = st.sampled_from(["a", "b", "", "c d", "ä/ß", "日本%2F"] + ([] if case_insensitive else ["A", "Ä", "B"]))
     return st.lists(names, min_size=1, max_size=5).map("/".join).filter(bool)
 
@@ -168,7 +168,7 @@ faults = st.one_of(
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Setting, list[tuple[str, str]], list[Step]]:
-    """A world, the objects in it, and what happens then."""
+    """A world, its first objects, and the steps that follow."""
     setting = draw(settings_of_worlds)
     buckets, names = st.sampled_from(["data", "data", "other"]), keys(case_insensitive=setting.case_insensitive)
     before = draw(st.lists(st.tuples(buckets, names), max_size=8))
@@ -186,7 +186,7 @@ def histories(draw: st.DrawFn) -> tuple[Setting, list[tuple[str, str]], list[Ste
         st.sampled_from([0.01, 0.3, 4.0, 31.0]).map(Wait),
         st.just(Abandon()),
     ]
-    # Not `one_of`, which would take each of the ways to fail for as likely as a change.
+    # Not `one_of`: it would make each kind of fault as likely as a change.
     return setting, before, draw(st.lists(st.sampled_from(kinds).flatmap(lambda kind: kind), min_size=5, max_size=25))
 
 
@@ -200,7 +200,7 @@ class World:
     refreshes: Refreshes
     http: httpx.AsyncClient
     again: set[Folder] = field(default_factory=set)
-    """Of messages that come again."""
+    """The folders of messages that are delivered again."""
     changed: dict[tuple[str, str], int] = field(default_factory=dict)
     """The number of each object's last change."""
 
@@ -209,7 +209,7 @@ class World:
         self._decisions = Decisions(PLACES)
 
     def change(self, change: Change) -> tuple[Folder, ...]:
-        """Do it; returns the folders that are stale because of it."""
+        """Make the change. Returns the folders that it makes stale."""
         number = next(self._numbers)
         is_there = change.key in self.storage.objects(change.bucket)
         self.changed[change.bucket, change.key] = number
@@ -228,7 +228,7 @@ class World:
         return decision.folders
 
     async def message(self, folders: Iterable[Folder]) -> None:
-        """What a message does. Whatever is done without an error is true."""
+        """Handle a message. Each folder that is refreshed without an error must be true."""
         asked = next(self._numbers)
         try:
             errors = await self.refreshes.done(folders)
@@ -239,7 +239,7 @@ class World:
             self.again.update(folders)
             return
         shown = await self.shown()
-        # What was changed later may be shown as it is or as it was, or half of it.
+        # A later change may be in the index, or not, or in part.
         unsettled = self.expected(
             [at for at, number in self.changed.items() if number > asked], whether_there_or_not=True
         )
@@ -250,7 +250,7 @@ class World:
             assert covered(folder, shown, unsettled) == covered(folder, true, unsettled), folder
 
     def expected(self, objects: Iterable[tuple[str, str]], *, whether_there_or_not: bool) -> dict[str, str]:
-        """By path, the objects' etags, where Access Anywhere is to show them. A marker is shown by its folder alone."""
+        """The etags of the objects by the paths where Access Anywhere must show them. A marker shows only as its folder."""
         found = {}
         for bucket, key in objects:
             stored = self.storage.objects(bucket).get(key)
@@ -260,11 +260,11 @@ class World:
         return found
 
     async def shown(self) -> dict[str, str]:
-        """By path, the etags of what the index shows."""
+        """The etags in the index, by path."""
         return {file["path"]: file["etag"] for file in (await self.http.get("/sandbox/index")).json()}
 
     async def folders(self) -> set[str]:
-        """The paths of all folders that are listed, from the mapped ones down."""
+        """The paths of all folders that are listed, from the mapped folders down."""
         found = set()
         tops = [place.folder for places in PLACES.values() for place in places]
         waiting = [(path, (await self.client.check_path(path)).id) for path in tops]
@@ -279,7 +279,7 @@ class World:
 
 
 def folders_of(objects: Iterable[tuple[str, str]]) -> set[str]:
-    """The paths of the mapped folders, and of those that these objects are in."""
+    """The paths of the mapped folders and of the folders that contain these objects."""
     found = {place.folder for places in PLACES.values() for place in places}
     for bucket, key in objects:
         for place in PLACES[bucket]:
@@ -290,7 +290,7 @@ def folders_of(objects: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def covered(folder: Folder, files: Mapping[str, str], unsettled: Mapping[str, str]) -> dict[str, str]:
-    """Those that a refresh of the folder makes true, but for the unsettled."""
+    """The files that a refresh of the folder makes true, without the unsettled ones."""
 
     def is_covered(path: str) -> bool:
         return path.startswith(f"{folder.path}/") if folder.tree else path.rpartition("/")[0] == folder.path
@@ -349,7 +349,7 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
             match step:
                 case Change():
                     messages.append(asyncio.create_task(world.message(world.change(step))))
-                    # A task that is cancelled before its first step knows nothing of it.
+                    # A task that is cancelled before its first step runs no code, so it cannot do this itself.
                     await asyncio.sleep(step.pause)
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
@@ -366,7 +366,7 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
         again, world.again = world.again, set()
         await world.message(again)
         assert not world.again
-        # Refreshes that nobody waits for any more, and the server's own tasks, come to their end.
+        # Abandoned refreshes and the server's own tasks end.
         await asyncio.sleep(600)
         everything = [(bucket, key) for bucket in PLACES for key in world.storage.objects(bucket)]
         assert await world.shown() == world.expected(everything, whether_there_or_not=False)
@@ -397,7 +397,7 @@ async def many_calls_lose_tokens() -> None:
 
 
 def test_sixteen_calls_at_a_time_succeed_although_every_twentieth_loses_the_token():
-    """The token is everybody's, so every second call is refused, many of them more than once."""
+    """All calls share the token, so every second call is refused, and many calls more than once."""
     virtually(many_calls_lose_tokens(), turn=TURN)
 
 

@@ -92,12 +92,12 @@ class World:
         return (await self.stats())["faults"].get(kind, 0)
 
     async def is_true(self) -> bool:
-        """Whether the index shows what is stored, as it is stored."""
+        """Whether the index shows exactly the stored objects."""
         shown = {file["key"]: file["etag"] for file in (await self.http.get("/sandbox/index")).json()}
         return shown == {key: stored.etag for key, stored in self.storage.objects("data").items()}
 
     def change(self, folders: int = 10) -> list[Folder]:
-        """Write an object in each of so many folders, and one at the top; returns those that are stale."""
+        """Write an object in each of so many folders, and one at the top. Returns the stale folders."""
         for folder in [*(f"f{n:02}/" for n in range(folders)), ""]:
             self.storage.put("data", f"{folder}{next(self.changes)}")
         return [Folder(ROOT), *(Folder(f"{ROOT}/f{n:02}") for n in range(folders))]
@@ -106,12 +106,12 @@ class World:
         return asyncio.create_task(self.refreshes.done(folders))
 
     async def recovered(self) -> bool:
-        """Whether, a call later, as many refreshes may run as ever."""
+        """Make one call. Returns whether the full number of refreshes may run again."""
         await self.client.version()
         return self.client.concurrency.limit == self.client.concurrency.most
 
     async def until(self, holds: Callable[[], Any]) -> None:
-        """Wait until it holds, or what it returns does."""
+        """Wait until the condition holds. It may be a coroutine function."""
         async with asyncio.timeout(600):
             while not (await found if asyncio.iscoroutine(found := holds()) else found):
                 await asyncio.sleep(0.005)
@@ -199,7 +199,7 @@ async def refreshing(
 
 
 def opened(logged: list[Any]) -> int:
-    """How often the circuit did."""
+    """How many times the circuit has opened."""
     return sum(event["event"] == "circuit_opened" for event in logged)
 
 
@@ -227,7 +227,7 @@ async def test_slow_calls_halve_the_concurrency_and_fast_calls_restore_it(logged
         assert not opened(logged)
 
 
-# Answers that are none
+# Refusals and failures
 
 
 @in_virtual_time
@@ -270,7 +270,7 @@ async def test_no_call_is_retried_before_the_retry_after(logged, kind, faults):
         await world.befall(faults)
         began = now()
         stale = world.asked([Folder(ROOT)])
-        # The third of the server's errors is a 503, which says when to come back.
+        # Only a 503 has a Retry-After, and it is the third of the server's errors.
         await world.until_dealt(kind, 1 if kind == "too_many_requests" else 3)
         await world.clear()
         assert await stale == []
@@ -284,7 +284,7 @@ async def test_a_long_retry_after_opens_the_circuit_and_no_call_is_sent_before_i
         await world.befall(Faults(too_many_requests=TooManyRequests(retry_after=30)))
         stale = world.asked(world.change())
         await world.until(lambda: world.client.circuit.is_open)
-        # Those that were under way.
+        # The calls that were under way end.
         await world.until(lambda: world.client.concurrency.running + world.client.concurrency.waiting > 0)
         await world.clear()
         await asyncio.sleep(2)
@@ -309,7 +309,7 @@ async def test_a_long_retry_after_opens_the_circuit_and_no_call_is_sent_before_i
 async def test_occasional_failures_before_or_after_the_effect_are_retried(logged, kind, faults):
     async with a_world() as world:
         await world.befall(faults)
-        # Every status, before the effect and after it, comes in turns.
+        # The statuses, before and after the effect, come in turns.
         while await world.dealt(kind) < 8:
             assert await world.refreshes.done(world.change()) == []
             assert await world.is_true()
@@ -440,7 +440,7 @@ async def test_refreshes_go_on_during_a_sync_and_the_last_complete_sync_counts_u
             return (await providers.synced(["S3"]))["S3"] > before["S3"]
 
         await world.until(has_moved)
-        # What the refreshes found meanwhile, the sync has left.
+        # The sync has not undone the refreshes that ran meanwhile.
         assert await world.is_true()
 
 
@@ -457,7 +457,7 @@ async def test_all_calls_wait_while_the_server_is_down_and_only_probes_are_sent(
         assert world.client.circuit.reason
         assert world.client.circuit.opened_at is not None
         sent, probes = world.client.calls.copy(), world.client.calls["getApplianceInfo"]
-        # The tries under way when it opened are over when the third probe is sent.
+        # The tries that were under way when the circuit opened have ended when the third probe is sent.
         await world.until(lambda: world.client.calls["getApplianceInfo"] >= probes + 3)
         assert (world.client.calls - sent).keys() == {"getApplianceInfo"}
         assert not stale.done()
@@ -473,7 +473,7 @@ async def test_all_calls_wait_while_the_server_is_down_and_only_probes_are_sent(
 @in_virtual_time
 async def test_no_login_is_sent_while_the_server_is_down():
     async with a_world() as world:
-        # By then, the token is an hour old.
+        # The token is then an hour old.
         await asyncio.sleep(3600)
         await world.befall(Faults(down=Down()))
         stale = world.asked(world.change())

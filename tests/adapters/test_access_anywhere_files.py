@@ -1,4 +1,4 @@
-"""Downloads and uploads: over a socket against the sandbox's server, and without one for what servers seldom do."""
+"""Downloads and uploads: over a socket with the sandbox's server, and without a socket for rare behaviour."""
 
 import base64
 import ssl
@@ -140,13 +140,13 @@ async def test_an_upload_to_a_folder_that_stores_nothing_fails_at_once():
             assert client.calls["doInitUpload"] == 1
 
 
-# What servers seldom do
+# Rare behaviour
 
 Reply = httpx.Response | dict | Exception
 
 
 class Server:
-    """Answers each function by the replies put in for it, one after the other, the last for ever."""
+    """Answers each function with its replies in turn, and then always with the last one."""
 
     def __init__(self) -> None:
         self.clock = SleptClock()
@@ -169,7 +169,7 @@ class Server:
             raise reply
         reply = reply if isinstance(reply, httpx.Response) else httpx.Response(200, json=reply)
         if reply.is_stream_consumed:
-            # A response made of bytes has been read already, which those of a network have not.
+            # A response of bytes counts as read already. One from a network does not.
             reply = httpx.Response(reply.status_code, headers=reply.headers, stream=Broken(reply.content))
         return reply
 
@@ -193,7 +193,7 @@ def server() -> Server:
 
 
 class Broken(httpx.AsyncByteStream):
-    """Some bytes, and then an error, or nothing more."""
+    """Some bytes, and then an error or the end."""
 
     def __init__(self, *chunks: bytes, error: Exception | None = None) -> None:
         self.chunks = chunks

@@ -1,4 +1,4 @@
-"""Which functions of Access Anywhere jibe-sqs calls: none that changes customers' files. `doDeleteFile` deletes them."""
+"""The functions of Access Anywhere that jibe-sqs calls. It calls no function that changes customers' files."""
 
 import ast
 import re
@@ -20,9 +20,9 @@ READS = {
     *("checkPathExists", "getFolderContents", "getFile", "getUserBackgroundTasks"),
 }
 REFRESHES = {"syncOnProviderEvent"}
-MAX_UPLOAD_TRIES = {"doInitUpload", "doCompleteUpload", "doAbortUpload"}
-"""Of jibe-sqs's own reports, into their own folder."""
-ALLOWED = READS | REFRESHES | MAX_UPLOAD_TRIES
+UPLOADS = {"doInitUpload", "doCompleteUpload", "doAbortUpload"}
+"""These upload jibe-sqs's own reports into their own folder."""
+ALLOWED = READS | REFRESHES | UPLOADS
 
 FUNCTION = re.compile(r"(get|do|check|empty|sync|set|add)[A-Z]\w*|get(token|file)", re.ASCII)
 

@@ -32,7 +32,7 @@ NOW = datetime(2026, 1, 31, 23, 0, tzinfo=UTC).timestamp()
 
 
 class HastyClock:
-    """Sleeps are short, and count as slept."""
+    """Sleeps last 2 ms or less, and count in full."""
 
     def __init__(self):
         self.slept = 0.0
@@ -93,7 +93,7 @@ class World:
         return [entry.file.key if isinstance(entry, Found) else entry for entry in entries]
 
     async def swept(self, source):
-        """The keys that a sweep finds, and the folders that it has refreshed."""
+        """The keys that a sweep finds, and the folders that it refreshes."""
         self.asked.clear()
         queue = SweepQueue()
         sweeper = Sweeper(sweeps=(), queue=queue, ledger=self.ledger, clock=self.clock, wall_clock=lambda: self.now)
@@ -104,7 +104,7 @@ class World:
 
 @pytest.fixture
 def served():
-    """A world, and the sandbox's server in it; `storage` may be given, and whatever the server's settings have."""
+    """A world with the sandbox's server. Takes a `storage`, and the settings of the server."""
 
     @asynccontextmanager
     async def serve(places=None, token="permanent", storage=None, **options):
@@ -212,7 +212,7 @@ ODD_KEYS = [
 
 
 async def test_every_key_names_its_own_file(served):
-    """Case decides nothing to Access Anywhere, and everything to S3."""
+    """Access Anywhere ignores the case of names, S3 does not."""
     async with served() as world:
         files = [world.put(key, key.encode()) for key in ODD_KEYS]
         for file in files:
@@ -322,7 +322,7 @@ async def test_a_level_of_more_than_a_page_is_listed_whole(served):
 
 
 async def test_a_place_that_may_show_only_a_part_is_not_listed_for_the_whole(served):
-    """A provider that seems to show a part of a bucket stands for all of it, too: of what others show, it shows nothing."""
+    """A provider that seems to show a part of a bucket also counts as showing all of it, but has fewer files."""
     part = f"{ROOT}/team"
     async with served(places={BUCKET: [Place(part, "team/"), Place(part), Place(ROOT)]}) as world:
         file = world.put(day("2026/01/31", "x"))
@@ -359,7 +359,7 @@ async def test_unusual_names_are_listed_unchanged(served):
 
 
 async def test_a_sweep_finds_new_files_and_refreshes_only_folders_that_need_it(served):
-    """Of the folders above the days, none has anything new for as long as it shows today's."""
+    """A folder above the days has no new entries as long as it shows today's folder."""
     source = LogSource(BUCKET)
     async with served() as world:
         keys = [world.put(day(text, "a")).key for text in ("2026/01/30", "2026/01/31")]

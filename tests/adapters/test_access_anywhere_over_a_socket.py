@@ -1,4 +1,4 @@
-"""The client and the refresh target against the sandbox's server: over a socket, or without one for many cases."""
+"""The client and the refresh target against the sandbox's server: over a socket, and in process for many cases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -135,7 +135,7 @@ keys = st.lists(names, min_size=1, max_size=5).map("/".join).filter(lambda key: 
 @settings(max_examples=60, deadline=None)
 @given(st.sets(keys, max_size=10), st.lists(st.tuples(keys, st.integers(0, 40)), max_size=16), st.integers(1, 4))
 async def test_changes_while_refreshes_run_end_in_a_true_index(before, changes, concurrency):
-    """Names of every kind among them: empty ones, and ones that differ only in case."""
+    """With unusual names too: empty, or different only in case."""
     bucket = storage(*before)
     async with at_hand(bucket, concurrency) as (refreshes, http):
         await refreshes.refresh(Folder(ROOT, tree=True))

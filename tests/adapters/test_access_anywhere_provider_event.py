@@ -1,4 +1,4 @@
-"""Access Anywhere told of changes, by a call that the settings describe: what is sent, and what comes of it."""
+"""Changes reported to Access Anywhere, by a call from the settings: the requests and their effects."""
 
 import asyncio
 import itertools
@@ -35,7 +35,7 @@ PLACES = {"my-bucket": [Place("/Amazon S3/my-bucket"), Place("/Part", "a/")]}
 
 
 class Server:
-    """Takes every call, and keeps the parameters of those that are no login. `most` is of calls at a time."""
+    """Accepts every call, and records the parameters of all but logins. `most`: the most calls at a time."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, str]] = []
@@ -70,7 +70,7 @@ def server():
 
 
 def change(key="a/x", *folders, kind=Kind.WRITTEN, time=0.0):
-    """By default in the one folder in which the key stands."""
+    """A change, by default in the one folder of its key."""
     event = ObjectEvent(kind, "my-bucket", key, time)
     return Change(event, tuple(Folder(path) for path in folders or ["/Amazon S3/my-bucket/a"]))
 
@@ -174,7 +174,7 @@ def configured():
 
 
 class Writer:
-    """Writes and deletes, and has it told."""
+    """Writes and deletes objects, and reports the changes."""
 
     def __init__(self, changes: Changes, bucket) -> None:
         self._changes = changes
@@ -191,7 +191,7 @@ class Writer:
         event = ObjectEvent(Kind.DELETED if is_there else Kind.WRITTEN, "my-bucket", key, next(self._times))
         return Change(event, self._decisions.decide(event).folders)
 
-    async def tell(self, *changes: Change) -> None:
+    async def report(self, *changes: Change) -> None:
         assert await self._changes.done(changes) == []
 
 
@@ -221,13 +221,13 @@ async def test_changes_reported_over_a_socket_end_in_a_true_index(options):
             writer = Writer(Changes(target=target, linger=0.001), bucket)
             keys = ["a/1", "a/b/2", "top", "ä & b/+ %2F/ü.txt", "x//y"]
             changes = [writer.act(key) for key in [*keys, "a/1", "gone", "gone", "a/1", "top"]]
-            await writer.tell(*changes)
+            await writer.report(*changes)
             assert await index(http) == truth(bucket)
             assert set(bucket.objects("my-bucket")) == {"a/1", "a/b/2", "ä & b/+ %2F/ü.txt", "x//y"}
-            told = (await http.get("/sandbox/events")).json()
-            assert len(told) == len(changes)
-            # Each object's as it was said to be, in its order.
-            assert [each["event"] for each in told if each["key"] == "a/1"] == ["written", "deleted", "written"]
+            events = (await http.get("/sandbox/events")).json()
+            assert len(events) == len(changes)
+            # The events of each object arrived unchanged and in order.
+            assert [each["event"] for each in events if each["key"] == "a/1"] == ["written", "deleted", "written"]
             calls = client.calls["syncOnProviderEvent"]
             assert calls == len(changes) if options is SINGLE else calls < len(changes)
 
@@ -244,7 +244,7 @@ keys = keys.filter(lambda key: key and not key.endswith("/"))
     st.integers(0, 9),
 )
 async def test_changes_during_reports_of_others_end_in_a_true_index(messages, options, failures, seed):
-    """Whatever the server suffers: what it would not take is told again by its message."""
+    """For any faults of the server: the message reports the refused changes again."""
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
     async with (
@@ -256,14 +256,14 @@ async def test_changes_during_reports_of_others_end_in_a_true_index(messages, op
         changes = Changes(target=target, most=3, linger=0.0)
         writer = Writer(changes, bucket)
 
-        async def told(message) -> None:
+        async def report(message) -> None:
             while await changes.done(message):
                 await asyncio.sleep(0)
 
         asked = []
         for wanted, pause in messages:
             message = [writer.act(key) for key in wanted]
-            asked.append(asyncio.create_task(told(message)))
+            asked.append(asyncio.create_task(report(message)))
             for _ in range(pause):
                 await asyncio.sleep(0)
         await asyncio.gather(*asked)

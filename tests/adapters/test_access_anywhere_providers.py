@@ -1,4 +1,4 @@
-"""What Access Anywhere's top-level folders show, and what its background tasks say of their syncs."""
+"""The buckets in Access Anywhere's top-level folders, and their syncs in its background tasks."""
 
 import asyncio
 import time
@@ -36,11 +36,11 @@ Provider, Synced = sandbox.Provider, sandbox.Synced
 NOON = 1_700_000_000.0
 
 
-# What is shown, by a double of the client
+# Buckets, with a double of the client
 
 
 class Shown:
-    """The client, as far as it is used: folders by id, and tasks. Listings come in turns of the event loop."""
+    """The part of the client that is used: folders by id, and tasks. Each entry takes a turn of the event loop."""
 
     def __init__(self, folders: dict[str, Sequence[Item]], tasks: Sequence[Task] = ()) -> None:
         self.folders = folders
@@ -58,7 +58,7 @@ class Shown:
             yield item
 
     async def background_tasks(self, *, kind: str, limit: int) -> TaskList:
-        """As a server does: tasks of exactly that type, the latest first, and no more than the limit."""
+        """As a server: tasks of exactly that type, the latest first, up to the limit."""
         chosen = [task for task in self.tasks if kind == task.type]
         return TaskList(chosen[:limit], len(chosen) if self.counts_tasks else None)
 
@@ -115,7 +115,7 @@ async def test_a_provider_that_is_removed_during_the_look_shows_no_buckets():
 
 
 async def test_a_provider_that_cannot_be_listed_is_an_error_with_its_name():
-    """To take its buckets for unmapped would lose their events."""
+    """If its buckets counted as unmapped, their events would be lost."""
 
     class Refusing(Shown):
         async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
@@ -142,14 +142,14 @@ async def test_many_buckets_are_all_found():
 
 
 @pytest.mark.parametrize(
-    ("told", "prefix"),
+    ("provider_folder", "prefix"),
     [("", ""), ("/", ""), ("team", "team/"), ("team/", "team/"), ("/team/a", "team/a/"), ("a//", "a//"), (" ", " /")],
 )
-def test_a_prefix_ends_in_a_slash_and_does_not_start_with_one(told, prefix):
-    assert prefix_of(bucket("1", "photos", provider_folder=told)) == prefix
+def test_a_prefix_ends_in_a_slash_and_does_not_start_with_one(provider_folder, prefix):
+    assert prefix_of(bucket("1", "photos", provider_folder=provider_folder)) == prefix
 
 
-# What a task says
+# Tasks
 
 
 def at(moment: float) -> datetime:
@@ -242,7 +242,7 @@ async def test_of_several_syncs_the_last_one_counts():
 
 
 def hidden(n: int, sync: Task) -> list[Task]:
-    """A sync, and so many refreshes of folders since."""
+    """A sync, followed by so many refreshes of folders."""
     return [*(task(id=f"r{i}", type=sync.type, callback="FolderRefresh") for i in range(n)), sync]
 
 
@@ -261,7 +261,7 @@ async def test_a_sync_that_is_cut_off_from_the_list_is_unknown():
 
 
 async def test_the_later_of_two_syncs_with_different_types_counts():
-    """A server may have been upgraded from one way of naming types to the other."""
+    """A server may have been upgraded from one set of type names to the other."""
     old = task(type="sync", provider="p1")
     new = task(id="2", type="custom", provider="p1", added=at(NOON + 100))
     for tasks in ([old, new], [new, old]):
@@ -285,25 +285,25 @@ seconds = st.floats(0, 10_000)
     skew=st.floats(-CLOCK_MARGIN, CLOCK_MARGIN),
     files=st.integers(0, 1_000_000),
     speed=st.floats(0, 1),
-    tells=st.sets(st.sampled_from(["added", "files", "provider"])),
+    fields=st.sets(st.sampled_from(["added", "files", "provider"])),
     status=st.sampled_from(TaskStatus),
     older=seconds,
     late=seconds,
 )
 def test_no_event_at_or_after_the_start_of_a_sync_is_ever_skipped(
-    began, queued, skew, files, speed, tells, status, older, late
+    began, queued, skew, files, speed, fields, status, older, late
 ):
-    """Access Anywhere's clock is off, it writes times in whole seconds, tells this or that; and so does the log."""
+    """For a wrong clock of Access Anywhere, times in whole seconds, and missing fields; and the same for the log."""
     began += NOON + queued
     took = speed * max(MIN_SYNC_SECONDS, files * MAX_SECONDS_PER_FILE)
 
     def sync(began: float, status: TaskStatus) -> Task:
         return task(
             status=status,
-            added=at(int(began - queued + skew)) if "added" in tells else None,
+            added=at(int(began - queued + skew)) if "added" in fields else None,
             completed=at(int(began + took + skew)),
-            files=files if "files" in tells else None,
-            provider="p1" if "provider" in tells else "",
+            files=files if "files" in fields else None,
+            provider="p1" if "provider" in fields else "",
         )
 
     client = Shown({"0": TOPS[:1]}, [sync(began - older, TaskStatus.COMPLETED), sync(began, status)])
@@ -333,7 +333,7 @@ async def serving(*providers, **options) -> AsyncIterator[tuple[Providers, httpx
 
 @pytest.fixture(params=["custom", "sync"])
 def types(request) -> dict[str, str]:
-    """Both ways in which servers name the types of tasks."""
+    """For both sets of type names that servers use."""
     return {"task_types": request.param}
 
 
@@ -342,7 +342,7 @@ TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", syn
 
 
 async def test_a_bucket_that_seems_to_be_shown_in_part_is_mapped_as_a_whole():
-    """No source tells what `fi_providerfolder` means: were it the bucket's name, all of its changes would be unmapped."""
+    """The meaning of `fi_providerfolder` is not documented. If it were the bucket's name, all changes would be unmapped."""
     client = Shown({"0": [bucket("1", "photos", provider_folder="photos")]})
     decisions = Decisions(await Providers(client).places())
     decided = decisions.decide(ObjectEvent(Kind.WRITTEN, "photos", "a/b", NOON))
@@ -351,7 +351,7 @@ async def test_a_bucket_that_seems_to_be_shown_in_part_is_mapped_as_a_whole():
 
 async def test_over_a_socket_every_shape_of_provider_is_found():
     async with serving(S3, TEAM, Provider("Empty")) as (providers, _):
-        # More than once: each answer comes in another shape.
+        # Several times, because each answer has another shape.
         for _ in range(4):
             assert await providers.places() == {
                 "photos": (Place("/Amazon S3/photos"), Place("/Team", "team/"), Place("/Team")),

@@ -1,4 +1,4 @@
-"""The refresh target, through the real client, against an Access Anywhere that knows only what it was told to refresh."""
+"""The refresh target with the real client, against a server whose index changes only by refreshes."""
 
 import asyncio
 import itertools
@@ -31,13 +31,13 @@ ROOT = f"{PROVIDER}/my-bucket"
 
 @pytest.fixture(autouse=True)
 def _quiet():
-    """No log lines: there are thousands of refreshes here."""
+    """Suppress the log lines of thousands of refreshes."""
     with structlog.testing.capture_logs():
         yield
 
 
 class Entry:
-    """A file or folder of the index; a folder has `below`, by case-folded name (its kind kept apart). `shown`: its name in answers."""
+    """A file or folder in the index. `below`: a folder's entries by case-folded name and kind. `shown`: the name in answers."""
 
     def __init__(self, fi_id: str, name: str, is_folder: bool) -> None:
         self.fi_id, self.name, self.is_folder = fi_id, name, is_folder
@@ -49,7 +49,7 @@ class Entry:
 
 
 class Indexed:
-    """Access Anywhere over a bucket: `keys` is what S3 has, `index` what people see, and only a refresh carries over.
+    """Access Anywhere over a bucket: `keys` are the objects in S3, `index` the files that it shows.
 
     A refresh reads S3 when it is asked for and shows it when it is polled for the last time. `cooldown`: seconds after
     a refresh's start in which a folder "was refreshed recently". `keeps_empty`: a refreshed folder that S3 no longer
@@ -109,7 +109,7 @@ class Indexed:
         return {a for key in self.keys for a in ancestors(f"{ROOT}/{key}") if a.startswith(f"{ROOT}/")}
 
     def in_storage(self, path: str) -> dict[tuple[str, bool], str]:
-        """What the storage has directly in that folder."""
+        """The entries directly in that folder in storage."""
         if path == "/":
             names = {(provider, True) for provider in self.providers}
         elif path.strip("/") in self.providers:
@@ -127,7 +127,7 @@ class Indexed:
             self.add(folder, called, is_folder=is_folder)
 
     def settle(self) -> None:
-        """Make all of the index true."""
+        """Make the whole index equal to storage."""
         for path, entry in (todo := self.walk(self.top)):
             self.show(entry, self.in_storage(path) if entry.is_folder else {})
             todo += [(f"{path.rstrip('/')}/{below.name}", below) for below in entry.below.values()]
@@ -226,7 +226,7 @@ class Asked:
 
 
 class FewSlots:
-    """The `Slots` port: so many at a time, in the order of asking. `costs`: what each was asked for with."""
+    """The `Slots` port: up to `most` at a time, in the order of the requests. `costs` records the cost of each request."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -278,7 +278,7 @@ async def test_a_new_folder_is_found_by_refreshes_of_its_parents_and_then_filled
 
 @pytest.mark.parametrize("keeps_empty", [True, False])
 async def test_a_folder_that_is_gone_from_storage_is_gone_from_the_index(keeps_empty):
-    """Whether the server keeps it, empty, or says that it is not found."""
+    """For a server that keeps the empty folder, and for one that answers `not_found`."""
     aa = Indexed("a/b/1", "a/2", keeps_empty=keeps_empty)
     aa.settle()
     aa.keys = {"a/2"}
@@ -422,7 +422,7 @@ async def test_began_is_called_again_after_refreshed_recently():
 
 
 async def test_a_refresh_that_waits_for_a_slot_has_not_begun():
-    """So that whoever asks while it waits is served by it too."""
+    """So it also covers changes that happen while it waits."""
     aa = Indexed("a/1", "b/1", polls=20)
     aa.settle()
     running: list[int] = []
@@ -477,7 +477,7 @@ async def test_a_mapped_folder_may_be_written_in_another_case():
 
 
 async def test_a_server_that_ignores_case_refreshes_the_folder_that_it_has():
-    """It shows `A/` in `a`, or not at all; that one is refreshed, in case."""
+    """It may show the entries of `A/` in `a`, so `a` is refreshed."""
     aa = Indexed("a/1")
     aa.settle()
     async with aa.target() as target:
@@ -486,7 +486,7 @@ async def test_a_server_that_ignores_case_refreshes_the_folder_that_it_has():
 
 
 async def test_a_name_that_the_server_shows_differently_is_accepted():
-    """In a folder, and in what is below it."""
+    """For the folder itself and for the folders below it."""
     aa = Indexed("cafe\u0301/a/1")
     aa.settle()
     aa.at(f"{ROOT}/cafe\u0301").shown = "caf\u00e9"
@@ -631,11 +631,11 @@ async def test_folders_that_contain_each_other_do_not_make_an_endless_tree():
     assert sorted(aa.refreshes) == [ROOT, f"{ROOT}/a", f"{ROOT}/b"]
 
 
-# Many at once
+# Many folders
 
 
 def below(*counts: int, top: str = ROOT) -> list[Folder]:
-    """The deepest folders of a tree that has so many in each folder of each level."""
+    """The deepest folders of a tree. `counts`: the number of folders in each folder, level by level."""
     paths = [top]
     for count in counts:
         paths = [f"{path}/{n}" for path in paths for n in range(count)]
@@ -645,7 +645,7 @@ def below(*counts: int, top: str = ROOT) -> list[Folder]:
 @pytest.mark.parametrize("pace", [0.0, 5.0])
 @pytest.mark.parametrize("group", [1000, 7])
 async def test_each_folder_of_a_new_tree_is_refreshed_once_for_any_order_of_arrival(pace, group):
-    """All at once, or most of them while the folders above theirs are being refreshed for others."""
+    """All at once, or most of them while the folders above are being refreshed already."""
     aa = Indexed()
     aa.settle()
     stale = below(3, 3, 8)
@@ -696,7 +696,7 @@ async def test_a_folder_with_very_many_files_is_not_listed_for_a_few_look_ups():
     aa = Indexed(*(f"{n:05}" for n in range(5000)), *(f"{name}/1" for name in "abcdefgh"))
     aa.settle()
     for called in "abcdefgh":
-        # To the end, where paging comes last.
+        # The folders move to the end, which is the last page.
         aa.at(ROOT).below[called, True] = aa.at(ROOT).below.pop((called, True))
     aa.keys |= {f"{name}/2" for name in "abcdefgh"}
     async with aa.target() as target:
@@ -707,7 +707,7 @@ async def test_a_folder_with_very_many_files_is_not_listed_for_a_few_look_ups():
 
 
 async def test_a_listing_answers_not_found_until_a_refresh_of_its_folder_or_for_a_few_seconds():
-    """Those who look for new folders in a folder come by the hundred, before its refresh has begun to show them."""
+    """Hundreds of look-ups for new folders may come before the refresh that shows them."""
     aa = Indexed("x")
     aa.settle()
     aa.keys |= {f"{n}/1" for n in range(20)}
@@ -745,7 +745,7 @@ async def test_a_listing_that_began_before_a_refresh_answers_not_found_only_to_i
 
 
 async def test_a_cancelled_look_up_does_not_affect_the_others():
-    """It may be the one who asks for all."""
+    """Also if it is the look-up that asks for all others."""
     aa = Indexed(*(f"{n}/1" for n in range(20)))
     aa.settle()
     aa.keys = {f"{n}/2" for n in range(20)}
@@ -760,7 +760,7 @@ async def test_a_cancelled_look_up_does_not_affect_the_others():
 
 
 async def test_ids_below_a_folder_whose_name_differs_in_case_are_not_remembered():
-    """In `a` we find what we look for in `A`; when there is an `A`, that one counts."""
+    """A folder below `A` is found in `a`. When `A` appears, the folder in `A` counts."""
     aa = Indexed(*(f"a/{n}/1" for n in range(10)))
     aa.settle()
     async with aa.target() as target:
@@ -793,7 +793,7 @@ async def test_the_duration_of_a_slow_folder_is_learned_but_not_from_failures():
 
 
 async def test_the_cost_of_a_folder_excludes_the_refresh_of_its_parent():
-    """Which is refreshed too, for it is empty now, and may have to wait for its turn."""
+    """The parent is refreshed because the folder is empty, and may have to wait for its turn."""
     aa = Indexed("a/b/1", "a/1", polls=1)
     aa.settle()
     aa.keys = {"a/1"}
@@ -806,7 +806,7 @@ async def test_the_cost_of_a_folder_excludes_the_refresh_of_its_parent():
     assert costs.expected(Folder(f"{ROOT}/a/b")) == 0
 
 
-# One answer for many
+# Shared answers
 
 
 async def test_an_answer_is_shared_only_by_callers_that_came_before_its_question_began():
@@ -886,7 +886,7 @@ async def test_no_answer_is_ever_older_than_its_question(steps):
     assert not shared._keys
 
 
-# All together
+# Any changes
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -942,7 +942,7 @@ async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, be
     st.sampled_from([0.0, 5.0]),
 )
 async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, changes, concurrency, pace):
-    """Each change asks for its folder after it happened; nothing else is promised, and nothing else is needed."""
+    """It is enough that each folder is requested after its change."""
     aa.keys = set(before)
     aa.settle()
     async with aa.target(concurrency=concurrency, pace=pace) as target:

@@ -1,4 +1,4 @@
-"""The way to the server: whom it trusts, and through which proxy it goes. Over sockets."""
+"""The connection to the server: trusted certificates and proxies. Over sockets."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ def certificate(
 
 
 class Authority:
-    """A CA of our own: `ca_file` is its certificate, `context` a server that it vouches for."""
+    """A private CA. `ca_file`: its certificate. `context`: TLS settings of a server with a certificate of this CA."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -105,7 +105,7 @@ async def head(reader: asyncio.StreamReader) -> str:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Every request is answered alike, until the client has had enough."""
+    """Give every request the same answer, until the client closes the connection."""
     while True:
         asked = await head(reader)
         length = next(line for line in asked.splitlines() if line.startswith("content-length:"))
@@ -116,13 +116,13 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @asynccontextmanager
 async def listening(serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """The port; everything is closed in the end."""
+    """Serve on a free port, which is returned. Everything is closed at the end."""
     served: set[asyncio.Task[None]] = set()
 
     async def serving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.add(asyncio.current_task())
         try:
-            # A client may leave, or be cancelled, at any time.
+            # A client may disconnect or be cancelled at any time.
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 await serve(reader, writer)
         finally:
@@ -133,7 +133,7 @@ async def listening(serve, context: ssl.SSLContext | None = None) -> AsyncIterat
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        # The client has closed its connections, so whoever serves them comes to an end.
+        # The client has closed its connections, so the tasks that serve them end.
         await asyncio.wait_for(asyncio.gather(*served), 10)
 
 
@@ -144,12 +144,12 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 
 
 class Proxy:
-    """Goes through to wherever it is asked to, and remembers where that was."""
+    """A proxy that connects to any requested host, and records the hosts."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.instead = 0
-        """The port where all are sent, whatever they ask for."""
+        """The port to which all connections go, for any requested host."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         verb, where, _ = (await head(reader)).split(maxsplit=2)
@@ -229,7 +229,7 @@ async def test_unusable_certificates_in_the_environment_are_a_mistake_that_names
 
 
 async def test_a_malformed_tls_record_in_an_answer_is_a_broken_connection(authority, tmp_path):
-    """A box on the way that writes into the connection: `ssl` raises what neither httpcore nor httpx translates."""
+    """A device on the network writes into the connection. httpcore and httpx do not translate the error of `ssl`."""
 
     async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head(reader)
@@ -258,7 +258,7 @@ async def test_the_proxy_of_the_environment_is_used_and_the_servers_certificate_
 
 
 async def test_a_bad_certificate_behind_a_proxy_leaks_no_connection(authority, another_authority, monkeypatch):
-    """Each that was refused stayed in httpx's pool: after two dozen of them no call ever came to its end again."""
+    """Refused connections stayed in httpx's pool. After two dozen of them, all further calls hung."""
     proxy = Proxy()
     async with (
         listening(answer, authority.context) as port,
@@ -278,7 +278,7 @@ async def test_a_bad_certificate_behind_a_proxy_leaks_no_connection(authority, a
             proxy.instead = 0
             found = ""
             while not found:
-                # The clock runs ahead of the sockets: a call may give up before the next probe is answered.
+                # The clock is faster than the sockets: a call may fail before the next probe is answered.
                 with contextlib.suppress(AccessAnywhereUnavailable):
                     found = await client.version()
             assert found == "2401.05"
