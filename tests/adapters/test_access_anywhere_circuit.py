@@ -336,7 +336,7 @@ async def test_a_probe_that_crashes_does_not_end_the_probing():
 # Retry-After
 
 
-def wishing(header: str) -> Callable[[str], httpx.Response | None]:
+def busy_with_retry_after(header: str) -> Callable[[str], httpx.Response | None]:
     began = time()
     return lambda _: httpx.Response(503, headers={"Retry-After": header}) if time() < began + int(header) else None
 
@@ -344,7 +344,7 @@ def wishing(header: str) -> Callable[[str], httpx.Response | None]:
 @in_virtual_time
 async def test_a_retry_after_of_a_minute_is_honoured():
     server = Server()
-    server.says = wishing("60")
+    server.says = busy_with_retry_after("60")
     async with server.client() as client:
         assert await client.check_path("/a")
     assert server.times()[1] >= 60
@@ -354,7 +354,7 @@ async def test_a_retry_after_of_a_minute_is_honoured():
 @in_virtual_time
 async def test_a_retry_after_beyond_the_budget_of_calls_fails_them_at_once():
     server = Server()
-    server.says = wishing("600")
+    server.says = busy_with_retry_after("600")
     async with server.client() as client:
         for _ in range(3):
             with pytest.raises(AccessAnywhereUnavailable) as caught:
@@ -370,7 +370,7 @@ async def test_a_retry_after_beyond_the_budget_of_calls_fails_them_at_once():
 @in_virtual_time
 async def test_a_longer_retry_after_counts_as_a_quarter_of_an_hour():
     server = Server()
-    server.says = wishing("86400")
+    server.says = busy_with_retry_after("86400")
     async with server.client() as client:
         with pytest.raises(AccessAnywhereUnavailable):
             await client.check_path("/a")

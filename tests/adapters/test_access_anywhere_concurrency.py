@@ -128,7 +128,7 @@ async def test_a_costly_request_is_served_before_a_large_crowd_of_cheap_ones():
 def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arrivals, strains):
     """For any cancellations, while a request waits or holds its slot, and any overload of the server."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         slots = slots_of(most)
         served: set[int] = set()
 
@@ -140,7 +140,7 @@ def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arriv
                 await asyncio.sleep(takes)
                 slots.succeeded("", asyncio.get_running_loop().time() - began)
 
-        async def trouble() -> None:
+        async def overload() -> None:
             for pause in strains:
                 await asyncio.sleep(pause)
                 running = slots.running
@@ -148,7 +148,7 @@ def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arriv
                 assert 1 <= slots.limit <= most
                 assert slots.running == running
 
-        troubles = asyncio.create_task(trouble())
+        troubles = asyncio.create_task(overload())
         tasks, cancelled = [], set()
         for number, (pause, cost, takes, patience) in enumerate(arrivals):
             await asyncio.sleep(pause)
@@ -166,13 +166,13 @@ def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arriv
         async with all_taken(slots):
             assert slots.running == slots.limit
 
-    virtually(story())
+    virtually(scenario())
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 3))
 def test_a_slot_that_is_given_to_a_cancelled_request_goes_to_the_next_one(cancels, most):
-    async def story() -> None:
+    async def scenario() -> None:
         slots = slots_of(most)
         served = []
 
@@ -195,7 +195,7 @@ def test_a_slot_that_is_given_to_a_cancelled_request_goes_to_the_next_one(cancel
         assert {number for number, is_cancelled in enumerate(cancels) if not is_cancelled} <= set(served)
         assert (slots.running, slots.waiting) == (0, 0)
 
-    virtually(story())
+    virtually(scenario())
 
 
 # Limit

@@ -60,7 +60,7 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
+def _no_logs():
     with structlog.testing.capture_logs():
         yield
 
@@ -240,22 +240,20 @@ class World:
             return
         shown = await self.shown()
         # A later change may be in the index, or not, or in part.
-        unsettled = self.expected(
-            [at for at, number in self.changed.items() if number > asked], whether_there_or_not=True
-        )
+        unsettled = self.expected([at for at, number in self.changed.items() if number > asked], also_deleted=True)
         true = self.expected(
-            [(bucket, key) for bucket in PLACES for key in self.storage.objects(bucket)], whether_there_or_not=False
+            [(bucket, key) for bucket in PLACES for key in self.storage.objects(bucket)], also_deleted=False
         )
         for folder in folders:
             assert covered(folder, shown, unsettled) == covered(folder, true, unsettled), folder
 
-    def expected(self, objects: Iterable[tuple[str, str]], *, whether_there_or_not: bool) -> dict[str, str]:
+    def expected(self, objects: Iterable[tuple[str, str]], *, also_deleted: bool) -> dict[str, str]:
         """The etags of the objects by the paths where Access Anywhere must show them. A marker shows only as its folder."""
         found = {}
         for bucket, key in objects:
             stored = self.storage.objects(bucket).get(key)
             for place in PLACES[bucket]:
-                if key.startswith(place.prefix) and not key.endswith("/") and (stored or whether_there_or_not):
+                if key.startswith(place.prefix) and not key.endswith("/") and (stored or also_deleted):
                     found[f"{place.folder}/{key.removeprefix(place.prefix)}"] = stored.etag if stored else ""
         return found
 
@@ -274,7 +272,7 @@ class World:
             waiting += [(f"{path}/{item.name}", item.id) for item in await self.client.subfolders(fi_id)]
         return found
 
-    async def befall(self, wanted: Faults) -> None:
+    async def set_faults(self, wanted: Faults) -> None:
         (await self.http.put("/sandbox/faults", content=msgspec.json.encode(wanted))).raise_for_status()
 
 
@@ -337,7 +335,7 @@ async def a_world(setting: Setting) -> AsyncIterator[World]:
         yield World(storage, client, refreshes, http)
 
 
-async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], steps: Iterable[Step]) -> None:
+async def run_history(setting: Setting, before: Iterable[tuple[str, str]], steps: Iterable[Step]) -> None:
     async with a_world(setting) as world:
         for bucket, key in dict.fromkeys(before):
             world.storage.put(bucket, key, b"before")
@@ -357,9 +355,9 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
                     for message in messages[-1:]:
                         message.cancel()
                 case Faults():
-                    await world.befall(step)
+                    await world.set_faults(step)
         await asyncio.sleep(1)
-        await world.befall(Faults())
+        await world.set_faults(Faults())
         for outcome in await asyncio.gather(*messages, return_exceptions=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
@@ -369,7 +367,7 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
         # Abandoned refreshes and the server's own tasks end.
         await asyncio.sleep(600)
         everything = [(bucket, key) for bucket in PLACES for key in world.storage.objects(bucket)]
-        assert await world.shown() == world.expected(everything, whether_there_or_not=False)
+        assert await world.shown() == world.expected(everything, also_deleted=False)
         assert await world.folders() == folders_of(everything)
         assert not world.refreshes.pending()
         assert not world.client.circuit.is_open
@@ -381,12 +379,12 @@ async def lived_through(setting: Setting, before: Iterable[tuple[str, str]], ste
 @settings(max_examples=100, deadline=None)
 @given(histories())
 def test_after_any_changes_and_any_faults_the_index_equals_storage(history):
-    virtually(lived_through(*history), turn=TURN)
+    virtually(run_history(*history), turn=TURN)
 
 
 async def many_calls_lose_tokens() -> None:
     async with a_world(Setting(16, 0.0, 0.0, 0.0, 0.0, case_insensitive=False, calls_per_second=None)) as world:
-        await world.befall(Faults(expired_tokens=ExpiredTokens(rate=0.05), slow=Slow(seconds=0.05)))
+        await world.set_faults(Faults(expired_tokens=ExpiredTokens(rate=0.05), slow=Slow(seconds=0.05)))
         places = asyncio.Semaphore(16)
 
         async def look() -> None:
@@ -401,7 +399,7 @@ def test_sixteen_calls_at_a_time_succeed_although_every_twentieth_loses_the_toke
     virtually(many_calls_lose_tokens(), turn=TURN)
 
 
-async def one_function_is_refused_whatever_the_token() -> None:
+async def one_function_is_refused_with_every_token() -> None:
     refused = 0
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -429,4 +427,4 @@ async def one_function_is_refused_whatever_the_token() -> None:
 
 
 def test_a_call_that_is_refused_with_each_token_fails_although_other_calls_succeed():
-    virtually(one_function_is_refused_whatever_the_token(), turn=TURN)
+    virtually(one_function_is_refused_with_every_token(), turn=TURN)

@@ -79,16 +79,16 @@ class World:
     http: httpx.AsyncClient
     changes: Iterator[int] = field(default_factory=itertools.count)
 
-    async def befall(self, wanted: Faults) -> None:
+    async def set_faults(self, wanted: Faults) -> None:
         (await self.http.put("/sandbox/faults", content=msgspec.json.encode(wanted))).raise_for_status()
 
     async def clear(self) -> None:
-        await self.befall(Faults())
+        await self.set_faults(Faults())
 
     async def stats(self) -> dict[str, Any]:
         return (await self.http.get("/sandbox/stats")).json()
 
-    async def dealt(self, kind: str) -> int:
+    async def fault_count(self, kind: str) -> int:
         return (await self.stats())["faults"].get(kind, 0)
 
     async def is_true(self) -> bool:
@@ -116,11 +116,11 @@ class World:
             while not (await found if asyncio.iscoroutine(found := holds()) else found):
                 await asyncio.sleep(0.005)
 
-    async def until_dealt(self, kind: str, times: int = 1) -> None:
-        async def is_dealt() -> bool:
-            return await self.dealt(kind) >= times
+    async def until_faults(self, kind: str, times: int = 1) -> None:
+        async def has_happened() -> bool:
+            return await self.fault_count(kind) >= times
 
-        await self.until(is_dealt)
+        await self.until(has_happened)
 
 
 def now() -> float:
@@ -212,7 +212,7 @@ async def test_slow_calls_halve_the_concurrency_and_fast_calls_restore_it(logged
         for _ in range(40):
             await world.client.check_path(ROOT)
         await world.until(world.recovered)
-        await world.befall(Faults(slow=Slow(seconds=8)))
+        await world.set_faults(Faults(slow=Slow(seconds=8)))
         stale = world.asked(world.change())
 
         async def is_halved() -> bool:
@@ -233,8 +233,8 @@ async def test_slow_calls_halve_the_concurrency_and_fast_calls_restore_it(logged
 @in_virtual_time
 async def test_too_many_requests_cost_tries_and_concurrency_but_fail_no_refresh(logged):
     async with a_world() as world:
-        await world.befall(Faults(too_many_requests=TooManyRequests(rate=0.3)))
-        while await world.dealt("too_many_requests") <= 5:
+        await world.set_faults(Faults(too_many_requests=TooManyRequests(rate=0.3)))
+        while await world.fault_count("too_many_requests") <= 5:
             assert await world.refreshes.done(world.change()) == []
             assert await world.is_true()
         assert any(event["event"] == "concurrency_reduced" for event in logged)
@@ -246,7 +246,7 @@ async def test_too_many_requests_cost_tries_and_concurrency_but_fail_no_refresh(
 @in_virtual_time
 async def test_a_server_that_always_answers_429_does_not_count_as_down_and_the_refresh_fails(logged):
     async with a_world() as world:
-        await world.befall(Faults(too_many_requests=TooManyRequests()))
+        await world.set_faults(Faults(too_many_requests=TooManyRequests()))
         errors = await world.refreshes.done(world.change())
         assert errors
         assert all(isinstance(error, AccessAnywhereUnavailable) and "429" in str(error) for error in errors)
@@ -267,11 +267,11 @@ async def test_a_server_that_always_answers_429_does_not_count_as_down_and_the_r
 @in_virtual_time
 async def test_no_call_is_retried_before_the_retry_after(logged, kind, faults):
     async with a_world() as world:
-        await world.befall(faults)
+        await world.set_faults(faults)
         began = now()
         stale = world.asked([Folder(ROOT)])
         # Only a 503 has a Retry-After, and it is the third of the server's errors.
-        await world.until_dealt(kind, 1 if kind == "too_many_requests" else 3)
+        await world.until_faults(kind, 1 if kind == "too_many_requests" else 3)
         await world.clear()
         assert await stale == []
         assert now() - began >= 5
@@ -281,7 +281,7 @@ async def test_no_call_is_retried_before_the_retry_after(logged, kind, faults):
 @in_virtual_time
 async def test_a_long_retry_after_opens_the_circuit_and_no_call_is_sent_before_its_end(logged):
     async with a_world() as world:
-        await world.befall(Faults(too_many_requests=TooManyRequests(retry_after=30)))
+        await world.set_faults(Faults(too_many_requests=TooManyRequests(retry_after=30)))
         stale = world.asked(world.change())
         await world.until(lambda: world.client.circuit.is_open)
         # The calls that were under way end.
@@ -308,9 +308,9 @@ async def test_a_long_retry_after_opens_the_circuit_and_no_call_is_sent_before_i
 @in_virtual_time
 async def test_occasional_failures_before_or_after_the_effect_are_retried(logged, kind, faults):
     async with a_world() as world:
-        await world.befall(faults)
+        await world.set_faults(faults)
         # The statuses, before and after the effect, come in turns.
-        while await world.dealt(kind) < 8:
+        while await world.fault_count(kind) < 8:
             assert await world.refreshes.done(world.change()) == []
             assert await world.is_true()
         await world.clear()
@@ -321,7 +321,7 @@ async def test_occasional_failures_before_or_after_the_effect_are_retried(logged
 @in_virtual_time
 async def test_failures_of_every_kind_in_a_fifth_of_the_calls_fail_no_refresh():
     async with a_world() as world:
-        await world.befall(Faults(failures=0.2))
+        await world.set_faults(Faults(failures=0.2))
         kinds = {"too_many_requests", "server_error", "resets", "error_background", "expired_tokens"}
         while not kinds <= (await world.stats())["faults"].keys():
             assert await world.refreshes.done(world.change()) == []
@@ -334,9 +334,9 @@ async def test_failures_of_every_kind_in_a_fifth_of_the_calls_fail_no_refresh():
 @in_virtual_time
 async def test_refreshes_wait_for_a_busy_server_which_does_not_count_as_overloaded_or_down(logged):
     async with a_world() as world:
-        await world.befall(Faults(error_background=ErrorBackground()))
+        await world.set_faults(Faults(error_background=ErrorBackground()))
         stale = world.asked(world.change())
-        await world.until_dealt("error_background", 5)
+        await world.until_faults("error_background", 5)
         assert not stale.done()
         await world.clear()
         assert await stale == []
@@ -348,7 +348,7 @@ async def test_refreshes_wait_for_a_busy_server_which_does_not_count_as_overload
 @in_virtual_time
 async def test_a_refresh_fails_after_two_minutes_of_a_busy_server():
     async with a_world() as world:
-        await world.befall(Faults(error_background=ErrorBackground()))
+        await world.set_faults(Faults(error_background=ErrorBackground()))
         (error,) = await world.refreshes.done([Folder(ROOT)])
         assert isinstance(error, CallFailed)
         assert error.code == "error_background"
@@ -360,8 +360,8 @@ async def test_a_refresh_fails_after_two_minutes_of_a_busy_server():
 @in_virtual_time
 async def test_sixteen_calls_at_a_time_survive_that_every_twentieth_loses_the_token():
     async with a_world(concurrency=16) as world:
-        await world.befall(Faults(expired_tokens=ExpiredTokens(rate=0.05)))
-        while await world.dealt("expired_tokens") <= 3:
+        await world.set_faults(Faults(expired_tokens=ExpiredTokens(rate=0.05)))
+        while await world.fault_count("expired_tokens") <= 3:
             assert all(await asyncio.gather(*(world.client.check_path(ROOT) for _ in range(60))))
             assert await world.refreshes.done(world.change()) == []
             assert await world.is_true()
@@ -370,7 +370,7 @@ async def test_sixteen_calls_at_a_time_survive_that_every_twentieth_loses_the_to
 @in_virtual_time
 async def test_refreshes_fail_with_a_failed_login_while_all_tokens_are_refused(logged):
     async with a_world() as world:
-        await world.befall(Faults(expired_tokens=ExpiredTokens()))
+        await world.set_faults(Faults(expired_tokens=ExpiredTokens()))
         errors = await world.refreshes.done(world.change(2))
         assert errors
         assert all(isinstance(error, LoginFailed) and "role" in str(error) for error in errors)
@@ -389,7 +389,7 @@ async def test_a_folder_that_is_too_large_does_not_block_the_other_folders():
         for n in range(30):
             world.storage.put("data", f"f00/{n}")
         stale = world.change()
-        await world.befall(Faults(folders_too_large=FoldersTooLarge(most=25, refuse=True)))
+        await world.set_faults(Faults(folders_too_large=FoldersTooLarge(most=25, refuse=True)))
         results = await asyncio.gather(*(world.refreshes.done([folder]) for folder in stale))
         failed = {folder.path: errors for folder, errors in zip(stale, results, strict=True) if errors}
         assert failed.keys() == {f"{ROOT}/f00"}
@@ -407,7 +407,7 @@ async def test_the_other_folders_are_refreshed_while_one_takes_long():
         for n in range(30):
             world.storage.put("data", f"f00/{n}")
         stale = world.change()
-        await world.befall(Faults(folders_too_large=FoldersTooLarge(most=25, seconds_per_thousand=500)))
+        await world.set_faults(Faults(folders_too_large=FoldersTooLarge(most=25, seconds_per_thousand=500)))
         large = world.asked([Folder(f"{ROOT}/f00")])
         assert await world.refreshes.done(folder for folder in stale if folder.path != f"{ROOT}/f00") == []
         assert not large.done()
@@ -424,7 +424,7 @@ async def test_refreshes_go_on_during_a_sync_and_the_last_complete_sync_counts_u
         providers = Providers(world.client)
         before = await providers.synced(["S3"])
         assert SYNCED.began - 120 < before["S3"] <= SYNCED.began
-        await world.befall(Faults(sync_in_progress=SyncInProgress()))
+        await world.set_faults(Faults(sync_in_progress=SyncInProgress()))
 
         async def is_syncing() -> bool:
             listed = await world.client.background_tasks(kind="custom", limit=100, status="w")
@@ -451,7 +451,7 @@ async def test_refreshes_go_on_during_a_sync_and_the_last_complete_sync_counts_u
 @in_virtual_time
 async def test_all_calls_wait_while_the_server_is_down_and_only_probes_are_sent(logged, reset):
     async with a_world() as world:
-        await world.befall(Faults(down=Down(reset=reset)))
+        await world.set_faults(Faults(down=Down(reset=reset)))
         stale = world.asked(world.change())
         await world.until(lambda: world.client.circuit.is_open)
         assert world.client.circuit.reason
@@ -475,7 +475,7 @@ async def test_no_login_is_sent_while_the_server_is_down():
     async with a_world() as world:
         # The token is then an hour old.
         await asyncio.sleep(3600)
-        await world.befall(Faults(down=Down()))
+        await world.set_faults(Faults(down=Down()))
         stale = world.asked(world.change())
         await world.until(lambda: world.client.circuit.is_open)
         sent, probes = world.client.calls.copy(), world.client.calls["getApplianceInfo"]
@@ -490,7 +490,7 @@ async def test_no_login_is_sent_while_the_server_is_down():
 @in_virtual_time
 async def test_calls_resume_by_themselves_after_the_server_was_down(logged):
     async with a_world() as world:
-        await world.befall(Faults(down=Down(seconds=10)))
+        await world.set_faults(Faults(down=Down(seconds=10)))
         assert await world.refreshes.done(world.change()) == []
         assert await world.is_true()
         assert opened(logged) >= 1
@@ -500,7 +500,7 @@ async def test_calls_resume_by_themselves_after_the_server_was_down(logged):
 @in_virtual_time
 async def test_a_refresh_fails_after_two_minutes_with_the_start_of_the_outage():
     async with a_world() as world:
-        await world.befall(Faults(down=Down()))
+        await world.set_faults(Faults(down=Down()))
         errors = await world.refreshes.done(world.change(2))
         assert errors
         assert all(isinstance(error, AccessAnywhereUnavailable) for error in errors)
@@ -516,9 +516,9 @@ async def test_a_refresh_fails_after_two_minutes_with_the_start_of_the_outage():
 
 async def test_connections_that_are_reset_fail_no_refresh():
     async with a_world_over_a_socket() as world:
-        await world.befall(Faults(resets=Resets(rate=0.3)))
+        await world.set_faults(Faults(resets=Resets(rate=0.3)))
         # A reset comes before the effect or after it, in turns.
-        while await world.dealt("resets") < 8:
+        while await world.fault_count("resets") < 8:
             assert await world.refreshes.done(world.change()) == []
             assert await world.is_true()
         await world.clear()
@@ -538,7 +538,7 @@ async def test_a_truncated_download_is_an_error_and_the_server_does_not_count_as
                 assert download.size == len(body)
                 return b"".join([chunk async for chunk in download])
 
-        await world.befall(Faults(truncated_downloads=TruncatedDownloads()))
+        await world.set_faults(Faults(truncated_downloads=TruncatedDownloads()))
         for _ in range(10):
             with pytest.raises(DownloadTruncated):
                 await read()

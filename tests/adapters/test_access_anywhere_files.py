@@ -294,7 +294,7 @@ async def test_an_error_in_the_headers_is_read_under_both_names(server, vendor):
 
 
 @pytest.mark.parametrize(
-    ("headers", "code", "said"),
+    ("headers", "code", "message"),
     [
         ({"X-PROVIDER-DOWNLOAD-ERROR": "Z29uZQ==", "X-PROVIDER-DOWNLOAD-ERROR-CODE": "NoSuchKey"}, "NoSuchKey", "gone"),
         ({"X-PROVIDER-DOWNLOAD-ERROR-CODE": "NoSuchKey"}, "NoSuchKey", "NoSuchKey"),
@@ -302,13 +302,13 @@ async def test_an_error_in_the_headers_is_read_under_both_names(server, vendor):
         ({"X-NAA-DOWNLOAD-ERROR": "/w=="}, "download_error", "\ufffd"),
     ],
 )
-async def test_an_error_in_the_headers_may_lack_any_part(server, headers, code, said):
+async def test_an_error_in_the_headers_may_lack_any_part(server, headers, code, message):
     server.replies["getFile"] = [httpx.Response(200, headers=headers)]
     async with server.client() as client:
         with pytest.raises(CallFailed) as caught:
             await content(client, "7")
     assert caught.value.code == code
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html", "application/octet-stream"])
@@ -355,8 +355,8 @@ REPORT = b"the report"
 STORED = {"status": "ok", "file": {"fi_id": "9", "fi_name": "report", "fi_type": "0", "fi_size": "10"}}
 
 
-def received(**said) -> dict:
-    return {"success": "y", "filesize": str(len(REPORT)), "md5": md5(REPORT).hexdigest()} | said
+def received(**fields) -> dict:
+    return {"success": "y", "filesize": str(len(REPORT)), "md5": md5(REPORT).hexdigest()} | fields
 
 
 def taking_uploads(server: Server, *answers: Reply) -> None:

@@ -31,7 +31,7 @@ SIZE = 8 * WINDOW
 NOW = datetime(2026, 1, 31, 23, 0, tzinfo=UTC).timestamp()
 
 
-class HastyClock:
+class ShortSleepClock:
     """Sleeps last 2 ms or less, and count in full."""
 
     def __init__(self):
@@ -57,7 +57,7 @@ class World:
         self.asked = []
         self.budget = Budget(SIZE)
         self.ledger = MemoryLedger()
-        self.clock = HastyClock()
+        self.clock = ShortSleepClock()
         target = RefreshTarget(
             client,
             roots=lambda: {place.folder for shown in self.places.values() for place in shown} | {ROOT},
@@ -117,7 +117,7 @@ def served():
             **{"recent_window": 0, "refresh_seconds": 0, **options},
         )
         with sandbox.serving(sandbox.create_app(config, storage)) as url:
-            async with connect(endpoint=url, permanent_token=token, clock=HastyClock()) as client:
+            async with connect(endpoint=url, permanent_token=token, clock=ShortSleepClock()) as client:
                 world = World(storage, client, places)
                 yield world
                 await world.refreshes.stop()
@@ -279,7 +279,7 @@ async def test_wrong_credentials_are_denied_access(served, listing):
 
 
 async def test_a_server_that_is_not_there_is_unavailable():
-    async with connect(endpoint="http://127.0.0.1:9", permanent_token="permanent", clock=HastyClock()) as client:
+    async with connect(endpoint="http://127.0.0.1:9", permanent_token="permanent", clock=ShortSleepClock()) as client:
         world = World(sandbox.MemoryStorage([BUCKET]), client, None)
         with pytest.raises(LogStoreUnavailable):
             await world.read(LogFile(BUCKET, "a/1"))

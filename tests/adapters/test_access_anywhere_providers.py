@@ -39,7 +39,7 @@ NOON = 1_700_000_000.0
 # Buckets, with a double of the client
 
 
-class Shown:
+class ClientDouble:
     """The part of the client that is used: folders by id, and tasks. Each entry takes a turn of the event loop."""
 
     def __init__(self, folders: dict[str, Sequence[Item]], tasks: Sequence[Task] = ()) -> None:
@@ -72,7 +72,7 @@ def bucket(id_: str, name: str, **details) -> Item:
 
 
 async def test_a_top_level_folder_is_a_bucket_or_contains_buckets_or_neither():
-    client = Shown(
+    client = ClientDouble(
         {
             "0": [
                 folder("1", "Amazon S3"),
@@ -93,12 +93,12 @@ async def test_a_top_level_folder_is_a_bucket_or_contains_buckets_or_neither():
 
 
 async def test_the_place_of_a_bucket_has_the_folders_name_not_the_buckets():
-    client = Shown({"0": [folder("1", "S3")], "1": [bucket("11", "Our photos", bucket="photos")]})
+    client = ClientDouble({"0": [folder("1", "S3")], "1": [bucket("11", "Our photos", bucket="photos")]})
     assert await Providers(client).places() == {"photos": (Place("/S3/Our photos"),)}
 
 
 async def test_several_providers_show_one_bucket():
-    client = Shown(
+    client = ClientDouble(
         {
             "0": [folder("1", "S3"), bucket("2", "Team", bucket="photos", provider_folder="team/a")],
             "1": [bucket("11", "photos", bucket="photos")],
@@ -110,14 +110,14 @@ async def test_several_providers_show_one_bucket():
 
 
 async def test_a_provider_that_is_removed_during_the_look_shows_no_buckets():
-    client = Shown({"0": [folder("1", "Gone"), folder("2", "S3")], "2": [bucket("21", "photos")]})
+    client = ClientDouble({"0": [folder("1", "Gone"), folder("2", "S3")], "2": [bucket("21", "photos")]})
     assert await Providers(client).places() == {"photos": (Place("/S3/photos"),)}
 
 
 async def test_a_provider_that_cannot_be_listed_is_an_error_with_its_name():
     """If its buckets counted as unmapped, their events would be lost."""
 
-    class Refusing(Shown):
+    class Refusing(ClientDouble):
         async def list_folder(self, fi_id: str, *, details: bool = False) -> AsyncIterator[Item]:
             if fi_id == "1":
                 raise CallFailed("getFolderContents: Access Anywhere answers 'odd'", code="odd")
@@ -131,13 +131,13 @@ async def test_a_provider_that_cannot_be_listed_is_an_error_with_its_name():
 
 async def test_a_huge_share_is_not_listed_to_its_end():
     files = [Item(f"f{n}", f"{n}", is_folder=False) for n in range(50_000)]
-    client = Shown({"0": [folder("1", "Share")], "1": files})
+    client = ClientDouble({"0": [folder("1", "Share")], "1": files})
     assert await Providers(client).places() == {}
     assert client.listed < 2000
 
 
 async def test_many_buckets_are_all_found():
-    client = Shown({"0": [folder("1", "S3")], "1": [bucket(f"b{n}", f"b{n}") for n in range(2500)]})
+    client = ClientDouble({"0": [folder("1", "S3")], "1": [bucket(f"b{n}", f"b{n}") for n in range(2500)]})
     assert len(await Providers(client).places()) == 2500
 
 
@@ -234,7 +234,7 @@ async def test_of_several_syncs_the_last_one_counts():
     tasks = [task(provider="p1", added=at(NOON + n)) for n in (10, 30, 20)]
     tasks.append(task(provider="p1", added=at(NOON + 99), status=TaskStatus.WORKING))
     tasks.append(task(provider="p2", added=at(NOON + 50)))
-    client = Shown({"0": TOPS}, tasks)
+    client = ClientDouble({"0": TOPS}, tasks)
     assert await Providers(client).synced(["AMAZON S3", "Team", "Elsewhere", ""]) == {
         "AMAZON S3": NOON + 30 - CLOCK_MARGIN,
         "Team": NOON + 50 - CLOCK_MARGIN,
@@ -250,13 +250,13 @@ def hidden(n: int, sync: Task) -> list[Task]:
 @pytest.mark.parametrize("kind", ["sync", "custom"])
 @pytest.mark.parametrize("refreshes", [0, 999, 1000, 15_000])
 async def test_a_sync_is_found_among_thousands_of_refreshes(kind, refreshes, counts):
-    client = Shown({"0": TOPS}, hidden(refreshes, task(type=kind, provider="p1")))
+    client = ClientDouble({"0": TOPS}, hidden(refreshes, task(type=kind, provider="p1")))
     client.counts_tasks = counts
     assert await Providers(client).synced(["Amazon S3"]) == {"Amazon S3": NOON - CLOCK_MARGIN}
 
 
 async def test_a_sync_that_is_cut_off_from_the_list_is_unknown():
-    client = Shown({"0": TOPS}, hidden(25_000, task(type="custom", provider="p1")))
+    client = ClientDouble({"0": TOPS}, hidden(25_000, task(type="custom", provider="p1")))
     assert await Providers(client).synced(["Amazon S3"]) == {}
 
 
@@ -265,14 +265,14 @@ async def test_the_later_of_two_syncs_with_different_types_counts():
     old = task(type="sync", provider="p1")
     new = task(id="2", type="custom", provider="p1", added=at(NOON + 100))
     for tasks in ([old, new], [new, old]):
-        assert await Providers(Shown({"0": TOPS}, tasks)).synced(["Amazon S3"]) == {
+        assert await Providers(ClientDouble({"0": TOPS}, tasks)).synced(["Amazon S3"]) == {
             "Amazon S3": NOON + 100 - CLOCK_MARGIN
         }
 
 
 async def test_the_syncs_of_two_providers_whose_names_differ_only_in_case_are_unknown():
     tops = [folder("1", "Team", provider="p1"), folder("2", "team", provider="p2")]
-    client = Shown({"0": tops}, [task(provider="p1"), task(provider="p2")])
+    client = ClientDouble({"0": tops}, [task(provider="p1"), task(provider="p2")])
     assert await Providers(client).synced(["Team"]) == {}
 
 
@@ -306,7 +306,7 @@ def test_no_event_at_or_after_the_start_of_a_sync_is_ever_skipped(
             provider="p1" if "provider" in fields else "",
         )
 
-    client = Shown({"0": TOPS[:1]}, [sync(began - older, TaskStatus.COMPLETED), sync(began, status)])
+    client = ClientDouble({"0": TOPS[:1]}, [sync(began - older, TaskStatus.COMPLETED), sync(began, status)])
     synced = asyncio.run(Providers(client).synced(["Amazon S3"]))
     decisions = Decisions({"photos": [Place("/Amazon S3/photos", synced=synced.get("Amazon S3", float("-inf")))]})
     seen_until = began if status is TaskStatus.COMPLETED else began - older
@@ -343,7 +343,7 @@ TEAM = Provider("Team", buckets=("photos",), is_bucket=True, prefix="team/", syn
 
 async def test_a_bucket_that_seems_to_be_shown_in_part_is_mapped_as_a_whole():
     """The meaning of `fi_providerfolder` is not documented. If it were the bucket's name, all changes would be unmapped."""
-    client = Shown({"0": [bucket("1", "photos", provider_folder="photos")]})
+    client = ClientDouble({"0": [bucket("1", "photos", provider_folder="photos")]})
     decisions = Decisions(await Providers(client).places())
     decided = decisions.decide(ObjectEvent(Kind.WRITTEN, "photos", "a/b", NOON))
     assert decided.folders == (Folder("/photos/a"),)

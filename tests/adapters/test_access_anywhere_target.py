@@ -30,7 +30,7 @@ ROOT = f"{PROVIDER}/my-bucket"
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
+def _no_logs():
     """Suppress the log lines of thousands of refreshes."""
     with structlog.testing.capture_logs():
         yield
@@ -196,7 +196,7 @@ class Indexed:
     @asynccontextmanager
     async def target(
         self, *, concurrency: int = 8, shared: bool = True, roots=(ROOT,), pace: float = 0.0, costs=None
-    ) -> AsyncIterator["Asked"]:
+    ) -> AsyncIterator["TargetWithOthers"]:
         """`shared`: refreshes are coalesced, as in the service. Otherwise each call refreshes its folder anew."""
         async with connect(
             endpoint="https://aa.test",
@@ -206,16 +206,16 @@ class Indexed:
             refresh_timeout=1e9,
             transport=httpx.MockTransport(self.handle),
         ) as client:
-            self.slots = FewSlots(concurrency)
+            self.slots = OrderedSlots(concurrency)
             target = RefreshTarget(client, roots=lambda: roots, clock=self.clock, slots=self.slots, costs=costs)
             refreshes = Refreshes(
                 target=target, ledger=MemoryLedger(), clock=self.clock, min_interval=pace, costs=costs
             )
-            yield Asked(target, refreshes if shared else UncoalescedRefreshes(target))
+            yield TargetWithOthers(target, refreshes if shared else UncoalescedRefreshes(target))
             await refreshes.stop()
 
 
-class Asked:
+class TargetWithOthers:
     """A target, and the refreshes of `others` that it is given in each call."""
 
     def __init__(self, target: RefreshTarget, others: OtherRefreshes) -> None:
@@ -225,7 +225,7 @@ class Asked:
         await self.target.refresh(folder, began, self.others)
 
 
-class FewSlots:
+class OrderedSlots:
     """The `Slots` port: up to `most` at a time, in the order of the requests. `costs` records the cost of each request."""
 
     def __init__(self, most: int) -> None:

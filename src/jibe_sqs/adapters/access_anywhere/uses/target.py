@@ -85,8 +85,8 @@ class RefreshTarget(SyncTarget):
         above = Folder(parent(path))
         has_been_refreshed = others.watch(above)
         fi_id = await self._ids.find(path)
-        # If there are a thousand new folders in one folder, most of them arrive while it is being refreshed for the first.
-        # That refresh may show them all.
+        # If one folder has a thousand new folders, most of them arrive while it is being refreshed for the first one. That
+        # refresh may show them all.
         if fi_id is None and await has_been_refreshed():
             fi_id = await self._ids.find(path)
         for _ in range(MAX_ROUNDS):

@@ -39,7 +39,7 @@ def translated(function: str, parameters: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except httpx.DecodingError as error:
-        raise AnswerMalformed(f"{function}: Access Anywhere's answer is not in the encoding that it claims") from error
+        raise AnswerMalformed(f"{function}: cannot decompress Access Anywhere's answer") from error
     except TimeoutError as error:
         raise AccessAnywhereUnavailable(
             f"{function}: the answer has not ended within {MAX_CALL_SECONDS:g} s"
