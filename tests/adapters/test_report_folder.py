@@ -48,6 +48,6 @@ async def test_each_report_is_a_file_in_the_folder(server):
 @pytest.mark.parametrize("folder", ["/Amazon S3/reports/none", "/Nothing", f"{FOLDER}/readme.txt"])
 async def test_a_missing_folder_is_not_created(server, folder):
     client, url = server
-    with pytest.raises(FolderUnknown, match=f"{folder}: .*make it.*report.folder"):
+    with pytest.raises(FolderUnknown, match=f"{folder}: .*create it.*report.folder"):
         await ReportFolder(client, folder).store("report.txt", b"report")
     assert await keys(url) == {"jibe/readme.txt"}
