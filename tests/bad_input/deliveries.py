@@ -126,8 +126,8 @@ CASES: Final[list[Case]] = [
         done("nothing to do: CloudTrail digest, CloudTrail Insights events"),
     ),
     delivery(
-        "the mark of a trail's start",
+        "the marker of a trail's start",
         announcing(f"AWSLogs/{ACCOUNT}/CloudTrail/"),
-        done("nothing to do: the mark of a trail's start"),
+        done("nothing to do: the marker of a trail's start"),
     ),
 ]

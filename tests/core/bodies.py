@@ -125,9 +125,9 @@ CASES: dict[str, tuple[str, list[Any]]] = {
             ("CloudTrail-Aggregated", "CloudTrail aggregated events"),
         )
     },
-    "the mark of a trail's start is not read": (
+    "the marker of a trail's start is not read": (
         delivery(f"{ROOT}/CloudTrail/", KEY),
-        [Nothing("the mark of a trail's start", LOGS, f"{ROOT}/CloudTrail/"), file()],
+        [Nothing("the marker of a trail's start", LOGS, f"{ROOT}/CloudTrail/"), file()],
     ),
     # S3 events of log files
     "an S3 event of a log file": (s3(LOG_RECORD), [file()]),
