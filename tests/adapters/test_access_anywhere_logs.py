@@ -21,6 +21,7 @@ from jibe_sqs.ports import Found
 from jibe_sqs.sweeping.sweep_queue import SweepQueue
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
 from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 sandbox = pytest.importorskip("jibe_sqs.sandbox.access_anywhere")
 
@@ -64,7 +65,7 @@ class World:
             clock=self.clock,
             slots=client.concurrency,
         )
-        self.refreshes = Refreshes(target=target, ledger=self.ledger, clock=self.clock)
+        self.refreshes = Refreshes(target=target, ledger=OptionalLedger(self.ledger), clock=self.clock)
         self.logs = AccessAnywhereLogs(
             client=client,
             places=lambda: self.places,
@@ -96,7 +97,9 @@ class World:
         """The keys that a sweep finds, and the folders that it refreshes."""
         self.asked.clear()
         queue = SweepQueue()
-        sweeper = Sweeper(sweeps=(), queue=queue, ledger=self.ledger, clock=self.clock, wall_clock=lambda: self.now)
+        sweeper = Sweeper(
+            sweeps=(), queue=queue, ledger=OptionalLedger(self.ledger), clock=self.clock, wall_clock=lambda: self.now
+        )
         await sweeper.sweep(Sweep(source, self.logs, 180.0))
         messages = await queue.receive(10_000, wait=0.0)
         return sorted(message.id.removeprefix(f"s3://{BUCKET}/") for message in messages), sorted(self.asked)
