@@ -1,4 +1,4 @@
-# make demo: the whole job in the sandbox.  make test: every check and test.
+# make demo: the whole job in the sandbox. make test: all checks and tests.
 PYTHON ?= python3
 BIN := .venv/bin
 # Install with this uv; without one, pip gets it. `make UV= ...` installs with pip alone.
@@ -17,17 +17,18 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check tests bench fuzz simulate chaos drain docs clean lock
 
 help:
-	@echo 'make demo    the whole job in the embedded sandbox, ends by itself'
-	@echo 'make test    make check, then every test'
-	@echo 'make check   linters, types, layers, deployment files'
-	@echo 'make bench   the benchmarks'
-	@echo 'make fuzz    each parser fed with whatever breaks it, FUZZ_SECONDS=60 each'
-	@echo 'make chaos   replicas that are killed, hung and cut off for SECONDS=120; nothing is lost'
-	@echo 'make drain   one that is stopped under load, TIMES=100; nothing waits for its end'
-	@echo 'make simulate  the service in worlds that fail in every way: SEEDS=1000 of them, from START=0; or SEED=N again'
-	@echo 'make docs    the generated pages of docs/reference'
-	@echo 'make lock    resolve the dependencies anew'
-	@echo 'make clean   remove what these made'
+	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
+	@echo 'make test      make check, then all tests'
+	@echo 'make check     linters, types, layers, deployment files'
+	@echo 'make tests     all tests'
+	@echo 'make bench     the benchmarks'
+	@echo 'make fuzz      fuzz each parser for FUZZ_SECONDS=60'
+	@echo 'make chaos     kill, stop and disconnect replicas for SECONDS=120; nothing gets lost'
+	@echo 'make drain     stop a service under load, TIMES=100; each stop must be clean'
+	@echo 'make simulate  simulate worlds with failures: SEEDS=1000 from START=0, or one SEED=N'
+	@echo 'make docs      generate the pages of docs/reference'
+	@echo 'make lock      resolve the dependencies again into requirements/*.lock, with uv'
+	@echo 'make clean     remove all that these commands have made'
 
 .venv/.sandbox .venv/.dev: .venv/.%: requirements/%.lock requirements/uv.lock requirements/install.py pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "jibe-sqs needs Python 3.11 to 3.13; this is %d.%d. Say which with: make PYTHON=python3.11 ..." % v[:2])'
