@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 PREFIXES = ("AWS_", "JIBE_", "LC_", "RCLONE_")
 NAMES = {
@@ -28,6 +29,10 @@ os.environ |= {
 # A shell starts its background jobs so that they ignore SIGINT, and their child processes inherit that. Tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hypothesis judges an example by wall time, 200 ms by default. On a busy machine that says nothing about the code.
+settings.register_profile("without-deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without-deadline")
 
 FIRST = ("simulation", "bad_input", "acceptance")
 """The parts with the longest tests. If one started last, the other processors would wait for it."""
