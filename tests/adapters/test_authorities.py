@@ -11,14 +11,13 @@ import pytest
 from botocore.exceptions import SSLError
 from tests.adapters.test_access_anywhere_tls import Authority
 
-from jibe_sqs import compose
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted, trusted
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.s3_get import Objects, address
 from jibe_sqs.adapters.sns_signatures import sns_signatures
-from jibe_sqs.compose import stores
+from jibe_sqs.compose import rules, stores
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Rules, load
 
@@ -192,7 +191,7 @@ def test_a_queue_or_a_log_source_may_have_its_own_ca(ours, tmp_path):
         aws={"ca_file": ours.ca_file},
         logs=[{"bucket": "the-logs", "ca_file": other.ca_file}, {"bucket": "more-logs"}],
     )
-    assert compose.decisions(settings)
+    assert rules.decisions(settings)
     assert [stores._account(settings.aws, each).ca_file for each in settings.logs] == [
         str(other.ca_file),
         str(ours.ca_file),

@@ -16,10 +16,10 @@ from botocore.retries.standard import ExponentialBackoff
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs import compose
 from jibe_sqs.adapters.ledgers import dynamodb, table
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.table import FAILURE_LIMIT, PAUSE, ConditionFailed, Refused
+from jibe_sqs.compose import stores
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
@@ -286,7 +286,7 @@ async def test_a_command_opens_the_configured_table(name, table_ledger, endpoint
     configured |= {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
     for setting, value in configured.items():
         monkeypatch.setenv(f"JIBE_LEDGER__{setting.upper()}", value)
-    async with compose.ledger(load(Rules)) as looked_at:
+    async with stores.ledger(load(Rules)) as looked_at:
         assert await looked_at.principals() == {f"p{i}": Seen(1.0, 2.0, i + 1) for i in range(3)}
 
 

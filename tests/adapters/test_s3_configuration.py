@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from jibe_sqs import compose
+from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.settings import AwsSettings
@@ -30,7 +30,7 @@ def settings(endpoint, **changes):
 
 async def problem(bucket, key, aws):
     with pytest.raises(SettingsError) as raised:
-        await compose.configuration(bucket, key, aws)
+        await stores.configuration(bucket, key, aws)
     (line,) = raised.value.problems
     assert line.startswith(f"s3://{bucket}/{key}: ")
     assert "\n" not in line
@@ -41,7 +41,7 @@ async def problem(bucket, key, aws):
 @pytest.mark.parametrize("key", ["jibe.json", "a/b c/jibe+1%20é.toml", "a//b/../jibe.json"])
 async def test_an_object_with_any_key_is_read_completely(endpoint, store, key):
     store(key, b'{"x": 1}')
-    assert await compose.configuration(BUCKET, key, settings(endpoint)) == b'{"x": 1}'
+    assert await stores.configuration(BUCKET, key, settings(endpoint)) == b'{"x": 1}'
 
 
 async def test_endpoint_and_credentials_may_come_from_the_environment(endpoint, store, monkeypatch):
@@ -49,14 +49,14 @@ async def test_endpoint_and_credentials_may_come_from_the_environment(endpoint, 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    assert await compose.configuration(BUCKET, "jibe.json", AwsSettings()) == b"{}"
+    assert await stores.configuration(BUCKET, "jibe.json", AwsSettings()) == b"{}"
 
 
 @pytest.mark.parametrize(("bytes_", "good"), [(1024 * 1024, True), (1024 * 1024 + 1, False)])
 async def test_a_large_object_is_not_a_configuration_file(endpoint, store, bytes_, good):
     store("large.json", b" " * bytes_)
     if good:
-        assert len(await compose.configuration(BUCKET, "large.json", settings(endpoint))) == bytes_
+        assert len(await stores.configuration(BUCKET, "large.json", settings(endpoint))) == bytes_
     else:
         assert "larger than 1048576 bytes" in await problem(BUCKET, "large.json", settings(endpoint))
 
@@ -129,7 +129,7 @@ def answering(*refusal):
 )
 async def test_a_bucket_of_another_region_is_read_there(refusal):
     with answering(*refusal) as endpoint:
-        assert await compose.configuration(BUCKET, "jibe.json", settings(endpoint, region="us-east-1")) == b"{}"
+        assert await stores.configuration(BUCKET, "jibe.json", settings(endpoint, region="us-east-1")) == b"{}"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _report_unknown(which: str) -> None:
 
 
 def _with_queues(config: str | None, use: "Callable[[list[DeadLetterQueue]], Awaitable[T]]") -> T:
-    from jibe_sqs import compose
+    from jibe_sqs.compose.dead_letters import dead_letters
     from jibe_sqs.settings import Queues
     from jibe_sqs.telemetry import logs
 
@@ -106,7 +106,7 @@ def _with_queues(config: str | None, use: "Callable[[list[DeadLetterQueue]], Awa
     logs.configure(settings.log.level, settings.log.format)
 
     async def opened() -> T:
-        async with compose.dead_letters(settings) as queues:
+        async with dead_letters(settings) as queues:
             return await use(queues)
 
     return asyncio.run(opened())

@@ -8,14 +8,14 @@ from jibe_sqs.cli.options import ConfigOption, JsonOption, load
 
 def principals(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """List the principals that changed objects: first and last time, and how often."""
-    from jibe_sqs import compose
     from jibe_sqs.commands import principals as tables
+    from jibe_sqs.compose import stores
     from jibe_sqs.settings import Rules
 
     settings = load(Rules, config)
 
     async def show() -> None:
-        async with compose.ledger(settings) as ledger:
+        async with stores.ledger(settings) as ledger:
             (tables.as_lines if as_json else tables.as_table)(await ledger.principals(), sys.stdout)
 
     asyncio.run(show())

@@ -25,13 +25,13 @@ def explain(
     config: ConfigOption = None,
 ) -> None:
     """Show what each record of log files or of a message would do, and why."""
-    from jibe_sqs import compose
     from jibe_sqs.commands import explanations
+    from jibe_sqs.compose import rules
     from jibe_sqs.settings import Rules
 
-    rules = load(Rules, config)
+    settings = load(Rules, config)
     explainer = explanations.Explainer(
-        decisions=compose.decisions(rules), limits=compose.limits(rules), sources=compose.sources(rules)
+        decisions=rules.decisions(settings), limits=rules.limits(settings), sources=rules.sources(settings)
     )
     sources = files or ["-"]
     show = explanations.as_lines if as_json else explanations.as_table
@@ -58,8 +58,8 @@ def verify(
     config: ConfigOption = None,
 ) -> None:
     """Check CloudTrail log files against their digests: hashes, signatures, and missing files."""
-    from jibe_sqs import compose
     from jibe_sqs.commands import verification
+    from jibe_sqs.compose import stores
     from jibe_sqs.settings import Rules
     from jibe_sqs.telemetry import logs
 
@@ -69,7 +69,7 @@ def verify(
     until = end or datetime.now(UTC)
 
     async def report() -> verification.Summary:
-        async with compose.verification(settings, scope) as found:
+        async with stores.verification(settings, scope) as found:
             findings = found.findings(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
             if as_json:
                 return await verification.as_lines(findings, sys.stdout)

@@ -29,6 +29,6 @@ def load(kind: "type[S]", config: str | None) -> "S":
 
 
 def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
-    from jibe_sqs import compose
+    from jibe_sqs.compose import stores
 
-    return asyncio.run(compose.configuration(bucket, key, aws))
+    return asyncio.run(stores.configuration(bucket, key, aws))

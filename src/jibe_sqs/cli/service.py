@@ -8,7 +8,7 @@ from jibe_sqs.cli.options import ConfigOption, load
 
 def run(config: ConfigOption = None) -> None:
     """Consume the queues until SIGTERM. This is the default command."""
-    from jibe_sqs import compose
+    from jibe_sqs.compose.service import service
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
@@ -16,8 +16,8 @@ def run(config: ConfigOption = None) -> None:
     logs.configure(settings.log.level, settings.log.format)
 
     async def serve() -> None:
-        async with compose.service(settings) as service:
-            await service.run()
+        async with service(settings) as running:
+            await running.run()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())

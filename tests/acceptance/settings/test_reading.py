@@ -5,10 +5,9 @@ import json
 import pytest
 from tests.acceptance.settings.minimal import changed, problems, s3_logs
 
-from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.digests import DigestVerifier
-from jibe_sqs.compose import stores
+from jibe_sqs.compose import rules, stores
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
@@ -23,7 +22,7 @@ def test_each_log_source_configures_how_its_files_are_read(write):
         {"bucket": "lyve", "format": "audit-log", "on_bad_record": "skip"},
         {"bucket": "other", "format": "cloudtrail", "verify": "digest"},
     ]
-    found = compose.sources(load(Rules, config=write({"logs": logs})))
+    found = rules.sources(load(Rules, config=write({"logs": logs})))
     assert found.of("trail", "a/x") == LogSource("trail", "a/", None, None, verify=True)
     assert found.of("trail", "b/x") == LogSource("trail", "b/", Format.ACCESS_LOG, "reject")
     assert found.of("lyve", "x") == LogSource("lyve", "", Format.AUDIT_LOG, "skip")
@@ -38,7 +37,7 @@ async def test_one_entry_decides_where_a_file_is_fetched_and_how_it_is_read(writ
     async with Aws() as clients:
         fetched = s3_logs(settings, clients)._sources["trail"][0]
     assert (fetched.region, fetched.prefix) == ("eu-west-1", "")
-    assert compose.sources(settings).of("trail", "a/x").format is Format.AUDIT_LOG
+    assert rules.sources(settings).of("trail", "a/x").format is Format.AUDIT_LOG
 
 
 async def test_only_sources_with_verify_get_a_verifier(write):
@@ -46,7 +45,7 @@ async def test_only_sources_with_verify_get_a_verifier(write):
     settings = load(Settings, config=write(changed(logs=logs)))
     async with Aws() as clients:
         verifiers = stores.verifiers(settings, clients)
-    found = compose.sources(settings)
+    found = rules.sources(settings)
     assert isinstance(verifiers[found.of("trail", "a/x")], DigestVerifier)
     assert found.of("trail", "b/x") not in verifiers
 
@@ -69,7 +68,7 @@ def test_an_invalid_value_of_a_log_source_is_reported(write, entry, expected):
 
 
 def test_limits_have_the_defaults_of_the_core(write, monkeypatch):
-    assert compose.limits(load(Rules)) == Limits()
+    assert rules.limits(load(Rules)) == Limits()
     wanted = {
         "compressed_size": 1,
         "decompressed_size": 2,
@@ -79,7 +78,7 @@ def test_limits_have_the_defaults_of_the_core(write, monkeypatch):
         "key_length": 6,
     }
     monkeypatch.setenv("JIBE_LIMITS__RATIO", "7")
-    assert compose.limits(load(Rules, config=write({"limits": wanted}))) == Limits(**{**wanted, "ratio": 7})
+    assert rules.limits(load(Rules, config=write({"limits": wanted}))) == Limits(**{**wanted, "ratio": 7})
 
 
 @pytest.mark.parametrize(
@@ -91,18 +90,18 @@ def test_a_limit_of_zero_is_reported(write, name):
 
 
 def test_key_encodings_are_merged_with_the_defaults(write, monkeypatch):
-    assert compose.sources(load(Rules)).key_encodings == KEY_ENCODINGS
-    rules = load(Rules, config=write({"key_encodings": {"ceph:s3": "url"}}))
-    assert compose.sources(rules).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
+    assert rules.sources(load(Rules)).key_encodings == KEY_ENCODINGS
+    settings = load(Rules, config=write({"key_encodings": {"ceph:s3": "url"}}))
+    assert rules.sources(settings).key_encodings == {**KEY_ENCODINGS, "ceph:s3": "url"}
     monkeypatch.setenv("JIBE_KEY_ENCODINGS", '{"eventbridge": "url"}')
-    assert compose.sources(load(Rules)).key_encodings == {**KEY_ENCODINGS, "eventbridge": "url"}
+    assert rules.sources(load(Rules)).key_encodings == {**KEY_ENCODINGS, "eventbridge": "url"}
 
 
 def test_key_encodings_accept_any_source_and_a_wildcard(write):
-    rules = load(
+    settings = load(
         Rules, config=write({"key_encodings": {"sgws:s3": "raw", "noobaa-1.example.com:s3": "url", "*": "url"}})
     )
-    found = compose.sources(rules)
+    found = rules.sources(settings)
     names = ("sgws:s3", "noobaa-1.example.com:s3", "ceph:s3", "x")
     assert [found.key_encoding(name) for name in names] == ["raw", "url", "url", "url"]
 
@@ -117,11 +116,11 @@ RULE = {"when": "events", "items": "events", "bucket": "bucketName", "key": "obj
 
 
 def test_notifications_of_other_shapes_are_described_in_jmespath(write, monkeypatch):
-    (found,) = compose.sources(load(Rules, config=write({"notifications": [RULE]}))).notifications
+    (found,) = rules.sources(load(Rules, config=write({"notifications": [RULE]}))).notifications
     assert (found.when.text, found.items.text, found.bucket.text, found.key.text) == tuple(RULE.values())
     assert (found.event, found.time, found.key_encoding) == (None, None, None)
     monkeypatch.setenv("JIBE_NOTIFICATIONS", json.dumps([{**RULE, "time": "t", "event": "e", "key_encoding": "raw"}]))
-    (found,) = compose.sources(load(Rules)).notifications
+    (found,) = rules.sources(load(Rules)).notifications
     assert (found.event.text, found.time.text, found.key_encoding) == ("e", "t", "raw")
 
 

@@ -10,9 +10,8 @@ import yaml
 from moto import mock_aws
 from tests.acceptance.settings.minimal import s3_logs
 
-from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
-from jibe_sqs.compose import stores
+from jibe_sqs.compose import rules, stores
 from jibe_sqs.core.announcements import announcements
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
@@ -26,7 +25,7 @@ DOCUMENT = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 async def test_every_example_loads_and_composes(path, examples_secrets):
     settings = load(Settings, config=path)
-    assert compose.decisions(settings)
+    assert rules.decisions(settings)
     async with Aws() as clients:
         assert s3_logs(settings, clients)
         for queue in settings.queues:
@@ -57,19 +56,19 @@ def test_the_example_of_several_regions_has_queues_roles_and_own_writes():
 
 def test_the_example_for_lyve_reads_its_audit_logs_and_no_other_stream():
     settings = load(Settings, config=ROOT / "config" / "lyve.json")
-    found = compose.sources(settings)
+    found = rules.sources(settings)
     assert found.of("example-audit-logs", "S3-example-media-2026-01-31-12-00-00.gz").format is Format.AUDIT_LOG
     assert found.of("example-audit-logs", "IAM-2026-01-31-12-00-00.gz") is None
     # Lyve's largest files have 500 MB.
-    assert compose.limits(settings).compressed_size > 500 * 1024**2
-    assert compose.limits(settings).decompressed_size is None
+    assert rules.limits(settings).compressed_size > 500 * 1024**2
+    assert rules.limits(settings).decompressed_size is None
 
 
 async def test_the_example_of_notifications_reads_events_and_needs_no_logs():
     settings = load(Settings, config=ROOT / "config" / "notifications.json")
     assert not settings.logs
     assert len(settings.queues) == 2
-    assert compose.sources(settings).key_encodings == KEY_ENCODINGS
+    assert rules.sources(settings).key_encodings == KEY_ENCODINGS
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ async def test_the_example_of_notifications_reads_events_and_needs_no_logs():
 )
 def test_the_example_of_other_notifications_reads_them(body, event):
     settings = load(Settings, config=ROOT / "config" / "other-notifications.json")
-    (found,) = announcements(json.dumps(body), compose.sources(settings))
+    (found,) = announcements(json.dumps(body), rules.sources(settings))
     assert (found.kind, found.bucket, found.key) == event
 
 

@@ -3,7 +3,6 @@
 import pytest
 from tests.acceptance.settings.minimal import MINIMAL, QUEUE, changed, problems, s3_logs
 
-from jibe_sqs import compose
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.queue_names import queue_names
@@ -91,7 +90,7 @@ async def test_the_tables_region_is_configured_or_in_its_arn_or_the_common_regio
 async def test_commands_do_not_create_a_ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("JIBE_LEDGER__PATH", str(tmp_path / "none.sqlite"))
     with pytest.raises(LedgerError, match="no ledger there"):
-        async with compose.ledger(load(Rules)):
+        async with stores.ledger(load(Rules)):
             pass
     assert not (tmp_path / "none.sqlite").exists()
 
