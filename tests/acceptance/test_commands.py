@@ -328,7 +328,7 @@ def test_a_ledger_in_which_nobody_was_seen_says_so(jibe, tmp_path):
 
     asyncio.run(make())
     result = jibe("principals", JIBE_LEDGER__PATH=str(tmp_path / "ledger.sqlite"))
-    assert (result.returncode, result.stdout) == (0, "nobody was seen to change objects yet\n")
+    assert (result.returncode, result.stdout) == (0, "no changes of objects are recorded yet\n")
 
 
 def test_to_look_for_principals_makes_no_ledger(jibe, tmp_path):

@@ -156,7 +156,7 @@ def test_an_id_that_nobody_has_is_told_in_a_line(world, jibe):
     result = jibe("dead-letters", "redrive", letter["id"], "nobody", "--dry-run", "--config", world.config)
     assert result.returncode == 1
     assert "would be sent back: 1 dead letter" in result.stdout
-    assert "no dead letter's id begins with nobody" in result.stderr
+    assert "no dead letter has an id that begins with nobody" in result.stderr
     assert letter["id"] not in result.stderr
 
 

@@ -12,7 +12,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.commands import dead_letters
-from jibe_sqs.commands.dead_letters import listed, looking, redriven
+from jibe_sqs.commands.dead_letters import all_letters, inspecting, redrive
 from jibe_sqs.core.errors import QueueUnavailable
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
@@ -29,7 +29,7 @@ def sqs(endpoint):
 @pytest.fixture(autouse=True)
 def no_long_polls(monkeypatch):
     """moto is one server, so a short poll returns every message."""
-    monkeypatch.setattr(dead_letters, "WAIT", 0)
+    monkeypatch.setattr(dead_letters, "RECEIVE_WAIT", 0)
 
 
 class World:
@@ -76,7 +76,7 @@ async def world(sqs, endpoint):
 
 
 async def everything(*queues):
-    return [letter async for letter in listed(queues)]
+    return [letter async for letter in all_letters(queues)]
 
 
 async def test_a_dead_letter_has_all_facts_of_the_rejected_message(world):
@@ -114,7 +114,7 @@ async def test_a_listing_that_ends_early_keeps_all(world):
     name = world.feed()
     for number in range(12):
         await world.reject(name, str(number))
-    async with aclosing(listed([world.letters()])) as letters:
+    async with aclosing(all_letters([world.letters()])) as letters:
         await anext(letters)
         assert world.left()[1] == 10
     assert world.left() == (12, 0)
@@ -148,7 +148,7 @@ async def test_a_listing_cancelled_during_a_receive_returns_the_received_letters
 async def test_a_redriven_message_starts_with_a_receive_count_of_one(world):
     name = world.feed()
     await world.reject(name, "the bödy")
-    done = await redriven([world.letters()], lambda letter: letter.error == "LogMissing")
+    done = await redrive([world.letters()], lambda letter: letter.error == "LogMissing")
     assert [letter.body for letter in done.letters] == ["the bödy"]
     assert world.left() == (0, 0)
     (message,) = world.sqs.receive_message(
@@ -165,7 +165,7 @@ async def test_only_selected_letters_are_redriven_each_to_its_own_queue(world):
         await world.reject(one, f"one {number}")
         await world.reject(other, f"other {number}")
     await world.reject(one, "stays", Reject("BucketNotAllowed", "words"))
-    done = await redriven([world.letters()], lambda letter: letter.error == "LogMissing")
+    done = await redrive([world.letters()], lambda letter: letter.error == "LogMissing")
     assert (len(done.letters), done.failed, done.left) == (24, [], Counter({"BucketNotAllowed": 1}))
     assert [world.left(world.urls[name])[0] for name in (one, other)] == [12, 12]
     assert world.left() == (1, 0)
@@ -174,7 +174,7 @@ async def test_only_selected_letters_are_redriven_each_to_its_own_queue(world):
 async def test_a_dry_run_moves_nothing(world):
     name = world.feed()
     await world.reject(name, "x")
-    done = await redriven([world.letters()], lambda _: True, dry_run=True)
+    done = await redrive([world.letters()], lambda _: True, dry_run=True)
     assert len(done.letters) == 1
     assert world.left() == (1, 0)
     assert world.left(world.urls[name]) == (0, 0)
@@ -183,7 +183,7 @@ async def test_a_dry_run_moves_nothing(world):
 async def test_a_letter_of_an_unconfigured_queue_is_kept(world):
     ours, others = world.feed(), world.feed()
     await world.reject(others, "theirs")
-    done = await redriven([world.letters(ours)], lambda _: True)
+    done = await redrive([world.letters(ours)], lambda _: True)
     ((letter, why),) = done.failed
     assert letter.queue == others
     assert others in why
@@ -197,7 +197,7 @@ async def test_a_letter_that_cannot_be_sent_back_is_not_deleted(world):
     await world.reject(name, "x")
     letters = world.letters()
     world.sqs.delete_queue(QueueUrl=world.urls[name])
-    done = await redriven([letters], lambda _: True)
+    done = await redrive([letters], lambda _: True)
     assert not done.letters
     assert "QueueRefused" in done.failed[0][1]
     assert world.left() == (1, 0)
@@ -217,7 +217,7 @@ async def test_a_message_rejected_again_during_a_redrive_is_not_redriven_again(w
         await world.reject(name, letter.body)
 
     letters.send_back = rejected_at_once
-    await redriven([letters], lambda _: True)
+    await redrive([letters], lambda _: True)
     assert sorted(sent) == ["0", "1", "2"]
     assert world.left() == (3, 0)
 
@@ -231,18 +231,18 @@ async def test_a_letter_that_cannot_be_deleted_is_reported_and_stays_visible(wor
         return {receipt: QueueUnavailable("InternalError") for receipt in receipts}
 
     letters.delete = fails
-    done = await redriven([letters], lambda _: True)
+    done = await redrive([letters], lambda _: True)
     assert "InternalError" in done.failed[0][1]
     assert world.left() == (1, 0)
     assert world.left(world.urls[name]) == (1, 0)  # twice is harmless, a loss would not be
 
 
 async def test_a_letter_that_is_received_twice_is_listed_once(world, monkeypatch):
-    monkeypatch.setattr(dead_letters, "HIDDEN", 0)
+    monkeypatch.setattr(dead_letters, "VISIBILITY_TIMEOUT", 0)
     name = world.feed()
     await world.reject(name, "x")
-    async with looking(world.letters()) as look:
-        assert len([letter async for letter in look.letters()]) == 1
+    async with inspecting(world.letters()) as inspection:
+        assert len([letter async for letter in inspection.letters()]) == 1
 
 
 async def test_foreign_attributes_are_ignored(world):
@@ -256,7 +256,7 @@ async def test_foreign_attributes_are_ignored(world):
         world.sqs.receive_message(QueueUrl=world.urls[name])
     (letter,) = await everything(world.letters())
     assert (letter.queue, letter.error, letter.time) == (name, "not-told", "")
-    assert not (await redriven([world.letters()], lambda _: True)).failed
+    assert not (await redrive([world.letters()], lambda _: True)).failed
 
 
 async def test_letters_of_a_fifo_queue_are_sent_back(world):
@@ -265,7 +265,7 @@ async def test_letters_of_a_fifo_queue_are_sent_back(world):
     name = world.feed(fifo=True)
     await world.reject(name, "a")
     await world.reject(name, "b")
-    done = await redriven([world.letters()], lambda _: True)
+    done = await redrive([world.letters()], lambda _: True)
     assert (sorted(letter.body for letter in done.letters), done.failed) == (["a", "b"], [])
     assert world.left() == (0, 0)
     assert world.left(world.urls[name]) == (2, 0)
@@ -304,4 +304,4 @@ async def test_a_letter_belongs_to_its_queue_with_or_without_a_region_in_the_nam
         aws=world._aws,
     )
     assert {letter.queue for letter in await everything(letters)} == {queue.name}
-    assert (await redriven([letters], lambda _: True)).failed == []
+    assert (await redrive([letters], lambda _: True)).failed == []

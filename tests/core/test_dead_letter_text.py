@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 from jibe_sqs.commands import dead_letter_text
-from jibe_sqs.commands.dead_letters import DeadLetter, Redriven
+from jibe_sqs.commands.dead_letters import DeadLetter, RedriveResult
 
 HOSTILE = DeadLetter(
     id="0123456789abcdef",
@@ -62,7 +62,7 @@ def test_json_holds_everything_as_it_is():
 
 
 def test_a_redrive_tells_what_was_done_what_failed_and_what_is_left():
-    done = Redriven([ORDINARY], [(HOSTILE, "QueueRefused: why\x1b")], Counter({"LogMissing": 2}))
+    done = RedriveResult([ORDINARY], [(HOSTILE, "QueueRefused: why\x1b")], Counter({"LogMissing": 2}))
     text = written(dead_letter_text.redriven_as_text, done, dry_run=False)
     assert "sent back: 1 dead letter: 1 AccessAnywhereUnavailable" in text
     assert "not sent back: 0123456789abcdef: QueueRefused: why\N{REPLACEMENT CHARACTER}" in text

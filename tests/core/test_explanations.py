@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from jibe_sqs.commands import explanations
-from jibe_sqs.commands.explanations import Explainer, as_lines, as_table
+from jibe_sqs.commands.explanation_text import as_lines, as_table
+from jibe_sqs.commands.explanations import Explainer
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
@@ -170,7 +171,7 @@ def test_a_file_of_no_records_explains_nothing(explained):
 
 
 def test_more_than_memory_should_hold_is_explained_all_the_same(explained, monkeypatch):
-    monkeypatch.setattr(explanations, "IN_MEMORY", 1000)
+    monkeypatch.setattr(explanations, "MAX_MEMORY", 1000)
     assert [each["event_id"] for each in explained(zipped(*(record(eventID=str(n)) for n in range(500))))] == [
         str(n) for n in range(500)
     ]
@@ -349,7 +350,7 @@ def test_a_bad_body_gives_exactly_one_object_with_its_error(explainer, body, err
     [found] = explainer.of_body(body)
     assert set(found) == {"source", "error", "message"}
     assert found["error"] == error
-    assert len(found["source"]) <= explanations.LONGEST_NAME
+    assert len(found["source"]) <= explanations.MAX_SOURCE_LENGTH
 
 
 def test_a_body_file_that_is_no_text_gives_its_error(explainer, tmp_path):

@@ -10,7 +10,9 @@ from functools import cache
 
 import pytest
 
-from jibe_sqs.commands.verification import GAP, LOG, Scope, Status, Verification, as_lines, as_text
+from jibe_sqs.commands.findings import Status, Subject
+from jibe_sqs.commands.verification import Scope, Verification
+from jibe_sqs.commands.verification_text import as_lines, as_text
 from jibe_sqs.core.digest_checks import check_signature, public_key
 from jibe_sqs.core.digest_names import digest_name
 from jibe_sqs.core.digests import read_digest
@@ -139,7 +141,7 @@ async def gaps(world, **more):
     return [
         ((finding.start - START) / HOUR, (finding.end - START) / HOUR, finding.reason)
         for finding in await told(world, **more)
-        if finding.what == GAP
+        if finding.what is Subject.GAP
     ]
 
 
@@ -154,7 +156,7 @@ async def test_an_untouched_bucket_is_all_valid():
     findings = await told(World())
     assert {finding.status for finding in findings} == {Status.VALID}
     assert sum(finding.what == "digest" for finding in findings) == HOURS
-    assert sum(finding.what == LOG for finding in findings) == 2 * HOURS
+    assert sum(finding.what is Subject.LOG for finding in findings) == 2 * HOURS
 
 
 async def test_the_newest_digest_comes_first_each_followed_by_its_logs():
@@ -190,7 +192,7 @@ async def test_two_trails_in_one_bucket_are_two_chains():
     world.metadata |= other.metadata
     findings = await told(world)
     assert {finding.status for finding in findings} == {Status.VALID}
-    assert sum(finding.what == LOG for finding in findings) == 4 * HOURS
+    assert sum(finding.what is Subject.LOG for finding in findings) == 4 * HOURS
     only = await told(world, scope=Scope(BUCKET, ACCOUNT, REGION, trail="jibe"))
     assert {finding.trail for finding in only if finding.what == "digest"} == {"jibe"}
     assert {finding.status for finding in only} == {Status.VALID}
@@ -370,7 +372,7 @@ async def test_the_text_fits_80_columns_and_tells_only_what_is_wrong(spoilt):
     assert "log file: INVALID" in lines
     assert "GAP: 2026-01-02 01:00:00Z to 2026-01-02 02:00:00Z of trail jibe" in lines
     assert lines[-4:] == [
-        "Good digests tell of 2026-01-01 20:00:00Z to 2026-01-02 04:00:00Z.",
+        "Valid digests cover 2026-01-01 20:00:00Z to 2026-01-02 04:00:00Z.",
         "8 digests: 7 valid, 1 MISSING",
         "14 log files: 13 valid, 1 INVALID",
         "1 gap",

@@ -8,11 +8,8 @@ import msgspec
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.sqs import SqsQueue, translated
-from jibe_sqs.commands.dead_letters import DeadLetter
+from jibe_sqs.commands.dead_letters import UNKNOWN_ERROR, DeadLetter
 from jibe_sqs.core.errors import QueueRefused
-
-NO_REASON = "not-told"
-"""Takes the place of the error class if SQS itself moved the message: it gives no reason."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -79,7 +76,7 @@ class SqsDeadLetters(SqsQueue):
             body=found.get("Body", ""),
             dead_letters=self.name,
             queue=queue,
-            error=attributes.get("Error") or NO_REASON,
+            error=attributes.get("Error") or UNKNOWN_ERROR,
             reason=attributes.get("Reason") or self._moved(queue),
             source=attributes.get("Source", ""),
             time=attributes.get("Time", ""),

@@ -22,10 +22,10 @@ app = typer.Typer(name="dead-letters", help="Look at rejected messages, and redr
 def list_dead_letters(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """List the dead letters of all queues, and the reason of each."""
     from jibe_sqs.commands import dead_letter_text
-    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, all_letters
 
     async def show_all(queues: list[DeadLetterQueue]) -> None:
-        async with aclosing(listed(queues)) as letters:
+        async with aclosing(all_letters(queues)) as letters:
             await (dead_letter_text.as_lines if as_json else dead_letter_text.as_table)(letters, sys.stdout)
 
     _with_queues(config, show_all)
@@ -39,13 +39,13 @@ def show(
 ) -> None:
     """Show everything that is known about a dead letter, and its body."""
     from jibe_sqs.commands import dead_letter_text
-    from jibe_sqs.commands.dead_letters import DeadLetterQueue, listed
+    from jibe_sqs.commands.dead_letters import DeadLetterQueue, all_letters
 
     async def show_one(queues: list[DeadLetterQueue]) -> bool:
         found = False
-        async with aclosing(listed(queues)) as letters:
+        async with aclosing(all_letters(queues)) as letters:
             async for letter in letters:
-                if letter.is_named(which):
+                if letter.has_id(which):
                     (dead_letter_text.as_json_object if as_json else dead_letter_text.as_text)(letter, sys.stdout)
                     found = True
         return found
@@ -71,26 +71,27 @@ def redrive(
 ) -> None:
     """Send dead letters back to their queues when the cause is fixed. Their receive counts start anew."""
     from jibe_sqs.commands import dead_letter_text
-    from jibe_sqs.commands.dead_letters import DeadLetter, DeadLetterQueue, Redriven, redriven
+    from jibe_sqs.commands.dead_letters import DeadLetter, DeadLetterQueue, RedriveResult
+    from jibe_sqs.commands.dead_letters import redrive as send_back
 
     if sum(map(bool, (which, reasons, everything))) != 1:
         raise typer.BadParameter("say which dead letters: give their ids, or --reason, or --all")
 
-    def wanted(letter: DeadLetter) -> bool:
-        return everything or letter.error in (reasons or ()) or any(map(letter.is_named, which or ()))
+    def is_selected(letter: DeadLetter) -> bool:
+        return everything or any(map(letter.has_error, reasons or ())) or any(map(letter.has_id, which or ()))
 
-    async def send(queues: list[DeadLetterQueue]) -> Redriven:
-        return await redriven(queues, wanted, dry_run=dry_run)
+    async def send(queues: list[DeadLetterQueue]) -> RedriveResult:
+        return await send_back(queues, is_selected, dry_run=dry_run)
 
-    done = _with_queues(config, send)
+    result = _with_queues(config, send)
     if as_json:
-        dead_letter_text.redriven_as_lines(done, sys.stdout, dry_run=dry_run)
+        dead_letter_text.redriven_as_lines(result, sys.stdout, dry_run=dry_run)
     else:
-        dead_letter_text.redriven_as_text(done, sys.stdout, dry_run=dry_run)
-    unknown = done.unknown(which or ())
+        dead_letter_text.redriven_as_text(result, sys.stdout, dry_run=dry_run)
+    unknown = result.unknown_ids(which or ())
     for each in unknown:
         _report_unknown(each)
-    raise typer.Exit(1 if done.failed or unknown else 0)
+    raise typer.Exit(1 if result.failed or unknown else 0)
 
 
 def _report_unknown(which: str) -> None:

@@ -25,16 +25,17 @@ def explain(
     config: ConfigOption = None,
 ) -> None:
     """Show what each record of log files or of a message would do, and why."""
-    from jibe_sqs.commands import explanations
+    from jibe_sqs.commands import explanation_text
+    from jibe_sqs.commands.explanations import Explainer
     from jibe_sqs.compose import rules
     from jibe_sqs.settings import Rules
 
     settings = load(Rules, config)
-    explainer = explanations.Explainer(
+    explainer = Explainer(
         decisions=rules.decisions(settings), limits=rules.limits(settings), sources=rules.sources(settings)
     )
     sources = files or ["-"]
-    show = explanations.as_lines if as_json else explanations.as_table
+    show = explanation_text.as_lines if as_json else explanation_text.as_table
     found = (explainer.of_body(source) if body else explainer.of_file(source, key, bucket) for source in sources)
     raise typer.Exit(0 if show(found, sys.stdout) else 1)
 
@@ -58,21 +59,23 @@ def verify(
     config: ConfigOption = None,
 ) -> None:
     """Check CloudTrail log files against their digests: hashes, signatures, and missing files."""
-    from jibe_sqs.commands import verification
+    from jibe_sqs.commands import verification_text
+    from jibe_sqs.commands.findings import Summary
+    from jibe_sqs.commands.verification import Scope
     from jibe_sqs.compose import stores
     from jibe_sqs.settings import Rules
     from jibe_sqs.telemetry import logs
 
     settings = load(Rules, config)
     logs.configure(settings.log.level, settings.log.format)
-    scope = verification.Scope(bucket, account, region, prefix, organization, trail)
+    scope = Scope(bucket, account, region, prefix, organization, trail)
     until = end or datetime.now(UTC)
 
-    async def report() -> verification.Summary:
+    async def report() -> Summary:
         async with stores.verification(settings, scope) as found:
             findings = found.findings(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
             if as_json:
-                return await verification.as_lines(findings, sys.stdout)
-            return await verification.as_text(findings, sys.stdout, verbose=verbose)
+                return await verification_text.as_lines(findings, sys.stdout)
+            return await verification_text.as_text(findings, sys.stdout, verbose=verbose)
 
     raise typer.Exit(asyncio.run(report()).exit_code)

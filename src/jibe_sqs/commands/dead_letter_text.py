@@ -1,99 +1,92 @@
-"""Dead letters, for people and for programs."""
+"""Dead letters as JSON lines, as a table and as text."""
 
-import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import IO, Any, Final
 
-import orjson
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from jibe_sqs.commands.dead_letters import DeadLetter, Redriven
-from jibe_sqs.telemetry.printable import printable
+from jibe_sqs.commands.dead_letters import DeadLetter, RedriveResult
+from jibe_sqs.commands.output import counted, plain, short_time, table_of, utc_iso, write_json_line
+from jibe_sqs.telemetry.printable import printable, wrapped
 
-SHORT: Final = 8
-"""Characters of an id that are shown in a table; any beginning of an id will do for naming a letter."""
-WIDTH: Final = 80
+SHORT_ID_LENGTH: Final = 8
+"""Characters of an id in a table. The commands accept the beginning of an id."""
 
 
 async def as_lines(letters: AsyncIterator[DeadLetter], output: IO[str]) -> int:
-    """One JSON object a line, without the body; how many there were."""
+    """Write one JSON object per letter, without the body. Returns the number of letters."""
     count = 0
     async for letter in letters:
-        output.write(_json(_row(letter)))
+        write_json_line(_row(letter), output)
         count += 1
     return count
 
 
 async def as_table(letters: AsyncIterator[DeadLetter], output: IO[str]) -> int:
-    """A line a letter, and what they come to; how many there were."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    """Write a table with one row per letter, and the totals per error. Returns the number of letters."""
+    table = table_of(expand=True)
     table.add_column("id", no_wrap=True)
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("error", no_wrap=True)
     table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
     errors: Counter[str] = Counter()
     async for letter in letters:
-        reason = letter.reason.removeprefix(f"{letter.error}: ")
-        shown = letter.id[:SHORT], _time(letter)[5:16].replace("T", " "), letter.error, reason
-        table.add_row(*(Text(printable(each)) for each in shown))
+        minute = short_time(_time(letter))[:11]
+        cells = letter.id[:SHORT_ID_LENGTH], minute, letter.error, _reason_alone(letter)
+        table.add_row(*map(plain, cells))
         errors[letter.error] += 1
     console = Console(file=output)
     if errors:
         console.print(table)
-    console.print(Text(_sum(errors)))
+    console.print(plain(_total(errors)))
     return errors.total()
 
 
 def as_json_object(letter: DeadLetter, output: IO[str]) -> None:
-    """The whole letter as one JSON object."""
-    output.write(_json({**_row(letter), "body": letter.body}))
+    """Write the letter with its body as one JSON object."""
+    write_json_line({**_row(letter), "body": letter.body}, output)
 
 
 def as_text(letter: DeadLetter, output: IO[str]) -> None:
-    """The whole letter: what is told of it, and its body as it is."""
-    told = {
+    """Write the fields of the letter that have a value, then its body. The line breaks and tabs of the body are kept."""
+    fields = {
         "id": letter.id,
         "dead letters": letter.dead_letters,
         "queue": letter.queue,
         "time": _time(letter),
         "error": letter.error,
-        "reason": letter.reason.removeprefix(f"{letter.error}: "),
+        "reason": _reason_alone(letter),
         "source": letter.source,
         "first error": letter.first_error,
         "message": letter.message_id,
         "receives": str(letter.receives or ""),
     }
-    indent = max(map(len, told)) + 2
-    for name, value in told.items():
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
         if value:
-            lines = textwrap.wrap(
-                printable(value), WIDTH, initial_indent=f"{name:<{indent}}", subsequent_indent=" " * indent
-            )
+            lines = wrapped(value, first_indent=f"{name:<{width}}", indent=" " * width)
             output.write("\n".join(lines) + "\n")
-    output.write("\n" + printable(letter.body, kept="\n\t") + "\n")
+    output.write("\n" + printable(letter.body, allowed="\n\t") + "\n")
 
 
-def redriven_as_lines(done: Redriven, output: IO[str], *, dry_run: bool) -> None:
-    """One JSON object a letter that was to be sent back, with `redriven` and, where that failed, `why`."""
-    for letter in done.letters:
-        output.write(_json({**_row(letter), "redriven": not dry_run, "why": None}))
-    for letter, why in done.failed:
-        output.write(_json({**_row(letter), "redriven": False, "why": why}))
+def redriven_as_lines(result: RedriveResult, output: IO[str], *, dry_run: bool) -> None:
+    """Write one JSON object per selected letter, with `redriven` and, if it failed, the reason in `why`."""
+    for letter in result.letters:
+        write_json_line({**_row(letter), "redriven": not dry_run, "why": None}, output)
+    for letter, why in result.failed:
+        write_json_line({**_row(letter), "redriven": False, "why": why}, output)
 
 
-def redriven_as_text(done: Redriven, output: IO[str], *, dry_run: bool) -> None:
-    """How many, by their errors; what failed, one by one; and what is left."""
+def redriven_as_text(result: RedriveResult, output: IO[str], *, dry_run: bool) -> None:
+    """Write how many letters were sent back per error, each failure, and how many letters are left."""
     console = Console(file=output, soft_wrap=True)
-    by_error = Counter(letter.error for letter in done.letters)
+    by_error = Counter(letter.error for letter in result.letters)
     verb = "would be sent back" if dry_run else "sent back"
-    console.print(Text(f"{verb}: {_sum(by_error)}"))
-    for letter, why in done.failed:
-        console.print(Text(f"not sent back: {letter.id}: {printable(why)}", style="red"))
-    console.print(Text(f"left: {_sum(done.left)}"))
+    console.print(plain(f"{verb}: {_total(by_error)}"))
+    for letter, why in result.failed:
+        console.print(plain(f"not sent back: {letter.id}: {why}", style="red"))
+    console.print(plain(f"left: {_total(result.left)}"))
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
@@ -112,19 +105,17 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _time(letter: DeadLetter) -> str:
-    """When it was given up; or else when it was sent, which of a message that SQS moved is all that is known."""
-    return letter.time or datetime.fromtimestamp(letter.sent_at, UTC).isoformat(timespec="seconds").replace(
-        "+00:00", "Z"
-    )
+    """When the message was rejected. If SQS moved it, only the time when it was sent is known."""
+    return letter.time or utc_iso(letter.sent_at)
 
 
-def _sum(errors: Counter[str]) -> str:
+def _reason_alone(letter: DeadLetter) -> str:
+    """The reason without the error class, which is shown beside it."""
+    return letter.reason.removeprefix(f"{letter.error}: ")
+
+
+def _total(errors: Counter[str]) -> str:
     if not errors:
         return "no dead letters"
-    each = ", ".join(f"{count} {error}" for error, count in errors.most_common())
-    total = errors.total()
-    return f"{total:,} dead letter{'s' if total != 1 else ''}: {each}"
-
-
-def _json(found: dict[str, Any]) -> str:
-    return orjson.dumps(found).decode() + "\n"
+    per_error = ", ".join(f"{count} {error}" for error, count in errors.most_common())
+    return f"{counted(errors.total(), 'dead letter')}: {per_error}"

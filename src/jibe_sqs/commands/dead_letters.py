@@ -1,8 +1,8 @@
-"""What is in the dead-letter queues, and the way back from them.
+"""Lists the letters in dead-letter queues, and redrives them.
 
-Looking into an SQS queue means receiving: what is looked at is hidden from others meanwhile, and everything that stays
-is shown again at the end, however that comes. Sending back is at least once: a letter is deleted only after its copy is
-in its queue again.
+SQS has no way to look at messages without receiving them. Received letters are hidden from other receivers, so every
+letter that stays is made visible again at the end, also after an error or Ctrl-C. A redrive delivers at least once: a
+letter is deleted only after its copy is in its own queue.
 """
 
 import asyncio
@@ -18,43 +18,49 @@ from jibe_sqs.core.errors import QueueError
 
 log = structlog.get_logger()
 
-HIDDEN: Final = 600.0
-"""Seconds for which a letter that is looked at is hidden, should we die over it. SQS hides 120,000 at most at a time."""
-WAIT: Final = 1.0
-"""Seconds of a long poll. A short one asks some of SQS's servers only, and may bring nothing while letters remain."""
-QUIET: Final = 2
-"""So many receives in a row that bring nothing new are the end."""
-BATCH: Final = 10
-AT_A_TIME: Final = 8
-"""Calls."""
+VISIBILITY_TIMEOUT: Final = 600.0
+"""Seconds until a received letter is visible again if this process dies. SQS hides at most 120,000 messages at a time."""
+RECEIVE_WAIT: Final = 1.0
+"""Seconds of a long poll. A short poll asks only some of SQS's servers, and may return nothing while letters remain."""
+MAX_EMPTY_RECEIVES: Final = 2
+"""After this number of receives in a row without a new letter, the queue counts as read to its end."""
+BATCH_SIZE: Final = 10
+"""Messages in one call. SQS allows no more."""
+MAX_CONCURRENT_CALLS: Final = 8
+UNKNOWN_ERROR: Final = "not-told"
+"""The `error` of a message that SQS itself moved: SQS gives no reason."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One message that was given up, and what is told of that. What nobody told is empty; `receives` is 0 then."""
+    """A rejected message, with the facts in its attributes. A fact that is missing is empty; `receives` is then 0."""
 
     id: str
-    """Of the copy in the dead-letter queue."""
+    """The id of the copy in the dead-letter queue."""
     receipt: str
     body: str
     dead_letters: str
     """The dead-letter queue's name."""
     queue: str
-    """Where it came from, and goes back to: a queue's name."""
+    """The name of the queue that the message came from. A redrive sends it back there."""
     error: str
-    """The error's class name."""
+    """The error's class name, or `UNKNOWN_ERROR`."""
     reason: str
     source: str = ""
     time: str = ""
     first_error: str = ""
     message_id: str = ""
-    """Of the message in its own queue."""
+    """The id of the message in its own queue."""
     receives: int = 0
     sent_at: float = 0.0
-    """Seconds since the epoch, by SQS's clock: of the copy, or of the message itself if the queue moved it."""
+    """When the copy was sent, or the message itself if SQS moved it. Seconds since the epoch, by SQS's clock."""
 
-    def is_named(self, word: str) -> bool:
-        """Whether the word is one of its ids, or the beginning of one."""
-        return bool(word) and (self.id.startswith(word) or self.message_id.startswith(word))
+    def has_id(self, text: str) -> bool:
+        """Whether the text is one of its two ids, or the beginning of one."""
+        return bool(text) and (self.id.startswith(text) or self.message_id.startswith(text))
+
+    def has_error(self, name: str) -> bool:
+        """Whether the letter has this error."""
+        return self.error == name
 
 
 class DeadLetterQueue(Protocol):
@@ -63,135 +69,142 @@ class DeadLetterQueue(Protocol):
     name: str
 
     async def letters(self, limit: int, *, wait: float, hidden: float) -> Sequence[DeadLetter]:
-        """At most `limit` (1 to 10), waiting up to `wait` seconds for the first; nobody else sees them meanwhile."""
+        """Receive at most `limit` (1 to 10) letters. Waits up to `wait` seconds for the first.
+
+        Other receivers do not see them for `hidden` seconds.
+        """
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        """Set the visibility (seconds from now) of up to ten receipts; returns what failed, by receipt."""
+        """Set the visibility timeout (seconds from now) of up to ten receipts. Returns the errors by receipt."""
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        """Delete up to ten; returns what failed, by receipt."""
+        """Delete up to ten letters. Returns the errors by receipt."""
 
     async def send_back(self, letter: DeadLetter) -> None:
-        """Put a copy into the queue where it came from, as a new message."""
+        """Send a copy to the queue that the letter came from, as a new message."""
 
 
-class Look:
-    """A look into one dead-letter queue: each letter once."""
+class Inspection:
+    """Reads one dead-letter queue to its end. Returns each letter once, and keeps all of them until `close`."""
 
     def __init__(self, queue: DeadLetterQueue) -> None:
         self._queue = queue
-        self._in_hand: dict[str, str] = {}
-        """Id -> receipt."""
+        self._receipts: dict[str, str] = {}
+        """The letters that are hidden now: id -> receipt."""
         self._seen: set[str] = set()
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
-        """All that nobody else holds."""
-        quiet = 0
-        while quiet < QUIET:
-            found = await self._receive()
-            new = [letter for letter in found if letter.id not in self._seen]
-            for letter in found:
-                # Of one that came twice, the last receipt counts.
-                self._in_hand[letter.id] = letter.receipt
+        """All letters that no other receiver holds."""
+        empty_receives = 0
+        while empty_receives < MAX_EMPTY_RECEIVES:
+            received = await self._receive()
+            new = [letter for letter in received if letter.id not in self._seen]
+            for letter in received:
+                # If a letter is received twice, its last receipt is the valid one.
+                self._receipts[letter.id] = letter.receipt
                 self._seen.add(letter.id)
             for letter in new:
                 yield letter
-            quiet = 0 if new else quiet + 1
+            empty_receives = 0 if new else empty_receives + 1
 
     async def send_back(self, letter: DeadLetter) -> None:
-        """Return when it is in its own queue again, and here no more. Raises `QueueError`: then it may be in both."""
+        """Send the letter to its own queue, and delete it here. After a `QueueError` it may be in both queues."""
         await self._queue.send_back(letter)
-        receipt = self._in_hand[letter.id]
+        receipt = self._receipts[letter.id]
         failed = await self._queue.delete([receipt])
         if receipt in failed:
             raise failed[receipt]
-        del self._in_hand[letter.id]
+        del self._receipts[letter.id]
 
     async def close(self) -> None:
-        """Give back what is still in our hands. Raises nothing: what fails shows again by itself, later."""
-        receipts = list(self._in_hand.values())
-        self._in_hand.clear()
-        batches = [receipts[i : i + BATCH] for i in range(0, len(receipts), BATCH)]
-        room = asyncio.Semaphore(AT_A_TIME)
+        """Make all hidden letters visible again. Raises nothing: after a failure, they are visible a little later."""
+        receipts = list(self._receipts.values())
+        self._receipts.clear()
+        batches = [receipts[i : i + BATCH_SIZE] for i in range(0, len(receipts), BATCH_SIZE)]
+        slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
 
         async def show(batch: Sequence[str]) -> int:
-            async with room:
+            async with slots:
                 try:
                     return len(await self._queue.show_after([(receipt, 0.0) for receipt in batch]))
                 except QueueError:
                     return len(batch)
 
         if failed := sum(await asyncio.gather(*map(show, batches))):
-            log.warning("giving_back_failed", queue=self._queue.name, messages=failed, shown_again_in=HIDDEN)
+            log.warning(
+                "giving_back_failed", queue=self._queue.name, messages=failed, shown_again_in=VISIBILITY_TIMEOUT
+            )
 
     async def _receive(self) -> Sequence[DeadLetter]:
-        receive = asyncio.ensure_future(self._queue.letters(BATCH, wait=WAIT, hidden=HIDDEN))
+        call = self._queue.letters(BATCH_SIZE, wait=RECEIVE_WAIT, hidden=VISIBILITY_TIMEOUT)
+        receive = asyncio.ensure_future(call)
         try:
             return await asyncio.shield(receive)
         except asyncio.CancelledError:
-            # Cancelled on its way, a receive would leave what it brings hidden, and nobody would know of what.
+            # A receive that is cancelled in flight would hide letters whose receipts are lost.
             await asyncio.wait([receive])
             if not receive.cancelled() and receive.exception() is None:
-                self._in_hand.update((letter.id, letter.receipt) for letter in receive.result())
+                self._receipts.update((letter.id, letter.receipt) for letter in receive.result())
             raise
 
 
 @asynccontextmanager
-async def looking(queue: DeadLetterQueue) -> AsyncIterator[Look]:
-    """A look, at whose end everything is given back."""
-    look = Look(queue)
+async def inspecting(queue: DeadLetterQueue) -> AsyncIterator[Inspection]:
+    """An inspection that makes its letters visible again at the end."""
+    inspection = Inspection(queue)
     try:
-        yield look
+        yield inspection
     finally:
-        await look.close()
+        await inspection.close()
 
 
-async def listed(queues: Sequence[DeadLetterQueue]) -> AsyncGenerator[DeadLetter, None]:
-    """Everything in these dead-letter queues, one queue after the other. Close it, and all is given back."""
+async def all_letters(queues: Sequence[DeadLetterQueue]) -> AsyncGenerator[DeadLetter, None]:
+    """All letters in these queues, one queue after the other. Close the generator to make them visible again."""
     for queue in queues:
-        async with looking(queue) as look:
-            async for letter in look.letters():
+        async with inspecting(queue) as inspection:
+            async for letter in inspection.letters():
                 yield letter
 
 
-class Redriven(msgspec.Struct):
-    """What a redrive did. `failed`: the letters that it could not send back, and why."""
+class RedriveResult(msgspec.Struct):
+    """What a redrive did. `failed`: the selected letters that could not be sent back, each with the reason."""
 
     letters: list[DeadLetter] = msgspec.field(default_factory=list)
     failed: list[tuple[DeadLetter, str]] = msgspec.field(default_factory=list)
     left: Counter[str] = msgspec.field(default_factory=Counter)
-    """How many were not wanted, by their errors."""
+    """The number of letters that were not selected, per error."""
 
-    def unknown(self, words: Sequence[str]) -> list[str]:
-        """Those of the words that none of the letters that were wanted is named by."""
-        found = [*self.letters, *(letter for letter, _ in self.failed)]
-        return [word for word in words if not any(letter.is_named(word) for letter in found)]
+    def unknown_ids(self, ids: Sequence[str]) -> list[str]:
+        """The given ids that belong to no selected letter."""
+        selected = [*self.letters, *(letter for letter, _ in self.failed)]
+        return [text for text in ids if not any(letter.has_id(text) for letter in selected)]
 
 
-async def redriven(
-    queues: Sequence[DeadLetterQueue], wanted: Callable[[DeadLetter], bool], *, dry_run: bool = False
-) -> Redriven:
-    """Send back those that are wanted. `dry_run`: only tell which these are."""
-    done = Redriven()
-    room = asyncio.Semaphore(AT_A_TIME)
+async def redrive(
+    queues: Sequence[DeadLetterQueue], is_selected: Callable[[DeadLetter], bool], *, dry_run: bool = False
+) -> RedriveResult:
+    """Send the selected letters back to their queues. With `dry_run`, only return which letters these are."""
+    result = RedriveResult()
+    slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
     for queue in queues:
-        async with looking(queue) as look:
-            chosen = []
-            async for letter in look.letters():
-                if wanted(letter):
-                    chosen.append(letter)
+        async with inspecting(queue) as inspection:
+            selected = []
+            async for letter in inspection.letters():
+                if is_selected(letter):
+                    selected.append(letter)
                 else:
-                    done.left[letter.error] += 1
+                    result.left[letter.error] += 1
 
-            async def send(letter: DeadLetter, look: Look = look) -> None:
-                async with room:
+            async def send(letter: DeadLetter, inspection: Inspection = inspection) -> None:
+                async with slots:
                     try:
                         if not dry_run:
-                            await look.send_back(letter)
-                        done.letters.append(letter)
+                            await inspection.send_back(letter)
+                        result.letters.append(letter)
                     except QueueError as error:
-                        done.failed.append((letter, f"{type(error).__name__}: {error}"))
+                        result.failed.append((letter, f"{type(error).__name__}: {error}"))
 
-            # Not before all have been seen: the service may reject one anew while we look, and we must not meet it again.
-            await asyncio.gather(*map(send, chosen))
-    return done
+            # Sending starts only after the whole queue is read: the service may reject a message again meanwhile, and
+            # that new dead letter must not be redriven again.
+            await asyncio.gather(*map(send, selected))
+    return result

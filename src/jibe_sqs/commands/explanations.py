@@ -1,18 +1,14 @@
-"""What each record would do, and why, for people and for programs."""
+"""Explains what the service would do for each record of a log file or a message, and why."""
 
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final
 
 import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from jibe_sqs.commands.output import utc_iso
 from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, JibeError, SettingsError
@@ -23,18 +19,16 @@ from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.telemetry.printable import printable
 
 Explanation = dict[str, Any]
 """One object of `explain --json`."""
 
-CHUNK: Final = 64 * 1024
-LONGEST_NAME: Final = 1024
-"""Characters of a source that are shown."""
-PIPED_WIDTH: Final = 100_000
-"""Columns of a table that no terminal shows: a program that reads it wants each row on one line."""
-IN_MEMORY: Final = 8 * 1024 * 1024
-"""Bytes of explanations that are kept in memory until the file is known to be good; more go to a temporary file."""
+CHUNK_SIZE: Final = 64 * 1024
+"""Bytes."""
+MAX_SOURCE_LENGTH: Final = 1024
+"""Characters of a source in an explanation."""
+MAX_MEMORY: Final = 8 * 1024 * 1024
+"""Bytes of explanations in memory while it is not known if the file is good. More go to a temporary file."""
 
 
 class Explainer:
@@ -46,20 +40,22 @@ class Explainer:
         self._sources = sources
 
     def of_file(self, source: str, key: str | None, bucket: str | None = None) -> Iterator[Explanation]:
-        """Of each record of a log file. `key`: the object's, where it is not the file's name.
+        """Explain each record of a log file. `source`: a path, or `-` for standard input.
 
-        `bucket`: where the object is. It decides which of the configured `logs` the file belongs to.
+        `key`: the key of the object, if it is not the path. `bucket`: the bucket of the object. Both choose the one of
+        the configured `logs` that the file belongs to.
         """
         if not _is_utf8(key or "") or not _is_utf8(bucket or ""):
             yield {"source": _shown(source), "error": "NotUtf8", "message": "--key and --bucket must be UTF-8"}
             return
-        given, key = key, key or _shown(source)
+        given_key, key = key, key or _shown(source)
         if about := no_log(key):
             yield {"source": _shown(source), "announcement": "nothing", "bucket": None, "key": key, "about": about}
             return
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as kept:
+        # A bad file gives only its error, so its first records must not be printed before its end is read.
+        with tempfile.SpooledTemporaryFile(MAX_MEMORY) as kept:
             try:
-                log = self._log_source(bucket, given, key).reader(key, self._limits)
+                log = self._log_source(bucket, given_key, key).reader(key, self._limits)
                 for explanation in self._records_of(source, log):
                     kept.write(orjson.dumps(explanation) + b"\n")
             except (JibeError, OSError) as error:
@@ -67,12 +63,12 @@ class Explainer:
                 return
             kept.seek(0)
             yield from map(orjson.loads, kept)
-            if log.format is Format.CLOUDTRAIL and _is_a_body(kept):
+            if log.format is Format.CLOUDTRAIL and _are_s3_events(kept):
                 text = "this is the body of a message with S3 events, not a log file: explain it with --body"
                 yield {"source": _shown(source), "error": "NotALogFile", "message": text}
 
     def of_body(self, source: str) -> Iterator[Explanation]:
-        """Of what a message announces. `source`: a file with its body, or the body itself."""
+        """Explain what a message announces. `source`: its body, a file with its body, or `-` for standard input."""
         try:
             text, name = _body(source)
             body = announced(text, self._sources, self._limits.key_length)
@@ -93,15 +89,15 @@ class Explainer:
             else:
                 yield self._of_record(name, each) | rule
 
-    def _log_source(self, bucket: str | None, given: str | None, key: str) -> LogSource:
-        """The configured source of a log file. Raises `SettingsError` if it may be one of several that differ."""
+    def _log_source(self, bucket: str | None, given_key: str | None, key: str) -> LogSource:
+        """The configured source of a log file. Raises `SettingsError` if several fit and would read it differently."""
         if bucket:
             source = self._sources.of(bucket, key)
             if source is None:
                 raise BucketNotAllowed.of(bucket, key)
             return source
         named = format_of(key)
-        possible = {(named or each.format, each.on_bad_record): each for each in self._sources.possible(given)}
+        possible = {(named or each.format, each.on_bad_record): each for each in self._sources.possible(given_key)}
         if len(possible) > 1:
             raise SettingsError(["several of the configured `logs` may hold this file: name its bucket with --bucket"])
         return next(iter(possible.values()), LogSource(""))
@@ -109,26 +105,27 @@ class Explainer:
     def _records_of(self, source: str, log: LogReader) -> Iterator[Explanation]:
         name = _shown(source)
         with _opened(source) as stream:
-            while chunk := stream.read(CHUNK):
+            while chunk := stream.read(CHUNK_SIZE):
                 for records in log.feed(chunk):
                     yield from (self._of_record(name, record) for record in records)
         for records in log.finish():
             yield from (self._of_record(name, record) for record in records)
         for error in log.bad.first:
-            where = {"index": error.index, "offset": error.offset, "field": error.field or None}
-            yield _failure(name, error) | where | {"on_bad_record": log.bad.policy}
+            position = {"index": error.index, "offset": error.offset, "field": error.field or None}
+            yield _failure(name, error) | position | {"on_bad_record": log.bad.policy}
         if log.bad.count:
             yield {"source": name, "bad_records": log.bad.count}
 
     def _of_record(self, source: str, record: Record) -> Explanation:
         decision = self._decisions.decide(record)
         skipped = isinstance(decision, Skip)
+        has_time = record.time and record.time != UNKNOWN_TIME
         return {
             "source": source,
             "kind": record.kind.value if isinstance(record, ObjectEvent) else None,
             "bucket": record.bucket or None,
             "key": record.key if isinstance(record, ObjectEvent) else record.key or None,
-            "time": _iso(record.time) if record.time and record.time != UNKNOWN_TIME else None,
+            "time": utc_iso(record.time, precision="auto") if has_time else None,
             "event_id": record.event_id or None,
             "name": record.name or None,
             "decision": "skip" if skipped else "refresh",
@@ -137,124 +134,19 @@ class Explainer:
         }
 
 
-def as_lines(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
-    """One JSON object a line. Returns whether all could be read."""
-    good = True
-    for explanations in sources:
-        for explanation in explanations:
-            good = good and not _is_failure(explanation)
-            output.write(orjson.dumps(explanation).decode() + "\n")
-    return good
-
-
-def as_table(sources: Iterable[Iterator[Explanation]], output: IO[str]) -> bool:
-    """A table for each source, its sum, and what could not be read. Returns whether everything could be read."""
-    console = Console(file=output, width=None if output.isatty() else PIPED_WIDTH)
-    good = True
-    for explanations in sources:
-        rows = list(explanations)
-        problems = [row for row in rows if "error" in row]
-        decided = [row for row in rows if "decision" in row or "announcement" in row]
-        good = good and not any(map(_is_failure, problems))
-        if decided or not problems:
-            source = next((row["source"] for row in decided), "nothing")
-            console.print(_table(decided))
-            console.print(_text(f"{source}: {_sum(rows)}", style="bold"), soft_wrap=True)
-        for rule in dict.fromkeys(row["rule"] for row in rows if "rule" in row):
-            console.print(_text(f"{source}: read by {rule}"), soft_wrap=True)
-        for row in problems:
-            console.print(_problem(row), soft_wrap=True)
-        if (more := sum(row.get("bad_records", 0) for row in rows) - len(problems)) > 0:
-            console.print(
-                _text(f"{problems[0]['source']}: {_number(more, 'more bad record')}", style="yellow"), soft_wrap=True
-            )
-    return good
-
-
-def _problem(row: Explanation) -> Text:
-    text = f"{row['source']}: {row['error']}: {row['message']}"
-    if row.get("offset") is not None:
-        text += f" (offset {row['offset']})"
-    if not _is_failure(row):
-        return _text(f"{text}: skipped", style="yellow")
-    return _text(f"{text}: the message is rejected after all else is done" if "index" in row else text, style="red")
-
-
-def _is_a_body(kept: IO[bytes]) -> bool:
-    """Whether all of these explanations are of S3 events. Their names have a colon; those of CloudTrail's calls do not."""
-    kept.seek(0)
-    names = [orjson.loads(line).get("name") or "" for line in kept]
+def _are_s3_events(lines: IO[bytes]) -> bool:
+    """Whether all explanations are of S3 events. Only their names contain a colon."""
+    lines.seek(0)
+    names = [orjson.loads(line).get("name") or "" for line in lines]
     return bool(names) and all(":" in name for name in names)
 
 
-def _is_failure(explanation: Explanation) -> bool:
-    """A bad record that its source allows to skip is not a failure."""
-    return "error" in explanation and explanation.get("on_bad_record") != "skip"
-
-
-def _table(rows: list[Explanation]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("time", no_wrap=True)
-    table.add_column("what", overflow="fold")
-    table.add_column("object", overflow="fold")
-    table.add_column("decision", overflow="fold")
-    for row in rows:
-        where = "/".join(part for part in (row["bucket"], row["key"]) if part)
-        what = row.get("announcement") or row.get("name") or row.get("kind")
-        table.add_row(_text(_clock(row.get("time"))), _text(str(what or "")), _text(where), _decided(row))
-    return table
-
-
-def _text(text: str, style: str = "") -> Text:
-    return Text(printable(text), style=style)
-
-
-def _clock(time: str | None) -> str:
-    return time[5:19].replace("T", " ") if time else ""
-
-
-def _decided(row: Explanation) -> Text:
-    if "announcement" in row:
-        return _text(row.get("about") or "read it")
-    if row["decision"] == "skip":
-        return _text(f"skip: {row['reason']}", style="dim")
-    return _text(f"refresh {', '.join(row['folders'])}", style="green")
-
-
-def _sum(rows: list[Explanation]) -> str:
-    """What the rows of one source come to, in words."""
-    records = [row for row in rows if "decision" in row]
-    skipped = Counter(row["reason"] for row in records if row["decision"] == "skip")
-    folders = {folder for row in records for folder in row["folders"]}
-    bad = sum(row.get("bad_records", 0) for row in rows)
-    # An unreadable record of a message may also be explained by its bucket, which is stale.
-    unreadable = 0 if bad else sum("index" in row for row in rows)
-    files = sum(row.get("announcement") == "log-file" for row in rows)
-    nothing = sum(row.get("announcement") == "nothing" for row in rows)
-    asking = len(records) - skipped.total()
-    parts = []
-    if records or not (files or nothing):
-        parts.append(_number(len(records) + bad, "record"))
-    if asking:
-        parts.append(f"{asking} for a refresh of {_number(len(folders), 'folder')}")
-    parts += [f"{count} {reason}" for reason, count in skipped.most_common()]
-    parts += [f"{bad} bad"] if bad else []
-    parts += [f"{unreadable} not readable"] if unreadable else []
-    parts += [f"{_number(files, 'log file')} to read"] if files else []
-    parts += [f"{nothing} with nothing to do"] if nothing else []
-    return ", ".join(parts)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _body(source: str) -> tuple[str, str]:
-    """The text of a body, and what to call where it came from."""
+    """The text of a body, and the name of its source."""
     if source == "-":
         return sys.stdin.read(), "-"
-    is_text = source.lstrip().startswith(("{", "[")) or " " in source.strip()
-    if is_text and not _is_file(source):
+    looks_like_text = source.lstrip().startswith(("{", "[")) or " " in source.strip()
+    if looks_like_text and not _is_file(source):
         return source, _shown(source)
     return Path(source).read_text(encoding="utf-8"), source
 
@@ -263,7 +155,7 @@ def _is_file(source: str) -> bool:
     try:
         return Path(source).is_file()
     except (OSError, ValueError):
-        return False  # too long for a name, or with a NUL: no file
+        return False  # The text is too long for a file name, or contains a NUL.
 
 
 def _opened(source: str) -> BinaryIO:
@@ -272,18 +164,9 @@ def _opened(source: str) -> BinaryIO:
 
 def _failure(source: str, error: Exception) -> Explanation:
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    # An error may quote what is not UTF-8.
+    # An error may quote text that is not UTF-8.
     message = message.encode("utf-8", "backslashreplace").decode()
     return {"source": source, "error": type(error).__name__, "message": message}
-
-
-def _is_utf8(text: str) -> bool:
-    """Words of the command line have half of a surrogate pair in place of a byte that is not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _body_failure(source: str, error: Exception) -> Explanation:
@@ -293,12 +176,16 @@ def _body_failure(source: str, error: Exception) -> Explanation:
     return failure
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether an argument is UTF-8. Python replaces each byte that is not by half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _shown(source: str) -> str:
-    """A file's name need not be UTF-8, and a body may be long."""
+    """The source as it is shown. The name of a file may not be UTF-8, and a body may be long."""
     text = source.encode("utf-8", "replace").decode()
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
-
-
-def _iso(seconds: float) -> str:
-    text = datetime.fromtimestamp(seconds, UTC).isoformat()
-    return text.replace("+00:00", "Z")
+    return text if len(text) <= MAX_SOURCE_LENGTH else f"{text[: MAX_SOURCE_LENGTH - 1]}…"

@@ -74,4 +74,6 @@ def _renderers(style: Style) -> list[structlog.typing.Processor]:
 
 def _tame(_logger: object, _method: str, event: Event) -> Event:
     """Keys are other people's: what an escape in one of them does to a terminal is not for them to choose."""
-    return {name: printable(value, kept="\n\t") if isinstance(value, str) else value for name, value in event.items()}
+    return {
+        name: printable(value, allowed="\n\t") if isinstance(value, str) else value for name, value in event.items()
+    }

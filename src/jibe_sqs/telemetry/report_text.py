@@ -1,6 +1,5 @@
 """A report, and what people read of it: at most 80 columns."""
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
@@ -8,9 +7,8 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.telemetry.activity import Counts, StaleNow
-from jibe_sqs.telemetry.printable import printable
+from jibe_sqs.telemetry.printable import wrapped
 
-WIDTH: Final = 80
 TITLES: Final = {
     "records": 9,
     "events": 9,
@@ -138,6 +136,4 @@ def _moment(time: datetime) -> str:
 
 
 def _wrapped(line: str, indent: str = "") -> Iterable[str]:
-    return textwrap.wrap(
-        printable(line), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False
-    )
+    return wrapped(line, first_indent=indent, indent=f"{indent}    ")
