@@ -98,7 +98,7 @@ async def test_a_message_moved_by_sqs_has_no_reason(world):
         world.sqs.receive_message(QueueUrl=world.urls[name])
     (letter,) = await everything(world.letters())
     assert (letter.id, letter.body, letter.queue) == (sent["MessageId"], "no error", name)
-    assert (letter.error, letter.reason) == ("not-told", "no reason given (moved by the queue after 2 receives)")
+    assert (letter.error, letter.reason) == ("unknown", "no reason given (moved by the queue after 2 receives)")
 
 
 async def test_listing_shows_each_dead_letter_once_and_keeps_all(world):
@@ -255,7 +255,7 @@ async def test_foreign_attributes_are_ignored(world):
     for _ in range(2):
         world.sqs.receive_message(QueueUrl=world.urls[name])
     (letter,) = await everything(world.letters())
-    assert (letter.queue, letter.error, letter.time) == (name, "not-told", "")
+    assert (letter.queue, letter.error, letter.time) == (name, "unknown", "")
     assert not (await redrive([world.letters()], lambda _: True)).failed
 
 

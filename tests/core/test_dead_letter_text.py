@@ -5,6 +5,8 @@ import io
 import json
 from collections import Counter
 
+import msgspec
+
 from jibe_sqs.commands import dead_letter_text
 from jibe_sqs.commands.dead_letters import DeadLetter, RedriveResult
 
@@ -72,3 +74,11 @@ def test_a_redrive_tells_what_was_done_what_failed_and_what_is_left():
         json.loads(line) for line in written(dead_letter_text.redriven_as_lines, done, dry_run=True).split("\n")[:-1]
     ]
     assert [(row["redriven"], row["why"]) for row in rows] == [(False, None), (False, "QueueRefused: why\x1b")]
+
+
+def test_a_letter_without_a_known_error_is_selected_by_unknown_and_by_the_former_word():
+    letter = msgspec.structs.replace(ORDINARY, error="unknown")
+    assert letter.has_error("unknown")
+    assert letter.has_error("not-told")
+    assert not letter.has_error("LogMissing")
+    assert not ORDINARY.has_error("not-told")

@@ -62,7 +62,7 @@ def redrive(
     ] = None,
     reasons: Annotated[
         list[str] | None,
-        typer.Option("--reason", help="Redrive those with this error, for example LogMissing, or not-told."),
+        typer.Option("--reason", help="Redrive those with this error, for example LogMissing, or unknown."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Redrive all of them.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent back.")] = False,

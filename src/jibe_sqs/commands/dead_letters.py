@@ -27,8 +27,10 @@ MAX_EMPTY_RECEIVES: Final = 2
 BATCH_SIZE: Final = 10
 """Messages in one call. SQS allows no more."""
 MAX_CONCURRENT_CALLS: Final = 8
-UNKNOWN_ERROR: Final = "not-told"
+UNKNOWN_ERROR: Final = "unknown"
 """The `error` of a message that SQS itself moved: SQS gives no reason."""
+FORMER_UNKNOWN_ERROR: Final = "not-told"
+"""Earlier versions printed this word, so scripts may still select by it."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -59,8 +61,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return bool(text) and (self.id.startswith(text) or self.message_id.startswith(text))
 
     def has_error(self, name: str) -> bool:
-        """Whether the letter has this error."""
-        return self.error == name
+        """Whether the letter has this error. `not-told` still selects letters without a known error."""
+        return self.error == (UNKNOWN_ERROR if name == FORMER_UNKNOWN_ERROR else name)
 
 
 class DeadLetterQueue(Protocol):
