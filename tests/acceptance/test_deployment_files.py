@@ -24,7 +24,7 @@ BASE = INFRA / "kubernetes" / "base"
 DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
-AFTER_THE_DRAIN = consumer.LAST_RECEIVE + consumer.GIVING_BACK + reports.LAST + alerts.LAST
+AFTER_THE_DRAIN = consumer.LAST_RECEIVE + consumer.GIVING_BACK + reports.LAST_STORE_TIMEOUT + alerts.LAST_SEND_TIMEOUT
 """Seconds that a stop may take after the drain's deadline, if nobody answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"

@@ -165,8 +165,8 @@ async def test_the_address_is_in_no_error_log_or_representation(slack, caplog):
 
 
 async def test_an_alert_arrives_after_a_failed_first_try(slack, monkeypatch):
-    monkeypatch.setattr("jibe_sqs.telemetry.alerts.GATHERING", 0.01)
-    monkeypatch.setattr("jibe_sqs.telemetry.alerts.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("jibe_sqs.telemetry.alerts.GATHER_TIME", 0.01)
+    monkeypatch.setattr("jibe_sqs.telemetry.alerts.FIRST_RETRY_DELAY", 0.01)
     slack.answers = [PlainTextResponse("rollup_error", status_code=500)]
     arrived: list[str] = []
     async with webhook(slack.url) as hook:

@@ -14,7 +14,7 @@ from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent,
 from jibe_sqs.ports import PendingRefresh, RefreshOutcome
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import activity as module
-from jibe_sqs.telemetry.activity import Activity, At, StaleNow
+from jibe_sqs.telemetry.activity import Activity, ProviderBucket, StaleFolders
 from jibe_sqs.telemetry.lag import BOUNDS, Lag
 
 PLACES = {
@@ -67,20 +67,25 @@ def ended(
 def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(activity):
     activity.planned(plan(media=counts(10, 4, READ_ONLY=6)), Needed())
     taken = activity.take()
-    for place in (At("Amazon S3", "media"), At("Archive", "media")):
-        assert (taken.places[place].records, taken.places[place].events) == (10, 4)
-        assert taken.places[place].skipped == {"read-only": 6}
+    for place in (ProviderBucket("Amazon S3", "media"), ProviderBucket("Archive", "media")):
+        assert (taken.rows[place].records, taken.rows[place].events) == (10, 4)
+        assert taken.rows[place].skipped == {"read-only": 6}
     assert (taken.total.records, taken.total.events, taken.total.skipped) == (10, 4, {"read-only": 6})
 
 
 def test_a_provider_that_shows_two_parts_of_a_bucket_is_one_place(activity):
     activity.planned(plan(projects=counts(3, 3)), Needed())
-    assert {at: found.records for at, found in activity.take().places.items()} == {At("Amazon S3", "projects"): 3}
+    assert {at: found.records for at, found in activity.take().rows.items()} == {
+        ProviderBucket("Amazon S3", "projects"): 3
+    }
 
 
 def test_a_bucket_that_nobody_shows_and_records_of_no_bucket_are_told_of_too(activity):
     activity.planned(plan(stray=counts(2, 0, NOT_MAPPED=2), **{"": counts(5, 0, NOT_OBJECT_CHANGE=5)}), Needed())
-    assert {at: found.records for at, found in activity.take().places.items()} == {At("", "stray"): 2, At("", ""): 5}
+    assert {at: found.records for at, found in activity.take().rows.items()} == {
+        ProviderBucket("", "stray"): 2,
+        ProviderBucket("", ""): 5,
+    }
 
 
 def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
@@ -88,8 +93,8 @@ def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
     activity.planned(plan(media=counts(1, 1)), Needed())
     activity.done([Stale("media", (Folder("/media/a"),), 990, 990, 1)], [])
     activity.refreshed(ended("/media/a"))
-    (found,) = activity.take().places.items()
-    assert found[0] == At("media", "media")
+    (found,) = activity.take().rows.items()
+    assert found[0] == ProviderBucket("media", "media")
     assert (found[1].records, found[1].folders, found[1].lag.count) == (1, 1, 1)
 
 
@@ -100,7 +105,11 @@ def test_places_that_change_while_it_runs_are_followed(clock):
     decisions.places = {"media": (Place("/New/media"),), "other": (Place("/New/media/nested"),)}
     activity.planned(plan(media=counts(1, 1)), Needed())
     activity.refreshed(ended("/New/media/nested/a"))
-    assert set(activity.take().places) == {At("Old", "media"), At("New", "media"), At("New", "other")}
+    assert set(activity.take().rows) == {
+        ProviderBucket("Old", "media"),
+        ProviderBucket("New", "media"),
+        ProviderBucket("New", "other"),
+    }
 
 
 @given(
@@ -122,7 +131,7 @@ def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
     per_bucket = Counter()
     for bucket, skipped, asked in reads:
         per_bucket[bucket] += skipped + asked
-    for at, found in activity.since_start().places.items():
+    for at, found in activity.since_start().rows.items():
         assert found.records == per_bucket[at.bucket]
 
 
@@ -130,8 +139,8 @@ def test_events_that_were_already_refreshed_count_for_their_bucket(activity):
     read = plan(media=counts(3, 3), **{"": counts(2, 2)})
     activity.planned(read, Needed([], Counter({"media": 2, "one-bucket-of-too-many": 1})))
     taken = activity.take()
-    assert taken.places[At("Archive", "media")].skipped == {"already-refreshed": 2}
-    assert taken.places[At("", "")].skipped == {"already-refreshed": 1}
+    assert taken.rows[ProviderBucket("Archive", "media")].skipped == {"already-refreshed": 2}
+    assert taken.rows[ProviderBucket("", "")].skipped == {"already-refreshed": 1}
     assert taken.total.skipped == {"already-refreshed": 3}
 
 
@@ -140,13 +149,13 @@ def test_events_that_were_already_refreshed_count_for_their_bucket(activity):
 
 def test_lag_is_from_the_event_to_the_end_of_what_it_asked_for(activity):
     activity.done([Stale("media", (Folder("/Archive/media/a"),), 940.0, 940.0, 1)], [])
-    lag = activity.take().places[At("Archive", "media")].lag
+    lag = activity.take().rows[ProviderBucket("Archive", "media")].lag
     assert (lag.count, lag.longest) == (1, 60.0)
 
 
 def test_of_many_events_in_a_folder_the_oldest_and_the_newest_count_exactly(activity):
     activity.done([Stale("media", (Folder("/Archive/media/a"),), 700.0, 990.0, 100)], [])
-    lag = activity.take().places[At("Archive", "media")].lag
+    lag = activity.take().rows[ProviderBucket("Archive", "media")].lag
     assert (lag.count, lag.longest) == (100, 300.0)
     assert lag.percentile(0.01) == pytest.approx(10, rel=0.5)
     assert lag.percentile(0.5) == pytest.approx(155, rel=0.5)
@@ -157,16 +166,16 @@ def test_events_whose_time_is_unknown_have_no_lag(activity):
     partly = Stale("media", (Folder("/Archive/media/b"),), 940.0, UNKNOWN_TIME, 3)
     untimed = ObjectEvent(Kind.WRITTEN, "media", "a/b", UNKNOWN_TIME)
     activity.done([unknown, partly], [Change(untimed, (Folder("/Archive/media/a"),))])
-    lag = activity.take().places[At("Archive", "media")].lag
+    lag = activity.take().rows[ProviderBucket("Archive", "media")].lag
     assert (lag.count, lag.longest) == (1, 60.0)
 
 
 def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
     event = ObjectEvent(Kind.WRITTEN, "media", "a/b", 970.0)
     activity.done([], [Change(event, (Folder("/Amazon S3/media/a"), Folder("/Archive/media/a")))])
-    assert {at: found.lag.longest for at, found in activity.take().places.items()} == {
-        At("Amazon S3", "media"): 30.0,
-        At("Archive", "media"): 30.0,
+    assert {at: found.lag.longest for at, found in activity.take().rows.items()} == {
+        ProviderBucket("Amazon S3", "media"): 30.0,
+        ProviderBucket("Archive", "media"): 30.0,
     }
 
 
@@ -201,7 +210,7 @@ def test_refreshes_are_counted_by_kind_and_failures_by_class(activity):
     activity.refreshed(ended("/Amazon S3/media/a/b", for_descendant=True))
     activity.refreshed(ended("/Amazon S3/media/c", error=TIMED_OUT))
     activity.refreshed(ended("/Amazon S3/media/d", error=CallFailed("no", code="no")))
-    found = activity.take().places[At("Amazon S3", "media")]
+    found = activity.take().rows[ProviderBucket("Amazon S3", "media")]
     assert (found.folders, found.trees, found.for_descendant, found.refreshes) == (1, 1, 1, 3)
     assert found.failed == {"RefreshTimedOut": 1, "CallFailed": 1}
     assert found.refreshing == 8.0
@@ -212,15 +221,15 @@ def test_a_folder_belongs_to_the_deepest_place_above_it(clock):
     activity = Activity(clock, lambda: places)
     for path in ("/P/in/media/x/y", "/P/in/mediax", "/P", "/P/in/media"):
         activity.refreshed(ended(path))
-    assert {at: found.folders for at, found in activity.take().places.items()} == {
-        At("P", "projects"): 2,
-        At("P", "media"): 2,
+    assert {at: found.folders for at, found in activity.take().rows.items()} == {
+        ProviderBucket("P", "projects"): 2,
+        ProviderBucket("P", "media"): 2,
     }
 
 
 def test_a_folder_above_all_places_is_its_providers_and_of_no_bucket(activity):
     activity.refreshed(ended("/Amazon S3", for_descendant=True))
-    assert set(activity.take().places) == {At("Amazon S3", "")}
+    assert set(activity.take().rows) == {ProviderBucket("Amazon S3", "")}
 
 
 async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
@@ -235,10 +244,10 @@ async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
     future = refreshes.ask(Folder("/Archive/media/a"))
     await flow.until(lambda: flow.time() >= 2)
     stale = activity.stale(refreshes.pending())
-    assert stale == {At("Archive", "media"): StaleNow(1, pytest.approx(2, abs=0.1))}
+    assert stale == {ProviderBucket("Archive", "media"): StaleFolders(1, pytest.approx(2, abs=0.1))}
     await future
     await flow.settled()
-    assert activity.take().places[At("Archive", "media")].folders == 1
+    assert activity.take().rows[ProviderBucket("Archive", "media")].folders == 1
     assert activity.stale(refreshes.pending()) == {}
 
 
@@ -251,14 +260,14 @@ def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_
         PendingRefresh(Folder("/Archive/media/b"), 940.0, for_descendant=False),
         PendingRefresh(Folder("/Archive/media/c"), 100.0, for_descendant=True),
     ]
-    assert activity.stale(waiting) == {At("Archive", "media"): StaleNow(2, 60.0)}
+    assert activity.stale(waiting) == {ProviderBucket("Archive", "media"): StaleFolders(2, 60.0)}
 
 
 def test_a_folder_whose_refresh_failed_is_stale_until_one_goes_well(activity, clock):
     activity.refreshed(ended("/Archive/media/a", waited=10.0, error=TIMED_OUT))
     clock.time += 300
     activity.refreshed(ended("/Archive/media/a", waited=1.0, error=TIMED_OUT))
-    assert activity.stale() == {At("Archive", "media"): StaleNow(1, 310.0)}
+    assert activity.stale() == {ProviderBucket("Archive", "media"): StaleFolders(1, 310.0)}
     activity.refreshed(ended("/Archive/media/a"))
     assert activity.stale() == {}
 
@@ -268,7 +277,7 @@ def test_a_refresh_of_all_below_a_folder_mends_what_failed_there_and_nothing_els
         activity.refreshed(ended(path, error=TIMED_OUT))
     activity.refreshed(ended("/Archive/media/a", tree=True, error=TIMED_OUT))
     activity.refreshed(ended("/Archive/media/a", tree=True))
-    assert activity.stale()[At("Archive", "media")].count == 1
+    assert activity.stale()[ProviderBucket("Archive", "media")].count == 1
 
 
 def test_a_failure_on_the_way_makes_nothing_stale(activity):
@@ -280,24 +289,24 @@ def test_a_failure_on_the_way_makes_nothing_stale(activity):
 
 
 def test_places_beyond_the_most_stand_together_and_nothing_is_lost(monkeypatch, clock):
-    monkeypatch.setattr(module, "ROWS", 10)
+    monkeypatch.setattr(module, "MAX_ROWS", 10)
     activity = Activity(clock)
     for period in range(3):
         for number in range(50):
             activity.planned(plan(**{f"bucket-{period}-{number}": counts(1, 1)}), Needed())
         taken = activity.take()
-        assert len(taken.places) <= 11
-        assert sum(found.records for found in taken.places.values()) == 50
+        assert len(taken.rows) <= 11
+        assert sum(found.records for found in taken.rows.values()) == 50
     start = activity.since_start()
-    assert len(start.places) <= 11
-    assert sum(found.records for found in start.places.values()) == start.total.records == 150
+    assert len(start.rows) <= 11
+    assert sum(found.records for found in start.rows.values()) == start.total.records == 150
 
 
 def test_failed_folders_are_remembered_up_to_a_number(monkeypatch, activity):
-    monkeypatch.setattr(module, "FAILED", 5)
+    monkeypatch.setattr(module, "MAX_FAILED_FOLDERS", 5)
     for number in range(20):
         activity.refreshed(ended(f"/Archive/media/{number}", error=TIMED_OUT))
-    assert activity.stale()[At("Archive", "media")].count == 5
+    assert activity.stale()[ProviderBucket("Archive", "media")].count == 5
 
 
 # With the handler
@@ -309,6 +318,6 @@ async def test_the_handler_tells_of_what_it_reads_and_of_its_end(flow):
     world.send_log("a")
     async with world.running():
         await flow.until(lambda: world.queue.deleted)
-    (found,) = activity.take().places.values()
+    (found,) = activity.take().rows.values()
     assert isinstance(found.lag.percentile(1), float)
     assert SimpleNamespace(records=found.records, events=found.events) == SimpleNamespace(records=1, events=1)

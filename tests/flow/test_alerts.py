@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import (
-    GATHERING,
-    KINDS,
-    LAST,
-    LONGEST,
-    SHOWN,
+    GATHER_TIME,
+    LAST_SEND_TIMEOUT,
+    MAX_GROUPS,
+    MAX_MESSAGE_LENGTH,
+    MAX_SHOWN_GROUPS,
     AlertFailed,
     Alerts,
-    message,
+    message_text,
 )
 
 INTERVAL = 300.0
@@ -100,7 +100,7 @@ async def test_the_first_comes_after_a_short_while_and_brings_what_came_meanwhil
         await asyncio.sleep(1)
         alerts.take(event(folder="/b"))
         await asyncio.sleep(10)
-        assert channel.times == pytest.approx([GATHERING], abs=0.01)
+        assert channel.times == pytest.approx([GATHER_TIME], abs=0.01)
         assert "2 times" in channel.texts[0]
         assert "folder=/b" in channel.texts[0]
         assert "folder=/a" not in channel.texts[0]
@@ -227,7 +227,7 @@ def test_as_many_events_come_out_as_went_in(flow, sequence, failures):
     flow.virtually(check())
     assert told(channel.texts) == len(sequence)
     assert headed(channel.texts) == Counter(level for _, level, _, _ in sequence)
-    assert all(len(text) <= LONGEST for text in channel.texts)
+    assert all(len(text) <= MAX_MESSAGE_LENGTH for text in channel.texts)
 
 
 # Memory
@@ -236,21 +236,21 @@ def test_as_many_events_come_out_as_went_in(flow, sequence, failures):
 async def test_memory_is_bounded_and_the_rest_is_counted(alerts, channel):
     for number in range(5000):
         alerts.take(event(f"event-{number}", reason="x" * 10_000))
-    assert len(alerts._groups.kinds) == KINDS
-    assert sum(len(group.latest) for group in alerts._groups.kinds.values()) < KINDS * 500
-    text = message(alerts._groups)
-    assert text.count("\N{BULLET}") <= SHOWN
-    assert text.endswith(f"and of yet other kinds: {5000 - KINDS}")
+    assert len(alerts._groups.by_key) == MAX_GROUPS
+    assert sum(len(group.example) for group in alerts._groups.by_key.values()) < MAX_GROUPS * 500
+    text = message_text(alerts._groups)
+    assert text.count("\N{BULLET}") <= MAX_SHOWN_GROUPS
+    assert text.endswith(f"and events of other kinds: {5000 - MAX_GROUPS}")
     assert told([text]) == 5000
-    assert len(text) <= LONGEST
+    assert len(text) <= MAX_MESSAGE_LENGTH
 
 
 async def test_at_most_twenty_kinds_are_shown(alerts):
-    for number in range(SHOWN + 5):
+    for number in range(MAX_SHOWN_GROUPS + 5):
         alerts.take(event(f"e{number}"))
-    text = message(alerts._groups)
-    assert text.count("\N{BULLET}") == SHOWN
-    assert text.endswith("and 5 more kinds, 5 in all")
+    text = message_text(alerts._groups)
+    assert text.count("\N{BULLET}") == MAX_SHOWN_GROUPS
+    assert text.endswith("and 5 more kinds of events, 5 in all")
 
 
 # A webhook that fails
@@ -340,7 +340,7 @@ async def test_at_the_end_it_tries_again_but_not_for_long(flow, alerts, channel,
     began = flow.time()
     async with alerts.running():
         alerts.take(event())
-    assert flow.time() - began == pytest.approx(LAST, abs=0.1)
+    assert flow.time() - began == pytest.approx(LAST_SEND_TIMEOUT, abs=0.1)
     assert [each["count"] for each in events if each["event"] == "alerts_lost"] == [1]
 
 
@@ -405,7 +405,7 @@ async def test_a_listener_that_breaks_does_not_break_who_logs():
     def breaks(_):
         raise ZeroDivisionError
 
-    with configured() as written, logs.told_to(breaks):
+    with configured() as written, logs.listening(breaks):
         structlog.get_logger().warning("still_written")
     assert "still_written" in written.getvalue()
 

@@ -185,7 +185,7 @@ async def test_names_that_collide_are_told_with_a_few_examples(flow, events):
             decisions.collisions.see("example-media", key)
     report = await Reported(flow, collisions=decisions.collisions).reports.report()
     assert told(events, "report")[0]["collisions"] == 5
-    assert "Names that differ in case alone, and are one to Access Anywhere: 5, such as\n" in as_text(report)
+    assert "Names that differ only in case (one name in Access Anywhere): 5, such as\n" in as_text(report)
     assert "  A.txt, a.txt (in bucket example-media)\n" in as_text(report)
     assert "d.txt" not in as_text(report)
 

@@ -1,1 +1,1 @@
-"""What the service shows of itself while it runs: counts, health, logs, alerts, reports."""
+"""What the service reports about itself while it runs: counts, health, logs, alerts and reports."""

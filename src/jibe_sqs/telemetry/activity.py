@@ -1,7 +1,7 @@
-"""What happened, place by place: for the reports.
+"""Counts the work per provider and bucket, for the reports.
 
-A place is a provider, the folder of Access Anywhere's first level, and a bucket that it shows. What is read is known by
-its bucket alone: it counts for each provider that shows the bucket, and once in the total.
+A provider is known by its top-level folder in Access Anywhere. Records contain only a bucket: they count for each
+provider that shows the bucket, and once in the total.
 """
 
 from collections import Counter
@@ -15,44 +15,49 @@ from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.lag import Lag
 
-ROWS: Final = 1000
-"""Places that are counted each by itself; what is beyond stands together, without a name."""
-FAILED: Final = 100_000
-"""Folders that are remembered because their last refresh failed."""
+MAX_ROWS: Final = 1000
+"""Pairs of provider and bucket with counts of their own. All others share one row without names."""
+MAX_FAILED_FOLDERS: Final = 100_000
+"""Folders that are kept because their last refresh failed."""
 
 
-class At(NamedTuple):
-    """A place. Without a provider: a bucket that none shows. Without a bucket: of none, or of too many to tell apart."""
+class ProviderBucket(NamedTuple):
+    """A provider and a bucket that it shows.
+
+    Without a provider: no provider shows the bucket. Without a bucket: the work concerns no bucket or no single bucket,
+    or there are more than `MAX_ROWS`.
+    """
 
     provider: str
     bucket: str
 
 
 class Counts(msgspec.Struct):
-    """What happened at a place. `events` asked for something; those `already-refreshed` are counted as skipped too."""
+    """The work for one provider and bucket. `events` that are `already-refreshed` are counted in `skipped`, too."""
 
     records: int = 0
     events: int = 0
     skipped: Counter[str] = msgspec.field(default_factory=Counter)
     folders: int = 0
-    """Refreshed because an event asked for it."""
+    """Refreshes of a folder that an event asked for."""
     trees: int = 0
+    """Refreshes of a folder with everything below it."""
     for_descendant: int = 0
-    """Folders refreshed because the refresh of another needed it."""
+    """Refreshes of a folder that the refresh of a folder below it needed."""
     failed: Counter[str] = msgspec.field(default_factory=Counter)
-    """Refreshes that failed, by the error's class."""
+    """Failed refreshes, by error class."""
     refreshing: float = 0.0
-    """Seconds in refreshes; several run at a time."""
+    """Seconds spent in refreshes. Several run at a time."""
     lag: Lag = msgspec.field(default_factory=Lag)
-    """From an event to the end of what it asked for."""
+    """From the time of an event to the end of the refresh that it asked for."""
 
     @property
     def refreshes(self) -> int:
-        """That went well."""
+        """All successful refreshes."""
         return self.folders + self.trees + self.for_descendant
 
     def merge(self, other: "Counts") -> None:
-        """Take in all of another's."""
+        """Add the counts of another."""
         self.merge_read(other)
         self.folders += other.folders
         self.trees += other.trees
@@ -62,100 +67,101 @@ class Counts(msgspec.Struct):
         self.lag.merge(other.lag)
 
     def merge_read(self, other: "Counts") -> None:
-        """Take in what was read."""
+        """Add only the counts of records: `records`, `events` and `skipped`."""
         self.records += other.records
         self.events += other.events
         self.skipped.update(other.skipped)
 
 
-class Counted(msgspec.Struct):
-    """What happened everywhere. `total`: what two providers show was read once."""
+class ActivityCounts(msgspec.Struct):
+    """The counts per provider and bucket. `read` counts each record once, also if two providers show its bucket."""
 
-    places: dict[At, Counts] = msgspec.field(default_factory=dict)
+    rows: dict[ProviderBucket, Counts] = msgspec.field(default_factory=dict)
     read: Counts = msgspec.field(default_factory=Counts)
 
-    def at(self, provider: str, bucket: str) -> Counts:
-        """The counts of one place."""
-        place = At(provider, bucket)
-        if place not in self.places and len(self.places) >= ROWS:
-            place = At("", "")
-        return self.places.setdefault(place, Counts())
+    def row(self, provider: str, bucket: str) -> Counts:
+        """The counts of one row. Creates the row if it does not exist."""
+        row = ProviderBucket(provider, bucket)
+        if row not in self.rows and len(self.rows) >= MAX_ROWS:
+            row = ProviderBucket("", "")
+        return self.rows.setdefault(row, Counts())
 
     @property
     def total(self) -> Counts:
-        """Of all places."""
+        """The counts of all rows together. A record counts once."""
         total = Counts()
-        for counts in self.places.values():
+        for counts in self.rows.values():
             total.merge(counts)
         total.records, total.events, total.skipped = self.read.records, self.read.events, self.read.skipped.copy()
         return total
 
-    def merge(self, other: "Counted") -> None:
-        """Take in all of another's."""
-        for place, counts in other.places.items():
-            self.at(*place).merge(counts)
+    def merge(self, other: "ActivityCounts") -> None:
+        """Add the counts of another."""
+        for row, counts in other.rows.items():
+            self.row(*row).merge(counts)
         self.read.merge_read(other.read)
 
 
-class StaleNow(msgspec.Struct):
-    """Folders of a place that are stale: how many, and for how long the oldest (seconds)."""
+class StaleFolders(msgspec.Struct):
+    """The number of stale folders, and for how many seconds the oldest of them is stale."""
 
     count: int = 0
     oldest: float = 0.0
 
 
-def everywhere() -> None:
-    """No mapping: every bucket stands at `/BUCKET`."""
+def no_bucket_map() -> None:
+    """Without a bucket map, the folder of every bucket is `/BUCKET`."""
 
 
 class Activity:
-    """Takes in what the handler and the refreshes do. `places` are asked for each time: they change."""
+    """Counts the work of the handler and the refreshes. `places` returns the current bucket map, which may change."""
 
-    def __init__(self, clock: Clock, places: Callable[[], Places | None] = everywhere) -> None:
+    def __init__(self, clock: Clock, places: Callable[[], Places | None] = no_bucket_map) -> None:
         self._clock = clock
         self._places = places
-        self._now = Counted()
-        self._before = Counted()
+        self._now = ActivityCounts()
+        self._before = ActivityCounts()
         self._failed: dict[Folder, float] = {}
         self._indexed: Places | None = None
-        self._by_folder: dict[str, At] = {}
+        """The bucket map that `_row_by_folder` was made from."""
+        self._row_by_folder: dict[str, ProviderBucket] = {}
 
     def planned(self, plan: Plan, needed: Needed) -> None:
-        """A log file, or a message's own events, were read to their end and decided on."""
+        """Count the records of a log file, or of a message with events. They are read to their end, and decided on."""
         already = Counter[str]()
         for bucket, events in needed.already_refreshed.items():
-            # A plan counts the buckets beyond its limit together, without a name.
+            # A plan counts all buckets beyond its limit under an empty name.
             already[bucket if bucket in plan.buckets else ""] += events
         for bucket, counts in plan.buckets.items():
             read = Counts(counts.records, counts.events, Counter(counts.skipped))
             if already[bucket]:
                 read.skipped[SkipReason.ALREADY_REFRESHED] += already[bucket]
             self._now.read.merge_read(read)
-            for provider in self._providers(bucket):
-                self._now.at(provider, bucket).merge_read(read)
+            for provider in self._providers_of(bucket):
+                self._now.row(provider, bucket).merge_read(read)
 
     def done(self, stale: Iterable[Stale], changes: Sequence[Change]) -> None:
-        """The folders are refreshed, and the changes are reported to Access Anywhere. Records the lag of their events."""
+        """Add the lag of these events. Their folders are refreshed, or the changes are reported to Access Anywhere."""
         now = self._clock.now()
         if not now:
             return
         for each in stale:
             for folder in each.folders:
-                _add_lag(self._now.at(_provider(folder), each.bucket).lag, each, now)
+                _add_lag(self._now.row(_provider_of(folder), each.bucket).lag, each, now)
         for change in changes:
             if change.event.time == UNKNOWN_TIME:
                 continue
             for folder in change.folders:
-                self._now.at(_provider(folder), change.event.bucket).lag.add(now - change.event.time)
+                self._now.row(_provider_of(folder), change.event.bucket).lag.add(now - change.event.time)
 
     def refreshed(self, outcome: RefreshOutcome) -> None:
-        """A refresh has ended, well or not."""
+        """Count a refresh that has ended, with success or not."""
         folder = outcome.folder
-        counts = self._now.at(*self._place(folder))
+        counts = self._now.row(*self._row_of(folder))
         counts.refreshing += outcome.seconds
         if outcome.error is not None:
             counts.failed[type(outcome.error).__name__] += 1
-            if not outcome.for_descendant and len(self._failed) < FAILED:
+            if not outcome.for_descendant and len(self._failed) < MAX_FAILED_FOLDERS:
                 self._failed.setdefault(folder, self._clock.monotonic() - outcome.waited)
             return
         if folder.tree:
@@ -164,36 +170,37 @@ class Activity:
             counts.for_descendant += 1
         else:
             counts.folders += 1
-        self._mended(folder)
+        self._forget_failures(folder)
 
-    def take(self) -> Counted:
-        """What happened since this was last asked."""
-        taken, self._now = self._now, Counted()
+    def take(self) -> ActivityCounts:
+        """The counts since the last call."""
+        taken, self._now = self._now, ActivityCounts()
         self._before.merge(taken)
         return taken
 
-    def since_start(self) -> Counted:
-        """What happened since the start."""
-        counted = Counted()
-        counted.merge(self._before)
-        counted.merge(self._now)
-        return counted
+    def since_start(self) -> ActivityCounts:
+        """The counts since the start."""
+        counts = ActivityCounts()
+        counts.merge(self._before)
+        counts.merge(self._now)
+        return counts
 
-    def stale(self, waiting: Iterable[PendingRefresh] = ()) -> dict[At, StaleNow]:
-        """Which places have stale folders now: those that wait for a refresh, and those whose last one failed."""
-        since = dict(self._failed)
-        for each in waiting:
+    def stale(self, pending: Iterable[PendingRefresh] = ()) -> dict[ProviderBucket, StaleFolders]:
+        """The folders that are stale now, by row: those that wait for a refresh, and those whose last refresh failed."""
+        stale_since = dict(self._failed)
+        for each in pending:
             if not each.for_descendant:
-                since[each.folder] = min(since.get(each.folder, each.since), each.since)
-        found: dict[At, StaleNow] = {}
+                stale_since[each.folder] = min(stale_since.get(each.folder, each.since), each.since)
+        found: dict[ProviderBucket, StaleFolders] = {}
         now = self._clock.monotonic()
-        for folder, moment in since.items():
-            place = found.setdefault(self._place(folder), StaleNow())
-            place.count += 1
-            place.oldest = max(place.oldest, now - moment)
+        for folder, moment in stale_since.items():
+            stale = found.setdefault(self._row_of(folder), StaleFolders())
+            stale.count += 1
+            stale.oldest = max(stale.oldest, now - moment)
         return found
 
-    def _mended(self, folder: Folder) -> None:
+    def _forget_failures(self, folder: Folder) -> None:
+        """Forget the failures of this folder. If the refresh was of a tree, also of the folders below it."""
         self._failed.pop(folder, None)
         if folder.tree and self._failed:
             top = folder.path.rstrip("/")
@@ -201,35 +208,38 @@ class Activity:
             for each in below:
                 del self._failed[each]
 
-    def _providers(self, bucket: str) -> Iterable[str]:
+    def _providers_of(self, bucket: str) -> Iterable[str]:
         places = self._places()
         if places is None or not bucket:
             return (bucket,)
-        # One provider may show several parts of a bucket.
-        return dict.fromkeys(_first(place.folder) for place in places.get(bucket, ())) or ("",)
+        # One provider may show a bucket at several folders.
+        return dict.fromkeys(_top_folder(place.folder) for place in places.get(bucket, ())) or ("",)
 
-    def _place(self, folder: Folder) -> At:
-        """The place that shows the folder. A folder above all of a provider's places has no bucket."""
+    def _row_of(self, folder: Folder) -> ProviderBucket:
+        """The provider and the bucket of a folder. A folder above all buckets of its provider has no bucket."""
         places = self._places()
         if places is None:
-            return At(_provider(folder), _provider(folder))
+            return ProviderBucket(_provider_of(folder), _provider_of(folder))
         if places is not self._indexed:
-            self._by_folder = {
-                place.folder.rstrip("/"): At(_first(place.folder), bucket)
+            self._row_by_folder = {
+                place.folder.rstrip("/"): ProviderBucket(_top_folder(place.folder), bucket)
                 for bucket, shown in places.items()
                 for place in shown
             }
             self._indexed = places
         path = folder.path.rstrip("/")
         while path:
-            if place := self._by_folder.get(path):
-                return place
+            if row := self._row_by_folder.get(path):
+                return row
             path = path.rpartition("/")[0]
-        return At(_provider(folder), "")
+        return ProviderBucket(_provider_of(folder), "")
 
 
 def _add_lag(lag: Lag, stale: Stale, now: float) -> None:
-    """Events whose time is unknown have no lag. Of those between the first and the last, only the number is known."""
+    """Add the lag of each event of a stale folder, if its time is known.
+
+    Only the times of the first and the last event are known. The events between them count with the mean of both.
+    """
     if stale.earliest == UNKNOWN_TIME:
         return
     lag.add(now - stale.earliest)
@@ -241,9 +251,9 @@ def _add_lag(lag: Lag, stale: Stale, now: float) -> None:
         lag.add(now - (stale.earliest + stale.latest) / 2, stale.events - 2)
 
 
-def _provider(folder: Folder) -> str:
-    return _first(folder.path)
+def _provider_of(folder: Folder) -> str:
+    return _top_folder(folder.path)
 
 
-def _first(path: str) -> str:
+def _top_folder(path: str) -> str:
     return path.lstrip("/").partition("/")[0]

@@ -1,8 +1,8 @@
-"""Warnings and errors, told to people: soon the first time, then at most one message an interval, and grouped.
+"""Posts warnings and errors to people: the first one soon, then at most one message per interval, grouped.
 
-log line ──take──> groups ──gathering time──> one message ──post──> well: silence for an interval
-                     ^                                      └─────> not: they go back, and are tried again
-                     └────────────────────────────────────────────────────────┘
+log event ──take──> groups ──gathering time──> one message ──post──> success: no message for an interval
+                      ^                                      └─────> failure: the groups go back, and are sent again
+                      └────────────────────────────────────────────────────────────┘
 """
 
 import asyncio
@@ -23,31 +23,41 @@ from jibe_sqs.telemetry.printable import printable
 log = structlog.get_logger()
 
 LEVELS: Final = {"warning": 0, "error": 1, "critical": 2}
-OURS: Final = frozenset({"alerts_not_sent", "alerts_lost"})
-"""What is said of alerts themselves. To alert of that would never end."""
-GATHERING: Final = 2.0
-"""Seconds from the first event of a message until it is sent: trouble seldom comes alone."""
-FIRST_RETRY: Final = 5.0
-LONGEST_RETRY: Final = 3600.0
-LAST: Final = 5.0
-"""Seconds that the last message may take."""
-KINDS: Final = 200
-"""Groups that are kept; what is of yet other kinds is counted."""
-SHOWN: Final = 20
-LONGEST: Final = 2900
-"""Characters of a message. Slack allows 40,000, and nobody reads them."""
-VALUE: Final = 200
-EXAMPLE: Final = 500
-NAME: Final = 100
-NO_FIELDS: Final = frozenset({"event", "level", "timestamp", "error", "exc_info", "exception", "stack", "logger"})
+OWN_EVENTS: Final = frozenset({"alerts_not_sent", "alerts_lost"})
+"""Log events about alerts. They cause no alerts, which would never end."""
+GATHER_TIME: Final = 2.0
+"""Seconds from the first event of a message until it is sent. One failure often causes several events."""
+FIRST_RETRY_DELAY: Final = 5.0
+"""Seconds until a failed message is sent again. Each further delay is twice as long, up to the interval."""
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds. A longer wait that the webhook asks for is cut to this."""
+LAST_SEND_TIMEOUT: Final = 5.0
+"""Seconds for sending the last message, while the service stops."""
+MAX_GROUPS: Final = 200
+"""Groups that are kept. Events of further groups are only counted."""
+MAX_SHOWN_GROUPS: Final = 20
+"""Groups in one message."""
+MAX_MESSAGE_LENGTH: Final = 2900
+"""Characters of a message. Slack allows 40,000, which is too long to read."""
+MAX_VALUE_LENGTH: Final = 200
+"""Characters of one field."""
+MAX_EXAMPLE_LENGTH: Final = 500
+"""Characters of all fields of a group's example."""
+MAX_NAME_LENGTH: Final = 100
+"""Characters of an event's name and of an error class."""
+HIDDEN_FIELDS: Final = frozenset({"event", "level", "timestamp", "error", "exc_info", "exception", "stack", "logger"})
+"""Fields that are not part of an example."""
 
 Level = Literal["warning", "error"]
-Kind = tuple[str, str, str]
-"""Level; the event's name, or the logger's where a library logs text; and an error's class, if there is one."""
+GroupKey = tuple[str, str, str]
+"""The level; the event's name, or the logger's name for a library's log line; the error class, or empty."""
 
 
 class AlertFailed(Exception):
-    """A message could not be sent. Names no address: who has it may write there. `retry_after`: seconds, if asked for."""
+    """A message could not be sent. The text must not contain the address, which is a secret.
+
+    `retry_after`: seconds, if the webhook asked for a wait.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -55,45 +65,45 @@ class AlertFailed(Exception):
 
 
 class Group(msgspec.Struct):
-    """Events of one kind: how many, and the latest."""
+    """Events with the same key: their number, the fields of the latest event, and its time."""
 
     count: int
-    latest: str
-    at: datetime
+    example: str
+    latest: datetime
 
 
 class Groups(msgspec.Struct):
-    """All that is to be told. `others`: how many of kinds beyond those that are kept, by level."""
+    """All events that are not sent yet. `others`: the number of events that are in no group, by level."""
 
-    kinds: dict[Kind, Group] = msgspec.field(default_factory=dict)
+    by_key: dict[GroupKey, Group] = msgspec.field(default_factory=dict)
     others: Counter[str] = msgspec.field(default_factory=Counter)
 
     def __bool__(self) -> bool:
-        return bool(self.kinds or self.others)
+        return bool(self.by_key or self.others)
 
     @property
     def levels(self) -> Counter[str]:
-        """How many there are of each level."""
+        """The number of events of each level."""
         levels = self.others.copy()
-        for (level, _, _), group in self.kinds.items():
+        for (level, _, _), group in self.by_key.items():
             levels[level] += group.count
         return levels
 
-    def add(self, kind: Kind, group: Group) -> None:
-        """Take in some more of a kind; they are later than those that are there."""
-        there = self.kinds.get(kind)
-        if there is not None:
-            there.count += group.count
-            there.latest, there.at = group.latest, group.at
-        elif len(self.kinds) < KINDS:
-            self.kinds[kind] = group
+    def add(self, key: GroupKey, later: Group) -> None:
+        """Add events. They are later than the events of the same key that are there."""
+        group = self.by_key.get(key)
+        if group is not None:
+            group.count += later.count
+            group.example, group.latest = later.example, later.latest
+        elif len(self.by_key) < MAX_GROUPS:
+            self.by_key[key] = later
         else:
-            self.others[kind[0]] += group.count
+            self.others[key[0]] += later.count
 
     def merge(self, later: "Groups") -> None:
-        """Take in what came later."""
-        for kind, group in later.kinds.items():
-            self.add(kind, group)
+        """Add all events of later groups."""
+        for key, group in later.by_key.items():
+            self.add(key, group)
         self.others.update(later.others)
 
 
@@ -108,49 +118,55 @@ class Alerts:
         interval: float = 300.0,
         source: str = "",
     ) -> None:
-        """`post` sends one message, in Slack's markup, or raises `AlertFailed`. `interval` in seconds. `source`: whose."""
+        """`post` sends one message in Slack's markup, or raises `AlertFailed`.
+
+        `level`: the lowest level that causes an alert. `interval`: seconds. `source`: a name for this process.
+        """
         self._post = post
-        self._least = LEVELS[level]
+        self._min_level = LEVELS[level]
         self._interval = interval
         self._source = source
         self._groups = Groups()
-        # Reentrant: while it is held, a destructor may run in this very thread, and log.
+        # Reentrant: a destructor may run in the thread that holds the lock, and log.
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._next = float("-inf")
+        self._next_post = float("-inf")
         self._failures = 0
 
     def take(self, event: logs.Event) -> None:
-        """Note an event that is being logged, if it is one to alert of."""
+        """Add an event that is logged, if its level is high enough."""
         level = str(event.get("level"))
-        if LEVELS.get(level, -1) < self._least or event.get("event") in OURS:
+        if LEVELS.get(level, -1) < self._min_level or event.get("event") in OWN_EVENTS:
             return
-        self._add(_kind(event), Group(1, _example(event), _now()))
+        self._add(_group_key(event), Group(1, _example(event), _now()))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Hear of what is logged, and post; at the end what is left, and of what ended it, should that be an error."""
+        """Listen to the logs and post, while the body runs. At the end, post what is left.
+
+        If the body ends with an error, that is an alert, too.
+        """
         self._loop = asyncio.get_running_loop()
-        with logs.told_to(self.take):
+        with logs.listening(self.take):
             task = asyncio.create_task(self._run(), name="alerts")
             try:
                 yield
             except Exception as error:
-                kind = "error", "service_failed", type(error).__name__
-                self._add(kind, Group(1, _line(str(error)), _now()))
+                key = "error", "service_failed", type(error).__name__
+                self._add(key, Group(1, _one_line(str(error)), _now()))
                 raise
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 await self._send_last()
 
-    def _add(self, kind: Kind, group: Group) -> None:
+    def _add(self, key: GroupKey, group: Group) -> None:
         with self._lock:
             is_first = not self._groups
-            self._groups.add(kind, group)
+            self._groups.add(key, group)
         if is_first and self._loop is not None:
-            # The loop may be closed already.
+            # The loop may already be closed.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -160,22 +176,22 @@ class Alerts:
             self._wake.set()
         while True:
             await self._wake.wait()
-            await asyncio.sleep(max(GATHERING, self._next - loop.time()))
-            # Before they are taken out: who comes first after that wakes us again.
+            await asyncio.sleep(max(GATHER_TIME, self._next_post - loop.time()))
+            # Cleared before the groups are taken: an event that comes after that must set it again.
             self._wake.clear()
-            wait = await self._send()
-            self._next = loop.time() + wait
+            delay = await self._send()
+            self._next_post = loop.time() + delay
 
     async def _send(self) -> float:
-        """Post all; returns in how many seconds there may be another message. What could not be sent is kept."""
+        """Post all groups. If that fails, they are kept. Returns the seconds until the next message may be sent."""
         with self._lock:
             groups, self._groups = self._groups, Groups()
         if not groups:
             return 0.0
         try:
-            await self._post(message(groups, self._source))
+            await self._post(message_text(groups, self._source))
         except BaseException as error:
-            # If it arrived nevertheless, it is told twice: better than never.
+            # The message may have arrived all the same. To send it twice is better than to lose it.
             with self._lock:
                 later, self._groups = self._groups, groups
                 self._groups.merge(later)
@@ -187,18 +203,19 @@ class Alerts:
         return self._interval
 
     def _failed(self, error: Exception) -> float:
-        wait = min(self._interval, FIRST_RETRY * 2.0 ** min(self._failures, 20))
+        delay = min(self._interval, FIRST_RETRY_DELAY * 2.0 ** min(self._failures, 20))
+        # The text of an unexpected error may contain the address.
         reason = type(error).__name__
         if isinstance(error, AlertFailed):
             reason = str(error)
-            wait = max(wait, min(error.retry_after or 0.0, LONGEST_RETRY))
+            delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
         self._failures += 1
-        log.warning("alerts_not_sent", reason=reason, pending=self._groups.levels.total(), retry_in=round(wait, 1))
-        return wait
+        log.warning("alerts_not_sent", reason=reason, pending=self._groups.levels.total(), retry_in=round(delay, 1))
+        return delay
 
     async def _send_last(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST):
+            async with asyncio.timeout(LAST_SEND_TIMEOUT):
                 while self._groups:
                     await self._send()
                     if self._groups:
@@ -207,35 +224,39 @@ class Alerts:
             log.warning("alerts_lost", count=self._groups.levels.total())
 
 
-def message(groups: Groups, source: str = "") -> str:
-    """What people read, in Slack's markup: errors first, then by number."""
+def message_text(groups: Groups, source: str = "") -> str:
+    """The message for people, in Slack's markup: errors first, then the largest groups first."""
     levels = groups.levels
     heading = ", ".join(
         f"{levels[level]} {level}{'s' * (levels[level] != 1)}" for level in reversed(LEVELS) if levels[level]
     )
     lines = [_escaped(f"jibe-sqs{f' on {source}' * bool(source)}: {heading}")]
-    room = LONGEST - len(lines[0]) - 100  # for the last line
-    left = sorted(groups.kinds.items(), key=lambda item: (-LEVELS[item[0][0]], -item[1].count, item[0]))
-    while left and len(lines) <= SHOWN:
-        (level, name, error), group = left[0]
-        times = "once" if group.count == 1 else f"{group.count} times, the last"
-        what = f"{level} {name}" + f" ({error})" * bool(error)
-        line = _escaped(f"\N{BULLET} {what}: {times} at {group.at:%H:%M:%S} UTC")
-        example = "\n    " + _escaped(group.latest) if group.latest else ""
-        if len(line) + len(example) + 1 > room:
+    room = MAX_MESSAGE_LENGTH - len(lines[0]) - 100  # for the last two lines
+    left = sorted(groups.by_key.items(), key=lambda item: (-LEVELS[item[0][0]], -item[1].count, item[0]))
+    while left and len(lines) <= MAX_SHOWN_GROUPS:
+        text = _group_text(*left[0])
+        if len(text) + 1 > room:
             break
-        lines.append(line + example)
-        room -= len(line) + len(example) + 1
+        lines.append(text)
+        room -= len(text) + 1
         left.pop(0)
     if left:
-        total = sum(group.count for _, group in left)
-        lines.append(f"and {len(left)} more kind{'s' * (len(left) != 1)}, {total} in all")
+        events = sum(group.count for _, group in left)
+        lines.append(f"and {len(left)} more kind{'s' * (len(left) != 1)} of events, {events} in all")
     if groups.others:
-        lines.append(f"and of yet other kinds: {groups.others.total()}")
+        lines.append(f"and events of other kinds: {groups.others.total()}")
     return "\n".join(lines)
 
 
-def _kind(event: logs.Event) -> Kind:
+def _group_text(key: GroupKey, group: Group) -> str:
+    level, name, error = key
+    count = "once" if group.count == 1 else f"{group.count} times, the last"
+    kind = f"{level} {name}" + f" ({error})" * bool(error)
+    line = _escaped(f"\N{BULLET} {kind}: {count} at {group.latest:%H:%M:%S} UTC")
+    return f"{line}\n    {_escaped(group.example)}" if group.example else line
+
+
+def _group_key(event: logs.Event) -> GroupKey:
     name = event.get("logger") or event.get("event")
     error = event.get("error") or ""
     if not error and (exc_info := event.get("exc_info")):
@@ -243,35 +264,35 @@ def _kind(event: logs.Event) -> Kind:
         if raised is None:
             raised = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
         error = type(raised).__name__ if raised is not None else ""
-    return str(event.get("level")), _line(str(name), NAME), _line(str(error), NAME)
+    return str(event.get("level")), _one_line(str(name), MAX_NAME_LENGTH), _one_line(str(error), MAX_NAME_LENGTH)
 
 
 def _example(event: logs.Event) -> str:
-    fields = [f"{name}={_line(_text(value))}" for name, value in event.items() if not _is_aside(name)]
-    # A library's event is a text of its own.
-    text = [_line(str(event.get("event")))] if "logger" in event else []
-    return _line(", ".join(text + fields), EXAMPLE)
+    fields = [f"{name}={_one_line(_as_text(value))}" for name, value in event.items() if not _is_hidden(name)]
+    # The event of a library is a whole text, not a name.
+    text = [_one_line(str(event.get("event")))] if "logger" in event else []
+    return _one_line(", ".join(text + fields), MAX_EXAMPLE_LENGTH)
 
 
-def _is_aside(name: str) -> bool:
-    return name in NO_FIELDS or name.startswith("_")
+def _is_hidden(name: str) -> bool:
+    return name in HIDDEN_FIELDS or name.startswith("_")
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 (of whatever kind: an event is told all the same)
+    except Exception:  # noqa: BLE001 - a field that cannot be printed must not hide its event
         return "?"
 
 
-def _line(text: str, longest: int = VALUE) -> str:
-    """On one line, and cut."""
-    text = printable(" ".join(text[: 4 * longest].split()))
-    return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+def _one_line(text: str, max_length: int = MAX_VALUE_LENGTH) -> str:
+    """The text on one line, cut to a length."""
+    text = printable(" ".join(text[: 4 * max_length].split()))
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _escaped(text: str) -> str:
-    """The three characters that mean something to Slack: `<!channel>` would call everybody."""
+    """Escape the three special characters of Slack's markup: `<!channel>` would notify all members of a channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,4 +1,4 @@
-"""What the service has done since it started, counted."""
+"""Counters of the service's work since it started."""
 
 from collections import Counter
 
@@ -9,45 +9,45 @@ from jibe_sqs.core.model import SkipReason
 
 
 class Counters(msgspec.Struct):
-    """Counts since the start. Plain integers: read them at any moment."""
+    """Counts since the start. They may be read at any moment."""
 
     messages: int = 0
     redelivered: int = 0
-    """Messages that had been received before."""
+    """Messages that were received for the second time or later."""
     receives: Counter[int] = msgspec.field(default_factory=Counter)
-    """How many times messages were received as the first, the second, … time."""
+    """The number of receives, by the receive count of the message: 1 for the first receive, 2 for the second, …"""
     done: int = 0
     retried: int = 0
     rejected: int = 0
     files: int = 0
-    """Log files read to their end."""
+    """Log files that were read to their end."""
     files_known: int = 0
-    """Log files that the ledger knew as finished, and that were not fetched again."""
+    """Log files that were not fetched, because they are finished in the ledger."""
     bytes: int = 0
-    """Of log files, as stored."""
+    """Bytes of log files, as stored."""
     records: int = 0
     bad_records: int = 0
-    """Skipped, where the source allows it."""
+    """Records that could not be read and were skipped, because their source allows it."""
     events: int = 0
-    """Records of changes that asked for a refresh."""
+    """Records that asked for a refresh."""
     nothing: Counter[str] = msgspec.field(default_factory=Counter)
-    """Announcements that asked for nothing, by what they were."""
+    """Announcements that asked for nothing, by their kind."""
     skipped: Counter[str] = msgspec.field(default_factory=Counter)
     errors: Counter[str] = msgspec.field(default_factory=Counter)
 
     def planned(self, plan: Plan, needed: Needed) -> None:
-        """Count what was read, and the events that need no refresh any more."""
+        """Count the records of a plan, and the events whose folders are already refreshed."""
         self.records += plan.records
         self.events += plan.events
         self.skipped.update({reason.value: count for reason, count in plan.skipped.items()})
-        if seen := needed.already_refreshed.total():
-            self.skipped[SkipReason.ALREADY_REFRESHED.value] += seen
+        if already_refreshed := needed.already_refreshed.total():
+            self.skipped[SkipReason.ALREADY_REFRESHED.value] += already_refreshed
 
     def as_dict(self) -> dict[str, object]:
-        """For logs."""
+        """The counts as fields of a log event."""
         counts: dict[str, object] = msgspec.structs.asdict(self)
         counts["nothing"] = dict(self.nothing)
-        counts["receives"] = {str(nth): times for nth, times in sorted(self.receives.items())}
+        counts["receives"] = {str(nth): count for nth, count in sorted(self.receives.items())}
         counts["skipped"] = dict(self.skipped)
         counts["errors"] = dict(self.errors)
         return counts

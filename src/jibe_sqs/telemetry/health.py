@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can work: what an orchestrator asks."""
+"""Liveness and readiness of the service, for the probes of an orchestrator."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,10 @@ from jibe_sqs.ports import Gate
 
 
 class Health:
-    """Not ready before it has `started`, nor once it is `stopping`; and never well again if one of its workers ends."""
+    """The service is ready between `started` and `stopping`, while every gate is open.
+
+    A worker that ends before `stopping` makes the service neither alive nor ready, until it is restarted.
+    """
 
     def __init__(self) -> None:
         self._gates: Sequence[Gate] = ()
@@ -17,24 +20,24 @@ class Health:
         self._ended: list[str] = []
 
     def started(self, workers: "Iterable[asyncio.Task[Any]]", gates: Sequence[Gate] = ()) -> None:
-        """The service runs: these tasks do its work until it stops, and take none while a gate has a reason not to."""
+        """The service runs. `workers`: the tasks that must run until `stopping`. A gate with a reason makes it not ready."""
         self._is_started = True
         self._gates = gates
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
 
     def stopping(self) -> None:
-        """Workers may end now."""
+        """The service stops. From now on workers may end."""
         self._is_stopping = True
 
     @property
     def liveness_failures(self) -> list[str]:
-        """Why it should be started anew; empty if it lives."""
+        """Why the service must be restarted; empty if it is alive."""
         return list(self._ended)
 
     @property
     def readiness_failures(self) -> list[str]:
-        """Why it takes no work now; empty if it is ready."""
+        """Why the service takes no work now; empty if it is ready."""
         if self._is_stopping:
             return ["stopping", *self._ended]
         if not self._is_started:
@@ -42,7 +45,7 @@ class Health:
         return [*self._ended, *(gate.reason for gate in self._gates if gate.reason)]
 
     def _worker_ended(self, worker: "asyncio.Task[Any]") -> None:
-        # The text of a defect may hold anything: the log has it.
+        # Only the class is shown: the text of an error may contain a secret.
         error = None if worker.cancelled() else worker.exception()
         if error is not None:
             self._ended.append(f"{worker.get_name()} has ended: {type(error).__name__}")

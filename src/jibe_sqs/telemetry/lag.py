@@ -1,15 +1,15 @@
-"""How late things were: as many figures as you like, in the memory of a few."""
+"""A histogram of delays, with constant memory for any number of values."""
 
 from bisect import bisect_left
 from itertools import accumulate
 from typing import Final
 
 BOUNDS: Final = tuple(0.1 * 2 ** (step / 2) for step in range(48))
-"""Seconds: the upper ends of the buckets, from a tenth of a second to two weeks; what is later is in one more."""
+"""Upper limits of the histogram's buckets, from 0.1 seconds to two weeks. One more bucket holds longer delays."""
 
 
 class Lag:
-    """A histogram of seconds. Percentiles are too high by less than half; the longest is exact."""
+    """A histogram of seconds. A percentile is too high by less than 50%; `longest` is exact."""
 
     __slots__ = ("buckets", "longest")
 
@@ -19,24 +19,24 @@ class Lag:
 
     @property
     def count(self) -> int:
-        """How many figures went in."""
+        """The number of values."""
         return sum(self.buckets)
 
     def add(self, seconds: float, times: int = 1) -> None:
-        """So late, so often. Clocks differ: what is negative was not late at all."""
+        """Add a delay, `times` times. A negative delay, from clocks that differ, counts as 0."""
         seconds = max(0.0, seconds)
         self.buckets[bisect_left(BOUNDS, seconds)] += times
         self.longest = max(self.longest, seconds)
 
     def merge(self, other: "Lag") -> None:
-        """Take in all of another's."""
+        """Add all values of another histogram."""
         self.buckets = [ours + theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)]
         self.longest = max(self.longest, other.longest)
 
     def percentile(self, share: float) -> float | None:
-        """At least this share of all (0 to 1) was no later than that. None if there is nothing to tell of."""
-        wanted = share * self.count
+        """Seconds that at least this share (0 to 1) of all values do not exceed. None if there are no values."""
+        rank = share * self.count
         if not self.count:
             return None
-        bucket = next(index for index, so_far in enumerate(accumulate(self.buckets)) if so_far >= wanted and so_far)
+        bucket = next(index for index, so_far in enumerate(accumulate(self.buckets)) if so_far >= rank and so_far)
         return min(BOUNDS[bucket], self.longest) if bucket < len(BOUNDS) else self.longest

@@ -1,7 +1,7 @@
-"""A ledger whose failures do not stop the work: what it would have known is done once more.
+"""A ledger whose failures do not stop the work: without its answer, the work is done again.
 
-Each failing ledger is logged at its first failure, then once a minute, and when it works again. A full disk meets every
-message, and must not log ten thousand lines.
+A failing ledger is logged at its first failure, then once a minute, and when it works again. A full disk affects every
+message, and must not cause ten thousand log lines.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ T = TypeVar("T")
 REPEAT_INTERVAL: Final = 60.0
 """Seconds between two log lines about a ledger that keeps failing."""
 RECOVERY_TIME: Final = 10.0
-"""Seconds without a failure, and then a success: the ledger works again."""
+"""The ledger works again after a success that follows this many seconds without a failure."""
 
 
 class OptionalLedger:
-    """The ledger, with an answer in place of each `LedgerError`. The answer leads to more work, never to a loss."""
+    """A ledger that returns a safe answer instead of raising `LedgerError`. That leads to more work, never to a loss."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -34,7 +34,7 @@ class OptionalLedger:
             "ledger_unreadable", "ledger_readable", consequence="nothing is skipped: more is refreshed"
         )
         self._writes = _Failures(
-            "ledger_unwritable", "ledger_writable", consequence="what is announced again is done again"
+            "ledger_unwritable", "ledger_writable", consequence="work that is announced again is done again"
         )
 
     async def is_finished(self, file: LogFile) -> bool:
@@ -63,12 +63,12 @@ class OptionalLedger:
 
     async def _read(self, answer: Awaitable[T], *, otherwise: T) -> T:
         try:
-            found = await answer
+            result = await answer
         except LedgerError as error:
             self._reads.failed(error)
             return otherwise
         self._reads.succeeded()
-        return found
+        return result
 
     async def _written(self, write: Awaitable[None]) -> bool:
         try:
@@ -81,7 +81,7 @@ class OptionalLedger:
 
 
 class _Failures:
-    """Failures of one kind, and what is logged about them."""
+    """Counts the failures of reads or of writes, and logs them."""
 
     def __init__(self, failing: str, working: str, *, consequence: str) -> None:
         """`failing`, `working`: the names of the log events."""
@@ -100,7 +100,7 @@ class _Failures:
             log.warning(self._failing, reason=str(error), consequence=self._consequence, failures=self._count)
 
     def succeeded(self) -> None:
-        # A ledger that is throttled fails and succeeds by turns.
+        # A throttled ledger fails and succeeds in turn, so one success is not enough.
         if self._logged is not None and _now() - self._last >= RECOVERY_TIME:
             log.info(self._working, failures=self._count)
             self._logged, self._count = None, 0

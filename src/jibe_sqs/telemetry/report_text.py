@@ -1,4 +1,4 @@
-"""A report, and what people read of it: at most 80 columns."""
+"""A report, and its text for people: at most 80 columns."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.telemetry.activity import Counts, StaleNow
+from jibe_sqs.telemetry.activity import Counts, StaleFolders
 from jibe_sqs.telemetry.printable import wrapped
 
-TITLES: Final = {
+COLUMN_WIDTHS: Final = {
     "records": 9,
     "events": 9,
     "skipped": 9,
@@ -20,20 +20,20 @@ TITLES: Final = {
     "max": 8,
     "stale": 8,
 }
-"""The columns, and how wide each is."""
+"""The titles of the columns, and their widths in characters."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What happened at one place."""
+    """The work for one provider and bucket."""
 
     provider: str
     bucket: str
     counts: Counts
-    stale: StaleNow
+    stale: StaleFolders
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What happened between two moments, only where there is anything to tell of."""
+    """The work between two moments. `rows` has only providers and buckets with activity or with stale folders."""
 
     since: datetime
     until: datetime
@@ -41,27 +41,28 @@ class Report(msgspec.Struct, frozen=True):
     total: Counts
     since_start: Counts
     held_up: list[str]
-    """Why no work is taken now."""
+    """The reasons why no work is taken now."""
     counters: dict[str, dict[str, int]]
-    """What else was counted, by what it is of."""
+    """More counts, by name."""
     collisions: int
-    """Since the start: names that are one to Access Anywhere, as they differ in case alone. `colliding`: a few."""
+    """Since the start: names that differ only in case, which Access Anywhere treats as one name."""
     colliding: list[str]
+    """A few of these names."""
 
     @property
-    def stale(self) -> StaleNow:
-        """Of all places."""
+    def stale(self) -> StaleFolders:
+        """The stale folders of all rows together."""
         oldest = max((row.stale.oldest for row in self.rows), default=0.0)
-        return StaleNow(sum(row.stale.count for row in self.rows), oldest)
+        return StaleFolders(sum(row.stale.count for row in self.rows), oldest)
 
 
 def as_text(report: Report) -> str:
-    """For people."""
+    """The text of a report."""
     lines = [f"jibe-sqs, {_moment(report.since)} to {_moment(report.until)} UTC", ""]
     for reason in report.held_up:
         lines += _wrapped(f"No work is taken: {reason}")
     lines += [""] * bool(report.held_up)
-    lines += ["".join(title.rjust(width) for title, width in TITLES.items()).rstrip(), ""]
+    lines += ["".join(title.rjust(width) for title, width in COLUMN_WIDTHS.items()).rstrip(), ""]
     lines += ["All", *_figures(report.total, report.stale), ""]
     for row in report.rows:
         lines += [*_wrapped(_title(row)), *_figures(row.counts, row.stale), ""]
@@ -69,7 +70,7 @@ def as_text(report: Report) -> str:
         lines += _wrapped(f"{name.capitalize()}: {_listed(counts)}")
     if report.collisions:
         lines += _wrapped(
-            f"Names that differ in case alone, and are one to Access Anywhere: {report.collisions:,}, such as"
+            f"Names that differ only in case (one name in Access Anywhere): {report.collisions:,}, such as"
         )
         for each in report.colliding:
             lines += _wrapped(each, indent="  ")
@@ -82,23 +83,24 @@ def as_text(report: Report) -> str:
 
 
 def _title(row: Row) -> str:
-    if row.provider:
-        return f"{row.provider}: {row.bucket}" if row.bucket else f"{row.provider}: of no bucket"
-    return f"shown nowhere: {row.bucket}" if row.bucket else "of no bucket"
+    bucket = row.bucket or "(no bucket)"
+    if row.provider or row.bucket:
+        return f"{row.provider or '(no provider)'}: {bucket}"
+    return bucket
 
 
-def _figures(counts: Counts, stale: StaleNow) -> list[str]:
-    late = counts.lag.percentile(0.5), counts.lag.percentile(0.99), counts.lag.longest if counts.lag.count else None
+def _figures(counts: Counts, stale: StaleFolders) -> list[str]:
+    lags = counts.lag.percentile(0.5), counts.lag.percentile(0.99), counts.lag.longest if counts.lag.count else None
     values = [
         *map(_count, (counts.records, counts.events, counts.skipped.total(), counts.refreshes, counts.failed.total())),
-        *("-" if seconds is None else _duration(seconds) for seconds in late),
+        *("-" if seconds is None else _duration(seconds) for seconds in lags),
         _count(stale.count),
     ]
-    lines = ["".join(value.rjust(width) for value, width in zip(values, TITLES.values(), strict=True))]
+    lines = ["".join(value.rjust(width) for value, width in zip(values, COLUMN_WIDTHS.values(), strict=True))]
     if counts.skipped.total():
         lines += _wrapped(f"skipped: {_listed(counts.skipped)}", indent="  ")
     if counts.refreshes:
-        kinds = {"folders": counts.folders, "trees": counts.trees, "on the way": counts.for_descendant}
+        kinds = {"folders": counts.folders, "trees": counts.trees, "for descendants": counts.for_descendant}
         lines += _wrapped(f"refreshed: {_listed(kinds)}", indent="  ")
     if counts.failed.total():
         lines += _wrapped(f"failed: {_listed(counts.failed)}", indent="  ")
@@ -110,13 +112,13 @@ def _figures(counts: Counts, stale: StaleNow) -> list[str]:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """The most frequent first."""
-    told = sorted(((count, name) for name, count in counts.items() if count), key=lambda each: (-each[0], each[1]))
-    return ", ".join(f"{name} {count:,}" for count, name in told)
+    """Names and counts in one line, the most frequent first."""
+    listed = sorted(((count, name) for name, count in counts.items() if count), key=lambda each: (-each[0], each[1]))
+    return ", ".join(f"{name} {count:,}" for count, name in listed)
 
 
 def _count(number: int) -> str:
-    """At most seven characters, up to 10^12."""
+    """A count in at most seven characters, up to 10^12."""
     for factor, unit in ((10**9, "G"), (10**6, "M")):
         if number >= 10 * factor:
             return f"{number // factor:,}{unit}"
@@ -124,9 +126,9 @@ def _count(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """At most five characters, up to some thousand years."""
-    for longest, factor, unit in ((120, 1, "s"), (7200, 60, "m"), (172_800, 3600, "h")):
-        if seconds < longest:
+    """A duration in at most five characters, up to some thousand years."""
+    for limit, factor, unit in ((120, 1, "s"), (7200, 60, "m"), (172_800, 3600, "h")):
+        if seconds < limit:
             return f"{seconds:.1f}s" if seconds < 10 else f"{seconds / factor:.0f}{unit}"
     return f"{seconds / 86_400:.0f}d"
 

@@ -1,4 +1,4 @@
-"""Every quarter of an hour, what happened: to the log, and as a file for people where that is wanted."""
+"""Makes a report at each interval: log events, and a text file if a folder is configured for it."""
 
 import asyncio
 import time
@@ -13,29 +13,30 @@ import structlog
 from jibe_sqs.core.collisions import Collision, Collisions
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.ports import Clock, Gate, PendingRefresh
-from jibe_sqs.telemetry.activity import Activity, Counts, StaleNow
+from jibe_sqs.telemetry.activity import Activity, Counts, StaleFolders
 from jibe_sqs.telemetry.report_text import Report, Row, as_text
 
 log = structlog.get_logger()
 
-STORING: Final = 60.0
-"""Seconds for a report to be stored; for the last one a few."""
-LAST: Final = 5.0
-EXAMPLES: Final = 3
-LONGEST_NAME: Final = 200
-"""Characters of a key that is told as an example: the last ones tell most."""
+STORE_TIMEOUT: Final = 60.0
+"""Seconds for storing a report."""
+LAST_STORE_TIMEOUT: Final = 5.0
+"""Seconds for storing the last report, while the service stops."""
+MAX_EXAMPLES: Final = 3
+MAX_KEY_LENGTH: Final = 200
+"""Characters of a key in an example. The end of a key is shown, because keys differ there."""
 
 Store = Callable[[str, bytes], Awaitable[None]]
-"""Stores a file of that name. Raises `JibeError`."""
+"""Stores a file under a name. Raises `JibeError`."""
 
 
-def nobody() -> Iterable[PendingRefresh]:
-    """No folder waits."""
+def no_pending() -> Iterable[PendingRefresh]:
+    """No folder waits for a refresh."""
     return ()
 
 
 class Reports:
-    """Makes reports, until stopped, and then a last one."""
+    """Makes a report at each interval, and a last one when the service stops."""
 
     def __init__(
         self,
@@ -44,16 +45,16 @@ class Reports:
         interval: float,
         clock: Clock,
         store: Store | None = None,
-        pending: Callable[[], Iterable[PendingRefresh]] = nobody,
+        pending: Callable[[], Iterable[PendingRefresh]] = no_pending,
         gates: Sequence[Gate] = (),
         counters: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         collisions: Collisions | None = None,
         instance: str = "",
     ) -> None:
-        """`interval` in seconds; 0: no reports at all. `pending`: the folders that wait for a refresh.
+        """`interval`: seconds; 0 means no reports. `pending`: the folders that wait for a refresh.
 
-        `counters`: what else is counted since the start, by what it is of; reports tell what was added. `instance`: part
-        of each file's name, for where several services write into one folder.
+        `counters`: more counts since the start, by name. A report shows how much they have grown since the report before.
+        `instance`: part of each file's name, because several services may write into one folder.
         """
         self._activity = activity
         self._interval = interval
@@ -62,15 +63,16 @@ class Reports:
         self._pending = pending
         self._gates = gates
         self._counters = counters or {}
-        self._counted: dict[str, Counter[str]] = {}
+        self._last_counts: dict[str, Counter[str]] = {}
         self._collisions = collisions or Collisions()
         self._instance = instance
         self._since = self._time()
-        self._names: tuple[str, int] = "", 0
+        self._last_name: tuple[str, int] = "", 0
+        """The name of the last file without its number, and how many files have had it."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Make them meanwhile, and the last one at the end."""
+        """Make reports while the body runs, and the last one at the end."""
         if not self._interval:
             yield
             return
@@ -80,86 +82,87 @@ class Reports:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await self._report(within=LAST)
+            await self._report(time_limit=LAST_STORE_TIMEOUT)
 
     async def run(self) -> None:
-        """Make one each interval, for ever."""
+        """Make a report at each interval, until cancelled."""
         loop = asyncio.get_running_loop()
-        turn = loop.time()
+        due = loop.time()
         while True:
-            turn = max(turn + self._interval, loop.time())
-            await asyncio.sleep(turn - loop.time())
+            due = max(due + self._interval, loop.time())
+            await asyncio.sleep(due - loop.time())
             await self._report()
 
-    async def report(self, *, within: float = STORING) -> Report:
-        """Make one now. That it cannot be stored, or not within so many seconds, is a warning and no more."""
-        report = self._made()
+    async def report(self, *, time_limit: float = STORE_TIMEOUT) -> Report:
+        """Make a report now. If it cannot be stored within `time_limit` seconds, a warning is logged."""
+        report = self._make()
         _log(report)
         if self._store is not None:
-            name = self._name(report.until)
+            name = self._file_name(report.until)
             try:
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(time_limit):
                     await self._store(name, as_text(report).encode())
             except JibeError as error:
                 log.warning("report_not_stored", name=name, error=type(error).__name__, reason=str(error))
             except TimeoutError:
-                log.warning("report_not_stored", name=name, error="TimeoutError", reason=f"not within {within:g} s")
+                log.warning("report_not_stored", name=name, error="TimeoutError", reason=f"not within {time_limit:g} s")
         return report
 
-    async def _report(self, *, within: float = STORING) -> None:
+    async def _report(self, *, time_limit: float = STORE_TIMEOUT) -> None:
         try:
-            await self.report(within=within)
+            await self.report(time_limit=time_limit)
         except Exception:
-            # A defect; the next report may do better.
+            # A defect must not prevent the next report.
             log.exception("report_crashed")
 
-    def _made(self) -> Report:
-        taken = self._activity.take()
+    def _make(self) -> Report:
+        counts = self._activity.take()
         stale = self._activity.stale(self._pending())
         since, self._since = self._since, self._time()
-        places = sorted({*taken.places, *stale})
-        rows = [Row(*at, taken.places.get(at) or Counts(), stale.get(at) or StaleNow()) for at in places]
+        keys = sorted({*counts.rows, *stale})
+        rows = [Row(*key, counts.rows.get(key) or Counts(), stale.get(key) or StaleFolders()) for key in keys]
         return Report(
             since=min(since, self._since),
             until=self._since,
             rows=rows,
-            total=taken.total,
+            total=counts.total,
             since_start=self._activity.since_start().total,
             held_up=[gate.reason for gate in self._gates if gate.reason],
-            counters={name: added for name in self._counters if (added := self._added(name))},
+            counters={name: growth for name in self._counters if (growth := self._growth(name))},
             collisions=self._collisions.count,
-            colliding=[_names(each) for each in self._collisions.examples[:EXAMPLES]],
+            colliding=[_collision_text(each) for each in self._collisions.examples[:MAX_EXAMPLES]],
         )
 
-    def _added(self, name: str) -> dict[str, int]:
-        now, before = Counter(self._counters[name]()), self._counted.get(name, Counter())
-        self._counted[name] = now
+    def _growth(self, name: str) -> dict[str, int]:
+        now, before = Counter(self._counters[name]()), self._last_counts.get(name, Counter())
+        self._last_counts[name] = now
         return dict(now - before)
 
-    def _name(self, moment: datetime) -> str:
-        """Each report is a file of its own, also the second in a minute."""
+    def _file_name(self, moment: datetime) -> str:
+        """A new name for each report, also for the second one in a minute."""
         stem = f"jibe-report-{moment:%Y-%m-%dT%H-%MZ}" + f"-{self._instance}" * bool(self._instance)
-        last, times = self._names
-        self._names = stem, times + 1 if stem == last else 1
-        return f"{stem}.txt" if self._names[1] == 1 else f"{stem}-{self._names[1]}.txt"
+        last_stem, count = self._last_name
+        count = count + 1 if stem == last_stem else 1
+        self._last_name = stem, count
+        return f"{stem}.txt" if count == 1 else f"{stem}-{count}.txt"
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now() or time.time(), UTC)
 
 
-def _names(collision: Collision) -> str:
-    names = ", ".join(name[-LONGEST_NAME:] for name in collision.names[:EXAMPLES])
+def _collision_text(collision: Collision) -> str:
+    names = ", ".join(name[-MAX_KEY_LENGTH:] for name in collision.names[:MAX_EXAMPLES])
     return f"{names} (in bucket {collision.bucket})"
 
 
 def _log(report: Report) -> None:
     for row in report.rows:
-        log.info("provider_report", provider=row.provider, bucket=row.bucket, **_fields(row.counts, row.stale))
+        log.info("provider_report", provider=row.provider, bucket=row.bucket, **_log_fields(row.counts, row.stale))
     log.info(
         "report",
         since=report.since.isoformat(timespec="seconds"),
         until=report.until.isoformat(timespec="seconds"),
-        **_fields(report.total, report.stale),
+        **_log_fields(report.total, report.stale),
         held_up=report.held_up,
         collisions=report.collisions,
         colliding=report.colliding,
@@ -167,7 +170,7 @@ def _log(report: Report) -> None:
     )
 
 
-def _fields(counts: Counts, stale: StaleNow) -> dict[str, object]:
+def _log_fields(counts: Counts, stale: StaleFolders) -> dict[str, object]:
     p50, p99 = counts.lag.percentile(0.5), counts.lag.percentile(0.99)
     return {
         "records": counts.records,
