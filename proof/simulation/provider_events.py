@@ -26,7 +26,7 @@ class SimulatedEventTarget:
         self._last: dict[tuple[str, str], Event] = {}
         """Of each log file and object: what was told last, if that went well."""
 
-    async def tell(self, changes: Sequence[Change]) -> None:
+    async def report(self, changes: Sequence[Change]) -> None:
         demand = self._judge.demand
         demand(1 <= len(changes) <= self.batch, "a call tells of no more than it may", len(changes))
         events = [self._storage.events[change.event.event_id] for change in changes]

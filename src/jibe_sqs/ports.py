@@ -117,7 +117,7 @@ class EventTarget(Protocol):
     batch: int
     """The largest number of changes in one call."""
 
-    async def tell(self, changes: Sequence[Change]) -> None:
+    async def report(self, changes: Sequence[Change]) -> None:
         """Report changes. Returns when all are taken in. Raises `AccessAnywhereError`: then perhaps none is."""
 
 

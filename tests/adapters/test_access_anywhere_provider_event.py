@@ -83,7 +83,7 @@ async def test_a_change_is_one_call_with_the_fields_of_the_templates(server):
         function="doTell", parameters={"object": "s3://{bucket}/{key}", "where": "{path}", "format": "2"}
     ) as target:
         assert target.batch == 1
-        await target.tell([change("a/ä & {bucket}=1.txt")])
+        await target.report([change("a/ä & {bucket}=1.txt")])
     assert server.calls == [
         {
             "function": "doTell",
@@ -97,9 +97,9 @@ async def test_a_change_is_one_call_with_the_fields_of_the_templates(server):
 async def test_each_place_gets_its_own_call_only_if_the_calls_differ(server):
     shown = change("a/x", "/One/a", "/Two/a")
     async with server.target(function="f", parameters={"path": "{path}"}) as target:
-        await target.tell([shown])
+        await target.report([shown])
     async with server.target(function="g", parameters={"key": "{key}"}) as target:
-        await target.tell([shown])
+        await target.report([shown])
     assert server.calls == [
         {"function": "f", "path": "/One/a/x"},
         {"function": "f", "path": "/Two/a/x"},
@@ -111,7 +111,7 @@ async def test_a_batch_is_one_call_with_a_list_of_items(server):
     batch = Batch("events", {"k": "{key}", "what": "{kind}"}, 5)
     async with server.target(function="f", parameters={"v": "{{2}}"}, batch=batch) as target:
         assert target.batch == 5
-        await target.tell([change('a/"x"'), change("a/y", kind=Kind.DELETED)])
+        await target.report([change('a/"x"'), change("a/y", kind=Kind.DELETED)])
     (call,) = server.calls
     items = [{"k": 'a/"x"', "what": "written"}, {"k": "a/y", "what": "deleted"}]
     assert call == {"function": "f", "v": "{2}", "events": call["events"]}
@@ -121,7 +121,7 @@ async def test_a_batch_is_one_call_with_a_list_of_items(server):
 async def test_a_call_has_no_more_items_than_the_batch_size_for_any_number_of_places(server):
     batch = Batch("events", {"path": "{path}"}, 2)
     async with server.target(function="f", parameters={}, batch=batch) as target:
-        await target.tell([change("a/x", "/One/a", "/Two/a", "/Three/a"), change("a/y", "/One/a")])
+        await target.report([change("a/x", "/One/a", "/Two/a", "/Three/a"), change("a/y", "/One/a")])
     assert [[item["path"] for item in json.loads(call["events"])] for call in server.calls] == [
         ["/One/a/x", "/Two/a/x"],
         ["/Three/a/x", "/One/a/y"],

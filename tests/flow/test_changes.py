@@ -47,7 +47,7 @@ class FakeEventTarget:
         self.held = set()
         self._go.set()
 
-    async def tell(self, changes):
+    async def report(self, changes):
         assert 1 <= len(changes) <= self.batch
         self.calls.append(list(changes))
         self.running.update(map(object_of, changes))
@@ -305,7 +305,7 @@ async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, tar
 @pytest.mark.parametrize("batch", [1, 2])
 async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(flow, events, batch):
     class Stubborn(FakeEventTarget):
-        async def tell(self, changes):
+        async def report(self, changes):
             self.calls.append(changes)
             try:
                 await asyncio.sleep(60)

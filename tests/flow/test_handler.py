@@ -493,7 +493,7 @@ class FakeEventTarget:
         self.told = []
         self.errors = []
 
-    async def tell(self, changes):
+    async def report(self, changes):
         await asyncio.sleep(1.0)
         if self.errors:
             raise self.errors.pop(0)

@@ -113,7 +113,7 @@ class Changes:
     async def _report(self, batch: Sequence[Object]) -> None:
         error: Exception | None = None
         try:
-            await self._target.tell([self._lines[object_][0][0] for object_ in batch])
+            await self._target.report([self._lines[object_][0][0] for object_ in batch])
         except JibeError as failure:
             error = failure
             log.warning("changes_not_reported", changes=len(batch), error=type(error).__name__, reason=str(error))

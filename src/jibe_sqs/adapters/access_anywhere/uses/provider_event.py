@@ -56,7 +56,7 @@ class ProviderEventTarget(EventTarget):
         self._slots = slots
         self.batch = batch.size if batch else 1
 
-    async def tell(self, changes: Sequence[Change]) -> None:
+    async def report(self, changes: Sequence[Change]) -> None:
         """Report changes. Returns when all are accepted. Raises `AccessAnywhereError`: some may then be accepted."""
         for parameters in self._calls(changes):
             async with self._client.in_slot(self._slots.slot):
