@@ -401,7 +401,7 @@ async def test_a_change_in_a_bucket_that_was_mapped_since_the_last_look_is_not_l
         providers.shown, providers.syncs = {"data": (Place("/New/data"),)}, {"New": flow.EPOCH + 5}
         body = flow.announcing(world.put("a", flow.log_of("name/x", time="2026-01-01T00:00:08Z")))
         assert isinstance(await world.handle(body), Retry)
-        assert not world.ledger._files
+        assert not world.ledger.finished
         assert await world.handle(body, receive_count=2) == Done()
         assert [run.folder.path for run in world.target.runs] == ["/New/data/name"]
 

@@ -1,8 +1,6 @@
 """Changes told object by object: in order for each, together for many, and never forgotten."""
 
 import asyncio
-import itertools
-from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, JibeError
 from jibe_sqs.core.model import Change, Folder, Kind, ObjectEvent
 from jibe_sqs.syncing.changes import CHUNK, Changes
+from jibe_sqs.testing import InMemoryEventTarget
 
 
 def change(key="k", time=0.0, *, bucket="data", id_=""):
@@ -21,56 +20,9 @@ def object_of(each):
     return each.event.bucket, each.event.key
 
 
-class FakeEventTarget:
-    """The `EventTarget` port, taking `takes` seconds a call. `errors[key]`: one for each call with that key to come.
-
-    Calls with a key in `held` wait for `go`.
-    """
-
-    def __init__(self, batch=1):
-        self.batch = batch
-        self.takes = 0.0
-        self.latencies = itertools.repeat(0.0)
-        self.errors = defaultdict(list)
-        self.held = set()
-        self.calls = []
-        self.answered = []
-        self.running = Counter()
-        self.in_flight = self.most_in_flight = 0
-        self._go = asyncio.Event()
-
-    @property
-    def told(self):
-        return [each for batch in self.calls for each in batch]
-
-    def go(self):
-        self.held = set()
-        self._go.set()
-
-    async def report(self, changes):
-        assert 1 <= len(changes) <= self.batch
-        self.calls.append(list(changes))
-        self.running.update(map(object_of, changes))
-        assert max(self.running.values()) == 1, "two changes of one object are being told"
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        try:
-            await asyncio.sleep(self.takes + next(self.latencies, 0.0))
-            while self.held & {each.event.key for each in changes}:
-                self._go.clear()
-                await self._go.wait()
-            for each in changes:
-                if self.errors[each.event.key]:
-                    raise self.errors[each.event.key].pop(0)
-            self.answered += changes
-        finally:
-            self.in_flight -= 1
-            self.running.subtract(map(object_of, changes))
-
-
 @pytest.fixture
 def target():
-    return FakeEventTarget()
+    return InMemoryEventTarget()
 
 
 @pytest.fixture
@@ -91,20 +43,20 @@ async def test_waits_until_all_are_told(flow, changes, target):
     target.takes = 7.0
     assert await changes.done([change("a"), change("b")]) == []
     assert flow.time() == 7.0
-    assert len(target.answered) == 2
+    assert len(target.accepted) == 2
 
 
 async def test_changes_of_one_object_are_told_in_the_order_of_their_times_one_after_the_other(flow, changes, target):
     target.takes = 1.0
     await changes.done([change("a", 3.0), change("a", 1.0), change("a", 2.0)])
-    assert [each.event.time for each in target.told] == [1.0, 2.0, 3.0]
+    assert [each.event.time for each in target.reported] == [1.0, 2.0, 3.0]
     assert flow.time() == 3.0
 
 
 async def test_of_two_changes_at_one_time_the_first_stays_the_first(changes, target):
     """CloudTrail's times are whole seconds."""
     await changes.done([change("a", 1.0, id_="1"), change("a", 1.0, id_="2")])
-    assert [each.event.event_id for each in target.told] == ["1", "2"]
+    assert [each.event.event_id for each in target.reported] == ["1", "2"]
 
 
 async def test_one_name_in_two_buckets_is_two_objects(flow, changes, target):
@@ -119,10 +71,10 @@ async def test_who_asks_later_for_an_object_waits_for_those_who_asked_before(flo
     await flow.settled()
     second = asyncio.create_task(changes.done([change("a", 1.0), change("b", 1.0)]))
     await asyncio.sleep(3600)
-    assert [object_of(each)[1] for each in target.told] == ["a", "b"]
-    target.go()
+    assert [object_of(each)[1] for each in target.reported] == ["a", "b"]
+    target.release()
     assert await asyncio.gather(first, second) == [[], []]
-    assert [each.event.time for each in target.told if each.event.key == "a"] == [5.0, 1.0]
+    assert [each.event.time for each in target.reported if each.event.key == "a"] == [5.0, 1.0]
 
 
 async def test_an_object_that_is_slow_holds_no_other_up(flow, changes, target):
@@ -131,14 +83,14 @@ async def test_an_object_that_is_slow_holds_no_other_up(flow, changes, target):
     await flow.settled()
     assert await changes.done([change(f"k{n}") for n in range(100)]) == []
     assert not slow.done()
-    target.go()
+    target.release()
     assert await slow == []
 
 
 async def test_never_more_calls_than_may_be(flow, changes, target):
     target.takes = 1.0
     await changes.done([change(f"k{n}") for n in range(40)])
-    assert target.most_in_flight == 4
+    assert target.max_in_flight == 4
     assert flow.time() == 10.0
 
 
@@ -150,11 +102,11 @@ async def test_a_failure_fails_what_waits_behind_it_and_nothing_else(flow, chang
     await flow.settled()
     other = asyncio.create_task(changes.done([change("a", 3.0), change("c", 3.0)]))
     await flow.settled()
-    target.go()
+    target.release()
     assert [str(error) for error in await first] == ["a is refused"]
     assert [str(error) for error in await other] == ["a is refused"]
-    assert sorted(each.event.key for each in target.answered) == ["b", "c"]
-    assert len([each for each in target.told if each.event.key == "a"]) == 1
+    assert sorted(each.event.key for each in target.accepted) == ["b", "c"]
+    assert len([each for each in target.reported if each.event.key == "a"]) == 1
     # The object is not spoilt.
     assert await changes.done([change("a", 1.0)]) == []
 
@@ -172,8 +124,8 @@ async def test_a_failure_holds_for_all_of_its_object_in_a_message_however_many_a
     many = [change(f"k{n}", 1.0) for n in range(2 * CHUNK)]
     errors = await changes.done([change("a", 0.0), *many, change("a", 2.0)])
     assert [str(error) for error in errors] == ["a is refused"]
-    assert len([each for each in target.told if each.event.key == "a"]) == 1
-    assert len(target.answered) == 2 * CHUNK
+    assert len([each for each in target.reported if each.event.key == "a"]) == 1
+    assert len(target.accepted) == 2 * CHUNK
 
 
 async def test_a_failure_is_logged_with_its_reason(changes, target, events):
@@ -209,10 +161,10 @@ async def test_who_gives_up_leaves_the_others_and_the_order(flow, changes, targe
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
     await asyncio.sleep(60)
-    assert len(target.told) == 1
-    target.go()
+    assert len(target.reported) == 1
+    target.release()
     assert await other == []
-    assert [each.event.time for each in target.answered] == [1.0, 2.0, 3.0]
+    assert [each.event.time for each in target.accepted] == [1.0, 2.0, 3.0]
 
 
 async def test_a_large_message_does_not_keep_small_ones_waiting(flow, changes, target):
@@ -232,7 +184,7 @@ async def test_thousands_at_once_are_all_told_and_nothing_is_kept(flow, changes,
     asked = [changes.done([change(f"k{n % 700}", float(n)), change(f"own{n}")]) for n in range(3000)]
     assert await asyncio.gather(*asked) == [[]] * 3000
     await flow.settled()
-    assert len(target.answered) == 6000
+    assert len(target.accepted) == 6000
     assert is_forgotten(changes)
 
 
@@ -240,7 +192,7 @@ async def test_thousands_at_once_are_all_told_and_nothing_is_kept(flow, changes,
 
 
 async def test_a_full_batch_goes_at_once_and_the_rest_after_the_linger(flow):
-    target = FakeEventTarget(batch=3)
+    target = InMemoryEventTarget(batch=3)
     changes = Changes(target=target, linger=0.5)
     await changes.done([change(f"k{n}") for n in range(3)])
     assert flow.time() == 0
@@ -252,14 +204,14 @@ async def test_a_full_batch_goes_at_once_and_the_rest_after_the_linger(flow):
 
 
 async def test_changes_of_many_messages_share_a_batch(flow):
-    target = FakeEventTarget(batch=100)
+    target = InMemoryEventTarget(batch=100)
     changes = Changes(target=target, linger=0.5)
     await asyncio.gather(*(changes.done([change(f"k{n}")]) for n in range(60)))
     assert len(target.calls) == 1
 
 
 async def test_one_batch_never_holds_two_changes_of_an_object(flow):
-    target = FakeEventTarget(batch=10)
+    target = InMemoryEventTarget(batch=10)
     changes = Changes(target=target)
     await changes.done([change(key, float(n)) for n in range(4) for key in "abc"])
     assert [sorted(each.event.key for each in batch) for batch in target.calls] == [["a", "b", "c"]] * 4
@@ -267,7 +219,7 @@ async def test_one_batch_never_holds_two_changes_of_an_object(flow):
 
 
 async def test_batches_fill_while_all_calls_are_under_way(flow):
-    target = FakeEventTarget(batch=10)
+    target = InMemoryEventTarget(batch=10)
     target.takes = 60.0
     changes = Changes(target=target, most=1, linger=0.5)
     asked = []
@@ -281,7 +233,7 @@ async def test_batches_fill_while_all_calls_are_under_way(flow):
 
 
 async def test_a_failed_batch_fails_all_in_it_and_others_are_told(flow):
-    target = FakeEventTarget(batch=2)
+    target = InMemoryEventTarget(batch=2)
     target.errors["b"] = [CallFailed("b is refused", code="no")]
     changes = Changes(target=target)
     outcomes = await asyncio.gather(*(changes.done([change(key)]) for key in "abcd"))
@@ -304,7 +256,7 @@ async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, tar
 
 @pytest.mark.parametrize("batch", [1, 2])
 async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(flow, events, batch):
-    class Stubborn(FakeEventTarget):
+    class Stubborn(InMemoryEventTarget):
         async def report(self, changes):
             self.calls.append(changes)
             try:
@@ -327,7 +279,7 @@ async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(fl
 
 
 async def test_stopping_while_a_batch_lingers_calls_nothing_any_more(flow):
-    target = FakeEventTarget(batch=5)
+    target = InMemoryEventTarget(batch=5)
     changes = Changes(target=target, linger=1.0)
     asked = asyncio.create_task(changes.done([change("a")]))
     await flow.settled()
@@ -363,7 +315,7 @@ def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, lat
     """Under any latencies and failures, whoever gives up, and however batches come about."""
 
     async def main():
-        target = FakeEventTarget(batch)
+        target = InMemoryEventTarget(batch)
         target.latencies = iter(latencies)
         for key in failing:
             target.errors[key].append(AccessAnywhereUnavailable(f"{key} fails"))
@@ -378,10 +330,10 @@ def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, lat
         outcomes = await asyncio.gather(*(task for task, _ in callers), return_exceptions=True)
         await flow.until(lambda: is_forgotten(changes))
 
-        told = [each.event for each in target.told]
+        told = [each.event for each in target.reported]
         assert len({event.event_id for event in told}) == len(told)
-        assert target.most_in_flight <= most
-        answered = {each.event.event_id for each in target.answered}
+        assert target.max_in_flight <= most
+        answered = {each.event.event_id for each in target.accepted}
         for (_, wanted), outcome in zip(callers, outcomes, strict=True):
             if isinstance(outcome, TimeoutError):
                 continue

@@ -18,6 +18,7 @@ from jibe_sqs.core.errors import (
     ReceiptLost,
 )
 from jibe_sqs.core.model import Retry
+from jibe_sqs.testing import ManualGate
 
 
 @pytest.fixture
@@ -85,9 +86,9 @@ async def test_never_reads_more_messages_than_the_limit(flow):
         world.send_log(f"{i}")
     async with world.running():
         await flow.until(lambda: len(world.target.runs) == 200)
-        assert world.logs.most_open == 7
+        assert world.logs.max_open == 7
         assert flow.time() < 5.0 * (200 / 7 + 2)  # and all seven were busy
-        world.target.go()
+        world.target.release()
         await flow.until(lambda: len(world.queue.deleted) == 200)
 
 
@@ -101,7 +102,7 @@ async def test_never_holds_more_messages_than_the_limit(flow):
         assert len({id_ for id_, _ in world.queue.deliveries}) == 25
         assert len(world.queue.deliveries) == 25
         assert len(world.target.runs) == 25
-        world.target.go()
+        world.target.release()
         world.target.held = set()
         await flow.until(lambda: len(world.queue.deleted) == 100)
 
@@ -113,7 +114,7 @@ async def test_a_receive_never_asks_for_more_than_can_be_started(flow):
         world.send_log(f"{i}")
     async with world.running():
         await flow.until(lambda: len(world.queue.deleted) == 20)
-    assert all(1 <= call.delays[0] <= 3 for call in world.queue.calls["receive"])
+    assert all(1 <= call.limit <= 3 for call in world.queue.calls["receive"])
 
 
 async def test_messages_that_wait_for_a_refresh_do_not_keep_others_from_being_read(flow):
@@ -127,9 +128,9 @@ async def test_messages_that_wait_for_a_refresh_do_not_keep_others_from_being_re
         other = world.send_log("other")
         await flow.until(lambda: world.queue.deleted)
         assert [id_ for id_, _ in world.queue.deleted] == [other]
-        world.target.go()
+        world.target.release()
         await flow.until(lambda: len(world.queue.deleted) == 301)
-        assert len(world.target.of("/data/slow")) <= 2
+        assert len(world.target.runs_of("/data/slow")) <= 2
 
 
 # Delivered more than once
@@ -155,11 +156,11 @@ async def test_redelivered_while_held_is_deleted_by_its_newest_receipt(flow, wor
     id_ = world.send_log("a")
     async with world.running():
         await flow.until(lambda: world.target.runs)
-        queue.show(id_)
+        queue.make_visible(id_)
         await flow.until(lambda: len(queue.deliveries) == 2)
         await asyncio.sleep(100)  # it is the new receipt that is extended now
         assert len(queue.deliveries) == 2
-        world.target.go()
+        world.target.release()
         await flow.until(lambda: queue.deleted)
     assert world.counters.messages == 1
     assert len(world.target.runs) == 1
@@ -172,7 +173,7 @@ async def test_redelivered_while_it_is_being_deleted_is_deleted_by_its_newest_re
     queue.latency["delete"] = 5
     async with world.running():
         await flow.until(lambda: queue.calls["delete"])
-        queue.show(id_)
+        queue.make_visible(id_)
         await flow.until(lambda: len(queue.deliveries) == 2)
         await flow.until(lambda: queue.deleted)
     assert len(queue.deliveries) == 2
@@ -206,7 +207,7 @@ async def test_extensions_are_batched_ten_a_call(flow):
         sizes = [len(call.receipts) for call in world.queue.calls["show_after"]]
         assert sum(sizes) == 95
         assert len(sizes) == 10
-        world.target.go()
+        world.target.release()
 
 
 async def test_a_newcomer_is_extended_in_time_though_the_others_are_extended_for_long(flow, world, queue):
@@ -218,7 +219,7 @@ async def test_a_newcomer_is_extended_in_time_though_the_others_are_extended_for
         new = world.send_log("new")
         await asyncio.sleep(700)
         assert [id_ for id_, _ in queue.deliveries].count(new) == 1
-        world.target.go()
+        world.target.release()
         await flow.until(lambda: len(queue.deleted) == 2)
 
 
@@ -232,7 +233,7 @@ async def test_ten_thousand_held_messages_are_all_extended_in_time(flow):
     async with world.running():
         await asyncio.sleep(60)
         assert len(world.queue.deliveries) == 10_000
-        world.target.go()
+        world.target.release()
         await flow.until(lambda: len(world.queue.deleted) == 10_000)
 
 
@@ -265,7 +266,7 @@ async def test_a_lost_receipt_stops_the_work_and_deletes_nothing(flow, world, qu
         await flow.until(lambda: queue.calls["show_after"])
         await flow.settled()
         assert world.logs.open_now == 0  # cancelled
-        world.assert_given_back_but_for_polling()
+        world.assert_given_back_except_for_receives()
         assert not queue.deleted
         world.logs.delay = 0.0
         await flow.until(lambda: queue.deleted)  # it is shown again, and handled anew
@@ -305,7 +306,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_with_its_reason(flow,
     id_ = queue.send('{"hello": 1}')
     async with world.running():
         await flow.until(lambda: queue.deleted)
-    ((dead, why),) = queue.dead
+    ((dead, why),) = queue.dead_letters
     assert (dead, why.error) == (id_, "AnnouncementUnknown")
     assert "hello" in why.reason
     assert world.counters.rejected == 1
@@ -326,7 +327,7 @@ async def test_dead_letters_that_cannot_be_reached_lose_nothing(flow, world, que
     queue.errors["reject"] = [QueueUnavailable("503")]
     async with world.running():
         await flow.until(lambda: queue.deleted)
-    assert [each[0] for each in queue.dead] == [id_]
+    assert [each[0] for each in queue.dead_letters] == [id_]
     assert len(queue.deliveries) == 2
 
 
@@ -335,8 +336,8 @@ async def test_the_queues_own_maximum_of_receives_is_the_policys(flow):
     world = flow.World(queue=flow.InMemoryQueue(max_receives=3))
     world.queue.send(flow.announcing(flow.log_key("gone")))
     async with world.running():
-        await flow.until(lambda: world.queue.dead)
-    ((_, why),) = world.queue.dead
+        await flow.until(lambda: world.queue.dead_letters)
+    ((_, why),) = world.queue.dead_letters
     assert why is not None
     assert why.error == "LogMissing"
     assert len(world.queue.deliveries) == 3
@@ -347,7 +348,7 @@ async def test_a_permanent_error_does_not_wait_for_the_maximum(flow, world, queu
     world.logs.errors[flow.log_key("a")] = BucketNotAllowed("no")
     async with world.running():
         await flow.until(lambda: queue.deleted)
-    assert [each[0] for each in queue.dead] == [id_]
+    assert [each[0] for each in queue.dead_letters] == [id_]
     assert len(queue.deliveries) == 1
 
 
@@ -438,25 +439,8 @@ async def test_idle_queues_do_not_keep_the_limits_from_a_busy_one(flow):
 # Stop
 
 
-class Gate:
-    """Shut and opened by hand."""
-
-    def __init__(self, reason: str = "") -> None:
-        self.reason = reason
-        self._opened = asyncio.Event()
-
-    async def passable(self) -> None:
-        while self.reason:
-            self._opened.clear()
-            await self._opened.wait()
-
-    def open(self) -> None:
-        self.reason = ""
-        self._opened.set()
-
-
 async def test_nothing_is_received_while_a_gate_is_shut(flow):
-    gates = [Gate("down"), Gate("unknown")]
+    gates = [ManualGate("down"), ManualGate("unknown")]
     world = flow.World(gates=gates)
     world.send_log("a")
     async with world.running():
@@ -470,7 +454,7 @@ async def test_nothing_is_received_while_a_gate_is_shut(flow):
 
 
 async def test_messages_do_not_age_while_a_gate_is_shut_again(flow):
-    gate = Gate()
+    gate = ManualGate()
     world = flow.World(gates=[gate], receivers=1)
     async with world.running():
         await flow.until(lambda: world.queue.receiving)
@@ -486,7 +470,7 @@ async def test_messages_do_not_age_while_a_gate_is_shut_again(flow):
 
 
 async def test_a_shut_gate_does_not_keep_it_from_stopping(flow):
-    world = flow.World(gates=[Gate("down")])
+    world = flow.World(gates=[ManualGate("down")])
     async with world.running():
         await flow.settled()
     assert not world.queue.calls["receive"]
@@ -526,7 +510,7 @@ async def test_redelivered_after_the_stop_while_held_is_still_ours(flow, world, 
         await flow.until(lambda: world.target.runs)
         world.consumer.stop()
         await flow.until(lambda: queue.receiving == 2)
-        queue.show(id_)
+        queue.make_visible(id_)
         await running
     assert [each[0] for each in queue.deleted] == [id_]
     assert len(queue.deliveries) == 2
@@ -592,6 +576,30 @@ async def test_nothing_that_was_given_back_is_extended_again(flow, world, queue)
         assert id_ in queue.waiting
 
 
+async def test_a_message_whose_task_is_cancelled_before_its_first_step_gives_back_its_place(flow, world, queue):
+    """Such a task runs none of its code, so only the callback at its end can give the place back."""
+    id_ = world.send_log("a")
+    start, started = world.consumer._start, []
+
+    def start_and_cancel(message):
+        is_started = start(message)
+        for task in world.consumer._tasks:
+            task.cancel()
+        started.append(is_started)
+        return is_started
+
+    world.consumer._start = start_and_cancel
+    async with world.running() as running:
+        await flow.until(lambda: started)
+        await flow.settled()
+        world.assert_given_back_except_for_receives(held=1)
+        running.cancel()
+        await asyncio.wait([running])
+    assert started == [True]
+    assert not world.logs.opens
+    assert id_ in queue.waiting
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0, 1.02, 1.5, 2.0, 3.5, 12.0, 40.0])
 @pytest.mark.parametrize("receivers", [1, 3])
 async def test_whenever_it_is_cancelled_all_is_given_back(flow, moment, receivers):
@@ -642,7 +650,7 @@ def test_whatever_fails_every_message_is_handled_in_the_end_and_none_deleted_bef
         async def checked(receipts):
             for receipt in receipts:
                 path = names[receipt.partition("#")[0]]
-                runs = [run for world in worlds for run in world.target.of(path)]
+                runs = [run for world in worlds for run in world.target.runs_of(path)]
                 assert any(run.ended is not None and run.error is None for run in runs), "deleted before refreshed"
             return await delete(receipts)
 

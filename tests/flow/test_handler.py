@@ -28,6 +28,7 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.model import Done, Folder, LogFile, Message, Reject, Retry
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.testing import InMemoryEventTarget
 
 
 @pytest.fixture
@@ -53,10 +54,10 @@ async def test_not_done_before_the_refresh_has_ended_and_the_ledger_knows(flow, 
     await flow.until(lambda: world.target.runs and world.target.runs[0].began)
     await asyncio.sleep(3600)
     assert not handling.done()
-    assert not world.ledger._files
-    world.target.go()
+    assert not world.ledger.finished
+    world.target.release()
     assert await handling == Done()
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
 async def test_reading_is_over_before_refreshes_are_waited_for(flow, world):
@@ -67,7 +68,7 @@ async def test_reading_is_over_before_refreshes_are_waited_for(flow, world):
     handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: world.target.runs)
     assert len(place.left) == 1
-    world.target.go()
+    world.target.release()
     await handling
 
 
@@ -92,10 +93,10 @@ async def test_a_file_that_ends_in_the_middle_refreshes_nothing_and_is_tried_aga
     if first_error == "cut short":
         world.logs.objects[flow.LOG_BUCKET, key] = world.logs.objects[flow.LOG_BUCKET, key][:-10]
     else:
-        world.logs.broken[key] = LogStoreUnavailable("connection reset")
+        world.logs.read_errors[key] = LogStoreUnavailable("connection reset")
     assert isinstance(await world.handle(flow.announcing(key)), Retry)
     assert not world.target.runs
-    assert not world.ledger._files
+    assert not world.ledger.finished
 
 
 async def test_one_folder_that_fails_leaves_the_message_and_its_file_unfinished(flow, world):
@@ -103,7 +104,7 @@ async def test_one_folder_that_fails_leaves_the_message_and_its_file_unfinished(
     key = world.put("a", flow.log_of("one/file", "two/file"))
     world.target.errors["/data/two"] = [AccessAnywhereUnavailable("503")]
     assert isinstance(await world.handle(flow.announcing(key)), Retry)
-    assert not world.ledger._files
+    assert not world.ledger.finished
     assert await world.handle(flow.announcing(key)) == Done()
     # The watermark of the one that went well spares it; the event is years older than that.
     assert sorted(run.folder.path for run in world.target.runs) == ["/data/one", "/data/two", "/data/two"]
@@ -321,8 +322,8 @@ async def test_if_the_first_is_given_up_the_second_is_tried_again_and_not_lost(f
     verdict = await second
     assert isinstance(verdict, Retry)
     assert "another message" in verdict.reason
-    assert not world.ledger._files
-    world.target.go()
+    assert not world.ledger.finished
+    world.target.release()
     assert await world.handle(body, receive_count=2) == Done()
     assert not world.handler._in_hand
 
@@ -396,7 +397,7 @@ async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world
     await asyncio.sleep(100)
     # The third message reads nothing; the second reads only the file that no other message has in hand.
     assert (waiting.left, reading.left) == ([5.0], [15.0])
-    world.target.go()
+    world.target.release()
     assert await asyncio.gather(first, second, third) == [Done()] * 3
 
 
@@ -457,10 +458,10 @@ async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest
     assert [run.folder.path for run in world.target.runs] == ["/data/b"]
     assert buckets.asked == [(["strange"], flow.EPOCH + 7)]
     assert not handling.done()
-    assert not world.ledger._files
+    assert not world.ledger.finished
     buckets.answer.set_result(False)
     assert await handling == Done()
-    assert len(world.ledger._files) == (through == "a file")
+    assert len(world.ledger.finished) == (through == "a file")
 
 
 @pytest.mark.parametrize("answer", [True, AccessAnywhereUnavailable("503")])
@@ -470,7 +471,7 @@ async def test_a_bucket_that_appears_after_reading_or_may_have_is_tried_again(fl
     verdict = await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket="strange"))))
     assert isinstance(verdict, Retry)
     assert ("strange" if answer is True else "503") in verdict.reason
-    assert not world.ledger._files
+    assert not world.ledger.finished
 
 
 async def test_what_fails_in_any_case_does_not_wait_for_certainty(flow, world):
@@ -484,25 +485,9 @@ async def test_what_fails_in_any_case_does_not_wait_for_certainty(flow, world):
 # Told object by object
 
 
-class FakeEventTarget:
-    """The `EventTarget` port. `errors`: one for each call to come."""
-
-    batch = 1
-
-    def __init__(self):
-        self.told = []
-        self.errors = []
-
-    async def report(self, changes):
-        await asyncio.sleep(1.0)
-        if self.errors:
-            raise self.errors.pop(0)
-        self.told += changes
-
-
 @pytest.fixture
 def telling(flow):
-    events = FakeEventTarget()
+    events = InMemoryEventTarget()
     world = flow.World(events=events)
     world.events = events
     return world
@@ -518,33 +503,33 @@ def log_of_times(flow, key, *times):
 async def test_changes_are_told_in_the_order_of_their_times_and_no_folder_is_refreshed(flow, telling):
     key = telling.put("a", log_of_times(flow, "a/x", 3, 1, 2))
     assert await telling.handle(flow.announcing(key)) == Done()
-    assert [change.event.time - flow.EPOCH for change in telling.events.told] == [1, 2, 3]
-    assert [change.folders for change in telling.events.told] == [(Folder("/data/a"),)] * 3
+    assert [change.event.time - flow.EPOCH for change in telling.events.accepted] == [1, 2, 3]
+    assert [change.folders for change in telling.events.accepted] == [(Folder("/data/a"),)] * 3
     assert not telling.target.runs
-    assert list(telling.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert telling.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
 async def test_a_change_that_cannot_be_told_leaves_the_message_and_its_file_unfinished(flow, telling):
     key = telling.put("a")
-    telling.events.errors = [AccessAnywhereUnavailable("503")]
+    telling.events.errors["a/file"] = [AccessAnywhereUnavailable("503")]
     assert isinstance(await telling.handle(flow.announcing(key)), Retry)
-    assert not telling.ledger._files
+    assert not telling.ledger.finished
     assert await telling.handle(flow.announcing(key), receive_count=2) == Done()
-    assert len(telling.events.told) == 1
+    assert len(telling.events.accepted) == 1
 
 
 async def test_deletes_that_name_no_key_refresh_the_tree_also_where_changes_are_told(flow, telling):
     body = flow.announcing(telling.put("a", flow.log_of("", name="DeleteObjects")), telling.put("b"))
     assert await telling.handle(body) == Done()
     assert [run.folder for run in telling.target.runs] == [Folder("/data", tree=True)]
-    assert [change.event.key for change in telling.events.told] == ["b/file"]
+    assert [change.event.key for change in telling.events.accepted] == ["b/file"]
 
 
 async def test_what_is_beyond_the_changes_of_one_file_is_refreshed_by_folders(flow, telling, monkeypatch):
     monkeypatch.setattr(decisions, "MAX_CHANGES", 3)
     key = telling.put("a", flow.log_of(*(f"{n}/x" for n in range(5))))
     assert await telling.handle(flow.announcing(key)) == Done()
-    assert sorted(change.event.key for change in telling.events.told) == ["0/x", "1/x", "2/x"]
+    assert sorted(change.event.key for change in telling.events.accepted) == ["0/x", "1/x", "2/x"]
     assert sorted(run.folder.path for run in telling.target.runs) == ["/data/3", "/data/4"]
     assert telling.counters.events == 5
 
@@ -572,7 +557,7 @@ async def test_a_log_of_any_format_is_read_refreshed_and_remembered(flow, world,
     world.logs.objects[flow.LOG_BUCKET, key] = compress(text)
     assert await world.handle(flow.s3_event(key, bucket=flow.LOG_BUCKET)) == Done()
     assert [run.folder for run in world.target.runs] == [Folder("/data/a")]
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
     assert set(await world.ledger.principals()) == {"ana"}
 
 
@@ -616,7 +601,7 @@ async def test_each_source_has_its_own_way_with_bad_records(flow):
     assert isinstance(verdict, Reject)
     assert verdict.error == "RecordMalformed"
     assert [run.folder.path for run in world.target.runs] == ["/data/a"] * len(world.target.runs)
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, "lax/" + LYVE)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, "lax/" + LYVE)]
 
 
 async def test_the_limits_are_the_operators(flow):
@@ -687,7 +672,7 @@ async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, 
     assert isinstance(verdict, Reject)
     assert "s3ObjectKey.1 is not a key: 7" in verdict.reason
     assert [run.folder.path for run in world.target.runs] == ["/data/good"]
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
 async def test_an_event_without_a_readable_time_is_never_already_refreshed(flow, world):
@@ -751,7 +736,7 @@ async def test_a_file_that_was_tampered_with_is_rejected_and_nothing_refreshed(f
     assert isinstance(verdict, Reject)
     assert verdict.error == type(error).__name__
     assert not verified.target.runs
-    assert not verified.ledger._files
+    assert not verified.ledger.finished
     assert await verified.ledger.principals() == {}
     assert (verified.counters.files, verified.counters.events) == (0, 0)
     assert verified.counters.errors == {type(error).__name__: 1}
@@ -780,7 +765,7 @@ async def test_one_tampered_file_of_two_keeps_the_other_from_nothing(flow, verif
     verified.verifier.errors[bad] = [LogTampered("changed")]
     assert isinstance(await verified.handle(flow.announcing(good, bad)), Reject)
     assert [run.folder.path for run in verified.target.runs] == ["/data/good"]
-    assert list(verified.ledger._files) == [(flow.LOG_BUCKET, good)]
+    assert verified.ledger.finished == [(flow.LOG_BUCKET, good)]
 
 
 async def test_a_file_that_ends_in_the_middle_is_not_held_against_anything(flow, verified):
@@ -873,7 +858,7 @@ async def test_a_message_that_was_rejected_for_a_bad_record_has_its_file_read_ag
     key = world.put("bad", with_bad_record(flow, "a/1", "?"))
     for _ in range(2):
         assert isinstance(await world.handle(flow.announcing(key)), Reject)
-        assert not world.ledger._files
+        assert not world.ledger.finished
     assert world.logs.opens.total() == 2
     world.put("bad", flow.log_of("a/1", "b/2"))
     assert await world.handle(flow.announcing(key), receive_count=6) == Done()
@@ -913,7 +898,7 @@ async def test_bad_records_of_a_source_that_skips_them_finish_the_file(flow):
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, on_bad_record="skip")])
     key = world.put("bad", with_bad_record(flow, "a/1", "?"))
     assert await world.handle(flow.announcing(key)) == Done()
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
 async def test_a_write_whose_time_cannot_be_read_is_refreshed_however_lately_its_folder_was(flow, world):
@@ -985,16 +970,16 @@ async def test_who_changed_things_is_remembered_of_events_in_the_body(flow, worl
 
 
 async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warning(flow, world, events):
-    world.ledger.unobserving = True
+    world.ledger.refuses_principals = True
     key = world.put("a", log_by(flow, "ana"))
     assert await world.handle(flow.announcing(key)) == Done()
-    assert list(world.ledger._files) == [(flow.LOG_BUCKET, key)]
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
     assert not world.counters.errors
     assert [event["log_level"] for event in events if event["event"] == "ledger_unwritable"] == ["warning"]
 
 
 async def test_a_file_of_which_nobody_is_known_writes_nothing_of_anybody(flow, world, events):
-    world.ledger.unobserving = True
+    world.ledger.refuses_principals = True
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not [event for event in events if event["event"] == "ledger_unwritable"]
 

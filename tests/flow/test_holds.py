@@ -105,7 +105,7 @@ async def test_received_once_more_while_its_extension_is_on_its_way_nothing_is_l
     hands.queue.latency["show_after"] = 5
     async with hands.extending():
         await asyncio.sleep(17)
-        hands.queue.show(id_)
+        hands.queue.make_visible(id_)
         await hands.take()
         await asyncio.sleep(60)
     assert not held.lost

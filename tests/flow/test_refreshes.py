@@ -44,21 +44,21 @@ async def test_a_running_refresh_does_not_release_newcomers(flow, refreshes, tar
     first = refreshes.ask(A)
     await flow.until(lambda: target.runs and target.runs[0].began)
     second, third = refreshes.ask(A), refreshes.ask(A)
-    target.go()
+    target.release()
     await first
     assert not second.done()
     await second
     await third
     assert len(target.runs) == 2
-    assert target.most_running[A] == 1
+    assert target.max_running[A] == 1
 
 
 async def test_who_asks_before_a_queued_refresh_has_begun_is_released_by_it(flow, refreshes, target):
-    target.unbegun = {A.path}
+    target.held_before_start = {A.path}
     first = refreshes.ask(A)
     await flow.until(lambda: target.runs)
     second = refreshes.ask(A)
-    target.go()
+    target.release()
     await asyncio.gather(first, second)
     assert len(target.runs) == 1
 
@@ -116,7 +116,7 @@ async def test_a_failure_reaches_all_who_asked_before_it_and_nobody_later(flow, 
     meanwhile = asyncio.create_task(refreshes.done([A]))
     other = asyncio.create_task(refreshes.done([B]))
     await flow.settled()
-    target.go()
+    target.release()
     assert [str(error) for error in await early] == ["503"]
     later = asyncio.create_task(refreshes.done([A]))
     assert [str(error) for error in await meanwhile] == ["503"]
@@ -204,13 +204,13 @@ async def test_trees_of_long_ago_are_forgotten(refreshes):
 async def test_one_cancelled_waiter_does_not_disturb_the_others(flow, refreshes, target):
     target.held = {A.path}
     waiters = [asyncio.create_task(refreshes.done([A, B])) for _ in range(3)]
-    await flow.until(lambda: target.of(A.path))
+    await flow.until(lambda: target.runs_of(A.path))
     waiters[1].cancel()
     await flow.settled()
-    target.go()
+    target.release()
     assert [await waiters[0], await waiters[2]] == [[], []]
     assert waiters[1].cancelled()
-    assert len(target.of(A.path)) == 1
+    assert len(target.runs_of(A.path)) == 1
 
 
 async def test_a_defect_of_the_target_reaches_its_waiters_and_leaves_the_folder_usable(refreshes, target, events):
@@ -372,7 +372,7 @@ async def test_any_number_of_folders_may_wait_and_few_are_worked_at(flow, refres
     await flow.settled()
     assert len(target.runs) == len(refreshes._tasks) == MAX_STARTED
     assert len(refreshes.pending()) == 5000
-    target.go()
+    target.release()
     assert await waiting == []
     await flow.settled()
     assert [run.folder for run in target.runs] == folders
@@ -443,11 +443,11 @@ async def test_a_refresh_that_ends_while_one_looks_is_not_missed(flow, refreshes
 
 async def test_a_refresh_that_has_not_begun_is_not_waited_for(flow, refreshes, target):
     """Whoever asks now is served by it."""
-    target.unbegun = {A.path}
+    target.held_before_start = {A.path}
     refreshes.ask(A)
     await flow.settled()
     assert not await refreshes.watch(A)()
-    target.go()
+    target.release()
 
 
 async def test_a_refresh_that_fails_or_is_stopped_has_ended_too(flow, refreshes, target):
@@ -458,7 +458,7 @@ async def test_a_refresh_that_fails_or_is_stopped_has_ended_too(flow, refreshes,
     await flow.settled()
     waiting = [asyncio.create_task(refreshes.watch(folder)()) for folder in (A, B)]
     await flow.settled()
-    target.go(A.path)
+    target.release(A.path)
     assert await waiting[0]
     await refreshes.stop()
     assert await waiting[1]

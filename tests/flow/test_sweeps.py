@@ -383,7 +383,7 @@ async def test_a_file_is_not_offered_again_while_it_waits_for_its_refresh(sweepi
     async with sweeping.running():
         await asyncio.sleep(10 * INTERVAL)
         assert sweeping.sweeper.counts["offered"] == 1
-        sweeping.world.target.go()
+        sweeping.world.target.release()
         await sweeping.flow.until(lambda: not len(sweeping.queue))
     assert sweeping.store.opens == {key: 1}
 
@@ -432,7 +432,7 @@ async def test_the_good_records_of_a_swept_file_are_done_before_it_rests_for_its
     assert sweeping.store.opens == {key: 1}
     assert {run.folder.path for run in sweeping.world.target.runs} == {"/data/a", "/data/b"}
     assert named(events, "message_rejected")[0]["error"] == "RecordMalformed"
-    assert not sweeping.world.ledger._files
+    assert not sweeping.world.ledger.finished
 
 
 async def test_a_rejected_file_that_is_replaced_is_read_at_once(flow):
@@ -585,9 +585,8 @@ async def test_a_service_that_stops_in_the_middle_finds_the_rest_when_it_starts_
     async with sweeping.running():
         await flow.until(lambda: sweeping.world.counters.files >= 10)
     assert sweeping.world.counters.files < 40
-    again = Sweeping(flow)
+    again = Sweeping(flow, ledger=sweeping.world.ledger)
     again.store.objects, again.store.opens = sweeping.store.objects, sweeping.store.opens
-    again.world.ledger._files = sweeping.world.ledger._files
     async with again.running():
         await flow.until(lambda: sweeping.world.counters.files + again.world.counters.files == 40)
     assert again.store.opens == dict.fromkeys(keys, 1)
