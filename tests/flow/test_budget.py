@@ -3,10 +3,11 @@
 import asyncio
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.concurrency.budget import Budget, Place
 
 
 async def test_takes_all_of_a_wish_or_at_least_the_least():
@@ -66,6 +67,66 @@ async def test_a_share_can_be_reduced_but_not_grow():
         share.reduce_to(5)
         assert (share.amount, budget.free) == (3, 7)
     assert budget.free == 10
+
+
+@pytest.fixture
+def taken():
+    """A budget of three units whose only taken unit is a place."""
+    budget = Budget(3)
+    budget.free = 2
+    return budget, Place(budget)
+
+
+def test_a_place_goes_back_when_its_last_part_ends(taken):
+    budget, place = taken
+    first, second = place.part(), place.part()
+    with first:
+        assert budget.free == 2
+    assert budget.free == 2
+    with second:
+        assert budget.free == 2
+    assert budget.free == 3
+
+
+def test_a_place_is_kept_for_a_part_that_was_created_and_not_entered_yet(taken):
+    """A part is created before the task that enters it runs. The place must not go back in between."""
+    budget, place = taken
+    with place.part():
+        later = place.part()
+    assert budget.free == 2
+    with later:
+        assert budget.free == 2
+    assert budget.free == 3
+
+
+def test_a_place_goes_back_at_leave_although_a_part_was_never_entered(taken):
+    """A task that is cancelled before its first step does not enter its part."""
+    budget, place = taken
+    place.part()
+    with place.part():
+        pass
+    assert budget.free == 2
+    place.leave()
+    assert budget.free == 3
+
+
+def test_a_place_goes_back_only_once(taken):
+    budget, place = taken
+    part = place.part()
+    place.leave()
+    place.leave()
+    assert budget.free == 3
+    with part:
+        assert budget.free == 3
+    place.leave()
+    assert budget.free == 3
+
+
+def test_a_place_goes_back_when_its_last_part_fails(taken):
+    budget, place = taken
+    with suppress(ZeroDivisionError), place.part():
+        raise ZeroDivisionError
+    assert budget.free == 3
 
 
 async def test_cancellation_while_waiting_loses_nothing_and_wakes_the_next(flow):
