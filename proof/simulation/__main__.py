@@ -18,11 +18,11 @@ from proof.simulation.run import run
 
 BLOCK: Final = 20
 """Seeds that a process takes at a time."""
-SHOWN: Final = 20
+MAX_SHOWN: Final = 20
 """Failing seeds that are told of."""
 
 
-class Ran(msgspec.Struct):
+class Results(msgspec.Struct):
     """A block of seeds: what happened in them, and which broke what."""
 
     totals: Counter[str] = msgspec.field(default_factory=Counter)
@@ -52,48 +52,48 @@ def _run_all(given: argparse.Namespace) -> bool:
     seeds = range(given.start, given.start + given.seeds)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     started = time.monotonic()
-    all_ran, done = Ran(), 0
-    for ran in _blocks(seeds, given.mutation, cores):
-        all_ran.totals += ran.totals
-        all_ran.broken |= ran.broken
+    total, done = Results(), 0
+    for results in _blocks(seeds, given.mutation, cores):
+        total.totals += results.totals
+        total.broken |= results.broken
         done += BLOCK
         if done % 1000 == 0 and done < len(seeds):
-            print(f"{done:,} seeds, {len(all_ran.broken)} broken", flush=True)
+            print(f"{done:,} seeds, {len(total.broken)} broken", flush=True)
     seconds = time.monotonic() - started
     print(
         f"{len(seeds):,} seeds from {seeds.start} on in {seconds:.0f} s: {len(seeds) / seconds:.0f} a second on {cores} cores"
     )
-    for what, times in sorted(all_ran.totals.items()):
+    for what, times in sorted(total.totals.items()):
         print(f"{times:12,}  {what}")
     again = (
         "make simulate SEED={}"
         if not given.mutation
         else f"python -m proof.simulation --mutation {given.mutation} --seed {{}}"
     )
-    for seed, promise in sorted(all_ran.broken.items())[:SHOWN]:
+    for seed, promise in sorted(total.broken.items())[:MAX_SHOWN]:
         print(f"BROKEN  {promise[:300]}\n        {again.format(seed)}")
-    print(f"{len(all_ran.broken)} seeds broke a promise" if all_ran.broken else "every promise was kept")
-    return bool(all_ran.broken)
+    print(f"{len(total.broken)} seeds broke a promise" if total.broken else "every promise was kept")
+    return bool(total.broken)
 
 
-def _blocks(seeds: range, mutation: str | None, cores: int) -> Iterator[Ran]:
+def _blocks(seeds: range, mutation: str | None, cores: int) -> Iterator[Results]:
     blocks = [seeds[first : first + BLOCK] for first in range(0, len(seeds), BLOCK)]
     with ProcessPoolExecutor(cores) as pool:
         yield from pool.map(partial(_run_block, mutation), blocks)
 
 
-def _run_block(mutation: str | None, seeds: range) -> Ran:
-    ran = Ran()
+def _run_block(mutation: str | None, seeds: range) -> Results:
+    results = Results()
     # What a world leaves is swept up once a block, and what all have in common is not looked at each time.
     gc.disable()
     gc.freeze()
     for seed in seeds:
         outcome = run(seed, MUTATIONS[mutation] if mutation else None)
-        ran.totals += outcome.totals
+        results.totals += outcome.totals
         if outcome.broken:
-            ran.broken[seed] = outcome.broken
+            results.broken[seed] = outcome.broken
     gc.collect()
-    return ran
+    return results
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import OtherRefreshes
 from proof.simulation.judge import Judge
-from proof.simulation.network import TIMEOUT, is_cut_off, later
+from proof.simulation.network import TIMEOUT, is_disconnected, later
 from proof.simulation.storage import BUCKET, Event, Storage
 
 ROOT = f"/{BUCKET}"
@@ -33,9 +33,9 @@ class Index:
         """
         self.sync_began: float | None = None
         self.succeeded: Counter[Folder] = Counter()
-        self.fails = chance.choice([0.0, 0.0, 0.1, 0.3])
-        self.recently = chance.choice([0.0, 0.0, 0.2])
-        self.takes = chance.choice([0.2, 5.0, 40.0, 40.0])
+        self.failure_rate = chance.choice([0.0, 0.0, 0.1, 0.3])
+        self.refreshed_recently_rate = chance.choice([0.0, 0.0, 0.2])
+        self.refresh_time = chance.choice([0.2, 5.0, 40.0, 40.0])
         self.gate = Gate()
 
     def add(self) -> None:
@@ -45,22 +45,22 @@ class Index:
     def sync(self) -> None:
         """The bucket is read as a whole."""
         for path in self._storage.folders:
-            self.read(path)
+            self.read_folder(path)
         self.synced_at, self.sync_began = self._judge.moment(), self._judge.time()
-        self._judge.saw("synced")
+        self._judge.record("synced")
 
-    def mend(self) -> None:
+    def stop_faults(self) -> None:
         """From now on it is well."""
-        self.fails = self.recently = 0.0
+        self.failure_rate = self.refreshed_recently_rate = 0.0
         self.gate.open()
 
-    def read(self, path: str) -> None:
+    def read_folder(self, path: str) -> None:
         """A refresh looks at storage, and shows what it finds."""
         self.shown[path] = dict(self._storage.folders[path])
         self.read_at[path] = self._judge.moment()
-        self._judge.saw("shown", path, len(self.shown[path]))
+        self._judge.record("folder indexed", path, len(self.shown[path]))
 
-    def look_at(self, event: Event) -> None:
+    def index_object(self, event: Event) -> None:
         """It looks at one object, and shows what it finds."""
         path, key = event.folder.path, event.key
         objects, shown = self._storage.folders[path], self.shown.setdefault(path, {})
@@ -69,9 +69,9 @@ class Index:
         else:
             shown.pop(key, None)
         self.read_at[key] = self._judge.moment()
-        self._judge.saw("looked at", key)
+        self._judge.record("object indexed", key)
 
-    async def reached(self) -> None:
+    async def reach_server(self) -> None:
         """Wait for a slot, and for the server. Raises `AccessAnywhereUnavailable`."""
         chance = self._chance
         await asyncio.sleep(chance.random() * chance.choice([0.0, 0.1, 10.0]))
@@ -81,29 +81,29 @@ class Index:
                     await self.gate.passable()
             except TimeoutError:
                 raise AccessAnywhereUnavailable("away") from None
-        if is_cut_off("aa"):
+        if is_disconnected("aa"):
             await asyncio.sleep(TIMEOUT)
             raise AccessAnywhereUnavailable("no answer")
-        if chance.random() < self.fails:
+        if chance.random() < self.failure_rate:
             raise AccessAnywhereUnavailable("503")
 
-    def work(self, path: str) -> "asyncio.Future[bool]":
+    def refresh(self, path: str) -> "asyncio.Future[bool]":
         """Refresh; the answer is whether that went well. It reads at some time meanwhile, or not at all if it fails."""
-        return self._do([partial(self.read, path)], self.takes)
+        return self._do([partial(self.read_folder, path)], self.refresh_time)
 
-    def hear(self, events: Sequence[Event]) -> "asyncio.Future[bool]":
+    def report(self, events: Sequence[Event]) -> "asyncio.Future[bool]":
         """Be told of changes; the answer is whether that went well. If it fails, some may have been taken in."""
-        return self._do([partial(self.look_at, event) for event in events], min(self.takes, 5.0))
+        return self._do([partial(self.index_object, event) for event in events], min(self.refresh_time, 5.0))
 
-    def _do(self, acts: Sequence[Callable[[], None]], most: float) -> "asyncio.Future[bool]":
+    def _do(self, effects: Sequence[Callable[[], None]], longest: float) -> "asyncio.Future[bool]":
         chance = self._chance
-        takes = chance.random() * most
-        is_well = not self.gate.reason and chance.random() >= self.fails
-        for act in acts:
+        duration = chance.random() * longest
+        is_well = not self.gate.reason and chance.random() >= self.failure_rate
+        for effect in effects:
             if is_well or chance.random() < 0.5:
-                later(chance.random() * takes, act)
+                later(chance.random() * duration, effect)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        later(takes, _answer, answer, is_well)
+        later(duration, _answer, answer, is_well)
         return answer
 
 
@@ -123,7 +123,7 @@ class Gate:
         while self.reason:
             await self._opened.wait()
 
-    def shut(self) -> None:
+    def close(self) -> None:
         self.reason = "away"
         self._opened.clear()
 
@@ -144,13 +144,13 @@ class SimulatedTarget:
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
         self.running[folder] += 1
-        self._judge.demand(self.running[folder] == 1, "one refresh of a folder at a time", folder)
+        self._judge.require(self.running[folder] == 1, "one refresh of a folder at a time", folder)
         try:
             moment = await (self._refresh_tree if folder.tree else self._refresh_folder)(folder, began, others)
         finally:
             self.running[folder] -= 1
         self._index.succeeded[folder] = max(self._index.succeeded[folder], moment)
-        self._judge.saw("refreshed", folder)
+        self._judge.record("refreshed", folder)
 
     async def _refresh_tree(self, tree: Folder, began: Callable[[], None], others: OtherRefreshes) -> int:
         moment = self._begin(tree, began)
@@ -163,18 +163,18 @@ class SimulatedTarget:
         if folder.path not in index.shown:
             self._begin(folder, began)
             await others.refresh(Folder(folder.path.rpartition("/")[0]))
-        await index.reached()
-        while chance.random() < index.recently:
+        await index.reach_server()
+        while chance.random() < index.refreshed_recently_rate:
             self._begin(folder, began)
-            self._judge.saw("refreshed recently", folder)
+            self._judge.record("refreshed recently", folder)
             await asyncio.sleep(chance.random() * 10)
         moment = self._begin(folder, began)
-        if not await index.work(folder.path):
+        if not await index.refresh(folder.path):
             raise AccessAnywhereUnavailable("500")
         return moment
 
     def _begin(self, folder: Folder, began: Callable[[], None]) -> int:
         moment = self._judge.moment()
-        self._judge.saw("began", folder)
+        self._judge.record("refresh began", folder)
         began()
         return moment

@@ -34,13 +34,13 @@ WAIT = 20.0
 class Clock:
     """The `Clock` port. S3's time is unknown before its first answer; then it is late by up to a second, and skewed."""
 
-    def __init__(self, loop: SeededLoop, behind: float) -> None:
+    def __init__(self, loop: SeededLoop, lag: float) -> None:
         self._loop = loop
-        self._behind = behind
+        self._lag = lag
         self.logs: SimulatedLogs
 
     def now(self) -> float:
-        return EPOCH + self._loop.time() - self._behind if self.logs.has_answered else 0.0
+        return EPOCH + self._loop.time() - self._lag if self.logs.has_answered else 0.0
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -62,12 +62,12 @@ class Composed:
 class Composer:
     """The settings of one replica, drawn once, and its service, built for each of its lives."""
 
-    def __init__(self, world: World, disk: Disk, is_over: Callable[[], bool]) -> None:
-        """`is_over`: whether a receive in flight may be abandoned."""
+    def __init__(self, world: World, disk: Disk, may_abandon_receive: Callable[[], bool]) -> None:
+        """`may_abandon_receive`: whether a receive in flight may be abandoned."""
         chance = world.chance
         self._world = world
         self._disk = disk
-        self._is_over = is_over
+        self._may_abandon_receive = may_abandon_receive
         self._promises = Promises(world, disk)
         reading, self.messages_held = chance.choice([2, 5, 16]), chance.choice([3, 12, 100])
         self.bytes_in_flight = chance.choice([WINDOW, 3 * WINDOW, 100 * WINDOW])
@@ -122,16 +122,16 @@ class Composer:
         world, sweeping = self._world, self._world.sweeping
         if sweeping is None:
             return Inputs(queues=self._queues(), logs=logs)
-        ahead = world.chance.uniform(-world.storage.skew, world.storage.skew)
+        offset = world.chance.uniform(-world.storage.skew, world.storage.skew)
 
         def wall_clock() -> float:
-            return EPOCH + world.loop.time() + ahead
+            return EPOCH + world.loop.time() + offset
 
         queue = JudgedSweepQueue(
-            sweeping.most,
+            sweeping.max_entries,
             wall_clock,
-            may_drop=self._promises.may_drop,
-            may_reject=self._promises.may_give_up,
+            check_sweep_delete=self._promises.check_sweep_delete,
+            check_reject=self._promises.check_sweep_reject,
         )
         listing = SimulatedListing(world.storage, world.network, world.judge, sweeping.page)
         return Inputs(
@@ -151,9 +151,9 @@ class Composer:
                     sqs,
                     world.network,
                     world.judge,
-                    may_delete=partial(promises.may_delete, sqs),
-                    may_reject=partial(promises.may_reject, sqs),
-                    is_over=self._is_over,
+                    check_delete=partial(promises.check_delete, sqs),
+                    check_reject=partial(promises.check_reject, sqs),
+                    may_abandon_receive=self._may_abandon_receive,
                 ),
                 sqs.facts(),
             )

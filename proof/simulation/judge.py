@@ -19,32 +19,32 @@ class Judge:
         self.totals: Counter[str] = Counter()
         self.broken: str | None = None
         self._moments = itertools.count(1)
-        self._is_over = False
+        self._is_closed = False
 
     def moment(self) -> int:
         """Moments are in the order in which they are asked for, also where time stands still."""
         return next(self._moments)
 
-    def saw(self, what: str, *details: object) -> None:
+    def record(self, what: str, *details: object) -> None:
         """Put it on the trace, and count it."""
-        if not self._is_over:
+        if not self._is_closed:
             self.note(what, *details)
             self.totals[what] += 1
 
     def note(self, what: str, *details: object) -> None:
         """Put it on the trace."""
-        if not self._is_over:
+        if not self._is_closed:
             self.trace.append((self.time(), what, details))
 
-    def demand(self, holds: bool, promise: str, *details: object) -> None:
+    def require(self, holds: bool, promise: str, *details: object) -> None:
         """Remember if it does not hold. The loop ends after this step."""
-        if not holds and self.broken is None and not self._is_over:
+        if not holds and self.broken is None and not self._is_closed:
             self.broken = f"{promise}: {', '.join(map(str, details))}" if details else promise
-            self.saw("BROKEN", self.broken)
+            self.record("BROKEN", self.broken)
 
-    def adjourn(self) -> None:
+    def close(self) -> None:
         """Whatever comes now, of the dead who are buried, is not heard."""
-        self._is_over = True
+        self._is_closed = True
 
     def check(self) -> None:
         """Raises `Violation`."""

@@ -40,7 +40,7 @@ class SimulatedLedger:
     async def finish(self, file: LogFile, etag: str) -> None:
         def finish() -> Coroutine[Any, Any, None]:
             self._disk.settled.add(file.key)
-            self._judge.saw("finished", file.key[-9:-5])
+            self._judge.record("file finished", file.key[-9:-5])
             return self._disk.memory.finish(file, etag)
 
         try:
@@ -56,7 +56,7 @@ class SimulatedLedger:
 
     async def refreshed(self, folder: Folder, began: float) -> None:
         def refreshed() -> Coroutine[Any, Any, None]:
-            self._judge.saw("watermark", folder, round(began, 3))
+            self._judge.record("watermark", folder, round(began, 3))
             return self._disk.memory.refreshed(folder, began)
 
         await self._call(refreshed)
@@ -71,14 +71,14 @@ class SimulatedLedger:
         del before  # of the machine's clock
         await self._call(lambda: self._disk.memory.prune(self._judge.time() - self._retain))
 
-    async def _call(self, act: Any) -> Any:
-        return await self._network.call(self._disk.name, partial(_now, act), LedgerError)
+    async def _call(self, effect: Any) -> Any:
+        return await self._network.call(self._disk.name, partial(_now, effect), LedgerError)
 
 
-def _now(act: Any) -> Any:
+def _now(effect: Any) -> Any:
     """The result of what waits for nothing."""
     try:
-        act().send(None)
+        effect().send(None)
     except StopIteration as done:
         return done.value
     raise AssertionError("it waits")

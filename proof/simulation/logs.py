@@ -48,7 +48,7 @@ class SimulatedLogs:
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator[_Open]:
-        self._judge.demand(file.key not in self._being_read, "a file is read by one at a time", file.key)
+        self._judge.require(file.key not in self._being_read, "a file is read by one at a time", file.key)
         self._being_read.add(file.key)
         taken = 0
         try:
@@ -70,10 +70,10 @@ class SimulatedLogs:
 
     def _get(self, file: LogFile) -> File:
         found = self._storage.files[file.key]
-        if self._judge.time() < found.there_at:
-            self._judge.saw("missing", file.key[-9:-5])
+        if self._judge.time() < found.readable_at:
+            self._judge.record("log missing", file.key[-9:-5])
             raise LogMissing("404")
         if found.is_refused:
             raise BucketNotAllowed("not on the list")
-        self._judge.saw("read", file.key[-9:-5])
+        self._judge.record("log read", file.key[-9:-5])
         return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-ROUNDS = 100_000
+MAX_ROUNDS = 100_000
 """In which nobody who works waits for anything; more are for ever."""
 
 WORLD = Context()
@@ -24,19 +24,19 @@ class Process:
     is_alive: bool = True
     steps: int = 0
     tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
-    fates: dict[int, Callable[[], None]] = field(default_factory=dict)
+    faults: dict[int, Callable[[], None]] = field(default_factory=dict)
     """By step: what befalls it then."""
     check: Callable[[], None] | None = None
     """After each step."""
     hung: "list[asyncio.Handle] | None" = None
     """It hangs: what it would have done, once it goes on."""
     was_hung: bool = False
-    cut_off: str | None = None
+    disconnected_from: str | None = None
     """From which servers it is cut off: those whose names begin so."""
-    was_cut_off: bool = False
+    was_disconnected: bool = False
     ended_at: float | None = None
-    """It has ended by itself. Then nothing of it may wake any more; `haunts` is told of what does."""
-    haunts: Callable[[asyncio.Handle], None] = lambda _: None
+    """It has ended by itself. Then nothing of it may wake any more; `on_wake_after_end` is told of what does."""
+    on_wake_after_end: Callable[[asyncio.Handle], None] = lambda _: None
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
@@ -137,7 +137,7 @@ class SeededLoop(asyncio.BaseEventLoop):
                 handle._run()
             elif process.ended_at is not None:
                 if self._now > process.ended_at:
-                    process.haunts(handle)
+                    process.on_wake_after_end(handle)
             elif process.hung is not None:
                 process.hung.append(handle)
             elif process.is_alive:
@@ -145,8 +145,8 @@ class SeededLoop(asyncio.BaseEventLoop):
                 process.steps += 1
                 if process.check is not None:
                     process.check()
-                if fate := process.fates.pop(process.steps, None):
-                    fate()
+                if fault := process.faults.pop(process.steps, None):
+                    fault()
             self._after_step()
 
     def hang(self, process: Process, seconds: float) -> None:
@@ -168,13 +168,13 @@ class SeededLoop(asyncio.BaseEventLoop):
             if timers[0][0] > self._now:
                 self._now, self._rounds = timers[0][0], 0
         self._rounds += 1
-        if self._rounds > ROUNDS:
+        if self._rounds > MAX_ROUNDS:
             raise Stuck("it works for ever, and no time passes")
         while timers and timers[0][0] <= self._now:
             self._ready.append(heapq.heappop(timers)[2])
 
 
-def bury(process: Process) -> None:
+def close_tasks(process: Process) -> None:
     """Close what a dead process has left, so that nobody finds it pending later."""
     for task in process.tasks:
         if task.done():

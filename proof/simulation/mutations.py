@@ -102,13 +102,13 @@ class _SweepsAfterAMarker(Sweeper):
         super().__init__(sweeps=marked, **options)
 
 
-class _DeletesBeforeTold(Changes):
+class _DeletesBeforeReport(Changes):
     async def done(self, changes: Sequence[Change]) -> list[JibeError]:
         self._after_all = asyncio.ensure_future(super().done(changes))
         return []
 
 
-class _TellsTwoAtATime(Changes):
+class _ReportsTwoAtATime(Changes):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._other = Changes(**options)
@@ -122,7 +122,7 @@ class _TellsTwoAtATime(Changes):
         await self._other.stop()
 
 
-class _TellsWhatIsBehindAFailure(Changes):
+class _ReportsBehindAFailure(Changes):
     def _fail(self, object_: tuple[str, str], error: Exception) -> None:
         behind = self._lines.pop(object_)
         self._lines[object_] = deque([behind.popleft()])
@@ -132,9 +132,9 @@ class _TellsWhatIsBehindAFailure(Changes):
             self._ready.append(object_)
 
 
-class _TellsTheLastFirst(Changes):
-    async def _ask(self, changes: Sequence[Change], asker: Any) -> None:
-        await super()._ask(changes[::-1], asker)
+class _ReportsTheLastFirst(Changes):
+    async def _ask(self, changes: Sequence[Change], caller: Any) -> None:
+        await super()._ask(changes[::-1], caller)
 
 
 class _NeverWaits(Handler):
@@ -158,10 +158,10 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "watermark-of-the-end": Parts(refreshes=_WatermarkOfTheEnd),
     "no-margin": Parts(has_margin=False),
     "sweep-after-a-marker": Parts(sweeper=_SweepsAfterAMarker),
-    "delete-before-told": Parts(changes=_DeletesBeforeTold),
-    "tell-two-at-a-time": Parts(changes=_TellsTwoAtATime),
-    "tell-what-is-behind-a-failure": Parts(changes=_TellsWhatIsBehindAFailure),
-    "tell-the-last-first": Parts(changes=_TellsTheLastFirst),
+    "delete-before-reported": Parts(changes=_DeletesBeforeReport),
+    "report-two-at-a-time": Parts(changes=_ReportsTwoAtATime),
+    "report-behind-a-failure": Parts(changes=_ReportsBehindAFailure),
+    "report-the-last-first": Parts(changes=_ReportsTheLastFirst),
     "unconfirmed-not-mapped": Parts(bucket_map=_NeverLooksAgain),
     "never-wait": Parts(handler=_NeverWaits),
 }

@@ -21,28 +21,30 @@ TIMEOUT = 8.0
 class Faults:
     """How likely each is, of one server's calls."""
 
-    fails: float = 0.0
-    loses: float = 0.0
+    failure_rate: float = 0.0
+    lost_answer_rate: float = 0.0
     """The call takes effect, and its answer is lost."""
-    slow: float = 0.0
+    slow_rate: float = 0.0
 
     @classmethod
-    def drawn(cls, chance: Random) -> "Faults":
+    def draw(cls, chance: Random) -> "Faults":
         """Half of the servers are well."""
         if chance.random() < 0.4:
             return cls()
         return cls(chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.05, 0.3]))
 
 
-def later(delay: float, act: Callable[..., object], *args: object) -> None:
+def later(delay: float, callback: Callable[..., object], *args: object) -> None:
     """Have the world do something, whoever dies meanwhile."""
-    asyncio.get_running_loop().call_later(delay, act, *args, context=WORLD)
+    asyncio.get_running_loop().call_later(delay, callback, *args, context=WORLD)
 
 
-def is_cut_off(server: str) -> bool:
+def is_disconnected(server: str) -> bool:
     """Whether the process that asks is."""
     process = PROCESS.get()
-    return process is not None and process.cut_off is not None and server.startswith(process.cut_off)
+    return (
+        process is not None and process.disconnected_from is not None and server.startswith(process.disconnected_from)
+    )
 
 
 class Network:
@@ -55,9 +57,9 @@ class Network:
 
     def add(self, server: str) -> None:
         """With faults of its own."""
-        self._faults[server] = Faults.drawn(self._chance)
+        self._faults[server] = Faults.draw(self._chance)
 
-    def mend(self) -> None:
+    def stop_faults(self) -> None:
         """Nothing fails any more."""
         for server in self._faults:
             self._faults[server] = Faults()
@@ -68,35 +70,35 @@ class Network:
         effect: "Callable[[], T] | Callable[[], asyncio.Future[T]]",
         error: Callable[[str], Exception],
         *,
-        troubled: Callable[[], None] = lambda: None,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> "asyncio.Future[T]":
-        """Its answer, in a while. `troubled` is called now if it will not be answered well and soon."""
+        """Its answer, in a while. `on_trouble` is called now if it will not be answered well and soon."""
         faults = self._faults[server]
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        if is_cut_off(server):
-            troubled()
+        if is_disconnected(server):
+            on_trouble()
             later(TIMEOUT, _answer, answer, None, error(f"{server} cannot be reached"))
             return answer
-        there, back = self._way(faults), self._way(faults)
+        there, back = self._one_way(faults), self._one_way(faults)
         luck = self._chance.random()
-        if luck < faults.fails + faults.loses or there + back > SLOW / 2:
-            troubled()
-        if luck < faults.fails:
+        if luck < faults.failure_rate + faults.lost_answer_rate or there + back > SLOW / 2:
+            on_trouble()
+        if luck < faults.failure_rate:
             self._judge.totals["failed calls"] += 1
             later(there + back, _answer, answer, None, error(f"{server} fails"))
-        elif luck < faults.fails + faults.loses:
+        elif luck < faults.failure_rate + faults.lost_answer_rate:
             self._judge.totals["lost answers"] += 1
-            later(there, self._act, effect, asyncio.get_running_loop().create_future(), back)
+            later(there, self._take_effect, effect, asyncio.get_running_loop().create_future(), back)
             later(there + back, _answer, answer, None, error(f"{server} does not answer"))
         else:
-            later(there, self._act, effect, answer, back)
+            later(there, self._take_effect, effect, answer, back)
         return answer
 
-    def _way(self, faults: Faults) -> float:
-        most = SLOW if self._chance.random() < faults.slow else 0.05
+    def _one_way(self, faults: Faults) -> float:
+        most = SLOW if self._chance.random() < faults.slow_rate else 0.05
         return self._chance.random() * most
 
-    def _act(self, effect: Callable[[], Any], answer: "asyncio.Future[Any]", back: float) -> None:
+    def _take_effect(self, effect: Callable[[], Any], answer: "asyncio.Future[Any]", back: float) -> None:
         try:
             result, error = effect(), None
         except Exception as failure:  # noqa: BLE001 - it is the answer

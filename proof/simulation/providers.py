@@ -24,7 +24,7 @@ class Discovery:
     """Another bucket is shown from the start."""
 
     @classmethod
-    def drawn(cls, chance: Random) -> "Discovery":
+    def draw(cls, chance: Random) -> "Discovery":
         return cls(chance.choice([20.0, 60.0, 300.0]), chance.random() < 0.7)
 
     def plan(self, index: Index, chance: Random) -> None:

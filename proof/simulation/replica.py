@@ -13,7 +13,7 @@ from proof.simulation.network import later
 from proof.simulation.sqs import Stored
 from proof.simulation.world import World
 
-MOMENT = 0.001
+TOLERANCE = 0.001
 
 
 class Replica:
@@ -25,43 +25,43 @@ class Replica:
         self._loop = world.loop
         self._chance = world.chance
         self._judge = world.judge
-        self._composer = Composer(world, disk, self._is_over)
+        self._composer = Composer(world, disk, self._may_abandon_receive)
         self.processes: list[Process] = []
         self._crashed = asyncio.Event()
         self._process: Process | None = None
         self._composed: Composed | None = None
         self._stopped_at: float | None = None
         self._is_retired = False
-        self._may_die = True
+        self._may_fail = True
 
     # What befalls it
 
-    async def live(self) -> None:
+    async def run_until_retired(self) -> None:
         """Life after life."""
         while not self._is_retired:
-            await self._live_once()
+            await self._run_once()
             if not self._is_retired:
-                await asyncio.sleep(self._chance.random() * (20 if self._may_die else 1))
+                await asyncio.sleep(self._chance.random() * (20 if self._may_fail else 1))
 
-    def spare(self) -> None:
+    def stop_faults(self) -> None:
         """From now on it lives."""
-        self._may_die = False
+        self._may_fail = False
         if self._process is not None:
-            self._process.fates.clear()
+            self._process.faults.clear()
 
     def retire(self) -> None:
         """Stop it for good."""
         self._is_retired = True
         self._stop()
 
-    async def _live_once(self) -> None:
+    async def _run_once(self) -> None:
         process = self._process = Process(f"{self.name}.{len(self.processes)}")
         self.processes.append(process)
         self._crashed.clear()
         self._stopped_at = None
-        self._judge.saw("started", process.name)
-        if self._may_die:
-            self._draw_fate(process)
+        self._judge.record("started", process.name)
+        if self._may_fail:
+            self._draw_fault(process)
         context = Context()
         context.run(PROCESS.set, process)
         composed = self._composed = context.run(self._composer.compose)
@@ -74,44 +74,44 @@ class Replica:
             self._ended(process, composed, task)
         self._process = self._composed = None
 
-    def _draw_fate(self, process: Process) -> None:
+    def _draw_fault(self, process: Process) -> None:
         chance = self._chance
         luck = chance.random()
         step = int(10 ** chance.uniform(0.5, 4.0))
         if luck < 0.4:
-            process.fates[step] = partial(self._crash, process)
+            process.faults[step] = partial(self._crash, process)
         elif luck < 0.5:
-            process.fates[step] = partial(self._hang, process)
+            process.faults[step] = partial(self._hang, process)
         elif luck < 0.65:
-            process.fates[step] = partial(self._cut_off, process)
+            process.faults[step] = partial(self._disconnect, process)
             # What it then does when it is stopped is worth seeing.
             if chance.random() < 0.5:
-                process.fates[step + int(10 ** chance.uniform(0.0, 2.5))] = self._stop
+                process.faults[step + int(10 ** chance.uniform(0.0, 2.5))] = self._stop
         elif luck < 0.9:
-            process.fates[step] = self._stop
+            process.faults[step] = self._stop
             if chance.random() < 0.3:
-                process.fates[step + int(10 ** chance.uniform(0.0, 2.5))] = partial(self._crash, process)
+                process.faults[step + int(10 ** chance.uniform(0.0, 2.5))] = partial(self._crash, process)
 
     def _crash(self, process: Process) -> None:
-        self._judge.saw("crashed", process.name)
+        self._judge.record("crashed", process.name)
         process.is_alive = False
         self._crashed.set()
 
     def _hang(self, process: Process) -> None:
-        self._judge.saw("hung", process.name)
+        self._judge.record("hung", process.name)
         self._loop.hang(process, self._chance.random() * 100)
 
-    def _cut_off(self, process: Process) -> None:
-        process.cut_off, process.was_cut_off = self._chance.choice(["q", "s3", "ledger", "aa"]), True
-        self._judge.saw("cut off", process.name, process.cut_off)
-        later(self._chance.random() * 100, self._let_through, process)
+    def _disconnect(self, process: Process) -> None:
+        process.disconnected_from, process.was_disconnected = self._chance.choice(["q", "s3", "ledger", "aa"]), True
+        self._judge.record("disconnected", process.name, process.disconnected_from)
+        later(self._chance.random() * 100, self._reconnect, process)
 
-    def _let_through(self, process: Process) -> None:
-        process.cut_off = None
+    def _reconnect(self, process: Process) -> None:
+        process.disconnected_from = None
 
     def _stop(self) -> None:
         if self._composed is not None and self._stopped_at is None:
-            self._judge.saw("stopped", self.name)
+            self._judge.record("stopped", self.name)
             self._stopped_at = self._loop.time()
             self._composed.service.stop()
 
@@ -138,31 +138,33 @@ class Replica:
             if not is_within:
                 sizes = [(budget.free, budget.size) for budget in budgets]
                 found = f"{sum(map(len, held))} held", f"{logs.in_flight} bytes", sizes
-                self._judge.demand(False, "the limits hold", *found)
+                self._judge.require(False, "the limits hold", *found)
 
         return check
 
     def _ended(self, process: Process, composed: Composed, task: "asyncio.Task[None]") -> None:
-        demand, now = self._judge.demand, self._loop.time()
-        self._judge.saw("ended", process.name)
-        demand(not task.cancelled() and task.exception() is None, "the service ends by itself", process.name, task)
-        demand(self._stopped_at is not None, "the service runs until it is stopped", process.name)
+        require, now = self._judge.require, self._loop.time()
+        self._judge.record("ended", process.name)
+        require(not task.cancelled() and task.exception() is None, "the service ends by itself", process.name, task)
+        require(self._stopped_at is not None, "the service runs until it is stopped", process.name)
         # Housekeeping is cancelled after it, at once.
-        latest = (self._stopped_at or 0.0) + self._composer.drain + LAST_RECEIVE + GIVING_BACK + MOMENT
-        demand(
+        latest = (self._stopped_at or 0.0) + self._composer.drain + LAST_RECEIVE + GIVING_BACK + TOLERANCE
+        require(
             now <= latest or process.was_hung, "the service ends within its deadline", now - (self._stopped_at or 0.0)
         )
         # Calls that nobody answers are not waited for.
-        left = [] if process.was_cut_off else [each.get_name() for each in process.tasks if not each.done()]
-        demand(not left, "no task is left over", process.name, *left)
+        left = [] if process.was_disconnected else [each.get_name() for each in process.tasks if not each.done()]
+        require(not left, "no task is left over", process.name, *left)
         for budget in composed.budgets:
-            demand(budget.free == budget.size, "everything is given back at the end", budget.free, budget.size)
+            require(budget.free == budget.size, "everything is given back at the end", budget.free, budget.size)
         process.is_alive = False
         process.ended_at = now
-        if not process.was_cut_off:
-            process.haunts = lambda handle: demand(False, "nothing wakes after the end", process.name, handle)
+        if not process.was_disconnected:
+            process.on_wake_after_end = lambda handle: require(
+                False, "nothing wakes after the end", process.name, handle
+            )
 
-    def _is_over(self) -> bool:
+    def _may_abandon_receive(self) -> bool:
         """Whether the deadline has passed, and the time for a last receive."""
-        over = self._composer.drain + LAST_RECEIVE - MOMENT
+        over = self._composer.drain + LAST_RECEIVE - TOLERANCE
         return self._stopped_at is not None and self._loop.time() - self._stopped_at >= over

@@ -15,9 +15,9 @@ import structlog
 from proof.simulation.access_anywhere import Index
 from proof.simulation.judge import Judge, Violation
 from proof.simulation.ledger import Disk
-from proof.simulation.loop import WORLD, SeededLoop, Stuck, bury
+from proof.simulation.loop import WORLD, SeededLoop, Stuck, close_tasks
 from proof.simulation.network import Network, later
-from proof.simulation.promises import judge_end
+from proof.simulation.promises import check_end
 from proof.simulation.providers import SKEW, Discovery
 from proof.simulation.replica import Replica
 from proof.simulation.sqs import Sqs
@@ -25,13 +25,13 @@ from proof.simulation.storage import Storage
 from proof.simulation.sweeps import Sweeping
 from proof.simulation.world import Parts, World
 
-SPAN = 100.0
+WRITE_TIME = 100.0
 """Seconds in which all is written."""
-ILL = 250.0
+FAULTS_END = 250.0
 """Seconds after which nothing fails any more."""
-LONGEST = 4 * 3600.0
+MAX_TIME = 4 * 3600.0
 """Seconds after that, until everything has to be done."""
-FOUND = 1800.0
+MAX_SEARCH_TIME = 1800.0
 """Seconds after that, until every log file has to be found that nobody announced: places of logs are known for 600."""
 
 
@@ -48,7 +48,7 @@ class Outcome(msgspec.Struct, frozen=True):
 def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> Outcome:
     """The same for the same seed, each time and everywhere."""
     judge = Judge()
-    with _apart(judge, seed, keep_trace=keep_trace):
+    with _isolated(judge, seed, keep_trace=keep_trace):
         simulation = Simulation(seed, judge, parts or Parts())
         broken = simulation.run()
     return Outcome(
@@ -57,13 +57,13 @@ def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> O
 
 
 @contextmanager
-def _apart(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
+def _isolated(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
     """Nothing of the process around it gets in, nor out: its logs, its random numbers, its garbage collection."""
     config, state, collects = structlog.get_config(), random.getstate(), gc.isenabled()
 
     def log(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         name = str(event["event"])
-        judge.demand(not event.get("exc_info"), "no defect comes to light", name)
+        judge.require(not event.get("exc_info"), "no defect comes to light", name)
         if keep_trace and level != "debug":
             judge.note(f"  log {name}", *(f"{key}={event[key]}" for key in event if key != "event"))
         raise structlog.DropEvent
@@ -103,23 +103,23 @@ class Simulation:
             self._judge.check()
         except (Violation, Stuck) as violation:
             broken = str(violation)
-        self._judge.adjourn()
+        self._judge.close()
         loop.set_exception_handler(lambda *_: None)
         loop.close()
         for replica in self._replicas:
             for process in replica.processes:
-                bury(process)
+                close_tasks(process)
         main._log_destroy_pending = False  # type: ignore[attr-defined]
         return broken
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._judge.demand(False, "nothing goes wrong unseen", context.get("message"), repr(context.get("exception")))
+        self._judge.require(False, "nothing goes wrong unseen", context.get("message"), repr(context.get("exception")))
 
     def _world(self) -> World:
         chance, judge, loop = self._chance, self._judge, self._loop
-        sweeping = Sweeping.drawn(chance) if chance.random() < 0.25 else None
+        sweeping = Sweeping.draw(chance) if chance.random() < 0.25 else None
         batch = chance.choice([1, 2, 5]) if chance.random() < 0.2 else 0
-        discovery = Discovery.drawn(chance) if chance.random() < 0.15 else None
+        discovery = Discovery.draw(chance) if chance.random() < 0.15 else None
         network = Network(chance, judge)
         for server in ("s3", "s3 list", "aa places", "aa tasks"):
             network.add(server)
@@ -157,37 +157,37 @@ class Simulation:
         gate = world.index.gate
         # What is swept is handled by each replica, and told as well.
         messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
-        world.storage.live(messages, SPAN, [sqs.send for sqs in world.queues])
+        world.storage.plan(messages, WRITE_TIME, [sqs.send for sqs in world.queues])
         for _ in range(chance.choice([0, 0, 1, 2])):
-            away = chance.random() * SPAN
-            later(away, gate.shut)
+            away = chance.random() * WRITE_TIME
+            later(away, gate.close)
             later(away + chance.random() * 100, gate.open)
-        lives = [asyncio.create_task(replica.live()) for replica in self._replicas]
-        await asyncio.sleep(ILL)
-        judge.saw("all is well")
-        world.mend()
+        running = [asyncio.create_task(replica.run_until_retired()) for replica in self._replicas]
+        await asyncio.sleep(FAULTS_END)
+        judge.record("faults ended")
+        world.stop_faults()
         for replica in self._replicas:
-            replica.spare()
+            replica.stop_faults()
         await self._until_done(world)
         for replica in self._replicas:
             replica.retire()
-        await asyncio.wait(lives)
-        for life in lives:
-            life.result()
-        judge_end(world)
+        await asyncio.wait(running)
+        for task in running:
+            task.result()
+        check_end(world)
 
     async def _until_done(self, world: World) -> None:
-        storage, demand = world.storage, self._judge.demand
+        storage, require = world.storage, self._judge.require
         while True:
             waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
             unfound = self._unfound(storage) if world.sweeping else []
-            if not (waiting or unfound or storage.untold or any(sqs.due for sqs in world.queues)):
+            if not (waiting or unfound or storage.unsent or any(sqs.redeliveries_due for sqs in world.queues)):
                 return
             await asyncio.sleep(5)
             now = self._loop.time()
-            demand(now <= ILL + LONGEST or not waiting, "every message comes to its end", *waiting)
-            demand(now <= ILL + FOUND or not unfound, "what nobody announces is found", *unfound)
+            require(now <= FAULTS_END + MAX_TIME or not waiting, "every message comes to its end", *waiting)
+            require(now <= FAULTS_END + MAX_SEARCH_TIME or not unfound, "what nobody announces is found", *unfound)
 
     def _unfound(self, storage: Storage) -> list[str]:
         settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))
-        return [file.key for file in storage.files.values() if not file.is_given_up and file.key not in settled]
+        return [file.key for file in storage.files.values() if not file.is_rejected and file.key not in settled]

@@ -13,18 +13,18 @@ from jibe_sqs.ports import QueueFacts
 from proof.simulation.judge import Judge
 from proof.simulation.loop import WORLD, SeededLoop
 from proof.simulation.network import Network, later
-from proof.simulation.storage import EPOCH, Told
+from proof.simulation.storage import EPOCH, Announcement
 
 
 @dataclass(eq=False)
 class Stored:
     id: str
-    told: Told
+    announcement: Announcement
     sent_at: float
     visible_at: float
     receive_count: int = 0
     receipt: str = ""
-    is_excused: bool = True
+    is_exempt: bool = True
     """Its holder had trouble: it may show although it is held."""
 
 
@@ -33,7 +33,7 @@ class _Poll:
     limit: int
     until: float
     found: "asyncio.Future[list[Message]]"
-    is_troubled: bool
+    has_trouble: bool
 
 
 class Sqs:
@@ -49,9 +49,9 @@ class Sqs:
         self.max_receives = chance.choice([None, None, 4, 10])
         self.takes_dead_letters = self.max_receives is None or chance.random() < 0.8
         self.messages: dict[str, Stored] = {}
-        self.told: dict[str, Told] = {}
-        self.dead: dict[str, Reject | None] = {}
-        self.due = 0
+        self.announcements: dict[str, Announcement] = {}
+        self.dead_letters: dict[str, Reject | None] = {}
+        self.redeliveries_due = 0
         """What is still to come back by itself."""
         self.duplicates = chance.choice([0.0, 0.0, 0.05, 0.2])
         self.entry_failures = chance.choice([0.0, 0.0, 0.1])
@@ -62,37 +62,37 @@ class Sqs:
         for call in ("receive", "delete", "show", "reject"):
             network.add(f"{name} {call}")
 
-    def mend(self) -> None:
+    def stop_faults(self) -> None:
         """From now on it does as well as it can."""
         self.duplicates = self.entry_failures = 0.0
 
-    def send(self, told: Told) -> None:
+    def send(self, announcement: Announcement) -> None:
         id_ = f"{self.name}-{next(self._ids)}"
         now = self._loop.time()
-        self.told[id_] = told
-        self._judge.saw("sent", id_, *(file.key[-9:-5] for file in told.files))
-        self._show(Stored(id_, told, EPOCH + now, now))
+        self.announcements[id_] = announcement
+        self._judge.record("sent", id_, *(file.key[-9:-5] for file in announcement.files))
+        self._add(Stored(id_, announcement, EPOCH + now, now))
         if self._chance.random() < self.duplicates:
             # A topic delivers at least once, too.
-            self.due += 1
-            later(self._chance.random() * 60, self._send_again, told)
+            self.redeliveries_due += 1
+            later(self._chance.random() * 60, self._send_again, announcement)
 
-    def _send_again(self, told: Told) -> None:
-        self.due -= 1
-        self.send(told)
+    def _send_again(self, announcement: Announcement) -> None:
+        self.redeliveries_due -= 1
+        self.send(announcement)
 
     def facts(self) -> QueueFacts:
         return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.takes_dead_letters else None)
 
     # Receiving
 
-    def poll(self, limit: int, wait: float, *, is_troubled: bool) -> "asyncio.Future[list[Message]]":
-        poll = _Poll(limit, self._loop.time() + wait, self._loop.create_future(), is_troubled)
+    def poll(self, limit: int, wait: float, *, has_trouble: bool) -> "asyncio.Future[list[Message]]":
+        poll = _Poll(limit, self._loop.time() + wait, self._loop.create_future(), has_trouble)
         self._polls.append(poll)
         self._answer(poll)
         return poll.found
 
-    def _show(self, stored: Stored) -> None:
+    def _add(self, stored: Stored) -> None:
         self.messages[stored.id] = stored
         self._wake()
 
@@ -104,7 +104,7 @@ class Sqs:
         if poll.found.done():
             return
         now = self._loop.time()
-        found = self._taken(poll)
+        found = self._take_visible(poll)
         if found or now >= poll.until:
             self._polls.remove(poll)
             poll.found.set_result(found)
@@ -112,7 +112,7 @@ class Sqs:
         shows = min((each.visible_at for each in self.messages.values()), default=poll.until)
         self._loop.call_at(min(poll.until, max(shows, now)), self._answer, poll, context=WORLD)
 
-    def _taken(self, poll: _Poll) -> list[Message]:
+    def _take_visible(self, poll: _Poll) -> list[Message]:
         now = self._loop.time()
         visible = [stored for stored in self.messages.values() if stored.visible_at <= now]
         self._chance.shuffle(visible)
@@ -122,82 +122,84 @@ class Sqs:
                 break
             if self.max_receives is not None and stored.receive_count >= self.max_receives:
                 del self.messages[stored.id]
-                self.dead.setdefault(stored.id, None)
-                self._judge.saw("redriven", stored.id)
+                self.dead_letters.setdefault(stored.id, None)
+                self._judge.record("redriven", stored.id)
                 continue
-            found.append(self._delivered(stored, poll))
+            found.append(self._deliver(stored, poll))
             if len(found) < poll.limit and self._chance.random() < self.duplicates:
-                stored.is_excused = True
-                found.append(self._delivered(stored, poll))
+                stored.is_exempt = True
+                found.append(self._deliver(stored, poll))
         return found
 
-    def _delivered(self, stored: Stored, poll: _Poll) -> Message:
-        held = not stored.is_excused and self.is_held(stored)
-        self._judge.demand(not held, "a message was shown to others while it was held", stored.id)
+    def _deliver(self, stored: Stored, poll: _Poll) -> Message:
+        held = not stored.is_exempt and self.is_held(stored)
+        self._judge.require(not held, "a message was shown to others while it was held", stored.id)
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
         stored.visible_at = self._loop.time() + self.visibility_timeout
-        stored.is_excused = poll.is_troubled
-        self._judge.saw("delivered", stored.receipt, stored.receive_count)
+        stored.is_exempt = poll.has_trouble
+        self._judge.record("received", stored.receipt, stored.receive_count)
         if stored.receive_count > 1:
-            self._judge.totals["redeliveries"] += 1
+            self._judge.totals["received again"] += 1
         if self._chance.random() < self.duplicates:
-            self.due += 1
-            stored.is_excused = True
-            later(self._chance.random() * self.visibility_timeout, self._show_early, stored)
-        return Message(stored.id, stored.receipt, stored.told.body, stored.receive_count, stored.sent_at)
+            self.redeliveries_due += 1
+            stored.is_exempt = True
+            later(self._chance.random() * self.visibility_timeout, self._deliver_again, stored)
+        return Message(stored.id, stored.receipt, stored.announcement.body, stored.receive_count, stored.sent_at)
 
-    def _show_early(self, stored: Stored) -> None:
+    def _deliver_again(self, stored: Stored) -> None:
         """At least once: a server of SQS had not heard that it was taken, or deleted."""
-        self.due -= 1
-        if stored.id not in self.dead:
-            self._judge.saw("shown once more", stored.id)
+        self.redeliveries_due -= 1
+        if stored.id not in self.dead_letters:
+            self._judge.record("visible again", stored.id)
             stored.visible_at = self._loop.time()
-            stored.is_excused = True
-            self._show(stored)
+            stored.is_exempt = True
+            self._add(stored)
 
     # Settling
 
     def stored(self, receipt: str) -> Stored | None:
         return self.messages.get(receipt.partition("#")[0])
 
-    def excuse(self, receipts: Sequence[str]) -> None:
+    def exempt(self, receipts: Sequence[str]) -> None:
         for receipt in receipts:
             if stored := self.stored(receipt):
-                stored.is_excused = True
+                stored.is_exempt = True
 
     def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
         return self._each(receipts, self._delete)
 
     def _delete(self, receipt: str, stored: Stored) -> None:
-        self._judge.saw("deleted", receipt)
+        self._judge.record("deleted", receipt)
         del self.messages[stored.id]
         if self._chance.random() < self.duplicates / 2:
-            self.due += 1
-            later(self._chance.random() * 60, self._show_early, stored)
+            self.redeliveries_due += 1
+            later(self._chance.random() * 60, self._deliver_again, stored)
 
     def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        wishes = dict(delays)
-        return self._each(list(wishes), lambda receipt, stored: self._show_after(receipt, stored, wishes[receipt]))
+        requested = dict(delays)
+        return self._each(
+            list(requested), lambda receipt, stored: self._show_after(receipt, stored, requested[receipt])
+        )
 
     def _show_after(self, receipt: str, stored: Stored, delay: float) -> None:
-        self._judge.saw("hidden", receipt, delay)
+        self._judge.record("visibility set", receipt, delay)
         if stored.visible_at <= self._loop.time():
             raise ReceiptLost("not in flight")
         stored.visible_at = self._loop.time() + delay
         self._wake()
 
-    def _each(self, receipts: Sequence[str], act: Callable[[str, Stored], None]) -> dict[str, Exception]:
+    def _each(self, receipts: Sequence[str], apply: Callable[[str, Stored], None]) -> dict[str, Exception]:
         """An answer for each; of an old receipt it may be yes although nothing is done."""
         failed: dict[str, Exception] = {}
         for receipt in receipts:
             stored = self.stored(receipt)
             if stored is not None and self._chance.random() < self.entry_failures:
-                stored.is_excused = True
+                stored.is_exempt = True
                 failed[receipt] = QueueUnavailable("InternalError")
             elif stored is not None and stored.receipt == receipt:
                 try:
-                    act(receipt, stored)
+                    apply(receipt, stored)
                 except ReceiptLost as error:
                     failed[receipt] = error
             elif stored is not None and self._chance.random() < 0.5:
@@ -207,15 +209,15 @@ class Sqs:
     def reject(self, message: Message, why: Reject) -> bool:
         if not self.takes_dead_letters:
             return False
-        self.dead[message.id] = why
-        self._judge.saw("dead-lettered", message.id, why.error)
+        self.dead_letters[message.id] = why
+        self._judge.record("dead-lettered", message.id, why.error)
         return True
 
 
 class SimulatedQueue:
     """The `Queue` port: one process's way to the queue.
 
-    `may_delete` and `may_reject` judge each wish to do so; `is_over`: whether a receive in flight may be given up.
+    `check_delete` and `check_reject` judge each wish to do so; `may_abandon_receive`: whether a receive in flight may be given up.
     """
 
     def __init__(
@@ -224,60 +226,60 @@ class SimulatedQueue:
         network: Network,
         judge: Judge,
         *,
-        may_delete: Callable[[str], None],
-        may_reject: Callable[[Message, Reject], None],
-        is_over: Callable[[], bool],
+        check_delete: Callable[[str], None],
+        check_reject: Callable[[Message, Reject], None],
+        may_abandon_receive: Callable[[], bool],
     ) -> None:
         self.name = sqs.name
         self.sqs = sqs
         self._network = network
         self._judge = judge
-        self._may_delete = may_delete
-        self._may_reject = may_reject
-        self._is_over = is_over
+        self._check_delete = check_delete
+        self._check_reject = check_reject
+        self._may_abandon_receive = may_abandon_receive
 
     async def facts(self) -> QueueFacts:
         return self.sqs.facts()
 
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        self._judge.demand(1 <= limit <= 10, "a receive asks for 1 to 10", limit)
+        self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10", limit)
         trouble: list[bool] = []
 
         def poll() -> "asyncio.Future[list[Message]]":
-            return self.sqs.poll(limit, wait, is_troubled=bool(trouble))
+            return self.sqs.poll(limit, wait, has_trouble=bool(trouble))
 
         call: asyncio.Future[list[Message]] = self._network.call(
             f"{self.name} receive",
             poll,
             QueueUnavailable,
-            troubled=lambda: trouble.append(True),
+            on_trouble=lambda: trouble.append(True),
         )
         try:
             return await call
         except asyncio.CancelledError:
-            self._judge.demand(self._is_over(), "a receive was cancelled in flight", self.name)
+            self._judge.require(self._may_abandon_receive(), "a receive was cancelled in flight", self.name)
             raise
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        self._judge.demand(1 <= len(set(receipts)) == len(receipts) <= 10, "a batch is of 1 to 10 receipts", receipts)
+        self._judge.require(1 <= len(set(receipts)) == len(receipts) <= 10, "a batch is of 1 to 10 receipts", receipts)
         for receipt in receipts:
-            self._may_delete(receipt.partition("#")[0])
+            self._check_delete(receipt.partition("#")[0])
         return await self._network.call(
             f"{self.name} delete",
             partial(self.sqs.delete, list(receipts)),
             QueueUnavailable,
-            troubled=partial(self.sqs.excuse, receipts),
+            on_trouble=partial(self.sqs.exempt, receipts),
         )
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        self._judge.demand(1 <= len(dict(delays)) == len(delays) <= 10, "a batch is of 1 to 10 receipts", delays)
+        self._judge.require(1 <= len(dict(delays)) == len(delays) <= 10, "a batch is of 1 to 10 receipts", delays)
         return await self._network.call(
             f"{self.name} show",
             partial(self.sqs.show_after, list(delays)),
             QueueUnavailable,
-            troubled=partial(self.sqs.excuse, [receipt for receipt, _ in delays]),
+            on_trouble=partial(self.sqs.exempt, [receipt for receipt, _ in delays]),
         )
 
     async def reject(self, message: Message, why: Reject) -> bool:
-        self._may_reject(message, why)
+        self._check_reject(message, why)
         return await self._network.call(f"{self.name} reject", partial(self.sqs.reject, message, why), QueueUnavailable)

@@ -33,7 +33,7 @@ class Event:
     """Of the object; empty where the record names none."""
     source: str = ""
     """The log file that tells of it."""
-    is_told: bool = False
+    is_reported: bool = False
     """To Access Anywhere, which took it in."""
 
     @property
@@ -43,16 +43,16 @@ class Event:
 
 @dataclass(eq=False)
 class File:
-    """A log file. `there_at`, `listed_at`: from when on it can be read, and from when on listings show it."""
+    """A log file. `readable_at`, `listed_at`: from when on it can be read, and from when on listings show it."""
 
     key: str
-    there_at: float
+    readable_at: float
     listed_at: float
     events: list[Event] = field(default_factory=list)
     records: list[dict[str, object]] = field(default_factory=list)
     is_refused: bool = False
     """Reading it fails for good."""
-    is_given_up: bool = False
+    is_rejected: bool = False
     """A sweep's finding of it was rejected."""
 
     @cached_property
@@ -66,22 +66,22 @@ class File:
 
 
 @dataclass(eq=False)
-class Told:
+class Announcement:
     """What one message tells."""
 
     body: str
     files: list[File] = field(default_factory=list)
-    own: list[Event] = field(default_factory=list)
+    events_in_body: list[Event] = field(default_factory=list)
     """Events in the body itself."""
-    is_hopeless: bool = False
+    must_be_rejected: bool = False
     """Nothing but dead-lettering can be done with it."""
 
     @property
     def events(self) -> list[Event]:
-        return [*self.own, *(event for file in self.files for event in file.events)]
+        return [*self.events_in_body, *(event for file in self.files for event in file.events)]
 
 
-Teller = Callable[[Told], None]
+Sender = Callable[[Announcement], None]
 
 
 class Storage:
@@ -107,59 +107,59 @@ class Storage:
         self.events: dict[str, Event] = {}
         self.skew = chance.choice([2.0, 15.0])
         """Seconds by which clocks of S3 differ from the truth, at most."""
-        self.untold = 0
+        self.unsent = 0
         self.is_quiet = False
 
-    def live(self, messages: int, span: float, tell: list[Teller]) -> None:
+    def plan(self, messages: int, span: float, senders: list[Sender]) -> None:
         """Plan what will be written and told within about `span` seconds: by so many messages."""
         chance = self._chance
         for number in range(messages):
-            send = chance.choice(tell)
+            send = chance.choice(senders)
             start = chance.random() * span
             kind = chance.random()
-            self.untold += 1
+            self.unsent += 1
             if kind < 0.04:
-                later(start, self._tell, send, Told("no JSON", is_hopeless=True))
+                later(start, self._send, send, Announcement("no JSON", must_be_rejected=True))
             elif kind < 0.2:
                 later(start, self._write_and_notify, send)
             else:
                 self._plan_files(number, start, send)
 
-    def _plan_files(self, number: int, start: float, send: Teller) -> None:
+    def _plan_files(self, number: int, start: float, send: Sender) -> None:
         """One to three log files that one message announces; now and then one that another announces too."""
         chance = self._chance
-        told_at = start + 20.0 + chance.random() * chance.choice([2.0, 100.0])
+        announced_at = start + 20.0 + chance.random() * chance.choice([2.0, 100.0])
         files = []
         for part in range(chance.choice([1, 1, 1, 2, 3])):
             if self.files and chance.random() < 0.15:
                 files.append(self.files[chance.choice(list(self.files))])
                 continue
             late = chance.random() * 60 if chance.random() < 0.1 else 0.0
-            file = self._file(f"{number:02}-{part}.json", told_at + late)
+            file = self._file(f"{number:02}-{part}.json", announced_at + late)
             for _ in range(chance.randint(0, 5)):
                 later(start + chance.random() * 19, self._write_into, file)
             self.files[file.key] = file
             files.append(file)
         # What another message announces may be missing for a while, not for so long that it would be given up.
-        told_at = max(told_at, *(file.there_at - 60 for file in files))
+        announced_at = max(announced_at, *(file.readable_at - 60 for file in files))
         luck = chance.random() if self._is_swept else 1.0
         if luck < 0.3:
-            later(told_at, self._lose, files)
+            later(announced_at, self._lose, files)
         else:
             late = chance.random() * 300 if luck < 0.5 else 0.0
-            later(told_at + late, self._tell_files, send, files)
+            later(announced_at + late, self._announce, send, files)
 
-    def _file(self, name: str, there_at: float) -> File:
+    def _file(self, name: str, readable_at: float) -> File:
         chance, is_swept = self._chance, self._is_swept
         day = YESTERDAY if is_swept and chance.random() < 0.2 else TODAY
         lag = chance.random() * 60 if is_swept and chance.random() < 0.5 else 0.0
-        return File(f"{REGION}{day}{name}", there_at, there_at + lag, is_refused=chance.random() < 0.02)
+        return File(f"{REGION}{day}{name}", readable_at, readable_at + lag, is_refused=chance.random() < 0.02)
 
-    def below(self, folder: Folder) -> list[str]:
+    def paths_of(self, folder: Folder) -> list[str]:
         """The paths of the folders that it stands for."""
         return list(self.folders) if folder.tree else [folder.path]
 
-    def ahead_of(self, event: Event) -> Event | None:
+    def previous_change(self, event: Event) -> Event | None:
         """What the same log file says of the same object before it, by the times that it tells."""
         if not event.source:
             return None
@@ -168,21 +168,25 @@ class Storage:
         at = line.index(event)
         return line[at - 1] if at else None
 
-    def _tell(self, send: Teller, told: Told) -> None:
-        self.untold -= 1
-        send(told)
+    def _send(self, send: Sender, announcement: Announcement) -> None:
+        self.unsent -= 1
+        send(announcement)
 
     def _lose(self, files: list[File]) -> None:
-        self.untold -= 1
-        self._judge.saw("lost", *(file.key[-9:-5] for file in files))
+        self.unsent -= 1
+        self._judge.record("announcement lost", *(file.key[-9:-5] for file in files))
 
-    def _tell_files(self, send: Teller, files: list[File]) -> None:
+    def _announce(self, send: Sender, files: list[File]) -> None:
         files = list(dict.fromkeys(files))
         # S3 tells of what is there, and of its etag, as listings do. CloudTrail tells neither.
-        are_there = all(file.there_at <= self._loop.time() for file in files)
-        is_by_s3 = self._is_swept and are_there and self._chance.random() < 0.5
-        body = _by_s3(files) if is_by_s3 else {"s3Bucket": LOGS, "s3ObjectKey": [file.key for file in files]}
-        self._tell(send, Told(json.dumps(body), files, is_hopeless=any(file.is_refused for file in files)))
+        are_there = all(file.readable_at <= self._loop.time() for file in files)
+        is_s3_notification = self._is_swept and are_there and self._chance.random() < 0.5
+        body = (
+            _s3_notification(files)
+            if is_s3_notification
+            else {"s3Bucket": LOGS, "s3ObjectKey": [file.key for file in files]}
+        )
+        self._send(send, Announcement(json.dumps(body), files, must_be_rejected=any(file.is_refused for file in files)))
 
     def _write_into(self, file: File) -> None:
         event, record = self._write()
@@ -190,12 +194,12 @@ class Storage:
         file.events.append(event)
         file.records.append(record)
 
-    def _write_and_notify(self, send: Teller) -> None:
+    def _write_and_notify(self, send: Sender) -> None:
         event, record = self._write(is_named=True)
         name = "ObjectCreated:Put" if record["eventName"] == "PutObject" else "ObjectRemoved:Delete"
-        thing = {"key": event.key, "sequencer": event.id}
-        body = json.dumps({"Records": [_notification(name, record["eventTime"], BUCKET, thing)]})
-        later(self._chance.random() * 20, self._tell, send, Told(body, own=[event]))
+        object_ = {"key": event.key, "sequencer": event.id}
+        body = json.dumps({"Records": [_record(name, record["eventTime"], BUCKET, object_)]})
+        later(self._chance.random() * 20, self._send, send, Announcement(body, events_in_body=[event]))
 
     def _write(self, *, is_named: bool = False) -> tuple[Event, dict[str, object]]:
         """Change something; returns what happened, and CloudTrail's record of it."""
@@ -219,7 +223,7 @@ class Storage:
             name = "PutObject"
             self.folders[path][str(key)] = moment
         seen = int(EPOCH + self._loop.time() + chance.uniform(-self.skew, self.skew))
-        self._judge.saw(name, folder, key or "")
+        self._judge.record(name, folder, key or "")
         event = Event(folder, moment, seen, key or "")
         self.events[event.id] = event
         return event, {
@@ -235,13 +239,13 @@ class Storage:
         }
 
 
-def _by_s3(files: list[File]) -> object:
-    things = [{"key": file.key, "eTag": file.etag, "size": len(file.content)} for file in files]
-    return {"Records": [_notification("ObjectCreated:Put", "2026-01-01T00:00:00Z", LOGS, thing) for thing in things]}
+def _s3_notification(files: list[File]) -> object:
+    objects = [{"key": file.key, "eTag": file.etag, "size": len(file.content)} for file in files]
+    return {"Records": [_record("ObjectCreated:Put", "2026-01-01T00:00:00Z", LOGS, object_) for object_ in objects]}
 
 
-def _notification(name: str, time: object, bucket: str, thing: Mapping[str, object]) -> dict[str, object]:
-    what = {"bucket": {"name": bucket}, "object": thing}
+def _record(name: str, time: object, bucket: str, object_: Mapping[str, object]) -> dict[str, object]:
+    what = {"bucket": {"name": bucket}, "object": object_}
     return {"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name, "eventTime": time, "s3": what}
 
 

@@ -26,11 +26,11 @@ class Sweeping:
     interval: float
     page: int
     """Entries that one call lists, at most."""
-    most: int
+    max_entries: int
     """Findings that wait, at most."""
 
     @classmethod
-    def drawn(cls, chance: Random) -> "Sweeping":
+    def draw(cls, chance: Random) -> "Sweeping":
         source = LogSource(*chance.choice([(LOGS, REGION), (LOGS, REGION), (LOGS, ""), (EVERY_BUCKET, "")]))
         return cls(source, chance.choice([15.0, 60.0, 180.0]), chance.choice([2, 10]), chance.choice([1, 5, 20_000]))
 
@@ -60,8 +60,8 @@ class SimulatedListing:
     async def buckets(self) -> Sequence[str]:
         return await self._call(lambda: [BUCKET, LOGS])
 
-    async def _call(self, act: Callable[[], list[T]]) -> list[T]:
-        return await self._network.call("s3 list", act, LogStoreUnavailable)
+    async def _call(self, effect: Callable[[], list[T]]) -> list[T]:
+        return await self._network.call("s3 list", effect, LogStoreUnavailable)
 
     def _entries(self, bucket: str, prefix: str, after: str) -> list[Found | str]:
         """One level, from its first entry after that on, in order."""
@@ -84,7 +84,7 @@ class SimulatedListing:
         if bucket != LOGS:
             return Found(LogFile(bucket, key, size=1))
         file = self._storage.files[key]
-        return Found(LogFile(LOGS, key, etag=file.etag, size=len(file.content)), EPOCH + file.there_at)
+        return Found(LogFile(LOGS, key, etag=file.etag, size=len(file.content)), EPOCH + file.readable_at)
 
 
 class JudgedSweepQueue(SweepQueue):
@@ -92,23 +92,23 @@ class JudgedSweepQueue(SweepQueue):
 
     def __init__(
         self,
-        most: int,
+        max_entries: int,
         wall_clock: Callable[[], float],
         *,
-        may_drop: Callable[[str], None],
-        may_reject: Callable[[str, Message, Reject], None],
+        check_sweep_delete: Callable[[str], None],
+        check_reject: Callable[[str, Message, Reject], None],
     ) -> None:
-        super().__init__(max_entries=most, wall_clock=wall_clock)
-        self._may_drop = may_drop
-        self._may_reject = may_reject
+        super().__init__(max_entries=max_entries, wall_clock=wall_clock)
+        self._check_sweep_delete = check_sweep_delete
+        self._check_reject = check_reject
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
         for receipt in receipts:
-            self._may_drop(_key(receipt.rpartition("#")[0]))
+            self._check_sweep_delete(_key(receipt.rpartition("#")[0]))
         return await super().delete(receipts)
 
     async def reject(self, message: Message, why: Reject) -> bool:
-        self._may_reject(_key(message.id), message, why)
+        self._check_reject(_key(message.id), message, why)
         return await super().reject(message, why)
 
 

@@ -42,10 +42,10 @@ class World:
     """How buckets are discovered; None if they are known from the start."""
     parts: Parts
 
-    def mend(self) -> None:
+    def stop_faults(self) -> None:
         """Stop all failures."""
-        self.network.mend()
-        self.index.mend()
+        self.network.stop_faults()
+        self.index.stop_faults()
         self.storage.is_quiet = True
         for sqs in self.queues:
-            sqs.mend()
+            sqs.stop_faults()
