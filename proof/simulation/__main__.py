@@ -1,4 +1,4 @@
-"""Run seeds on all cores, and say which broke a promise and how to see that again. Exit code 1 if one did."""
+"""Run seeds on all cores. Print the seeds that broke a promise and how to replay them; the exit code is then 1."""
 
 import argparse
 import gc
@@ -17,25 +17,25 @@ from proof.simulation.mutations import MUTATIONS
 from proof.simulation.run import run
 
 BLOCK: Final = 20
-"""Seeds that a process takes at a time."""
+"""Seeds that a worker process runs in one task."""
 MAX_SHOWN: Final = 20
-"""Failing seeds that are told of."""
+"""Failing seeds that are printed."""
 
 
 class Results(msgspec.Struct):
-    """A block of seeds: what happened in them, and which broke what."""
+    """The results of a block of seeds: the counted events, and the broken promise of each failing seed."""
 
     totals: Counter[str] = msgspec.field(default_factory=Counter)
     broken: dict[int, str] = msgspec.field(default_factory=dict)
 
 
 def main() -> None:
-    """Run many, or one again."""
+    """Run many seeds, or replay one."""
     arguments = argparse.ArgumentParser(prog="python -m proof.simulation", description=__doc__)
-    arguments.add_argument("--seeds", type=int, default=1000, help="how many")
-    arguments.add_argument("--start", type=int, default=0, help="the first of them")
-    arguments.add_argument("--seed", type=int, help="this one only, with all that happens")
-    arguments.add_argument("--mutation", choices=MUTATIONS, help="with a defect that has to be seen")
+    arguments.add_argument("--seeds", type=int, default=1000, help="number of seeds")
+    arguments.add_argument("--start", type=int, default=0, help="the first seed")
+    arguments.add_argument("--seed", type=int, help="run only this seed, and print every event")
+    arguments.add_argument("--mutation", choices=MUTATIONS, help="run a service with this defect, which must be found")
     given = arguments.parse_args()
     broken = _replay(given.seed, given.mutation) if given.seed is not None else _run_all(given)
     sys.exit(1 if broken else 0)
@@ -84,7 +84,7 @@ def _blocks(seeds: range, mutation: str | None, cores: int) -> Iterator[Results]
 
 def _run_block(mutation: str | None, seeds: range) -> Results:
     results = Results()
-    # What a world leaves is swept up once a block, and what all have in common is not looked at each time.
+    # Collect garbage once a block, and never look again at the objects that exist already.
     gc.disable()
     gc.freeze()
     for seed in seeds:

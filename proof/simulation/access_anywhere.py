@@ -1,4 +1,4 @@
-"""Access Anywhere: an index that shows what was last read, by refreshes for the most, and a server that is slow, ill, or away."""
+"""Access Anywhere: an index that shows what was read last, and a server that is slow, fails or is down."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ ROOT = f"/{BUCKET}"
 
 
 class Index:
-    """The server. `succeeded`: the moment at which the last good refresh of each folder began, by whomever it was asked."""
+    """The server. `succeeded`: the moment when the last successful refresh of each folder began, for any replica."""
 
     def __init__(self, storage: Storage, judge: Judge, chance: Random) -> None:
         self._storage = storage
@@ -25,11 +25,11 @@ class Index:
         self._chance = chance
         self.shown: dict[str, dict[str, int]] = {}
         self.read_at: dict[str, int] = {}
-        """Folders, by their paths, and objects that it was told of, by their keys."""
+        """The moment of the last read: of folders by their paths, and of single reported objects by their keys."""
         self.synced_at = 0.0
-        """The moment at which the bucket was last read as a whole: what happened before needs nothing else.
+        """The moment of the last sync, which reads the whole bucket. Earlier events need no refresh.
 
-        Infinite while that is still to come.
+        Infinite until the first sync, if a sync is planned.
         """
         self.sync_began: float | None = None
         self.succeeded: Counter[Folder] = Counter()
@@ -39,29 +39,29 @@ class Index:
         self.gate = Gate()
 
     def add(self) -> None:
-        """The bucket is added: it shows, empty."""
+        """Add the bucket. It shows as an empty folder."""
         self.shown[ROOT] = {}
 
     def sync(self) -> None:
-        """The bucket is read as a whole."""
+        """Read the whole bucket."""
         for path in self._storage.folders:
             self.read_folder(path)
         self.synced_at, self.sync_began = self._judge.moment(), self._judge.time()
         self._judge.record("synced")
 
     def stop_faults(self) -> None:
-        """From now on it is well."""
+        """Fail no more calls from now on."""
         self.failure_rate = self.refreshed_recently_rate = 0.0
         self.gate.open()
 
     def read_folder(self, path: str) -> None:
-        """A refresh looks at storage, and shows what it finds."""
+        """Read a folder in storage, and show its content."""
         self.shown[path] = dict(self._storage.folders[path])
         self.read_at[path] = self._judge.moment()
         self._judge.record("folder indexed", path, len(self.shown[path]))
 
     def index_object(self, event: Event) -> None:
-        """It looks at one object, and shows what it finds."""
+        """Read one object in storage, and show it or remove it."""
         path, key = event.folder.path, event.key
         objects, shown = self._storage.folders[path], self.shown.setdefault(path, {})
         if key in objects:
@@ -72,7 +72,7 @@ class Index:
         self._judge.record("object indexed", key)
 
     async def reach_server(self) -> None:
-        """Wait for a slot, and for the server. Raises `AccessAnywhereUnavailable`."""
+        """Wait for a slot and for the server. Raises `AccessAnywhereUnavailable`."""
         chance = self._chance
         await asyncio.sleep(chance.random() * chance.choice([0.0, 0.1, 10.0]))
         if self.gate.reason:
@@ -80,7 +80,7 @@ class Index:
                 async with asyncio.timeout(30):
                     await self.gate.passable()
             except TimeoutError:
-                raise AccessAnywhereUnavailable("away") from None
+                raise AccessAnywhereUnavailable("the server is down") from None
         if is_disconnected("aa"):
             await asyncio.sleep(TIMEOUT)
             raise AccessAnywhereUnavailable("no answer")
@@ -88,11 +88,11 @@ class Index:
             raise AccessAnywhereUnavailable("503")
 
     def refresh(self, path: str) -> "asyncio.Future[bool]":
-        """Refresh; the answer is whether that went well. It reads at some time meanwhile, or not at all if it fails."""
+        """Refresh a folder. The result says whether it succeeded. If it fails, it may have read the folder or not."""
         return self._do([partial(self.read_folder, path)], self.refresh_time)
 
     def report(self, events: Sequence[Event]) -> "asyncio.Future[bool]":
-        """Be told of changes; the answer is whether that went well. If it fails, some may have been taken in."""
+        """Accept reported changes. The result says whether that succeeded. If it fails, some may have been accepted."""
         return self._do([partial(self.index_object, event) for event in events], min(self.refresh_time, 5.0))
 
     def _do(self, effects: Sequence[Callable[[], None]], longest: float) -> "asyncio.Future[bool]":
@@ -113,7 +113,7 @@ def _answer(answer: "asyncio.Future[bool]", is_well: bool) -> None:
 
 
 class Gate:
-    """The `Gate` port: shut while the server is away."""
+    """The `Gate` port: closed while the server is down."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -124,7 +124,7 @@ class Gate:
             await self._opened.wait()
 
     def close(self) -> None:
-        self.reason = "away"
+        self.reason = "the server is down"
         self._opened.clear()
 
     def open(self) -> None:
@@ -133,7 +133,7 @@ class Gate:
 
 
 class SimulatedTarget:
-    """The `SyncTarget` port: one process's way to the server. Folders that it does not know need their parent first."""
+    """The `SyncTarget` port, for one process. The parent of an unknown folder is refreshed before the folder."""
 
     def __init__(self, index: Index, storage: Storage, judge: Judge, chance: Random) -> None:
         self._index = index

@@ -1,4 +1,4 @@
-"""The real service, with simulations of everything around it."""
+"""Builds the real service with simulated surroundings."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,11 +28,11 @@ from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
 WAIT = 20.0
-"""Seconds of a long poll."""
+"""Duration of a long poll, in seconds."""
 
 
 class Clock:
-    """The `Clock` port. S3's time is unknown before its first answer; then it is late by up to a second, and skewed."""
+    """The `Clock` port. S3's time is unknown before the first answer of S3. Later it lags by up to a second, and is skewed."""
 
     def __init__(self, loop: SeededLoop, lag: float) -> None:
         self._loop = loop
@@ -60,7 +60,7 @@ class Composed:
 
 
 class Composer:
-    """The settings of one replica, drawn once, and its service, built for each of its lives."""
+    """Draws the settings of one replica once, and builds its service for each start."""
 
     def __init__(self, world: World, disk: Disk, may_abandon_receive: Callable[[], bool]) -> None:
         """`may_abandon_receive`: whether a receive in flight may be abandoned."""
@@ -77,7 +77,7 @@ class Composer:
             messages_held=self.messages_held,
             drain_timeout=self.drain,
             wait=WAIT,
-            # Two clocks that differ.
+            # Each of two clocks may differ from the truth by the skew.
             watermark_margin=2 * world.storage.skew if world.parts.has_margin else 0.0,
             retry=RetryPolicy(chance.choice([1.0, 10.0]), 60.0),
             receivers=chance.choice([1, 2]),
@@ -88,7 +88,7 @@ class Composer:
         )
 
     def compose(self) -> Composed:
-        """Build the service anew."""
+        """Build a new service."""
         world, chance, policies = self._world, self._world.chance, self._policies
         skew = world.storage.skew
         clock = Clock(world.loop, chance.uniform(0.0, 1.0) + chance.uniform(-skew, skew))

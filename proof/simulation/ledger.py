@@ -1,4 +1,4 @@
-"""A ledger on a disk, or a table, of its own: what is applied there survives whoever wrote it."""
+"""A ledger on a disk or in a table. An applied write survives the death of its process."""
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from proof.simulation.network import Network
 
 
 class Disk:
-    """What is durable. `settled`: every key that ever was finished, or refused to somebody who knows that it was."""
+    """The durable content. `settled`: keys of files that were finished, or whose failed write was reported to the service."""
 
     def __init__(self, name: str, network: Network, judge: Judge) -> None:
         self.name = name
@@ -23,7 +23,7 @@ class Disk:
 
 
 class SimulatedLedger:
-    """The `Ledger` port: one process's way to the disk."""
+    """The `Ledger` port, for one process."""
 
     def __init__(self, disk: Disk, network: Network, judge: Judge, retain: float) -> None:
         self._disk = disk
@@ -46,7 +46,7 @@ class SimulatedLedger:
         try:
             await self._call(finish)
         except LedgerError:
-            # Whoever knows that may go on: what is not remembered is done once more.
+            # The service knows of the failure and may go on: at worst, the file is read once more.
             self._disk.settled.add(file.key)
             raise
 
@@ -68,7 +68,7 @@ class SimulatedLedger:
         return await self._disk.memory.principals()
 
     async def prune(self, before: float) -> None:
-        del before  # of the machine's clock
+        del before  # by the clock of this machine
         await self._call(lambda: self._disk.memory.prune(self._judge.time() - self._retain))
 
     async def _call(self, effect: Any) -> Any:
@@ -76,9 +76,9 @@ class SimulatedLedger:
 
 
 def _now(effect: Any) -> Any:
-    """The result of what waits for nothing."""
+    """The result of a coroutine that never waits."""
     try:
         effect().send(None)
     except StopIteration as done:
         return done.value
-    raise AssertionError("it waits")
+    raise AssertionError("the coroutine waits")

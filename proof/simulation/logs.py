@@ -1,4 +1,4 @@
-"""Log files in S3: there only after a while, slow, cut short, refused."""
+"""Log files in S3. A file may come late, slowly or truncated, or may be refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from proof.simulation.network import Network
 from proof.simulation.storage import File, Storage
 
 WINDOW = 2000
-"""Bytes that a download takes of the budget; what is less is given back once its size is known."""
+"""Bytes that a download takes from the budget. When the size is known, it gives back the bytes beyond it."""
 
 
 class _Open:
@@ -34,7 +34,7 @@ class _Open:
 
 
 class SimulatedLogs:
-    """The `LogStore` port. Takes bytes of the budget as the real one does."""
+    """The `LogStore` port. It takes bytes from the budget as the real store does."""
 
     def __init__(self, storage: Storage, network: Network, judge: Judge, chance: Random, budget: Budget) -> None:
         self._storage = storage
@@ -48,7 +48,7 @@ class SimulatedLogs:
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> AsyncIterator[_Open]:
-        self._judge.require(file.key not in self._being_read, "a file is read by one at a time", file.key)
+        self._judge.require(file.key not in self._being_read, "a file is read by one reader at a time", file.key)
         self._being_read.add(file.key)
         taken = 0
         try:
@@ -61,7 +61,7 @@ class SimulatedLogs:
             self.in_flight += taken
             try:
                 pause = self._chance.choice([0.0, 0.1, 5.0])
-                yield _Open(found, pause, is_cut=not self._storage.is_quiet and self._chance.random() < 0.05)
+                yield _Open(found, pause, is_cut=not self._storage.faults_are_over and self._chance.random() < 0.05)
             finally:
                 self.in_flight -= taken
         finally:

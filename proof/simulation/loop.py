@@ -1,4 +1,4 @@
-"""An event loop whose time and order a seed decides, and processes in it that can die between any two steps."""
+"""An event loop in virtual time whose order of steps a seed decides. Processes in it can die between any two steps."""
 
 import asyncio
 import heapq
@@ -10,32 +10,32 @@ from random import Random
 from typing import Any
 
 MAX_ROUNDS = 100_000
-"""In which nobody who works waits for anything; more are for ever."""
+"""Rounds of the loop without a step of the time. More of them count as an endless loop."""
 
 WORLD = Context()
-"""In which the world's own affairs run: they go on, whoever dies."""
+"""The context of the world's own callbacks. They go on when a process dies."""
 
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """One life of a replica. Everything that is started within it is dropped at its death, without a last word."""
+    """One process of a replica. When it dies, everything that it started is dropped and runs no `finally`."""
 
     name: str
     is_alive: bool = True
     steps: int = 0
     tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
     faults: dict[int, Callable[[], None]] = field(default_factory=dict)
-    """By step: what befalls it then."""
+    """Number of a step -> the fault that happens then."""
     check: Callable[[], None] | None = None
-    """After each step."""
+    """Called after each step."""
     hung: "list[asyncio.Handle] | None" = None
-    """It hangs: what it would have done, once it goes on."""
+    """While it hangs: the callbacks that wait until it goes on. Otherwise None."""
     was_hung: bool = False
     disconnected_from: str | None = None
-    """From which servers it is cut off: those whose names begin so."""
+    """It cannot reach the servers whose names begin with this."""
     was_disconnected: bool = False
     ended_at: float | None = None
-    """It has ended by itself. Then nothing of it may wake any more; `on_wake_after_end` is told of what does."""
+    """When it ended by itself. After that, none of its callbacks may run; `on_wake_after_end` is called with each that does."""
     on_wake_after_end: Callable[[asyncio.Handle], None] = lambda _: None
 
 
@@ -43,11 +43,11 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 
 
 class Stuck(Exception):
-    """Everything waits, and no timer runs; or something never waits, and no time passes."""
+    """Everything waits and no timer runs, or callbacks run for ever while no time passes."""
 
 
 class _Task(asyncio.Task[Any]):
-    """Sets of tasks are iterated by their hashes: these are the same in every run, as addresses are not."""
+    """A task with the same hash in every run. Sets of tasks are iterated in the order of hashes, by default of addresses."""
 
     def __init__(self, number: int, *args: Any, **options: Any) -> None:
         self.number = number
@@ -67,10 +67,10 @@ class _Future(asyncio.Future[Any]):
 
 
 class SeededLoop(asyncio.BaseEventLoop):
-    """Never waits: when all is done that can be, it is the time of the next timer. No sockets, no threads.
+    """Never waits: when no callback is ready, the time jumps to the next timer. No sockets, no threads.
 
-    `chance` picks which of those that are ready is next; without it, they go in their order. `after_step` is called
-    after each.
+    `chance` chooses the next one of the ready callbacks; without it, they run in their order. `after_step` is called
+    after each callback.
     """
 
     def __init__(self, chance: Random | None, after_step: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ class SeededLoop(asyncio.BaseEventLoop):
         return _Future(next(self._numbers), loop=self)
 
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
-        """Nobody sends signals here."""
+        """There are no signals here."""
 
     def remove_signal_handler(self, sig: int) -> bool:
         return bool(sig)
@@ -113,10 +113,10 @@ class SeededLoop(asyncio.BaseEventLoop):
         return timer
 
     def _write_to_self(self) -> None:
-        """Nobody sleeps here who would have to be woken."""
+        """The loop never sleeps, so it need not be woken."""
 
     def _check_closed(self) -> None:
-        """What the dead leave behind may still call, and nobody hears it."""
+        """Callbacks of dead processes may still call a closed loop. That has no effect."""
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         if not self.is_closed():
@@ -150,7 +150,7 @@ class SeededLoop(asyncio.BaseEventLoop):
             self._after_step()
 
     def hang(self, process: Process, seconds: float) -> None:
-        """As on SIGSTOP: time passes, and nothing of it is done until it goes on."""
+        """Stop the process as SIGSTOP does. After `seconds`, it goes on with all callbacks that were ready meanwhile."""
         process.hung, process.was_hung = [], True
         self.call_later(seconds, self._go_on, process, context=WORLD)
 
@@ -164,18 +164,18 @@ class SeededLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)
         if not self._ready:
             if not timers:
-                raise Stuck("everything waits for ever")
+                raise Stuck("everything waits, and no timer runs")
             if timers[0][0] > self._now:
                 self._now, self._rounds = timers[0][0], 0
         self._rounds += 1
         if self._rounds > MAX_ROUNDS:
-            raise Stuck("it works for ever, and no time passes")
+            raise Stuck("callbacks run for ever, and no time passes")
         while timers and timers[0][0] <= self._now:
             self._ready.append(heapq.heappop(timers)[2])
 
 
 def close_tasks(process: Process) -> None:
-    """Close what a dead process has left, so that nobody finds it pending later."""
+    """Close the pending tasks of a dead process, so that Python does not report them later."""
     for task in process.tasks:
         if task.done():
             continue
@@ -185,5 +185,5 @@ def close_tasks(process: Process) -> None:
             try:
                 coroutine.close()
                 break
-            except BaseException:  # noqa: BLE001 - it awaits or raises in its `finally`: once more, then
+            except BaseException:  # noqa: BLE001 - its `finally` awaits or raises: close it again
                 continue

@@ -1,4 +1,4 @@
-"""Services with a defect each, of the kind that loses changes: the simulation has to see every one."""
+"""Services with one defect each. Each defect can lose changes, and the simulation must find it."""
 
 import asyncio
 from collections import deque
@@ -62,7 +62,7 @@ class _WatermarkBeforeRefresh(Refreshes):
 
 
 class _LateWatermarks:
-    """A ledger that takes the end of a refresh for its beginning."""
+    """A ledger that records the end of a refresh instead of its beginning."""
 
     def __init__(self, ledger: OptionalLedger, clock: Clock, margin: float) -> None:
         self._ledger, self._clock, self._margin = ledger, clock, margin
@@ -79,7 +79,7 @@ class _WatermarkOfTheEnd(Refreshes):
 
 
 class _AfterAMarker:
-    """A listing of what comes after the last key that it has shown."""
+    """A listing that skips keys up to the last key that it has returned, like a marker."""
 
     def __init__(self, listing: Listing) -> None:
         self.has, self.buckets = listing.has, listing.buckets

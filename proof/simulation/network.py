@@ -1,4 +1,4 @@
-"""The way to every server: calls take time, fail, take effect and lose their answer; and take effect after the caller's death."""
+"""Calls to servers. A call takes time, fails before or after its effect, or takes effect after the death of its caller."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,35 +12,35 @@ from proof.simulation.loop import PROCESS, WORLD
 T = TypeVar("T")
 
 SLOW = 4.0
-"""Seconds that one way of a call takes, at most."""
+"""The longest time of a request or of an answer, in seconds."""
 TIMEOUT = 8.0
-"""Seconds after which a call is given up that nobody answers."""
+"""Seconds after which a call without an answer fails."""
 
 
 @dataclass
 class Faults:
-    """How likely each is, of one server's calls."""
+    """The probabilities of faults in the calls of one server."""
 
     failure_rate: float = 0.0
     lost_answer_rate: float = 0.0
-    """The call takes effect, and its answer is lost."""
+    """Of calls that take effect although their answer is lost."""
     slow_rate: float = 0.0
 
     @classmethod
     def draw(cls, chance: Random) -> "Faults":
-        """Half of the servers are well."""
+        """Draw the probabilities. Four of ten servers have no faults."""
         if chance.random() < 0.4:
             return cls()
         return cls(chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.02, 0.2]), chance.choice([0.0, 0.05, 0.3]))
 
 
 def later(delay: float, callback: Callable[..., object], *args: object) -> None:
-    """Have the world do something, whoever dies meanwhile."""
+    """Call back in `delay` seconds, also if the calling process dies meanwhile."""
     asyncio.get_running_loop().call_later(delay, callback, *args, context=WORLD)
 
 
 def is_disconnected(server: str) -> bool:
-    """Whether the process that asks is."""
+    """Whether the running process is disconnected from this server."""
     process = PROCESS.get()
     return (
         process is not None and process.disconnected_from is not None and server.startswith(process.disconnected_from)
@@ -48,7 +48,7 @@ def is_disconnected(server: str) -> bool:
 
 
 class Network:
-    """Calls to servers, by their names."""
+    """Delivers calls to servers, which are known by their names."""
 
     def __init__(self, chance: Random, judge: Judge) -> None:
         self._chance = chance
@@ -56,11 +56,11 @@ class Network:
         self._faults: dict[str, Faults] = {}
 
     def add(self, server: str) -> None:
-        """With faults of its own."""
+        """Add a server with probabilities of its own."""
         self._faults[server] = Faults.draw(self._chance)
 
     def stop_faults(self) -> None:
-        """Nothing fails any more."""
+        """Fail no more calls from now on."""
         for server in self._faults:
             self._faults[server] = Faults()
 
@@ -72,7 +72,7 @@ class Network:
         *,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> "asyncio.Future[T]":
-        """Its answer, in a while. `on_trouble` is called now if it will not be answered well and soon."""
+        """Call a server. Returns a future of the answer. `on_trouble` is called at once if the call will fail or be slow."""
         faults = self._faults[server]
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if is_disconnected(server):
@@ -101,10 +101,10 @@ class Network:
     def _take_effect(self, effect: Callable[[], Any], answer: "asyncio.Future[Any]", back: float) -> None:
         try:
             result, error = effect(), None
-        except Exception as failure:  # noqa: BLE001 - it is the answer
+        except Exception as failure:  # noqa: BLE001 - the error is the answer
             result, error = None, failure
         if isinstance(result, asyncio.Future):
-            # A server that takes its time.
+            # The server answers later, for example a long poll.
             result.add_done_callback(lambda done: later(back, _answer, answer, done.result(), None), context=WORLD)
         else:
             later(back, _answer, answer, result, error)
@@ -115,6 +115,6 @@ def _answer(answer: "asyncio.Future[Any]", result: object, error: Exception | No
         return
     if error is not None:
         answer.set_exception(error)
-        answer.exception()  # looked at: its process may have died
+        answer.exception()  # mark it as retrieved: its process may have died
     else:
         answer.set_result(result)

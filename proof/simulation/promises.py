@@ -1,4 +1,4 @@
-"""What is promised, by the model's truth: of each wish to delete or to reject, and in the end."""
+"""The promises of the service, checked at each delete and reject, and at the end."""
 
 from jibe_sqs.core.errors import TRANSIENT, JibeError
 from jibe_sqs.core.model import Message, Reject
@@ -10,26 +10,26 @@ from proof.simulation.world import World
 
 
 class Promises:
-    """Of one replica. `disk`: its ledger's."""
+    """The promises of one replica. `disk`: the disk of its ledger."""
 
     def __init__(self, world: World, disk: Disk) -> None:
         self._world = world
         self._disk = disk
 
     def check_delete(self, sqs: Sqs, id_: str) -> None:
-        """A message."""
+        """Check that a message may be deleted."""
         announcement = sqs.announcements[id_]
         if id_ in sqs.dead_letters:
             return
         self._require(
             not announcement.must_be_rejected,
-            "a message that cannot be done is dead-lettered before it is deleted",
+            "a message that can never be done is dead-lettered before it is deleted",
             id_,
         )
         self._require_done(announcement.events, announcement.files, id_)
 
     def check_sweep_delete(self, key: str) -> None:
-        """A sweep's finding."""
+        """Check that a swept file may be deleted from the sweep queue."""
         file = self._world.storage.files[key]
         if file.is_rejected:
             return
@@ -37,13 +37,13 @@ class Promises:
         self._require_done(file.events, [file], key)
 
     def check_reject(self, sqs: Sqs, message: Message, why: Reject) -> None:
-        """A message."""
+        """Check that a message may be rejected."""
         is_spent = sqs.max_receives is not None and message.receive_count >= sqs.max_receives
         is_permanent = sqs.announcements[message.id].must_be_rejected and _is_permanent(why.error)
         self._require(is_spent or is_permanent, "rejected without a reason", message.id, why.error)
 
     def check_sweep_reject(self, key: str, message: Message, why: Reject) -> None:
-        """A sweep's finding."""
+        """Check that a swept file may be rejected."""
         file = self._world.storage.files[key]
         file.is_rejected = True
         is_spent = message.receive_count >= MAX_RECEIVES
@@ -55,7 +55,7 @@ class Promises:
             if event.moment < self._world.index.synced_at:
                 continue
             if self._world.batch and event.key:
-                self._require(event.is_reported, "deleted before its change was told", id_, event.id)
+                self._require(event.is_reported, "deleted before its change was reported", id_, event.id)
             else:
                 is_refreshed = self._world.index.succeeded[event.folder] >= event.moment
                 promise = "deleted before a refresh that began after the event"
@@ -68,7 +68,10 @@ class Promises:
 
 
 def check_end(world: World) -> None:
-    """Whatever was told, or found, was read after it happened; and the index is true but for what was given up."""
+    """Check that every announced or swept event was read after it happened, and that the index equals storage.
+
+    Folders of rejected messages may differ.
+    """
     done: dict[Event, str] = {}
     given_up: set[Event] = set()
     for sqs in world.queues:
@@ -91,7 +94,7 @@ def check_end(world: World) -> None:
     unsure = {path for event in given_up - done.keys() for path in storage.paths_of(event.folder)}
     for path, objects in storage.folders.items():
         shown = index.shown.get(path, {})
-        require(path in unsure or shown == objects, "in the end the index is true", path, shown, objects)
+        require(path in unsure or shown == objects, "in the end the index equals storage", path, shown, objects)
 
 
 def _is_permanent(name: str) -> bool:

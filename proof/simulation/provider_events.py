@@ -1,4 +1,4 @@
-"""Access Anywhere, told of changes object by object: it looks at each object that it is told of."""
+"""Access Anywhere with reported changes: it reads each object whose change is reported."""
 
 from collections.abc import Sequence
 from random import Random
@@ -11,12 +11,12 @@ from proof.simulation.storage import Event, Storage
 
 
 class SimulatedEventTarget:
-    """The `EventTarget` port: one process's way to the server. Judges in which order it is told."""
+    """The `EventTarget` port, for one process. It checks the order of the reported changes."""
 
     def __init__(
         self, index: Index, storage: Storage, judge: Judge, chance: Random, batch: int, max_calls: int
     ) -> None:
-        """`most`: calls at a time."""
+        """`max_calls`: the largest number of calls at the same time."""
         self.batch = batch
         self._max_calls = max_calls
         self._calls = 0
@@ -26,21 +26,26 @@ class SimulatedEventTarget:
         self._chance = chance
         self._in_flight: set[str] = set()
         self._last: dict[tuple[str, str], Event] = {}
-        """Of each log file and object: what was told last, if that went well."""
+        """Log file and object -> the change that was reported last, if that succeeded."""
 
     async def report(self, changes: Sequence[Change]) -> None:
         require = self._judge.require
-        require(1 <= len(changes) <= self.batch, "a call tells of no more than it may", len(changes))
+        require(1 <= len(changes) <= self.batch, "a call has no more changes than the batch size", len(changes))
         events = [self._storage.events[change.event.event_id] for change in changes]
         for event in events:
-            require(event.key not in self._in_flight, "of an object one change is told at a time", event.key)
+            require(event.key not in self._in_flight, "one change of an object is reported at a time", event.key)
             self._in_flight.add(event.key)
             last = self._last.pop((event.source, event.key), None)
             ahead = self._storage.previous_change(event)
             is_seen = ahead is None or ahead.moment < self._index.synced_at
-            require(is_seen or ahead is last, "no change is told before those ahead of it", event.source, event.id)
+            require(
+                is_seen or ahead is last,
+                "no change is reported before the earlier changes of its object",
+                event.source,
+                event.id,
+            )
         self._calls += 1
-        require(self._calls <= self._max_calls, "there are no more calls at a time than there may be", self._calls)
+        require(self._calls <= self._max_calls, "there are no more calls at the same time than configured", self._calls)
         try:
             await self._index.reach_server()
             if not await self._index.report(events):

@@ -1,4 +1,4 @@
-"""What Access Anywhere shows: the bucket is added to it only after a while, and looks at its folders fail."""
+"""The buckets that Access Anywhere shows. The bucket is added after a while, and calls that list buckets fail."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from proof.simulation.network import Network, later
 from proof.simulation.storage import BUCKET, EPOCH, Storage
 
 SKEW = 2.0
-"""Seconds by which clocks differ here from the truth, at most: `jibe_sqs.syncing.bucket_map` counts on ten between two of them."""
+"""The largest error of a clock here, in seconds. `jibe_sqs.syncing.bucket_map` allows ten between two clocks."""
 
 
 @dataclass(eq=False)
 class Discovery:
-    """How a seed's replicas find out where buckets are shown."""
+    """How the replicas of a seed discover buckets."""
 
     interval: float
     has_others: bool
-    """Another bucket is shown from the start."""
+    """Whether another bucket is shown from the start."""
 
     @classmethod
     def draw(cls, chance: Random) -> "Discovery":
         return cls(chance.choice([20.0, 60.0, 300.0]), chance.random() < 0.7)
 
     def plan(self, index: Index, chance: Random) -> None:
-        """When the bucket is added, and read as a whole; and perhaps once more."""
+        """Plan when the bucket is added, and when it is synchronised once or twice."""
         index.synced_at = inf
         added = chance.random() * 100
         later(added, index.add)
@@ -38,7 +38,7 @@ class Discovery:
 
 
 class SimulatedProviders:
-    """The `Providers` port: one process's way to the server."""
+    """The `Providers` port, for one process."""
 
     def __init__(self, index: Index, storage: Storage, network: Network, discovery: Discovery) -> None:
         self._index = index
@@ -61,9 +61,9 @@ class SimulatedProviders:
     def _synced(self) -> dict[str, float]:
         self._check()
         began = self._index.sync_began
-        # Too early is right: its clock is not S3's.
+        # Report a time that is too early rather than too late: the server's clock may differ from S3's.
         return {} if began is None else {BUCKET: EPOCH + began - 2 * self._storage.skew}
 
     def _check(self) -> None:
         if self._index.gate.reason:
-            raise AccessAnywhereUnavailable("away")
+            raise AccessAnywhereUnavailable("the server is down")

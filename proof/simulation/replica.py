@@ -1,4 +1,4 @@
-"""One replica: the real service, composed anew for each of its lives, and what befalls it."""
+"""One replica: it starts the real service again and again, and faults happen to it."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ TOLERANCE = 0.001
 
 
 class Replica:
-    """Lives, dies, is stopped, and comes again, until it is `retired`."""
+    """Runs the service, which dies or is stopped, and starts it again, until `retire` is called."""
 
     def __init__(self, name: str, world: World, disk: Disk) -> None:
         self.name = name
@@ -34,23 +34,21 @@ class Replica:
         self._is_retired = False
         self._may_fail = True
 
-    # What befalls it
-
     async def run_until_retired(self) -> None:
-        """Life after life."""
+        """Start one process after the other."""
         while not self._is_retired:
             await self._run_once()
             if not self._is_retired:
                 await asyncio.sleep(self._chance.random() * (20 if self._may_fail else 1))
 
     def stop_faults(self) -> None:
-        """From now on it lives."""
+        """Let no faults happen from now on."""
         self._may_fail = False
         if self._process is not None:
             self._process.faults.clear()
 
     def retire(self) -> None:
-        """Stop it for good."""
+        """Stop it, and do not start it again."""
         self._is_retired = True
         self._stop()
 
@@ -84,7 +82,7 @@ class Replica:
             process.faults[step] = partial(self._hang, process)
         elif luck < 0.65:
             process.faults[step] = partial(self._disconnect, process)
-            # What it then does when it is stopped is worth seeing.
+            # A stop while it is disconnected is a case of its own.
             if chance.random() < 0.5:
                 process.faults[step + int(10 ** chance.uniform(0.0, 2.5))] = self._stop
         elif luck < 0.9:
@@ -115,10 +113,8 @@ class Replica:
             self._stopped_at = self._loop.time()
             self._composed.service.stop()
 
-    # What is promised
-
     def holds(self, queue: int, stored: Stored) -> bool:
-        """Whether a living process of it means to keep this message hidden."""
+        """Whether a live process of this replica holds this message, so that it must stay hidden."""
         process, composed = self._process, self._composed
         if process is None or composed is None or not process.is_alive or process.was_hung:
             return False
@@ -126,7 +122,7 @@ class Replica:
         return held is not None and held.receipt == stored.receipt and not held.settling and not held.lost
 
     def _checks(self, composed: Composed) -> Callable[[], None]:
-        """Limits, at every step."""
+        """A check of the limits, for every step."""
         held = [consumer._holds._held for consumer in composed.consumers]
         logs, budgets = composed.logs, composed.budgets
         most_held, most_bytes = self._composer.messages_held, self._composer.bytes_in_flight
@@ -138,7 +134,7 @@ class Replica:
             if not is_within:
                 sizes = [(budget.free, budget.size) for budget in budgets]
                 found = f"{sum(map(len, held))} held", f"{logs.in_flight} bytes", sizes
-                self._judge.require(False, "the limits hold", *found)
+                self._judge.require(False, "the limits are kept", *found)
 
         return check
 
@@ -147,24 +143,29 @@ class Replica:
         self._judge.record("ended", process.name)
         require(not task.cancelled() and task.exception() is None, "the service ends by itself", process.name, task)
         require(self._stopped_at is not None, "the service runs until it is stopped", process.name)
-        # Housekeeping is cancelled after it, at once.
+        # Background work is cancelled after that, and ends at once.
         latest = (self._stopped_at or 0.0) + self._composer.drain + LAST_RECEIVE + GIVING_BACK + TOLERANCE
         require(
             now <= latest or process.was_hung, "the service ends within its deadline", now - (self._stopped_at or 0.0)
         )
-        # Calls that nobody answers are not waited for.
+        # The service does not wait for calls that are never answered.
         left = [] if process.was_disconnected else [each.get_name() for each in process.tasks if not each.done()]
         require(not left, "no task is left over", process.name, *left)
         for budget in composed.budgets:
-            require(budget.free == budget.size, "everything is given back at the end", budget.free, budget.size)
+            require(
+                budget.free == budget.size,
+                "all units of the budgets are given back at the end",
+                budget.free,
+                budget.size,
+            )
         process.is_alive = False
         process.ended_at = now
         if not process.was_disconnected:
             process.on_wake_after_end = lambda handle: require(
-                False, "nothing wakes after the end", process.name, handle
+                False, "no callback runs after the end", process.name, handle
             )
 
     def _may_abandon_receive(self) -> bool:
-        """Whether the deadline has passed, and the time for a last receive."""
+        """Whether the drain deadline and the time for a last receive have passed."""
         over = self._composer.drain + LAST_RECEIVE - TOLERANCE
         return self._stopped_at is not None and self._loop.time() - self._stopped_at >= over

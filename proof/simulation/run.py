@@ -1,4 +1,4 @@
-"""One seed: a world, its replicas, and the judgement."""
+"""Runs one seed: a world and its replicas, and checks the promises."""
 
 import asyncio
 import gc
@@ -26,17 +26,17 @@ from proof.simulation.sweeps import Sweeping
 from proof.simulation.world import Parts, World
 
 WRITE_TIME = 100.0
-"""Seconds in which all is written."""
+"""Seconds in which objects are written."""
 FAULTS_END = 250.0
-"""Seconds after which nothing fails any more."""
+"""Seconds after which there are no more faults."""
 MAX_TIME = 4 * 3600.0
-"""Seconds after that, until everything has to be done."""
+"""Seconds after the faults until every message must be done."""
 MAX_SEARCH_TIME = 1800.0
-"""Seconds after that, until every log file has to be found that nobody announced: places of logs are known for 600."""
+"""Seconds after the faults until every unannounced log file must be found. Prefixes of logs are cached for 600 seconds."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """`broken`: the promise, if any."""
+    """The result of one seed. `broken`: the broken promise, or None."""
 
     seed: int
     broken: str | None
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> Outcome:
-    """The same for the same seed, each time and everywhere."""
+    """Run a seed. The same seed has the same result in every process and on every machine."""
     judge = Judge()
     with _isolated(judge, seed, keep_trace=keep_trace):
         simulation = Simulation(seed, judge, parts or Parts())
@@ -58,12 +58,12 @@ def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> O
 
 @contextmanager
 def _isolated(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
-    """Nothing of the process around it gets in, nor out: its logs, its random numbers, its garbage collection."""
+    """Isolate the run from this process: from its logs, its random numbers and its garbage collection."""
     config, state, collects = structlog.get_config(), random.getstate(), gc.isenabled()
 
     def log(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         name = str(event["event"])
-        judge.require(not event.get("exc_info"), "no defect comes to light", name)
+        judge.require(not event.get("exc_info"), "no exception is logged", name)
         if keep_trace and level != "debug":
             judge.note(f"  log {name}", *(f"{key}={event[key]}" for key in event if key != "event"))
         raise structlog.DropEvent
@@ -81,7 +81,7 @@ def _isolated(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
 
 
 class Simulation:
-    """Everything that there is."""
+    """A world with its replicas."""
 
     def __init__(self, seed: int, judge: Judge, parts: Parts) -> None:
         self._judge = judge
@@ -94,7 +94,7 @@ class Simulation:
         judge.time = self._loop.time
 
     def run(self) -> str | None:
-        """What was broken, if anything."""
+        """Run it. Returns the broken promise, or None."""
         loop, broken = self._loop, None
         asyncio.set_event_loop(None)
         main = loop.create_task(self._main(), context=WORLD.copy())
@@ -113,7 +113,9 @@ class Simulation:
         return broken
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._judge.require(False, "nothing goes wrong unseen", context.get("message"), repr(context.get("exception")))
+        self._judge.require(
+            False, "no error reaches the event loop", context.get("message"), repr(context.get("exception"))
+        )
 
     def _world(self) -> World:
         chance, judge, loop = self._chance, self._judge, self._loop
@@ -155,7 +157,7 @@ class Simulation:
         chance, judge = self._chance, self._judge
         world = self._world()
         gate = world.index.gate
-        # What is swept is handled by each replica, and told as well.
+        # Each replica handles all swept files, so such worlds have fewer messages.
         messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
         world.storage.plan(messages, WRITE_TIME, [sqs.send for sqs in world.queues])
         for _ in range(chance.choice([0, 0, 1, 2])):
@@ -185,8 +187,8 @@ class Simulation:
                 return
             await asyncio.sleep(5)
             now = self._loop.time()
-            require(now <= FAULTS_END + MAX_TIME or not waiting, "every message comes to its end", *waiting)
-            require(now <= FAULTS_END + MAX_SEARCH_TIME or not unfound, "what nobody announces is found", *unfound)
+            require(now <= FAULTS_END + MAX_TIME or not waiting, "every message is settled", *waiting)
+            require(now <= FAULTS_END + MAX_SEARCH_TIME or not unfound, "every unannounced log file is found", *unfound)
 
     def _unfound(self, storage: Storage) -> list[str]:
         settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))

@@ -1,4 +1,4 @@
-"""SQS, as its documentation allows it to be."""
+"""SQS with every behaviour that its documentation allows."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ class Stored:
     receive_count: int = 0
     receipt: str = ""
     is_exempt: bool = True
-    """Its holder had trouble: it may show although it is held."""
+    """It may become visible although it is held, because a call of its holder failed, or SQS delivers it twice."""
 
 
 @dataclass(eq=False)
@@ -37,7 +37,7 @@ class _Poll:
 
 
 class Sqs:
-    """One queue's server. `max_receives` is of its redrive policy, `dead` its dead letters with their reasons."""
+    """The server of one queue. `max_receives` is set in its redrive policy. `dead_letters`: id -> reason."""
 
     def __init__(self, name: str, chance: Random, judge: Judge, network: Network, loop: SeededLoop) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Sqs:
         self.announcements: dict[str, Announcement] = {}
         self.dead_letters: dict[str, Reject | None] = {}
         self.redeliveries_due = 0
-        """What is still to come back by itself."""
+        """Messages that SQS is going to deliver once more."""
         self.duplicates = chance.choice([0.0, 0.0, 0.05, 0.2])
         self.entry_failures = chance.choice([0.0, 0.0, 0.1])
         self.is_held: Callable[[Stored], bool] = lambda _: False
@@ -63,7 +63,7 @@ class Sqs:
             network.add(f"{name} {call}")
 
     def stop_faults(self) -> None:
-        """From now on it does as well as it can."""
+        """Deliver no duplicates and fail no entries from now on."""
         self.duplicates = self.entry_failures = 0.0
 
     def send(self, announcement: Announcement) -> None:
@@ -73,7 +73,7 @@ class Sqs:
         self._judge.record("sent", id_, *(file.key[-9:-5] for file in announcement.files))
         self._add(Stored(id_, announcement, EPOCH + now, now))
         if self._chance.random() < self.duplicates:
-            # A topic delivers at least once, too.
+            # A topic, too, may deliver a message more than once.
             self.redeliveries_due += 1
             later(self._chance.random() * 60, self._send_again, announcement)
 
@@ -83,8 +83,6 @@ class Sqs:
 
     def facts(self) -> QueueFacts:
         return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.takes_dead_letters else None)
-
-    # Receiving
 
     def poll(self, limit: int, wait: float, *, has_trouble: bool) -> "asyncio.Future[list[Message]]":
         poll = _Poll(limit, self._loop.time() + wait, self._loop.create_future(), has_trouble)
@@ -133,7 +131,7 @@ class Sqs:
 
     def _deliver(self, stored: Stored, poll: _Poll) -> Message:
         held = not stored.is_exempt and self.is_held(stored)
-        self._judge.require(not held, "a message was shown to others while it was held", stored.id)
+        self._judge.require(not held, "a held message is not delivered to others", stored.id)
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
         stored.visible_at = self._loop.time() + self.visibility_timeout
@@ -148,15 +146,13 @@ class Sqs:
         return Message(stored.id, stored.receipt, stored.announcement.body, stored.receive_count, stored.sent_at)
 
     def _deliver_again(self, stored: Stored) -> None:
-        """At least once: a server of SQS had not heard that it was taken, or deleted."""
+        """Deliver it again: one server of SQS did not know that the message was received or deleted."""
         self.redeliveries_due -= 1
         if stored.id not in self.dead_letters:
             self._judge.record("visible again", stored.id)
             stored.visible_at = self._loop.time()
             stored.is_exempt = True
             self._add(stored)
-
-    # Settling
 
     def stored(self, receipt: str) -> Stored | None:
         return self.messages.get(receipt.partition("#")[0])
@@ -190,7 +186,7 @@ class Sqs:
         self._wake()
 
     def _each(self, receipts: Sequence[str], apply: Callable[[str, Stored], None]) -> dict[str, Exception]:
-        """An answer for each; of an old receipt it may be yes although nothing is done."""
+        """The errors by receipt. For an old receipt, SQS may report success although it does nothing."""
         failed: dict[str, Exception] = {}
         for receipt in receipts:
             stored = self.stored(receipt)
@@ -215,9 +211,10 @@ class Sqs:
 
 
 class SimulatedQueue:
-    """The `Queue` port: one process's way to the queue.
+    """The `Queue` port, for one process.
 
-    `check_delete` and `check_reject` judge each wish to do so; `may_abandon_receive`: whether a receive in flight may be given up.
+    `check_delete` and `check_reject` check each call. `may_abandon_receive` says whether a receive in flight may be
+    cancelled now.
     """
 
     def __init__(
@@ -242,7 +239,7 @@ class SimulatedQueue:
         return self.sqs.facts()
 
     async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10", limit)
+        self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10 messages", limit)
         trouble: list[bool] = []
 
         def poll() -> "asyncio.Future[list[Message]]":
@@ -257,11 +254,11 @@ class SimulatedQueue:
         try:
             return await call
         except asyncio.CancelledError:
-            self._judge.require(self._may_abandon_receive(), "a receive was cancelled in flight", self.name)
+            self._judge.require(self._may_abandon_receive(), "no receive is cancelled in flight", self.name)
             raise
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
-        self._judge.require(1 <= len(set(receipts)) == len(receipts) <= 10, "a batch is of 1 to 10 receipts", receipts)
+        self._judge.require(1 <= len(set(receipts)) == len(receipts) <= 10, "a batch has 1 to 10 receipts", receipts)
         for receipt in receipts:
             self._check_delete(receipt.partition("#")[0])
         return await self._network.call(
@@ -272,7 +269,7 @@ class SimulatedQueue:
         )
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
-        self._judge.require(1 <= len(dict(delays)) == len(delays) <= 10, "a batch is of 1 to 10 receipts", delays)
+        self._judge.require(1 <= len(dict(delays)) == len(delays) <= 10, "a batch has 1 to 10 receipts", delays)
         return await self._network.call(
             f"{self.name} show",
             partial(self.sqs.show_after, list(delays)),

@@ -1,4 +1,4 @@
-"""The truth: what is in the buckets, what was written when, and the logs and messages that tell of it, later."""
+"""The model of what really happens: objects in the buckets, changes, log files, and messages that announce them."""
 
 import json
 import zlib
@@ -14,7 +14,7 @@ from proof.simulation.loop import SeededLoop
 from proof.simulation.network import later
 
 EPOCH = 1_767_225_600.0
-"""2026-01-01, the beginning of virtual time."""
+"""2026-01-01, the beginning of the virtual time, in seconds since the epoch."""
 BUCKET = "data"
 LOGS = "trail-logs"
 REGION = "AWSLogs/111122223333/CloudTrail/eu-west-1/"
@@ -23,18 +23,18 @@ TODAY, YESTERDAY = "2026/01/01/", "2025/12/31/"
 
 @dataclass(eq=False)
 class Event:
-    """One object that was written or deleted, and from which moment on that is visible."""
+    """A write or a delete of an object. `moment`: when storage changed."""
 
     folder: Folder
     moment: int
     time: int
-    """What its record says, in seconds."""
+    """The time in its record, in seconds since the epoch."""
     key: str = ""
-    """Of the object; empty where the record names none."""
+    """The key of the object; empty if the record has no key."""
     source: str = ""
-    """The log file that tells of it."""
+    """The key of the log file with its record; empty if a message has the record."""
     is_reported: bool = False
-    """To Access Anywhere, which took it in."""
+    """Whether it was reported to Access Anywhere, which accepted it."""
 
     @property
     def id(self) -> str:
@@ -43,7 +43,7 @@ class Event:
 
 @dataclass(eq=False)
 class File:
-    """A log file. `readable_at`, `listed_at`: from when on it can be read, and from when on listings show it."""
+    """A log file. It can be read from `readable_at` on, and listings show it from `listed_at` on."""
 
     key: str
     readable_at: float
@@ -51,13 +51,13 @@ class File:
     events: list[Event] = field(default_factory=list)
     records: list[dict[str, object]] = field(default_factory=list)
     is_refused: bool = False
-    """Reading it fails for good."""
+    """Whether each read of it fails with a permanent error."""
     is_rejected: bool = False
-    """A sweep's finding of it was rejected."""
+    """Whether it was rejected after a sweep had found it."""
 
     @cached_property
     def content(self) -> bytes:
-        """Once it is there: then nothing is written into it any more."""
+        """Its bytes. Asked for only when it can be read: from then on, no record is added."""
         return json.dumps({"Records": self.records}).encode()
 
     @cached_property
@@ -67,14 +67,14 @@ class File:
 
 @dataclass(eq=False)
 class Announcement:
-    """What one message tells."""
+    """The content of one message."""
 
     body: str
     files: list[File] = field(default_factory=list)
     events_in_body: list[Event] = field(default_factory=list)
-    """Events in the body itself."""
+    """Events in the message body itself."""
     must_be_rejected: bool = False
-    """Nothing but dead-lettering can be done with it."""
+    """Whether it can never be done, so that it must become a dead letter."""
 
     @property
     def events(self) -> list[Event]:
@@ -85,9 +85,9 @@ Sender = Callable[[Announcement], None]
 
 
 class Storage:
-    """A bucket with some folders, in which others write for a while; all that they do is told in the end.
+    """A bucket with some folders. Writers change it for a while, and messages announce all changes.
 
-    Unless it `is_swept`: then some messages are lost, or come when all is over.
+    If `is_swept`, some of the messages are lost or come late: sweeps must find their log files.
     """
 
     def __init__(self, chance: Random, judge: Judge, loop: SeededLoop, *, is_swept: bool) -> None:
@@ -106,12 +106,12 @@ class Storage:
         self.files: dict[str, File] = {}
         self.events: dict[str, Event] = {}
         self.skew = chance.choice([2.0, 15.0])
-        """Seconds by which clocks of S3 differ from the truth, at most."""
+        """The largest error of a clock of S3, in seconds."""
         self.unsent = 0
-        self.is_quiet = False
+        self.faults_are_over = False
 
     def plan(self, messages: int, span: float, senders: list[Sender]) -> None:
-        """Plan what will be written and told within about `span` seconds: by so many messages."""
+        """Plan the changes of about `span` seconds and the messages that announce them."""
         chance = self._chance
         for number in range(messages):
             send = chance.choice(senders)
@@ -126,7 +126,7 @@ class Storage:
                 self._plan_files(number, start, send)
 
     def _plan_files(self, number: int, start: float, send: Sender) -> None:
-        """One to three log files that one message announces; now and then one that another announces too."""
+        """Plan one to three log files that one message announces. Some of them are announced by another message, too."""
         chance = self._chance
         announced_at = start + 20.0 + chance.random() * chance.choice([2.0, 100.0])
         files = []
@@ -140,7 +140,7 @@ class Storage:
                 later(start + chance.random() * 19, self._write_into, file)
             self.files[file.key] = file
             files.append(file)
-        # What another message announces may be missing for a while, not for so long that it would be given up.
+        # A file of another message may be missing at first, but not for so long that the message is rejected.
         announced_at = max(announced_at, *(file.readable_at - 60 for file in files))
         luck = chance.random() if self._is_swept else 1.0
         if luck < 0.3:
@@ -156,11 +156,11 @@ class Storage:
         return File(f"{REGION}{day}{name}", readable_at, readable_at + lag, is_refused=chance.random() < 0.02)
 
     def paths_of(self, folder: Folder) -> list[str]:
-        """The paths of the folders that it stands for."""
+        """The paths of the folders that are stale if this folder or tree is stale."""
         return list(self.folders) if folder.tree else [folder.path]
 
     def previous_change(self, event: Event) -> Event | None:
-        """What the same log file says of the same object before it, by the times that it tells."""
+        """The change of the same object before this one in the same log file, by the times of the records."""
         if not event.source:
             return None
         line = [each for each in self.files[event.source].events if each.key == event.key]
@@ -178,7 +178,7 @@ class Storage:
 
     def _announce(self, send: Sender, files: list[File]) -> None:
         files = list(dict.fromkeys(files))
-        # S3 tells of what is there, and of its etag, as listings do. CloudTrail tells neither.
+        # S3 announces files that exist, with their ETags. CloudTrail may announce earlier, and without ETags.
         are_there = all(file.readable_at <= self._loop.time() for file in files)
         is_s3_notification = self._is_swept and are_there and self._chance.random() < 0.5
         body = (
@@ -202,7 +202,7 @@ class Storage:
         later(self._chance.random() * 20, self._send, send, Announcement(body, events_in_body=[event]))
 
     def _write(self, *, is_named: bool = False) -> tuple[Event, dict[str, object]]:
-        """Change something; returns what happened, and CloudTrail's record of it."""
+        """Change an object. Returns the event, and CloudTrail's record of it."""
         chance = self._chance
         prefix = chance.choice(self._prefixes)
         path = path_of(prefix)
@@ -250,5 +250,5 @@ def _record(name: str, time: object, bucket: str, object_: Mapping[str, object])
 
 
 def path_of(prefix: str) -> str:
-    """Where Access Anywhere shows it."""
+    """The path at which Access Anywhere shows a prefix."""
     return f"/{BUCKET}/{prefix}".rstrip("/")

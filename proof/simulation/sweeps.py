@@ -1,4 +1,4 @@
-"""What sweeps need: a listing of the buckets, in pages, that fails and lags behind; and a queue of findings, judged."""
+"""The surroundings of sweeps: a listing that fails and lags, and a sweep queue whose deletes and rejects are checked."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Sweeping:
-    """How a seed's replicas sweep."""
+    """How the replicas of a seed sweep."""
 
     source: LogSource
     interval: float
     page: int
-    """Entries that one call lists, at most."""
+    """The largest number of entries in one page of a listing."""
     max_entries: int
-    """Findings that wait, at most."""
+    """The largest number of files in the sweep queue."""
 
     @classmethod
     def draw(cls, chance: Random) -> "Sweeping":
@@ -36,7 +36,7 @@ class Sweeping:
 
 
 class SimulatedListing:
-    """The `Listing` port. Between two pages all may change."""
+    """The `Listing` port. The bucket may change between two pages."""
 
     def __init__(self, storage: Storage, network: Network, judge: Judge, page: int) -> None:
         self._storage = storage
@@ -64,7 +64,7 @@ class SimulatedListing:
         return await self._network.call("s3 list", effect, LogStoreUnavailable)
 
     def _entries(self, bucket: str, prefix: str, after: str) -> list[Found | str]:
-        """One level, from its first entry after that on, in order."""
+        """The entries of one level after the entry `after`, in order."""
         found: dict[str, Found | str] = {}
         for key in self._keys(bucket):
             if key.startswith(prefix):
@@ -88,7 +88,7 @@ class SimulatedListing:
 
 
 class JudgedSweepQueue(SweepQueue):
-    """The real queue in memory; each wish to delete and to reject is judged."""
+    """The real sweep queue, with a check of each delete and reject."""
 
     def __init__(
         self,

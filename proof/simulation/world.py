@@ -1,4 +1,4 @@
-"""The surroundings of all replicas, and the classes that the replicas are made of."""
+"""The surroundings of all replicas, and the classes of their services."""
 
 from dataclasses import dataclass
 from random import Random
@@ -17,7 +17,7 @@ from proof.simulation.sweeps import Sweeping
 
 @dataclass(kw_only=True, slots=True)
 class Parts(engine.Parts):
-    """The classes of a service; mutations put defective ones in their place."""
+    """The classes of a service. Mutations replace some of them by defective ones."""
 
     bucket_map: type[BucketMap] = BucketMap
     has_margin: bool = True
@@ -25,7 +25,7 @@ class Parts(engine.Parts):
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class World:
-    """Everything that outlives a replica, except its ledger."""
+    """Everything around the replicas, except their ledgers."""
 
     loop: SeededLoop
     chance: Random
@@ -35,17 +35,17 @@ class World:
     index: Index
     queues: list[Sqs]
     sweeping: Sweeping | None
-    """How log files are swept; None if they are not."""
+    """How log files are swept; None if they are not swept."""
     batch: int
-    """The largest number of changes in a report; 0 if folders are refreshed instead."""
+    """The largest number of changes in one report; 0 if folders are refreshed instead."""
     discovery: Discovery | None
-    """How buckets are discovered; None if they are known from the start."""
+    """How buckets are discovered; None if all buckets are known from the start."""
     parts: Parts
 
     def stop_faults(self) -> None:
-        """Stop all failures."""
+        """Stop all faults."""
         self.network.stop_faults()
         self.index.stop_faults()
-        self.storage.is_quiet = True
+        self.storage.faults_are_over = True
         for sqs in self.queues:
             sqs.stop_faults()
