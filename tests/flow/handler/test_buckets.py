@@ -1,0 +1,91 @@
+"""A bucket that is not mapped is skipped only when it is certain that Access Anywhere does not show it."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+
+from jibe_sqs.core.decisions import Place
+from jibe_sqs.core.errors import (
+    AccessAnywhereUnavailable,
+)
+from jibe_sqs.core.model import Done, Message, Retry
+
+
+class FakeBuckets:
+    """The `Buckets` port: what it is asked, and an answer that may be waited for."""
+
+    def __init__(self):
+        self.asked = []
+        self.answer = asyncio.get_running_loop().create_future()
+
+    async def appeared(self, unknown, latest):
+        self.asked.append((sorted(unknown), latest))
+        return await self.answer
+
+
+def asking(world):
+    world.handler._reading._decisions.places = {"data": [Place("/data")]}
+    world.handler._buckets = FakeBuckets()
+    return world.handler._buckets
+
+
+async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow, world):
+    buckets = asking(world)
+    buckets.answer.set_result(False)
+    key = world.put("a", flow.log_of("a/x", "b/y", bucket="elsewhere"))
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert buckets.asked == [(["elsewhere"], flow.EPOCH)]
+    assert world.logs.opens[key] == 1
+    assert world.counters.skipped == {"not-mapped": 2}
+
+
+async def test_where_all_buckets_are_known_nobody_is_asked(flow, world):
+    buckets = asking(world)
+    assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not buckets.asked
+
+
+@pytest.mark.parametrize("through", ["a file", "the body"])
+async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest_change(flow, world, through):
+    """Meanwhile nothing else waits: not the folders of the same file, and no reader's place."""
+    buckets = asking(world)
+    strange = json.loads(flow.s3_event("a/x", bucket="strange", time="2026-01-01T00:00:07Z"))
+    known = json.loads(flow.s3_event("b/x"))
+    body = json.dumps({"Records": strange["Records"] + known["Records"]})
+    if through == "a file":
+        logs = [flow.log_of("a/x", bucket="strange", time="2026-01-01T00:00:07Z"), flow.log_of("b/x")]
+        texts = [json.loads(gzip.decompress(log)) for log in logs]
+        records = texts[0]["Records"] + texts[1]["Records"]
+        body = flow.announcing(world.put("a", gzip.compress(json.dumps({"Records": records}).encode())))
+    place = flow.WatchedPlace()
+    message = Message("id", "receipt", body)
+    handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
+    await flow.until(lambda: buckets.asked)
+    assert len(place.left) == 1
+    assert [run.folder.path for run in world.target.runs] == ["/data/b"]
+    assert buckets.asked == [(["strange"], flow.EPOCH + 7)]
+    assert not handling.done()
+    assert not world.ledger.finished
+    buckets.answer.set_result(False)
+    assert await handling == Done()
+    assert len(world.ledger.finished) == (through == "a file")
+
+
+@pytest.mark.parametrize("answer", [True, AccessAnywhereUnavailable("503")])
+async def test_a_bucket_that_appears_after_reading_or_may_have_is_tried_again(flow, world, answer):
+    buckets = asking(world)
+    (buckets.answer.set_result if answer is True else buckets.answer.set_exception)(answer)
+    verdict = await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket="strange"))))
+    assert isinstance(verdict, Retry)
+    assert ("strange" if answer is True else "503") in verdict.reason
+    assert not world.ledger.finished
+
+
+async def test_what_fails_in_any_case_does_not_wait_for_certainty(flow, world):
+    buckets = asking(world)
+    records = [json.loads(flow.s3_event("x/y", bucket=bucket))["Records"][0] for bucket in ("strange", "data")]
+    world.target.errors["/data/x"] = [AccessAnywhereUnavailable("503")]
+    assert isinstance(await world.handle(json.dumps({"Records": records})), Retry)
+    assert not buckets.asked

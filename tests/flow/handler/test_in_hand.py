@@ -1,0 +1,136 @@
+"""If several messages announce one log file at the same time, it is read once."""
+
+import asyncio
+
+import pytest
+from tests.flow.handler.log_files import (
+    announcing_version,
+    read_in_progress,
+)
+
+from jibe_sqs.core.errors import (
+    AccessAnywhereUnavailable,
+    LogStoreUnavailable,
+    LogTampered,
+)
+from jibe_sqs.core.model import Done, Message, Reject, Retry
+
+
+async def test_a_file_announced_by_two_messages_at_once_is_opened_once_and_both_are_done(flow, world):
+    """Swept and announced, or announced by CloudTrail and by S3."""
+    world.logs.delay = 10.0
+    world.target.takes = 60.0
+    key = world.put("a")
+    first = await read_in_progress(flow, world, flow.announcing(key))
+    second = asyncio.create_task(world.handle(flow.s3_event(key, bucket=flow.LOG_BUCKET)))
+    await asyncio.sleep(30)
+    assert not second.done()  # read, but not refreshed
+    assert await asyncio.gather(first, second) == [Done(), Done()]
+    assert world.logs.opens[key] == 1
+    assert len(world.target.runs) == 1
+    assert (world.counters.files, world.counters.files_known, world.counters.events) == (1, 1, 1)
+    assert not world.handler._in_hand
+
+
+async def test_a_message_that_names_a_file_twice_has_it_read_once(flow, world):
+    key = world.put("a")
+    assert await world.handle(flow.announcing(key, key)) == Done()
+    assert world.logs.opens[key] == 1
+
+
+async def test_two_messages_that_name_two_files_crosswise_are_both_done(flow, world):
+    world.logs.delay = 10.0
+    one, two = world.put("one"), world.put("two")
+    first = await read_in_progress(flow, world, flow.announcing(one, two))
+    assert await world.handle(flow.announcing(two, one)) == Done()
+    assert await first == Done()
+    assert world.logs.opens == {one: 1, two: 1}
+
+
+@pytest.mark.parametrize("when", ["while it is read", "while it is refreshed"])
+async def test_if_the_first_is_given_up_the_second_is_tried_again_and_not_lost(flow, world, when):
+    world.logs.delay = 10.0
+    world.target.held = {"/data/a"}
+    body = flow.announcing(world.put("a"))
+    first = await read_in_progress(flow, world, body)
+    if when == "while it is refreshed":
+        await flow.until(lambda: world.target.runs)
+    second = asyncio.create_task(world.handle(body))
+    await flow.settled()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    verdict = await second
+    assert isinstance(verdict, Retry)
+    assert "another message" in verdict.reason
+    assert not world.ledger.finished
+    world.target.release()
+    assert await world.handle(body, receive_count=2) == Done()
+    assert not world.handler._in_hand
+
+
+async def test_a_defect_in_the_first_leaves_the_second_to_be_tried_again(flow, world):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    world.logs.errors[key] = ZeroDivisionError("a bug")
+    first = await read_in_progress(flow, world, flow.announcing(key))
+    second = asyncio.create_task(world.handle(flow.announcing(key)))
+    with pytest.raises(ZeroDivisionError):
+        await first
+    assert isinstance(await second, Retry)
+
+
+@pytest.mark.parametrize("where", ["in the file", "in its refresh"])
+async def test_an_error_reaches_both(flow, world, where):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    if where == "in the file":
+        world.logs.errors[key] = LogStoreUnavailable("503")
+    else:
+        world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    first = await read_in_progress(flow, world, flow.announcing(key))
+    verdicts = await asyncio.gather(first, world.handle(flow.announcing(key)))
+    assert [(type(verdict), verdict.reason[-3:]) for verdict in verdicts] == [(Retry, "503")] * 2
+    assert world.logs.opens[key] == 1
+
+
+async def test_a_version_other_than_the_one_that_was_finished_is_tried_again(flow, world):
+    world.logs.delay = 10.0
+    key = world.put("a")
+    first = await read_in_progress(flow, world, announcing_version(flow, key, "v1"))
+    same = asyncio.create_task(world.handle(announcing_version(flow, key, "v1")))
+    verdict = await world.handle(announcing_version(flow, key, "v2"))
+    assert isinstance(verdict, Retry)
+    assert await asyncio.gather(first, same) == [Done(), Done()]
+    assert await world.handle(announcing_version(flow, key, "v2"), receive_count=2) == Done()
+    assert world.logs.opens[key] == 2
+
+
+async def test_what_is_wrong_with_one_version_for_good_is_not_said_of_another(flow, verified):
+    """Who mends a file puts a new version in its place, while the old one may be in hand."""
+    verified.logs.delay = 10.0
+    key = verified.put("a")
+    verified.verifier.errors[key] = [LogTampered("changed")]
+    first = await read_in_progress(flow, verified, announcing_version(flow, key, "v1"))
+    mended = await verified.handle(announcing_version(flow, key, "v2"))
+    assert isinstance(await first, Reject)
+    assert isinstance(mended, Retry)
+    assert await verified.handle(announcing_version(flow, key, "v2"), receive_count=2) == Done()
+
+
+async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world):
+    world.logs.delay = 10.0
+    world.target.held = {"/data/a", "/data/b"}
+    a, b = world.put("a"), world.put("b")
+    first = await read_in_progress(flow, world, flow.announcing(a))
+    await asyncio.sleep(5)
+    reading, waiting = flow.WatchedPlace(), flow.WatchedPlace()
+    message = Message("id", "receipt", flow.announcing(a, b))
+    second = asyncio.create_task(world.handler.handle(message, world.policy, reading))
+    message = Message("id", "receipt", flow.announcing(a))
+    third = asyncio.create_task(world.handler.handle(message, world.policy, waiting))
+    await asyncio.sleep(100)
+    # The third message reads nothing; the second reads only the file that no other message has in hand.
+    assert (waiting.left, reading.left) == ([5.0], [15.0])
+    world.target.release()
+    assert await asyncio.gather(first, second, third) == [Done()] * 3

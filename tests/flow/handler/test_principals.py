@@ -1,0 +1,72 @@
+"""The principals that changed objects are recorded once for each finished file."""
+
+import gzip
+import json
+
+from jibe_sqs.core.decisions import Seen
+from jibe_sqs.core.errors import (
+    AccessAnywhereUnavailable,
+)
+from jibe_sqs.core.model import Done, Retry
+
+
+def log_by(flow, *principals):
+    text = json.loads(gzip.decompress(flow.log_of(*(f"a/{n}" for n in range(len(principals))))))
+    for record, who in zip(text["Records"], principals, strict=True):
+        record["userIdentity"] = {"arn": who}
+    return gzip.compress(json.dumps(text).encode())
+
+
+async def test_who_changed_things_is_remembered_once_for_each_finished_file(flow, world):
+    key = world.put("a", log_by(flow, "ana", "bo", "ana"))
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    body = flow.announcing(key)
+    assert isinstance(await world.handle(body), Retry)
+    assert await world.ledger.principals() == {}
+    for _ in range(3):
+        assert await world.handle(body) == Done()
+    assert await world.ledger.principals() == {
+        "ana": Seen(flow.EPOCH, flow.EPOCH, 2),
+        "bo": Seen(flow.EPOCH, flow.EPOCH, 1),
+    }
+
+
+async def test_who_changed_things_is_not_counted_twice_where_the_file_could_not_be_finished(flow, world):
+    """Found by this test: it was remembered before the file was."""
+    key = world.put("a", log_by(flow, "ana"))
+    finish = world.ledger.finish
+
+    async def failing(file, etag):
+        world.ledger.finish = finish
+        world.ledger.unwritable = True
+        try:
+            await finish(file, etag)
+        finally:
+            world.ledger.unwritable = False
+
+    world.ledger.finish = failing
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert (await world.ledger.principals())["ana"].count == 1
+
+
+async def test_who_changed_things_is_remembered_of_events_in_the_body(flow, world):
+    body = json.loads(flow.s3_event("a/b"))
+    body["Records"][0]["userIdentity"] = {"principalId": "AWS:AIDA1"}
+    assert await world.handle(json.dumps(body)) == Done()
+    assert await world.ledger.principals() == {"AWS:AIDA1": Seen(flow.EPOCH, flow.EPOCH, 1)}
+
+
+async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warning(flow, world, events):
+    world.ledger.refuses_principals = True
+    key = world.put("a", log_by(flow, "ana"))
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
+    assert not world.counters.errors
+    assert [event["log_level"] for event in events if event["event"] == "ledger_unwritable"] == ["warning"]
+
+
+async def test_a_file_of_which_nobody_is_known_writes_nothing_of_anybody(flow, world, events):
+    world.ledger.refuses_principals = True
+    assert await world.handle(flow.announcing(world.put("a"))) == Done()
+    assert not [event for event in events if event["event"] == "ledger_unwritable"]

@@ -1,0 +1,74 @@
+"""The configured sources decide which files are read, and how."""
+
+import pytest
+from tests.flow.handler.log_files import (
+    AUDIT_LOG_KEY,
+    access_line,
+    audit_line,
+)
+
+from jibe_sqs.core.formats.format import Format
+from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.model import Done, Reject
+from jibe_sqs.core.sources import LogSource
+from jibe_sqs.core.verdicts import RetryPolicy
+
+
+async def test_a_sources_format_tells_what_names_do_not(flow):
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "audit/", Format.AUDIT_LOG)])
+    # By its first bytes it would be an access log.
+    world.logs.objects[flow.LOG_BUCKET, "audit/odd"] = access_line("by-bytes/x") + audit_line("by-setting/x")
+    assert await world.handle(flow.announcing("audit/odd")) == Done()
+    assert world.counters.bad_records == 1
+    assert [run.folder.path for run in world.target.runs] == ["/data/by-setting"]
+
+
+async def test_each_source_has_its_own_way_with_bad_records(flow):
+    world = flow.World(
+        sources=[LogSource(flow.LOG_BUCKET, "strict/", on_bad_record="reject"), LogSource(flow.LOG_BUCKET, "lax/")],
+        retry=RetryPolicy(max_receives=5),
+    )
+    for prefix in ("strict/", "lax/"):
+        world.logs.objects[flow.LOG_BUCKET, prefix + AUDIT_LOG_KEY] = audit_line() + b"no line\n"
+    assert await world.handle(flow.announcing("lax/" + AUDIT_LOG_KEY)) == Done()
+    verdict = await world.handle(flow.announcing("strict/" + AUDIT_LOG_KEY))
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "RecordMalformed"
+    assert [run.folder.path for run in world.target.runs] == ["/data/a"] * len(world.target.runs)
+    assert world.ledger.finished == [(flow.LOG_BUCKET, "lax/" + AUDIT_LOG_KEY)]
+
+
+async def test_the_limits_are_the_operators(flow):
+    world = flow.World(limits=Limits(records=2))
+    body = flow.announcing(
+        world.put("two", flow.log_of("a/1", "a/2")), world.put("three", flow.log_of("b/1", "b/2", "b/3"))
+    )
+    verdict = await world.handle(body)
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "LogLimitExceeded"
+    assert [run.folder.path for run in world.target.runs] == ["/data/a"]
+
+
+@pytest.mark.parametrize("key", ["trail/x", AUDIT_LOG_KEY])
+async def test_a_file_of_a_bucket_that_is_no_log_source_is_refused_and_never_fetched(flow, key):
+    """Whoever can write to the queue does not choose which files are read."""
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
+    world.logs.objects["evil", key] = flow.log_of("a/file")
+    verdict = await world.handle(flow.announcing(key, bucket="evil"))
+    assert isinstance(verdict, Reject)
+    assert verdict.error == "BucketNotAllowed"
+    assert f"s3://evil/{key}" in verdict.reason
+    assert not world.logs.opens
+    assert not world.target.runs
+
+
+@pytest.mark.parametrize(
+    "key", ["elsewhere/x", "trail", AUDIT_LOG_KEY, "AWSLogs/111122223333/Config/x.json.gz", "trail/"]
+)
+async def test_other_files_of_a_log_bucket_are_nothing_to_do_and_never_fetched(flow, key):
+    """Several services share one log bucket, and its notifications announce all that they write."""
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
+    world.logs.objects[flow.LOG_BUCKET, key] = flow.log_of("a/file")
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert not world.logs.opens
+    assert world.counters.nothing.total() == 1
