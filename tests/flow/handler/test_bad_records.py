@@ -29,23 +29,23 @@ WITH_SECRETS = [
 ]
 
 
-async def test_bad_records_that_are_skipped_are_counted_and_the_first_few_are_told(flow, world, events):
+async def test_skipped_bad_records_are_counted_and_the_first_five_are_logged(flow, world, events):
     lines = [audit_line(), *(f"{line}\n".encode() for line in WITH_SECRETS * 3), audit_line("c/d")]
     world.logs.objects[flow.LOG_BUCKET, AUDIT_LOG_KEY] = b"".join(lines)
     assert await world.handle(flow.announcing(AUDIT_LOG_KEY)) == Done()
     assert (world.counters.bad_records, world.counters.records, world.counters.files) == (15, 2, 1)
     assert world.counters.as_dict()["bad_records"] == 15
-    (told,) = [event for event in events if event["event"] == "bad_records_skipped"]
-    assert (told["log_level"], told["bucket"], told["key"]) == ("warning", flow.LOG_BUCKET, AUDIT_LOG_KEY)
-    assert (told["format"], told["count"], len(told["first"])) == ("audit-log", 15, 5)
-    assert told["first"][0]["offset"] == len(lines[0])
-    assert all(each["reason"].startswith("line ") and len(each["reason"]) < 200 for each in told["first"])
-    json.dumps(told)
+    (logged,) = [event for event in events if event["event"] == "bad_records_skipped"]
+    assert (logged["log_level"], logged["bucket"], logged["key"]) == ("warning", flow.LOG_BUCKET, AUDIT_LOG_KEY)
+    assert (logged["format"], logged["count"], len(logged["first"])) == ("audit-log", 15, 5)
+    assert logged["first"][0]["offset"] == len(lines[0])
+    assert all(each["reason"].startswith("line ") and len(each["reason"]) < 200 for each in logged["first"])
+    json.dumps(logged)
     assert CANARY not in str(events)
 
 
-async def test_an_access_logs_bad_lines_tell_no_signature(flow, world, events):
-    """A request's address may be a presigned one."""
+async def test_the_log_entry_of_a_bad_access_log_line_has_no_signature(flow, world, events):
+    """The URL of a request may be presigned, and then contains a signature."""
     presigned = f"GET /data/a?X-Amz-Signature={CANARY} HTTP/1.1"
     bad = [access_line().replace(b"PUT /x HTTP/1.1", presigned.encode()).replace(b" data ", b" - ")]
     bad.append(f'"{presigned}" 200\n'.encode())
@@ -55,7 +55,7 @@ async def test_an_access_logs_bad_lines_tell_no_signature(flow, world, events):
     assert CANARY not in str(events)
 
 
-async def test_a_file_without_bad_records_tells_of_none(flow, world, events):
+async def test_a_file_without_bad_records_logs_no_bad_records(flow, world, events):
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not [event for event in events if event["event"] == "bad_records_skipped"]
 
@@ -87,7 +87,7 @@ async def test_a_dead_letter_names_each_of_the_first_bad_records(flow, world):
     assert verdict.reason.endswith("and 2 more")
 
 
-async def test_a_message_that_was_rejected_for_a_bad_record_has_its_file_read_again_when_it_is_redriven(flow, world):
+async def test_a_redriven_message_has_its_file_with_the_bad_record_read_again(flow, world):
     key = world.put("bad", with_bad_record(flow, "a/1", "?"))
     for _ in range(2):
         assert isinstance(await world.handle(flow.announcing(key)), Reject)
@@ -98,7 +98,7 @@ async def test_a_message_that_was_rejected_for_a_bad_record_has_its_file_read_ag
     assert "/data/b" in [run.folder.path for run in world.target.runs]
 
 
-async def test_a_message_is_tried_again_while_something_may_pass_and_rejected_for_its_bad_record_after_that(
+async def test_a_message_with_a_bad_record_is_retried_until_all_transient_errors_are_gone_and_then_rejected(
     flow, world
 ):
     body = flow.announcing(world.put("bad", with_bad_record(flow, "a/1", "?")), flow.log_key("missing"))
@@ -112,7 +112,7 @@ async def test_a_message_is_tried_again_while_something_may_pass_and_rejected_fo
     assert {run.folder.path for run in world.target.runs} == {"/data/a", "/data/c"}
 
 
-async def test_a_refresh_that_fails_is_tried_again_before_a_bad_record_rejects_the_message(flow, world):
+async def test_a_failed_refresh_is_retried_before_a_bad_record_rejects_the_message(flow, world):
     world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
     body = flow.announcing(world.put("bad", with_bad_record(flow, "a/1", "?")))
     assert isinstance(await world.handle(body), Retry)
@@ -120,21 +120,21 @@ async def test_a_refresh_that_fails_is_tried_again_before_a_bad_record_rejects_t
     assert [run.folder.path for run in world.target.runs][-1] == "/data/a"
 
 
-async def test_a_file_with_a_bad_record_that_is_in_hand_twice_rejects_both_messages(flow, world):
+async def test_a_bad_record_rejects_both_messages_that_announce_its_file_at_the_same_time(flow, world):
     body = flow.announcing(world.put("bad", with_bad_record(flow, "a/1", "?")))
     verdicts = await asyncio.gather(world.handle(body), world.handle(body))
     assert [type(verdict) for verdict in verdicts] == [Reject, Reject]
     assert world.logs.opens.total() == 1
 
 
-async def test_bad_records_of_a_source_that_skips_them_finish_the_file(flow):
+async def test_a_file_is_finished_if_its_source_skips_bad_records(flow):
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, on_bad_record="skip")])
     key = world.put("bad", with_bad_record(flow, "a/1", "?"))
     assert await world.handle(flow.announcing(key)) == Done()
     assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
-async def test_a_write_whose_time_cannot_be_read_is_refreshed_however_lately_its_folder_was(flow, world):
+async def test_a_write_with_an_unreadable_time_is_refreshed_also_if_its_folder_was_refreshed_just_before(flow, world):
     key = world.put("a")
     assert await world.handle(flow.announcing(key)) == Done()
     text = json.loads(gzip.decompress(flow.log_of("a/file")))
@@ -145,7 +145,7 @@ async def test_a_write_whose_time_cannot_be_read_is_refreshed_however_lately_its
     assert [run.folder.path for run in world.target.runs] == ["/data/a"] * 2
 
 
-async def test_a_write_whose_key_cannot_be_read_refreshes_all_of_its_bucket(flow, world):
+async def test_a_write_with_an_unreadable_key_refreshes_the_whole_bucket(flow, world):
     text = json.loads(gzip.decompress(flow.log_of("a/file")))
     text["Records"][0]["requestParameters"]["key"] = None
     assert await world.handle(flow.announcing(world.put("b", gzip.compress(json.dumps(text).encode())))) == Done()

@@ -14,7 +14,7 @@ from jibe_sqs.core.model import Done, Message, Retry
 
 
 class FakeBuckets:
-    """The `Buckets` port: what it is asked, and an answer that may be waited for."""
+    """The `Buckets` port. It records the questions; the test sets the `answer`."""
 
     def __init__(self):
         self.asked = []
@@ -31,7 +31,7 @@ def asking(world):
     return world.handler._buckets
 
 
-async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow, world):
+async def test_changes_in_a_bucket_that_is_not_shown_are_skipped_after_one_question(flow, world):
     buckets = asking(world)
     buckets.answer.set_result(False)
     key = world.put("a", flow.log_of("a/x", "b/y", bucket="elsewhere"))
@@ -41,15 +41,17 @@ async def test_a_bucket_that_is_shown_nowhere_is_asked_for_once_and_skipped(flow
     assert world.counters.skipped == {"not-mapped": 2}
 
 
-async def test_where_all_buckets_are_known_nobody_is_asked(flow, world):
+async def test_if_all_buckets_are_mapped_there_is_no_question(flow, world):
     buckets = asking(world)
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not buckets.asked
 
 
 @pytest.mark.parametrize("through", ["a file", "the body"])
-async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest_change(flow, world, through):
-    """Meanwhile nothing else waits: not the folders of the same file, and no reader's place."""
+async def test_a_message_waits_until_it_is_certain_that_its_bucket_was_not_shown_at_its_newest_change(
+    flow, world, through
+):
+    """Meanwhile, the other folders of the file are refreshed, and the place in the reading budget is left."""
     buckets = asking(world)
     strange = json.loads(flow.s3_event("a/x", bucket="strange", time="2026-01-01T00:00:07Z"))
     known = json.loads(flow.s3_event("b/x"))
@@ -74,7 +76,7 @@ async def test_a_bucket_is_shown_nowhere_only_once_that_is_certain_of_its_newest
 
 
 @pytest.mark.parametrize("answer", [True, AccessAnywhereUnavailable("503")])
-async def test_a_bucket_that_appears_after_reading_or_may_have_is_tried_again(flow, world, answer):
+async def test_a_message_is_retried_if_its_bucket_appeared_after_reading_or_if_the_question_fails(flow, world, answer):
     buckets = asking(world)
     (buckets.answer.set_result if answer is True else buckets.answer.set_exception)(answer)
     verdict = await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket="strange"))))
@@ -83,7 +85,7 @@ async def test_a_bucket_that_appears_after_reading_or_may_have_is_tried_again(fl
     assert not world.ledger.finished
 
 
-async def test_what_fails_in_any_case_does_not_wait_for_certainty(flow, world):
+async def test_a_message_with_a_failed_refresh_does_not_ask_about_buckets(flow, world):
     buckets = asking(world)
     records = [json.loads(flow.s3_event("x/y", bucket=bucket))["Records"][0] for bucket in ("strange", "data")]
     world.target.errors["/data/x"] = [AccessAnywhereUnavailable("503")]

@@ -16,8 +16,8 @@ from jibe_sqs.core.errors import (
 from jibe_sqs.core.model import Done, Message, Reject, Retry
 
 
-async def test_a_file_announced_by_two_messages_at_once_is_opened_once_and_both_are_done(flow, world):
-    """Swept and announced, or announced by CloudTrail and by S3."""
+async def test_a_file_that_two_messages_announce_at_the_same_time_is_opened_once_and_both_are_done(flow, world):
+    """A file may be swept and announced, or announced by CloudTrail and by S3."""
     world.logs.delay = 10.0
     world.target.takes = 60.0
     key = world.put("a")
@@ -32,13 +32,13 @@ async def test_a_file_announced_by_two_messages_at_once_is_opened_once_and_both_
     assert not world.handler._in_hand
 
 
-async def test_a_message_that_names_a_file_twice_has_it_read_once(flow, world):
+async def test_a_file_that_one_message_announces_twice_is_read_once(flow, world):
     key = world.put("a")
     assert await world.handle(flow.announcing(key, key)) == Done()
     assert world.logs.opens[key] == 1
 
 
-async def test_two_messages_that_name_two_files_crosswise_are_both_done(flow, world):
+async def test_two_messages_that_announce_the_same_two_files_in_opposite_order_are_both_done(flow, world):
     world.logs.delay = 10.0
     one, two = world.put("one"), world.put("two")
     first = await read_in_progress(flow, world, flow.announcing(one, two))
@@ -48,7 +48,7 @@ async def test_two_messages_that_name_two_files_crosswise_are_both_done(flow, wo
 
 
 @pytest.mark.parametrize("when", ["while it is read", "while it is refreshed"])
-async def test_if_the_first_is_given_up_the_second_is_tried_again_and_not_lost(flow, world, when):
+async def test_if_the_first_message_is_cancelled_the_second_is_retried(flow, world, when):
     world.logs.delay = 10.0
     world.target.held = {"/data/a"}
     body = flow.announcing(world.put("a"))
@@ -69,7 +69,7 @@ async def test_if_the_first_is_given_up_the_second_is_tried_again_and_not_lost(f
     assert not world.handler._in_hand
 
 
-async def test_a_defect_in_the_first_leaves_the_second_to_be_tried_again(flow, world):
+async def test_an_unexpected_exception_in_the_first_message_makes_the_second_retry(flow, world):
     world.logs.delay = 10.0
     key = world.put("a")
     world.logs.errors[key] = ZeroDivisionError("a bug")
@@ -81,7 +81,7 @@ async def test_a_defect_in_the_first_leaves_the_second_to_be_tried_again(flow, w
 
 
 @pytest.mark.parametrize("where", ["in the file", "in its refresh"])
-async def test_an_error_reaches_both(flow, world, where):
+async def test_an_error_reaches_both_messages(flow, world, where):
     world.logs.delay = 10.0
     key = world.put("a")
     if where == "in the file":
@@ -94,7 +94,7 @@ async def test_an_error_reaches_both(flow, world, where):
     assert world.logs.opens[key] == 1
 
 
-async def test_a_version_other_than_the_one_that_was_finished_is_tried_again(flow, world):
+async def test_a_message_with_another_version_of_the_file_is_retried(flow, world):
     world.logs.delay = 10.0
     key = world.put("a")
     first = await read_in_progress(flow, world, announcing_version(flow, key, "v1"))
@@ -106,8 +106,8 @@ async def test_a_version_other_than_the_one_that_was_finished_is_tried_again(flo
     assert world.logs.opens[key] == 2
 
 
-async def test_what_is_wrong_with_one_version_for_good_is_not_said_of_another(flow, verified):
-    """Who mends a file puts a new version in its place, while the old one may be in hand."""
+async def test_a_permanent_error_of_one_version_does_not_reject_another_version(flow, verified):
+    """A broken file may be replaced by a new version while the old one is being read."""
     verified.logs.delay = 10.0
     key = verified.put("a")
     verified.verifier.errors[key] = [LogTampered("changed")]
@@ -118,7 +118,7 @@ async def test_what_is_wrong_with_one_version_for_good_is_not_said_of_another(fl
     assert await verified.handle(announcing_version(flow, key, "v2"), receive_count=2) == Done()
 
 
-async def test_reading_is_over_once_every_file_is_read_or_waited_for(flow, world):
+async def test_the_place_is_left_when_each_file_is_read_or_is_read_by_another_message(flow, world):
     world.logs.delay = 10.0
     world.target.held = {"/data/a", "/data/b"}
     a, b = world.put("a"), world.put("b")

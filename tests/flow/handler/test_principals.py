@@ -17,7 +17,7 @@ def log_by(flow, *principals):
     return gzip.compress(json.dumps(text).encode())
 
 
-async def test_who_changed_things_is_remembered_once_for_each_finished_file(flow, world):
+async def test_principals_are_recorded_once_for_each_finished_file(flow, world):
     key = world.put("a", log_by(flow, "ana", "bo", "ana"))
     world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
     body = flow.announcing(key)
@@ -31,8 +31,8 @@ async def test_who_changed_things_is_remembered_once_for_each_finished_file(flow
     }
 
 
-async def test_who_changed_things_is_not_counted_twice_where_the_file_could_not_be_finished(flow, world):
-    """Found by this test: it was remembered before the file was."""
+async def test_principals_are_not_counted_twice_if_the_ledger_could_not_finish_the_file(flow, world):
+    """Once, principals were recorded before the file was finished."""
     key = world.put("a", log_by(flow, "ana"))
     finish = world.ledger.finish
 
@@ -50,14 +50,14 @@ async def test_who_changed_things_is_not_counted_twice_where_the_file_could_not_
     assert (await world.ledger.principals())["ana"].count == 1
 
 
-async def test_who_changed_things_is_remembered_of_events_in_the_body(flow, world):
+async def test_principals_of_events_in_the_body_are_recorded(flow, world):
     body = json.loads(flow.s3_event("a/b"))
     body["Records"][0]["userIdentity"] = {"principalId": "AWS:AIDA1"}
     assert await world.handle(json.dumps(body)) == Done()
     assert await world.ledger.principals() == {"AWS:AIDA1": Seen(flow.EPOCH, flow.EPOCH, 1)}
 
 
-async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warning(flow, world, events):
+async def test_a_ledger_that_refuses_principals_is_only_a_warning(flow, world, events):
     world.ledger.refuses_principals = True
     key = world.put("a", log_by(flow, "ana"))
     assert await world.handle(flow.announcing(key)) == Done()
@@ -66,7 +66,7 @@ async def test_a_ledger_that_cannot_remember_who_changed_things_is_only_a_warnin
     assert [event["log_level"] for event in events if event["event"] == "ledger_unwritable"] == ["warning"]
 
 
-async def test_a_file_of_which_nobody_is_known_writes_nothing_of_anybody(flow, world, events):
+async def test_a_file_without_principals_writes_no_principals(flow, world, events):
     world.ledger.refuses_principals = True
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not [event for event in events if event["event"] == "ledger_unwritable"]

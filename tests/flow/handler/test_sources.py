@@ -14,16 +14,16 @@ from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
 
 
-async def test_a_sources_format_tells_what_names_do_not(flow):
+async def test_the_format_of_a_source_is_used_for_files_whose_names_do_not_show_it(flow):
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "audit/", Format.AUDIT_LOG)])
-    # By its first bytes it would be an access log.
+    # Its first bytes look like an access log.
     world.logs.objects[flow.LOG_BUCKET, "audit/odd"] = access_line("by-bytes/x") + audit_line("by-setting/x")
     assert await world.handle(flow.announcing("audit/odd")) == Done()
     assert world.counters.bad_records == 1
     assert [run.folder.path for run in world.target.runs] == ["/data/by-setting"]
 
 
-async def test_each_source_has_its_own_way_with_bad_records(flow):
+async def test_each_source_has_its_own_setting_for_bad_records(flow):
     world = flow.World(
         sources=[LogSource(flow.LOG_BUCKET, "strict/", on_bad_record="reject"), LogSource(flow.LOG_BUCKET, "lax/")],
         retry=RetryPolicy(max_receives=5),
@@ -38,7 +38,7 @@ async def test_each_source_has_its_own_way_with_bad_records(flow):
     assert world.ledger.finished == [(flow.LOG_BUCKET, "lax/" + AUDIT_LOG_KEY)]
 
 
-async def test_the_limits_are_the_operators(flow):
+async def test_the_configured_limits_are_used(flow):
     world = flow.World(limits=Limits(records=2))
     body = flow.announcing(
         world.put("two", flow.log_of("a/1", "a/2")), world.put("three", flow.log_of("b/1", "b/2", "b/3"))
@@ -50,8 +50,8 @@ async def test_the_limits_are_the_operators(flow):
 
 
 @pytest.mark.parametrize("key", ["trail/x", AUDIT_LOG_KEY])
-async def test_a_file_of_a_bucket_that_is_no_log_source_is_refused_and_never_fetched(flow, key):
-    """Whoever can write to the queue does not choose which files are read."""
+async def test_a_file_of_a_bucket_that_is_not_a_log_source_is_rejected_and_never_fetched(flow, key):
+    """A sender who can write to the queue must not choose which files are read."""
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
     world.logs.objects["evil", key] = flow.log_of("a/file")
     verdict = await world.handle(flow.announcing(key, bucket="evil"))
@@ -65,8 +65,8 @@ async def test_a_file_of_a_bucket_that_is_no_log_source_is_refused_and_never_fet
 @pytest.mark.parametrize(
     "key", ["elsewhere/x", "trail", AUDIT_LOG_KEY, "AWSLogs/111122223333/Config/x.json.gz", "trail/"]
 )
-async def test_other_files_of_a_log_bucket_are_nothing_to_do_and_never_fetched(flow, key):
-    """Several services share one log bucket, and its notifications announce all that they write."""
+async def test_files_of_a_log_bucket_that_are_not_log_files_are_done_and_never_fetched(flow, key):
+    """Several services may share one log bucket, and its notifications announce all their files."""
     world = flow.World(sources=[LogSource(flow.LOG_BUCKET, "trail/")])
     world.logs.objects[flow.LOG_BUCKET, key] = flow.log_of("a/file")
     assert await world.handle(flow.announcing(key)) == Done()

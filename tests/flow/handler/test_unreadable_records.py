@@ -15,7 +15,7 @@ def s3_events(flow, *keys):
     return json.dumps({"Records": records})
 
 
-async def test_a_record_that_cannot_be_read_costs_the_others_nothing(flow, world):
+async def test_an_unreadable_record_does_not_prevent_the_others(flow, world):
     verdict = await world.handle(s3_events(flow, "caf%E9/a", "good/b", ""))
     assert isinstance(verdict, Reject)
     assert (verdict.error, verdict.source) == ("AnnouncementMalformed", "message")
@@ -26,7 +26,7 @@ async def test_a_record_that_cannot_be_read_costs_the_others_nothing(flow, world
     assert world.counters.errors == {"AnnouncementMalformed": 1}
 
 
-async def test_a_message_with_an_unreadable_record_is_a_dead_letter_only_when_all_else_is_done(flow, world):
+async def test_a_message_with_an_unreadable_record_is_rejected_only_when_everything_else_is_done(flow, world):
     world.target.errors["/data/good"] = [AccessAnywhereUnavailable("503")]
     body = s3_events(flow, "good/b", "caf%E9")
     assert isinstance(await world.handle(body), Retry)
@@ -36,7 +36,7 @@ async def test_a_message_with_an_unreadable_record_is_a_dead_letter_only_when_al
     assert world.counters.errors["AccessAnywhereUnavailable"] == 1
 
 
-async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, world):
+async def test_a_log_file_beside_an_unreadable_key_is_read_and_finished(flow, world):
     key = world.put("good")
     body = json.dumps({"s3Bucket": flow.LOG_BUCKET, "s3ObjectKey": [key, 7]})
     verdict = await world.handle(body)
@@ -46,7 +46,7 @@ async def test_a_log_file_beside_an_unreadable_key_is_read_and_remembered(flow, 
     assert world.ledger.finished == [(flow.LOG_BUCKET, key)]
 
 
-async def test_an_event_without_a_readable_time_is_never_already_refreshed(flow, world):
+async def test_an_event_without_a_readable_time_is_always_refreshed(flow, world):
     await asyncio.sleep(1000)
     assert await world.handle(flow.s3_event("a/file", time="2026-01-01T00:00:00Z")) == Done()
     for _ in range(2):

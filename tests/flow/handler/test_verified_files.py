@@ -30,14 +30,14 @@ async def test_a_file_is_verified_by_the_hash_of_its_text_before_anything_is_ref
     assert len(verified.verifier.asked) == 1  # known: nothing to verify
 
 
-async def test_a_file_that_asks_for_nothing_is_verified_too(flow, verified):
-    """Who took the records out of it would else have taken them out of sight."""
+async def test_a_file_without_events_is_verified_too(flow, verified):
+    """Otherwise an attacker could hide changes by removing all records from the file."""
     key = verified.put("a", flow.log_of())
     verified.verifier.errors[key] = [LogTampered("changed")]
     assert isinstance(await verified.handle(flow.announcing(key)), Reject)
 
 
-async def test_files_of_a_source_that_is_not_verified_are_not(flow, verified):
+async def test_files_of_other_sources_are_not_verified(flow, verified):
     verified.logs.objects[flow.LOG_BUCKET, "other/x"] = flow.log_of("a/file")
     assert await verified.handle(flow.announcing("other/x")) == Done()
     assert not verified.verifier.asked
@@ -46,7 +46,7 @@ async def test_files_of_a_source_that_is_not_verified_are_not(flow, verified):
 @pytest.mark.parametrize(
     "error", [LogTampered("changed"), DigestInvalid("forged", fault="signature")], ids=["log", "digest"]
 )
-async def test_a_file_that_was_tampered_with_is_rejected_and_nothing_refreshed(flow, verified, error):
+async def test_a_tampered_file_is_rejected_and_nothing_is_refreshed(flow, verified, error):
     key = verified.put("a")
     verified.verifier.errors[key] = [error]
     verdict = await verified.handle(flow.announcing(key))
@@ -59,7 +59,7 @@ async def test_a_file_that_was_tampered_with_is_rejected_and_nothing_refreshed(f
     assert verified.counters.errors == {type(error).__name__: 1}
 
 
-async def test_a_file_whose_digest_is_not_there_yet_waits_the_longest_and_is_done_when_it_comes(flow, verified):
+async def test_a_file_whose_digest_is_missing_waits_the_longest_delay_and_is_done_when_the_digest_comes(flow, verified):
     key = verified.put("a")
     verified.verifier.errors[key] = [DigestMissing("not yet")] * 2
     for receive_count in (1, 2):
@@ -70,14 +70,14 @@ async def test_a_file_whose_digest_is_not_there_yet_waits_the_longest_and_is_don
     assert [run.folder.path for run in verified.target.runs] == ["/data/a"]
 
 
-async def test_keys_that_cannot_be_had_are_asked_for_again_soon(flow, verified):
+async def test_if_the_public_keys_are_unavailable_the_message_is_retried_soon(flow, verified):
     key = verified.put("a")
     verified.verifier.errors[key] = [KeysUnavailable("503")]
     assert await verified.handle(flow.announcing(key)) == Retry(DIGEST_POLICY.first, "KeysUnavailable: 503")
     assert not verified.target.runs
 
 
-async def test_one_tampered_file_of_two_keeps_the_other_from_nothing(flow, verified):
+async def test_one_tampered_file_of_two_does_not_prevent_the_other(flow, verified):
     good, bad = verified.put("good"), verified.put("bad")
     verified.verifier.errors[bad] = [LogTampered("changed")]
     assert isinstance(await verified.handle(flow.announcing(good, bad)), Reject)
@@ -85,7 +85,7 @@ async def test_one_tampered_file_of_two_keeps_the_other_from_nothing(flow, verif
     assert verified.ledger.finished == [(flow.LOG_BUCKET, good)]
 
 
-async def test_a_file_that_ends_in_the_middle_is_not_held_against_anything(flow, verified):
+async def test_a_truncated_file_is_not_verified(flow, verified):
     key = verified.put("a", flow.log_of("a/file")[:-10])
     assert isinstance(await verified.handle(flow.announcing(key)), Retry)
     assert not verified.verifier.asked
