@@ -1,4 +1,4 @@
-"""The commands, as an operator runs them: processes, exit codes, and what they write."""
+"""The commands as an operator runs them: as processes, with their exit codes and their output."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ CANARIES = {"password": "PASSWORD-CANARY", "token": "TOKEN-CANARY", "aws": "AWS-
 REGION = "us-east-1"
 NAMES = count(1)
 DEADLINE = 600.0
-"""Seconds; of a drain, in a test where it is not to be reached: nobody waits for a process so long."""
+"""Seconds of a drain in tests that must not reach its end. No test waits this long for a process."""
 POLL = 1
 """Seconds of a long poll."""
 
@@ -45,11 +45,11 @@ def log_file(*entries):
     return json.dumps({"Records": entries}).encode()
 
 
-# Without a world
+# Without AWS and Access Anywhere
 
 
-def assert_told(result, *words):
-    """As an operator wants to be told: on standard error, in ten lines, with no traceback."""
+def assert_mistake(result, *words):
+    """The mistake is on standard error, in at most ten lines, without a traceback."""
     assert result.returncode == 2
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) <= 10
@@ -59,32 +59,36 @@ def assert_told(result, *words):
 
 
 @pytest.mark.parametrize("command", [("run",), ()])
-def test_run_without_configuration_says_what_is_missing(jibe, command):
-    assert_told(jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/reference/configuration.md")
+def test_run_without_configuration_names_the_missing_settings(jibe, command):
+    assert_mistake(
+        jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/reference/configuration.md"
+    )
 
 
-def test_run_with_many_mistakes_is_brief_and_keeps_secrets(jibe):
+def test_run_with_many_mistakes_prints_ten_lines_and_no_secrets(jibe):
     wrong = {f"JIBE_WRONG_{number}": CANARIES["password"] for number in range(20)}
     result = jibe("run", JIBE_ACCESS_ANYWHERE__PASSWORD=CANARIES["password"], JIBE_QUEUES=CANARIES["aws"], **wrong)
-    assert_told(result, "JIBE_WRONG_0")
+    assert_mistake(result, "JIBE_WRONG_0")
     assert len(result.stderr.splitlines()) == 10
     assert re.search(r"^  \(and \d+ more\)$", result.stderr, re.MULTILINE)
     assert "CANARY" not in result.stderr
 
 
-def test_run_with_a_wrong_path_says_so(jibe, tmp_path):
-    assert_told(jibe("run", "--config", str(tmp_path / "none.json")), str(tmp_path / "none.json"), "No such file")
-    assert_told(jibe("run", JIBE_CONFIG=str(tmp_path)), str(tmp_path), "Is a directory")
+def test_run_with_a_wrong_path_names_the_path(jibe, tmp_path):
+    assert_mistake(
+        jibe("run", "--config", str(tmp_path / "missing.json")), str(tmp_path / "missing.json"), "No such file"
+    )
+    assert_mistake(jibe("run", JIBE_CONFIG=str(tmp_path)), str(tmp_path), "Is a directory")
 
 
-def test_a_file_that_cannot_be_read_needs_no_advice_about_settings(jibe, tmp_path):
-    result = jibe("run", "--config", str(tmp_path / "none.json"))
+def test_an_unreadable_configuration_file_prints_no_advice_about_settings(jibe, tmp_path):
+    result = jibe("run", "--config", str(tmp_path / "missing.json"))
     assert "JIBE_ACCESS_ANYWHERE__ENDPOINT" not in result.stderr
 
 
-def test_the_default_command_takes_the_configuration_too(jibe, tmp_path):
-    assert_told(jibe("--config", str(tmp_path / "none.json")), str(tmp_path / "none.json"), "No such file")
-    assert_told(jibe("--config", str(tmp_path / "none.json"), "principals"), "after the command")
+def test_the_default_command_accepts_a_configuration_file(jibe, tmp_path):
+    assert_mistake(jibe("--config", str(tmp_path / "missing.json")), str(tmp_path / "missing.json"), "No such file")
+    assert_mistake(jibe("--config", str(tmp_path / "missing.json"), "principals"), "after the command")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_the_default_command_takes_the_configuration_too(jibe, tmp_path):
     ids=lambda command: command[0],
 )
 @pytest.mark.parametrize(("variable", "value"), [("AWS_PROFILE", "nosuch"), ("AWS_ENDPOINT_URL", "localhost:99")])
-def test_a_mistake_in_the_environment_of_aws_is_one_line(jibe, tmp_path, command, variable, value):
+def test_a_wrong_aws_variable_is_named_without_a_traceback(jibe, tmp_path, command, variable, value):
     config = tmp_path / "config.json"
     url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/jibe"
     access = {"endpoint": "http://127.0.0.1:1", "login": "ana", "password": CANARIES["password"]}
@@ -108,20 +112,20 @@ def test_a_mistake_in_the_environment_of_aws_is_one_line(jibe, tmp_path, command
     assert "Traceback" not in result.stderr
 
 
-def test_a_demo_on_a_server_that_is_not_there_ends_in_one_line(jibe):
+def test_a_demo_with_an_unreachable_server_ends_with_one_line(jibe):
     result = jibe("demo", "--aws-endpoint", "http://127.0.0.1:1")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "http://127.0.0.1:1" in result.stderr.splitlines()[-1]
 
 
-def test_the_version_is_the_packages(jibe):
+def test_the_version_is_the_version_of_the_package(jibe):
     result = jibe("--version")
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [("nonsense",), ("run", "--nonsense"), ("demo", "--changes", "0")])
-def test_a_wrong_word_is_a_mistake_of_the_operators(jibe, arguments):
+def test_a_wrong_argument_exits_with_2(jibe, arguments):
     result = jibe(*arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
@@ -131,7 +135,7 @@ def test_a_wrong_word_is_a_mistake_of_the_operators(jibe, arguments):
 
 
 @pytest.fixture
-def a_log(tmp_path):
+def log_path(tmp_path):
     path = tmp_path / "log.json.gz"
     reads = records.get_object(
         Call(records.iam_user("ana", account=ACCOUNT, access_key="A"), 0, REGION, ACCOUNT, Random(1)), "media", "x"
@@ -144,66 +148,66 @@ def objects(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_explain_says_what_each_record_would_do(jibe, a_log):
-    result = jibe("explain", "--json", str(a_log))
+def test_explain_shows_the_decision_for_each_record(jibe, log_path):
+    result = jibe("explain", "--json", str(log_path))
     assert (result.returncode, result.stderr) == (0, "")
     put, read = objects(result)
     assert (put["decision"], put["folders"], put["key"]) == ("refresh", ["/media/reports/2026"], "reports/2026/a b.txt")
     assert (read["decision"], read["reason"], read["folders"]) == ("skip", "read-only", [])
 
 
-def test_explain_shows_a_table_to_people(jibe, a_log):
-    result = jibe("explain", str(a_log))
+def test_explain_without_json_prints_a_table(jibe, log_path):
+    result = jibe("explain", str(log_path))
     assert result.returncode == 0
     assert "PutObject" in result.stdout
     assert "skip: read-only" in result.stdout
     assert "2 records, 1 for a refresh of 1 folder, 1 read-only" in result.stdout
 
 
-def test_explain_uses_the_configuration(jibe, a_log, tmp_path):
-    """One of Jibe's, with a setting that is not ours: what it says of that is no part of the output."""
+def test_explain_uses_the_configuration(jibe, log_path, tmp_path):
+    """The file is one of Jibe's, with a setting that does not exist here. The warning is not part of the output."""
     config = tmp_path / "config.json"
     buckets = {"media": ["/Amazon S3/media", {"folder": "/Archive", "prefix": "reports/"}]}
     config.write_text(
         json.dumps({"endpoint": "https://x", "login": "a", "password": "b", "slack": "c", "buckets": buckets})
     )
     for result in (
-        jibe("explain", "--json", "--config", str(config), str(a_log)),
-        jibe("explain", "--json", str(a_log), JIBE_CONFIG=str(config)),
+        jibe("explain", "--json", "--config", str(config), str(log_path)),
+        jibe("explain", "--json", str(log_path), JIBE_CONFIG=str(config)),
     ):
         assert result.returncode == 0
         assert objects(result)[0]["folders"] == ["/Amazon S3/media/reports/2026", "/Archive/2026"]
         assert "setting_ignored" in result.stderr
 
 
-def test_explain_reads_standard_input(jibe, a_log):
-    text = gzip.decompress(a_log.read_bytes()).decode()
+def test_explain_reads_standard_input(jibe, log_path):
+    text = gzip.decompress(log_path.read_bytes()).decode()
     for arguments in (["-"], []):
         result = jibe("explain", "--json", *arguments, stdin=text)
         assert result.returncode == 0
         assert [each["source"] for each in objects(result)] == ["-", "-"]
 
 
-def test_explain_of_a_truncated_file_is_one_object_with_its_error(jibe, a_log):
-    """Not the records before the cut: nothing of such a file is done."""
-    whole = a_log.read_bytes()
+def test_explain_of_a_truncated_file_gives_one_object_with_its_error(jibe, log_path):
+    """The records before the cut are not explained, because the service does nothing with such a file."""
+    whole = log_path.read_bytes()
     for cut in (1, len(whole) // 2, len(whole) - 1):
-        a_log.write_bytes(whole[:cut])
-        result = jibe("explain", "--json", str(a_log))
+        log_path.write_bytes(whole[:cut])
+        result = jibe("explain", "--json", str(log_path))
         assert result.returncode == 1
         (only,) = objects(result)
         assert only["error"] in ("LogTruncated", "LogMalformed")
-        assert only["source"] == str(a_log)
+        assert only["source"] == str(log_path)
         assert result.stderr == ""
 
 
-def test_explain_goes_on_after_a_file_that_it_cannot_read(jibe, a_log, tmp_path):
-    result = jibe("explain", "--json", str(tmp_path / "none.json"), str(a_log))
+def test_explain_continues_after_a_file_that_it_cannot_read(jibe, log_path, tmp_path):
+    result = jibe("explain", "--json", str(tmp_path / "missing.json"), str(log_path))
     assert result.returncode == 1
     assert [each.get("error") for each in objects(result)] == ["FileNotFoundError", None, None]
 
 
-def test_explain_of_a_body_says_what_it_announces(jibe):
+def test_explain_of_a_body_shows_the_announced_files(jibe):
     key = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/01/01/a.json.gz"
     body = json.dumps({"s3Bucket": "trail", "s3ObjectKey": [key, "second.json"]})
     envelope = json.dumps({"Type": "Notification", "TopicArn": "arn", "Message": body})
@@ -222,9 +226,9 @@ def test_explain_of_a_body_that_announces_nothing(jibe):
     assert (result.returncode, [each["error"] for each in objects(result)]) == (1, ["AnnouncementUnknown"])
 
 
-def test_explain_goes_by_the_objects_key_where_the_file_is_called_otherwise(jibe, a_log):
+def test_explain_uses_the_given_key_instead_of_the_file_name(jibe, log_path):
     digest = "AWSLogs/123456789012/CloudTrail-Digest/us-east-1/2026/01/01/a.json.gz"
-    (only,) = objects(jibe("explain", "--json", "--key", digest, str(a_log)))
+    (only,) = objects(jibe("explain", "--json", "--key", digest, str(log_path)))
     assert (only["announcement"], only["about"], only["key"]) == ("nothing", "CloudTrail digest", digest)
 
 
@@ -246,9 +250,9 @@ A_LOG_OF_EACH = {
 
 @pytest.mark.parametrize("named", [True, False], ids=["by its name", "by its first bytes"])
 @pytest.mark.parametrize("format_", A_LOG_OF_EACH)
-def test_explain_reads_a_log_of_each_format(jibe, a_log, tmp_path, format_, named):
+def test_explain_reads_a_log_of_each_format(jibe, log_path, tmp_path, format_, named):
     name, text = A_LOG_OF_EACH[format_]
-    path = a_log
+    path = log_path
     if name is not None:
         path = tmp_path / (name if named else "some-log")
         path.write_bytes(gzip.compress(text.encode()) if format_ == "audit-log" else text.encode())
@@ -259,7 +263,7 @@ def test_explain_reads_a_log_of_each_format(jibe, a_log, tmp_path, format_, name
     assert (read["decision"], read["reason"]) == ("skip", "read-only")
 
 
-def test_explain_tells_the_bad_records_that_it_skipped(jibe, tmp_path):
+def test_explain_shows_the_skipped_bad_records(jibe, tmp_path):
     path = tmp_path / "S3-media-2026-01-31-12-05-00.gz"
     path.write_text(json.dumps(AUDIT_LINES[0]) + "\nno line\n")
     result = jibe("explain", "--json", str(path))
@@ -269,7 +273,7 @@ def test_explain_tells_the_bad_records_that_it_skipped(jibe, tmp_path):
     assert re.search(r"RecordMalformed: line 2: .* \(offset \d+\): skipped\n", jibe("explain", str(path)).stdout)
 
 
-def test_explain_of_a_body_goes_by_the_configured_logs_and_encodings(jibe, tmp_path):
+def test_explain_of_a_body_uses_the_configured_logs_and_encodings(jibe, tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"logs": [{"bucket": "lyve"}], "key_encodings": {"eventbridge": "url"}}))
     detail = {"bucket": {"name": "media"}, "object": {"key": "a+b/c"}}
@@ -285,8 +289,8 @@ def test_explain_of_a_body_goes_by_the_configured_logs_and_encodings(jibe, tmp_p
 
 
 @pytest.fixture
-def a_ledger(tmp_path):
-    """A ledger with who was seen; gives the variables that name it."""
+def ledger_variables(tmp_path):
+    """A ledger with principals. Returns the variables that configure it."""
     path = tmp_path / "ledger.sqlite"
     at = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 
@@ -298,8 +302,8 @@ def a_ledger(tmp_path):
     return {"JIBE_LEDGER__PATH": str(path)}
 
 
-def test_principals_are_told_as_json_the_most_active_first(jibe, a_ledger):
-    result = jibe("principals", "--json", **a_ledger)
+def test_principals_as_json_come_most_active_first(jibe, ledger_variables):
+    result = jibe("principals", "--json", **ledger_variables)
     assert (result.returncode, result.stderr) == (0, "")
     assert objects(result) == [
         {"principal": "[bold]ana", "first": "2026-01-31T12:00:00Z", "last": "2026-01-31T13:01:01Z", "count": 1234},
@@ -312,8 +316,8 @@ def test_principals_are_told_as_json_the_most_active_first(jibe, a_ledger):
     ]
 
 
-def test_principals_are_a_table_to_people(jibe, a_ledger):
-    result = jibe("principals", **a_ledger)
+def test_principals_without_json_are_a_table(jibe, ledger_variables):
+    result = jibe("principals", **ledger_variables)
     assert result.returncode == 0
     header, ana, bo = result.stdout.splitlines()
     assert header.split() == ["changes", "first", "seen", "last", "seen", "who"]
@@ -321,7 +325,7 @@ def test_principals_are_a_table_to_people(jibe, a_ledger):
     assert bo.split()[0] == "1"
 
 
-def test_a_ledger_in_which_nobody_was_seen_says_so(jibe, tmp_path):
+def test_a_ledger_without_principals_gives_a_sentence(jibe, tmp_path):
     async def make():
         async with SqliteLedger(tmp_path / "ledger.sqlite"):
             pass
@@ -331,13 +335,13 @@ def test_a_ledger_in_which_nobody_was_seen_says_so(jibe, tmp_path):
     assert (result.returncode, result.stdout) == (0, "no changes of objects are recorded yet\n")
 
 
-def test_to_look_for_principals_makes_no_ledger(jibe, tmp_path):
-    """Found by this test: in another directory it made an empty one, and said that nobody was seen."""
-    result = jibe("principals", JIBE_LEDGER__PATH=str(tmp_path / "none" / "ledger.sqlite"))
+def test_principals_does_not_create_a_ledger(jibe, tmp_path):
+    """Regression: in another directory, the command created an empty ledger and found no principals."""
+    result = jibe("principals", JIBE_LEDGER__PATH=str(tmp_path / "missing" / "ledger.sqlite"))
     assert (result.returncode, result.stdout) == (1, "")
     assert "LedgerError" in result.stderr
     assert "ledger.path" in result.stderr
-    assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "missing").exists()
 
 
 # Verify
@@ -401,8 +405,8 @@ def verified(jibe, trail, *more):
     return jibe("verify", *where, *times, *more)
 
 
-def test_verify_finds_what_cloudtrail_delivered_valid(jibe, trail):
-    """Found by this test: times as the documentation writes them were refused."""
+def test_verify_finds_delivered_files_valid(jibe, trail):
+    """Regression: times in the format of the documentation were refused."""
     result = verified(jibe, trail)
     assert result.returncode == 0, result.stderr
     assert "3 digests: 3 valid" in result.stdout
@@ -413,7 +417,7 @@ def test_verify_finds_what_cloudtrail_delivered_valid(jibe, trail):
     assert {each["status"] for each in found} == {"valid"}
 
 
-def test_verify_tells_a_changed_log_and_a_missing_one_and_one_too_many(jibe, trail):
+def test_verify_finds_changed_missing_and_added_log_files(jibe, trail):
     changed, missing, _ = trail.logs
     trail.s3.put_object(Bucket=TRAIL_BUCKET, Key=changed, Body=gzip.compress(log_file()))
     trail.s3.delete_object(Bucket=TRAIL_BUCKET, Key=missing)
@@ -425,12 +429,12 @@ def test_verify_tells_a_changed_log_and_a_missing_one_and_one_too_many(jibe, tra
     statuses = {each["key"]: each["status"] for each in found}
     assert (statuses[changed], statuses[missing], statuses[added]) == ("invalid", "missing", "unlisted")
     assert summary["summary"]["log file"] == {"invalid": 1, "missing": 1, "unlisted": 1, "valid": 1}
-    told = verified(jibe, trail)
-    assert told.returncode == 1
-    assert "log file: INVALID" in told.stdout
+    as_text = verified(jibe, trail)
+    assert as_text.returncode == 1
+    assert "log file: INVALID" in as_text.stdout
 
 
-def test_verify_tells_a_digest_that_cloudtrail_did_not_sign(jibe, trail):
+def test_verify_finds_a_digest_with_a_wrong_signature(jibe, trail):
     first = trail.digests[0]
     trail.s3.put_object(
         Bucket=TRAIL_BUCKET, Key=first.key, Body=first.body, Metadata={**first.metadata, "signature": "00" * 256}
@@ -440,14 +444,14 @@ def test_verify_tells_a_digest_that_cloudtrail_did_not_sign(jibe, trail):
     assert [each["status"] for each in objects(result)[:-1] if each.get("key") == first.key] == ["invalid"]
 
 
-def test_verify_of_a_bucket_that_is_not_there_is_told_in_a_line(jibe, trail):
+def test_verify_of_a_missing_bucket_names_the_bucket(jibe, trail):
     result = verified(jibe, trail, "--bucket", "no-such-bucket")
     assert result.returncode == 1
     assert "no-such-bucket" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_verify_needs_to_be_told_whose_logs(jibe):
+def test_verify_without_a_bucket_names_the_missing_option(jibe):
     result = jibe("verify", "--from", "2026-01-01")
     assert result.returncode == 2
     assert "--bucket" in result.stderr
@@ -467,13 +471,13 @@ class World:
         self.sqs = aws_client(sandbox["environment"], "sqs", REGION)
         self.bucket = f"jibe-sandbox-{REGION}-media"
         self.number = next(NAMES)
-        # Long: what shows again before the end of a test was made to.
+        # Long, so a message that is visible again during a test was made visible.
         self.queue = self.sqs.create_queue(
             QueueName=f"commands-{self.number}", Attributes={"VisibilityTimeout": "600"}
         )["QueueUrl"]
 
     def run(self, **changes):
-        """A service with the sandbox's configuration, but for the changes; its log says all."""
+        """Start a service with the sandbox's configuration and these changes, and with debug logs."""
         config = json.loads(Path(self.sandbox["config"]).read_text(encoding="utf-8"))
         config |= {
             "queues": [{"url": self.queue}],
@@ -491,13 +495,13 @@ class World:
         return self._start("run", "--config", str(path), **environment, JIBE_LOG__LEVEL="debug")
 
     def change(self, name):
-        """Somebody writes an object past Access Anywhere; the bytes of the log file that tells of it."""
+        """Write an object directly to S3. Returns its key, and the bytes of a log file with this event."""
         key = f"commands {self.number}/{name}"
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=name.encode())
         return key, gzip.compress(log_file(put_record(self.bucket, key, self.number, at=time.time())))
 
     def store(self, name, body):
-        """Stores a log file; gives its key."""
+        """Store a log file. Returns its key."""
         key = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/{self.number}_{name}.json.gz"
         self.s3.put_object(Bucket=self.sandbox["log_bucket"], Key=key, Body=body)
         return key
@@ -507,14 +511,14 @@ class World:
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=message)
 
     def receives(self):
-        """How often a message was received, as SQS counts; the test's own look counts as well."""
+        """How often the service received the message. The receive of this method is subtracted from SQS's count."""
         (message,) = self.sqs.receive_message(
             QueueUrl=self.queue, WaitTimeSeconds=5, VisibilityTimeout=0, AttributeNames=["ApproximateReceiveCount"]
         )["Messages"]
         return int(message["Attributes"]["ApproximateReceiveCount"]) - 1
 
     def left(self):
-        """Messages that show, and that are hidden."""
+        """The number of visible messages, and of hidden messages."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
         return tuple(int(attributes[name]) for name in names)
@@ -530,8 +534,8 @@ def world(sandbox, start, tmp_path):
 
 
 @pytest.fixture
-def silence():
-    """An address that takes connections, and never answers."""
+def silent_address():
+    """An address that accepts connections, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -542,7 +546,7 @@ def assert_no_secrets(service, sandbox):
         assert secret not in service.output
 
 
-def test_a_change_is_shown_and_its_message_deleted_and_the_service_stops(world, sandbox):
+def test_a_change_is_refreshed_its_message_is_deleted_and_the_service_stops(world, sandbox):
     key, body = world.change("hello.txt")
     service = world.run()
     assert not world.shows(key)
@@ -557,7 +561,7 @@ def test_a_change_is_shown_and_its_message_deleted_and_the_service_stops(world, 
     assert_no_secrets(service, sandbox)
 
 
-def test_one_bad_file_of_two_leaves_the_message_until_it_is_mended(world):
+def test_one_bad_file_of_two_keeps_the_message_until_it_is_repaired(world):
     """Delete only when every record in the message succeeded: otel-collector-contrib #45153."""
     good_key, good_body = world.change("good.txt")
     bad_key, bad_body = world.change("bad.txt")
@@ -573,14 +577,14 @@ def test_one_bad_file_of_two_leaves_the_message_until_it_is_mended(world):
     service.wait_for("message_done")
     eventually(lambda: world.left() == (0, 0), "an empty queue")
     assert world.shows(bad_key)
-    # Fetched once, and known from then on.
+    # The good file is fetched once, and is in the ledger from then on.
     assert len(service.events("file_read", key=good)) == 1
     assert service.events("file_known", key=good)
     assert len(service.events("file_read", key=bad)) == 1
     assert service.stop() == 0
 
 
-def test_a_restart_fetches_no_finished_file_again(world):
+def test_a_finished_file_is_not_fetched_again_after_a_restart(world):
     _, body = world.change("once.txt")
     file = world.store("once", body)
     first = world.run()
@@ -595,12 +599,12 @@ def test_a_restart_fetches_no_finished_file_again(world):
     assert not second.events("file_read")
 
 
-def test_messages_that_are_held_at_the_drain_deadline_show_again_at_once(world, silence):
+def test_messages_held_at_the_drain_deadline_are_visible_again_at_once(world, silent_address):
     _, body = world.change("held.txt")
-    service = world.run(access_anywhere={"endpoint": silence}, drain_timeout=2)
+    service = world.run(access_anywhere={"endpoint": silent_address}, drain_timeout=2)
     for number in range(3):
         world.announce(world.store(f"held-{number}", body))
-    eventually(lambda: len(service.events("file_read")) == 3, "three messages in its hands")
+    eventually(lambda: len(service.events("file_read")) == 3, "three messages held")
     assert world.left() == (0, 3)
     began = time.monotonic()
     assert service.stop() == 0
@@ -610,9 +614,9 @@ def test_messages_that_are_held_at_the_drain_deadline_show_again_at_once(world, 
     assert service.events("given_back", messages=3)
 
 
-def test_a_second_signal_ends_it_at_once(world, silence):
+def test_a_second_signal_ends_the_service_at_once(world, silent_address):
     _, body = world.change("held.txt")
-    service = world.run(access_anywhere={"endpoint": silence}, drain_timeout=600)
+    service = world.run(access_anywhere={"endpoint": silent_address}, drain_timeout=600)
     world.announce(world.store("held", body))
     service.wait_for("file_read")
     service.process.send_signal(signal.SIGTERM)
@@ -622,28 +626,28 @@ def test_a_second_signal_ends_it_at_once(world, silence):
     assert "Traceback" not in service.output
 
 
-def test_an_idle_service_stops_within_its_long_poll(world):
+def test_an_idle_service_stops_after_sigint(world):
     service = world.run()
     service.wait_for("started")
     assert service.stop(signal.SIGINT) == 0
 
 
-def test_a_wrong_password_leaves_the_messages_in_their_queue_and_says_so(world, sandbox):
+def test_with_a_wrong_password_messages_stay_in_the_queue_and_the_log_names_the_cause(world, sandbox):
     key, body = world.change("unseen.txt")
     service = world.run(access_anywhere={"password": CANARIES["password"]}, drain_timeout=2)
     opened = service.wait_for("circuit_opened")
     assert "check the login and password" in opened["reason"]
     world.announce(world.store("unseen", body))
-    time.sleep(2 * POLL)  # for what must not happen
+    time.sleep(2 * POLL)  # time for a receive, which must not happen
     assert service.stop() == 0
-    assert world.receives() <= 1  # a long poll that had begun before
+    assert world.receives() <= 1  # by a long poll that had begun before
     assert sum(world.left()) == 1
     assert not world.shows(key)
     assert_no_secrets(service, sandbox)
 
 
-def test_while_access_anywhere_is_down_it_is_not_ready_and_receives_nothing(world):
-    """And goes on by itself when it is there again."""
+def test_while_access_anywhere_is_down_the_service_is_not_ready_and_receives_nothing(world):
+    """It continues by itself when Access Anywhere answers again."""
     service = world.run(health={"port": 0, "host": "127.0.0.1"})
     health = f"http://127.0.0.1:{service.wait_for('health_answered')['port']}"
     eventually(lambda: httpx.get(f"{health}/readyz", timeout=PATIENCE).status_code == 200, "it is ready")
@@ -658,7 +662,7 @@ def test_while_access_anywhere_is_down_it_is_not_ready_and_receives_nothing(worl
         assert "503" in answer.json()["reasons"][0]
         assert httpx.get(f"{health}/livez", timeout=PATIENCE).status_code == 200
         second, body = world.change("later.txt")
-        time.sleep(2 * POLL)  # the long poll under way ends
+        time.sleep(2 * POLL)  # until the running long poll ends
         world.announce(world.store("second", body))
     finally:
         httpx.delete(faults, timeout=PATIENCE).raise_for_status()
@@ -671,7 +675,7 @@ def test_while_access_anywhere_is_down_it_is_not_ready_and_receives_nothing(worl
     assert all(event["receives"] in ({}, {"1": 1}, {"1": 2}) for event in service.events("stopped"))
 
 
-def test_a_permanent_token_is_no_part_of_the_output(world, sandbox):
+def test_a_permanent_token_is_not_in_the_output(world, sandbox):
     key, body = world.change("by-token.txt")
     token = sandbox["permanent_token"]
     service = world.run(access_anywhere={"login": "", "password": "", "permanent_token": token})
@@ -682,8 +686,8 @@ def test_a_permanent_token_is_no_part_of_the_output(world, sandbox):
     assert_no_secrets(service, sandbox)
 
 
-def test_a_file_of_a_bucket_that_is_no_log_source_is_never_fetched(world):
-    """Whoever can write to the queue does not choose which files are read."""
+def test_a_file_in_a_bucket_that_is_not_configured_is_never_fetched(world):
+    """Permission to write to the queue does not allow to choose which files are read."""
     service = world.run()
     world.sqs.send_message(
         QueueUrl=world.queue, MessageBody=json.dumps({"s3Bucket": world.bucket, "s3ObjectKey": ["a.json.gz"]})
@@ -691,11 +695,11 @@ def test_a_file_of_a_bucket_that_is_no_log_source_is_never_fetched(world):
     rejected = service.wait_for("message_rejected")
     assert (rejected["error"], rejected["dead_lettered"]) == ("BucketNotAllowed", False)
     assert service.stop() == 0
-    # There are no dead letters here: the queue keeps it.
+    # There is no dead-letter queue, so the message stays in its queue.
     assert sum(world.left()) == 1
 
 
-def test_a_queue_that_is_not_there_ends_the_service_in_one_line(world):
+def test_a_missing_queue_ends_the_service_with_one_line(world):
     service = world.run(queues=[{"url": world.queue + "-gone"}])
     assert service.ended() == 1
     assert "QueueRefused" in service.output

@@ -1,4 +1,4 @@
-"""Dead letters, as an operator meets them: listed with their reasons, shown whole, mended, sent back, and done."""
+"""The dead-letter commands as an operator uses them: list with reasons, show, repair the cause, redrive."""
 
 import gzip
 import json
@@ -25,19 +25,19 @@ NUMBER = count(1)
 
 @pytest.fixture
 def jibe(jibe, sandbox):
-    """Runs a command where it reaches the sandbox's AWS."""
+    """Run a command that uses the sandbox's AWS."""
     return partial(jibe, **sandbox["environment"])
 
 
 @pytest.fixture
 def start(start, sandbox):
-    """Starts a command where it reaches the sandbox's AWS."""
+    """Start a command that uses the sandbox's AWS."""
     return partial(start, **sandbox["environment"])
 
 
 @pytest.fixture
 def world(sandbox, tmp_path):
-    """A queue with dead letters of the test's own, and the configuration of a service that reads it."""
+    """A queue with its own dead-letter queue for one test, and the configuration of a service that reads it."""
     sqs = aws_client(sandbox["environment"], "sqs", REGION)
     number = next(NUMBER)
     dead = sqs.create_queue(QueueName=f"dead-letters-test-{number}-dead")["QueueUrl"]
@@ -91,7 +91,7 @@ def objects(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jibe, start):
+def test_a_rejected_message_is_listed_shown_repaired_redriven_and_done(world, jibe, start):
     key = f"dead letters {world.number}/a.txt"
     file = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/dead-letters-{world.number}.json.gz"
     world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"a")
@@ -122,7 +122,7 @@ def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jib
     assert whole == {**missing, "body": body}
     assert left(world, world.dead) == (2, 0)
 
-    # Mended. A dry run sends nothing back.
+    # Repair the cause. A dry run sends nothing back.
     world.s3.put_object(Bucket=world.log_bucket, Key=file, Body=log_of(world, key))
     dry = jibe("dead-letters", "redrive", "--reason", "LogMissing", "--dry-run", "--config", world.config)
     assert "would be sent back: 1 dead letter: 1 LogMissing" in dry.stdout
@@ -135,39 +135,39 @@ def test_a_rejected_message_is_listed_shown_mended_sent_back_and_done(world, jib
     assert left(world, world.dead) == (1, 0)
     assert service.stop() == 0
     (stopped,) = service.events("stopped")
-    assert stopped["receives"]["1"] == 3  # both, and the redriven one: a new start
+    assert stopped["receives"]["1"] == 3  # both messages, and the redriven one, whose receive count starts anew
 
 
-def test_ctrl_c_gives_back_what_was_looked_at(world, start):
+def test_ctrl_c_makes_received_letters_visible_again(world, start):
     for number in range(25):
         world.sqs.send_message(QueueUrl=world.dead, MessageBody=str(number))
     looking = start("dead-letters", "list", "--config", world.config)
-    eventually(lambda: left(world, world.dead)[1] > 0, "letters in its hands")
+    eventually(lambda: left(world, world.dead)[1] > 0, "received letters")
     looking.stop(signal.SIGINT)
     assert left(world, world.dead) == (25, 0)
 
 
-def test_an_id_that_nobody_has_is_told_in_a_line(world, jibe):
-    result = jibe("dead-letters", "show", "nobody", "--config", world.config)
+def test_an_unknown_id_is_an_error_of_one_line(world, jibe):
+    result = jibe("dead-letters", "show", "no-such-id", "--config", world.config)
     assert (result.returncode, result.stdout) == (1, "")
     assert "no dead letter" in result.stderr
-    world.sqs.send_message(QueueUrl=world.dead, MessageBody="somebody")
+    world.sqs.send_message(QueueUrl=world.dead, MessageBody="any body")
     (letter,) = objects(jibe("dead-letters", "list", "--json", "--config", world.config))
-    result = jibe("dead-letters", "redrive", letter["id"], "nobody", "--dry-run", "--config", world.config)
+    result = jibe("dead-letters", "redrive", letter["id"], "no-such-id", "--dry-run", "--config", world.config)
     assert result.returncode == 1
     assert "would be sent back: 1 dead letter" in result.stdout
-    assert "no dead letter has an id that begins with nobody" in result.stderr
+    assert "no dead letter has an id that begins with no-such-id" in result.stderr
     assert letter["id"] not in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", "--reason", "LogMissing"), ("--all", "an-id")])
-def test_a_redrive_must_be_told_what(jibe, arguments):
+def test_a_redrive_needs_exactly_one_selection(jibe, arguments):
     result = jibe("dead-letters", "redrive", *arguments)
     assert result.returncode == 2
     assert "--reason" in result.stderr
 
 
-def test_a_queue_without_dead_letters_is_told_with_its_remedy(world, jibe):
+def test_a_queue_without_a_dead_letter_queue_is_an_error_with_its_remedy(world, jibe):
     world.sqs.set_queue_attributes(QueueUrl=world.queue, Attributes={"RedrivePolicy": ""})
     result = jibe("dead-letters", "list", "--config", world.config)
     assert (result.returncode, result.stdout) == (1, "")
@@ -175,14 +175,14 @@ def test_a_queue_without_dead_letters_is_told_with_its_remedy(world, jibe):
     assert "Traceback" not in result.stderr
 
 
-def test_without_queues_it_says_what_is_missing(jibe):
+def test_without_queues_the_error_names_the_missing_setting(jibe):
     result = jibe("dead-letters", "list")
     assert result.returncode == 2
     assert "queues" in result.stderr
     assert "access_anywhere:" not in result.stderr
 
 
-def test_with_signatures_on_whoever_can_write_to_the_queue_announces_nothing(world, start):
+def test_with_sns_signatures_unsigned_and_forged_messages_announce_nothing(world, start):
     config = json.loads(Path(world.config).read_text(encoding="utf-8"))
     config["sns"] = {"verify": True, "topics": world.sandbox["topics"][REGION]}
     Path(world.config).write_text(json.dumps(config))
@@ -206,4 +206,4 @@ def test_with_signatures_on_whoever_can_write_to_the_queue_announces_nothing(wor
     errors = sorted(event["error"] for event in service.events("message_rejected"))
     assert errors == ["AnnouncementForged", "AnnouncementUnsigned", "AnnouncementUnsigned"]
     assert not service.events("topics_not_restricted")
-    assert not service.events("file_failed")  # nobody even looked for it
+    assert not service.events("file_failed")  # the file is not even fetched

@@ -1,4 +1,4 @@
-"""Health: what makes the service unready or ill, and that it is told over a socket for as long as it runs."""
+"""Health: what makes liveness and readiness fail, and the HTTP server that answers the probes."""
 
 import asyncio
 import logging
@@ -23,13 +23,13 @@ class Gate:
         self.reason = reason
 
 
-async def works_for_ever() -> None:
+async def run_for_ever() -> None:
     await asyncio.Event().wait()
 
 
 @asynccontextmanager
 async def worker(name: str = "consumer of queue"):
-    task = asyncio.create_task(works_for_ever(), name=name)
+    task = asyncio.create_task(run_for_ever(), name=name)
     try:
         yield task
     finally:
@@ -43,10 +43,10 @@ async def served(health: Health, host: str = "127.0.0.1"):
         yield http
 
 
-# What makes it so
+# Liveness and readiness
 
 
-async def test_it_is_ready_from_its_start_to_its_stop_while_every_gate_is_open():
+async def test_the_service_is_ready_between_start_and_stop_while_all_gates_are_open():
     health, gates = Health(), [Gate(), Gate()]
     assert health.readiness_failures == ["starting"]
     async with worker() as task:
@@ -63,14 +63,14 @@ async def test_it_is_ready_from_its_start_to_its_stop_while_every_gate_is_open()
     assert health.liveness_failures == []
 
 
-async def test_a_worker_that_breaks_makes_it_unwell_and_its_text_is_not_shown():
-    async def breaks() -> None:
+async def test_a_failed_worker_fails_liveness_without_showing_the_error_text():
+    async def fail() -> None:
         raise ValueError("SECRET")
 
     health = Health()
-    async with worker() as fine:
-        task = asyncio.create_task(breaks(), name="consumer of queue")
-        health.started([fine, task])
+    async with worker() as healthy:
+        task = asyncio.create_task(fail(), name="consumer of queue")
+        health.started([healthy, task])
         await asyncio.wait([task])
         await asyncio.sleep(0)
         assert health.liveness_failures == ["consumer of queue has ended: ValueError"]
@@ -80,7 +80,7 @@ async def test_a_worker_that_breaks_makes_it_unwell_and_its_text_is_not_shown():
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_a_worker_that_ends_before_the_stop_makes_it_unwell_also_without_an_error(cancelled):
+async def test_a_worker_that_ends_before_the_stop_fails_liveness_also_without_an_error(cancelled):
     health = Health()
     task = asyncio.create_task(asyncio.sleep(3600 if cancelled else 0), name="consumer of queue")
     health.started([task])
@@ -92,10 +92,10 @@ async def test_a_worker_that_ends_before_the_stop_makes_it_unwell_also_without_a
     assert health.liveness_failures == ["consumer of queue has ended"]
 
 
-# Over a socket
+# Over HTTP
 
 
-async def test_both_are_answered_with_their_reasons():
+async def test_both_probes_return_their_reasons():
     gate = Gate()
     health = Health()
     async with served(health) as http, worker() as task:
@@ -117,7 +117,7 @@ async def test_both_are_answered_with_their_reasons():
         assert found.json() == {"alive": False, "reasons": ["consumer of queue has ended"]}
 
 
-async def test_nothing_else_is_there():
+async def test_other_paths_and_methods_are_refused():
     async with served(Health()) as http:
         statuses = [(await http.get(path)).status_code for path in ("/", "/metrics", "/livez/x")]
         assert statuses == [404] * 3
@@ -125,7 +125,7 @@ async def test_nothing_else_is_there():
         assert (await http.head("/livez")).status_code == 200
 
 
-async def test_a_port_that_is_taken_is_the_operators_mistake():
+async def test_a_port_in_use_is_a_settings_error():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(
@@ -136,13 +136,13 @@ async def test_a_port_that_is_taken_is_the_operators_mistake():
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "", "a..b", "a" * 70])
-async def test_an_address_that_is_not_ours_is_the_operators_mistake(host):
+async def test_an_address_of_another_machine_is_a_settings_error(host):
     with pytest.raises(SettingsError, match=rf"cannot listen on {host} port 0"):
         async with health_server(host, 0, Health()):
             pass
 
 
-async def test_the_port_is_free_again_afterwards_also_for_who_keeps_a_connection():
+async def test_the_port_is_released_at_the_end_despite_open_connections():
     async with httpx.AsyncClient() as kept:
         async with health_server("127.0.0.1", 0, Health()) as port:
             assert (await kept.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
@@ -156,10 +156,10 @@ async def test_the_port_is_free_again_afterwards_also_for_who_keeps_a_connection
         assert again == port
 
 
-async def test_it_takes_no_signal_no_thread_and_no_logger_away(capfd):
+async def test_the_server_changes_no_signal_handler_no_thread_and_no_logger(capfd):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    heard = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, heard.set)
+    received = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, received.set)
     ours = signal.getsignal(signal.SIGTERM)
     root = logging.getLogger().handlers[:]
     try:
@@ -168,7 +168,7 @@ async def test_it_takes_no_signal_no_thread_and_no_logger_away(capfd):
             await http.get("/readyz")
             assert signal.getsignal(signal.SIGTERM) is ours
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(heard.wait(), 60)
+            await asyncio.wait_for(received.wait(), 60)
             assert (await http.get("/livez")).status_code == 200
             assert threading.active_count() == threads
     finally:
@@ -178,7 +178,7 @@ async def test_it_takes_no_signal_no_thread_and_no_logger_away(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-async def test_what_is_no_http_is_no_news(caplog):
+async def test_a_request_that_is_not_http_is_not_logged(caplog):
     async with health_server("127.0.0.1", 0, Health()) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x16\x03\x01 not http\r\n\r\n")

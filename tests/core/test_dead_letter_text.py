@@ -1,4 +1,4 @@
-"""Dead letters as they are shown: whoever may write to their queue may write anything there."""
+"""The output of dead letters. Anyone who can write to their queue can write any text there."""
 
 import asyncio
 import io
@@ -37,33 +37,33 @@ def written(write, *args, **named):
     return output.getvalue()
 
 
-def test_a_table_has_a_line_a_letter_of_80_columns_and_nothing_that_drives_a_terminal():
+def test_a_table_has_one_line_per_letter_of_at_most_80_columns_without_control_characters():
     table = written(dead_letter_text.as_table, letters())
     lines = table.splitlines()
     assert len(lines) == 4
     assert max(map(len, lines)) <= 80
     assert all(character.isprintable() for line in lines for character in line)
     assert "01234567" in lines[1]
-    assert "[bold]E[/bold]" in lines[1]  # no markup of ours
+    assert "[bold]E[/bold]" in lines[1]  # not markup
     assert "AccessAnywhereUnavailable" in lines[2]
     assert "2 dead letters" in lines[3]
 
 
-def test_a_letter_is_shown_whole_with_its_lines_kept():
+def test_a_letter_is_shown_completely_with_its_line_breaks():
     text = written(dead_letter_text.as_text, HOSTILE)
     assert "\x1b" not in text
     assert '\N{REPLACEMENT CHARACTER}[31mred"}\nnext\n' in text
     assert text.count("long") == 200
 
 
-def test_json_holds_everything_as_it_is():
+def test_json_contains_the_original_values():
     assert json.loads(written(dead_letter_text.as_json_object, HOSTILE))["body"] == HOSTILE.body
     rows = [json.loads(line) for line in written(dead_letter_text.as_lines, letters()).split("\n")[:-1]]
     assert [row["reason"] for row in rows] == [HOSTILE.reason, ORDINARY.reason]
     assert all("body" not in row for row in rows)
 
 
-def test_a_redrive_tells_what_was_done_what_failed_and_what_is_left():
+def test_a_redrive_shows_what_was_sent_what_failed_and_what_is_left():
     done = RedriveResult([ORDINARY], [(HOSTILE, "QueueRefused: why\x1b")], Counter({"LogMissing": 2}))
     text = written(dead_letter_text.redriven_as_text, done, dry_run=False)
     assert "sent back: 1 dead letter: 1 AccessAnywhereUnavailable" in text

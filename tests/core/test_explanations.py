@@ -1,4 +1,4 @@
-"""What `explain` says, object by object."""
+"""The explanations of `explain`, and their output."""
 
 import gzip
 import io
@@ -71,7 +71,7 @@ def explained(explainer: Explainer, tmp_path: Path) -> Any:
 # Log files
 
 
-def test_a_write_is_explained_by_its_folder(explained, tmp_path):
+def test_a_write_is_explained_with_its_folder(explained, tmp_path):
     assert explained(zipped(record())) == [
         {
             "source": str(tmp_path / "x.json.gz"),
@@ -88,30 +88,30 @@ def test_a_write_is_explained_by_its_folder(explained, tmp_path):
     ]
 
 
-def test_a_read_is_explained_by_its_reason(explained):
+def test_a_read_is_explained_with_the_reason_to_skip_it(explained):
     [found] = explained(zipped(record("GetObject")))
     assert (found["kind"], found["decision"], found["reason"], found["folders"]) == (None, "skip", "read-only", [])
     assert (found["bucket"], found["key"], found["name"]) == ("photos", "a/b.txt", "GetObject")
 
 
-def test_another_services_record_has_nothing_to_say_of_objects(explained):
+def test_a_record_of_another_service_has_no_object_fields(explained):
     [found] = explained(zipped({"eventVersion": "1.08", "eventSource": "kms.amazonaws.com"}))
     assert [found[each] for each in ("kind", "bucket", "key", "time", "event_id", "name")] == [None] * 6
     assert (found["decision"], found["reason"]) == ("skip", "not-object-change")
 
 
-def test_every_record_has_exactly_the_promised_keys(explained):
+def test_every_record_has_exactly_the_documented_keys(explained):
     found = explained(zipped(record(), record("GetObject"), record("DeleteObject"), record("DeleteObjects", None), {}))
     assert len(found) == 5
     assert all(set(each) == RECORD_KEYS for each in found)
 
 
-def test_deletes_that_name_no_key_have_an_empty_one(explained):
+def test_a_delete_without_a_key_has_an_empty_key(explained):
     [found] = explained(zipped(record("DeleteObjects", None)))
     assert (found["kind"], found["key"], found["folders"]) == ("deleted-unlisted", "", ["/photos/**"])
 
 
-def test_a_folder_that_is_refreshed_with_everything_below_it_is_shown_as_a_tree(explained):
+def test_a_refresh_of_a_tree_is_shown_with_two_asterisks(explained):
     [found] = explained(zipped(record(key="a//c")))
     assert found["folders"] == ["/photos/a/**"]
 
@@ -119,42 +119,42 @@ def test_a_folder_that_is_refreshed_with_everything_below_it_is_shown_as_a_tree(
 AUDIT_LINE = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a/x"}, "time": "2026-01-31T12:00:00Z"})
 
 
-def by(
+def explanations_with(
     tmp_path: Path, *logs: LogSource, text: str = f"{AUDIT_LINE}\nno line\n", **options: str
 ) -> list[dict[str, Any]]:
-    """The explanations of a file without a telling name, under these log sources."""
+    """The explanations of a file whose name does not show its format, with these log sources."""
     path = tmp_path / "some-log"
     path.write_text(text)
     explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(logs))
     return list(explainer.of_file(str(path), options.get("key"), options.get("bucket")))
 
 
-def test_the_sources_policy_for_bad_records_decides(tmp_path):
+def test_the_policy_of_the_source_decides_about_bad_records(tmp_path):
     for policy, is_good in (("skip", True), ("reject", False)):
-        event, error, note = by(tmp_path, LogSource("logs", on_bad_record=policy))
+        event, error, note = explanations_with(tmp_path, LogSource("logs", on_bad_record=policy))
         assert (event["folders"], error["on_bad_record"], note["bad_records"]) == (["/b/a"], policy, 1)
         assert as_lines([iter([event, error, note])], io.StringIO()) is is_good
         assert as_table([iter([event, error, note])], io.StringIO()) is is_good
 
 
-def test_the_sources_format_decides(tmp_path):
-    [found] = by(tmp_path, LogSource("logs", format=Format.ACCESS_LOG), text="no line\n" * 30)
+def test_the_format_of_the_source_is_used(tmp_path):
+    [found] = explanations_with(tmp_path, LogSource("logs", format=Format.ACCESS_LOG), text="no line\n" * 30)
     assert found["error"] == "LogMalformed"
-    assert by(tmp_path, LogSource("logs", format=Format.AUDIT_LOG))[0]["folders"] == ["/b/a"]
+    assert explanations_with(tmp_path, LogSource("logs", format=Format.AUDIT_LOG))[0]["folders"] == ["/b/a"]
 
 
 def test_the_bucket_and_the_key_choose_the_source(tmp_path):
     lyve = LogSource("logs", "lyve/", Format.AUDIT_LOG)
     logs = lyve, LogSource("logs", "access/", Format.ACCESS_LOG), LogSource("other", format=Format.ACCESS_LOG)
-    assert by(tmp_path, *logs, bucket="logs", key="lyve/x")[0]["folders"] == ["/b/a"]
-    assert by(tmp_path, *logs[:2], key="lyve/x")[0]["folders"] == ["/b/a"]
-    [found] = by(tmp_path, *logs)
+    assert explanations_with(tmp_path, *logs, bucket="logs", key="lyve/x")[0]["folders"] == ["/b/a"]
+    assert explanations_with(tmp_path, *logs[:2], key="lyve/x")[0]["folders"] == ["/b/a"]
+    [found] = explanations_with(tmp_path, *logs)
     assert (found["error"], "--bucket" in found["message"]) == ("SettingsError", True)
-    [found] = by(tmp_path, *logs, bucket="elsewhere", key="lyve/x")
+    [found] = explanations_with(tmp_path, *logs, bucket="elsewhere", key="lyve/x")
     assert found["error"] == "BucketNotAllowed"
 
 
-def test_a_configuration_decides(tmp_path):
+def test_the_configured_buckets_decide_about_the_folders(tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(
         json.dumps({"Records": [record(), record(requestParameters={"bucketName": "b", "key": "k"})]}).encode()
@@ -166,11 +166,11 @@ def test_a_configuration_decides(tmp_path):
     assert (second["decision"], second["reason"]) == ("skip", "duplicate")
 
 
-def test_a_file_of_no_records_explains_nothing(explained):
+def test_a_file_without_records_gives_no_explanation(explained):
     assert explained(zipped()) == []
 
 
-def test_more_than_memory_should_hold_is_explained_all_the_same(explained, monkeypatch):
+def test_explanations_beyond_the_memory_limit_are_complete(explained, monkeypatch):
     monkeypatch.setattr(explanations, "MAX_MEMORY", 1000)
     assert [each["event_id"] for each in explained(zipped(*(record(eventID=str(n)) for n in range(500))))] == [
         str(n) for n in range(500)
@@ -196,7 +196,7 @@ def test_a_bad_file_gives_exactly_one_object_with_its_error(explained, data, err
     assert found["message"]
 
 
-def test_a_bad_record_is_explained_with_its_position_after_the_others(explained):
+def test_a_bad_record_is_explained_after_the_others_with_its_position(explained):
     found = explained(zipped(record(), record(eventVersion="2.0", eventID="e2"), record("DeleteObject", eventID="e3")))
     assert [each.get("kind") for each in found] == ["written", "deleted", None, None]
     bad, count = found[2:]
@@ -217,7 +217,7 @@ def test_a_time_that_cannot_be_read_is_not_shown(explained):
     assert (found["kind"], found["time"]) == ("written", None)
 
 
-def test_a_file_that_is_not_there_gives_its_error(explainer, tmp_path):
+def test_a_missing_file_gives_its_error(explainer, tmp_path):
     [found] = explainer.of_file(str(tmp_path / "gone.json.gz"), None)
     assert (found["error"], found["message"]) == ("FileNotFoundError", "No such file or directory")
 
@@ -252,7 +252,7 @@ def test_a_log_file_given_as_a_body_is_an_error_with_a_hint(explainer):
     assert (found["error"], "without --body" in found["message"]) == ("AnnouncementUnknown", True)
 
 
-def test_the_table_says_which_rule_read_a_body():
+def test_the_table_names_the_notification_rule_of_a_body():
     rule = NotificationRule(when=Expression("shelf"), bucket=Expression("shelf"), key=Expression("book"))
     explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(notifications=[rule]))
     output = io.StringIO()
@@ -300,20 +300,20 @@ def test_a_body_may_come_from_standard_input(explainer, monkeypatch):
     assert [each["source"] for each in explainer.of_body("-")] == ["-", "-"]
 
 
-def test_an_announced_file_is_named_and_one_beside_the_logs_says_what_it_is(explainer):
+def test_an_announced_log_file_is_named_and_a_digest_is_named_as_such(explainer):
     file, digest = explainer.of_body(DELIVERY)
     del file["source"], digest["source"]
     assert file == {"announcement": "log-file", "bucket": "logs", "key": LOG_KEY}
     assert digest == {"announcement": "nothing", "bucket": "logs", "key": DIGEST, "about": "CloudTrail digest"}
 
 
-def test_an_announced_file_that_the_service_would_refuse_is_an_error():
+def test_an_announced_file_in_a_bucket_that_is_not_allowed_is_an_error():
     explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources([LogSource("other")]))
     assert [each["error"] for each in explainer.of_body(DELIVERY)] == ["BucketNotAllowed"] * 2
 
 
 @pytest.mark.parametrize("body", ["CloudTrail validation message.", '{"Event":"s3:TestEvent"}'])
-def test_a_body_that_asks_for_nothing_says_so(explainer, body):
+def test_a_test_message_is_explained_as_nothing(explainer, body):
     [found] = explainer.of_body(body)
     assert set(found) == {"source", "announcement", "bucket", "key", "about"}
     assert found["announcement"] == "nothing"
@@ -353,7 +353,7 @@ def test_a_bad_body_gives_exactly_one_object_with_its_error(explainer, body, err
     assert len(found["source"]) <= explanations.MAX_SOURCE_LENGTH
 
 
-def test_a_body_file_that_is_no_text_gives_its_error(explainer, tmp_path):
+def test_a_body_file_that_is_not_utf_8_gives_its_error(explainer, tmp_path):
     path = tmp_path / "body"
     path.write_bytes(b"\xff\xfe{}")
     [found] = explainer.of_body(str(path))
@@ -363,7 +363,7 @@ def test_a_body_file_that_is_no_text_gives_its_error(explainer, tmp_path):
 # Output
 
 
-def test_lines_are_one_object_each_and_tell_whether_all_could_be_read(explainer, explained):
+def test_each_line_is_one_object_and_the_result_is_whether_all_could_be_read(explainer, explained):
     output = io.StringIO()
     assert as_lines([explainer.of_body(DELIVERY), iter(explained(zipped(record(key="é"))))], output)
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
@@ -371,14 +371,14 @@ def test_lines_are_one_object_each_and_tell_whether_all_could_be_read(explainer,
     assert not as_lines([explainer.of_body(DELIVERY), explainer.of_body("{}")], io.StringIO())
 
 
-def test_the_table_ends_with_what_it_comes_to(explained):
+def test_the_table_ends_with_the_totals(explained):
     output = io.StringIO()
     found = explained(zipped(record(), record("GetObject", eventID="e2"), record("DeleteObject", "c/d", eventID="e3")))
     assert as_table([iter(found)], output)
     assert "3 records, 2 for a refresh of 2 folders, 1 read-only" in output.getvalue()
 
 
-def test_the_table_names_what_cannot_be_read_and_goes_on(explainer):
+def test_the_table_shows_an_error_and_continues(explainer):
     output = io.StringIO()
     assert not as_table([explainer.of_body("{}"), explainer.of_body(DELIVERY)], output)
     assert "AnnouncementUnknown" in output.getvalue()
@@ -395,7 +395,7 @@ BAD_AND_GOOD = json.dumps(
 )
 
 
-def test_a_record_of_a_body_that_cannot_be_read_is_explained_by_its_error_and_the_others_go_on(explainer):
+def test_a_bad_record_of_a_body_gives_its_error_and_the_others_are_explained(explainer):
     stale, bad, good = explainer.of_body(BAD_AND_GOOD)
     assert (stale["kind"], stale["key"], stale["time"]) == ("written-unlisted", "", None)
     assert {**bad, "source": ""} == {
@@ -412,7 +412,7 @@ def test_a_record_of_a_body_that_cannot_be_read_is_explained_by_its_error_and_th
     assert "2 records, 2 for a refresh of 2 folders, 1 not readable" in output.getvalue()
 
 
-def test_the_rule_that_a_body_was_read_by_is_named():
+def test_an_explanation_names_the_notification_rule():
     rule = NotificationRule(when=Expression("b"), bucket=Expression("b"), key=Expression("k"))
     explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources(notifications=[rule]))
     [found] = explainer.of_body('{"b": "photos", "k": "a/b.jpg"}')
@@ -421,7 +421,7 @@ def test_the_rule_that_a_body_was_read_by_is_named():
     assert (found["rule"], found["error"], found["index"]) == ("notifications.0", "AnnouncementMalformed", 0)
 
 
-def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_path):
+def test_skipped_bad_records_are_counted_at_the_end(explainer, tmp_path):
     line = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "a/x"}, "time": "2026-01-31T12:00:00Z"})
     path = tmp_path / "S3-b-2026-01-31-12-00-00.gz"
     path.write_text("\n".join([line, "no line", *["{}"] * 7]))
@@ -441,8 +441,8 @@ def test_bad_records_that_were_skipped_are_told_once_at_the_end(explainer, tmp_p
     assert f"{path}: 3 more bad records" in output.getvalue()
 
 
-def test_a_file_of_bad_records_alone_is_named(tmp_path):
-    """Found by this test: the source was called "nothing"."""
+def test_a_file_with_only_bad_records_is_named(tmp_path):
+    """Regression: the source was shown as "nothing"."""
     line = json.dumps({"api": {"name": "PutObject", "bucket": "b", "object": "x" * 99}, "time": "2026-01-31T12:00:00Z"})
     path = tmp_path / "S3-b-2026-01-31-12-00-00.gz"
     path.write_text(line)
@@ -453,7 +453,7 @@ def test_a_file_of_bad_records_alone_is_named(tmp_path):
     assert f"{path}: RecordMalformed: line 1: " in output.getvalue()
 
 
-def test_a_table_that_is_piped_keeps_each_row_on_one_line(explained):
+def test_a_piped_table_keeps_each_row_on_one_line(explained):
     key = "a-folder-with-a-long-name/" * 12 + "b.txt"
     output = io.StringIO()
     assert as_table([iter(explained(zipped(record(key=key))))], output)
@@ -464,14 +464,14 @@ def test_a_table_that_is_piped_keeps_each_row_on_one_line(explained):
     assert "1 record, 1 for a refresh of 1 folder" in total
 
 
-def test_the_table_takes_no_key_for_markup(explained):
+def test_a_key_with_brackets_is_not_markup_in_the_table(explained):
     output = io.StringIO()
     assert as_table([iter(explained(zipped(record(key="[red]/x"))))], output)
     assert "[red]" in output.getvalue()
 
 
-def test_the_table_drives_no_terminal(explained, explainer):
-    """Found by this test: rich takes some control characters out of a text, and leaves the one that matters."""
+def test_the_table_contains_no_control_characters(explained, explainer):
+    """Regression: rich removes some control characters from a text, but not the escape character."""
     hostile = "a\x1b]0;owned\x07\x9b2J\x85"
     delivery = json.dumps({"s3Bucket": f"logs{hostile}", "s3ObjectKey": [f"{hostile}.json.gz"]})
     sources = [
@@ -491,7 +491,7 @@ def test_the_table_drives_no_terminal(explained, explainer):
 
 
 @pytest.mark.parametrize("named", [{"key": "caf\udce9.gz"}, {"key": None, "bucket": "caf\udce9"}])
-def test_a_key_or_bucket_that_is_not_utf_8_is_one_error(explainer, tmp_path, named):
+def test_a_key_or_bucket_that_is_not_utf_8_gives_one_error(explainer, tmp_path, named):
     path = tmp_path / "log"
     path.write_bytes(zipped(record()))
     output = io.StringIO()

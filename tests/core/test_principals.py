@@ -1,4 +1,4 @@
-"""Who changed objects, as it is shown: a principal is what a log file says, and whoever writes logs says what he likes."""
+"""The output of principals. Their names come from log files, and may contain any text."""
 
 import io
 import json
@@ -10,7 +10,7 @@ HOSTILE = "ana\x1b]0;owned\x07\x9b2J[red]"
 SEEN = {"AIDAEXAMPLE": Seen(1.0, 2.0, 3), HOSTILE: Seen(1.0, 2.0, 30)}
 
 
-def test_a_table_drives_no_terminal_and_takes_no_name_for_markup():
+def test_a_table_contains_no_control_characters_and_no_markup():
     output = io.StringIO()
     principals.as_table(SEEN, output)
     _, first, second = output.getvalue().splitlines()
@@ -20,7 +20,7 @@ def test_a_table_drives_no_terminal_and_takes_no_name_for_markup():
     assert all(character.isprintable() for character in output.getvalue().replace("\n", ""))
 
 
-def test_lines_hold_names_as_they_are():
+def test_json_lines_contain_the_original_names():
     output = io.StringIO()
     principals.as_lines(SEEN, output)
     assert [json.loads(line)["principal"] for line in output.getvalue().splitlines()] == [HOSTILE, "AIDAEXAMPLE"]

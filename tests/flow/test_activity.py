@@ -1,4 +1,4 @@
-"""What happened, place by place: nothing is lost, nothing counts twice in the total, and memory is bounded."""
+"""Counts per provider and bucket: no record is lost or counted twice in the total, and memory is limited."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
 from jibe_sqs.ports import PendingRefresh, RefreshOutcome
 from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry import activity as module
+from jibe_sqs.telemetry import activity as activity_module
 from jibe_sqs.telemetry.activity import Activity, ProviderBucket, StaleFolders
 from jibe_sqs.telemetry.lag import BOUNDS, Lag
 
@@ -21,7 +21,7 @@ PLACES = {
     "media": (Place("/Amazon S3/media"), Place("/Archive/media")),
     "projects": (Place("/Amazon S3/projects"), Place("/Amazon S3/projects/team a", "team/")),
 }
-TIMED_OUT = RefreshTimedOut("it does not end")
+TIMED_OUT = RefreshTimedOut("the refresh does not end")
 
 
 class Clock:
@@ -61,10 +61,10 @@ def ended(
     return RefreshOutcome(Folder(path, tree), seconds, waited, for_descendant, error)
 
 
-# What is read
+# Records
 
 
-def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(activity):
+def test_records_of_a_bucket_that_two_providers_show_count_for_both_and_once_in_the_total(activity):
     activity.planned(plan(media=counts(10, 4, READ_ONLY=6)), Needed())
     taken = activity.take()
     for place in (ProviderBucket("Amazon S3", "media"), ProviderBucket("Archive", "media")):
@@ -73,14 +73,14 @@ def test_a_bucket_that_two_providers_show_counts_for_both_and_once_in_the_total(
     assert (taken.total.records, taken.total.events, taken.total.skipped) == (10, 4, {"read-only": 6})
 
 
-def test_a_provider_that_shows_two_parts_of_a_bucket_is_one_place(activity):
+def test_a_provider_that_shows_two_parts_of_a_bucket_has_one_row(activity):
     activity.planned(plan(projects=counts(3, 3)), Needed())
     assert {at: found.records for at, found in activity.take().rows.items()} == {
         ProviderBucket("Amazon S3", "projects"): 3
     }
 
 
-def test_a_bucket_that_nobody_shows_and_records_of_no_bucket_are_told_of_too(activity):
+def test_records_without_a_provider_or_without_a_bucket_have_rows(activity):
     activity.planned(plan(stray=counts(2, 0, NOT_MAPPED=2), **{"": counts(5, 0, NOT_OBJECT_CHANGE=5)}), Needed())
     assert {at: found.records for at, found in activity.take().rows.items()} == {
         ProviderBucket("", "stray"): 2,
@@ -88,7 +88,7 @@ def test_a_bucket_that_nobody_shows_and_records_of_no_bucket_are_told_of_too(act
     }
 
 
-def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
+def test_without_a_bucket_map_every_bucket_has_a_row(clock):
     activity = Activity(clock)
     activity.planned(plan(media=counts(1, 1)), Needed())
     activity.done([Stale("media", (Folder("/media/a"),), 990, 990, 1)], [])
@@ -98,7 +98,7 @@ def test_without_a_mapping_every_bucket_is_a_place_of_its_own(clock):
     assert (found[1].records, found[1].folders, found[1].lag.count) == (1, 1, 1)
 
 
-def test_places_that_change_while_it_runs_are_followed(clock):
+def test_a_changed_bucket_map_is_used(clock):
     decisions = Decisions({"media": (Place("/Old/media"),)})
     activity = Activity(clock, lambda: decisions.places)
     activity.refreshed(ended("/Old/media/a"))
@@ -116,7 +116,7 @@ def test_places_that_change_while_it_runs_are_followed(clock):
     st.lists(st.tuples(st.sampled_from(["media", "projects", "stray", ""]), st.integers(0, 50), st.integers(0, 50))),
     st.sets(st.integers(0, 20)),
 )
-def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
+def test_no_record_is_lost_or_counted_twice_however_often_counts_are_taken(reads, taken_after):
     activity = Activity(Clock(), lambda: PLACES)
     records, events = 0, 0
     for number, (bucket, skipped, asked) in enumerate(reads):
@@ -135,9 +135,9 @@ def test_what_goes_in_comes_out_however_often_it_is_taken(reads, taken_after):
         assert found.records == per_bucket[at.bucket]
 
 
-def test_events_that_were_already_refreshed_count_for_their_bucket(activity):
+def test_already_refreshed_events_count_as_skipped_in_their_bucket(activity):
     read = plan(media=counts(3, 3), **{"": counts(2, 2)})
-    activity.planned(read, Needed([], Counter({"media": 2, "one-bucket-of-too-many": 1})))
+    activity.planned(read, Needed([], Counter({"media": 2, "bucket-beyond-the-limit": 1})))
     taken = activity.take()
     assert taken.rows[ProviderBucket("Archive", "media")].skipped == {"already-refreshed": 2}
     assert taken.rows[ProviderBucket("", "")].skipped == {"already-refreshed": 1}
@@ -147,13 +147,13 @@ def test_events_that_were_already_refreshed_count_for_their_bucket(activity):
 # Lag
 
 
-def test_lag_is_from_the_event_to_the_end_of_what_it_asked_for(activity):
+def test_the_lag_is_from_the_event_to_the_end_of_its_refresh(activity):
     activity.done([Stale("media", (Folder("/Archive/media/a"),), 940.0, 940.0, 1)], [])
     lag = activity.take().rows[ProviderBucket("Archive", "media")].lag
     assert (lag.count, lag.longest) == (1, 60.0)
 
 
-def test_of_many_events_in_a_folder_the_oldest_and_the_newest_count_exactly(activity):
+def test_the_lag_of_the_oldest_and_the_newest_event_of_a_folder_is_exact(activity):
     activity.done([Stale("media", (Folder("/Archive/media/a"),), 700.0, 990.0, 100)], [])
     lag = activity.take().rows[ProviderBucket("Archive", "media")].lag
     assert (lag.count, lag.longest) == (100, 300.0)
@@ -170,7 +170,7 @@ def test_events_whose_time_is_unknown_have_no_lag(activity):
     assert (lag.count, lag.longest) == (1, 60.0)
 
 
-def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
+def test_reported_changes_have_a_lag_too(activity):
     event = ObjectEvent(Kind.WRITTEN, "media", "a/b", 970.0)
     activity.done([], [Change(event, (Folder("/Amazon S3/media/a"), Folder("/Archive/media/a")))])
     assert {at: found.lag.longest for at, found in activity.take().rows.items()} == {
@@ -179,14 +179,14 @@ def test_changes_that_are_told_one_by_one_have_their_lag_too(activity):
     }
 
 
-def test_while_s3s_clock_is_unknown_there_is_no_lag(activity, clock):
+def test_without_s3s_clock_there_is_no_lag(activity, clock):
     clock.time = 0.0
     activity.done([Stale("media", (Folder("/Archive/media/a"),), 940.0, 940.0, 1)], [])
     assert activity.take().total.lag.percentile(0.5) is None
 
 
 @given(st.lists(st.floats(0, 2_000_000), min_size=1), st.floats(0.001, 1))
-def test_a_percentile_is_never_too_low_and_hardly_too_high(figures, share):
+def test_a_percentile_is_never_too_low_and_at_most_half_too_high(figures, share):
     lag = Lag()
     for figure in figures:
         lag.add(figure)
@@ -195,7 +195,7 @@ def test_a_percentile_is_never_too_low_and_hardly_too_high(figures, share):
     assert lag.percentile(1) == lag.longest == max(figures)
 
 
-def test_a_lag_by_clocks_that_differ_is_none():
+def test_a_negative_lag_counts_as_zero():
     lag = Lag()
     lag.add(-5)
     assert (lag.count, lag.longest) == (1, 0.0)
@@ -204,7 +204,7 @@ def test_a_lag_by_clocks_that_differ_is_none():
 # Refreshes
 
 
-def test_refreshes_are_counted_by_kind_and_failures_by_class(activity):
+def test_refreshes_are_counted_by_kind_and_failures_by_error_class(activity):
     activity.refreshed(ended("/Amazon S3/media/a", seconds=2.0))
     activity.refreshed(ended("/Amazon S3/media", tree=True, seconds=3.0))
     activity.refreshed(ended("/Amazon S3/media/a/b", for_descendant=True))
@@ -216,7 +216,7 @@ def test_refreshes_are_counted_by_kind_and_failures_by_class(activity):
     assert found.refreshing == 8.0
 
 
-def test_a_folder_belongs_to_the_deepest_place_above_it(clock):
+def test_a_folder_belongs_to_the_deepest_bucket_folder_above_it(clock):
     places = {"media": (Place("/P"),), "projects": (Place("/P/in/media"),)}
     activity = Activity(clock, lambda: places)
     for path in ("/P/in/media/x/y", "/P/in/mediax", "/P", "/P/in/media"):
@@ -227,13 +227,13 @@ def test_a_folder_belongs_to_the_deepest_place_above_it(clock):
     }
 
 
-def test_a_folder_above_all_places_is_its_providers_and_of_no_bucket(activity):
+def test_a_folder_above_all_buckets_has_a_provider_and_no_bucket(activity):
     activity.refreshed(ended("/Amazon S3", for_descendant=True))
     assert set(activity.take().rows) == {ProviderBucket("Amazon S3", "")}
 
 
-async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
-    """Over the real `Refreshes`: whoever changes what it tells of, hears of it here."""
+async def test_refreshes_report_their_outcomes_and_pending_folders(flow):
+    """With the real `Refreshes`: this test fails if its outcomes no longer fit."""
     clock = flow.VirtualClock()
     activity = Activity(clock, lambda: PLACES)
     target = flow.InMemorySyncTarget()
@@ -254,7 +254,7 @@ async def test_the_hook_and_the_pending_folders_of_refreshes_fit(flow):
 # Stale folders
 
 
-def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_way(activity):
+def test_pending_folders_are_stale_since_their_first_request_except_for_descendants(activity):
     waiting = [
         PendingRefresh(Folder("/Archive/media/a"), 990.0, for_descendant=False),
         PendingRefresh(Folder("/Archive/media/b"), 940.0, for_descendant=False),
@@ -263,7 +263,7 @@ def test_folders_that_wait_are_stale_since_the_first_asked_but_not_those_on_the_
     assert activity.stale(waiting) == {ProviderBucket("Archive", "media"): StaleFolders(2, 60.0)}
 
 
-def test_a_folder_whose_refresh_failed_is_stale_until_one_goes_well(activity, clock):
+def test_a_folder_is_stale_from_a_failed_refresh_to_the_next_successful_one(activity, clock):
     activity.refreshed(ended("/Archive/media/a", waited=10.0, error=TIMED_OUT))
     clock.time += 300
     activity.refreshed(ended("/Archive/media/a", waited=1.0, error=TIMED_OUT))
@@ -272,7 +272,7 @@ def test_a_folder_whose_refresh_failed_is_stale_until_one_goes_well(activity, cl
     assert activity.stale() == {}
 
 
-def test_a_refresh_of_all_below_a_folder_mends_what_failed_there_and_nothing_else(activity):
+def test_a_refresh_of_a_tree_ends_the_failures_in_it_and_no_others(activity):
     for path in ("/Archive/media/a", "/Archive/media/a/b", "/Archive/media/ab"):
         activity.refreshed(ended(path, error=TIMED_OUT))
     activity.refreshed(ended("/Archive/media/a", tree=True, error=TIMED_OUT))
@@ -280,7 +280,7 @@ def test_a_refresh_of_all_below_a_folder_mends_what_failed_there_and_nothing_els
     assert activity.stale()[ProviderBucket("Archive", "media")].count == 1
 
 
-def test_a_failure_on_the_way_makes_nothing_stale(activity):
+def test_a_failed_refresh_for_a_descendant_makes_no_folder_stale(activity):
     activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, for_descendant=True))
     assert activity.stale() == {}
 
@@ -288,8 +288,8 @@ def test_a_failure_on_the_way_makes_nothing_stale(activity):
 # Memory
 
 
-def test_places_beyond_the_most_stand_together_and_nothing_is_lost(monkeypatch, clock):
-    monkeypatch.setattr(module, "MAX_ROWS", 10)
+def test_rows_beyond_the_limit_are_counted_together(monkeypatch, clock):
+    monkeypatch.setattr(activity_module, "MAX_ROWS", 10)
     activity = Activity(clock)
     for period in range(3):
         for number in range(50):
@@ -302,8 +302,8 @@ def test_places_beyond_the_most_stand_together_and_nothing_is_lost(monkeypatch, 
     assert sum(found.records for found in start.rows.values()) == start.total.records == 150
 
 
-def test_failed_folders_are_remembered_up_to_a_number(monkeypatch, activity):
-    monkeypatch.setattr(module, "MAX_FAILED_FOLDERS", 5)
+def test_the_number_of_remembered_failed_folders_is_limited(monkeypatch, activity):
+    monkeypatch.setattr(activity_module, "MAX_FAILED_FOLDERS", 5)
     for number in range(20):
         activity.refreshed(ended(f"/Archive/media/{number}", error=TIMED_OUT))
     assert activity.stale()[ProviderBucket("Archive", "media")].count == 5
@@ -312,7 +312,7 @@ def test_failed_folders_are_remembered_up_to_a_number(monkeypatch, activity):
 # With the handler
 
 
-async def test_the_handler_tells_of_what_it_reads_and_of_its_end(flow):
+async def test_the_handler_counts_its_records_and_the_lag(flow):
     world = flow.World()
     activity = world.activity
     world.send_log("a")

@@ -1,4 +1,4 @@
-"""Reports: when they are made, what they tell, and that nothing keeps the next one from being made."""
+"""Reports: when they are made, what they contain, and that a failure does not prevent the next one."""
 
 import asyncio
 from collections import Counter
@@ -26,8 +26,8 @@ PLACES = {
 INTERVAL = 900.0
 
 
-class Shelf:
-    """Where reports are stored: keeps them, unless something is wrong with it."""
+class ReportStore:
+    """A store for reports: keeps them, or raises the next of its `errors`."""
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
@@ -47,7 +47,7 @@ class Reported:
         self.flow = flow
         self.clock = flow.VirtualClock()
         self.activity = Activity(self.clock, lambda: PLACES)
-        self.folder = Shelf()
+        self.folder = ReportStore()
         self.reports = Reports(
             self.activity,
             **{"interval": INTERVAL, "clock": self.clock, "store": self.folder.store} | options,
@@ -68,7 +68,7 @@ class Reported:
         self.activity.refreshed(RefreshOutcome(Folder(path, tree), seconds, 3.0, for_descendant, error))
 
     @asynccontextmanager
-    async def for_so_long(self, seconds: float):
+    async def running_for(self, seconds: float):
         async with self.reports.running():
             yield
             await asyncio.sleep(seconds)
@@ -79,14 +79,14 @@ async def reported(flow):
     return Reported(flow)
 
 
-def told(events, name="provider_report"):
+def named(events, name="provider_report"):
     return [event for event in events if event["event"] == name]
 
 
-async def test_one_is_made_each_interval_and_a_last_one_at_the_end(reported, events):
-    async with reported.for_so_long(2 * INTERVAL + 60):
+async def test_a_report_is_made_at_each_interval_and_at_the_end(reported, events):
+    async with reported.running_for(2 * INTERVAL + 60):
         pass
-    assert [(event["since"], event["until"]) for event in told(events, "report")] == [
+    assert [(event["since"], event["until"]) for event in named(events, "report")] == [
         ("2026-01-01T00:00:00+00:00", "2026-01-01T00:15:00+00:00"),
         ("2026-01-01T00:15:00+00:00", "2026-01-01T00:30:00+00:00"),
         ("2026-01-01T00:30:00+00:00", "2026-01-01T00:31:00+00:00"),
@@ -98,33 +98,33 @@ async def test_one_is_made_each_interval_and_a_last_one_at_the_end(reported, eve
     ]
 
 
-async def test_an_interval_of_nothing_makes_none(flow, events):
-    async with Reported(flow, interval=0).for_so_long(5000):
+async def test_an_interval_of_zero_makes_no_reports(flow, events):
+    async with Reported(flow, interval=0).running_for(5000):
         pass
     assert events == []
 
 
-async def test_each_tells_what_happened_since_the_one_before(reported, events):
-    async with reported.for_so_long(INTERVAL + 60):
+async def test_a_report_covers_the_time_since_the_one_before(reported, events):
+    async with reported.running_for(INTERVAL + 60):
         reported.read("example-projects", 5, 5)
         await asyncio.sleep(INTERVAL + 60)
         reported.read("example-projects", 7, 6, READ_ONLY=1)
-    assert [(event["records"], event["events"]) for event in told(events)] == [(5, 5), (7, 6)]
-    assert [event["records"] for event in told(events, "report")] == [5, 7, 0]
+    assert [(event["records"], event["events"]) for event in named(events)] == [(5, 5), (7, 6)]
+    assert [event["records"] for event in named(events, "report")] == [5, 7, 0]
     assert "Since the start: records 12, events 11" in list(reported.folder.files.values())[-1]
 
 
-async def test_only_places_with_something_to_tell_have_a_line_of_their_own(reported, events):
+async def test_only_providers_and_buckets_with_activity_have_a_log_line(reported, events):
     reported.read("example-media", 2, 2)
     await reported.reports.report()
-    assert [(event["provider"], event["bucket"]) for event in told(events)] == [
+    assert [(event["provider"], event["bucket"]) for event in named(events)] == [
         ("Amazon S3", "example-media"),
         ("Archive", "example-media"),
     ]
-    assert [event["records"] for event in told(events, "report")] == [2]
+    assert [event["records"] for event in named(events, "report")] == [2]
 
 
-async def test_the_log_has_all_figures_of_a_place(reported, events):
+async def test_the_log_line_of_a_provider_has_all_counts(reported, events):
     reported.read("example-projects", 10, 4, READ_ONLY=5, OWN_WRITE=1)
     reported.done("/Amazon S3/example-projects/a", "example-projects", 60.0)
     reported.refreshed("/Amazon S3/example-projects/a")
@@ -132,7 +132,7 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
     reported.refreshed("/Amazon S3/example-projects/a/b", for_descendant=True)
     reported.refreshed("/Amazon S3/example-projects/c", error=CallFailed("no", code="no"))
     await reported.reports.report()
-    (found,) = told(events)
+    (found,) = named(events)
     assert {**found, "log_level": None} == {
         "event": "provider_report",
         "log_level": None,
@@ -154,43 +154,43 @@ async def test_the_log_has_all_figures_of_a_place(reported, events):
     }
 
 
-async def test_a_folder_that_is_stale_since_long_ago_is_told_of_though_nothing_happened(flow, events):
+async def test_a_stale_folder_is_reported_without_any_activity(flow, events):
     pending = [PendingRefresh(Folder("/Archive/example-media/a"), -100.0, for_descendant=False)]
     await Reported(flow, pending=lambda: pending).reports.report()
-    assert [(event["provider"], event["stale"], event["stale_for"]) for event in told(events)] == [("Archive", 1, 100)]
+    assert [(event["provider"], event["stale"], event["stale_for"]) for event in named(events)] == [("Archive", 1, 100)]
 
 
-async def test_what_else_is_counted_is_told_by_what_was_added(flow, events):
+async def test_other_counters_are_reported_by_their_growth(flow, events):
     sweeps = {"looks": 3, "found": 0}
     reported = Reported(flow, counters={"sweeps": lambda: sweeps, "quiet": lambda: {"nothing": 0}})
     await reported.reports.report()
     sweeps["looks"], sweeps["found"] = 5, 1
     report = await reported.reports.report()
-    assert [event.get("sweeps") for event in told(events, "report")] == [{"looks": 3}, {"looks": 2, "found": 1}]
+    assert [event.get("sweeps") for event in named(events, "report")] == [{"looks": 3}, {"looks": 2, "found": 1}]
     assert "Sweeps: looks 2, found 1\n" in as_text(report)
     assert "Quiet" not in as_text(report)
 
 
-async def test_why_no_work_is_taken_is_told_first(flow, events):
+async def test_the_reason_why_no_work_is_taken_comes_first(flow, events):
     gates = [SimpleNamespace(reason=""), SimpleNamespace(reason="Access Anywhere is down since 10:12 UTC: 503")]
     report = await Reported(flow, gates=gates).reports.report()
-    assert told(events, "report")[0]["held_up"] == ["Access Anywhere is down since 10:12 UTC: 503"]
+    assert named(events, "report")[0]["held_up"] == ["Access Anywhere is down since 10:12 UTC: 503"]
     assert as_text(report).splitlines()[2] == "No work is taken: Access Anywhere is down since 10:12 UTC: 503"
 
 
-async def test_names_that_collide_are_told_with_a_few_examples(flow, events):
+async def test_colliding_names_are_reported_with_a_few_examples(flow, events):
     decisions = Decisions()
     for letter in "abcde":
         for key in (f"{letter}.txt", f"{letter.upper()}.txt", f"{letter}.txt"):
             decisions.collisions.see("example-media", key)
     report = await Reported(flow, collisions=decisions.collisions).reports.report()
-    assert told(events, "report")[0]["collisions"] == 5
+    assert named(events, "report")[0]["collisions"] == 5
     assert "Names that differ only in case (one name in Access Anywhere): 5, such as\n" in as_text(report)
     assert "  A.txt, a.txt (in bucket example-media)\n" in as_text(report)
     assert "d.txt" not in as_text(report)
 
 
-async def test_one_without_collisions_does_not_speak_of_them(reported):
+async def test_a_report_without_collisions_does_not_mention_them(reported):
     assert "Names" not in as_text(await reported.reports.report())
 
 
@@ -198,35 +198,35 @@ async def test_one_without_collisions_does_not_speak_of_them(reported):
 
 
 @pytest.mark.parametrize("error", [FolderUnknown("no such folder: make it"), AccessAnywhereUnavailable("503")])
-async def test_one_that_cannot_be_stored_is_a_warning_and_the_next_is_stored(reported, events, error):
+async def test_a_report_that_cannot_be_stored_is_a_warning_and_the_next_is_stored(reported, events, error):
     reported.folder.errors = [error]
-    async with reported.for_so_long(2 * INTERVAL + 60):
+    async with reported.running_for(2 * INTERVAL + 60):
         pass
-    (warning,) = told(events, "report_not_stored")
+    (warning,) = named(events, "report_not_stored")
     assert (warning["log_level"], warning["error"], warning["reason"]) == ("warning", type(error).__name__, str(error))
     assert list(reported.folder.files) == ["jibe-report-2026-01-01T00-30Z.txt", "jibe-report-2026-01-01T00-31Z.txt"]
 
 
 async def test_a_defect_does_not_end_the_reports(reported, events):
     reported.folder.errors = [ZeroDivisionError()]
-    async with reported.for_so_long(INTERVAL * 1.5):
+    async with reported.running_for(INTERVAL * 1.5):
         pass
-    assert [event["log_level"] for event in told(events, "report_crashed")] == ["error"]
+    assert [event["log_level"] for event in named(events, "report_crashed")] == ["error"]
     assert len(reported.folder.files) == 1
 
 
-async def test_a_store_that_never_answers_delays_neither_the_next_report_nor_the_end(flow, reported, events):
+async def test_a_store_that_hangs_delays_neither_the_next_report_nor_the_end(flow, reported, events):
     reported.folder.takes = 10_000
-    async with reported.for_so_long(2 * INTERVAL + 100):
+    async with reported.running_for(2 * INTERVAL + 100):
         pass
-    assert [event["until"][11:16] for event in told(events, "report")] == ["00:15", "00:30", "00:31"]
+    assert [event["until"][11:16] for event in named(events, "report")] == ["00:15", "00:30", "00:31"]
     assert flow.time() == pytest.approx(2 * INTERVAL + 105, abs=1)
-    assert [event["reason"] for event in told(events, "report_not_stored")] == ["not within 60 s"] * 2 + [
+    assert [event["reason"] for event in named(events, "report_not_stored")] == ["not within 60 s"] * 2 + [
         "not within 5 s"
     ]
 
 
-async def test_two_in_a_minute_are_two_files(flow):
+async def test_two_reports_in_one_minute_are_two_files(flow):
     reported = Reported(flow, instance="pod-1")
     for _ in range(3):
         await reported.reports.report()
@@ -240,16 +240,16 @@ async def test_two_in_a_minute_are_two_files(flow):
     ]
 
 
-async def test_while_s3s_clock_is_unknown_the_machines_own_gives_the_time(flow):
+async def test_without_s3s_clock_the_local_clock_gives_the_time(flow):
     clock = SimpleNamespace(now=lambda: 0.0, monotonic=lambda: 0.0)
     report = await Reported(flow, clock=clock).reports.report()
     assert report.until.year > 2020
 
 
-# What people read
+# The text
 
 
-async def test_a_report_reads_like_this(reported):
+async def test_the_text_of_a_report(reported):
     reported.read("example-media", 12034, 1023, READ_ONLY=10_000, OWN_WRITE=1011)
     reported.done("/Amazon S3/example-media/a", "example-media", 4.0, 31.0, 5.0)
     reported.refreshed("/Amazon S3/example-media/a", seconds=62.0)
@@ -292,7 +292,7 @@ Since the start: records 12,034, events 1,023, refreshes 1, failed 1
     st.text(max_size=300),
     st.floats(0, 10**10),
 )
-def test_it_is_never_wider_than_80_columns_whatever_it_holds(flow, buckets, reason, seconds):
+def test_the_text_of_any_report_is_at_most_80_columns_wide(flow, buckets, reason, seconds):
     async def check() -> None:
         collisions = Collisions()
         for key in (f"a{reason}", f"A{reason}"):

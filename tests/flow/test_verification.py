@@ -1,4 +1,4 @@
-"""The report of `verify`: a bucket in memory, every tampering that can be done to it, and what is told of it."""
+"""The report of `verify`: a bucket in memory, every kind of tampering, and the finding for each."""
 
 import gzip
 import hashlib
@@ -24,12 +24,12 @@ START = datetime(2026, 1, 1, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOURS = 8
 END = START + HOURS * HOUR
-"""On the next day, so that two folders are looked at."""
+"""On the next day, so that two folders are listed."""
 SCOPE = Scope(BUCKET, ACCOUNT, REGION)
 
 
 @cache
-def a_key(number=0):
+def signing_key(number=0):
     del number
     return SigningKey(START - 30 * 24 * HOUR, START + 30 * 24 * HOUR)
 
@@ -39,13 +39,13 @@ def log_key(time, unique="x"):
 
 
 class World:
-    """A log bucket with a chain of digests, one an hour, each with two log files. It is all three stores at once."""
+    """A log bucket with a chain of digests, one an hour, each with two log files. It is the digest store, the key store and the log store at once."""
 
     def __init__(self, hours=HOURS, *, trail="jibe"):
         self.objects = {}
         self.metadata = {}
         self.denied = set()
-        self.keys_known = {a_key().fingerprint: public_key(a_key().der)}
+        self.keys_known = {signing_key().fingerprint: public_key(signing_key().der)}
         self.written = []
         self.logs = []
         self.trail = trail
@@ -64,7 +64,7 @@ class World:
             self.objects[where] = gzip.compress(text)
             logs.append((BUCKET, where, text))
         digest = write_digest(
-            key or a_key(),
+            key or signing_key(),
             bucket=BUCKET,
             account=ACCOUNT,
             region=REGION,
@@ -125,14 +125,14 @@ class World:
         return Verification(digests=self, keys=self, logs=self, scope=scope, now=now)
 
 
-async def told(world, *, start=START, end=END, **more):
+async def findings_in(world, *, start=START, end=END, **more):
     return [finding async for finding in world.verification(**more).findings(start, end)]
 
 
 async def problems(world, **more):
     return [
         (finding.what, finding.status.value, finding.key.rpartition("/")[2], finding.reason)
-        for finding in await told(world, **more)
+        for finding in await findings_in(world, **more)
         if finding.status not in (Status.VALID, Status.UNCOVERED)
     ]
 
@@ -140,7 +140,7 @@ async def problems(world, **more):
 async def gaps(world, **more):
     return [
         ((finding.start - START) / HOUR, (finding.end - START) / HOUR, finding.reason)
-        for finding in await told(world, **more)
+        for finding in await findings_in(world, **more)
         if finding.what is Subject.GAP
     ]
 
@@ -149,38 +149,38 @@ def name(key):
     return key.rpartition("/")[2]
 
 
-# All is well
+# Everything is valid
 
 
-async def test_an_untouched_bucket_is_all_valid():
-    findings = await told(World())
+async def test_every_file_in_an_untouched_bucket_is_valid():
+    findings = await findings_in(World())
     assert {finding.status for finding in findings} == {Status.VALID}
     assert sum(finding.what == "digest" for finding in findings) == HOURS
     assert sum(finding.what is Subject.LOG for finding in findings) == 2 * HOURS
 
 
-async def test_the_newest_digest_comes_first_each_followed_by_its_logs():
+async def test_digests_come_newest_first_each_followed_by_its_log_files():
     world = World(2)
-    keys = [finding.key for finding in await told(world, end=START + 2 * HOUR)]
+    keys = [finding.key for finding in await findings_in(world, end=START + 2 * HOUR)]
     assert keys == [world.digest_of(1), *world.logs[1], world.digest_of(0), *world.logs[0]]
 
 
-async def test_only_the_time_asked_for_is_looked_at():
+async def test_only_the_requested_time_range_is_checked():
     world = World()
-    findings = await told(world, start=START + 3.5 * HOUR, end=START + 5.5 * HOUR)
+    findings = await findings_in(world, start=START + 3.5 * HOUR, end=START + 5.5 * HOUR)
     found = [finding.key for finding in findings if finding.what == "digest"]
     assert found == [world.digest_of(hour) for hour in (5, 4, 3)]
     assert {finding.status for finding in findings} == {Status.VALID}
 
 
-async def test_what_was_just_delivered_has_no_digest_yet_and_that_is_no_gap():
+async def test_recent_time_without_a_digest_is_not_a_gap():
     assert await gaps(World(), end=END + HOUR, now=END + HOUR) == []
 
 
-async def test_backfills_are_verified_and_make_no_gaps():
+async def test_backfill_digests_are_verified_and_cause_no_gaps():
     world = World()
     backfill = world.another_hour(backfill_of=2)
-    findings = await told(world)
+    findings = await findings_in(world)
     assert {finding.status for finding in findings} == {Status.VALID}
     assert [finding.what for finding in findings if finding.key == backfill.key] == ["backfill digest"]
     assert findings[-1].key == world.logs[-1][-1]
@@ -190,10 +190,10 @@ async def test_two_trails_in_one_bucket_are_two_chains():
     world, other = World(), World(trail="another_trail")
     world.objects |= other.objects
     world.metadata |= other.metadata
-    findings = await told(world)
+    findings = await findings_in(world)
     assert {finding.status for finding in findings} == {Status.VALID}
     assert sum(finding.what is Subject.LOG for finding in findings) == 4 * HOURS
-    only = await told(world, scope=Scope(BUCKET, ACCOUNT, REGION, trail="jibe"))
+    only = await findings_in(world, scope=Scope(BUCKET, ACCOUNT, REGION, trail="jibe"))
     assert {finding.trail for finding in only if finding.what == "digest"} == {"jibe"}
     assert {finding.status for finding in only} == {Status.VALID}
 
@@ -201,38 +201,38 @@ async def test_two_trails_in_one_bucket_are_two_chains():
 # Log files
 
 
-async def test_a_changed_log_is_told():
+async def test_a_changed_log_file_is_invalid():
     world = World()
     world.change(world.logs[3][0], lambda text: text.replace(b"10", b"11"))
     assert await problems(world) == [("log file", "invalid", name(world.logs[3][0]), "hash")]
 
 
-async def test_a_log_that_is_no_gzip_any_more_is_told():
+async def test_a_truncated_log_file_is_invalid():
     world = World()
     world.objects[world.logs[3][0]] = world.objects[world.logs[3][0]][:-6]
     assert await problems(world) == [("log file", "invalid", name(world.logs[3][0]), "format")]
 
 
-async def test_a_removed_log_is_told():
+async def test_a_removed_log_file_is_missing():
     world = World()
     del world.objects[world.logs[0][1]]
     assert await problems(world) == [("log file", "missing", name(world.logs[0][1]), "not-found")]
 
 
-async def test_an_added_log_is_told():
+async def test_an_added_log_file_is_unlisted():
     world = World()
     forged = log_key(START + 2.25 * HOUR, "forged")
     world.objects[forged] = world.objects[world.logs[2][0]]
     assert await problems(world) == [("log file", "unlisted", name(forged), "unlisted")]
 
 
-async def test_a_log_whose_digest_may_be_still_to_come_is_not_called_unlisted():
+async def test_a_recent_log_file_is_not_unlisted_because_its_digest_may_still_come():
     world = World()
     world.objects[log_key(END - 0.5 * HOUR, "new")] = b""
     assert await problems(world) == []
 
 
-async def test_a_log_that_cannot_be_read_is_no_valid_one():
+async def test_a_log_file_that_cannot_be_read_is_unreadable():
     world = World()
     world.denied.add(world.logs[0][0])
     assert await problems(world) == [("log file", "unreadable", name(world.logs[0][0]), "LogStoreUnavailable")]
@@ -241,31 +241,31 @@ async def test_a_log_that_cannot_be_read_is_no_valid_one():
 # Digests
 
 
-async def test_a_changed_digest_is_told_and_its_hour_is_a_gap():
+async def test_a_changed_digest_is_invalid_and_its_hour_is_a_gap():
     world = World()
     world.change(world.digest_of(4), lambda text: text.replace(b'"hashValue":"', b'"hashValue":"0'))
     assert await problems(world) == [("digest", "invalid", name(world.digest_of(4)), "signature")]
     assert await gaps(world) == [(4, 5, "bad-digest")]
 
 
-async def test_a_changed_signature_is_told():
+async def test_a_digest_with_a_changed_signature_is_invalid():
     world = World()
     world.metadata[world.digest_of(4)] = world.metadata[world.digest_of(3)]
     assert await problems(world) == [("digest", "invalid", name(world.digest_of(4)), "signature")]
 
 
-async def test_a_digest_of_an_unknown_key_is_told():
+async def test_a_digest_signed_with_an_unknown_key_is_invalid():
     world = World()
-    forged = world.another_hour(key=a_key(1))
+    forged = world.another_hour(key=signing_key(1))
     assert await problems(world, end=END + HOUR) == [("digest", "invalid", name(forged.key), "unknown-key")]
     assert await gaps(world, end=END + HOUR) == [(HOURS, HOURS + 1, "bad-digest")]
 
 
-async def test_a_digest_that_the_next_one_does_not_know_is_told():
+async def test_a_digest_whose_hash_is_not_in_the_next_digest_is_invalid():
     world = World(3)
     good = world.written[-1]
     world.written[-1] = write_digest(
-        a_key(), bucket=BUCKET, account=ACCOUNT, region=REGION, trail="jibe", home="us-east-1",
+        signing_key(), bucket=BUCKET, account=ACCOUNT, region=REGION, trail="jibe", home="us-east-1",
         start=START + 2 * HOUR, end=START + 3 * HOUR, logs=(), previous=world.written[1],
     )  # fmt: skip
     world.another_hour()
@@ -274,7 +274,7 @@ async def test_a_digest_that_the_next_one_does_not_know_is_told():
     assert found[0] == ("digest", "invalid", name(good.key), "previous-hash")
 
 
-async def test_a_removed_digest_is_told_and_its_hour_is_a_gap():
+async def test_a_removed_digest_is_missing_and_its_hour_is_a_gap():
     world = World()
     del world.objects[world.digest_of(4)]
     assert await problems(world) == [("digest", "missing", name(world.digest_of(4)), "not-found")]
@@ -282,27 +282,27 @@ async def test_a_removed_digest_is_told_and_its_hour_is_a_gap():
 
 
 async def test_two_removed_digests_are_one_gap_of_two_hours():
-    """The second can't be named, since only the first knows its name; but its time can."""
+    """Only the first removed digest contains the name of the second, so only the time of the second is known."""
     world = World()
     del world.objects[world.digest_of(4)], world.objects[world.digest_of(5)]
     assert await problems(world) == [("digest", "missing", name(world.digest_of(5)), "not-found")]
     assert await gaps(world) == [(4, 6, "bad-digest")]
 
 
-async def test_removing_the_newest_digests_is_a_gap():
+async def test_removed_newest_digests_are_a_gap():
     world = World()
     del world.objects[world.digest_of(HOURS - 1)], world.objects[world.digest_of(HOURS - 2)]
     assert await gaps(world) == [(HOURS - 2, HOURS, "no-digest")]
 
 
-async def test_removing_the_oldest_digests_is_told():
+async def test_removed_oldest_digests_are_missing_and_a_gap():
     world = World()
     del world.objects[world.digest_of(0)], world.objects[world.digest_of(1)]
     assert await problems(world) == [("digest", "missing", name(world.digest_of(1)), "not-found")]
     assert await gaps(world) == [(0, 2, "bad-digest")]
 
 
-async def test_time_without_validation_is_a_gap_but_nothing_is_invalid():
+async def test_time_without_log_file_validation_is_a_gap_and_nothing_is_invalid():
     world = World()
     world.another_hour(previous=None, skip=3)
     assert await problems(world, end=END + 4 * HOUR) == []
@@ -313,7 +313,7 @@ async def test_the_time_before_the_trail_is_a_gap():
     assert await gaps(World(), start=START - 5 * HOUR) == [(-5, 0, "chain-start")]
 
 
-async def test_a_renamed_bucket_is_told():
+async def test_digests_that_name_another_bucket_are_invalid():
     world = World(2)
     for key in (world.digest_of(0), world.digest_of(1)):
         world.change(key, lambda text: text.replace(b"example-trail", b"another-trail"))
@@ -322,13 +322,13 @@ async def test_a_renamed_bucket_is_told():
     assert await gaps(world, end=START + 2 * HOUR) == [(0, 2, "bad-digest")]
 
 
-async def test_a_digest_that_cannot_be_read_is_no_valid_one():
+async def test_a_digest_that_cannot_be_read_is_unreadable():
     world = World()
     world.denied.add(world.digest_of(4))
     assert await problems(world) == [("digest", "unreadable", name(world.digest_of(4)), "LogAccessDenied")]
 
 
-async def test_nothing_there_is_one_gap():
+async def test_an_empty_bucket_is_one_gap():
     assert await gaps(World(0)) == [(0, HOURS, "no-digests")]
 
 
@@ -336,16 +336,16 @@ async def test_nothing_there_is_one_gap():
 
 
 @pytest.fixture
-def spoilt():
+def tampered():
     world = World()
     world.change(world.logs[3][0], lambda text: text + b" ")
     del world.objects[world.digest_of(5)]
     return world
 
 
-async def test_lines_are_json_and_the_last_is_the_summary(spoilt):
+async def test_lines_are_json_and_the_last_is_the_summary(tampered):
     output = io.StringIO()
-    summary = await as_lines(spoilt.verification().findings(START, END), output)
+    summary = await as_lines(tampered.verification().findings(START, END), output)
     *findings, last = map(json.loads, output.getvalue().splitlines())
     assert [finding["reason"] for finding in findings if "reason" in finding] == ["not-found", "bad-digest", "hash"]
     assert len(findings) == (HOURS - 1) + 2 * (HOURS - 1) + 2
@@ -362,13 +362,13 @@ async def test_lines_are_json_and_the_last_is_the_summary(spoilt):
     assert summary.exit_code == 1
 
 
-async def test_the_text_fits_80_columns_and_tells_only_what_is_wrong(spoilt):
+async def test_the_text_fits_80_columns_and_shows_only_problems(tampered):
     output = io.StringIO()
-    await as_text(spoilt.verification().findings(START, END), output)
+    await as_text(tampered.verification().findings(START, END), output)
     lines = output.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     joined = output.getvalue().replace("\n    ", "")
-    assert f"s3://{BUCKET}/{spoilt.logs[3][0]}" in joined
+    assert f"s3://{BUCKET}/{tampered.logs[3][0]}" in joined
     assert "log file: INVALID" in lines
     assert "GAP: 2026-01-02 01:00:00Z to 2026-01-02 02:00:00Z of trail jibe" in lines
     assert lines[-4:] == [
@@ -379,13 +379,13 @@ async def test_the_text_fits_80_columns_and_tells_only_what_is_wrong(spoilt):
     ]
 
 
-async def test_verbose_text_tells_the_valid_too():
+async def test_verbose_text_shows_valid_files_too():
     output = io.StringIO()
     await as_text(World(2).verification().findings(START, START + 2 * HOUR), output, verbose=True)
     assert output.getvalue().count("log file: valid") == 4
 
 
-async def test_a_key_cannot_speak_to_the_terminal():
+async def test_control_characters_in_a_key_do_not_reach_the_terminal():
     world = World()
     world.objects[log_key(START + 2.25 * HOUR, "\x1b[2J\n")] = b""
     output = io.StringIO()
@@ -395,7 +395,7 @@ async def test_a_key_cannot_speak_to_the_terminal():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "code"),
+    ("tamper", "code"),
     [
         (lambda world: None, 0),
         (lambda world: world.objects.pop(world.logs[0][0]), 1),
@@ -404,16 +404,16 @@ async def test_a_key_cannot_speak_to_the_terminal():
         (lambda world: world.denied.add(world.logs[0][0]), 1),
     ],
 )
-async def test_the_exit_code_tells_what_it_comes_to(spoil, code):
+async def test_the_exit_code_depends_on_the_findings(tamper, code):
     world = World()
-    spoil(world)
+    tamper(world)
     summary = await as_lines(world.verification().findings(START, END), io.StringIO())
     assert summary.exit_code == code
 
 
-def test_the_worlds_digests_are_what_a_verifier_takes():
-    """Else all the tests above could fail for another reason than the one they name."""
+def test_the_digests_of_these_tests_are_valid():
+    """Otherwise the tests above could find a fault for a reason other than the one in their names."""
     digest = World(1).written[0]
     found = read_digest(BUCKET, digest.key, digest.body, digest.metadata)
-    check_signature(found, public_key(a_key().der))
+    check_signature(found, public_key(signing_key().der))
     assert found.sha256 == hashlib.sha256(digest.text).hexdigest()
