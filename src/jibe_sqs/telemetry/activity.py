@@ -33,10 +33,11 @@ class ProviderBucket(NamedTuple):
 
 
 class Counts(msgspec.Struct):
-    """The work for one provider and bucket. `events` that are `already-refreshed` are counted in `skipped`, too."""
+    """The work for one provider and bucket."""
 
     records: int = 0
     events: int = 0
+    """Records that asked for a refresh. Those that are `already-refreshed` are counted in `skipped`, too."""
     skipped: Counter[str] = msgspec.field(default_factory=Counter)
     folders: int = 0
     """Refreshes of a folder that an event asked for."""
