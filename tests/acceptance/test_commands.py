@@ -60,9 +60,7 @@ def assert_mistake(result, *words):
 
 @pytest.mark.parametrize("command", [("run",), ()])
 def test_run_without_configuration_names_the_missing_settings(jibe, command):
-    assert_mistake(
-        jibe(*command), "access_anywhere", "queues", "missing", "--config", "docs/reference/configuration.md"
-    )
+    assert_mistake(jibe(*command), "access_anywhere", "missing", "--config", "docs/reference/configuration.md")
 
 
 def test_run_with_many_mistakes_prints_ten_lines_and_no_secrets(jibe):
