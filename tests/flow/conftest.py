@@ -1,4 +1,4 @@
-"""The world of the flow, in memory and in virtual time: it jumps to the next timer whenever all is waiting."""
+"""The service with doubles, in virtual time: the time jumps to the next timer when every task waits."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ LOG_BUCKET = "trail-logs"
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Wait until it holds, at most two virtual hours."""
+    """Wait until the condition holds, at most two virtual hours."""
     for _ in range(50):
         if condition():
             return
@@ -40,11 +40,11 @@ async def until(condition: Callable[[], Any]) -> None:
         if condition():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("this never comes")
+    raise AssertionError("the condition did not hold within two virtual hours")
 
 
 async def settled() -> None:
-    """Let everything run that can, without time passing."""
+    """Let all ready tasks run, while no time passes."""
     for _ in range(50):
         await asyncio.sleep(0)
 
@@ -60,7 +60,7 @@ _event_ids = itertools.count(1)
 
 
 def log_of(*keys: str, bucket: str = "data", time: str = "2026-01-01T00:00:00Z", name: str = "PutObject") -> bytes:
-    """A CloudTrail log file: these keys were written."""
+    """A CloudTrail log file that says that these keys were written."""
     records = [
         {
             "eventVersion": "1.11",
@@ -83,12 +83,12 @@ def log_key(name: str) -> str:
 
 
 def announcing(*keys: str, bucket: str = LOG_BUCKET) -> str:
-    """A message body, as CloudTrail itself sends it."""
+    """A message body of CloudTrail that announces log files."""
     return json.dumps({"s3Bucket": bucket, "s3ObjectKey": list(keys)})
 
 
 def s3_event(key: str, *, bucket: str = "data", time: str = "2026-01-01T00:00:00Z") -> str:
-    """A message body: an S3 event notification of a data bucket."""
+    """A message body: an S3 event notification for one key."""
     return json.dumps(
         {
             "Records": [
@@ -105,7 +105,7 @@ def s3_event(key: str, *, bucket: str = "data", time: str = "2026-01-01T00:00:00
 
 
 class FakeVerifier:
-    """The `Verifier` port. `errors[key]`: one for each time that file is verified; then it is as CloudTrail delivered it.
+    """The `Verifier` port. `errors[key]` lists errors, one for each of the next verifications of that file.
 
     `when(file)` is called before each answer.
     """
@@ -127,7 +127,7 @@ class FakeVerifier:
 
 
 class WatchedPlace(Place):
-    """A place in the reading budget. `left`: when it was left."""
+    """A place in the reading budget that records in `left` when it is given back."""
 
     def __init__(self) -> None:
         self.left: list[float] = []
@@ -137,7 +137,7 @@ class WatchedPlace(Place):
 
 
 class World:
-    """A service, built by the engine, in surroundings of doubles. `queue` and `consumer`: the first ones.
+    """A service that the engine builds from doubles. `queue` and `consumer` are the first of them.
 
     `share`: another world whose budgets this one shares.
     """
@@ -197,17 +197,17 @@ class World:
         self.consumer = self.engine.consumers[0]
 
     def put(self, name: str, data: bytes | None = None) -> str:
-        """Put a log file; returns its key. By default one key was written, in the folder /data/NAME."""
+        """Store a log file, by default with one write in the folder /data/NAME. Returns its key."""
         key = log_key(name)
         self.logs.objects[LOG_BUCKET, key] = log_of(f"{name}/file") if data is None else data
         return key
 
     def send_log(self, name: str, data: bytes | None = None) -> str:
-        """Put a log file and announce it; returns the message's id."""
+        """Store a log file and send a message that announces it. Returns the id of the message."""
         return self.queue.send(announcing(self.put(name, data)))
 
     async def handle(self, body: str, *, receive_count: int = 1) -> Any:
-        """Let the handler handle it, and check that it leaves its place in the reading budget exactly once."""
+        """Handle a message, and check that its place in the reading budget is given back exactly once."""
         place = WatchedPlace()
         verdict = await self.handler.handle(Message("id", "receipt", body, receive_count), self.policy, place)
         assert len(place.left) == 1
@@ -215,7 +215,7 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """The consumer runs; it is stopped at the end. Then everything that it took from the budgets is back."""
+        """Run the consumer and stop it at the end. Then check that all units of the budgets are given back."""
         task = asyncio.create_task(self.consumer.run())
         try:
             yield task
@@ -243,7 +243,7 @@ class World:
 
 @pytest.fixture(scope="session")
 def flow() -> SimpleNamespace:
-    """The doubles of this directory, and what makes their inputs."""
+    """The doubles, and functions that make messages and log files."""
     return SimpleNamespace(
         EPOCH=EPOCH,
         LOG_BUCKET=LOG_BUCKET,
@@ -269,14 +269,14 @@ def flow() -> SimpleNamespace:
 
 @pytest.fixture
 def events() -> Iterator[list[Any]]:
-    """What is logged."""
+    """The log entries of the test."""
     with structlog.testing.capture_logs() as found:
         yield found
 
 
 @pytest.fixture(autouse=True)
 def _quiet(events: list[Any]) -> None:
-    """No log lines among the dots; a failing test may ask for `events`."""
+    """Capture the log, so that it is not printed between the results of the tests."""
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -1,4 +1,4 @@
-"""One call for up to ten, and to each its own answer."""
+"""Up to ten items are sent in one call, and each gets its own answer."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from jibe_sqs.core.errors import QueueUnavailable
 
 
 class Sender:
-    """Remembers batches and when they came; fails the items in `bad`, or whole calls."""
+    """Records the batches and their times. Fails the items in `bad`, or whole calls."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -28,7 +28,7 @@ class Sender:
         return [self.bad.get(item) for item in items]
 
 
-async def test_ten_go_at_once_and_the_rest_after_the_linger():
+async def test_ten_items_are_sent_at_once_and_the_rest_after_the_linger_time():
     send = Sender()
     batches = Batches(send, linger=0.05)
     await asyncio.gather(*(batches.add(i) for i in range(23)))
@@ -37,7 +37,7 @@ async def test_ten_go_at_once_and_the_rest_after_the_linger():
     assert send.times == [0, 0, pytest.approx(0.05)]
 
 
-async def test_each_item_hears_its_own_answer():
+async def test_each_item_gets_its_own_answer():
     """airflow #73423, redpanda connect #182: a batch can fail entry by entry."""
     send = Sender()
     send.bad = {3: QueueUnavailable("3"), 7: QueueUnavailable("7")}
@@ -48,7 +48,7 @@ async def test_each_item_hears_its_own_answer():
     ]  # fmt: skip
 
 
-async def test_a_send_that_raises_is_heard_by_all_and_the_next_batch_goes():
+async def test_a_send_that_raises_fails_all_its_items_and_the_next_batch_is_sent():
     send = Sender()
     send.error = QueueUnavailable("503")
     batches = Batches(send)
@@ -58,7 +58,7 @@ async def test_a_send_that_raises_is_heard_by_all_and_the_next_batch_goes():
     await batches.add(4)
 
 
-async def test_a_cancelled_waiter_does_not_disturb_the_others(flow):
+async def test_a_cancelled_caller_does_not_affect_the_others(flow):
     send = Sender()
     send.gate = asyncio.Event()
     batches = Batches(send)
@@ -71,7 +71,7 @@ async def test_a_cancelled_waiter_does_not_disturb_the_others(flow):
     assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [i == 4 for i in range(10)]
 
 
-async def test_what_was_added_while_a_batch_is_on_its_way_goes_in_another():
+async def test_items_that_are_added_while_a_batch_is_sent_go_into_the_next_batch():
     send = Sender()
     send.gate = asyncio.Event()
     batches = Batches(send, size=2)
@@ -84,8 +84,8 @@ async def test_what_was_added_while_a_batch_is_on_its_way_goes_in_another():
     await asyncio.gather(*first, *second)
 
 
-async def test_too_few_answers_leave_nobody_waiting():
-    """A defect of the sender: whoever waits hears of it, instead of waiting for ever."""
+async def test_too_few_answers_fail_the_items_without_an_answer():
+    """A defect of the sender. Its callers get an error instead of waiting for ever."""
 
     async def send(items):
         return [None]
@@ -95,7 +95,7 @@ async def test_too_few_answers_leave_nobody_waiting():
     assert all(isinstance(answer, ValueError) for answer in answers)
 
 
-async def test_what_is_on_its_way_arrives_although_nobody_waits_for_it_any_more():
+async def test_a_batch_is_sent_completely_also_if_its_callers_are_gone():
     send = Sender()
     send.gate = asyncio.Event()
     batches = Batches(send, linger=3600)
@@ -105,7 +105,7 @@ async def test_what_is_on_its_way_arrives_although_nobody_waits_for_it_any_more(
         waiter.cancel()
     finished = asyncio.ensure_future(batches.finished())
     await asyncio.sleep(1)
-    assert send.batches == [list(range(10)), [10]]  # at the end none waits for company
+    assert send.batches == [list(range(10)), [10]]  # at the end, an item does not wait for a full batch
     assert not finished.done()
     send.gate.set()
     await finished

@@ -1,4 +1,4 @@
-"""A budget gives out what it has, to each in turn, and never more."""
+"""A budget grants its units in the order of the requests, and never more than it has."""
 
 import asyncio
 from contextlib import suppress
@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from jibe_sqs.concurrency.budget import Budget, Place
 
 
-async def test_takes_all_of_a_wish_or_at_least_the_least():
+async def test_take_returns_all_requested_units_or_at_least_the_minimum():
     budget = Budget(10)
     assert await budget.take(4) == 4
     assert await budget.take(10, least=1) == 6
     assert budget.free == 0
 
 
-async def test_a_large_wish_is_not_starved_by_small_ones(flow):
-    """redpanda and vector #20172: what is asked for first is granted first, however small the others are."""
+async def test_a_large_request_is_not_starved_by_small_ones(flow):
+    """redpanda and vector #20172: the first request is granted first, also if later ones are smaller."""
     budget = Budget(10)
     await budget.take(1)
     large = asyncio.create_task(budget.take(10))
@@ -37,7 +37,7 @@ async def test_a_large_wish_is_not_starved_by_small_ones(flow):
     assert budget.free == 0
 
 
-async def test_a_wish_larger_than_the_budget_is_granted_when_all_is_free(flow):
+async def test_a_request_larger_than_the_budget_is_granted_when_all_units_are_free(flow):
     budget = Budget(5)
     await budget.take(1)
     huge = asyncio.create_task(budget.take(500))
@@ -129,12 +129,12 @@ def test_a_place_goes_back_when_its_last_part_fails(taken):
     assert budget.free == 3
 
 
-async def test_cancellation_while_waiting_loses_nothing_and_wakes_the_next(flow):
+async def test_a_cancelled_request_loses_no_units_and_wakes_the_next_request(flow):
     budget = Budget(2)
     await budget.take(2)
     first, second = (asyncio.create_task(budget.take(2)) for _ in range(2))
     await flow.settled()
-    # Woken and cancelled in the same moment: the turn must pass on.
+    # The first request is woken and cancelled at the same moment. The next one must be woken.
     budget.give(2)
     first.cancel()
     assert await second == 2
@@ -157,36 +157,36 @@ _steps = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(size=st.integers(1, 8), steps=_steps)
-def test_never_over_granted_and_nothing_lost_in_any_order_of_asking_giving_and_cancelling(flow, size, steps):
+def test_in_any_order_of_steps_no_unit_is_granted_twice_or_lost(flow, size, steps):
     async def main() -> None:
-        budget, wishes, taken = Budget(size), [], []
+        budget, requests, taken = Budget(size), [], []
 
-        async def wish(most, least):
+        async def request(most, least):
             amount = await budget.take(most, least=least)
             taken.append(amount)
             assert min(most, size, least or most) <= amount <= min(most, size)
 
         for what, number, least in steps:
             if what == "take":
-                wishes.append(asyncio.create_task(wish(number, least)))
+                requests.append(asyncio.create_task(request(number, least)))
             elif what == "give" and taken:
                 budget.give(taken.pop(number % len(taken)))
-            elif what == "cancel" and wishes:
-                wishes[number % len(wishes)].cancel()
+            elif what == "cancel" and requests:
+                requests[number % len(requests)].cancel()
             elif what == "turn":
                 for _ in range(number):
                     await asyncio.sleep(0)
             assert 0 <= budget.free <= size
             assert budget.free + sum(taken) == size
-        # All come to their turn as long as what is taken is given back.
-        while not all(task.done() for task in wishes):
+        # All requests are granted if the taken units are given back.
+        while not all(task.done() for task in requests):
             await flow.settled()
             while taken:
                 budget.give(taken.pop())
         while taken:
             budget.give(taken.pop())
         assert budget.free == size
-        for task in wishes:
+        for task in requests:
             if not task.cancelled():
                 task.result()
 

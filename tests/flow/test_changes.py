@@ -1,4 +1,4 @@
-"""Changes told object by object: in order for each, together for many, and never forgotten."""
+"""Changes are reported in order for each object, in batches for many objects, and each is reported or fails."""
 
 import asyncio
 
@@ -34,38 +34,38 @@ def is_forgotten(changes):
     return not changes._lines and not changes._ready and not changes._calls
 
 
-async def test_nothing_to_tell_calls_nothing(changes, target):
+async def test_without_changes_there_is_no_call(changes, target):
     assert await changes.done([]) == []
     assert not target.calls
 
 
-async def test_waits_until_all_are_told(flow, changes, target):
+async def test_done_waits_until_all_changes_are_reported(flow, changes, target):
     target.takes = 7.0
     assert await changes.done([change("a"), change("b")]) == []
     assert flow.time() == 7.0
     assert len(target.accepted) == 2
 
 
-async def test_changes_of_one_object_are_told_in_the_order_of_their_times_one_after_the_other(flow, changes, target):
+async def test_changes_of_one_object_are_reported_one_by_one_in_the_order_of_their_times(flow, changes, target):
     target.takes = 1.0
     await changes.done([change("a", 3.0), change("a", 1.0), change("a", 2.0)])
     assert [each.event.time for each in target.reported] == [1.0, 2.0, 3.0]
     assert flow.time() == 3.0
 
 
-async def test_of_two_changes_at_one_time_the_first_stays_the_first(changes, target):
-    """CloudTrail's times are whole seconds."""
+async def test_two_changes_of_the_same_time_keep_their_order(changes, target):
+    """The times in CloudTrail's records are whole seconds."""
     await changes.done([change("a", 1.0, id_="1"), change("a", 1.0, id_="2")])
     assert [each.event.event_id for each in target.reported] == ["1", "2"]
 
 
-async def test_one_name_in_two_buckets_is_two_objects(flow, changes, target):
+async def test_one_key_in_two_buckets_is_two_objects(flow, changes, target):
     target.takes = 1.0
     await changes.done([change("a", bucket="one"), change("a", bucket="two")])
     assert flow.time() == 1.0
 
 
-async def test_who_asks_later_for_an_object_waits_for_those_who_asked_before(flow, changes, target):
+async def test_a_change_waits_for_the_changes_of_its_object_that_earlier_callers_gave(flow, changes, target):
     target.held = {"a"}
     first = asyncio.create_task(changes.done([change("a", 5.0)]))
     await flow.settled()
@@ -77,7 +77,7 @@ async def test_who_asks_later_for_an_object_waits_for_those_who_asked_before(flo
     assert [each.event.time for each in target.reported if each.event.key == "a"] == [5.0, 1.0]
 
 
-async def test_an_object_that_is_slow_holds_no_other_up(flow, changes, target):
+async def test_a_slow_object_does_not_delay_other_objects(flow, changes, target):
     target.held = {"slow"}
     slow = asyncio.create_task(changes.done([change("slow", float(n)) for n in range(50)]))
     await flow.settled()
@@ -87,15 +87,15 @@ async def test_an_object_that_is_slow_holds_no_other_up(flow, changes, target):
     assert await slow == []
 
 
-async def test_never_more_calls_than_may_be(flow, changes, target):
+async def test_the_number_of_calls_at_the_same_time_is_limited(flow, changes, target):
     target.takes = 1.0
     await changes.done([change(f"k{n}") for n in range(40)])
     assert target.max_in_flight == 4
     assert flow.time() == 10.0
 
 
-async def test_a_failure_fails_what_waits_behind_it_and_nothing_else(flow, changes, target):
-    """Told on, they would overtake it."""
+async def test_a_failure_also_fails_the_later_changes_of_its_object_and_no_others(flow, changes, target):
+    """If they were reported, they would overtake it."""
     target.held = {"a"}
     target.errors["a"] = [CallFailed("a is refused", code="no")]
     first = asyncio.create_task(changes.done([change("a", 1.0), change("a", 2.0), change("b", 1.0)]))
@@ -107,11 +107,11 @@ async def test_a_failure_fails_what_waits_behind_it_and_nothing_else(flow, chang
     assert [str(error) for error in await other] == ["a is refused"]
     assert sorted(each.event.key for each in target.accepted) == ["b", "c"]
     assert len([each for each in target.reported if each.event.key == "a"]) == 1
-    # The object is not spoilt.
+    # Later changes of the object are reported.
     assert await changes.done([change("a", 1.0)]) == []
 
 
-async def test_what_goes_wrong_many_times_is_told_once(changes, target):
+async def test_equal_errors_of_many_changes_are_returned_once(changes, target):
     for key in "abc":
         target.errors[key] = [AccessAnywhereUnavailable("503")]
     target.errors["d"] = [CallFailed("d is refused", code="no")]
@@ -119,7 +119,7 @@ async def test_what_goes_wrong_many_times_is_told_once(changes, target):
     assert sorted(str(error) for error in errors) == ["503", "d is refused"]
 
 
-async def test_a_failure_holds_for_all_of_its_object_in_a_message_however_many_are_between(changes, target):
+async def test_a_failure_fails_all_later_changes_of_its_object_in_a_large_message(changes, target):
     target.errors["a"] = [CallFailed("a is refused", code="no")]
     many = [change(f"k{n}", 1.0) for n in range(2 * CHUNK)]
     errors = await changes.done([change("a", 0.0), *many, change("a", 2.0)])
@@ -142,7 +142,7 @@ async def test_a_failure_is_logged_with_its_reason(changes, target, events):
     ]
 
 
-async def test_a_defect_reaches_whoever_waits_and_the_object_stays_usable(flow, changes, target):
+async def test_an_unexpected_exception_reaches_the_caller_and_the_object_stays_usable(flow, changes, target):
     target.errors["a"] = [ZeroDivisionError("a bug")]
     with pytest.raises(ZeroDivisionError):
         await changes.done([change("a"), change("a", 1.0)])
@@ -151,8 +151,8 @@ async def test_a_defect_reaches_whoever_waits_and_the_object_stays_usable(flow, 
     assert is_forgotten(changes)
 
 
-async def test_who_gives_up_leaves_the_others_and_the_order(flow, changes, target):
-    """A call that has gone out may still be at work: the next of its object waits for it nevertheless."""
+async def test_a_cancelled_caller_affects_neither_other_callers_nor_the_order(flow, changes, target):
+    """A call in flight goes on without its caller, and the next change of its object waits for it."""
     target.held = {"a"}
     given_up = asyncio.create_task(changes.done([change("a", 1.0), change("a", 2.0)]))
     await flow.settled()
@@ -167,7 +167,7 @@ async def test_who_gives_up_leaves_the_others_and_the_order(flow, changes, targe
     assert [each.event.time for each in target.accepted] == [1.0, 2.0, 3.0]
 
 
-async def test_a_large_message_does_not_keep_small_ones_waiting(flow, changes, target):
+async def test_a_large_message_does_not_delay_small_ones(flow, changes, target):
     target.takes = 1.0
     large = asyncio.create_task(changes.done([change(f"k{n}") for n in range(20 * CHUNK)]))
     await flow.settled()
@@ -179,7 +179,7 @@ async def test_a_large_message_does_not_keep_small_ones_waiting(flow, changes, t
     await changes.stop()
 
 
-async def test_thousands_at_once_are_all_told_and_nothing_is_kept(flow, changes, target):
+async def test_thousands_of_changes_at_once_are_all_reported_and_leave_no_state(flow, changes, target):
     target.takes = 0.01
     asked = [changes.done([change(f"k{n % 700}", float(n)), change(f"own{n}")]) for n in range(3000)]
     assert await asyncio.gather(*asked) == [[]] * 3000
@@ -191,7 +191,7 @@ async def test_thousands_at_once_are_all_told_and_nothing_is_kept(flow, changes,
 # Batches
 
 
-async def test_a_full_batch_goes_at_once_and_the_rest_after_the_linger(flow):
+async def test_a_full_batch_is_sent_at_once_and_the_rest_after_the_linger_time(flow):
     target = InMemoryEventTarget(batch=3)
     changes = Changes(target=target, linger=0.5)
     await changes.done([change(f"k{n}") for n in range(3)])
@@ -210,7 +210,7 @@ async def test_changes_of_many_messages_share_a_batch(flow):
     assert len(target.calls) == 1
 
 
-async def test_one_batch_never_holds_two_changes_of_an_object(flow):
+async def test_a_batch_never_has_two_changes_of_one_object(flow):
     target = InMemoryEventTarget(batch=10)
     changes = Changes(target=target)
     await changes.done([change(key, float(n)) for n in range(4) for key in "abc"])
@@ -218,7 +218,7 @@ async def test_one_batch_never_holds_two_changes_of_an_object(flow):
     assert [{each.event.time for each in batch} for batch in target.calls] == [{0.0}, {1.0}, {2.0}, {3.0}]
 
 
-async def test_batches_fill_while_all_calls_are_under_way(flow):
+async def test_batches_grow_while_all_calls_are_in_use(flow):
     target = InMemoryEventTarget(batch=10)
     target.takes = 60.0
     changes = Changes(target=target, most=1, linger=0.5)
@@ -228,11 +228,11 @@ async def test_batches_fill_while_all_calls_are_under_way(flow):
         await asyncio.sleep(1.0)
     await asyncio.gather(*asked)
     assert [len(batch) for batch in target.calls] == [1, 10]
-    # None was made to linger again after it had waited.
+    # No change waits for the linger time twice.
     assert flow.time() == 120.5
 
 
-async def test_a_failed_batch_fails_all_in_it_and_others_are_told(flow):
+async def test_a_failed_batch_fails_all_its_changes_and_other_batches_are_reported(flow):
     target = InMemoryEventTarget(batch=2)
     target.errors["b"] = [CallFailed("b is refused", code="no")]
     changes = Changes(target=target)
@@ -243,7 +243,7 @@ async def test_a_failed_batch_fails_all_in_it_and_others_are_told(flow):
 # The end
 
 
-async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, target):
+async def test_stop_cancels_calls_and_fails_the_waiting_changes(flow, changes, target):
     target.held = {"a"}
     asked = [asyncio.create_task(changes.done([change("a", float(n))])) for n in range(3)]
     await flow.settled()
@@ -255,7 +255,7 @@ async def test_stopping_ends_calls_and_releases_whoever_waits(flow, changes, tar
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(flow, events, batch):
+async def test_stop_cancels_also_the_calls_that_start_because_a_cancelled_call_succeeds(flow, events, batch):
     class Stubborn(InMemoryEventTarget):
         async def report(self, changes):
             self.calls.append(changes)
@@ -278,7 +278,7 @@ async def test_stopping_ends_what_a_call_sets_off_that_ends_well_nevertheless(fl
     assert not events
 
 
-async def test_stopping_while_a_batch_lingers_calls_nothing_any_more(flow):
+async def test_stop_during_the_linger_time_starts_no_call(flow):
     target = InMemoryEventTarget(batch=5)
     changes = Changes(target=target, linger=1.0)
     asked = asyncio.create_task(changes.done([change("a")]))
@@ -311,8 +311,8 @@ ASKED = st.lists(
     batch=st.integers(1, 4),
     most=st.integers(1, 3),
 )
-def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, latencies, failing, batch, most):
-    """Under any latencies and failures, whoever gives up, and however batches come about."""
+def test_each_change_is_reported_in_its_order_or_its_error_is_returned(flow, asked, latencies, failing, batch, most):
+    """With any latencies, failures, cancelled callers and batch sizes."""
 
     async def main():
         target = InMemoryEventTarget(batch)
@@ -330,8 +330,8 @@ def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, lat
         outcomes = await asyncio.gather(*(task for task, _ in callers), return_exceptions=True)
         await flow.until(lambda: is_forgotten(changes))
 
-        told = [each.event for each in target.reported]
-        assert len({event.event_id for event in told}) == len(told)
+        reported = [each.event for each in target.reported]
+        assert len({event.event_id for event in reported}) == len(reported)
         assert target.max_in_flight <= most
         answered = {each.event.event_id for each in target.accepted}
         for (_, wanted), outcome in zip(callers, outcomes, strict=True):
@@ -341,14 +341,14 @@ def test_each_change_is_told_in_its_order_or_its_error_returned(flow, asked, lat
             missing = [each for each in wanted if each.event.event_id not in answered]
             assert bool(missing) == bool(outcome)
         for key in "abcdef":
-            ids = [event.event_id for event in told if event.key == key]
+            ids = [event.event_id for event in reported if event.key == key]
             order = [
                 each.event.event_id
                 for _, wanted in callers
                 for each in sorted(wanted, key=lambda each: each.event.time)
                 if each.event.key == key
             ]
-            # Told in the order in which they were asked, and by each caller in that of their times.
+            # They are reported in the order of the calls of `done`, and within one call in the order of their times.
             assert ids == [id_ for id_ in order if id_ in set(ids)]
 
     flow.virtually(main())

@@ -1,4 +1,4 @@
-"""One queue worked off: received, held, handled, settled; and nothing lost, whatever happens in between."""
+"""The consumer of one queue receives, holds, handles and settles messages, and loses none of them after any failure."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ def queue(world):
 # Done
 
 
-async def test_deletes_only_after_the_refresh_has_ended(flow, world, queue):
+async def test_a_message_is_deleted_only_after_its_refresh_has_ended(flow, world, queue):
     """elastic/beats awss3, redpanda connect #4468: held until acknowledged, not until parsed."""
     world.target.takes = 500.0
     id_ = world.send_log("a")
@@ -42,11 +42,11 @@ async def test_deletes_only_after_the_refresh_has_ended(flow, world, queue):
         await flow.until(lambda: queue.deleted)
         assert queue.deleted[0][0] == id_
         assert queue.deleted[0][1] >= world.target.runs[0].ended == pytest.approx(500)
-        assert queue.deliveries == [(id_, 0.0)]  # never shown again in the meantime
+        assert queue.deliveries == [(id_, 0.0)]  # it did not become visible again
     assert world.counters.done == 1
 
 
-async def test_deletes_are_batched_ten_a_call(flow, world, queue):
+async def test_ten_messages_are_deleted_in_one_call(flow, world, queue):
     ids = [world.send_log(f"{i}") for i in range(40)]
     async with world.running():
         await flow.until(lambda: len(queue.deleted) == 40)
@@ -54,7 +54,7 @@ async def test_deletes_are_batched_ten_a_call(flow, world, queue):
     assert len(queue.calls["delete"]) <= 8
 
 
-async def test_failed_entries_of_a_delete_are_tried_again(flow, world, queue):
+async def test_failed_entries_of_a_delete_are_retried(flow, world, queue):
     """airflow #73423, aiobotocore #1380: a batch delete that succeeds can hold failures."""
     ids = [world.send_log(f"{i}") for i in range(5)]
     queue.entry_errors["delete"] = {ids[1]: [QueueUnavailable("InternalError")] * 3}
@@ -64,7 +64,7 @@ async def test_failed_entries_of_a_delete_are_tried_again(flow, world, queue):
     assert world.counters.done == 5
 
 
-async def test_a_delete_that_never_succeeds_leaves_the_message_to_be_handled_again_harmlessly(flow, world, queue):
+async def test_a_message_whose_delete_never_succeeds_is_received_again_and_not_refreshed_again(flow, world, queue):
     id_ = world.send_log("a")
     queue.entry_errors["delete"] = {id_: [QueueUnavailable("InternalError")] * 4}
     async with world.running():
@@ -77,7 +77,7 @@ async def test_a_delete_that_never_succeeds_leaves_the_message_to_be_handled_aga
 # Limits
 
 
-async def test_never_reads_more_messages_than_the_limit(flow):
+async def test_no_more_messages_are_read_than_the_limit(flow):
     """vector #20172, beats sqs_input.go: never take more messages than can be started."""
     world = flow.World(reading=7, held=1000, receivers=4)
     world.logs.delay = 5.0
@@ -87,12 +87,12 @@ async def test_never_reads_more_messages_than_the_limit(flow):
     async with world.running():
         await flow.until(lambda: len(world.target.runs) == 200)
         assert world.logs.max_open == 7
-        assert flow.time() < 5.0 * (200 / 7 + 2)  # and all seven were busy
+        assert flow.time() < 5.0 * (200 / 7 + 2)  # seven readers were busy all the time
         world.target.release()
         await flow.until(lambda: len(world.queue.deleted) == 200)
 
 
-async def test_never_holds_more_messages_than_the_limit(flow):
+async def test_no_more_messages_are_held_than_the_limit(flow):
     world = flow.World(reading=16, held=25, receivers=4)
     world.target.held = {f"/data/{i}" for i in range(100)}
     for i in range(100):
@@ -107,7 +107,7 @@ async def test_never_holds_more_messages_than_the_limit(flow):
         await flow.until(lambda: len(world.queue.deleted) == 100)
 
 
-async def test_a_receive_never_asks_for_more_than_can_be_started(flow):
+async def test_a_receive_asks_for_no_more_messages_than_can_be_started(flow):
     world = flow.World(reading=3, held=1000, receivers=2)
     world.logs.delay = 1.0
     for i in range(20):
@@ -117,8 +117,8 @@ async def test_a_receive_never_asks_for_more_than_can_be_started(flow):
     assert all(1 <= call.limit <= 3 for call in world.queue.calls["receive"])
 
 
-async def test_messages_that_wait_for_a_refresh_do_not_keep_others_from_being_read(flow):
-    """elastic/beats #39414: workers must not stand idle waiting for acknowledgements."""
+async def test_messages_that_wait_for_a_refresh_do_not_block_the_reading_of_others(flow):
+    """elastic/beats #39414: readers must not wait for acknowledgements."""
     world = flow.World(reading=2, held=10_000)
     world.target.held = {"/data/slow"}
     for _ in range(300):
@@ -136,11 +136,11 @@ async def test_messages_that_wait_for_a_refresh_do_not_keep_others_from_being_re
 # Delivered more than once
 
 
-async def test_the_same_message_twice_in_one_answer_is_one_message(flow):
+async def test_a_message_that_one_receive_returns_twice_is_handled_once(flow):
     """redpanda connect #182: a redelivered message can be in one response twice; its last receipt counts."""
     world = flow.World(receivers=1)
     queue = world.queue
-    world.send_log("first")  # after it, the receiver asks for ten
+    world.send_log("first")  # after this message, the receiver asks for ten
     async with world.running():
         await flow.until(lambda: queue.deleted)
         queue.duplicates = 1
@@ -151,14 +151,14 @@ async def test_the_same_message_twice_in_one_answer_is_one_message(flow):
     assert queue.calls["delete"][1].receipts == [f"{id_}#3"]
 
 
-async def test_redelivered_while_held_is_deleted_by_its_newest_receipt(flow, world, queue):
+async def test_a_message_that_is_redelivered_while_held_is_deleted_with_its_newest_receipt(flow, world, queue):
     world.target.held = {"/data/a"}
     id_ = world.send_log("a")
     async with world.running():
         await flow.until(lambda: world.target.runs)
         queue.make_visible(id_)
         await flow.until(lambda: len(queue.deliveries) == 2)
-        await asyncio.sleep(100)  # it is the new receipt that is extended now
+        await asyncio.sleep(100)  # the new receipt is extended now
         assert len(queue.deliveries) == 2
         world.target.release()
         await flow.until(lambda: queue.deleted)
@@ -167,8 +167,8 @@ async def test_redelivered_while_held_is_deleted_by_its_newest_receipt(flow, wor
     assert queue.calls["delete"][0].receipts == [f"{id_}#2"]
 
 
-async def test_redelivered_while_it_is_being_deleted_is_deleted_by_its_newest_receipt(flow, world, queue):
-    """The delete was sent with the receipt that has just gone stale."""
+async def test_a_message_that_is_redelivered_during_its_delete_is_deleted_with_its_newest_receipt(flow, world, queue):
+    """The delete was sent with a receipt that a redelivery has just replaced."""
     id_ = world.send_log("a")
     queue.latency["delete"] = 5
     async with world.running():
@@ -183,8 +183,8 @@ async def test_redelivered_while_it_is_being_deleted_is_deleted_by_its_newest_re
 # Hold
 
 
-async def test_held_messages_are_extended_at_half_of_the_queues_own_timeout(flow):
-    """data-prepper #2484: read the queue's timeout, don't assume 30 seconds. Until settled, not until parsed."""
+async def test_held_messages_are_extended_after_half_of_the_visibility_timeout_of_their_queue(flow):
+    """data-prepper #2484: use the timeout of the queue instead of 30 seconds, and extend until the message is settled."""
     world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=100.0))
     world.target.takes = 1000.0
     world.send_log("a")
@@ -197,7 +197,7 @@ async def test_held_messages_are_extended_at_half_of_the_queues_own_timeout(flow
     assert all(later.at - earlier.at <= earlier.delays[0] / 2 + 3 for earlier, later in pairwise(calls))
 
 
-async def test_extensions_are_batched_ten_a_call(flow):
+async def test_ten_messages_are_extended_in_one_call(flow):
     world = flow.World(reading=100, held=1000)
     world.target.held = {f"/data/{i}" for i in range(95)}
     for i in range(95):
@@ -210,8 +210,8 @@ async def test_extensions_are_batched_ten_a_call(flow):
         world.target.release()
 
 
-async def test_a_newcomer_is_extended_in_time_though_the_others_are_extended_for_long(flow, world, queue):
-    """Extensions grow with the time a message is held; the next one's turn must not wait for them."""
+async def test_a_new_message_is_extended_in_time_although_old_messages_have_long_extensions(flow, world, queue):
+    """Extensions grow with the time that a message is held. A new message needs its first extension earlier."""
     world.target.held = {"/data/old", "/data/new"}
     world.send_log("old")
     async with world.running():
@@ -224,7 +224,7 @@ async def test_a_newcomer_is_extended_in_time_though_the_others_are_extended_for
 
 
 async def test_ten_thousand_held_messages_are_all_extended_in_time(flow):
-    """A thousand calls of 30 ms are 30 s, one after the other: a whole timeout."""
+    """A thousand calls of 30 ms, one after the other, would take 30 s, which is the whole visibility timeout."""
     world = flow.World(reading=1000, held=10_000, receivers=8)
     world.queue.latency["show_after"] = 0.03
     world.target.held = {"/data/slow"}
@@ -238,7 +238,7 @@ async def test_ten_thousand_held_messages_are_all_extended_in_time(flow):
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("503"), ZeroDivisionError("a bug")])
-async def test_a_failed_extension_is_logged_and_tried_again(flow, world, queue, events, error):
+async def test_a_failed_extension_is_logged_and_retried(flow, world, queue, events, error):
     queue.errors["show_after"] = [error]
     world.target.takes = 100.0
     world.send_log("a")
@@ -248,7 +248,7 @@ async def test_a_failed_extension_is_logged_and_tried_again(flow, world, queue, 
     assert "extension_failed" in {event["event"] for event in events}
 
 
-async def test_a_failed_entry_of_an_extension_does_not_hurt_the_others(flow, world, queue):
+async def test_a_failed_entry_of_an_extension_does_not_affect_the_other_entries(flow, world, queue):
     world.target.takes = 100.0
     ids = [world.send_log(f"{i}") for i in range(3)]
     queue.entry_errors["show_after"] = {ids[0]: [QueueUnavailable("InternalError")] * 2}
@@ -257,8 +257,8 @@ async def test_a_failed_entry_of_an_extension_does_not_hurt_the_others(flow, wor
     assert len(queue.deliveries) == 3
 
 
-async def test_a_lost_receipt_stops_the_work_and_deletes_nothing(flow, world, queue):
-    """The message is somebody else's now: let the other owner finish."""
+async def test_a_lost_receipt_cancels_the_work_and_deletes_nothing(flow, world, queue):
+    """Another consumer has the message now, and finishes it."""
     world.logs.delay = 1000.0
     id_ = world.send_log("a")
     queue.entry_errors["show_after"] = {id_: [ReceiptLost("not in flight")]}
@@ -269,12 +269,12 @@ async def test_a_lost_receipt_stops_the_work_and_deletes_nothing(flow, world, qu
         world.assert_given_back_except_for_receives()
         assert not queue.deleted
         world.logs.delay = 0.0
-        await flow.until(lambda: queue.deleted)  # it is shown again, and handled anew
+        await flow.until(lambda: queue.deleted)  # it became visible again, and is handled again
     assert len(queue.deliveries) == 2
 
 
-async def test_nothing_is_extended_after_it_is_settled(flow, world, queue):
-    """An extension that is on its way when the verdict falls must not win over the verdict's delay."""
+async def test_a_message_is_not_extended_after_it_is_settled(flow, world, queue):
+    """An extension that is in flight when the verdict comes must not replace the delay of the verdict."""
     queue.latency["show_after"] = 3
     world.target.takes = 16.5  # the extension leaves at 15 and arrives at 18
     world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
@@ -312,7 +312,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_with_its_reason(flow,
     assert world.counters.rejected == 1
 
 
-async def test_without_dead_letters_a_rejected_message_is_left_with_growing_visibility(flow):
+async def test_without_a_dead_letter_queue_a_rejected_message_is_hidden_for_growing_times(flow):
     world = flow.World(queue=flow.InMemoryQueue(dead_letters=False))
     world.queue.send("no JSON")
     async with world.running():
@@ -322,7 +322,7 @@ async def test_without_dead_letters_a_rejected_message_is_left_with_growing_visi
     assert not world.queue.deleted
 
 
-async def test_dead_letters_that_cannot_be_reached_lose_nothing(flow, world, queue):
+async def test_a_message_is_not_lost_if_the_dead_letter_queue_cannot_be_reached(flow, world, queue):
     id_ = queue.send("no JSON")
     queue.errors["reject"] = [QueueUnavailable("503")]
     async with world.running():
@@ -331,8 +331,8 @@ async def test_dead_letters_that_cannot_be_reached_lose_nothing(flow, world, que
     assert len(queue.deliveries) == 2
 
 
-async def test_the_queues_own_maximum_of_receives_is_the_policys(flow):
-    """After the last try the message is a dead letter with a reason, before SQS moves it without one."""
+async def test_the_maximum_of_receives_is_that_of_the_queue(flow):
+    """The service makes it a dead letter with a reason, before SQS moves it without a reason."""
     world = flow.World(queue=flow.InMemoryQueue(max_receives=3))
     world.queue.send(flow.announcing(flow.log_key("gone")))
     async with world.running():
@@ -343,7 +343,7 @@ async def test_the_queues_own_maximum_of_receives_is_the_policys(flow):
     assert len(world.queue.deliveries) == 3
 
 
-async def test_a_permanent_error_does_not_wait_for_the_maximum(flow, world, queue):
+async def test_a_permanent_error_rejects_the_message_at_the_first_receive(flow, world, queue):
     id_ = world.send_log("a")
     world.logs.errors[flow.log_key("a")] = BucketNotAllowed("no")
     async with world.running():
@@ -352,7 +352,7 @@ async def test_a_permanent_error_does_not_wait_for_the_maximum(flow, world, queu
     assert len(queue.deliveries) == 1
 
 
-async def test_a_crash_of_the_handler_retries_the_message_and_the_service_lives(flow, world, queue):
+async def test_an_exception_in_the_handler_retries_the_message_and_the_service_goes_on(flow, world, queue):
     bad = world.send_log("bad")
     world.logs.errors[flow.log_key("bad")] = ZeroDivisionError("a bug")
     good = world.send_log("good")
@@ -366,8 +366,8 @@ async def test_a_crash_of_the_handler_retries_the_message_and_the_service_lives(
 
 
 @pytest.mark.parametrize("call", ["delete", "reject"])
-async def test_a_crash_while_settling_does_not_keep_the_message_from_being_handled_again(flow, world, queue, call):
-    """What we think we hold is not handled when it is delivered again: so nothing may stay held by mistake."""
+async def test_after_an_exception_while_settling_the_message_is_handled_again(flow, world, queue, call):
+    """A held message that is delivered again is not handled again, so a message must not stay held by mistake."""
     queue.errors[call] = [ZeroDivisionError("a bug")]
     queue.send("no JSON" if call == "reject" else flow.s3_event("a/file"))
     async with world.running():
@@ -375,8 +375,8 @@ async def test_a_crash_while_settling_does_not_keep_the_message_from_being_handl
     assert len(queue.deliveries) == 2
 
 
-async def test_a_refresh_that_is_cancelled_from_below_retries_the_message(flow, world, queue):
-    """Only our own cancellation means the drain deadline; the message must not be held for ever by another's."""
+async def test_a_refresh_that_its_target_cancels_retries_the_message(flow, world, queue):
+    """Only a cancellation by the consumer itself means the drain deadline. After any other, the message must not stay held."""
     world.target.errors["/data/a"] = [asyncio.CancelledError()]
     world.send_log("a")
     async with world.running():
@@ -388,7 +388,7 @@ async def test_a_refresh_that_is_cancelled_from_below_retries_the_message(flow, 
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("503"), QueueRefused("gone"), ZeroDivisionError("a bug")])
-async def test_receive_errors_back_off_and_go_on(flow, error, events):
+async def test_failed_receives_are_retried_with_growing_delays(flow, error, events):
     world = flow.World(receivers=1)
     world.queue.errors["receive"] = [error] * 12
     world.send_log("a")
@@ -401,8 +401,8 @@ async def test_receive_errors_back_off_and_go_on(flow, error, events):
     assert sum(event["event"] == "receive_failed" for event in events) == 12
 
 
-async def test_while_a_queue_is_backed_off_from_others_have_its_room(flow):
-    """The limits are shared: a queue that fails holds nothing of them."""
+async def test_while_one_queue_waits_after_an_error_the_other_queues_use_its_room(flow):
+    """The budgets are shared. A consumer that waits after an error must not hold units of them."""
     ill = flow.World(reading=10, held=10, receivers=1)
     ill.queue.errors["receive"] = [QueueUnavailable("503")] * 1000
     well = flow.World(share=ill, receivers=1)
@@ -418,8 +418,8 @@ async def test_while_a_queue_is_backed_off_from_others_have_its_room(flow):
     ill.assert_all_given_back()
 
 
-async def test_idle_queues_do_not_keep_the_limits_from_a_busy_one(flow):
-    """Room is kept for what a receive may bring: the long polls of many idle queues must not add up to all of it."""
+async def test_idle_queues_do_not_use_up_the_budgets_of_a_busy_queue(flow):
+    """Each receive keeps room for its messages. The long polls of many idle queues must not take all of it."""
     busy = flow.World(reading=64, held=10_000)
     idle = [flow.World(share=busy) for _ in range(11)]
     busy.logs.delay = 0.1
@@ -439,7 +439,7 @@ async def test_idle_queues_do_not_keep_the_limits_from_a_busy_one(flow):
 # Stop
 
 
-async def test_nothing_is_received_while_a_gate_is_shut(flow):
+async def test_nothing_is_received_while_a_gate_is_closed(flow):
     gates = [ManualGate("down"), ManualGate("unknown")]
     world = flow.World(gates=gates)
     world.send_log("a")
@@ -453,13 +453,13 @@ async def test_nothing_is_received_while_a_gate_is_shut(flow):
     assert [call.at >= 2000 for call in world.queue.calls["receive"]]
 
 
-async def test_messages_do_not_age_while_a_gate_is_shut_again(flow):
+async def test_messages_use_up_no_receives_while_a_gate_is_closed_again(flow):
     gate = ManualGate()
     world = flow.World(gates=[gate], receivers=1)
     async with world.running():
         await flow.until(lambda: world.queue.receiving)
         gate.reason = "down"
-        first = world.send_log("a")  # the long poll under way brings it
+        first = world.send_log("a")  # the running long poll returns it
         await flow.until(lambda: world.queue.deleted)
         later = [world.send_log(f"{i}") for i in range(30)]
         await asyncio.sleep(3600)
@@ -469,14 +469,14 @@ async def test_messages_do_not_age_while_a_gate_is_shut_again(flow):
     assert [id_ for id_, _ in world.queue.deliveries] == [first, *later]
 
 
-async def test_a_shut_gate_does_not_keep_it_from_stopping(flow):
+async def test_a_consumer_stops_while_a_gate_is_closed(flow):
     world = flow.World(gates=[ManualGate("down")])
     async with world.running():
         await flow.settled()
     assert not world.queue.calls["receive"]
 
 
-async def test_a_receive_in_flight_is_not_cancelled_and_what_it_brings_is_handed_back(flow, world, queue):
+async def test_a_receive_in_flight_is_not_cancelled_and_its_messages_are_made_visible_again(flow, world, queue):
     """celery/kombu #1819, shoryuken #677, misk #3895: SQS would count its messages as delivered, and hide them."""
     async with world.running() as running:
         await flow.until(lambda: queue.receiving == 2)
@@ -492,7 +492,7 @@ async def test_a_receive_in_flight_is_not_cancelled_and_what_it_brings_is_handed
     assert flow.time() <= 21
 
 
-async def test_what_is_held_is_finished_after_the_stop(flow, world, queue):
+async def test_held_messages_are_finished_after_the_stop(flow, world, queue):
     world.target.takes = 300.0
     world.send_log("a")
     async with world.running() as running:
@@ -503,7 +503,7 @@ async def test_what_is_held_is_finished_after_the_stop(flow, world, queue):
     assert len(queue.deliveries) == 1
 
 
-async def test_redelivered_after_the_stop_while_held_is_still_ours(flow, world, queue):
+async def test_a_held_message_that_is_redelivered_after_the_stop_is_still_held(flow, world, queue):
     world.target.takes = 300.0
     id_ = world.send_log("a")
     async with world.running() as running:
@@ -517,7 +517,7 @@ async def test_redelivered_after_the_stop_while_held_is_still_ours(flow, world, 
     assert len(world.target.runs) == 1
 
 
-async def test_at_the_deadline_the_rest_is_given_back_at_once(flow, world, queue):
+async def test_at_the_deadline_all_held_messages_are_made_visible_at_once(flow, world, queue):
     world.target.held = {"/data/1", "/data/2"}
     ids = [world.send_log(f"{i}") for i in range(3)]
     async with world.running() as running:
@@ -531,8 +531,8 @@ async def test_at_the_deadline_the_rest_is_given_back_at_once(flow, world, queue
         assert queue.cancelled_receives == 0
 
 
-async def test_what_is_being_handed_back_at_the_deadline_arrives(flow):
-    """Were the call abandoned, the messages would stay hidden for their visibility timeout."""
+async def test_a_call_that_makes_messages_visible_at_the_deadline_is_completed(flow):
+    """Without this call, the messages would stay hidden for their visibility timeout."""
     world = flow.World(receivers=1)
     queue = world.queue
     async with world.running() as running:
@@ -546,8 +546,8 @@ async def test_what_is_being_handed_back_at_the_deadline_arrives(flow):
         assert id_ in queue.waiting
 
 
-async def test_a_message_given_back_while_its_retry_waits_for_a_batch_is_shown_at_once(flow, world, queue):
-    """One batch must not have two wishes for one receipt: which of them would win, SQS does not say."""
+async def test_a_message_that_is_given_back_while_its_retry_waits_for_a_batch_is_visible_at_once(flow, world, queue):
+    """A batch must not have two delays for one receipt: SQS does not say which one counts."""
     id_ = queue.send("x")
     (message,) = await queue.receive(1, wait=0)
     settlements = Settlements(queue=queue, policy=world.policy, clock=world.clock, counters=world.counters)
@@ -560,8 +560,8 @@ async def test_a_message_given_back_while_its_retry_waits_for_a_batch_is_shown_a
     assert id_ in queue.waiting
 
 
-async def test_nothing_that_was_given_back_is_extended_again(flow, world, queue):
-    """Giving back takes time; a message that falls due meanwhile must stay visible to others."""
+async def test_a_message_that_was_given_back_is_not_extended_again(flow, world, queue):
+    """Giving back takes time. A message that would need an extension meanwhile must stay visible."""
     world.target.held = {"/data/a"}
     id_ = world.send_log("a")
     async with world.running() as running:
@@ -602,8 +602,8 @@ async def test_a_message_whose_task_is_cancelled_before_its_first_step_gives_bac
 
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0, 1.02, 1.5, 2.0, 3.5, 12.0, 40.0])
 @pytest.mark.parametrize("receivers", [1, 3])
-async def test_whenever_it_is_cancelled_all_is_given_back(flow, moment, receivers):
-    """Every message is deleted or visible, and every slot is free."""
+async def test_a_cancelled_consumer_gives_everything_back_at_any_moment(flow, moment, receivers):
+    """Every message is then deleted or visible, and all units of the budgets are free."""
     world = flow.World(reading=3, held=8, receivers=receivers)
     world.logs.delay, world.target.takes = 1.0, 2.0
     world.queue.latency.update({"receive": 0.5, "delete": 0.5, "show_after": 0.5})
@@ -620,8 +620,8 @@ async def test_whenever_it_is_cancelled_all_is_given_back(flow, moment, receiver
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_whatever_fails_every_message_is_handled_in_the_end_and_none_deleted_before(flow, seed):
-    """At-least-once, against a queue, a store, a target and a ledger that fail at random, and a restart in between."""
+def test_with_random_failures_every_message_is_handled_in_the_end_and_not_deleted_before(flow, seed):
+    """The queue, the store, the target and the ledger fail at random, and the consumer is restarted once."""
     chance = random.Random(seed)
 
     async def main() -> None:

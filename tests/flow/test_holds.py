@@ -1,4 +1,4 @@
-"""Keeping messages hidden for as long as they are ours, and no longer than SQS lets us."""
+"""Held messages stay hidden until they are settled, and no longer than SQS allows."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ HOUR = 3600.0
 
 
 class Hands:
-    """Holds of a simulated queue, and a message in them."""
+    """The holds of an in-memory queue."""
 
     def __init__(self, flow, visibility_timeout: float = 30.0) -> None:
         self.queue = flow.InMemoryQueue(visibility_timeout=visibility_timeout)
@@ -43,7 +43,7 @@ def hands(flow):
     return Hands(flow)
 
 
-async def test_extensions_grow_with_the_time_held_up_to_a_cap(hands):
+async def test_extensions_grow_with_the_time_that_a_message_is_held_up_to_a_limit(hands):
     hands.queue.send("body")
     held = await hands.take()
     async with hands.extending():
@@ -52,34 +52,34 @@ async def test_extensions_grow_with_the_time_held_up_to_a_cap(hands):
     assert delays[0] == 30
     assert delays == sorted(delays)
     assert delays[-1] == MAX_EXTENSION
-    assert len(delays) < 60  # a day's holding costs little
+    assert len(delays) < 60  # a day needs few calls
     for earlier, later in pairwise(hands.extensions):
         assert later.at < earlier.at + earlier.delays[0]
     assert hands.queue.visible_in(held.message.id) > 0
 
 
 @pytest.mark.parametrize("visibility_timeout", [30.0, 900.0, 43_200.0])
-async def test_never_asks_for_more_than_sqs_allows_from_the_receive(flow, visibility_timeout):
-    """SQS takes a message back twelve hours after its receive, and refuses what goes beyond."""
+async def test_no_extension_exceeds_twelve_hours_after_the_receive(flow, visibility_timeout):
+    """SQS makes a message visible at most twelve hours after its receive, and refuses a longer extension."""
     hands = Hands(flow, visibility_timeout)
     hands.queue.send("body")
     await hands.take()
     async with hands.extending():
         await asyncio.sleep(13 * HOUR)
     assert max((call.at + call.delays[0] for call in hands.extensions), default=0.0) <= MAX_HOLD
-    # The limit reached, it is left alone: not extended by a second, twice a second, for half an hour.
+    # At the limit, there are no more extensions. Otherwise there would be two calls a second for half an hour.
     assert not [call for call in hands.extensions if call.at > MAX_HOLD]
     assert bool(hands.extensions) == (visibility_timeout < 43_200)
     assert len(hands.extensions) < 200
 
 
-async def test_received_once_more_after_the_longest_hold_it_is_held_anew(hands):
+async def test_a_message_that_is_received_again_after_the_longest_hold_is_held_again(hands):
     id_ = hands.queue.send("body")
     held = await hands.take()
     async with hands.extending():
         await asyncio.sleep(MAX_HOLD + HOUR)
         assert id_ in hands.queue.waiting
-        assert await hands.take() is None  # it is in our hands already
+        assert await hands.take() is None  # it is held already
         await asyncio.sleep(HOUR)
         assert id_ not in hands.queue.waiting
     assert held.receipt == f"{id_}#2"
@@ -98,8 +98,8 @@ async def test_a_lost_receipt_cancels_the_work(hands):
     assert asyncio.get_running_loop().time() < 20
 
 
-async def test_received_once_more_while_its_extension_is_on_its_way_nothing_is_lost(hands):
-    """What SQS answers then is about the old receipt."""
+async def test_a_message_that_is_received_again_during_its_extension_is_not_lost(hands):
+    """The answer to that extension is about the old receipt."""
     id_ = hands.queue.send("body")
     held = await hands.take()
     hands.queue.latency["show_after"] = 5
@@ -113,7 +113,7 @@ async def test_received_once_more_while_its_extension_is_on_its_way_nothing_is_l
     assert id_ not in hands.queue.waiting
 
 
-async def test_extensions_that_fail_for_a_while_are_made_up_for_before_it_is_too_late(hands):
+async def test_failed_extensions_are_retried_before_the_message_becomes_visible(hands):
     id_ = hands.queue.send("body")
     await hands.take()
     hands.queue.errors["show_after"] = [QueueUnavailable("503")] * 4
@@ -123,7 +123,7 @@ async def test_extensions_that_fail_for_a_while_are_made_up_for_before_it_is_too
     assert id_ not in hands.queue.waiting
 
 
-async def test_one_call_that_hangs_does_not_keep_the_others_from_being_extended(hands):
+async def test_one_hanging_call_does_not_block_the_extension_of_other_messages(hands):
     first = hands.queue.send("hangs")
     await hands.take()
     show_after = hands.queue.show_after
@@ -142,7 +142,7 @@ async def test_one_call_that_hangs_does_not_keep_the_others_from_being_extended(
         assert second not in hands.queue.waiting
 
 
-async def test_what_is_settled_or_let_go_is_extended_no_more(hands):
+async def test_a_message_that_is_settled_or_let_go_is_not_extended(hands):
     hands.queue.send("settled")
     settled = await hands.take()
     hands.queue.send("let go")
@@ -155,7 +155,7 @@ async def test_what_is_settled_or_let_go_is_extended_no_more(hands):
     assert [held.message.body for held in hands.holds] == ["settled"]
 
 
-async def test_settling_waits_for_an_extension_that_is_on_its_way_and_for_no_other(flow, hands):
+async def test_settle_waits_for_the_extension_in_flight_of_its_own_message_only(flow, hands):
     hands.queue.send("early")
     early = await hands.take()
     await asyncio.sleep(8)
@@ -171,14 +171,14 @@ async def test_settling_waits_for_an_extension_that_is_on_its_way_and_for_no_oth
         assert flow.time() == pytest.approx(left_at + 5)
 
 
-async def test_with_nothing_in_our_hands_nothing_is_done(hands):
+async def test_without_held_messages_there_are_no_calls(hands):
     async with hands.extending() as task:
         await asyncio.sleep(HOUR)
         assert not task.done()
     assert not hands.extensions
 
 
-async def test_a_queue_without_a_visibility_timeout_does_not_keep_us_spinning(flow):
+async def test_a_visibility_timeout_of_zero_causes_no_endless_loop(flow):
     hands = Hands(flow, 0.0)
     hands.queue.send("body")
     await hands.take()

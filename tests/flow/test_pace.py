@@ -1,4 +1,4 @@
-"""How often a folder may be refreshed, by what its refreshes cost."""
+"""A folder is refreshed less often if its refreshes take long."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ def test_a_folder_that_was_never_refreshed_costs_nothing():
     assert Costs().expected(A) == 0
 
 
-def test_a_habit_is_learned_and_one_slow_refresh_is_half_of_it():
+def test_the_cost_of_a_folder_is_a_moving_average_and_one_slow_refresh_counts_half():
     costs = Costs()
     costs.learn(A, 10)
     assert costs.expected(A) == 5
@@ -26,8 +26,8 @@ def test_a_habit_is_learned_and_one_slow_refresh_is_half_of_it():
     assert costs.expected(B) == 0
 
 
-def test_a_folder_that_is_quick_again_is_forgotten():
-    """Nearly all are quick: what is remembered must not grow with their number."""
+def test_a_folder_that_is_fast_again_is_removed():
+    """Nearly all folders are fast. The memory must not grow with their number."""
     costs = Costs()
     costs.learn(A, 10)
     for _ in range(10):
@@ -38,7 +38,7 @@ def test_a_folder_that_is_quick_again_is_forgotten():
     assert not costs._costs
 
 
-def test_no_more_costs_are_remembered_than_there_is_room_for():
+def test_the_number_of_stored_costs_is_limited():
     costs = Costs(max_folders=10)
     for i in range(100):
         costs.learn(Folder(f"/data/{i}"), 60)
@@ -48,7 +48,7 @@ def test_no_more_costs_are_remembered_than_there_is_room_for():
     assert costs.expected(Folder("/data/0")) == 0
 
 
-async def test_the_first_turn_is_now_and_the_next_an_interval_after_the_last_began(flow):
+async def test_the_first_turn_is_now_and_the_next_is_one_interval_after_the_last_beginning(flow):
     pace = pace_of(flow)
     assert pace.turn_in(A) == 0
     await asyncio.sleep(2)
@@ -59,7 +59,7 @@ async def test_the_first_turn_is_now_and_the_next_an_interval_after_the_last_beg
     assert pace.turn_in(A) == 0
 
 
-async def test_a_costly_folder_rests_as_long_as_it_takes(flow):
+async def test_a_slow_folder_waits_as_long_as_its_refresh_takes(flow):
     costs = Costs()
     pace = pace_of(flow, costs)
     for _ in range(30):
@@ -76,7 +76,7 @@ async def test_trees_have_an_interval_of_their_own(flow):
     assert (pace.turn_in(TREE), pace.turn_in(A)) == (30, 5)
 
 
-async def test_an_interval_of_nothing_sets_no_pace_whatever_the_cost(flow):
+async def test_with_an_interval_of_zero_slow_folders_do_not_wait_either(flow):
     costs = Costs()
     costs.learn(A, 1000)
     pace = pace_of(flow, costs, folders=0)
@@ -84,8 +84,8 @@ async def test_an_interval_of_nothing_sets_no_pace_whatever_the_cost(flow):
     assert pace.turn_in(A) == 0
 
 
-async def test_turns_that_have_come_are_forgotten(flow):
-    """Also when a folder's later turn stands before others' earlier ones."""
+async def test_turns_that_are_over_are_removed(flow):
+    """Also if the later turn of one folder is stored before earlier turns of other folders."""
     costs = Costs()
     costs.learn(A, 1000)
     pace = pace_of(flow, costs)
@@ -98,7 +98,7 @@ async def test_turns_that_have_come_are_forgotten(flow):
     assert pace.turn_in(A) == 500
 
 
-async def test_no_more_turns_are_remembered_than_there_is_room_for(flow):
+async def test_the_number_of_stored_turns_is_limited(flow):
     pace = pace_of(flow, folders=3600, max_folders=10)
     for i in range(100):
         pace.ended(Folder(f"/data/{i}"), began=flow.time() + i)

@@ -1,4 +1,4 @@
-"""The running service: it stops when told, in time, and leaves nothing behind."""
+"""The service stops when it is asked to, within its deadline, and leaves no task and no held message."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ class Served:
         return asyncio.create_task(self.service.run())
 
     def assert_over(self) -> None:
-        """Nothing runs any more."""
+        """Check that no task is left and that all units of the budgets are free."""
         self.world.assert_all_given_back()
         assert all(queue.cancelled_receives == 0 for queue in self.queues)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -41,7 +41,7 @@ def served(flow):
     return Served(flow)
 
 
-async def test_stop_finishes_what_is_held_and_returns(flow, served):
+async def test_a_stop_finishes_the_held_messages_and_returns(flow, served):
     served.world.target.takes = 50.0
     served.world.send_log("a")
     run = served.start()
@@ -53,8 +53,10 @@ async def test_stop_finishes_what_is_held_and_returns(flow, served):
     served.assert_over()
 
 
-async def test_over_the_deadline_the_rest_is_given_back_and_the_end_is_a_good_one(flow, served, events):
-    """Exit code 0: an orchestrator that stops a busy task has done nothing wrong, and neither have we."""
+async def test_after_the_deadline_held_messages_are_given_back_and_the_service_ends_without_an_error(
+    flow, served, events
+):
+    """The exit code is then 0: it is normal that an orchestrator stops a busy task."""
     served.world.target.held = {"/data/a"}
     id_ = served.world.send_log("a")
     run = served.start()
@@ -68,7 +70,7 @@ async def test_over_the_deadline_the_rest_is_given_back_and_the_end_is_a_good_on
     served.assert_over()
 
 
-async def test_over_the_deadline_every_queue_gives_back_however_slow_it_is(flow, events):
+async def test_after_the_deadline_messages_of_slow_queues_are_given_back_too(flow, events):
     served = Served(flow, queues=3)
     served.world.target.held = {"/data/a"}
     for queue in served.queues:
@@ -85,8 +87,8 @@ async def test_over_the_deadline_every_queue_gives_back_however_slow_it_is(flow,
     served.assert_over()
 
 
-async def test_one_consumer_that_breaks_ends_the_service_and_the_others_give_back(flow):
-    """A defect: better restarted as a whole than a queue that nobody works off."""
+async def test_an_exception_in_one_consumer_ends_the_service_and_the_others_give_back_their_messages(flow):
+    """A restart of the whole service is better than a queue without a consumer."""
     served = Served(flow, queues=2)
     served.world.target.held = {"/data/a"}
     served.queue.send(flow.s3_event("a/file"))
@@ -103,7 +105,7 @@ async def test_one_consumer_that_breaks_ends_the_service_and_the_others_give_bac
     served.assert_over()
 
 
-async def test_cancelled_it_gives_back_too(flow, served):
+async def test_a_cancelled_service_gives_back_its_messages(flow, served):
     served.world.target.held = {"/data/a"}
     served.world.send_log("a")
     run = served.start()
@@ -116,7 +118,7 @@ async def test_cancelled_it_gives_back_too(flow, served):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_it(flow, served, number):
+async def test_a_signal_stops_the_service(flow, served, number):
     run = served.start()
     await flow.until(lambda: served.queue.receiving)
     os.kill(os.getpid(), number)
@@ -126,7 +128,7 @@ async def test_a_signal_stops_it(flow, served, number):
 
 
 def test_a_second_signal_exits_at_once(tmp_path):
-    """In a process of its own, which must not wait for a receive that hangs."""
+    """The process must not wait for a hanging receive."""
     script = tmp_path / "service.py"
     script.write_text(
         """
@@ -160,25 +162,25 @@ asyncio.run(service.run())
     with started([sys.executable, str(script)], tmp_path) as service:
         service.line("running")
         service.process.terminate()
-        # It has heard the first. Where nothing configures it, the log goes to standard output.
+        # The first signal has arrived. Without configuration, the log goes to standard output.
         service.line("stopping")
         assert service.stop() == 1
 
 
-async def test_progress_is_told_at_its_interval_and_at_the_end(flow, events):
+async def test_progress_is_logged_at_its_interval_and_at_the_end(flow, events):
     served = Served(flow, progress_interval=60.0)
     run = served.start()
     served.world.send_log("a")
     await asyncio.sleep(190)
     served.service.stop()
     await run
-    told = [event for event in events if event["event"] in ("progress", "stopped")]
-    assert [event["event"] for event in told] == ["progress"] * 3 + ["stopped"]
-    assert told[-1]["done"] == told[-1]["messages"] == 1
-    assert told[-1]["refreshes"]["folders"] == 1
+    logged = [event for event in events if event["event"] in ("progress", "stopped")]
+    assert [event["event"] for event in logged] == ["progress"] * 3 + ["stopped"]
+    assert logged[-1]["done"] == logged[-1]["messages"] == 1
+    assert logged[-1]["refreshes"]["folders"] == 1
 
 
-async def test_without_an_interval_only_the_end_is_told(flow, served, events):
+async def test_without_an_interval_progress_is_logged_only_at_the_end(flow, served, events):
     run = served.start()
     await asyncio.sleep(1000)
     served.service.stop()
@@ -186,7 +188,7 @@ async def test_without_an_interval_only_the_end_is_told(flow, served, events):
     assert [event["event"] for event in events if event["event"] in ("progress", "stopped")] == ["stopped"]
 
 
-async def test_the_ledger_is_pruned_every_hour_and_a_failure_is_survived(flow, served, events):
+async def test_the_ledger_is_pruned_every_hour_also_after_a_failure(flow, served, events):
     pruned, errors = [], [LedgerError("database is locked")]
 
     async def prune(before):
@@ -205,8 +207,8 @@ async def test_the_ledger_is_pruned_every_hour_and_a_failure_is_survived(flow, s
     served.assert_over()
 
 
-async def test_a_receive_that_answers_soon_after_the_deadline_loses_nothing(flow, served):
-    """The deadline comes while a receive is in flight: its messages are waited for, and handed back."""
+async def test_messages_of_a_receive_that_returns_soon_after_the_deadline_are_made_visible(flow, served):
+    """The deadline comes while a receive is in flight. The service waits for its messages, and gives them back."""
     served.queue.latency["receive"] = 10 + DRAIN + 3
     run = served.start()
     await asyncio.sleep(10)
@@ -217,8 +219,8 @@ async def test_a_receive_that_answers_soon_after_the_deadline_loses_nothing(flow
     served.assert_over()
 
 
-async def test_a_queue_that_answers_nothing_any_more_does_not_keep_the_service(flow, served, events):
-    """Found by chaos: with SQS swallowed by the network, the end came minutes after the deadline, and so with SIGKILL."""
+async def test_a_queue_that_never_answers_does_not_delay_the_end_of_the_service(flow, served, events):
+    """Found by chaos: when the network swallowed all calls of SQS, the service ended minutes after its deadline, by SIGKILL."""
     served.world.target.held = {"/data/a"}
     served.world.send_log("a")
     run = served.start()
@@ -229,11 +231,11 @@ async def test_a_queue_that_answers_nothing_any_more_does_not_keep_the_service(f
     served.service.stop()
     await run
     assert flow.time() - stopped_at <= DRAIN + 15
-    told = [event["event"] for event in events if event["log_level"] == "warning"]
-    assert {"drain_deadline_over", "receive_abandoned", "giving_back_failed"} <= set(told)
+    logged = [event["event"] for event in events if event["log_level"] == "warning"]
+    assert {"drain_deadline_over", "receive_abandoned", "giving_back_failed"} <= set(logged)
 
 
-async def test_what_runs_beside_the_consumers_ends_with_them(flow):
+async def test_background_work_ends_with_the_consumers(flow):
     ended = asyncio.Event()
 
     async def beside() -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a message once its verdict is known."""
+"""Messages are settled by their verdicts."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from jibe_sqs.telemetry.counters import Counters
 
 
 class HastyQueue:
-    """SQS, where a message that shows again is received at once: before whoever showed it hears of that."""
+    """An SQS that delivers a message again before it answers the call that made the message visible."""
 
     name = "hasty"
 
@@ -34,7 +34,9 @@ class HastyQueue:
 
 @pytest.mark.parametrize("verdict", [Retry(0.0, "half a file"), Reject("LogMissing", "gone")], ids=["retry", "reject"])
 @pytest.mark.parametrize("times", [0, 1, 3])
-async def test_a_message_that_is_received_again_while_it_is_shown_stays_hidden_by_no_receipt(flow, verdict, times):
+async def test_a_message_that_is_received_again_while_it_is_made_visible_is_made_visible_with_its_new_receipt(
+    flow, verdict, times
+):
     held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
     queue = HastyQueue(held, times)
     settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), counters=Counters())
@@ -43,7 +45,7 @@ async def test_a_message_that_is_received_again_while_it_is_shown_stays_hidden_b
 
 
 class ForgivingQueue:
-    """SQS, which may answer that a delete by an old receipt succeeded, although the message stays in the queue."""
+    """An SQS that reports success for a delete with an old receipt, although the message stays in the queue."""
 
     name = "forgiving"
 
@@ -62,7 +64,7 @@ class ForgivingQueue:
 
 
 @pytest.mark.parametrize("redeliveries", [0, 1, 3])
-async def test_a_delete_by_an_old_receipt_is_repeated_with_the_newest_although_sqs_answers_that_it_succeeded(
+async def test_a_delete_with_an_old_receipt_is_repeated_with_the_newest_although_sqs_reports_success(
     flow, redeliveries
 ):
     held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
