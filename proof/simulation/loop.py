@@ -35,7 +35,7 @@ class Process:
     """It cannot reach the servers whose names begin with this."""
     was_disconnected: bool = False
     ended_at: float | None = None
-    """When it ended by itself. After that, none of its callbacks may run; `on_wake_after_end` is called with each that does."""
+    """When it ended by itself. After that, its callbacks must not run; `on_wake_after_end` is called for each one that does."""
     on_wake_after_end: Callable[[asyncio.Handle], None] = lambda _: None
 
 

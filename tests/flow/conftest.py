@@ -107,23 +107,23 @@ def s3_event(key: str, *, bucket: str = "data", time: str = "2026-01-01T00:00:00
 class FakeVerifier:
     """The `Verifier` port. `errors[key]` lists errors, one for each of the next verifications of that file.
 
-    `when(file)` is called before each answer.
+    `on_verify(file)` is called before each answer.
     """
 
     def __init__(self) -> None:
-        self.asked: list[tuple[LogFile, str]] = []
+        self.calls: list[tuple[LogFile, str]] = []
         self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.when: Callable[[LogFile], None] = lambda file: None
+        self.on_verify: Callable[[LogFile], None] = lambda file: None
 
     async def verify(self, file: LogFile, sha256hex: str) -> None:
-        self.asked.append((file, sha256hex))
+        self.calls.append((file, sha256hex))
         await asyncio.sleep(0)
-        self.when(file)
+        self.on_verify(file)
         if self.errors[file.key]:
             raise self.errors[file.key].pop(0)
 
 
-# All of it
+# The service
 
 
 class WatchedPlace(Place):

@@ -1,4 +1,4 @@
-"""Where buckets are shown: looked at every few minutes, and again when somebody asks about one that is not known."""
+"""The bucket map looks every few minutes where buckets are shown, and also after a question about an unknown bucket."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -16,11 +16,11 @@ DOWN = "HTTP 503 from Access Anywhere"
 ONE = {"photos": (Place("/S3/photos"),)}
 TWO = ONE | {"films": (Place("/S3/films"),)}
 JUST_NOW = 9e9
-"""The time of a change that was after every look so far."""
+"""The time of a change after every look so far."""
 
 
 class Shown:
-    """The `Providers` port: shows `shown`, of syncs `syncs`. Raises while `is_down`, or of syncs `tasks_are_down`."""
+    """The `Providers` port. It returns `shown` and `syncs`. While `is_down`, all calls fail; while `tasks_are_down`, syncs do."""
 
     def __init__(self, shown: Places) -> None:
         self.shown = shown
@@ -49,7 +49,7 @@ class Shown:
 
 @asynccontextmanager
 async def running(flow, providers, decisions: Decisions | None = None, **options):
-    """A map that runs."""
+    """A running bucket map."""
     decisions = decisions or Decisions()
     buckets = BucketMap(providers=providers, decisions=decisions, clock=flow.VirtualClock(), **options)
     task = asyncio.create_task(buckets.run())
@@ -86,7 +86,7 @@ async def test_nothing_is_decided_before_the_buckets_are_known(flow, events):
     assert [each["log_level"] for each in events if each.get("bucket") == "photos"] == ["debug"]
 
 
-async def test_a_first_look_that_fails_is_repeated_ever_more_slowly_and_the_gate_says_why(flow, events):
+async def test_a_failed_first_look_is_repeated_with_growing_delays_and_the_gate_has_its_reason(flow, events):
     providers = Shown(ONE)
     providers.is_down, providers.takes = True, 0
     async with running(flow, providers) as (buckets, _):
@@ -100,8 +100,8 @@ async def test_a_first_look_that_fails_is_repeated_ever_more_slowly_and_the_gate
     assert {(each["reason"], each["log_level"]) for each in unknown} == {(DOWN, "warning")}
 
 
-async def test_no_buckets_at_all_are_not_taken_for_known_at_first(flow):
-    """Everything would be skipped."""
+async def test_an_empty_first_answer_does_not_count_as_known(flow):
+    """Otherwise all changes would be skipped."""
     providers = Shown({})
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(1)
@@ -111,7 +111,7 @@ async def test_no_buckets_at_all_are_not_taken_for_known_at_first(flow):
         assert buckets.places == ONE
 
 
-async def test_a_defect_at_the_first_look_is_told_and_the_next_look_comes(flow, events):
+async def test_an_unexpected_exception_at_the_first_look_is_logged_and_the_next_look_follows(flow, events):
     providers = Shown(ONE)
     providers.defect = ZeroDivisionError()
     async with running(flow, providers) as (buckets, _):
@@ -121,8 +121,8 @@ async def test_a_defect_at_the_first_look_is_told_and_the_next_look_comes(flow, 
     assert names(events)[:2] == ["bucket_look_crashed", "buckets_unknown"]
 
 
-async def test_the_places_are_replaced_when_they_change_and_only_then(flow):
-    """Their readers compare identities, to see cheaply whether something has changed."""
+async def test_the_places_are_replaced_only_when_they_change(flow):
+    """The readers compare identities, which is a fast check for a change."""
     providers = Shown(ONE)
     async with running(flow, providers) as (_, decisions):
         await asyncio.sleep(10)
@@ -146,8 +146,8 @@ async def test_a_provider_that_appears_is_found_at_the_next_look(flow, events):
     assert (appeared["bucket"], appeared["folder"], appeared["prefix"]) == ("photos", "/Part", "a/")
 
 
-async def test_a_bucket_that_vanishes_is_kept_until_it_is_missed_again(flow, events):
-    """A provider that is being synced, or a server that has just started, may not show all that it will show."""
+async def test_a_bucket_that_vanishes_is_kept_until_a_later_look_misses_it_too(flow, events):
+    """During a sync of a provider, or just after a start of the server, some buckets may be missing."""
     providers = Shown(TWO)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
@@ -161,7 +161,7 @@ async def test_a_bucket_that_vanishes_is_kept_until_it_is_missed_again(flow, eve
     assert (vanished["bucket"], vanished["log_level"]) == ("films", "warning")
 
 
-async def test_a_bucket_that_is_missed_once_has_never_vanished(flow, events):
+async def test_a_bucket_that_only_one_look_misses_does_not_vanish(flow, events):
     providers = Shown(TWO)
     async with running(flow, providers) as (buckets, _):
         for shown in (TWO, ONE, TWO, ONE, TWO):
@@ -171,7 +171,7 @@ async def test_a_bucket_that_is_missed_once_has_never_vanished(flow, events):
     assert not {"bucket_vanished", "bucket_appeared"} & set(names(events))
 
 
-async def test_looks_for_other_buckets_do_not_make_a_missed_one_vanish_sooner(flow):
+async def test_looks_for_other_buckets_do_not_remove_a_missed_bucket_sooner(flow):
     providers = Shown(TWO)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
@@ -183,7 +183,7 @@ async def test_looks_for_other_buckets_do_not_make_a_missed_one_vanish_sooner(fl
         assert buckets.places == TWO
 
 
-async def test_a_look_that_fails_or_finds_nothing_changes_nothing(flow, events):
+async def test_a_look_that_fails_or_is_empty_changes_nothing(flow, events):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
@@ -198,10 +198,10 @@ async def test_a_look_that_fails_or_finds_nothing_changes_nothing(flow, events):
     assert {each["log_level"] for each in kept} == {"warning"}
 
 
-# Appearing
+# Questions about unknown buckets
 
 
-async def test_a_bucket_that_is_new_is_looked_for_at_once(flow):
+async def test_a_question_about_an_unknown_bucket_causes_a_look_at_once(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -220,7 +220,7 @@ async def test_a_bucket_that_is_not_shown_has_not_appeared(flow):
         assert not await buckets.appeared({"films": ()}, JUST_NOW)
 
 
-async def test_ten_thousand_who_ask_at_once_share_one_look(flow):
+async def test_ten_thousand_callers_at_the_same_time_share_one_look(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
@@ -230,7 +230,7 @@ async def test_ten_thousand_who_ask_at_once_share_one_look(flow):
         assert len(providers.looks) == 2
 
 
-async def test_strangers_bring_about_one_look_each_half_minute_at_most(flow):
+async def test_unknown_buckets_cause_at_most_one_look_in_half_a_minute(flow):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await buckets.passable()
@@ -244,7 +244,7 @@ async def test_strangers_bring_about_one_look_each_half_minute_at_most(flow):
     assert 30 <= len(providers.looks) <= 36
 
 
-async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
+async def test_while_looks_hang_waiting_callers_do_not_each_begin_another(flow):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -253,7 +253,7 @@ async def test_while_looks_hang_those_who_wait_do_not_each_begin_another(flow):
         assert len(providers.looks) == 2
 
 
-async def test_who_stops_waiting_does_not_stop_the_others(flow):
+async def test_a_cancelled_caller_does_not_stop_the_look_of_the_others(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -265,8 +265,8 @@ async def test_who_stops_waiting_does_not_stop_the_others(flow):
         assert len(providers.looks) == 3
 
 
-async def test_what_was_found_while_somebody_read_is_news_to_them(flow):
-    """Decided by what was known at the beginning of a long file; then came a look; then the file's end."""
+async def test_a_bucket_that_was_found_while_a_file_was_read_has_appeared_for_its_reader(flow):
+    """The reader decided with the map of the beginning of a long file. A look followed before the end of the file."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, decisions):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -279,8 +279,8 @@ async def test_what_was_found_while_somebody_read_is_news_to_them(flow):
         assert len(providers.looks) == 2
 
 
-async def test_deciding_anew_comes_to_an_end(flow):
-    """Of a bucket that is shown in part, what lies elsewhere is never mapped."""
+async def test_repeated_decisions_come_to_an_end(flow):
+    """If only a prefix of a bucket is shown, its other keys are never mapped."""
     providers = Shown({"photos": (Place("/Part", "a/"),)})
     async with running(flow, providers) as (buckets, decisions):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -295,7 +295,7 @@ async def test_deciding_anew_comes_to_an_end(flow):
         assert rounds == 2
 
 
-async def test_a_sync_alone_is_no_reason_to_decide_anew(flow):
+async def test_a_new_sync_alone_does_not_repeat_a_decision(flow):
     providers = Shown({"photos": (Place("/Part", "a/"),)})
     async with running(flow, providers) as (buckets, decisions):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -306,11 +306,11 @@ async def test_a_sync_alone_is_no_reason_to_decide_anew(flow):
         assert len(providers.looks) == 2
 
 
-# Certainty
+# Changes after the last look
 
 
-async def test_a_change_since_the_last_look_is_waited_for_by_a_look_that_began_after_it(flow):
-    """Mapped and synchronised since that look, and changed after the sync had begun: to skip it would be to lose it."""
+async def test_a_change_after_the_last_look_needs_a_look_that_began_after_it(flow):
+    """The bucket may have been added and synchronised after the look, and changed after the sync began. A skip would lose the change."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(10)
@@ -321,8 +321,8 @@ async def test_a_change_since_the_last_look_is_waited_for_by_a_look_that_began_a
         assert len(providers.looks) == 2
 
 
-async def test_a_change_of_well_before_the_last_look_is_certain_at_once(flow):
-    """As nearly all are that CloudTrail tells of."""
+async def test_a_change_long_before_the_last_look_is_certain_at_once(flow):
+    """Nearly all changes in CloudTrail logs are that old."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -333,8 +333,8 @@ async def test_a_change_of_well_before_the_last_look_is_certain_at_once(flow):
         assert len(providers.looks) == 2
 
 
-async def test_a_change_of_just_before_the_last_look_may_have_been_after_it(flow):
-    """Clocks differ."""
+async def test_a_change_just_before_the_last_look_needs_another_look(flow):
+    """The clocks of S3 and of this machine may differ."""
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(INTERVAL + 1)
@@ -342,7 +342,7 @@ async def test_a_change_of_just_before_the_last_look_may_have_been_after_it(flow
         assert await buckets.appeared({"films": ()}, flow.EPOCH + INTERVAL - 5)
 
 
-async def test_where_s3s_clock_is_not_known_a_look_counts_that_began_after_it_was_asked_for(flow):
+async def test_while_the_time_of_s3_is_unknown_a_look_counts_if_it_began_after_the_question(flow):
     providers = Shown(ONE)
     async with running(flow, providers) as (buckets, _):
         buckets._clock.now = lambda: 0.0
@@ -352,7 +352,7 @@ async def test_where_s3s_clock_is_not_known_a_look_counts_that_began_after_it_wa
 
 
 @pytest.mark.parametrize("fault", ["down", "nothing", "defect"])
-async def test_while_looks_fail_nothing_is_certain_and_whoever_waits_hears_why(flow, fault):
+async def test_while_looks_fail_callers_get_an_error_with_the_reason(flow, fault):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await asyncio.sleep(10)
@@ -367,8 +367,8 @@ async def test_while_looks_fail_nothing_is_certain_and_whoever_waits_hears_why(f
         assert buckets.places == ONE
 
 
-async def test_a_look_that_never_ends_is_given_up(flow, events):
-    """A server that answers the same page again and again."""
+async def test_a_look_that_takes_too_long_is_cancelled(flow, events):
+    """A server may return the same page again and again."""
     providers = Shown(ONE)
     providers.takes = 1e9
     async with running(flow, providers) as (buckets, _):
@@ -381,7 +381,7 @@ async def test_a_look_that_never_ends_is_given_up(flow, events):
     assert [each["event"] for each in events if each["log_level"] == "warning"] == ["buckets_unknown", "buckets_kept"]
 
 
-async def test_a_look_that_meets_a_defect_is_not_repeated_sooner_either(flow, events):
+async def test_a_look_with_an_unexpected_exception_is_not_repeated_sooner(flow, events):
     providers = Shown(ONE)
     async with running(flow, providers, interval=1e6) as (buckets, _):
         await asyncio.sleep(MIN_INTERVAL + 10)
@@ -409,7 +409,7 @@ async def test_a_change_in_a_bucket_that_was_mapped_since_the_last_look_is_not_l
 # Syncs
 
 
-async def test_what_a_providers_sync_has_seen_is_skipped(flow):
+async def test_changes_before_the_sync_of_a_provider_are_skipped(flow):
     providers = Shown({"photos": (Place("/One/photos"), Place("/Two"))})
     providers.syncs = {"One": 500.0, "Two": 2000.0}
     async with running(flow, providers) as (buckets, decisions):
@@ -421,7 +421,7 @@ async def test_what_a_providers_sync_has_seen_is_skipped(flow):
         assert decisions.decide(event(time=1000)) == Skip(SkipReason.BEFORE_SYNC)
 
 
-async def test_without_news_of_syncs_nothing_is_skipped_and_that_is_said_once(flow, events):
+async def test_if_the_times_of_syncs_are_unknown_nothing_is_skipped_and_that_is_logged_once(flow, events):
     providers = Shown(ONE)
     providers.syncs, providers.tasks_are_down = {"S3": 2000.0}, True
     async with running(flow, providers) as (buckets, decisions):
@@ -435,8 +435,8 @@ async def test_without_news_of_syncs_nothing_is_skipped_and_that_is_said_once(fl
 
 
 @pytest.mark.parametrize("given", [None, ONE], ids=["discovered", "of the settings"])
-async def test_a_sync_that_has_not_begun_yet_has_seen_nothing(flow, events, given):
-    """Access Anywhere's clock is far ahead, or writes another zone's time: until then all would be skipped."""
+async def test_a_sync_in_the_future_is_ignored(flow, events, given):
+    """The server's clock may be ahead or in another time zone. Until then, all changes would be skipped."""
     providers = Shown(ONE)
     providers.syncs = {"S3": flow.EPOCH + 9 * 3600}
     async with running(flow, providers, Decisions(given)) as (_, decisions):
@@ -445,11 +445,11 @@ async def test_a_sync_that_has_not_begun_yet_has_seen_nothing(flow, events, give
         providers.syncs = {"S3": flow.EPOCH + 200}
         await asyncio.sleep(INTERVAL)
         assert decisions.decide(event(time=flow.EPOCH + 100)) == Skip(SkipReason.BEFORE_SYNC)
-    told = [each for each in events if each["event"] == "sync_in_the_future"]
-    assert [(each["folder"], each["log_level"]) for each in told] == [("S3", "warning")] * 2
+    logged = [each for each in events if each["event"] == "sync_in_the_future"]
+    assert [(each["folder"], each["log_level"]) for each in logged] == [("S3", "warning")] * 2
 
 
-async def test_where_s3s_clock_is_not_known_syncs_count_all_the_same(flow):
+async def test_syncs_count_also_while_the_time_of_s3_is_unknown(flow):
     providers = Shown(ONE)
     providers.syncs = {"S3": flow.EPOCH}
     async with running(flow, providers) as (buckets, decisions):
@@ -458,10 +458,10 @@ async def test_where_s3s_clock_is_not_known_syncs_count_all_the_same(flow):
         assert decisions.decide(event(time=flow.EPOCH - 100)) == Skip(SkipReason.BEFORE_SYNC)
 
 
-# Places that the settings give
+# Configured places
 
 
-async def test_places_of_the_settings_are_known_from_the_start_and_stay(flow):
+async def test_configured_places_are_known_from_the_start_and_do_not_change(flow):
     providers = Shown(TWO)
     async with running(flow, providers, Decisions(ONE)) as (buckets, decisions):
         assert not buckets.reason
@@ -473,7 +473,7 @@ async def test_places_of_the_settings_are_known_from_the_start_and_stay(flow):
     assert providers.looks == []
 
 
-async def test_places_of_the_settings_are_skipped_by_their_providers_sync(flow):
+async def test_changes_in_configured_places_are_skipped_after_a_sync_of_their_provider(flow):
     providers = Shown({})
     places = {"photos": (Place("/Amazon S3/photos"), Place("/Team", "team/"), Place("/"))}
     providers.syncs = {"Amazon S3": 1.0, "Team": 2.0, "": 3.0}
@@ -483,7 +483,7 @@ async def test_places_of_the_settings_are_skipped_by_their_providers_sync(flow):
         assert (shown["/Amazon S3/photos"], shown["/Team"]) == (1.0, 2.0)
 
 
-async def test_a_server_that_is_down_stops_nobody_who_has_places_in_the_settings(flow, events):
+async def test_with_configured_places_a_server_that_is_down_does_not_close_the_gate(flow, events):
     providers = Shown({})
     providers.is_down = True
     async with running(flow, providers, Decisions(ONE)) as (buckets, decisions):
@@ -493,7 +493,7 @@ async def test_a_server_that_is_down_stops_nobody_who_has_places_in_the_settings
     assert names(events) == ["syncs_unknown"]
 
 
-# The part that some providers show
+# Places of named providers
 
 TWO_PROVIDERS = {
     "photos": (Place("/Amazon S3/photos"), Place("/Archive/2025/photos")),
@@ -502,7 +502,7 @@ TWO_PROVIDERS = {
 }
 
 
-def test_only_the_places_of_the_named_providers_are_left_whatever_their_case():
+def test_only_the_places_of_the_named_providers_are_left_in_any_case_of_letters():
     part = PlacesOfProviders(lambda: TWO_PROVIDERS, ["archive", "/LOGS/"])
     assert part() == {
         "photos": (Place("/Archive/2025/photos"),),
@@ -511,7 +511,7 @@ def test_only_the_places_of_the_named_providers_are_left_whatever_their_case():
     }
 
 
-def test_the_part_follows_the_whole_and_is_computed_once_for_each():
+def test_the_places_of_providers_follow_the_map_and_are_computed_once_for_each_map():
     now: dict[str, tuple[Place, ...]] = {}
     part = PlacesOfProviders(lambda: now, ["Archive"])
     assert part() == {}
@@ -522,11 +522,11 @@ def test_the_part_follows_the_whole_and_is_computed_once_for_each():
     assert part() == {}
 
 
-def test_a_provider_that_is_not_shown_is_in_the_log_once_and_again_after_it_was_shown():
+def test_a_provider_that_is_not_shown_is_logged_once_and_again_after_it_was_shown():
     now: dict[str, tuple[Place, ...]] = {}
     part = PlacesOfProviders(lambda: now, ["Archive", "Archvie"])
     with capture_logs() as logged:
-        part()  # Nothing is known yet, so nothing is missing.
+        part()  # The map is not known yet, so no provider counts as missing.
         for shown in (TWO_PROVIDERS, dict(TWO_PROVIDERS), ONE, TWO_PROVIDERS, ONE):
             now = shown
             part()

@@ -240,7 +240,7 @@ async def test_a_failed_batch_fails_all_its_changes_and_other_batches_are_report
     assert [[str(error) for error in errors] for errors in outcomes] == [["b is refused"]] * 2 + [[]] * 2
 
 
-# The end
+# Stop
 
 
 async def test_stop_cancels_calls_and_fails_the_waiting_changes(flow, changes, target):
@@ -290,7 +290,7 @@ async def test_stop_during_the_linger_time_starts_no_call(flow):
     assert not target.calls
 
 
-# Whatever happens
+# Random steps
 
 LATENCIES = st.lists(st.sampled_from([0.0, 0.01, 0.5, 3.0]), max_size=30)
 ASKED = st.lists(

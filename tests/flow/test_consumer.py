@@ -1,4 +1,4 @@
-"""The consumer of one queue receives, holds, handles and settles messages, and loses none of them after any failure."""
+"""The consumer receives, holds, handles and settles the messages of one queue. No failure loses a message."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ def queue(world):
     return world.queue
 
 
-# Done
+# Delete
 
 
 async def test_a_message_is_deleted_only_after_its_refresh_has_ended(flow, world, queue):

@@ -1,4 +1,4 @@
-"""Coalescing: one refresh at a time of a folder, and nobody released by one that began before it asked."""
+"""Requests for a folder share refreshes. Each is served by a refresh that began after it."""
 
 import asyncio
 import itertools
@@ -31,15 +31,15 @@ def refreshes(world):
     return world.refreshes
 
 
-async def test_waits_until_the_refresh_has_ended(flow, refreshes, target):
+async def test_done_waits_until_the_refresh_has_ended(flow, refreshes, target):
     target.takes = 7.0
     assert await refreshes.done([A, B]) == []
     assert flow.time() == 7.0
     assert len(target.runs) == 2
 
 
-async def test_a_running_refresh_does_not_release_newcomers(flow, refreshes, target):
-    """It may have read the folder before their change: the folder is dirty, and refreshed once more."""
+async def test_a_running_refresh_does_not_serve_later_requests(flow, refreshes, target):
+    """It may have read the folder before the change of a later request, so the folder is refreshed once more."""
     target.held = {A.path}
     first = refreshes.ask(A)
     await flow.until(lambda: target.runs and target.runs[0].began)
@@ -53,7 +53,7 @@ async def test_a_running_refresh_does_not_release_newcomers(flow, refreshes, tar
     assert target.max_running[A] == 1
 
 
-async def test_who_asks_before_a_queued_refresh_has_begun_is_released_by_it(flow, refreshes, target):
+async def test_a_queued_refresh_serves_requests_that_come_before_its_beginning(flow, refreshes, target):
     target.held_before_start = {A.path}
     first = refreshes.ask(A)
     await flow.until(lambda: target.runs)
@@ -63,7 +63,7 @@ async def test_who_asks_before_a_queued_refresh_has_begun_is_released_by_it(flow
     assert len(target.runs) == 1
 
 
-async def test_ten_thousand_askers_cost_at_most_two_refreshes(flow, refreshes, target):
+async def test_ten_thousand_requests_need_at_most_two_refreshes(flow, refreshes, target):
     target.takes = 1.0
     early = [asyncio.create_task(refreshes.done([A])) for _ in range(5000)]
     await flow.until(lambda: target.runs and target.runs[0].began)
@@ -72,8 +72,8 @@ async def test_ten_thousand_askers_cost_at_most_two_refreshes(flow, refreshes, t
     assert len(target.runs) == 2
 
 
-async def test_the_last_began_counts(flow, world):
-    """Access Anywhere may say that it refreshed recently: then the refresh that counts begins later."""
+async def test_the_last_call_of_began_counts(flow, world):
+    """Access Anywhere may answer that it refreshed the folder recently. The refresh that counts then begins later."""
 
     class Stuttering:
         def __init__(self):
@@ -101,14 +101,14 @@ async def test_the_last_began_counts(flow, world):
     assert target.times == 2
 
 
-async def test_the_watermark_is_when_the_refresh_began_less_the_margin(flow, world, target, refreshes):
+async def test_the_watermark_is_the_beginning_of_the_refresh_minus_the_margin(flow, world, target, refreshes):
     await asyncio.sleep(100)
     target.before, target.takes = 3.0, 20.0
     await refreshes.done([A])
     assert await world.ledger.watermarks([A]) == {A: flow.EPOCH + 103 - 5}
 
 
-async def test_a_failure_reaches_all_who_asked_before_it_and_nobody_later(flow, refreshes, target):
+async def test_a_failure_reaches_all_requests_that_came_before_it_and_no_later_ones(flow, refreshes, target):
     target.held = {A.path}
     target.errors[A.path] = [AccessAnywhereUnavailable("503")]
     early = asyncio.create_task(refreshes.done([A]))
@@ -130,7 +130,7 @@ async def test_a_failed_refresh_leaves_no_watermark(world, refreshes, target):
     assert await world.ledger.watermarks([A]) == {}
 
 
-async def test_a_refresh_that_the_ledger_cannot_remember_has_been_done_all_the_same(world, refreshes, events):
+async def test_a_refresh_succeeds_also_if_the_ledger_cannot_store_its_watermark(world, refreshes, events):
     world.ledger.unwritable = True
     assert await refreshes.done([A]) == []
     assert [event["event"] for event in events if event["log_level"] == "warning"] == ["ledger_unwritable"]
@@ -138,7 +138,7 @@ async def test_a_refresh_that_the_ledger_cannot_remember_has_been_done_all_the_s
     assert refreshes.counts == {"folders": 1}
 
 
-async def test_nobody_is_released_before_the_ledger_remembers(flow, world, refreshes):
+async def test_no_request_is_answered_before_the_ledger_has_the_watermark(flow, world, refreshes):
     remembered = asyncio.Event()
     write = world.ledger.refreshed
 
@@ -155,7 +155,7 @@ async def test_nobody_is_released_before_the_ledger_remembers(flow, world, refre
     assert A in await world.ledger.watermarks([A])
 
 
-async def test_a_tree_is_refreshed_at_most_once_an_interval(flow, refreshes, target):
+async def test_a_tree_is_refreshed_at_most_once_in_an_interval(flow, refreshes, target):
     for _ in range(4):
         await refreshes.done([TREE])
     assert [run.began[0] for run in target.runs] == [0, 30, 60, 90]
@@ -164,7 +164,7 @@ async def test_a_tree_is_refreshed_at_most_once_an_interval(flow, refreshes, tar
     assert target.runs[-1].began[0] == 90 + 1000
 
 
-async def test_the_interval_of_a_tree_holds_for_failures_too_and_not_for_its_top_folder(flow, refreshes, target):
+async def test_the_interval_of_a_tree_applies_to_failures_and_not_to_its_top_folder(flow, refreshes, target):
     target.errors[TREE.path] = [AccessAnywhereUnavailable("503")]
     assert len(await refreshes.done([TREE])) == 1
     await refreshes.done([Folder("/data")])
@@ -173,7 +173,7 @@ async def test_the_interval_of_a_tree_holds_for_failures_too_and_not_for_its_top
     assert flow.time() == 30
 
 
-async def test_who_asks_while_a_tree_waits_for_its_turn_shares_it(flow, refreshes, target):
+async def test_requests_share_the_refresh_of_a_tree_that_waits_for_its_turn(flow, refreshes, target):
     await refreshes.done([TREE])
     first = refreshes.ask(TREE)
     await asyncio.sleep(29)
@@ -182,8 +182,8 @@ async def test_who_asks_while_a_tree_waits_for_its_turn_shares_it(flow, refreshe
     assert len(target.runs) == 2
 
 
-async def test_a_folder_that_is_idle_is_forgotten(flow, refreshes, target):
-    """No leak: a bucket may have millions of folders, and be refreshed for years."""
+async def test_an_idle_folder_leaves_no_state(flow, refreshes, target):
+    """A bucket may have millions of folders, and the service may run for years."""
     folders = [Folder(f"/data/{i}") for i in range(500)]
     for folder in folders[::3]:
         target.errors[folder.path] = [AccessAnywhereUnavailable("503")]
@@ -193,15 +193,15 @@ async def test_a_folder_that_is_idle_is_forgotten(flow, refreshes, target):
     assert not refreshes._tasks
 
 
-async def test_trees_of_long_ago_are_forgotten(refreshes):
-    """Keys with empty names in them (`a//b`) make trees too: any number of them."""
+async def test_old_trees_leave_no_state(refreshes):
+    """Keys with empty names in them (`a//b`) refresh trees, and there may be any number of them."""
     for i in range(100):
         await refreshes.done([Folder(f"/data/{i}", tree=True)])
         await asyncio.sleep(10)
     assert len(refreshes._pace._turns) <= 5
 
 
-async def test_one_cancelled_waiter_does_not_disturb_the_others(flow, refreshes, target):
+async def test_a_cancelled_caller_of_refreshes_does_not_affect_the_others(flow, refreshes, target):
     target.held = {A.path}
     waiters = [asyncio.create_task(refreshes.done([A, B])) for _ in range(3)]
     await flow.until(lambda: target.runs_of(A.path))
@@ -213,7 +213,9 @@ async def test_one_cancelled_waiter_does_not_disturb_the_others(flow, refreshes,
     assert len(target.runs_of(A.path)) == 1
 
 
-async def test_a_defect_of_the_target_reaches_its_waiters_and_leaves_the_folder_usable(refreshes, target, events):
+async def test_an_unexpected_exception_of_the_target_reaches_the_callers_and_the_folder_stays_usable(
+    refreshes, target, events
+):
     target.errors[A.path] = [ZeroDivisionError("a bug")]
     with pytest.raises(ZeroDivisionError):
         await refreshes.done([A])
@@ -221,17 +223,17 @@ async def test_a_defect_of_the_target_reaches_its_waiters_and_leaves_the_folder_
     assert [event["event"] for event in events if event["log_level"] == "error"] == ["refresh_crashed"]
 
 
-async def test_a_refresh_that_is_cancelled_from_below_is_an_error_to_its_waiters_not_their_cancellation(
+async def test_a_refresh_that_its_target_cancels_is_an_error_for_the_callers_and_not_their_cancellation(
     refreshes, target
 ):
-    """A time-out scope that leaks its cancellation must not look like the drain deadline to a message."""
+    """A cancellation that a timeout of the target leaks must not look like the drain deadline."""
     target.errors[A.path] = [asyncio.CancelledError()]
     with pytest.raises(RuntimeError):
         await refreshes.done([A])
     assert await refreshes.done([A]) == []
 
 
-async def test_stop_cancels_what_runs_and_leaves_nobody_waiting(flow, refreshes, target):
+async def test_stop_cancels_running_refreshes_and_fails_all_callers(flow, refreshes, target):
     target.held = {A.path}
     running = refreshes.ask(A)
     await flow.until(lambda: target.runs and target.runs[0].began)
@@ -243,8 +245,8 @@ async def test_stop_cancels_what_runs_and_leaves_nobody_waiting(flow, refreshes,
     assert target.runs[0].ended is not None
 
 
-async def test_refreshing_the_folder_above_first_neither_deadlocks_nor_repeats(flow, world):
-    """A target may need another folder's refresh, which has its own queue."""
+async def test_a_target_that_refreshes_the_parent_first_causes_no_deadlock_and_no_second_refresh(flow, world):
+    """A target may need the refresh of another folder, which has a queue of its own."""
 
     class Climbing:
         def __init__(self):
@@ -262,7 +264,7 @@ async def test_refreshing_the_folder_above_first_neither_deadlocks_nor_repeats(f
     assert target.paths.count("/data") <= 2
 
 
-# Pace
+# Intervals
 
 
 @pytest.fixture
@@ -271,7 +273,7 @@ def paced(world):
     return Refreshes(target=world.target, ledger=world.ledger, clock=world.clock, min_interval=5.0)
 
 
-async def test_a_folder_is_refreshed_at_most_once_an_interval_and_at_once_after_a_quiet_one(flow, paced, target):
+async def test_a_folder_is_refreshed_at_most_once_in_an_interval_and_at_once_after_an_idle_one(flow, paced, target):
     for _ in range(4):
         await paced.done([A])
     assert [run.began[0] for run in target.runs] == [0, 5, 10, 15]
@@ -280,14 +282,14 @@ async def test_a_folder_is_refreshed_at_most_once_an_interval_and_at_once_after_
     assert target.runs[-1].began[0] == 15 + 1000
 
 
-async def test_the_interval_runs_from_where_the_last_refresh_began(flow, paced, target):
+async def test_the_interval_starts_at_the_beginning_of_the_last_refresh(flow, paced, target):
     target.before, target.takes = 2.0, 1.0
     for _ in range(3):
         await paced.done([A])
     assert [run.began[0] for run in target.runs] == [2, 9, 16]
 
 
-async def test_all_who_come_within_an_interval_are_held_and_share_the_next_refresh(flow, paced, target):
+async def test_all_requests_within_an_interval_share_the_next_refresh(flow, paced, target):
     await paced.done([A])
     waiters = []
     for _ in range(400):
@@ -299,7 +301,7 @@ async def test_all_who_come_within_an_interval_are_held_and_share_the_next_refre
     assert flow.time() == 5
 
 
-async def test_other_folders_do_not_wait_for_the_turn_of_one(flow, paced, target):
+async def test_the_interval_of_one_folder_does_not_delay_other_folders(flow, paced, target):
     await paced.done([A])
     held = paced.ask(A)
     await paced.done([B])
@@ -307,27 +309,27 @@ async def test_other_folders_do_not_wait_for_the_turn_of_one(flow, paced, target
     await held
 
 
-async def test_a_folder_that_fails_keeps_the_pace_too(flow, paced, target):
+async def test_the_interval_applies_to_failed_refreshes(flow, paced, target):
     target.always[A.path] = AccessAnywhereUnavailable("503")
     for _ in range(3):
         await paced.done([A])
     assert [run.began[0] for run in target.runs] == [0, 5, 10]
 
 
-async def test_a_folder_refreshed_on_the_way_keeps_the_same_pace(flow, paced, target):
+async def test_the_interval_applies_to_a_folder_that_is_refreshed_for_its_descendant(flow, paced, target):
     await paced.refresh(A)
     await paced.refresh(A)
     await paced.done([A])
     assert [run.began[0] for run in target.runs] == [0, 5, 10]
 
 
-async def test_who_asks_for_an_event_and_who_on_the_way_share_one_refresh(paced, target):
+async def test_a_request_for_an_event_and_one_for_a_descendant_share_one_refresh(paced, target):
     await asyncio.gather(paced.done([A]), paced.refresh(A))
     assert len(target.runs) == 1
     assert paced.counts == {"folders": 1}
 
 
-async def test_a_costly_folder_is_refreshed_less_often(flow, world, target):
+async def test_a_slow_folder_is_refreshed_less_often(flow, world, target):
     costs = Costs()
     for _ in range(30):
         costs.learn(A, 60)
@@ -338,13 +340,13 @@ async def test_a_costly_folder_is_refreshed_less_often(flow, world, target):
     assert [run.began[0] for run in target.runs] == pytest.approx([0, 120, 240], abs=1e-3)
 
 
-async def test_without_an_interval_there_is_no_pace(flow, refreshes, target):
+async def test_without_an_interval_a_folder_is_refreshed_at_once(flow, refreshes, target):
     for _ in range(10):
         await refreshes.done([A])
     assert flow.time() == 0
 
 
-async def test_stop_does_not_wait_for_a_turn(flow, paced, target):
+async def test_stop_does_not_wait_for_an_interval(flow, paced, target):
     await paced.done([A])
     waiting = paced.ask(A)
     await flow.settled()
@@ -354,7 +356,7 @@ async def test_stop_does_not_wait_for_a_turn(flow, paced, target):
     assert len(target.runs) == 1
 
 
-async def test_a_message_that_is_given_back_while_its_folder_waits_leaves_the_others(flow, paced, target):
+async def test_a_message_that_is_given_back_while_its_folder_waits_does_not_affect_the_others(flow, paced, target):
     await paced.done([A])
     gone, stays = (asyncio.create_task(paced.done([A])) for _ in range(2))
     await flow.settled()
@@ -362,10 +364,10 @@ async def test_a_message_that_is_given_back_while_its_folder_waits_leaves_the_ot
     assert await stays == []
 
 
-# Places
+# Limit of started refreshes
 
 
-async def test_any_number_of_folders_may_wait_and_few_are_worked_at(flow, refreshes, target):
+async def test_many_folders_may_wait_and_only_a_few_refreshes_run(flow, refreshes, target):
     folders = [Folder(f"/data/{i}") for i in range(5000)]
     target.held = {folder.path for folder in folders}
     waiting = asyncio.create_task(refreshes.done(folders))
@@ -380,8 +382,8 @@ async def test_any_number_of_folders_may_wait_and_few_are_worked_at(flow, refres
     assert refreshes._free_places == MAX_STARTED
 
 
-async def test_a_folder_that_others_wait_for_needs_no_place(flow, world):
-    """Here all places are taken by folders that wait for it."""
+async def test_a_folder_that_other_refreshes_need_is_started_although_the_limit_is_reached(flow, world):
+    """Here, all started refreshes wait for it."""
 
     class Climbing:
         async def refresh(self, folder, began, others):
@@ -394,7 +396,7 @@ async def test_a_folder_that_others_wait_for_needs_no_place(flow, world):
     assert await refreshes.done([*below, B, A]) == []
 
 
-async def test_a_folder_that_waits_for_its_turn_takes_no_place(flow, paced, target):
+async def test_a_folder_that_waits_for_its_interval_does_not_count_as_started(flow, paced, target):
     busy = [Folder(f"/data/{i}") for i in range(MAX_STARTED)]
     await paced.done(busy)
     waiting = asyncio.create_task(paced.done(busy))
@@ -404,7 +406,7 @@ async def test_a_folder_that_waits_for_its_turn_takes_no_place(flow, paced, targ
     assert await waiting == []
 
 
-async def test_stop_gives_up_what_was_never_started(flow, refreshes, target):
+async def test_stop_fails_the_requests_whose_refresh_was_not_started(flow, refreshes, target):
     target.held = {A.path}
     refreshes._free_places = 1
     futures = [refreshes.ask(A), refreshes.ask(B)]
@@ -418,7 +420,7 @@ async def test_stop_gives_up_what_was_never_started(flow, refreshes, target):
 # Watching
 
 
-async def test_a_refresh_that_runs_is_waited_for_and_none_is_asked_for(flow, refreshes, target):
+async def test_watch_waits_for_a_running_refresh_and_requests_none(flow, refreshes, target):
     target.takes = 7
     refreshes.ask(A)
     await asyncio.sleep(1)
@@ -429,7 +431,7 @@ async def test_a_refresh_that_runs_is_waited_for_and_none_is_asked_for(flow, ref
     assert len(target.runs) == 1
 
 
-async def test_a_refresh_that_ends_while_one_looks_is_not_missed(flow, refreshes, target):
+async def test_watch_does_not_miss_a_refresh_that_ends_meanwhile(flow, refreshes, target):
     target.before, target.takes = 1, 1
     refreshes.ask(A)
     queued = refreshes.watch(A)
@@ -441,8 +443,8 @@ async def test_a_refresh_that_ends_while_one_looks_is_not_missed(flow, refreshes
     assert not await refreshes.watch(A)()
 
 
-async def test_a_refresh_that_has_not_begun_is_not_waited_for(flow, refreshes, target):
-    """Whoever asks now is served by it."""
+async def test_watch_does_not_wait_for_a_refresh_that_has_not_begun(flow, refreshes, target):
+    """A request that comes now is served by that refresh."""
     target.held_before_start = {A.path}
     refreshes.ask(A)
     await flow.settled()
@@ -450,7 +452,7 @@ async def test_a_refresh_that_has_not_begun_is_not_waited_for(flow, refreshes, t
     target.release()
 
 
-async def test_a_refresh_that_fails_or_is_stopped_has_ended_too(flow, refreshes, target):
+async def test_for_watch_a_failed_or_stopped_refresh_has_ended(flow, refreshes, target):
     target.held = {A.path, B.path}
     target.errors[A.path] = [AccessAnywhereUnavailable("503")]
     refreshes.ask(A)
@@ -467,7 +469,7 @@ async def test_a_refresh_that_fails_or_is_stopped_has_ended_too(flow, refreshes,
 # Reports
 
 
-async def test_pending_tells_since_when_each_folder_is_stale(flow, paced, target):
+async def test_pending_returns_since_when_each_folder_is_stale(flow, paced, target):
     target.takes = 2
     paced.ask(A)
     await asyncio.sleep(1)
@@ -483,16 +485,18 @@ async def test_pending_tells_since_when_each_folder_is_stale(flow, paced, target
     assert paced.pending() == []
 
 
-async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
-    told: list[RefreshOutcome] = []
-    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock, min_interval=5.0, observe=told.append)
+async def test_each_refresh_is_observed_when_it_has_ended(flow, world, target):
+    observed: list[RefreshOutcome] = []
+    refreshes = Refreshes(
+        target=target, ledger=world.ledger, clock=world.clock, min_interval=5.0, observe=observed.append
+    )
     error = AccessAnywhereUnavailable("503")
     target.before, target.takes = 1.0, 2.0
     target.errors[A.path] = [error]
     await refreshes.done([A])
     await refreshes.done([A])
     await refreshes.refresh(B)
-    assert told == [
+    assert observed == [
         RefreshOutcome(A, seconds=2, waited=3, for_descendant=False, error=error),
         RefreshOutcome(A, seconds=2, waited=6, for_descendant=False),
         RefreshOutcome(B, seconds=2, waited=3, for_descendant=True),
@@ -500,8 +504,8 @@ async def test_each_refresh_is_told_of_when_it_has_ended(flow, world, target):
     assert refreshes.counts == {"failed": 1, "folders": 1, "for descendants": 1}
 
 
-async def test_an_error_that_many_wait_for_does_not_grow(flow, refreshes, target):
-    """Each raise would add a traceback, and each traceback hold its frames."""
+async def test_an_error_that_many_callers_raise_does_not_collect_tracebacks(flow, refreshes, target):
+    """Each raise of the same error would add a traceback, and each traceback keeps its frames alive."""
     error = AccessAnywhereUnavailable("503")
     target.errors[A.path] = [error]
     found = await asyncio.gather(*(refreshes.refresh(A) for _ in range(1000)), return_exceptions=True)
@@ -512,7 +516,7 @@ async def test_an_error_that_many_wait_for_does_not_grow(flow, refreshes, target
     assert depth < 10
 
 
-# Whatever happens
+# Random steps
 
 
 _tenths = st.integers(0, 200).map(lambda tenths: tenths / 10)
@@ -522,15 +526,15 @@ _efforts = st.lists(st.tuples(_tenths, _tenths, st.booleans()), min_size=1, max_
 
 @settings(max_examples=150, deadline=None)
 @given(asks=_asks, efforts=_efforts, interval=st.sampled_from([0.0, 0.5, 5.0]))
-def test_at_any_pace_every_ask_is_answered_by_a_refresh_that_began_after_it(flow, asks, efforts, interval):
-    """And a folder is never refreshed sooner than its interval allows, however costly and unreliable it is."""
+def test_with_any_interval_every_request_is_served_by_a_refresh_that_began_after_it(flow, asks, efforts, interval):
+    """A folder is never refreshed sooner than its interval allows, also if it is slow or fails."""
 
     async def main() -> None:
         world, costs = flow.World(), Costs()
         folders, runs = [A, B, TREE], []
 
         class Learning:
-            """Waits, begins, takes its time, and teaches it, if it does not fail."""
+            """Waits, begins, runs, and records its cost if it succeeds."""
 
             async def refresh(self, folder, began, others):
                 before, takes, fails = efforts[len(runs) % len(efforts)]
@@ -592,8 +596,8 @@ _steps = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(steps=_steps)
-def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps):
-    """Whatever the order of asking, beginning, finishing, failing and going away."""
+def test_every_request_is_served_only_by_a_refresh_that_began_after_it(flow, steps):
+    """With any order of requests, beginnings, ends, failures and cancellations."""
 
     async def main() -> None:
         world = flow.World()
@@ -602,7 +606,7 @@ def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps
         folders = [A, B, TREE]
 
         class Stepwise:
-            """Each refresh takes its steps when it is told to."""
+            """The test decides when each refresh does its next step."""
 
             async def refresh(self, folder, began, others):
                 assert not any(run["folder"] == folder and not run["over"] for run in runs), "two at a time"
@@ -638,7 +642,7 @@ def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps
                     for run in runs
                 ), "released by a refresh that had begun before"
 
-        def tell(folder, order):
+        def step(folder, order):
             for run in runs:
                 if run["folder"] == folder and not run["over"]:
                     run["order"].put_nowait(order)
@@ -647,7 +651,7 @@ def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps
         for what, number in steps:
             if what == "ask":
                 tasks.append(asyncio.create_task(ask(folders[number])))
-                # `ask` begins, and then the refresh may: both are steps that others can come between.
+                # The request and the beginning of the refresh are two steps. Other steps may come between them.
                 await asyncio.sleep(0)
             elif what == "turn":
                 for _ in range(number + 1):
@@ -657,12 +661,12 @@ def test_every_ask_is_answered_only_by_a_refresh_that_began_after_it(flow, steps
             elif what == "ledger":
                 world.ledger.unwritable = not world.ledger.unwritable
             else:
-                tell(folders[number], what)
-        # Whatever happened, everybody is answered as long as refreshes end.
+                step(folders[number], what)
+        # Every request is answered as long as refreshes end.
         world.ledger.unwritable = False
         for _ in range(10):
             for folder in folders:
-                tell(folder, "finish")
+                step(folder, "finish")
             await flow.settled()
         for task in tasks:
             assert task.done()

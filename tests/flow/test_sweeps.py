@@ -1,4 +1,4 @@
-"""Sweeps: what nobody announced is found, read once, and never lost; in virtual time."""
+"""Sweeps find log files that were not announced. Each is read once, and no file is lost."""
 
 import asyncio
 import gzip
@@ -28,6 +28,7 @@ from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found
 from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REJECTED_FOR, VISIBILITY, SweepQueue
 from jibe_sqs.sweeping.sweeper import MAX_LOOK_BACK, ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.testing import ManualGate
 
 BUCKET = "trail-logs"
 INTERVAL = 180.0
@@ -37,20 +38,20 @@ TODAY = f"{REGION}/2026/01/01"
 YESTERDAY = f"{REGION}/2025/12/31"
 BEFORE = f"{REGION}/2025/12/30"
 OLD = 0.0
-"""A time of writing that is not recent."""
+"""A modification time that is not recent."""
 
 
 class MemoryListing:
-    """The `Listing` port over the log store's objects. `modified[key]`: else just now.
+    """The `Listing` port for the objects of a log store. `modified[key]`: modification times, by default the present.
 
-    `errors[prefix]` are raised by its level, `unclear[prefix]` where it is asked for.
+    `errors[prefix]` is raised by `level`, `has_errors[prefix]` by `has`.
     """
 
     def __init__(self, flow, store):
         self._flow, self._store = flow, store
         self.modified = {}
         self.errors = {}
-        self.unclear = {}
+        self.has_errors = {}
         self.buckets_error = None
         self.levels = []
         self.delay = 0.0
@@ -80,7 +81,7 @@ class MemoryListing:
 
     async def has(self, bucket, prefix):
         await asyncio.sleep(self.delay)
-        if error := self.unclear.get(prefix):
+        if error := self.has_errors.get(prefix):
             raise error
         return any(each == bucket and key.startswith(prefix) for each, key in self._store.objects)
 
@@ -91,7 +92,7 @@ class MemoryListing:
 
 
 class Sweeping:
-    """A world whose handler also works off what a sweeper finds."""
+    """A world with a sweeper, whose files go to the handler of the world."""
 
     def __init__(self, flow, source=None, *, interval=INTERVAL, days=2, queue=None, **options):
         self.flow = flow
@@ -117,19 +118,19 @@ class Sweeping:
         return self.flow.EPOCH + 3600.0 + self.flow.time()
 
     def put(self, key, *written, modified=None, bucket=BUCKET):
-        """A log file: keys that were written, by default one in a folder of the log's own name."""
+        """Store a log file with these written keys, by default with one key in a folder of the name of the log."""
         self.store.objects[bucket, key] = self.flow.log_of(*(written or [f"{key}/file"]))
         if modified is not None:
             self.listing.modified[key] = modified
         return key
 
     async def once(self):
-        """Sweep once; the keys that were found, in order."""
+        """Sweep once. Returns the keys of the offered files, sorted."""
         await self.sweeper.sweep(self.sweep)
         return sorted(await self.taken())
 
     async def taken(self):
-        """What waits, taken and done."""
+        """Receive and delete all waiting messages. Returns the keys of their files."""
         keys = []
         while messages := await self.queue.receive(10, wait=0.0):
             keys += [file.key for message in messages for file in swept_announcements(message.body)]
@@ -172,7 +173,7 @@ def named(events, name):
 # What is found
 
 
-async def test_a_file_that_nobody_announced_is_read(sweeping):
+async def test_a_file_that_was_not_announced_is_read(sweeping):
     key = sweeping.put(f"{TODAY}/a.json.gz", "folder/x")
     async with sweeping.running():
         await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
@@ -194,7 +195,7 @@ async def test_only_recent_folders_are_listed(sweeping):
 
 
 async def test_a_late_file_with_an_older_name_is_found_wazuh_33108(sweeping):
-    """A marker of the last key seen would have passed it."""
+    """A marker at the last key seen would skip it."""
     async with sweeping.running():
         sweeping.put(f"{TODAY}/111122223333_CloudTrail_eu-west-1_20260101T2355Z_b.json.gz")
         await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
@@ -204,7 +205,7 @@ async def test_a_late_file_with_an_older_name_is_found_wazuh_33108(sweeping):
     assert sweeping.store.opens[late] == sweeping.store.opens[later] == 1
 
 
-async def test_days_pass(sweeping):
+async def test_a_file_of_a_later_day_is_found(sweeping):
     async with sweeping.running():
         await asyncio.sleep(23 * 3600.0)
         sweeping.put(f"{REGION}/2026/01/02/x.json.gz")
@@ -212,7 +213,7 @@ async def test_days_pass(sweeping):
 
 
 class Elapsing(Sweeping):
-    """The calendar may be put forward; a sweep is of that moment."""
+    """The test can move the calendar forward."""
 
     days_on = 0.0
 
@@ -223,35 +224,35 @@ class Elapsing(Sweeping):
         return f"{REGION}/{datetime.fromtimestamp(self.flow.EPOCH + number * 86_400, UTC):%Y/%m/%d}"
 
 
-async def test_what_was_delivered_between_the_last_sweep_and_midnight_is_found_after_it(flow):
+async def test_a_file_that_is_delivered_after_the_last_sweep_before_midnight_is_found_after_midnight(flow):
     sweeping = Elapsing(flow, days=1)
     await sweeping.once()
-    sweeping.days_on = 23 / 24 - 1e-6  # the calendar says that an hour of that day has passed already
+    sweeping.days_on = 23 / 24 - 1e-6  # the calendar starts one hour after midnight
     late = sweeping.put(f"{TODAY}/x.json.gz", modified=sweeping.wall_clock())
     sweeping.days_on = 1.0
     assert await sweeping.once() == [late]
 
 
-@pytest.mark.parametrize("why", ["a gate was shut", "the store could not be listed"])
-async def test_the_days_of_an_outage_are_swept_when_it_is_over(flow, why):
-    """A long weekend: of a store without notifications nothing else would ever find these."""
+@pytest.mark.parametrize("why", ["a gate was closed", "the store could not be listed"])
+async def test_after_an_outage_its_days_are_swept_once(flow, why):
+    """For example a long weekend. In a store without notifications, only a sweep finds these files."""
     sweeping = Elapsing(flow)
     await sweeping.once()
     keys = []
     for number in range(1, 5):
         sweeping.days_on = number
         keys.append(sweeping.put(f"{sweeping.day(number)}/x.json.gz", modified=sweeping.wall_clock()))
-        if why != "a gate was shut":
+        if why != "a gate was closed":
             sweeping.listing.errors[""] = LogStoreUnavailable("503")
             assert await sweeping.once() == []
     sweeping.listing.errors.clear()
     sweeping.days_on = 5
     assert await sweeping.once() == keys
-    # All of them only this once: from now on what is recent is enough.
+    # Only this sweep looks back. Later sweeps list the recent days.
     assert await sweeping.once() == keys[-1:]
 
 
-async def test_a_folder_that_can_never_be_listed_does_not_make_sweeps_ever_longer(flow):
+async def test_a_folder_that_can_never_be_listed_does_not_make_each_sweep_longer(flow):
     sweeping = Elapsing(flow)
     sweeping.listing.errors[f"{REGION}/2026/"] = LogAccessDenied("AccessDenied")
     sweeping.put(f"{TODAY}/x.json.gz")
@@ -274,7 +275,7 @@ async def test_a_folder_that_can_never_be_listed_does_not_make_sweeps_ever_longe
     ],
     ids=["top", "below prefixes", "both", "below no name", "of an organization"],
 )
-async def test_aws_logs_are_found_where_no_prefix_is_given(sweeping, keys):
+async def test_without_a_prefix_the_folders_of_cloudtrail_are_found(sweeping, keys):
     for key in keys:
         sweeping.put(key)
     sweeping.put("data/deep/down/file")
@@ -283,8 +284,8 @@ async def test_aws_logs_are_found_where_no_prefix_is_given(sweeping, keys):
     assert "data/deep/" not in sweeping.listing.levels
 
 
-async def test_a_bucket_without_aws_logs_is_swept_whole(sweeping):
-    """Lyve's names are flat."""
+async def test_a_bucket_without_aws_logs_is_swept_completely(sweeping):
+    """Lyve stores its log files without folders."""
     wanted = [sweeping.put("S3-data-2026-01-01-00-00-00.gz", modified=OLD), sweeping.put("x/S3-data-2025-12-31-00-00-00.gz")]  # fmt: skip
     sweeping.put("S3-data-2025-12-01-00-00-00.gz", modified=OLD)
     sweeping.put("IAM-2026-01-01-00-00-00.gz")
@@ -293,15 +294,15 @@ async def test_a_bucket_without_aws_logs_is_swept_whole(sweeping):
 
 
 @pytest.mark.parametrize("format_", [Format.ACCESS_LOG, Format.AUDIT_LOG])
-async def test_logs_that_are_not_cloudtrails_are_not_looked_for_in_its_places(flow, format_):
-    """One bucket takes the logs of many services, and `AWSLogs/` is of more than trails."""
+async def test_logs_of_other_formats_are_not_searched_in_the_folders_of_cloudtrail(flow, format_):
+    """One bucket may have logs of many services, and `AWSLogs/` has more than trails."""
     sweeping = Sweeping(flow, LogSource(BUCKET, "", format_))
     sweeping.put(f"{ACCOUNT}/elasticloadbalancing/eu-west-1/2026/01/01/x.log.gz")
     keys = [sweeping.put(key) for key in ("2026-01-01-00-05-00-0123456789ABCDEF", "audit/2026/01/01/x")]
     assert await sweeping.once() == keys
 
 
-async def test_a_trail_that_is_new_in_a_bucket_is_found(sweeping):
+async def test_a_new_trail_in_a_bucket_is_found(sweeping):
     sweeping.put(f"one/{TODAY}/x.json.gz")
     async with sweeping.running():
         await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
@@ -312,8 +313,8 @@ async def test_a_trail_that_is_new_in_a_bucket_is_found(sweeping):
 
 
 @pytest.mark.parametrize("source", [LogSource(BUCKET, "logs/"), LogSource(BUCKET, "lo"), LogSource(BUCKET, "", Format.CLOUDTRAIL)])  # fmt: skip
-async def test_names_need_not_tell_where_the_operator_does(flow, source):
-    """MinIO's are whatever somebody chose."""
+async def test_with_a_configured_prefix_or_format_files_of_any_name_are_read(flow, source):
+    """MinIO users choose the names of their log files."""
     sweeping = Sweeping(flow, source)
     key = sweeping.put("logs/audit-0001", modified=sweeping.wall_clock())
     sweeping.put("logs/audit-0000", modified=OLD)
@@ -324,7 +325,7 @@ async def test_names_need_not_tell_where_the_operator_does(flow, source):
     assert await sweeping.once() == [key]
 
 
-async def test_what_the_operator_names_is_not_judged(flow):
+async def test_a_configured_prefix_is_swept_also_if_it_looks_like_the_folder_of_another_service(flow):
     root = f"{ACCOUNT}/Config/2020/"
     sweeping = Sweeping(flow, LogSource(BUCKET, root))
     assert await sweeping.once() == []
@@ -332,7 +333,7 @@ async def test_what_the_operator_names_is_not_judged(flow):
     assert await sweeping.once() == [key]
 
 
-async def test_in_every_bucket_only_cloudtrails_logs_are_log_files(flow, events):
+async def test_if_every_bucket_is_swept_only_cloudtrail_files_are_log_files(flow, events):
     sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
     for bucket in ("a", "b"):
         sweeping.put(f"p/{TODAY}/x.json.gz", bucket=bucket)
@@ -346,7 +347,7 @@ async def test_in_every_bucket_only_cloudtrails_logs_are_log_files(flow, events)
     assert not sweeping.world.counters.errors
 
 
-async def test_a_bucket_that_may_not_be_listed_is_passed_over_and_said_once(flow, events):
+async def test_a_bucket_that_may_not_be_listed_is_skipped_and_logged_once(flow, events):
     sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
     for bucket in ("closed", "open"):
         sweeping.put(f"{TODAY}/{bucket}.json.gz", bucket=bucket)
@@ -360,10 +361,10 @@ async def test_a_bucket_that_may_not_be_listed_is_passed_over_and_said_once(flow
         await flow.until(lambda: sweeping.world.counters.files == 2)
 
 
-# How it goes on
+# Sweeps in the service
 
 
-async def test_a_file_that_is_swept_and_announced_at_once_is_opened_once(sweeping):
+async def test_a_file_that_is_swept_and_announced_at_the_same_time_is_opened_once(sweeping):
     key = sweeping.put(f"{TODAY}/x.json.gz")
     sweeping.store.delay = 5.0
     sweeping.world.queue.send(sweeping.flow.announcing(key))
@@ -398,7 +399,7 @@ async def test_a_file_that_was_replaced_is_read_again(sweeping):
     assert sweeping.store.opens == {key: 2}
 
 
-async def test_a_file_that_fails_is_tried_again(sweeping):
+async def test_a_failed_file_is_retried(sweeping):
     key = sweeping.put(f"{TODAY}/x.json.gz")
     sweeping.store.errors[key] = LogStoreUnavailable("503")
     async with sweeping.running():
@@ -408,8 +409,8 @@ async def test_a_file_that_fails_is_tried_again(sweeping):
     assert sweeping.world.counters.retried == 3
 
 
-async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
-    """No dead-letter queue keeps it: to forget it for good would be to lose it."""
+async def test_a_rejected_file_is_retried_after_some_hours(flow, events):
+    """There is no dead-letter queue for swept files, so a file that is never retried would be lost."""
     sweeping = Sweeping(flow, limits=Limits(compressed_size=10))
     key = sweeping.put(f"{TODAY}/x.json.gz")
     async with sweeping.running():
@@ -420,7 +421,7 @@ async def test_a_file_that_is_rejected_rests_and_is_tried_again(flow, events):
     assert named(events, "message_rejected")[0]["dead_lettered"] is True
 
 
-async def test_the_good_records_of_a_swept_file_are_done_before_it_rests_for_its_bad_one(flow, events):
+async def test_the_good_records_of_a_swept_file_are_done_before_it_is_rejected_for_its_bad_record(flow, events):
     sweeping = Sweeping(flow)
     key = sweeping.put(f"{TODAY}/x.json.gz", "a/1", "b/2")
     text = json.loads(gzip.decompress(sweeping.store.objects[BUCKET, key]))
@@ -445,7 +446,7 @@ async def test_a_rejected_file_that_is_replaced_is_read_at_once(flow):
     assert flow.time() < 3 * INTERVAL
 
 
-async def test_a_listing_that_fails_is_told_and_tried_at_the_next_turn(sweeping, events):
+async def test_a_failed_listing_is_logged_and_retried_by_the_next_sweep(sweeping, events):
     sweeping.put(f"{TODAY}/x.json.gz")
     sweeping.put(f"{REGION.replace('eu-', 'us-')}/2026/01/01/y.json.gz")
     sweeping.listing.errors[f"{REGION}/2026/"] = LogStoreUnavailable("503")
@@ -456,43 +457,43 @@ async def test_a_listing_that_fails_is_told_and_tried_at_the_next_turn(sweeping,
         await sweeping.flow.until(lambda: sweeping.world.counters.files == 2)
 
 
-async def test_a_folder_that_may_not_be_looked_into_hides_no_trail_beside_it(sweeping, events):
+async def test_a_folder_that_may_not_be_listed_does_not_hide_a_trail_beside_it(sweeping, events):
     keys = [sweeping.put(f"{prefix}{TODAY}/x.json.gz") for prefix in ("", "a/", "z/")]
     sweeping.put("secret/x")
-    sweeping.listing.unclear["secret/AWSLogs/"] = LogAccessDenied("AccessDenied")
+    sweeping.listing.has_errors["secret/AWSLogs/"] = LogAccessDenied("AccessDenied")
     for _ in range(2):
         assert await sweeping.once() == keys
     assert [event["failures"] for event in named(events, "sweep_failed")] == [1, 1]
 
 
-async def test_a_bucket_whose_top_may_not_be_listed_may_have_its_trail_listed(sweeping, events):
-    """Where leave to list is given for `AWSLogs/*`."""
+async def test_a_trail_is_found_also_if_the_top_of_its_bucket_may_not_be_listed(sweeping, events):
+    """A policy may allow to list only `AWSLogs/*`."""
     key = sweeping.put(f"{TODAY}/x.json.gz")
     sweeping.listing.errors[""] = LogAccessDenied("AccessDenied")
     assert await sweeping.once() == [key]
     assert named(events, "sweep_failed")
 
 
-async def test_places_of_logs_that_were_known_are_swept_while_they_cannot_be_looked_for(sweeping):
+async def test_known_prefixes_of_logs_are_swept_while_the_search_for_prefixes_fails(sweeping):
     key = sweeping.put(f"trail/{TODAY}/x.json.gz")
     sweeping.put("data/x")
     assert await sweeping.once() == [key]
-    sweeping.listing.errors[""] = sweeping.listing.unclear["AWSLogs/"] = LogStoreUnavailable("503")
+    sweeping.listing.errors[""] = sweeping.listing.has_errors["AWSLogs/"] = LogStoreUnavailable("503")
     await asyncio.sleep(ROOTS_AGE + 1)
     assert await sweeping.once() == [key]
     assert "data/" not in sweeping.listing.levels
 
 
-async def test_a_bucket_of_which_nothing_can_be_told_is_not_swept_whole(sweeping):
+async def test_a_bucket_whose_prefixes_are_unknown_is_not_swept_completely(sweeping):
     sweeping.put("data/2026-01-01-00-05-00-0123456789ABCDEF")
-    sweeping.listing.unclear["AWSLogs/"] = LogStoreUnavailable("503")
+    sweeping.listing.has_errors["AWSLogs/"] = LogStoreUnavailable("503")
     assert await sweeping.once() == []
-    sweeping.listing.unclear.clear()
+    sweeping.listing.has_errors.clear()
     assert len(await sweeping.once()) == 1
 
 
 @pytest.mark.parametrize("error", [LogStoreUnavailable("503"), ZeroDivisionError("a defect")])
-async def test_one_source_that_fails_stops_no_other(sweeping, events, error):
+async def test_a_failing_source_does_not_stop_the_others(sweeping, events, error):
     broken = MemoryListing(sweeping.flow, sweeping.store)
     broken.errors[""] = error
     sweeping.sweeper = sweeping.make_sweeper(Sweep(LogSource("b" * 3), broken, 60.0), sweeping.sweep)
@@ -503,14 +504,14 @@ async def test_one_source_that_fails_stops_no_other(sweeping, events, error):
     assert named(events, "sweep_failed") or named(events, "sweep_crashed")
 
 
-async def test_buckets_that_cannot_be_listed_at_all_are_a_failed_sweep(flow, events):
+async def test_if_the_buckets_cannot_be_listed_the_sweep_fails(flow, events):
     sweeping = Sweeping(flow, LogSource(EVERY_BUCKET))
     sweeping.listing.buckets_error = LogAccessDenied("s3://*/: AccessDenied")
     assert await sweeping.once() == []
     assert named(events, "sweep_failed")[0]["bucket"] == EVERY_BUCKET
 
 
-async def test_without_the_ledger_all_is_offered(sweeping, events):
+async def test_with_an_unreadable_ledger_all_files_are_offered(sweeping, events):
     key = sweeping.put(f"{TODAY}/x.json.gz")
     await sweeping.world.ledger.finish(LogFile(BUCKET, key), "")
     assert await sweeping.once() == []
@@ -532,23 +533,8 @@ async def test_a_sweep_that_takes_longer_than_its_interval_does_not_overlap_with
         assert 10 <= len(sweeping.listing.levels) <= 12
 
 
-class Shut:
-    """A gate, until it is opened."""
-
-    def __init__(self):
-        self.reason = "for a reason"
-        self._open = asyncio.Event()
-
-    def open(self):
-        self.reason = ""
-        self._open.set()
-
-    async def passable(self):
-        await self._open.wait()
-
-
-async def test_no_sweep_begins_while_a_gate_is_shut(sweeping):
-    gate = Shut()
+async def test_no_sweep_begins_while_a_gate_is_closed(sweeping):
+    gate = ManualGate("the server is down")
     sweeping.sweeper = sweeping.make_sweeper(sweeping.sweep, gates=[gate])
     sweeping.put(f"{TODAY}/x.json.gz")
     async with sweeping.running():
@@ -558,7 +544,7 @@ async def test_no_sweep_begins_while_a_gate_is_shut(sweeping):
         await sweeping.flow.until(lambda: sweeping.world.counters.files == 1)
 
 
-async def test_folders_are_listed_several_at_a_time_and_not_all(sweeping):
+async def test_several_folders_are_listed_at_a_time_up_to_a_limit(sweeping):
     for number in range(50):
         sweeping.put(f"{TODAY.replace('eu-west-1', f'region-{number}')}/x.json.gz")
     sweeping.listing.delay = 1.0
@@ -566,19 +552,19 @@ async def test_folders_are_listed_several_at_a_time_and_not_all(sweeping):
     assert 2 <= sweeping.listing.most_at_once <= 10
 
 
-async def test_a_sweep_is_told_loudly_only_if_it_found_something(sweeping, events):
+async def test_a_sweep_is_logged_at_info_level_only_if_it_offered_files(sweeping, events):
     sweeping.put(f"{TODAY}/x.json.gz")
     await sweeping.once()
     await sweeping.world.ledger.finish(LogFile(BUCKET, f"{TODAY}/x.json.gz"), "")
     await sweeping.once()
-    told = named(events, "swept")
-    assert [(event["log_level"], event["seen"], event["offered"]) for event in told] == [("info", 1, 1), ("debug", 1, 0)]  # fmt: skip
+    logged = named(events, "swept")
+    assert [(event["log_level"], event["seen"], event["offered"]) for event in logged] == [("info", 1, 1), ("debug", 1, 0)]  # fmt: skip
     counts = sweeping.sweeper.counts
     assert (counts["sweeps"], counts["seen"], counts["offered"], counts["failures"]) == (2, 2, 1, 0)
-    assert counts["folders"] == sum(event["folders"] for event in told)
+    assert counts["folders"] == sum(event["folders"] for event in logged)
 
 
-async def test_a_service_that_stops_in_the_middle_finds_the_rest_when_it_starts_again(flow):
+async def test_after_a_stop_in_the_middle_of_a_sweep_the_next_start_finds_the_remaining_files(flow):
     sweeping = Sweeping(flow, queue=SweepQueue(max_entries=5), reading=2)
     keys = [sweeping.put(f"{TODAY}/{number:03}.json.gz") for number in range(40)]
     sweeping.store.delay = 1.0
@@ -599,7 +585,7 @@ def files_of(*names):
     return [LogFile(BUCKET, name, etag="e") for name in names]
 
 
-async def test_who_offers_more_than_there_is_room_for_waits(flow):
+async def test_offer_waits_while_the_queue_is_full(flow):
     queue = SweepQueue(max_entries=3)
     offering = asyncio.create_task(queue.offer(files_of(*"abcde")))
     await flow.settled()
@@ -615,7 +601,7 @@ async def test_who_offers_more_than_there_is_room_for_waits(flow):
     assert taken == [f"s3://{BUCKET}/{name}" for name in "abcde"]
 
 
-async def test_a_receive_waits_for_a_finding_and_no_longer_than_it_was_told(flow):
+async def test_a_receive_waits_for_a_file_and_no_longer_than_its_wait_time(flow):
     queue = SweepQueue()
     assert await queue.receive(10, wait=7.0) == []
     assert flow.time() == pytest.approx(7.0)
@@ -626,7 +612,7 @@ async def test_a_receive_waits_for_a_finding_and_no_longer_than_it_was_told(flow
     assert flow.time() == pytest.approx(10.0)
 
 
-async def test_a_message_shows_again_after_its_delay_and_counts_its_receives(flow):
+async def test_a_message_is_visible_again_after_its_delay_and_counts_its_receives(flow):
     queue = SweepQueue()
     await queue.offer(files_of("a"))
     (first,) = await queue.receive(1, wait=0.0)
@@ -642,7 +628,7 @@ async def test_a_message_shows_again_after_its_delay_and_counts_its_receives(flo
     assert await queue.receive(1, wait=VISIBILITY + 1) == []
 
 
-async def test_what_a_defect_has_lost_shows_again_by_itself(flow):
+async def test_a_message_that_is_never_settled_becomes_visible_again(flow):
     queue = SweepQueue()
     await queue.offer(files_of("a"))
     (first,) = await queue.receive(1, wait=0.0)
@@ -651,8 +637,8 @@ async def test_what_a_defect_has_lost_shows_again_by_itself(flow):
     assert again.id == first.id
 
 
-async def test_what_is_finished_while_the_ledger_answers_is_not_taken_in_again(sweeping):
-    """Found by a demo on a busy machine: the answer is of before, and when it comes nothing is in hand any more."""
+async def test_a_file_that_is_finished_during_the_question_to_the_ledger_is_not_offered_again(sweeping):
+    """Found by a demo on a busy machine: the ledger answered before the file was finished, and the answer arrived after it."""
     sweeping.put(f"{TODAY}/a.json.gz")
     ledger = sweeping.world.ledger
     answered = asyncio.Event()
@@ -674,7 +660,7 @@ async def test_what_is_finished_while_the_ledger_answers_is_not_taken_in_again(s
     assert len(sweeping.queue) == 0
 
 
-async def test_what_waits_or_is_in_hand_is_not_taken_in_again(flow):
+async def test_a_file_that_waits_or_is_being_handled_is_not_added_again(flow):
     queue = SweepQueue()
     assert await queue.offer(files_of("a", "a", "b")) == 2
     (message,) = await queue.receive(1, wait=0.0)
@@ -685,7 +671,7 @@ async def test_what_waits_or_is_in_hand_is_not_taken_in_again(flow):
     assert await queue.offer(files_of("a", "b")) == 1
 
 
-async def test_what_is_done_leaves_nothing_behind(flow):
+async def test_a_deleted_message_leaves_no_state(flow):
     queue = SweepQueue()
     for number in range(1000):
         await queue.offer(files_of(str(number)))
@@ -695,12 +681,12 @@ async def test_what_is_done_leaves_nothing_behind(flow):
     assert len(queue._hidden) <= 101
 
 
-async def test_its_facts_leave_no_failure_for_ever(flow):
+async def test_the_facts_of_the_queue_have_a_maximum_of_receives(flow):
     facts = await SweepQueue().facts()
     assert (facts.visibility_timeout, facts.max_receives) == (VISIBILITY, MAX_RECEIVES)
 
 
-async def test_a_rejection_that_has_rested_is_forgotten(flow):
+async def test_an_old_rejection_is_removed(flow):
     queue = SweepQueue()
     for name in "ab":
         await queue.offer(files_of(name))
@@ -716,7 +702,7 @@ async def test_a_rejection_that_has_rested_is_forgotten(flow):
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_the_queue_hands_out_every_finding_until_it_is_done(flow, data):
+def test_the_queue_delivers_every_file_until_it_is_deleted(flow, data):
     async def main():
         queue = SweepQueue(max_entries=8)
         done, in_hand, receives = set(), {}, {}
@@ -752,31 +738,31 @@ def test_the_queue_hands_out_every_finding_until_it_is_done(flow, data):
 
 
 @pytest.mark.parametrize("file", [LogFile("b", "k"), LogFile("b", "a+b %2F/ä\n\x7f", "v", "e", 5)])
-def test_a_finding_is_announced_as_it_was_found(file):
+def test_a_swept_file_has_the_same_attributes_in_its_announcement(file):
     assert swept_announcements(swept(file)) == [file]
 
 
-def test_a_finding_beside_the_logs_asks_for_nothing():
+def test_a_swept_file_that_is_not_a_log_file_needs_no_work():
     (each,) = swept_announcements(swept(LogFile("b", f"{ACCOUNT}/CloudTrail-Digest/x")))
     assert isinstance(each, Nothing)
 
 
 @pytest.mark.parametrize("value", ["null", "[]", '"x"', "{}", '{"bucket":"b"}', '{"bucket":"","key":"k"}', '{"bucket":"b","key":1}'])  # fmt: skip
-def test_what_is_no_finding_is_malformed(value):
+def test_an_invalid_swept_body_is_malformed(value):
     with pytest.raises(AnnouncementMalformed):
         swept_announcements(f'{{"swept":{value}}}')
 
 
-def test_a_finding_in_a_body_from_a_queue_is_of_an_unknown_shape():
+def test_a_swept_body_from_an_sqs_queue_has_an_unknown_shape():
     with pytest.raises(AnnouncementUnknown, match="its fields are 'swept'"):
         announcements(swept(LogFile("b", "k")))
 
 
-# All of it
+# Random files, deliveries and failures
 
 
-class Passing(dict):
-    """Errors that pass: each is raised once."""
+class OnceEach(dict):
+    """Transient errors: each is raised once."""
 
     def get(self, key):
         return self.pop(key, None)
@@ -799,15 +785,15 @@ _deliveries = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(deliveries=_deliveries, delay=st.sampled_from([0.0, 0.5, 40.0]), failing=st.sets(st.integers(0, 24), max_size=5))
-def test_every_file_is_read_once_however_it_is_heard_of(flow, deliveries, delay, failing):
-    """Late ones with older names among them, and some whose first reads fail.
+def test_every_file_is_read_once_whether_it_is_swept_or_announced_or_both(flow, deliveries, delay, failing):
+    """Also late files with older names, and files whose first reads fail.
 
-    Those of long ago are read if somebody announces them. A new trail may be found only when its roots are looked for.
+    Old files are read only if they are announced. A new trail is found at the next search for prefixes.
     """
 
     async def main():
         sweeping = Sweeping(flow)
-        sweeping.store.delay, sweeping.store.errors = delay, Passing()
+        sweeping.store.delay, sweeping.store.errors = delay, OnceEach()
         keys, failed = [], Counter()
         async with sweeping.running():
             for day, number, how, pause in deliveries:
@@ -830,7 +816,7 @@ def test_every_file_is_read_once_however_it_is_heard_of(flow, deliveries, delay,
     flow.virtually(main())
 
 
-def test_the_days_of_these_tests_are_what_they_say(flow):
+def test_the_constants_of_these_tests_match_their_dates(flow):
     now = datetime.fromtimestamp(flow.EPOCH, UTC)
     for day, back in ((TODAY, 0), (YESTERDAY, 1), (BEFORE, 2)):
         assert day.endswith((now - timedelta(back)).strftime("/%Y/%m/%d"))

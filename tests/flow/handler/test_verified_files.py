@@ -21,13 +21,13 @@ async def test_a_file_is_verified_by_the_hash_of_its_text_before_anything_is_ref
     text = gzip.decompress(flow.log_of("a/file"))
     key = verified.put("a", compress(text))
     refreshed = []
-    verified.verifier.when = lambda file: refreshed.append(len(verified.target.runs))
+    verified.verifier.on_verify = lambda file: refreshed.append(len(verified.target.runs))
     assert await verified.handle(flow.announcing(key)) == Done()
-    assert verified.verifier.asked == [(LogFile(flow.LOG_BUCKET, key), hashlib.sha256(text).hexdigest())]
+    assert verified.verifier.calls == [(LogFile(flow.LOG_BUCKET, key), hashlib.sha256(text).hexdigest())]
     assert refreshed == [0]
     assert len(verified.target.runs) == 1
     assert await verified.handle(flow.announcing(key)) == Done()
-    assert len(verified.verifier.asked) == 1  # known: nothing to verify
+    assert len(verified.verifier.calls) == 1  # known: nothing to verify
 
 
 async def test_a_file_without_events_is_verified_too(flow, verified):
@@ -40,7 +40,7 @@ async def test_a_file_without_events_is_verified_too(flow, verified):
 async def test_files_of_other_sources_are_not_verified(flow, verified):
     verified.logs.objects[flow.LOG_BUCKET, "other/x"] = flow.log_of("a/file")
     assert await verified.handle(flow.announcing("other/x")) == Done()
-    assert not verified.verifier.asked
+    assert not verified.verifier.calls
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ async def test_one_tampered_file_of_two_does_not_prevent_the_other(flow, verifie
 async def test_a_truncated_file_is_not_verified(flow, verified):
     key = verified.put("a", flow.log_of("a/file")[:-10])
     assert isinstance(await verified.handle(flow.announcing(key)), Retry)
-    assert not verified.verifier.asked
+    assert not verified.verifier.calls
