@@ -23,7 +23,7 @@ class Faults:
 
     failure_rate: float = 0.0
     lost_answer_rate: float = 0.0
-    """Of calls that take effect although their answer is lost."""
+    """The probability that a call takes effect and its answer is lost."""
     slow_rate: float = 0.0
 
     @classmethod
