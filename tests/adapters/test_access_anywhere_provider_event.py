@@ -298,4 +298,4 @@ async def test_a_dry_run_warns_once_and_logs_the_folders_that_would_be_refreshed
         ("debug", "would_refresh"),
     ]
     assert events[1]["folder"] == "/data/a/**"
-    assert "acknowledged" in events[0]["consequence"]
+    assert "messages are deleted" in events[0]["consequence"]
