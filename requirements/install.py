@@ -52,6 +52,8 @@ def main() -> None:
             stamp(name).unlink(missing_ok=True)
         if not (options.uv and installed_with_uv(options.uv, lock)):
             install_with_pip(lock)
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: the next make starts again")
     except subprocess.CalledProcessError as error:
         sys.exit(f"failed: {' '.join(map(str, error.cmd))}\n{error.stdout or ''}{error.stderr or ''}")
     for name in LOCK_NAMES[options.lock]:
@@ -65,8 +67,13 @@ def stamp(name: str) -> Path:
 
 
 def create_venv() -> None:
-    """Create `.venv`, unless one with this Python exists. Without pip: to create one with pip takes seconds."""
-    if not has_this_python():
+    """Create `.venv`, unless a complete one with this Python exists. Without pip: to create one with pip takes seconds.
+
+    An installation that was interrupted has no stamp. It is removed: uv and pip take a package for installed whose files
+    are only partly there.
+    """
+    is_complete = any(stamp(name).is_file() for name in LOCK_NAMES)
+    if not (is_complete and has_this_python()):
         shutil.rmtree(VENV, ignore_errors=True)
         run([sys.executable, "-m", "venv", "--without-pip", VENV])
 

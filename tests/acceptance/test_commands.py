@@ -449,6 +449,21 @@ def test_verify_of_a_missing_bucket_names_the_bucket(jibe, trail):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (("--from", "2026-02-01", "--to", "2026-01-01"), "--from must be before --to"),
+        (("--from", "9999-12-31"), "--from must be before --to"),
+        (("--from", "2026-01-01", "--account", "x"), "account id of 12 digits"),
+    ],
+)
+def test_verify_refuses_a_scope_that_holds_nothing(jibe, wrong, message):
+    """A check with exchanged times would succeed for ever."""
+    result = jibe("verify", "--bucket", "trail", "--account", ACCOUNT, "--region", REGION, *wrong)
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_verify_without_a_bucket_names_the_missing_option(jibe):
     result = jibe("verify", "--from", "2026-01-01")
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""requirements/install.py: what uv gets of pip's configuration."""
+"""requirements/install.py: the virtual environment, and what uv gets of pip's configuration."""
 
 import importlib.util
 from pathlib import Path
@@ -71,3 +71,19 @@ def test_packages_are_counted_once_each(install, tmp_path):
         "c==1 ; python_version < '3.12' \\\n    --hash=sha256:00\nc==2 \\\n    --hash=sha256:00\n"
     )
     assert install.count(lock) == 2
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_virtual_environment_whose_installation_was_interrupted_is_created_again(
+    install, tmp_path, monkeypatch, is_complete
+):
+    """An interrupted uv leaves packages of which files are missing, and takes them for installed later."""
+    monkeypatch.chdir(tmp_path)
+    install.create_venv()
+    half_installed = install.VENV / "half-installed"
+    half_installed.touch()
+    if is_complete:
+        install.stamp("sandbox").touch()
+    install.create_venv()
+    assert half_installed.exists() == is_complete
+    assert install.has_this_python()

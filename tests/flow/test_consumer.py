@@ -666,3 +666,21 @@ def test_with_random_failures_every_message_is_handled_in_the_end_and_not_delete
         assert queue.cancelled_receives == 0
 
     flow.virtually(main())
+
+
+async def test_a_consumer_that_is_cancelled_while_it_waits_for_its_last_calls_leaves_no_task(flow):
+    world = flow.World(wait=0.5)
+    world.queue.latency["delete"] = 60.0
+    world.send_log("a")
+    run = asyncio.create_task(world.consumer.run())
+    await flow.until(lambda: world.queue.calls["delete"])
+    # The message is lost to another consumer, so nothing is held. Only the call in flight is waited for.
+    for held in world.consumer._holds:
+        world.consumer._holds._lose(held, "the receipt is lost")
+    world.consumer.stop()
+    await asyncio.sleep(5)
+    assert not run.done()
+    run.cancel()
+    await asyncio.wait([run])
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("hold ")]
+    await world.refreshes.stop()

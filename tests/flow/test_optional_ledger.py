@@ -108,3 +108,14 @@ async def test_a_success_after_some_time_without_a_failure_is_logged_once(ledger
     assert logged(events) == [("ledger_unwritable", 1), ("ledger_writable", 2)]
     await fail(ledger, optional)
     assert logged(events)[2:] == [("ledger_unwritable", 1)]
+
+
+async def test_an_operation_that_works_does_not_hide_one_that_fails(ledger, optional, events):
+    """A policy may deny one operation. The others succeed all the time."""
+    ledger.refuses_principals = True
+    for _ in range(40):
+        assert not await optional.observe({})
+        assert await optional.refreshed(FOLDER, 1.0)
+        await asyncio.sleep(15)
+    assert {event["event"] for event in events} == {"ledger_unwritable"}
+    assert len(events) == 40 * 15 / REPEAT_INTERVAL

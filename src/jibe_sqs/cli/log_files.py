@@ -1,13 +1,16 @@
 """`jibe-sqs explain` and `jibe-sqs verify`: commands about log files."""
 
 import asyncio
+import re
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, load
+
+ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 
 
 def explain(
@@ -69,11 +72,15 @@ def verify(
     settings = load(Rules, config)
     logs.configure(settings.log.level, settings.log.format)
     scope = Scope(bucket, account, region, prefix, organization, trail)
-    until = end or datetime.now(UTC)
+    since, until = start.replace(tzinfo=UTC), (end or datetime.now(UTC)).replace(tzinfo=UTC)
+    if since >= until:
+        raise typer.BadParameter(f"--from must be before --to: {since:%Y-%m-%d %H:%M:%S}Z, {until:%Y-%m-%d %H:%M:%S}Z")
+    if not ACCOUNT.fullmatch(account):
+        raise typer.BadParameter(f"--account must be an account id of 12 digits: {account!r}")
 
     async def report() -> Summary:
         async with stores.verification(settings, scope) as found:
-            findings = found.findings(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
+            findings = found.findings(since, until)
             if as_json:
                 return await verification_text.as_lines(findings, sys.stdout)
             return await verification_text.as_text(findings, sys.stdout, verbose=verbose)

@@ -98,8 +98,9 @@ class Consumer:
                     await self._settlements.finished()
             except TimeoutError:
                 log.warning("giving_back_failed", queue=self._queue.name, reason=f"no answer within {GIVING_BACK:g} s")
-            extending.cancel()
-            await asyncio.gather(extending, return_exceptions=True)
+            finally:
+                extending.cancel()
+                await asyncio.gather(extending, return_exceptions=True)
 
     async def _receive_forever(self) -> None:
         failures = 0

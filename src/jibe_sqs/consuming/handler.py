@@ -56,7 +56,8 @@ class Handler:
             self._counters.nothing.update(each.about for each in announced if isinstance(each, Nothing))
             records = [each for each in announced if not isinstance(each, LogFile | Nothing | Unreadable)]
             unreadable = [each for each in announced if isinstance(each, Unreadable)]
-            files = [each for each in announced if isinstance(each, LogFile)]
+            # One object that is announced twice is read once, whichever of its announcements has the right ETag.
+            files = list({(f.bucket, f.key, f.version): f for f in announced if isinstance(f, LogFile)}.values())
             work = [self._do_records(records, place.part()), *(self._do_file(file, place.part()) for file in files)]
         errors: list[tuple[str, JibeError]] = []
         # All of them end, even if one raises for a defect: nothing must still be reading when this returns.

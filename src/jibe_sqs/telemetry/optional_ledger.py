@@ -39,49 +39,49 @@ class OptionalLedger:
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether the file was finished; False if the ledger cannot be read."""
-        return await self._read(self._ledger.is_finished(file), otherwise=False)
+        return await self._read("is_finished", self._ledger.is_finished(file), otherwise=False)
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that are not finished, in their order; all of them if the ledger cannot be read."""
-        return await self._read(self._ledger.unfinished(files), otherwise=list(files))
+        return await self._read("unfinished", self._ledger.unfinished(files), otherwise=list(files))
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """The watermark of each folder; none of them if the ledger cannot be read."""
-        return await self._read(self._ledger.watermarks(folders), otherwise={})
+        return await self._read("watermarks", self._ledger.watermarks(folders), otherwise={})
 
     async def finish(self, file: LogFile, etag: str) -> bool:
         """Remember that the file is finished. False if the ledger cannot be written."""
-        return await self._written(self._ledger.finish(file, etag))
+        return await self._written("finish", self._ledger.finish(file, etag))
 
     async def refreshed(self, folder: Folder, began: float) -> bool:
         """Remember when a refresh began. False if the ledger cannot be written."""
-        return await self._written(self._ledger.refreshed(folder, began))
+        return await self._written("refreshed", self._ledger.refreshed(folder, began))
 
     async def observe(self, principals: Mapping[str, Seen]) -> bool:
         """Remember who changed objects. False if the ledger cannot be written."""
-        return await self._written(self._ledger.observe(principals))
+        return await self._written("observe", self._ledger.observe(principals))
 
-    async def _read(self, answer: Awaitable[T], *, otherwise: T) -> T:
+    async def _read(self, operation: str, answer: Awaitable[T], *, otherwise: T) -> T:
         try:
             result = await answer
         except LedgerError as error:
-            self._reads.failed(error)
+            self._reads.failed(operation, error)
             return otherwise
-        self._reads.succeeded()
+        self._reads.succeeded(operation)
         return result
 
-    async def _written(self, write: Awaitable[None]) -> bool:
+    async def _written(self, operation: str, write: Awaitable[None]) -> bool:
         try:
             await write
         except LedgerError as error:
-            self._writes.failed(error)
+            self._writes.failed(operation, error)
             return False
-        self._writes.succeeded()
+        self._writes.succeeded(operation)
         return True
 
 
 class _Failures:
-    """Counts the failures of reads or of writes, and logs them."""
+    """The failures of reads, or of writes, and what is logged about them."""
 
     def __init__(self, failing: str, working: str, *, consequence: str) -> None:
         """`failing`, `working`: the names of the log events."""
@@ -89,19 +89,22 @@ class _Failures:
         self._working = working
         self._consequence = consequence
         self._count = 0
-        self._last = 0.0
+        self._last_failures: dict[str, float] = {}
+        """Operation -> its last failure. One operation may be denied while the others work."""
         self._logged: float | None = None
 
-    def failed(self, error: LedgerError) -> None:
+    def failed(self, operation: str, error: LedgerError) -> None:
+        now = self._last_failures[operation] = _now()
         self._count += 1
-        self._last = _now()
-        if self._logged is None or self._last - self._logged >= REPEAT_INTERVAL:
-            self._logged = self._last
+        if self._logged is None or now - self._logged >= REPEAT_INTERVAL:
+            self._logged = now
             log.warning(self._failing, reason=str(error), consequence=self._consequence, failures=self._count)
 
-    def succeeded(self) -> None:
-        # A throttled ledger fails and succeeds in turn, so one success is not enough.
-        if self._logged is not None and _now() - self._last >= RECOVERY_TIME:
+    def succeeded(self, operation: str) -> None:
+        # A ledger that is throttled fails and succeeds by turns.
+        if _now() - self._last_failures.get(operation, float("inf")) < RECOVERY_TIME:
+            return
+        if self._last_failures.pop(operation, None) is not None and not self._last_failures:
             log.info(self._working, failures=self._count)
             self._logged, self._count = None, 0
 

@@ -1,6 +1,7 @@
 """If several messages announce one log file at the same time, it is read once."""
 
 import asyncio
+import json
 
 import pytest
 from tests.flow.handler.log_files import (
@@ -35,6 +36,16 @@ async def test_a_file_that_two_messages_announce_at_the_same_time_is_opened_once
 async def test_a_file_that_one_message_announces_twice_is_read_once(flow, world):
     key = world.put("a")
     assert await world.handle(flow.announcing(key, key)) == Done()
+    assert world.logs.opens[key] == 1
+
+
+async def test_a_file_that_was_replaced_between_its_two_announcements_in_one_message_is_done(flow, world):
+    """Neither announcement has a version, and the ETags that they name differ from the stored one."""
+    key = world.put("a")
+    records = [json.loads(flow.s3_event(key, bucket=flow.LOG_BUCKET))["Records"][0] for _ in range(2)]
+    for record, etag in zip(records, ("first", "second"), strict=True):
+        record["s3"]["object"]["eTag"] = etag
+    assert await world.handle(json.dumps({"Records": records})) == Done()
     assert world.logs.opens[key] == 1
 
 
