@@ -552,6 +552,40 @@ async def test_several_folders_are_listed_at_a_time_up_to_a_limit(sweeping):
     assert 2 <= sweeping.listing.most_at_once <= 10
 
 
+async def test_the_offered_files_of_folders_that_are_listed_at_the_same_time_are_all_counted(flow):
+    class SlowQueue(SweepQueue):
+        async def offer(self, files):
+            await asyncio.sleep(1.0)
+            return await super().offer(files)
+
+    sweeping = Sweeping(flow)
+    sweeping.queue = SlowQueue(wall_clock=sweeping.wall_clock)
+    sweeping.sweeper = sweeping.make_sweeper(sweeping.sweep)
+    for number in range(10):
+        sweeping.put(TODAY.replace("eu-west-1", f"eu-west-{number}") + "/a.json.gz")
+    await sweeping.once()
+    assert sweeping.sweeper.counts["offered"] == sweeping.sweeper.counts["seen"] == 10
+
+
+async def test_the_offered_files_of_a_sweep_that_is_stopped_are_counted(flow):
+    sweeping = Sweeping(flow)
+    keys = [sweeping.put(f"{TODAY}/a.json.gz"), sweeping.put(f"{YESTERDAY}/b.json.gz")]
+    sweeping.listing.delay = 10.0
+    slow = sweeping.listing.level
+
+    async def level(bucket, prefix):
+        if prefix.startswith(YESTERDAY):
+            await asyncio.sleep(1000.0)
+        async for each in slow(bucket, prefix):
+            yield each
+
+    sweeping.listing.level = level
+    async with sweeping.running():
+        await flow.until(lambda: sweeping.store.opens == {keys[0]: 1})
+    assert sweeping.sweeper.counts["offered"] == 1
+    assert sweeping.sweeper.counts["sweeps"] == 0
+
+
 async def test_a_sweep_is_logged_at_info_level_only_if_it_offered_files(sweeping, events):
     sweeping.put(f"{TODAY}/x.json.gz")
     await sweeping.once()

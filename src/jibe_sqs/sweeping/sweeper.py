@@ -108,6 +108,9 @@ class Sweeper:
                 await self._sweep_bucket(turn, bucket)
         except LogStoreError as error:
             turn.failures.append(error)
+        finally:
+            # Also if the sweep is cancelled: the consumer may have read the files that it offered.
+            self.counts.update(turn.found, failures=len(turn.failures))
         if not turn.failures or sweep not in self._complete:
             self._complete[sweep] = now
         self._report(turn, self._clock.monotonic() - started)
@@ -161,12 +164,11 @@ class Sweeper:
 
     def _report(self, turn: "_Turn", seconds: float) -> None:
         about = {"bucket": turn.sweep.source.bucket, "prefix": turn.sweep.source.prefix}
-        found = {"folders": turn.folders, "seen": turn.seen, "offered": turn.offered}
-        self.counts.update(found, sweeps=1, failures=len(turn.failures))
+        self.counts["sweeps"] += 1
         if turn.failures:
             log.warning("sweep_failed", **about, failures=len(turn.failures), reason=str(turn.failures[0]))
         report = log.info if turn.offered else log.debug
-        report("swept", **about, **found, seconds=round(seconds, 3))
+        report("swept", **about, **turn.found, seconds=round(seconds, 3))
 
 
 class _Turn:
@@ -187,6 +189,11 @@ class _Turn:
         self._queue = queue
         self._ledger = ledger
         self._window = window
+
+    @property
+    def found(self) -> dict[str, int]:
+        """What it has counted so far."""
+        return {"folders": self.folders, "seen": self.seen, "offered": self.offered}
 
     async def walk(self, bucket: str, root: str) -> None:
         """List the folders below the root that may be recent, several at a time, and offer the new files."""
@@ -236,7 +243,9 @@ class _Turn:
     async def _offer(self, batch: list[LogFile]) -> None:
         # Before the ledger is asked: a file that is finished meanwhile would seem to be neither finished nor queued.
         if new := self._queue.missing(batch):
-            self.offered += await self._queue.offer(await self._ledger.unfinished(new))
+            offered = await self._queue.offer(await self._ledger.unfinished(new))
+            # Not `+= await`: Python reads the old value before the wait, and other folders are counted meanwhile.
+            self.offered += offered
 
 
 async def _aws_logs(listing: Listing, bucket: str) -> tuple[list[str], list[LogStoreError]]:
