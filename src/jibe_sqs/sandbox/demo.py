@@ -25,6 +25,8 @@ from jibe_sqs.sandbox.world import World
 CHANGES_PER_DELIVERY: Final = 20
 CHECK_INTERVAL: Final = 0.25
 """Seconds between two comparisons of the index with S3."""
+REPORT_INTERVAL: Final = 0.2
+"""Seconds between two reports in a consumer's log. Short, since the counts of a killed consumer come from its last one."""
 BUSY_TIMEOUT: Final = 60.0
 """Seconds to wait until the consumer works, before it is killed or Access Anywhere is down."""
 
@@ -103,9 +105,10 @@ def demo(
             check()
             watch(progress)
 
-        aws = "AWS in three regions" if not scenario.aws_endpoint else f"buckets and queues at {scenario.aws_endpoint}"
-        show(Progress(f"starting {aws} and Access Anywhere"))
-        running = stack.enter_context(world.running(seed=seed, archive=True, scenario=scenario))
+        show(Progress(scenario.starting))
+        running = stack.enter_context(
+            world.running(seed=seed, archive=True, scenario=scenario, progress_interval=REPORT_INTERVAL)
+        )
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="jibe-demo-")))
         consumers = Consumers(running, folder, stack)
         consumers.start()

@@ -40,12 +40,17 @@ def server(module: str, *arguments: str) -> Iterator[str]:
 def start_consumer(
     config: Path, environment: Mapping[str, str], output: IO[bytes] | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `jibe-sqs run`. The caller stops it. `environment` is the whole environment; `output` receives the log."""
+    """Start `jibe-sqs run`. The caller stops it; otherwise it ends with this process.
+
+    `environment` is the whole environment; `output` receives the log.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "jibe_sqs", "run", "--config", str(config)],
+        [sys.executable, "-m", "jibe_sqs.sandbox.consumer", "run", "--config", str(config)],
         stderr=output,
         stdin=subprocess.DEVNULL,
         env=environment,
+        # Ctrl-C must reach only this process. With a second signal from `stop`, the consumer would end without draining.
+        start_new_session=True,
     )
 
 

@@ -28,6 +28,7 @@ def service_configuration(
     password: str,
     bucket_map: Mapping[str, Sequence[str]],
     ledger: Path,
+    progress_interval: float,
 ) -> dict[str, Any]:
     """The settings that an operator on AWS would write, without endpoint and region. Only the times are shorter.
 
@@ -51,7 +52,7 @@ def service_configuration(
         "poll": {"wait": 2},
         "retry": {"first": 2, "longest": 30},
         "tree_refresh_interval": 2,
-        "progress_interval": 0.2,
+        "progress_interval": progress_interval,
         "drain_timeout": 30,
     }
     if scenario.aws_endpoint:

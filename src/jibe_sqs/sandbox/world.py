@@ -29,6 +29,7 @@ from jibe_sqs.sandbox.service_configuration import LOGIN, bucket_map_of, provide
 VISIBILITY_TIMEOUT: Final = 10
 """Seconds. Short, so that messages held by a killed consumer become visible again soon."""
 MAX_RECEIVES: Final = 10
+PROGRESS_INTERVAL: Final = 10.0
 
 
 class World(msgspec.Struct, frozen=True):
@@ -101,10 +102,13 @@ def running(
     scenario: Scenario = ORDINARY,
     visibility_timeout: int = VISIBILITY_TIMEOUT,
     max_receives: int = MAX_RECEIVES,
+    progress_interval: float = PROGRESS_INTERVAL,
 ) -> Iterator[World]:
     """Create a new sandbox, and remove it when the block ends. `archive`: the folders of two providers show one bucket.
 
     `visibility_timeout`: seconds. `max_receives`: after so many receives, SQS moves a message to the dead-letter queue.
+    `progress_interval`: seconds between two reports in the consumer's log.
+
     Raises `LogStoreUnavailable` if the scenario's server refuses to create buckets and queues.
     """
     with ExitStack() as stack:
@@ -133,7 +137,7 @@ def running(
             config=folder / "jibe-config.json",
             scenario=scenario,
         )
-        _write(world.config, _configuration(world))
+        _write(world.config, _configuration(world, progress_interval))
         world.publishers.start()
         yield world
 
@@ -169,7 +173,7 @@ def _deployed(
     return msgspec.structs.replace(deployed, loses_notifications=scenario.lose_notifications), environment
 
 
-def _configuration(world: World) -> dict[str, Any]:
+def _configuration(world: World, progress_interval: float) -> dict[str, Any]:
     return service_configuration(
         world.deployment,
         world.scenario,
@@ -178,6 +182,7 @@ def _configuration(world: World) -> dict[str, Any]:
         password=world.password,
         bucket_map=world.bucket_map,
         ledger=world.config.with_name("ledger.sqlite"),
+        progress_interval=progress_interval,
     )
 
 

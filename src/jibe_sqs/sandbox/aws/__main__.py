@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from jibe_sqs.sandbox.aws.server import exit_with_parent, serve
+from jibe_sqs.sandbox.aws.server import serve
+from jibe_sqs.sandbox.parent_watch import exit_with_parent
 
 
 def main() -> None:

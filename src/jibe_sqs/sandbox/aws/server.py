@@ -9,8 +9,6 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -80,21 +78,6 @@ class Application(DomainDispatcherApplication):
             return [refused.body]
         answer: Iterable[bytes] = super().__call__(environ, start_response)
         return answer
-
-
-def exit_with_parent(every: float = 0.25) -> None:
-    """Send this process SIGTERM when the process that started it is gone, even if that one was killed.
-
-    It polls. Linux's parent-death signal is not used: it comes when the *thread* that started this process ends.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
