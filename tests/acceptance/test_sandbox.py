@@ -63,6 +63,28 @@ def test_it_describes_itself_works_and_leaves_nothing_behind(start):
     assert not config.parent.exists()
 
 
+def test_ctrl_c_lets_the_consumer_drain(start):
+    """A terminal sends SIGINT to the whole process group. A consumer that receives two signals ends at once."""
+    running = start("sandbox", "--json", "--consume", "--changes", "40")
+    running.line()
+    running.wait_for("started")
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.ended() == 0
+    assert running.events("stopped")
+    assert not running.events("stopped_at_once")
+
+
+def test_its_consumer_ends_with_it(start, tmp_path):
+    # A process that is killed cannot remove its files: keep them in the test's folder.
+    running = start("sandbox", "--json", "--consume", TMPDIR=str(tmp_path))
+    running.line()
+    running.wait_for("started")
+    processes = children(running.process.pid)
+    assert len(processes) == 3
+    running.process.kill()
+    eventually(lambda: not any(map(is_alive, processes)), "the end of its servers and of its consumer")
+
+
 def test_its_changes_can_be_published_in_another_format(start):
     running = start("sandbox", "--format", "s3-event", "--json", "--consume", "--changes", "40")
     here = json.loads(running.line())
@@ -173,5 +195,5 @@ def test_without_its_extra_it_prints_what_to_install(jibe, tmp_path):
     for command in (["sandbox"], ["demo"]):
         result = jibe(*command, PYTHONPATH=str(tmp_path))
         assert result.returncode == 1
-        assert "pip install 'jibe-sqs[sandbox]'" in result.stderr
+        assert "pip install '.[sandbox]' in a checkout, or use make demo" in result.stderr
         assert "Traceback" not in result.stderr

@@ -41,7 +41,7 @@ def demo(
         Strategy, typer.Option("--strategy", help="How Access Anywhere learns of changes.")
     ] = "refresh",
     aa_failures: Annotated[
-        float, typer.Option("--aa-failures", min=0, max=0.9, help="The share of Access Anywhere's calls that fail.")
+        float, typer.Option("--aa-failures", min=0, max=0.9, help="The share of calls to Access Anywhere that fail.")
     ] = 0.0,
     aa_outage: Annotated[
         float, typer.Option("--aa-outage", min=0, help="Seconds that Access Anywhere is down, half-way.")
@@ -65,32 +65,28 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Do the whole job in the sandbox, and check the result. The exit code is 0 only if the index is right."""
-    with _sandbox_extra():
-        from jibe_sqs.sandbox import scenario
-        from jibe_sqs.sandbox.change_feeds import LOG_FORMATS, ChangeFeed
-        from jibe_sqs.sandbox.demo import demo as run_demo
-        from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
+    from jibe_sqs.sandbox import scenario
+    from jibe_sqs.sandbox.change_feeds import LOG_FORMATS, ChangeFeed
+
     if lose_notifications and format_ not in (ChangeFeed.MIXED, *LOG_FORMATS):
         raise typer.BadParameter(
             f"{format_} events arrive only as messages; it cannot be combined with --lose-notifications"
         )
-    with Watching(quiet=as_json) as watch:
-        summary = run_demo(
-            changes=changes,
-            seed=seed,
-            scenario=scenario.Scenario(
-                format_=ChangeFeed(format_),
-                logs_via=scenario.Via(logs_via),
-                lose_notifications=lose_notifications,
-                strategy=scenario.Strategy(strategy),
-                aa_failures=aa_failures,
-                aa_outage=aa_outage,
-                kill_consumer=kill_consumer,
-                aws_endpoint=aws_endpoint,
-            ),
-            watch=watch,
-            patience=patience,
-        )
+    chosen = scenario.Scenario(
+        format_=ChangeFeed(format_),
+        logs_via=scenario.Via(logs_via),
+        lose_notifications=lose_notifications,
+        strategy=scenario.Strategy(strategy),
+        aa_failures=aa_failures,
+        aa_outage=aa_outage,
+        kill_consumer=kill_consumer,
+        aws_endpoint=aws_endpoint,
+    )
+    with _sandbox_extra(chosen.starting, quiet=as_json):
+        from jibe_sqs.sandbox.demo import demo as run_demo
+        from jibe_sqs.sandbox.demo_output import Watching, as_json_object, as_text
+    with Watching(quiet=as_json, phase=chosen.starting) as watch:
+        summary = run_demo(changes=changes, seed=seed, scenario=chosen, watch=watch, patience=patience)
     (as_json_object if as_json else as_text)(summary, sys.stdout)
     raise typer.Exit(0 if summary.in_sync else 1)
 
@@ -103,17 +99,23 @@ def sandbox(
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
     """Run AWS and Access Anywhere on this machine until stopped. No account is needed."""
-    with _sandbox_extra():
-        from jibe_sqs.sandbox.change_feeds import ChangeFeed
-        from jibe_sqs.sandbox.scenario import Scenario
+    from jibe_sqs.sandbox.change_feeds import ChangeFeed
+    from jibe_sqs.sandbox.scenario import Scenario
+
+    scenario = Scenario(format_=ChangeFeed(format_))
+    with _sandbox_extra(scenario.starting, quiet=as_json):
         from jibe_sqs.sandbox.stay import stay
-    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=Scenario(format_=ChangeFeed(format_)))
+    stay(consume=consume, changes=changes, seed=seed, as_json=as_json, scenario=scenario)
 
 
 @contextmanager
-def _sandbox_extra() -> Iterator[None]:
+def _sandbox_extra(starting: str, *, quiet: bool) -> Iterator[None]:
+    """For the imports of the sandbox's packages. They take seconds, so the text is printed before them."""
+    if not quiet:
+        print(f"{starting} …", file=sys.stderr, flush=True)  # noqa: T201 - progress
     try:
         yield
     except ModuleNotFoundError as error:
-        print(f"The sandbox needs {error.name}: pip install 'jibe-sqs[sandbox]'", file=sys.stderr)  # noqa: T201 - an answer
+        install = "pip install '.[sandbox]' in a checkout, or use make demo"
+        print(f"The sandbox needs {error.name}: {install}", file=sys.stderr)  # noqa: T201 - an answer
         raise typer.Exit(1) from error

@@ -1,8 +1,10 @@
 """The demo's output: its progress while it runs, and its summary."""
 
 import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import msgspec
 import orjson
@@ -12,17 +14,23 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from jibe_sqs.sandbox.change_feeds import LOG_FORMATS
 from jibe_sqs.sandbox.demo import Progress
 from jibe_sqs.sandbox.demo_summary import Summary
+
+NBSP: Final = "\N{NO-BREAK SPACE}"
+COLUMN_GAP: Final = 2
+"""Columns between the two columns of the table."""
 
 
 class Watching:
     """Shows progress on stderr: a bar on a terminal, otherwise one line for each phase. `quiet`: nothing."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, phase: str = "") -> None:
+        """`phase`: the phase that has been printed already."""
         self._quiet = quiet
         self._console = Console(stderr=True)
-        self._phase = ""
+        self._phase = phase
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12, pulse_style="cyan"),
@@ -32,7 +40,7 @@ class Watching:
             transient=True,
             disable=quiet or not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("", total=None, counts="")
+        self._task = self._bar.add_task(phase, total=None, counts="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -65,8 +73,10 @@ def as_text(summary: Summary, output: IO[str]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, value in _rows(summary):
-        table.add_row(name, value)
+    rows = list(_rows(summary))
+    room = console.width - max(len(name) for name, _ in rows) - COLUMN_GAP
+    for name, value in rows:
+        table.add_row(name, _wrapped(value, room))
     console.print()
     console.print(table)
     console.print()
@@ -81,48 +91,74 @@ def as_text(summary: Summary, output: IO[str]) -> None:
         console.print(Text(f"  {example}"))
 
 
-def _rows(summary: Summary) -> list[tuple[str, str]]:
-    rows = [
-        ("changes made", f"{summary.changes} ({_listed(summary.changes_by_kind)})"),
-        ("formats", _listed(summary.formats)),
-        ("log files", f"{summary.log_files}; {summary.messages} messages"),
-        ("records read", f"{summary.records}, {summary.events} of them needed a refresh"),
-        ("skipped", _listed(summary.skipped) or "0"),
-        (
-            "refreshes",
-            f"{summary.refreshes} by Access Anywhere, {summary.refreshes_for_events} of them for events",
-        ),
-        (
-            "coalescing",
-            f"{summary.coalescing} events for each such refresh",
-        ),
-    ]
+def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """The rows of the table. A non-breaking space keeps a number and its word on one line."""
+    yield "changes made", f"{summary.changes} ({_listed(summary.changes_by_kind)})"
+    yield from _delivered(summary)
+    yield "records read", f"{summary.records}, {_counted(summary.events, 'of')} them needed a refresh"
+    yield "skipped", _listed(summary.skipped) or "0"
+    needed = _counted(summary.refreshes_for_events, "that")
+    others = "and parent folders and subfolders that these needed"
+    yield "refreshes", f"{summary.refreshes} by Access Anywhere: {needed} events needed, {others}"
+    yield "coalescing", f"{summary.coalescing}{NBSP}events for each refresh that events needed"
     if summary.lag is not None:
-        rows.append(("lag", f"p50 {summary.lag.p50:.1f} s, p99 {summary.lag.p99:.1f} s, after the change was logged"))
-    if summary.hosts:
-        rows.append(("AWS hosts", _listed(summary.hosts)))
-    if summary.swept:
-        rows.append(("swept", f"{summary.swept} log files whose notifications were lost"))
-    if summary.faults:
-        rows.append(("faults", f"{summary.calls} calls of Access Anywhere, with faults: {_listed(summary.faults)}"))
-    if summary.kills:
-        rows.append(("kills", f"{summary.kills} (kill -9)"))
-    if summary.kills or summary.redelivered or summary.faults:
-        rows.append(
-            ("received", ", ".join(f"{times} for the {_nth(nth)} time" for nth, times in summary.receives.items()))
+        yield (
+            "lag",
+            f"p50{NBSP}{summary.lag.p50:.1f}{NBSP}s, p99{NBSP}{summary.lag.p99:.1f}{NBSP}s, after the change was logged",
         )
-        rows.append(("not fetched again", f"{summary.files_not_fetched_again} log files announced again"))
+    if summary.hosts:
+        yield "requests to AWS", _listed(summary.hosts)
+    yield from _disturbances(summary)
+    yield "took", f"{summary.seconds:.0f}{NBSP}s (seed{NBSP}{summary.seed})"
+
+
+def _delivered(summary: Summary) -> Iterator[tuple[str, str]]:
+    """How the changes were announced."""
+    in_files = {feed: count for feed, count in summary.formats.items() if feed in LOG_FORMATS}
+    in_messages = {feed: count for feed, count in summary.formats.items() if feed not in LOG_FORMATS}
+    if in_files:
+        yield "log files", f"{summary.log_files} ({_listed(in_files)})"
+    if in_messages:
+        yield "events", f"{sum(in_messages.values())} ({_listed(in_messages)})"
+    if summary.swept:
+        yield "swept", f"{_counted(summary.swept, 'log')} files, whose notifications were lost"
+    else:
+        yield "messages", str(summary.messages)
+
+
+def _disturbances(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What went wrong, on purpose or not."""
+    if summary.faults:
+        faults = _counted(sum(summary.faults.values()), "injected")
+        yield (
+            "faults",
+            f"{_counted(summary.calls, 'calls')} to Access Anywhere; {faults} faults: {_listed(summary.faults)}",
+        )
+    if summary.kills:
+        yield "kills", f"{summary.kills} (kill -9)"
+    if summary.kills or summary.redelivered or summary.faults:
+        received = (f"{_counted(times, 'for')} the {_nth(nth)}{NBSP}time" for nth, times in summary.receives.items())
+        yield "received", ", ".join(received)
+        yield "not fetched again", f"{_counted(summary.files_not_fetched_again, 'log')} files announced again"
     if summary.errors:
-        rows.append(("errors", _listed(summary.errors)))
+        yield "errors", _listed(summary.errors)
     if summary.dead_letters or summary.faults:
-        rows.append(("dead letters", str(summary.dead_letters)))
-    rows.append(("took", f"{summary.seconds:.0f} s (seed {summary.seed})"))
-    return rows
+        yield "dead letters", str(summary.dead_letters)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Lines of at most this width. `rich` would also break a line at a non-breaking space."""
+    lines = textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(NBSP, " ")
 
 
 def _nth(number: str) -> str:
     return {"1": "1st", "2": "2nd", "3": "3rd"}.get(number, f"{number}th")
 
 
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+def _counted(count: int, word: str) -> str:
+    return f"{count}{NBSP}{word}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(_counted(count, name) for name, count in sorted(counts.items(), key=lambda item: -item[1]))

@@ -62,7 +62,7 @@ class Summary(msgspec.Struct, kw_only=True):
     hosts: dict[str, int]
     """AWS host name -> number of requests that the consumer sent to it."""
     calls: int
-    """Calls of Access Anywhere."""
+    """Calls to Access Anywhere."""
     faults: dict[str, int]
     """Injected faults of Access Anywhere, by kind."""
     swept: int

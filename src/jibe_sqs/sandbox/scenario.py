@@ -34,12 +34,18 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Log files are not announced; the service must find them by sweeping."""
     strategy: Strategy = Strategy.REFRESH
     aa_failures: float = 0.0
-    """The share of Access Anywhere's calls that fail, from 0 to 1."""
+    """The share of calls to Access Anywhere that fail, from 0 to 1."""
     aa_outage: float = 0.0
     """Seconds for which Access Anywhere is down, after half of the changes."""
     kill_consumer: bool = False
     aws_endpoint: str = ""
     """The endpoint of another server that speaks S3, SQS and SNS, in place of the embedded AWS."""
+
+    @property
+    def starting(self) -> str:
+        """What a demo or a sandbox does first, for people."""
+        aws = f"buckets and queues at {self.aws_endpoint}" if self.aws_endpoint else "AWS in three regions"
+        return f"starting {aws} and Access Anywhere"
 
 
 ORDINARY: Final = Scenario()
