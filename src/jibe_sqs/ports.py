@@ -82,13 +82,13 @@ class OtherRefreshes(Protocol):
 
 
 class SyncTarget(Protocol):
-    """The system whose index is kept true."""
+    """The system whose index is kept up to date."""
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
-        """Make the index of this folder true again. Returns when it is.
+        """Bring the index of this folder up to date. Returns when it shows every change before the last call of `began`.
 
-        Calls `began` at each moment from which on all earlier changes are sure to be seen. The last call before the
-        return counts. `others` refreshes the other folders that this refresh needs. Raises `AccessAnywhereError`.
+        It calls `began` just before it reads the folder's content, and again before each new reading. `others` refreshes
+        the other folders that this refresh needs first. Raises `AccessAnywhereError`.
         """
 
 

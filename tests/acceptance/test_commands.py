@@ -3,9 +3,13 @@
 import asyncio
 import gzip
 import json
+import os
+import pty
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -81,6 +85,14 @@ def test_run_with_a_wrong_path_names_the_path(jibe, tmp_path):
 
 def test_an_unreadable_configuration_file_prints_no_advice_about_settings(jibe, tmp_path):
     result = jibe("run", "--config", str(tmp_path / "missing.json"))
+    assert "JIBE_ACCESS_ANYWHERE__ENDPOINT" not in result.stderr
+
+
+def test_an_unknown_setting_alone_prints_no_advice_about_missing_settings(jibe):
+    assert "JIBE_ACCESS_ANYWHERE__ENDPOINT" in jibe("run").stderr
+    access = {"JIBE_ENDPOINT": "https://files.example.com", "JIBE_LOGIN": "ana", "JIBE_PASSWORD": CANARIES["password"]}
+    result = jibe("run", **access, JIBE_BUKETS="{}")
+    assert_mistake(result, "JIBE_BUKETS: no such setting")
     assert "JIBE_ACCESS_ANYWHERE__ENDPOINT" not in result.stderr
 
 
@@ -160,6 +172,19 @@ def test_explain_without_json_prints_a_table(jibe, log_path):
     assert "PutObject" in result.stdout
     assert "skip: read-only" in result.stdout
     assert "2 records, 1 for a refresh of 1 folder, 1 read-only" in result.stdout
+    assert result.stderr == "jibe-sqs: no configuration: each bucket is shown as the folder /BUCKET\n"
+
+
+def test_explain_without_arguments_asks_for_input_on_a_terminal():
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"\x04")  # Ctrl-D
+        command = [sys.executable, "-m", "jibe_sqs", "explain", "--json"]
+        result = subprocess.run(command, stdin=theirs, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert result.stderr == "jibe-sqs: reading standard input; end with Ctrl-D\n"
 
 
 def test_explain_uses_the_configuration(jibe, log_path, tmp_path):

@@ -225,7 +225,7 @@ def test_changes_by_others_to_the_same_files_are_refreshed(user, there):
     about: dict[str, Any] = {"bucket": MEDIA, "region": "us-east-1", "account": user.world.deployment.account}
     user.world.publishers.record(S3Call(kind=CallKind.DELETE, caller=ana, began=now, at=now, keys=(key,), **about))
     user.world.publishers.deliver()
-    eventually(lambda: not differences(user.world).count, "the index is true")
+    eventually(lambda: not differences(user.world).count, "the index is up to date")
     assert user.refreshes() > refreshes
 
 

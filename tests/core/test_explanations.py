@@ -222,6 +222,12 @@ def test_a_missing_file_gives_its_error(explainer, tmp_path):
     assert (found["error"], found["message"]) == ("FileNotFoundError", "No such file or directory")
 
 
+def test_the_table_shows_a_missing_file_without_the_name_of_a_python_class(explainer, tmp_path):
+    path, output = tmp_path / "gone.json.gz", io.StringIO()
+    assert not as_table([explainer.of_file(str(path), None)], output)
+    assert output.getvalue() == f"{path}: cannot be read: No such file or directory\n"
+
+
 def test_a_folder_gives_its_error(explainer, tmp_path):
     [found] = explainer.of_file(str(tmp_path), None)
     assert found["error"] == "IsADirectoryError"

@@ -14,7 +14,7 @@ from jibe_sqs import __version__
 from jibe_sqs.cli import dead_letters
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
-from jibe_sqs.cli.options import ConfigOption
+from jibe_sqs.cli.options import ConfigOption, flag
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run
 from jibe_sqs.core.errors import JibeError, SettingsError
@@ -22,7 +22,7 @@ from jibe_sqs.telemetry import logs
 
 app = typer.Typer(
     name="jibe-sqs",
-    help="Keeps Access Anywhere's index of S3 buckets true.",
+    help="Keeps Access Anywhere's index of S3 buckets up to date.",
     no_args_is_help=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ app = typer.Typer(
 @app.callback()
 def _default(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, flag("--version", "Print the version.")] = False,
     config: ConfigOption = None,
 ) -> None:
     if version:
@@ -76,7 +76,7 @@ def _show_mistakes(error: SettingsError) -> None:
         "Give these in a JSON file (jibe-sqs run --config FILE) or as variables, such as",
         "JIBE_ACCESS_ANYWHERE__ENDPOINT=https://files.example.com; see docs/reference/configuration.md",
     ]
-    after = advice if error.in_settings else []
+    after = advice if error.is_incomplete else []
     room = 9 - len(after)
     shown = error.problems if len(error.problems) <= room else error.problems[: room - 1]
     lines = ["jibe-sqs cannot start: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]

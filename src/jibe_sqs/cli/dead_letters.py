@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, JsonOption, load
+from jibe_sqs.cli.options import ConfigOption, JsonOption, flag, load
 
 if TYPE_CHECKING:
     from jibe_sqs.commands.dead_letters import DeadLetterQueue
@@ -34,7 +34,7 @@ def list_dead_letters(as_json: JsonOption = False, config: ConfigOption = None) 
 @app.command()
 def show(
     which: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter, or the beginning of it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print one JSON object.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Show everything that is known about a dead letter, and its body."""
@@ -64,12 +64,12 @@ def redrive(
         list[str] | None,
         typer.Option("--reason", help="Redrive those with this error, for example LogMissing, or unknown."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Redrive all of them.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent back.")] = False,
+    everything: Annotated[bool, flag("--all", "Redrive all of them.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Only list what would be sent back.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Send dead letters back to their queues when the cause is fixed. Their receive counts start anew."""
+    """Send dead letters back to their queues after you have fixed the cause. Their receive counts start anew."""
     from jibe_sqs.commands import dead_letter_text
     from jibe_sqs.commands.dead_letters import DeadLetter, DeadLetterQueue, RedriveResult
     from jibe_sqs.commands.dead_letters import redrive as send_back

@@ -8,16 +8,16 @@ from typing import Annotated, Final
 
 import typer
 
-from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, load
+from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, flag, load
 
 ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 
 
 def explain(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", help="Log files; - is standard input.")] = None,
-    body: Annotated[
-        bool, typer.Option("--body", help="The arguments are message bodies, or files with message bodies.")
-    ] = False,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE…", help="Log files; - or nothing is standard input.")
+    ] = None,
+    body: Annotated[bool, flag("--body", "The arguments are message bodies, or files with message bodies.")] = False,
     key: Annotated[
         str | None, typer.Option("--key", help="The key of the object, if it is not the name of the file.")
     ] = None,
@@ -37,17 +37,26 @@ def explain(
     explainer = Explainer(
         decisions=rules.decisions(settings), limits=rules.limits(settings), sources=rules.sources(settings)
     )
+    if settings.buckets is None and not as_json:
+        missing = "`buckets` is not configured" if settings.model_fields_set else "no configuration"
+        _note(f"{missing}: each bucket is shown as the folder /BUCKET")
+    if not files and sys.stdin.isatty():
+        _note("reading standard input; end with Ctrl-D")
     sources = files or ["-"]
     show = explanation_text.as_lines if as_json else explanation_text.as_table
     found = (explainer.of_body(source) if body else explainer.of_file(source, key, bucket) for source in sources)
     raise typer.Exit(0 if show(found, sys.stdout) else 1)
 
 
+def _note(text: str) -> None:
+    print(f"jibe-sqs: {text}", file=sys.stderr, flush=True)  # noqa: T201 - an answer
+
+
 def verify(
     bucket: Annotated[str, typer.Option("--bucket", help="The log bucket.")],
     account: Annotated[str, typer.Option("--account", help="The AWS account of the trail.")],
     region: Annotated[str, typer.Option("--region", help="The region whose log files are verified.")],
-    start: Annotated[datetime, typer.Option("--from", help="The begin of the time range, UTC.", formats=TIME_FORMATS)],
+    start: Annotated[datetime, typer.Option("--from", help="The start of the time range, UTC.", formats=TIME_FORMATS)],
     end: Annotated[
         datetime | None,
         typer.Option("--to", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS),
@@ -57,7 +66,7 @@ def verify(
         str, typer.Option("--organization", help="The organization id, for the trail of an organization.")
     ] = "",
     trail: Annotated[str, typer.Option("--trail", help="Use only the digests of this trail.")] = "",
-    verbose: Annotated[bool, typer.Option("--verbose", help="List valid files, too.")] = False,
+    verbose: Annotated[bool, flag("--verbose", "List valid files, too.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:

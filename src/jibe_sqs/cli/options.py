@@ -1,7 +1,7 @@
 """What several commands share: their options, and how the settings are loaded."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,10 +15,20 @@ TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%
 ConfigOption = Annotated[
     str | None,
     typer.Option(
-        "--config", "-c", help="Configuration file (JSON or TOML): a path or an s3:// address. Default: JIBE_CONFIG."
+        "--config",
+        "-c",
+        help="Configuration file (JSON or TOML): a path or an s3:// address. "
+        "Default: JIBE_CONFIG, or jibe-config.json in this folder.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+
+def flag(name: str, meaning: str) -> Any:
+    """An option without a value. By default, the help shows `<bool>` beside it."""
+    return typer.Option(name, help=meaning, metavar="")
+
+
+JsonOption = Annotated[bool, flag("--json", "Print one JSON object per line.")]
 
 
 def load(kind: "type[S]", config: str | None) -> "S":

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from jibe_sqs.cli.options import flag
+
 # The words of the sandbox's own enums, which are imported only when a command runs. A test compares them.
 Feed = Literal[
     "cloudtrail",
@@ -29,7 +31,7 @@ def demo(
     changes: Annotated[int, typer.Option("--changes", min=1, help="Number of changes to make.")] = 400,
     seed: SeedOption = 1,
     kill_consumer: Annotated[
-        bool, typer.Option("--kill-consumer", help="Kill the consumer (kill -9) half-way, and start another one.")
+        bool, flag("--kill-consumer", "Kill the consumer (kill -9) half-way, and start another one.")
     ] = False,
     patience: Annotated[
         float | None, typer.Option("--patience", min=0, help="Seconds to wait for the index after the last change.")
@@ -54,7 +56,7 @@ def demo(
         ),
     ] = "s3",
     lose_notifications: Annotated[
-        bool, typer.Option("--lose-notifications", help="No log file is announced: sweeps find them.")
+        bool, flag("--lose-notifications", "No log file is announced: sweeps find them.")
     ] = False,
     aws_endpoint: Annotated[
         str,
@@ -62,9 +64,9 @@ def demo(
             "--aws-endpoint", help="Use this new, empty server for S3, SQS and SNS instead of the embedded AWS."
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Do the whole job in the sandbox, and check the result. The exit code is 0 only if the index is right."""
+    """Do the whole job in the sandbox, and check the result. The exit code is 0 only if the index is up to date."""
     from jibe_sqs.sandbox import scenario
     from jibe_sqs.sandbox.change_feeds import LOG_FORMATS, ChangeFeed
 
@@ -92,11 +94,11 @@ def demo(
 
 
 def sandbox(
-    consume: Annotated[bool, typer.Option("--consume", help="Run a consumer, too.")] = False,
+    consume: Annotated[bool, flag("--consume", "Run a consumer, too.")] = False,
     changes: Annotated[int, typer.Option("--changes", min=0, help="Make this number of changes first.")] = 0,
     seed: SeedOption = 1,
     format_: Annotated[Feed, typer.Option("--format", help="How changes are announced.")] = "cloudtrail",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the addresses as one line of JSON.")] = False,
 ) -> None:
     """Run AWS and Access Anywhere on this machine until stopped. No account is needed."""
     from jibe_sqs.sandbox.change_feeds import ChangeFeed

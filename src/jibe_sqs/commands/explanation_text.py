@@ -1,5 +1,6 @@
 """Explanations as JSON lines and as tables."""
 
+import builtins
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import IO, Final
@@ -79,7 +80,9 @@ def _decision(row: Explanation) -> Text:
 
 
 def _error(row: Explanation) -> Text:
-    text = f"{row['source']}: {row['error']}: {row['message']}"
+    # For an error of Python, such as `FileNotFoundError`, the class says nothing that the message does not say.
+    error = "cannot be read" if hasattr(builtins, row["error"]) else row["error"]
+    text = f"{row['source']}: {error}: {row['message']}"
     if row.get("offset") is not None:
         text += f" (offset {row['offset']})"
     if not _is_failure(row):

@@ -278,11 +278,13 @@ class SettingsError(JibeError):
     """The configuration is wrong. `problems` has a line for each mistake.
 
     `in_settings`: the mistakes are in values of settings, not in a file, a variable of AWS or a store.
+    `is_incomplete`: a required setting is missing.
     """
 
     disposition = PERMANENT
 
-    def __init__(self, problems: list[str], *, in_settings: bool = False) -> None:
+    def __init__(self, problems: list[str], *, in_settings: bool = False, is_incomplete: bool = False) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
         self.in_settings = in_settings
+        self.is_incomplete = is_incomplete

@@ -22,7 +22,7 @@ from jibe_sqs.settings.groups.messages import NotificationSettings
 from jibe_sqs.settings.groups.processing import LimitSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, QueueSettings, RoleSettings
 from jibe_sqs.settings.jibe import translated
-from jibe_sqs.settings.mistakes import mistakes, unknown, unknown_variables
+from jibe_sqs.settings.mistakes import is_incomplete, mistakes, unknown, unknown_variables
 from jibe_sqs.settings.model import Queues, Rules, Settings, Sourced, StoreSettings
 from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed
 
@@ -74,7 +74,11 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
     loaded, setting_problems = _from_sources(kind, values, secrets, overrides)
     problems += setting_problems
     if problems or loaded is None:
-        raise SettingsError(sorted(set(problems)), in_settings=not set(problems) <= set(secret_problems))
+        raise SettingsError(
+            sorted(set(problems)),
+            in_settings=not set(problems) <= set(secret_problems),
+            is_incomplete=is_incomplete(problems),
+        )
     return loaded
 
 

@@ -1,6 +1,7 @@
 """Translates validation errors into lines for the operator. Each line begins with the name of a setting or variable."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, get_args
 
@@ -11,6 +12,7 @@ from jibe_sqs.settings.model import Settings
 from jibe_sqs.settings.sources import JIBE, OKERA, PREFIX, SOURCES
 
 _EXPECTED_TYPES: Final = {"tuple_type": "a list", "dict_type": "an object", "model_type": "an object"}
+_MISSING: Final = re.compile(r"^[\w.]+: missing\b")
 _OTHER_VARIABLES: Final = frozenset({"JIBE_CONFIG", "JIBE_SECRETS_DIR"})
 """Variables that are not settings."""
 
@@ -45,6 +47,11 @@ def mistakes(kind: type[BaseModel], error: ValidationError, variables: Iterable[
         # A list whose only entry is invalid is also reported as too short: leave that out.
         if not (each["type"] == "too_short" and any(_is_inside(f["loc"], each["loc"]) for f in found))
     ]
+
+
+def is_incomplete(problems: Iterable[str]) -> bool:
+    """Whether one of these lines is about a required setting that is missing."""
+    return any(_MISSING.search(problem) for problem in problems)
 
 
 def _is_inside(path: tuple[int | str, ...], group: tuple[int | str, ...]) -> bool:

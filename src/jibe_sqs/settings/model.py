@@ -85,7 +85,7 @@ class Settings(Rules):
     model_config = SettingsConfigDict(extra="forbid")
 
     access_anywhere: AccessAnywhereSettings = Field(
-        description="endpoint, login and password of Access Anywhere, here or as three keys at the top of the file. "
+        description="endpoint, login and password of Access Anywhere, under access_anywhere or as three keys at the top of the file. "
         "These three settings are enough; queues can be added"
     )
     queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)

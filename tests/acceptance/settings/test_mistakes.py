@@ -12,8 +12,8 @@ from jibe_sqs.settings import Rules, Settings, load
 def test_an_empty_configuration_reports_what_is_required():
     assert problems() == [
         (
-            "access_anywhere: missing: endpoint, login and password of Access Anywhere, here or as three keys at the top "
-            "of the file"
+            "access_anywhere: missing: endpoint, login and password of Access Anywhere, under access_anywhere or as three "
+            "keys at the top of the file"
         )
     ]
 

@@ -72,7 +72,7 @@ class RefreshTarget(SyncTarget):
         self._ids = FolderIds(client, clock, roots=roots)
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
-        """Make the index of this folder true again.
+        """Bring the index of this folder up to date.
 
         Raises `AccessAnywhereError`, of which `FolderUnknown` is for a mapped folder that does not exist.
         """
