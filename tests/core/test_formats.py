@@ -151,7 +151,7 @@ def test_other_text_is_not_recognised(text):
 
 @pytest.mark.parametrize("format_", Format)
 def test_the_defaults_of_every_row_are_documented(format_):
-    """docs/formats.md is generated from these rows, by `make docs`."""
+    """docs/reference/formats.md is generated from these rows, by `make docs`."""
     spec, document = FORMATS[format_], next(DOCS.rglob("formats.md")).read_text(encoding="utf-8")
     assert f"| `{format_}` | `{spec.on_bad_record}` | {spec.on_bad_record_reason} |" in document
     assert f"{spec.decompressed_size // GiB} GiB for `{format_}`" in document

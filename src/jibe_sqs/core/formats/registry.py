@@ -38,7 +38,7 @@ class Parser(Protocol):
 
 
 class KeyPattern(NamedTuple):
-    """Object keys of one format. `pattern` is searched for in the key. `shown` describes it in docs/formats.md."""
+    """Object keys of one format. `pattern` is searched for in the key. `shown` describes it in docs/reference/formats.md."""
 
     pattern: re.Pattern[str]
     shown: str
@@ -56,7 +56,7 @@ class Rank(IntEnum):
 
 
 class Beginning(NamedTuple):
-    """First bytes of one format. `pattern` must match at the start of the text. `shown` is for docs/formats.md."""
+    """First bytes of one format. `pattern` must match at the start of the text. `shown` is for docs/reference/formats.md."""
 
     rank: Rank
     pattern: re.Pattern[bytes]
@@ -72,7 +72,7 @@ class FormatSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_bad_record: OnBadRecord
     """The default of the setting `logs[].on_bad_record`."""
     on_bad_record_reason: str
-    """Why this is the default. For docs/formats.md."""
+    """Why this is the default. For docs/reference/formats.md."""
     decompressed_size: int
     """The default of the setting `limits.decompressed_size`, in bytes."""
 
