@@ -130,6 +130,17 @@ async def test_a_failed_refresh_leaves_no_watermark(world, refreshes, target):
     assert await world.ledger.watermarks([A]) == {}
 
 
+async def test_while_s3s_clock_is_unknown_a_refresh_has_no_time_and_no_watermark(world, target, events, monkeypatch):
+    refreshes = Refreshes(target=target, ledger=world.ledger, clock=world.clock)
+    await refreshes.done([A])
+    known = await world.ledger.watermarks([A])
+    monkeypatch.setattr(world.clock, "now", lambda: 0.0)
+    await refreshes.done([A, B])
+    assert await world.ledger.watermarks([A, B]) == known
+    logged = [(event["folder"], event["began"]) for event in events if event["event"] == "refreshed"]
+    assert set(logged) == {(str(A), known[A] + 5), (str(A), None), (str(B), None)}
+
+
 async def test_a_refresh_succeeds_also_if_the_ledger_cannot_store_its_watermark(world, refreshes, events):
     world.ledger.unwritable = True
     assert await refreshes.done([A]) == []

@@ -181,8 +181,10 @@ class Refreshes:
         error: Exception | None = None
         try:
             await self._target.refresh(folder, on_began, self)
-            # The requests are served whether or not the ledger remembers it.
-            await self._ledger.refreshed(folder, began - self._margin)
+            # While S3's clock is unknown, `began` is 0: such a time would cause no skip, so it is not stored. The requests
+            # are served whether or not the ledger remembers it.
+            if began:
+                await self._ledger.refreshed(folder, began - self._margin)
         except JibeError as failure:
             error = failure
             log.warning("refresh_failed", folder=str(folder), error=type(error).__name__, reason=str(error))
@@ -191,7 +193,7 @@ class Refreshes:
             error = defect
             log.exception("refresh_crashed", folder=str(folder))
         else:
-            log.debug("refreshed", folder=str(folder), began=began)
+            log.debug("refreshed", folder=str(folder), began=began or None)
         if error:
             # All requests so far came before the failure, whether or not the refresh had begun.
             queue.begin()
