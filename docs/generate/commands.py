@@ -3,8 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import Enum
-from typing import Any, Final, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import typer
 
@@ -53,15 +52,17 @@ def _is_option(parameter: Any) -> bool:
 
 
 def _name(parameter: Any) -> str:
-    return "`, `".join(parameter.opts) if _is_option(parameter) else str(parameter.metavar or parameter.name.upper())
+    if _is_option(parameter):
+        return "`, `".join(parameter.opts)
+    return f"{parameter.metavar or parameter.name.upper()}{'…' if parameter.nargs == -1 else ''}"
 
 
 def _value(parameter: Any) -> str:
     kind = parameter.type_descriptor.annotation
     if kind is bool:
         return ""
-    if inspect.isclass(kind) and issubclass(kind, Enum):
-        return " or ".join(f"`{choice.value}`" for choice in kind)
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is datetime:
         return " or ".join(f"`{EXAMPLE:{format_}}`" for format_ in parameter.type_descriptor.parameter_info.formats)
     if kind in (int, float):
@@ -74,7 +75,7 @@ def _value(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
-    default = getattr(parameter.default, "value", parameter.default)
+    default = parameter.default
     return "" if default is None or default is False or default == "" else f"`{default}`"
 
 

@@ -44,6 +44,15 @@ def test_commands_in_groups_are_found():
     assert {"jibe-sqs", "jibe-sqs run", "jibe-sqs dead-letters redrive"} <= dict(commands.commands()).keys()
 
 
+def test_an_option_with_choices_lists_them_and_a_flag_has_no_value():
+    lines = commands.PAGE.text().splitlines()
+    assert (
+        "| `--strategy` | `refresh` or `provider-event` | `refresh` | How Access Anywhere learns of changes. |" in lines
+    )
+    assert "| `--consume` |  |  | Run a consumer, too. |" in lines
+    assert "jibe-sqs explain [OPTIONS] [FILE…]" in lines
+
+
 def test_events_with_names_or_levels_in_variables_are_found():
     found = log_events.events()
     assert {"stopped", "bad_records_skipped", "ledger_unreadable"} <= found.keys()

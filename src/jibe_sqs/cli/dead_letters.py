@@ -58,7 +58,7 @@ def show(
 @app.command()
 def redrive(
     which: Annotated[
-        list[str] | None, typer.Argument(metavar="ID…", help="Ids of dead letters, or the beginnings of them.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of dead letters, or the beginnings of them.")
     ] = None,
     reasons: Annotated[
         list[str] | None,

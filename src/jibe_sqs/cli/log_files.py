@@ -15,7 +15,7 @@ ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 
 def explain(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE…", help="Log files; - or nothing is standard input.")
+        list[str] | None, typer.Argument(metavar="FILE", help="Log files; - or nothing is standard input.")
     ] = None,
     body: Annotated[bool, flag("--body", "The arguments are message bodies, or files with message bodies.")] = False,
     key: Annotated[
