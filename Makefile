@@ -14,10 +14,11 @@ TIMES ?= 100
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests bench fuzz simulate chaos drain docs clean lock
+.PHONY: help install demo test check tests bench fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
+	@echo 'make install   install .venv for development, and nothing else'
 	@echo 'make test      make check, then all tests'
 	@echo 'make check     linters, types, layers, deployment files'
 	@echo 'make tests     all tests'
@@ -33,6 +34,8 @@ help:
 .venv/.sandbox .venv/.dev: .venv/.%: requirements/%.lock requirements/uv.lock requirements/install.py pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "jibe-sqs needs Python 3.11 to 3.13; this is %d.%d. Say which with: make PYTHON=python3.11 ..." % v[:2])'
 	@$(PYTHON) requirements/install.py $* --uv='$(UV)'
+
+install: $(DEV)
 
 demo: .venv/.sandbox
 	@$(BIN)/jibe-sqs demo

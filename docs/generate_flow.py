@@ -8,7 +8,7 @@ HERE: Final = Path(__file__).parent
 SOURCE: Final = HERE / "flow.txt"
 OUTPUT: Final = HERE / "flow.svg"
 
-BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN = 152, 82, 24, 14
+BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN = 164, 82, 24, 14
 """Pixels, as are all lengths here."""
 ROW_DISTANCE: Final = 150
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shlex
+import string
 import types
 import typing
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import typer
 import yaml
 from botocore import xform_name
 from pydantic import BaseModel, SecretStr
+from typer.testing import CliRunner
 
 from jibe_sqs.cli import app
 from jibe_sqs.settings import Settings, load
@@ -32,6 +34,11 @@ TO_BE_WRITTEN = "yandex_log"
 """Part of the names of files that the reader of docs/how-to/add-a-format.md writes."""
 VARIABLES = {"CONFIG", "SECRETS_DIR", "ENDPOINT", "LOGIN", "PASSWORD"}
 """JIBE_ variables that are not settings of the model: where to read settings from, and Jibe's own three keys."""
+EXAMPLES = {
+    "ACCESS_ANYWHERE": "https://files.example.com",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/111122223333/jibe-log-delivery",
+}
+"""Values of the shell variables in configurations."""
 AWS_OPTIONS = {"region", "query", "output"}
 AWS_CUSTOM = {
     "cloudformation deploy": {"stack-name", "template-file", "parameter-overrides", "capabilities"},
@@ -228,7 +235,7 @@ def configurations() -> Iterator[tuple[str, str]]:
             _, is_file, here = text.partition("cat > jibe-config.json <<EOF\n")
             body = here.partition("\nEOF")[0] if is_file else text
             if re.match(r'\{\s*"(access_anywhere|endpoint)"', body):
-                yield named(page), body.replace("$QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/111122223333/jibe")
+                yield named(page), string.Template(body).safe_substitute(EXAMPLES)
 
 
 @pytest.mark.parametrize(("page", "text"), list(configurations()))
@@ -311,10 +318,21 @@ def test_the_picture_of_the_flow_is_what_its_text_says():
     assert (DOCS / "flow.svg").read_text(encoding="utf-8") == generator.generated()
 
 
+def test_the_readme_shows_what_explain_prints(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "200")
+    (words,) = (words for words in shell(ROOT / "README.md") if words[1] == "explain")
+    ran = CliRunner().invoke(app, words[1:])
+    shown = re.findall(r"^    (.*)$", FENCE.sub("", (ROOT / "README.md").read_text(encoding="utf-8")), re.MULTILINE)
+    assert ran.exit_code == 0
+    assert [line.rstrip() for line in ran.output.splitlines()] == shown
+
+
 def test_the_example_of_a_sync_target_works():
-    """The parent of the folder is refreshed first, because the target asks for it."""
+    """The parent of the folder is refreshed as well, because the target asks for it. A tree loses what storage lost."""
     _, *example = blocks(DOCS / "how-to" / "add-a-sync-target.md", "python")
     names = {"__name__": "example"}
     for block in example:
         exec(block, names)
-    assert names["names"] == {"/media": ["a"], "/media/a": ["hello.txt"]}
+    assert names["after_folder"] == {"/media": ["a/"], "/media/a": ["hello.txt"]}
+    assert names["after_tree"] == {"/media": ["b/"], "/media/b": ["c/"], "/media/b/c": ["new.txt"]}
