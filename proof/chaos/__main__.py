@@ -48,9 +48,9 @@ def main() -> int:
     if options.json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     elif isinstance(found, DrainOutcome):
-        table.drain_as_text(found, sys.stdout)
+        table.print_drain(found, sys.stdout)
     else:
-        table.as_text(found, sys.stdout)
+        table.print_outcome(found, sys.stdout)
     return 0 if found.is_good else 1
 
 

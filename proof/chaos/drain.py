@@ -28,7 +28,7 @@ TEARDOWN: Final = 5.0
 DEADLINE: Final = DRAIN_TIMEOUT + POLL_WAIT + TEARDOWN
 """Seconds. A receive in flight is not cancelled."""
 DELAYS: Final = (0.0, 0.3, DRAIN_TIMEOUT + 2.0)
-"""Seconds by which each call of Access Anywhere is delayed.
+"""Seconds by which each call to Access Anywhere is delayed.
 
 With the last one, refreshes take longer than the drain timeout.
 """
@@ -67,7 +67,7 @@ class DrainOutcome(msgspec.Struct, kw_only=True):
 
 async def drain(world: World, *, times: int, seed: int, patience: float, folder: Path, watch: Watch) -> DrainOutcome:
     """Run the whole test. The queues of `world` must have the visibility timeout `VISIBILITY_TIMEOUT`."""
-    random, load, over = Random(f"drain {seed}"), Load(world, seed), asyncio.Event()
+    random, load, stops_done = Random(f"drain {seed}"), Load(world, seed), asyncio.Event()
     ends: list[Exit] = []
     held: list[int] = []
     hidden, handed_back, given_back = 0, 0, 0
@@ -75,7 +75,7 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
         replica(world, folder / "replica", "sqlite", drain_timeout=DRAIN_TIMEOUT) as subject,
         asyncio.TaskGroup() as group,
     ):
-        group.create_task(load.run(over))
+        group.create_task(load.run(stops_done))
         for time_ in range(times):
             watch(f"SIGTERM, {time_ + 1} of {times}")
             await asyncio.to_thread(world.set_faults, slow={"seconds": random.choice(DELAYS)})
@@ -87,7 +87,7 @@ async def drain(world: World, *, times: int, seed: int, patience: float, folder:
             hidden = await _hidden_left(world, hidden)
             handed_back += subject.sum_logged("handed_back", "messages")
             given_back += subject.sum_logged("given_back", "messages")
-        over.set()
+        stops_done.set()
         watch("no more stops: waiting until the queues are empty and the index equals S3")
         await asyncio.to_thread(world.set_faults)
         subject.start()

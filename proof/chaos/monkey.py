@@ -49,7 +49,7 @@ class Monkey:
         replica.start()
         self.done.starts += 1
 
-    async def do(self, disturbances: Sequence[Disturbance], until: asyncio.Event) -> None:
+    async def carry_out(self, disturbances: Sequence[Disturbance], until: asyncio.Event) -> None:
         """Carry out all disturbances, each at its time. Those later than `until` are left out."""
         began = time.monotonic()
         await asyncio.to_thread(self._world.set_faults, **SLOW_CALLS)

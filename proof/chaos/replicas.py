@@ -175,6 +175,8 @@ async def replica(world: World, folder: Path, ledger: str, **settings: Any) -> A
             # moto checks for messages a hundred times a second for each waiting client.
             "poll": {"wait": POLL_WAIT, "receivers": 1},
             "drain_timeout": DRAIN_TIMEOUT,
+            # The first report shows that the replica is up, and a killed replica's counts come from its last one.
+            "progress_interval": 0.2,
         }
         found.config.touch(mode=0o600)
         found.config.write_text(json.dumps(config | settings), encoding="utf-8")

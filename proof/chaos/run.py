@@ -24,7 +24,7 @@ from proof.chaos.watch import Watch
 
 START_TIMEOUT: Final = 60.0
 """Seconds that replicas may take to start when there is no fault."""
-DEADLINE: Final = DRAIN_TIMEOUT + KILL_MARGIN
+EXIT_DEADLINE: Final = DRAIN_TIMEOUT + KILL_MARGIN
 """Seconds from SIGTERM to the exit."""
 
 
@@ -116,13 +116,13 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
         for each in replicas:
             monkey.start(each)
         async with asyncio.TaskGroup() as group:
-            care = group.create_task(monkey.restart_ended())
+            restarts = group.create_task(monkey.restart_ended())
             await _wait_until_up(replicas)
             await _run_disturbances(monkey, load, options, watch)
             await _wait_until_up(replicas)
             watch("no more faults: waiting until the queues are empty and the index equals S3")
             settled_in = await seconds_until_in_sync(world, options.patience)
-            care.cancel()
+            restarts.cancel()
         watch("stopping the replicas")
         await asyncio.gather(*map(monkey.stop, replicas))
         return await asyncio.to_thread(
@@ -133,24 +133,24 @@ async def chaos(world: World, options: Options, folder: Path, watch: Watch) -> O
 async def _run_disturbances(monkey: Monkey, load: Load, options: Options, watch: Watch) -> None:
     """Make changes and carry out disturbances for the given time. When this returns, no fault is active."""
     watch(f"{options.seconds:g} s of chaos")
-    over = asyncio.Event()
-    asyncio.get_running_loop().call_later(options.seconds, over.set)
+    time_over = asyncio.Event()
+    asyncio.get_running_loop().call_later(options.seconds, time_over.set)
     plan = (
         disturbances(options.seed, options.replicas, options.seconds, systems(options.ledger))
         if options.replicas
         else []
     )
     async with asyncio.TaskGroup() as group:
-        group.create_task(load.run(over))
-        group.create_task(monkey.do(plan, over))
+        group.create_task(load.run(time_over))
+        group.create_task(monkey.carry_out(plan, time_over))
 
 
 async def _wait_until_up(replicas: Sequence[Replica]) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not all(each.is_up for each in replicas):
         if time.monotonic() > deadline:
-            words = "\n".join(each.log_tail for each in replicas if not each.is_up)
-            raise RuntimeError(f"a replica did not start:\n{words}")
+            log_tails = "\n".join(each.log_tail for each in replicas if not each.is_up)
+            raise RuntimeError(f"a replica did not start:\n{log_tails}")
         await asyncio.sleep(0.1)
 
 
@@ -165,6 +165,7 @@ def _outcome(
 ) -> Outcome:
     found = differences(world)
     counts = summed_reports(log for each in replicas for log in each.logs)
+    # A replica that did not exit before the deadline has no code.
     in_time = [end for end in done.ends if end.code is not None]
     partitions: dict[System, dict[Fault, int]] = {}
     for (system, fault), count in sorted(done.partitions.items()):
@@ -197,7 +198,9 @@ def _outcome(
         late_exits=len(done.ends) - len(in_time),
         crashes=done.crashes,
         defects=dict(_defects(log for each in replicas for log in each.logs)),
-        partitions={system.value: {fault.value: n for fault, n in of.items()} for system, of in partitions.items()},
+        partitions={
+            system.value: {fault.value: n for fault, n in by_fault.items()} for system, by_fault in partitions.items()
+        },
         clock_steps=done.disturbances[Kind.CLOCK],
         full_disks=done.disturbances[Kind.FULL_DISK],
         can_fill_disks=all(each.disk.can_be_full for each in replicas),

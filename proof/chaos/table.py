@@ -8,26 +8,26 @@ from rich.table import Table
 from rich.text import Text
 
 from proof.chaos.drain import DrainOutcome
-from proof.chaos.run import DEADLINE, Outcome
+from proof.chaos.run import EXIT_DEADLINE, Outcome
 
 
-def as_text(outcome: Outcome, output: IO[str]) -> None:
+def print_outcome(outcome: Outcome, output: IO[str]) -> None:
     _show(_rows(outcome), output)
     console = Console(file=output, highlight=False)
-    good = "bold green" if outcome.is_good else "bold red"
+    style = "bold green" if outcome.is_good else "bold red"
     if outcome.in_sync:
-        console.print(Text(f"in sync: Access Anywhere shows all {outcome.objects} objects as they are in S3", good))
+        console.print(Text(f"in sync: Access Anywhere shows all {outcome.objects} objects as they are in S3", style))
     else:
         console.print(
-            Text(f"NOT in sync, of {outcome.objects} objects: {outcome.lost} lost, {outcome.extra} extra", good)
+            Text(f"NOT in sync, of {outcome.objects} objects: {outcome.lost} lost, {outcome.extra} extra", style)
         )
     for example in outcome.examples:
         console.print(Text(f"  {example}"))
-    for words in outcome.crashes:
-        console.print(Text(f"a replica ended by itself:\n{words}", "red"))
+    for log_tail in outcome.crashes:
+        console.print(Text(f"a replica ended by itself:\n{log_tail}", "red"))
 
 
-def drain_as_text(drained: DrainOutcome, output: IO[str]) -> None:
+def print_drain(drained: DrainOutcome, output: IO[str]) -> None:
     seconds = sorted(drained.seconds)
     _show(
         [
@@ -38,9 +38,9 @@ def drain_as_text(drained: DrainOutcome, output: IO[str]) -> None:
                 f"p50 {seconds[len(seconds) // 2]:.1f}, max {seconds[-1]:.1f}; deadline {drained.deadline:.1f}",
             ),
             ("messages held", f"{sum(drained.held)}, at most {max(drained.held)} at a time"),
-            ("handed back", f"{drained.handed_back} that a receive brought after the signal"),
-            ("given back", f"{drained.given_back} that were not finished in time"),
-            ("hidden left", str(drained.hidden_left)),
+            ("returned unstarted", f"{drained.handed_back} that a receive brought after the signal"),
+            ("returned unfinished", f"{drained.given_back} that were not finished in time"),
+            ("still hidden", str(drained.hidden_left)),
             ("dead letters", str(drained.dead_letters)),
             ("lost", str(drained.lost)),
         ],
@@ -66,7 +66,7 @@ def _show(rows: Iterable[tuple[str, str]], output: IO[str]) -> None:
 
 
 def _rows(outcome: Outcome) -> list[tuple[str, str]]:
-    exits = f"slowest {outcome.slowest_exit:.1f} s of {DEADLINE:.0f}; {outcome.late_exits} too late"
+    exits = f"slowest {outcome.slowest_exit:.1f} s of {EXIT_DEADLINE:.0f}; {outcome.late_exits} too late"
     took = f"{outcome.seconds:.0f} s (seed {outcome.seed}, {outcome.ledger} ledger)"
     sqlite = outcome.ledger == "sqlite"
     disks = str(outcome.full_disks)
@@ -90,7 +90,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str]]:
             f"{outcome.files_known} files not fetched again, {outcome.already_refreshed} events already refreshed",
         ),
         ("files read", f"{outcome.files_read}; {outcome.refreshes} refreshes"),
-        *(("defects", f"{count} {words}") for words, count in outcome.defects.items()),
+        *(("defects", f"{count} {defect}") for defect, count in outcome.defects.items()),
         ("dead letters", str(outcome.dead_letters)),
         ("lost", str(outcome.lost)),
         ("took", f"{took}, the last {outcome.settled_in:.0f} s without faults"),

@@ -260,8 +260,9 @@ def _access_log_json() -> Iterator[bytes]:
 def decompressed() -> Iterator[bytes]:
     """Plain text, gzip and zstd: with one or several members, padding, long headers, and truncated."""
     for text in (b"", b"hello, hello, hello", bytes(range(256)) * 4, b"\0" * 70_000):
-        one, other = gzip.compress(text, mtime=0), zstd.compress(text)
-        yield from (text, one, one + one, one + b"\0\0" + one, one[:-3], one + b"x", other, other + other, other[:-1])
+        gzipped, zstd_data = gzip.compress(text, mtime=0), zstd.compress(text)
+        yield from (text, gzipped, gzipped * 2, gzipped + b"\0\0" + gzipped, gzipped[:-3], gzipped + b"x")
+        yield from (zstd_data, zstd_data * 2, zstd_data[:-1])
     name = b"\x1f\x8b\x08\x1f\0\0\0\0\0\xff\x03\x00abcname\0comment\0\0\0"
     yield name + gzip.compress(b"text", mtime=0)[10:]
     parameter = zstd.CompressionParameter
@@ -269,13 +270,13 @@ def decompressed() -> Iterator[bytes]:
 
 
 def recompressed() -> Iterator[bytes]:
-    """Texts of several kinds."""
+    """Texts to compress: empty, short, repetitive, random, all zeros, and every byte once."""
     chance = Random(2)
     yield from (b"", b"a", b"hello " * 100, chance.randbytes(500), b"\0" * 5000, bytes(range(256)))
 
 
 def digests() -> Iterator[bytes]:
-    """Digests of one chain with their keys and signatures, and inputs with other names."""
+    """Digests of one chain with their keys and signatures, and two inputs whose first line is not the key of a digest."""
     key = SigningKey(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
     log = _json({"Records": [_reduced(each) for each in _cloudtrail_records()]})
     before = None
