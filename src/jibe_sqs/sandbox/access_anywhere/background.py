@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from jibe_sqs.sandbox.access_anywhere.change_locks import ChangeLocks, NameKey
 from jibe_sqs.sandbox.access_anywhere.refusals import Refused
 from jibe_sqs.sandbox.access_anywhere.storage import StorageError
-from jibe_sqs.sandbox.access_anywhere.tasks import Callback, Status, Task, Tasks
+from jibe_sqs.sandbox.access_anywhere.tasks import Status, Task, TaskName, Tasks
 
 
 class BackgroundChanges:
@@ -20,22 +20,22 @@ class BackgroundChanges:
 
     def start(
         self,
-        callback: Callback,
+        task_name: TaskName,
         provider: str,
         work: Awaitable[None],
-        stack: AsyncExitStack | None = None,
-        busy: Iterable[NameKey] = (),
+        held_locks: AsyncExitStack | None = None,
+        busy_names: Iterable[NameKey] = (),
     ) -> Task:
-        """Start `work`. At its end, the locks in `stack` are released, and the `busy` names are free again."""
-        task = self._tasks.add(callback, provider)
-        names = set(busy)
+        """Start `work`. At its end, the locks in `held_locks` are released, and the `busy_names` are free again."""
+        task = self._tasks.add(task_name, provider)
+        names = set(busy_names)
         self._locks.busy_names |= names
 
         async def run() -> None:
             task.status = "w"
             ended: Status = "error"
             try:
-                async with stack or AsyncExitStack():
+                async with held_locks or AsyncExitStack():
                     await work
                 ended = "c"
             except (StorageError, Refused) as error:

@@ -27,7 +27,7 @@ def check_folder(locks: ChangeLocks, folder: Folder) -> None:
         locks.check_free(folder.parent, folder.name)
 
 
-def current(index: Index, item: Shown, target: Folder | None = None) -> Shown:
+def check_still_shown(index: Index, item: Shown, target: Folder | None = None) -> Shown:
     """The item as the index has it now. Other calls may have changed or deleted it while this one waited for locks."""
     now = index.item(item.id)
     if not isinstance(now, type(item)) or (target is not None and not index.shows(target)):
@@ -35,7 +35,7 @@ def current(index: Index, item: Shown, target: Folder | None = None) -> Shown:
     return now
 
 
-def existing_top(folder: Folder) -> Folder:
+def existing_bucket_folder(folder: Folder) -> Folder:
     """The folder that shows the bucket of this folder."""
     if (top := folder.top) is None:
         raise Refused("not_allowed", "Files and folders are stored in buckets")

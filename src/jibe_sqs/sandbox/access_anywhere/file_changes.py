@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from jibe_sqs.sandbox.access_anywhere.background import BackgroundChanges
-from jibe_sqs.sandbox.access_anywhere.change_checks import check_target, current, existing_top
+from jibe_sqs.sandbox.access_anywhere.change_checks import check_still_shown, check_target, existing_bucket_folder
 from jibe_sqs.sandbox.access_anywhere.change_locks import ChangeLocks
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.items import TRASH, File, Folder
@@ -43,7 +43,7 @@ class FileChanges:
         """Copy a file into a folder. `replace`: an existing file with that name is replaced."""
         check_target(self._locks, target, name)
         async with self._locks.held([file.parent, target]):
-            file = current(self._index, file, target)
+            file = check_still_shown(self._index, file, target)
             await self._free_name(target, name, None, replace=replace)
             seen = await _translated(self._writes.copy(_address(file), (target.bucket, target.prefix + name)))
             content_type, local_time = file.content_type or "", file.local_time
@@ -56,9 +56,9 @@ class FileChanges:
         self._locks.check_free(file.parent, file.name)
         check_target(self._locks, target, name)
         async with self._locks.held([file.parent, target]):
-            file = current(self._index, file, target)
+            file = check_still_shown(self._index, file, target)
             await self._free_name(target, name, file, replace=replace)
-            return await self._moved(file, existing_top(target), target.prefix + name)
+            return await self._moved(file, existing_bucket_folder(target), target.prefix + name)
 
     def move_later(self, file: File, target: Folder, name: str) -> Task:
         """Move a file in the background, as Access Anywhere does between buckets."""
@@ -74,7 +74,7 @@ class FileChanges:
         """Delete a file: move it to the trash if the provider has one and `complete` is false, otherwise delete it."""
         self._locks.check_free(file.parent, file.name)
         async with self._locks.held([file.parent]):
-            await self._delete_or_trash(current(self._index, file), complete=complete)
+            await self._delete_or_trash(check_still_shown(self._index, file), complete=complete)
 
     async def keep_overwritten(self, folder: Folder, name: str, *, body: bytes) -> None:
         """Before an upload of `body`: move an existing file with that name to the trash, if the provider has one.
@@ -101,26 +101,28 @@ class FileChanges:
             await _translated(self._writes.remove(file.parent.bucket, [file.seen.key]))
             self._index.remove_object(file.parent, file.seen.key, at=self._clock())
             return
-        top = existing_top(file.parent)
+        bucket_folder = existing_bucket_folder(file.parent)
         try:
             self._trash.remember(file)
-            await self._moved(file, top, f"{top.prefix}{TRASH}/{self._trash.free_name(top, file.name)}")
+            await self._moved(
+                file, bucket_folder, f"{bucket_folder.prefix}{TRASH}/{self._trash.free_name(bucket_folder, file.name)}"
+            )
         except Refused as refused:
             if refused.provider_code not in MISSING_CODES:
                 raise
             # The object is already gone from S3.
             self._index.remove_object(file.parent, file.seen.key, at=self._clock())
 
-    async def _moved(self, file: File, top: Folder, key: str) -> File:
-        source, target = _address(file), (top.bucket, key)
+    async def _moved(self, file: File, bucket_folder: Folder, key: str) -> File:
+        source, target = _address(file), (bucket_folder.bucket, key)
         if source == target:
             return file
         seen = await _translated(self._writes.copy(source, target))
         await _translated(self._writes.remove(source[0], [source[1]]))
-        old_top = existing_top(file.parent)
-        moved = self._index.move_file(file, top, seen, at=self._clock())
+        old_bucket_folder = existing_bucket_folder(file.parent)
+        moved = self._index.move_file(file, bucket_folder, seen, at=self._clock())
         # A sync may have listed the old key before the move, and shown it again during the move.
-        if (holder := self._index.folder_of(old_top, source[1])) is not None:
+        if (holder := self._index.folder_of(old_bucket_folder, source[1])) is not None:
             self._index.remove_object(holder, source[1], at=self._clock())
         return moved
 

@@ -60,8 +60,8 @@ class S3Storage:
             raise
         return _stored(key, head, head["ContentLength"])
 
-    async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
-        wanted = {"Range": span} if span else {}
+    async def read(self, bucket: str, key: str, byte_range: str | None = None) -> Piece:
+        wanted = {"Range": byte_range} if byte_range else {}
         answer = await self._call(bucket, lambda s3: s3.get_object(Bucket=bucket, Key=key, **wanted))
         return Piece(answer["ContentLength"], _chunks(answer["Body"]), answer.get("ContentRange"))
 
@@ -73,11 +73,11 @@ class S3Storage:
 
         return await self._call(bucket, put)
 
-    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
-        (of_bucket, of_key), (bucket, key) = source, place
+    async def copy(self, source: tuple[str, str], target: tuple[str, str]) -> StoredObject:
+        (source_bucket, source_key), (bucket, key) = source, target
 
         def copied(s3: Any) -> StoredObject:
-            s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": of_bucket, "Key": of_key})
+            s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": source_bucket, "Key": source_key})
             head = s3.head_object(Bucket=bucket, Key=key)
             return _stored(key, head, head["ContentLength"])
 

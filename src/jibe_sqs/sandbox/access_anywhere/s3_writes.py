@@ -19,16 +19,16 @@ class S3Writes:
         self._clock = clock
         self._recorded = RecordedWrites()
 
-    async def put(self, place: ObjectAddress, body: bytes, content_type: str) -> StoredObject:
+    async def put(self, target: ObjectAddress, body: bytes, content_type: str) -> StoredObject:
         began = self._clock()
-        seen = await self._storage.write(*place, body, content_type)
-        self._record(CallKind.PUT, place[0], [place[1]], began, size=seen.size, etag=seen.etag)
+        seen = await self._storage.write(*target, body, content_type)
+        self._record(CallKind.PUT, target[0], [target[1]], began, size=seen.size, etag=seen.etag)
         return seen
 
-    async def copy(self, source: ObjectAddress, place: ObjectAddress) -> StoredObject:
+    async def copy(self, source: ObjectAddress, target: ObjectAddress) -> StoredObject:
         began = self._clock()
-        seen = await self._storage.copy(source, place)
-        self._record(CallKind.COPY, place[0], [place[1]], began, size=seen.size, etag=seen.etag, source=source)
+        seen = await self._storage.copy(source, target)
+        self._record(CallKind.COPY, target[0], [target[1]], began, size=seen.size, etag=seen.etag, source=source)
         return seen
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:

@@ -47,14 +47,14 @@ class Server:
         fault = self._planned_fault(request, logged_in=token not in NO_TOKENS, is_download=is_download)
         if fault.kind == "expired_tokens":
             self._calls.sessions.forget(token)
-        span = request.headers.get("range", "")
+        byte_range = request.headers.get("range", "")
 
         async def answer() -> Response:
             try:
                 if fault.kind == "error_background":
                     raise Refused("error_background", "A background task is at work here. Please try again later")
                 if is_download:
-                    return await self._file(params | {"range": span})
+                    return await self._file(params | {"range": byte_range})
                 return _json(await self._calls.answer(function, params))
             except Refused as refused:
                 return _json(_envelope(refused), _download_error(refused) if is_download else None)

@@ -65,13 +65,13 @@ class Storage(Protocol):
     async def head(self, bucket: str, key: str) -> StoredObject | None:
         """One object as it is now. None if it does not exist."""
 
-    async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
-        """The object's bytes. `span`: an HTTP `Range`."""
+    async def read(self, bucket: str, key: str, byte_range: str | None = None) -> Piece:
+        """The object's bytes. `byte_range`: an HTTP `Range`."""
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:
         """Store the object. Returns it as a listing would show it."""
 
-    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
+    async def copy(self, source: tuple[str, str], target: tuple[str, str]) -> StoredObject:
         """Copy an object; source and target are bucket and key. Returns the copy as a listing would show it."""
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
@@ -118,18 +118,18 @@ class MemoryStorage:
         del self._buckets[bucket]
 
     def put(self, bucket: str, key: str, body: bytes = b"") -> StoredObject:
-        there = self._bucket(bucket)
+        found = self._bucket(bucket)
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         stored = StoredObject(key, len(body), etag, self._clock())
-        if key not in there.objects:
-            insort(there.keys, key)
-        there.objects[key] = (body, stored)
+        if key not in found.objects:
+            insort(found.keys, key)
+        found.objects[key] = (body, stored)
         return stored
 
     def delete(self, bucket: str, key: str) -> None:
-        there = self._bucket(bucket)
-        if there.objects.pop(key, None):
-            del there.keys[bisect_left(there.keys, key)]
+        found = self._bucket(bucket)
+        if found.objects.pop(key, None):
+            del found.keys[bisect_left(found.keys, key)]
 
     def objects(self, bucket: str) -> dict[str, StoredObject]:
         """All objects in the bucket, by key."""
@@ -139,43 +139,43 @@ class MemoryStorage:
         return bucket in self._buckets
 
     async def list(self, bucket: str, prefix: str) -> Listing:
-        there = self._bucket(bucket)
+        found = self._bucket(bucket)
         files: list[StoredObject] = []
         prefixes: list[str] = []
-        at, end = there.below(prefix)
+        at, end = found.below(prefix)
         while at < end:
-            key = there.keys[at]
+            key = found.keys[at]
             slash = key.find("/", len(prefix))
             if slash < 0:
-                files.append(there.objects[key][1])
+                files.append(found.objects[key][1])
                 at += 1
             else:
                 prefixes.append(key[: slash + 1])
                 # `0` is the character after `/`. So this skips all keys below the folder, however many there are.
-                at = bisect_left(there.keys, key[:slash] + "0", at, end)
+                at = bisect_left(found.keys, key[:slash] + "0", at, end)
         return Listing(tuple(files), tuple(prefixes))
 
     async def list_all(self, bucket: str, prefix: str) -> Sequence[StoredObject]:
-        there = self._bucket(bucket)
-        return [there.objects[key][1] for key in there.keys[slice(*there.below(prefix))]]
+        found = self._bucket(bucket)
+        return [found.objects[key][1] for key in found.keys[slice(*found.below(prefix))]]
 
     async def head(self, bucket: str, key: str) -> StoredObject | None:
         _, stored = self._bucket(bucket).objects.get(key, (b"", None))
         return stored
 
-    async def read(self, bucket: str, key: str, span: str | None = None) -> Piece:
+    async def read(self, bucket: str, key: str, byte_range: str | None = None) -> Piece:
         if key not in (objects := self._bucket(bucket).objects):
             raise StorageError("NoSuchKey", "The specified key does not exist.")
-        return _cut(objects[key][0], span)
+        return _cut(objects[key][0], byte_range)
 
     async def write(self, bucket: str, key: str, body: bytes, content_type: str) -> StoredObject:  # noqa: ARG002
         return self.put(bucket, key, body)
 
-    async def copy(self, source: tuple[str, str], place: tuple[str, str]) -> StoredObject:
+    async def copy(self, source: tuple[str, str], target: tuple[str, str]) -> StoredObject:
         bucket, key = source
         if key not in (objects := self._bucket(bucket).objects):
             raise StorageError("NoSuchKey", "The specified key does not exist.")
-        return self.put(*place, objects[key][0])
+        return self.put(*target, objects[key][0])
 
     async def remove(self, bucket: str, keys: Sequence[str]) -> None:
         for key in keys:
@@ -190,12 +190,15 @@ class MemoryStorage:
         return self._buckets[bucket]
 
 
-def _cut(body: bytes, span: str | None) -> Piece:
-    """As S3 does: an invalid range is ignored, and a range beyond the end is an error."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", span or "")
-    if not found or found.group(0) == "bytes=-":
+def _cut(body: bytes, byte_range: str | None) -> Piece:
+    """The part of the body that an HTTP `Range` names.
+
+    As in S3, the whole body is returned for an invalid range, and a range beyond the end raises `StorageError`.
+    """
+    matched = re.fullmatch(r"bytes=(\d*)-(\d*)", byte_range or "")
+    if not matched or matched.group(0) == "bytes=-":
         return _piece(body)
-    first, last = found.groups()
+    first, last = matched.groups()
     size = len(body)
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last), size - 1) if first and last else size - 1

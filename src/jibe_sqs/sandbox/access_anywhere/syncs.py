@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from jibe_sqs.sandbox.access_anywhere.config import Provider
 from jibe_sqs.sandbox.access_anywhere.index import Index
 from jibe_sqs.sandbox.access_anywhere.storage import Storage, StorageError, StoredObject
-from jibe_sqs.sandbox.access_anywhere.tasks import Callback, Task, Tasks
+from jibe_sqs.sandbox.access_anywhere.tasks import Task, TaskName, Tasks
 
 Objects = dict[str, StoredObject | None]
 """Key -> object. None: the object does not exist any more."""
@@ -27,9 +27,9 @@ class Syncs:
         self._running: set[asyncio.Task[None]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def start(self, callback: Callback, provider: str, until: Callable[[], Awaitable[object]]) -> Task:
+    def start(self, task_name: TaskName, provider: str, until: Callable[[], Awaitable[object]]) -> Task:
         """Start a sync. It lasts until the listing is complete and `until` has returned."""
-        task = self._tasks.add(callback, provider)
+        task = self._tasks.add(task_name, provider)
         running = asyncio.create_task(self._run(task, until))
         # asyncio keeps only weak references to tasks: without this one, the task could be collected while it runs.
         self._running.add(running)

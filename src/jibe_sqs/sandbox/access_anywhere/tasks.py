@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["a", "w", "p", "c", "error"]
-Callback = Literal["InitialSync", "ReSync", "FolderRefresh", "MoveFiles", "MoveFolder", "DeleteFileObjects"]
+TaskName = Literal["InitialSync", "ReSync", "FolderRefresh", "MoveFiles", "MoveFolder", "DeleteFileObjects"]
 MAX_ENDED_REFRESHES = 10_000
 """Number of completed folder refreshes that are still listed. All other tasks are listed for ever."""
 
@@ -19,7 +19,7 @@ class Task:
     """
 
     id: int
-    callback: Callback
+    callback: TaskName
     provider: str
     added: float
     status: Status = "a"
@@ -39,8 +39,8 @@ class Tasks:
         self._tasks: dict[int, Task] = {}
         self._refreshes: deque[Task] = deque()
 
-    def add(self, callback: Callback, provider: str, *, added: float | None = None) -> Task:
-        task = Task(self._next, callback, provider, self._clock() if added is None else added)
+    def add(self, task_name: TaskName, provider: str, *, added: float | None = None) -> Task:
+        task = Task(self._next, task_name, provider, self._clock() if added is None else added)
         self._next += 1
         self._tasks[task.id] = task
         return task

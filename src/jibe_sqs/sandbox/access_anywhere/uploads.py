@@ -71,8 +71,8 @@ class Uploads:
             if not self._index.shows(folder) or folder.in_trash:
                 raise Refused("not_found", "The folder is gone")
             try:
-                place = folder.bucket, folder.prefix + upload.name
-                seen = await self._writes.put(place, upload.body, upload.content_type)
+                target = folder.bucket, folder.prefix + upload.name
+                seen = await self._writes.put(target, upload.body, upload.content_type)
             except StorageError as e:
                 raise Refused.by_provider(e) from e
             file = self._index.add_upload(
