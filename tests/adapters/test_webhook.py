@@ -81,9 +81,9 @@ async def test_a_message_is_posted_as_slacks_json(slack):
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (404, "no_service", "answered 404 no_service: is the address still valid?"),
-        (403, "action_prohibited", "answered 403 action_prohibited: is the address still valid?"),
-        (410, "channel_is_archived", "answered 410 channel_is_archived: is the address still valid?"),
+        (404, "no_service", "answered 404 no_service: check the address"),
+        (403, "action_prohibited", "answered 403 action_prohibited: check the address"),
+        (410, "channel_is_archived", "answered 410 channel_is_archived: check the address"),
         (400, "invalid_payload", "answered 400 invalid_payload"),
         (500, f"<html>no route to {SECRET}</html>", "answered 500"),
         (502, "", "answered 502"),
@@ -92,7 +92,7 @@ async def test_a_message_is_posted_as_slacks_json(slack):
 async def test_an_error_answer_is_a_failure_with_slacks_error_code(slack, status, body, said):
     slack.answers = [PlainTextResponse(body, status_code=status)]
     async with webhook(slack.url) as hook, failing(hook) as failure:
-        assert str(failure) == f"the webhook of alerts.webhook {said}"
+        assert str(failure) == f"the webhook in `alerts.webhook` {said}"
         assert failure.retry_after is None
 
 
@@ -130,14 +130,14 @@ async def test_an_unreachable_webhook_is_a_failure():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     async with webhook(f"http://127.0.0.1:{port}/{SECRET}") as hook, failing(hook) as failure:
-        assert str(failure) == "the webhook of alerts.webhook cannot be reached: ConnectError"
+        assert str(failure) == "the webhook in `alerts.webhook` cannot be reached: ConnectError"
 
 
 @pytest.mark.parametrize(
     "url", ["", "hooks.example.com/x", "ftp://hooks.example.com", "https://", f"https://hooks.example.com:{SECRET}"]
 )
 async def test_an_invalid_address_is_a_settings_error(url):
-    with pytest.raises(SettingsError, match=r"alerts.webhook: not an address") as mistake:
+    with pytest.raises(SettingsError, match=r"alerts.webhook: must begin with https") as mistake:
         async with webhook(url):
             pass
     assert SECRET not in str(mistake.value)
@@ -196,7 +196,7 @@ async def test_only_the_beginning_of_an_answer_is_read(slack):
 
     slack.answers = [StreamingResponse(long(), status_code=500)]
     async with webhook(slack.url) as hook, failing(hook) as error:
-        assert str(error) == "the webhook of alerts.webhook answered 500"
+        assert str(error) == "the webhook in `alerts.webhook` answered 500"
         assert len(sent) < 2000
 
 

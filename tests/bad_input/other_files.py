@@ -110,7 +110,7 @@ AUDIT: Final = [
     audit(
         "a line without api",
         audit_log(entry(api=None) | {"auditEntry": {}}, GOOD),
-        done("1 bad record skipped: line 1: it has no api"),
+        done("1 bad record skipped: line 1: the record has no field `api`"),
     ),
     audit(
         "a write without a bucket",
@@ -139,7 +139,7 @@ AUDIT: Final = [
     audit(
         "a CloudTrail log under the name of an audit log",
         audit_log(b'{"Records": []}'),
-        retry("LogMalformed", "line 1: it has no api"),
+        retry("LogMalformed", "line 1: the record has no field `api`"),
     ),
     audit(
         "binary data",

@@ -319,7 +319,7 @@ BAD = {
     "without a call": (b"{}", "no api"),
     "of another format": (b'{"Records": []}', "no api"),
     "a wrapper without a record": (b'{"auditEntry": null}', "no api"),
-    "with a call of another type": (b'{"api": "PutObject"}', "its api is not a JSON object"),
+    "with a call of another type": (b'{"api": "PutObject"}', "the field `api` is not a JSON object"),
     "without a bucket": (text(call("PutObject", api={"bucket": None})), "without api.bucket"),
     "with an empty bucket": (text(call("DeleteMultipleObjects", None, api={"bucket": ""})), "without api.bucket"),
     "with a hidden bucket": (text(call("PutObject", api={"bucket": HIDDEN})), "without api.bucket"),

@@ -13,10 +13,10 @@ from jibe_sqs.core.errors import QueueRefused
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """A queue that sends its dead letters here. `receives`: after this many, SQS itself moves a message."""
+    """A queue that sends its dead letters here. `max_receives`: after this many, SQS itself moves a message."""
 
     queue: SqsQueue
-    receives: int | None
+    max_receives: int | None
 
 
 class SqsDeadLetters(SqsQueue):
@@ -53,10 +53,10 @@ class SqsDeadLetters(SqsQueue):
         """Send the letter's body to its queue as a new message, without our attributes."""
         origin = self._origins.get(letter.queue)
         if origin is None:
-            known = ", ".join(sorted(self._origins))
+            name = f"the queue {letter.queue}" if letter.queue else "an unknown queue"
             raise QueueRefused(
-                f"{letter.id} came from the queue {letter.queue or '(unknown)'}, which is not one of the `queues` that send "
-                f"their dead letters here ({known}): run this with the configuration that names it"
+                f"{letter.id} came from {name}, which this configuration does not name. Run the command with the "
+                f"configuration of {letter.queue or 'that queue'}."
             )
         await origin.queue.send(letter.body, once=letter.id)
 
@@ -77,7 +77,7 @@ class SqsDeadLetters(SqsQueue):
             dead_letters=self.name,
             queue=queue,
             error=attributes.get("Error") or UNKNOWN_ERROR,
-            reason=attributes.get("Reason") or self._moved(queue),
+            reason=attributes.get("Reason") or self._reason_if_sqs_moved_it(queue),
             source=attributes.get("Source", ""),
             time=attributes.get("Time", ""),
             first_error=attributes.get("FirstError", ""),
@@ -93,9 +93,9 @@ class SqsDeadLetters(SqsQueue):
         alike = [name for name in self._origins if not queue or _without_region(name) == _without_region(queue)]
         return alike[0] if len(alike) == 1 else queue
 
-    def _moved(self, queue: str) -> str:
+    def _reason_if_sqs_moved_it(self, queue: str) -> str:
         origin = self._origins.get(queue)
-        after = f" after {origin.receives} receives" if origin and origin.receives else ""
+        after = f" after {origin.max_receives} receives" if origin and origin.max_receives else ""
         return f"no reason given (moved by the queue{after})"
 
 

@@ -36,7 +36,7 @@ from jibe_sqs.core.model import LogFile
 ListKeys = Callable[[str, datetime, datetime], Awaitable[Sequence[Mapping[str, Any]]]]
 """Region, start, end -> the public keys of that time, in the form of ListPublicKeys. Raises `KeysUnavailable`."""
 
-FORWARD: Final = timedelta(hours=24)
+SEARCH_AHEAD: Final = timedelta(hours=24)
 """Digests that end within this time after a log file's delivery are searched for the file."""
 LISTING_AGE: Final = 60.0
 """Seconds for which a list of digests is cached, so that many waiting files need one request."""
@@ -89,7 +89,7 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
 
     async def list_keys(region: str, start: datetime, end: datetime) -> Sequence[Mapping[str, Any]]:
         try:
-            client = await aws.client("cloudtrail", region, _of_cloudtrail(account))
+            client = await aws.client("cloudtrail", region, _without_vpc_endpoint(account))
             answer = await client.list_public_keys(StartTime=start, EndTime=end)
         except ClientError as error:
             raise KeysUnavailable(described(f"public keys of CloudTrail in {region}", error, _REMEDIES)) from error
@@ -136,7 +136,7 @@ class DigestVerifier:
         *,
         digests: S3Digests,
         keys: PublicKeys,
-        forward: timedelta = FORWARD,
+        search_ahead: timedelta = SEARCH_AHEAD,
         listing_age: float = LISTING_AGE,
         kept_logs: int = KEPT_LOGS,
         timer: Callable[[], float] = time.monotonic,
@@ -144,7 +144,7 @@ class DigestVerifier:
         """`listing_age`: seconds. `kept_logs`: log files that all cached digests may list together."""
         self._digests = digests
         self._keys = keys
-        self._forward = forward
+        self._search_ahead = search_ahead
         # The size is limited because an LRUCache refuses values that are larger than itself.
         self._signed = AsyncCache[tuple[str, str], Digest](
             LRUCache(kept_logs, getsizeof=lambda digest: min(1 + len(digest.logs), kept_logs))
@@ -162,27 +162,28 @@ class DigestVerifier:
         if log is None:
             raise LogTampered(f"{file} is not named as CloudTrail names log files, so no digest can list it")
         wrong: LogTampered | DigestInvalid | None = None
-        for key in candidates(log, await self._found(file.bucket, log), self._forward):
+        for key in candidates(log, await self._found(file.bucket, log), self._search_ahead):
             try:
                 if check_log(await self._digest(file.bucket, key), file.bucket, file.key, sha256hex):
                     return
             except LogTampered as error:
                 wrong = error
             except DigestInvalid as error:
-                # Anyone who can write there could add it beside the valid digest, or before that is delivered.
+                # Everyone who may write to the bucket could have put an invalid digest there. The valid one may be
+                # another digest, or may be delivered later.
                 wrong = wrong or error
             except DigestMissing:
                 continue  # deleted since it was listed
         if wrong is not None:
             raise wrong
         raise DigestMissing(
-            f"no digest that ends within {self._forward} of its delivery lists {file}: "
+            f"no digest that ends within {self._search_ahead / timedelta(hours=1):g} hours of its delivery lists {file}: "
             "digests are delivered hourly if log file validation is enabled for the trail",
             expected_at=(log.time + EXPECTED_AFTER).timestamp(),
         )
 
     async def _found(self, bucket: str, log: LogName) -> list[str]:
-        return [key for folder in search_folders(log, self._forward) for key in await self._listed(bucket, folder)]
+        return [key for folder in search_folders(log, self._search_ahead) for key in await self._listed(bucket, folder)]
 
     async def _listed(self, bucket: str, folder: str) -> list[str]:
         return await self._listings.get((bucket, folder), lambda: self._digests.keys(bucket, folder))
@@ -198,7 +199,7 @@ class DigestVerifier:
         return await self._signed.get((bucket, key), signed)
 
 
-def _of_cloudtrail(account: Account) -> Account:
+def _without_vpc_endpoint(account: Account) -> Account:
     """The account without AWS's own endpoint (a VPC endpoint): that serves S3 only."""
     return msgspec.structs.replace(account, endpoint=None) if is_aws(account.endpoint) else account
 

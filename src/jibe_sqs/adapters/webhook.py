@@ -42,13 +42,13 @@ class Webhook:
                 body = await read_body(answer.aiter_bytes(), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # The error's text and its cause may contain the address, so neither is kept.
-            failure = f"the webhook of alerts.webhook cannot be reached: {type(error).__name__}"
+            failure = f"the webhook in `alerts.webhook` cannot be reached: {type(error).__name__}"
         else:
             if answer.is_success:
                 return
-            failure = f"the webhook of alerts.webhook answered {answer.status_code}{_error_code(body)}"
+            failure = f"the webhook in `alerts.webhook` answered {answer.status_code}{_error_code(body)}"
             if answer.status_code in (401, 403, 404, 410):
-                failure += ": is the address still valid?"
+                failure += ": check the address"
             raise AlertFailed(failure, retry_after=retry_after(answer.headers.get("Retry-After"), time.time()))
         raise AlertFailed(failure)
 
@@ -61,7 +61,7 @@ async def webhook(url: str) -> AsyncIterator[Webhook]:
     except httpx.InvalidURL:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
-        raise SettingsError(["alerts.webhook: not an address: it starts with https:// and a host's name"])
+        raise SettingsError(["alerts.webhook: must begin with https:// or http:// and a host name"])
     # Redirects are not followed: they would send the messages to another host.
     async with Connections(
         timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}

@@ -49,14 +49,15 @@ def _encoded_twice(field: bytes) -> list[bytes]:
 
     A `%2B` after the first decoding may be a space (which the first encoding wrote as `+`) or an encoded plus.
     """
-    form, percent = _form_decoded(field), unquote_to_bytes(field)
-    if _BROKEN_ESCAPE.search(percent):
-        # It can be decoded only once, so it was encoded only once.
-        return [form, percent]
-    readings = [_form_decoded(form), unquote_to_bytes(percent)]
+    plus_as_space, plus_as_plus = _form_decoded(field), unquote_to_bytes(field)
+    if _BROKEN_ESCAPE.search(plus_as_plus):
+        # It can be decoded only once, so it was encoded only once. It is not known by which encoding: in a form-encoded
+        # field `+` is a space, in a percent-encoded one it is a plus.
+        return [plus_as_space, plus_as_plus]
+    readings = [_form_decoded(plus_as_space), unquote_to_bytes(plus_as_plus)]
     if b"+" in field:
         # A field that was form-encoded twice has no bare plus. So the key may have been encoded once.
-        readings.append(form)
+        readings.append(plus_as_space)
     return readings
 
 

@@ -106,8 +106,8 @@ def listed_objects(field: object) -> tuple[list[Target], bool]:
             found = [Target(name, version) for name, version in names if name and name != HIDDEN]
             return found, len(found) == len(objects)
     entries = value if isinstance(value, list) else [value]
-    record = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
-    return [Target(key, readable(version) or None) for key, version in record if key], all(key for key, _ in record)
+    pairs = [(readable(fields(each).get("objectName")), fields(each).get("versionId")) for each in entries]
+    return [Target(key, readable(version) or None) for key, version in pairs if key], all(key for key, _ in pairs)
 
 
 def version_of(field: object) -> str | None:
@@ -133,17 +133,17 @@ def _value_of(raw: msgspec.Raw) -> object:
 
 
 def typed_call(line: Line, record: TypedRecord) -> Call:
-    """The record of an object that follows the documentation."""
+    """The call of a record that follows the documentation."""
     entry = record.auditEntry or record
     if entry.api is None:
-        raise line.malformed("it has no api", "api")
+        raise line.malformed("the record has no field `api`", "api")
     if HIDDEN in (entry.api.bucket, entry.api.object):
         return loose_call(line)
     return Call(entry, entry.api, record.serviceAccountName or "", entry.api.objects, entry.responseHeader)
 
 
 def loose_call(line: Line) -> Call:
-    """The record of an object whose fields may have any types. Unreadable fields count as missing."""
+    """The call of a record whose fields may have any types. Unreadable fields count as missing."""
     try:
         record = decoded(line.text)
     except Broken as error:
@@ -153,7 +153,9 @@ def loose_call(line: Line) -> Call:
     entry = fields(record.get("auditEntry")) or record
     api = entry.get("api")
     if not isinstance(api, dict):
-        raise line.malformed("it has no api" if api is None else "its api is not a JSON object", "api")
+        raise line.malformed(
+            "the record has no field `api`" if api is None else "the field `api` is not a JSON object", "api"
+        )
     found = _Entry(
         event=readable(entry.get("event")) or None,
         time=readable(entry.get("time")),
@@ -182,7 +184,10 @@ def loose_call(line: Line) -> Call:
 
 
 def _number(value: object) -> int | None:
-    """A whole number, or a text with its digits. None for anything else."""
+    """A whole number, or a text with its digits. None for anything else.
+
+    `decoded` makes a float of every number, so a number is never an `int` here.
+    """
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else None
@@ -241,5 +246,9 @@ def _epoch(day: str, clock: str, offset: str | None) -> int | None:
 
 
 def _seconds(nanoseconds: int) -> float:
-    """Seconds, rounded up to 2**-20 s, just under a microsecond. A float represents that exactly until the year 2242."""
+    """Seconds, rounded up to 2**-20 s, just under a microsecond. A float represents that exactly until the year 2242.
+
+    A time that was rounded down could be earlier than a refresh that began before the change, and the change would be
+    skipped.
+    """
     return -((-nanoseconds << 20) // _NS_PER_SECOND) / (1 << 20)
