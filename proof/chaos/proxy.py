@@ -79,15 +79,15 @@ class Link:
             connection.close()
 
     async def _pass_on(self, connection: "_Connection", reader: asyncio.StreamReader, connect: bytes) -> None:
-        there_reader, there = await asyncio.open_connection(*self._target)
-        connection.writers.append(there)
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        connection.writers.append(server_writer)
         if connect and not connection.is_silent:
             # This is a part of opening the connection. It is not an answer to a call.
-            there.write(connect)
-            connection.writers[0].write(await there_reader.readuntil(_END_OF_HEAD))
+            server_writer.write(connect)
+            connection.writers[0].write(await server_reader.readuntil(_END_OF_HEAD))
         pumps = [
-            asyncio.create_task(self._pump(reader, there, connection, is_answer=False)),
-            asyncio.create_task(self._pump(there_reader, connection.writers[0], connection, is_answer=True)),
+            asyncio.create_task(self._pump(reader, server_writer, connection, is_answer=False)),
+            asyncio.create_task(self._pump(server_reader, connection.writers[0], connection, is_answer=True)),
         ]
         try:
             # If one side closes, close both: no HTTP client waits for an answer on a connection that it has closed.
@@ -123,8 +123,8 @@ class Link:
 class _Connection:
     """Both ends of a connection."""
 
-    def __init__(self, here: asyncio.StreamWriter, *, is_tunnel: bool) -> None:
-        self.writers = [here]
+    def __init__(self, client_writer: asyncio.StreamWriter, *, is_tunnel: bool) -> None:
+        self.writers = [client_writer]
         self.is_silent = False
         self.is_shaking_hands = is_tunnel
         """During the TLS handshake, the server's first data is not an answer. Its next data is."""

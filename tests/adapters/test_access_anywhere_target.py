@@ -829,7 +829,7 @@ async def test_an_answer_is_shared_only_by_callers_that_came_before_its_question
     assert await asyncio.gather(*late) == [3] * 100
     assert await other == 2
     assert asked == [1, 1, 100]
-    assert not shared._keys
+    assert not shared._flights
 
 
 async def test_a_failure_is_shared_and_the_next_caller_asks_again():
@@ -883,7 +883,7 @@ async def test_no_answer_is_ever_older_than_its_question(steps):
         orders.put_nowait("go")
     for error in await asyncio.gather(*tasks, return_exceptions=True):
         assert error is None or isinstance(error, asyncio.CancelledError)
-    assert not shared._keys
+    assert not shared._flights
 
 
 # Any changes

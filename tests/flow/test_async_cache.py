@@ -40,7 +40,7 @@ async def test_callers_at_the_same_time_share_one_fetch(flow):
     outcomes = await asyncio.gather(*early, *late, return_exceptions=True)
     assert {outcome for outcome in outcomes if isinstance(outcome, int)} == {1}
     assert store.fetches == 1
-    assert not cache._fetches._keys
+    assert not cache._fetches._flights
 
 
 async def test_a_value_is_fetched_again_after_its_lifetime():

@@ -212,8 +212,8 @@ def _kind(code: str, status: int) -> type[LogStoreError]:
 
 
 def _text(code: str, what: str, message: str, remedy: str | None = None) -> str:
-    words = message.rstrip(" .") if remedy else message
-    return ": ".join(part for part in (code, what, words, remedy) if part)
+    sentence = message.rstrip(" .") if remedy else message
+    return ": ".join(part for part in (code, what, sentence, remedy) if part)
 
 
 def _without(what: str, message: str) -> str:

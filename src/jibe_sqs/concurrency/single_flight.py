@@ -18,38 +18,38 @@ class SingleFlight(Generic[Answer]):
 
     def __init__(self) -> None:
         self._moments = itertools.count(1)
-        self._keys: dict[Hashable, _Key[Answer]] = {}
+        self._flights: dict[Hashable, _Flight[Answer]] = {}
 
     async def answer(self, key: Hashable, ask: Callable[[int], Awaitable[Answer]]) -> Answer:
         """Return or raise the result of a call of `ask` that begins from now on. `ask` gets the number of waiting callers."""
-        of = self._keys.setdefault(key, _Key())
+        flight = self._flights.setdefault(key, _Flight())
         came = next(self._moments)
-        of.waiting += 1
+        flight.waiting += 1
         try:
-            async with of.lock:
-                if of.began < came:
-                    await self._ask(of, ask)
-                if of.error is not None:
+            async with flight.lock:
+                if flight.began < came:
+                    await self._ask(flight, ask)
+                if flight.error is not None:
                     # Many callers raise the same object, and each would add its own traceback to it.
-                    raise of.error.with_traceback(None)
-                return of.answer
+                    raise flight.error.with_traceback(None)
+                return flight.answer
         finally:
-            of.waiting -= 1
-            if not of.waiting:
-                del self._keys[key]
+            flight.waiting -= 1
+            if not flight.waiting:
+                del self._flights[key]
 
-    async def _ask(self, of: "_Key[Answer]", ask: Callable[[int], Awaitable[Answer]]) -> None:
+    async def _ask(self, flight: "_Flight[Answer]", ask: Callable[[int], Awaitable[Answer]]) -> None:
         began = next(self._moments)
         error = None
         try:
-            of.answer = await ask(of.waiting)
+            flight.answer = await ask(flight.waiting)
         except JibeError as failure:
             error = failure
         # Not reached if the call was cancelled or met a defect: then the next caller asks.
-        of.began, of.error = began, error
+        flight.began, flight.error = began, error
 
 
-class _Key(Generic[Answer]):
+class _Flight(Generic[Answer]):
     """The callers of one key, and the last answer. `began`: when its call began."""
 
     answer: Answer

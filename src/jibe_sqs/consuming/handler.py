@@ -82,8 +82,8 @@ class Handler:
         name = (file.bucket, file.key)
         if name in self._in_hand:
             with reading:
-                other, outcome = self._in_hand[name]
-            return await self._after(other, outcome, file)
+                file_in_hand, outcome = self._in_hand[name]
+            return await self._after(file_in_hand, outcome, file)
         ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
         self._in_hand[name] = file, ours
         try:
@@ -98,13 +98,13 @@ class Handler:
         return errors
 
     async def _after(
-        self, other: LogFile, outcome: "asyncio.Future[list[JibeError]]", file: LogFile
+        self, file_in_hand: LogFile, outcome: "asyncio.Future[list[JibeError]]", file: LogFile
     ) -> list[JibeError]:
         """Wait for the message that has the same key in hand. Not read here: this message has left its place."""
         await asyncio.wait([outcome])
         if not outcome.cancelled():
             errors = outcome.result()
-            if errors and _may_be_one(file, other):
+            if errors and _may_be_same_object(file, file_in_hand):
                 return errors
             if not errors and await self._ledger.is_finished(file):
                 self._counters.files_known += 1
@@ -152,7 +152,7 @@ class Handler:
         return verdict([error for _, error in errors], message.receive_count, policy, [source for source, _ in errors])
 
 
-def _may_be_one(file: LogFile, other: LogFile) -> bool:
+def _may_be_same_object(file: LogFile, file_in_hand: LogFile) -> bool:
     """Whether two files of one key may be the same object. Not every announcement has a version or an ETag."""
-    pairs = (file.version, other.version), (file.etag, other.etag)
+    pairs = (file.version, file_in_hand.version), (file.etag, file_in_hand.etag)
     return all(None in pair or pair[0] == pair[1] for pair in pairs)

@@ -39,13 +39,15 @@ def check_signature(digest: Digest, key: RSAPublicKey) -> None:
 def check_previous(digest: Digest, after: Digest) -> None:
     """Check that `digest` is the one that `after`, a valid digest, names as previous. Raises `DigestInvalid`."""
     known = after.previous
-    other = after.key.rpartition("/")[2]
+    name_of_after = after.key.rpartition("/")[2]
     if known is None or (known.bucket, known.key) != (digest.bucket, digest.key):
-        raise ValueError(f"{other} does not name {digest}")
+        raise ValueError(f"{name_of_after} does not name {digest}")
     if known.sha256.lower() != digest.sha256:
-        raise DigestInvalid(f"{digest} is not what {other} lists: another hash", fault=Fault.PREVIOUS_HASH)
+        raise DigestInvalid(f"{digest} is not what {name_of_after} lists: another hash", fault=Fault.PREVIOUS_HASH)
     if known.signature.lower() != digest.signature.lower():
-        raise DigestInvalid(f"{digest} is not what {other} lists: another signature", fault=Fault.PREVIOUS_SIGNATURE)
+        raise DigestInvalid(
+            f"{digest} is not what {name_of_after} lists: another signature", fault=Fault.PREVIOUS_SIGNATURE
+        )
 
 
 def check_log(digest: Digest, bucket: str, key: str, sha256: str) -> bool:

@@ -63,27 +63,27 @@ def _rclone_config(running: World) -> Path:
 
 
 def _instructions(running: World, rclone: Path) -> str:
-    here = running.description()
+    description = running.description()
     lines = [
         "The sandbox is running. Press Ctrl-C to stop it.",
         "",
-        f"  AWS               {here['aws']} (for --endpoint-url)",
+        f"  AWS               {description['aws']} (for --endpoint-url)",
         "                    Object changes at this endpoint are not logged. They are logged",
         "                    under AWS's real host names, with these variables:",
-        *(f"                      {line}" for line in _export_lines(here["environment"])),
-        f"  Access Anywhere   {here['access_anywhere']}",
-        f"  its login         {here['login']} / {here['password']}",
-        f"  configuration     {here['config']}",
+        *(f"                      {line}" for line in _export_lines(description["environment"])),
+        f"  Access Anywhere   {description['access_anywhere']}",
+        f"  its login         {description['login']} / {description['password']}",
+        f"  configuration     {description['config']}",
         "",
         "  A service, with the variables above:",
-        "                    jibe-sqs run --config " + here["config"],
+        "                    jibe-sqs run --config " + description["config"],
         f"  rclone:           export RCLONE_CONFIG={rclone}",
         "                    rclone lsf -R aa:          # lists Access Anywhere's index",
         "",
         "  Queues:",
-        *(f"    {url}" for url in here["queues"].values()),
+        *(f"    {url}" for url in description["queues"].values()),
         "  Buckets and their folders in Access Anywhere:",
-        *(f"    {bucket}  {folder}" for bucket, folder in here["buckets"].items()),
+        *(f"    {bucket}  {folder}" for bucket, folder in description["buckets"].items()),
     ]
     return "\n".join(lines)
 

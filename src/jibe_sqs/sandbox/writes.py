@@ -38,11 +38,11 @@ class RecordedWrites:
         self._records: deque[S3Write] = deque(maxlen=MAX_RECORDS)
         self._lock = Lock()
 
-    def add(self, kind: CallKind, bucket: str, keys: Sequence[str], **more: Any) -> None:
-        """Record a call. `more`: the other fields of `S3Write`."""
+    def add(self, kind: CallKind, bucket: str, keys: Sequence[str], **fields: Any) -> None:
+        """Record a call. `fields`: the other fields of `S3Write`."""
         with self._lock:
             self._done += 1
-            self._records.append(S3Write(self._done, kind, bucket, list(keys), **more))
+            self._records.append(S3Write(self._done, kind, bucket, list(keys), **fields))
 
     def since(self, n: int) -> list[dict[str, Any]]:
         """The calls with a greater `n`."""

@@ -85,7 +85,7 @@ class Changes:
             line.append((change, caller))
         self._call()
         if caller.left:
-            await caller.over
+            await caller.all_reported
 
     def _call(self) -> None:
         """Start calls for ready objects: full batches at once, smaller ones after the linger time."""
@@ -148,13 +148,13 @@ class _Caller:
     def __init__(self) -> None:
         self.failed: dict[Object, Exception] = {}
         self.left = 0
-        self.over: asyncio.Future[None]
+        self.all_reported: asyncio.Future[None]
 
     def begin(self) -> None:
-        self.over = asyncio.get_running_loop().create_future()
+        self.all_reported = asyncio.get_running_loop().create_future()
 
     def answered(self) -> None:
         self.left -= 1
         # It is done already if the caller was cancelled.
-        if not self.left and not self.over.done():
-            self.over.set_result(None)
+        if not self.left and not self.all_reported.done():
+            self.all_reported.set_result(None)

@@ -170,7 +170,7 @@ class DynamoDbLedger:
     async def _observe(self, observed: Sequence[tuple[str, Seen]]) -> list[Exception | None]:
         left: dict[str, Seen] = {}
         for who, seen in observed:
-            left[who] = _both(left.get(who), seen)
+            left[who] = _merged(left.get(who), seen)
         # One batch at a time, so that this process does not conflict with itself.
         async with self._observing:
             for tries in range(OBSERVE_TRIES):
@@ -196,7 +196,7 @@ class DynamoDbLedger:
     async def _add(self, who: str, key: str, seen: Seen, known: Item | None) -> None:
         """Raises `ConditionFailed` if another replica has counted the same principal meanwhile."""
         with self._legible():
-            both = _both(_seen(known) if known is not None and self._is_alive(known) else None, seen)
+            both = _merged(_seen(known) if known is not None and self._is_alive(known) else None, seen)
         item = {
             "pk": _text(key),
             "who": _text(who),
@@ -277,7 +277,7 @@ def _seen(item: Item) -> Seen:
     return Seen(_number(item["first"]), _number(item["last"]), int(item["seen"]["N"]))
 
 
-def _both(one: Seen | None, other: Seen) -> Seen:
-    if one is None:
-        return other
-    return Seen(min(one.first, other.first), max(one.last, other.last), one.count + other.count)
+def _merged(known: Seen | None, seen: Seen) -> Seen:
+    if known is None:
+        return seen
+    return Seen(min(known.first, seen.first), max(known.last, seen.last), known.count + seen.count)

@@ -48,8 +48,8 @@ class RecordShape(Generic[T]):
     def __init__(self, record_type: type[T], *, array: str, first_field: str) -> None:
         """`first_field`: the name of the first field of every record in the usual form."""
         self.array = array
-        self.many = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
-        self.one = msgspec.json.Decoder(record_type)
+        self.records = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
+        self.record = msgspec.json.Decoder(record_type)
         self.raw = msgspec.json.Decoder(list[msgspec.Raw])
         self.first_field = first_field
         self.boundary = b'},{"%s"' % first_field.encode()
@@ -178,7 +178,9 @@ class JsonRecords(Generic[T]):
         begins = self._offset - 1
         try:
             # If the batch is within the limit, each of its records is too.
-            records: list[T | bytes] | None = self._shape.many.decode(text) if len(text) <= self._record_limit else None
+            records: list[T | bytes] | None = (
+                self._shape.records.decode(text) if len(text) <= self._record_limit else None
+            )
         except msgspec.ValidationError:
             records = None
         if records is None:
@@ -190,7 +192,7 @@ class JsonRecords(Generic[T]):
         if len(text) > self._record_limit:
             raise too_large(text, self._record_limit)
         try:
-            return self._shape.one.decode(text)
+            return self._shape.record.decode(text)
         except DECODE_ERRORS:
             return text
 

@@ -27,11 +27,11 @@ class ChangeLocks:
 
     def check_free(self, folder: Folder, name: str = "") -> None:
         """Raises `Refused` if a background task changes this folder, a folder above it, or this name in the folder."""
-        here: Folder | None = folder
-        while here is not None:
-            if (here.id, name.casefold()) in self.busy_names:
+        ancestor: Folder | None = folder
+        while ancestor is not None:
+            if (ancestor.id, name.casefold()) in self.busy_names:
                 raise Refused("error_background", f"A background task is at work on {name!r}. Please try again later")
-            name, here = here.name, here.parent
+            name, ancestor = ancestor.name, ancestor.parent
 
     async def acquire(self, folders: Iterable[Folder]) -> AsyncExitStack:
         """Acquire the change lock, and the guards of these folders and of their buckets' trash.

@@ -69,19 +69,19 @@ class Folder:
     @property
     def top(self) -> "Folder | None":
         """The folder that shows the bucket of this folder. None for the root and for folders that contain buckets."""
-        here: Folder | None = self
-        while here is not None and not here.is_bucket:
-            here = here.parent
-        return here
+        ancestor: Folder | None = self
+        while ancestor is not None and not ancestor.is_bucket:
+            ancestor = ancestor.parent
+        return ancestor
 
     @property
     def in_trash(self) -> bool:
         """Whether this is the trash of a bucket, or is in it."""
-        here: Folder | None = self
-        while here is not None and here.parent is not None:
-            if here.name == TRASH and here.parent.is_bucket:
+        ancestor: Folder | None = self
+        while ancestor is not None and ancestor.parent is not None:
+            if ancestor.name == TRASH and ancestor.parent.is_bucket:
                 return True
-            here = here.parent
+            ancestor = ancestor.parent
         return False
 
     def contents(self) -> Sequence["File | Folder"]:

@@ -27,17 +27,17 @@ class Trash:
 
     def contains_path(self, path: str, start: Folder) -> bool:
         """Whether a path below a folder leads to an item in the trash, or led to one."""
-        here: Folder | None = start
+        folder: Folder | None = start
         for name in path.strip("/").split("/"):
-            if here is None or here.in_trash:
+            if folder is None or folder.in_trash:
                 break
-            below = here.item(name)
+            below = folder.item(name)
             if below is None:
-                item_id = self._items.get((here.id, name.casefold()))
+                item_id = self._items.get((folder.id, name.casefold()))
                 below = None if item_id is None else self._index.item(item_id)
                 return below is not None and below.in_trash
-            here = below if isinstance(below, Folder) else None
-        return here is not None and here.in_trash
+            folder = below if isinstance(below, Folder) else None
+        return folder is not None and folder.in_trash
 
     def free_name(self, top: Folder, name: str) -> str:
         """A name that the bucket's trash does not contain yet."""

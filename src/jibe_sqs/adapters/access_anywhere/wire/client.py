@@ -189,9 +189,9 @@ class AccessAnywhere:
             "server is busy: raise the refresh timeout, or check the server's background tasks"
         )
 
-    async def _ask_refresh(self, fi_id: str, **more: str) -> Answer:
+    async def _ask_refresh(self, fi_id: str, **parameters: str) -> Answer:
         wanted = {"count": "1", "subfolders": "y", "options": "basic_fields", "refresh": "y", "refreshtype": "a"}
-        return await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, **more})
+        return await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, **parameters})
 
     async def _pages(self, fi_id: str, fields: str) -> AsyncIterator[Page]:
         wanted = {"count": str(PAGE), "subfolders": "y", "options": fields}
