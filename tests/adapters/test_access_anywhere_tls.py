@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.clocks import SleptClock
+from tests.processes import PATIENCE
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, SettingsError
@@ -122,19 +123,21 @@ async def listening(serve, context: ssl.SSLContext | None = None) -> AsyncIterat
     async def serving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.add(asyncio.current_task())
         try:
-            # A client may disconnect or be cancelled at any time.
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            # A client may disconnect or be cancelled at any time, also without the end of TLS.
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError):
                 await serve(reader, writer)
         finally:
             await closed(writer)
 
-    server = await asyncio.start_server(serving, "127.0.0.1", 0, ssl=context)
+    # A client that has met a broken record does not answer the end of TLS. The default waits 30 seconds for that.
+    limit = {"ssl_shutdown_timeout": 1.0} if context else {}
+    server = await asyncio.start_server(serving, "127.0.0.1", 0, ssl=context, **limit)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         # The client has closed its connections, so the tasks that serve them end.
-        await asyncio.wait_for(asyncio.gather(*served), 10)
+        await asyncio.wait_for(asyncio.gather(*served), PATIENCE)
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
