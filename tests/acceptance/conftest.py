@@ -1,4 +1,4 @@
-"""The commands as processes, and one sandbox for all who only need a world."""
+"""The commands as processes, one sandbox for all tests that only need a world, and an environment without settings."""
 
 import json
 import os
@@ -15,6 +15,16 @@ COMMAND = [sys.executable, "-m", "jibe_sqs"]
 
 
 @pytest.fixture
+def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty working directory, and no JIBE_ variables."""
+    for name in os.environ:
+        if name.upper().startswith("JIBE_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.fixture
 def jibe(tmp_path: Path) -> Callable[..., Finished]:
     """Runs a command to its end, in an empty folder."""
     folder = tmp_path / "working-directory"
@@ -28,7 +38,7 @@ def jibe(tmp_path: Path) -> Callable[..., Finished]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """Starts commands that run until they are stopped; at the latest when the test ends."""
+    """Starts commands that run until they are stopped, or until the test ends."""
     with ExitStack() as stack:
 
         def start(*arguments: str, **variables: str) -> Started:
@@ -40,7 +50,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `jibe-sqs sandbox --json` says of itself; nobody consumes there but the test."""
+    """The output of `jibe-sqs sandbox --json`. The sandbox has no consumer; tests may consume its queues."""
     with started([*COMMAND, "sandbox", "--json"], tmp_path_factory.mktemp("sandbox")) as running:
         yield json.loads(running.line())
         assert running.stop() == 0

@@ -1,4 +1,4 @@
-"""The deployment files say what the service needs, and no more. The files are real; moto renders the template."""
+"""The deployment files give the service what it needs, and no more. The files are the real ones; moto renders the template."""
 
 import json
 import re
@@ -25,7 +25,7 @@ DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
 AFTER_THE_DRAIN = consumer.LAST_RECEIVE + consumer.GIVING_BACK + reports.LAST_STORE_TIMEOUT + alerts.LAST_SEND_TIMEOUT
-"""Seconds that a stop may take after the drain's deadline, if nobody answers."""
+"""Seconds that a stop may take after the drain deadline if no server answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 
@@ -89,7 +89,7 @@ def ecs_container() -> dict[str, Any]:
 
 
 def statements(role: str) -> list[dict[str, Any]]:
-    """Every statement that the role can have, whatever the conditions."""
+    """Every statement that the role can have, under any of the template's conditions."""
     found = []
     for policy in resource(role)["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
@@ -104,7 +104,7 @@ def actions(statement: dict[str, Any]) -> set[str]:
 
 
 def instructions(stage: int) -> list[tuple[str, str]]:
-    """The Dockerfile's instructions of one stage, continuations joined, comments left out."""
+    """The instructions of one stage of the Dockerfile, with joined continuation lines and without comments."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     stages: list[list[tuple[str, str]]] = []
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -116,14 +116,14 @@ def instructions(stage: int) -> list[tuple[str, str]]:
 
 
 def only(word: str, stage: int = -1) -> str:
-    """The argument of an instruction that a stage has once."""
+    """The argument of an instruction that occurs once in a stage."""
     (argument,) = [rest for name, rest in instructions(stage) if name == word]
     return argument
 
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, Any]:
-    """The container definition that `service.yaml` comes to, every parameter given but for the table's."""
+    """The container definition that `service.yaml` renders to, with every parameter except the table's."""
     return render(PARAMETERS)
 
 
@@ -157,7 +157,7 @@ def test_every_yaml_file_parses_to_something(path):
 
 @pytest.mark.parametrize("path", [SERVICE, *sorted(BASE.glob("*.yaml")), DOCKERFILE], ids=lambda path: path.name)
 def test_no_file_carries_a_secret(path):
-    """References to a secret are fine; an access key, or a value assigned to a password, is not."""
+    """References to a secret are allowed. Access keys, and values that are assigned to a password, are not."""
     text = path.read_text()
     assert not re.search(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", text)
     assert not re.search(
@@ -260,12 +260,12 @@ def test_without_a_table_the_task_keeps_its_ledger_in_the_file(environment):
 
 def test_with_a_table_the_tasks_share_their_ledger():
     container = render({**PARAMETERS, "LedgerTableArn": TABLE})
-    told = {entry["name"]: entry["value"] for entry in container["environment"]}
-    assert (told["JIBE_LEDGER__KIND"], told["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
+    environment = {entry["name"]: entry["value"] for entry in container["environment"]}
+    assert (environment["JIBE_LEDGER__KIND"], environment["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
 
 
 def test_the_ledgers_table_is_one_that_the_service_can_use():
-    """Its key, and the attribute by which items go."""
+    """The key of the table, and the attribute by which its items expire."""
     keys = {"region_name": "eu-west-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
     with mock_aws():
         formation, dynamodb = boto3.client("cloudformation", **keys), boto3.client("dynamodb", **keys)
@@ -287,7 +287,7 @@ def test_the_task_has_an_init_process_and_no_public_address(rendered):
 
 
 def test_the_health_check_asks_for_life_where_the_configuration_answers(rendered, environment):
-    """And does so with what the image has: its Python, whose exit code tells."""
+    """It uses only what the image has: Python, whose exit code is the result."""
     check = ecs_container()["HealthCheck"]
     command, program, option, code = check["Command"]
     assert (command, program, option) == ("CMD", "python", "-c")
@@ -322,7 +322,7 @@ def test_a_failed_deployment_rolls_back():
 
 
 def kubernetes_configuration() -> dict[str, Any]:
-    """What the service reads, found the way it does: by the path in JIBE_CONFIG, through the mount."""
+    """The file that the service reads, found as the service finds it: by the path in JIBE_CONFIG, through the mount."""
     (path,) = [Path(e["value"]) for e in kubernetes_container()["env"] if e["name"] == "JIBE_CONFIG"]
     (mount,) = [m for m in kubernetes_container()["volumeMounts"] if m["mountPath"] == str(path.parent)]
     (volume,) = [v for v in pod()["volumes"] if v["name"] == mount["name"]]
@@ -397,7 +397,7 @@ def test_the_image_runs_as_the_user_that_the_ledger_folder_belongs_to():
 
 
 def test_python_itself_gets_the_signal():
-    """A shell form would make a shell process 1, which passes no SIGTERM on."""
+    """The shell form would make a shell process 1, and a shell does not forward SIGTERM."""
     assert json.loads(only("ENTRYPOINT")) == ["python", "-m", "jibe_sqs"]
     assert json.loads(only("CMD")) == ["run"]
     assert only("STOPSIGNAL") == "SIGTERM"

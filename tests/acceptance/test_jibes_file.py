@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,15 +26,7 @@ QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/jibe"
 BUCKETS = {"media": "/Amazon S3/media"}
 EXAMPLE = Path(__file__).parents[2] / "config" / "jibe-original.json"
 
-
-@pytest.fixture(autouse=True)
-def empty_folder(monkeypatch, tmp_path):
-    """An empty working directory, and no JIBE_ variables."""
-    for name in os.environ:
-        if name.upper().startswith("JIBE_"):
-            monkeypatch.delenv(name)
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a user installs: the wheel, built as a release is."""
+"""The wheel that a user installs, built like a release."""
 
 import sys
 import zipfile

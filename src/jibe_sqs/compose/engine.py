@@ -111,7 +111,10 @@ class Parts:
 
 
 class Engine:
-    """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does."""
+    """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does.
+
+    `handler`, `sweeper` and `consumers` exist after `service`.
+    """
 
     def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
         self.counters = Counters()

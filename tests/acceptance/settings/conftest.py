@@ -1,19 +1,13 @@
 """An environment without settings, and files to load settings from."""
 
 import json
-import os
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path):
-    """An empty working directory, and no JIBE_ variables."""
-    for name in os.environ:
-        if name.upper().startswith("JIBE_"):
-            monkeypatch.delenv(name)
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
+def clean_environment(empty_folder):
+    """Every test of the settings starts without settings."""
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ MISSING_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 class FileChanges:
-    """Every method raises only `Refused`."""
+    """Copies, moves and deletes files. Every method raises only `Refused`."""
 
     def __init__(
         self,
