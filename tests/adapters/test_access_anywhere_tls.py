@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.clocks import SleptClock
-from tests.processes import PATIENCE
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, SettingsError
@@ -136,8 +135,11 @@ async def listening(serve, context: ssl.SSLContext | None = None) -> AsyncIterat
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        # The client has closed its connections, so the tasks that serve them end.
-        await asyncio.wait_for(asyncio.gather(*served), PATIENCE)
+        # A client that has met a broken record may keep its connection for some time.
+        if served:
+            _, pending = await asyncio.wait(served, timeout=5)
+            for task in pending:
+                task.cancel()
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
