@@ -31,6 +31,7 @@ class Stored:
 @dataclass(eq=False)
 class _Poll:
     limit: int
+    visibility: float
     until: float
     found: "asyncio.Future[list[Message]]"
     has_trouble: bool
@@ -84,8 +85,8 @@ class Sqs:
     def facts(self) -> QueueFacts:
         return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.takes_dead_letters else None)
 
-    def poll(self, limit: int, wait: float, *, has_trouble: bool) -> "asyncio.Future[list[Message]]":
-        poll = _Poll(limit, self._loop.time() + wait, self._loop.create_future(), has_trouble)
+    def poll(self, limit: int, wait: float, visibility: float, *, has_trouble: bool) -> "asyncio.Future[list[Message]]":
+        poll = _Poll(limit, visibility, self._loop.time() + wait, self._loop.create_future(), has_trouble)
         self._polls.append(poll)
         self._answer(poll)
         return poll.found
@@ -134,7 +135,7 @@ class Sqs:
         self._judge.require(not held, "a held message is not delivered to others", stored.id)
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
-        stored.visible_at = self._loop.time() + self.visibility_timeout
+        stored.visible_at = self._loop.time() + poll.visibility
         stored.is_exempt = poll.has_trouble
         self._judge.record("received", stored.receipt, stored.receive_count)
         if stored.receive_count > 1:
@@ -238,12 +239,12 @@ class SimulatedQueue:
     async def facts(self) -> QueueFacts:
         return self.sqs.facts()
 
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
+    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10 messages", limit)
         trouble: list[bool] = []
 
         def poll() -> "asyncio.Future[list[Message]]":
-            return self.sqs.poll(limit, wait, has_trouble=bool(trouble))
+            return self.sqs.poll(limit, wait, visibility, has_trouble=bool(trouble))
 
         call: asyncio.Future[list[Message]] = self._network.call(
             f"{self.name} receive",

@@ -27,8 +27,11 @@ class Queue(Protocol):
     async def facts(self) -> QueueFacts:
         """Ask the queue for its settings."""
 
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        """Receive at most `limit` (1 to 10) messages. Waits up to `wait` seconds for the first."""
+    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
+        """Receive at most `limit` (1 to 10) messages, and hide them for `visibility` seconds from now.
+
+        Waits up to `wait` seconds for the first.
+        """
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
         """Delete up to ten messages. Returns the errors by receipt."""

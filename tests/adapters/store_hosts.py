@@ -182,7 +182,7 @@ async def contacted(partition: str, region: str, switch: Switch, proxy: Recorder
             await (await aws.session(role).get_credentials()).get_frozen_credentials()
 
         calls: dict[str, Callable[[], object]] = {
-            "SQS receive": lambda: queue.receive(1, wait=0),
+            "SQS receive": lambda: queue.receive(1, wait=0, visibility=30),
             "S3 HEAD": lambda: Regions(aws, S3Clock()).of(switch.bucket, Source(account)),
             "S3 GET": get,
             "S3 LIST": lambda: S3Listing(aws=aws, source=Source(account), regions=known).has(switch.bucket, ""),

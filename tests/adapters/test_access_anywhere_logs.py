@@ -101,7 +101,7 @@ class World:
             sweeps=(), queue=queue, ledger=OptionalLedger(self.ledger), clock=self.clock, wall_clock=lambda: self.now
         )
         await sweeper.sweep(Sweep(source, self.logs, 180.0))
-        messages = await queue.receive(10_000, wait=0.0)
+        messages = await queue.receive(10_000, wait=0.0, visibility=30)
         return sorted(message.id.removeprefix(f"s3://{BUCKET}/") for message in messages), sorted(self.asked)
 
 

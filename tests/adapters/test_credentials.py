@@ -72,7 +72,7 @@ def _without_pauses(monkeypatch):
 
 async def receive(aws, account):
     queue = SqsQueue(f"{account.endpoint}/123456789012/q", region=REGION, account=account, aws=aws)
-    await queue.receive(1, wait=0)
+    await queue.receive(1, wait=0, visibility=30)
 
 
 async def head(aws, account):

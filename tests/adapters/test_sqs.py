@@ -96,7 +96,7 @@ def left_in(sqs, url):
 async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
     before = int(time.time() * 1000) / 1000
     sent = sqs.send_message(QueueUrl=url, MessageBody="bödy")
-    (message,) = await queue.receive(10, wait=1)
+    (message,) = await queue.receive(10, wait=1, visibility=30)
     assert (message.id, message.body, message.receive_count) == (sent["MessageId"], "bödy", 1)
     assert before <= message.sent_at <= time.time()
     assert message.receipt
@@ -105,7 +105,7 @@ async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
 async def test_each_receive_is_counted(sqs, url, queue):
     sqs.send_message(QueueUrl=url, MessageBody="x")
     for expected in (1, 2, 3):
-        (message,) = await queue.receive(1, wait=1)
+        (message,) = await queue.receive(1, wait=1, visibility=30)
         assert message.receive_count == expected
         assert await queue.show_after([(message.receipt, 0)]) == {}
 
@@ -113,22 +113,41 @@ async def test_each_receive_is_counted(sqs, url, queue):
 async def test_a_receive_returns_at_most_the_requested_number(sqs, url, queue):
     for number in range(5):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    first = await queue.receive(2, wait=1)
-    rest = await queue.receive(10, wait=1)
+    first = await queue.receive(2, wait=1, visibility=30)
+    rest = await queue.receive(10, wait=1, visibility=30)
     assert (len(first), len(rest)) == (2, 3)
     assert {message.body for message in [*first, *rest]} == set("01234")
 
 
 async def test_an_empty_queue_returns_no_messages(queue):
-    assert list(await queue.receive(10, wait=0)) == []
+    assert list(await queue.receive(10, wait=0, visibility=30)) == []
 
 
 async def test_a_long_poll_ends_when_a_message_arrives(sqs, url, queue):
-    receiving = asyncio.create_task(queue.receive(1, wait=20))
+    receiving = asyncio.create_task(queue.receive(1, wait=20, visibility=30))
     await asyncio.to_thread(sqs.send_message, QueueUrl=url, MessageBody="late")
     async with asyncio.timeout(60):
         (message,) = await receiving
     assert message.body == "late"
+
+
+@pytest.mark.parametrize("own", ["0", "43200"])
+async def test_a_received_message_is_hidden_for_as_long_as_the_receive_asks(sqs, account, aws, own):
+    """The queue's own timeout may be too short to hold a message: a queue for functions may even have zero."""
+    url = new_queue(sqs, VisibilityTimeout=own)
+    queue = SqsQueue(url, region=REGION, account=account, aws=aws, wait=1)
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    (first,) = await queue.receive(1, wait=1, visibility=0.5)
+    (second,) = await queue.receive(1, wait=20, visibility=3600)
+    assert (second.id, second.receive_count) == (first.id, 2)
+    assert (await queue.receive(1, wait=1, visibility=30), left_in(sqs, url)) == ([], (0, 1))
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(0.0, 0), (0.4, 1), (30.0, 30), (1e9, MAX_VISIBILITY)])
+async def test_a_visibility_is_rounded_up_and_limited_to_what_sqs_accepts(asked, sent):
+    sqs = Recites()
+    await queue_over(sqs).receive(1, wait=0, visibility=asked)
+    assert sqs.calls[0]["VisibilityTimeout"] == sent
 
 
 # Settle
@@ -137,7 +156,7 @@ async def test_a_long_poll_ends_when_a_message_arrives(sqs, url, queue):
 async def test_deleted_messages_are_gone(sqs, url, queue):
     for number in range(10):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    messages = await queue.receive(10, wait=1)
+    messages = await queue.receive(10, wait=1, visibility=30)
     assert await queue.delete([message.receipt for message in messages]) == {}
     assert left_in(sqs, url) == (0, 0)
 
@@ -146,7 +165,7 @@ async def test_a_stale_receipt_does_not_fail_the_others(sqs, url, queue):
     """A successful answer may contain failed entries: airflow #73423."""
     for number in range(2):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    first, second = await queue.receive(10, wait=1)
+    first, second = await queue.receive(10, wait=1, visibility=30)
     failed = await queue.delete([first.receipt, "unknown", second.receipt])
     assert list(failed) == ["unknown"]
     assert isinstance(failed["unknown"], ReceiptLost)
@@ -156,15 +175,15 @@ async def test_a_stale_receipt_does_not_fail_the_others(sqs, url, queue):
 async def test_a_message_becomes_visible_after_its_delay(sqs, url, queue):
     for number in range(2):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    now, later = await queue.receive(10, wait=1)
+    now, later = await queue.receive(10, wait=1, visibility=30)
     assert await queue.show_after([(now.receipt, 0), (later.receipt, 3600)]) == {}
-    assert [message.id for message in await queue.receive(10, wait=0)] == [now.id]
+    assert [message.id for message in await queue.receive(10, wait=0, visibility=30)] == [now.id]
 
 
 async def test_the_receipt_of_a_deleted_message_is_lost(sqs, url, queue):
     for number in range(2):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    gone, here = await queue.receive(10, wait=1)
+    gone, here = await queue.receive(10, wait=1, visibility=30)
     await queue.delete([gone.receipt])
     failed = await queue.show_after([(gone.receipt, 60), (here.receipt, 0)])
     assert list(failed) == [gone.receipt]
@@ -288,8 +307,8 @@ async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, account, aws):
     await queue.send("again", once="id-3")
     await queue.send("again", once="id-4")
     # Both can be received at the same time: neither blocks the other.
-    assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
-    assert [message.body for message in await queue.receive(1, wait=0)] == ["again"]
+    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == ["again"]
+    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == ["again"]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +415,7 @@ CODES = {
 @pytest.mark.parametrize(("code", "ours"), CODES.items())
 async def test_an_error_code_of_sqs_becomes_our_error(code, ours):
     with pytest.raises(ours, match="the service's message") as raised:
-        await queue_over(Recites(refusal(code))).receive(1, wait=0)
+        await queue_over(Recites(refusal(code))).receive(1, wait=0, visibility=30)
     assert type(raised.value) is ours
     assert "receive from q" in str(raised.value)
 
@@ -446,7 +465,7 @@ async def test_a_queue_that_does_not_exist_is_refused(endpoint, account, aws):
     with pytest.raises(QueueRefused, match="attributes of no-such-queue"):
         await queue.facts()
     with pytest.raises(QueueRefused, match="receive from no-such-queue"):
-        await queue.receive(1, wait=0)
+        await queue.receive(1, wait=0, visibility=30)
 
 
 async def test_a_service_that_refuses_connections_is_unavailable(aws, without_backoff):
@@ -455,4 +474,4 @@ async def test_a_service_that_refuses_connections_is_unavailable(aws, without_ba
     account = Account(endpoint=endpoint, access_key_id="a", secret_access_key="b")
     queue = SqsQueue(f"{endpoint}/1/q", region=REGION, account=account, aws=aws)
     with pytest.raises(QueueUnavailable, match="receive from q"):
-        await queue.receive(1, wait=0)
+        await queue.receive(1, wait=0, visibility=30)

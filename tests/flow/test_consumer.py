@@ -549,7 +549,7 @@ async def test_a_call_that_makes_messages_visible_at_the_deadline_is_completed(f
 async def test_a_message_that_is_given_back_while_its_retry_waits_for_a_batch_is_visible_at_once(flow, world, queue):
     """A batch must not have two delays for one receipt: SQS does not say which one counts."""
     id_ = queue.send("x")
-    (message,) = await queue.receive(1, wait=0)
+    (message,) = await queue.receive(1, wait=0, visibility=30)
     settlements = Settlements(queue=queue, policy=world.policy, clock=world.clock, counters=world.counters)
     held = Held(message, message.receipt, since=0.0, hidden_until=30.0, extend_at=15.0)
     retry = asyncio.ensure_future(settlements.settle(held, Retry(20.0, "why")))

@@ -21,7 +21,7 @@ class Hands:
         self.holds = Holds(queue=self.queue, clock=self.clock, visibility_timeout=visibility_timeout)
 
     async def take(self):
-        (message,) = await self.queue.receive(1, wait=0)
+        (message,) = await self.queue.receive(1, wait=0, visibility=self.queue.visibility_timeout)
         return self.holds.hold(message, self.clock.monotonic())
 
     @property

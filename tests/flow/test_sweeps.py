@@ -132,7 +132,7 @@ class Sweeping:
     async def taken(self):
         """Receive and delete all waiting messages. Returns the keys of their files."""
         keys = []
-        while messages := await self.queue.receive(10, wait=0.0):
+        while messages := await self.queue.receive(10, wait=0.0, visibility=VISIBILITY):
             keys += [file.key for message in messages for file in swept_announcements(message.body)]
             assert not await self.queue.delete([message.receipt for message in messages])
         return keys
@@ -626,7 +626,7 @@ async def test_offer_waits_while_the_queue_is_full(flow):
     assert len(queue) == 3
     taken = []
     while len(taken) < 5:
-        messages = await queue.receive(10, wait=1.0)
+        messages = await queue.receive(10, wait=1.0, visibility=VISIBILITY)
         taken += [message.id for message in messages]
         assert len(queue) <= 3
         await queue.delete([message.receipt for message in messages])
@@ -637,9 +637,9 @@ async def test_offer_waits_while_the_queue_is_full(flow):
 
 async def test_a_receive_waits_for_a_file_and_no_longer_than_its_wait_time(flow):
     queue = SweepQueue()
-    assert await queue.receive(10, wait=7.0) == []
+    assert await queue.receive(10, wait=7.0, visibility=VISIBILITY) == []
     assert flow.time() == pytest.approx(7.0)
-    waiting = asyncio.create_task(queue.receive(10, wait=20.0))
+    waiting = asyncio.create_task(queue.receive(10, wait=20.0, visibility=VISIBILITY))
     await asyncio.sleep(3.0)
     await queue.offer(files_of("a"))
     assert len(await waiting) == 1
@@ -649,8 +649,8 @@ async def test_a_receive_waits_for_a_file_and_no_longer_than_its_wait_time(flow)
 async def test_a_message_is_visible_again_after_its_delay_and_counts_its_receives(flow):
     queue = SweepQueue()
     await queue.offer(files_of("a"))
-    (first,) = await queue.receive(1, wait=0.0)
-    waiting = asyncio.create_task(queue.receive(1, wait=50.0))
+    (first,) = await queue.receive(1, wait=0.0, visibility=VISIBILITY)
+    waiting = asyncio.create_task(queue.receive(1, wait=50.0, visibility=VISIBILITY))
     await flow.settled()
     assert not await queue.show_after([(first.receipt, 30.0)])
     (again,) = await waiting
@@ -659,16 +659,18 @@ async def test_a_message_is_visible_again_after_its_delay_and_counts_its_receive
     for call in (queue.delete([first.receipt]), queue.show_after([(first.receipt, 0.0)])):
         assert isinstance((await call)[first.receipt], ReceiptLost)
     assert not await queue.delete([again.receipt])
-    assert await queue.receive(1, wait=VISIBILITY + 1) == []
+    assert await queue.receive(1, wait=VISIBILITY + 1, visibility=VISIBILITY) == []
 
 
 async def test_a_message_that_is_never_settled_becomes_visible_again(flow):
     queue = SweepQueue()
     await queue.offer(files_of("a"))
-    (first,) = await queue.receive(1, wait=0.0)
-    assert await queue.receive(1, wait=VISIBILITY - 1) == []
-    (again,) = await queue.receive(1, wait=2.0)
+    (first,) = await queue.receive(1, wait=0.0, visibility=VISIBILITY)
+    assert await queue.receive(1, wait=VISIBILITY - 1, visibility=VISIBILITY) == []
+    (again,) = await queue.receive(1, wait=2.0, visibility=10.0)
     assert again.id == first.id
+    assert await queue.receive(1, wait=9.0, visibility=10.0) == []
+    assert len(await queue.receive(1, wait=2.0, visibility=10.0)) == 1
 
 
 async def test_a_file_that_is_finished_during_the_question_to_the_ledger_is_not_offered_again(sweeping):
@@ -697,7 +699,7 @@ async def test_a_file_that_is_finished_during_the_question_to_the_ledger_is_not_
 async def test_a_file_that_waits_or_is_being_handled_is_not_added_again(flow):
     queue = SweepQueue()
     assert await queue.offer(files_of("a", "a", "b")) == 2
-    (message,) = await queue.receive(1, wait=0.0)
+    (message,) = await queue.receive(1, wait=0.0, visibility=VISIBILITY)
     assert await queue.offer(files_of("a", "b")) == 0
     await queue.show_after([(message.receipt, 600.0)])
     assert await queue.offer(files_of("a", "b")) == 0
@@ -709,7 +711,7 @@ async def test_a_deleted_message_leaves_no_state(flow):
     queue = SweepQueue()
     for number in range(1000):
         await queue.offer(files_of(str(number)))
-        (message,) = await queue.receive(1, wait=0.0)
+        (message,) = await queue.receive(1, wait=0.0, visibility=VISIBILITY)
         await queue.delete([message.receipt])
     assert (len(queue), len(queue._waiting), len(queue._rejected)) == (0, 0, 0)
     assert len(queue._hidden) <= 101
@@ -724,7 +726,7 @@ async def test_an_old_rejection_is_removed(flow):
     queue = SweepQueue()
     for name in "ab":
         await queue.offer(files_of(name))
-        (message,) = await queue.receive(1, wait=0.0)
+        (message,) = await queue.receive(1, wait=0.0, visibility=VISIBILITY)
         assert await queue.reject(message, Reject("LogCorrupt", "words"))
         await queue.delete([message.receipt])
         assert await queue.offer(files_of(name)) == 0
@@ -745,7 +747,7 @@ def test_the_queue_delivers_every_file_until_it_is_deleted(flow, data):
             if step == "offer":
                 await queue.offer(files_of(data.draw(st.sampled_from(names))))
             elif step == "receive":
-                for message in await queue.receive(3, wait=0.0):
+                for message in await queue.receive(3, wait=0.0, visibility=VISIBILITY):
                     assert message.id not in in_hand
                     in_hand[message.id] = message
                     receives[message.id] = receives.get(message.id, 0) + 1
@@ -761,7 +763,7 @@ def test_the_queue_delivers_every_file_until_it_is_deleted(flow, data):
                 else:
                     assert not await queue.show_after([(message.receipt, data.draw(st.sampled_from([0.0, 5.0, 50.0])))])
         left = len(queue)
-        shown = {message.id for _ in range(20) for message in await queue.receive(10, wait=10.0)}
+        shown = {message.id for _ in range(20) for message in await queue.receive(10, wait=10.0, visibility=VISIBILITY)}
         assert len(shown | set(in_hand)) == left
         assert not shown & set(in_hand)
 

@@ -1,5 +1,6 @@
 """One SQS queue, over aiobotocore."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,13 +111,14 @@ class SqsQueue:
             pass
         return True
 
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        """Long-poll for up to `limit` messages."""
+    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
+        """Long-poll for up to `limit` messages. They are hidden for `visibility` seconds, rounded up."""
         with translated(f"receive from {self.name}"):
             answer = await (await self._client()).receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=int(wait),
+                VisibilityTimeout=min(MAX_VISIBILITY, math.ceil(visibility)),
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
         return [_message(found) for found in answer.get("Messages", ())]

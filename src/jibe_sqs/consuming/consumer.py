@@ -65,6 +65,7 @@ class Consumer:
         self._clock = clock
         self._counters = counters
         self._wait = wait
+        self._visibility = facts.visibility_timeout
         self._receivers = receivers
         self._gates = gates
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
@@ -140,7 +141,7 @@ class Consumer:
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         """Receive. The receive itself is never cancelled: SQS would count its messages as delivered and hide them."""
-        receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait))
+        receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait, visibility=self._visibility))
         try:
             return await asyncio.shield(receive)
         except asyncio.CancelledError:

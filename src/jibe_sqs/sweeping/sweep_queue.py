@@ -76,12 +76,12 @@ class SweepQueue:
         """Return its settings, as a queue of SQS does."""
         return FACTS
 
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
-        """Receive at most `limit` messages. Waits up to `wait` seconds for the first."""
+    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
+        """Receive at most `limit` messages, and hide them. Waits up to `wait` seconds for the first."""
         deadline = _now() + wait
         while True:
             self._show_due()
-            if found := self._taken(limit):
+            if found := self._taken(limit, visibility):
                 return found
             now = _now()
             if now >= deadline:
@@ -163,7 +163,7 @@ class SweepQueue:
             if entry is not None and entry.hidden_until == until:
                 self._show(id_)
 
-    def _taken(self, limit: int) -> list[Message]:
+    def _taken(self, limit: int, visibility: float) -> list[Message]:
         found: list[Message] = []
         while self._waiting and len(found) < limit:
             id_ = self._waiting.popleft()
@@ -174,7 +174,7 @@ class SweepQueue:
             self._receives += 1
             entry.receive_count += 1
             entry.receipt = f"{id_}#{self._receives}"
-            self._hide(id_, _now() + VISIBILITY)
+            self._hide(id_, _now() + visibility)
             found.append(Message(id_, entry.receipt, swept(entry.file), entry.receive_count, entry.found_at, ours=True))
         return found
 

@@ -46,7 +46,7 @@ class _Stored:
 class InMemoryQueue:
     """The `Queue` port, with the behaviour of an SQS standard queue.
 
-    A received message is hidden for `visibility_timeout` seconds, and then visible again under the same id; the next
+    A received message is hidden for as long as the receive asks, and then visible again under the same id; the next
     receive gives it a new receipt. A message that was received `max_receives` times becomes a dead letter instead of being
     received once more. A call with an old receipt fails with `ReceiptLost`.
 
@@ -124,13 +124,13 @@ class InMemoryQueue:
     async def facts(self) -> QueueFacts:
         return self.facts_now()
 
-    async def receive(self, limit: int, *, wait: float) -> Sequence[Message]:
+    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         _check_size(limit)
         self.calls["receive"].append(QueueCall(loop_time(), limit=limit))
         self.receiving += 1
         try:
             await self._reached("receive")
-            return await self._long_poll(limit, loop_time() + wait)
+            return await self._long_poll(limit, visibility, loop_time() + wait)
         except asyncio.CancelledError:
             self.cancelled_receives += 1
             raise
@@ -191,9 +191,9 @@ class InMemoryQueue:
         errors = self.entry_errors[call].get(id_)
         return errors.pop(0) if errors else None
 
-    async def _long_poll(self, limit: int, deadline: float) -> list[Message]:
+    async def _long_poll(self, limit: int, visibility: float, deadline: float) -> list[Message]:
         while True:
-            if found := self._take_visible(limit):
+            if found := self._take_visible(limit, visibility):
                 return found
             if has_come(deadline):
                 return []
@@ -205,7 +205,7 @@ class InMemoryQueue:
             except TimeoutError:
                 pass
 
-    def _take_visible(self, limit: int) -> list[Message]:
+    def _take_visible(self, limit: int, visibility: float) -> list[Message]:
         found: list[Message] = []
         for stored in list(self.messages.values()):
             if not stored.is_visible:
@@ -214,18 +214,18 @@ class InMemoryQueue:
                 del self.messages[stored.id]
                 self.dead_letters.append((stored.id, None))
                 continue
-            found.append(self._deliver(stored))
+            found.append(self._deliver(stored, visibility))
             if self.duplicates and len(found) < limit:
                 self.duplicates -= 1
-                found.append(self._deliver(stored))
+                found.append(self._deliver(stored, visibility))
             if len(found) >= limit:
                 break
         return found
 
-    def _deliver(self, stored: _Stored) -> Message:
+    def _deliver(self, stored: _Stored, visibility: float) -> Message:
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
-        stored.visible_at = loop_time() + self.visibility_timeout
+        stored.visible_at = loop_time() + visibility
         self.deliveries.append((stored.id, loop_time()))
         return Message(stored.id, stored.receipt, stored.body, stored.receive_count, stored.sent_at)
 
