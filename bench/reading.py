@@ -9,7 +9,8 @@ from typing import Any
 _READER = """
 import json, sys, time
 from bench.memory import peak
-from jibe_sqs.core.decisions import Decisions, Plan
+from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.plan import Plan
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 

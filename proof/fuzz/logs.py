@@ -5,12 +5,12 @@ import zlib
 from functools import partial
 from typing import Final, NamedTuple
 
-from jibe_sqs.core.decisions import Plan
 from jibe_sqs.core.errors import LogError
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Record
+from jibe_sqs.core.plan import Plan
 from proof.fuzz.compression import MAGIC
 from proof.fuzz.promises import DECISIONS, check_peak, check_record, chunks_of, cut_of, promise, stretch
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import orjson
 
-from jibe_sqs.core.decisions import Decisions, Plan
+from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.model import ObjectEvent, Unchanged
+from jibe_sqs.core.plan import Plan
 
 STRETCHED_SIZE: Final = 12 * 1024 * 1024
 """The least number of bytes of a stretched input, unless it is compressed."""

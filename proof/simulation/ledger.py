@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 from proof.simulation.judge import Judge
 from proof.simulation.network import Network
 

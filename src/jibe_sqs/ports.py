@@ -6,8 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from jibe_sqs.core.decisions import Place, Places, Seen
+from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Reject
+from jibe_sqs.core.plan import Seen
 
 
 class QueueFacts(msgspec.Struct, frozen=True):

@@ -21,9 +21,9 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.table import FAILURE_LIMIT, PAUSE, ConditionFailed, Refused
 from jibe_sqs.compose import stores
 from jibe_sqs.concurrency.backoff import Backoff
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.settings import Rules, load
 

@@ -18,9 +18,9 @@ from tests.processes import PATIENCE
 from jibe_sqs.adapters.ledgers import sqlite
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, VERSION, SqliteLedger
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 
 LOG = LogFile("logs", "a/log.json.gz")
 A, A_TREE, B = Folder("/data/a"), Folder("/data/a", tree=True), Folder("/data/b")

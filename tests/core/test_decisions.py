@@ -138,7 +138,15 @@ MAPPED = {
     "a plus": ("a+b/c", (TOP,), ["/S3/photos/a+b"]),
     "a key that looks encoded": ("a%2Fb/c%20d/e", (TOP,), ["/S3/photos/a%2Fb/c%20d"]),
     "unicode": ("été/🌊/e\u0301/x", (TOP,), ["/S3/photos/été/🌊/e\u0301"]),
-    "dots are names": ("a/../b/./c", (TOP,), ["/S3/photos/a/../b/."]),
+    "dots in names": ("a.b/..c/.../d..", (TOP,), ["/S3/photos/a.b/..c/..."]),
+    "a name ..: the tree above it": ("a/../b/c", (TOP,), ["/S3/photos/a/**"]),
+    "a name .: the tree above it": ("a/b/./c", (TOP,), ["/S3/photos/a/b/**"]),
+    "names .. at the start: the tree of the place": ("../../../etc/passwd", (TOP,), ["/S3/photos/**"]),
+    "a name .. after the prefix of the place": ("team/../a", (TEAM,), ["/Team/**"]),
+    "names .. and no name": ("a/b//../c", (TOP,), ["/S3/photos/a/b/**"]),
+    "an object named ..": ("a/..", (TOP,), ["/S3/photos/a"]),
+    "an object named .": (".", (TOP,), ["/S3/photos"]),
+    "the marker of a folder ..": ("a/../", (TOP,), ["/S3/photos/a"]),
     "a backslash and a line end": ("a\\b\n/c", (TOP,), ["/S3/photos/a\\b\n"]),
     "a folder without a name: the tree above it": ("a//b", (TOP,), ["/S3/photos/a/**"]),
     "a key that starts with a slash": ("/a/b", (TOP,), ["/S3/photos/**"]),
@@ -161,6 +169,9 @@ UNLISTED = {
     "a prefix that is a folder": ("a/b/", (TOP,), ["/S3/photos/a/b/**"]),
     "a prefix that ends within a name": ("a/b", (TOP,), ["/S3/photos/a/**"]),
     "a prefix with a nameless folder": ("a//b", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix with a folder ..": ("a/../b/", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix of a folder .": ("a/./", (TOP,), ["/S3/photos/a/**"]),
+    "a prefix that is ..": ("..", (TOP,), ["/S3/photos/**"]),
     "a prefix of a nameless folder": ("a//", (TOP,), ["/S3/photos/a/**"]),
     "a prefix above the prefix of the place": ("te", (TEAM,), ["/Team/**"]),
     "the prefix of the place": ("team/", (TEAM,), ["/Team/**"]),
@@ -177,14 +188,14 @@ def test_a_change_without_a_key_makes_everything_below_its_prefix_stale(prefix, 
     assert folders(prefix, *places, kind=kind) == expected
 
 
-NAMES = st.text(min_size=1, max_size=8).filter(lambda name: "/" not in name)
+NAMES = st.text(min_size=1, max_size=8).filter(lambda name: "/" not in name and name not in (".", ".."))
 
 
 @given(st.lists(NAMES, max_size=5), NAMES, st.sampled_from(["/", "/S3", "/Amazon S3/my bucket"]))
 def test_a_key_maps_to_its_folders_below_the_place(path, name, top):
     key = "/".join([*path, name])
     expected = Folder("/" + "/".join([*top.strip("/").split("/"), *path]).lstrip("/"))
-    assert Decisions({BUCKET: (Place(top),)}).decide(event(key)) == Refresh((expected,))
+    assert Decisions({BUCKET: (Place(top),)}).decide(event(key)).folders == (expected,)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5), NAMES)
@@ -197,13 +208,13 @@ def test_a_place_with_a_prefix_gives_the_same_folder_as_a_place_without(path, na
 
 
 @given(st.text(alphabet="a/ .é", max_size=12), st.sampled_from(list(Kind)))
-def test_any_key_maps_to_a_path_without_empty_names(key, kind):
+def test_any_key_maps_to_a_path_without_empty_names_and_dots(key, kind):
     [folder] = Decisions({BUCKET: (Place("/S3"),)}).decide(event(key, kind)).folders
     assert folder.path.startswith("/S3")
-    assert all(folder.path.split("/")[1:])
+    assert not {"", ".", ".."}.intersection(folder.path.split("/")[1:])
 
 
-@given(st.text(alphabet="ab/", max_size=10), st.text(alphabet="ab/", min_size=1, max_size=5))
+@given(st.text(alphabet="ab./", max_size=10), st.text(alphabet="ab./", min_size=1, max_size=5))
 def test_the_folder_of_a_key_is_below_the_tree_of_its_prefix(key, rest):
     [tree] = Decisions().decide(event(key, Kind.DELETED_UNLISTED)).folders
     [folder] = Decisions().decide(event(key + rest)).folders
@@ -239,15 +250,15 @@ def test_a_change_less_than_a_second_before_a_sync_is_refreshed(time, is_skipped
 
 def test_only_a_provider_whose_sync_has_not_seen_the_change_is_refreshed():
     places = Place("/One", synced=500.0), Place("/Two", synced=SYNCED)
-    assert decided(700.0, *places) == Refresh((Folder("/One/a"),))
+    assert decided(700.0, *places).folders == (Folder("/One/a"),)
     assert decided(400.0, *places) == Skip(SkipReason.BEFORE_SYNC)
-    assert decided(2000.0, *places) == Refresh((Folder("/One/a"), Folder("/Two/a")))
+    assert decided(2000.0, *places).folders == (Folder("/One/a"), Folder("/Two/a"))
 
 
 def test_the_sync_of_one_place_does_not_count_for_another():
     places = Place("/Whole"), Place("/Part", "team/", synced=SYNCED)
-    assert decided(0.0, *places, key="team/a/b") == Refresh((Folder("/Whole/team/a"),))
-    assert decided(0.0, *places, key="other/b") == Refresh((Folder("/Whole/other"),))
+    assert decided(0.0, *places, key="team/a/b").folders == (Folder("/Whole/team/a"),)
+    assert decided(0.0, *places, key="other/b").folders == (Folder("/Whole/other"),)
 
 
 def test_a_key_outside_a_synced_part_is_not_mapped():
@@ -276,7 +287,7 @@ def test_new_places_apply_from_the_next_record():
     decisions = Decisions({})
     assert decisions.decide(event()) == Unmapped()
     decisions.places = {BUCKET: [Place("/S3")]}
-    assert decisions.decide(event()) == Refresh((Folder("/S3/a"),))
+    assert decisions.decide(event()).folders == (Folder("/S3/a"),)
 
 
 # Names that differ in case

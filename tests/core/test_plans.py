@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, UNKNOWN_ACTOR, event
 
-from jibe_sqs.core.decisions import MAX_BUCKETS, MAX_PRINCIPALS, Decisions, OwnWrites, Place, Plan, Seen
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent, SkipReason, Unchanged
+from jibe_sqs.core.plan import MAX_BUCKETS, MAX_PRINCIPALS, Plan, Seen
 
 A, B = Folder("/photos/a"), Folder("/photos/b")
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.decisions import Counts as BucketCounts
-from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
+from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.plan import Counts as BucketCounts
+from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.stale_folders import Needed, Stale
 from jibe_sqs.ports import PendingRefresh, RefreshOutcome
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import activity as activity_module

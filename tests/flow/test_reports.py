@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.collisions import Collisions
-from jibe_sqs.core.decisions import Counts as BucketCounts
-from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Stale
+from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
 from jibe_sqs.core.model import Folder, SkipReason
+from jibe_sqs.core.plan import Counts as BucketCounts
+from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.stale_folders import Needed, Stale
 from jibe_sqs.ports import PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.report_text import as_text

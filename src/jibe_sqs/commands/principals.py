@@ -6,7 +6,7 @@ from typing import IO
 from rich.console import Console
 
 from jibe_sqs.commands.output import plain, table_of, utc_iso, write_json_line
-from jibe_sqs.core.decisions import Seen
+from jibe_sqs.core.plan import Seen
 
 
 def as_lines(principals: Mapping[str, Seen], output: IO[str]) -> None:

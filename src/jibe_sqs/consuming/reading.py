@@ -9,12 +9,14 @@ import msgspec
 import structlog
 
 from jibe_sqs.core.announcements import announcements, swept_announcements
-from jibe_sqs.core.decisions import Decisions, Needed, Place, Plan, Seen
+from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import BucketNotAllowed, JibeError, LogStoreUnavailable, RecordMalformed
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Announcement, Change, Folder, LogFile, Message, Record
+from jibe_sqs.core.plan import Plan, Seen
 from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import LogStore, Signatures, Verifier
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters

@@ -149,9 +149,13 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class Refresh(msgspec.Struct, frozen=True):
-    """A decision: these folders are stale, one for each place where the bucket is shown."""
+    """A decision: these folders are stale, one for each place where the bucket is shown.
+
+    `tops`: for each of the folders, the folder of its place. A tree that replaces the folder must not go above it.
+    """
 
     folders: tuple[Folder, ...]
+    tops: tuple[str, ...]
 
 
 Decision = Skip | Refresh

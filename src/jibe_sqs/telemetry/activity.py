@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jibe_sqs.core.decisions import Needed, Places, Plan, Stale
+from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
+from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.stale_folders import Needed, Stale
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.lag import Lag
 

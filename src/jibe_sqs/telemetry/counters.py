@@ -4,8 +4,9 @@ from collections import Counter
 
 import msgspec
 
-from jibe_sqs.core.decisions import Needed, Plan
 from jibe_sqs.core.model import SkipReason
+from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.stale_folders import Needed
 
 
 class Counters(msgspec.Struct):

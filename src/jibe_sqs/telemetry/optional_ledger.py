@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 
 import structlog
 
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Ledger
 
 log = structlog.get_logger()

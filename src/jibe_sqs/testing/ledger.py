@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 
 
 class InMemoryLedger(MemoryLedger):

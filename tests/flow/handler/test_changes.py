@@ -5,10 +5,8 @@ import json
 
 import pytest
 
-from jibe_sqs.core import decisions
-from jibe_sqs.core.errors import (
-    AccessAnywhereUnavailable,
-)
+from jibe_sqs.core import plan
+from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Done, Folder, Retry
 from jibe_sqs.testing import InMemoryEventTarget
 
@@ -53,10 +51,11 @@ async def test_a_delete_without_keys_refreshes_the_tree_also_with_an_event_targe
     assert [change.event.key for change in reporting.events.accepted] == ["b/file"]
 
 
-async def test_changes_beyond_the_limit_of_one_file_refresh_their_folders(flow, reporting, monkeypatch):
-    monkeypatch.setattr(decisions, "MAX_CHANGES", 3)
+async def test_all_changes_of_a_file_with_too_many_refresh_their_folders(flow, reporting, monkeypatch):
+    """Not only the last ones: the report of an object's earlier change would come after the refresh for its later one."""
+    monkeypatch.setattr(plan, "MAX_CHANGES", 3)
     key = reporting.put("a", flow.log_of(*(f"{n}/x" for n in range(5))))
     assert await reporting.handle(flow.announcing(key)) == Done()
-    assert sorted(change.event.key for change in reporting.events.accepted) == ["0/x", "1/x", "2/x"]
-    assert sorted(run.folder.path for run in reporting.target.runs) == ["/data/3", "/data/4"]
+    assert not reporting.events.accepted
+    assert sorted(run.folder.path for run in reporting.target.runs) == [f"/data/{n}" for n in range(5)]
     assert reporting.counters.events == 5

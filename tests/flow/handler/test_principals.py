@@ -3,11 +3,11 @@
 import gzip
 import json
 
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
 )
 from jibe_sqs.core.model import Done, Retry
+from jibe_sqs.core.plan import Seen
 
 
 def log_by(flow, *principals):

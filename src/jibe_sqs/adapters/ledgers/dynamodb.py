@@ -25,9 +25,9 @@ from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, Item, Refused, Table
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 
 MAX_NAME_BYTES: Final = 2048 - 2
 """Bytes of a name after `f#` that is not hashed. DynamoDB's limit of 2,048 counts both."""

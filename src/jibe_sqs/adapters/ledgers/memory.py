@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 
 
 class MemoryLedger:

@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar
 
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.concurrency.batches import Batches
-from jibe_sqs.core.decisions import Seen
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
 
 T = TypeVar("T")
 

@@ -1,0 +1,211 @@
+"""The plan of a log file: its stale folders, its counts and its principals. Its size in bytes is bounded."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.core.decisions import Place, Unmapped
+from jibe_sqs.core.key_names import is_path
+from jibe_sqs.core.model import (
+    UNKNOWN_TIME,
+    Change,
+    Decision,
+    Folder,
+    ObjectEvent,
+    Record,
+    Refresh,
+    Skip,
+    SkipReason,
+)
+from jibe_sqs.core.plan_sizes import BUCKET, PRINCIPAL, change_size, text_size
+from jibe_sqs.core.stale_folders import Needed, StaleFolders
+
+ROOM: Final = 32 * 1024 * 1024
+"""Bytes of one plan, if its caller sets no other bound."""
+STEP: Final = 256 * 1024
+"""Bytes. A plan asks again for its room when it has grown by this, or by half."""
+MAX_PRINCIPALS: Final = 10_000
+"""Principals of one file. Each session has its own name, so their number has no limit."""
+MAX_PRINCIPAL_LENGTH: Final = 2048
+"""Characters. This is the longest ARN of AWS. A longer name is not kept."""
+MAX_PRINCIPALS_SIZE: Final = 4 * 1024 * 1024
+"""Bytes. Principals are for information only, so folders must not become trees for them."""
+MAX_CHANGES: Final = 50_000
+"""Changes of one file that are kept object by object. If there are more, all of their folders become stale."""
+MAX_BUCKETS: Final = 1000
+"""Buckets of one file that are counted separately. All others are counted together, under an empty name."""
+MAX_BUCKET_LENGTH: Final = 512
+"""Characters. No store has longer names of buckets. A longer name is not kept: its records count under an empty name."""
+
+
+class Counts(msgspec.Struct):
+    """The counts of one bucket: records, records that asked for a refresh, and reasons of the others."""
+
+    records: int = 0
+    events: int = 0
+    skipped: Counter[SkipReason] = msgspec.field(default_factory=Counter)
+
+
+class Seen(msgspec.Struct):
+    """The first and last change by one principal (seconds since the epoch), and the number of changes."""
+
+    first: float
+    last: float
+    count: int = 1
+
+
+class Plan:
+    """What a log file asks for. Its size grows with the number of folders, not of records, and not beyond its room.
+
+    `by_object`: keep each change in `changes` instead, in the order of the records. Then only events that name no object, or
+    whose key is not a path, make folders stale. Beyond `MAX_CHANGES`, or beyond the room, all changes become stale folders.
+    `room`: bytes. A function is called again whenever the plan has grown, and its answer may change.
+    """
+
+    def __init__(self, *, by_object: bool = False, room: int | Callable[[], int] = ROOM) -> None:
+        self.buckets: dict[str, Counts] = {}
+        """Bucket -> its counts. All buckets beyond `MAX_BUCKETS` have the key `""`."""
+        self.unmapped: dict[str, Sequence[Place]] = {}
+        """Buckets with changes that no place shows -> the places of the bucket when that was decided."""
+        self.newest_unmapped = float("-inf")
+        """The time of the latest of those changes."""
+        self.changes: list[Change] = []
+        self.principals: dict[str, Seen] = {}
+        """Principal -> its changes of objects. Contains Access Anywhere itself. For information only."""
+        self._by_object = by_object
+        self._tops_of_changes: list[tuple[str, ...]] = []
+        self._stale = StaleFolders()
+        self._room = room if callable(room) else lambda: room
+        self._granted = 0
+        """The size at which the room is asked for again."""
+        self._max_principals_size = MAX_PRINCIPALS_SIZE
+        self._principals_size = self._changes_size = self._buckets_size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the plan, and of all that `needed` and coarsening add for a time. An estimate that is never too low."""
+        return self._stale.size + self._changes_size + self._buckets_size + self._principals_size
+
+    @property
+    def coarsened(self) -> int:
+        """The number of trees that contain all later events below them. 0 if the plan was not coarsened."""
+        return self._stale.trees
+
+    def add(self, record: Record, decision: Decision) -> None:
+        """Add one record and the decision on it."""
+        counts = self.buckets.get(record.bucket)
+        if counts is None:
+            counts = self._new_bucket(record.bucket)
+        counts.records += 1
+        if isinstance(record, ObjectEvent):
+            self._count_principal(record)
+        if isinstance(decision, Skip):
+            counts.skipped[decision.reason] += 1
+            if isinstance(decision, Unmapped):
+                self._add_unmapped(record, decision)
+        else:
+            counts.events += 1
+            self._add_event(record, decision)
+        if self.size > self._granted:
+            self._fit()
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+        return sum(counts.records for counts in self.buckets.values())
+
+    @property
+    def events(self) -> int:
+        """The number of records that asked for a refresh."""
+        return sum(counts.events for counts in self.buckets.values())
+
+    @property
+    def skipped(self) -> Counter[SkipReason]:
+        """The reasons of all other records. `already-refreshed` is not among them: `needed` counts those events."""
+        return sum((counts.skipped for counts in self.buckets.values()), Counter())
+
+    @property
+    def folders(self) -> Collection[Folder]:
+        """Every folder that an event made stale, or the tree that contains it, once."""
+        return dict.fromkeys(folder for stale in self._stale for folder in stale.folders)
+
+    def needed(self, watermarks: Mapping[Folder, float]) -> Needed:
+        """The folders with a change that a refresh may not have seen. The plan does not change.
+
+        `watermarks`: folder -> start of its last successful refresh, in seconds since the epoch.
+        """
+        return self._stale.needed(watermarks)
+
+    def _new_bucket(self, bucket: str) -> Counts:
+        has_counts = len(self.buckets) < MAX_BUCKETS and len(bucket) <= MAX_BUCKET_LENGTH
+        name = bucket if has_counts else ""
+        if name not in self.buckets:
+            self.buckets[name] = Counts()
+            self._buckets_size += BUCKET + text_size(name)
+        return self.buckets[name]
+
+    def _add_unmapped(self, record: Record, decision: Unmapped) -> None:
+        self.newest_unmapped = max(self.newest_unmapped, record.time)
+        bucket = record.bucket
+        if bucket not in self.unmapped and len(self.unmapped) < MAX_BUCKETS and len(bucket) <= MAX_BUCKET_LENGTH:
+            self.unmapped[bucket] = decision.places
+            self._buckets_size += BUCKET + text_size(bucket)
+
+    def _count_principal(self, event: ObjectEvent) -> None:
+        if event.time == UNKNOWN_TIME:
+            return
+        name = event.actor.principal or event.actor.access_key
+        seen = self.principals.get(name)
+        if seen is not None:
+            seen.first, seen.last = min(seen.first, event.time), max(seen.last, event.time)
+            seen.count += 1
+        elif name and len(name) <= MAX_PRINCIPAL_LENGTH and len(self.principals) < MAX_PRINCIPALS:
+            size = PRINCIPAL + text_size(name)
+            if self._principals_size + size <= self._max_principals_size:
+                self.principals[name] = Seen(event.time, event.time)
+                self._principals_size += size
+
+    def _add_event(self, record: Record, decision: Refresh) -> None:
+        if self._by_object and isinstance(record, ObjectEvent) and not record.kind.is_unlisted and is_path(record.key):
+            self.changes.append(Change(record, decision.folders))
+            self._tops_of_changes.append(decision.tops)
+            self._changes_size += change_size(record, decision)
+            if len(self.changes) > MAX_CHANGES:
+                self._refresh_changes()
+        else:
+            self._stale.add(record.bucket, decision, record.time)
+
+    def _fit(self) -> None:
+        """Ask for the room, and make the plan smaller if it takes more."""
+        room = self._room()
+        is_larger = self.size > room
+        if is_larger:
+            self._shrink(room)
+        size = self.size
+        self._granted = min(room, size + max(size // 2, STEP))
+        if is_larger:
+            # Perhaps hardly more than trees of whole places is left. Then the next attempt must not follow at once.
+            self._granted = max(self._granted, size + size // 4)
+
+    def _shrink(self, room: int) -> None:
+        if self.changes:
+            self._refresh_changes()
+        if self._principals_size > room // 8:
+            self.principals.clear()
+            self._principals_size = self._max_principals_size = 0
+        if self.size > room:
+            # To the half, so that the time for all coarsening grows no faster than the log file.
+            self._stale.coarsen(max(room - (self.size - self._stale.size), 0) // 2)
+
+    def _refresh_changes(self) -> None:
+        """Make the folders of all changes stale, and of all later changes.
+
+        Not only of some: the refreshes of a file are done before its changes are reported. So an earlier change of an object
+        would be reported after the refresh for its later change, and an event target may believe it.
+        """
+        self._by_object = False
+        for change, tops in zip(self.changes, self._tops_of_changes, strict=True):
+            self._stale.add(change.event.bucket, Refresh(change.folders, tops), change.event.time)
+        self.changes, self._tops_of_changes, self._changes_size = [], [], 0
