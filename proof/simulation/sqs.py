@@ -144,7 +144,8 @@ class Sqs:
             self.redeliveries_due += 1
             stored.is_exempt = True
             later(self._chance.random() * self.visibility_timeout, self._deliver_again, stored)
-        return Message(stored.id, stored.receipt, stored.announcement.body, stored.receive_count, stored.sent_at)
+        body = stored.announcement.body.encode()
+        return Message(stored.id, stored.receipt, body, stored.receive_count, stored.sent_at)
 
     def _deliver_again(self, stored: Stored) -> None:
         """Deliver it again: one server of SQS did not know that the message was received or deleted."""

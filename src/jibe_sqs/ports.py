@@ -64,7 +64,7 @@ class LogStore(Protocol):
 class Signatures(Protocol):
     """Checks whether SNS sent a message."""
 
-    async def check(self, body: str) -> None:
+    async def check(self, body: bytes) -> None:
         """Return if SNS sent it. Raises only `AnnouncementError`s; of these, `SignatureUnavailable` is transient."""
 
 

@@ -61,7 +61,7 @@ class World:
         queue = self.queue(name)
         await queue.facts()
         why = why or Reject("LogMissing", "LogMissing: s3://logs/a: not there", "s3://logs/a")
-        assert await queue.reject(Message(f"id of {body}", "receipt", body, receives), why)
+        assert await queue.reject(Message(f"id of {body}", "receipt", body.encode(), receives), why)
 
     def left(self, url=None):
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

@@ -97,9 +97,20 @@ async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
     before = int(time.time() * 1000) / 1000
     sent = sqs.send_message(QueueUrl=url, MessageBody="bödy")
     (message,) = await queue.receive(10, wait=1, visibility=30)
-    assert (message.id, message.body, message.receive_count) == (sent["MessageId"], "bödy", 1)
+    assert (message.id, message.body, message.receive_count) == (sent["MessageId"], "bödy".encode(), 1)
     assert before <= message.sent_at <= time.time()
     assert message.receipt
+
+
+async def test_half_of_a_surrogate_pair_costs_no_message_in_any_direction():
+    """SQS refuses such a text. Another service that speaks its protocol may not."""
+    sqs = Recites({"Messages": [{"MessageId": "id", "ReceiptHandle": "r", "Body": "a\udfffb"}]})
+    queue = queue_over(sqs)
+    queue._dead_letters = "https://example.com/dead"
+    (message,) = await queue.receive(1, wait=0, visibility=30)
+    assert message.body == b"a\xed\xbf\xbfb"
+    assert await queue.reject(message, Reject("AnnouncementMalformed", "why"))
+    assert sqs.calls[-1]["MessageBody"] == "a\ufffd\ufffd\ufffdb"
 
 
 async def test_each_receive_is_counted(sqs, url, queue):
@@ -116,7 +127,7 @@ async def test_a_receive_returns_at_most_the_requested_number(sqs, url, queue):
     first = await queue.receive(2, wait=1, visibility=30)
     rest = await queue.receive(10, wait=1, visibility=30)
     assert (len(first), len(rest)) == (2, 3)
-    assert {message.body for message in [*first, *rest]} == set("01234")
+    assert {message.body for message in [*first, *rest]} == {b"0", b"1", b"2", b"3", b"4"}
 
 
 async def test_an_empty_queue_returns_no_messages(queue):
@@ -128,7 +139,7 @@ async def test_a_long_poll_ends_when_a_message_arrives(sqs, url, queue):
     await asyncio.to_thread(sqs.send_message, QueueUrl=url, MessageBody="late")
     async with asyncio.timeout(60):
         (message,) = await receiving
-    assert message.body == "late"
+    assert message.body == b"late"
 
 
 @pytest.mark.parametrize("own", ["0", "43200"])
@@ -230,7 +241,7 @@ async def test_a_malformed_redrive_policy_is_ignored(policy):
 
 async def test_a_rejected_message_is_copied_with_its_reason(sqs, queue_with_dead_letters, dead_letters):
     await queue_with_dead_letters.facts()
-    message = Message(id="id-1", receipt="r", body="the bödy", receive_count=3)
+    message = Message(id="id-1", receipt="r", body="the bödy".encode(), receive_count=3)
     why = Reject("LogTruncated", "ends in the middle", source="s3://logs/a", first_error="LogMissing: gone")
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert await queue_with_dead_letters.reject(message, why)
@@ -253,7 +264,7 @@ async def test_a_reason_is_shortened_and_cleaned_for_sqs(sqs, queue_with_dead_le
     """A key may have characters that SQS does not accept, and a reason may be as long as a key."""
     await queue_with_dead_letters.facts()
     why = Reject("LogMissing", "s3://logs/a\x00\x1bb\tc\ufffe\U0001f600" + "k" * 5000)
-    assert await queue_with_dead_letters.reject(Message("id", "r", "body"), why)
+    assert await queue_with_dead_letters.reject(Message("id", "r", b"body"), why)
     (copy,) = everything_in(sqs, dead_letters)
     reason = copy["MessageAttributes"]["JibeReason"]["StringValue"]
     assert reason.startswith("s3://logs/a\ufffd\ufffdb\tc\ufffd\U0001f600k")
@@ -263,20 +274,20 @@ async def test_a_reason_is_shortened_and_cleaned_for_sqs(sqs, queue_with_dead_le
 async def test_unknown_fields_are_not_sent_as_attributes(sqs, queue_with_dead_letters, dead_letters):
     """SQS refuses empty attributes."""
     await queue_with_dead_letters.facts()
-    assert await queue_with_dead_letters.reject(Message("id", "r", "body"), Reject("LogMissing", "why"))
+    assert await queue_with_dead_letters.reject(Message("id", "r", b"body"), Reject("LogMissing", "why"))
     (copy,) = everything_in(sqs, dead_letters)
     assert not {"JibeSource", "JibeFirstError"} & copy["MessageAttributes"].keys()
 
 
 async def test_without_a_dead_letter_queue_a_message_is_not_rejected(queue):
     await queue.facts()
-    assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
+    assert await queue.reject(Message("id", "r", b"body"), Reject("LogMissing", "why")) is False
 
 
 async def test_a_message_is_not_rejected_if_the_dead_letter_queue_is_gone(sqs, queue_with_dead_letters, dead_letters):
     await queue_with_dead_letters.facts()
     sqs.delete_queue(QueueUrl=dead_letters)
-    assert await queue_with_dead_letters.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
+    assert await queue_with_dead_letters.reject(Message("id", "r", b"body"), Reject("LogMissing", "why")) is False
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "AccessDenied", "KMS.AccessDeniedException"])
@@ -285,7 +296,7 @@ async def test_a_refused_dead_letter_is_logged_with_its_reason(code):
     queue = queue_over(Recites(refusal(code)))
     queue._dead_letters = "https://example.com/dead"
     with capture_logs() as lines:
-        assert await queue.reject(Message("id", "r", "body"), Reject("LogMissing", "why")) is False
+        assert await queue.reject(Message("id", "r", b"body"), Reject("LogMissing", "why")) is False
     (line,) = lines
     assert (line["event"], line["message"]) == ("dead_letter_refused", "id")
     assert "the service's message" in line["reason"]
@@ -301,14 +312,14 @@ async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, account, aws):
     queue = SqsQueue(url, region=REGION, account=account, aws=aws, wait=0)
     await queue.facts()
     for name in ("id-1", "id-2", "id-1"):
-        assert await queue.reject(Message(name, "r", "body"), Reject("LogMissing", "why"))
+        assert await queue.reject(Message(name, "r", b"body"), Reject("LogMissing", "why"))
     copied = [copy["MessageAttributes"]["JibeMessageId"]["StringValue"] for copy in everything_in(sqs, dead)]
     assert copied == ["id-1", "id-2"]
     await queue.send("again", once="id-3")
     await queue.send("again", once="id-4")
     # Both can be received at the same time: neither blocks the other.
-    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == ["again"]
-    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == ["again"]
+    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == [b"again"]
+    assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == [b"again"]
 
 
 @pytest.mark.parametrize(

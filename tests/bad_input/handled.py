@@ -32,8 +32,9 @@ async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
     engine.service(Inputs(queues=[], logs=logs, sources=Sources([LogSource(LOGS)])))
     try:
         with capture_logs() as logged:
+            encoded = body.encode("utf-8", "surrogatepass")
             place = ReadingPlace(Budget(1))
-            verdict = await engine.handler.handle(Message("id", "receipt", body), RetryPolicy(), place)
+            verdict = await engine.handler.handle(Message("id", "receipt", encoded), RetryPolicy(), place)
     finally:
         await engine.refreshes.stop()
     bad = [line for line in logged if line["event"] == "bad_records_skipped"]

@@ -14,7 +14,7 @@ from jibe_sqs.core.sources import LogSource, Sources
 
 @pytest.mark.parametrize(("body", "expected"), CASES.values(), ids=CASES.keys())
 def test_a_body_gives_its_announcements(body, expected):
-    assert announcements(body) == expected
+    assert announcements(body) == announcements(body.encode()) == expected
 
 
 def test_with_configured_log_sources_the_names_of_keys_do_not_matter():

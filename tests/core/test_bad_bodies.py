@@ -153,9 +153,16 @@ def test_an_unreadable_record_does_not_stop_the_others():
     assert [each.index for each in found if isinstance(each, Unreadable)] == [0, 2, 3]
 
 
+@pytest.mark.parametrize("body", [b"\xff", b'{"Records": ["\xe9"]}'])
+def test_bytes_that_are_not_utf8_are_malformed(body):
+    with pytest.raises(AnnouncementMalformed, match="the body is not UTF-8"):
+        announcements(body)
+
+
 def test_json_that_only_lenient_parsers_accept_is_read():
     """orjson rejects NaN and lone surrogates. One such record must not stop the others."""
     body = s3(record("a"), record("b", s3__object__size=float("nan")), record("c\udfff"), record("d"))
+    body = body.replace("\\udfff", "\udfff").encode("utf-8", "surrogatepass")
     found = announcements(body)
     assert [each.key for each in found if isinstance(each, ObjectEvent)] == ["a", "b", "", "d"]
     assert [each.index for each in found if isinstance(each, Unreadable)] == [2]

@@ -209,7 +209,9 @@ class World:
     async def handle(self, body: str, *, receive_count: int = 1) -> Any:
         """Handle a message, and check that its place in the reading budget is given back exactly once."""
         place = WatchedPlace()
-        verdict = await self.handler.handle(Message("id", "receipt", body, receive_count), self.policy, place)
+        verdict = await self.handler.handle(
+            Message("id", "receipt", body.encode("utf-8", "surrogatepass"), receive_count), self.policy, place
+        )
         assert len(place.left) == 1
         return verdict
 

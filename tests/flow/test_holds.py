@@ -152,7 +152,7 @@ async def test_a_message_that_is_settled_or_let_go_is_not_extended(hands):
         hands.holds.let_go(gone)
         await asyncio.sleep(300)
     assert not hands.extensions
-    assert [held.message.body for held in hands.holds] == ["settled"]
+    assert [held.message.body for held in hands.holds] == [b"settled"]
 
 
 async def test_settle_waits_for_the_extension_in_flight_of_its_own_message_only(flow, hands):

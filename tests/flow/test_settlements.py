@@ -37,7 +37,7 @@ class HastyQueue:
 async def test_a_message_that_is_received_again_while_it_is_made_visible_is_made_visible_with_its_new_receipt(
     flow, verdict, times
 ):
-    held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
+    held = Held(Message("id", "receipt 0", b"body"), "receipt 0", 0.0, 30.0, 15.0)
     queue = HastyQueue(held, times)
     settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), counters=Counters())
     await settlements.settle(held, verdict)
@@ -67,7 +67,7 @@ class ForgivingQueue:
 async def test_a_delete_with_an_old_receipt_is_repeated_with_the_newest_although_sqs_reports_success(
     flow, redeliveries
 ):
-    held = Held(Message("id", "receipt 0", "body"), "receipt 0", 0.0, 30.0, 15.0)
+    held = Held(Message("id", "receipt 0", b"body"), "receipt 0", 0.0, 30.0, 15.0)
     queue = ForgivingQueue(held, redeliveries)
     settlements = Settlements(queue=queue, policy=RetryPolicy(), clock=flow.VirtualClock(), counters=Counters())
     await settlements.settle(held, Done())

@@ -786,7 +786,7 @@ def test_a_swept_file_that_is_not_a_log_file_needs_no_work():
 @pytest.mark.parametrize("value", ["null", "[]", '"x"', "{}", '{"bucket":"b"}', '{"bucket":"","key":"k"}', '{"bucket":"b","key":1}'])  # fmt: skip
 def test_an_invalid_swept_body_is_malformed(value):
     with pytest.raises(AnnouncementMalformed):
-        swept_announcements(f'{{"swept":{value}}}')
+        swept_announcements(f'{{"swept":{value}}}'.encode())
 
 
 def test_a_swept_body_from_an_sqs_queue_has_an_unknown_shape():

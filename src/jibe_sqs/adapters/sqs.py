@@ -166,7 +166,7 @@ class SqsQueue:
             with translated(f"send to the dead letters of {self.name}"):
                 await (await self._client()).send_message(
                     QueueUrl=self._dead_letters,
-                    MessageBody=message.body,
+                    MessageBody=message.body.decode(errors="replace"),
                     **_fifo_arguments(self._dead_letters, message.id),
                     # SQS accepts ten attributes, and no empty ones.
                     MessageAttributes={
@@ -216,7 +216,7 @@ def _message(found: dict[str, Any]) -> Message:
     return Message(
         id=found["MessageId"],
         receipt=found["ReceiptHandle"],
-        body=found.get("Body", ""),
+        body=found.get("Body", "").encode("utf-8", "surrogatepass"),
         receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
         sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
     )

@@ -64,7 +64,7 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 def announcements(
-    body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
+    body: str | bytes, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
 ) -> list[Announcement]:
     """The announcements in the body of one message, in its order. Raises only `AnnouncementError`s.
 
@@ -73,19 +73,20 @@ def announcements(
     return announced(body, sources, key_length).found
 
 
-def announced(body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length) -> Announced:
+def announced(body: str | bytes, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length) -> Announced:
     """Like `announcements`, with the rule that read the body."""
+    unwrapped = _decoded(body)
     for _ in range(MAX_ENVELOPES + 1):
-        if body.strip(_BLANK) == VALIDATION:
+        if unwrapped.strip(_BLANK) == VALIDATION:
             return Announced([Nothing("CloudTrail validation message")])
-        message = _parsed(body)
+        message = _parsed(unwrapped)
         if not _is_envelope(message):
             return _read(message, sources, key_length)
         if message["Type"] in _SUBSCRIPTION:
             return Announced([Nothing(f"SNS {message['Type']}")])
         if message["Type"] != "Notification":
             raise AnnouncementUnknown(f"the SNS message has the unknown type {shown(message['Type'])}")
-        body = message["Message"]
+        unwrapped = message["Message"]
     raise AnnouncementTooDeep(f"more than {MAX_ENVELOPES} nested SNS envelopes")
 
 
@@ -98,13 +99,23 @@ def combined(unreadable: list[Unreadable]) -> AnnouncementError:
     return kind(reasons + more)
 
 
-def envelope(body: str) -> dict[str, Any] | None:
+def envelope(body: str | bytes) -> dict[str, Any] | None:
     """The body as an SNS envelope, read as `announcements` reads it. None if it is not an envelope."""
     try:
-        message = _parsed(body)
+        message = _parsed(_decoded(body))
     except AnnouncementError:
         return None
     return message if _is_envelope(message) else None
+
+
+def _decoded(body: str | bytes) -> str:
+    if isinstance(body, str):
+        return body
+    try:
+        # A lone surrogate must cost one record, not the body.
+        return body.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise AnnouncementMalformed(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
 def _parsed(body: str) -> Any:
@@ -235,13 +246,13 @@ def _cloudtrail_delivery(message: dict[str, Any], sources: Sources, key_length: 
     return list(found.values())
 
 
-def swept(file: LogFile) -> str:
+def swept(file: LogFile) -> bytes:
     """The body of the message that a sweep makes for a file that it found."""
-    return msgspec.json.encode(_SweptFile(file)).decode()
+    return msgspec.json.encode(_SweptFile(file))
 
 
 def swept_announcements(
-    body: str, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
+    body: bytes, sources: Sources = NO_SOURCES, key_length: int = Limits().key_length
 ) -> list[Announcement]:
     """The announcements in a body made by `swept`. Not for a body from a queue, which anyone may have written."""
     try:

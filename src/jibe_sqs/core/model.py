@@ -18,7 +18,8 @@ class Message(msgspec.Struct, frozen=True):
 
     id: str
     receipt: str
-    body: str
+    body: bytes
+    """Its text in UTF-8. One emoji makes a string of Python take four bytes for each character, and messages wait for hours."""
     receive_count: int = 1
     sent_at: float = 0.0
     ours: bool = False

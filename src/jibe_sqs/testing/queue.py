@@ -32,7 +32,7 @@ class QueueCall:
 @dataclass
 class _Stored:
     id: str
-    body: str
+    body: bytes
     sent_at: float
     visible_at: float
     receive_count: int = 0
@@ -101,7 +101,7 @@ class InMemoryQueue:
     def send(self, body: str) -> str:
         """Add a message that is visible at once. Returns its id."""
         id_ = f"m{next(self._ids)}"
-        self.messages[id_] = _Stored(id_, body, self._wall_clock(), loop_time())
+        self.messages[id_] = _Stored(id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), loop_time())
         self._sent.set()
         return id_
 

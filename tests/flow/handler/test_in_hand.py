@@ -136,9 +136,9 @@ async def test_the_place_is_left_when_each_file_is_read_or_is_read_by_another_me
     first = await read_in_progress(flow, world, flow.announcing(a))
     await asyncio.sleep(5)
     reading, waiting = flow.WatchedPlace(), flow.WatchedPlace()
-    message = Message("id", "receipt", flow.announcing(a, b))
+    message = Message("id", "receipt", flow.announcing(a, b).encode())
     second = asyncio.create_task(world.handler.handle(message, world.policy, reading))
-    message = Message("id", "receipt", flow.announcing(a))
+    message = Message("id", "receipt", flow.announcing(a).encode())
     third = asyncio.create_task(world.handler.handle(message, world.policy, waiting))
     await asyncio.sleep(100)
     # The third message reads nothing; the second reads only the file that no other message has in hand.

@@ -43,7 +43,7 @@ async def test_the_place_is_left_before_the_message_waits_for_refreshes(flow, wo
     """beats #39414: a message that only waits must not use the reading budget."""
     world.target.held = {"/data/a"}
     place = flow.WatchedPlace()
-    message = Message("id", "receipt", flow.announcing(world.put("a")))
+    message = Message("id", "receipt", flow.announcing(world.put("a")).encode())
     handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: world.target.runs)
     assert len(place.left) == 1
@@ -224,7 +224,7 @@ async def test_after_an_unexpected_exception_in_one_file_the_other_files_are_clo
     world = flow.World(logs=store)
     world.put("crashing")
     world.put("slow")
-    message = Message("id", "receipt", flow.announcing(slow, crashing))
+    message = Message("id", "receipt", flow.announcing(slow, crashing).encode())
     with pytest.raises(ZeroDivisionError):
         await world.handler.handle(message, world.policy, flow.WatchedPlace())
     assert store.open_now == 0

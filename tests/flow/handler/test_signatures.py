@@ -43,11 +43,11 @@ async def test_a_message_that_sns_signed_is_done(flow):
     world = flow.World(signatures=signatures)
     body = flow.announcing(world.put("a"))
     assert await world.handle(body) == Done()
-    assert signatures.checked == [body]
+    assert signatures.checked == [body.encode()]
 
 
 async def test_a_swept_file_needs_no_signature(flow):
     world = flow.World(signatures=FakeSignatures(AnnouncementForged("not SNS's")))
     body = json.dumps({"swept": {"bucket": flow.LOG_BUCKET, "key": world.put("a")}})
-    message = Message("id", "receipt", body, ours=True)
+    message = Message("id", "receipt", body.encode(), ours=True)
     assert await world.handler.handle(message, world.policy, flow.WatchedPlace()) == Done()
