@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from jibe_sqs.core.errors import QueueUnavailable, ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, QueueError, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
 from proof.simulation.judge import Judge
 from proof.simulation.loop import WORLD, SeededLoop
 from proof.simulation.network import Network, later
 from proof.simulation.storage import EPOCH, Announcement
+
+MAX_HIDDEN = 12 * 3600.0
+"""Seconds from the receive."""
 
 
 @dataclass(eq=False)
@@ -22,6 +25,7 @@ class Stored:
     announcement: Announcement
     sent_at: float
     visible_at: float
+    received_at: float = 0.0
     receive_count: int = 0
     receipt: str = ""
     is_exempt: bool = True
@@ -135,7 +139,8 @@ class Sqs:
         self._judge.require(not held, "a held message is not delivered to others", stored.id)
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
-        stored.visible_at = self._loop.time() + poll.visibility
+        stored.received_at = self._loop.time()
+        stored.visible_at = stored.received_at + poll.visibility
         stored.is_exempt = poll.has_trouble
         self._judge.record("received", stored.receipt, stored.receive_count)
         if stored.receive_count > 1:
@@ -184,6 +189,8 @@ class Sqs:
         self._judge.record("visibility set", receipt, delay)
         if stored.visible_at <= self._loop.time():
             raise ReceiptLost("not in flight")
+        if self._loop.time() + delay > stored.received_at + MAX_HIDDEN:
+            raise DelayRefused("beyond the limit")
         stored.visible_at = self._loop.time() + delay
         self._wake()
 
@@ -198,7 +205,7 @@ class Sqs:
             elif stored is not None and stored.receipt == receipt:
                 try:
                     apply(receipt, stored)
-                except ReceiptLost as error:
+                except QueueError as error:
                     failed[receipt] = error
             elif stored is not None and self._chance.random() < 0.5:
                 failed[receipt] = ReceiptLost("stale")

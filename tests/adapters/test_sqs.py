@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue, translated
 from jibe_sqs.compose import stores
-from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 
@@ -408,7 +408,8 @@ CODES = {
     "ReceiptHandleIsInvalid": ReceiptLost,
     "AWS.SimpleQueueService.MessageNotInflight": ReceiptLost,
     "MessageNotInflight": ReceiptLost,
-    "InvalidParameterValue": ReceiptLost,
+    "InvalidParameterValue": QueueRefused,
+    "InvalidMessageContents": QueueRefused,
     "ExpiredToken": QueueUnavailable,
     "ExpiredTokenException": QueueUnavailable,
     "RequestExpired": QueueUnavailable,
@@ -436,6 +437,45 @@ async def test_an_error_code_of_a_batch_entry_becomes_our_error(code):
     answer = {"Failed": [{"Id": "1", "Code": code, "Message": "words", "SenderFault": True}]}
     failed = await queue_over(Recites(answer)).delete(["a", "b"])
     assert {receipt: type(error) for receipt, error in failed.items()} == {"b": CODES[code]}
+
+
+RECEIPT = "AQEB" + "x" * 400
+TOO_LONG = (
+    "Value 900 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the "
+    "limit [43200 seconds]"
+)
+INVALID = {
+    f"Value {RECEIPT} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.": ReceiptLost,
+    f"Value {RECEIPT} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for "
+    "visibility timeout change.": ReceiptLost,
+    "Message does not exist or is not available for visibility timeout change": ReceiptLost,
+    TOO_LONG: DelayRefused,
+    "One or more parameters are invalid. Reason: Message must be shorter than 1048576 bytes.": QueueRefused,
+}
+
+
+@pytest.mark.parametrize(("message", "ours"), INVALID.items())
+@pytest.mark.parametrize("in_batch", [True, False])
+async def test_an_invalid_parameter_has_its_meaning_from_the_message_of_sqs(message, ours, in_batch):
+    """A delay that was too long was taken for a lost receipt, and the work on the message was stopped."""
+    if in_batch:
+        answer = {"Failed": [{"Id": "0", "Code": "InvalidParameterValue", "Message": message, "SenderFault": True}]}
+        error = (await queue_over(Recites(answer)).show_after([("a", 900)]))["a"]
+    else:
+        with pytest.raises(QueueError) as raised:
+            await queue_over(Recites(refusal("InvalidParameterValue", message))).show_after([("a", 900)])
+        error = raised.value
+    assert type(error) is ours
+
+
+async def test_a_delay_beyond_twelve_hours_after_the_receive_is_refused_for_its_message_only(sqs, url, queue):
+    for number in range(2):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    first, second = await queue.receive(10, wait=1, visibility=30)
+    failed = await queue.show_after([(first.receipt, MAX_VISIBILITY), (second.receipt, 0)])
+    assert {receipt: type(error) for receipt, error in failed.items()} == {first.receipt: DelayRefused}
+    assert "beyond the limit [43200 seconds]" in str(failed[first.receipt])
+    assert left_in(sqs, url) == (1, 1)
 
 
 def exceptions_of(module, *, but=()):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from jibe_sqs.consuming.holds import MAX_EXTENSION, MAX_HOLD, Holds
-from jibe_sqs.core.errors import QueueUnavailable, ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, QueueUnavailable, ReceiptLost
 
 HOUR = 3600.0
 
@@ -111,6 +111,22 @@ async def test_a_message_that_is_received_again_during_its_extension_is_not_lost
     assert not held.lost
     assert held.receipt == f"{id_}#2"
     assert id_ not in hands.queue.waiting
+
+
+async def test_an_extension_that_is_refused_for_its_length_is_not_tried_again(hands):
+    """The message becomes visible, and its work goes on under the receipt of its next receive."""
+    id_ = hands.queue.send("body")
+    hands.queue.entry_errors["show_after"][id_] = [DelayRefused("beyond the limit")]
+    held = await hands.take()
+    async with hands.extending():
+        await asyncio.sleep(31)
+        assert len(hands.extensions) == 1
+        assert hands.queue.waiting == [id_]
+        assert not held.lost
+        assert await hands.take() is None
+        await asyncio.sleep(60)
+    assert held.receipt in hands.extensions[-1].receipts
+    assert hands.queue.visible_in(id_) > 0
 
 
 async def test_failed_extensions_are_retried_before_the_message_becomes_visible(hands):

@@ -1,11 +1,14 @@
 """Messages are settled by their verdicts."""
 
+import asyncio
 from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
-from jibe_sqs.consuming.holds import Held
+from jibe_sqs.consuming.holds import MAX_HOLD, Held, Holds
 from jibe_sqs.consuming.settlements import Settlements
+from jibe_sqs.core.errors import DelayRefused
 from jibe_sqs.core.model import Done, Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.telemetry.counters import Counters
@@ -42,6 +45,35 @@ async def test_a_message_that_is_received_again_while_it_is_made_visible_is_made
     settlements = Settlements(queue=queue, policy=RetryPolicy(first=0), clock=flow.VirtualClock(), counters=Counters())
     await settlements.settle(held, verdict)
     assert queue.shown == Counter(f"receipt {number}" for number in range(times + 1))
+
+
+@pytest.mark.parametrize(
+    ("held_for", "delay", "hidden_for"),
+    [(0, 900.0, 900.0), (0, 43_200.0, MAX_HOLD), (11, 900.0, 900.0), (11, 3600.0, 1800.0), (11.75, 900.0, 0.0)],
+)
+async def test_a_retry_hides_a_message_no_longer_than_twelve_hours_after_its_receive(flow, held_for, delay, hidden_for):
+    """SQS refuses a longer delay. `held_for` in hours."""
+    queue, clock = flow.InMemoryQueue(), flow.VirtualClock()
+    id_ = queue.send("body")
+    (message,) = await queue.receive(1, wait=0, visibility=43_200.0)
+    held = Holds(queue=queue, clock=clock, visibility_timeout=43_200.0).hold(message, clock.monotonic())
+    await asyncio.sleep(held_for * 3600)
+    settlements = Settlements(queue=queue, policy=RetryPolicy(), clock=clock, counters=Counters())
+    await settlements.settle(held, Retry(delay, "why"))
+    assert queue.visible_in(id_) == pytest.approx(hidden_for)
+
+
+async def test_a_delay_that_sqs_refuses_is_logged_and_costs_nothing(flow):
+    queue, clock = flow.InMemoryQueue(), flow.VirtualClock()
+    id_ = queue.send("body")
+    (message,) = await queue.receive(1, wait=0, visibility=30)
+    held = Holds(queue=queue, clock=clock, visibility_timeout=30).hold(message, clock.monotonic())
+    queue.entry_errors["show_after"][id_] = [DelayRefused("beyond the limit")]
+    settlements = Settlements(queue=queue, policy=RetryPolicy(), clock=clock, counters=Counters())
+    with capture_logs() as lines:
+        await settlements.settle(held, Retry(900.0, "why"))
+    assert [(line["event"], line["reason"]) for line in lines[1:]] == [("settling_failed", "beyond the limit")]
+    assert [each.id for each in await queue.receive(1, wait=31, visibility=30)] == [id_]
 
 
 class ForgivingQueue:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure
-from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable, ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
 
@@ -34,6 +34,8 @@ _REFUSED: Final = frozenset(
         "AccessDenied",
         "AccessDeniedException",
         "InvalidAddress",
+        "InvalidMessageContents",
+        "InvalidParameterValue",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
@@ -53,14 +55,15 @@ _REMEDIES: Final = {
 }
 _UNSENDABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that SQS does not accept in a message."""
-_LOST: Final = frozenset(
-    {
-        "AWS.SimpleQueueService.MessageNotInflight",
-        "InvalidParameterValue",
-        "MessageNotInflight",
-        "ReceiptHandleIsInvalid",
-    }
-)
+_LOST: Final = frozenset({"AWS.SimpleQueueService.MessageNotInflight", "MessageNotInflight", "ReceiptHandleIsInvalid"})
+_INVALID: Final = "InvalidParameterValue"
+"""SQS has one code for an expired receipt, for a delay that is too long, and for a message that is too long."""
+_LOST_TEXT: Final = re.compile("receipt ?handle|not available for visibility", re.IGNORECASE)
+"""Of `Value AQEB… for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.`, or at the end `Reason:
+Message does not exist or is not available for visibility timeout change.`"""
+_DELAY_TEXT: Final = re.compile("visibility ?timeout", re.IGNORECASE)
+"""Of `Value 900 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the
+limit [43200 seconds]`. The limit is counted from the receive."""
 
 
 class SqsQueue:
@@ -178,8 +181,8 @@ class SqsQueue:
                         if value
                     },
                 )
-        except (QueueRefused, ReceiptLost) as error:
-            # This is not a lost receipt: SQS uses the same code if body and attributes are too long together.
+        except QueueRefused as error:
+            # No permission, for example, or body and attributes are too long together.
             log.warning("dead_letter_refused", queue=self.name, message=message.id, reason=str(error))
             return False
         return True
@@ -234,15 +237,20 @@ def _failed(answer: dict[str, Any], receipts: Sequence[str]) -> dict[str, Except
     """The failed entries of a batch. SQS reports them in a successful answer."""
     return {
         receipts[int(entry["Id"])]: _error(
-            entry.get("Code", ""), ": ".join(filter(None, (entry.get("Code"), entry.get("Message"))))
+            entry.get("Code", ""),
+            entry.get("Message", ""),
+            ": ".join(filter(None, (entry.get("Code"), entry.get("Message")))),
         )
         for entry in answer.get("Failed", ())
     }
 
 
-def _error(code: str, text: str) -> QueueError:
-    if code in _LOST:
+def _error(code: str, message: str, text: str) -> QueueError:
+    """Our error for an error of SQS with this code and message. `text`: the text of our error."""
+    if code in _LOST or (code == _INVALID and _LOST_TEXT.search(message)):
         return ReceiptLost(text)
+    if code == _INVALID and _DELAY_TEXT.search(message):
+        return DelayRefused(text)
     if code in _REFUSED:
         return QueueRefused(text)
     return QueueUnavailable(text)
@@ -254,6 +262,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _error(code_and_message(error)[0], described(what, error, _REMEDIES)) from error
+        # A receipt has hundreds of characters. A shortened message would lose the reason behind it.
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        raise _error(code_and_message(error)[0], message, described(what, error, _REMEDIES)) from error
     except NO_ANSWER_ERRORS as error:
         raise QueueUnavailable(failure(what, error)) from error

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from jibe_sqs.core.errors import ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, ReceiptLost
 from jibe_sqs.core.model import Message
 from jibe_sqs.ports import Clock, Queue
 
@@ -144,7 +144,9 @@ class Holds:
             elif isinstance(problem, ReceiptLost):
                 self._lose(held, str(problem))
             else:
-                held.extend_at = now + min(MAX_RETRY_DELAY, max(1.0, (held.hidden_until - now) / 2))
+                retry_in = min(MAX_RETRY_DELAY, max(1.0, (held.hidden_until - now) / 2))
+                # After a refusal for its length, there is nothing to try. The message becomes visible and is received again.
+                held.extend_at = math.inf if isinstance(problem, DelayRefused) else now + retry_in
                 log.warning("extension_failed", queue=self._queue.name, message=held.message.id, reason=str(problem))
 
     def _is_extensible(self, held: Held, now: float) -> bool:

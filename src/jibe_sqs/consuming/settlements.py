@@ -8,7 +8,7 @@ import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
-from jibe_sqs.consuming.holds import Held
+from jibe_sqs.consuming.holds import MAX_HOLD, Held
 from jibe_sqs.core.errors import QueueError, ReceiptLost
 from jibe_sqs.core.model import Done, Reject, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
@@ -102,7 +102,9 @@ class Settlements:
         receipt = ""
         while held.receipt != receipt:
             receipt = held.receipt
-            await self._showings.add((receipt, delay))
+            # SQS refuses to hide a message for more than twelve hours in all.
+            longest = max(0.0, held.since + MAX_HOLD - self._clock.monotonic())
+            await self._showings.add((receipt, min(delay, longest)))
 
     async def _delete(self, held: Held) -> None:
         for tries in range(1, DELETE_TRIES + 1):

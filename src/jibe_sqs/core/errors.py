@@ -37,7 +37,8 @@ JibeError
 │   └── BucketAppeared             a bucket was mapped after its changes were decided on
 ├── QueueError                 SQS
 │   ├── QueueUnavailable           SQS fails, or cannot be reached
-│   ├── QueueRefused               no such queue, or no permission; permanent
+│   ├── QueueRefused               no such queue, no permission, or not acceptable; permanent
+│   ├── DelayRefused               the message would be hidden for more than twelve hours in all
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
 └── SettingsError              the configuration; permanent: the operator must correct it
@@ -261,9 +262,13 @@ class QueueUnavailable(QueueError):
 
 
 class QueueRefused(QueueError):
-    """The queue does not exist, or we have no permission to use it."""
+    """The queue does not exist, we have no permission to use it, or it does not accept what we send."""
 
     disposition = PERMANENT
+
+
+class DelayRefused(QueueError):
+    """The message would be hidden for more than twelve hours in all. It is shown when its present timeout ends."""
 
 
 class ReceiptLost(QueueError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from jibe_sqs.core.errors import ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueFacts
 from jibe_sqs.testing.loop_time import has_come, loop_time
@@ -16,7 +16,7 @@ from jibe_sqs.testing.loop_time import has_come, loop_time
 MAX_BATCH: Final = 10
 """Messages in one call. Limit of SQS."""
 MAX_DELAY: Final = 43_200
-"""Seconds. Limit of SQS."""
+"""Seconds for which a message can be hidden in all, from its receive. Limit of SQS."""
 
 
 @dataclass
@@ -35,6 +35,7 @@ class _Stored:
     body: bytes
     sent_at: float
     visible_at: float
+    received_at: float = 0.0
     receive_count: int = 0
     receipt: str = ""
 
@@ -48,7 +49,8 @@ class InMemoryQueue:
 
     A received message is hidden for as long as the receive asks, and then visible again under the same id; the next
     receive gives it a new receipt. A message that was received `max_receives` times becomes a dead letter instead of being
-    received once more. A call with an old receipt fails with `ReceiptLost`.
+    received once more. A call with an old receipt fails with `ReceiptLost`; a delay that ends later than twelve hours after
+    the receive, with `DelayRefused`.
 
     Slow: `latency[call]`, seconds that pass before the call takes effect. Failing: `errors[call]` lists errors, one for
     each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `receive`,
@@ -170,6 +172,8 @@ class InMemoryQueue:
                 failed[receipt] = error
             elif stored is None or stored.receipt != receipt or stored.is_visible:
                 failed[receipt] = ReceiptLost("not in flight")
+            elif loop_time() + delay > stored.received_at + MAX_DELAY:
+                failed[receipt] = DelayRefused("beyond the limit")
             else:
                 stored.visible_at = loop_time() + delay
                 self._sent.set()
@@ -225,7 +229,8 @@ class InMemoryQueue:
     def _deliver(self, stored: _Stored, visibility: float) -> Message:
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
-        stored.visible_at = loop_time() + visibility
+        stored.received_at = loop_time()
+        stored.visible_at = stored.received_at + visibility
         self.deliveries.append((stored.id, loop_time()))
         return Message(stored.id, stored.receipt, stored.body, stored.receive_count, stored.sent_at)
 

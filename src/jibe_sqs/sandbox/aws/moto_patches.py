@@ -6,7 +6,8 @@ same templates as users do, so it adds the three missing types.
 SQS: moto's queue is not safe for threads. `delete_message` replaces the list of messages by a copy without the
 deleted ones. Of two simultaneous deletes, one is lost: its message comes back and can never be deleted (500 deletes
 by four threads left over 200 messages). A message that is sent at the same time can be lost. With such a queue, a
-test could not show that the service neither loses messages nor fails to delete them.
+test could not show that the service neither loses messages nor fails to delete them. A delay that is too long for one
+message of a batch fails the whole batch, and the other messages of SQS's answer are missing.
 
 DynamoDB: moto checks a condition first and then writes attribute by attribute. Another thread may write in between,
 and may read an item that is written in part.
@@ -23,6 +24,7 @@ from moto import backends
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.responses import DynamoHandler
 from moto.sns.models import sns_backends
+from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
 
@@ -106,6 +108,7 @@ def apply_patches() -> None:
         for name in names:
             setattr(owner, name, _with_queue_locked(getattr(owner, name)))
     DynamoHandler.call_action = _serialised(DynamoHandler.call_action, Lock())  # type: ignore[method-assign]
+    SQSBackend.change_message_visibility_batch = _change_visibility_batch  # type: ignore[method-assign,assignment]
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
 
@@ -123,6 +126,20 @@ def _with_queue_locked(method: Any) -> Any:
             return method(owner, *args, **named)
 
     return locked
+
+
+def _change_visibility_batch(
+    backend: SQSBackend, queue_name: str, entries: list[dict[str, Any]]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    done, failed = [], []
+    for entry in entries:
+        try:
+            backend.change_message_visibility(queue_name, entry["ReceiptHandle"], int(entry["VisibilityTimeout"]))
+        except SQSException as error:
+            failed.append({"Id": entry["Id"], "SenderFault": True, "Code": error.code, "Message": error.message})
+        else:
+            done.append(entry["Id"])
+    return done, failed
 
 
 def _serialised(method: Any, lock: Any) -> Any:
