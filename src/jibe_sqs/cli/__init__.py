@@ -58,6 +58,7 @@ app.command()(sandbox)
 
 def main() -> None:
     """Run a command. An operator's mistake ends in a few lines and exit code 2, not in a traceback."""
+    logs.take_standard_error()
     # Log lines from before the settings are loaded are not part of a command's output.
     logs.configure("info", "auto")
     try:

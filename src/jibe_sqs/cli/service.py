@@ -12,6 +12,7 @@ def run(config: ConfigOption = None) -> None:
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
+    logs.write_in_background()
     settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 

@@ -15,6 +15,7 @@ from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.ports import Gate, Ledger
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Background work: runs beside the consumers until it is cancelled."""
 
+LAST_LINE_TIMEOUT: Final = 0.5
+"""Seconds for writing the last log lines, if a second signal ends the process."""
 PRUNE_INTERVAL: Final = 3600.0
 """Seconds between two prunings of the ledger."""
 
@@ -66,11 +69,11 @@ class Service:
 
     def stop(self) -> None:
         """Stop receiving, finish held messages until the drain deadline, and give the rest back."""
-        log.info("stopping", drain_timeout=self._drain_timeout)
         self._stopping.set()
         self._health.stopping()
         for consumer in self._consumers:
             consumer.stop()
+        log.info("stopping", drain_timeout=self._drain_timeout)
 
     async def run(self) -> None:
         """Run until stopped. Raises only for a defect."""
@@ -101,6 +104,7 @@ class Service:
         if self._stopping.is_set():
             # A second signal. Held messages become visible again when their timeout ends.
             log.warning("stopped_at_once")
+            logs.wait_until_written(LAST_LINE_TIMEOUT)
             os._exit(1)
         self.stop()
 

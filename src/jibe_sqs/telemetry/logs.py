@@ -1,14 +1,22 @@
-"""Log lines on standard error: an event name and its fields. JSON, or colored text on a terminal."""
+"""Log lines on standard error: an event name and its fields. JSON, or colored text on a terminal.
 
+A log call never raises: a value that cannot be rendered, or a line that cannot be written, costs only itself.
+"""
+
+import copy
 import logging
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import IO, Any, Final, Literal, cast
 
 import structlog
 
 from jibe_sqs.telemetry.printable import printable
+from jibe_sqs.telemetry.standard_error import Lost, StandardError
+
+# Returns the rendered line instead of writing it.
+log = structlog.wrap_logger(structlog.ReturnLogger())
 
 Style = Literal["auto", "json", "console"]
 
@@ -16,7 +24,37 @@ Event = MutableMapping[str, Any]
 """The name of the event in `event`, its `level`, and its fields."""
 Listener = Callable[[Event], None]
 
+PLAIN: Final = (str, int, float, bool, type(None))
+
 _listeners: list[Listener] = []
+_standard_error: StandardError | None = None
+
+
+def take_standard_error() -> None:
+    """Replace `sys.stderr` by a stream that never raises. Called once, when the program starts."""
+    global _standard_error  # noqa: PLW0603 - there is one standard error
+    if sys.stderr is None:  # descriptor 2 was closed when Python started
+        _standard_error = StandardError(None, _notice)
+    else:
+        _standard_error = StandardError(sys.stderr.fileno(), _notice, encoding=sys.stderr.encoding)
+    sys.stderr = cast("Any", _standard_error)
+
+
+def write_in_background() -> None:
+    """From now on, no write to standard error blocks. For the service, which must go on if its log is not read."""
+    if _standard_error is not None:
+        _standard_error.start()
+
+
+def wait_until_written(timeout: float) -> None:
+    """Wait until all log lines are written or lost, but not longer than `timeout` seconds."""
+    if _standard_error is not None:
+        _standard_error.wait_until_written(timeout)
+
+
+def lost() -> Lost:
+    """The log lines that cannot be written now, and why. Empty if lines are written."""
+    return _standard_error.lost if _standard_error is not None else Lost()
 
 
 def configure(level: str, style: Style) -> None:
@@ -27,19 +65,20 @@ def configure(level: str, style: Style) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderers = _renderers(style)
+    render = _rendering(_renderers(style))
+    lines = _Lines(sys.stderr)
     structlog.configure(
-        processors=[*shared, _notify_listeners, *renderers],
+        processors=[*shared, _notify_listeners, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     # Log lines of libraries use the same format. Otherwise a traceback of theirs would be forty lines that are not JSON.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LibraryHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _notify_listeners],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
@@ -58,6 +97,44 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+class _Lines:
+    """Writes lines to a stream. Never raises: the stream may be closed, or None."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        if self._stream is not None:
+            with suppress(Exception):
+                # One call for the whole line, so that lines of other threads do not come between.
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _LibraryHandler(logging.Handler):
+    """Writes the records of the standard library's loggers. Never raises."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            self._lines.msg(self.format(_with_message(record)))
+
+
+def _with_message(record: logging.LogRecord) -> logging.LogRecord:
+    """The record. If its arguments do not fit into its message, a copy with the bare message."""
+    try:
+        record.getMessage()
+    except Exception:  # noqa: BLE001 - the arguments are values of any kind
+        record = copy.copy(record)
+        record.msg, record.args = f"{_safe(record.msg)} (its arguments cannot be rendered)", ()
+    return record
+
+
 def _notify_listeners(_logger: object, _method: str, event: Event) -> Event:
     for listener in tuple(_listeners):
         with suppress(Exception):
@@ -65,8 +142,42 @@ def _notify_listeners(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+def _rendering(renderers: list[structlog.typing.Processor]) -> structlog.typing.Processor:
+    """All renderers as one that never raises."""
+
+    def rendered(logger: object, method: str, event: Event) -> Any:
+        for renderer in renderers:
+            event = cast("Event", renderer(logger, method, event))
+        return event
+
+    def render(logger: object, method: str, event: Event) -> Any:
+        try:
+            return rendered(logger, method, dict(event))
+        except Exception:  # noqa: BLE001 - a field may be a value of any kind
+            return rendered(logger, method, {name: _safe(value) for name, value in event.items()})
+
+    return render
+
+
+def _safe(value: object) -> Any:
+    """A value that can be rendered for certain."""
+    if type(value) in PLAIN:
+        return value
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a value of any kind
+        return f"<a {type(value).__name__} that cannot be rendered>"
+
+
+def _notice(missing: Lost) -> str:
+    """The line that reports lost lines. Empty if the level of the log is higher."""
+    since = missing.since.isoformat(timespec="seconds") if missing.since else ""
+    line = log.warning("log_lines_lost", count=missing.count, since=since, reason=missing.reason)
+    return f"{line}\n" if line else ""
+
+
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
-    if style == "json" or (style == "auto" and not sys.stderr.isatty()):
+    if style == "json" or (style == "auto" and not _is_terminal()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Tracebacks are rendered as text here. ConsoleRenderer would use rich, which shows local variables: also passwords.
     return [structlog.processors.format_exc_info, _make_printable, structlog.dev.ConsoleRenderer()]
@@ -77,3 +188,7 @@ def _make_printable(_logger: object, _method: str, event: Event) -> Event:
     return {
         name: printable(value, allowed="\n\t") if isinstance(value, str) else value for name, value in event.items()
     }
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
