@@ -1,17 +1,28 @@
 """The commands as processes, one sandbox for all tests that only need a world, and an environment without settings."""
 
+import gzip
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from tests.aws_clients import aws_client
 from tests.processes import PATIENCE, Finished, Started, finished, started
 
+from jibe_sqs.sandbox.aws import records
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
+from jibe_sqs.sandbox.aws.records import Call
+
 COMMAND = [sys.executable, "-m", "jibe_sqs"]
+REGION = "us-east-1"
+NUMBER = count(1)
 
 
 @pytest.fixture
@@ -54,3 +65,68 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     with started([*COMMAND, "sandbox", "--json"], tmp_path_factory.mktemp("sandbox")) as running:
         yield json.loads(running.line())
         assert running.stop() == 0
+
+
+class SmallService:
+    """A service with a queue of its own in the sandbox."""
+
+    def __init__(self, sandbox: dict[str, Any], folder: Path) -> None:
+        self._number = next(NUMBER)
+        self._folder = folder
+        self._log_bucket = sandbox["log_bucket"]
+        self._environment = {**os.environ, **sandbox["environment"]}
+        self._sqs = aws_client(sandbox["environment"], "sqs", REGION)
+        self._s3 = client(sandbox["aws"], "s3", REGION)
+        name = f"small-{self._number}"
+        self._dead = self._sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
+        self._queue = self._sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})["QueueUrl"]
+        self.config = folder / "small.json"
+        configured = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8")) | {
+            "queues": [{"url": self._queue}],
+            "ledger": {"path": str(folder / "small.sqlite")},
+            "poll": {"wait": 1},
+            "drain_timeout": 20,
+            "log": {"format": "json", "level": "debug"},
+        }
+        self.config.write_text(json.dumps(configured))
+
+    def started(self, *, stderr: str = "") -> AbstractContextManager[Started]:
+        """Start it. `stderr`: what follows `2>` in a shell: a path, or `&-` for none."""
+        command = [*COMMAND, "run", "--config", str(self.config)]
+        if stderr:
+            command = ["sh", "-c", f'exec "$@" 2>{stderr}', "sh", *command]
+        return started(command, self._folder, cwd=self._folder, env=self._environment)
+
+    def announce_change(self) -> None:
+        """Store a log file with one written object, and send a message about it."""
+        bucket = f"jibe-sandbox-{REGION}-media"
+        who = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
+        call = Call(who, time.time(), REGION, ACCOUNT, Random(self._number))
+        record = records.put_object(call, bucket, f"small {self._number}/a.txt", 10)
+        name = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/small-{self._number}.json.gz"
+        self._s3.put_object(
+            Bucket=self._log_bucket, Key=name, Body=gzip.compress(json.dumps({"Records": [record]}).encode())
+        )
+        self.send(json.dumps({"s3Bucket": self._log_bucket, "s3ObjectKey": [name]}))
+
+    def send(self, body: str) -> None:
+        self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
+
+    def messages(self) -> int:
+        """The messages in the queue, also the received ones."""
+        return self._count(self._queue)
+
+    def dead_letters(self) -> int:
+        return self._count(self._dead)
+
+    def _count(self, queue: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+
+@pytest.fixture
+def small_service(sandbox: dict[str, Any], tmp_path: Path) -> SmallService:
+    return SmallService(sandbox, tmp_path)

@@ -34,4 +34,4 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel):
 
 def test_the_wheel_brings_the_command(wheel):
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "jibe-sqs = jibe_sqs.cli:main" in wheel.read(entry_points).decode()
+    assert "jibe-sqs = jibe_sqs.__main__:main" in wheel.read(entry_points).decode()

@@ -9,6 +9,7 @@ from jibe_sqs.cli.options import ConfigOption, load
 def run(config: ConfigOption = None) -> None:
     """Consume the queues until SIGTERM. This is the default command."""
     from jibe_sqs.compose.service import service
+    from jibe_sqs.consuming.signals import ignore_other_signals, stoppable_start
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
@@ -17,8 +18,10 @@ def run(config: ConfigOption = None) -> None:
     logs.configure(settings.log.level, settings.log.format)
 
     async def serve() -> None:
-        async with service(settings) as running:
-            await running.run()
+        ignore_other_signals()
+        with stoppable_start():
+            async with service(settings) as running:
+                await running.run()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())

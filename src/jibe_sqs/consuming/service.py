@@ -96,8 +96,7 @@ class Service:
             for task in [*housekeeping, *background]:
                 task.cancel()
             await asyncio.gather(*housekeeping, *background, return_exceptions=True)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            # The signal handlers stay: closing may take long, and a second signal must end the process then, too.
             self._log_progress("stopped")
 
     def _on_signal(self) -> None:
