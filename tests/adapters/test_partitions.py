@@ -4,6 +4,7 @@ import botocore.session
 import pytest
 
 from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of, partitions, region_of_url
+from jibe_sqs.core.formats.cloudtrail_records import is_s3_source
 
 SESSION = botocore.session.Session()
 ALL = [
@@ -72,3 +73,9 @@ def test_the_home_region_is_in_its_partition():
     for partition in partitions():
         assert partition_of(home_region(partition.name)) == partition.name
     assert home_region(None) == home_region("aws-moon") == "us-east-1"
+
+
+@pytest.mark.parametrize("partition", partitions(), ids=lambda each: each.name)
+def test_s3_of_each_partition_is_a_source_of_events(partition):
+    """The reader of CloudTrail's records has its own list of domains."""
+    assert is_s3_source(f"s3.{partition.dns_suffix}")

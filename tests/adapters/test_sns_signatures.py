@@ -4,9 +4,11 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from botocore.session import Session
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -15,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from jibe_sqs.adapters import sns_certificates
 from jibe_sqs.adapters.connections import Connections
+from jibe_sqs.adapters.partitions import partitions
 from jibe_sqs.adapters.sns_certificates import LIFETIME, LIFETIME_IF_USELESS, MAX_ADDRESSES, MAX_BYTES, SnsCertificates
 from jibe_sqs.adapters.sns_signatures import SnsSignatures, sns_signatures
 from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, SignatureUnavailable
@@ -22,6 +25,8 @@ from jibe_sqs.core.errors import AnnouncementForged, AnnouncementUnsigned, Signa
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:logs"
+SESSION = Session()
+NO_CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -135,11 +140,49 @@ async def test_without_configured_topics_any_topic_is_accepted(certificates):
     await SnsSignatures(certificates).check(envelope("x", topic=f"{TOPIC}-of-others"))
 
 
-async def test_a_certificate_at_another_host_is_not_fetched(sns, signatures, certificates):
+async def test_a_certificate_at_another_host_is_not_fetched(sns, signatures):
     with pytest.raises(AnnouncementForged):
         await signatures.check(envelope("x", url="https://evil.example.com/a.pem"))
-    with pytest.raises(AnnouncementForged):
-        await certificates.key("https://evil.example.com/a.pem")
+    assert not sns.asked
+
+
+REGIONS = [
+    (partition, region) for partition in partitions() for region in SESSION.get_available_regions("sns", partition.name)
+]
+
+
+@pytest.mark.parametrize(("partition", "region"), REGIONS, ids=lambda each: getattr(each, "name", each))
+async def test_messages_of_sns_are_accepted_in_each_region_of_each_partition(sns, certificates, partition, region):
+    """The expected host is botocore's endpoint of SNS."""
+    host = urlsplit(SESSION.create_client("sns", region, **NO_CREDENTIALS).meta.endpoint_url).netloc
+    url = f"https://{host}/SimpleNotificationService-a.pem"
+    topic = f"arn:{partition.name}:sns:{region}:111122223333:logs"
+    await SnsSignatures(certificates).check(envelope("x", topic, url))
+    assert sns.asked == [url]
+
+
+def test_there_are_regions_of_all_partitions():
+    """Otherwise the test above would test less than all."""
+    assert {partition for partition, _ in REGIONS} == {*partitions()}
+
+
+@pytest.mark.parametrize("partition", partitions(), ids=lambda each: each.name)
+async def test_a_certificate_of_another_partition_is_not_fetched(sns, certificates, partition):
+    url = f"https://sns.{partition.home}.{partition.dns_suffix}/SimpleNotificationService-a.pem"
+    for other in partitions():
+        if other is not partition:
+            topic = f"arn:{other.name}:sns:{other.home}:111122223333:logs"
+            with pytest.raises(AnnouncementForged, match="partition"):
+                await SnsSignatures(certificates).check(envelope("x", topic, url))
+    assert not sns.asked
+
+
+@pytest.mark.parametrize("partition", partitions(), ids=lambda each: each.name)
+async def test_a_certificate_at_a_dual_stack_or_fips_host_is_not_fetched(sns, certificates, partition):
+    topic = f"arn:{partition.name}:sns:{partition.home}:111122223333:logs"
+    for host in (f"sns.{partition.home}.{partition.suffixes[1]}", f"sns-fips.{partition.home}.{partition.dns_suffix}"):
+        with pytest.raises(AnnouncementForged):
+            await SnsSignatures(certificates).check(envelope("x", topic, f"https://{host}/a.pem"))
     assert not sns.asked
 
 
@@ -210,9 +253,9 @@ async def test_a_slow_answer_is_given_up(sns, signatures, monkeypatch):
         await signatures.check(envelope("x"))
 
 
-async def test_the_number_of_cached_addresses_is_limited(sns, certificates):
+async def test_the_number_of_cached_addresses_is_limited(signatures, certificates):
     for number in range(MAX_ADDRESSES + 20):
-        await certificates.key(URL.replace("-a.pem", f"-{number}.pem"))
+        await signatures.check(envelope("x", url=URL.replace("-a.pem", f"-{number}.pem")))
     assert len(certificates._cache.values) == MAX_ADDRESSES
 
 

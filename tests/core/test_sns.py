@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,12 +16,18 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.announcements import announcements, envelope
 from jibe_sqs.core.errors import AnnouncementError, AnnouncementForged, AnnouncementUnknown, AnnouncementUnsigned
-from jibe_sqs.core.sns import CERTIFICATE, SIGNED, check_signature, public_key, signed
+from jibe_sqs.core.sns import SIGNED, SigningHosts, check_signature, public_key, signed
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:logs"
+HOSTS = {
+    "aws": SigningHosts("amazonaws.com", re.compile(r"^(us|eu|ap)\-\w+\-\d+$")),
+    "aws-cn": SigningHosts("amazonaws.com.cn", re.compile(r"^cn\-\w+\-\d+$")),
+    "aws-us-gov": SigningHosts("amazonaws.com", re.compile(r"^us\-gov\-\w+\-\d+$")),
+}
+"""Some partitions, with the patterns of botocore."""
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BODY = json.dumps({"s3Bucket": "logs", "s3ObjectKey": ["a"]})
 
@@ -80,7 +87,7 @@ def certificate(key=KEY, *, start=NOW - timedelta(days=1), end=NOW + timedelta(d
 
 
 def check(message, topics=()):
-    check_signature(signed(message, topics), KEY.public_key())
+    check_signature(signed(message, HOSTS, topics), KEY.public_key())
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
@@ -203,17 +210,32 @@ def test_an_unknown_type_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("partition", "host"),
     [
-        URL,
-        "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-a.pem",
-        "https://sns.ap-southeast-7.amazonaws.com/SimpleNotificationService-a.pem",
-        "https://sns.us-iso-east-1.amazonaws.com/SimpleNotificationService-a.pem",
-        "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-a.pem",
+        ("aws", "sns.eu-west-1.amazonaws.com"),
+        ("aws", "sns.ap-southeast-7.amazonaws.com"),
+        ("aws", "sns.us-east-1.amazonaws.com"),
+        ("aws-us-gov", "sns.us-gov-west-1.amazonaws.com"),
+        ("aws-cn", "sns.cn-north-1.amazonaws.com.cn"),
     ],
 )
-def test_a_certificate_url_of_sns_is_accepted(url):
-    assert CERTIFICATE.fullmatch(url)
+def test_a_certificate_url_of_sns_is_accepted_for_topics_of_its_partition_only(partition, host):
+    url = f"https://{host}/SimpleNotificationService-a.pem"
+    for each in HOSTS:
+        message = notification(TopicArn=TOPIC.replace("arn:aws:", f"arn:{each}:"), SigningCertURL=url)
+        if each == partition:
+            assert signed(message, HOSTS).certificate == url
+        else:
+            with pytest.raises(AnnouncementForged, match="partition of the topic"):
+                signed(message, HOSTS)
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "logs", "arn:aws", "arn:aws-moon:sns:eu-west-1:1:logs", "arn:aws:sqs:eu-west-1:1:x"]
+)
+def test_a_topic_of_no_known_partition_is_refused(topic):
+    with pytest.raises(AnnouncementForged, match="partition of the topic"):
+        signed(notification(TopicArn=topic), HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +259,11 @@ def test_a_certificate_url_of_sns_is_accepted(url):
         "https://sns.elb.amazonaws.com/a.pem",
         "https://sns.execute-api.amazonaws.com/a.pem",
         "https://sns.eu-west-1.amazonawsxcom/a.pem",
+        "https://sns.eu-west-1.amazonaws.eu/a.pem",
+        "https://sns.eu-west-1.api.aws/a.pem",
+        "https://sns-fips.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-\u0661.amazonaws.com/a.pem",
+        "https://sns.eu-w_t-1.amazonaws.com/a.pem",
         "https://sns.eu-west-1.amazonaws.com/a.pem?x",
         "https://sns.eu-west-1.amazonaws.com/../a.pem",
         "https://sns.eu-west-1.amazonaws.com/a.txt",
@@ -248,14 +275,19 @@ def test_a_certificate_url_of_sns_is_accepted(url):
 def test_any_other_certificate_url_is_refused_before_it_is_fetched(url):
     message = {**notification(), "SigningCertURL": url}
     with pytest.raises(AnnouncementForged if url else AnnouncementUnsigned):
-        signed(message)
+        signed(message, HOSTS)
 
 
-@given(st.text())
-def test_no_other_text_is_a_certificate_url(text):
-    if CERTIFICATE.fullmatch(text):
-        assert text.startswith("https://sns.")
-    assert not CERTIFICATE.fullmatch(f"https://{text}@sns.eu-west-1.amazonaws.com/a.pem")
+@given(st.text(), st.sampled_from(["https://{}/a.pem", "https://{}@sns.eu-west-1.amazonaws.com/a.pem",
+                                   "https://sns.{}.amazonaws.com/a.pem", "https://sns.eu-west-1.amazonaws.com{}/a.pem",
+                                   "https://sns.eu-west-1.{}/a.pem"]))  # fmt: skip
+def test_an_accepted_certificate_url_has_the_host_of_sns_in_a_region(text, form):
+    url = form.format(text)
+    try:
+        signed({**notification(), "SigningCertURL": url}, HOSTS)
+    except AnnouncementForged:
+        return
+    assert re.fullmatch(r"https://sns\.(us|eu|ap)-[a-z0-9]+-[0-9]+\.amazonaws\.com/[A-Za-z0-9_-]+\.pem", url)
 
 
 def test_a_valid_certificate_gives_its_key():

@@ -12,12 +12,17 @@ DEFAULT_REGION: Final = "us-east-1"
 
 
 class Partition(msgspec.Struct, frozen=True):
-    """One partition. `suffixes`: of its host names. `home`: a region that every account has."""
+    """One partition. `suffixes`: of its host names, plain and dual-stack. `home`: a region that every account has."""
 
     name: str
     home: str
     suffixes: tuple[str, ...]
     regions: re.Pattern[str]
+
+    @property
+    def dns_suffix(self) -> str:
+        """The suffix of plain host names, such as `sns.REGION.SUFFIX`."""
+        return self.suffixes[0]
 
 
 @functools.cache
@@ -50,7 +55,7 @@ def region_of_url(url: str) -> str | None:
             if partition.regions.fullmatch(label):
                 return label
     # The legacy host without a region. Several partitions may have its suffix; `aws` is the first of them.
-    return next((each.home for each in _of_host(host) if host == f"queue.{each.suffixes[0]}"), None)
+    return next((each.home for each in _of_host(host) if host == f"queue.{each.dns_suffix}"), None)
 
 
 def partition_of(region: str) -> str | None:

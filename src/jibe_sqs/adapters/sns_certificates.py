@@ -1,7 +1,7 @@
 """Fetches the certificates with which SNS signs, and caches them.
 
-A certificate is trusted because of its address: the host is SNS's own (`core.sns.CERTIFICATE`), and TLS authenticates
-it. The certificate's own chain is not verified, as in AWS's validators.
+A certificate is trusted because of its address: `core.sns.signed` accepts only SNS's own hosts, and TLS authenticates
+the host. The certificate's own chain is not verified, as in AWS's validators.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.http_answers import read_body
 from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.core.errors import AnnouncementForged, SignatureUnavailable
-from jibe_sqs.core.sns import CERTIFICATE, public_key
+from jibe_sqs.core.sns import Signed, public_key
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a certificate. Real ones have about two thousand."""
@@ -42,7 +42,7 @@ class _Certificate(msgspec.Struct, frozen=True):
 
 
 class SnsCertificates:
-    """Public keys by their certificates' addresses. Raises `AnnouncementForged`, `SignatureUnavailable`."""
+    """The public keys of messages. Raises `AnnouncementForged`, `SignatureUnavailable`."""
 
     def __init__(
         self,
@@ -58,10 +58,9 @@ class SnsCertificates:
         )
         self._room = asyncio.Semaphore(MAX_FETCHES)
 
-    async def key(self, address: str) -> RSAPublicKey:
-        """The key of the certificate at this address. Callers at the same time share one fetch."""
-        if not CERTIFICATE.fullmatch(address):
-            raise AnnouncementForged(f"signed with a certificate that is not SNS's own: {address[:200]!r}")
+    async def key(self, message: Signed) -> RSAPublicKey:
+        """The key of the certificate that the message names. Callers at the same time share one fetch."""
+        address = message.certificate
         certificate = await self._cache.get(address, lambda: self._fetched(address))
         if certificate.pem is None:
             raise AnnouncementForged(f"signed with a certificate that SNS does not have: {address}")

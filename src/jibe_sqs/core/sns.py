@@ -34,18 +34,19 @@ SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Type -> the signed fields, in their order. If a notification has no subject, that field is left out."""
 
-CERTIFICATE: Final = re.compile(
-    r"https://sns\.[a-z]{2,4}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?/[A-Za-z0-9_-]{1,128}\.pem"
-)
-"""The complete URL of a certificate: without a port, credentials, a folder or a query.
-
-The host must have a region's name after `sns`. `sns.s3-us-west-2.amazonaws.com` is the S3 bucket `sns`, which belongs to
-some customer of AWS.
-"""
+_CERTIFICATE: Final = re.compile(r"https://sns\.([a-z0-9-]{1,63})\.([a-z0-9.-]{1,253})/[A-Za-z0-9_-]{1,128}\.pem")
+"""The complete URL of a certificate: region and DNS suffix. Without a port, credentials, a folder or a query."""
 MIN_KEY_BITS: Final = 2048
 _HASHES: Final = {"1": SHA1, "2": SHA256}
 _MAX_SIGNATURE: Final = 2048
 """Characters of base64."""
+
+
+class SigningHosts(msgspec.Struct, frozen=True):
+    """The hosts of SNS in one partition, `sns.REGION.SUFFIX`. SNS names no dual-stack or FIPS host in its envelopes."""
+
+    suffix: str
+    regions: re.Pattern[str]
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -53,14 +54,14 @@ class Signed(msgspec.Struct, frozen=True):
 
     topic: str
     certificate: str
-    """The URL of the certificate, at SNS."""
+    """The URL of the certificate, at SNS in the topic's partition."""
     version: str
     signature: bytes
     text: bytes
 
 
-def signed(envelope: Mapping[str, Any], topics: Collection[str] = ()) -> Signed:
-    """The parts to check. `topics`: the accepted topics; all if it is empty.
+def signed(envelope: Mapping[str, Any], hosts: Mapping[str, SigningHosts], topics: Collection[str] = ()) -> Signed:
+    """The parts to check. `hosts`: SNS's hosts by partition. `topics`: the accepted topics; all if it is empty.
 
     Raises `AnnouncementUnsigned`, `AnnouncementForged` or `AnnouncementUnknown`.
     """
@@ -75,8 +76,10 @@ def signed(envelope: Mapping[str, Any], topics: Collection[str] = ()) -> Signed:
     version, signature, certificate = fields
     if not isinstance(version, str) or version not in _HASHES:
         raise AnnouncementForged(f"the signature has the unknown version {shown(version)}")
-    if not isinstance(certificate, str) or not CERTIFICATE.fullmatch(certificate):
-        raise AnnouncementForged(f"the certificate's URL is not one of SNS: {shown(certificate)}")
+    if not isinstance(certificate, str) or not _is_of_partition(certificate, hosts.get(_partition(topic))):
+        raise AnnouncementForged(
+            f"the certificate's URL is not one of SNS in the partition of the topic {topic[:200]!r}: {shown(certificate)}"
+        )
     return Signed(topic, certificate, version, _decoded(signature), _text(envelope))
 
 
@@ -105,6 +108,21 @@ def public_key(pem: bytes, now: datetime) -> RSAPublicKey:
     if not isinstance(key, RSAPublicKey) or key.key_size < MIN_KEY_BITS:
         raise AnnouncementForged(f"the signing certificate does not have an RSA key of at least {MIN_KEY_BITS} bits")
     return key
+
+
+def _partition(arn: str) -> str:
+    """The partition in `arn:PARTITION:sns:…`. Returns an empty text if this is not an ARN of SNS."""
+    return found[1] if (found := re.match(r"arn:([a-z0-9-]{1,63}):sns:", arn)) else ""
+
+
+def _is_of_partition(url: str, hosts: SigningHosts | None) -> bool:
+    """Whether the host is SNS's own.
+
+    The label after `sns` must be a region. `sns.s3-us-west-2.amazonaws.com` is the S3 bucket `sns`, which belongs to some
+    customer of AWS.
+    """
+    found = _CERTIFICATE.fullmatch(url)
+    return bool(hosts and found and hosts.regions.fullmatch(found[1]) and found[2] == hosts.suffix)
 
 
 def _text(envelope: Mapping[str, Any]) -> bytes:
