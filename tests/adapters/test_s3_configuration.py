@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from jibe_sqs.adapters.s3_configuration import MAX_BYTES
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
@@ -52,13 +53,13 @@ async def test_endpoint_and_credentials_may_come_from_the_environment(endpoint, 
     assert await stores.configuration(BUCKET, "jibe.json", AwsSettings()) == b"{}"
 
 
-@pytest.mark.parametrize(("bytes_", "good"), [(1024 * 1024, True), (1024 * 1024 + 1, False)])
+@pytest.mark.parametrize(("bytes_", "good"), [(MAX_BYTES, True), (MAX_BYTES + 1, False)])
 async def test_a_large_object_is_not_a_configuration_file(endpoint, store, bytes_, good):
     store("large.json", b" " * bytes_)
     if good:
         assert len(await stores.configuration(BUCKET, "large.json", settings(endpoint))) == bytes_
     else:
-        assert "larger than 1048576 bytes" in await problem(BUCKET, "large.json", settings(endpoint))
+        assert f"larger than {MAX_BYTES} bytes" in await problem(BUCKET, "large.json", settings(endpoint))
 
 
 async def test_a_missing_object_and_a_missing_bucket_are_named(endpoint, store):

@@ -9,7 +9,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, failure
 from jibe_sqs.core.errors import SettingsError
 
-MAX_BYTES: Final = 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a configuration file."""
 
 _CREDENTIALS: Final = (

@@ -7,13 +7,12 @@ Okera (`s3Region`, `sqsRegion`, `sqsUrl`) load unchanged.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError as SourceError
 
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings
@@ -24,7 +23,7 @@ from jibe_sqs.settings.groups.stores import AwsSettings, QueueSettings, RoleSett
 from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import is_incomplete, mistakes, unknown, unknown_variables
 from jibe_sqs.settings.model import Queues, Rules, Settings, Sourced, StoreSettings
-from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed
+from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed, secret_files
 
 __all__ = [
     "AwsSettings",
@@ -82,15 +81,13 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
     return loaded
 
 
-def _secrets() -> tuple[str | None, list[str]]:
-    """The folder of secret files, and the mistakes in it."""
+def _secrets() -> tuple[dict[str, str], list[str]]:
+    """The texts of the secret files by their names, and the mistakes in them."""
     folder = os.environ.get("JIBE_SECRETS_DIR")
     if not folder:
-        return None, []
-    try:
-        return folder, unknown_variables(file.name for file in Path(folder).iterdir())
-    except OSError as error:
-        return None, [f"JIBE_SECRETS_DIR: {folder}: cannot be read: {error.strerror}"]
+        return {}, []
+    texts, problems = secret_files(Path(folder))
+    return texts, [*(f"JIBE_SECRETS_DIR: {each}" for each in problems), *unknown_variables(texts)]
 
 
 @contextmanager
@@ -104,7 +101,7 @@ def _errors_name_the_variable(*, by_variable: bool) -> Iterator[None]:
         raise SettingsError([f"JIBE_CONFIG: {problem}" for problem in error.problems]) from error
 
 
-def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
+def _content(source: str, fetch: Fetch | None, secrets: Mapping[str, str]) -> bytes:
     """The content of the configuration file. To read it from S3, `aws` is taken from variables and secret files."""
     address = bucket_and_key(source)
     if address is None:
@@ -120,14 +117,13 @@ def _content(source: str, fetch: Fetch | None, secrets: str | None) -> bytes:
 
 
 def _from_sources(
-    kind: type[T], file: dict[str, Any], secrets: str | None, overrides: dict[str, Any]
+    kind: type[T], file: dict[str, Any], secrets: Mapping[str, str], overrides: dict[str, Any]
 ) -> tuple[T | None, list[str]]:
     # A new class for each load: two loads with different files must not share `file`.
-    sourced = type(kind.__name__, (kind,), {"file": file, "__module__": kind.__module__})
+    sourced = type(kind.__name__, (kind,), {"file": file, "secrets": secrets, "__module__": kind.__module__})
     try:
-        return sourced(**({"_secrets_dir": secrets} if secrets else {}), **overrides), []
+        return sourced(**overrides), []
     except ValidationError as error:
-        files = [each.name for each in Path(secrets).iterdir()] if secrets else []
-        return None, mistakes(kind, error, [*os.environ, *files])
-    except (SourceError, OSError, UnicodeDecodeError) as error:
-        return None, [f"JIBE_SECRETS_DIR: {secrets}: {error}"]
+        return None, mistakes(kind, error, [*os.environ, *secrets])
+    except SettingsError as error:
+        return None, error.problems

@@ -1,6 +1,7 @@
 """All settings together. Secrets are `SecretStr`. Settings cannot be changed after they are read."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -21,7 +22,7 @@ from jibe_sqs.settings.types import Duration
 
 
 class Sourced(BaseSettings):
-    """Settings from variables, secret files and `file`, the values in the configuration file."""
+    """Settings from variables, `secrets`, the texts of secret files, and `file`, the values in the configuration file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -33,6 +34,7 @@ class Sourced(BaseSettings):
         allow_inf_nan=False,
         nested_model_default_partial_update=True,
     )
+    secrets: ClassVar[Mapping[str, str]] = {}
     file: ClassVar[dict[str, Any]] = {}
 
     @classmethod
@@ -42,10 +44,10 @@ class Sourced(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, in the order of their precedence."""
-        secret_files = SecretFiles(file_secret_settings, secrets_dir_missing="ok")
+        secret_files = SecretFiles(settings_cls, cls.secrets)
         return init_settings, Environment(settings_cls), secret_files, ConfigurationFile(settings_cls, cls.file)
 
 

@@ -1,8 +1,9 @@
 """The sources of settings: variables, secret files, and a configuration file."""
 
-import json
 import os
-import tomllib
+import select
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
 )
 
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings.documents import from_json, from_toml
 
 PREFIX: Final = "JIBE_"
 DEFAULT_FILE: Final = Path("jibe-config.json")
@@ -23,14 +24,20 @@ OKERA: Final = frozenset({"s3Region", "sqsRegion", "sqsUrl"})
 """Keys at the top of the configuration files of Jibe and Okera."""
 SOURCES: Final = "sources"
 """The key of Jibe's list of sources."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a configuration file or a secret file."""
+PATIENCE: Final = 10.0
+"""Seconds in which a file must be read. Only a pipe or a device needs time."""
 
 
 class _TextOrJson(EnvSettingsSource):
     """A source of text. Text that is not JSON is kept as text: it may be a list of one word. If it is not, validation fails."""
 
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002
+        """The value of a variable with JSON. Raises `SettingsError` for a repeated key or too deep nesting."""
+        names = (name.upper() for name, text in self.env_vars.items() if text == value)
         try:
-            return super().decode_complex_value(field_name, field, value)
+            return from_json(value, " or ".join(name for name in names if name.startswith(PREFIX)))
         except ValueError:
             return value
 
@@ -46,8 +53,15 @@ class Environment(_TextOrJson):
     """Environment variables."""
 
 
-class SecretFiles(NestedSecretsSettingsSource, _TextOrJson):
+class SecretFiles(_TextOrJson):
     """Secret files. The name of a file is the name of a variable; its content is the value."""
+
+    def __init__(self, settings_cls: type[BaseSettings], files: Mapping[str, str]) -> None:
+        self._files = files
+        super().__init__(settings_cls, env_ignore_empty=False)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): text for name, text in self._files.items()}
 
 
 class ConfigurationFile(PydanticBaseSettingsSource):
@@ -81,11 +95,46 @@ def bucket_and_key(source: str) -> tuple[str, str] | None:
 
 
 def content_of(path: Path) -> bytes:
-    """Reads a file. Raises `SettingsError`."""
+    """Reads a file, which may be a pipe. Raises `SettingsError`, also for a file that is large or never ends."""
     try:
-        return path.read_bytes()
+        # Without O_NONBLOCK, opening a pipe waits for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return _all_bytes(descriptor, path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+
+
+def _all_bytes(descriptor: int, path: Path) -> bytes:
+    found, end = bytearray(), time.monotonic() + PATIENCE
+    while len(found) <= MAX_BYTES:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise SettingsError([f"{path}: cannot be read: its end is not reached after {PATIENCE:g} s: is it a pipe?"])
+        chunk = os.read(descriptor, MAX_BYTES)
+        if not chunk:
+            return bytes(found)
+        found += chunk
+    raise SettingsError([f"{path}: larger than {MAX_BYTES} bytes, so it is not a file with settings"])
+
+
+def secret_files(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """The texts of all secret files by their names, and the mistakes. Files whose names have no `JIBE_` are not read."""
+    texts, problems = {}, []
+    try:
+        files = [each for each in sorted(folder.iterdir()) if each.name.upper().startswith(PREFIX)]
+    except OSError as error:
+        return {}, [f"{folder}: cannot be read: {error.strerror}"]
+    for file in files:
+        try:
+            texts[file.name] = content_of(file).decode().strip()
+        except SettingsError as error:
+            problems += error.problems
+        except UnicodeDecodeError:
+            problems.append(f"{file}: cannot be read: not UTF-8")
+    return texts, problems
 
 
 def parsed(source: str, content: bytes) -> dict[str, Any]:
@@ -94,8 +143,8 @@ def parsed(source: str, content: bytes) -> dict[str, Any]:
     try:
         # Editors on Windows write a byte-order mark, which JSON does not allow.
         text = content.decode("utf-8-sig")
-        values = tomllib.loads(text) if is_toml else json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = from_toml(text, source) if is_toml else from_json(text, source)
+    except ValueError as error:
         raise SettingsError([f"{source}: not {'TOML' if is_toml else 'JSON'}: {error}"]) from error
     if not isinstance(values, dict):
         raise SettingsError([f"{source}: must be an object with settings"])
