@@ -108,7 +108,7 @@ class Composer:
         )
         engine = Engine(outputs, policies, world.parts)
         service = engine.service(self._inputs(logs))
-        return Composed(service, engine.consumers, [engine.reading_budget, engine.held_budget, bytes_in_flight], logs)
+        return Composed(service, engine.consumers, [engine.room.reading, engine.room.held, bytes_in_flight], logs)
 
     def _events(self) -> SimulatedEventTarget | None:
         world = self._world

@@ -50,7 +50,8 @@ async def test_the_service_is_ready_between_start_and_stop_while_all_gates_are_o
     health, gates = Health(), [Gate(), Gate()]
     assert health.readiness_failures == ["starting"]
     async with worker() as task:
-        health.started([task], gates)
+        health.require(lambda: [gate.reason for gate in gates])
+        health.started([task])
         assert health.readiness_failures == []
         gates[1].reason = DOWN
         assert health.readiness_failures == [DOWN]
@@ -61,6 +62,16 @@ async def test_the_service_is_ready_between_start_and_stop_while_all_gates_are_o
         health.stopping()
         assert health.readiness_failures == ["stopping"]
     assert health.liveness_failures == []
+
+
+async def test_warnings_are_shown_and_do_not_make_the_service_unready():
+    health, warnings = Health(), ["", "3 log lines lost"]
+    health.note(lambda: warnings)
+    async with served(health) as http, worker() as task:
+        health.started([task])
+        found = await http.get("/readyz")
+    assert found.status_code == 200
+    assert found.json() == {"ready": True, "reasons": [], "warnings": ["3 log lines lost"]}
 
 
 async def test_a_failed_worker_fails_liveness_without_showing_the_error_text():
@@ -100,15 +111,16 @@ async def test_both_probes_return_their_reasons():
     health = Health()
     async with served(health) as http, worker() as task:
         found = await http.get("/readyz")
-        assert (found.status_code, found.json()) == (503, {"ready": False, "reasons": ["starting"]})
+        assert (found.status_code, found.json()) == (503, {"ready": False, "reasons": ["starting"], "warnings": []})
         found = await http.get("/livez")
         assert (found.status_code, found.json()) == (200, {"alive": True, "reasons": []})
-        health.started([task], [gate])
+        health.require(lambda: [gate.reason])
+        health.started([task])
         found = await http.get("/readyz")
-        assert (found.status_code, found.json()) == (200, {"ready": True, "reasons": []})
+        assert (found.status_code, found.json()) == (200, {"ready": True, "reasons": [], "warnings": []})
         gate.reason = DOWN
         found = await http.get("/readyz")
-        assert (found.status_code, found.json()) == (503, {"ready": False, "reasons": [DOWN]})
+        assert (found.status_code, found.json()) == (503, {"ready": False, "reasons": [DOWN], "warnings": []})
         assert (await http.get("/livez")).status_code == 200
         task.cancel()
         await asyncio.wait([task])

@@ -16,6 +16,7 @@ from tests.clocks import EPOCH, VirtualClock, VirtualLoop, virtually
 
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget, Place
+from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import QueueUnavailable
 from jibe_sqs.core.model import LogFile, Message
@@ -136,6 +137,19 @@ class WatchedPlace(Place):
         super().__init__(budget)
 
 
+class WatchedInHand(InHand):
+    """The room of a message that no consumer has received. `left`: see `WatchedPlace`."""
+
+    def __init__(self, *, is_last: bool = False) -> None:
+        self.room = Room(reading=1, held=1, held_bytes=2**30, plan_bytes=2**24)
+        super().__init__(self.room, 0, 2**24, is_last=is_last)
+        self.watched = self.place = WatchedPlace()
+
+    @property
+    def left(self) -> list[float]:
+        return self.watched.left
+
+
 class World:
     """A service that the engine builds from doubles. `queue` and `consumer` are the first of them.
 
@@ -182,7 +196,7 @@ class World:
         self.policy = self.policies.retry
         self.engine = Engine(outputs, self.policies)
         if share:
-            self.engine.reading_budget, self.engine.held_budget = share.reading, share.held
+            self.engine.room = share.engine.room
         inputs = Inputs(
             queues=[(each, each.facts_now()) for each in self.queues],
             logs=self.logs,
@@ -191,7 +205,7 @@ class World:
             signatures=signatures,
         )
         self.service = self.engine.service(inputs)
-        self.reading, self.held = self.engine.reading_budget, self.engine.held_budget
+        self.reading, self.held = self.engine.room.reading, self.engine.room.held
         self.counters, self.activity = self.engine.counters, self.engine.activity
         self.refreshes, self.handler = self.engine.refreshes, self.engine.handler
         self.consumer = self.engine.consumers[0]
@@ -208,11 +222,11 @@ class World:
 
     async def handle(self, body: str, *, receive_count: int = 1) -> Any:
         """Handle a message, and check that its place in the reading budget is given back exactly once."""
-        place = WatchedPlace()
+        in_hand = WatchedInHand(is_last=self.policy.is_last(receive_count))
         verdict = await self.handler.handle(
-            Message("id", "receipt", body.encode("utf-8", "surrogatepass"), receive_count), self.policy, place
+            Message("id", "receipt", body.encode(), receive_count), self.policy, in_hand
         )
-        assert len(place.left) == 1
+        assert len(in_hand.left) == 1
         return verdict
 
     @asynccontextmanager
@@ -241,6 +255,7 @@ class World:
     def assert_all_given_back(self) -> None:
         assert self.reading.free == self.reading.size
         assert self.held.free == self.held.size
+        assert self.engine.room.held_bytes.free == self.engine.room.held_bytes.size
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +270,7 @@ def flow() -> SimpleNamespace:
         InMemoryLogStore=InMemoryLogStore,
         InMemoryQueue=InMemoryQueue,
         VirtualClock=VirtualClock,
-        WatchedPlace=WatchedPlace,
+        WatchedInHand=WatchedInHand,
         World=World,
         announcing=announcing,
         log_key=log_key,

@@ -141,14 +141,13 @@ async def test_a_message_that_one_receive_returns_twice_is_handled_once(flow):
     world = flow.World(receivers=1)
     queue = world.queue
     world.send_log("first")  # after this message, the receiver asks for ten
+    id_ = world.send_log("a")
+    queue.duplicates = 1
     async with world.running():
-        await flow.until(lambda: queue.deleted)
-        queue.duplicates = 1
-        id_ = world.send_log("a")
         await flow.until(lambda: len(queue.deleted) == 2)
     assert [each[0] for each in queue.deliveries].count(id_) == 2
     assert world.counters.messages == 2
-    assert queue.calls["delete"][1].receipts == [f"{id_}#3"]
+    assert f"{id_}#3" in [receipt for call in queue.calls["delete"] for receipt in call.receipts]
 
 
 async def test_a_message_that_is_redelivered_while_held_is_deleted_with_its_newest_receipt(flow, world, queue):
@@ -479,7 +478,7 @@ async def test_a_consumer_stops_while_a_gate_is_closed(flow):
 async def test_a_receive_in_flight_is_not_cancelled_and_its_messages_are_made_visible_again(flow, world, queue):
     """celery/kombu #1819, shoryuken #677, misk #3895: SQS would count its messages as delivered, and hide them."""
     async with world.running() as running:
-        await flow.until(lambda: queue.receiving == 2)
+        await flow.until(lambda: queue.receiving)
         world.consumer.stop()
         await asyncio.sleep(3)
         assert not running.done()
@@ -507,9 +506,8 @@ async def test_a_held_message_that_is_redelivered_after_the_stop_is_still_held(f
     world.target.takes = 300.0
     id_ = world.send_log("a")
     async with world.running() as running:
-        await flow.until(lambda: world.target.runs)
+        await flow.until(lambda: world.target.runs and queue.receiving)
         world.consumer.stop()
-        await flow.until(lambda: queue.receiving == 2)
         queue.make_visible(id_)
         await running
     assert [each[0] for each in queue.deleted] == [id_]
@@ -569,7 +567,7 @@ async def test_a_message_that_was_given_back_is_not_extended_again(flow, world, 
         world.consumer.stop()
         await asyncio.sleep(14.5)
         queue.latency["show_after"] = 3  # an extension leaves at 15
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         running.cancel()
         await asyncio.wait([running])
         assert [call.delays for call in queue.calls["show_after"]] == [[30.0], [0.0]]

@@ -145,10 +145,9 @@ async def test_the_budgets_are_shared_by_all_queues_and_the_sweeps(flow):
         job.put(name)
     async with job.running():
         await flow.until(lambda: len(job.ledger.finished) == 3)
-    assert {consumer._reading for consumer in job.engine.consumers} == {job.engine.reading_budget}
-    assert {consumer._in_hand for consumer in job.engine.consumers} == {job.engine.held_budget}
-    assert job.engine.reading_budget.free == job.engine.reading_budget.size
-    assert job.engine.held_budget.free == job.engine.held_budget.size
+    assert {consumer._room for consumer in job.engine.consumers} == {job.engine.room}
+    for budget in (job.engine.room.reading, job.engine.room.held, job.engine.room.held_bytes):
+        assert budget.free == budget.size
 
 
 @pytest.mark.parametrize("part", ["handler", "refreshes", "consumer", "sweeper", "changes"])

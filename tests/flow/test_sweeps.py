@@ -18,6 +18,7 @@ from jibe_sqs.core.errors import (
     AnnouncementUnknown,
     LedgerError,
     LogAccessDenied,
+    LogMissing,
     LogStoreUnavailable,
     ReceiptLost,
 )
@@ -144,8 +145,7 @@ class Sweeping:
             facts=await self.queue.facts(),
             handler=self.world.handler,
             policy=self.world.policy,
-            reading=self.world.reading,
-            held=self.world.held,
+            room=self.world.engine.room,
             clock=self.world.clock,
             counters=self.world.counters,
             wait=20.0,
@@ -401,7 +401,7 @@ async def test_a_file_that_was_replaced_is_read_again(sweeping):
 
 async def test_a_failed_file_is_retried(sweeping):
     key = sweeping.put(f"{TODAY}/x.json.gz")
-    sweeping.store.errors[key] = LogStoreUnavailable("503")
+    sweeping.store.errors[key] = LogMissing("404")
     async with sweeping.running():
         await sweeping.flow.until(lambda: sweeping.store.opens[key] == 3)
         sweeping.store.errors.clear()

@@ -66,6 +66,7 @@ def _app(health: Health) -> Starlette:
 
     async def readyz(_: Request) -> JSONResponse:
         reasons = health.readiness_failures
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+        content = {"ready": not reasons, "reasons": reasons, "warnings": health.warnings}
+        return JSONResponse(content, status_code=503 if reasons else 200)
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])

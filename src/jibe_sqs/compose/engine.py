@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.consuming.bucket_outages import BucketOutages
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.consuming.reading import Reading
+from jibe_sqs.consuming.room import Room
 from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.formats.limits import Limits
@@ -33,6 +34,7 @@ from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
@@ -50,6 +52,8 @@ class Policies:
     limits: Limits = field(default_factory=Limits)
     messages_reading: int = 16
     messages_held: int = 100
+    bytes_held: int = 128 * 1024 * 1024
+    plan_bytes: int = 16 * 1024 * 1024
     receivers: int = 2
     wait: float = 20.0
     read_timeout: float = 3600.0
@@ -86,10 +90,11 @@ class Outputs:
 class Inputs:
     """What the service reads: the queues, the log files that they announce, and the sources that are swept.
 
+    `queues`: each with its settings, or None if it has not answered yet.
     `verifiers`: of the sources whose files are checked against digests. `wall_clock` gives the date of sweeps.
     """
 
-    queues: Sequence[tuple[Queue, QueueFacts]]
+    queues: Sequence[tuple[Queue, QueueFacts | None]]
     logs: LogStore
     sources: Sources = field(default_factory=Sources)
     sweeps: Sequence[Sweep] = ()
@@ -120,8 +125,16 @@ class Engine:
         self.counters = Counters()
         self.ledger = OptionalLedger(outputs.ledger)
         self.activity = Activity(outputs.clock, lambda: outputs.decisions.places)
-        self.reading_budget = Budget(policies.messages_reading)
-        self.held_budget = Budget(policies.messages_held)
+        self.room = Room(
+            reading=policies.messages_reading,
+            held=policies.messages_held,
+            held_bytes=policies.bytes_held,
+            plan_bytes=policies.plan_bytes,
+        )
+        # Half of the room, so that the messages of other buckets go on.
+        self.outages = BucketOutages(
+            outputs.clock, messages=policies.messages_held // 2, waiting_bytes=policies.bytes_held // 2
+        )
         self._outputs = outputs
         self._policies = policies
         self._parts = parts or Parts()
@@ -156,6 +169,7 @@ class Engine:
             self._consumer(queue, facts, wait=policies.wait, receivers=policies.receivers)
             for queue, facts in inputs.queues
         ]
+        self._observe(self.consumers)
         background: dict[str, Work] = {}
         if inputs.sweeps:
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
@@ -169,13 +183,31 @@ class Engine:
             ledger=outputs.ledger,
             counters=self.counters,
             health=outputs.health,
-            gates=outputs.gates,
             background=background,
-            counts={"refreshes": lambda: self.refreshes.counts, "swept": lambda: self.sweeper.counts},
+            counts={
+                "refreshes": lambda: self.refreshes.counts,
+                "swept": lambda: self.sweeper.counts,
+                "log_lines": lambda: {"lost": logs.lost().total},
+            },
             drain_timeout=policies.drain_timeout,
             progress_interval=policies.progress_interval,
             retain=policies.retain,
         )
+
+    def _observe(self, consumers: Sequence[Consumer]) -> None:
+        """Ready means: no gate has a reason, a queue can be received from, and the log buckets can be read."""
+
+        def unusable_queues() -> list[str]:
+            return [consumer.trouble for consumer in consumers if consumer.trouble]
+
+        def is_cut_off() -> bool:
+            return bool(consumers) and len(unusable_queues()) == len(consumers)
+
+        health = self._outputs.health
+        health.require(lambda: [gate.reason for gate in self._outputs.gates])
+        health.require(lambda: unusable_queues() if is_cut_off() else [])
+        health.require(lambda: self.outages.reasons)
+        health.note(lambda: [] if is_cut_off() else unusable_queues())
 
     def _handler(self, inputs: Inputs) -> Handler:
         reading = Reading(
@@ -186,6 +218,7 @@ class Engine:
             ledger=self.ledger,
             counters=self.counters,
             activity=self.activity,
+            outages=self.outages,
             by_object=self.changes is not None,
             verifiers=inputs.verifiers,
             signatures=inputs.signatures,
@@ -201,14 +234,13 @@ class Engine:
             buckets=self._outputs.buckets,
         )
 
-    def _consumer(self, queue: Queue, facts: QueueFacts, *, wait: float, receivers: int) -> Consumer:
+    def _consumer(self, queue: Queue, facts: QueueFacts | None, *, wait: float, receivers: int) -> Consumer:
         return self._parts.consumer(
             queue=queue,
             facts=facts,
             handler=self.handler,
             policy=self._policies.retry,
-            reading=self.reading_budget,
-            held=self.held_budget,
+            room=self.room,
             clock=self._outputs.clock,
             counters=self.counters,
             wait=wait,

@@ -26,17 +26,19 @@ from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Ledger, Listing, Queue, QueueFacts, Signatures
+from jibe_sqs.ports import Ledger, Listing, Signatures
 from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.reports import Reports
@@ -74,6 +76,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 
 async def _observed(settings: Settings, health: Health, stack: AsyncExitStack) -> None:
     """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
+    health.note(lambda: [logs.lost().reason])
     alerts = settings.alerts
     if alerts.webhook is not None:
         post = (await stack.enter_async_context(webhook(alerts.webhook.get_secret_value()))).post
@@ -172,6 +175,8 @@ def _policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
         limits=rules.limits(settings),
         messages_reading=settings.limits.messages_reading,
         messages_held=settings.limits.messages_held,
+        bytes_held=settings.limits.bytes_held,
+        plan_bytes=settings.limits.plan_size,
         receivers=settings.poll.receivers,
         wait=settings.poll.wait,
         read_timeout=settings.limits.read_seconds,
@@ -206,12 +211,8 @@ async def _inputs(
             listing: Listing | None = through_aa.get(source)
             listing = listing or stores.s3_listing(settings, each, regions, aws)
             sweeps.append(Sweep(source, listing, each.sweep, each.sweep_days))
-    queues: list[tuple[Queue, QueueFacts]] = []
-    for configured in settings.queues:
-        queue = stores.queue(configured, settings, aws, wait=float(settings.poll.wait))
-        queues.append((queue, await stores.facts(queue)))
     return Inputs(
-        queues=queues,
+        queues=await usable_queues(settings, aws, is_needed=not sweeps),
         logs=stores.LogsBySource(sources, through_aa, in_s3),
         sources=sources,
         sweeps=sweeps,

@@ -28,7 +28,7 @@ from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.ports import Ledger, Listing, Log, LogStore, QueueFacts, Verifier
+from jibe_sqs.ports import Ledger, Listing, Log, LogStore, Verifier
 from jibe_sqs.settings import AwsSettings, LogSettings, Queues, QueueSettings, RoleSettings, Rules, Settings
 
 log = structlog.get_logger()
@@ -172,13 +172,15 @@ def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None
     return configured or (aws.region if elsewhere else None)
 
 
-def queue(queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0) -> SqsQueue:
-    """One configured queue. `wait`: seconds of its long polls."""
+def queue(
+    queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0, kind: type[SqsQueue] = SqsQueue
+) -> SqsQueue:
+    """One configured queue. `wait`: seconds of its long polls. `kind`: the class of it."""
     account = _account(settings.aws, queue, region=region_of_url(queue.url))
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
     names = queue_names([(each.url, each.region) for each in queues])
     name = names[queues.index(queue)] if queue in queues else ""
-    return SqsQueue(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name)
+    return kind(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name)
 
 
 def dead_letters(
@@ -208,17 +210,3 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
         ca_file=str(ca_file) if (ca_file := (own.ca_file if own else None) or aws.ca_file) else None,
         region=(own.region if own else None) or region or aws.region,
     )
-
-
-async def facts(queue: SqsQueue) -> QueueFacts:
-    """Ask the queue for its settings, and log them."""
-    facts = await queue.facts()
-    log.info("queue", queue=queue.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
-    if not await queue.may_reject():
-        log.warning(
-            "no_dead_letters",
-            queue=queue.name,
-            consequence="rejected messages stay in the queue until its own redrive policy moves them",
-            remedy=DEAD_LETTERS_REMEDY,
-        )
-    return facts

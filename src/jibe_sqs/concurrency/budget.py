@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 
@@ -10,33 +10,48 @@ from types import TracebackType
 class Budget:
     """A limited number of units, for example messages or bytes.
 
-    Requests are served in their order, so small requests do not starve a large one.
+    Requests are served in their order, so small requests do not starve a large one. `free` is negative while the budget is
+    overdrawn; then requests wait.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.free = size
-        self._requests: deque[asyncio.Event] = deque()
+        self._requests: deque[_Request] = deque()
 
-    async def take(self, most: int, *, least: int | None = None) -> int:
+    async def take(
+        self, most: int, *, least: int | None = None, patience: Callable[[], Awaitable[object]] | None = None
+    ) -> int:
         """Wait until `least` units are free (by default all of `most`). Returns the number taken, at most `most`.
 
-        A request that is larger than the whole budget is granted when all of it is free.
+        `patience`: until it ends, the request waits for all of `most`; it keeps its position in the line. A request that
+        is larger than the whole budget is granted when all of it is free.
         """
         most = min(most, self.size)
         least = most if least is None else min(least, most)
-        request = asyncio.Event()
+        request = _Request(least)
+        waiting: asyncio.Future[object] | None = None
+        if patience is not None and least < most and (self._requests or self.free < most):
+            request.least = most
+            waiting = asyncio.ensure_future(patience())
+            waiting.add_done_callback(lambda _: self._reduce(request, least))
         self._requests.append(request)
         try:
-            while self._requests[0] is not request or self.free < least:
-                request.clear()
-                await request.wait()
+            while self._requests[0] is not request or self.free < request.least:
+                request.wake.clear()
+                await request.wake.wait()
             taken = min(most, self.free)
             self.free -= taken
             return taken
         finally:
             self._requests.remove(request)
             self._wake()
+            if waiting is not None:
+                waiting.cancel()
+
+    def overdraw(self, amount: int = 1) -> None:
+        """Take units now, also if they are not free: for what is here already."""
+        self.free -= amount
 
     def give(self, amount: int = 1) -> None:
         """Give units back."""
@@ -52,9 +67,19 @@ class Budget:
         finally:
             share.reduce_to(0)
 
+    def _reduce(self, request: "_Request", least: int) -> None:
+        request.least = least
+        request.wake.set()
+
     def _wake(self) -> None:
         if self._requests:
-            self._requests[0].set()
+            self._requests[0].wake.set()
+
+
+class _Request:
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self.wake = asyncio.Event()
 
 
 class Place:
@@ -99,14 +124,24 @@ class _Part:
 
 
 class Share:
-    """A part of a budget that one block holds."""
+    """A part of a budget that one block, or one message, holds."""
 
     def __init__(self, budget: Budget, amount: int) -> None:
         self.amount = amount
         self._budget = budget
 
     def reduce_to(self, amount: int) -> None:
-        """Give back early what is held beyond `amount`. A share never grows."""
+        """Give back early what is held beyond `amount`."""
         if (excess := self.amount - amount) > 0:
             self.amount = amount
             self._budget.give(excess)
+
+    def grow(self, amount: int) -> None:
+        """Hold more, also if it is not free: it is in memory already."""
+        self.amount += amount
+        self._budget.overdraw(amount)
+
+    @property
+    def free(self) -> int:
+        """The units of the budget that are free now; negative while it is overdrawn."""
+        return self._budget.free

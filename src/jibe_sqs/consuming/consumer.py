@@ -8,17 +8,18 @@ import msgspec
 import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
-from jibe_sqs.concurrency.budget import Budget, Place
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.consuming.holds import Held, Holds
+from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import QueueError
 from jibe_sqs.core.model import Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
 from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -27,6 +28,12 @@ T = TypeVar("T")
 RECEIVE_LIMIT: Final = 10
 """Messages in one receive: the most that SQS allows."""
 RECEIVE_BACKOFF: Final = Backoff(first=1.0, longest=60.0)
+IDLE_BACKOFF: Final = Backoff(first=0.25, longest=10.0)
+"""The least time between the beginnings of two receives that bring nothing. Long polls take longer anyway."""
+FULL_BATCH_PATIENCE: Final = 0.5
+"""Seconds for which a receiver waits for the room of a full batch, if there is room for a part of it."""
+MIN_VISIBILITY: Final = 30.0
+"""Seconds. A shorter timeout of the queue is raised by each receive: it would end before the first extension."""
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
 """Seconds after the drain deadline: for a receive that is still in flight, and then for giving messages back. Orchestrators
 kill the process soon after the deadline, so a network that swallows answers must not use up that time."""
@@ -39,44 +46,51 @@ class Consumer:
         self,
         *,
         queue: Queue,
-        facts: QueueFacts,
+        facts: QueueFacts | None,
         handler: Handler,
         policy: RetryPolicy,
-        reading: Budget,
-        held: Budget,
+        room: Room,
         clock: Clock,
         counters: Counters,
         wait: float = 20.0,
         receivers: int = 2,
         gates: Sequence[Gate] = (),
     ) -> None:
-        """`reading` and `held`: budgets of messages, which several consumers may share. `wait`: seconds of a long poll.
+        """`room`: for messages in hand, which several consumers may share. `wait`: seconds of a long poll.
 
-        `gates`: nothing is received while one of them has a reason against it. The messages then wait in the queue, and
-        do not use up their receives here.
+        `facts`: None if the queue did not answer yet; then it is asked until it does. `gates`: nothing is received while
+        one of them has a reason against it. The messages then wait in the queue, and do not use up their receives here.
         """
         self._queue = queue
         self._handler = handler
         self._policy = policy
-        if policy.max_receives is None:
-            self._policy = msgspec.structs.replace(policy, max_receives=facts.max_receives)
-        self._reading = reading
-        self._in_hand = held
+        self._room = room
         self._clock = clock
         self._counters = counters
         self._wait = wait
-        self._visibility = facts.visibility_timeout
         self._receivers = receivers
         self._gates = gates
-        self._holds = Holds(queue=queue, clock=clock, visibility_timeout=facts.visibility_timeout)
-        self._settlements = Settlements(queue=queue, policy=self._policy, clock=clock, counters=counters)
+        self._trouble = Trouble(f"Queue {queue.name} cannot be received from", clock.monotonic)
+        self._failures = 0
+        self._paused_until = float("-inf")
+        self._visibility = MIN_VISIBILITY
+        self._holds = Holds(queue=queue, clock=clock, visibility_timeout=self._visibility)
+        self._settlements = Settlements(queue=queue, policy=policy, clock=clock, counters=counters)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._is_open = facts is not None
+        if facts is not None:
+            self._open(facts)
 
     @property
     def name(self) -> str:
         """The name of its queue."""
         return self._queue.name
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be received from the queue, in words for an operator. Empty if it works."""
+        return self._trouble.text
 
     def stop(self) -> None:
         """Stop receiving. `run` returns when the held messages are finished."""
@@ -84,11 +98,10 @@ class Consumer:
 
     async def run(self) -> None:
         """Receive and settle, until stopped and all held messages are settled. If cancelled, give the held messages back."""
+        await self._until_open()
         extending = asyncio.create_task(self._holds.extend_forever(), name=f"hold {self._queue.name}")
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._receivers):
-                    group.create_task(self._receive_forever(), name=f"receive {self._queue.name}")
+            await self._receive_forever()
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -103,45 +116,116 @@ class Consumer:
                 extending.cancel()
                 await asyncio.gather(extending, return_exceptions=True)
 
-    async def _receive_forever(self) -> None:
-        failures = 0
-        found: Sequence[Message] = ()
-        while await self._may_receive():
-            # The room is kept while the receive runs. After an empty receive it is for one message only: the budgets
-            # are shared, and the receivers of idle queues must not take them from the busy queues.
-            room = await self._room(RECEIVE_LIMIT if found else 1)
-            if not room:
-                break
-            started = 0
+    def _open(self, facts: QueueFacts) -> None:
+        """Start with the settings of the queue."""
+        self._is_open = True
+        self._visibility = max(facts.visibility_timeout, MIN_VISIBILITY)
+        if self._policy.max_receives is None:
+            self._policy = msgspec.structs.replace(self._policy, max_receives=facts.max_receives)
+        self._holds = Holds(queue=self._queue, clock=self._clock, visibility_timeout=self._visibility)
+        self._settlements = Settlements(
+            queue=self._queue, policy=self._policy, clock=self._clock, counters=self._counters
+        )
+
+    async def _until_open(self) -> None:
+        """Ask the queue for its settings until it answers. Returns also when stopping."""
+        while not self._is_open and await self._may_receive():
             try:
-                found = await self._receive(room)
-                # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
-                messages = list({message.id: message for message in found}.values())
-                if self._stopping.is_set():
-                    await self._hand_back(messages)
-                    break
-                started = sum(map(self._start, messages))
-                failures = 0
-            except Exception as error:  # noqa: BLE001 - logged and retried: no error stops a receiver
-                failures += 1
-                delay = RECEIVE_BACKOFF.delay(failures)
-                report = log.warning if isinstance(error, QueueError) else log.exception
-                report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
-            finally:
-                # The room of each started message is given back when its task ends.
-                self._reading.give(room - started)
-                self._in_hand.give(room - started)
-            if failures:
-                await self._unless_stopping(self._clock.sleep(delay))
+                facts = await self._unless_stopping(self._queue.facts())
+                if facts is not None:
+                    self._open(facts)
+                    self._succeeded()
+            except Exception as error:  # noqa: BLE001 - logged and tried again
+                self._failed("queue_unusable", error)
+
+    async def _receive_forever(self) -> None:
+        """Listen for a message. When one comes, receive batches as long as there are more."""
+        empty = 0
+        while await self._may_receive():
+            began = self._clock.monotonic()
+            if await self._listen():
+                empty = 0
+                if await self._batch():
+                    await self._receive_backlog()
+            else:
+                empty += 1
+                await self._sleep(began + IDLE_BACKOFF.delay(empty) - self._clock.monotonic())
+
+    async def _receive_backlog(self) -> None:
+        async def receive() -> None:
+            while await self._may_receive() and await self._batch():
+                pass
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._receivers):
+                group.create_task(receive(), name=f"receive {self._queue.name}")
+
+    async def _listen(self) -> int:
+        """Wait for one message. No room is held meanwhile: an idle queue takes nothing from a busy one."""
+        await self._unless_stopping(self._room.free())
+        messages = [] if self._stopping.is_set() else await self._received(1, self._wait)
+        for message in messages:
+            self._room.overdraw()
+            if not self._start(message):
+                self._room.give(1)
+        return len(messages)
+
+    async def _batch(self) -> int:
+        """Receive what is there now, at most a full batch. Returns the number of messages."""
+        room = await self._taken_room()
+        started = 0
+        try:
+            messages = await self._received(room, 0.0) if room else []
+            started = sum(map(self._start, messages))
+        finally:
+            # The room of each started message is given back when its task ends.
+            self._room.give(room - started)
+        return len(messages)
+
+    async def _received(self, limit: int, wait: float) -> Sequence[Message]:
+        """Receive, and return the messages to start. Returns none after a failure, which is logged."""
+        try:
+            found = await self._receive(limit, wait)
+        except Exception as error:  # noqa: BLE001 - logged and retried: no error stops a receiver
+            self._failed("receive_failed", error)
+            return []
+        self._succeeded()
+        # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
+        messages = list({message.id: message for message in found}.values())
+        if self._stopping.is_set():
+            await self._hand_back(messages)
+            return []
+        return messages
+
+    def _succeeded(self) -> None:
+        if self._trouble.text:
+            log.info("queue_usable", queue=self._queue.name, seconds=round(self._trouble.seconds, 1))
+        self._failures = 0
+        self._trouble.end()
+
+    def _failed(self, event: str, error: Exception) -> None:
+        """Log a failed call, and let all receivers of this queue wait for a while."""
+        self._failures += 1
+        delay = RECEIVE_BACKOFF.delay(self._failures)
+        report = log.warning if isinstance(error, QueueError) else log.exception
+        report(event, queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
+        self._trouble.begin(str(error))
+        self._paused_until = self._clock.monotonic() + delay
 
     async def _may_receive(self) -> bool:
-        """Wait until no gate has a reason against it. False when stopping."""
+        """Wait until no gate has a reason against it, and the pause after a failure is over. False when stopping."""
+        await self._sleep(self._paused_until - self._clock.monotonic())
         await self._unless_stopping(passable(self._gates))
         return not self._stopping.is_set()
 
-    async def _receive(self, limit: int) -> Sequence[Message]:
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the stop."""
+        if seconds > 0:
+            await self._unless_stopping(self._clock.sleep(seconds))
+
+    async def _receive(self, limit: int, wait: float) -> Sequence[Message]:
         """Receive. The receive itself is never cancelled: SQS would count its messages as delivered and hide them."""
-        receive = asyncio.ensure_future(self._queue.receive(limit, wait=self._wait, visibility=self._visibility))
+        receive = asyncio.ensure_future(self._queue.receive(limit, wait=wait, visibility=self._visibility))
         try:
             return await asyncio.shield(receive)
         except asyncio.CancelledError:
@@ -157,25 +241,14 @@ class Consumer:
                 await asyncio.wait([receive])
             raise
 
-    async def _room(self, most: int) -> int:
-        """Take room for up to `most` messages from both budgets. Waits for room for one. 0 when stopping."""
-        held = await self._taken(self._in_hand, most)
-        if not held:
-            return 0
-        room = 0
-        try:
-            room = await self._taken(self._reading, held)
-        finally:
-            self._in_hand.give(held - room)
-        return room
-
-    async def _taken(self, budget: Budget, most: int) -> int:
-        take = asyncio.ensure_future(budget.take(most, least=1))
+    async def _taken_room(self) -> int:
+        """Take room for a batch: for all of it, or after a while for a part of it. 0 when stopping."""
+        take = asyncio.ensure_future(self._room.take(RECEIVE_LIMIT, lambda: self._clock.sleep(FULL_BATCH_PATIENCE)))
         try:
             return await self._unless_stopping(take) or 0
         except asyncio.CancelledError:
             if take.done() and not take.cancelled():
-                budget.give(take.result())
+                self._room.give(take.result())
             raise
 
     async def _unless_stopping(self, awaitable: "Awaitable[T]") -> T | None:
@@ -190,22 +263,21 @@ class Consumer:
         self._counters.receives[message.receive_count] += 1
         self._counters.redelivered += message.receive_count > 1
         # From here on, the task's end gives back what the receiver took for this message.
-        place = Place(self._reading)
-        held.task = asyncio.create_task(self._process(held, place), name=f"message {message.id}")
+        in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
+        held.task = asyncio.create_task(self._process(held, in_hand), name=f"message {message.id}")
         self._tasks.add(held.task)
 
         # A callback, because a task that is cancelled before its first step runs no `finally`.
         def give_back(task: "asyncio.Task[None]") -> None:
             self._tasks.discard(task)
-            place.leave()
-            self._in_hand.give()
+            in_hand.leave()
 
         held.task.add_done_callback(give_back)
         return True
 
-    async def _process(self, held: Held, place: Place) -> None:
+    async def _process(self, held: Held, in_hand: InHand) -> None:
         try:
-            verdict = await self._verdict(held.message, place)
+            verdict = await self._verdict(held.message, in_hand)
             await self._holds.settle(held)
             await self._settlements.settle(held, verdict)
         except asyncio.CancelledError:
@@ -214,9 +286,9 @@ class Consumer:
                 raise  # the drain deadline is over: the caller gives the message back
         self._holds.let_go(held)
 
-    async def _verdict(self, message: Message, place: Place) -> Verdict:
+    async def _verdict(self, message: Message, in_hand: InHand) -> Verdict:
         try:
-            return await self._handler.handle(message, self._policy, place)
+            return await self._handler.handle(message, self._policy, in_hand)
         except Exception as error:
             # A defect of ours. It must cost neither the message nor the service.
             log.exception("handling_crashed", queue=self._queue.name, message=message.id)

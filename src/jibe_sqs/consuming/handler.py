@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
-from jibe_sqs.concurrency.budget import Place
 from jibe_sqs.consuming.reading import Read, Reading
+from jibe_sqs.consuming.room import InHand
 from jibe_sqs.core.announcements import combined
 from jibe_sqs.core.errors import AccessAnywhereError, AnnouncementError, BucketAppeared, JibeError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile, Message, Nothing, Record, Unreadable, Verdict
@@ -46,8 +46,9 @@ class Handler:
         self._buckets = buckets
         self._in_hand: dict[tuple[str, str], tuple[LogFile, asyncio.Future[list[JibeError]]]] = {}
 
-    async def handle(self, message: Message, policy: RetryPolicy, place: Place) -> Verdict:
-        """Do what the message asks for. `place`, in the reading budget, is left when everything has been read."""
+    async def handle(self, message: Message, policy: RetryPolicy, in_hand: InHand) -> Verdict:
+        """Do what the message asks for. Its place in the reading budget is left when everything has been read."""
+        place = in_hand.place
         with place.part():
             try:
                 announced = await self._reading.message(message)
@@ -58,7 +59,10 @@ class Handler:
             unreadable = [each for each in announced if isinstance(each, Unreadable)]
             # One object that is announced twice is read once, whichever of its announcements has the right ETag.
             files = list({(f.bucket, f.key, f.version): f for f in announced if isinstance(f, LogFile)}.values())
-            work = [self._do_records(records, place.part()), *(self._do_file(file, place.part()) for file in files)]
+            work = [
+                self._do_records(records, place.part(), in_hand),
+                *(self._do_file(file, place.part(), in_hand) for file in files),
+            ]
         errors: list[tuple[str, JibeError]] = []
         # All of them end, even if one raises for a defect: nothing must still be reading when this returns.
         results = await asyncio.gather(*work, return_exceptions=True)
@@ -71,24 +75,25 @@ class Handler:
             errors.append((_MESSAGE, combined(unreadable)))
         return self._verdict(errors, message, policy)
 
-    async def _do_records(self, records: Sequence[Record], reading: AbstractContextManager[None]) -> list[JibeError]:
-        """The records in the message body. `reading`: the message's place in the budget, held while they are read."""
-        with reading:
-            read = await self._reading.records(records)
+    async def _do_records(
+        self, records: Sequence[Record], place: AbstractContextManager[None], in_hand: InHand
+    ) -> list[JibeError]:
+        """The records in the message body. `place`: the message's place in the budget, held while they are read."""
+        with place:
+            read = await self._reading.records(records, in_hand)
         return await self._finish(read) if read else []
 
-    async def _do_file(self, file: LogFile, reading: AbstractContextManager[None]) -> list[JibeError]:
+    async def _do_file(self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand) -> list[JibeError]:
         """A log file. If another message has it in hand, that message reads it, and this one waits for the outcome."""
         name = (file.bucket, file.key)
         if name in self._in_hand:
-            with reading:
+            with place:
                 file_in_hand, outcome = self._in_hand[name]
             return await self._after(file_in_hand, outcome, file)
         ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
         self._in_hand[name] = file, ours
         try:
-            with reading:
-                read = await self._reading.file(file)
+            read = await self._reading.file(file, place, in_hand)
             errors = [read] if isinstance(read, JibeError) else await self._finish(read) if read else []
             ours.set_result(errors)
         finally:

@@ -2,22 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import Self
 
 import msgspec
 import structlog
 
+from jibe_sqs.consuming.bucket_outages import BucketOutages
+from jibe_sqs.consuming.room import InHand, PlanRoom
 from jibe_sqs.core.announcements import announcements, swept_announcements
 from jibe_sqs.core.decisions import Decisions, Place
-from jibe_sqs.core.errors import BucketNotAllowed, JibeError, LogStoreUnavailable, RecordMalformed
+from jibe_sqs.core.errors import (
+    BucketNotAllowed,
+    JibeError,
+    LogAccessDenied,
+    LogBucketDown,
+    LogMissing,
+    LogStoreUnavailable,
+    RecordMalformed,
+)
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Announcement, Change, Folder, LogFile, Message, Record
 from jibe_sqs.core.plan import Plan, Seen
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
-from jibe_sqs.ports import LogStore, Signatures, Verifier
+from jibe_sqs.ports import Log, LogStore, Signatures, Verifier
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
@@ -60,6 +70,7 @@ class Reading:
         ledger: OptionalLedger,
         counters: Counters,
         activity: Activity,
+        outages: BucketOutages,
         by_object: bool = False,
         verifiers: Mapping[LogSource, Verifier] | None = None,
         signatures: Signatures | None = None,
@@ -77,6 +88,7 @@ class Reading:
         self._ledger = ledger
         self._counters = counters
         self._activity = activity
+        self._outages = outages
         self._by_object = by_object
         self._verifiers = verifiers or {}
         self._signatures = signatures
@@ -90,48 +102,103 @@ class Reading:
             await self._signatures.check(message.body)
         return announcements(message.body, self._sources, self._limits.key_length)
 
-    async def records(self, records: Sequence[Record]) -> Read | None:
+    async def records(self, records: Sequence[Record], in_hand: InHand) -> Read | None:
         """Return what the records in a message body ask for. None if there are no records."""
         if not records:
             return None
-        plan = Plan(by_object=self._by_object)
+        plan, room = self._new_plan(in_hand)
         self._add(plan, records)
+        room.resize(plan.size)
         return Read.of(plan, await self._needed(plan))
 
-    async def file(self, file: LogFile) -> Read | JibeError | None:
-        """Read a log file to its end. Returns None if that was done before, or the error that prevents it."""
-        try:
+    async def file(
+        self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand
+    ) -> Read | JibeError | None:
+        """Read a log file to its end. Returns None if that was done before, or the error that prevents it.
+
+        While its bucket is in an outage, the file waits. `place`: the message's place in the reading budget. It is left
+        when the file is read, or has to wait.
+        """
+        with place:
             if await self._ledger.is_finished(file):
                 self._counters.files_known += 1
                 log.debug("file_known", bucket=file.bucket, key=file.key)
                 return None
-            return await self._file(file)
-        except JibeError as error:
-            log.warning("file_failed", bucket=file.bucket, key=file.key, error=type(error).__name__, reason=str(error))
+            if not self._outages.is_down(file.bucket):
+                read = await self._tried(file, in_hand)
+                if not self._must_wait(file, read):
+                    return read
+        try:
+            async with self._outages.waiting(file, in_hand):
+                while True:
+                    async with self._outages.turn(file.bucket), in_hand.reading_again():
+                        read = await self._tried(file, in_hand)
+                    if not self._must_wait(file, read):
+                        return read
+        except LogBucketDown as error:
             return error
 
-    async def _file(self, file: LogFile) -> Read:
+    def _must_wait(self, file: LogFile, read: Read | JibeError | None) -> bool:
+        return isinstance(read, LogAccessDenied | LogStoreUnavailable) and self._outages.is_down(file.bucket)
+
+    async def _tried(self, file: LogFile, in_hand: InHand) -> Read | JibeError:
+        try:
+            return await self._file(file, in_hand)
+        except JibeError as error:
+            return self._failed(file, error)
+
+    @staticmethod
+    def _failed(file: LogFile, error: JibeError) -> JibeError:
+        log.warning("file_failed", bucket=file.bucket, key=file.key, error=type(error).__name__, reason=str(error))
+        return error
+
+    async def _file(self, file: LogFile, in_hand: InHand) -> Read:
         source = self._sources.of(file.bucket, file.key)
         if source is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
         verifier = self._verifiers.get(source)
-        plan = Plan(by_object=self._by_object)
+        plan, room = self._new_plan(in_hand)
         reader = source.reader(file.key, self._limits)
-        async with self._in_time(file), self._logs.open(file) as stored:
-            async for chunk in stored:
-                self._counters.bytes += len(chunk)
-                for records in reader.feed(chunk):
+        try:
+            async with self._in_time(file), self._opened(file) as stored:
+                async for chunk in stored:
+                    self._counters.bytes += len(chunk)
+                    for records in reader.feed(chunk):
+                        self._add(plan, records)
+                        room.resize(plan.size)
+                        # A chunk may decompress to a hundred times its size. Let other messages run in between.
+                        await asyncio.sleep(0)
+                for records in reader.finish():
                     self._add(plan, records)
-                    # A chunk may decompress to a hundred times its size. Let other messages run in between.
-                    await asyncio.sleep(0)
-            for records in reader.finish():
-                self._add(plan, records)
-        if verifier is not None:
-            await verifier.verify(file, reader.sha256)
-        needed = await self._needed(plan)
+            if verifier is not None:
+                await verifier.verify(file, reader.sha256)
+            needed = await self._needed(plan)
+        except BaseException:
+            room.resize(0)
+            raise
+        room.resize(plan.size)
         self._counters.files += 1
         self._report(file, reader, plan)
         return Read.of(plan, needed, file, stored.etag, reader.bad.rejection)
+
+    @asynccontextmanager
+    async def _opened(self, file: LogFile) -> AsyncIterator[Log]:
+        """Open the file, and report to the outages whether its bucket answers."""
+        async with AsyncExitStack() as stack:
+            try:
+                stored = await stack.enter_async_context(self._logs.open(file))
+            except LogMissing:
+                self._outages.answered(file.bucket)
+                raise
+            except JibeError as error:
+                self._outages.failed(file, error)
+                raise
+            self._outages.answered(file.bucket)
+            yield stored
+
+    def _new_plan(self, in_hand: InHand) -> tuple[Plan, PlanRoom]:
+        room = in_hand.plan()
+        return Plan(by_object=self._by_object, room=room.limit), room
 
     @asynccontextmanager
     async def _in_time(self, file: LogFile) -> AsyncIterator[None]:
@@ -163,6 +230,14 @@ class Reading:
     def _report(self, file: LogFile, reader: LogReader, plan: Plan) -> None:
         about = {"bucket": file.bucket, "key": file.key, "format": reader.format}
         log.debug("file_read", **about, records=plan.records, events=plan.events)
+        if plan.coarsened:
+            self._counters.coarsened += 1
+            log.info(
+                "plan_coarsened",
+                **about,
+                trees=plan.coarsened,
+                consequence="it names more folders than limits.plan_size allows, so whole trees are refreshed instead",
+            )
         if reader.bad.count:
             self._counters.bad_records += reader.bad.count
             first = [

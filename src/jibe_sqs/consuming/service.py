@@ -12,7 +12,7 @@ import structlog
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.ports import Gate, Ledger
+from jibe_sqs.ports import Ledger
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry import logs
@@ -42,7 +42,6 @@ class Service:
         ledger: Ledger,
         counters: Counters,
         health: Health,
-        gates: Sequence[Gate] = (),
         background: Mapping[str, Work] | None = None,
         counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         drain_timeout: float,
@@ -59,7 +58,6 @@ class Service:
         self._ledger = ledger
         self._counters = counters
         self._health = health
-        self._gates = gates
         self._background = background or {}
         self._counts = counts or {}
         self._drain_timeout = drain_timeout
@@ -86,7 +84,7 @@ class Service:
         working = [
             asyncio.create_task(consumer.run(), name=f"consumer {consumer.name}") for consumer in self._consumers
         ]
-        self._health.started([*working, *background], self._gates)
+        self._health.started([*working, *background])
         try:
             await self._until_drained(working)
         finally:

@@ -20,6 +20,7 @@ JibeError
 │   ├── LogMissing                 the store has no such object
 │   ├── LogAccessDenied            the store denies access
 │   ├── LogStoreUnavailable        the store fails, or cannot be reached
+│   │   └── LogBucketDown              the bucket cannot be read, and too many messages wait for it here
 │   └── BucketNotAllowed           not in the configured logs; permanent
 ├── VerificationError          a log file could not be verified with CloudTrail's digests
 │   ├── LogTampered                not what CloudTrail delivered; permanent
@@ -39,6 +40,7 @@ JibeError
 │   ├── QueueUnavailable           SQS fails, or cannot be reached
 │   ├── QueueRefused               no such queue, no permission, or not acceptable; permanent
 │   ├── DelayRefused               the message would be hidden for more than twelve hours in all
+│   ├── NoQueueUsable              none of the configured queues works at the start
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
 └── SettingsError              the configuration; permanent: the operator must correct it
@@ -161,6 +163,10 @@ class LogStoreUnavailable(LogStoreError):
     """The store fails, or cannot be reached."""
 
 
+class LogBucketDown(LogStoreUnavailable):
+    """The bucket cannot be read, and too many messages wait for it in memory. This one waits in the queue."""
+
+
 class BucketNotAllowed(LogStoreError):
     """The bucket is not in the configured logs, so it is never read."""
 
@@ -269,6 +275,14 @@ class QueueRefused(QueueError):
 
 class DelayRefused(QueueError):
     """The message would be hidden for more than twelve hours in all. It is shown when its present timeout ends."""
+
+
+class NoQueueUsable(QueueError):
+    """None of the configured queues works at the start. `reasons`: of each."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n  ".join(["none of the queues works:", *reasons]) if len(reasons) > 1 else reasons[0])
+        self.reasons = reasons
 
 
 class ReceiptLost(QueueError):

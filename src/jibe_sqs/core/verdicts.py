@@ -5,11 +5,17 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.core.errors import TRANSIENT, DigestMissing, JibeError
+from jibe_sqs.core.errors import TRANSIENT, DigestMissing, JibeError, LogBucketDown
 from jibe_sqs.core.model import Done, Reject, Retry, Verdict
 
 MAX_REASON: Final = 900
 """Characters of a reason. A key may be long, and the attribute of a dead letter that has the reason may not."""
+
+
+OUTAGE_DELAY: Final = 900.0
+MAX_OUTAGE_DELAY: Final = 11.5 * 3600
+"""Seconds. A message that waits for a log bucket in its queue is hidden for so long, doubled with each receive, so that
+ten receives last for two days."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -21,6 +27,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     first: float = 10.0
     longest: float = 900.0
     max_receives: int | None = None
+
+    def is_last(self, receive_count: int) -> bool:
+        """Whether the message becomes a dead letter instead of being received again."""
+        return self.max_receives is not None and receive_count >= self.max_receives
 
     def delay(self, receive_count: int) -> float:
         """Seconds until the next try."""
@@ -36,12 +46,14 @@ def verdict(
     """
     if not errors:
         return Done()
+    if outage := next((error for error in errors if isinstance(error, LogBucketDown)), None):
+        # Never rejected: the message is not the cause, and all others of its bucket have the same problem.
+        return Retry(min(MAX_OUTAGE_DELAY, OUTAGE_DELAY * 2 ** min(receive_count - 1, 30)), _reason(outage))
     decisive = next((i for i, error in enumerate(errors) if error.disposition is TRANSIENT), 0)
     error = errors[decisive]
     others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     reason = f"{_reason(error)}{others}"
-    is_last = policy.max_receives is not None and receive_count >= policy.max_receives
-    if error.disposition is TRANSIENT and not is_last:
+    if error.disposition is TRANSIENT and not policy.is_last(receive_count):
         # A digest arrives within about an hour. Trying every few seconds would only use up the receives.
         delay = policy.longest if isinstance(error, DigestMissing) else policy.delay(receive_count)
         return Retry(delay, reason)

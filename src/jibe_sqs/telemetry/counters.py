@@ -24,6 +24,8 @@ class Counters(msgspec.Struct):
     """Log files that were read to their end."""
     files_known: int = 0
     """Log files that were not fetched, because they are finished in the ledger."""
+    coarsened: int = 0
+    """Log files with too many folders, for which whole trees were refreshed."""
     bytes: int = 0
     """Bytes of log files, as stored."""
     records: int = 0

@@ -1,28 +1,37 @@
-"""Liveness and readiness of the service, for the probes of an orchestrator."""
+"""Liveness and readiness of the service, for the probes of an orchestrator and for people."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from jibe_sqs.ports import Gate
+Sentences = Callable[[], Iterable[str]]
+"""What does not work now, one sentence for an operator for each thing. Empty sentences do not count."""
 
 
 class Health:
-    """The service is ready between `started` and `stopping`, while every gate is open.
+    """The service is ready between `started` and `stopping`, while nothing that it requires has failed.
 
     A worker that ends before `stopping` makes the service neither alive nor ready, until it is restarted.
     """
 
     def __init__(self) -> None:
-        self._gates: Sequence[Gate] = ()
+        self._required: list[Sentences] = []
+        self._noted: list[Sentences] = []
         self._is_started = False
         self._is_stopping = False
         self._ended: list[str] = []
 
-    def started(self, workers: "Iterable[asyncio.Task[Any]]", gates: Sequence[Gate] = ()) -> None:
-        """The service runs. `workers`: the tasks that must run until `stopping`. A gate with a reason makes it not ready."""
+    def require(self, failures: Sentences) -> None:
+        """The service is not ready while this has a sentence."""
+        self._required.append(failures)
+
+    def note(self, warnings: Sentences) -> None:
+        """Show these sentences. The service is ready nevertheless."""
+        self._noted.append(warnings)
+
+    def started(self, workers: "Iterable[asyncio.Task[Any]]") -> None:
+        """The service runs. `workers`: the tasks that must run until `stopping`."""
         self._is_started = True
-        self._gates = gates
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
 
@@ -37,12 +46,17 @@ class Health:
 
     @property
     def readiness_failures(self) -> list[str]:
-        """Why the service takes no work now; empty if it is ready."""
+        """Why the service does not do its work now; empty if it is ready."""
         if self._is_stopping:
             return ["stopping", *self._ended]
         if not self._is_started:
             return ["starting"]
-        return [*self._ended, *(gate.reason for gate in self._gates if gate.reason)]
+        return [*self._ended, *_sentences(self._required)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What does not work, although the service is ready."""
+        return _sentences(self._noted)
 
     def _worker_ended(self, worker: "asyncio.Task[Any]") -> None:
         # Only the class is shown: the text of an error may contain a secret.
@@ -51,3 +65,7 @@ class Health:
             self._ended.append(f"{worker.get_name()} has ended: {type(error).__name__}")
         elif not self._is_stopping:
             self._ended.append(f"{worker.get_name()} has ended")
+
+
+def _sentences(parts: Iterable[Sentences]) -> list[str]:
+    return [sentence for part in parts for sentence in part() if sentence]

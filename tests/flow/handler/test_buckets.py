@@ -61,7 +61,7 @@ async def test_a_message_waits_until_it_is_certain_that_its_bucket_was_not_shown
         texts = [json.loads(gzip.decompress(log)) for log in logs]
         records = texts[0]["Records"] + texts[1]["Records"]
         body = flow.announcing(world.put("a", gzip.compress(json.dumps({"Records": records}).encode())))
-    place = flow.WatchedPlace()
+    place = flow.WatchedInHand()
     message = Message("id", "receipt", body.encode())
     handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: buckets.asked)

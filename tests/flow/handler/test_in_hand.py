@@ -11,7 +11,7 @@ from tests.flow.handler.log_files import (
 
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
-    LogStoreUnavailable,
+    LogMissing,
     LogTampered,
 )
 from jibe_sqs.core.model import Done, Message, Reject, Retry
@@ -96,12 +96,12 @@ async def test_an_error_reaches_both_messages(flow, world, where):
     world.logs.delay = 10.0
     key = world.put("a")
     if where == "in the file":
-        world.logs.errors[key] = LogStoreUnavailable("503")
+        world.logs.errors[key] = LogMissing("404")
     else:
-        world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+        world.target.errors["/data/a"] = [AccessAnywhereUnavailable("404")]
     first = await read_in_progress(flow, world, flow.announcing(key))
     verdicts = await asyncio.gather(first, world.handle(flow.announcing(key)))
-    assert [(type(verdict), verdict.reason[-3:]) for verdict in verdicts] == [(Retry, "503")] * 2
+    assert [(type(verdict), verdict.reason[-3:]) for verdict in verdicts] == [(Retry, "404")] * 2
     assert world.logs.opens[key] == 1
 
 
@@ -135,7 +135,7 @@ async def test_the_place_is_left_when_each_file_is_read_or_is_read_by_another_me
     a, b = world.put("a"), world.put("b")
     first = await read_in_progress(flow, world, flow.announcing(a))
     await asyncio.sleep(5)
-    reading, waiting = flow.WatchedPlace(), flow.WatchedPlace()
+    reading, waiting = flow.WatchedInHand(), flow.WatchedInHand()
     message = Message("id", "receipt", flow.announcing(a, b).encode())
     second = asyncio.create_task(world.handler.handle(message, world.policy, reading))
     message = Message("id", "receipt", flow.announcing(a).encode())

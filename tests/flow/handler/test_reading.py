@@ -42,7 +42,7 @@ async def test_a_message_is_not_done_before_its_refresh_has_ended_and_its_file_i
 async def test_the_place_is_left_before_the_message_waits_for_refreshes(flow, world):
     """beats #39414: a message that only waits must not use the reading budget."""
     world.target.held = {"/data/a"}
-    place = flow.WatchedPlace()
+    place = flow.WatchedInHand()
     message = Message("id", "receipt", flow.announcing(world.put("a")).encode())
     handling = asyncio.create_task(world.handler.handle(message, world.policy, place))
     await flow.until(lambda: world.target.runs)
@@ -226,7 +226,7 @@ async def test_after_an_unexpected_exception_in_one_file_the_other_files_are_clo
     world.put("slow")
     message = Message("id", "receipt", flow.announcing(slow, crashing).encode())
     with pytest.raises(ZeroDivisionError):
-        await world.handler.handle(message, world.policy, flow.WatchedPlace())
+        await world.handler.handle(message, world.policy, flow.WatchedInHand())
     assert store.open_now == 0
 
 

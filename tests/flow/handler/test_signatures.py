@@ -50,4 +50,4 @@ async def test_a_swept_file_needs_no_signature(flow):
     world = flow.World(signatures=FakeSignatures(AnnouncementForged("not SNS's")))
     body = json.dumps({"swept": {"bucket": flow.LOG_BUCKET, "key": world.put("a")}})
     message = Message("id", "receipt", body.encode(), ours=True)
-    assert await world.handler.handle(message, world.policy, flow.WatchedPlace()) == Done()
+    assert await world.handler.handle(message, world.policy, flow.WatchedInHand()) == Done()

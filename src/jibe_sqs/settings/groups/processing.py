@@ -23,6 +23,18 @@ class LimitSettings(SettingsGroup):
         le=120_000,
         description="the maximum number of messages held. Most of them wait for a refresh",
     )
+    bytes_held: Bytes = Field(
+        default=128 * _MIB,
+        ge=2 * _MIB,
+        description="the maximum size of the bodies of held messages, and of what they ask for. Beyond it, nothing more "
+        "is received until messages are done. The messages of one receive may exceed it",
+    )
+    plan_size: Bytes = Field(
+        default=16 * _MIB,
+        ge=_MIB,
+        description="the maximum size in memory of what one log file asks for: about 20,000 folders. Beyond it, folders "
+        "are replaced by the trees above them. It is less, but at least 1 MiB, while `bytes_held` is used up",
+    )
     bytes_in_flight: Bytes = Field(
         default=256 * _MIB, ge=4 * _MIB, description="the maximum size of all log files being downloaded"
     )

@@ -1,0 +1,71 @@
+"""The configured queues. The service starts with those that work, and asks the others until they do."""
+
+import asyncio
+
+import structlog
+
+from jibe_sqs.adapters.aws import Aws
+from jibe_sqs.adapters.sqs import SqsQueue
+from jibe_sqs.compose import stores
+from jibe_sqs.consuming.consumer import MIN_VISIBILITY
+from jibe_sqs.core.errors import NoQueueUsable, QueueError
+from jibe_sqs.ports import Queue, QueueFacts
+from jibe_sqs.settings import Settings
+
+log = structlog.get_logger()
+
+
+class ReportedQueue(SqsQueue):
+    """A queue that logs its settings, and what is wrong with them, when it is asked for them."""
+
+    async def facts(self) -> QueueFacts:
+        """Ask the queue for its settings."""
+        facts = await super().facts()
+        log.info("queue", queue=self.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
+        if facts.visibility_timeout < MIN_VISIBILITY:
+            log.warning(
+                "visibility_timeout_short",
+                queue=self.name,
+                visibility_timeout=facts.visibility_timeout,
+                consequence=f"each receive asks for {MIN_VISIBILITY:g} s instead",
+                remedy=f"set the queue's visibility timeout to {MIN_VISIBILITY:g} s or more",
+            )
+        if not await self.may_reject():
+            log.warning(
+                "no_dead_letters",
+                queue=self.name,
+                consequence="rejected messages stay in the queue until its own redrive policy moves them",
+                remedy=stores.DEAD_LETTERS_REMEDY,
+            )
+        return facts
+
+
+async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> list[tuple[Queue, QueueFacts | None]]:
+    """Each queue with its settings, or with None if it does not work yet.
+
+    Raises `NoQueueUsable`, with the reason of each, if none works and one `is_needed`.
+    """
+    queues = [
+        stores.queue(each, settings, aws, wait=float(settings.poll.wait), kind=ReportedQueue)
+        for each in settings.queues
+    ]
+    answers = await asyncio.gather(*(queue.facts() for queue in queues), return_exceptions=True)
+    found: list[tuple[Queue, QueueFacts | None]] = []
+    failures: list[QueueError] = []
+    for queue, answer in zip(queues, answers, strict=True):
+        if isinstance(answer, QueueError):
+            failures.append(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        found.append((queue, answer if isinstance(answer, QueueFacts) else None))
+    if failures and len(failures) == len(queues) and is_needed:
+        raise NoQueueUsable([str(failure) for failure in failures])
+    for queue, answer in zip(queues, answers, strict=True):
+        if isinstance(answer, QueueError):
+            log.warning(
+                "queue_unusable",
+                queue=queue.name,
+                reason=str(answer),
+                consequence="the other queues are received from, and this one is asked again until it works",
+            )
+    return found

@@ -1,0 +1,140 @@
+"""Outages of log buckets: messages wait for the bucket in memory, and use up no receives meanwhile.
+
+While a bucket cannot be read, one file at a time tries it, with growing pauses. All others wait, and their messages stay
+held. If too many wait, or if they need too much memory, the rest returns to the queue with long delays. So the messages of
+other buckets go on, and the outage ends with the first answer of the bucket.
+
+    readable ──an error of the store, or refusals of several files──> outage ──an answer to one of the tries──> readable
+
+A refusal (403) may concern one file only: S3 answers so for a missing object if we may not list the bucket.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.first_of import first_of
+from jibe_sqs.consuming.room import InHand
+from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogStoreUnavailable
+from jibe_sqs.core.model import LogFile
+from jibe_sqs.ports import Clock
+from jibe_sqs.telemetry.trouble import Trouble
+
+log = structlog.get_logger()
+
+REFUSED_FILES: Final = 3
+REFUSED_SECONDS: Final = 300.0
+"""A bucket is in an outage if it refuses so many different files, or a file after so many seconds, and answers none."""
+MAX_BUCKETS: Final = 1000
+"""Buckets that are followed. Beyond this number, messages are retried and rejected as after any other error."""
+PROBE_BACKOFF: Final = Backoff(first=1.5, longest=60.0, jitter=0.3)
+
+
+class BucketOutages:
+    """The outages of all log buckets, and the messages that wait for their end."""
+
+    def __init__(self, clock: Clock, *, messages: int, waiting_bytes: int) -> None:
+        """`messages`, `waiting_bytes`: at most so many messages wait here, with so many bytes. The others go back."""
+        self._clock = clock
+        self._messages_left = messages
+        self._bytes_left = waiting_bytes
+        self._refused: dict[str, _Refusals] = {}
+        self._outages: dict[str, _Outage] = {}
+
+    @property
+    def reasons(self) -> list[str]:
+        """One sentence for each outage, for an operator."""
+        return [outage.trouble.text for outage in self._outages.values()]
+
+    def is_down(self, bucket: str) -> bool:
+        """Whether this bucket cannot be read now."""
+        return bucket in self._outages
+
+    def answered(self, bucket: str) -> None:
+        """The bucket has answered: it returned an object, or has none of this name."""
+        self._refused.pop(bucket, None)
+        outage = self._outages.pop(bucket, None)
+        if outage is not None:
+            outage.over.set()
+            log.info("log_bucket_readable", bucket=bucket, seconds=round(outage.trouble.seconds, 1))
+
+    def failed(self, file: LogFile, error: JibeError) -> None:
+        """A file could not be opened. Starts an outage if the bucket is the cause."""
+        bucket = file.bucket
+        outage = self._outages.get(bucket)
+        if outage is not None:
+            outage.trouble.begin(str(error))
+            outage.tries += 1
+            return
+        if len(self._outages) >= MAX_BUCKETS or not self._is_of_bucket(file, error):
+            return
+        self._outages[bucket] = outage = _Outage(bucket, self._clock.monotonic)
+        outage.trouble.begin(str(error))
+        log.warning(
+            "log_bucket_unreadable",
+            bucket=bucket,
+            reason=str(error),
+            consequence="its messages wait, and use up no receives; other buckets go on",
+        )
+
+    @asynccontextmanager
+    async def waiting(self, file: LogFile, in_hand: InHand) -> AsyncIterator[None]:
+        """Count a message that waits for this file's bucket.
+
+        Raises `LogBucketDown` if too many messages wait, and this one may go back to its queue.
+        """
+        size = in_hand.bytes
+        if not in_hand.is_last and (self._messages_left < 1 or self._bytes_left < size):
+            outage = self._outages.get(file.bucket)
+            why = outage.trouble.text if outage else f"Log bucket {file.bucket} could not be read"
+            raise LogBucketDown(f"{why}; too many messages wait for it, so this one waits in its queue")
+        self._messages_left -= 1
+        self._bytes_left -= size
+        try:
+            yield
+        finally:
+            self._messages_left += 1
+            self._bytes_left += size
+
+    @asynccontextmanager
+    async def turn(self, bucket: str) -> AsyncIterator[None]:
+        """Enter when the bucket may be tried: after the outage, or as the next one to try during it."""
+        while (outage := self._outages.get(bucket)) is not None:
+            async with outage.trying:
+                if self._outages.get(bucket) is outage:
+                    await first_of(self._clock.sleep(PROBE_BACKOFF.delay(outage.tries)), outage.over.wait())
+                    yield
+                    return
+        yield
+
+    def _is_of_bucket(self, file: LogFile, error: JibeError) -> bool:
+        if isinstance(error, LogStoreUnavailable):
+            return True
+        if not isinstance(error, LogAccessDenied):
+            return False
+        now = self._clock.monotonic()
+        if len(self._refused) >= MAX_BUCKETS:
+            self._refused.clear()
+        refusals = self._refused.setdefault(file.bucket, _Refusals(now))
+        refusals.keys.add(file.key)
+        return len(refusals.keys) >= REFUSED_FILES or now - refusals.since >= REFUSED_SECONDS
+
+
+class _Refusals:
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.keys: set[str] = set()
+
+
+class _Outage:
+    """`tries`: failed tries since it began. `trying`: the file that tries the bucket now has it; the others wait in line."""
+
+    def __init__(self, bucket: str, monotonic: Callable[[], float]) -> None:
+        self.tries = 1
+        self.over = asyncio.Event()
+        self.trying = asyncio.Lock()
+        self.trouble = Trouble(f"Log bucket {bucket} cannot be read", monotonic)

@@ -1,0 +1,127 @@
+"""The room for messages in hand. Several consumers share it.
+
+A message needs three things: a place while its log files are read, a place while it is held, and bytes for its body and
+for what it asks for. Nothing is received that has no place. The size of a message is known only when it is here, so its
+bytes may overdraw their budget; until they are given back, nothing more is received.
+
+A receiver that listens to an idle queue holds no room. It receives one message at most, and that message may overdraw the
+budgets. Then the receiver waits for room like all others before it receives again, so each queue overdraws by one message.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from jibe_sqs.concurrency.budget import Budget, Place, Share
+from jibe_sqs.core.model import Message
+
+OVERHEAD: Final = 4096
+"""Bytes of a held message beside its body: its task, its receipt, and its requests for refreshes. Measured: 3,700."""
+MIN_PLAN: Final = 1024 * 1024
+"""Bytes that the plan of one log file may always have. Otherwise messages that only wait could coarsen every plan."""
+
+
+class Room:
+    """Budgets of places and bytes."""
+
+    def __init__(self, *, reading: int, held: int, held_bytes: int, plan_bytes: int) -> None:
+        """`reading`, `held`: messages. `held_bytes`: of all messages in hand. `plan_bytes`: the largest plan of one file."""
+        self.reading = Budget(reading)
+        self.held = Budget(held)
+        self.held_bytes = Budget(held_bytes)
+        self._plan_bytes = plan_bytes
+
+    async def free(self) -> None:
+        """Wait until one message more could be received. Takes nothing."""
+        for budget in (self.held, self.held_bytes, self.reading):
+            budget.give(await budget.take(1))
+
+    async def take(self, most: int, patience: Callable[[], Awaitable[object]]) -> int:
+        """Take room for up to `most` messages, and wait for room for all of them until `patience` ends; then for one."""
+        # Last the places for reading, because messages that are being read may wait for the others only.
+        self.held_bytes.give(await self.held_bytes.take(1))
+        held = await self.held.take(most, least=1)
+        room = 0
+        try:
+            room = await self.reading.take(held, least=1, patience=patience)
+        finally:
+            self.held.give(held - room)
+        return room
+
+    def overdraw(self) -> None:
+        """Take room for a message that is here already."""
+        self.held.overdraw()
+        self.reading.overdraw()
+
+    def give(self, messages: int) -> None:
+        """Give back room that was taken, and that no message has used."""
+        self.reading.give(messages)
+        self.held.give(messages)
+
+    def admit(self, message: Message, *, is_last: bool = False) -> "InHand":
+        """Use the room of one message for this message. `is_last`: see `InHand`."""
+        return InHand(self, len(message.body), self._plan_bytes, is_last=is_last)
+
+
+class InHand:
+    """The room that one message uses. `place`: its place while it is read.
+
+    `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter.
+    """
+
+    def __init__(self, room: Room, body: int, plan_bytes: int, *, is_last: bool) -> None:
+        self.is_last = is_last
+        self.place = Place(room.reading)
+        self._room = room
+        self._plan_bytes = plan_bytes
+        self._bytes = Share(room.held_bytes, 0)
+        self._bytes.grow(body + OVERHEAD)
+        self._has_left = False
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that the message holds."""
+        return self._bytes.amount
+
+    def plan(self) -> "PlanRoom":
+        """The bytes of a new plan of this message."""
+        return PlanRoom(self._bytes, self._plan_bytes)
+
+    @asynccontextmanager
+    async def reading_again(self) -> AsyncIterator[None]:
+        """A place for reading during the block, for a message that has left its own."""
+        taken = await self._room.reading.take(1)
+        try:
+            yield
+        finally:
+            self._room.reading.give(taken)
+
+    def leave(self) -> None:
+        """Give everything back."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self.place.leave()
+        self._bytes.reduce_to(0)
+        self._room.held.give()
+
+
+class PlanRoom:
+    """The bytes of one plan: a part of those of its message."""
+
+    def __init__(self, share: Share, most: int) -> None:
+        self._share = share
+        self._most = most
+        self._amount = 0
+
+    def limit(self) -> int:
+        """The size in bytes that the plan may have now."""
+        return min(self._most, max(MIN_PLAN, self._amount + max(0, self._share.free)))
+
+    def resize(self, amount: int) -> None:
+        """The plan has this size now. It may be more than the limit: it is in memory already."""
+        if amount > self._amount:
+            self._share.grow(amount - self._amount)
+        else:
+            self._share.reduce_to(self._share.amount - (self._amount - amount))
+        self._amount = amount

@@ -1,0 +1,159 @@
+"""While a log bucket is in an outage, its messages wait and use up no receives, and other buckets go on."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreUnavailable
+
+DAY = 86_400.0
+ERRORS = [LogStoreUnavailable("SlowDown: 503"), LogAccessDenied("AccessDenied: 403"), LogStoreUnavailable("no region")]
+
+
+class Bucket:
+    """A log bucket of a world. `down(error)` makes every read fail until `up`."""
+
+    def __init__(self, flow: Any, world: Any, name: str) -> None:
+        self._flow, self._world, self.name = flow, world, name
+        self.keys: list[str] = []
+        self._error: Exception | None = None
+
+    def send(self, name: str) -> str:
+        """Store a log file in the bucket, and announce it. Returns the id of the message."""
+        key = self._flow.log_key(f"{self.name}-{name}")
+        self._world.logs.objects[self.name, key] = self._flow.log_of(f"{self.name}-{name}/file")
+        if self._error:
+            self._world.logs.errors[key] = self._error
+        self.keys.append(key)
+        return self._world.queue.send(self._flow.announcing(key, bucket=self.name))
+
+    def down(self, error: Exception) -> None:
+        self._error = error
+        for key in self.keys:
+            self._world.logs.errors[key] = error
+
+    def up(self) -> None:
+        self._error = None
+        for key in self.keys:
+            self._world.logs.errors.pop(key, None)
+
+
+def world_of(flow: Any, **options: Any) -> Any:
+    return flow.World(queue=flow.InMemoryQueue(max_receives=10), **options)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+@pytest.mark.parametrize("seconds", [3600.0, DAY])
+async def test_an_outage_uses_up_no_receives_and_other_buckets_go_on(flow, error, seconds):
+    """Ten receives were used up in 51 minutes."""
+    world = world_of(flow)
+    ill, well = Bucket(flow, world, "ill"), Bucket(flow, world, "well")
+    ill.down(error)
+    first = [ill.send(f"{i}") for i in range(5)]
+    async with world.running():
+        for hour in range(int(seconds / 3600)):
+            id_ = well.send(f"{hour}")
+            await flow.until(lambda id_=id_: id_ in [each for each, _ in world.queue.deleted])
+            await asyncio.sleep(3600)
+        assert not set(first) & {each for each, _ in world.queue.deleted}
+        assert not world.queue.dead_letters
+        assert max(world.queue.messages[id_].receive_count for id_ in first) <= 4
+        ill.up()
+        await flow.until(lambda: len(world.queue.deleted) == len(first) + seconds / 3600)
+    assert not world.queue.dead_letters
+
+
+async def test_the_messages_go_on_soon_after_the_outage(flow):
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[0])
+    for i in range(40):
+        bucket.send(f"{i}")
+    async with world.running():
+        await asyncio.sleep(4 * 3600)
+        opens = sum(world.logs.opens.values())
+        assert opens < 4 * 3600 / 40 + 40  # about once a minute, not once a minute for each file
+        bucket.up()
+        ended = flow.time()
+        await flow.until(lambda: len(world.queue.deleted) == 40)
+        assert flow.time() - ended < 120
+    assert {each.receive_count for each in world.queue.messages.values()} <= {1}
+
+
+async def test_a_refused_file_in_a_bucket_that_answers_becomes_a_dead_letter(flow):
+    """S3 answers 403 for a missing object if we may not list the bucket. Only this message is retried and rejected."""
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(ERRORS[1])
+    gone = bucket.send("gone")
+    bucket._error = None
+    async with world.running():
+        for i in range(100):
+            bucket.send(f"{i}")
+            await asyncio.sleep(60)
+        await flow.until(lambda: world.queue.dead_letters)
+    assert [(id_, why.error) for id_, why in world.queue.dead_letters] == [(gone, "LogAccessDenied")]
+    assert len(world.queue.deleted) == 101
+
+
+async def test_missing_files_are_not_an_outage(flow):
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(LogMissing("404"))
+    for i in range(5):
+        bucket.send(f"{i}")
+    async with world.running():
+        await flow.until(lambda: len(world.queue.dead_letters) == 5)
+        assert not world.engine.outages.reasons
+
+
+async def test_if_too_many_messages_wait_the_others_return_to_the_queue_for_a_long_time(flow):
+    """Half of the messages held may wait. The other half is for the other buckets."""
+    world = world_of(flow, held=8, reading=8)
+    ill, well = Bucket(flow, world, "ill"), Bucket(flow, world, "well")
+    ill.down(ERRORS[0])
+    ids = [ill.send(f"{i}") for i in range(30)]
+    async with world.running():
+        await flow.until(lambda: sum(world.queue.visible_in(id_) > 600 for id_ in ids) == 26)
+        other = well.send("x")
+        await flow.until(lambda: [id_ for id_, _ in world.queue.deleted] == [other])
+        await asyncio.sleep(DAY)
+        assert not world.queue.dead_letters
+        ill.up()
+        await asyncio.sleep(12 * 3600)  # the longest delay
+        await flow.until(lambda: len(world.queue.deleted) == 31)
+    assert not world.queue.dead_letters
+
+
+async def test_a_message_in_its_last_receive_waits_also_if_too_many_wait(flow):
+    """If it returned to its queue, the queue would make it a dead letter."""
+    world = flow.World(queue=flow.InMemoryQueue(max_receives=1), held=8, reading=8)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[0])
+    ids = [bucket.send(f"{i}") for i in range(8)]
+    async with world.running():
+        await asyncio.sleep(3600)
+        bucket.up()
+        await flow.until(lambda: len(world.queue.deleted) == len(ids))
+    assert not world.queue.dead_letters
+
+
+async def test_the_outage_is_named_in_health_and_in_the_log(flow, events):
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(ERRORS[1])
+    for i in range(5):
+        bucket.send(f"{i}")
+    running = asyncio.create_task(world.service.run())
+    await flow.until(lambda: world.engine.outages.reasons)
+    (reason,) = world.health.readiness_failures
+    assert reason.startswith("Log bucket trail cannot be read since 20")
+    assert reason.endswith("(UTC): AccessDenied: 403")
+    bucket.up()
+    await flow.until(lambda: len(world.queue.deleted) == 5)
+    assert not world.health.readiness_failures
+    world.service.stop()
+    await running
+    names = [event["event"] for event in events]
+    assert [names.count(name) for name in ("log_bucket_unreadable", "log_bucket_readable")] == [1, 1]
