@@ -127,11 +127,7 @@ async def test_a_signal_stops_the_service(flow, served, number):
     assert flow.time() <= 21
 
 
-def test_a_second_signal_exits_at_once(tmp_path):
-    """The process must not wait for a hanging receive."""
-    script = tmp_path / "service.py"
-    script.write_text(
-        """
+SERVICE = """
 import asyncio, os, signal
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.telemetry.health import Health
@@ -139,9 +135,17 @@ from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.consuming.service import Service
 
-class Stubborn:
-    name = "stubborn"
-    def stop(self): ...
+class Obedient:
+    name = "obedient"
+    def __init__(self):
+        self.stopped = asyncio.Event()
+    def stop(self):
+        self.stopped.set()
+    async def run(self):
+        print("running", flush=True)
+        await self.stopped.wait()
+
+class Stubborn(Obedient):
     async def run(self):
         print("running", flush=True)
         while True:
@@ -150,20 +154,34 @@ class Stubborn:
             except asyncio.CancelledError:
                 pass
 
-ledger = MemoryLedger()
-service = Service(
-    consumers=[Stubborn()], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger, counters=Counters(),
-    health=Health(), drain_timeout=100, progress_interval=0, retain=100,
-)
-asyncio.run(service.run())
-"""
+async def main(consumer):
+    ledger = MemoryLedger()
+    service = Service(
+        consumers=[consumer], refreshes=Refreshes(target=None, ledger=ledger, clock=None), ledger=ledger,
+        counters=Counters(), health=Health(), drain_timeout=100, progress_interval=0, retain=100,
     )
+    await service.run()
+    print("closing", flush=True)
+    await asyncio.sleep(3600)
+"""
 
+
+@pytest.mark.parametrize(
+    ("consumer", "line"),
+    [
+        # Without configuration, the log goes to standard output.
+        pytest.param("Stubborn", "stopping", id="during the drain, in which a receive hangs"),
+        pytest.param("Obedient", "closing", id="after the drain, while connections are closed"),
+    ],
+)
+def test_a_second_signal_exits_at_once(tmp_path, consumer, line):
+    script = tmp_path / "service.py"
+    script.write_text(f"{SERVICE}\nasyncio.run(main({consumer}()))\n")
     with started([sys.executable, str(script)], tmp_path) as service:
         service.line("running")
         service.process.terminate()
-        # The first signal has arrived. Without configuration, the log goes to standard output.
-        service.line("stopping")
+        # The first signal has arrived.
+        service.line(line)
         assert service.stop() == 1
 
 
