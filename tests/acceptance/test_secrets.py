@@ -24,6 +24,7 @@ from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
 from jibe_sqs.sandbox.aws.records import Call
 from jibe_sqs.settings import Settings, load
+from jibe_sqs.settings.types import _url as plain_url
 
 REGION = "us-east-1"
 NUMBER = count(1)
@@ -51,6 +52,21 @@ def kinds(annotation: object) -> set[object]:
 
 
 SECRETS = sorted(set(secrets(Settings)))
+
+
+def addresses(model: type[BaseModel], above: SettingPath = ()) -> Iterator[SettingPath]:
+    """The paths of all addresses that are not secrets. Such addresses are logged."""
+    for name, field in model.model_fields.items():
+        annotated = [field, *get_args(field.annotation)]
+        checks = [check for each in annotated for check in getattr(each, "metadata", getattr(each, "__metadata__", ()))]
+        if any(getattr(check, "func", None) is plain_url for check in checks):
+            yield (*above, name)
+        for kind in kinds(field.annotation):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from addresses(kind, (*above, name))
+
+
+ADDRESSES = sorted(set(addresses(Settings)))
 
 
 def canary(path: SettingPath) -> str:
@@ -142,6 +158,56 @@ def test_mistakes_beside_secrets_show_no_secret(configured):
         load(Settings, config=path)
     assert len(raised.value.problems) >= 3
     assert not leaked(str(raised.value), canaries)
+
+
+def test_the_known_addresses_are_found():
+    known = {("access_anywhere", "endpoint"), ("aws", "endpoint"), ("queues", "url"), ("queues", "endpoint")}
+    assert known | {("logs", "endpoint"), ("ledger", "endpoint")} <= set(ADDRESSES)
+
+
+def with_address(path: SettingPath, address: str) -> dict:
+    """A configuration with this address at the path."""
+    config = minimal()
+    group = config.setdefault(path[0], {})
+    (group[0] if isinstance(group, list) else group)[path[1]] = address
+    config["access_anywhere"]["password"] = "x"
+    return config
+
+
+@pytest.mark.parametrize("path", ADDRESSES, ids=".".join)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://CANARY@sqs.us-east-1.amazonaws.com/1/q",
+        "https://ana:CANARY@sqs.us-east-1.amazonaws.com/1/q",
+        "https://:CANARY@sqs.us-east-1.amazonaws.com/1/q",
+        "https://sqs.us-east-1.amazonaws.com/1/q?X-Amz-Security-Token=CANARY",
+        "https://sqs.us-east-1.amazonaws.com?CANARY",
+        "https://sqs.us-east-1.amazonaws.com/1/q#CANARY",
+        "https://ana:CANARY/x@sqs.us-east-1.amazonaws.com/1/q",
+        "https://sqs.us-east-1.amazonaws.com\\@CANARY/1/q",
+    ],
+)
+def test_an_address_with_a_login_or_a_query_is_refused_and_not_shown(path, address, tmp_path, monkeypatch):
+    """Queues, errors, log lines and dead letters name their addresses."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(with_address(path, address)))
+    with pytest.raises(SettingsError) as raised:
+        load(Settings, config=file)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{path[0]}.")
+    assert "CANARY" not in str(raised.value)
+
+
+@pytest.mark.parametrize("command", [("run",), ("dead-letters", "list")], ids=" ".join)
+def test_a_process_does_not_show_the_token_of_a_queues_signed_address(tmp_path, command, jibe):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(with_address(("queues", "url"), f"{QUEUE}?X-Amz-Security-Token=CANARY")))
+    result = jibe(*command, "--config", str(file))
+    assert result.returncode == 2
+    assert "queues.0.url: contains a query" in result.stderr
+    assert "CANARY" not in result.stdout + result.stderr
 
 
 # A service, and all the commands

@@ -67,6 +67,18 @@ def test_the_text_about_a_wrong_proxy_does_not_repeat_it(monkeypatch):
     assert "CANARY" not in problem()
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://ana:CANARY@store.example.com", "https://store.example.com?CANARY", "https://store.example.com/#CANARY"],
+)
+def test_an_endpoint_with_a_secret_is_refused_and_not_repeated(monkeypatch, endpoint):
+    """Errors about a store name its endpoint."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", endpoint)
+    found = problem()
+    assert found.startswith("AWS_ENDPOINT_URL_SQS: ")
+    assert "CANARY" not in found
+
+
 @pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
 def test_a_malformed_configuration_file_is_named(monkeypatch, tmp_path, variable):
     (tmp_path / "broken").write_text("no section\n[x")

@@ -22,7 +22,9 @@ from jibe_sqs.core.errors import SettingsError
 
 _SERVICES: Final = ("sqs", "s3", "sts", "dynamodb", "cloudtrail")
 _SECRETS: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"})
-_ENDPOINT: Final = "not an address that AWS clients accept: it starts with https:// or http:// and a valid host name"
+_ENDPOINT: Final = (
+    "not an address that AWS clients accept: https:// or http:// and a valid host name, without a login or query"
+)
 _REGION: Final = "not the name of a region, such as eu-west-1"
 
 
@@ -103,8 +105,10 @@ def _repeats(text: str, value: str) -> bool:
 
 def _is_endpoint(endpoint: str) -> bool:
     try:
-        is_http = urlsplit(endpoint).scheme in ("http", "https")
-        return is_http and bool(is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint))
+        parts = urlsplit(endpoint)
+        # Errors name the endpoint, so it must not contain a secret.
+        is_plain = parts.scheme in ("http", "https") and "@" not in parts.netloc and not {*"?#"} & {*endpoint}
+        return is_plain and bool(is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint))
     except ValueError:
         return False
 

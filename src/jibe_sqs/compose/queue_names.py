@@ -13,10 +13,13 @@ def queue_names(queues: Sequence[tuple[str, str | None]]) -> list[str]:
     >>> queue_names([("https://s.example/1/jibe", "a"), ("https://s.example/1/jibe", "b"), ("https://s.example/1/x", "a")])
     ['jibe (a)', 'jibe (b)', 'x']
     """
-    plain = [url.rstrip("/").rpartition("/")[2] for url, _ in queues]
-    regions = [region or region_of_url(url) or urlsplit(url).netloc for url, region in queues]
+    # A login or a query would be logged with the name.
+    hosts = [urlsplit(url).netloc.rpartition("@")[2] for url, _ in queues]
+    paths = [urlsplit(url).path.rstrip("/").rpartition("/") for url, _ in queues]
+    plain = [name or host for (_, _, name), host in zip(paths, hosts, strict=True)]
+    regions = [region or region_of_url(url) or host for (url, region), host in zip(queues, hosts, strict=True)]
     names = _distinct(plain, [f"{name} ({region})" for name, region in zip(plain, regions, strict=True)])
-    accounts = [urlsplit(url).path.rstrip("/").rpartition("/")[0].strip("/") for url, _ in queues]
+    accounts = [account.strip("/") for account, _, _ in paths]
     labels = zip(plain, regions, accounts, strict=True)
     return _distinct(names, [f"{name} ({region}, {account})" for name, region, account in labels])
 

@@ -105,8 +105,6 @@ def _content(source: str, fetch: Fetch | None, secrets: Mapping[str, str]) -> by
     """The content of the configuration file. To read it from S3, `aws` is taken from variables and secret files."""
     address = bucket_and_key(source)
     if address is None:
-        if "://" in source:
-            raise SettingsError([f"{source}: must be a path or an s3:// address"])
         return content_of(Path(source))
     if fetch is None:
         raise SettingsError([f"{source}: this command cannot read from S3: use the path of a file"])

@@ -84,11 +84,20 @@ def configured_source() -> str | None:
 
 
 def bucket_and_key(source: str) -> tuple[str, str] | None:
-    """Bucket and key of `s3://BUCKET/KEY`. Returns None for a path. Raises `SettingsError` if the key is missing."""
+    """Bucket and key of `s3://BUCKET/KEY`. Returns None for a path. Raises `SettingsError` for anything else.
+
+    A login, a signed address or the settings themselves are not repeated in the error: they may be secret.
+    """
+    if source.lstrip().startswith("{"):
+        raise SettingsError(["the configuration file: must be a path or an s3:// address, not the settings themselves"])
     scheme, separator, address = source.partition("://")
-    if not separator or scheme.lower() != "s3":
+    if not separator:
         return None
+    if scheme.lower() != "s3":
+        raise SettingsError([f"{scheme}://…: must be a path or an s3:// address"])
     bucket, _, key = address.partition("/")
+    if "@" in bucket:
+        raise SettingsError(["s3://…: contains a login or a password: write s3://BUCKET/KEY"])
     if not bucket or not key or key.endswith("/"):
         raise SettingsError([f"{source}: must contain a bucket and a key: s3://BUCKET/KEY"])
     return bucket, key

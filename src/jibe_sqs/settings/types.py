@@ -14,8 +14,13 @@ from jibe_sqs.core.templates import Template
 
 def _url(text: str) -> str:
     parts = _address(text)
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("contains a login or a password, and addresses are logged: remove it from the address")
+    # Signed addresses have a token in their query.
+    if "?" in text or "#" in text:
+        raise ValueError(
+            "contains a query or a fragment, which may be a secret, and addresses are logged: remove ? or #, and all after it"
+        )
     return text
 
 

@@ -187,11 +187,24 @@ def test_an_incomplete_access_key_is_reported(write, half):
     ]
 
 
-@pytest.mark.parametrize("address", ["https://x/y", "file:///etc/jibe.json", "gs://bucket/key"])
-def test_a_configuration_at_an_unknown_kind_of_address_is_reported(monkeypatch, address):
-    assert problems(config=address) == [f"{address}: must be a path or an s3:// address"]
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://ana:CANARY@x/y?X-Amz-Security-Token=CANARY", "https://…: must be a path or an s3:// address"),
+        ("file:///CANARY", "file://…: must be a path or an s3:// address"),
+        ("gs://bucket/CANARY", "gs://…: must be a path or an s3:// address"),
+        ("s3://ana:CANARY@bucket/key", "s3://…: contains a login or a password: write s3://BUCKET/KEY"),
+        (
+            ' {"password": "CANARY"}',
+            "the configuration file: must be a path or an s3:// address, not the settings themselves",
+        ),
+    ],
+)
+def test_a_configuration_at_an_unknown_kind_of_address_is_reported_without_the_address(monkeypatch, address, expected):
+    """Found by this test: a signed address was repeated with its token."""
+    assert problems(config=address) == [expected]
     monkeypatch.setenv("JIBE_CONFIG", address)
-    assert problems() == [f"JIBE_CONFIG: {address}: must be a path or an s3:// address"]
+    assert problems() == [f"JIBE_CONFIG: {expected}"]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,13 @@ def test_topics_are_arns_and_require_verification(write):
     assert any("topics" in line for line in problems(config=write({**MINIMAL, "sns": wrong})))
 
 
+def test_a_queues_name_contains_no_part_of_a_login_or_a_query():
+    """The settings refuse such addresses. The names are safe even without that."""
+    secret = "https://ana:CANARY@one.example/1/q?X-Amz-Security-Token=CANARY#CANARY"
+    assert queue_names([(secret, None)]) == ["q"]
+    assert queue_names([(secret, None), ("https://two.example/1/q", None)]) == ["q (one.example)", "q (two.example)"]
+
+
 def test_queues_with_equal_names_get_their_region_added():
     url = "https://sqs.{}.amazonaws.com/{}/{}".format
     queues = [
