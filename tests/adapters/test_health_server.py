@@ -1,6 +1,7 @@
 """Health: what makes liveness and readiness fail, and the HTTP server that answers the probes."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from jibe_sqs.adapters.health_server import health_server
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings.groups.output import HealthSettings
 from jibe_sqs.telemetry.health import Health
 
 DOWN = "Access Anywhere is down since 10:12 UTC: 503"
@@ -152,6 +154,98 @@ async def test_an_address_of_another_machine_is_a_settings_error(host):
     with pytest.raises(SettingsError, match=rf"cannot listen on {host} port 0"):
         async with health_server(host, 0, Health()):
             pass
+
+
+# Addresses
+
+
+async def answers(port: int, address: str) -> bool:
+    """Whether the server answers there."""
+    async with httpx.AsyncClient() as http:
+        try:
+            return (await http.get(f"http://{address}:{port}/livez")).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+
+async def reached(host: str) -> set[str]:
+    """The loopback addresses at which the server answers."""
+    async with health_server(host, 0, Health()) as port:
+        return {address for address in ("127.0.0.1", "[::1]") if await answers(port, address)}
+
+
+both = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+
+
+@both
+async def test_the_default_host_is_reached_over_ipv6_and_ipv4():
+    assert await reached(HealthSettings().host) == {"[::1]", "127.0.0.1"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_an_ipv4_host_is_reached_over_ipv4_only(host):
+    assert await reached(host) == {"127.0.0.1"}
+
+
+@both
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_an_ipv6_host_is_reached_over_ipv6_only(host):
+    assert await reached(host) == {"[::1]"}
+
+
+async def test_without_ipv6_the_default_host_is_reached_over_ipv4(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    assert await reached("*") == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+async def test_if_ipv6_is_disabled_the_default_host_is_reached_over_ipv4(monkeypatch, code):
+    create = socket.create_server
+
+    def without_ipv6(address, **named):
+        if named.get("family") == socket.AF_INET6:
+            raise OSError(code, os.strerror(code))
+        return create(address, **named)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: True)
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    assert await reached("*") == {"127.0.0.1"}
+
+
+def resolve_to(monkeypatch, *addresses: str) -> None:
+    found = [socket.getaddrinfo(each, 0, type=socket.SOCK_STREAM)[0] for each in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+@both
+async def test_a_host_name_is_reached_at_all_of_its_addresses(monkeypatch):
+    """Found by this test: only the first address of `localhost` was listened at."""
+    resolve_to(monkeypatch, "::1", "127.0.0.1")
+    assert await reached("localhost") == {"[::1]", "127.0.0.1"}
+
+
+async def test_an_address_of_a_host_name_that_this_machine_lacks_is_left_out(monkeypatch):
+    resolve_to(monkeypatch, "192.0.2.1", "127.0.0.1")
+    assert await reached("this-host") == {"127.0.0.1"}
+
+
+@both
+async def test_a_port_in_use_at_one_address_is_a_settings_error_that_keeps_no_port(monkeypatch):
+    resolve_to(monkeypatch, "::1", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match="cannot listen on localhost"):
+            async with health_server("localhost", port, Health()):
+                pass
+        assert not await answers(port, "[::1]")
+
+
+async def test_a_port_in_use_is_a_settings_error_for_the_default_host():
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"cannot listen on \* port {port}"):
+            async with health_server("*", port, Health()):
+                pass
 
 
 async def test_the_port_is_released_at_the_end_despite_open_connections():

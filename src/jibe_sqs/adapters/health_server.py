@@ -1,9 +1,11 @@
 """Serves `/livez` and `/readyz` over HTTP in the service's event loop, so an answer shows that the loop runs."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,6 +15,11 @@ from starlette.routing import Route
 
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.health import Health
+
+EVERY_ADDRESS: Final = "*"
+"""The host that means all IPv6 and IPv4 addresses of this machine."""
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""The machine does not have this address, or none of its kind."""
 
 
 class _Server(uvicorn.Server):
@@ -38,25 +45,59 @@ async def health_server(host: str, port: int, health: Health) -> AsyncIterator[i
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
     )
-    with _listening(host, port) as listener:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(each) for each in _listening(host, port)]
         server = _Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listener]), name="health server")
+        task = asyncio.create_task(server.serve(sockets=listeners), name="health server")
         try:
-            yield listener.getsockname()[1]
+            yield listeners[0].getsockname()[1]
         finally:
             server.should_exit = True
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen at all addresses of the host, with the same port."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        return [_on_every_address(port)] if host == EVERY_ADDRESS else _on_addresses_of(host, port)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a host name"
         raise SettingsError(
             [f"health.port: cannot listen on {host} port {port}: {why}: choose another health.port, or health.host"]
         ) from error
+
+
+def _on_every_address(port: int) -> socket.socket:
+    """One socket for IPv6 and IPv4; for IPv4 alone if the machine has no IPv6."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - an orchestrator asks from outside the container
+
+
+def _on_addresses_of(host: str, port: int) -> list[socket.socket]:
+    """A host name may have several addresses, such as `localhost`. Those that this machine does not have are left out."""
+    missing: OSError | None = None
+    with ExitStack() as stack:
+        listeners: list[socket.socket] = []
+        for family, _, _, _, (address, _, *scope) in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                listener = socket.create_server((address, port, *scope), family=family)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error
+                continue
+            listeners.append(stack.enter_context(listener))
+            # If the port is 0, all addresses have the first free one.
+            port = listener.getsockname()[1]
+        if missing and not listeners:
+            raise missing
+        stack.pop_all()
+    return listeners
 
 
 def _app(health: Health) -> Starlette:

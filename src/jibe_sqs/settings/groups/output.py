@@ -58,6 +58,7 @@ class HealthSettings(SettingsGroup):
         description="the port for `/livez` and `/readyz`. With 0, any free port. If it is not set, no port is opened",
     )
     host: str = Field(
-        default="0.0.0.0",  # noqa: S104 - an orchestrator asks from outside the container
-        description="the address of this machine on which the port is opened",
+        default="*",
+        description="the address or host name of this machine on which the port is opened. `*` means all IPv6 and IPv4 "
+        "addresses; `0.0.0.0` and `::` mean those of one kind",
     )
