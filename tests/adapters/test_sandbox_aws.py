@@ -116,6 +116,29 @@ def test_no_message_is_lost_or_comes_back_when_many_threads_send_and_delete(aws)
     assert (left["ApproximateNumberOfMessages"], left["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
 
 
+def test_a_long_poll_of_a_fifo_queue_receives_the_rest_of_a_group_after_a_delete(aws):
+    """Found by a rejected message that came back: a long poll kept out the delete until the message was visible again."""
+    sqs = aws.client("sqs")
+    url = sqs.create_queue(QueueName="ordered.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    for body in ("first", "second"):
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="g", MessageDeduplicationId=body)
+
+    def poll(wait=20):
+        answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=wait, VisibilityTimeout=3600)
+        return answer.get("Messages", [])
+
+    (first,) = poll()
+    assert poll(wait=0) == []
+    with ThreadPoolExecutor(1) as pool:
+        polling = pool.submit(poll)
+        for _ in range(20):
+            # The poll is under way before these calls are answered.
+            sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+        (second,) = polling.result()
+    assert (first["Body"], second["Body"]) == ("first", "second")
+
+
 # The deployment
 
 

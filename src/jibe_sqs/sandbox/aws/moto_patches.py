@@ -7,7 +7,9 @@ SQS: moto's queue is not safe for threads. `delete_message` replaces the list of
 deleted ones. Of two simultaneous deletes, one is lost: its message comes back and can never be deleted (500 deletes
 by four threads left over 200 messages). A message that is sent at the same time can be lost. With such a queue, a
 test could not show that the service neither loses messages nor fails to delete them. A delay that is too long for one
-message of a batch fails the whole batch, and the other messages of SQS's answer are missing.
+message of a batch fails the whole batch, and the other messages of SQS's answer are missing. A long poll of a FIFO queue
+looks once which groups are blocked. While a blocked group has messages, it never waits, so with the queue's lock it keeps
+out the delete that would unblock the group.
 
 DynamoDB: moto checks a condition first and then writes attribute by attribute. Another thread may write in between,
 and may read an item that is written in part.
@@ -17,7 +19,8 @@ HTTP: to find the service of a request, moto lists its directory of modules unde
 
 from functools import wraps
 from threading import Lock
-from typing import Any, Self
+from time import monotonic
+from typing import Any, Final, Self
 
 import msgspec
 from moto import backends
@@ -26,6 +29,9 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.sns.models import sns_backends
 from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
+
+LONGEST_WAIT: Final = 0.5
+"""Seconds between two looks of a long poll. A message that becomes visible by itself gives no notice."""
 
 
 class _UnnamedResource:
@@ -101,6 +107,7 @@ class Subscription(_UnnamedResource, CloudFormationModel):
 
 def apply_patches() -> None:
     """Patch moto. Importing this module already adds the CloudFormation resource types."""
+    SQSBackend.receive_message = _long_poll(SQSBackend.receive_message)  # type: ignore[method-assign]
     for owner, names in {
         Queue: ("delete_message",),
         SQSBackend: ("receive_message", "change_message_visibility"),
@@ -123,9 +130,37 @@ def _with_queue_locked(method: Any) -> Any:
     def locked(owner: Any, *args: Any, **named: Any) -> Any:
         queue = owner if isinstance(owner, Queue) else owner.get_queue(named.get("queue_name") or args[0])
         with queue._messages_lock:  # noqa: SLF001 - moto creates this lock, but does not use it here
-            return method(owner, *args, **named)
+            try:
+                return method(owner, *args, **named)
+            finally:
+                if queue.fifo_queue:
+                    # The group of the message may be received now.
+                    queue._messages_lock.notify_all()  # noqa: SLF001
 
     return locked
+
+
+def _long_poll(receive: Any) -> Any:
+    """`receive` with a wait that consists of short polls. In between, others can use the queue."""
+
+    @wraps(receive)
+    def long_poll(
+        backend: SQSBackend,
+        queue_name: str,
+        count: int,
+        wait: float,
+        visibility: int,
+        attributes: list[str] | None = None,
+    ) -> Any:
+        lock, end = backend.get_queue(queue_name)._messages_lock, monotonic() + wait  # noqa: SLF001
+        while True:
+            found = receive(backend, queue_name, count, 0, visibility, attributes)
+            left = end - monotonic()
+            if found or left <= 0:
+                return found
+            lock.wait(min(left, LONGEST_WAIT))
+
+    return long_poll
 
 
 def _change_visibility_batch(
