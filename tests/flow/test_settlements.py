@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from jibe_sqs.consuming import settlements
 from jibe_sqs.consuming.holds import MAX_HOLD, Held, Holds
-from jibe_sqs.consuming.settlements import Settlements
-from jibe_sqs.core.errors import DelayRefused
+from jibe_sqs.consuming.settlements import DELETE_TRIES, Settlements
+from jibe_sqs.core.errors import DelayRefused, QueueUnavailable
 from jibe_sqs.core.model import Done, Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.telemetry.counters import Counters
@@ -74,6 +76,62 @@ async def test_a_delay_that_sqs_refuses_is_logged_and_costs_nothing(flow):
         await settlements.settle(held, Retry(900.0, "why"))
     assert [(line["event"], line["reason"]) for line in lines[1:]] == [("settling_failed", "beyond the limit")]
     assert [each.id for each in await queue.receive(1, wait=31, visibility=30)] == [id_]
+
+
+class Settling:
+    """Receives and settles the messages of an in-memory queue, one at a time."""
+
+    def __init__(self, flow) -> None:
+        self.queue, self.clock, self.counters = flow.InMemoryQueue(), flow.VirtualClock(), Counters()
+        self.settlements = Settlements(queue=self.queue, policy=RetryPolicy(), clock=self.clock, counters=self.counters)
+
+    async def settle(self, verdict, *, ours=False) -> str:
+        """Settle the next message. Returns its id."""
+        (message,) = await self.queue.receive(1, wait=60, visibility=30)
+        message = msgspec.structs.replace(message, ours=ours)
+        held = Held(message, message.receipt, self.clock.monotonic(), 30.0, 15.0)
+        await self.settlements.settle(held, verdict)
+        return message.id
+
+
+@pytest.mark.parametrize("delete_fails", [True, False], ids=["its delete failed", "SQS delivered it once more"])
+async def test_a_rejected_message_that_comes_back_is_deleted_without_a_second_dead_letter(flow, delete_fails):
+    settling = Settling(flow)
+    queue, why = settling.queue, Reject("LogMissing", "gone")
+    id_ = queue.send("body")
+    if delete_fails:
+        queue.entry_errors["delete"][id_] = [QueueUnavailable("InternalError")] * DELETE_TRIES
+    stored = queue.messages[id_]
+    assert await settling.settle(why) == id_
+    queue.messages[id_] = stored
+    assert await settling.settle(Reject("LogTruncated", "another reason")) == id_
+    assert queue.dead_letters == [(id_, why)]
+    assert not queue.messages
+    assert settling.counters.rejected == 1
+    queue.send("another")
+    await settling.settle(why)
+    assert len(queue.dead_letters) == 2
+
+
+async def test_a_file_that_a_sweep_finds_again_is_rejected_again(flow):
+    """Its message has the same id. The queue of sweeps must know of the rejection, or it would offer the file at once."""
+    settling = Settling(flow)
+    why = Reject("LogMissing", "gone")
+    id_ = settling.queue.send("body")
+    stored = settling.queue.messages[id_]
+    await settling.settle(why, ours=True)
+    settling.queue.messages[id_] = stored
+    await settling.settle(why, ours=True)
+    assert settling.queue.dead_letters == [(id_, why), (id_, why)]
+
+
+async def test_only_so_many_rejected_messages_are_remembered(flow, monkeypatch):
+    monkeypatch.setattr(settlements, "MAX_REJECTED", 2)
+    settling = Settling(flow)
+    for _ in range(5):
+        settling.queue.send("body")
+    ids = [await settling.settle(Reject("LogMissing", "gone")) for _ in range(5)]
+    assert list(settling.settlements._rejected) == ids[-2:]
 
 
 class ForgivingQueue:

@@ -10,7 +10,7 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.consuming.holds import MAX_HOLD, Held
 from jibe_sqs.core.errors import QueueError, ReceiptLost
-from jibe_sqs.core.model import Done, Reject, Retry, Verdict
+from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Queue
 from jibe_sqs.telemetry.counters import Counters
@@ -18,6 +18,8 @@ from jibe_sqs.telemetry.counters import Counters
 log = structlog.get_logger()
 
 DELETE_TRIES: Final = 4
+MAX_REJECTED: Final = 10_000
+"""Rejected messages that are remembered. One that comes back is deleted without a second dead letter."""
 DELETE_BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 
 
@@ -29,6 +31,7 @@ class Settlements:
         self._policy = policy
         self._clock = clock
         self._counters = counters
+        self._rejected: dict[str, None] = {}
         self._deletes = Batches[str](self._delete_batch)
         self._showings = Batches[tuple[str, float]](self._show_batch)
 
@@ -79,6 +82,10 @@ class Settlements:
 
     async def _reject(self, held: Held, why: Reject) -> None:
         message = held.message
+        if message.id in self._rejected:
+            # It came back: its delete failed, or SQS delivered it once more.
+            await self._delete(held)
+            return
         kept = await self._queue.reject(message, why)
         log.error(
             "message_rejected",
@@ -91,10 +98,19 @@ class Settlements:
         )
         self._counters.rejected += 1
         if kept:
+            self._remember_rejected(message)
             await self._delete(held)
         else:
             # Only the log has the reason. The queue's own redrive policy decides in the end.
             await self._show(held, self._policy.delay(message.receive_count))
+
+    def _remember_rejected(self, message: Message) -> None:
+        # A sweep finds a rejected file again after some hours, under the same id, and then it is rejected again.
+        if message.ours:
+            return
+        self._rejected[message.id] = None
+        if len(self._rejected) > MAX_REJECTED:
+            del self._rejected[next(iter(self._rejected))]
 
     async def _show(self, held: Held, delay: float) -> None:
         # After a short delay, the message may be received again before the answer to this call arrives. That receive
