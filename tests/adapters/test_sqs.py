@@ -17,11 +17,16 @@ from botocore.retries.standard import ExponentialBackoff
 from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue, translated
 from jibe_sqs.compose import stores
+from jibe_sqs.consuming.holds import Held
+from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
-from jibe_sqs.core.model import Message, Reject
+from jibe_sqs.core.model import Done, Message, Reject, Retry
+from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
+from jibe_sqs.telemetry.counters import Counters
 
 REGION = "eu-west-1"
 NUMBER = count(1)
@@ -302,15 +307,25 @@ async def test_a_refused_dead_letter_is_logged_with_its_reason(code):
     assert "the service's message" in line["reason"]
 
 
-async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, account, aws):
-    """Found by this test: a FIFO queue refuses messages without a group, so dead letters never had a reason."""
-    order = {"FifoQueue": "true"}
-    dead = sqs.create_queue(QueueName=f"dead-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    order["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 7})
-    url = sqs.create_queue(QueueName=f"queue-{next(NUMBER)}.fifo", Attributes=order)["QueueUrl"]
+@pytest.fixture
+def fifo_dead_letters(sqs):
+    return sqs.create_queue(QueueName=f"dead-{next(NUMBER)}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+
+
+@pytest.fixture
+async def fifo_queue(sqs, account, aws, fifo_dead_letters):
+    asked = sqs.get_queue_attributes(QueueUrl=fifo_dead_letters, AttributeNames=["QueueArn"])
+    redrive = json.dumps({"deadLetterTargetArn": asked["Attributes"]["QueueArn"], "maxReceiveCount": 7})
+    attributes = {"FifoQueue": "true", "RedrivePolicy": redrive}
+    url = sqs.create_queue(QueueName=f"queue-{next(NUMBER)}.fifo", Attributes=attributes)["QueueUrl"]
     queue = SqsQueue(url, region=REGION, account=account, aws=aws, wait=0)
     await queue.facts()
+    return queue
+
+
+async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, fifo_queue, fifo_dead_letters):
+    """Found by this test: a FIFO queue refuses messages without a group, so dead letters never had a reason."""
+    queue, dead = fifo_queue, fifo_dead_letters
     for name in ("id-1", "id-2", "id-1"):
         assert await queue.reject(Message(name, "r", b"body"), Reject("LogMissing", "why"))
     copied = [copy["MessageAttributes"]["JibeMessageId"]["StringValue"] for copy in everything_in(sqs, dead)]
@@ -320,6 +335,24 @@ async def test_a_fifo_queue_takes_each_rejected_message_once(sqs, account, aws):
     # Both can be received at the same time: neither blocks the other.
     assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == [b"again"]
     assert [message.body for message in await queue.receive(1, wait=0, visibility=30)] == [b"again"]
+
+
+async def test_a_rejected_message_lets_its_group_go_on_and_a_retried_one_blocks_it(sqs, fifo_queue, fifo_dead_letters):
+    queue, group = fifo_queue, ["bad 0", "good 1", "bad 2", "later 3", "good 4"]
+    for body in group:
+        sqs.send_message(QueueUrl=queue.url, MessageBody=body, MessageGroupId="g", MessageDeduplicationId=body)
+    verdicts = {b"bad": Reject("LogMissing", "gone"), b"good": Done(), b"later": Retry(3600.0, "why")}
+    settlements = Settlements(queue=queue, policy=RetryPolicy(), clock=S3Clock(), counters=Counters())
+    seen = []
+    for _ in group[:4]:
+        (message,) = await queue.receive(1, wait=20, visibility=3600)
+        seen.append(message.body.decode())
+        held = Held(message, message.receipt, S3Clock().monotonic(), 3600.0, 1800.0)
+        await settlements.settle(held, verdicts[message.body.split()[0]])
+    assert seen == group[:4]
+    assert await queue.receive(1, wait=0, visibility=3600) == []
+    assert [copy["Body"] for copy in everything_in(sqs, fifo_dead_letters)] == ["bad 0", "bad 2"]
+    assert left_in(sqs, queue.url) == (1, 1)
 
 
 @pytest.mark.parametrize(
