@@ -133,21 +133,23 @@ class WatchedPlace(Place):
     def __init__(self) -> None:
         self.left: list[float] = []
         budget = Budget(1)
-        budget.give = lambda amount=1: self.left.append(_time())
+        budget.give = lambda amount=1: self.left.append(_time())  # type: ignore[method-assign]
         super().__init__(budget)
 
 
 class WatchedInHand(InHand):
     """The room of a message that no consumer has received. `left`: see `WatchedPlace`."""
 
+    place: WatchedPlace
+
     def __init__(self, *, is_last: bool = False) -> None:
         self.room = Room(reading=1, held=1, held_bytes=2**30, plan_bytes=2**24)
         super().__init__(self.room, 0, 2**24, is_last=is_last)
-        self.watched = self.place = WatchedPlace()
+        self.place = WatchedPlace()
 
     @property
     def left(self) -> list[float]:
-        return self.watched.left
+        return self.place.left
 
 
 class World:
@@ -173,6 +175,7 @@ class World:
         share: "World | None" = None,
         reading: int = 16,
         held: int = 100,
+        opened: bool = True,
         **policies: Any,
     ) -> None:
         self.queues = queues or [queue or InMemoryQueue()]
@@ -198,7 +201,7 @@ class World:
         if share:
             self.engine.room = share.engine.room
         inputs = Inputs(
-            queues=[(each, each.facts_now()) for each in self.queues],
+            queues=[(each, each.facts_now() if opened else None) for each in self.queues],
             logs=self.logs,
             sources=Sources(sources),
             verifiers=verifiers or {},

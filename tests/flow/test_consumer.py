@@ -435,6 +435,120 @@ async def test_idle_queues_do_not_use_up_the_budgets_of_a_busy_queue(flow):
     busy.assert_all_given_back()
 
 
+async def test_a_long_poll_of_an_idle_queue_holds_nothing(flow, world, queue):
+    async with world.running():
+        await flow.until(lambda: queue.receiving)
+        world.assert_all_given_back()
+
+
+async def test_each_idle_queue_has_one_poll_for_one_message(flow):
+    world = flow.World(receivers=8)
+    async with world.running():
+        await asyncio.sleep(100)
+        assert world.queue.receiving == 1
+    assert {call.limit for call in world.queue.calls["receive"]} == {1}
+    assert len(world.queue.calls["receive"]) == 5
+
+
+async def test_a_backlog_is_received_in_full_batches(flow):
+    """Back-pressure made it receive 1.2 messages a call instead of 10."""
+    world = flow.World(reading=16, held=10_000)
+    world.logs.delay = 0.1
+    for i in range(500):
+        world.send_log(f"{i}")
+    async with world.running():
+        await flow.until(lambda: len(world.queue.deleted) == 500)
+    calls = [call for call in world.queue.calls["receive"] if call.limit > 1]
+    assert len(calls) <= 500 / 8
+
+
+async def test_a_receiver_does_not_wait_for_a_full_batch_while_slow_files_have_most_places(flow):
+    world = flow.World(reading=16, held=100)
+    world.logs.delay = 3600.0
+    for i in range(12):
+        world.send_log(f"slow-{i}")
+    async with world.running():
+        await flow.until(lambda: len(world.queue.deliveries) == 12)
+        began = flow.time()
+        for i in range(8):
+            world.queue.send(flow.s3_event(f"quick-{i}/file"))
+        await flow.until(lambda: len(world.queue.deleted) == 8)
+        assert flow.time() - began < 10
+
+
+async def test_the_bytes_of_held_messages_stop_the_receives(flow):
+    """A hundred large bodies that wait for a refresh would kill the process."""
+    world = flow.World(reading=16, held=1000, bytes_held=5 * 2**20)
+    world.target.held = {"/data/slow"}
+    for _ in range(60):
+        world.queue.send(flow.s3_event("slow/file") + " " * 2**20)
+    async with world.running():
+        await asyncio.sleep(600)
+        held = len(world.queue.deliveries)
+        assert 5 <= held <= 5 + 10 + 1  # what is held, and what the last receive brought
+        world.target.release()
+        await flow.until(lambda: len(world.queue.deleted) == 60)
+
+
+async def test_empty_receives_that_do_not_wait_pause_for_growing_times(flow):
+    """dramatiq_sqs #5, moto #871: with a short poll, the receiver sent 31 calls in each second."""
+    world = flow.World(wait=0.0)
+    async with world.running():
+        await asyncio.sleep(600)
+        calls = len(world.queue.calls["receive"])
+        id_ = world.send_log("a")
+        sent = flow.time()
+        await flow.until(lambda: world.queue.deleted)
+        assert flow.time() - sent <= 11
+    assert calls < 100
+    assert [each[0] for each in world.queue.deleted] == [id_]
+
+
+@pytest.mark.parametrize("own", [0.0, 1.0, 29.0, 30.0, 300.0])
+async def test_each_receive_asks_for_at_least_the_time_that_a_hold_needs(flow, own):
+    """aws-sdk-java #705: with a visibility timeout of 0, each message was received again at once."""
+    world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=own, max_receives=3))
+    world.logs.delay = 100.0
+    ids = [world.send_log(f"{i}") for i in range(5)]
+    async with world.running():
+        await flow.until(lambda: len(world.queue.deleted) == 5)
+    assert sorted(id_ for id_, _ in world.queue.deliveries) == ids
+    assert not world.queue.dead_letters
+
+
+# A queue that does not work at the start
+
+
+async def test_a_queue_that_is_missing_at_the_start_is_used_as_soon_as_it_exists(flow, events):
+    queue = flow.InMemoryQueue(max_receives=2)
+    queue.errors["facts"] = [QueueRefused("NonExistentQueue")] * 5
+    world = flow.World(queue=queue, opened=False)
+    async with world.running():
+        world.send_log("a")
+        await flow.until(lambda: queue.deleted)
+    assert world.consumer._policy.max_receives == 2
+    names = [event["event"] for event in events]
+    assert names.count("queue_unusable") == 5
+    assert names.count("queue_usable") == 1
+
+
+async def test_a_consumer_stops_while_its_queue_is_missing(flow):
+    world = flow.World(opened=False)
+    world.queue.errors["facts"] = [QueueRefused("NonExistentQueue")] * 5
+    async with world.running():
+        await asyncio.sleep(2)
+    assert not world.queue.calls["receive"]
+
+
+async def test_trouble_names_the_queue_and_the_reason_until_a_receive_works(flow, world, queue):
+    queue.errors["receive"] = [QueueRefused("QueueDoesNotExist")] * 3
+    async with world.running():
+        await flow.until(lambda: world.consumer.trouble)
+        assert world.consumer.trouble.startswith("Queue queue cannot be received from since 20")
+        assert world.consumer.trouble.endswith("(UTC): QueueDoesNotExist")
+        await flow.until(lambda: not world.consumer.trouble)
+
+
 # Stop
 
 

@@ -53,8 +53,8 @@ class InMemoryQueue:
     the receive, with `DelayRefused`.
 
     Slow: `latency[call]`, seconds that pass before the call takes effect. Failing: `errors[call]` lists errors, one for
-    each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `receive`,
-    `delete`, `show_after` and `reject`. `duplicates`: the number of messages that the next receives return twice.
+    each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `facts`,
+    `receive`, `delete`, `show_after` and `reject`. `duplicates`: the number of messages that the next receives return twice.
 
     What happened: `calls[call]`; `deliveries` and `deleted`, each with the id of the message and the time;
     `dead_letters`, each with the id and the reason (None if the queue itself moved it); `receiving`, the number of receives
@@ -124,6 +124,7 @@ class InMemoryQueue:
     # The port
 
     async def facts(self) -> QueueFacts:
+        await self._reached("facts")
         return self.facts_now()
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
