@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.collisions import EXAMPLES, Collision, Collisions
+from jibe_sqs.core.collisions import EXAMPLES, MAX_LENGTH, Collision, Collisions
 
 
 def seen(*keys: str, bucket: str = "photos", max_names: int = 50_000) -> Collisions:
@@ -107,6 +107,13 @@ def test_the_first_few_collisions_are_examples_and_all_are_counted():
 def test_the_names_of_one_example_are_limited():
     names = ["".join(c.upper() if n >> i & 1 else c for i, c in enumerate("abcdefgh")) for n in range(256)]
     assert len(seen(*names).examples[0].names) == EXAMPLES
+
+
+def test_the_examples_are_bounded_in_characters_also_with_endless_names():
+    collisions = seen(*(f"{'x' * 10_000}{n}{letter}" for n in range(3) for letter in "aA"), bucket="b" * 10_000)
+    assert collisions.count == 3
+    assert [each.names for each in collisions.examples] == [[f"…{'x' * (MAX_LENGTH - 3)}{n}A"] for n in range(3)]
+    assert all(len(each.bucket) == MAX_LENGTH for each in collisions.examples)
 
 
 @given(st.lists(st.text(alphabet="aAbBéÉß/", max_size=5), max_size=30))

@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 EXAMPLES: Final = 20
+MAX_LENGTH: Final = 1024
+"""Characters of a name in an example. Only the end of a longer name is kept, after `…`."""
 _COLLIDES: Final = -1
 """Stands for a hash. Python's `hash` never returns -1."""
 
@@ -78,7 +80,12 @@ class Collisions:
             (self._new if name in self._new else self._old)[name] = _COLLIDES
             self.count += 1
             if len(self._examples) < EXAMPLES:
-                self._examples.setdefault(name, Collision(self._bucket, []))
+                self._examples.setdefault(name, Collision(_shortened(self._bucket), []))
         example = self._examples.get(name)
-        if example is not None and text not in example.names and len(example.names) < EXAMPLES:
-            example.names.append(text)
+        shown = _shortened(text)
+        if example is not None and shown not in example.names and len(example.names) < EXAMPLES:
+            example.names.append(shown)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_LENGTH else f"…{text[1 - MAX_LENGTH :]}"
