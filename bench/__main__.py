@@ -2,13 +2,14 @@
 
 import argparse
 
-from bench import connections, large_log, log_parsing, lyve_log, queues, refreshes, s3_get
+from bench import connections, large_log, log_parsing, lyve_log, many_folders, queues, refreshes, s3_get
 
 BENCHMARKS = {
     "connections": connections.run,
     "large_log": large_log.run,
     "lyve_log": lyve_log.run,
     "log_parsing": log_parsing.run,
+    "many_folders": many_folders.run,
     "queues": queues.run,
     "refreshes": refreshes.run,
     "s3_get": s3_get.run,

@@ -26,8 +26,9 @@ with open(sys.argv[1], "rb") as file:
     while chunk := file.read(1 << 20):
         take(log.feed(chunk))
 take(log.finish())
+needed = plan.needed(dict.fromkeys(plan.folders, 0.0)).folders
 print(json.dumps({"before": before, "peak": peak(), "seconds": time.process_time() - began, "bad": log.bad.count,
-                  "records": plan.records, "events": plan.events, "folders": len(plan.folders),
+                  "records": plan.records, "events": plan.events, "folders": len(needed),
                   "skipped": {reason.value: count for reason, count in plan.skipped.items()}}))
 """
 
