@@ -13,7 +13,7 @@ class Limits(msgspec.Struct, frozen=True):
     decompressed_size: int | None = None
     """None: the default of the format, in `registry.FORMATS`."""
     ratio: int = 500
-    """Bytes of text for each stored byte. It is checked when there is more than 1 MiB of text."""
+    """Bytes of text for each stored byte. It is checked when there is more than 16 MiB of text."""
     record_size: int = 4 * MiB
     records: int = 20_000_000
     key_length: int = 4096

@@ -11,7 +11,7 @@ from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords, OnBadRecord
 from jibe_sqs.core.formats.decompressed import Decompressed
 from jibe_sqs.core.formats.format import Format
-from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.formats.limits import Limits, MiB
 from jibe_sqs.core.formats.registry import (
     BEGINNING_SIZE,
     FORMATS,
@@ -22,8 +22,9 @@ from jibe_sqs.core.formats.registry import (
 )
 from jibe_sqs.core.model import Record
 
-_RATIO_CHECKED_FROM: Final = 1024 * 1024
-"""Bytes of decompressed text. A smaller text does no harm, even if it is stored in very few bytes."""
+RATIO_CHECKED_FROM: Final = 16 * MiB
+"""Bytes of decompressed text. A smaller text is read, even if it is stored in very few bytes: padding and repeated records
+expand a thousandfold. It is read in blocks, so it takes no more memory, only some seconds of CPU time at worst."""
 
 
 class LogReader:
@@ -58,7 +59,7 @@ class LogReader:
         if self.stored > self._limits.compressed_size:
             raise LogLimitExceeded(f"more than {self._limits.compressed_size:,} bytes stored")
         for block in self._text.feed(chunk):
-            if self._text.size > max(_RATIO_CHECKED_FROM, self.stored * self._limits.ratio):
+            if self._text.size > max(RATIO_CHECKED_FROM, self.stored * self._limits.ratio):
                 raise LogLimitExceeded(f"expands to more than {self._limits.ratio} times its {self.stored:,} bytes")
             yield self._parsed(block)
 

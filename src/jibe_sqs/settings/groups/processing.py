@@ -50,7 +50,7 @@ class LimitSettings(SettingsGroup):
     ratio: int = Field(
         default=500,
         ge=2,
-        description="the maximum number of bytes of text for each byte stored, checked after the first MiB of text. A "
+        description="the maximum number of bytes of text for each byte stored, checked after the first 16 MiB of text. A "
         "file that expands more is refused as a decompression bomb",
     )
     record_size: Bytes = Field(default=4 * _MIB, ge=1024, description="the maximum size of one record")
