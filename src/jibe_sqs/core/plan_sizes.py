@@ -1,4 +1,4 @@
-"""The sizes of a plan's parts in bytes, as CPython needs them at worst. tests/core/test_plan_sizes.py measures them.
+"""The sizes of a plan's parts in bytes, as CPython needs them at worst. They were measured with tracemalloc.
 
 A dictionary that grows has room for several times its entries. What is made of each part later counts too: the plan's
 needed folders with their watermarks, and the tables of a plan that is coarsened.
