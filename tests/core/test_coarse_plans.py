@@ -1,5 +1,6 @@
 """Plans that take more than their room are coarsened: families of folders become trees. Nothing is lost."""
 
+import tracemalloc
 from collections import Counter
 from itertools import count
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests.core.object_events import BUCKET, event
 
 from jibe_sqs.core import stale_folders
+from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, Place
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent
 from jibe_sqs.core.plan import MAX_BUCKETS, MAX_PRINCIPAL_LENGTH, Plan
@@ -219,6 +221,27 @@ def test_principals_give_way_to_folders():
     plan = planned((event(f"{n // 100}/{n}/x", actor=Actor(f"{n}{'a' * 2000}")) for n in range(3000)), room=MiB)
     assert not plan.principals
     assert len(plan.folders) > 20
+
+
+@pytest.mark.parametrize("folders", [1000, 3000, 5500])
+@pytest.mark.parametrize("name", ["n", "n" * 500, "🌊" * 500], ids=["short", "long", "other characters"])
+def test_the_size_is_not_below_the_truth(folders, name):
+    """Python's own count of the memory, with all that `needed` and coarsening take."""
+    decisions = Decisions({BUCKET: (Place("/S3/photos"),)})
+    decisions.collisions = Collisions(max_names=2)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        plan = planned((f"hot/{n}/{name}/x" for n in range(folders)), room=1000 * MiB, decisions=decisions)
+        size = plan.size
+        needed = plan.needed(dict.fromkeys(plan.folders, 0.0))
+        assert len(needed.folders) == folders
+        del needed
+        plan._stale.coarsen(0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before <= size
 
 
 # Any events
