@@ -19,6 +19,8 @@ def main() -> None:
     _occupy_standard_descriptors()
     if _is_service(sys.argv):
         _handle_signals()
+    # The image starts Python with these signals blocked. A signal that has come meanwhile is delivered now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     from jibe_sqs.cli import main as command_line
 
     command_line()
@@ -43,7 +45,8 @@ def _is_service(arguments: list[str]) -> bool:
 def _handle_signals() -> None:
     """Until the service handles signals itself, it holds nothing, and may end at once.
 
-    The kernel ignores SIGTERM for PID 1, the first process of a container, as long as there is no handler.
+    The kernel drops SIGTERM for PID 1, the first process of a container, as long as there is no handler and the signal is
+    not blocked.
     """
     for number in ENDING:
         signal.signal(number, _end)

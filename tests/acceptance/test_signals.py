@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from tests.processes import PATIENCE, children, eventually, started
 
+DOCKERFILE = Path(__file__).parents[2] / "infra" / "docker" / "Dockerfile"
 SIGNALLED = """
 import json, os, runpy, signal, sys
 
@@ -110,6 +112,42 @@ def test_sigterm_during_the_imports_ends_the_first_process_of_a_container(
     command = [*first_process, *signalled({point: ["SIGTERM"]}), *arguments]
     with started(command, tmp_path, env=environment) as service:
         assert service.ended() == 0
+
+
+BLOCKED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Runs Python with arguments, after SIGTERM has come while it was blocked."""
+
+
+def test_a_blocked_sigterm_from_before_python_started_ends_the_service_with_0(stuck, tmp_path):
+    arguments, environment = stuck
+    command = [sys.executable, "-c", BLOCKED, "-m", "jibe_sqs", *arguments]
+    with started(command, tmp_path, env=environment) as service:
+        assert service.ended() == 0
+
+
+def test_a_blocked_sigterm_from_before_python_started_ends_the_first_process(first_process, stuck, tmp_path):
+    arguments, environment = stuck
+    command = [*first_process, sys.executable, "-c", BLOCKED, "-m", "jibe_sqs", *arguments]
+    with started(command, tmp_path, env=environment) as service:
+        assert service.ended() == 0
+
+
+def test_the_image_starts_python_with_sigterm_blocked_and_the_program_unblocks_it(stuck, silent, tmp_path):
+    _, reached = silent
+    arguments, environment = stuck
+    (line,) = (line for line in DOCKERFILE.read_text().splitlines() if line.startswith("ENTRYPOINT "))
+    env, blocked, _, *rest = json.loads(line.removeprefix("ENTRYPOINT "))
+    assert (env, blocked) == ("env", "--block-signal=TERM,INT")
+    if subprocess.run([env, blocked, "true"], capture_output=True, check=False, timeout=PATIENCE).returncode:
+        pytest.skip("the program env of this machine cannot block signals; the image's can")
+    with started([env, blocked, sys.executable, *rest, *arguments], tmp_path, env=environment) as service:
+        assert reached.wait(PATIENCE)
+        assert service.stop() == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config", "missing.json"]])
