@@ -398,7 +398,8 @@ def test_the_image_runs_as_the_user_that_the_ledger_folder_belongs_to():
 
 def test_python_itself_gets_the_signal():
     """The shell form would make a shell process 1, and a shell does not forward SIGTERM."""
-    assert json.loads(only("ENTRYPOINT")) == ["python", "-m", "jibe_sqs"]
+    # env replaces itself by Python.
+    assert json.loads(only("ENTRYPOINT")) == ["env", "--block-signal=TERM,INT", "python", "-m", "jibe_sqs"]
     assert json.loads(only("CMD")) == ["run"]
     assert only("STOPSIGNAL") == "SIGTERM"
 
