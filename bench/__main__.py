@@ -2,11 +2,12 @@
 
 import argparse
 
-from bench import connections, large_log, log_parsing, lyve_log, many_folders, queues, refreshes, s3_get
+from bench import connections, large_log, ledger, log_parsing, lyve_log, many_folders, queues, refreshes, s3_get
 
 BENCHMARKS = {
     "connections": connections.run,
     "large_log": large_log.run,
+    "ledger": ledger.run,
     "lyve_log": lyve_log.run,
     "log_parsing": log_parsing.run,
     "many_folders": many_folders.run,
@@ -20,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
+    parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
     options = parser.parse_args()
     for name in options.name or BENCHMARKS:
         if name not in BENCHMARKS:
@@ -27,6 +29,8 @@ def main() -> None:
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}")
         if name == "refreshes":
             refreshes.run(options.folders)
+        elif name == "ledger":
+            ledger.run(options.rows)
         else:
             BENCHMARKS[name]()
 

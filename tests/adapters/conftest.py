@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import structlog
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
@@ -104,3 +106,10 @@ def table_ledger(endpoint: str) -> Callable[..., AbstractAsyncContextManager[Dyn
             yield ledger
 
     return table_ledger
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    """The log entries of the test."""
+    with structlog.testing.capture_logs() as events:
+        yield events

@@ -86,17 +86,17 @@ async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verificat
 
 @asynccontextmanager
 async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
-    """The ledger alone, for commands. Raises `LedgerError` if it does not exist: a command must not create it."""
+    """The ledger alone, for commands that only read it. Raises `LedgerError` if it does not exist or is damaged."""
     if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
         raise LedgerError(
             f"{settings.ledger.path}: no ledger there: use the service's configuration, or set ledger.path"
         )
-    async with clients(settings) as aws, opened_ledger(settings, aws) as opened:
+    async with clients(settings) as aws, opened_ledger(settings, aws, read_only=True) as opened:
         yield opened
 
 
-def opened_ledger(settings: Rules, aws: Aws) -> AbstractAsyncContextManager[Ledger]:
-    """The configured ledger, not yet open. It is created if it does not exist."""
+def opened_ledger(settings: Rules, aws: Aws, *, read_only: bool = False) -> AbstractAsyncContextManager[Ledger]:
+    """The configured ledger, not yet open. A file is created if it does not exist, unless it is only read."""
     wanted = settings.ledger
     if wanted.kind == "dynamodb" and wanted.table:
         account = _account(settings.aws, wanted, region=_region_in(wanted.table))
@@ -106,7 +106,7 @@ def opened_ledger(settings: Rules, aws: Aws) -> AbstractAsyncContextManager[Ledg
     if wanted.kind == "memory":
         log.warning("ledger_in_memory", consequence="after a restart, log files and folders are processed again")
         return nullcontext(MemoryLedger())
-    return SqliteLedger(wanted.path)
+    return SqliteLedger(wanted.path, max_bytes=wanted.max_bytes, read_only=read_only)
 
 
 def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Logs:

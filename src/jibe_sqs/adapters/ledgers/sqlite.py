@@ -13,40 +13,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import structlog
+
+from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
 from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
+from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
-
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT, etag TEXT NOT NULL, written REAL NOT NULL,
-    PRIMARY KEY (bucket, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS files_written ON files (written);
-CREATE TABLE IF NOT EXISTS folders (
-    path TEXT NOT NULL, tree INTEGER NOT NULL, began REAL NOT NULL, written REAL NOT NULL,
-    PRIMARY KEY (path, tree)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS folders_written ON folders (written);
-CREATE TABLE IF NOT EXISTS principals (
-    who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
-) WITHOUT ROWID;
-"""
 
 MAX_LOOK_UP = 400
 """Files that one statement looks up."""
 
-BUSY_TIMEOUT = 10.0
-"""Seconds that a write waits while another process writes to the file.
-
-After a write that waited in vain, writes do not wait, until one succeeds.
-"""
+ROOM_FOR_ROW = 2
+"""Old entries that each new one deletes while the file is too large. With one, a file could still grow: an entry
+deleted between others leaves part of a page."""
+WARNING_INTERVAL = 3600.0
+"""Seconds between two warnings that entries are forgotten early."""
 
 # In SQLite, CROSS JOIN fixes the order: for each wanted file, look up its key. One statement takes a quarter of the time.
 _LOOK_UP = """
@@ -72,26 +60,43 @@ _Write = tuple[str, tuple[Any, ...]]
 class SqliteLedger:
     """An async context manager; its calls raise `LedgerError`."""
 
-    def __init__(self, path: Path, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        max_bytes: int = 4 << 30,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_bytes`: of the file and its write-ahead log. `read_only`: for a command; changes and creates nothing."""
         self._path = path
         self._wall_clock = wall_clock
+        self._max_bytes = max_bytes
+        self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._database: sqlite3.Connection | None = None
+        self._set_aside: list[tuple[Path, str]] = []
+        self._file = LedgerFile(path, read_only=read_only, set_aside=self._set_aside, clock=clock)
+        self._forgetting = Forgetting(max_bytes)
+        self._forgotten_early = 0
+        self._warned_at = float("-inf")
         self._busy_timeout = BUSY_TIMEOUT
         self._writes = Batches[_Write](self._write, size=500, linger=0.002)
 
     async def __aenter__(self) -> Self:
-        """Open the file. Create it if it does not exist."""
-        self._database = await self._do(self._open)
+        """Open the file. Create it if it does not exist. A file that is not a usable ledger is set aside."""
+        try:
+            await self._do(self._file.open)
+        except BaseException:
+            self._thread.shutdown()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it."""
-        if self._database is not None:
-            await self._do(self._database.close)
-            self._database = None
+        await self._do(self._file.close)
         self._thread.shutdown()
 
     async def is_finished(self, file: LogFile) -> bool:
@@ -157,46 +162,34 @@ class SqliteLedger:
         return {who: Seen(first, last, count) for who, first, last, count in rows}
 
     async def prune(self, before: float) -> None:
-        """Delete what was recorded before this time."""
+        """Delete what was recorded before this time, and the oldest entries while the file is too large.
 
-        def forget() -> None:
-            with self._connection:
-                self._connection.execute("DELETE FROM files WHERE written < ?", (before,))
-                self._connection.execute("DELETE FROM folders WHERE written < ?", (before,))
-                self._connection.execute("DELETE FROM principals WHERE written < ?", (before,))
-
-        await self._do(forget)
+        It works in slices. Calls that come meanwhile are served between two slices.
+        """
+        while True:
+            began = self._clock()
+            done = await self._do(lambda: self._forgetting.slice(self._connection, before))
+            self._warn_of_early(done)
+            if not done.entries:
+                return
+            # At most half of the disk's time: other calls are several in a row, and each may wait for a slice.
+            await asyncio.sleep(self._clock() - began)
 
     @property
     def _connection(self) -> sqlite3.Connection:
-        if self._database is None:
-            raise LedgerError("the ledger is not open")
-        return self._database
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, check_same_thread=False)
-        try:
-            found = database.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, VERSION):
-                raise LedgerError(f"{self._path} is a ledger of version {found}; this program knows {VERSION}")
-            # FULL, not NORMAL: in WAL mode, NORMAL loses the last transactions at a power cut, and their messages are deleted.
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            database.executescript(_SCHEMA)
-            database.execute(f"PRAGMA user_version = {VERSION}")
-        except BaseException:
-            database.close()
-            raise
-        return database
+        return self._file.connection
 
     async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
+        writes = list(writes)
+        forgotten = Forgotten()
+
         def write() -> list[Exception | None]:
             outcomes: list[Exception | None] = []
             self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout * 1000:.0f}")
             # If this write waits in vain, the next ones must not wait: thousands could be queued, with reads behind them.
             self._busy_timeout = 0.0
             with self._connection:
+                self._forgetting.make_room(self._connection, ROOM_FOR_ROW * len(writes), forgotten)
                 for statement, values in writes:
                     try:
                         self._connection.execute(statement, values)
@@ -207,20 +200,56 @@ class SqliteLedger:
             self._busy_timeout = BUSY_TIMEOUT
             return outcomes
 
-        return await self._do(write)
+        outcomes = await self._do(write)
+        self._warn_of_early(forgotten)
+        return outcomes
 
     async def _rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return await self._do(lambda: self._connection.execute(statement, values).fetchall())
 
     async def _do(self, work: Callable[[], T]) -> T:
         try:
-            done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._repairing, work)
         except RuntimeError as error:
             raise LedgerError("the ledger is not open any more") from error
         try:
             return await done
         except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
             raise self._error(error) from error
+        finally:
+            self._warn_of_set_aside()
+
+    def _repairing(self, work: Callable[[], T]) -> T:
+        """Run in the ledger's thread. This call fails if the file is damaged; the next ones have a new file."""
+        try:
+            return work()
+        except sqlite3.Error as error:
+            self._file.repair(error)
+            raise
 
     def _error(self, error: Exception) -> LedgerError:
-        return LedgerError(f"{self._path}: {error}")
+        return LedgerError(described(self._path, error))
+
+    def _warn_of_set_aside(self) -> None:
+        while self._set_aside:
+            aside, reason = self._set_aside.pop()
+            log.warning(
+                "ledger_set_aside",
+                path=str(self._path),
+                set_aside=str(aside),
+                reason=reason,
+                consequence="the ledger begins empty: work that is announced again is done again",
+            )
+
+    def _warn_of_early(self, forgotten: Forgotten) -> None:
+        self._forgotten_early += forgotten.early
+        if not self._forgotten_early or self._clock() - self._warned_at < WARNING_INTERVAL:
+            return
+        log.warning(
+            "ledger_full",
+            path=str(self._path),
+            max_bytes=self._max_bytes,
+            entries=self._forgotten_early,
+            consequence="entries are forgotten before ledger.retain_days: work that is announced again is done again",
+        )
+        self._warned_at, self._forgotten_early = self._clock(), 0

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from jibe_sqs.settings.groups.group import SettingsGroup
-from jibe_sqs.settings.types import Url
+from jibe_sqs.settings.types import Bytes, Url
 
 
 class AwsSettings(SettingsGroup):
@@ -98,7 +98,8 @@ class LedgerSettings(RoleSettings):
     )
     path: Path = Field(
         default=Path("jibe-ledger.sqlite"),
-        description="the file of `sqlite`. It must not be on a network file system, and two processes must not share it",
+        description="the file of `sqlite`. It must not be on a network file system, and two processes must not share it. A "
+        "file that is damaged or is not a ledger of this version is set aside under another name",
     )
     table: str | None = Field(
         default=None,
@@ -108,6 +109,12 @@ class LedgerSettings(RoleSettings):
     )
     retain_days: float = Field(
         default=30, gt=0, le=36_500, description="the number of days for which finished work is remembered"
+    )
+    max_bytes: Bytes = Field(
+        default=4 << 30,
+        ge=64 << 20,
+        description="the maximum size of the file of `sqlite` with its write-ahead log. In a larger one, the oldest entries are "
+        "forgotten before `retain_days`. A log file takes about 400 bytes, so the default holds about ten million log files",
     )
 
     @model_validator(mode="after")
