@@ -70,12 +70,13 @@ def new_aws(emptied_aws: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> 
 def new_table(endpoint: str) -> Callable[..., str]:
     """Creates an empty table, and returns its name."""
 
-    def new_table(key: str = "pk") -> str:
+    def new_table(key: str = "pk", sort_key: str | None = None) -> str:
+        keys = {"HASH": key} | ({"RANGE": sort_key} if sort_key else {})
         name = f"ledger-{next(NUMBER)}"
         client(endpoint, "dynamodb", REGION).create_table(
             TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": each, "KeyType": kind} for kind, each in keys.items()],
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in keys.values()],
             BillingMode="PAY_PER_REQUEST",
         )
         return name

@@ -507,9 +507,11 @@ async def test_a_missing_table_is_refused_with_a_remedy(table_ledger):
             pass
 
 
-async def test_a_table_with_another_key_is_refused(new_table, table_ledger):
-    with pytest.raises(Refused, match="string attribute pk"):
-        async with table_ledger(new_table(key="id")):
+@pytest.mark.parametrize(("key", "sort_key"), [("id", None), ("id", "pk"), ("pk", "sk")])
+async def test_a_table_with_another_key_is_refused_with_a_remedy(new_table, table_ledger, key, sort_key):
+    """DynamoDB refuses the first read in the same way if the key is a number."""
+    with pytest.raises(Refused, match=r"string attribute pk.*ledger\.yaml"):
+        async with table_ledger(new_table(key, sort_key)):
             pass
 
 
