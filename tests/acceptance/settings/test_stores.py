@@ -87,6 +87,14 @@ async def test_the_tables_region_is_configured_or_in_its_arn_or_the_common_regio
     assert (table._account.endpoint, table._account.role_arn) == (own["endpoint"], own["role_arn"])
 
 
+async def test_the_size_of_the_ledgers_file_is_limited_as_configured(write):
+    for ledger, expected in (({}, 4 << 30), ({"max_bytes": 900_000_000}, 900_000_000)):
+        async with Aws() as aws:
+            opened = stores.opened_ledger(load(Settings, config=write(changed(ledger=ledger))), aws)
+        assert opened._max_bytes == expected
+    assert any("ledger.max_bytes" in line for line in problems(config=write(changed(ledger={"max_bytes": 1000}))))
+
+
 async def test_commands_do_not_create_a_ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("JIBE_LEDGER__PATH", str(tmp_path / "none.sqlite"))
     with pytest.raises(LedgerError, match="no ledger there"):
