@@ -2,10 +2,22 @@
 
 import argparse
 
-from bench import connections, large_log, ledger, log_parsing, lyve_log, many_folders, queues, refreshes, s3_get
+from bench import (
+    connections,
+    large_answer,
+    large_log,
+    ledger,
+    log_parsing,
+    lyve_log,
+    many_folders,
+    queues,
+    refreshes,
+    s3_get,
+)
 
 BENCHMARKS = {
     "connections": connections.run,
+    "large_answer": large_answer.run,
     "large_log": large_log.run,
     "ledger": ledger.run,
     "lyve_log": lyve_log.run,

@@ -11,7 +11,7 @@ from jibe_sqs.core.decisions import Decisions, Place, Places, Unmapped
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.core.model import Done, Folder, Kind, ObjectEvent, Refresh, Retry, Skip, SkipReason
 from jibe_sqs.core.plan import Plan
-from jibe_sqs.syncing.bucket_map import INTERVAL, MIN_INTERVAL, NOTHING, BucketMap, PlacesOfProviders
+from jibe_sqs.syncing.bucket_map import INTERVAL, MIN_INTERVAL, NOT_LOOKED, NOTHING, BucketMap, PlacesOfProviders
 
 DOWN = "HTTP 503 from Access Anywhere"
 ONE = {"photos": (Place("/S3/photos"),)}
@@ -92,13 +92,13 @@ async def test_a_failed_first_look_is_repeated_with_growing_delays_and_the_gate_
     providers.is_down, providers.takes = True, 0
     async with running(flow, providers) as (buckets, _):
         await asyncio.sleep(200)
-        assert buckets.reason == DOWN
+        assert buckets.reason == f"{NOT_LOOKED}: {DOWN}"
         providers.is_down = False
         await buckets.passable()
         assert providers.looks == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
     unknown = [each for each in events if each["event"] == "buckets_unknown"]
     assert [each["retry_in"] for each in unknown[:4]] == [1, 2, 4, 8]
-    assert {(each["reason"], each["log_level"]) for each in unknown} == {(DOWN, "warning")}
+    assert {(each["reason"], each["log_level"]) for each in unknown} == {(f"{NOT_LOOKED}: {DOWN}", "warning")}
 
 
 async def test_an_empty_first_answer_does_not_count_as_known(flow):

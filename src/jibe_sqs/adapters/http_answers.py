@@ -1,12 +1,53 @@
 """What all HTTP clients here read from an answer: the wish of its Retry-After header, and a body of limited size."""
 
-from collections.abc import AsyncIterable
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+import httpx
+
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wish that is written in seconds counts as this one."""
+
+
+PORTION: Final = 16 * 1024
+"""Bytes of a decompressed body at a time."""
+
+
+async def decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body in small portions, without its Content-Encoding. Only gzip is understood, so ask for no other.
+
+    httpx would decompress each chunk at once: 64 KiB from the network may be 64 MiB then, or far more if a body is
+    compressed several times. Raises httpx's errors.
+    """
+    if reply.is_stream_consumed:
+        # The transport, such as one of a test, has read the body already.
+        for portion in _cut(reply.content):
+            yield portion
+        return
+    encoding = reply.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in {"", "identity", "gzip", "x-gzip"}:
+        raise httpx.DecodingError("the body has an encoding that was not asked for", request=reply.request)
+    gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
+    async for chunk in reply.aiter_raw():
+        try:
+            for portion in _expanded(gzip, chunk) if gzip else _cut(chunk):
+                yield portion
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error), request=reply.request) from error
+
+
+def _expanded(gzip: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    while chunk and not gzip.eof:
+        yield gzip.decompress(chunk, PORTION)
+        chunk = gzip.unconsumed_tail
+
+
+def _cut(chunk: bytes) -> Iterator[bytes]:
+    for at in range(0, len(chunk), PORTION):
+        yield chunk[at : at + PORTION]
 
 
 async def read_body(chunks: AsyncIterable[bytes], limit: int) -> bytes:

@@ -12,7 +12,7 @@ import httpx
 
 from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.http_answers import read_body, retry_after
+from jibe_sqs.adapters.http_answers import decompressed, read_body, retry_after
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.alerts import AlertFailed
 
@@ -39,7 +39,7 @@ class Webhook:
                 self._connections.one() as client,
                 client.stream("POST", self._url, json={"text": text}) as answer,
             ):
-                body = await read_body(answer.aiter_bytes(), MAX_ANSWER_BYTES)
+                body = await read_body(decompressed(answer), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # The error's text and its cause may contain the address, so neither is kept.
             failure = f"the webhook in `alerts.webhook` cannot be reached: {type(error).__name__}"

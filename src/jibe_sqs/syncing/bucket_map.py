@@ -76,7 +76,7 @@ class BucketMap(Buckets, Gate):
 
     @property
     def reason(self) -> str:
-        """Why nothing can be decided yet; empty if decisions are possible."""
+        """Why nothing can be decided yet: a sentence for an operator. Empty if decisions are possible."""
         return self._reason
 
     async def passable(self) -> None:
@@ -163,7 +163,7 @@ class BucketMap(Buckets, Gate):
 
     def _keep(self, reason: str) -> None:
         if self._reason:
-            self._reason = reason
+            self._reason = reason if reason == NOTHING else f"{NOT_LOOKED}: {reason}"
         else:
             log.warning("buckets_kept", reason=reason, buckets=len(self.places))
 

@@ -17,7 +17,7 @@ import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
-from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
+from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable, LoginFailed
 from jibe_sqs.ports import Clock
 
 MIN_FAILURES = 8
@@ -36,6 +36,11 @@ SAME_OUTAGE_SECONDS = 60.0
 TIMER_PRECISION = 0.001
 """Seconds. Timers are late by more than this, so a shorter wait counts as over."""
 
+DOWN = "is down"
+REFUSES = "refuses the credentials or the account"
+PAUSES = "asks for a pause in calls"
+"""What an operator reads of a circuit that is open. After each comes the time since when, and the last error."""
+
 Probe = Callable[[], Awaitable[object]]
 """One try. Raises `AccessAnywhereError` if the server cannot be used."""
 
@@ -53,6 +58,7 @@ class Circuit:
         self._clock = clock
         self._passable = asyncio.Event()
         self._passable.set()
+        self._state = DOWN
         self._reason = ""
         self._failures = 0
         self._failing_since = 0.0
@@ -74,8 +80,12 @@ class Circuit:
 
     @property
     def reason(self) -> str:
-        """Why the circuit is open, in words for an operator. Empty if it is closed."""
-        return self._reason
+        """Why the circuit is open: a sentence for an operator. Empty if it is closed."""
+        if self.opened_at is None:
+            return ""
+        since, today = datetime.fromtimestamp(self.opened_at, UTC), datetime.now(UTC).date()
+        shown = since.strftime("%H:%M" if since.date() == today else "%Y-%m-%d %H:%M")
+        return f"Access Anywhere {self._state} since {shown} (UTC): {self._reason}"
 
     @property
     def opened_at(self) -> float | None:
@@ -127,8 +137,13 @@ class Circuit:
         elif self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._open_unless_well(reason, probe))
 
-    def open(self, reason: str, probe: Probe, *, backoff: Backoff = PROBE_BACKOFF, wish: float = 0.0) -> None:
-        """Let calls wait until `probe` succeeds. The first probe is sent after `wish` seconds or more."""
+    def open(
+        self, reason: str, probe: Probe, *, backoff: Backoff = PROBE_BACKOFF, wish: float = 0.0, state: str = DOWN
+    ) -> None:
+        """Let calls wait until `probe` succeeds. The first probe is sent after `wish` seconds or more.
+
+        `state`: one of `DOWN`, `REFUSES`, `PAUSES`.
+        """
         if self._is_ended:
             return
         self._postpone(wish)
@@ -138,7 +153,7 @@ class Circuit:
         self._opened = self._clock.monotonic()
         is_again = self._opened - self._closed < SAME_OUTAGE_SECONDS
         self._pauses = self._pauses + 1 if is_again else 1
-        self._reason = reason
+        self._state, self._reason = state, reason
         self._passable.clear()
         log.warning("circuit_opened", reason=reason)
         self._probing = asyncio.create_task(self._probe(probe, backoff))
@@ -168,7 +183,7 @@ class Circuit:
             try:
                 await probe()
             except AccessAnywhereError as error:
-                self._reason = str(error)
+                self._state, self._reason = _state(error), str(error)
                 self._postpone(_wish(error))
             except Exception:
                 # A defect must not end the probing: calls would wait for ever.
@@ -200,6 +215,12 @@ class Circuit:
             f"usable again: {self._reason}",
             retry_after=wish if wish > 0 else None,
         )
+
+
+def _state(error: AccessAnywhereError) -> str:
+    if isinstance(error, LoginFailed):
+        return REFUSES
+    return PAUSES if _wish(error) else DOWN
 
 
 def _wish(error: Exception) -> float:

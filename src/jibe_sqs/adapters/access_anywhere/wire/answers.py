@@ -4,19 +4,26 @@ The same field may be a number or a quoted number, `true` or `"y"`, a list or a 
 Only this module knows the differences: its results have one shape.
 """
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 import msgspec
 
+from jibe_sqs.adapters.access_anywhere.wire.reader import Answer, ListShape
 from jibe_sqs.core.errors import AnswerMalformed
 
-Answer = dict[str, object]
+MAX_ID_LENGTH: Final = 128
+"""Characters of an `fi_id`. Real ids are numbers, and some are hexadecimal; they are kept by the thousand."""
 
 FALSE = frozenset({"", "0", "n", "no", "f", "false", "off", "none", "null"})
 
 
-class Item(msgspec.Struct, frozen=True):
+T = TypeVar("T")
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A file or a folder in the index. `modified` is UTC: the file's own time if it is known, else the entry's.
 
     Only some functions fill the fields below `trashed`, and only for some entries.
@@ -83,6 +90,11 @@ def text(value: object) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
+def shared(value: object) -> str:
+    """As `text`, for a value that many entries share: it is kept once."""
+    return sys.intern(text(value))
+
+
 def number(value: object) -> int | None:
     """An integer, quoted or not. Returns None if the field is missing or empty. Raises `AnswerMalformed`."""
     match value:
@@ -119,19 +131,22 @@ def item(value: object) -> Item:
     """Read one file or folder. Raises `AnswerMalformed`."""
     if not isinstance(value, Mapping) or not text(value.get("fi_id")):
         raise AnswerMalformed("an item without an `fi_id`")
+    fi_id = text(value["fi_id"])
+    if len(fi_id) > MAX_ID_LENGTH:
+        raise AnswerMalformed(f"an item whose `fi_id` has more than {MAX_ID_LENGTH} characters")
     return Item(
-        id=text(value["fi_id"]),
+        id=fi_id,
         name=text(value.get("fi_name")),
         is_folder=number(value.get("fi_type")) == 1,
-        parent_id=text(value.get("fi_pid")),
+        parent_id=shared(value.get("fi_pid")),
         size=count(value.get("fi_size")) or 0,
         modified=moment(value.get("fi_localtime")) or moment(value.get("fi_modified")),
-        content_type=text(value.get("fi_contenttype")),
+        content_type=shared(value.get("fi_contenttype")),
         trashed=truth(value.get("trash")),
         is_bucket=truth(value.get("isbucket")),
-        bucket=text(value.get("fi_bname")),
-        provider=text(value.get("fi_provider")),
-        provider_folder=text(value.get("fi_providerfolder")),
+        bucket=shared(value.get("fi_bname")),
+        provider=shared(value.get("fi_provider")),
+        provider_folder=shared(value.get("fi_providerfolder")),
     )
 
 
@@ -145,21 +160,24 @@ def existing(answer: Answer) -> Item | None:
 
 def page(answer: Answer) -> Page:
     """The entries that `getFolderContents` listed. Raises `AnswerMalformed`."""
-    listed = entries(answer.get("filelist"), known_by="fi_id")
-    return Page(items=[item(entry) for entry in listed], total=number(answer.get("total")))
+    return Page(items=kept(answer.get(FILES.name), Item), total=number(answer.get("total")))
 
 
-def entries(listed: object, *, known_by: str) -> list[object]:
-    """The entries of a list, of a dict of `n0`, `n1`, …, or of a single entry, which has the field `known_by`.
+FILES: Final = ListShape("filelist", known_by="fi_id", kept=item, max_entry=64 * 1024)
+"""Files and folders. A name of 1,024 bytes has up to 6 KB as JSON, and a few fields repeat it."""
 
-    Raises `AnswerMalformed`.
-    """
+FILES_NOT_KEPT: Final = ListShape("filelist", known_by="fi_id", kept=lambda _: True, max_entry=FILES.max_entry)
+"""For answers about a refresh, which only show whether the folder has entries. We ask for one entry."""
+
+
+def kept(listed: object, kind: type[T]) -> list[T]:
+    """What a reader kept of a list. Raises `AnswerMalformed` for a malformed entry, and for a value that is not a list."""
+    if isinstance(listed, AnswerMalformed):
+        raise listed
     if not listed:
         return []
     if isinstance(listed, list):
-        return listed
-    if isinstance(listed, dict):
-        return [listed] if known_by in listed else list(listed.values())
+        return [entry for entry in listed if isinstance(entry, kind)]
     raise AnswerMalformed(f"a {type(listed).__name__} where a list should be")
 
 

@@ -10,8 +10,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.flow.patience import Patience, unless_busy
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, Item, Page, existing, page, refresh_state
+from jibe_sqs.adapters.access_anywhere.wire.answers import Item, Page, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.files import CHUNK, Download, Files
+from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
 from jibe_sqs.adapters.access_anywhere.wire.session import Session
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport

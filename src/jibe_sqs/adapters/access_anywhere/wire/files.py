@@ -11,7 +11,8 @@ from urllib.parse import quote
 import httpx
 
 from jibe_sqs.adapters.access_anywhere.flow.patience import unless_busy
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, Item, decoded, item, json_object, number, text, truth
+from jibe_sqs.adapters.access_anywhere.wire.answers import Item, decoded, item, json_object, number, text, truth
+from jibe_sqs.adapters.access_anywhere.wire.reader import MAX_FIELDS_BYTES, Answer
 from jibe_sqs.adapters.access_anywhere.wire.session import Session
 from jibe_sqs.adapters.access_anywhere.wire.translation import (
     MAX_CALL_SECONDS,
@@ -22,6 +23,7 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     translated,
 )
 from jibe_sqs.adapters.access_anywhere.wire.transport import BACKOFF, Transport
+from jibe_sqs.adapters.http_answers import decompressed, read_body
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed, DownloadTruncated
 from jibe_sqs.ports import Clock
 
@@ -150,7 +152,8 @@ class Files:
         url = f"{self._transport.url.removesuffix('/api/rpc.php')}{UPLOADER}?{quote(code, safe='')}"
         with translated("uploader", secrets):
             async with asyncio.timeout(MAX_CALL_SECONDS):
-                reply, answer = await self._transport.post("uploader", url, files={"datafile": (name, body)})
+                async with self._transport.post(url, files={"datafile": (name, body)}) as reply:
+                    answer = await read_body(decompressed(reply), MAX_FIELDS_BYTES)
         check_status("uploader", reply, self._clock.now())
         result = json_object(answer)
         if not truth(result.get("success")):

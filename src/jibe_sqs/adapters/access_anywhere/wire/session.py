@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import structlog
 
-from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, text
+from jibe_sqs.adapters.access_anywhere.flow.circuit import REFUSES, Circuit
+from jibe_sqs.adapters.access_anywhere.wire.answers import text
 from jibe_sqs.adapters.access_anywhere.wire.paths import TOP
+from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import CallFailed, LoginFailed
@@ -112,7 +113,7 @@ class Session:
                     remedy = "new tokens are refused, too: does the account have the Administrator role?"
                     failure = LoginFailed(f"{refusal}; {remedy}")
                     if not is_good:
-                        self._circuit.open(str(failure), self._probe, backoff=LOGIN_BACKOFF)
+                        self._circuit.open(str(failure), self._probe, backoff=LOGIN_BACKOFF, state=REFUSES)
                     raise failure from refusal
             else:
                 self._served_at = self._clock.monotonic()
@@ -167,7 +168,10 @@ class Session:
             return await self._request_token(self._transport.call)
         except LoginFailed as refused:
             self._circuit.open(
-                str(refused), lambda: self._request_token(self._transport.call_once), backoff=LOGIN_BACKOFF
+                str(refused),
+                lambda: self._request_token(self._transport.call_once),
+                backoff=LOGIN_BACKOFF,
+                state=REFUSES,
             )
             raise
 

@@ -8,10 +8,12 @@ object, or an object written as JSON text.
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 import msgspec
 
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, count, entries, moment, text, truth
+from jibe_sqs.adapters.access_anywhere.wire.answers import count, kept, moment, shared, text, truth
+from jibe_sqs.adapters.access_anywhere.wire.reader import Answer, ListShape
 from jibe_sqs.core.errors import AnswerMalformed
 
 ZERO_TIME = "0000-00-00 00:00:00"
@@ -43,7 +45,7 @@ SUCCESS = frozenset({"", "c", "complete", "completed", "done", "ok", "success", 
 """The values of `bt_completestatus`, in lower case, of a task that succeeded. Its values are not documented."""
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True, gc=False):
     """One background task. Times are UTC; `percent` is from 0 to 100.
 
     `callback` says what the task does: `InitialSync`, `ReSync`, `FolderRefresh`, … `provider` and `files` (the number of
@@ -75,11 +77,11 @@ class TaskList(msgspec.Struct, frozen=True):
 
 def task_list(answer: Answer) -> TaskList:
     """The answer of `getUserBackgroundTasks`: at its top level, or under `response`. Raises `AnswerMalformed`."""
-    response = answer.get("response")
+    response = answer.get(TASKS.inside)
     inner = response if isinstance(response, Mapping) else {}
-    listed = answer.get("tasks") or inner.get("tasks")
+    listed = answer.get(TASKS.name) or inner.get(TASKS.name)
     total = answer.get("total", inner.get("total"))
-    return TaskList([task(entry) for entry in entries(listed, known_by="bt_id")], count(total))
+    return TaskList(kept(listed, Task), count(total))
 
 
 def task(value: object) -> Task:
@@ -89,16 +91,20 @@ def task(value: object) -> Task:
     data = data_of(value.get("bt_data"))
     return Task(
         id=text(value["bt_id"]),
-        type=text(value.get("bt_type")),
-        subtype=text(value.get("bt_subtype")),
+        type=shared(value.get("bt_type")),
+        subtype=shared(value.get("bt_subtype")),
         status=status_of(value),
         percent=percent(value.get("bt_procent")),
         added=moment(value.get("bt_added")),
         completed=moment(value.get("bt_completed")),
-        callback=text(value.get("callback")) or text(data.get("callback")),
-        provider=text(value.get("fi_provider")) or text(data.get("fi_provider")),
+        callback=shared(value.get("callback")) or shared(data.get("callback")),
+        provider=shared(value.get("fi_provider")) or shared(data.get("fi_provider")),
         files=count(value.get("bt_files")),
     )
+
+
+TASKS: Final = ListShape("tasks", known_by="bt_id", kept=task, max_entry=1024 * 1024, inside="response")
+"""Background tasks. The `bt_data` of one that moves or deletes files may list these."""
 
 
 def data_of(value: object) -> Mapping[str, object]:

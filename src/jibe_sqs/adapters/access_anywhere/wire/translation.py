@@ -10,7 +10,6 @@ from urllib.parse import quote_plus
 
 import httpx
 
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer, decoded
 from jibe_sqs.adapters.http_answers import http_date, retry_after
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 
@@ -77,19 +76,18 @@ def check_status(function: str, reply: httpx.Response, now: float) -> None:
     raise CallFailed(f"{function}: HTTP {status} from Access Anywhere: {remedy}", code=f"http-{status}")
 
 
-def envelope(function: str, reply: httpx.Response, body: bytes, parameters: Mapping[str, str]) -> Answer:
-    """Decode an answer, with any `status`. Raises `AnswerMalformed`."""
-    try:
-        return decoded(body)
-    except AnswerMalformed as error:
-        kind = reply.headers.get("Content-Type", "no content type")
-        # Text like JSON may contain a token anywhere, and so may the answer to a login. It is not quoted.
-        is_login = parameters.get("token") == "*"
-        shown = ""
-        if not is_login and body.lstrip()[:1] not in (b"{", b"["):
-            start = body[:4096].decode("utf-8", "replace")
-            shown = f", beginning {without_secrets(start, parameters)[:80]!r}"
-        raise AnswerMalformed(f"{function}: Access Anywhere's answer is {error} ({kind}{shown})") from None
+def unreadable(
+    function: str, why: object, reply: httpx.Response, head: bytes, parameters: Mapping[str, str]
+) -> AnswerMalformed:
+    """The error for an answer that cannot be read. `head`: its first bytes."""
+    kind = reply.headers.get("Content-Type", "no content type")[:MAX_TEXT]
+    # Text like JSON may contain a token anywhere, and so may the answer to a login. It is not quoted.
+    is_login = parameters.get("token") == "*"
+    shown = ""
+    if not is_login and head.lstrip()[:1] not in (b"{", b"["):
+        start = head.decode("utf-8", "replace")
+        shown = f", beginning {without_secrets(start, parameters)[:80]!r}"
+    return AnswerMalformed(f"{function}: Access Anywhere's answer {why} ({kind}{shown})")
 
 
 def refusal(function: str, code: str, message: str, parameters: Mapping[str, str]) -> CallFailed:

@@ -6,8 +6,8 @@ While the server is down, calls wait. For retries after minutes, the message ret
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -15,20 +15,22 @@ import httpx
 import structlog
 from aiolimiter import AsyncLimiter
 
-from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
+from jibe_sqs.adapters.access_anywhere.flow.circuit import PAUSES, Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
-from jibe_sqs.adapters.access_anywhere.wire.answers import Answer
+from jibe_sqs.adapters.access_anywhere.wire.answers import FILES, FILES_NOT_KEPT
+from jibe_sqs.adapters.access_anywhere.wire.reader import MAX_FIELDS_BYTES, Answer, AnswerReader, ListShape
+from jibe_sqs.adapters.access_anywhere.wire.tasks import TASKS
 from jibe_sqs.adapters.access_anywhere.wire.translation import (
     MAX_CALL_SECONDS,
     BrokenOff,
     Throttled,
     check_status,
-    envelope,
     refusal,
     translated,
+    unreadable,
 )
 from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.http_answers import read_body
+from jibe_sqs.adapters.http_answers import decompressed, read_body
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
@@ -38,8 +40,11 @@ BACKOFF = Backoff(first=0.02, longest=10.0)
 BUDGET = 120.0
 """Seconds after which no other try starts."""
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Bytes of one answer, decompressed. A larger one is refused: answers are held in memory."""
+LARGE_ANSWER_BYTES = 1024 * 1024
+"""Of the answers that are larger, one at a time is read. A page of 1,000 files has 0.6 MB."""
+
+HEAD_BYTES = 4096
+"""Bytes of an answer that may be quoted in an error."""
 
 CHANGING_PARAMETERS = ("token", "refreshtoken", "uploadcode")
 """Parameters that differ between repetitions of the same call."""
@@ -75,6 +80,7 @@ class Transport:
         self._places = asyncio.Semaphore(at_once)
         self._circuit = circuit
         self._concurrency = concurrency
+        self._large_answers = asyncio.Semaphore(1)
         # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
         self._limiter = AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
 
@@ -146,15 +152,34 @@ class Transport:
                 return
             await self._circuit.passed(deadline)
 
-    async def post(self, function: str, url: str, **posted: Any) -> tuple[httpx.Response, bytes]:
-        """Post, and return the answer with its body. Raises `AnswerMalformed` if the body is too large."""
-        async with self.http.one() as client, client.stream("POST", url, **posted) as reply:
-            body = await read_body(reply.aiter_bytes(), MAX_ANSWER_BYTES)
-        if len(body) > MAX_ANSWER_BYTES:
-            raise AnswerMalformed(
-                f"{function}: Access Anywhere's answer has more than {MAX_ANSWER_BYTES:,} bytes; it was not read to its end"
-            )
-        return reply, body
+    @asynccontextmanager
+    async def post(self, url: str, **posted: Any) -> AsyncIterator[httpx.Response]:
+        """Post. The body of the answer can then be read."""
+        headers = {"Accept-Encoding": "gzip"} | posted.pop("headers", {})
+        async with self.http.one() as client, client.stream("POST", url, headers=headers, **posted) as reply:
+            yield reply
+
+    async def _read(self, function: str, reply: httpx.Response, parameters: Mapping[str, str]) -> Answer:
+        """The answer, with any `status`. Empty if the HTTP status is a failure. Raises `AnswerMalformed`."""
+        if not reply.is_success:
+            # A body that was read lets the connection be used again.
+            with suppress(httpx.DecodingError):
+                await read_body(decompressed(reply), MAX_FIELDS_BYTES)
+            return {}
+        reader = AnswerReader(shape_of(function, parameters))
+        head = b""
+        try:
+            async with AsyncExitStack() as stack:
+                async for portion in await stack.enter_async_context(aclosing(decompressed(reply))):
+                    if reader.fed <= LARGE_ANSWER_BYTES < reader.fed + len(portion):
+                        await stack.enter_async_context(self._large_answers)
+                    head += portion[: HEAD_BYTES - len(head)]
+                    reader.feed(portion)
+                    # All of the answer may have arrived already. Other tasks, and a cancellation, get their turn.
+                    await asyncio.sleep(0)
+                return reader.finish()
+        except AnswerMalformed as error:
+            raise unreadable(function, error, reply, head, parameters) from None
 
     async def _reported(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
         began = self._clock.monotonic()
@@ -178,7 +203,7 @@ class Transport:
     def _report_failure(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
         wish = error.retry_after or 0.0
         if wish > BACKOFF.longest:
-            self._circuit.open(str(error), self._probe, wish=wish)
+            self._circuit.open(str(error), self._probe, wish=wish, state=PAUSES)
         elif not isinstance(error, Throttled):
             self._circuit.failed(str(error), self._probe, about)
 
@@ -189,21 +214,29 @@ class Transport:
 
     async def _post(self, function: str, parameters: Mapping[str, str]) -> Answer:
         form = {"apiformat": "json", **parameters, "function": function}
+        # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
+        content = urlencode(form, errors="surrogatepass")
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
         with translated(function, parameters):
-            async with asyncio.timeout(MAX_CALL_SECONDS):
-                # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
-                reply, body = await self.post(
-                    function,
-                    self.url,
-                    content=urlencode(form, errors="surrogatepass"),
-                    headers={"Content-Type": "application/x-www-form-urlencoded"},
-                )
+            async with (
+                asyncio.timeout(MAX_CALL_SECONDS),
+                self.post(self.url, content=content, headers=headers) as reply,
+            ):
+                answer = await self._read(function, reply, parameters)
         check_status(function, reply, self._clock.now())
-        answer = envelope(function, reply, body, parameters)
         code = str(answer["status"])
         if code.lower() != "ok":
             raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)
         return answer
+
+
+def shape_of(function: str, parameters: Mapping[str, str]) -> ListShape | None:
+    """The list in the answer of a function. All other functions have small answers."""
+    if function == "getUserBackgroundTasks":
+        return TASKS
+    if function == "getFolderContents":
+        return FILES_NOT_KEPT if "refresh" in parameters else FILES
+    return None
 
 
 def comparable(function: str, parameters: Mapping[str, str]) -> str:
