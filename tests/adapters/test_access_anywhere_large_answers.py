@@ -137,7 +137,6 @@ TINY = b'{"fi_id":"1"},' * (PIECE // 14)
         (b'"' + b"x" * PIECE, False, 3),
         (b'"' + b"x" * PIECE, True, 3),
         (b"[" * PIECE, False, 3),
-        (b"[" * PIECE, True, 3),
         (b'{"a":' * (PIECE // 5), False, 3),
         (TINY, False, 3),
         (TINY, True, 3),

@@ -1000,8 +1000,18 @@ def test_a_path_is_below_a_root_only_if_it_is_inside():
 
 def test_ids_are_forgotten_when_they_are_old_or_too_many():
     clock = SleptClock()
-    ids = KnownIds(clock, most=2, max_age=60)
+    ids = KnownIds(clock, most=1200, max_age=60)
     ids.remember({"/a": "1", "/b": "2", "/c": "3"}, asked=clock.time)
     assert [ids.get(path) for path in ("/a", "/b", "/c")] == [None, "2", "3"]
     clock.time += 61
     assert ids.get("/b") is None
+
+
+def test_ids_of_long_paths_take_the_place_of_many_others():
+    """Names come from outside: a number of folders alone would not limit the memory."""
+    clock = SleptClock()
+    ids = KnownIds(clock, most=100_000, max_age=60)
+    ids.remember({f"/{n}": "1" for n in range(100)} | {"/\U0001f600" + "x" * 20_000: "2"}, asked=clock.time)
+    kept = [n for n in range(100) if ids.get(f"/{n}")]
+    assert 0 < len(kept) < 60
+    assert kept[-1] == 99

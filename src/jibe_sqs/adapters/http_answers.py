@@ -40,9 +40,12 @@ async def decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _expanded(gzip: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
-    while chunk and not gzip.eof:
-        yield gzip.decompress(chunk, PORTION)
+    portion = b""
+    # After a full portion, more output may be waiting although all of the chunk was taken.
+    while (chunk or len(portion) == PORTION) and not gzip.eof:
+        portion = gzip.decompress(chunk, PORTION)
         chunk = gzip.unconsumed_tail
+        yield portion
 
 
 def _cut(chunk: bytes) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ share a listing of the folder, with a thousand names in each call.
     inexact look-up    "Not found" means that the folder is gone, so only a look-up of the name may answer it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import aclosing
@@ -30,6 +31,9 @@ MAX_NAMES = 10_000
 
 MAX_LISTED_FOLDERS = 10_000
 """The most folders whose listings may answer "not found"."""
+
+ENTRY_BYTES = 350
+"""Memory of a known id, beside the texts of its path and itself."""
 
 MAX_LOOKUPS = 2
 """How many look-ups by name may run in one folder at a time. Further ones share a listing."""
@@ -208,13 +212,17 @@ class KnownIds:
     """The ids of recently used folders, by path. They save most of the look-ups in a burst of events.
 
     A folder that is renamed in Access Anywhere keeps its id, which then belongs to another path. So an id is trusted for
-    one minute only. At most 50,000 folders are kept (25 MB), the most recently used ones. In a burst these are the folders
+    one minute only. The most recently used folders are kept: 25 MB of them, which are about 50,000. In a burst these are the folders
     above the stale ones, which are far fewer. A folder that waits for its refresh keeps its own id and needs no entry.
     """
 
-    def __init__(self, clock: Clock, *, most: int = 50_000, max_age: float = 60.0) -> None:
+    def __init__(self, clock: Clock, *, most: int = 25_000_000, max_age: float = 60.0) -> None:
+        """`most`: bytes. `max_age`: seconds."""
         self._ids: TLRUCache[str, _KnownId] = TLRUCache(
-            most, ttu=lambda _path, known, _now: known.asked + max_age, timer=clock.monotonic
+            most,
+            ttu=lambda _path, known, _now: known.asked + max_age,
+            timer=clock.monotonic,
+            getsizeof=lambda known: known.size,
         )
 
     def get(self, path: str) -> str | None:
@@ -227,7 +235,8 @@ class KnownIds:
         for path, fi_id in ids.items():
             known = self._ids.get(path)
             if known is None or known.asked <= asked:
-                self._ids[path] = _KnownId(fi_id, asked)
+                # A path may have many thousands of characters, and each may take four bytes.
+                self._ids[path] = _KnownId(fi_id, asked, ENTRY_BYTES + sys.getsizeof(path) + sys.getsizeof(fi_id))
 
     def forget(self, path: str) -> None:
         """Forget the id of this folder."""
@@ -237,3 +246,4 @@ class KnownIds:
 class _KnownId(msgspec.Struct, frozen=True, gc=False):
     id: str
     asked: float
+    size: int
