@@ -6,8 +6,6 @@ from structlog.testing import capture_logs
 
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
-from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.concurrency.budget import Place as ReadingPlace
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
 from jibe_sqs.core.sources import LogSource, Sources
@@ -32,9 +30,8 @@ async def handled(body: str, files: Mapping[str, bytes]) -> Outcome:
     engine.service(Inputs(queues=[], logs=logs, sources=Sources([LogSource(LOGS)])))
     try:
         with capture_logs() as logged:
-            encoded = body.encode("utf-8", "surrogatepass")
-            place = ReadingPlace(Budget(1))
-            verdict = await engine.handler.handle(Message("id", "receipt", encoded), RetryPolicy(), place)
+            message = Message("id", "receipt", body.encode("utf-8", "surrogatepass"))
+            verdict = await engine.handler.handle(message, RetryPolicy(), engine.room.admit(message))
     finally:
         await engine.refreshes.stop()
     bad = [line for line in logged if line["event"] == "bad_records_skipped"]

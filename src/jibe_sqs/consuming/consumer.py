@@ -136,7 +136,8 @@ class Consumer:
                     self._open(facts)
                     self._succeeded()
             except Exception as error:  # noqa: BLE001 - logged and tried again
-                self._failed("queue_unusable", error)
+                delay = self._pause_after(error)
+                log.warning("queue_unusable", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
 
     async def _receive_forever(self) -> None:
         """Listen for a message. When one comes, receive batches as long as there are more."""
@@ -187,7 +188,9 @@ class Consumer:
         try:
             found = await self._receive(limit, wait)
         except Exception as error:  # noqa: BLE001 - logged and retried: no error stops a receiver
-            self._failed("receive_failed", error)
+            delay = self._pause_after(error)
+            report = log.warning if isinstance(error, QueueError) else log.exception
+            report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
             return []
         self._succeeded()
         # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
@@ -203,14 +206,13 @@ class Consumer:
         self._failures = 0
         self._trouble.end()
 
-    def _failed(self, event: str, error: Exception) -> None:
-        """Log a failed call, and let all receivers of this queue wait for a while."""
+    def _pause_after(self, error: Exception) -> float:
+        """Let all receivers of this queue pause after a failed call. Returns the seconds."""
         self._failures += 1
         delay = RECEIVE_BACKOFF.delay(self._failures)
-        report = log.warning if isinstance(error, QueueError) else log.exception
-        report(event, queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
         self._trouble.begin(str(error))
         self._paused_until = self._clock.monotonic() + delay
+        return delay
 
     async def _may_receive(self) -> bool:
         """Wait until no gate has a reason against it, and the pause after a failure is over. False when stopping."""

@@ -20,7 +20,7 @@ JibeError
 │   ├── LogMissing                 the store has no such object
 │   ├── LogAccessDenied            the store denies access
 │   ├── LogStoreUnavailable        the store fails, or cannot be reached
-│   │   └── LogBucketDown              the bucket cannot be read, and too many messages wait for it here
+│   ├── LogBucketDown              the bucket cannot be read, and too many messages wait for it here
 │   └── BucketNotAllowed           not in the configured logs; permanent
 ├── VerificationError          a log file could not be verified with CloudTrail's digests
 │   ├── LogTampered                not what CloudTrail delivered; permanent
@@ -163,7 +163,7 @@ class LogStoreUnavailable(LogStoreError):
     """The store fails, or cannot be reached."""
 
 
-class LogBucketDown(LogStoreUnavailable):
+class LogBucketDown(LogStoreError):
     """The bucket cannot be read, and too many messages wait for it in memory. This one waits in the queue."""
 
 
