@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.adapters.aws_errors import described, failure, log_store_error
 from jibe_sqs.adapters.s3 import translated
-from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreUnavailable
+from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 
 NAME = "s3://the-logs/AWSLogs/file.json.gz"
@@ -22,7 +22,7 @@ CODES = [
     # In the order of the S3 API Reference: by status.
     ("NoSuchKey", 404, LogMissing, ""),
     ("NoSuchVersion", 404, LogMissing, ""),
-    ("NoSuchBucket", 404, LogMissing, "bucket's name"),
+    ("NoSuchBucket", 404, LogBucketMissing, "bucket's name"),
     ("AccessDenied", 403, LogAccessDenied, "s3:GetObject"),
     ("AllAccessDisabled", 403, LogAccessDenied, ""),
     ("InvalidAccessKeyId", 403, LogAccessDenied, "renew the credentials"),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreUnavailable
+from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
 
 DAY = 86_400.0
-ERRORS = [LogStoreUnavailable("SlowDown: 503"), LogAccessDenied("AccessDenied: 403"), LogStoreUnavailable("no region")]
+ERRORS = [LogStoreUnavailable("SlowDown: 503"), LogAccessDenied("AccessDenied: 403"), LogBucketMissing("NoSuchBucket")]
 
 
 class Bucket:

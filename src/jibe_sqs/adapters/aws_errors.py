@@ -26,7 +26,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from jibe_sqs.core.errors import LogAccessDenied, LogMissing, LogStoreError, LogStoreUnavailable
+from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreError, LogStoreUnavailable
 
 NO_ANSWER_ERRORS: Final = (
     BotoCoreError,
@@ -206,6 +206,8 @@ def log_store_error(what: str, error: BaseException, owner: str | None = None) -
 def _kind(code: str, status: int) -> type[LogStoreError]:
     if code in _UNAVAILABLE:
         return LogStoreUnavailable
+    if code == "NoSuchBucket":
+        return LogBucketMissing
     if code in _DENIED or status in (401, 403):
         return LogAccessDenied
     return LogMissing if status == 404 else LogStoreUnavailable

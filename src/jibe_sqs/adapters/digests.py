@@ -28,6 +28,7 @@ from jibe_sqs.core.errors import (
     DigestInvalid,
     DigestMissing,
     KeysUnavailable,
+    LogBucketMissing,
     LogMissing,
     LogTampered,
 )
@@ -210,4 +211,4 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except AWS_ERRORS as error:
         ours = log_store_error(what, error)
-        raise (DigestMissing(str(ours)) if isinstance(ours, LogMissing) else ours) from error
+        raise (DigestMissing(str(ours)) if isinstance(ours, LogMissing | LogBucketMissing) else ours) from error

@@ -7,7 +7,7 @@ from typing import Final
 from jibe_sqs.commands.findings import Finding, Status, Subject
 from jibe_sqs.core.digest_checks import LogHash, check_log
 from jibe_sqs.core.digests import Digest
-from jibe_sqs.core.errors import LogError, LogMissing, LogStoreError, LogTampered
+from jibe_sqs.core.errors import LogBucketMissing, LogError, LogMissing, LogStoreError, LogTampered
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.ports import LogStore
 
@@ -42,7 +42,7 @@ class LogChecks:
             check_log(digest, bucket, key, text.finish())
         except LogTampered as error:
             return Finding(Subject.LOG, Status.INVALID, bucket, key, "hash", str(error))
-        except LogMissing:
+        except (LogMissing, LogBucketMissing):
             message = f"{digest.key.rpartition('/')[2]} lists it"
             return Finding(Subject.LOG, Status.MISSING, bucket, key, "not-found", message)
         except LogError as error:

@@ -19,7 +19,7 @@ import structlog
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.room import InHand
-from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogStoreUnavailable
+from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogBucketMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.ports import Clock
 from jibe_sqs.telemetry.trouble import Trouble
@@ -53,6 +53,11 @@ class BucketOutages:
     def is_down(self, bucket: str) -> bool:
         """Whether this bucket cannot be read now."""
         return bucket in self._outages
+
+    def must_wait(self, file: LogFile, outcome: object) -> bool:
+        """Whether this outcome of reading the file is due to an outage of its bucket."""
+        may_be = isinstance(outcome, LogStoreUnavailable | LogBucketMissing | LogAccessDenied)
+        return may_be and file.bucket in self._outages
 
     def answered(self, bucket: str) -> None:
         """The bucket has answered: it returned an object, or has none of this name."""
@@ -112,7 +117,7 @@ class BucketOutages:
         yield
 
     def _is_of_bucket(self, file: LogFile, error: JibeError) -> bool:
-        if isinstance(error, LogStoreUnavailable):
+        if isinstance(error, LogStoreUnavailable | LogBucketMissing):
             return True
         if not isinstance(error, LogAccessDenied):
             return False

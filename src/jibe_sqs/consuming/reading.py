@@ -15,7 +15,6 @@ from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import (
     BucketNotAllowed,
     JibeError,
-    LogAccessDenied,
     LogBucketDown,
     LogMissing,
     LogStoreUnavailable,
@@ -126,20 +125,17 @@ class Reading:
                 return None
             if not self._outages.is_down(file.bucket):
                 read = await self._tried(file, in_hand)
-                if not self._must_wait(file, read):
+                if not self._outages.must_wait(file, read):
                     return read
         try:
             async with self._outages.waiting(file, in_hand):
                 while True:
                     async with self._outages.turn(file.bucket), in_hand.reading_again():
                         read = await self._tried(file, in_hand)
-                    if not self._must_wait(file, read):
+                    if not self._outages.must_wait(file, read):
                         return read
         except LogBucketDown as error:
             return error
-
-    def _must_wait(self, file: LogFile, read: Read | JibeError | None) -> bool:
-        return isinstance(read, LogAccessDenied | LogStoreUnavailable) and self._outages.is_down(file.bucket)
 
     async def _tried(self, file: LogFile, in_hand: InHand) -> Read | JibeError:
         try:

@@ -18,6 +18,7 @@ JibeError
 │   └── LogLimitExceeded           larger than a limit; permanent: reading it again gives the same
 ├── LogStoreError              a log file cannot be fetched
 │   ├── LogMissing                 the store has no such object
+│   ├── LogBucketMissing           the store has no such bucket
 │   ├── LogAccessDenied            the store denies access
 │   ├── LogStoreUnavailable        the store fails, or cannot be reached
 │   ├── LogBucketDown              the bucket cannot be read, and too many messages wait for it here
@@ -153,6 +154,10 @@ class LogStoreError(JibeError):
 
 class LogMissing(LogStoreError):
     """The store has no such object."""
+
+
+class LogBucketMissing(LogStoreError):
+    """The store has no such bucket."""
 
 
 class LogAccessDenied(LogStoreError):
