@@ -115,10 +115,12 @@ REMEDIES: Final = {
 }
 """Remedies by code, for every service. Remedies for one service are in its adapter."""
 
+_NO_BUCKET: Final = "NoSuchBucket"
+
 _S3_REMEDIES: Final = {
     "AccessDenied": "allow s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt if a KMS key encrypts it",
     "InvalidObjectState": "it is archived: restore it, and exclude log files from lifecycle rules that archive",
-    "NoSuchBucket": "is the bucket's name right, and is the bucket in this store?",
+    _NO_BUCKET: "is the bucket's name right, and is the bucket in this store?",
 }
 _ROLE_REMEDIES: Final = {
     "AccessDenied": "does the role's trust policy name our principal, and does our policy allow this call?",
@@ -191,9 +193,12 @@ def log_store_error(what: str, error: BaseException, owner: str | None = None) -
     if not isinstance(error, ClientError):
         return LogStoreUnavailable(failure(what, error))
     code, message = code_and_message(error)
+    if getattr(error, "operation_name", "") == "HeadBucket" and code == "404":
+        # An answer to HEAD has no body, so only the operation shows that the bucket is missing, not the object.
+        return LogBucketMissing(_text(_NO_BUCKET, what, "there is no such bucket", _S3_REMEDIES[_NO_BUCKET]))
     kind = _kind(code, status(error))
     if role_refused(error):
-        return (LogAccessDenied if kind is LogMissing else kind)(described(what, error))
+        return (LogAccessDenied if kind in (LogMissing, LogBucketMissing) else kind)(described(what, error))
     advice = remedy(error, _S3_REMEDIES)
     if "kms:Decrypt" in message:
         advice = _ALLOW_KEY
@@ -206,7 +211,7 @@ def log_store_error(what: str, error: BaseException, owner: str | None = None) -
 def _kind(code: str, status: int) -> type[LogStoreError]:
     if code in _UNAVAILABLE:
         return LogStoreUnavailable
-    if code == "NoSuchBucket":
+    if code == _NO_BUCKET:
         return LogBucketMissing
     if code in _DENIED or status in (401, 403):
         return LogAccessDenied

@@ -81,6 +81,8 @@ class Consumer:
         self._is_open = facts is not None
         if facts is not None:
             self._open(facts)
+        else:
+            self._trouble.begin("it has not answered yet")
 
     @property
     def name(self) -> str:
