@@ -55,7 +55,9 @@ class Composed:
 
     service: Service
     consumers: list[Consumer]
-    budgets: list[Budget]
+    room: list[Budget]
+    """The budgets of messages."""
+    bytes_in_flight: Budget
     logs: SimulatedLogs
 
 
@@ -108,7 +110,7 @@ class Composer:
         )
         engine = Engine(outputs, policies, world.parts)
         service = engine.service(self._inputs(logs))
-        return Composed(service, engine.consumers, [engine.room.reading, engine.room.held, bytes_in_flight], logs)
+        return Composed(service, engine.consumers, [engine.room.reading, engine.room.held], bytes_in_flight, logs)
 
     def _events(self) -> SimulatedEventTarget | None:
         world = self._world

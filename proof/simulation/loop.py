@@ -121,6 +121,8 @@ class SeededLoop(asyncio.BaseEventLoop):
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         if not self.is_closed():
             super()._asyncgen_finalizer_hook(agen)  # type: ignore[misc]
+        elif agen.ag_await is not None:
+            _close(agen.ag_await)
 
     def _run_once(self) -> None:
         self._wake()
@@ -180,10 +182,13 @@ def close_tasks(process: Process) -> None:
         if task.done():
             continue
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        coroutine: Any = task.get_coro()
-        for _ in range(20):
-            try:
-                coroutine.close()
-                break
-            except BaseException:  # noqa: BLE001 - its `finally` awaits or raises: close it again
-                continue
+        _close(task.get_coro())
+
+
+def _close(awaited: Any) -> None:
+    for _ in range(20):
+        try:
+            awaited.close()
+            break
+        except BaseException:  # noqa: BLE001 - its `finally` awaits or raises: close it again
+            continue

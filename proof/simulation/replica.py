@@ -122,17 +122,19 @@ class Replica:
         return held is not None and held.receipt == stored.receipt and not held.settling and not held.lost
 
     def _checks(self, composed: Composed) -> Callable[[], None]:
-        """A check of the limits, for every step."""
+        """A check of the limits, for every step. The message that ends an idle poll of a queue may be beyond them."""
         held = [consumer._holds._held for consumer in composed.consumers]
-        logs, budgets = composed.logs, composed.budgets
-        most_held, most_bytes = self._composer.messages_held, self._composer.bytes_in_flight
+        logs = composed.logs
+        beyond = len(composed.consumers)
+        most_held, most_bytes = self._composer.messages_held + beyond, self._composer.bytes_in_flight
+        overdrafts = dict.fromkeys(composed.room, beyond) | {composed.bytes_in_flight: 0}
 
         def check() -> None:
             is_within = sum(map(len, held)) <= most_held and logs.in_flight <= most_bytes
-            for budget in budgets:
-                is_within = is_within and 0 <= budget.free <= budget.size
+            for budget, overdraft in overdrafts.items():
+                is_within = is_within and -overdraft <= budget.free <= budget.size
             if not is_within:
-                sizes = [(budget.free, budget.size) for budget in budgets]
+                sizes = [(budget.free, budget.size) for budget in overdrafts]
                 found = f"{sum(map(len, held))} held", f"{logs.in_flight} bytes", sizes
                 self._judge.require(False, "the limits are kept", *found)
 
@@ -151,7 +153,7 @@ class Replica:
         # The service does not wait for calls that are never answered.
         left = [] if process.was_disconnected else [each.get_name() for each in process.tasks if not each.done()]
         require(not left, "no task is left over", process.name, *left)
-        for budget in composed.budgets:
+        for budget in (*composed.room, composed.bytes_in_flight):
             require(
                 budget.free == budget.size,
                 "all units of the budgets are given back at the end",
