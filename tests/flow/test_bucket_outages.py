@@ -126,6 +126,23 @@ async def test_if_too_many_messages_wait_the_others_return_to_the_queue_for_a_lo
     assert not world.queue.dead_letters
 
 
+async def test_a_short_outage_hides_no_message_for_hours(flow):
+    """A message that had been received six times was hidden for eight hours after a failure of a second."""
+    world = world_of(flow, held=4, reading=4)
+    bucket = Bucket(flow, world, "trail")
+    bucket.send("before")
+    async with world.running():
+        await flow.until(lambda: len(world.queue.deleted) == 1)
+        bucket.down(ERRORS[0])
+        ids = [bucket.send(f"{i}") for i in range(8)]
+        for id_ in ids:
+            world.queue.messages[id_].receive_count = 5
+        await flow.until(lambda: sum(world.queue.visible_in(id_) > 600 for id_ in ids) == 6)
+        bucket.up()
+        assert max(world.queue.visible_in(id_) for id_ in ids) <= 900
+        await flow.until(lambda: len(world.queue.deleted) == 9)
+
+
 async def test_a_message_in_its_last_receive_waits_also_if_too_many_wait(flow):
     """If it returned to its queue, the queue would make it a dead letter."""
     world = flow.World(queue=flow.InMemoryQueue(max_receives=1), held=8, reading=8)

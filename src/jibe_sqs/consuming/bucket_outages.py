@@ -10,6 +10,7 @@ A refusal (403) may concern one file only: S3 answers so for a missing object if
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -42,6 +43,7 @@ class BucketOutages:
         self._clock = clock
         self._messages_left = messages
         self._bytes_left = waiting_bytes
+        self._answered: set[str] = set()
         self._refused: dict[str, _Refusals] = {}
         self._outages: dict[str, _Outage] = {}
 
@@ -62,6 +64,8 @@ class BucketOutages:
     def answered(self, bucket: str) -> None:
         """The bucket has answered: it returned an object, or has none of this name."""
         self._refused.pop(bucket, None)
+        if len(self._answered) < MAX_BUCKETS:
+            self._answered.add(bucket)
         outage = self._outages.pop(bucket, None)
         if outage is not None:
             outage.over.set()
@@ -96,7 +100,9 @@ class BucketOutages:
         if not in_hand.is_last and (self._messages_left < 1 or self._bytes_left < size):
             outage = self._outages.get(file.bucket)
             why = outage.trouble.text if outage else f"Log bucket {file.bucket} could not be read"
-            raise LogBucketDown(f"{why}; too many messages wait for it, so this one waits in its queue")
+            raise LogBucketDown(
+                f"{why}; too many messages wait for it, so this one waits in its queue", self._seconds(file.bucket)
+            )
         self._messages_left -= 1
         self._bytes_left -= size
         try:
@@ -115,6 +121,13 @@ class BucketOutages:
                     yield
                     return
         yield
+
+    def _seconds(self, bucket: str) -> float:
+        """How long the outage has lasted. Infinite if it may have begun before this process."""
+        if bucket not in self._answered:
+            return math.inf
+        outage = self._outages.get(bucket)
+        return outage.trouble.seconds if outage else 0.0
 
     def _is_of_bucket(self, file: LogFile, error: JibeError) -> bool:
         if isinstance(error, LogStoreUnavailable | LogBucketMissing):

@@ -47,6 +47,7 @@ JibeError
 └── SettingsError              the configuration; permanent: the operator must correct it
 """
 
+import math
 from enum import Enum
 from typing import ClassVar, Self
 
@@ -169,7 +170,14 @@ class LogStoreUnavailable(LogStoreError):
 
 
 class LogBucketDown(LogStoreError):
-    """The bucket cannot be read, and too many messages wait for it in memory. This one waits in the queue."""
+    """The bucket cannot be read, and too many messages wait for it in memory. This one waits in the queue.
+
+    `seconds`: how long the bucket has not been readable. Infinite if that is not known.
+    """
+
+    def __init__(self, text: str, seconds: float = math.inf) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
 class BucketNotAllowed(LogStoreError):

@@ -15,7 +15,8 @@ MAX_REASON: Final = 900
 OUTAGE_DELAY: Final = 900.0
 MAX_OUTAGE_DELAY: Final = 11.5 * 3600
 """Seconds. A message that waits for a log bucket in its queue is hidden for so long, doubled with each receive, so that
-ten receives last for two days."""
+ten receives last for two days. But it is not hidden for longer than the outage has lasted, or a quarter of an hour: a
+message that was received often for other reasons would wait for hours after an outage of a second."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -48,7 +49,8 @@ def verdict(
         return Done()
     if outage := next((error for error in errors if isinstance(error, LogBucketDown)), None):
         # Never rejected: the message is not the cause, and all others of its bucket have the same problem.
-        return Retry(min(MAX_OUTAGE_DELAY, OUTAGE_DELAY * 2 ** min(receive_count - 1, 30)), _reason(outage))
+        delay = min(OUTAGE_DELAY * 2 ** min(receive_count - 1, 30), max(OUTAGE_DELAY, outage.seconds))
+        return Retry(min(MAX_OUTAGE_DELAY, delay), _reason(outage))
     decisive = next((i for i, error in enumerate(errors) if error.disposition is TRANSIENT), 0)
     error = errors[decisive]
     others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
