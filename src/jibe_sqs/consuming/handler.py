@@ -1,15 +1,15 @@
 """One message from its announcements to its verdict."""
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections import Counter, deque
 from contextlib import AbstractContextManager
 from typing import Final
 
 from jibe_sqs.consuming.reading import Read, Reading
-from jibe_sqs.consuming.room import InHand
-from jibe_sqs.core.announcements import combined
+from jibe_sqs.consuming.room import ANNOUNCED, FILE, InHand
 from jibe_sqs.core.errors import AccessAnywhereError, AnnouncementError, BucketAppeared, JibeError, LogStoreUnavailable
-from jibe_sqs.core.model import LogFile, Message, Nothing, Record, Unreadable, Verdict
+from jibe_sqs.core.model import LogFile, Message, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.ports import Buckets
 from jibe_sqs.syncing.changes import Changes
@@ -18,6 +18,10 @@ from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
+FILES_AT_ONCE: Final = 16
+"""Log files of one message that are read at the same time."""
+MAX_ERRORS: Final = 20
+"""Errors of one class that are kept for the verdict on a message. The others are only counted."""
 _MESSAGE: Final = "message"
 """The source of an error that concerns the message body, not a log file."""
 
@@ -48,40 +52,68 @@ class Handler:
 
     async def handle(self, message: Message, policy: RetryPolicy, in_hand: InHand) -> Verdict:
         """Do what the message asks for. Its place in the reading budget is left when everything has been read."""
-        place = in_hand.place
-        with place.part():
+        errors = _Errors()
+        with in_hand.place.part():
             try:
-                announced = await self._reading.message(message)
+                asked = await self._reading.message(message, in_hand)
             except AnnouncementError as error:
-                return self._verdict([(_MESSAGE, error)], message, policy)
-            self._counters.nothing.update(each.about for each in announced if isinstance(each, Nothing))
-            records = [each for each in announced if not isinstance(each, LogFile | Nothing | Unreadable)]
-            unreadable = [each for each in announced if isinstance(each, Unreadable)]
-            # One object that is announced twice is read once, whichever of its announcements has the right ETag.
-            files = list({(f.bucket, f.key, f.version): f for f in announced if isinstance(f, LogFile)}.values())
-            work = [
-                self._do_records(records, place.part(), in_hand),
-                *(self._do_file(file, place.part(), in_hand) for file in files),
-            ]
-        errors: list[tuple[str, JibeError]] = []
-        # All of them end, even if one raises for a defect: nothing must still be reading when this returns.
-        results = await asyncio.gather(*work, return_exceptions=True)
-        for source, result in zip([_MESSAGE, *map(str, files)], results, strict=True):
-            if isinstance(result, BaseException):
+                errors.add(error)
+                return self._verdict(errors, message, policy)
+            jobs = []
+            if asked.read:
+                jobs.append(self._do_records(asked.read, errors))
+            if asked.files:
+                jobs.append(self._do_files(deque(asked.files), in_hand.place.part(), in_hand, errors))
+            unreadable = asked.unreadable
+        # From here on, the message may wait for hours, so it keeps as little as possible.
+        del asked
+        # Both end, even if one raises for a defect: nothing must still be reading when this returns.
+        for result in await asyncio.gather(*jobs, return_exceptions=True):
+            if result is not None:
                 raise result
-            errors += [(source, error) for error in result]
-        if unreadable:
+        if unreadable is not None:
             # Everything else in the message is done now, so the dead letter loses none of it.
-            errors.append((_MESSAGE, combined(unreadable)))
+            errors.add(unreadable, at=math.inf)
         return self._verdict(errors, message, policy)
 
-    async def _do_records(
-        self, records: Sequence[Record], place: AbstractContextManager[None], in_hand: InHand
-    ) -> list[JibeError]:
-        """The records in the message body. `place`: the message's place in the budget, held while they are read."""
-        with place:
-            read = await self._reading.records(records, in_hand)
-        return await self._finish(read) if read else []
+    async def _do_records(self, read: Read, errors: "_Errors") -> None:
+        """The records in the message body."""
+        for error in await self._finish(read):
+            errors.add(error)
+
+    async def _do_files(
+        self, files: "deque[LogFile]", place: AbstractContextManager[None], in_hand: InHand, errors: "_Errors"
+    ) -> None:
+        """The log files that a message announces, some of them at a time. `place`: it is held until all have begun."""
+        count = len(files)
+        turns = asyncio.Semaphore(FILES_AT_ONCE)
+        running = 0
+        ended = asyncio.Event()
+        defects: list[Exception] = []
+
+        async def do(at: int, file: LogFile, turn: AbstractContextManager[None]) -> None:
+            nonlocal running
+            running += 1
+            try:
+                with in_hand.part(FILE):
+                    for error in await self._do_file(file, turn, in_hand):
+                        errors.add(error, str(file), at)
+            except Exception as defect:  # noqa: BLE001 - raised below, after the other files
+                defects.append(defect)
+            finally:
+                running -= 1
+                ended.set()
+
+        async with asyncio.TaskGroup() as group:
+            with place, in_hand.part(ANNOUNCED * count):
+                for at in range(1, count + 1):
+                    await turns.acquire()
+                    while running and not in_hand.may_read_more:
+                        ended.clear()
+                        await ended.wait()
+                    group.create_task(do(at, files.popleft(), _Turn(in_hand.place.part(), turns)))
+        if defects:
+            raise defects[0]
 
     async def _do_file(self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand) -> list[JibeError]:
         """A log file. If another message has it in hand, that message reads it, and this one waits for the outcome."""
@@ -151,10 +183,48 @@ class Handler:
         if is_finished and read.principals:
             await self._ledger.observe(read.principals)
 
-    def _verdict(self, errors: Sequence[tuple[str, JibeError]], message: Message, policy: RetryPolicy) -> Verdict:
-        """`errors`, each with its source: the message body or a log file."""
-        self._counters.errors.update(type(error).__name__ for _, error in errors)
-        return verdict([error for _, error in errors], message.receive_count, policy, [source for source, _ in errors])
+    def _verdict(self, errors: "_Errors", message: Message, policy: RetryPolicy) -> Verdict:
+        self._counters.errors.update(errors.counts)
+        kept = errors.in_order
+        return verdict(
+            [error for _, error in kept],
+            message.receive_count,
+            policy,
+            [source for source, _ in kept],
+            more=errors.counts.total() - len(kept),
+        )
+
+
+class _Errors:
+    """The errors of one message: counts by class, and the first few of each class with their sources."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._kept: list[tuple[float, str, JibeError]] = []
+
+    def add(self, error: JibeError, source: str = _MESSAGE, at: float = 0) -> None:
+        """Add one error. `source`: the message body or a log file. `at`: its position in the message."""
+        name = type(error).__name__
+        self.counts[name] += 1
+        if self.counts[name] <= MAX_ERRORS:
+            self._kept.append((at, source, error))
+
+    @property
+    def in_order(self) -> list[tuple[str, JibeError]]:
+        """The kept errors with their sources, by their positions in the message."""
+        return [(source, error) for _, source, error in sorted(self._kept, key=lambda each: each[0])]
+
+
+class _Turn(AbstractContextManager[None]):
+    """The part of a message's place that one log file uses. When it ends, the next log file may begin."""
+
+    def __init__(self, part: AbstractContextManager[None], turns: asyncio.Semaphore) -> None:
+        self._part = part
+        self._turns = turns
+
+    def __exit__(self, *about: object) -> None:
+        self._turns.release()
+        self._part.__exit__(None, None, None)
 
 
 def _may_be_same_object(file: LogFile, file_in_hand: LogFile) -> bool:

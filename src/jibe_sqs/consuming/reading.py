@@ -10,19 +10,21 @@ import structlog
 
 from jibe_sqs.consuming.bucket_outages import BucketOutages
 from jibe_sqs.consuming.room import InHand, PlanRoom
-from jibe_sqs.core.announcements import announcements, swept_announcements
+from jibe_sqs.core.announcements import announcements, combined, swept_announcements
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import (
+    AnnouncementError,
     BucketNotAllowed,
     JibeError,
     LogBucketDown,
     LogMissing,
     LogStoreUnavailable,
     RecordMalformed,
+    without_frames,
 )
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
-from jibe_sqs.core.model import Announcement, Change, Folder, LogFile, Message, Record
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Unreadable
 from jibe_sqs.core.plan import Plan, Seen
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
@@ -54,6 +56,15 @@ class Read(msgspec.Struct, frozen=True):
     ) -> Self:
         """Keep what is needed of a plan until everything is done. Its counters, which may be many, are not kept."""
         return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag, bad)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a message asks for: its log files, and what its own records ask for."""
+
+    files: list[LogFile]
+    unreadable: AnnouncementError | None = None
+    """All records of the message that cannot be read. It rejects the message when all else is done."""
+    read: Read | None = None
 
 
 class Reading:
@@ -93,22 +104,37 @@ class Reading:
         self._signatures = signatures
         self._timeout = timeout
 
-    async def message(self, message: Message) -> Sequence[Announcement]:
-        """Return what the message announces. Raises `AnnouncementError`."""
-        if message.ours:
-            return swept_announcements(message.body, self._sources, self._limits.key_length)
-        if self._signatures is not None:
+    async def message(self, message: Message, in_hand: InHand) -> Asked:
+        """Return what the message asks for. Raises `AnnouncementError`."""
+        if self._signatures is not None and not message.ours:
             await self._signatures.check(message.body)
-        return announcements(message.body, self._sources, self._limits.key_length)
-
-    async def records(self, records: Sequence[Record], in_hand: InHand) -> Read | None:
-        """Return what the records in a message body ask for. None if there are no records."""
-        if not records:
-            return None
         plan, room = self._new_plan(in_hand)
-        self._add(plan, records)
+        files, unreadable = self._announced(message, plan)
+        if not plan.records:
+            return Asked(files, unreadable)
         room.resize(plan.size)
-        return Read.of(plan, await self._needed(plan))
+        return Asked(files, unreadable, Read.of(plan, await self._needed(plan)))
+
+    def _announced(self, message: Message, plan: Plan) -> tuple[list[LogFile], AnnouncementError | None]:
+        """The log files, and one error for all unreadable records. All other records are added to the plan.
+
+        The announcements take up to a hundred times as much memory as the body, so they are gone when this returns.
+        """
+        read = swept_announcements if message.ours else announcements
+        files: dict[tuple[str, str, str | None], LogFile] = {}
+        unreadable: list[Unreadable] = []
+        for each in read(message.body, self._sources, self._limits.key_length):
+            match each:
+                case LogFile():
+                    # One object that is announced twice is read once, whichever of its announcements has the right ETag.
+                    files[each.bucket, each.key, each.version] = each
+                case Nothing():
+                    self._counters.nothing[each.about] += 1
+                case Unreadable():
+                    unreadable.append(each)
+                case _:
+                    self._add(plan, [each])
+        return list(files.values()), combined(unreadable) if unreadable else None
 
     async def file(
         self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand
@@ -139,14 +165,15 @@ class Reading:
 
     async def _tried(self, file: LogFile, in_hand: InHand) -> Read | JibeError:
         try:
-            return await self._file(file, in_hand)
+            async with in_hand.file():
+                return await self._file(file, in_hand)
         except JibeError as error:
             return self._failed(file, error)
 
     @staticmethod
     def _failed(file: LogFile, error: JibeError) -> JibeError:
         log.warning("file_failed", bucket=file.bucket, key=file.key, error=type(error).__name__, reason=str(error))
-        return error
+        return without_frames(error)
 
     async def _file(self, file: LogFile, in_hand: InHand) -> Read:
         source = self._sources.of(file.bucket, file.key)
@@ -161,6 +188,7 @@ class Reading:
                     self._counters.bytes += len(chunk)
                     for records in reader.feed(chunk):
                         self._add(plan, records)
+                        del records  # up to a hundred times as large as their text, and other files are read meanwhile
                         room.resize(plan.size)
                         # A chunk may decompress to a hundred times its size. Let other messages run in between.
                         await asyncio.sleep(0)

@@ -8,8 +8,8 @@ A receiver that listens to an idle queue holds no room. It receives one message 
 budgets. Then the receiver waits for room like all others before it receives again, so each queue overdraws by one message.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from jibe_sqs.concurrency.budget import Budget, Place, Share
@@ -17,6 +17,12 @@ from jibe_sqs.core.model import Message
 
 OVERHEAD: Final = 4096
 """Bytes of a held message beside its body: its task, its receipt, and its requests for refreshes. Measured: 3,700."""
+FILE: Final = 4096
+"""Bytes of a log file that is read, or that waits for its refreshes, beside its plan."""
+ANNOUNCED: Final = 256
+"""Bytes of a log file that is not read yet, beside its name."""
+SHARES: Final = 8
+"""A message with many log files uses at most so much of the bytes before the refreshes of its first files are done."""
 MIN_PLAN: Final = 1024 * 1024
 """Bytes that the plan of one log file may always have. Otherwise messages that only wait could coarsen every plan."""
 
@@ -25,8 +31,12 @@ class Room:
     """Budgets of places and bytes."""
 
     def __init__(self, *, reading: int, held: int, held_bytes: int, plan_bytes: int) -> None:
-        """`reading`, `held`: messages. `held_bytes`: of all messages in hand. `plan_bytes`: the largest plan of one file."""
+        """`reading`, `held`: messages. `held_bytes`: of all messages in hand. `plan_bytes`: the largest plan of one file.
+
+        At most `reading` log files are read at the same time, too: one message may announce a hundred thousand.
+        """
         self.reading = Budget(reading)
+        self.files = Budget(reading)
         self.held = Budget(held)
         self.held_bytes = Budget(held_bytes)
         self._plan_bytes = plan_bytes
@@ -86,6 +96,26 @@ class InHand:
     def plan(self) -> "PlanRoom":
         """The bytes of a new plan of this message."""
         return PlanRoom(self._bytes, self._plan_bytes)
+
+    @property
+    def may_read_more(self) -> bool:
+        """Whether it may begin a further log file while earlier ones wait for their refreshes."""
+        return self._bytes.free > 0 and self._bytes.amount < self._room.held_bytes.size // SHARES
+
+    @contextmanager
+    def part(self, size: int) -> Iterator[None]:
+        """Hold so many bytes more during the block."""
+        self._bytes.grow(size)
+        try:
+            yield
+        finally:
+            self._bytes.reduce_to(self._bytes.amount - size)
+
+    @asynccontextmanager
+    async def file(self) -> AsyncIterator[None]:
+        """The place of a log file while it is read."""
+        async with self._room.files.share(1):
+            yield
 
     @asynccontextmanager
     async def reading_again(self) -> AsyncIterator[None]:

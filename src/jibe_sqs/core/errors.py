@@ -49,7 +49,7 @@ JibeError
 
 import math
 from enum import Enum
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 
 class Disposition(Enum):
@@ -320,3 +320,15 @@ class SettingsError(JibeError):
         self.problems = problems
         self.in_settings = in_settings
         self.is_incomplete = is_incomplete
+
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def without_frames(error: _Error) -> _Error:
+    """The same error without its traceback and its causes. For an error that is kept while something else is awaited.
+
+    A traceback keeps the variables of all its functions, such as the text of a file or the body of an answer.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jibe_sqs.core.errors import AnnouncementError, AnnouncementMalformed, AnnouncementTooLarge
+from jibe_sqs.core.errors import AnnouncementError, AnnouncementMalformed, AnnouncementTooLarge, without_frames
 from jibe_sqs.core.event_times import event_time
 from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.key_encodings import KeyEncoding, readings
@@ -62,11 +62,11 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
         try:
             bucket = self._name(self.bucket, self.bucket_field, key_length)
         except AnnouncementError as error:
-            return [Unreadable(error, self.index)]
+            return [Unreadable(without_frames(error), self.index)]
         try:
             keys = self._keys(key_length)
         except AnnouncementError as error:
-            return [self._event(_UNLISTED[self.effect], bucket, ""), Unreadable(error, self.index)]
+            return [self._event(_UNLISTED[self.effect], bucket, ""), Unreadable(without_frames(error), self.index)]
         return _one_log_file([self._of_object(bucket, key, sources) for key in keys])
 
     def _of_object(self, bucket: str, key: str, sources: Sources) -> Announcement:

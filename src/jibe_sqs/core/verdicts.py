@@ -39,9 +39,16 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 def verdict(
-    errors: Sequence[JibeError], receive_count: int, policy: RetryPolicy, sources: Sequence[str] = ()
+    errors: Sequence[JibeError],
+    receive_count: int,
+    policy: RetryPolicy,
+    sources: Sequence[str] = (),
+    *,
+    more: int = 0,
 ) -> Verdict:
     """The verdict on a message with these errors. `sources`: where each error was found, if that is known.
+
+    `more`: the number of further errors that were not kept. An error of the same class as each of them was.
 
     While one error is transient, the message is tried again. A permanent error decides only when all else is done.
     """
@@ -53,7 +60,8 @@ def verdict(
         return Retry(min(MAX_OUTAGE_DELAY, delay), _reason(outage))
     decisive = next((i for i, error in enumerate(errors) if error.disposition is TRANSIENT), 0)
     error = errors[decisive]
-    others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    count = len(errors) + more
+    others = f" (and {count - 1:,} more)" if count > 1 else ""
     reason = f"{_reason(error)}{others}"
     if error.disposition is TRANSIENT and not policy.is_last(receive_count):
         # A digest arrives within about an hour. Trying every few seconds would only use up the receives.

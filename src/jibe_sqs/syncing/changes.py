@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from jibe_sqs.core.errors import JibeError
+from jibe_sqs.core.errors import JibeError, without_frames
 from jibe_sqs.core.model import Change
 from jibe_sqs.ports import EventTarget
 
@@ -115,7 +115,7 @@ class Changes:
         try:
             await self._target.report([self._lines[object_][0][0] for object_ in batch])
         except JibeError as failure:
-            error = failure
+            error = without_frames(failure)
             log.warning("changes_not_reported", changes=len(batch), error=type(error).__name__, reason=str(error))
         except Exception as defect:
             # A defect of ours. The waiting messages must get an answer, and the objects must stay usable.

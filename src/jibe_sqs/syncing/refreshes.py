@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from jibe_sqs.core.errors import JibeError
+from jibe_sqs.core.errors import JibeError, without_frames
 from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome, SyncTarget
 from jibe_sqs.syncing.pace import Costs, Pace
@@ -186,7 +186,8 @@ class Refreshes:
             if began:
                 await self._ledger.refreshed(folder, began - self._margin)
         except JibeError as failure:
-            error = failure
+            # Messages keep it until their other folders are done.
+            error = without_frames(failure)
             log.warning("refresh_failed", folder=str(folder), error=type(error).__name__, reason=str(error))
         except Exception as defect:
             # A defect of ours. The requests must get an answer, and the folder must stay usable.
