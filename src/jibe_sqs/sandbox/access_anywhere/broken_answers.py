@@ -4,10 +4,12 @@ proxy produces them.
 
 import socket
 import struct
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +29,12 @@ def broken_answer(fault: PlannedFault) -> Response:
     page = f"<html><head><title>{fault.status} {phrase}</title></head><body><h1>{phrase}</h1></body></html>\n"
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return Response(page, fault.status, headers, "text/html")
+
+
+def huge_answer(answer: Mapping[str, Any], size: int) -> Response:
+    """The answer with one more field of so many bytes. A client that decodes all fields needs about 20 times as much."""
+    end = b',"others":[%s{}]}' % (b"{}," * (size // 3))
+    return Response(msgspec.json.encode(answer).removesuffix(b"}") + end, media_type="application/json")
 
 
 class Reset(Response):

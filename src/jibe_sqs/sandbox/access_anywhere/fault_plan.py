@@ -82,6 +82,14 @@ class FaultPlan:
         self.counts["truncated_downloads"] += truncated
         return truncated
 
+    def answer_size(self) -> int:
+        """Bytes of a field that is added to the next answer. 0: the answer stays as it is."""
+        mode = self.faults.huge_answers
+        if mode is None or not self._draw("huge_answers", mode.rate):
+            return 0
+        self.counts["huge_answers"] += 1
+        return mode.size
+
     def for_refresh(self, entries: int) -> FoldersTooLarge | None:
         """The fault of a refresh of a folder with so many entries. None: no fault."""
         mode = self.faults.folders_too_large

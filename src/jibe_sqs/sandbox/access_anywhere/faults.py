@@ -61,6 +61,12 @@ class FoldersTooLarge(_Mode, frozen=True, kw_only=True):
     refuse: bool = False
 
 
+class HugeAnswers(_Mode, frozen=True, kw_only=True):
+    """The answer has another field besides its own: a list of empty objects, of so many bytes."""
+
+    size: Annotated[int, Meta(ge=0)] = 60_000_000
+
+
 class SyncInProgress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Syncs of these providers begin (empty: of all), and end when this fault is cleared."""
 
@@ -88,5 +94,6 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expired_tokens: ExpiredTokens | None = None
     truncated_downloads: TruncatedDownloads | None = None
     folders_too_large: FoldersTooLarge | None = None
+    huge_answers: HugeAnswers | None = None
     sync_in_progress: SyncInProgress | None = None
     down: Down | None = None

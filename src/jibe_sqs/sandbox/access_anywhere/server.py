@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken_answer
+from jibe_sqs.sandbox.access_anywhere.broken_answers import Download, broken_answer, huge_answer
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer
 from jibe_sqs.sandbox.access_anywhere.controls import Controls
@@ -55,7 +55,8 @@ class Server:
                     raise Refused("error_background", "A background task is at work here. Please try again later")
                 if is_download:
                     return await self._file(params | {"range": byte_range})
-                return _json(await self._calls.answer(function, params))
+                answer = await self._calls.answer(function, params)
+                return huge_answer(answer, size) if (size := self._calls.fault_plan.answer_size()) else _json(answer)
             except Refused as refused:
                 return _json(_envelope(refused), _download_error(refused) if is_download else None)
 
