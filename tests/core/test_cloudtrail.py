@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -451,6 +452,7 @@ def test_records_of_deleted_keys_are_found_in_the_whole_file():
 
 
 def test_if_too_many_bulk_deletes_are_held_the_first_become_events(monkeypatch):
+    monkeypatch.setattr("jibe_sqs.core.formats.cloudtrail._size", lambda *_: 1)
     monkeypatch.setattr("jibe_sqs.core.formats.cloudtrail._BulkDeletes.LIMIT", 3)
     found = meaning(*(bulk(resources=[below(prefix=f"{n}/")]) for n in range(10)), record())
     assert sorted(key for kind, _, key in found if kind is Kind.DELETED_UNLISTED) == [f"{n}/" for n in range(10)]
@@ -479,11 +481,29 @@ def test_a_large_file_is_read_in_bounded_memory():
 
 def test_the_number_of_remembered_ids_is_bounded():
     seen = LogReader(LOG, Limits())._parser._seen
-    for n in range(300_000):
+    for n in range(30_000):
         assert seen.add(f"event-{n}")
-    assert len(seen._new) + len(seen._old) <= 2 * 65_536
-    assert not seen.add("event-299999")
-    assert not seen.add(f"event-{300_000 - 65_536}")
+    assert len(seen._new) + len(seen._old) <= 2 * 8192
+    assert not seen.add("event-29999")
+    assert not seen.add(f"event-{30_000 - 8192}")
+
+
+def test_a_long_id_is_remembered_in_few_bytes():
+    seen = LogReader(LOG, Limits())._parser._seen
+    ids = [f"{n}{'i' * 2000}😀" for n in range(100)]
+    assert all(map(seen.add, ids))
+    assert not any(map(seen.add, ids))
+    assert max(map(sys.getsizeof, seen._new)) < 100
+
+
+def test_held_bulk_deletes_take_bounded_memory():
+    """Ten thousand of them, each with a user agent of a hundred kilobytes, would take a gigabyte."""
+    log = LogReader(LOG, Limits())
+    calls = [bulk(userAgent=f"[{n}{'a' * 100_000}]") for n in range(100)]
+    found = [each for batch in log.feed(document(*calls)) for each in batch]
+    assert len(found) > 60
+    found += [each for batch in log.finish() for each in batch]
+    assert len(found) == 100
 
 
 # Any file, cut anywhere

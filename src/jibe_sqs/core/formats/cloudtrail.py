@@ -47,6 +47,7 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.recent import Recent
 from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.model import UNKNOWN_TIME, Kind, ObjectEvent, Record, SkipReason, Unchanged
+from jibe_sqs.core.plan_sizes import text_size
 
 WRITES = s3_calls.WRITES | {"PostObject"}
 DELETE = s3_calls.DELETE
@@ -63,6 +64,10 @@ NOT_CHANGES = s3_calls.NOT_CHANGES | {
     "UploadPartCopy",
 }
 
+MAX_SEEN = 8192
+"""Ids of changes that are remembered, and up to twice as many. A change that is read twice costs nothing: the refresh of its
+folder is shared. Sixty files may be read at the same time."""
+
 _SHAPE = RecordShape(Typed, array="Records", first_field="eventVersion")
 _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 
@@ -70,7 +75,7 @@ _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 class CloudTrailLog:
     """Parser of one log file. `feed` its text in order, then call `finish`. Both return records. Raises only `LogError`s.
 
-    Keeps in memory: one block of text, the ids of the last hundred thousand changes, and the `DeleteObjects` calls for
+    Keeps in memory: one block of text, the ids of the last ten thousand changes, and the `DeleteObjects` calls for
     which the file may still have a record per key.
     """
 
@@ -78,7 +83,7 @@ class CloudTrailLog:
         self._records = JsonRecords(_SHAPE, record_limit=limits.record_size)
         self._max_key_length = limits.key_length
         self._bad = bad
-        self._seen = Recent(65_536)
+        self._seen = Recent(MAX_SEEN)
         self._bulk = _BulkDeletes()
 
     def feed(self, text: bytes) -> list[Record]:
@@ -233,18 +238,26 @@ class _BulkDeletes:
     """`DeleteObjects` calls, held until the end of the file shows whether each deleted key has a record of its own.
 
     If there are such records of the same request and bucket, the held call is skipped. If too many calls are held, the
-    first one becomes an event: a refresh too many is harmless.
+    first ones become events: a refresh too many is harmless.
     """
 
-    LIMIT = 10_000
+    LIMIT = 2 * 1024 * 1024
+    """Bytes of the held calls. A usual call takes about 700."""
 
     def __init__(self) -> None:
         self._held: deque[tuple[str, ObjectEvent]] = deque()
-        self._with_children = Recent(65_536)
+        self._size = 0
+        self._with_children = Recent(MAX_SEEN)
 
     def hold(self, request: str, event: ObjectEvent) -> list[Record]:
         self._held.append((request, event))
-        return [self._resolve(*self._held.popleft())] if len(self._held) > self.LIMIT else []
+        self._size += _size(request, event)
+        found: list[Record] = []
+        while self._size > self.LIMIT:
+            request, event = self._held.popleft()
+            self._size -= _size(request, event)
+            found.append(self._resolve(request, event))
+        return found
 
     def has_child(self, request: str, bucket: str) -> None:
         self._with_children.add(f"{request} {bucket}")
@@ -257,3 +270,10 @@ class _BulkDeletes:
         if f"{request} {event.bucket}" not in self._with_children:
             return event
         return Unchanged(SkipReason.NOT_OBJECT_CHANGE, event.bucket, event.key, event.time, event.event_id, event.name)
+
+
+def _size(request: str, event: ObjectEvent) -> int:
+    """Bytes of a held call."""
+    actor = event.actor
+    texts = (request, event.key, event.event_id, event.name, actor.principal, actor.user_agent, actor.source_address)
+    return 400 + sum(map(text_size, texts))

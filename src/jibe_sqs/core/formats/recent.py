@@ -1,29 +1,39 @@
 """The ids that a file has already shown, in bounded memory."""
 
+from hashlib import blake2b
 from typing import Final
 
-MAX_ID_LENGTH: Final = 2048
-"""Characters of an id that is remembered. Stores do not write longer ids, but a hostile file may."""
+MAX_ID_LENGTH: Final = 48
+"""Characters of an id that is kept as it is. A hostile file may have longer ids than stores write: of these, a hash is kept."""
+_HASH_SIZE: Final = 16
 
 
 class Recent:
-    """Remembers the last `size` ids, and up to twice as many."""
+    """Remembers the last `size` ids, and up to twice as many. Each takes at most about 200 bytes."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._new: set[str] = set()
-        self._old: set[str] = set()
+        self._new: set[str | bytes] = set()
+        self._old: set[str | bytes] = set()
 
     def add(self, id_: str) -> bool:
-        """Remember the id. False if it is remembered already. An empty id or a too long one is never a duplicate."""
-        if not id_ or len(id_) > MAX_ID_LENGTH:
+        """Remember the id. False if it is remembered already. An empty id is never a duplicate."""
+        if not id_:
             return True
-        if id_ in self._new or id_ in self._old:
+        kept = _short(id_)
+        if kept in self._new or kept in self._old:
             return False
-        self._new.add(id_)
+        self._new.add(kept)
         if len(self._new) >= self._size:
             self._old, self._new = self._new, set()
         return True
 
     def __contains__(self, id_: str) -> bool:
-        return id_ in self._new or id_ in self._old
+        kept = _short(id_)
+        return kept in self._new or kept in self._old
+
+
+def _short(id_: str) -> str | bytes:
+    if len(id_) <= MAX_ID_LENGTH:
+        return id_
+    return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=_HASH_SIZE).digest()
