@@ -119,7 +119,7 @@ def _limits(schema: Schema) -> str:
         return f", {_number(least)} to {_number(most)}{unit}"
     if least is not None:
         return (
-            f", {_size(least) if schema.get('kind') == 'bytes' else _number(least)}{unit} or more" if least > 0 else ""
+            f", {size(least) if schema.get('kind') == 'bytes' else _number(least)}{unit} or more" if least > 0 else ""
         )
     if "exclusiveMinimum" in schema:
         above = f", more than {_number(schema['exclusiveMinimum'])}"
@@ -135,7 +135,7 @@ def default(setting: Setting) -> str:
     if value in (None, "", [], {}):
         return "not set"
     if kind == "bytes":
-        return f"`{value}` ({_size(value)})"
+        return f"`{value}` ({size(value)})"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, int | float):
@@ -147,7 +147,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-def _size(number: int) -> str:
+def size(number: int) -> str:
     """Bytes, in the largest unit that gives a whole number."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if number % size == 0:

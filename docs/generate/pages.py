@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from . import commands, configuration, errors, formats, log_events
+from . import commands, configuration, errors, formats, limits, log_events
 
-PAGES: Final = (commands.PAGE, configuration.PAGE, errors.PAGE, formats.PAGE, log_events.PAGE)
+PAGES: Final = (commands.PAGE, configuration.PAGE, errors.PAGE, formats.PAGE, limits.PAGE, log_events.PAGE)

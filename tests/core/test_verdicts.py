@@ -11,6 +11,7 @@ from jibe_sqs.core.errors import (
     DigestInvalid,
     DigestMissing,
     KeysUnavailable,
+    LogBucketDown,
     LogMissing,
     LogTampered,
     LogTruncated,
@@ -91,6 +92,17 @@ def test_after_the_maximum_of_receives_a_transient_error_is_rejected(receives, e
 
 def test_without_a_maximum_a_transient_error_is_always_retried():
     assert isinstance(verdict([TRANSIENT], 1_000_000, RetryPolicy(max_receives=None)), Retry)
+
+
+def test_ten_receives_last_through_two_days_of_an_outage():
+    """The message is hidden for longer each time, but never beyond the twelve hours of SQS, and never rejected."""
+    policy = RetryPolicy(max_receives=10)
+    found = [verdict([LogBucketDown("503"), PERMANENT], receives, policy) for receives in range(1, 11)]
+    assert all(isinstance(each, Retry) for each in found)
+    delays = [each.delay for each in found]
+    assert delays[:3] == [900, 1800, 3600]
+    assert max(delays) == 11.5 * 3600
+    assert sum(delays[:-1]) > 2 * 86_400
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 43_200))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jibe_sqs.consuming import bucket_outages
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
 
 DAY = 86_400.0
@@ -95,6 +96,38 @@ async def test_a_refused_file_in_a_bucket_that_answers_becomes_a_dead_letter(flo
         await flow.until(lambda: world.queue.dead_letters)
     assert [(id_, why.error) for id_, why in world.queue.dead_letters] == [(gone, "LogAccessDenied")]
     assert len(world.queue.deleted) == 101
+
+
+async def test_one_refused_file_is_an_outage_after_five_minutes(flow):
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[1])
+    bucket.send("only")
+    async with world.running():
+        await asyncio.sleep(300)
+        assert not world.engine.outages.reasons
+        await flow.until(lambda: world.engine.outages.reasons)
+        await asyncio.sleep(2 * 3600)  # longer than ten receives with the delays of other errors
+        bucket.up()
+        await flow.until(lambda: world.queue.deleted)
+    assert not world.queue.dead_letters
+
+
+async def test_beyond_the_number_of_followed_buckets_messages_are_retried_as_after_other_errors(flow, monkeypatch):
+    monkeypatch.setattr(bucket_outages, "MAX_BUCKETS", 1)
+    world = world_of(flow)
+    followed, other = Bucket(flow, world, "followed"), Bucket(flow, world, "other")
+    for bucket in (followed, other):
+        bucket.down(ERRORS[0])
+    followed.send("a")
+    async with world.running():
+        await flow.until(lambda: world.engine.outages.reasons)
+        id_ = other.send("b")
+        await flow.until(lambda: world.queue.dead_letters)
+        assert [(each, why.error) for each, why in world.queue.dead_letters] == [(id_, "LogStoreUnavailable")]
+        assert len(world.engine.outages.reasons) == 1
+        followed.up()
+        await flow.until(lambda: len(world.queue.deleted) == 2)
 
 
 async def test_missing_files_are_not_an_outage(flow):
