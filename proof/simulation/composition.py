@@ -7,12 +7,13 @@ from functools import partial
 
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.consumer import Consumer
+from jibe_sqs.consuming.consumer import RECEIVE_LIMIT, Consumer
+from jibe_sqs.consuming.room import OVERHEAD, Room
 from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.sources import Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Gate, Queue, QueueFacts
+from jibe_sqs.ports import Gate
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
 from proof.simulation.access_anywhere import SimulatedTarget
@@ -27,6 +28,8 @@ from proof.simulation.storage import EPOCH
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
+MAX_BODY, MAX_PLANS = 1000, 20_000
+"""Bytes of one message: of its body without padding, and of the plans of its log files."""
 WAIT = 20.0
 """Duration of a long poll, in seconds."""
 
@@ -55,9 +58,9 @@ class Composed:
 
     service: Service
     consumers: list[Consumer]
-    room: list[Budget]
-    """The budgets of messages."""
+    room: Room
     bytes_in_flight: Budget
+    queues: list[SimulatedQueue]
     logs: SimulatedLogs
 
 
@@ -72,11 +75,14 @@ class Composer:
         self._may_abandon_receive = may_abandon_receive
         self._promises = Promises(world, disk)
         reading, self.messages_held = chance.choice([2, 5, 16]), chance.choice([3, 12, 100])
+        if world.has_big_room:
+            reading, self.messages_held = 16, 100
         self.bytes_in_flight = chance.choice([WINDOW, 3 * WINDOW, 100 * WINDOW])
         self.drain = chance.choice([1.0, 30.0, 100.0])
         self._policies = Policies(
             messages_reading=reading,
             messages_held=self.messages_held,
+            bytes_held=world.bytes_held,
             drain_timeout=self.drain,
             wait=WAIT,
             # Each of two clocks may differ from the truth by the skew.
@@ -89,13 +95,21 @@ class Composer:
             event_calls=chance.choice([1, 3, 8]),
         )
 
+    def bytes_of_a_round(self, queues: int) -> int:
+        """Bytes by which one round of receives may overdraw the room, and the plans of what is held then."""
+        body = max(self._world.storage.paddings) + MAX_BODY + OVERHEAD
+        received = queues * (1 + self._policies.receivers * RECEIVE_LIMIT)
+        return received * body + (self.messages_held + queues) * MAX_PLANS
+
     def compose(self) -> Composed:
         """Build a new service."""
         world, chance, policies = self._world, self._world.chance, self._policies
         skew = world.storage.skew
         clock = Clock(world.loop, chance.uniform(0.0, 1.0) + chance.uniform(-skew, skew))
         bytes_in_flight = Budget(self.bytes_in_flight)
-        logs = clock.logs = SimulatedLogs(world.storage, world.network, world.judge, chance, bytes_in_flight)
+        logs = clock.logs = SimulatedLogs(
+            world.storage, world.outages, world.network, world.judge, chance, bytes_in_flight
+        )
         decisions = Decisions()
         buckets = self._buckets(decisions, clock)
         gates: list[Gate] = [world.index.gate, *([buckets] if buckets else [])]
@@ -109,8 +123,9 @@ class Composer:
             gates=gates,
         )
         engine = Engine(outputs, policies, world.parts)
-        service = engine.service(self._inputs(logs))
-        return Composed(service, engine.consumers, [engine.room.reading, engine.room.held], bytes_in_flight, logs)
+        queues = self._queues()
+        service = engine.service(self._inputs(queues, logs))
+        return Composed(service, engine.consumers, engine.room, bytes_in_flight, queues, logs)
 
     def _events(self) -> SimulatedEventTarget | None:
         world = self._world
@@ -120,10 +135,13 @@ class Composer:
             world.index, world.storage, world.judge, world.chance, world.batch, self._policies.event_calls
         )
 
-    def _inputs(self, logs: SimulatedLogs) -> Inputs:
+    def _inputs(self, queues: list[SimulatedQueue], logs: SimulatedLogs) -> Inputs:
         world, sweeping = self._world, self._world.sweeping
+        now = world.loop.time()
+        # A queue that does not answer at the start is asked again by its consumer.
+        asked = [(queue, None if queue.sqs.is_refusing_since(now) else queue.sqs.facts()) for queue in queues]
         if sweeping is None:
-            return Inputs(queues=self._queues(), logs=logs)
+            return Inputs(queues=asked, logs=logs)
         offset = world.chance.uniform(-world.storage.skew, world.storage.skew)
 
         def wall_clock() -> float:
@@ -135,9 +153,9 @@ class Composer:
             check_sweep_delete=self._promises.check_sweep_delete,
             check_reject=self._promises.check_sweep_reject,
         )
-        listing = SimulatedListing(world.storage, world.network, world.judge, sweeping.page)
+        listing = SimulatedListing(world.storage, world.outages, world.network, world.judge, sweeping.page)
         return Inputs(
-            queues=self._queues(),
+            queues=asked,
             logs=logs,
             sources=Sources([sweeping.source]),
             sweeps=[Sweep(sweeping.source, listing, sweeping.interval)],
@@ -145,19 +163,16 @@ class Composer:
             wall_clock=wall_clock,
         )
 
-    def _queues(self) -> list[tuple[Queue, QueueFacts]]:
+    def _queues(self) -> list[SimulatedQueue]:
         world, promises = self._world, self._promises
         return [
-            (
-                SimulatedQueue(
-                    sqs,
-                    world.network,
-                    world.judge,
-                    check_delete=partial(promises.check_delete, sqs),
-                    check_reject=partial(promises.check_reject, sqs),
-                    may_abandon_receive=self._may_abandon_receive,
-                ),
-                sqs.facts(),
+            SimulatedQueue(
+                sqs,
+                world.network,
+                world.judge,
+                check_delete=partial(promises.check_delete, sqs),
+                check_reject=partial(promises.check_reject, sqs),
+                may_abandon_receive=self._may_abandon_receive,
             )
             for sqs in world.queues
         ]

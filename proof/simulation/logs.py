@@ -9,7 +9,9 @@ from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import BucketNotAllowed, LogMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from proof.simulation.judge import Judge
+from proof.simulation.loop import PROCESS
 from proof.simulation.network import Network
+from proof.simulation.outages import Outages
 from proof.simulation.storage import File, Storage
 
 WINDOW = 2000
@@ -36,7 +38,11 @@ class _Open:
 class SimulatedLogs:
     """The `LogStore` port. It takes bytes from the budget as the real store does."""
 
-    def __init__(self, storage: Storage, network: Network, judge: Judge, chance: Random, budget: Budget) -> None:
+    def __init__(
+        self, storage: Storage, outages: Outages, network: Network, judge: Judge, chance: Random, budget: Budget
+    ) -> None:
+        self._outages = outages
+        self._process = PROCESS.get()
         self._storage = storage
         self._network = network
         self._judge = judge
@@ -70,6 +76,7 @@ class SimulatedLogs:
 
     def _get(self, file: LogFile) -> File:
         found = self._storage.files[file.key]
+        self._outages.check(file.bucket, self._process)
         if self._judge.time() < found.readable_at:
             self._judge.record("log missing", file.key[-9:-5])
             raise LogMissing("404")

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import warnings
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
@@ -34,9 +35,17 @@ class Process:
     disconnected_from: str | None = None
     """It cannot reach the servers whose names begin with this."""
     was_disconnected: bool = False
+    was_stopped: bool = False
+    knows_of_outage: dict[str, float] = field(default_factory=dict)
+    """Log bucket -> the time from which it must know that the bucket cannot be read."""
     ended_at: float | None = None
     """When it ended by itself. After that, its callbacks must not run; `on_wake_after_end` is called for each one that does."""
     on_wake_after_end: Callable[[asyncio.Handle], None] = lambda _: None
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether it works, and no fault has happened to it."""
+        return self.is_alive and not (self.was_hung or self.was_disconnected or self.was_stopped)
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
@@ -178,11 +187,14 @@ class SeededLoop(asyncio.BaseEventLoop):
 
 def close_tasks(process: Process) -> None:
     """Close the pending tasks of a dead process, so that Python does not report them later."""
-    for task in process.tasks:
-        if task.done():
-            continue
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        _close(task.get_coro())
+    with warnings.catch_warnings():
+        # A coroutine that is closed before its first step never awaits its arguments.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for task in process.tasks:
+            if task.done():
+                continue
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _close(task.get_coro())
 
 
 def _close(awaited: Any) -> None:

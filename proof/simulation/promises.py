@@ -4,7 +4,7 @@ from jibe_sqs.core.errors import TRANSIENT, JibeError
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES
 from proof.simulation.ledger import Disk
-from proof.simulation.sqs import Sqs
+from proof.simulation.sqs import LONGEST_HOLD, Sqs, Stored
 from proof.simulation.storage import Event, File
 from proof.simulation.world import World
 
@@ -38,6 +38,8 @@ class Promises:
 
     def check_reject(self, sqs: Sqs, message: Message, why: Reject) -> None:
         """Check that a message may be rejected."""
+        if why.error in ("LogAccessDenied", "LogStoreUnavailable", "LogBucketDown"):
+            self._world.outages.check_reject(sqs.messages.get(message.id))
         is_spent = sqs.max_receives is not None and message.receive_count >= sqs.max_receives
         is_permanent = sqs.announcements[message.id].must_be_rejected and _is_permanent(why.error)
         self._require(is_spent or is_permanent, "rejected without a reason", message.id, why.error)
@@ -65,6 +67,17 @@ class Promises:
 
     def _require(self, holds: bool, promise: str, *details: object) -> None:
         self._world.judge.require(holds, promise, *details)
+
+
+def check_again(world: World, sqs: Sqs, stored: Stored, is_redriven: bool) -> None:
+    """Check that a message may be received again now, or be a dead letter because it was received too often."""
+    world.outages.check_again(stored, is_redriven=is_redriven)
+    if not is_redriven:
+        return
+    # The service rejects a message at its last receive, with a reason.
+    lasted = world.loop.time() - stored.received_at
+    has_reason = stored.is_cut_short or not sqs.takes_dead_letters or lasted >= LONGEST_HOLD
+    world.judge.require(has_reason, "a dead letter without a reason", stored.id, lasted)
 
 
 def check_end(world: World) -> None:

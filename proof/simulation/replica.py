@@ -5,15 +5,21 @@ from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 
+from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.consumer import GIVING_BACK, LAST_RECEIVE
 from proof.simulation.composition import Composed, Composer
 from proof.simulation.ledger import Disk
 from proof.simulation.loop import PROCESS, Process
 from proof.simulation.network import later
-from proof.simulation.sqs import Stored
+from proof.simulation.sqs import Sqs, Stored
 from proof.simulation.world import World
 
 TOLERANCE = 0.001
+
+
+def _budgets(composed: Composed) -> list[Budget]:
+    room = composed.room
+    return [room.reading, room.held, room.held_bytes]
 
 
 class Replica:
@@ -111,6 +117,8 @@ class Replica:
         if self._composed is not None and self._stopped_at is None:
             self._judge.record("stopped", self.name)
             self._stopped_at = self._loop.time()
+            if self._process is not None:
+                self._process.was_stopped = True
             self._composed.service.stop()
 
     def holds(self, queue: int, stored: Stored) -> bool:
@@ -121,21 +129,74 @@ class Replica:
         held = composed.consumers[queue]._holds._held.get(stored.id)
         return held is not None and held.receipt == stored.receipt and not held.settling and not held.lost
 
+    def held(self) -> list[tuple[Sqs, Stored]]:
+        """The messages that a working process of this replica holds."""
+        process, composed = self._process, self._composed
+        if process is None or composed is None or not process.is_undisturbed:
+            return []
+        return [
+            (queue.sqs, stored)
+            for queue, consumer in zip(composed.queues, composed.consumers, strict=False)
+            for held in consumer._holds
+            if (stored := queue.sqs.stored(held.receipt)) is not None and not held.settling
+        ]
+
+    @property
+    def messages_held(self) -> int:
+        """The limit of held messages."""
+        return self._composer.messages_held
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it works, and has room for one message more."""
+        process, composed = self._process, self._composed
+        if process is None or composed is None or not process.is_undisturbed:
+            return False
+        return all(budget.free > 0 for budget in _budgets(composed))
+
+    def check_idle(self) -> None:
+        """Check that long polls hold nothing. Called when no step is in progress."""
+        process, composed = self._process, self._composed
+        if process is None or composed is None or not process.is_undisturbed:
+            return
+        is_idle = not any(queue.batches_in_flight for queue in composed.queues) and not any(
+            len(consumer._holds) for consumer in composed.consumers
+        )
+        for budget in _budgets(composed):
+            is_free = budget.free == budget.size
+            self._judge.require(is_free or not is_idle, "idle polls hold nothing", budget.free, budget.size)
+
+    def crash(self) -> None:
+        """Crash now, if it runs."""
+        if self._process is not None and self._process.is_alive:
+            self._crash(self._process)
+
+    def stop(self) -> None:
+        """Stop now. Then it starts again."""
+        self._stop()
+
     def _checks(self, composed: Composed) -> Callable[[], None]:
         """A check of the limits, for every step. The message that ends an idle poll of a queue may be beyond them."""
-        held = [consumer._holds._held for consumer in composed.consumers]
-        logs = composed.logs
-        beyond = len(composed.consumers)
-        most_held, most_bytes = self._composer.messages_held + beyond, self._composer.bytes_in_flight
-        overdrafts = dict.fromkeys(composed.room, beyond) | {composed.bytes_in_flight: 0}
+        consumers, logs, room = composed.consumers, composed.logs, composed.room
+        beyond = len(consumers)
+        most_held, most_bytes = self.messages_held + beyond, self._composer.bytes_in_flight
+        overdrafts = {
+            room.reading: beyond,
+            room.held: beyond,
+            room.held_bytes: self._composer.bytes_of_a_round(beyond),
+            composed.bytes_in_flight: 0,
+        }
 
         def check() -> None:
-            is_within = sum(map(len, held)) <= most_held and logs.in_flight <= most_bytes
+            held = 0
+            for consumer in consumers:
+                held += len(consumer._holds._held)
+            is_within = held <= most_held and logs.in_flight <= most_bytes
             for budget, overdraft in overdrafts.items():
                 is_within = is_within and -overdraft <= budget.free <= budget.size
             if not is_within:
                 sizes = [(budget.free, budget.size) for budget in overdrafts]
-                found = f"{sum(map(len, held))} held", f"{logs.in_flight} bytes", sizes
+                found = f"{held} held", f"{logs.in_flight} bytes", sizes
                 self._judge.require(False, "the limits are kept", *found)
 
         return check
@@ -153,7 +214,7 @@ class Replica:
         # The service does not wait for calls that are never answered.
         left = [] if process.was_disconnected else [each.get_name() for each in process.tasks if not each.done()]
         require(not left, "no task is left over", process.name, *left)
-        for budget in (*composed.room, composed.bytes_in_flight):
+        for budget in (*_budgets(composed), composed.bytes_in_flight):
             require(
                 budget.free == budget.size,
                 "all units of the budgets are given back at the end",

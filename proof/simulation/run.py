@@ -6,32 +6,37 @@ import random
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
 import msgspec
 import structlog
 
+from jibe_sqs.compose.engine import Policies
 from proof.simulation.access_anywhere import Index
 from proof.simulation.judge import Judge, Violation
+from proof.simulation.kinds import DAY, HOUR, Kind, Kinds
 from proof.simulation.ledger import Disk
 from proof.simulation.loop import WORLD, SeededLoop, Stuck, close_tasks
 from proof.simulation.network import Network, later
-from proof.simulation.promises import check_end
+from proof.simulation.outages import Outages
+from proof.simulation.promises import check_again, check_end
 from proof.simulation.providers import SKEW, Discovery
 from proof.simulation.replica import Replica
 from proof.simulation.sqs import Sqs
 from proof.simulation.storage import Storage
 from proof.simulation.sweeps import Sweeping
+from proof.simulation.watch import Watch
 from proof.simulation.world import Parts, World
 
 WRITE_TIME = 100.0
 """Seconds in which objects are written."""
 FAULTS_END = 250.0
 """Seconds after which there are no more faults."""
-MAX_TIME = 4 * 3600.0
-"""Seconds after the faults until every message must be done."""
-MAX_SEARCH_TIME = 1800.0
+MAX_TIME = DAY
+"""Seconds after the faults until every message must be done. One that waits for its bucket is hidden for half a day."""
+MAX_SEARCH_TIME = 2 * HOUR
 """Seconds after the faults until every unannounced log file must be found. Prefixes of logs are cached for 600 seconds."""
 
 
@@ -87,6 +92,7 @@ class Simulation:
         self._judge = judge
         self._parts = parts
         self._chance = Random(seed)
+        self._kinds = Kinds(seed)
         self._replicas: list[Replica] = []
         order = Random(seed) if self._chance.random() < 0.8 else None
         self._loop = SeededLoop(order, judge.check)
@@ -134,6 +140,10 @@ class Simulation:
             storage=storage,
             index=Index(storage, judge, chance),
             queues=[Sqs(f"q{number}", chance, judge, network, loop) for number in range(chance.choice([1, 1, 2]))],
+            kind=self._kinds.kind,
+            outages=Outages.none(judge),
+            bytes_held=Policies().bytes_held,
+            has_big_room=False,
             sweeping=sweeping,
             batch=batch,
             discovery=discovery,
@@ -144,14 +154,53 @@ class Simulation:
             discovery.plan(world.index, chance)
         else:
             world.index.add()
+        self._add_kind(world)
         shared = Disk("ledger", network, judge)
-        for number in range(chance.choice([1, 1, 2, 3])):
+        for number in range(
+            min(chance.choice([1, 1, 2, 3]), 1 if world.calm_at > DAY / 4 or len(world.queues) > 9 else 3)
+        ):
             is_own = chance.random() < 0.3
             disk = Disk(f"ledger {number}", network, judge) if is_own else shared
             self._replicas.append(Replica(f"r{number}", world, disk))
         for number, sqs in enumerate(world.queues):
+            sqs.check_again = partial(check_again, world, sqs)
             sqs.is_held = lambda stored, number=number: any(each.holds(number, stored) for each in self._replicas)  # type: ignore[misc]
         return world
+
+    def _add_kind(self, world: World) -> None:
+        """Add to a world what its kind has."""
+        chance, judge = self._kinds.chance, self._judge
+        match world.kind:
+            case Kind.OUTAGE if chance.random() < 0.8:
+                world.outages = Outages.draw(chance, judge, is_swept=world.sweeping is not None)
+                world.storage.log_buckets = world.outages.buckets
+                world.calm_at = world.outages.end
+                for sqs in world.queues:
+                    sqs.max_receives = chance.choice([10, 10, 5])
+            case Kind.OUTAGE:
+                begin = chance.random() * WRITE_TIME
+                world.aa_away_until = world.calm_at = begin + chance.choice([HOUR, DAY])
+                later(begin, world.index.gate.close)
+                later(world.calm_at, world.index.gate.open)
+            case Kind.REFUSING:
+                for number in range(len(world.queues), 3):
+                    world.queues.append(Sqs(f"q{number}", chance, judge, world.network, self._loop))
+                for sqs in world.queues[1:]:
+                    begin = chance.choice([0.0, chance.random() * 200])
+                    end = begin + chance.choice([60.0, HOUR, 2 * HOUR])
+                    sqs.refusals.append((begin, end))
+                    world.calm_at = max(world.calm_at, end)
+            case Kind.SHORT:
+                for sqs in world.queues:
+                    sqs.visibility_timeout = chance.choice([0.0, 1.0, 5.0])
+            case Kind.IDLE:
+                world.calm_at = FAULTS_END + 90.0
+                world.has_big_room = chance.random() < 0.5
+                for number in range(len(world.queues), chance.choice([10, 20, 40])):
+                    world.queues.append(Sqs(f"q{number}", chance, judge, world.network, self._loop))
+            case Kind.BYTES:
+                world.bytes_held = chance.choice([6_000, 20_000, 60_000])
+                world.storage.paddings = [0, 1000, 10_000]
 
     async def _main(self) -> None:
         chance, judge = self._chance, self._judge
@@ -159,7 +208,13 @@ class Simulation:
         gate = world.index.gate
         # Each replica handles all swept files, so such worlds have fewer messages.
         messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
-        world.storage.plan(messages, WRITE_TIME, [sqs.send for sqs in world.queues])
+        senders = [sqs.send for sqs in world.queues[:3]]
+        world.storage.plan(messages, WRITE_TIME, senders)
+        if world.kind is Kind.IDLE:
+            world.storage.plan_burst(self._kinds.chance.choice([30, 60]), world.calm_at + 10, world.queues[0].send)
+        elif world.calm_at > FAULTS_END:
+            # Messages while something is away.
+            world.storage.plan(8, min(world.calm_at, HOUR), senders, begin=FAULTS_END, first=100)
         for _ in range(chance.choice([0, 0, 1, 2])):
             away = chance.random() * WRITE_TIME
             later(away, gate.close)
@@ -170,7 +225,9 @@ class Simulation:
         world.stop_faults()
         for replica in self._replicas:
             replica.stop_faults()
+        watch = asyncio.create_task(Watch(world, self._replicas).watch())
         await self._until_done(world)
+        watch.cancel()
         for replica in self._replicas:
             replica.retire()
         await asyncio.wait(running)
@@ -180,6 +237,7 @@ class Simulation:
 
     async def _until_done(self, world: World) -> None:
         storage, require = world.storage, self._judge.require
+        calm_at = max(FAULTS_END, world.calm_at)
         while True:
             waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
             unfound = self._unfound(storage) if world.sweeping else []
@@ -187,8 +245,10 @@ class Simulation:
                 return
             await asyncio.sleep(5)
             now = self._loop.time()
-            require(now <= FAULTS_END + MAX_TIME or not waiting, "every message is settled", *waiting)
-            require(now <= FAULTS_END + MAX_SEARCH_TIME or not unfound, "every unannounced log file is found", *unfound)
+            # After an outage, messages wait for up to half a day.
+            longest = DAY if world.outages.end else MAX_SEARCH_TIME
+            require(now <= calm_at + MAX_TIME or not waiting, "every message is settled", *waiting)
+            require(now <= calm_at + longest or not unfound, "every unannounced log file is found", *unfound)
 
     def _unfound(self, storage: Storage) -> list[str]:
         settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from jibe_sqs.core.errors import DelayRefused, QueueError, QueueUnavailable, ReceiptLost
+from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
+from jibe_sqs.core.verdicts import OUTAGE_DELAY
 from jibe_sqs.ports import QueueFacts
 from proof.simulation.judge import Judge
-from proof.simulation.loop import WORLD, SeededLoop
+from proof.simulation.loop import PROCESS, WORLD, Process, SeededLoop
 from proof.simulation.network import Network, later
 from proof.simulation.storage import EPOCH, Announcement
 
+RECEIVE_LIMIT = 10
+LONGEST_HOLD = 11.5 * 3600.0 - 60.0
 MAX_HIDDEN = 12 * 3600.0
 """Seconds from the receive."""
 
@@ -26,10 +29,19 @@ class Stored:
     sent_at: float
     visible_at: float
     received_at: float = 0.0
+    first_visible_at: float = 0.0
+    """When it was sent, or delivered again."""
     receive_count: int = 0
     receipt: str = ""
     is_exempt: bool = True
     """It may become visible although it is held, because a call of its holder failed, or SQS delivers it twice."""
+    holder: Process | None = None
+    """The process that received it last."""
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether a fault may have ended its last receive."""
+        return self.is_exempt or self.holder is None or not self.holder.is_undisturbed
 
 
 @dataclass(eq=False)
@@ -37,6 +49,7 @@ class _Poll:
     limit: int
     visibility: float
     until: float
+    process: Process | None
     found: "asyncio.Future[list[Message]]"
     has_trouble: bool
 
@@ -60,7 +73,13 @@ class Sqs:
         """Messages that SQS is going to deliver once more."""
         self.duplicates = chance.choice([0.0, 0.0, 0.05, 0.2])
         self.entry_failures = chance.choice([0.0, 0.0, 0.1])
+        self.refusals: list[tuple[float, float]] = []
+        """When it refuses every call: as a queue that does not exist, or that we may not use."""
         self.is_held: Callable[[Stored], bool] = lambda _: False
+        self.check_again: Callable[[Stored, bool], None] = lambda *_: None
+        """Checks that a message may be received again now, or be a dead letter (True)."""
+        self.room_asked: list[int] = []
+        """The limit of each receive that found more than a batch."""
         self._ids = itertools.count(1)
         self._receipts = itertools.count(1)
         self._polls: list[_Poll] = []
@@ -89,13 +108,28 @@ class Sqs:
     def facts(self) -> QueueFacts:
         return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.takes_dead_letters else None)
 
-    def poll(self, limit: int, wait: float, visibility: float, *, has_trouble: bool) -> "asyncio.Future[list[Message]]":
-        poll = _Poll(limit, visibility, self._loop.time() + wait, self._loop.create_future(), has_trouble)
+    def check_access(self) -> None:
+        """Raise `QueueRefused` if it refuses calls now."""
+        if self.is_refusing_since(self._loop.time()):
+            raise QueueRefused("no such queue")
+
+    def is_refusing_since(self, time: float) -> bool:
+        """Whether it has refused calls since this time, at least for a while."""
+        return any(begin <= self._loop.time() and time < end for begin, end in self.refusals)
+
+    def poll(
+        self, limit: int, wait: float, visibility: float, process: Process | None, *, has_trouble: bool
+    ) -> "asyncio.Future[list[Message]]":
+        self.check_access()
+        poll = _Poll(limit, visibility, self._loop.time() + wait, process, self._loop.create_future(), has_trouble)
+        if not wait and len(self.visible()) >= RECEIVE_LIMIT:
+            self.room_asked.append(limit)
         self._polls.append(poll)
         self._answer(poll)
         return poll.found
 
     def _add(self, stored: Stored) -> None:
+        stored.first_visible_at = self._loop.time()
         self.messages[stored.id] = stored
         self._wake()
 
@@ -112,12 +146,19 @@ class Sqs:
             self._polls.remove(poll)
             poll.found.set_result(found)
             return
-        shows = min((each.visible_at for each in self.messages.values()), default=poll.until)
+        is_refusing = self.is_refusing_since(now)
+        shows = min(
+            (poll.until if is_refusing else each.visible_at for each in self.messages.values()), default=poll.until
+        )
         self._loop.call_at(min(poll.until, max(shows, now)), self._answer, poll, context=WORLD)
 
-    def _take_visible(self, poll: _Poll) -> list[Message]:
+    def visible(self) -> list[Stored]:
+        """The messages that can be received now."""
         now = self._loop.time()
-        visible = [stored for stored in self.messages.values() if stored.visible_at <= now]
+        return [stored for stored in self.messages.values() if stored.visible_at <= now]
+
+    def _take_visible(self, poll: _Poll) -> list[Message]:
+        visible = [] if self.is_refusing_since(self._loop.time()) else self.visible()
         self._chance.shuffle(visible)
         found: list[Message] = []
         for stored in visible:
@@ -127,6 +168,7 @@ class Sqs:
                 del self.messages[stored.id]
                 self.dead_letters.setdefault(stored.id, None)
                 self._judge.record("redriven", stored.id)
+                self.check_again(stored, True)
                 continue
             found.append(self._deliver(stored, poll))
             if len(found) < poll.limit and self._chance.random() < self.duplicates:
@@ -135,13 +177,16 @@ class Sqs:
         return found
 
     def _deliver(self, stored: Stored, poll: _Poll) -> Message:
-        held = not stored.is_exempt and self.is_held(stored)
+        is_exempt = stored.is_exempt or self._loop.time() - stored.received_at > LONGEST_HOLD
+        held = not is_exempt and self.is_held(stored)
         self._judge.require(not held, "a held message is not delivered to others", stored.id)
+        if stored.receive_count:
+            self.check_again(stored, False)
         stored.receive_count += 1
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
         stored.received_at = self._loop.time()
         stored.visible_at = stored.received_at + poll.visibility
-        stored.is_exempt = poll.has_trouble
+        stored.is_exempt, stored.holder = poll.has_trouble, poll.process
         self._judge.record("received", stored.receipt, stored.receive_count)
         if stored.receive_count > 1:
             self._judge.totals["received again"] += 1
@@ -190,13 +235,20 @@ class Sqs:
         if stored.visible_at <= self._loop.time():
             raise ReceiptLost("not in flight")
         if self._loop.time() + delay > stored.received_at + MAX_HIDDEN:
+            self._judge.require(False, "no message is hidden for more than twelve hours", receipt, delay)
             raise DelayRefused("beyond the limit")
         stored.visible_at = self._loop.time() + delay
+        if delay >= OUTAGE_DELAY:
+            # It waits for its bucket in the queue.
+            stored.first_visible_at = stored.visible_at
         self._wake()
 
     def _each(self, receipts: Sequence[str], apply: Callable[[str, Stored], None]) -> dict[str, Exception]:
         """The errors by receipt. For an old receipt, SQS may report success although it does nothing."""
         failed: dict[str, Exception] = {}
+        if self.is_refusing_since(self._loop.time()):
+            self.exempt(receipts)
+            self.check_access()
         for receipt in receipts:
             stored = self.stored(receipt)
             if stored is not None and self._chance.random() < self.entry_failures:
@@ -212,6 +264,7 @@ class Sqs:
         return failed
 
     def reject(self, message: Message, why: Reject) -> bool:
+        self.check_access()
         if not self.takes_dead_letters:
             return False
         self.dead_letters[message.id] = why
@@ -243,16 +296,23 @@ class SimulatedQueue:
         self._check_delete = check_delete
         self._check_reject = check_reject
         self._may_abandon_receive = may_abandon_receive
+        self.batches_in_flight = 0
 
     async def facts(self) -> QueueFacts:
-        return self.sqs.facts()
+        def facts() -> QueueFacts:
+            self.sqs.check_access()
+            return self.sqs.facts()
+
+        return await self._network.call(f"{self.name} receive", facts, QueueUnavailable)
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10 messages", limit)
         trouble: list[bool] = []
+        process = PROCESS.get()
+        self.batches_in_flight += not wait
 
         def poll() -> "asyncio.Future[list[Message]]":
-            return self.sqs.poll(limit, wait, visibility, has_trouble=bool(trouble))
+            return self.sqs.poll(limit, wait, visibility, process, has_trouble=bool(trouble))
 
         call: asyncio.Future[list[Message]] = self._network.call(
             f"{self.name} receive",
@@ -265,6 +325,8 @@ class SimulatedQueue:
         except asyncio.CancelledError:
             self._judge.require(self._may_abandon_receive(), "no receive is cancelled in flight", self.name)
             raise
+        finally:
+            self.batches_in_flight -= not wait
 
     async def delete(self, receipts: Sequence[str]) -> dict[str, Exception]:
         self._judge.require(1 <= len(set(receipts)) == len(receipts) <= 10, "a batch has 1 to 10 receipts", receipts)
@@ -288,4 +350,9 @@ class SimulatedQueue:
 
     async def reject(self, message: Message, why: Reject) -> bool:
         self._check_reject(message, why)
-        return await self._network.call(f"{self.name} reject", partial(self.sqs.reject, message, why), QueueUnavailable)
+        return await self._network.call(
+            f"{self.name} reject",
+            partial(self.sqs.reject, message, why),
+            QueueUnavailable,
+            on_trouble=partial(self.sqs.exempt, [message.receipt]),
+        )

@@ -50,6 +50,7 @@ class File:
     listed_at: float
     events: list[Event] = field(default_factory=list)
     records: list[dict[str, object]] = field(default_factory=list)
+    bucket: str = LOGS
     is_refused: bool = False
     """Whether each read of it fails with a permanent error."""
     is_rejected: bool = False
@@ -107,15 +108,18 @@ class Storage:
         self.events: dict[str, Event] = {}
         self.skew = chance.choice([2.0, 15.0])
         """The largest error of a clock of S3, in seconds."""
+        self.log_buckets = [LOGS]
+        self.paddings = [0]
+        """Bytes that are added to message bodies."""
         self.unsent = 0
         self.faults_are_over = False
 
-    def plan(self, messages: int, span: float, senders: list[Sender]) -> None:
-        """Plan the changes of about `span` seconds and the messages that announce them."""
+    def plan(self, messages: int, span: float, senders: list[Sender], *, begin: float = 0.0, first: int = 0) -> None:
+        """Plan the changes of about `span` seconds and the messages that announce them. `first`: number of the first."""
         chance = self._chance
-        for number in range(messages):
+        for number in range(first, first + messages):
             send = chance.choice(senders)
-            start = chance.random() * span
+            start = begin + chance.random() * span
             kind = chance.random()
             self.unsent += 1
             if kind < 0.04:
@@ -125,17 +129,28 @@ class Storage:
             else:
                 self._plan_files(number, start, send)
 
+    def plan_burst(self, messages: int, begin: float, send: Sender) -> None:
+        """Plan changes that are all announced at about the same time."""
+        self.unsent += messages
+        for _ in range(messages):
+            later(begin, self._write_and_notify, send)
+
     def _plan_files(self, number: int, start: float, send: Sender) -> None:
         """Plan one to three log files that one message announces. Some of them are announced by another message, too."""
         chance = self._chance
         announced_at = start + 20.0 + chance.random() * chance.choice([2.0, 100.0])
-        files = []
+        files: list[File] = []
+        bucket = self.log_buckets[number % len(self.log_buckets)]
         for part in range(chance.choice([1, 1, 1, 2, 3])):
             if self.files and chance.random() < 0.15:
-                files.append(self.files[chance.choice(list(self.files))])
-                continue
+                other = self.files[chance.choice(list(self.files))]
+                # A message announces files of one bucket.
+                if other.bucket == bucket:
+                    files.append(other)
+                    continue
             late = chance.random() * 60 if chance.random() < 0.1 else 0.0
             file = self._file(f"{number:02}-{part}.json", announced_at + late)
+            file.bucket = bucket
             for _ in range(chance.randint(0, 5)):
                 later(start + chance.random() * 19, self._write_into, file)
             self.files[file.key] = file
@@ -181,11 +196,13 @@ class Storage:
         # S3 announces files that exist, with their ETags. CloudTrail may announce earlier, and without ETags.
         are_there = all(file.readable_at <= self._loop.time() for file in files)
         is_s3_notification = self._is_swept and are_there and self._chance.random() < 0.5
-        body = (
+        body: dict[str, object] = (
             _s3_notification(files)
             if is_s3_notification
-            else {"s3Bucket": LOGS, "s3ObjectKey": [file.key for file in files]}
+            else {"s3Bucket": files[0].bucket, "s3ObjectKey": [file.key for file in files]}
         )
+        if len(self.paddings) > 1:
+            body["padding"] = "x" * self._chance.choice(self.paddings)
         self._send(send, Announcement(json.dumps(body), files, must_be_rejected=any(file.is_refused for file in files)))
 
     def _write_into(self, file: File) -> None:
@@ -239,7 +256,7 @@ class Storage:
         }
 
 
-def _s3_notification(files: list[File]) -> object:
+def _s3_notification(files: list[File]) -> dict[str, object]:
     objects = [{"key": file.key, "eTag": file.etag, "size": len(file.content)} for file in files]
     return {"Records": [_record("ObjectCreated:Put", "2026-01-01T00:00:00Z", LOGS, object_) for object_ in objects]}
 

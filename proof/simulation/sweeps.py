@@ -13,6 +13,7 @@ from jibe_sqs.ports import Found
 from jibe_sqs.sweeping.sweep_queue import SweepQueue
 from proof.simulation.judge import Judge
 from proof.simulation.network import Network
+from proof.simulation.outages import Outages
 from proof.simulation.storage import BUCKET, EPOCH, LOGS, REGION, Storage
 
 T = TypeVar("T")
@@ -38,8 +39,9 @@ class Sweeping:
 class SimulatedListing:
     """The `Listing` port. The bucket may change between two pages."""
 
-    def __init__(self, storage: Storage, network: Network, judge: Judge, page: int) -> None:
+    def __init__(self, storage: Storage, outages: Outages, network: Network, judge: Judge, page: int) -> None:
         self._storage = storage
+        self._outages = outages
         self._network = network
         self._judge = judge
         self._page = page
@@ -65,6 +67,7 @@ class SimulatedListing:
 
     def _entries(self, bucket: str, prefix: str, after: str) -> list[Found | str]:
         """The entries of one level after the entry `after`, in order."""
+        self._outages.check(bucket, None)
         found: dict[str, Found | str] = {}
         for key in self._keys(bucket):
             if key.startswith(prefix):

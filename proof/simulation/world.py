@@ -7,8 +7,10 @@ from jibe_sqs.compose import engine
 from jibe_sqs.syncing.bucket_map import BucketMap
 from proof.simulation.access_anywhere import Index
 from proof.simulation.judge import Judge
+from proof.simulation.kinds import Kind
 from proof.simulation.loop import SeededLoop
 from proof.simulation.network import Network
+from proof.simulation.outages import Outages
 from proof.simulation.providers import Discovery
 from proof.simulation.sqs import Sqs
 from proof.simulation.storage import Storage
@@ -41,6 +43,15 @@ class World:
     discovery: Discovery | None
     """How buckets are discovered; None if all buckets are known from the start."""
     parts: Parts
+    kind: Kind
+    outages: Outages
+    bytes_held: int
+    """Bytes of all messages in hand of one replica."""
+    has_big_room: bool
+    """Whether a replica has room for many full batches."""
+    aa_away_until: float = 0.0
+    calm_at: float = 0.0
+    """When nothing is away any more."""
 
     def stop_faults(self) -> None:
         """Stop all faults."""
