@@ -41,7 +41,7 @@ class Bucket:
 
 
 def world_of(flow: Any, **options: Any) -> Any:
-    return flow.World(queue=flow.InMemoryQueue(max_receives=10), **options)
+    return flow.World(queue=flow.InMemoryQueue(max_receives=10, visibility_timeout=600.0), **options)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=str)

@@ -169,7 +169,8 @@ class Engine:
             self._consumer(queue, facts, wait=policies.wait, receivers=policies.receivers)
             for queue, facts in inputs.queues
         ]
-        self._observe(self.consumers)
+        # The queue of the sweeps is added below: it is in memory, and always works.
+        self._observe(tuple(self.consumers))
         background: dict[str, Work] = {}
         if inputs.sweeps:
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
