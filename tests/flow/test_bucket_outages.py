@@ -176,6 +176,37 @@ async def test_a_short_outage_hides_no_message_for_hours(flow):
         await flow.until(lambda: len(world.queue.deleted) == 9)
 
 
+async def test_an_outage_ends_also_if_no_message_may_wait(flow):
+    """Without a message that waits, the bucket was never tried again."""
+    world = world_of(flow, held=1, reading=1)
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(ERRORS[0])
+    id_ = bucket.send("x")
+    async with world.running():
+        await flow.until(lambda: world.queue.visible_in(id_) > 600)
+        bucket.up()
+        await asyncio.sleep(1000)
+        assert [each for each, _ in world.queue.deleted] == [id_]
+
+
+async def test_a_bucket_is_tried_again_while_the_messages_of_another_one_take_all_the_room(flow):
+    """A failure of a second lasted as long as the outage of the other bucket."""
+    world = world_of(flow, held=4, reading=4)
+    ill, well = Bucket(flow, world, "ill"), Bucket(flow, world, "well")
+    ill.down(ERRORS[0])
+    for i in range(4):
+        ill.send(f"{i}")
+    async with world.running():
+        await asyncio.sleep(100)
+        well.down(ERRORS[0])
+        id_ = well.send("x")
+        await flow.until(lambda: world.queue.visible_in(id_) > 600)
+        well.up()
+        await asyncio.sleep(1000)
+        assert [each for each, _ in world.queue.deleted] == [id_]
+        ill.up()
+
+
 async def test_a_message_in_its_last_receive_waits_also_if_too_many_wait(flow):
     """If it returned to its queue, the queue would make it a dead letter."""
     world = flow.World(queue=flow.InMemoryQueue(max_receives=1), held=8, reading=8)

@@ -11,6 +11,7 @@ A refusal (403) may concern one file only: S3 answers so for a missing object if
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -43,6 +44,7 @@ class BucketOutages:
         self._clock = clock
         self._messages_left = messages
         self._bytes_left = waiting_bytes
+        self._waiting: Counter[str] = Counter()
         self._answered: set[str] = set()
         self._refused: dict[str, _Refusals] = {}
         self._outages: dict[str, _Outage] = {}
@@ -60,6 +62,13 @@ class BucketOutages:
         """Whether this outcome of reading the file is due to an outage of its bucket."""
         may_be = isinstance(outcome, LogStoreUnavailable | LogBucketMissing | LogAccessDenied)
         return may_be and file.bucket in self._outages
+
+    def may_try(self, bucket: str) -> bool:
+        """Whether a file may be opened without a wait: the bucket can be read, or no message waits to try it.
+
+        Without these tries, an outage would never end if there is no room to wait.
+        """
+        return bucket not in self._outages or not self._waiting[bucket]
 
     def answered(self, bucket: str) -> None:
         """The bucket has answered: it returned an object, or has none of this name."""
@@ -105,9 +114,11 @@ class BucketOutages:
             )
         self._messages_left -= 1
         self._bytes_left -= size
+        self._waiting[file.bucket] += 1
         try:
             yield
         finally:
+            self._waiting -= Counter({file.bucket: 1})
             self._messages_left += 1
             self._bytes_left += size
 

@@ -149,7 +149,7 @@ class Reading:
                 self._counters.files_known += 1
                 log.debug("file_known", bucket=file.bucket, key=file.key)
                 return None
-            if not self._outages.is_down(file.bucket):
+            if self._outages.may_try(file.bucket):
                 read = await self._tried(file, in_hand)
                 if not self._outages.must_wait(file, read):
                     return read
