@@ -305,9 +305,17 @@ def test_rows_beyond_the_limit_are_counted_together(monkeypatch, clock):
 
 
 def test_the_number_of_remembered_failed_folders_is_limited(monkeypatch, activity):
-    monkeypatch.setattr(activity_module, "MAX_FAILED_FOLDERS", 5)
-    for number in range(20):
-        activity.refreshed(ended(f"/Archive/media/{number}", error=TIMED_OUT))
+    monkeypatch.setattr(activity_module, "MAX_FAILED_SIZE", 5000)
+    paths = [f"/Archive/media/{number}{'x' * 1000}" for number in range(20)]
+    for path in paths:
+        activity.refreshed(ended(path, error=TIMED_OUT))
+    assert activity.stale()[ProviderBucket("Archive", "media")].count == 5
+    activity.refreshed(ended(paths[0]))
+    activity.refreshed(ended(paths[19], error=TIMED_OUT))
+    assert activity.stale()[ProviderBucket("Archive", "media")].count == 5
+    activity.refreshed(ended("/Archive/media", tree=True))
+    for path in paths:
+        activity.refreshed(ended(path, error=TIMED_OUT))
     assert activity.stale()[ProviderBucket("Archive", "media")].count == 5
 
 

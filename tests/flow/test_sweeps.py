@@ -635,6 +635,32 @@ async def test_offer_waits_while_the_queue_is_full(flow):
     assert taken == [f"s3://{BUCKET}/{name}" for name in "abcde"]
 
 
+async def test_offer_waits_while_the_names_in_the_queue_are_too_large(flow):
+    queue = SweepQueue(max_size=100_000)
+    names = [f"{number}{'😀' * 1000}" for number in range(10)]
+    offering = asyncio.create_task(queue.offer(files_of(*names)))
+    taken = 0
+    while taken < 10:
+        messages = await queue.receive(10, wait=1.0, visibility=VISIBILITY)
+        assert 0 < len(messages) < 10
+        taken += len(messages)
+        await queue.delete([message.receipt for message in messages])
+        await flow.settled()
+    assert await offering == 10
+
+
+async def test_the_number_of_remembered_rejected_files_is_limited(flow, monkeypatch):
+    monkeypatch.setattr("jibe_sqs.sweeping.sweep_queue.MAX_REJECTED", 3)
+    queue = SweepQueue()
+    assert await queue.offer(files_of(*"abcde")) == 5
+    messages = await queue.receive(10, wait=1.0, visibility=VISIBILITY)
+    for message in messages:
+        await queue.reject(message, Reject("LogMalformed", "no"))
+    await queue.delete([message.receipt for message in messages])
+    assert await queue.offer(files_of(*"cde")) == 0
+    assert await queue.offer(files_of(*"ab")) == 2
+
+
 async def test_a_receive_waits_for_a_file_and_no_longer_than_its_wait_time(flow):
     queue = SweepQueue()
     assert await queue.receive(10, wait=7.0, visibility=VISIBILITY) == []

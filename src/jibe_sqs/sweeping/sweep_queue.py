@@ -6,20 +6,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from jibe_sqs.core.announcements import swept
 from jibe_sqs.core.errors import ReceiptLost
 from jibe_sqs.core.model import LogFile, Message, Reject
+from jibe_sqs.core.plan_sizes import text_size
 from jibe_sqs.ports import QueueFacts
 
 VISIBILITY: Final = 12 * 3600.0
 """Seconds. There is only one consumer, so a message becomes visible by itself only after a defect."""
 MAX_RECEIVES: Final = 10
 MAX_ENTRIES: Final = 20_000
-"""Files that wait or are being handled."""
+MAX_SIZE: Final = 32 * 1024 * 1024
+"""Files that wait or are being handled, and bytes of their names: one name may take several kilobytes."""
 REJECTED_FOR: Final = 6 * 3600.0
-"""Seconds for which a rejected file is not offered again."""
+MAX_REJECTED: Final = 50_000
+"""Seconds for which a rejected file is not offered again, and the number of such files. Beyond it, the oldest are offered."""
 FACTS: Final = QueueFacts(VISIBILITY, MAX_RECEIVES)
 
 
@@ -38,14 +42,23 @@ class SweepQueue:
 
     name = "sweeps"
 
-    def __init__(self, *, max_entries: int = MAX_ENTRIES, wall_clock: Callable[[], float] = time.time) -> None:
-        """`max_entries`: the number of files it holds. If it is full, `offer` waits."""
+    def __init__(
+        self,
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_size: int = MAX_SIZE,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`max_entries`, `max_size`: the number of files it holds, and their bytes. If it is full, `offer` waits."""
         self._max_entries = max_entries
+        self._max_size = max_size
+        self._size = 0
         self._wall_clock = wall_clock
         self._entries: dict[str, _Entry] = {}
         self._waiting: deque[str] = deque()
         self._hidden: list[tuple[float, str]] = []
-        self._rejected: dict[str, tuple[LogFile, float]] = {}
+        self._rejected: dict[bytes, float] = {}
+        """The hash of each rejected file, and when it was rejected."""
         self._shown = asyncio.Event()
         self._room = asyncio.Event()
         self._receives = 0
@@ -62,12 +75,13 @@ class SweepQueue:
         taken = 0
         for file in files:
             id_ = _id(file)
-            while id_ not in self._entries and len(self._entries) >= self._max_entries:
+            while id_ not in self._entries and self._is_full:
                 self._room.clear()
                 await self._room.wait()
-            if id_ in self._entries or self._is_rejected(id_, file):
+            if id_ in self._entries or self._is_rejected(file):
                 continue
             self._entries[id_] = _Entry(file, self._wall_clock())
+            self._size += _size(id_)
             self._show(id_)
             taken += 1
         return taken
@@ -101,6 +115,7 @@ class SweepQueue:
                 failed[receipt] = ReceiptLost("not in hand")
             else:
                 del self._entries[known]
+                self._size -= _size(known)
                 self._room.set()
         return failed
 
@@ -122,19 +137,21 @@ class SweepQueue:
 
         It is not refused for ever: the cause may have been fixed later than the retries lasted.
         """
-        now = _now()
-        while self._rejected and now - next(iter(self._rejected.values()))[1] >= REJECTED_FOR:
-            del self._rejected[next(iter(self._rejected))]
         if (entry := self._entries.get(message.id)) is not None:
-            self._rejected.pop(message.id, None)
-            self._rejected[message.id] = entry.file, now
+            version = _version(entry.file)
+            self._rejected.pop(version, None)
+            self._rejected[version] = _now()
+            if len(self._rejected) > MAX_REJECTED:
+                del self._rejected[next(iter(self._rejected))]
         return True
 
-    def _is_rejected(self, id_: str, file: LogFile) -> bool:
-        if (known := self._rejected.get(id_)) is None:
-            return False
-        rejected, at = known
-        return (rejected.etag, rejected.size) == (file.etag, file.size) and _now() - at < REJECTED_FOR
+    @property
+    def _is_full(self) -> bool:
+        return len(self._entries) >= self._max_entries or self._size >= self._max_size
+
+    def _is_rejected(self, file: LogFile) -> bool:
+        at = self._rejected.get(_version(file))
+        return at is not None and _now() - at < REJECTED_FOR
 
     def _of(self, receipt: str) -> str | None:
         id_ = receipt.rpartition("#")[0]
@@ -181,6 +198,17 @@ class SweepQueue:
 
 def _id(file: LogFile) -> str:
     return f"s3://{file.bucket}/{file.key}"
+
+
+def _size(id_: str) -> int:
+    """Bytes of an entry: its name is in the id, in the file and in the receipt."""
+    return 600 + 3 * text_size(id_)
+
+
+def _version(file: LogFile) -> bytes:
+    """A hash of the file's name and its contents."""
+    text = f"{_id(file)}\n{file.etag}\n{file.size}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _now() -> float:

@@ -22,7 +22,7 @@ import structlog
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core import date_folders
-from jibe_sqs.core.errors import LogStoreError
+from jibe_sqs.core.errors import LogStoreError, without_frames
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.log_names import holds_no_logs, no_log
@@ -107,7 +107,7 @@ class Sweeper:
             for bucket in buckets:
                 await self._sweep_bucket(turn, bucket)
         except LogStoreError as error:
-            turn.failures.append(error)
+            turn.failures.append(without_frames(error))
         finally:
             # Also if the sweep is cancelled: the consumer may have read the files that it offered.
             self.counts.update(turn.found, failures=len(turn.failures))
@@ -219,7 +219,7 @@ class _Turn:
                         batch = []
         except LogStoreError as error:
             # Go on with the other folders. The next sweep lists this one again.
-            self.failures.append(error)
+            self.failures.append(without_frames(error))
         await self._offer(batch)
         return below
 
@@ -262,7 +262,7 @@ async def _aws_logs(listing: Listing, bucket: str) -> tuple[list[str], list[LogS
                 if looked_at >= MAX_TOP_ENTRIES:
                     break
     except LogStoreError as error:
-        failures.append(error)
+        failures.append(without_frames(error))
     wanted = [AWS_LOGS, *(f"{top}{AWS_LOGS}" for top in tops if top != AWS_LOGS)]
     found: list[str] = []
     for first in range(0, len(wanted), LISTINGS):

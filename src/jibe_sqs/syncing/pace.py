@@ -19,7 +19,8 @@ COST_FACTOR = 2.0
 """The interval of a folder is at least this many times its cost, so that it is idle for half of the time."""
 
 MAX_FOLDERS = 100_000
-"""Folders that are remembered, each for costs and for turns."""
+"""Folders that are remembered, each for costs and for turns. Only their hashes are kept: a path may have thousands of
+characters, and two folders with the same hash only share a turn."""
 
 
 class Costs:
@@ -29,17 +30,17 @@ class Costs:
     """
 
     def __init__(self, *, max_folders: int = MAX_FOLDERS) -> None:
-        self._costs: LRUCache[Folder, float] = LRUCache(max_folders)
+        self._costs: LRUCache[int, float] = LRUCache(max_folders)
 
     def expected(self, folder: Folder) -> float:
         """The cost of the next refresh; 0 for a folder that is quick or unknown."""
-        return self._costs.get(folder, 0.0)
+        return self._costs.get(hash(folder), 0.0)
 
     def learn(self, folder: Folder, seconds: float) -> None:
         """Take in how long a successful refresh took."""
-        cost = (self._costs.pop(folder, 0.0) + seconds) / 2
+        cost = (self._costs.pop(hash(folder), 0.0) + seconds) / 2
         if cost >= NOTABLE_COST:
-            self._costs[folder] = cost
+            self._costs[hash(folder)] = cost
 
 
 class Pace:
@@ -53,12 +54,12 @@ class Pace:
         self._folders = folders
         self._trees = trees
         self._max_folders = max_folders
-        self._turns: dict[Folder, float] = {}
-        self._by_turn: list[tuple[float, Folder]] = []
+        self._turns: dict[int, float] = {}
+        self._by_turn: list[tuple[float, int]] = []
 
     def turn_in(self, folder: Folder) -> float:
         """Seconds until the folder may be refreshed; 0 for now."""
-        return max(0.0, self._turns.get(folder, 0.0) - self._clock.monotonic())
+        return max(0.0, self._turns.get(hash(folder), 0.0) - self._clock.monotonic())
 
     def ended(self, folder: Folder, began: float) -> None:
         """Take in that a refresh has ended, with or without success, that began at this time (monotonic)."""
@@ -67,8 +68,8 @@ class Pace:
         if interval > 0:
             turn = began + max(interval, COST_FACTOR * self._costs.expected(folder))
             if turn > now:
-                self._turns[folder] = turn
-                heapq.heappush(self._by_turn, (turn, folder))
+                self._turns[hash(folder)] = turn
+                heapq.heappush(self._by_turn, (turn, hash(folder)))
         self._forget(now)
 
     def _forget(self, now: float) -> None:

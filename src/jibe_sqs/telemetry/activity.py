@@ -13,14 +13,16 @@ import msgspec
 from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
 from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.plan_sizes import text_size
 from jibe_sqs.core.stale_folders import Needed, Stale
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome
 from jibe_sqs.telemetry.lag import Lag
 
 MAX_ROWS: Final = 1000
 """Pairs of provider and bucket with counts of their own. All others share one row without names."""
-MAX_FAILED_FOLDERS: Final = 100_000
-"""Folders that are kept because their last refresh failed."""
+MAX_FAILED_SIZE: Final = 16 * 1024 * 1024
+"""Bytes of the folders that are kept because their last refresh failed: 50,000 usual ones. A path may have thousands of
+characters."""
 
 
 class ProviderBucket(NamedTuple):
@@ -125,6 +127,7 @@ class Activity:
         self._now = ActivityCounts()
         self._before = ActivityCounts()
         self._failed: dict[Folder, float] = {}
+        self._failed_size = 0
         self._indexed: Places | None = None
         """The bucket map that `_row_by_folder` was made from."""
         self._row_by_folder: dict[str, ProviderBucket] = {}
@@ -164,8 +167,9 @@ class Activity:
         counts.refreshing += outcome.seconds
         if outcome.error is not None:
             counts.failed[type(outcome.error).__name__] += 1
-            if not outcome.for_descendant and len(self._failed) < MAX_FAILED_FOLDERS:
-                self._failed.setdefault(folder, self._clock.monotonic() - outcome.waited)
+            if not outcome.for_descendant and folder not in self._failed and self._failed_size < MAX_FAILED_SIZE:
+                self._failed[folder] = self._clock.monotonic() - outcome.waited
+                self._failed_size += _size(folder)
             return
         if folder.tree:
             counts.trees += 1
@@ -204,12 +208,13 @@ class Activity:
 
     def _forget_failures(self, folder: Folder) -> None:
         """Forget the failures of this folder. If the refresh was of a tree, also of the folders below it."""
-        self._failed.pop(folder, None)
-        if folder.tree and self._failed:
+        done = [folder] if folder in self._failed else []
+        if folder.tree:
             top = folder.path.rstrip("/")
-            below = [each for each in self._failed if each.path == top or each.path.startswith(f"{top}/")]
-            for each in below:
-                del self._failed[each]
+            done = [each for each in self._failed if each.path == top or each.path.startswith(f"{top}/")]
+        for each in done:
+            del self._failed[each]
+            self._failed_size -= _size(each)
 
     def _providers_of(self, bucket: str) -> Iterable[str]:
         places = self._places()
@@ -252,6 +257,10 @@ def _add_lag(lag: Lag, stale: Stale, now: float) -> None:
         lag.add(now - stale.latest)
     if stale.events > 2:
         lag.add(now - (stale.earliest + stale.latest) / 2, stale.events - 2)
+
+
+def _size(folder: Folder) -> int:
+    return 200 + text_size(folder.path)
 
 
 def _provider_of(folder: Folder) -> str:
