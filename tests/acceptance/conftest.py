@@ -111,19 +111,24 @@ class SmallService:
         )
         self.send(json.dumps({"s3Bucket": self._log_bucket, "s3ObjectKey": [name]}))
 
-    def send(self, body: str) -> None:
-        self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
+    def send(self, body: str) -> str:
+        """Send a message, and return its id."""
+        return str(self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)["MessageId"])
 
     def messages(self) -> int:
         """The messages in the queue, also the received ones."""
         return self._count(self._queue)
 
+    def in_hand(self) -> int:
+        """The messages that were received, and are neither deleted nor visible."""
+        return self._count(self._queue, "ApproximateNumberOfMessagesNotVisible")
+
     def dead_letters(self) -> int:
         return self._count(self._dead)
 
-    def _count(self, queue: str) -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    def _count(self, queue: str, *names: str) -> int:
+        names = names or ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        found = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=list(names))["Attributes"]
         return sum(int(found[name]) for name in names)
 
 
