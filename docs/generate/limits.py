@@ -1,6 +1,6 @@
 """docs/reference/limits.md: the bounds in limits.toml, with their values from the program and the tests that show them."""
 
-import importlib
+import pkgutil
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -37,9 +37,8 @@ def value(bound: Bound) -> str:
 
 def constant(name: str) -> object:
     """The value of a constant such as `consuming.room.OVERHEAD`."""
-    module, _, attribute = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(f"jibe_sqs.{module}"), attribute)
+        return pkgutil.resolve_name(f"jibe_sqs.{name}")
     except (ImportError, AttributeError):
         raise ValueError(f"{BOUNDS}: there is no constant {name}") from None
 
