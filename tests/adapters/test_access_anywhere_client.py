@@ -17,11 +17,12 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.answers import answer_of
 from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
 from jibe_sqs.adapters.access_anywhere.wire.answers import FILES, FILES_NOT_KEPT, existing, page, refresh_state
-from jibe_sqs.adapters.access_anywhere.wire.reader import AnswerReader, ListShape
+from jibe_sqs.adapters.access_anywhere.wire.reader import ListShape
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TASKS, Task, TaskList, TaskStatus, task_list
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
@@ -874,9 +875,7 @@ CUSTOM = {name: value for name, value in TASK.items() if name not in ("callback"
 
 def read(answer: dict, shape: ListShape | None = None) -> dict:
     """The answer as the client reads it from the wire."""
-    reader = AnswerReader(shape)
-    reader.feed(json.dumps({"status": "ok"} | answer).encode())
-    return reader.finish()
+    return answer_of([json.dumps({"status": "ok"} | answer).encode()], shape)
 
 
 def tasks_in(answer: dict) -> TaskList:
@@ -1006,9 +1005,7 @@ def test_any_json_answer_is_read_or_malformed_and_never_crashes(answer):
 def test_any_bytes_are_read_or_malformed_and_never_crash(body):
     for shape, of in ((TASKS, task_list), (FILES, page), (None, existing), (FILES_NOT_KEPT, refresh_state)):
         with contextlib.suppress(AnswerMalformed):
-            reader = AnswerReader(shape)
-            reader.feed(body)
-            of(reader.finish())
+            of(answer_of([body], shape))
 
 
 # Secrets

@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.answers import answer_of
 from tests.wire import cut
 
 from jibe_sqs.adapters.access_anywhere.wire import reader as limits
@@ -40,10 +43,7 @@ answers = st.fixed_dictionaries(
 
 
 def read(body: bytes, shape: ListShape | None = None, places=()) -> dict:
-    reader = AnswerReader(shape)
-    for piece in cut(body, places):
-        reader.feed(piece)
-    return reader.finish()
+    return answer_of(cut(body, places), shape)
 
 
 def expected(answer: dict) -> dict:
@@ -121,7 +121,11 @@ def test_text_that_is_not_an_answer_is_malformed(body):
 
 @pytest.mark.parametrize(
     ("entry", "reason"),
-    [(b'{"fi_name":"x"}', "without an `fi_id`"), (b'{"fi_id":"%s"}' % (b"1" * 129), "more than 128 characters")],
+    [
+        (b'{"fi_name":"x"}', "without an `fi_id`"),
+        (b'{"fi_id":"%s"}' % (b"1" * 129), "more than 128 characters"),
+        (b'{"fi_id":"1","fi_name":"%s"}' % (b"x" * 4097), "more than 4,096 characters"),
+    ],
 )
 def test_a_malformed_entry_fails_only_the_callers_that_need_the_list(entry, reason):
     found = read(b'{"status":"ok","filelist":[{"fi_id":"1"},%s],"total":2}' % entry, FILES)
@@ -142,6 +146,8 @@ def endless(*, before: bytes, again: bytes, shape: ListShape | None) -> tuple[st
     try:
         for piece in itertools.chain([before], itertools.repeat(again)):
             reader.feed(piece)
+            while reader.parse():
+                pass
     except AnswerMalformed as error:
         return str(error), reader.fed
     raise AssertionError("the answer has ended")
@@ -160,14 +166,15 @@ OPEN = b'{"status":"ok","filelist":['
         (OPEN + b'"', b"x" * 9000, FILES, "a value of more than 65,536 bytes", MIB // 4),
         (OPEN, b"[" * 9000, FILES, "a value of more than 65,536 bytes", MIB // 4),
         (OPEN, b'{"a":' * 2000, FILES, "a value of more than 65,536 bytes", MIB // 4),
-        (OPEN, b'{"fi_id":"1"},' * 900, FILES, "more than 100,000 entries", 2 * MIB),
-        (b'{"filelist":{', b'"a":{"fi_id":"1"},' * 900, FILES, "more than 100,000 entries", 2 * MIB),
+        (OPEN, b'{"fi_id":"1"},' * 900, FILES, "more than 9,000 entries", MIB // 4),
+        (b'{"filelist":{', b'"a":{"fi_id":"1"},' * 900, FILES, "more than 9,000 entries", MIB // 4),
         (b"{", b'"a":"%s",' % (b"x" * 9000), FILES, "more than 1,048,576 bytes of fields", 2 * MIB),
         (b'{"response":{', b'"a":"%s",' % (b"x" * 9000), TASKS, "more than 1,048,576 bytes of fields", 2 * MIB),
         (b'{"tasks":[{"bt_id":"', b"x" * 9000, TASKS, "a value of more than 1,048,576 bytes", 4 * MIB),
     ],
 )
-def test_an_endless_answer_is_refused_at_a_limit_of_its_own(before, again, shape, reason, most):
+def test_an_endless_answer_is_refused_at_a_limit_of_its_own(monkeypatch, before, again, shape, reason, most):
+    monkeypatch.setattr(limits, "MAX_ENTRIES", 9000)
     error, fed = endless(before=before, again=again, shape=shape)
     assert reason in error
     assert fed <= most + 90_000
@@ -176,16 +183,70 @@ def test_an_endless_answer_is_refused_at_a_limit_of_its_own(before, again, shape
 def test_an_incomplete_value_is_searched_again_only_when_its_text_has_doubled(monkeypatch):
     """Each byte arrives alone. To search the value at each portion would take a time that is quadratic in its size."""
     searched = []
-    parse = AnswerReader._parse
+    pattern = limits._TO_BRACKET
 
-    def counted(reader):
-        parse(reader)
-        searched.append(len(reader._text))
+    class Counted:
+        def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
+            searched.append(len(text) - at)
+            return pattern.match(text, at)
 
-    monkeypatch.setattr(AnswerReader, "_parse", counted)
-    reader = AnswerReader(TASKS)
-    for piece in [b'{"status":"ok","tasks":[{"bt_id":"1","bt_data":"', *[b"x"] * 1_000_000, b'"}]}']:
-        reader.feed(piece)
-    [found] = reader.finish()["tasks"]
+    monkeypatch.setattr(limits, "_TO_BRACKET", Counted())
+    pieces = [b'{"status":"ok","tasks":[{"bt_id":"1","bt_data":"', *[b"x"] * 500_000, b'"}]}']
+    [found] = answer_of(pieces, TASKS)["tasks"]
     assert found.id == "1"
-    assert sum(searched) < 4_000_000
+    assert 500_000 < sum(searched) < 2_000_000
+
+
+def turns(*pieces: bytes, shape: ListShape | None = FILES) -> int:
+    """How many turns it takes to read this answer without its end."""
+    reader, count = AnswerReader(shape), 0
+    with suppress(AnswerMalformed):
+        for piece in pieces:
+            reader.feed(piece)
+            while reader.parse():
+                count += 1
+        reader.end()
+        while reader.parse():
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OPEN + b'{"fi_id":"1"},' * 4000,
+        b'{"filelist":{' + b'"a":{"fi_id":"1"},' * 3000,
+        OPEN + b"[" * 50_000,
+        OPEN + b'{"a":' * 10_000,
+        OPEN + b"{},[]," * 10_000,
+        b"{" + b'"a":1,' * 10_000,
+    ],
+)
+@pytest.mark.parametrize("size", [1000, 16 * 1024, 1_000_000])
+def test_many_small_values_are_read_in_many_turns(text, size):
+    """A turn of so many bytes would have thousands of values, and take a tenth of a second."""
+    pieces = (text[at : at + size] for at in range(0, len(text), size))
+    assert turns(*pieces) > 20
+
+
+def test_an_object_of_many_small_entries_is_kept_in_many_turns():
+    """Until there is too much text for one entry, it may be one. After that, all entries are kept at once."""
+    text = b",".join(b'"%d":{"bt_id":"1"}' % number for number in range(70_000))
+    assert len(text) > TASKS.max_entry
+    assert turns(b'{"tasks":{', text, shape=TASKS) > 1000
+
+
+def test_texts_that_need_much_more_memory_than_they_have_bytes_are_refused(monkeypatch):
+    """One emoji makes each character of its text take four bytes."""
+    monkeypatch.setattr(limits, "MAX_KEPT_BYTES", 1_000_000)
+    entry = json.dumps({"fi_id": "1", "fi_name": "\N{PILE OF POO}" + "x" * 4000}).encode() + b","
+    error, fed = endless(before=OPEN, again=entry, shape=FILES)
+    assert "more than 1,000,000 bytes of text" in error
+    assert fed < 300_000
+
+
+def test_a_text_that_all_entries_share_counts_once(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_KEPT_BYTES", 150_000)
+    entries = [{"fi_id": str(number), "fi_name": "x", "fi_bname": "b" * 1000} for number in range(1000)]
+    found = read(json.dumps({"status": "ok", "filelist": entries}).encode(), FILES)
+    assert len(found["filelist"]) == 1000

@@ -7,7 +7,9 @@ The text of a value ends where its brackets are closed. The decoder then checks 
 """
 
 import re
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Iterable
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -15,11 +17,16 @@ import msgspec
 from jibe_sqs.core.errors import AnswerMalformed
 
 Answer = dict[str, object]
-Wait = Generator[None, None, None]
-"""A parser that yields when it needs more text."""
+Wait = Generator[bool, None, None]
+"""A parser that yields True when it needs more text, and False at the end of a turn."""
 
 PORTION: Final = 16 * 1024
-"""Bytes to parse at a time: about 1 ms of work."""
+"""Bytes to collect before they are parsed."""
+
+TURN: Final = 16 * 1024
+"""The work of one turn: a few milliseconds. A byte that is parsed counts as 1, and a value or a bracket as `STEP`."""
+
+STEP: Final = 128
 
 MAX_FIELDS_BYTES: Final = 1024 * 1024
 """Bytes of an answer without its list. The largest such answer is one file with its path: a name of 1,024 bytes has up to
@@ -30,7 +37,10 @@ MAX_LIST_BYTES: Final = 64 * 1024 * 1024
 `count` sends the whole folder: 100,000 files have about 60 MB."""
 
 MAX_ENTRIES: Final = 100_000
-"""Entries of a list, which are kept until the caller has used them: 350 bytes each."""
+"""Entries of a list, which are kept until the caller has used them: 200 bytes each, and their texts."""
+
+MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""Memory of the texts that are kept of a list. With one emoji in it, a text needs four bytes for each character."""
 
 _SPACES = re.compile(rb"[ \t\n\r]*+")
 _SCALAR = re.compile(rb'[^\s,:"\[\]{}]*+')
@@ -54,7 +64,9 @@ class ListShape(msgspec.Struct, frozen=True):
 
 
 class AnswerReader:
-    """`feed` the text in order, then call `finish`. Both raise `AnswerMalformed`, whose text never quotes the answer.
+    """`feed` it the text in order, then `end` it. After each, call `parse` until it returns False. Then take the `answer`.
+
+    All raise `AnswerMalformed`, whose text never quotes the answer.
 
     In the answer, the list is a list of what was kept. If an entry is malformed, the error is in its place, because it
     concerns only the callers that need the list.
@@ -71,8 +83,9 @@ class AnswerReader:
         self._text = b""
         self._at = 0
         self._is_whole = False
+        self._work = 0
         self._parser = self._document()
-        next(self._parser)
+        self._needs_text = next(self._parser)
 
     @property
     def fed(self) -> int:
@@ -80,30 +93,37 @@ class AnswerReader:
         return self._fed
 
     def feed(self, portion: bytes) -> None:
-        """Take text, and parse it as soon as there is enough of it."""
+        """Take text."""
         self._fed += len(portion)
         if self._fed > self._limit:
             raise AnswerMalformed(f"has more than {self._limit:,} bytes; it was not read to its end")
         self._new.append(portion)
         self._new_bytes += len(portion)
-        # An incomplete value is searched again, partly. So wait until its text has doubled.
-        if self._new_bytes >= max(PORTION, len(self._text) - self._at):
-            self._parse()
 
-    def finish(self) -> Answer:
-        """The answer, which is complete now, with any `status`."""
+    def end(self) -> None:
+        """Report that no more text follows."""
         self._is_whole = True
-        self._parse()
+
+    def parse(self) -> bool:
+        """Parse for one turn. Returns whether there is more to parse, so that the caller may do other work before."""
+        # An incomplete value is searched again, partly. So wait until its text has doubled.
+        is_enough = self._new_bytes >= max(PORTION, len(self._text) - self._at)
+        if self._needs_text and not is_enough and not self._is_whole:
+            return False
+        if self._needs_text:
+            self._text = b"".join([self._text[self._at :], *self._new])
+            self._at = 0
+            self._new.clear()
+            self._new_bytes = 0
+        self._work = 0
+        self._needs_text = next(self._parser, True)
+        return not self._needs_text
+
+    def answer(self) -> Answer:
+        """The answer, with any `status`."""
         if not isinstance(self._answer.get("status"), str):
             raise AnswerMalformed("is JSON without a `status`, so not an answer of Access Anywhere's API")
         return self._answer
-
-    def _parse(self) -> None:
-        self._text = b"".join([self._text[self._at :], *self._new])
-        self._at = 0
-        self._new.clear()
-        self._new_bytes = 0
-        next(self._parser, None)
 
     def _more(self, limit: int = MAX_FIELDS_BYTES) -> Wait:
         """Wait for more text. `limit`: bytes of the incomplete value that begins here."""
@@ -111,10 +131,16 @@ class AnswerReader:
             raise AnswerMalformed("is not JSON: it ends too early")
         if len(self._text) - self._at > limit:
             raise AnswerMalformed(f"has a value of more than {limit:,} bytes; it was not read to its end")
-        yield
+        yield True
+
+    def _step(self, size: int = 0) -> Wait:
+        """Count work, and end the turn if it was enough. `size`: bytes that were parsed."""
+        self._work += STEP + size
+        if self._work > TURN:
+            yield False
 
     def _document(self) -> Wait:
-        yield
+        yield True
         if (yield from self._next()) != b"{":
             raise AnswerMalformed("is not a JSON object, so not an answer of Access Anywhere's")
         yield from self._container(lambda name: self._field(self._answer, name))
@@ -142,7 +168,7 @@ class AnswerReader:
             if after != b",":
                 raise AnswerMalformed("is not JSON: a comma is missing")
 
-    def _name(self) -> Generator[None, None, str]:
+    def _name(self) -> Generator[bool, None, str]:
         if (yield from self._next()) != b'"':
             raise AnswerMalformed("is not JSON: the name of a field is missing")
         name = decoded_value((yield from self._value(MAX_FIELDS_BYTES)))
@@ -156,7 +182,8 @@ class AnswerReader:
         if self._shape and name == self._shape.name and first in b"[{":
             entries = _Entries(self._shape, may_be_one=first == b"{")
             yield from self._container(lambda key: self._entry(entries, key))
-            fields[name] = entries.found()
+            yield from self._keep(entries, entries.rest())
+            fields[name] = entries.found
         elif self._shape and name == self._shape.inside != "" and first == b"{" and fields is self._answer:
             inner: Answer = {}
             yield from self._container(lambda key: self._field(inner, key))
@@ -169,9 +196,15 @@ class AnswerReader:
             fields[name] = decoded_value(text)
 
     def _entry(self, entries: "_Entries", key: str) -> Wait:
-        entries.add(key, (yield from self._value(entries.shape.max_entry)))
+        text = yield from self._value(entries.shape.max_entry)
+        yield from self._keep(entries, entries.complete(key, text))
 
-    def _next(self) -> Generator[None, None, bytes]:
+    def _keep(self, entries: "_Entries", values: Iterable[object]) -> Wait:
+        for value in values:
+            entries.keep(value)
+            yield from self._step()
+
+    def _next(self) -> Generator[bool, None, bytes]:
         """The next byte that is not a space. It is not consumed."""
         while self._skip_spaces() == len(self._text):
             yield from self._more()
@@ -182,7 +215,7 @@ class AnswerReader:
         self._at = spaces.end() if spaces else self._at
         return self._at
 
-    def _value(self, limit: int) -> Generator[None, None, bytes]:
+    def _value(self, limit: int) -> Generator[bool, None, bytes]:
         """The text of the next value, of at most `limit` bytes."""
         first = yield from self._next()
         # Where the search goes on, from the beginning of the value.
@@ -195,6 +228,7 @@ class AnswerReader:
             if found is None or (found.end() == len(self._text) and not self._is_whole and first not in b'"[{'):
                 yield from self._more(limit)
                 continue
+            yield from self._step(found.end() - self._at - searched)
             searched = found.end() - self._at
             if first in b"[{":
                 depth += 1 if self._text[found.end() - 1] in b"[{" else -1
@@ -213,42 +247,62 @@ class _Entries:
     def __init__(self, shape: ListShape, *, may_be_one: bool) -> None:
         self.shape = shape
         self._kept: list[object] = []
+        self._kept_bytes = 0
         self._failure: AnswerMalformed | None = None
         self._may_be_one = may_be_one
         self._fields: Answer = {}
         self._field_bytes = 0
 
-    def add(self, key: str, text: bytes) -> None:
-        """Add a value of the list."""
-        value = decoded_value(text)
-        if not self._may_be_one:
-            self._keep(value)
-            return
-        self._fields[key] = value
-        self._field_bytes += len(text)
-        if self._field_bytes > self.shape.max_entry:
-            # This is too large for one entry.
-            self._may_be_one = False
-            for each in self._fields.values():
-                self._keep(each)
-            self._fields = {}
-
+    @property
     def found(self) -> object:
         """What was kept, or the first error."""
-        is_one = self.shape.known_by in self._fields
-        for each in [self._fields] if is_one else self._fields.values():
-            self._keep(each)
         return self._failure or self._kept
 
-    def _keep(self, value: object) -> None:
+    def complete(self, key: str, text: bytes) -> Iterable[object]:
+        """The entries that are known to be complete with this value of the list or object."""
+        value = decoded_value(text)
+        if not self._may_be_one:
+            return [value]
+        self._fields[key] = value
+        self._field_bytes += len(text)
+        if self._field_bytes <= self.shape.max_entry:
+            return []
+        # This is too large for one entry.
+        self._may_be_one = False
+        return self.rest()
+
+    def rest(self) -> Iterable[object]:
+        """The other entries, at the end of the list or object."""
+        fields, self._fields = self._fields, {}
+        return [fields] if self.shape.known_by in fields else fields.values()
+
+    def keep(self, value: object) -> None:
+        """Keep what is needed of an entry."""
+        if self._failure is not None:
+            return
         if len(self._kept) == MAX_ENTRIES:
             raise AnswerMalformed(f"has more than {MAX_ENTRIES:,} entries; it was not read to its end")
-        if self._failure is None:
-            try:
-                self._kept.append(self.shape.kept(value))
-            except AnswerMalformed as error:
-                self._failure = error
-                self._kept.clear()
+        try:
+            kept = self.shape.kept(value)
+        except AnswerMalformed as error:
+            self._failure = error
+            self._kept.clear()
+            return
+        self._kept_bytes += text_memory(kept, self._kept[-1] if self._kept else None)
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            raise AnswerMalformed(
+                f"has entries with more than {MAX_KEPT_BYTES:,} bytes of text; it was not read to its end"
+            )
+        self._kept.append(kept)
+
+
+def text_memory(kept: object, before: object) -> int:
+    """Bytes of the texts in what is kept of an entry, without those that the entry before it has, too."""
+    if not isinstance(kept, msgspec.Struct):
+        return 0
+    old = msgspec.structs.astuple(before) if isinstance(before, msgspec.Struct) else ()
+    fields = zip_longest(msgspec.structs.astuple(kept), old)
+    return sum(sys.getsizeof(new) for new, same in fields if new is not same and isinstance(new, str))
 
 
 def decoded_value(text: bytes) -> object:

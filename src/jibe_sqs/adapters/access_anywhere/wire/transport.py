@@ -177,7 +177,10 @@ class Transport:
                     reader.feed(portion)
                     # All of the answer may have arrived already. Other tasks, and a cancellation, get their turn.
                     await asyncio.sleep(0)
-                return reader.finish()
+                    await parsed(reader)
+                reader.end()
+                await parsed(reader)
+                return reader.answer()
         except AnswerMalformed as error:
             raise unreadable(function, error, reply, head, parameters) from None
 
@@ -228,6 +231,12 @@ class Transport:
         if code.lower() != "ok":
             raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)
         return answer
+
+
+async def parsed(reader: AnswerReader) -> None:
+    """Parse what has arrived, in turns."""
+    for _ in iter(reader.parse, False):
+        await asyncio.sleep(0)
 
 
 def shape_of(function: str, parameters: Mapping[str, str]) -> ListShape | None:
