@@ -21,6 +21,7 @@ from tests.answers import answer_of
 from tests.clocks import SleptClock
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
+from jibe_sqs.adapters.access_anywhere.wire import client as client_limits
 from jibe_sqs.adapters.access_anywhere.wire.answers import FILES, FILES_NOT_KEPT, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.reader import ListShape
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TASKS, Task, TaskList, TaskStatus, task_list
@@ -636,6 +637,51 @@ async def test_the_same_page_twice_is_a_malformed_answer(server):
         with pytest.raises(AnswerMalformed, match="same page"):
             await asyncio.wait_for(client.subfolders("1"), 10)
     assert len(server.sent("getFolderContents")) == 2
+
+
+async def test_pages_that_alternate_are_a_malformed_answer(server):
+    """Each page differs from the one before it, but there is no progress."""
+
+    def answer(form: Form) -> Reply:
+        odd = int(form["from"]) // 1000 % 2
+        return {"status": "ok", "filelist": [{"fi_id": f"{n} {odd}", "fi_type": "1"} for n in range(1000)]}
+
+    server.functions["getFolderContents"] = answer
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed, match="same page"):
+            await client.subfolders("1")
+    assert len(server.sent("getFolderContents")) == 3
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_new_pages_without_end_are_a_malformed_answer(server, monkeypatch, size):
+    monkeypatch.setattr(client_limits, "MAX_PAGES", 5)
+    entries = [{"fi_id": str(n), "fi_type": "0"} for n in range(6 * size)]
+    pages = paging(entries)
+    server.functions["getFolderContents"] = lambda form: pages(form | {"count": str(size)}) | {"total": 10**9}
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed, match="no end after 5 pages"):
+            [item async for item in client.list_folder("1")]
+    assert len(server.sent("getFolderContents")) == 5
+
+
+async def test_more_subfolders_than_can_be_kept_are_an_error_not_a_part_of_them(server, monkeypatch):
+    monkeypatch.setattr(client_limits, "MAX_SUBFOLDERS_BYTES", 1_000_000)
+    server.functions["getFolderContents"] = paging([FOLDER | {"fi_id": str(n)} for n in range(2000)])
+    async with server.client() as client:
+        assert len(await client.subfolders("1")) == 2000
+    server.functions["getFolderContents"] = paging([FOLDER | {"fi_id": str(n)} for n in range(4000)])
+    async with server.client() as client:
+        with pytest.raises(AnswerMalformed, match="more folders than can be kept"):
+            await client.subfolders("1")
+
+
+async def test_a_flat_folder_of_a_hundred_thousand_files_is_listed_from_one_answer(server):
+    """A server that ignores `count` sends all of them."""
+    files = [{"fi_id": str(n), "fi_name": f"{n:060}", "fi_type": "0"} for n in range(100_000)]
+    server.answering("getFolderContents", {"status": "ok", "total": "100000", "filelist": files})
+    async with server.client() as client:
+        assert sum([1 async for _ in client.list_folder("1")]) == 100_000
 
 
 async def test_entries_in_the_trash_are_not_listed(server):

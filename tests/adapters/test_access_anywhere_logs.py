@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
+from jibe_sqs.adapters.access_anywhere.uses import log_folders
 from jibe_sqs.adapters.access_anywhere.uses.log_folders import SETTLED_AGE
 from jibe_sqs.adapters.access_anywhere.uses.logs import WINDOW, AccessAnywhereLogs
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -393,6 +394,19 @@ async def test_a_new_day_is_found_at_once_and_a_new_region_soon(served):
         assert far not in (await world.swept(source))[0]
         world.now += SETTLED_AGE
         assert far in (await world.swept(source))[0]
+
+
+@pytest.mark.parametrize("limit", ["LISTINGS_BYTES", "NAMES_BYTES"])
+async def test_without_memory_for_listings_more_folders_are_refreshed(served, monkeypatch, limit):
+    """The listings of many folders, or one listing of many folders, are not remembered."""
+    monkeypatch.setattr(log_folders, limit, 2000 if limit == "LISTINGS_BYTES" else 200)
+    source = LogSource(BUCKET)
+    async with served() as world:
+        keys = [world.put(day(f"2026/01/{number}", "a")).key for number in range(10, 32)]
+        await world.swept(source)
+        found, refreshed = await world.swept(source)
+        assert set(found) <= set(keys)
+        assert f"{ROOT}/{REGION}/2026/01" in refreshed
 
 
 async def test_a_flat_folder_is_refreshed_each_time(served):

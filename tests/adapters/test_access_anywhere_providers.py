@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.clocks import SystemClock
 
 from jibe_sqs.adapters.access_anywhere import connect
+from jibe_sqs.adapters.access_anywhere.uses import providers
 from jibe_sqs.adapters.access_anywhere.uses.providers import (
     CLOCK_MARGIN,
     MAX_SECONDS_PER_FILE,
@@ -26,7 +27,7 @@ from jibe_sqs.adapters.access_anywhere.uses.providers import (
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.tasks import Task, TaskList, TaskStatus
 from jibe_sqs.core.decisions import Decisions, Place
-from jibe_sqs.core.errors import CallFailed
+from jibe_sqs.core.errors import AnswerMalformed, CallFailed
 from jibe_sqs.core.model import Folder, Kind, ObjectEvent, Skip
 from jibe_sqs.syncing.bucket_map import BucketMap
 
@@ -137,8 +138,27 @@ async def test_a_huge_share_is_not_listed_to_its_end():
 
 
 async def test_many_buckets_are_all_found():
-    client = ClientDouble({"0": [folder("1", "S3")], "1": [bucket(f"b{n}", f"b{n}") for n in range(2500)]})
-    assert len(await Providers(client).places()) == 2500
+    client = ClientDouble({"0": [folder("1", "S3")], "1": [bucket(f"b{n}", f"b{n}") for n in range(10_000)]})
+    assert len(await Providers(client).places()) == 10_000
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 4096])
+async def test_more_buckets_than_can_be_kept_are_an_error_not_a_part_of_them(monkeypatch, name):
+    """Events of the others would be lost. The provider's name is in the path of each of its buckets."""
+    monkeypatch.setattr(providers, "MAX_SHOWN_BYTES", 1_000_000)
+    client = ClientDouble({"0": [folder("1", name)], "1": [bucket(f"b{n}", f"b{n}") for n in range(10_000)]})
+    with pytest.raises(AnswerMalformed, match="more providers and buckets than can be kept"):
+        await Providers(client).places()
+    assert client.listed < 1_000_000 / (1000 + len(name))
+
+
+async def test_more_providers_than_can_be_kept_are_an_error_not_a_part_of_them(monkeypatch):
+    monkeypatch.setattr(providers, "MAX_SHOWN_BYTES", 1_000_000)
+    client = ClientDouble({"0": [folder(f"{n}", f"{n}") for n in range(10_000)]})
+    for wanted in (Providers(client).places(), Providers(client).synced({"/1"})):
+        with pytest.raises(AnswerMalformed, match="more providers and buckets than can be kept"):
+            await wanted
+    assert client.listed < 2 * 1000
 
 
 @pytest.mark.parametrize(

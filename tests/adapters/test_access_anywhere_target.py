@@ -15,6 +15,7 @@ from tests.clocks import SleptClock
 from tests.other_refreshes import UncoalescedRefreshes, nothing
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
+from jibe_sqs.adapters.access_anywhere.uses import folder_ids
 from jibe_sqs.adapters.access_anywhere.uses.folder_ids import MAX_LOOKUPS, KnownIds
 from jibe_sqs.adapters.access_anywhere.wire.paths import ancestors, is_below, joined, name, parent
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -682,6 +683,19 @@ async def test_look_ups_in_one_folder_share_a_listing_of_it():
     assert aa.index == aa.keys
     assert aa.calls.count("checkPathExists") <= 20
     assert aa.listings <= 10
+
+
+async def test_names_that_need_much_memory_are_looked_up_one_by_one(monkeypatch):
+    """A listing that was read only in part must not answer "not found"."""
+    monkeypatch.setattr(folder_ids, "MAX_NAMES_BYTES", 5000)
+    aa = Indexed(*(f"{n}/1" for n in range(100)))
+    aa.settle()
+    aa.keys |= {f"{n}/2" for n in range(100)}
+    async with aa.target() as target:
+        await asyncio.gather(*(target.others.refresh(folder) for folder in below(100)))
+    assert aa.index == aa.keys
+    assert ROOT not in aa.refreshes
+    assert aa.calls.count("checkPathExists") >= 80
 
 
 async def test_a_few_look_ups_ask_for_their_names():

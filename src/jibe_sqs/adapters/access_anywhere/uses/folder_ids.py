@@ -29,6 +29,9 @@ ABSENCE_SECONDS = 5.0
 MAX_NAMES = 10_000
 """The most names in a listing that may answer "not found". `KnownIds` must not evict any of them in that time."""
 
+MAX_NAMES_BYTES = 10_000_000
+"""Memory of the names of one listing: about 20,000 of them. The names after these are looked up one by one."""
+
 MAX_LISTED_FOLDERS = 10_000
 """The most folders whose listings may answer "not found"."""
 
@@ -181,19 +184,20 @@ class FolderIds:
     async def _names_in(self, fi_id: str, most: int) -> Names:
         """Read the folders among the first `most` entries: a folder may have a million files and few subfolders."""
         ids: dict[str, str] = {}
-        seen = 0
+        seen = size = 0
         try:
             async with aclosing(self._client.list_folder(fi_id)) as entries:
                 async for entry in entries:
                     seen += 1
                     if entry.is_folder:
                         ids[entry.name] = entry.id
-                    if seen == most:
-                        break
+                        size += ENTRY_BYTES + sys.getsizeof(entry.name)
+                    if seen == most or size > MAX_NAMES_BYTES:
+                        return Names(ids, is_whole=False)
         except CallFailed as error:
             if error.code not in GONE:
                 raise
-        return Names(ids, is_whole=seen < most)
+        return Names(ids, is_whole=True)
 
     async def _all_in(self, fi_id: str) -> list[Item]:
         return await self._subfolders.answer(fi_id, lambda _: self._subfolders_of(fi_id))

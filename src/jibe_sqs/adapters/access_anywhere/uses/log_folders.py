@@ -4,6 +4,7 @@ A refresh costs more than a listing, and most folders of a trail contain only fo
 folders at the last listing is listed without a refresh for a while.
 """
 
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
@@ -21,8 +22,12 @@ from jibe_sqs.core.model import Folder
 
 SETTLED_AGE: Final = 900.0
 """Seconds after which a folder of folders is refreshed again: accounts, regions and trails are added and removed."""
-MAX_LISTINGS: Final = 50_000
-"""Folders whose last listing is remembered."""
+LISTINGS_BYTES: Final = 20_000_000
+"""Memory of the last listings that are remembered: about 50,000 folders."""
+LISTING_BYTES: Final = 300
+"""Memory of one of them, without the path of its folder."""
+NAMES_BYTES: Final = 10_000_000
+"""Memory of the names of the folders in one folder. If there are more, the folder is refreshed before each listing."""
 DAY: Final = 86_400.0
 
 
@@ -34,6 +39,8 @@ class _Listing(msgspec.Struct, frozen=True):
 
     refreshed: float
     is_settled: bool
+    size: int
+    """Bytes of memory."""
 
     def is_current(self, now: float) -> bool:
         return self.is_settled and now - self.refreshed < SETTLED_AGE and now // DAY == self.refreshed // DAY
@@ -55,7 +62,7 @@ class LogFolders:
         self._ids = ids
         self._refresh = refresh
         self._wall_clock = wall_clock
-        self._listings: LRUCache[str, _Listing] = LRUCache(MAX_LISTINGS)
+        self._listings: LRUCache[str, _Listing] = LRUCache(LISTINGS_BYTES, getsizeof=lambda listing: listing.size)
 
     async def file(self, path: str) -> Item | None:
         """The file of exactly this path. If it is not in the index, its folder is refreshed first."""
@@ -79,20 +86,22 @@ class LogFolders:
             return
         folders: list[str] = []
         has_files = False
+        size = 0
         try:
             async with aclosing(self._client.list_folder(fi_id)) as entries:
                 async for item in entries:
                     has_files = has_files or not item.is_folder
-                    if item.is_folder:
+                    if item.is_folder and not has_files and size <= NAMES_BYTES:
                         folders.append(f"{prefix}{item.name}/")
+                        size += sys.getsizeof(folders[-1])
                     yield item
         except CallFailed as error:
             if error.code not in GONE:
                 raise
             self._ids.forget(path)
             return
-        is_settled = bool(folders) and not has_files and shows_today(folders, now)
-        self._listings[path] = _Listing(refreshed, is_settled)
+        is_settled = bool(folders) and not has_files and size <= NAMES_BYTES and shows_today(folders, now)
+        self._listings[path] = _Listing(refreshed, is_settled, LISTING_BYTES + sys.getsizeof(path))
 
     async def has(self, path: str) -> bool:
         """Whether the index has that folder now. Nothing is refreshed."""

@@ -1,5 +1,6 @@
 """Finds which buckets Access Anywhere shows in which folders, and when their last complete sync began."""
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -9,7 +10,7 @@ from jibe_sqs.adapters.access_anywhere.wire.client import GONE, PAGE, AccessAnyw
 from jibe_sqs.adapters.access_anywhere.wire.paths import ROOT, TOP, joined
 from jibe_sqs.adapters.access_anywhere.wire.tasks import Task, TaskStatus
 from jibe_sqs.core.decisions import Place, Places
-from jibe_sqs.core.errors import CallFailed
+from jibe_sqs.core.errors import AnswerMalformed, CallFailed
 
 SYNCS: Final = frozenset({"initialsync", "resync"})
 """The callbacks of tasks that list a whole provider, in lower case."""
@@ -18,6 +19,11 @@ TASK_TYPES: Final = ("sync", "custom")
 """The types of sync tasks, which differ between servers. Servers match a type exactly."""
 TASK_LIMITS: Final = (1000, 20_000)
 """How many tasks to ask for first, and if a sync is missing. Thousands of refreshes, `custom` tasks too, may hide it."""
+
+MAX_SHOWN_BYTES: Final = 128 * 1024 * 1024
+"""Memory of all providers and buckets: about 100,000 of them. Beyond it, none is known: a part would lose events."""
+SHOWN_BYTES: Final = 1000
+"""Memory of one of them, without its texts."""
 
 CLOCK_MARGIN: Final = 60.0
 """By how many seconds Access Anywhere's clock may be ahead of S3's."""
@@ -39,12 +45,14 @@ class Providers:
         A top-level folder is a bucket or contains buckets; any other folder belongs to a provider without buckets. If an
         item seems to show only a part of its bucket, it counts as the whole bucket, too. That meaning of the field is not
         documented. A folder that does not exist costs one look-up, but a change that counts as unmapped is lost.
+        Raises `AnswerMalformed` if they need more memory than `MAX_SHOWN_BYTES`.
         """
+        memory = _Memory()
         found: dict[str, dict[Place, None]] = {}
         for top in await self._tops():
             shown = {joined(ROOT, top.name): top}
             if not top.is_bucket:
-                shown = {joined(joined(ROOT, top.name), each.name): each for each in await self._buckets_in(top)}
+                shown = await self._buckets_in(top, memory)
             for path, each in shown.items():
                 places = found.setdefault(each.bucket or each.name, {})
                 places |= dict.fromkeys([Place(path, prefix_of(each)), Place(path)])
@@ -81,26 +89,49 @@ class Providers:
         return latest
 
     async def _tops(self) -> list[Item]:
-        return [item async for item in self._client.list_folder(TOP, details=True) if item.is_folder]
+        tops = []
+        memory = _Memory()
+        async with aclosing(self._client.list_folder(TOP, details=True)) as items:
+            async for item in items:
+                if item.is_folder:
+                    memory.take(joined(ROOT, item.name), item)
+                    tops.append(item)
+        return tops
 
-    async def _buckets_in(self, top: Item) -> list[Item]:
-        """Returns an empty list if the provider was removed meanwhile."""
-        buckets = []
+    async def _buckets_in(self, top: Item, memory: "_Memory") -> dict[str, Item]:
+        """The buckets by their paths. Returns nothing if the provider was removed meanwhile."""
+        buckets: dict[str, Item] = {}
         try:
             async with aclosing(self._client.list_folder(top.id, details=True)) as items:
                 seen = 0
                 async for item in items:
                     seen += 1
                     if item.is_folder and item.is_bucket:
-                        buckets.append(item)
+                        path = joined(joined(ROOT, top.name), item.name)
+                        memory.take(path, item)
+                        buckets[path] = item
                     # A folder with buckets contains nothing else. Another folder may contain a million files.
                     if seen >= PAGE and not buckets:
                         break
         except CallFailed as error:
             if error.code in GONE:
-                return []
+                return {}
             raise CallFailed(f"{joined(ROOT, top.name)}: {error}", code=error.code) from error
         return buckets
+
+
+class _Memory:
+    """Limits the memory of providers and buckets."""
+
+    def __init__(self) -> None:
+        self._left = MAX_SHOWN_BYTES
+
+    def take(self, path: str, item: Item) -> None:
+        """Count one more. Raises `AnswerMalformed` if that is too many."""
+        texts = (path, item.name, item.bucket, item.provider, item.provider_folder)
+        self._left -= SHOWN_BYTES + sum(map(sys.getsizeof, texts))
+        if self._left < 0:
+            raise AnswerMalformed("Access Anywhere shows more providers and buckets than can be kept")
 
 
 def prefix_of(bucket: Item) -> str:

@@ -3,6 +3,8 @@
 Only `upload` writes, and only our own reports. jibe-sqs never changes the customer's data.
 """
 
+import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -23,6 +25,15 @@ GONE = frozenset({"not_found", "trashed"})
 """The codes for a file or folder that does not exist."""
 
 PAGE = 1000
+
+MAX_PAGES = 10_000
+"""Pages of a folder that are read: ten million files, or a million if the server sends only 100 in each page."""
+
+MAX_SUBFOLDERS_BYTES = 64 * 1024 * 1024
+"""Memory of the subfolders of one folder: about 180,000 of them."""
+ITEM_BYTES = 300
+"""Memory of an item, without its name."""
+
 LISTED_FIELDS = "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash"
 DETAILS = "|isbucket|fi_bname|fi_provider|fi_providerfolder"
 
@@ -93,18 +104,31 @@ class AccessAnywhere:
         With `details`, the items name their bucket and provider.
         """
         async for part in self._pages(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
-            for entry in part.items:
+            for number, entry in enumerate(part.items):
+                # One page may have all entries of the folder. Other tasks get their turn meanwhile.
+                if number and not number % PAGE:
+                    await asyncio.sleep(0)
                 if not entry.trashed:
                     yield entry
 
     async def subfolders(self, fi_id: str) -> list[Item]:
-        """Every folder in one folder, even if the folder changes while it is listed."""
+        """Every folder in one folder, even if the folder changes while it is listed.
+
+        Raises `AnswerMalformed` if they need more memory than `MAX_SUBFOLDERS_BYTES`.
+        """
         found: dict[str, Item] = {}
+        size = 0
         for _ in range(3):
             totals = set()
             async for part in self._pages(fi_id, LISTED_FIELDS):
                 totals.add(part.total)
-                found |= {entry.id: entry for entry in part.items if entry.is_folder and not entry.trashed}
+                new = {e.id: e for e in part.items if e.is_folder and not e.trashed and e.id not in found}
+                size += sum(ITEM_BYTES + sys.getsizeof(entry.name) for entry in new.values())
+                if size > MAX_SUBFOLDERS_BYTES:
+                    raise AnswerMalformed(
+                        f"folder {fi_id}: it has more folders than can be kept: more than {len(found):,}"
+                    )
+                found |= new
             # If an entry is removed between two pages, the later entries move by one and the next page misses one.
             if len(totals) <= 1:
                 break
@@ -197,17 +221,19 @@ class AccessAnywhere:
     async def _pages(self, fi_id: str, fields: str) -> AsyncIterator[Page]:
         wanted = {"count": str(PAGE), "subfolders": "y", "options": fields}
         start = 0
-        first = None
-        while True:
+        begun: set[str] = set()
+        while len(begun) < MAX_PAGES:
             part = page(await self.call("getFolderContents", {"fi_pid": fi_id, **wanted, "from": str(start)}))
-            if part.items and part.items[0].id == first:
+            first = part.items[0].id if part.items else ""
+            if first in begun:
                 raise AnswerMalformed(f"folder {fi_id}: Access Anywhere answers the same page again and again")
-            first = part.items[0].id if part.items else None
+            begun.add(first)
             yield part
             start += len(part.items)
             is_last = len(part.items) < PAGE if part.total is None else start >= part.total
             if is_last or not part.items:
                 return
+        raise AnswerMalformed(f"folder {fi_id}: its list has no end after {MAX_PAGES:,} pages and {start:,} entries")
 
     def _patience(self, *, first: float, factor: float, head_start: float = 0.0) -> Patience:
         return Patience(
