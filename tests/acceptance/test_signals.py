@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.processes import PATIENCE, children, eventually, started
 
@@ -248,3 +249,34 @@ def test_the_service_goes_on_after_other_signals_and_logs_them(small_service):
         small_service.announce_change()
         eventually(lambda: not small_service.messages(), "the end of the message")
         assert service.stop() == 0
+
+
+def test_sigterm_ends_a_service_whose_access_anywhere_answers_with_60_mb(sandbox, small_service):
+    """To decode such an answer would take a gigabyte, and many seconds without a look at signals."""
+    server = sandbox["access_anywhere"]
+    with small_service.started() as service:
+        service.wait_for("started")
+        before = huge_answers(server)
+        httpx.put(f"{server}/sandbox/faults", json={"huge_answers": {}}, timeout=PATIENCE).raise_for_status()
+        try:
+            small_service.announce_change()
+            eventually(lambda: huge_answers(server) > before + 1, "a few huge answers")
+            peak = peak_memory(service.process.pid)
+            assert service.stop() == 0
+        finally:
+            httpx.delete(f"{server}/sandbox/faults", timeout=PATIENCE).raise_for_status()
+    assert peak < 400_000_000
+    assert "Traceback" not in service.output
+    assert small_service.messages() == 1
+
+
+def huge_answers(server: str) -> int:
+    """How many huge answers the sandbox has sent."""
+    return httpx.get(f"{server}/sandbox/stats", timeout=PATIENCE).json()["faults"].get("huge_answers", 0)
+
+
+def peak_memory(process: int) -> int:
+    """Bytes: the largest resident set so far. 0 where it is unknown."""
+    status = Path(f"/proc/{process}/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
