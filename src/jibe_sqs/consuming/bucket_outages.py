@@ -54,10 +54,6 @@ class BucketOutages:
         """One sentence for each outage, for an operator."""
         return [outage.trouble.text for outage in self._outages.values()]
 
-    def is_down(self, bucket: str) -> bool:
-        """Whether this bucket cannot be read now."""
-        return bucket in self._outages
-
     def must_wait(self, file: LogFile, outcome: object) -> bool:
         """Whether this outcome of reading the file is due to an outage of its bucket."""
         may_be = isinstance(outcome, LogStoreUnavailable | LogBucketMissing | LogAccessDenied)
