@@ -37,7 +37,7 @@ def test_each_constant_on_the_page_exists():
     ("bound", "written"),
     [
         ({"settings": ["limits.messages_held"]}, "`limits.messages_held`: `10000`"),
-        ({"constants": ["consuming.room.OVERHEAD"], "unit": "bytes"}, "4 KiB: `consuming.room.OVERHEAD`"),
+        ({"constants": ["consuming.room.MIN_PLAN"], "unit": "bytes"}, "1 MiB: `consuming.room.MIN_PLAN`"),
         ({"constants": ["consuming.holds.MAX_HOLD"], "unit": "s"}, "11.5 h: `consuming.holds.MAX_HOLD`"),
         (
             {"constants": ["consuming.consumer.RECEIVE_BACKOFF"]},
