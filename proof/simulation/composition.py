@@ -28,7 +28,7 @@ from proof.simulation.storage import EPOCH
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
-MAX_BODY, MAX_PLANS = 1000, 20_000
+MAX_BODY, MAX_PLANS = 1000, 2000
 """Bytes of one message: of its body without padding, and of the plans of its log files."""
 WAIT = 20.0
 """Duration of a long poll, in seconds."""
@@ -97,9 +97,10 @@ class Composer:
 
     def bytes_of_a_round(self, queues: int) -> int:
         """Bytes by which one round of receives may overdraw the room, and the plans of what is held then."""
-        body = max(self._world.storage.paddings) + MAX_BODY + OVERHEAD
-        received = queues * (1 + self._policies.receivers * RECEIVE_LIMIT)
-        return received * body + (self.messages_held + queues) * MAX_PLANS
+        policies = self._policies
+        received = min(policies.messages_reading, queues * policies.receivers * RECEIVE_LIMIT) + queues
+        held = min(policies.messages_held, policies.bytes_held // OVERHEAD) + received
+        return received * (max(self._world.storage.paddings) + MAX_BODY + OVERHEAD) + held * MAX_PLANS
 
     def compose(self) -> Composed:
         """Build a new service."""

@@ -10,15 +10,18 @@ import msgspec
 
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.holds import MAX_EXTENSION, Held, Holds
 from jibe_sqs.consuming.reading import Read
+from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.core.errors import JibeError
-from jibe_sqs.core.model import Change, Folder, Verdict
-from jibe_sqs.ports import Clock, Found, Listing
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, Verdict
+from jibe_sqs.ports import Clock, Found, Listing, QueueFacts
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from proof.simulation.kinds import Kind
 from proof.simulation.world import Parts
 
 
@@ -148,6 +151,110 @@ class _NeverLooksAgain(BucketMap):
         return False
 
 
+class _BurnsReceives(Handler):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._reading._outages.failed = lambda *_: None  # type: ignore[method-assign]
+
+
+class _WaitsWithoutLimit(Handler):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._reading._outages._messages_left = self._reading._outages._bytes_left = 10**9
+
+
+class _KeepsItsPlace(Handler):
+    async def _do_file(self, file: LogFile, place: Any, in_hand: InHand) -> list[JibeError]:
+        with in_hand.place.part():
+            return await super()._do_file(file, place, in_hand)
+
+
+class _NeverTriesWithoutRoom(Handler):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        outages = self._reading._outages
+        outages.may_try = lambda bucket: not outages.is_down(bucket)  # type: ignore[method-assign]
+
+
+class _HoldsRoomWhileIdle(Consumer):
+    async def _listen(self) -> int:
+        room = await self._room.take(1, lambda: self._clock.sleep(0))
+        try:
+            return await super()._listen()
+        finally:
+            self._room.give(room)
+
+
+class _AsksForNoVisibility(Consumer):
+    def _open(self, facts: QueueFacts) -> None:
+        super()._open(facts)
+        self._visibility = facts.visibility_timeout
+
+
+class _GivesUpAMissingQueue(Consumer):
+    async def _until_open(self) -> None:
+        if not self._is_open:
+            await self._stopping.wait()
+
+
+class _Unlimited(Holds):
+    def _is_extensible(self, held: Held, now: float) -> bool:
+        del now
+        return self._held.get(held.message.id) is held and not held.settling
+
+    def _extension(self, held: Held, now: float) -> float:
+        return max(self._timeout, min(now - held.since, MAX_EXTENSION))
+
+
+class _HidesBeyondTwelveHours(Consumer):
+    def _open(self, facts: QueueFacts) -> None:
+        super()._open(facts)
+        self._holds = _Unlimited(queue=self._queue, clock=self._clock, visibility_timeout=self._visibility)
+
+
+class _ReceivesOneByOne(Consumer):
+    async def _taken_room(self) -> int:
+        return await self._room.take(1, lambda: self._clock.sleep(0))
+
+
+class _ForgetfulRoom(Room):
+    def admit(self, message: Message, *, is_last: bool = False) -> InHand:
+        in_hand = super().admit(message, is_last=is_last)
+        in_hand._bytes.reduce_to = lambda _: None  # type: ignore[method-assign]
+        return in_hand
+
+
+class _ForgetsBytes(Consumer):
+    def __init__(self, *, room: Room, **options: Any) -> None:
+        room.__class__ = _ForgetfulRoom
+        super().__init__(room=room, **options)
+
+
+class _ReceivesBeyondTheBytes(Consumer):
+    def __init__(self, *, room: Room, **options: Any) -> None:
+        room.held_bytes.take = _nothing_taken  # type: ignore[method-assign]
+        super().__init__(room=room, **options)
+
+
+async def _nothing_taken(_most: int, **_: object) -> int:
+    return 0
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "burns-receives-in-an-outage": Kind.OUTAGE,
+    "outage-blocks-others": Kind.OUTAGE,
+    "outage-keeps-places": Kind.OUTAGE,
+    "outage-without-tries": Kind.BYTES,
+    "idle-poll-holds-room": Kind.IDLE,
+    "no-visibility-in-receive": Kind.SHORT,
+    "gives-up-a-missing-queue": Kind.REFUSING,
+    "hides-beyond-twelve-hours": Kind.OUTAGE,
+    "single-message-batches": Kind.IDLE,
+    "forgets-bytes": Kind.BYTES,
+    "receives-beyond-the-bytes": Kind.BYTES,
+}
+"""The kind of worlds in which a mutation is found, if not in all."""
+
 MUTATIONS: Final[dict[str, Parts]] = {
     "delete-before-refresh": Parts(handler=_DeletesBeforeRefresh),
     "finish-before-refresh": Parts(handler=_FinishesBeforeRefresh),
@@ -164,4 +271,15 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "report-the-last-first": Parts(changes=_ReportsTheLastFirst),
     "unconfirmed-not-mapped": Parts(bucket_map=_NeverLooksAgain),
     "never-wait": Parts(handler=_NeverWaits),
+    "burns-receives-in-an-outage": Parts(handler=_BurnsReceives),
+    "outage-blocks-others": Parts(handler=_WaitsWithoutLimit),
+    "outage-keeps-places": Parts(handler=_KeepsItsPlace),
+    "outage-without-tries": Parts(handler=_NeverTriesWithoutRoom),
+    "idle-poll-holds-room": Parts(consumer=_HoldsRoomWhileIdle),
+    "no-visibility-in-receive": Parts(consumer=_AsksForNoVisibility),
+    "gives-up-a-missing-queue": Parts(consumer=_GivesUpAMissingQueue),
+    "hides-beyond-twelve-hours": Parts(consumer=_HidesBeyondTwelveHours),
+    "single-message-batches": Parts(consumer=_ReceivesOneByOne),
+    "forgets-bytes": Parts(consumer=_ForgetsBytes),
+    "receives-beyond-the-bytes": Parts(consumer=_ReceivesBeyondTheBytes),
 }

@@ -50,7 +50,7 @@ class Outages:
         buckets = [LOGS] if is_swept else [LOGS, "logs-2", "logs-3"][: chance.choice([1, 2, 3, 3])]
         down = chance.choice([buckets[:1], buckets[:1], buckets])
         begin = chance.random() * 150
-        longest = chance.choice([300.0, 300.0, HOUR] if is_swept else [300.0, 300.0, 300.0, HOUR, HOUR, DAY])
+        longest = chance.choice([300.0, 300.0, HOUR] if is_swept else [300.0] * 6 + [HOUR] * 4 + [DAY])
         end = begin + longest * chance.uniform(0.5, 1.5)
         error = chance.choice([LogAccessDenied("403"), LogStoreUnavailable("503"), LogStoreUnavailable("no region")])
         return cls(judge, buckets, dict.fromkeys(down, Outage(begin, end, error)))

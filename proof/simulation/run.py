@@ -177,6 +177,9 @@ class Simulation:
                 world.calm_at = world.outages.end
                 for sqs in world.queues:
                     sqs.max_receives = chance.choice([10, 10, 5])
+                    if world.calm_at > DAY / 4:
+                        # Fewer extensions, so that a day takes less time here.
+                        sqs.visibility_timeout = 120.0
             case Kind.OUTAGE:
                 begin = chance.random() * WRITE_TIME
                 world.aa_away_until = world.calm_at = begin + chance.choice([HOUR, DAY])
@@ -187,7 +190,7 @@ class Simulation:
                     world.queues.append(Sqs(f"q{number}", chance, judge, world.network, self._loop))
                 for sqs in world.queues[1:]:
                     begin = chance.choice([0.0, chance.random() * 200])
-                    end = begin + chance.choice([60.0, HOUR, 2 * HOUR])
+                    end = begin + chance.choice([60.0, 60.0, HOUR])
                     sqs.refusals.append((begin, end))
                     world.calm_at = max(world.calm_at, end)
             case Kind.SHORT:
@@ -212,6 +215,8 @@ class Simulation:
         world.storage.plan(messages, WRITE_TIME, senders)
         if world.kind is Kind.IDLE:
             world.storage.plan_burst(self._kinds.chance.choice([30, 60]), world.calm_at + 10, world.queues[0].send)
+        elif world.kind is Kind.BYTES:
+            world.storage.plan_burst(30, 2 * WRITE_TIME, world.queues[0].send)
         elif world.calm_at > FAULTS_END:
             # Messages while something is away.
             world.storage.plan(8, min(world.calm_at, HOUR), senders, begin=FAULTS_END, first=100)
@@ -219,6 +224,7 @@ class Simulation:
             away = chance.random() * WRITE_TIME
             later(away, gate.close)
             later(away + chance.random() * 100, gate.open)
+        self._plan_late_faults(world)
         running = [asyncio.create_task(replica.run_until_retired()) for replica in self._replicas]
         await asyncio.sleep(FAULTS_END)
         judge.record("faults ended")
@@ -234,6 +240,14 @@ class Simulation:
         for task in running:
             task.result()
         check_end(world)
+
+    def _plan_late_faults(self, world: World) -> None:
+        """Stop or crash a replica now and then while something is away."""
+        chance = self._kinds.chance
+        for _ in range(chance.choice([0, 1, 3]) if world.outages.end > FAULTS_END else 0):
+            replica = chance.choice(self._replicas)
+            at = chance.uniform(FAULTS_END, world.outages.end)
+            later(at, chance.choice([replica.stop, replica.crash]))
 
     async def _until_done(self, world: World) -> None:
         storage, require = world.storage, self._judge.require

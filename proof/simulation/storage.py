@@ -133,7 +133,7 @@ class Storage:
         """Plan changes that are all announced at about the same time."""
         self.unsent += messages
         for _ in range(messages):
-            later(begin, self._write_and_notify, send)
+            later(begin, self._write_and_notify, send, 0.5)
 
     def _plan_files(self, number: int, start: float, send: Sender) -> None:
         """Plan one to three log files that one message announces. Some of them are announced by another message, too."""
@@ -211,12 +211,12 @@ class Storage:
         file.events.append(event)
         file.records.append(record)
 
-    def _write_and_notify(self, send: Sender) -> None:
+    def _write_and_notify(self, send: Sender, longest: float = 20.0) -> None:
         event, record = self._write(is_named=True)
         name = "ObjectCreated:Put" if record["eventName"] == "PutObject" else "ObjectRemoved:Delete"
         object_ = {"key": event.key, "sequencer": event.id}
         body = json.dumps({"Records": [_record(name, record["eventTime"], BUCKET, object_)]})
-        later(self._chance.random() * 20, self._send, send, Announcement(body, events_in_body=[event]))
+        later(self._chance.random() * longest, self._send, send, Announcement(body, events_in_body=[event]))
 
     def _write(self, *, is_named: bool = False) -> tuple[Event, dict[str, object]]:
         """Change an object. Returns the event, and CloudTrail's record of it."""
