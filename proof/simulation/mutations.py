@@ -255,6 +255,9 @@ KINDS: Final[dict[str, Kind]] = {
 }
 """The kind of worlds in which a mutation is found, if not in all."""
 
+FIRST: Final = {"hides-beyond-twelve-hours": 311}
+"""The first seed to try. Outages that last for a day are rare."""
+
 MUTATIONS: Final[dict[str, Parts]] = {
     "delete-before-refresh": Parts(handler=_DeletesBeforeRefresh),
     "finish-before-refresh": Parts(handler=_FinishesBeforeRefresh),

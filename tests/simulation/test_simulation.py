@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from proof.simulation.kinds import kind_of
-from proof.simulation.mutations import KINDS, MUTATIONS
+from proof.simulation.mutations import FIRST, KINDS, MUTATIONS
 from proof.simulation.run import run
 from tests.processes import finished
 
@@ -26,7 +26,7 @@ def test_every_promise_is_kept(first):
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_each_defect_is_found(mutation):
-    for seed in range(1000):
+    for seed in range(FIRST.get(mutation, 0), 1000):
         if mutation in KINDS and kind_of(seed) is not KINDS[mutation]:
             continue
         outcome = run(seed, MUTATIONS[mutation])
