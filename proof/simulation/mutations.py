@@ -220,7 +220,7 @@ class _ReceivesOneByOne(Consumer):
 class _ForgetfulRoom(Room):
     def admit(self, message: Message, *, is_last: bool = False) -> InHand:
         in_hand = super().admit(message, is_last=is_last)
-        in_hand._bytes.reduce_to = lambda _: None  # type: ignore[method-assign]
+        in_hand._bytes.reduce_to = lambda _: None  # type: ignore[assignment, method-assign]
         return in_hand
 
 
@@ -232,7 +232,7 @@ class _ForgetsBytes(Consumer):
 
 class _ReceivesBeyondTheBytes(Consumer):
     def __init__(self, *, room: Room, **options: Any) -> None:
-        room.held_bytes.take = _nothing_taken  # type: ignore[method-assign]
+        room.held_bytes.take = _nothing_taken  # type: ignore[assignment, method-assign]
         super().__init__(room=room, **options)
 
 

@@ -25,7 +25,7 @@ from proof.simulation.promises import check_again, check_end
 from proof.simulation.providers import SKEW, Discovery
 from proof.simulation.replica import Replica
 from proof.simulation.sqs import Sqs
-from proof.simulation.storage import Storage
+from proof.simulation.storage import Sender, Storage
 from proof.simulation.sweeps import Sweeping
 from proof.simulation.watch import Watch
 from proof.simulation.world import Parts, World
@@ -211,7 +211,7 @@ class Simulation:
         gate = world.index.gate
         # Each replica handles all swept files, so such worlds have fewer messages.
         messages = chance.choice([4, 6, 8, 12] if world.sweeping else [4, 6, 8, 12, 20, 30])
-        senders = [sqs.send for sqs in world.queues[:3]]
+        senders: list[Sender] = [sqs.send for sqs in world.queues[:3]]
         world.storage.plan(messages, WRITE_TIME, senders)
         if world.kind is Kind.IDLE:
             world.storage.plan_burst(self._kinds.chance.choice([30, 60]), world.calm_at + 10, world.queues[0].send)
