@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -19,8 +20,11 @@ from botocore import xform_name
 from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
+from jibe_sqs.adapters.access_anywhere.flow import circuit
 from jibe_sqs.cli import app
+from jibe_sqs.consuming import bucket_outages, consumer
 from jibe_sqs.settings import Settings, load
+from jibe_sqs.syncing import bucket_map
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -297,6 +301,19 @@ def test_each_command_of_the_aws_cli_exists(page):
             shape = model.operation_model(operations[operation]).input_shape
             known = {xform_name(name, "-") for name in shape.members}
         assert options <= known, words
+
+
+def test_each_sentence_of_the_health_page_is_explained():
+    text = (DOCS / "how-to" / "monitor.md").read_text(encoding="utf-8")
+    for state in (circuit.DOWN, circuit.REFUSES, circuit.PAUSES):
+        assert f"| `Access Anywhere {state} since …` |" in text
+    assert f"| `{bucket_map.NOT_LOOKED}…` |" in text
+    for module, sentence in (
+        (consumer, "Queue … cannot be received from"),
+        (bucket_outages, "Log bucket … cannot be read"),
+    ):
+        assert f"| `{sentence} since …` |" in text
+        assert sentence.partition("… ")[2] in inspect.getsource(module)
 
 
 def test_the_architecture_names_code_that_exists():

@@ -93,5 +93,8 @@ class PollSettings(SettingsGroup):
 
     wait: WholeDuration = Field(default=20, ge=0, le=20, description="the duration of a long poll")
     receivers: int = Field(
-        default=2, ge=1, le=64, description="the number of receives at the same time, for each queue"
+        default=2,
+        ge=1,
+        le=64,
+        description="the number of receives at the same time, for each queue with a backlog. An idle queue has one",
     )
