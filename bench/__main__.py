@@ -4,6 +4,7 @@ import argparse
 
 from bench import (
     connections,
+    hostile,
     large_answer,
     large_log,
     ledger,
@@ -17,6 +18,7 @@ from bench import (
 
 BENCHMARKS = {
     "connections": connections.run,
+    "hostile": hostile.run,
     "large_answer": large_answer.run,
     "large_log": large_log.run,
     "ledger": ledger.run,

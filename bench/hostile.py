@@ -26,10 +26,8 @@ from jibe_sqs.ports import QueueFacts
 from jibe_sqs.testing import InMemoryLedger
 
 MIB = 1024 * 1024
-LIMIT = 1024
-"""MiB: the limit in the deployment files."""
-QUIET = 3.0
-"""Seconds without a receive or a chunk, after which nothing more happens."""
+QUIET = 50
+"""Turns of a tenth of a second without a receive or a chunk, after which nothing more happens."""
 LOGS = "logs"
 _KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/01/%s.json.gz"
 _NUMBERS = count()
@@ -116,12 +114,12 @@ CASES: dict[str, Callable[[], Input]] = {
 
 
 class _Activity:
-    """When something was last received or read, by the loop's clock."""
+    """The number of turns since something was received or read."""
 
-    last = 0.0
+    turns = 0
 
     def seen(self) -> None:
-        self.last = asyncio.get_running_loop().time()
+        self.turns = 0
 
 
 class _Queue:
@@ -133,7 +131,7 @@ class _Queue:
         self._bodies = iter(bodies)
         self._activity = activity
 
-    async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:  # noqa: ARG002
+    async def receive(self, limit: int, *, wait: float, visibility: float = 0.0) -> Sequence[Message]:  # noqa: ARG002
         found = [_message(body) for body in islice(self._bodies, limit)]
         if found:
             self._activity.seen()
@@ -197,9 +195,8 @@ async def _measured(name: str) -> dict[str, int]:
     activity = _Activity()
     decisions = Decisions({"data": (Place("/S3/data"),)})
     outputs = Outputs(clock=S3Clock(), ledger=InMemoryLedger(), target=_Silent(), decisions=decisions)
-    wished = {"messages_reading": 64, "messages_held": 20_000}
-    engine = Engine(outputs, Policies(**wished))
-    queue = _Queue(bodies, activity)
+    engine = Engine(outputs, Policies(messages_reading=64, messages_held=20_000))
+    queue: Any = _Queue(bodies, activity)
     engine.service(
         Inputs(
             queues=[(queue, QueueFacts(30.0, 10))],
@@ -208,11 +205,10 @@ async def _measured(name: str) -> dict[str, int]:
         )
     )
     before = peak()
-    activity.seen()
     consuming = asyncio.create_task(engine.consumers[0].run())
-    loop = asyncio.get_running_loop()
-    while loop.time() - activity.last < QUIET:
+    while activity.turns < QUIET:
         await asyncio.wait([consuming], timeout=0.1)
+        activity.turns += 1
     rise = peak() - before
     return {"rise": rise, "held": len(engine.consumers[0]._tasks)}  # noqa: SLF001
 
