@@ -173,7 +173,7 @@ class _NeverTriesWithoutRoom(Handler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         outages = self._reading._outages
-        outages.may_try = lambda bucket: not outages.is_down(bucket)  # type: ignore[method-assign]
+        outages.may_try = lambda bucket: bucket not in outages._outages  # type: ignore[method-assign]
 
 
 class _HoldsRoomWhileIdle(Consumer):
