@@ -146,10 +146,14 @@ def peak(service: Started) -> int:
 
 @pytest.fixture
 def slow_access_anywhere(sandbox):
-    """Each call takes two seconds until the returned function is called. From then on, some answers are huge."""
+    """Each call takes two seconds, and some answers have 60 MB, until the returned function is called.
+
+    A refresh whose answer is refused as too large fails, and its messages are received again.
+    """
     faults = f"{sandbox['access_anywhere']}/sandbox/faults"
-    httpx.put(faults, json={"slow": {"seconds": 2.0}}, timeout=PATIENCE).raise_for_status()
-    yield lambda: httpx.put(faults, json={"huge_answers": {"rate": 0.02}}, timeout=PATIENCE).raise_for_status()
+    slow = {"slow": {"seconds": 2.0}, "huge_answers": {"rate": 0.03}}
+    httpx.put(faults, json=slow, timeout=PATIENCE).raise_for_status()
+    yield lambda: httpx.delete(faults, timeout=PATIENCE).raise_for_status()
     httpx.delete(faults, timeout=PATIENCE).raise_for_status()
 
 
