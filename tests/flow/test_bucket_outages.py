@@ -20,14 +20,15 @@ class Bucket:
         self.keys: list[str] = []
         self._error: Exception | None = None
 
-    def send(self, name: str) -> str:
-        """Store a log file in the bucket, and announce it. Returns the id of the message."""
-        key = self._flow.log_key(f"{self.name}-{name}")
-        self._world.logs.objects[self.name, key] = self._flow.log_of(f"{self.name}-{name}/file")
-        if self._error:
-            self._world.logs.errors[key] = self._error
-        self.keys.append(key)
-        return self._world.queue.send(self._flow.announcing(key, bucket=self.name))
+    def send(self, *names: str) -> str:
+        """Store log files in the bucket, and announce them in one message. Returns the id of the message."""
+        keys = [self._flow.log_key(f"{self.name}-{name}") for name in names]
+        for name, key in zip(names, keys, strict=True):
+            self._world.logs.objects[self.name, key] = self._flow.log_of(f"{self.name}-{name}/file")
+            if self._error:
+                self._world.logs.errors[key] = self._error
+        self.keys += keys
+        return self._world.queue.send(self._flow.announcing(*keys, bucket=self.name))
 
     def down(self, error: Exception) -> None:
         self._error = error
@@ -217,6 +218,58 @@ async def test_a_message_in_its_last_receive_waits_also_if_too_many_wait(flow):
         await asyncio.sleep(3600)
         bucket.up()
         await flow.until(lambda: len(world.queue.deleted) == len(ids))
+    assert not world.queue.dead_letters
+
+
+@pytest.mark.parametrize("files", [40, 150])
+@pytest.mark.parametrize("receives", [0, 9])
+async def test_messages_with_many_files_wait_without_a_place_for_reading(flow, files, receives):
+    """While all of its bytes were used up by files that waited, a message kept its place. A few of them stopped all reading."""
+    world = world_of(flow, reading=4, bytes_held=2 * 1024 * 1024)
+    ill, well = Bucket(flow, world, "ill"), Bucket(flow, world, "well")
+    ill.down(ERRORS[0])
+    for message in range(4):
+        id_ = ill.send(*(f"{message}-{i}" for i in range(files)))
+        world.queue.messages[id_].receive_count = receives
+    async with world.running():
+        await flow.until(lambda: world.engine.outages.reasons)
+        await asyncio.sleep(600)
+        other = well.send("x")
+        await flow.until(lambda: [id_ for id_, _ in world.queue.deleted] == [other])
+        assert world.reading.free >= 3  # at most one file tries the bucket
+        ill.up()
+        await flow.until(lambda: len(world.queue.deleted) == 5)
+        assert world.reading.free == 4
+    assert not world.queue.dead_letters
+
+
+async def test_a_message_with_many_files_waits_as_one_message(flow):
+    world = world_of(flow, held=8)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[0])
+    bucket.send(*(f"{i}" for i in range(40)))
+    async with world.running():
+        await asyncio.sleep(600)
+        bucket.up()
+        await flow.until(lambda: world.queue.deleted)
+    assert world.counters.receives == {1: 1}
+
+
+async def test_a_message_in_its_last_receive_waits_by_itself_if_the_one_with_its_file_returns(flow):
+    """It got the outcome of the other message, returned to its queue, and became a dead letter."""
+    world = world_of(flow, held=3)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[0])
+    world.logs.delay = 10.0
+    # Only one message may wait for the bucket.
+    bucket.send("a")
+    first = bucket.send("b")
+    last = world.queue.send(world.queue.messages[first].body.decode())
+    world.queue.messages[last].receive_count = 9
+    async with world.running():
+        await flow.until(lambda: world.queue.visible_in(first) > 600)
+        bucket.up()
+        await flow.until(lambda: last in [id_ for id_, _ in world.queue.deleted])
     assert not world.queue.dead_letters
 
 

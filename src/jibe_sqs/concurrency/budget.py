@@ -103,6 +103,10 @@ class Place:
         if budget is not None:
             budget.give()
 
+    def is_left(self) -> bool:
+        """Whether the unit has been given back."""
+        return self._budget is None
+
     def end_part(self) -> None:
         """One part has ended."""
         self._parts -= 1

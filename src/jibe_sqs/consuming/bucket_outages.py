@@ -20,7 +20,7 @@ import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
-from jibe_sqs.consuming.room import InHand
+from jibe_sqs.consuming.room import FILE, InHand
 from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogBucketMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.ports import Clock
@@ -97,25 +97,27 @@ class BucketOutages:
 
     @asynccontextmanager
     async def waiting(self, file: LogFile, in_hand: InHand) -> AsyncIterator[None]:
-        """Count a message that waits for this file's bucket.
+        """Count a message that waits for this file's bucket. If several of its files wait, it counts as one message.
 
         Raises `LogBucketDown` if too many messages wait, and this one may go back to its queue.
         """
-        size = in_hand.bytes
-        if not in_hand.is_last and (self._messages_left < 1 or self._bytes_left < size):
+        messages, size = (0, FILE) if in_hand.files_waiting else (1, in_hand.bytes)
+        if not in_hand.is_last and (self._messages_left < messages or self._bytes_left < size):
             outage = self._outages.get(file.bucket)
             why = outage.trouble.text if outage else f"Log bucket {file.bucket} could not be read"
             raise LogBucketDown(
                 f"{why}; too many messages wait for it, so this one waits in its queue", self._seconds(file.bucket)
             )
-        self._messages_left -= 1
+        in_hand.files_waiting += 1
+        self._messages_left -= messages
         self._bytes_left -= size
         self._waiting[file.bucket] += 1
         try:
             yield
         finally:
             self._waiting -= Counter({file.bucket: 1})
-            self._messages_left += 1
+            in_hand.files_waiting -= 1
+            self._messages_left += messages
             self._bytes_left += size
 
     @asynccontextmanager

@@ -8,7 +8,14 @@ from typing import Final
 
 from jibe_sqs.consuming.reading import Read, Reading
 from jibe_sqs.consuming.room import ANNOUNCED, FILE, InHand
-from jibe_sqs.core.errors import AccessAnywhereError, AnnouncementError, BucketAppeared, JibeError, LogStoreUnavailable
+from jibe_sqs.core.errors import (
+    AccessAnywhereError,
+    AnnouncementError,
+    BucketAppeared,
+    JibeError,
+    LogBucketDown,
+    LogStoreUnavailable,
+)
 from jibe_sqs.core.model import LogFile, Message, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.ports import Buckets
@@ -84,7 +91,7 @@ class Handler:
     async def _do_files(
         self, files: "deque[LogFile]", place: AbstractContextManager[None], in_hand: InHand, errors: "_Errors"
     ) -> None:
-        """The log files that a message announces, some of them at a time. `place`: it is held until all have begun."""
+        """The log files that a message announces, some of them at a time. `place`: it is held while files can begin."""
         count = len(files)
         turns = asyncio.Semaphore(FILES_AT_ONCE)
         running = 0
@@ -104,24 +111,41 @@ class Handler:
                 running -= 1
                 ended.set()
 
+        async def begin(group: asyncio.TaskGroup) -> None:
+            """Begin files until there are no more, or no bytes for more."""
+            while files:
+                await turns.acquire()
+                if running and not in_hand.may_read_more:
+                    turns.release()
+                    return
+                turn = _Turn(in_hand.place.part(), turns)
+                group.create_task(do(count - len(files) + 1, files.popleft(), turn))
+
         async with asyncio.TaskGroup() as group:
-            with place, in_hand.part(ANNOUNCED * count):
-                for at in range(1, count + 1):
-                    await turns.acquire()
+            with in_hand.part(ANNOUNCED * count):
+                with place:
+                    await begin(group)
+                while files:
+                    # The files that have begun may wait for hours, for a bucket or for refreshes.
                     while running and not in_hand.may_read_more:
                         ended.clear()
                         await ended.wait()
-                    group.create_task(do(at, files.popleft(), _Turn(in_hand.place.part(), turns)))
+                    with await in_hand.place_again():
+                        await begin(group)
         if defects:
             raise defects[0]
 
     async def _do_file(self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand) -> list[JibeError]:
         """A log file. If another message has it in hand, that message reads it, and this one waits for the outcome."""
         name = (file.bucket, file.key)
-        if name in self._in_hand:
+        while name in self._in_hand:
             with place:
                 file_in_hand, outcome = self._in_hand[name]
-            return await self._after(file_in_hand, outcome, file)
+            errors = await self._after(file_in_hand, outcome, file)
+            if not in_hand.is_last or not any(isinstance(each, LogStoreUnavailable | LogBucketDown) for each in errors):
+                return errors
+            # If this message went back to its queue, it would become a dead letter. So it reads the file itself.
+            place = await in_hand.place_again()
         ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
         self._in_hand[name] = file, ours
         try:

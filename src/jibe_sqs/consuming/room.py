@@ -9,7 +9,7 @@ budgets. Then the receiver waits for room like all others before it receives aga
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Final
 
 from jibe_sqs.concurrency.budget import Budget, Place, Share
@@ -75,13 +75,14 @@ class Room:
 
 
 class InHand:
-    """The room that one message uses. `place`: its place while it is read.
+    """The room that one message uses. `place`: its place while it is read. `files_waiting`: its files that wait for a bucket.
 
     `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter.
     """
 
     def __init__(self, room: Room, body: int, plan_bytes: int, *, is_last: bool) -> None:
         self.is_last = is_last
+        self.files_waiting = 0
         self.place = Place(room.reading)
         self._room = room
         self._plan_bytes = plan_bytes
@@ -117,6 +118,17 @@ class InHand:
         """The place of a log file while it is read."""
         async with self._room.files.share(1):
             yield
+
+    async def place_again(self) -> AbstractContextManager[None]:
+        """A part of the place, which is taken again if it has been left."""
+        if self.place.is_left():
+            await self._room.reading.take(1)
+            if self.place.is_left():
+                self.place = Place(self._room.reading)
+            else:
+                # Another file of this message has taken one meanwhile.
+                self._room.reading.give()
+        return self.place.part()
 
     @asynccontextmanager
     async def reading_again(self) -> AsyncIterator[None]:
