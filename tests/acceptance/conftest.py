@@ -79,9 +79,10 @@ class SmallService:
         self._s3 = client(sandbox["aws"], "s3", REGION)
         name = f"small-{self._number}"
         self._dead = self._sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
-        self._queue = self._sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})["QueueUrl"]
+        dead = self._sqs.get_queue_attributes(QueueUrl=self._dead, AttributeNames=["QueueArn"])
+        self._dead_arn = dead["Attributes"]["QueueArn"]
+        self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        self.set_max_receives(3)
         self.config = folder / "small.json"
         configured = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8")) | {
             "queues": [{"url": self._queue}],
@@ -98,6 +99,11 @@ class SmallService:
         if stderr:
             command = ["sh", "-c", f'exec "$@" 2>{stderr}', "sh", *command]
         return started(command, self._folder, cwd=self._folder, env=self._environment)
+
+    def set_max_receives(self, number: int) -> None:
+        """Set the queue's redrive policy."""
+        policy = json.dumps({"deadLetterTargetArn": self._dead_arn, "maxReceiveCount": number})
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"RedrivePolicy": policy})
 
     def announce_change(self) -> None:
         """Store a log file with one written object, and send a message about it."""
