@@ -1,25 +1,25 @@
 """Outages of log buckets: messages wait for the bucket in memory, and use up no receives meanwhile.
 
-While a bucket cannot be read, one file at a time tries it, with growing pauses. All others wait, and their messages stay
-held. If too many wait, or if they need too much memory, the rest returns to the queue with long delays. So the messages of
-other buckets go on, and the outage ends with the first answer of the bucket.
+While a bucket cannot be read, one file at a time tries it, the newest first, with growing pauses. All others wait, and their
+messages stay held. If too many wait, or if they need too much memory, the rest returns to the queue with long delays. So the
+messages of other buckets go on, and the outage ends with the first answer of the bucket.
 
     readable ──an error of the store, or refusals of several files──> outage ──an answer to one of the tries──> readable
 
-A refusal (403) may concern one file only: S3 answers so for a missing object if we may not list the bucket.
+A refusal (403) may concern one file only: S3 answers so for a missing object if we may not list the bucket. So while files are
+refused, each new file is tried at once: a thousand refused files must not hold up one that can be read.
 """
 
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
-from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.room import FILE, InHand
 from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogBucketMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
@@ -60,11 +60,12 @@ class BucketOutages:
         return may_be and file.bucket in self._outages
 
     def may_try(self, bucket: str) -> bool:
-        """Whether a file may be opened without a wait: the bucket can be read, or no message waits to try it.
+        """Whether a new file may be opened without a wait: the bucket can be read, or only refuses files.
 
-        Without these tries, an outage would never end if there is no room to wait.
+        Or no message waits to try it. Otherwise an outage would never end if there is no room to wait.
         """
-        return bucket not in self._outages or not self._waiting[bucket]
+        outage = self._outages.get(bucket)
+        return outage is None or outage.is_refusal or not self._waiting[bucket]
 
     def answered(self, bucket: str) -> None:
         """The bucket has answered: it returned an object, or has none of this name."""
@@ -73,7 +74,7 @@ class BucketOutages:
             self._answered.add(bucket)
         outage = self._outages.pop(bucket, None)
         if outage is not None:
-            outage.over.set()
+            outage.end()
             log.info("log_bucket_readable", bucket=bucket, seconds=round(outage.trouble.seconds, 1))
 
     def failed(self, file: LogFile, error: JibeError) -> None:
@@ -81,13 +82,12 @@ class BucketOutages:
         bucket = file.bucket
         outage = self._outages.get(bucket)
         if outage is not None:
-            outage.trouble.begin(str(error))
-            outage.tries += 1
+            outage.failed(error)
             return
         if len(self._outages) >= MAX_BUCKETS or not self._is_of_bucket(file, error):
             return
         self._outages[bucket] = outage = _Outage(bucket, self._clock.monotonic)
-        outage.trouble.begin(str(error))
+        outage.failed(error)
         log.warning(
             "log_bucket_unreadable",
             bucket=bucket,
@@ -95,27 +95,38 @@ class BucketOutages:
             consequence="its messages wait, and use up no receives; other buckets go on",
         )
 
-    @asynccontextmanager
-    async def waiting(self, file: LogFile, in_hand: InHand) -> AsyncIterator[None]:
+    @contextmanager
+    def waiting(self, file: LogFile, in_hand: InHand) -> Iterator[None]:
         """Count a message that waits for this file's bucket. If several of its files wait, it counts as one message.
 
         Raises `LogBucketDown` if too many messages wait, and this one may go back to its queue.
         """
+        with self.following(file, in_hand):
+            self._waiting[file.bucket] += 1
+            try:
+                yield
+            finally:
+                self._waiting -= Counter({file.bucket: 1})
+
+    @contextmanager
+    def following(self, file: LogFile, in_hand: InHand) -> Iterator[None]:
+        """As `waiting`, for a message that waits until another message has read the file.
+
+        It counts also while the bucket can be read: thousands may wait for one file before the outage is known.
+        """
         messages, size = (0, FILE) if in_hand.files_waiting else (1, in_hand.bytes)
         if not in_hand.is_last and (self._messages_left < messages or self._bytes_left < size):
             outage = self._outages.get(file.bucket)
-            why = outage.trouble.text if outage else f"Log bucket {file.bucket} could not be read"
+            why = outage.trouble.text if outage else f"{file} is not read yet"
             raise LogBucketDown(
                 f"{why}; too many messages wait for it, so this one waits in its queue", self._seconds(file.bucket)
             )
         in_hand.files_waiting += 1
         self._messages_left -= messages
         self._bytes_left -= size
-        self._waiting[file.bucket] += 1
         try:
             yield
         finally:
-            self._waiting -= Counter({file.bucket: 1})
             in_hand.files_waiting -= 1
             self._messages_left += messages
             self._bytes_left += size
@@ -123,13 +134,14 @@ class BucketOutages:
     @asynccontextmanager
     async def turn(self, bucket: str) -> AsyncIterator[None]:
         """Enter when the bucket may be tried: after the outage, or as the next one to try during it."""
-        while (outage := self._outages.get(bucket)) is not None:
-            async with outage.trying:
-                if self._outages.get(bucket) is outage:
-                    await first_of(self._clock.sleep(PROBE_BACKOFF.delay(outage.tries)), outage.over.wait())
-                    yield
-                    return
-        yield
+        outage = self._outages.get(bucket)
+        if outage is None or not await outage.turn():
+            yield
+            return
+        try:
+            yield
+        finally:
+            outage.tried()
 
     def _seconds(self, bucket: str) -> float:
         """How long the outage has lasted. Infinite if it may have begun before this process."""
@@ -158,10 +170,67 @@ class _Refusals:
 
 
 class _Outage:
-    """`tries`: failed tries since it began. `trying`: the file that tries the bucket now has it; the others wait in line."""
+    """One outage, and the files that wait for their turn to try the bucket."""
 
     def __init__(self, bucket: str, monotonic: Callable[[], float]) -> None:
-        self.tries = 1
-        self.over = asyncio.Event()
-        self.trying = asyncio.Lock()
         self.trouble = Trouble(f"Log bucket {bucket} cannot be read", monotonic)
+        self.is_refusal = False
+        """The bucket answers, and refuses files."""
+        self._tries = 0
+        self._line: list[asyncio.Future[bool]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_being_tried = False
+
+    def failed(self, error: JibeError) -> None:
+        """The bucket could not be read."""
+        self.trouble.begin(str(error))
+        self.is_refusal = isinstance(error, LogAccessDenied)
+        self._tries += 1
+
+    async def turn(self) -> bool:
+        """Wait. True if this file shall try the bucket now: then call `tried` after the try. False if the outage is over."""
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        self._set_timer()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.tried()
+            raise
+        finally:
+            if turn in self._line:
+                self._line.remove(turn)
+            if not self._line:
+                self._stop_timer()
+
+    def tried(self) -> None:
+        """A try has ended."""
+        self._is_being_tried = False
+        self._set_timer()
+
+    def end(self) -> None:
+        """The outage is over: all that wait go on."""
+        self._stop_timer()
+        line, self._line = self._line, []
+        for turn in line:
+            if not turn.done():
+                turn.set_result(False)
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._line and not self._is_being_tried:
+            self._timer = asyncio.get_running_loop().call_later(PROBE_BACKOFF.delay(self._tries), self._let_one_try)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _let_one_try(self) -> None:
+        self._timer = None
+        while self._line and not self._is_being_tried:
+            # The newest: a file that was just delivered can probably be read, when the bucket can.
+            turn = self._line.pop()
+            if not turn.done():
+                self._is_being_tried = True
+                turn.set_result(True)

@@ -29,6 +29,8 @@ FILES_AT_ONCE: Final = 16
 """Log files of one message that are read at the same time."""
 MAX_ERRORS: Final = 20
 """Errors of one class that are kept for the verdict on a message. The others are only counted."""
+_TRANSIENT: Final = (LogStoreUnavailable, LogBucketDown)
+"""Errors of another message that reading the file again may not have."""
 _MESSAGE: Final = "message"
 """The source of an error that concerns the message body, not a log file."""
 
@@ -141,10 +143,15 @@ class Handler:
         while name in self._in_hand:
             with place:
                 file_in_hand, outcome = self._in_hand[name]
-            errors = await self._after(file_in_hand, outcome, file)
-            if not in_hand.is_last or not any(isinstance(each, LogStoreUnavailable | LogBucketDown) for each in errors):
+            try:
+                with self._reading.following(file, in_hand):
+                    errors = await self._after(file_in_hand, outcome, file)
+            except LogBucketDown as error:
+                return [error]
+            # If a message in its last receive went back to its queue, it would become a dead letter.
+            may_return = not (in_hand.is_last and any(isinstance(each, _TRANSIENT) for each in errors or ()))
+            if errors is not None and may_return:
                 return errors
-            # If this message went back to its queue, it would become a dead letter. So it reads the file itself.
             place = await in_hand.place_again()
         ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
         self._in_hand[name] = file, ours
@@ -160,8 +167,8 @@ class Handler:
 
     async def _after(
         self, file_in_hand: LogFile, outcome: "asyncio.Future[list[JibeError]]", file: LogFile
-    ) -> list[JibeError]:
-        """Wait for the message that has the same key in hand. Not read here: this message has left its place."""
+    ) -> list[JibeError] | None:
+        """Wait for the message that has the same key in hand. Returns None if this message must read the file itself."""
         await asyncio.wait([outcome])
         if not outcome.cancelled():
             errors = outcome.result()
@@ -171,7 +178,7 @@ class Handler:
                 self._counters.files_known += 1
                 return []
         # The other message was given up, or had another version of the object.
-        return [LogStoreUnavailable(f"{file}: another message was reading it; it will be read again")]
+        return None
 
     async def _finish(self, read: Read) -> list[JibeError]:
         """Wait for the refreshes and the reports of changes, and only then remember that the file is finished."""

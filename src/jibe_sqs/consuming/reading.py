@@ -154,7 +154,7 @@ class Reading:
                 if not self._outages.must_wait(file, read):
                     return read
         try:
-            async with self._outages.waiting(file, in_hand):
+            with self._outages.waiting(file, in_hand):
                 while True:
                     async with self._outages.turn(file.bucket), in_hand.reading_again():
                         read = await self._tried(file, in_hand)
@@ -162,6 +162,10 @@ class Reading:
                         return read
         except LogBucketDown as error:
             return error
+
+    def following(self, file: LogFile, in_hand: InHand) -> AbstractContextManager[None]:
+        """Count a message that waits until another one has read the file. Raises `LogBucketDown` if too many wait."""
+        return self._outages.following(file, in_hand)
 
     async def _tried(self, file: LogFile, in_hand: InHand) -> Read | JibeError:
         try:
