@@ -140,16 +140,14 @@ class WatchedPlace(Place):
 class WatchedInHand(InHand):
     """The room of a message that no consumer has received. `left`: see `WatchedPlace`."""
 
-    place: WatchedPlace
-
     def __init__(self, *, is_last: bool = False) -> None:
         self.room = Room(reading=1, held=1, held_bytes=2**30, plan_bytes=2**24)
         super().__init__(self.room, 0, 2**24, is_last=is_last)
-        self.place = WatchedPlace()
+        self.place = self._watched = WatchedPlace()
 
     @property
     def left(self) -> list[float]:
-        return self.place.left
+        return self._watched.left
 
 
 class World:

@@ -1,12 +1,16 @@
 """While a log bucket is in an outage, its messages wait and use up no receives, and other buckets go on."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from jibe_sqs.consuming import bucket_outages
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
+from jibe_sqs.core.model import LogFile
+from jibe_sqs.testing import InMemoryLogStore
 
 DAY = 86_400.0
 ERRORS = [LogStoreUnavailable("SlowDown: 503"), LogAccessDenied("AccessDenied: 403"), LogBucketMissing("NoSuchBucket")]
@@ -291,3 +295,107 @@ async def test_the_outage_is_named_in_health_and_in_the_log(flow, events):
     await running
     names = [event["event"] for event in events]
     assert [names.count(name) for name in ("log_bucket_unreadable", "log_bucket_readable")] == [1, 1]
+
+
+async def test_the_messages_of_one_file_count_as_waiting_and_leave_room_for_other_buckets(flow):
+    """Copies of one announcement waited for the first of them without a limit, until all the room was used up."""
+    world = world_of(flow, held=20, reading=10)
+    ill, well = Bucket(flow, world, "ill"), Bucket(flow, world, "well")
+    ill.down(ERRORS[0])
+    ill.send("x")
+    for _ in range(60):
+        world.queue.send(flow.announcing(ill.keys[0], bucket="ill"))
+    async with world.running():
+        await asyncio.sleep(60)
+        other = well.send("x")
+        await flow.until(lambda: other in [id_ for id_, _ in world.queue.deleted])
+        assert len(world.consumer._holds) <= 11  # one of them may be settled
+        ill.up()
+        await asyncio.sleep(1800)
+        assert len(world.queue.deleted) == 62
+    assert not world.queue.dead_letters
+
+
+async def test_a_file_that_can_be_read_does_not_wait_behind_refused_files(flow):
+    """A hundred files whose key we may not use held up a good one for more than an hour."""
+    world = world_of(flow)
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(ERRORS[1])
+    for i in range(100):
+        bucket.send(f"{i}")
+    async with world.running():
+        await asyncio.sleep(600)
+        bucket._error = None
+        good = bucket.send("good")
+        await flow.until(lambda: good in [id_ for id_, _ in world.queue.deleted])
+        assert flow.time() < 660
+        bucket.up()  # the others still wait
+
+
+class FirstIsSlow(InMemoryLogStore):
+    """The first file that can be opened arrives in 3000 seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_opened = False
+
+    @asynccontextmanager
+    async def open(self, file: LogFile) -> AsyncIterator[Any]:
+        async with super().open(file) as stored:
+            if self._has_opened:
+                yield stored
+            else:
+                self._has_opened = True
+                yield SlowLog(stored)
+
+
+class SlowLog:
+    def __init__(self, stored: Any) -> None:
+        self.etag, self.size = stored.etag, stored.size
+        self._stored = stored
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(3000)
+        async for chunk in self._stored:
+            yield chunk
+
+
+async def test_the_messages_go_on_while_the_file_that_ended_the_outage_is_still_being_read(flow):
+    """They waited until it was read to its end, an hour later."""
+    world = world_of(flow, logs=FirstIsSlow())
+    bucket = Bucket(flow, world, "trail")
+    bucket.down(ERRORS[0])
+    for i in range(10):
+        bucket.send(f"{i}")
+    async with world.running():
+        await asyncio.sleep(600)
+        bucket.up()
+        await asyncio.sleep(120)
+        assert len(world.queue.deleted) == 9
+        await asyncio.sleep(3000)
+        assert len(world.queue.deleted) == 10
+
+
+@pytest.mark.parametrize("lost", ["the receipt of the reader", "the room of the reader"])
+async def test_a_message_in_its_last_receive_reads_the_file_that_another_message_gave_up(flow, lost):
+    """It would have returned to its queue with the other message's error, where it becomes a dead letter."""
+    first, last = flow.InMemoryQueue("first"), flow.InMemoryQueue("last", max_receives=1)
+    world = flow.World(queues=[first, last], held=2 if lost == "the room of the reader" else 100)
+    bucket = Bucket(flow, world, "ill")
+    bucket.down(ERRORS[0])
+    bucket.send("x")
+    running = [asyncio.create_task(consumer.run()) for consumer in world.engine.consumers]
+    await flow.until(lambda: len(first.deliveries) == 1)
+    last.send(flow.announcing(bucket.keys[0], bucket="ill"))
+    await flow.until(lambda: len(last.deliveries) == 1)
+    await asyncio.sleep(60)
+    for held in list(world.engine.consumers[0]._holds):
+        world.engine.consumers[0]._holds._lose(held, "lost")
+    await asyncio.sleep(60)
+    bucket.up()
+    await flow.until(lambda: last.deleted)
+    for consumer in world.engine.consumers:
+        consumer.stop()
+    await asyncio.gather(*running)
+    await world.refreshes.stop()
+    assert not last.dead_letters
