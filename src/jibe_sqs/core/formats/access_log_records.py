@@ -41,7 +41,7 @@ class SeenChanges:
     """Recognises changes that the file has already logged, because S3 may log a request twice."""
 
     def __init__(self) -> None:
-        self._seen = Recent(8_192)
+        self._seen = Recent()
 
     def records(self, event: ObjectEvent, keys: tuple[str, ...]) -> list[Record]:
         """The records of one request: `event`, which has the first of the keys, and a copy of it for each other key."""

@@ -66,7 +66,7 @@ class AuditLog(JsonLog):
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
         super().__init__(limits, bad)
-        self._seen = Recent(8_192)
+        self._seen = Recent()
 
     def read_value(self, line: Line, value: TypedRecord) -> list[Record]:
         """The records of an object that the typed decoder accepts: one for each S3 object that the call names."""

@@ -64,10 +64,6 @@ NOT_CHANGES = s3_calls.NOT_CHANGES | {
     "UploadPartCopy",
 }
 
-MAX_SEEN = 8192
-"""Ids of changes that are remembered, and up to twice as many. A change that is read twice costs nothing: the refresh of its
-folder is shared. Sixty files may be read at the same time."""
-
 _SHAPE = RecordShape(Typed, array="Records", first_field="eventVersion")
 _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 
@@ -83,7 +79,7 @@ class CloudTrailLog:
         self._records = JsonRecords(_SHAPE, record_limit=limits.record_size)
         self._max_key_length = limits.key_length
         self._bad = bad
-        self._seen = Recent(MAX_SEEN)
+        self._seen = Recent()
         self._bulk = _BulkDeletes()
 
     def feed(self, text: bytes) -> list[Record]:
@@ -247,7 +243,7 @@ class _BulkDeletes:
     def __init__(self) -> None:
         self._held: deque[tuple[str, ObjectEvent]] = deque()
         self._size = 0
-        self._with_children = Recent(MAX_SEEN)
+        self._with_children = Recent()
 
     def hold(self, request: str, event: ObjectEvent) -> list[Record]:
         self._held.append((request, event))

@@ -3,6 +3,9 @@
 from hashlib import blake2b
 from typing import Final
 
+MAX_SEEN: Final = 8192
+"""Ids that one file remembers, and up to twice as many. A change that is read twice costs nothing: the refresh of its folder is
+shared. Sixty files may be read at the same time."""
 MAX_ID_LENGTH: Final = 48
 """Characters of an id that is kept as it is. A hostile file may have longer ids than stores write: of these, a hash is kept."""
 _HASH_SIZE: Final = 16
@@ -11,7 +14,7 @@ _HASH_SIZE: Final = 16
 class Recent:
     """Remembers the last `size` ids, and up to twice as many. Each takes at most about 200 bytes."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = MAX_SEEN) -> None:
         self._size = size
         self._new: set[str | bytes] = set()
         self._old: set[str | bytes] = set()
