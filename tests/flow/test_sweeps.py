@@ -28,7 +28,7 @@ from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found
 from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REJECTED_FOR, VISIBILITY, SweepQueue
-from jibe_sqs.sweeping.sweeper import MAX_LOOK_BACK, ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.sweeping.sweeper import LISTINGS, MAX_LOOK_BACK, PORTION, ROOTS_AGE, Sweep, Sweeper
 from jibe_sqs.testing import ManualGate
 
 BUCKET = "trail-logs"
@@ -550,6 +550,48 @@ async def test_several_folders_are_listed_at_a_time_up_to_a_limit(sweeping):
     sweeping.listing.delay = 1.0
     assert len(await sweeping.once()) == 50
     assert 2 <= sweeping.listing.most_at_once <= 10
+
+
+class ManyFolders(MemoryListing):
+    """A bucket with so many folders at one level, each with one empty file. `most_ahead`: folders listed, but not visited."""
+
+    folders = 5 * PORTION + 1
+    shown = visited = most_ahead = 0
+
+    async def level(self, bucket, prefix):
+        if prefix != "trails/":
+            self.visited += 1
+            yield Found(LogFile(bucket, f"{prefix}a.json.gz", size=0), None)
+            return
+        for number in range(self.folders):
+            self.shown += 1
+            self.most_ahead = max(self.most_ahead, self.shown - self.visited)
+            yield f"trails/trail-{number}/"
+
+
+async def test_a_level_with_many_folders_is_listed_in_portions(flow):
+    """A million names of a kilobyte at one level took a gigabyte."""
+    sweeping = Sweeping(flow, LogSource(BUCKET, "trails/"))
+    listing = ManyFolders(flow, sweeping.store)
+    await sweeping.sweeper.sweep(Sweep(sweeping.source, listing, INTERVAL))
+    assert listing.most_ahead <= PORTION + LISTINGS
+    assert sweeping.sweeper.counts["folders"] == listing.folders + 1
+    assert sweeping.sweeper.counts["seen"] == listing.visited == listing.folders
+
+
+async def test_a_level_that_fails_after_a_portion_is_reported_and_its_other_folders_are_swept(flow, events):
+    class Failing(ManyFolders):
+        async def level(self, bucket, prefix):
+            async for each in super().level(bucket, prefix):
+                if self.shown > 2 * PORTION:
+                    raise LogStoreUnavailable("503")
+                yield each
+
+    sweeping = Sweeping(flow, LogSource(BUCKET, "trails/"))
+    listing = Failing(flow, sweeping.store)
+    await sweeping.sweeper.sweep(Sweep(sweeping.source, listing, INTERVAL))
+    assert listing.visited == 2 * PORTION
+    assert len(named(events, "sweep_failed")) == 1
 
 
 async def test_the_offered_files_of_folders_that_are_listed_at_the_same_time_are_all_counted(flow):

@@ -12,7 +12,7 @@ again. If sweeps could not be completed for days, the next one looks back to the
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 LISTINGS: Final = 8
 """Folders of a source that are listed at a time."""
+PORTION: Final = 1000
+"""Folders at one level after which the level is listed no further until they have been visited."""
 BATCH: Final = 400
 """Files in one question to the ledger."""
 MIN_PAUSE: Final = 1.0
@@ -199,8 +201,8 @@ class _Turn:
         """List the folders below the root that may be recent, several at a time, and offer the new files."""
         await walk_tree(root, lambda prefix: self._level(bucket, root, prefix), most=LISTINGS)
 
-    async def _level(self, bucket: str, root: str, prefix: str) -> list[str]:
-        """Offer the files of one folder. Returns the subfolders that may have recent files."""
+    async def _level(self, bucket: str, root: str, prefix: str) -> AsyncGenerator[list[str], None]:
+        """Offer the files of one folder. Yields the subfolders that may have recent files, in portions."""
         below: list[str] = []
         batch: list[LogFile] = []
         self.folders += 1
@@ -210,6 +212,9 @@ class _Turn:
                     if isinstance(each, str):
                         if self._may_be_recent(each, root):
                             below.append(each)
+                        if len(below) >= PORTION:
+                            yield below
+                            below = []
                         continue
                     self.seen += 1
                     if self._is_candidate(each, root):
@@ -221,7 +226,7 @@ class _Turn:
             # Go on with the other folders. The next sweep lists this one again.
             self.failures.append(without_frames(error))
         await self._offer(batch)
-        return below
+        yield below
 
     def _may_be_recent(self, folder: str, root: str) -> bool:
         # The root was configured by the operator, so it is not judged by its name.

@@ -14,7 +14,7 @@ deadlock. No slot is held while a refresh waits for another folder or for its tu
                      cannot be refreshed, the tree fails after all others are done.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -140,8 +140,8 @@ class RefreshTarget(SyncTarget):
         failures: list[AccessAnywhereError] = []
         seen: set[str] = set()
 
-        async def refresh_level(path: str) -> Iterable[str]:
-            """Refresh one folder; returns the paths of its subfolders."""
+        async def refresh_level(path: str) -> AsyncGenerator[Iterable[str], None]:
+            """Refresh one folder; yields the paths of its subfolders."""
             try:
                 await others.refresh(Folder(path))
             except ONE_FOLDER_ERRORS as error:
@@ -151,7 +151,7 @@ class RefreshTarget(SyncTarget):
             # Each id only once: a server may show folders inside each other.
             below = {level: fi_id for level, fi_id in (await self._ids.below(path)).items() if fi_id not in seen}
             seen.update(below.values())
-            return below
+            yield below
 
         await walk_tree(tree.path, refresh_level, most=self._slots.most)
         if failures:
