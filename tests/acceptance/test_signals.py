@@ -251,6 +251,21 @@ def test_the_service_goes_on_after_other_signals_and_logs_them(small_service):
         assert service.stop() == 0
 
 
+def test_further_signals_do_not_kill_a_service_that_has_stopped(small_service):
+    """The event loop resets its handlers when it closes, and then a signal killed the process."""
+    with small_service.started() as service:
+        service.wait_for("started")
+        service.process.terminate()
+        service.wait_for("stopped")
+
+        def has_ended() -> bool:
+            service.process.send_signal(signal.SIGTERM)
+            return service.process.poll() is not None
+
+        eventually(has_ended, "the end of the service")
+        assert service.process.returncode in (0, 1)
+
+
 def test_sigterm_ends_a_service_whose_access_anywhere_answers_with_60_mb(sandbox, small_service):
     """To decode such an answer would take a gigabyte, and many seconds without a look at signals."""
     server = sandbox["access_anywhere"]

@@ -110,6 +110,31 @@ async def test_an_unusable_file_is_set_aside_unchanged_and_a_new_one_is_used(pat
     assert len(warnings(events)) == 1
 
 
+@pytest.mark.parametrize(
+    "schema", ["CREATE VIEW files AS SELECT 1 AS bucket", "CREATE TABLE files_written (x)"], ids=["view", "table"]
+)
+async def test_a_file_of_another_program_whose_names_are_in_the_way_is_set_aside(path, schema, events):
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(schema)
+    async with SqliteLedger(path) as ledger:
+        await ledger.finish(LOG, "etag")
+        assert await ledger.is_finished(LOG)
+    assert warnings(events) == ["ledger_set_aside"]
+
+
+@pytest.mark.parametrize("value", ["'text'", "x'00ff'", "9e999", "1e12"])
+async def test_a_damaged_watermark_is_not_used(path, value):
+    """A text failed each message of its folder, and an infinite time skipped all later changes."""
+    folder = Folder("/data/a")
+    async with SqliteLedger(path) as ledger:
+        await ledger.refreshed(folder, 1000.0)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(f"UPDATE folders SET began = {value}")
+        assert await ledger.watermarks([folder]) == {}
+        await ledger.refreshed(Folder("/data/b"), 1000.0)
+        assert await ledger.watermarks([Folder("/data/b")]) == {Folder("/data/b"): 1000.0}
+
+
 async def test_an_earlier_file_that_was_set_aside_is_not_overwritten(path, events):
     """Two of them may be set aside in the same second."""
     for number in range(3):

@@ -9,7 +9,7 @@ from jibe_sqs.cli.options import ConfigOption, load
 def run(config: ConfigOption = None) -> None:
     """Consume the queues until SIGTERM. This is the default command."""
     from jibe_sqs.compose.service import service
-    from jibe_sqs.consuming.signals import ignore_other_signals, stoppable_start
+    from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals, stoppable_start
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
@@ -22,6 +22,7 @@ def run(config: ConfigOption = None) -> None:
         with stoppable_start():
             async with service(settings) as running:
                 await running.run()
+        end_undisturbed()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())

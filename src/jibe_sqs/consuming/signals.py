@@ -54,6 +54,19 @@ def stoppable_start() -> Iterator[None]:
             raise
 
 
+def end_undisturbed() -> None:
+    """The service has stopped, and holds nothing. From now on a further signal must not turn its end into a kill.
+
+    The loop resets its handlers when it closes, which takes up to seconds. If that takes longer than `CLOSE_TIMEOUT`, the
+    process ends all the same.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, *IGNORED):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    _exit_later()
+
+
 def _exit_later() -> None:
     # A thread, since closing the loop may be what takes long: it waits for threads, for example for a name server.
     timer = threading.Timer(CLOSE_TIMEOUT, os._exit, (0,))

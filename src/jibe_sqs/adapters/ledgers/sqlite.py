@@ -20,7 +20,7 @@ from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
 from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
 
 log = structlog.get_logger()
@@ -136,11 +136,16 @@ class SqliteLedger:
                 row = self._connection.execute(
                     "SELECT began FROM folders WHERE (path, tree) = (?, ?)", (folder.path, folder.tree)
                 ).fetchone()
-                if row:
+                if row and self._is_time(row[0]):
                     found[folder] = row[0]
             return found
 
         return await self._do(look_up)
+
+    @staticmethod
+    def _is_time(began: object) -> bool:
+        """Whether this can be the start of a refresh. A damaged value must not fail messages, nor skip all later changes."""
+        return isinstance(began, float | int) and began < LATEST
 
     async def refreshed(self, folder: Folder, began: float) -> None:
         """Record a successful refresh. It is on the disk when this returns."""

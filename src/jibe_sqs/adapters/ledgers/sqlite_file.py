@@ -176,12 +176,22 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
-        database.executescript(_SCHEMA)
+        _create(path, database)
         database.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _create(path: Path, database: sqlite3.Connection) -> None:
+    try:
+        database.executescript(_SCHEMA)
+    except sqlite3.OperationalError as error:
+        # For example a view, or an index of another program, that has the name of one of our tables.
+        if _code(error) == sqlite3.SQLITE_ERROR:
+            raise OtherFormat(f"{path} is not a ledger: {error}") from error
+        raise
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
