@@ -8,7 +8,7 @@ from functools import partial
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.consumer import RECEIVE_LIMIT, Consumer
-from jibe_sqs.consuming.room import OVERHEAD, Room
+from jibe_sqs.consuming.room import ANNOUNCED, FILE, OVERHEAD, Room
 from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.sources import Sources
@@ -28,7 +28,7 @@ from proof.simulation.storage import EPOCH
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
-MAX_BODY, MAX_PLANS = 1000, 2000
+MAX_BODY, MAX_PLANS, MAX_FILES = 1000, 2000, 4
 """Bytes of one message: of its body without padding, and of the plans of its log files."""
 WAIT = 20.0
 """Duration of a long poll, in seconds."""
@@ -100,7 +100,8 @@ class Composer:
         policies = self._policies
         received = min(policies.messages_reading, queues * policies.receivers * RECEIVE_LIMIT) + queues
         held = min(policies.messages_held, policies.bytes_held // OVERHEAD) + received
-        return received * (max(self._world.storage.paddings) + MAX_BODY + OVERHEAD) + held * MAX_PLANS
+        of_plans = MAX_PLANS + MAX_FILES * (FILE + ANNOUNCED)
+        return received * (max(self._world.storage.paddings) + MAX_BODY + OVERHEAD) + held * of_plans
 
     def compose(self) -> Composed:
         """Build a new service."""
