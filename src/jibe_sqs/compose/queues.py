@@ -58,14 +58,17 @@ async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> lis
         elif isinstance(answer, BaseException):
             raise answer
         found.append((queue, answer if isinstance(answer, QueueFacts) else None))
-    if failures and len(failures) == len(queues) and is_needed:
-        raise NoQueueUsable([str(failure) for failure in failures])
+    is_over = bool(failures) and len(failures) == len(queues) and is_needed
     for queue, answer in zip(queues, answers, strict=True):
         if isinstance(answer, QueueError):
             log.warning(
                 "queue_unusable",
                 queue=queue.name,
                 reason=str(answer),
-                consequence="the other queues are received from, and this one is asked again until it works",
+                consequence="the service ends, because none of the queues works"
+                if is_over
+                else "the other queues are received from, and this one is asked again until it works",
             )
+    if is_over:
+        raise NoQueueUsable([str(failure) for failure in failures])
     return found

@@ -36,6 +36,8 @@ def _address(text: str) -> SplitResult:
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_address = False
+    if text.startswith("arn:"):
+        raise ValueError("an ARN, not an address: write the URL, such as https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
     if not is_address or not text.isprintable() or " " in text:
         raise ValueError("not an address: write https:// and a host name")
     return parts

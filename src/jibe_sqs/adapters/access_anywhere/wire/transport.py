@@ -139,7 +139,13 @@ class Transport:
                 raise AccessAnywhereUnavailable(
                     f"{failure}; tried {number} times", retry_after=failure.retry_after
                 ) from failure
-            log.warning("access_anywhere_retry", function=function, attempt=number, retry_in=delay, reason=str(failure))
+            log.warning(
+                "access_anywhere_retry",
+                function=function,
+                attempt=number,
+                retry_in=round(delay, 2),
+                reason=str(failure),
+            )
             number += 1
             if not self._circuit.is_open:
                 await self._clock.sleep(delay)
