@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
     parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
+    parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
     options = parser.parse_args()
     for name in options.name or BENCHMARKS:
         if name not in BENCHMARKS:
@@ -44,7 +45,7 @@ def main() -> None:
         if name == "refreshes":
             refreshes.run(options.folders)
         elif name == "ledger":
-            ledger.run(options.rows)
+            ledger.run(options.rows, options.pruned)
         else:
             BENCHMARKS[name]()
 

@@ -1,6 +1,6 @@
 """The SQLite ledger with many entries: start, look-ups, writes, and the times of other calls while it is pruned.
 
-`python -m bench ledger [--rows N]`. Ten million rows need 5 GB of disk (temporary files), 3 GB of memory, and several minutes.
+`python -m bench ledger [--rows N] [--pruned PART]`. Ten million rows need 5 GB of disk (temporary files), 3 GB of memory, and several minutes.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ NO_LIMIT = 1 << 50
 _INSERT = "INSERT INTO files VALUES ('trail', ?, NULL, '9e107d9d372bb6826bd81d3542a419d6', ?)"
 
 
-def run(rows: int = ROWS) -> None:
-    """A file with 100,000 entries (or `--rows`), of which 15% are pruned while other calls are made."""
+def run(rows: int = ROWS, pruned: float = PRUNED) -> None:
+    """A file with 100,000 entries (or `--rows`), of which 15% (or `--pruned`) are pruned while other calls are made."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_measure(Path(folder) / "ledger.sqlite", rows))
+        asyncio.run(_measure(Path(folder) / "ledger.sqlite", rows, pruned))
 
 
-async def _measure(path: Path, rows: int) -> None:
+async def _measure(path: Path, rows: int, pruned: float) -> None:
     async with SqliteLedger(path):
         pass
     began = time.perf_counter()
@@ -47,7 +47,7 @@ async def _measure(path: Path, rows: int) -> None:
     async with SqliteLedger(path, max_bytes=NO_LIMIT) as ledger:
         print(f"  start                {(time.perf_counter() - began) * 1e3:8.2f} ms")
         await _print_calls(ledger, some)
-        await _print_pruning(ledger, path, some)
+        await _print_pruning(ledger, path, some, pruned)
 
 
 def _fill(path: Path, rows: int) -> None:
@@ -104,20 +104,20 @@ async def _print_calls(ledger: SqliteLedger, some: Sequence[LogFile]) -> None:
     print(f"  writes, {AT_ONCE} at once   {CALLS / (time.perf_counter() - began):8,.0f} a second", flush=True)
 
 
-async def _print_pruning(ledger: SqliteLedger, path: Path, some: Sequence[LogFile]) -> None:
+async def _print_pruning(ledger: SqliteLedger, path: Path, some: Sequence[LogFile], pruned: float) -> None:
     wal = path.with_name(path.name + "-wal")
     reads: list[float] = []
     writes: list[float] = []
     longest_wal = 0
     began = time.perf_counter()
-    pruning = asyncio.create_task(ledger.prune(BEGAN + SECONDS * PRUNED))
+    pruning = asyncio.create_task(ledger.prune(BEGAN + SECONDS * pruned))
     while not pruning.done():
         file = some[len(reads) % len(some)]
         reads.append(await _timed(ledger.is_finished(file)))
         writes.append(await _timed(ledger.finish(file, "e")))
         longest_wal = max(longest_wal, wal.stat().st_size)
     await pruning
-    print(f"  pruned {PRUNED:.0%} in        {time.perf_counter() - began:8.1f} s")
+    print(f"  pruned {pruned:.0%} in        {time.perf_counter() - began:8.1f} s")
     _print_times("a look-up meanwhile", reads)
     _print_times("a write meanwhile", writes)
     print(f"  write-ahead log      {longest_wal / 1e6:8.1f} MB at its longest")
