@@ -43,7 +43,7 @@ class ReportedQueue(SqsQueue):
 async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> list[tuple[Queue, QueueFacts | None]]:
     """Each queue with its settings, or with None if it does not work yet.
 
-    Raises `NoQueueUsable`, with the reason of each, if none works and one `is_needed`.
+    If none works and one `is_needed`: raises the error of the only queue, or `NoQueueUsable` with the reason of each.
     """
     queues = [
         stores.queue(each, settings, aws, wait=float(settings.poll.wait), kind=ReportedQueue)
@@ -69,6 +69,8 @@ async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> lis
                 if is_over
                 else "the other queues are received from, and this one is asked again until it works",
             )
+    if is_over and len(failures) == 1:
+        raise failures[0]
     if is_over:
         raise NoQueueUsable([str(failure) for failure in failures])
     return found

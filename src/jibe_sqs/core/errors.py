@@ -291,10 +291,10 @@ class DelayRefused(QueueError):
 
 
 class NoQueueUsable(QueueError):
-    """None of the configured queues works at the start. `reasons`: of each."""
+    """None of several configured queues works at the start. `reasons`: of each."""
 
     def __init__(self, reasons: list[str]) -> None:
-        super().__init__("\n  ".join(["none of the queues works:", *reasons]) if len(reasons) > 1 else reasons[0])
+        super().__init__("\n  ".join(["none of the queues works:", *reasons]))
         self.reasons = reasons
 
 
