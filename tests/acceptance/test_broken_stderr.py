@@ -70,8 +70,17 @@ def test_no_socket_or_file_gets_the_number_of_a_closed_standard_error(small_serv
         assert service.stop() == 0
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["dead-letters", "list"], ["nonsense"], ["run", "--nonsense"]])
-@pytest.mark.parametrize("stderr", ["/dev/full", "&-", "reader is gone"])
+@pytest.mark.parametrize(
+    ("arguments", "stderr"),
+    [
+        (["run"], "/dev/full"),
+        (["run"], "&-"),
+        (["run"], "reader is gone"),
+        (["dead-letters", "list"], "/dev/full"),
+        (["nonsense"], "&-"),
+        (["run", "--nonsense"], "reader is gone"),
+    ],
+)
 def test_a_mistake_ends_with_2(tmp_path, arguments, stderr):
     if stderr == "reader is gone":
         code = (

@@ -33,7 +33,7 @@ runpy.run_module("jibe_sqs", run_name="__main__", alter_sys=True)
 """
 """Runs a command, and sends signals to itself when a module is imported for the first time."""
 
-POINTS = ("jibe_sqs.cli", "typer", "structlog", "pydantic", "jibe_sqs.compose.service", "httpx", "uvloop")
+POINTS = ("jibe_sqs.cli", "pydantic", "jibe_sqs.compose.service", "uvloop")
 """Modules, about in the order in which the service imports them."""
 
 
