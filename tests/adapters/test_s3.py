@@ -29,6 +29,7 @@ from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import (
     BucketNotAllowed,
     LogAccessDenied,
+    LogBucketMissing,
     LogMissing,
     LogStoreError,
     LogStoreUnavailable,
@@ -354,7 +355,7 @@ async def test_a_read_that_waited_for_a_failed_region_request_repeats_it(logs, p
     refusals = iter([reply("404 Not Found")])
     proxy.answer = lambda request: next(refusals, None) if request.method == "HEAD" else None
     outcomes = await asyncio.gather(*(read(logs, put()) for _ in range(3)), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [LogMissing, bytes, bytes]
+    assert [type(outcome) for outcome in outcomes] == [LogBucketMissing, bytes, bytes]
 
 
 @pytest.mark.parametrize(("status", "heads"), [("200 OK", 1), ("403 Forbidden", 1), ("400 Bad Request", 2)])
@@ -433,7 +434,7 @@ async def test_a_deleted_file_is_reported_as_missing(logs):
 
 
 async def test_a_deleted_bucket_is_reported_as_missing(make_logs):
-    with pytest.raises(LogMissing, match="s3://no-such-bucket/k"):
+    with pytest.raises(LogBucketMissing, match="s3://no-such-bucket/k"):
         await read(make_logs(sources={}, other_buckets=True), LogFile("no-such-bucket", "k"))
 
 
@@ -469,7 +470,7 @@ async def test_each_error_answer_becomes_our_error_with_the_files_name(logs, pro
     ("answer", "ours"),
     [
         (reply("503 Slow Down"), LogStoreUnavailable),
-        (reply("404 Not Found"), LogMissing),
+        (reply("404 Not Found"), LogBucketMissing),
         (b"", LogStoreUnavailable),
     ],
     ids=["503", "404", "no answer"],
