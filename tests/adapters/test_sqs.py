@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue, translated
-from jibe_sqs.compose import stores
+from jibe_sqs.compose.queues import log_facts
 from jibe_sqs.consuming.holds import Held
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
@@ -372,7 +372,7 @@ async def test_a_missing_or_forbidden_dead_letter_queue_is_logged_at_the_start(
 ):
     async def warnings_of(queue):
         with capture_logs() as lines:
-            await stores.facts(queue)
+            await log_facts(queue, await queue.facts())
         return [(line["event"], line["queue"]) for line in lines if line["log_level"] == "warning"]
 
     assert await warnings_of(queue_with_dead_letters) == []

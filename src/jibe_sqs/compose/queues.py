@@ -21,23 +21,28 @@ class ReportedQueue(SqsQueue):
     async def facts(self) -> QueueFacts:
         """Ask the queue for its settings."""
         facts = await super().facts()
-        log.info("queue", queue=self.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
-        if facts.visibility_timeout < MIN_VISIBILITY:
-            log.warning(
-                "visibility_timeout_short",
-                queue=self.name,
-                visibility_timeout=facts.visibility_timeout,
-                consequence=f"each receive asks for {MIN_VISIBILITY:g} s instead",
-                remedy=f"set the queue's visibility timeout to {MIN_VISIBILITY:g} s or more",
-            )
-        if not await self.may_reject():
-            log.warning(
-                "no_dead_letters",
-                queue=self.name,
-                consequence="rejected messages stay in the queue until its own redrive policy moves them",
-                remedy=stores.DEAD_LETTERS_REMEDY,
-            )
+        await log_facts(self, facts)
         return facts
+
+
+async def log_facts(queue: SqsQueue, facts: QueueFacts) -> None:
+    """Log the settings of a queue, and warn of what is wrong with them."""
+    log.info("queue", queue=queue.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
+    if facts.visibility_timeout < MIN_VISIBILITY:
+        log.warning(
+            "visibility_timeout_short",
+            queue=queue.name,
+            visibility_timeout=facts.visibility_timeout,
+            consequence=f"each receive asks for {MIN_VISIBILITY:g} s instead",
+            remedy=f"set the queue's visibility timeout to {MIN_VISIBILITY:g} s or more",
+        )
+    if not await queue.may_reject():
+        log.warning(
+            "no_dead_letters",
+            queue=queue.name,
+            consequence="rejected messages stay in the queue until its own redrive policy moves them",
+            remedy=stores.DEAD_LETTERS_REMEDY,
+        )
 
 
 async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> list[tuple[Queue, QueueFacts | None]]:
