@@ -140,9 +140,9 @@ class WatchedPlace(Place):
 class WatchedInHand(InHand):
     """The room of a message that no consumer has received. `left`: see `WatchedPlace`."""
 
-    def __init__(self, *, is_last: bool = False) -> None:
+    def __init__(self, *, receive_count: int = 1, is_last: bool = False) -> None:
         self.room = Room(reading=1, held=1, held_bytes=2**30, plan_bytes=2**24)
-        super().__init__(self.room, 0, 2**24, is_last=is_last)
+        super().__init__(self.room, 0, 2**24, receive_count=receive_count, is_last=is_last)
         self.place = self._watched = WatchedPlace()
 
     @property
@@ -223,7 +223,7 @@ class World:
 
     async def handle(self, body: str, *, receive_count: int = 1) -> Any:
         """Handle a message, and check that its place in the reading budget is given back exactly once."""
-        in_hand = WatchedInHand(is_last=self.policy.is_last(receive_count))
+        in_hand = WatchedInHand(receive_count=receive_count, is_last=self.policy.is_last(receive_count))
         verdict = await self.handler.handle(
             Message("id", "receipt", body.encode(), receive_count), self.policy, in_hand
         )

@@ -166,6 +166,20 @@ async def test_a_message_that_is_redelivered_while_held_is_deleted_with_its_newe
     assert queue.calls["delete"][0].receipts == [f"{id_}#2"]
 
 
+async def test_a_message_whose_last_receive_comes_while_it_is_held_is_rejected_with_its_reason(flow):
+    """Its verdict was that of an earlier receive: it returned to its queue, which made it a dead letter without a reason."""
+    queue = flow.InMemoryQueue(max_receives=2)
+    world = flow.World(queue=queue)
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")] * 5
+    world.target.takes = 20.0
+    id_ = world.send_log("a")
+    async with world.running():
+        await flow.until(lambda: world.target.runs)
+        queue.make_visible(id_)
+        await flow.until(lambda: queue.dead_letters)
+    assert [(dead, why and why.error) for dead, why in queue.dead_letters] == [(id_, "AccessAnywhereUnavailable")]
+
+
 async def test_a_message_that_is_redelivered_during_its_delete_is_deleted_with_its_newest_receipt(flow, world, queue):
     """The delete was sent with a receipt that a redelivery has just replaced."""
     id_ = world.send_log("a")

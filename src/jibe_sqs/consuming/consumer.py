@@ -262,12 +262,17 @@ class Consumer:
         held = self._holds.hold(message, self._clock.monotonic())
         if held is None:
             log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
+            # The verdict must know of this receive: it may be the last one.
+            if (in_hand := self._holds[message.id].in_hand) is not None:
+                in_hand.receive_count = message.receive_count
+                in_hand.is_last = self._policy.is_last(message.receive_count)
             return False
         self._counters.messages += 1
         self._counters.receives[message.receive_count] += 1
         self._counters.redelivered += message.receive_count > 1
         # From here on, the task's end gives back what the receiver took for this message.
         in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
+        held.in_hand = in_hand
         held.task = asyncio.create_task(self._process(held, in_hand), name=f"message {message.id}")
         self._tasks.add(held.task)
 

@@ -67,7 +67,7 @@ class Handler:
                 asked = await self._reading.message(message, in_hand)
             except AnnouncementError as error:
                 errors.add(error)
-                return self._verdict(errors, message, policy)
+                return self._verdict(errors, in_hand, policy)
             jobs = []
             if asked.read:
                 jobs.append(self._do_records(asked.read, errors))
@@ -83,7 +83,7 @@ class Handler:
         if unreadable is not None:
             # Everything else in the message is done now, so the dead letter loses none of it.
             errors.add(unreadable, at=math.inf)
-        return self._verdict(errors, message, policy)
+        return self._verdict(errors, in_hand, policy)
 
     async def _do_records(self, read: Read, errors: "_Errors") -> None:
         """The records in the message body."""
@@ -214,12 +214,12 @@ class Handler:
         if is_finished and read.principals:
             await self._ledger.observe(read.principals)
 
-    def _verdict(self, errors: "_Errors", message: Message, policy: RetryPolicy) -> Verdict:
+    def _verdict(self, errors: "_Errors", in_hand: InHand, policy: RetryPolicy) -> Verdict:
         self._counters.errors.update(errors.counts)
         kept = errors.in_order
         return verdict(
             [error for _, error in kept],
-            message.receive_count,
+            in_hand.receive_count,
             policy,
             [source for source, _ in kept],
             more=errors.counts.total() - len(kept),

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import structlog
 
+from jibe_sqs.consuming.room import InHand
 from jibe_sqs.core.errors import DelayRefused, ReceiptLost
 from jibe_sqs.core.model import Message
 from jibe_sqs.ports import Clock, Queue
@@ -39,6 +41,7 @@ class Held:
     hidden_until: float
     extend_at: float
     task: "asyncio.Task[None] | None" = field(default=None)
+    in_hand: InHand | None = None
     settling: bool = False
     """The verdict is known: it is not extended any more."""
     lost: bool = False
@@ -62,6 +65,9 @@ class Holds:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __getitem__(self, id_: str) -> Held:
+        return self._held[id_]
+
     def __iter__(self) -> Iterator[Held]:
         return iter(list(self._held.values()))
 
@@ -83,6 +89,7 @@ class Holds:
         if known is None:
             return False
         known.receipt, known.since = message.receipt, received_at
+        known.message = msgspec.structs.replace(known.message, receive_count=message.receive_count)
         known.hidden_until, known.extend_at = received_at + self._timeout, received_at + self._timeout / 2
         return True
 

@@ -72,16 +72,20 @@ class Room:
 
     def admit(self, message: Message, *, is_last: bool = False) -> "InHand":
         """Use the room of one message for this message. `is_last`: see `InHand`."""
-        return InHand(self, len(message.body), self._plan_bytes, is_last=is_last)
+        return InHand(self, len(message.body), self._plan_bytes, receive_count=message.receive_count, is_last=is_last)
 
 
 class InHand:
     """The room that one message uses. `place`: its place while it is read. `files_waiting`: its files that wait for a bucket.
 
-    `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter.
+    `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter. `receive_count` and
+    `is_last` change if the message is delivered again while it is in hand.
     """
 
-    def __init__(self, room: Room, body: int, plan_bytes: int, *, is_last: bool) -> None:
+    def __init__(
+        self, room: Room, body: int, plan_bytes: int, *, receive_count: int = 1, is_last: bool = False
+    ) -> None:
+        self.receive_count = receive_count
         self.is_last = is_last
         self.files_waiting = 0
         self.place = Place(room.reading)
