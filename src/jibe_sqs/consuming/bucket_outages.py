@@ -110,9 +110,9 @@ class BucketOutages:
 
     @contextmanager
     def following(self, file: LogFile, in_hand: InHand) -> Iterator[None]:
-        """As `waiting`, for a message that waits until another message has read the file.
+        """Count a message that waits until another message has read the same file. Raises as `waiting` does.
 
-        It counts also while the bucket can be read: thousands may wait for one file before the outage is known.
+        The message counts also while the bucket can be read: thousands may wait for one file before the outage is known.
         """
         messages, size = (0, FILE) if in_hand.files_waiting else (1, in_hand.bytes)
         if not in_hand.is_last and (self._messages_left < messages or self._bytes_left < size):

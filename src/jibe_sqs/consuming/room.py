@@ -76,8 +76,9 @@ class Room:
 
 
 class InHand:
-    """The room that one message uses. `place`: its place while it is read. `files_waiting`: its files that wait for a bucket.
+    """The room that one message uses. `place`: its place while it is read.
 
+    `files_waiting`: the number of its files that wait for a bucket, or for another message that reads the same file.
     `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter. `receive_count` and
     `is_last` change if the message is delivered again while it is in hand.
     """
