@@ -26,7 +26,7 @@ BEGAN = 1_790_000_000.0
 SECONDS = 30 * 86_400.0
 NO_LIMIT = 1 << 50
 
-_INSERT = "INSERT INTO files VALUES ('trail', ?, NULL, '9e107d9d372bb6826bd81d3542a419d6', ?)"
+_INSERT = "INSERT INTO files VALUES ('trail', ?, NULL, '9e107d9d372bb6826bd81d3542a419d6', ?, '')"
 
 
 def run(rows: int = ROWS, pruned: float = PRUNED) -> None:

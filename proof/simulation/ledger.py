@@ -1,13 +1,13 @@
 """A ledger on a disk or in a table. An applied write survives the death of its process."""
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 from proof.simulation.judge import Judge
 from proof.simulation.network import Network
 
@@ -25,7 +25,10 @@ class Disk:
 class SimulatedLedger:
     """The `Ledger` port, for one process."""
 
-    def __init__(self, disk: Disk, network: Network, judge: Judge, retain: float) -> None:
+    def __init__(
+        self, disk: Disk, network: Network, judge: Judge, retain: float, validity: Validity | None = None
+    ) -> None:
+        self._validity = validity or Validity()
         self._disk = disk
         self._network = network
         self._judge = judge
@@ -67,12 +70,24 @@ class SimulatedLedger:
     async def principals(self) -> dict[str, Seen]:
         return await self._disk.memory.principals()
 
+    async def note(self, name: str, text: str) -> None:
+        await self._call(lambda: self._disk.memory.note(name, text))
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        asked = list(names)
+        return dict(await self._call(lambda: self._disk.memory.notes(asked)))
+
     async def prune(self, before: float) -> None:
         del before  # by the clock of this machine
         await self._call(lambda: self._disk.memory.prune(self._judge.time() - self._retain))
 
     async def _call(self, effect: Any) -> Any:
-        return await self._network.call(self._disk.name, partial(_now, effect), LedgerError)
+        def applied() -> Any:
+            # The processes that share the disk may have different settings.
+            self._disk.memory.validity = self._validity
+            return _now(effect)
+
+        return await self._network.call(self._disk.name, applied, LedgerError)
 
 
 def _now(effect: Any) -> Any:

@@ -14,7 +14,7 @@ from jibe_sqs.consuming.holds import MAX_EXTENSION, Held, Holds
 from jibe_sqs.consuming.reading import Read
 from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.core.errors import JibeError
-from jibe_sqs.core.model import Change, Folder, LogFile, Message, Verdict
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Verdict
 from jibe_sqs.ports import Clock, Found, Listing, QueueFacts
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
@@ -39,11 +39,11 @@ class _FinishesBeforeRefresh(Handler):
 
 
 class _ReleasesNewcomers(Refreshes):
-    def ask(self, folder: Folder, *, for_descendant: bool = False) -> "asyncio.Future[None]":
+    def ask(self, folder: Folder, *, reason: RefreshReason = RefreshReason.EVENTS) -> "asyncio.Future[None]":
         queue = self._folders.get(folder)
         if queue is not None and queue.served:
             return queue.served[-1].future
-        return super().ask(folder, for_descendant=for_descendant)
+        return super().ask(folder, reason=reason)
 
 
 class _DropsTheDirtyMark(Refreshes):

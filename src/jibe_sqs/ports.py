@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from jibe_sqs.core.decisions import Place, Places
-from jibe_sqs.core.model import Change, Folder, LogFile, Message, Reject
+from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Reject
 from jibe_sqs.core.plan import Seen
 
 
@@ -102,9 +102,13 @@ class RefreshOutcome(msgspec.Struct, frozen=True):
     folder: Folder
     seconds: float
     waited: float
-    for_descendant: bool
-    """No event asked for it: the refresh of another folder needed it."""
+    reason: RefreshReason = RefreshReason.EVENTS
     error: Exception | None = None
+
+    @property
+    def for_descendant(self) -> bool:
+        """Nothing asked for it but the refresh of another folder, which needed it."""
+        return self.reason is RefreshReason.DESCENDANT
 
 
 class PendingRefresh(msgspec.Struct, frozen=True):
@@ -112,7 +116,12 @@ class PendingRefresh(msgspec.Struct, frozen=True):
 
     folder: Folder
     since: float
-    for_descendant: bool
+    reason: RefreshReason = RefreshReason.EVENTS
+
+    @property
+    def for_descendant(self) -> bool:
+        """Nothing asked for it but the refresh of another folder, which needs it."""
+        return self.reason is RefreshReason.DESCENDANT
 
 
 class EventTarget(Protocol):
@@ -180,11 +189,22 @@ class Listing(Protocol):
         """The buckets that we may list."""
 
 
+class Validity(msgspec.Struct, frozen=True):
+    """Which finished files count as finished: a ledger is made with it.
+
+    `rules`: the fingerprint of the settings that decide what a log file asks for. A file that was finished under other
+    settings does not count. `since`: seconds since the epoch, local clock; a file that was finished earlier does not.
+    """
+
+    rules: str = ""
+    since: float = 0.0
+
+
 class Ledger(Protocol):
     """What must survive a restart. Every call raises only `LedgerError`s. A write is durable when its call returns."""
 
     async def is_finished(self, file: LogFile) -> bool:
-        """Whether this file was read to its end, and everything in it was refreshed."""
+        """Whether this file was read to its end, and everything in it was refreshed, as its `Validity` demands."""
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that are not finished, in their order."""
@@ -208,8 +228,14 @@ class Ledger(Protocol):
     async def principals(self) -> dict[str, Seen]:
         """All principals that were observed."""
 
+    async def note(self, name: str, text: str) -> None:
+        """Remember a small fact by its name. It replaces what was noted before, and is never forgotten."""
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """The facts with these names, where there are any."""
+
     async def prune(self, before: float) -> None:
-        """Forget what was written before that time (seconds since the epoch, local clock)."""
+        """Forget what was written before that time (seconds since the epoch, local clock). Notes stay."""
 
 
 class Clock(Protocol):

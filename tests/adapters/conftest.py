@@ -14,6 +14,7 @@ import structlog
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
+from jibe_sqs.ports import Validity
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.sandbox.environment import of_client
@@ -94,6 +95,7 @@ def table_ledger(endpoint: str) -> Callable[..., AbstractAsyncContextManager[Dyn
         wall_clock: Callable[[], float] = time.time,
         *,
         retain: float = 500.0,
+        validity: Validity | None = None,
         endpoint: str = endpoint,
         clock: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[DynamoDbLedger]:
@@ -101,7 +103,14 @@ def table_ledger(endpoint: str) -> Callable[..., AbstractAsyncContextManager[Dyn
         async with (
             Aws() as aws,
             DynamoDbLedger(
-                table, region=REGION, account=account, aws=aws, retain=retain, wall_clock=wall_clock, clock=clock
+                table,
+                region=REGION,
+                account=account,
+                aws=aws,
+                retain=retain,
+                validity=validity,
+                wall_clock=wall_clock,
+                clock=clock,
             ) as ledger,
         ):
             yield ledger

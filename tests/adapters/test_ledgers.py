@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, SqliteLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 
 LOG = LogFile("logs", "a/log.json.gz")
 A, A_TREE, B = Folder("/data/a"), Folder("/data/a", tree=True), Folder("/data/b")
@@ -30,6 +31,25 @@ ODD = [
     "é", "é", "A", "a", "ß", "ſ", "\u202ertl", "\ufeffbom", "\U0010ffff", "x" * 1024,
 ]  # fmt: skip
 """S3 keys are any UTF-8. Keys that look alike are different (é and é: one code point, and two)."""
+
+
+SCHEMA_OF_VERSION_1 = """
+CREATE TABLE files (
+    bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT, etag TEXT NOT NULL, written REAL NOT NULL,
+    PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+CREATE INDEX files_written ON files (written);
+CREATE TABLE folders (
+    path TEXT NOT NULL, tree INTEGER NOT NULL, began REAL NOT NULL, written REAL NOT NULL,
+    PRIMARY KEY (path, tree)
+) WITHOUT ROWID;
+CREATE INDEX folders_written ON folders (written);
+CREATE TABLE principals (
+    who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX principals_written ON principals (written);
+PRAGMA user_version = 1;
+"""
 
 
 class WallClock:
@@ -43,6 +63,27 @@ class WallClock:
 @pytest.fixture
 def wall_clock():
     return WallClock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
+async def ledgers(request, tmp_path, wall_clock):
+    """A function that opens the same ledger again, as a process with other settings does."""
+    async with AsyncExitStack() as stack:
+        kept = MemoryLedger(wall_clock)
+        table = request.getfixturevalue("new_table")() if request.param == "dynamodb" else ""
+
+        async def opened(validity):
+            if request.param == "memory":
+                kept.validity = validity
+                return kept
+            if request.param == "sqlite":
+                return await stack.enter_async_context(
+                    SqliteLedger(tmp_path / "ledger.db", wall_clock, validity=validity)
+                )
+            make = request.getfixturevalue("table_ledger")
+            return await stack.enter_async_context(make(table, wall_clock, retain=500.0, validity=validity))
+
+        yield opened
 
 
 @pytest.fixture(params=["memory", "sqlite", "dynamodb"])
@@ -141,6 +182,72 @@ async def test_versions_of_one_key_are_distinguished_in_one_look_up(ledger):
     odd = [LogFile("logs", each) for each in ODD]
     await ledger.finish(odd[4], "e")
     assert await ledger.unfinished(odd) == odd[:4] + odd[5:]
+
+
+# Which finished files count
+
+
+async def test_a_file_that_was_finished_under_other_rules_is_not_finished(ledgers):
+    """Its records may have been skipped by a setting that has been corrected since."""
+    await (await ledgers(Validity("old"))).finish(LOG, "e")
+    assert await (await ledgers(Validity("old"))).is_finished(LOG)
+    assert not await (await ledgers(Validity("new"))).is_finished(LOG)
+    await (await ledgers(Validity("new"))).finish(LOG, "e")
+    assert await (await ledgers(Validity("new"))).unfinished([LOG]) == []
+    assert not await (await ledgers(Validity("old"))).is_finished(LOG)
+
+
+async def test_a_file_that_was_finished_too_long_ago_is_not_finished(ledgers, wall_clock):
+    """A backfill reads files again that were finished before it began, and each only once."""
+    await (await ledgers(Validity("r"))).finish(LOG, "e")
+    wall_clock.time += 100
+    again = Validity("r", since=wall_clock.time)
+    assert await (await ledgers(again)).unfinished([LOG]) == [LOG]
+    await (await ledgers(again)).finish(LOG, "e")
+    assert await (await ledgers(again)).unfinished([LOG]) == []
+
+
+async def test_a_file_that_an_earlier_release_finished_is_not_finished(tmp_path, wall_clock):
+    """Its entry says nothing about the rules. The other entries of that ledger stay."""
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA_OF_VERSION_1)
+        database.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", (LOG.bucket, LOG.key, None, "e", 1000.0))
+        database.execute("INSERT INTO folders VALUES (?, ?, ?, ?)", (A.path, False, 900.0, 1000.0))
+        database.commit()
+    async with SqliteLedger(path, wall_clock, validity=Validity("rules")) as upgraded:
+        assert not await upgraded.is_finished(LOG)
+        assert await upgraded.watermarks([A]) == {A: 900.0}
+        await upgraded.finish(LOG, "e")
+    async with SqliteLedger(path, wall_clock, validity=Validity("rules")) as again:
+        assert await again.is_finished(LOG)
+    assert [each.name for each in tmp_path.iterdir() if "set-aside" in each.name] == []
+
+
+async def test_a_command_reads_the_ledger_of_an_earlier_release(tmp_path, wall_clock):
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA_OF_VERSION_1)
+        database.execute("INSERT INTO folders VALUES (?, ?, ?, ?)", (A.path, False, 900.0, 1000.0))
+        database.commit()
+    async with SqliteLedger(path, wall_clock, read_only=True) as ledger:
+        assert await ledger.watermarks([A]) == {A: 900.0}
+
+
+# Notes
+
+
+async def test_a_note_replaces_the_one_before_and_is_never_pruned(ledger, wall_clock):
+    assert await ledger.notes(["queue:a", "queue:b"]) == {}
+    await ledger.note("queue:a", "1")
+    await ledger.note("queue:b", '{"received": 2.0, "name": "ü 日本"}')
+    await ledger.note("queue:a", "3")
+    wall_clock.time += 10_000_000
+    await ledger.prune(wall_clock.time)
+    assert await ledger.notes(["queue:a", "queue:b", "queue:c"]) == {
+        "queue:a": "3",
+        "queue:b": '{"received": 2.0, "name": "ü 日本"}',
+    }
 
 
 # Folders

@@ -137,8 +137,8 @@ async def test_the_write_ahead_log_stays_short_while_much_is_pruned(path, wall_c
     sizes = []
     async with SqliteLedger(path, wall_clock) as ledger:
         with ledger._connection:
-            rows = ((file.bucket, file.key, None, "e", 1000.0) for file in files(30_000))
-            ledger._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", rows)
+            rows = ((file.bucket, file.key, None, "e", 1000.0, "") for file in files(30_000))
+            ledger._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
         ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pruning = asyncio.create_task(ledger.prune(2000.0))
         while not pruning.done():

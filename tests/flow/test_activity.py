@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import CallFailed, RefreshTimedOut
-from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, SkipReason
+from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, Kind, ObjectEvent, RefreshReason, SkipReason
 from jibe_sqs.core.plan import Counts as BucketCounts
 from jibe_sqs.core.plan import Plan
 from jibe_sqs.core.stale_folders import Needed, Stale
@@ -58,9 +58,9 @@ def counts(records: int, events: int, **skipped: int) -> BucketCounts:
 
 
 def ended(
-    path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, for_descendant=False
+    path: str, *, seconds: float = 1.0, waited: float = 2.0, error=None, tree=False, reason=RefreshReason.EVENTS
 ) -> RefreshOutcome:
-    return RefreshOutcome(Folder(path, tree), seconds, waited, for_descendant, error)
+    return RefreshOutcome(Folder(path, tree), seconds, waited, reason, error)
 
 
 # Records
@@ -209,7 +209,7 @@ def test_a_negative_lag_counts_as_zero():
 def test_refreshes_are_counted_by_kind_and_failures_by_error_class(activity):
     activity.refreshed(ended("/Amazon S3/media/a", seconds=2.0))
     activity.refreshed(ended("/Amazon S3/media", tree=True, seconds=3.0))
-    activity.refreshed(ended("/Amazon S3/media/a/b", for_descendant=True))
+    activity.refreshed(ended("/Amazon S3/media/a/b", reason=RefreshReason.DESCENDANT))
     activity.refreshed(ended("/Amazon S3/media/c", error=TIMED_OUT))
     activity.refreshed(ended("/Amazon S3/media/d", error=CallFailed("no", code="no")))
     found = activity.take().rows[ProviderBucket("Amazon S3", "media")]
@@ -230,7 +230,7 @@ def test_a_folder_belongs_to_the_deepest_bucket_folder_above_it(clock):
 
 
 def test_a_folder_above_all_buckets_has_a_provider_and_no_bucket(activity):
-    activity.refreshed(ended("/Amazon S3", for_descendant=True))
+    activity.refreshed(ended("/Amazon S3", reason=RefreshReason.DESCENDANT))
     assert set(activity.take().rows) == {ProviderBucket("Amazon S3", "")}
 
 
@@ -258,9 +258,9 @@ async def test_refreshes_report_their_outcomes_and_pending_folders(flow):
 
 def test_pending_folders_are_stale_since_their_first_request_except_for_descendants(activity):
     waiting = [
-        PendingRefresh(Folder("/Archive/media/a"), 990.0, for_descendant=False),
-        PendingRefresh(Folder("/Archive/media/b"), 940.0, for_descendant=False),
-        PendingRefresh(Folder("/Archive/media/c"), 100.0, for_descendant=True),
+        PendingRefresh(Folder("/Archive/media/a"), 990.0),
+        PendingRefresh(Folder("/Archive/media/b"), 940.0),
+        PendingRefresh(Folder("/Archive/media/c"), 100.0, reason=RefreshReason.DESCENDANT),
     ]
     assert activity.stale(waiting) == {ProviderBucket("Archive", "media"): StaleFolders(2, 60.0)}
 
@@ -283,7 +283,7 @@ def test_a_refresh_of_a_tree_ends_the_failures_in_it_and_no_others(activity):
 
 
 def test_a_failed_refresh_for_a_descendant_makes_no_folder_stale(activity):
-    activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, for_descendant=True))
+    activity.refreshed(ended("/Archive/media/a", error=TIMED_OUT, reason=RefreshReason.DESCENDANT))
     assert activity.stale() == {}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
-from jibe_sqs.core.model import Folder
+from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.ports import RefreshOutcome
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
@@ -510,9 +510,9 @@ async def test_each_refresh_is_observed_when_it_has_ended(flow, world, target):
     await refreshes.done([A])
     await refreshes.refresh(B)
     assert observed == [
-        RefreshOutcome(A, seconds=2, waited=3, for_descendant=False, error=error),
-        RefreshOutcome(A, seconds=2, waited=6, for_descendant=False),
-        RefreshOutcome(B, seconds=2, waited=3, for_descendant=True),
+        RefreshOutcome(A, seconds=2, waited=3, error=error),
+        RefreshOutcome(A, seconds=2, waited=6),
+        RefreshOutcome(B, seconds=2, waited=3, reason=RefreshReason.DESCENDANT),
     ]
     assert refreshes.counts == {"failed": 1, "folders": 1, "for descendants": 1}
 

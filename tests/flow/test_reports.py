@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, FolderUnknown
-from jibe_sqs.core.model import Folder, SkipReason
+from jibe_sqs.core.model import Folder, RefreshReason, SkipReason
 from jibe_sqs.core.plan import Counts as BucketCounts
 from jibe_sqs.core.plan import Plan
 from jibe_sqs.core.stale_folders import Needed, Stale
@@ -66,8 +66,8 @@ class Reported:
         now = self.clock.now()
         self.activity.done([Stale(bucket, (Folder(path),), now - max(ages), now - min(ages), len(ages))], [])
 
-    def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, for_descendant=False) -> None:
-        self.activity.refreshed(RefreshOutcome(Folder(path, tree), seconds, 3.0, for_descendant, error))
+    def refreshed(self, path: str, *, seconds=1.5, error=None, tree=False, reason=RefreshReason.EVENTS) -> None:
+        self.activity.refreshed(RefreshOutcome(Folder(path, tree), seconds, 3.0, reason, error))
 
     @asynccontextmanager
     async def running_for(self, seconds: float):
@@ -131,7 +131,7 @@ async def test_the_log_line_of_a_provider_has_all_counts(reported, events):
     reported.done("/Amazon S3/example-projects/a", "example-projects", 60.0)
     reported.refreshed("/Amazon S3/example-projects/a")
     reported.refreshed("/Amazon S3/example-projects", tree=True)
-    reported.refreshed("/Amazon S3/example-projects/a/b", for_descendant=True)
+    reported.refreshed("/Amazon S3/example-projects/a/b", reason=RefreshReason.DESCENDANT)
     reported.refreshed("/Amazon S3/example-projects/c", error=CallFailed("no", code="no"))
     await reported.reports.report()
     (found,) = named(events)
@@ -157,7 +157,7 @@ async def test_the_log_line_of_a_provider_has_all_counts(reported, events):
 
 
 async def test_a_stale_folder_is_reported_without_any_activity(flow, events):
-    pending = [PendingRefresh(Folder("/Archive/example-media/a"), -100.0, for_descendant=False)]
+    pending = [PendingRefresh(Folder("/Archive/example-media/a"), -100.0)]
     await Reported(flow, pending=lambda: pending).reports.report()
     assert [(event["provider"], event["stale"], event["stale_for"]) for event in named(events)] == [("Archive", 1, 100)]
 

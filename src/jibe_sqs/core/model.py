@@ -136,6 +136,31 @@ class Folder(msgspec.Struct, frozen=True, order=True):
         return f"{self.path.rstrip('/')}/**" if self.tree else self.path
 
 
+class RefreshReason(StrEnum):
+    """Why a folder is refreshed. The first reason counts if there are several, in this order."""
+
+    EVENTS = "events"
+    """A log file or a message names a change in it."""
+    OPERATOR = "operator"
+    """An operator asked for it."""
+    COMPARE = "compare"
+    """A comparison found a difference."""
+    IMPORT = "import"
+    """Its bucket appeared in Access Anywhere."""
+    CATCH_UP = "catch-up"
+    """Changes in it may have been missed during a long stop."""
+    DESCENDANT = "descendant"
+    """The refresh of a folder below it needs it."""
+
+    @property
+    def rank(self) -> int:
+        """The position in the order: 0 counts first."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {reason: rank for rank, reason in enumerate(RefreshReason)}
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """One event, and the folders of Access Anywhere that show its object: one for each place."""
 

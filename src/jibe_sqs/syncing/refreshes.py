@@ -12,11 +12,13 @@ share one future, so ten thousand requests for a folder cost no more than one.
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from operator import attrgetter
+from typing import Final
 
 import structlog
 
 from jibe_sqs.core.errors import JibeError, without_frames
-from jibe_sqs.core.model import Folder
+from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome, SyncTarget
 from jibe_sqs.syncing.pace import Costs, Pace
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
@@ -25,6 +27,9 @@ MAX_STARTED = 2000
 """Folders with a task. Most of them wait for the target's own limits, which need no more than this to choose from."""
 
 log = structlog.get_logger()
+
+
+_rank: Final = attrgetter("rank")
 
 
 def unobserved(outcome: RefreshOutcome) -> None:
@@ -64,25 +69,24 @@ class Refreshes:
         self._free_places = max_started
         self.counts: Counter[str] = Counter()
 
-    def ask(self, folder: Folder, *, for_descendant: bool = False) -> "asyncio.Future[None]":
+    def ask(self, folder: Folder, *, reason: RefreshReason = RefreshReason.EVENTS) -> "asyncio.Future[None]":
         """Return a future of the first refresh of this folder that begins from now on. It is shared: do not cancel it.
 
-        It fails with the `JibeError` of the refresh. `for_descendant`: no event asks for this refresh; the refresh of
-        another folder needs it.
+        It fails with the `JibeError` of the refresh.
         """
         queue = self._folders.get(folder)
         if queue is None:
             queue = self._folders[folder] = self._unstarted[folder] = _Queue()
             self._start_next()
-        if for_descendant and folder in self._unstarted:
+        if reason is RefreshReason.DESCENDANT and folder in self._unstarted:
             # The refreshes that have the places may wait for this one, so it must not wait for a place.
             del self._unstarted[folder]
             self._start(folder, queue)
-        return queue.join(self._clock.monotonic(), for_descendant=for_descendant)
+        return queue.join(self._clock.monotonic(), reason)
 
-    async def done(self, folders: Iterable[Folder]) -> list[JibeError]:
+    async def done(self, folders: Iterable[Folder], *, reason: RefreshReason = RefreshReason.EVENTS) -> list[JibeError]:
         """Wait for a refresh of each folder that begins from now on. Returns the errors."""
-        futures = {self.ask(folder) for folder in folders}
+        futures = {self.ask(folder, reason=reason) for folder in folders}
         if not futures:
             return []
         # If this is cancelled, `wait` does not cancel the futures: other requests share them.
@@ -98,7 +102,7 @@ class Refreshes:
 
     async def refresh(self, folder: Folder) -> None:
         """Wait for a refresh of one folder that another refresh needs. Raises its error."""
-        future = self.ask(folder, for_descendant=True)
+        future = self.ask(folder, reason=RefreshReason.DESCENDANT)
         await asyncio.wait([future])
         if error := _error(future):
             # Many waiters raise the same object, and each would add its own traceback to it.
@@ -125,7 +129,7 @@ class Refreshes:
 
     def pending(self) -> list[PendingRefresh]:
         """Return the folders that wait for a refresh or are being refreshed, in no order."""
-        return [PendingRefresh(folder, queue.since, queue.for_descendant) for folder, queue in self._folders.items()]
+        return [PendingRefresh(folder, queue.since, queue.reason) for folder, queue in self._folders.items()]
 
     async def stop(self) -> None:
         """Cancel all refreshes. The messages that wait for them are not done, and will be delivered again."""
@@ -203,8 +207,8 @@ class Refreshes:
 
     def _ended(self, folder: Folder, queue: "_Queue", started: float, error: Exception | None) -> None:
         now = self._clock.monotonic()
-        outcome = RefreshOutcome(folder, now - started, now - queue.since, queue.for_descendant, error)
-        kind = "trees" if folder.tree else "for descendants" if queue.for_descendant else "folders"
+        outcome = RefreshOutcome(folder, now - started, now - queue.since, queue.reason, error)
+        kind = "trees" if folder.tree else "for descendants" if outcome.for_descendant else "folders"
         self.counts["failed" if error else kind] += 1
         queue.release(error)
         self._observe(outcome)
@@ -216,14 +220,14 @@ def _error(future: "asyncio.Future[None]") -> BaseException | None:
 
 
 class _Requests:
-    """Requests that share one future. `since`: when the first came. `for_descendant`: none of them is of an event."""
+    """Requests that share one future. `since`: when the first came. `reason`: the one of them that counts first."""
 
-    __slots__ = ("for_descendant", "future", "since")
+    __slots__ = ("future", "reason", "since")
 
     def __init__(self, since: float) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.since = since
-        self.for_descendant = True
+        self.reason = RefreshReason.DESCENDANT
 
 
 class _Queue:
@@ -236,10 +240,10 @@ class _Queue:
         self.waiting: _Requests | None = None
         self.served: list[_Requests] = []
 
-    def join(self, now: float, *, for_descendant: bool) -> "asyncio.Future[None]":
+    def join(self, now: float, reason: RefreshReason) -> "asyncio.Future[None]":
         if self.waiting is None:
             self.waiting = _Requests(now)
-        self.waiting.for_descendant = self.waiting.for_descendant and for_descendant
+        self.waiting.reason = min(self.waiting.reason, reason, key=_rank)
         return self.waiting.future
 
     @property
@@ -253,9 +257,9 @@ class _Queue:
         return next((requests.future for requests in reversed(self._next())), None)
 
     @property
-    def for_descendant(self) -> bool:
-        """Whether the running refresh, or else the next, is one that no event asks for."""
-        return all(requests.for_descendant for requests in self._next())
+    def reason(self) -> RefreshReason:
+        """Why the running refresh, or else the next, is done."""
+        return min((requests.reason for requests in self._next()), default=RefreshReason.DESCENDANT, key=_rank)
 
     def begin(self) -> None:
         """A refresh begins: it serves all requests so far."""

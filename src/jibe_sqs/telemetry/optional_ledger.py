@@ -61,6 +61,14 @@ class OptionalLedger:
         """Remember who changed objects. False if the ledger cannot be written."""
         return await self._written("observe", self._ledger.observe(principals))
 
+    async def note(self, name: str, text: str) -> bool:
+        """Remember a small fact. False if the ledger cannot be written."""
+        return await self._written("note", self._ledger.note(name, text))
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """The facts with these names; none of them if the ledger cannot be read."""
+        return await self._read("notes", self._ledger.notes(names), otherwise={})
+
     async def _read(self, operation: str, answer: Awaitable[T], *, otherwise: T) -> T:
         try:
             result = await answer

@@ -44,6 +44,14 @@ class InMemoryLedger(MemoryLedger):
         _fail_if(self.unwritable)
         await super().refreshed(folder, began)
 
+    async def note(self, name: str, text: str) -> None:
+        _fail_if(self.unwritable)
+        await super().note(name, text)
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        _fail_if(self.unreadable)
+        return await super().notes(names)
+
     async def observe(self, principals: Mapping[str, Seen]) -> None:
         _fail_if(self.unwritable or self.refuses_principals)
         await super().observe(principals)

@@ -1,10 +1,11 @@
 """A ledger in one DynamoDB table, shared by any number of replicas.
 
     pk                     attributes                    meaning
-    f#BUCKET/KEY           etag, version                 a finished file
+    f#BUCKET/KEY           etag, version, rules, written a finished file
     w#FOLDER               began                         when the folder's last successful refresh began
     t#FOLDER               began                         the same for a tree refresh of the folder
     p#WHO                  who, first, last, seen        a principal that changed objects, and how often
+    n#NAME                 text                          a note
 
 A name that is too long for a key is hashed: `f:HASH`. Each item has `expires`. DynamoDB deletes an item within days of
 that time, so readers compare it themselves.
@@ -21,19 +22,22 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
+from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, Item, Refused, Table
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 
 MAX_NAME_BYTES: Final = 2048 - 2
 """Bytes of a name after `f#` that is not hashed. DynamoDB's limit of 2,048 counts both."""
 MAX_TEXT_BYTES: Final = 8192
 """Bytes of a version, an etag or a principal. Other people choose these texts. An item that is too large would make its
 whole batch fail, and count as a failure of the table."""
+MAX_NOTE_BYTES: Final = 300_000
+"""Bytes of a note. An item may have 400 KB."""
 OBSERVE_TRIES: Final = 5
 """Tries to count a principal while other replicas count the same one."""
 CONFLICT_BACKOFF: Final = Backoff(first=0.1, longest=0.8, jitter=1.0)
@@ -50,12 +54,14 @@ class DynamoDbLedger:
         account: Account,
         aws: Aws,
         retain: float,
+        validity: Validity | None = None,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`retain`: seconds until an item expires. `clock` (monotonic): for the pause after failures of the table."""
         self._table = Table(table, region=region, account=account, aws=aws, clock=clock)
         self._retain = retain
+        self._validity = validity or Validity()
         self._wall_clock = wall_clock
         self._finished = Batches[Item](self._table.put, size=MAX_PUT, linger=0.005)
         self._observed = Batches[tuple[str, Seen]](self._observe, size=MAX_GET)
@@ -97,6 +103,7 @@ class DynamoDbLedger:
                 _check_length(text, f"the {name} of {file}")
             item = {"pk": _text(_file(file)), "expires": self._expires()}
             item |= {name: _text(text) for name, text in known.items()}
+            item |= {"rules": _text(self._validity.rules), "written": _numeral(self._wall_clock())}
         await self._finished.add(item)
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
@@ -141,6 +148,22 @@ class DynamoDbLedger:
         with self._legible():
             return {item["who"]["S"]: _seen(item) for item in items if self._is_alive(item)}
 
+    async def note(self, name: str, text: str) -> None:
+        """Remember a small fact. It is in the table when this returns."""
+        with self._encodable():
+            if len(text.encode()) > MAX_NOTE_BYTES:
+                raise ValueError(f"the note {name} is too long for the ledger")
+            item = {"pk": _text(_named("n", name)), "text": _text(text), "expires": _numeral(LATEST)}
+        await self._finished.add(item)
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """The facts with these names."""
+        with self._encodable():
+            keys = {name: _named("n", name) for name in names}
+        found = await self._known(keys.values(), consistent=True)
+        with self._legible():
+            return {name: found[key]["text"]["S"] for name, key in keys.items() if key in found}
+
     async def prune(self, before: float) -> None:
         """Nothing to do: DynamoDB deletes items after they expire."""
 
@@ -154,7 +177,13 @@ class DynamoDbLedger:
                 for file, key in zip(files, keys, strict=True)
                 if (item := found.get(key)) is None
                 or not is_same(file, item["version"]["S"] if "version" in item else None, item["etag"]["S"])
+                or not self._counts(item)
             ]
+
+    def _counts(self, item: Item) -> bool:
+        if "rules" not in item:  # of an earlier release
+            return counts(self._validity, "", 0.0)
+        return counts(self._validity, item["rules"]["S"], _number(item["written"]))
 
     async def _known(self, keys: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:
         found = await self._table.get(list(keys), consistent=consistent)

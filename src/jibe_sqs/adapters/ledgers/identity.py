@@ -1,6 +1,7 @@
-"""Decides whether an announced log file is the one that was finished."""
+"""Decides whether an announced log file is the one that was finished, and whether that still counts."""
 
 from jibe_sqs.core.model import LogFile
+from jibe_sqs.ports import Validity
 
 
 def is_same(file: LogFile, version: str | None, etag: str) -> bool:
@@ -14,6 +15,14 @@ def is_same(file: LogFile, version: str | None, etag: str) -> bool:
     if version is None:
         return file.version is None or not etag or file.etag == etag
     return file.version in (None, version)
+
+
+def counts(validity: Validity, rules: str, written: float) -> bool:
+    """Whether a file that was finished at this time, under these rules, counts as finished.
+
+    `rules` is empty in the entries of earlier releases, which did not record it. They do not count.
+    """
+    return rules == validity.rules and written >= validity.since
 
 
 def etag_of(file: LogFile, etag: str) -> str:

@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
+from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 
 
 class MemoryLedger:
     """The `Ledger` port, in dictionaries."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time, *, validity: Validity | None = None) -> None:
+        self.validity = validity or Validity()
         self._wall_clock = wall_clock
-        self._files: dict[tuple[str, str], tuple[str | None, str, float]] = {}
+        self._files: dict[tuple[str, str], tuple[str | None, str, float, str]] = {}
+        self._notes: dict[str, str] = {}
         self._folders: dict[Folder, tuple[float, float]] = {}
         self._principals: dict[str, tuple[Seen, float]] = {}
 
@@ -21,8 +24,8 @@ class MemoryLedger:
         """Whether this file, in this version, was finished."""
         if (known := self._files.get((file.bucket, file.key))) is None:
             return False
-        version, etag, _ = known
-        return is_same(file, version, etag)
+        version, etag, written, rules = known
+        return is_same(file, version, etag) and counts(self.validity, rules, written)
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that are not finished."""
@@ -30,7 +33,12 @@ class MemoryLedger:
 
     async def finish(self, file: LogFile, etag: str) -> None:
         """Record that the file was finished."""
-        self._files[file.bucket, file.key] = (file.version, etag_of(file, etag), self._wall_clock())
+        self._files[file.bucket, file.key] = (
+            file.version,
+            etag_of(file, etag),
+            self._wall_clock(),
+            self.validity.rules,
+        )
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """When the last successful refresh of each folder began."""
@@ -51,6 +59,14 @@ class MemoryLedger:
     async def principals(self) -> dict[str, Seen]:
         """All recorded principals."""
         return {who: seen for who, (seen, _) in self._principals.items()}
+
+    async def note(self, name: str, text: str) -> None:
+        """Remember a small fact."""
+        self._notes[name] = text
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """The facts with these names."""
+        return {name: self._notes[name] for name in names if name in self._notes}
 
     async def prune(self, before: float) -> None:
         """Delete what was recorded before this time."""

@@ -16,12 +16,13 @@ from typing import Any, Self, TypeVar
 import structlog
 
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
-from jibe_sqs.adapters.ledgers.identity import etag_of, is_same
+from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 
 log = structlog.get_logger()
 
@@ -39,9 +40,10 @@ WARNING_INTERVAL = 3600.0
 # In SQLite, CROSS JOIN fixes the order: for each wanted file, look up its key. One statement takes a quarter of the time.
 _LOOK_UP = """
 WITH wanted (bucket, key) AS (VALUES {})
-SELECT bucket, key, version, etag FROM wanted CROSS JOIN files USING (bucket, key)
+SELECT bucket, key, version, etag, written, rules FROM wanted CROSS JOIN files USING (bucket, key)
 """
-_FINISH = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
+_FINISH = "INSERT OR REPLACE INTO files (bucket, key, version, etag, written, rules) VALUES (?, ?, ?, ?, ?, ?)"
+_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?)"
 _REFRESHED = """
 INSERT INTO folders VALUES (?, ?, ?, ?)
 ON CONFLICT (path, tree) DO UPDATE SET began = max(began, excluded.began), written = excluded.written
@@ -65,12 +67,14 @@ class SqliteLedger:
         path: Path,
         wall_clock: Callable[[], float] = time.time,
         *,
+        validity: Validity | None = None,
         max_bytes: int = 4 << 30,
         read_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`max_bytes`: of the file and its write-ahead log. `read_only`: for a command; changes and creates nothing."""
         self._path = path
+        self._validity = validity or Validity()
         self._wall_clock = wall_clock
         self._max_bytes = max_bytes
         self._clock = clock
@@ -113,7 +117,11 @@ class SqliteLedger:
                 _LOOK_UP.format(", ".join(["(?, ?)"] * len(batch))),
                 tuple(name for file in batch for name in (file.bucket, file.key)),
             )
-            known = {(bucket, key): (version, etag) for bucket, key, version, etag in found}
+            known = {
+                (bucket, key): (version, etag)
+                for bucket, key, version, etag, written, rules in found
+                if counts(self._validity, rules, written)
+            }
             for file in batch:
                 entry = known.get((file.bucket, file.key))
                 if entry is None or not is_same(file, *entry):
@@ -123,7 +131,17 @@ class SqliteLedger:
     async def finish(self, file: LogFile, etag: str) -> None:
         """Record that the file was finished. It is on the disk when this returns."""
         await self._writes.add(
-            (_FINISH, (file.bucket, file.key, file.version, etag_of(file, etag), self._wall_clock()))
+            (
+                _FINISH,
+                (
+                    file.bucket,
+                    file.key,
+                    file.version,
+                    etag_of(file, etag),
+                    self._wall_clock(),
+                    self._validity.rules,
+                ),
+            )
         )
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
@@ -165,6 +183,23 @@ class SqliteLedger:
         """All recorded principals."""
         rows = await self._rows("SELECT who, first, last, count FROM principals", ())
         return {who: Seen(first, last, count) for who, first, last, count in rows}
+
+    async def note(self, name: str, text: str) -> None:
+        """Remember a small fact. It is on the disk when this returns."""
+        await self._writes.add((_NOTE, (name, text)))
+
+    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """The facts with these names."""
+        wanted = list(names)
+
+        def look_up() -> dict[str, str]:
+            rows = (
+                self._connection.execute("SELECT name, text FROM notes WHERE name = ?", (name,)).fetchone()
+                for name in wanted
+            )
+            return {row[0]: row[1] for row in rows if row}
+
+        return await self._do(look_up)
 
     async def prune(self, before: float) -> None:
         """Delete what was recorded before this time, and the oldest entries while the file is too large.

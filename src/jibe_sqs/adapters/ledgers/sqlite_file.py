@@ -17,11 +17,12 @@ from typing import Final
 
 from jibe_sqs.core.errors import LedgerError
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT, etag TEXT NOT NULL, written REAL NOT NULL,
+    rules TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_written ON files (written);
@@ -34,15 +35,29 @@ CREATE TABLE IF NOT EXISTS principals (
     who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS principals_written ON principals (written);
+CREATE TABLE IF NOT EXISTS notes (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
+
+_UPGRADES: Final = {
+    # SQLite only writes the new column into the schema, however many rows there are.
+    1: "ALTER TABLE files ADD COLUMN rules TEXT NOT NULL DEFAULT ''",
+}
+"""The step from each earlier version to the next."""
+_NEW_COLUMNS: Final = {1: {"files": ("rules",)}}
+"""Version -> table -> the columns that came later."""
 
 _PROBES: Final = {
     table: [
         f"SELECT * FROM {table} ORDER BY {column} {direction} LIMIT 1"  # noqa: S608 - constants
-        for column in (key, "written")
+        for column in columns
         for direction in ("ASC", "DESC")
     ]
-    for table, key in (("files", "bucket"), ("folders", "path"), ("principals", "who"))
+    for table, columns in (
+        ("files", ("bucket", "written")),
+        ("folders", ("path", "written")),
+        ("principals", ("who", "written")),
+        ("notes", ("name",)),
+    )
 }
 """Each reads one page of each level of a table or an index. A full check of 4 GB would delay the start by minutes."""
 
@@ -176,12 +191,23 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
+        _upgrade(database)
         _create(path, database)
         database.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _upgrade(database: sqlite3.Connection) -> None:
+    """Bring a file of an earlier version up to this one. A file without a version, or of this one, stays as it is."""
+    with database:
+        # Another process may be upgrading the file.
+        database.execute("BEGIN IMMEDIATE")
+        while (version := database.execute("PRAGMA user_version").fetchone()[0]) in _UPGRADES:
+            database.execute(_UPGRADES[version])
+            database.execute(f"PRAGMA user_version = {version + 1}")
 
 
 def _create(path: Path, database: sqlite3.Connection) -> None:
@@ -216,7 +242,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
 def _check(path: Path, database: sqlite3.Connection) -> None:
     """Raises `OtherFormat`, or SQLite's error for a damaged file. Changes nothing."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
+    if version not in (0, *_UPGRADES, VERSION):
         raise OtherFormat(f"{path} is a ledger of version {version}; this program knows version {VERSION}")
     with closing(sqlite3.connect(":memory:")) as example:
         example.executescript(_SCHEMA)
@@ -225,7 +251,8 @@ def _check(path: Path, database: sqlite3.Connection) -> None:
     if version == 0 and not found.keys() <= expected.keys():
         raise OtherFormat(f"{path} is not a ledger, but another program's SQLite database")
     for table in expected.keys() & found.keys():
-        if found[table] != expected[table]:
+        later = _NEW_COLUMNS.get(version, {}).get(table, ())
+        if found[table] != [column for column in expected[table] if column[1] not in later]:
             raise OtherFormat(f"{path} is not a ledger of this program: its table {table} has other columns")
         for probe in _PROBES[table]:
             database.execute(probe).fetchall()
