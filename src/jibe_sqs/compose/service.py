@@ -1,6 +1,7 @@
 """From settings to a running service."""
 
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -26,7 +27,9 @@ from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.queues import usable_queues
+from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions, Place, Places
@@ -41,6 +44,7 @@ from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.reports import Reports
 
 log = structlog.get_logger()
@@ -66,6 +70,12 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             client = None
         else:
             ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws))
+            await log_settings_changes(
+                Fingerprint.of(settings),
+                OptionalLedger(ledger),
+                now=time.time(),
+                at_most=settings.ledger.retain_days * stores.DAY,
+            )
             client = await stack.enter_async_context(_access_anywhere(settings, clock))
             outputs = _outputs(settings, clock, client, ledger, health)
         engine = Engine(outputs, _policies(settings, client))

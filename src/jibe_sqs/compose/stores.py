@@ -22,13 +22,14 @@ from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.commands.verification import Scope, Verification
+from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.compose.rules import log_source
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import LogSource, Sources
-from jibe_sqs.ports import Ledger, Listing, Log, LogStore, Verifier
+from jibe_sqs.ports import Ledger, Listing, Log, LogStore, Validity, Verifier
 from jibe_sqs.settings import AwsSettings, LogSettings, Queues, QueueSettings, RoleSettings, Rules, Settings
 
 log = structlog.get_logger()
@@ -95,18 +96,28 @@ async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
         yield opened
 
 
-def opened_ledger(settings: Rules, aws: Aws, *, read_only: bool = False) -> AbstractAsyncContextManager[Ledger]:
-    """The configured ledger, not yet open. A file is created if it does not exist, unless it is only read."""
-    wanted = settings.ledger
+def opened_ledger(
+    settings: Rules, aws: Aws, *, read_only: bool = False, since: float = 0.0
+) -> AbstractAsyncContextManager[Ledger]:
+    """The configured ledger, not yet open. A file is created if it does not exist, unless it is only read.
+
+    A log file that was finished under other settings, or before `since` (seconds since the epoch), is not finished in it.
+    """
+    wanted, validity = settings.ledger, Validity(Fingerprint.of(settings).short, since)
     if wanted.kind == "dynamodb" and wanted.table:
         account = _account(settings.aws, wanted, region=_region_in(wanted.table))
         return DynamoDbLedger(
-            wanted.table, region=account.region, account=account, aws=aws, retain=wanted.retain_days * DAY
+            wanted.table,
+            region=account.region,
+            account=account,
+            aws=aws,
+            retain=wanted.retain_days * DAY,
+            validity=validity,
         )
     if wanted.kind == "memory":
         log.warning("ledger_in_memory", consequence="after a restart, log files and folders are processed again")
-        return nullcontext(MemoryLedger())
-    return SqliteLedger(wanted.path, max_bytes=wanted.max_bytes, read_only=read_only)
+        return nullcontext(MemoryLedger(validity=validity))
+    return SqliteLedger(wanted.path, validity=validity, max_bytes=wanted.max_bytes, read_only=read_only)
 
 
 def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Logs:
