@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.core.date_folders import Days, days_of, is_recent, may_hold_recent, recent, shows_today
+from jibe_sqs.core.date_folders import (
+    Days,
+    Window,
+    days_of,
+    is_recent,
+    is_within,
+    may_hold_recent,
+    recent,
+    shows_today,
+)
 
 NOW = datetime(2026, 3, 1, 0, 5, tzinfo=UTC).timestamp()
 """Five minutes after the end of a month."""
@@ -97,6 +106,53 @@ def test_a_file_is_recent_by_one_recent_date(key, modified, expected):
     assert is_recent(key, modified, WINDOW) is expected
 
 
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+MORNING = Window(at("2026-01-10T08:00"), at("2026-01-10T12:00"))
+BEFORE, DURING, AFTER = at("2026-01-10T07:59"), at("2026-01-10T09:00"), at("2026-02-01")
+
+
+def test_the_days_of_a_window_include_the_days_before_it_and_the_day_after_it():
+    assert MORNING.days(0) == days("2026-01-10", "2026-01-11")
+    assert Window(at("2026-01-10T08:00"), at("2026-01-12")).days(2) == days("2026-01-08", "2026-01-13")
+
+
+@pytest.mark.parametrize(
+    ("key", "modified", "expected"),
+    [
+        ("2026/01/10/file.gz", DURING, True),
+        ("2026/01/09/late.gz", DURING, True),
+        ("2026/01/10/file.gz", BEFORE, False),
+        ("2026/01/10/file.gz", MORNING.start - 0.5, True),
+        ("2026/01/10/file.gz", MORNING.end + 1, True),
+        ("2026/01/10/copied.gz", AFTER, True),
+        ("2026/01/08/copied.gz", AFTER, False),
+        ("2026/01/10/file.gz", None, True),
+        ("2026/01/08/file.gz", None, False),
+        ("2026/01/10/1_CloudTrail_eu-west-1_20260110T0759Z_a.json.gz", BEFORE, False),
+        ("2026/01/10/1_CloudTrail_eu-west-1_20260110T0800Z_a.json.gz", BEFORE, True),
+        ("2026/01/10/1_CloudTrail_eu-west-1_20260110T1200Z_a.json.gz", AFTER, True),
+        ("2026/01/10/1_CloudTrail_eu-west-1_20260110T1201Z_a.json.gz", AFTER, False),
+        ("2026/01/10/1_CloudTrail_eu-west-1_20260110T1201Z_a.json.gz", DURING, True),
+        ("S3-data-2026-01-10-08-00-00.gz", AFTER, True),
+        ("S3-data-2026-01-10-12-00-01.gz", AFTER, False),
+        ("S3-data-2020-01-01-2026-01-10-08-00-00.gz", AFTER, True),
+        ("S3-data-2026-01-10.gz", AFTER, True),
+        ("S3-data-2026-01-09.gz", None, False),
+        ("S3-data-2026-01-10-99-00-00.gz", AFTER, True),
+        ("2026-02-31/custom", None, True),
+        ("x/custom", DURING, True),
+        ("x/custom", AFTER, False),
+        ("x/custom", BEFORE, False),
+        ("x/custom", None, True),
+    ],
+)
+def test_a_file_is_of_a_window_by_its_modification_or_by_the_time_in_its_name(key, modified, expected):
+    assert is_within(key, modified, MORNING) is expected
+
+
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
@@ -116,6 +172,7 @@ def test_any_names_give_an_answer(key, modified):
     window = recent(NOW, 2)
     may_hold_recent(key, window)
     assert is_recent(key, modified, window) in (True, False)
+    assert is_within(key, modified, MORNING) in (True, False)
 
 
 STYLES = ["%Y/%m/%d/", "%Y-%m-%d/", "%Y%m%d/"]

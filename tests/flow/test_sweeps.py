@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.announcements import announcements, swept, swept_announcements
+from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.errors import (
     AnnouncementMalformed,
     AnnouncementUnknown,
@@ -171,6 +172,35 @@ def named(events, name):
 
 
 # What is found
+
+
+async def test_a_sweep_of_a_window_finds_the_files_of_that_time_and_says_what_it_could_not_list(sweeping):
+    hour = 3600.0
+    begin = sweeping.flow.EPOCH - 5 * 24 * hour  # 2025-12-27
+    window = Window(begin + 6 * hour, begin + 8 * hour)
+    wanted = [
+        sweeping.put(f"{REGION}/2025/12/27/x.json.gz", modified=begin + 7 * hour),
+        sweeping.put(f"{REGION}/2025/12/26/late.json.gz", modified=begin + 7 * hour),
+    ]
+    sweeping.put(f"{REGION}/2025/12/27/earlier.json.gz", modified=begin + 5 * hour)
+    sweeping.put(f"{REGION}/2025/12/29/later.json.gz", modified=begin + 50 * hour)
+    sweeping.put(f"{TODAY}/x.json.gz")
+    swept = await sweeping.sweeper.sweep(sweeping.sweep, window)
+    assert sorted(await sweeping.taken()) == sorted(wanted)
+    assert (swept.offered, swept.failures) == (2, ())
+    assert not [prefix for prefix in sweeping.listing.levels if "2026" in prefix or "12/29" in prefix]
+    error = sweeping.listing.errors[f"{REGION}/2025/12/26/"] = LogAccessDenied("AccessDenied")
+    assert (await sweeping.sweeper.sweep(sweeping.sweep, window)).failures == (error,)
+
+
+async def test_a_sweep_of_a_window_does_not_count_as_a_sweep_of_the_recent_days(flow):
+    sweeping = Elapsing(flow)
+    await sweeping.once()
+    missed = sweeping.put(f"{TODAY}/x.json.gz", modified=sweeping.wall_clock())
+    sweeping.days_on = 4
+    now = sweeping.wall_clock()
+    await sweeping.sweeper.sweep(sweeping.sweep, Window(now - 60, now))
+    assert await sweeping.once() == [missed]
 
 
 async def test_a_file_that_was_not_announced_is_read(sweeping):

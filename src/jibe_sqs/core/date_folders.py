@@ -1,4 +1,4 @@
-"""Which folders and files of a log bucket are recent, by the dates in their names. All days are in UTC.
+"""Which folders and files of a log bucket are recent, or of a window of time, by the dates in their names. Days are in UTC.
 
 These are dates: `2026/01/31`, `2026-01-31`, `20260131`, `2026/01`, `2026`, and the same as `year=2026/month=01`. A folder
 without a date may contain anything. Files are not delivered in the order of their names. So whole days are searched, and
@@ -17,6 +17,11 @@ _YEAR: Final = re.compile(r"(?:19|20)[0-9]{2}")
 _TWO: Final = re.compile(r"[0-9]{2}")
 _DAY: Final = re.compile(r"((?:19|20)[0-9]{2})(-?)([0-9]{2})\2([0-9]{2})")
 _DAY_IN_NAME: Final = re.compile(rf"(?<![0-9]){_DAY.pattern}(?![0-9])")
+# The time is not consumed: what looks like one may be the beginning of the next date.
+_MOMENT_IN_NAME: Final = re.compile(
+    rf"{_DAY_IN_NAME.pattern}(?=(?:[T_-]([01][0-9]|2[0-3])-?([0-5][0-9])(?:-?([0-5][0-9]))?(?![0-9]))?)"
+)
+_SECOND, _MINUTE, _DAY_LONG = 1.0, 60.0, 86_400.0
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -32,6 +37,22 @@ class Days(msgspec.Struct, frozen=True):
     def is_one_day(self) -> bool:
         """Whether this is a single day."""
         return self.first == self.last
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A range of time, in seconds since the epoch. Both ends are included."""
+
+    start: float
+    end: float
+
+    def days(self, late: int) -> Days:
+        """Its days, with the `late` days before it: a file may be delivered late, into the folder of an earlier day."""
+        first, last = (datetime.fromtimestamp(moment, UTC).date() for moment in (self.start, self.end))
+        return Days(first - timedelta(late), last + timedelta(1))
+
+    def overlaps(self, start: float, seconds: float) -> bool:
+        """Whether the time from `start` on, for so many seconds, is partly in this window."""
+        return start <= self.end and self.start < start + seconds
 
 
 def recent(now: float, days: int, *, since: float | None = None) -> Days:
@@ -79,6 +100,25 @@ def is_recent(key: str, modified: float | None, window: Days) -> bool:
     return written >= window.first or any(day.overlaps(window) for day in in_name)
 
 
+def is_within(key: str, modified: float | None, window: Window) -> bool:
+    """Whether a file is of the window, by `modified` (seconds since the epoch) or by the time in its name.
+
+    One of both is enough: a file that was copied later has only the name. A file that was modified after the window, and
+    has no time in its name, is of the window if its folder is of one day of it. A file without any time is of the window.
+    """
+    if modified is not None and window.overlaps(modified, _SECOND):
+        return True
+    folder, _, name = key.rpartition("/")
+    if moments := [moment for found in _MOMENT_IN_NAME.finditer(name) if (moment := _moment(found))]:
+        return any(window.overlaps(start, seconds) for start, seconds in moments)
+    if modified is not None and modified < window.start:
+        return False
+    days = days_of(folder)
+    if days is not None and days.is_one_day():
+        return days.overlaps(window.days(0))
+    return modified is None
+
+
 def shows_today(folders: Sequence[str], now: float) -> bool:
     """Whether one of these folders contains today. True if none of them has a date.
 
@@ -110,3 +150,15 @@ def _day(year: str, month: str, day: str) -> Days | None:
     except ValueError:
         return None
     return Days(found, found)
+
+
+def _moment(found: re.Match[str]) -> tuple[float, float] | None:
+    """The start of the time in a name, and for how many seconds it lasts: a second, a minute, or a day."""
+    year, _, month, day, hour, minute, second = found.groups()
+    try:
+        start = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return start.timestamp(), _SECOND if second else _MINUTE if hour else _DAY_LONG

@@ -22,6 +22,7 @@ import structlog
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core import date_folders
+from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.errors import LogStoreError, without_frames
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.registry import format_of
@@ -61,6 +62,15 @@ class Sweep(msgspec.Struct, frozen=True):
     days: int = 2
 
 
+class Swept(msgspec.Struct, frozen=True):
+    """What a sweep found. It is complete if there are no `failures`. `seen`, `offered`: files."""
+
+    folders: int
+    seen: int
+    offered: int
+    failures: Sequence[LogStoreError]
+
+
 class Sweeper:
     """Sweeps each source at its interval. `counts`: sweeps, folders, files `seen` and `offered`, failures."""
 
@@ -95,13 +105,19 @@ class Sweeper:
             for sweep in self._sweeps:
                 group.create_task(self._sweep_forever(sweep), name=f"sweep {sweep.source.bucket}/{sweep.source.prefix}")
 
-    async def sweep(self, sweep: Sweep) -> None:
-        """Do one sweep of one source. Failures of the store are logged and counted, not raised."""
+    async def sweep(self, sweep: Sweep, window: Window | None = None) -> Swept:
+        """Do one sweep of one source. Failures of the store are logged, counted and returned, not raised.
+
+        `window`: look for the files of this time, in place of the recent ones.
+        """
         started = self._clock.monotonic()
         now = self._wall_clock()
-        since = max(self._complete.get(sweep, now), now - MAX_LOOK_BACK * DAY)
-        window = date_folders.recent(now, sweep.days, since=since)
-        turn = _Turn(sweep, self._queue, self._ledger, window)
+        if window is None:
+            since = max(self._complete.get(sweep, now), now - MAX_LOOK_BACK * DAY)
+            days = date_folders.recent(now, sweep.days, since=since)
+        else:
+            days = window.days(sweep.days - 1)
+        turn = _Turn(sweep, self._queue, self._ledger, days, window)
         try:
             buckets = [sweep.source.bucket]
             if sweep.source.bucket == EVERY_BUCKET:
@@ -113,9 +129,10 @@ class Sweeper:
         finally:
             # Also if the sweep is cancelled: the consumer may have read the files that it offered.
             self.counts.update(turn.found, failures=len(turn.failures))
-        if not turn.failures or sweep not in self._complete:
+        if window is None and (not turn.failures or sweep not in self._complete):
             self._complete[sweep] = now
         self._report(turn, self._clock.monotonic() - started)
+        return Swept(**turn.found, failures=tuple(turn.failures))
 
     async def _sweep_forever(self, sweep: Sweep) -> None:
         while True:
@@ -181,7 +198,8 @@ class _Turn:
         sweep: Sweep,
         queue: SweepQueue,
         ledger: OptionalLedger,
-        window: date_folders.Days,
+        days: date_folders.Days,
+        window: Window | None,
     ) -> None:
         self.sweep = sweep
         self.folders = 0
@@ -190,6 +208,7 @@ class _Turn:
         self.failures: list[LogStoreError] = []
         self._queue = queue
         self._ledger = ledger
+        self._days = days
         self._window = window
 
     @property
@@ -232,7 +251,7 @@ class _Turn:
         # The root was configured by the operator, so it is not judged by its name.
         if holds_no_logs(folder) and not holds_no_logs(root):
             return False
-        return date_folders.may_hold_recent(folder.removeprefix(root), self._window)
+        return date_folders.may_hold_recent(folder.removeprefix(root), self._days)
 
     def _is_candidate(self, found: Found, root: str) -> bool:
         file, source = found.file, self.sweep.source
@@ -243,7 +262,10 @@ class _Turn:
             return False
         if not holds(source.bucket, source.prefix, file.key):
             return False
-        return date_folders.is_recent(file.key.removeprefix(root), found.modified, self._window)
+        name = file.key.removeprefix(root)
+        if self._window is None:
+            return date_folders.is_recent(name, found.modified, self._days)
+        return date_folders.is_within(name, found.modified, self._window)
 
     async def _offer(self, batch: list[LogFile]) -> None:
         # Before the ledger is asked: a file that is finished meanwhile would seem to be neither finished nor queued.
