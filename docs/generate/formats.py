@@ -29,6 +29,7 @@ SKIP_REASONS: Final = {
     SkipReason.NOT_OBJECT_CHANGE: (
         "the call changes no object that is shown: a call of another service, tags, ACLs, a part of an upload, a restore, a bucket"
     ),
+    SkipReason.IGNORED: "`ignore_keys` or `buckets.*.ignore` matches the key",
     SkipReason.NOT_MAPPED: "no folder of `buckets` shows the object",
     SkipReason.BEFORE_SYNC: "the change happened before the folder's last synchronisation",
     SkipReason.ALREADY_REFRESHED: "the folder was refreshed after the change (only the running service knows this, not `explain`)",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, ROLE, SESSION, UNKNOWN_ACTOR, event, folders, is_own
 
 from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, OwnWrites, Place, Unmapped
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
 
@@ -310,3 +311,61 @@ def test_a_rename_in_case_is_not_a_collision():
 
 def test_events_without_a_refresh_are_not_collisions():
     assert collisions_of(event("B"), event("b"), event("a/B", time=1), event("a/b", time=1)) == 0
+
+
+# Ignored keys
+
+TEMPORARY = KeyFilter(("_temporary/",))
+IGNORED = Skip(SkipReason.IGNORED)
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        Decisions(ignore=TEMPORARY),
+        Decisions({BUCKET: (Place("/photos", ignore=TEMPORARY),)}),
+        Decisions({BUCKET: (Place("/photos", "a/", ignore=TEMPORARY),)}),
+    ],
+    ids=["in every bucket", "in a place", "in a place of a part"],
+)
+@pytest.mark.parametrize("kind", [Kind.WRITTEN, Kind.DELETED])
+def test_an_ignored_key_is_skipped_and_its_neighbours_are_not(decisions, kind):
+    assert decisions.decide(event("a/_temporary/x", kind)) == IGNORED
+    assert isinstance(decisions.decide(event("a/temporary/x", kind)), Refresh)
+
+
+def test_a_key_that_is_ignored_in_one_place_is_refreshed_in_the_other():
+    decisions = Decisions({BUCKET: (Place("/one", ignore=TEMPORARY), Place("/two"))})
+    assert decisions.decide(event("_temporary/x")) == Refresh((Folder("/two/_temporary"),), ("/two",))
+
+
+@pytest.mark.parametrize("kind", [Kind.WRITTEN_UNLISTED, Kind.DELETED_UNLISTED])
+def test_a_tree_is_never_ignored(kind):
+    everything = KeyFilter(("*",))
+    decisions = Decisions({BUCKET: (Place("/photos", ignore=everything),)}, ignore=everything)
+    assert isinstance(decisions.decide(event("_temporary/", kind)), Refresh)
+
+
+def test_an_own_write_of_an_ignored_key_is_an_own_write():
+    own = OwnWrites(access_keys=frozenset({"AKIA1"}))
+    decision = Decisions(own=own, ignore=TEMPORARY).decide(event("_temporary/x", actor=ANN_ACTOR))
+    assert decision.reason is SkipReason.OWN_WRITE
+
+
+def test_an_ignored_key_needs_no_place_and_is_ignored_also_before_a_sync():
+    assert Decisions({}, ignore=TEMPORARY).decide(event("_temporary/x")) == IGNORED
+    assert Decisions({}, ignore=TEMPORARY).decide(event("x")) == Unmapped()
+    synced = Place("/photos", synced=1e9, ignore=TEMPORARY)
+    assert Decisions({BUCKET: (synced,)}).decide(event("_temporary/x")) == IGNORED
+
+
+def test_a_key_that_the_place_does_not_show_is_not_mapped_although_the_place_ignores_it():
+    place = Place("/photos", "team/", ignore=TEMPORARY)
+    assert Decisions({BUCKET: (place,)}).decide(event("_temporary/x")) == Unmapped(places=(place,))
+
+
+def test_an_ignored_key_does_not_count_as_one_that_differs_only_in_case():
+    decisions = Decisions(ignore=TEMPORARY)
+    for key in ("_temporary/a", "_temporary/A"):
+        decisions.decide(event(key))
+    assert decisions.collisions.count == 0

@@ -15,6 +15,7 @@ from jibe_sqs.commands.explanations import Explainer
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 
@@ -152,6 +153,28 @@ def test_the_bucket_and_the_key_choose_the_source(tmp_path):
     assert (found["error"], "--bucket" in found["message"]) == ("SettingsError", True)
     [found] = explanations_with(tmp_path, *logs, bucket="elsewhere", key="lyve/x")
     assert found["error"] == "BucketNotAllowed"
+
+
+def test_a_file_that_its_source_ignores_is_not_read(tmp_path):
+    """The service does not read it either."""
+    ignoring = LogSource("logs", "lyve/", Format.AUDIT_LOG, ignore=KeyFilter(("lyve/old/*",)))
+    for bucket in ("logs", None):
+        [found] = explanations_with(tmp_path, ignoring, bucket=bucket, key="lyve/old/x")
+        assert (found["announcement"], found["about"]) == ("nothing", "an ignored file")
+    assert explanations_with(tmp_path, ignoring, bucket="logs", key="lyve/x")[0]["folders"] == ["/b/a"]
+
+
+def test_a_file_that_another_source_may_have_is_read_although_one_source_ignores_it(tmp_path):
+    ignoring = LogSource("logs", format=Format.AUDIT_LOG, ignore=KeyFilter(("*",)))
+    other = LogSource("other", format=Format.AUDIT_LOG)
+    assert explanations_with(tmp_path, ignoring, other, key="x")[0]["folders"] == ["/b/a"]
+    assert explanations_with(tmp_path, ignoring)[0]["folders"] == ["/b/a"]
+
+
+def test_an_ignored_file_in_a_message_is_named_as_such():
+    source = LogSource("logs", ignore=KeyFilter((LOG_KEY,)))
+    explainer = Explainer(decisions=Decisions(), limits=Limits(), sources=Sources([source]))
+    assert [each["about"] for each in explainer.of_body(DELIVERY)] == ["an ignored file", "CloudTrail digest"]
 
 
 def test_the_configured_buckets_decide_about_the_folders(tmp_path):

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.core.formats.format import Format
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.key_encodings import KEY_ENCODINGS
-from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources, beside_logs
+from jibe_sqs.core.model import LogFile, Nothing
+from jibe_sqs.core.sources import EVERY_BUCKET, IGNORED_FILE, LogSource, Sources, beside_logs
 
 CLOUDTRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
 LYVE = "S3-data-2026-01-31-12-00-00.gz"
@@ -154,3 +156,25 @@ CONFIG_FILE = "AWSLogs/111122223333/Config/eu-west-1/2026/1/31/x.json.gz"
 )
 def test_a_file_that_is_certainly_not_a_log_is_described(source, key, about):
     assert beside_logs(source, key) == about
+
+
+OTHER_ACCOUNT = CLOUDTRAIL.replace("111122223333", "222222222222")
+IGNORING = LogSource("trail", ignore=KeyFilter(("AWSLogs/222222222222/*",)))
+
+
+def test_an_ignored_file_of_a_source_asks_for_nothing():
+    sources = Sources([IGNORING])
+    assert sources.file_or_nothing(LogFile("trail", OTHER_ACCOUNT)) == Nothing(IGNORED_FILE, "trail", OTHER_ACCOUNT)
+    assert sources.file_or_nothing(LogFile("trail", CLOUDTRAIL)) == LogFile("trail", CLOUDTRAIL)
+
+
+def test_the_patterns_of_a_source_say_nothing_about_other_sources():
+    part = LogSource("trail", "AWSLogs/222222222222/")
+    assert Sources([part, IGNORING]).file_or_nothing(LogFile("trail", OTHER_ACCOUNT)) == LogFile("trail", OTHER_ACCOUNT)
+    other = Sources([IGNORING, OTHER]).file_or_nothing(LogFile("other", OTHER_ACCOUNT))
+    assert other == LogFile("other", OTHER_ACCOUNT)
+
+
+def test_an_ignored_file_of_a_bucket_that_is_not_allowed_is_still_refused():
+    """Otherwise a forged announcement would disappear without a trace."""
+    assert Sources([IGNORING]).file_or_nothing(LogFile("evil", OTHER_ACCOUNT)) == LogFile("evil", OTHER_ACCOUNT)

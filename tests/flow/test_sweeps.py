@@ -25,6 +25,7 @@ from jibe_sqs.core.errors import (
 )
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found
@@ -222,6 +223,15 @@ async def test_only_recent_folders_are_listed(sweeping):
     assert await sweeping.once() == sorted(wanted)
     assert not [prefix for prefix in sweeping.listing.levels if "/12/30" in prefix or "2024" in prefix]
     assert not [prefix for prefix in sweeping.listing.levels if "Digest" in prefix or "Config" in prefix]
+
+
+async def test_ignored_files_are_not_offered_and_ignored_folders_are_not_listed(flow):
+    sweeping = Sweeping(flow, LogSource(BUCKET, ignore=KeyFilter(("AWSLogs/222222222222/*", "*/ignored.json.gz"))))
+    wanted = sweeping.put(f"{TODAY}/x.json.gz")
+    sweeping.put(f"{TODAY}/ignored.json.gz")
+    sweeping.put(TODAY.replace("111122223333", "222222222222") + "/x.json.gz")
+    assert await sweeping.once() == [wanted]
+    assert not [prefix for prefix in sweeping.listing.levels if "222222222222" in prefix]
 
 
 async def test_a_late_file_with_an_older_name_is_found_wazuh_33108(sweeping):

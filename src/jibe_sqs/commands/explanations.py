@@ -18,7 +18,7 @@ from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
-from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.core.sources import IGNORED_FILE, LogSource, Sources
 
 Explanation = dict[str, Any]
 """One object of `explain --json`."""
@@ -49,7 +49,7 @@ class Explainer:
             yield {"source": _shown(source), "error": "NotUtf8", "message": "--key and --bucket must be UTF-8"}
             return
         given_key, key = key, key or _shown(source)
-        if about := no_log(key):
+        if about := no_log(key) or (IGNORED_FILE if self._is_ignored(bucket, given_key, key) else None):
             yield {"source": _shown(source), "announcement": "nothing", "bucket": None, "key": key, "about": about}
             return
         # A bad file gives only its error, so its first records must not be printed before its end is read.
@@ -88,6 +88,14 @@ class Explainer:
                 yield _body_failure(name, each.error) | {"index": each.index} | rule
             else:
                 yield self._of_record(name, each) | rule
+
+    def _is_ignored(self, bucket: str | None, given_key: str | None, key: str) -> bool:
+        """Whether the source of a log file ignores it. Without a bucket: whether every source that may have it does."""
+        if bucket:
+            source = self._sources.of(bucket, key)
+            return source is not None and source.ignores(key)
+        possible = self._sources.possible(given_key)
+        return bool(given_key and possible) and all(each.ignores(key) for each in possible)
 
     def _log_source(self, bucket: str | None, given_key: str | None, key: str) -> LogSource:
         """The configured source of a log file. Raises `SettingsError` if several fit and would read it differently."""

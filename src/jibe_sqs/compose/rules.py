@@ -2,6 +2,7 @@
 
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.settings import LogSettings, NotificationSettings, Rules
@@ -13,7 +14,7 @@ def decisions(rules: Rules) -> Decisions:
     places = None
     if rules.buckets is not None:
         places = {
-            bucket: tuple(Place(place.folder, place.prefix) for place in shown)
+            bucket: tuple(Place(place.folder, place.prefix, ignore=key_filter(place.ignore)) for place in shown)
             for bucket, shown in rules.buckets.items()
         }
     return Decisions(
@@ -25,7 +26,13 @@ def decisions(rules: Rules) -> Decisions:
             source_addresses=own.source_addresses,
             user_agents=own.user_agents,
         ),
+        key_filter(rules.ignore_keys),
     )
+
+
+def key_filter(patterns: tuple[str, ...]) -> KeyFilter | None:
+    """A filter with these patterns. None without patterns, so that it costs nothing."""
+    return KeyFilter(patterns) if patterns else None
 
 
 def limits(rules: Rules) -> Limits:
@@ -66,4 +73,6 @@ def notification_rule(each: NotificationSettings) -> NotificationRule:
 
 def log_source(each: LogSettings) -> LogSource:
     """One source of log files."""
-    return LogSource(each.bucket, each.prefix, each.format, each.on_bad_record, each.verify == "digest")
+    return LogSource(
+        each.bucket, each.prefix, each.format, each.on_bad_record, each.verify == "digest", key_filter(each.ignore)
+    )

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.core.collisions import Collisions
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.core.model import (
     Actor,
@@ -40,12 +41,13 @@ class Place(msgspec.Struct, frozen=True):
     """Where Access Anywhere shows a bucket, or the part of it below `prefix`. `folder`: a path of Access Anywhere.
 
     `synced`: the start of the provider's last complete sync, in seconds since the epoch. That sync saw all earlier
-    changes.
+    changes. `ignore`: keys of the bucket that are of no interest in this place.
     """
 
     folder: str
     prefix: str = ""
     synced: float = float("-inf")
+    ignore: KeyFilter | None = None
 
 
 Places = Mapping[str, Sequence[Place]]
@@ -59,16 +61,23 @@ class Unmapped(Skip, frozen=True):
     places: Sequence[Place] = ()
 
 
+_IGNORED: Final = Skip(SkipReason.IGNORED)
+
+
 class Decisions:
     """Decides on records. If `places` is None, every bucket is shown at `/BUCKET`. It may be replaced at any time.
 
-    `collisions`: keys that asked for a refresh and differ only in case.
+    `ignore`: keys that are of no interest in any bucket. `collisions`: keys that asked for a refresh and differ only in
+    case.
     """
 
-    def __init__(self, places: Places | None = None, own: OwnWrites | None = None) -> None:
+    def __init__(
+        self, places: Places | None = None, own: OwnWrites | None = None, ignore: KeyFilter | None = None
+    ) -> None:
         self.places = places
         self.collisions = Collisions()
         self._is_own = _own_write_check(own or OwnWrites())
+        self._ignore = ignore
 
     def decide(self, record: Record) -> Decision:
         """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
@@ -77,18 +86,25 @@ class Decisions:
         if self._is_own(record.actor):
             return Skip(SkipReason.OWN_WRITE)
         tree = record.kind.is_unlisted
+        # A tree is never ignored: some of its keys may be of interest.
+        if self._ignore is not None and not tree and self._ignore.matches(record.key):
+            return _IGNORED
         places = self.places.get(record.bucket, ()) if self.places is not None else (Place(f"/{record.bucket}"),)
-        is_synced = False
+        is_synced = is_ignored = False
         folders: dict[Folder, str] = {}
         for place in places:
             folder = _folder(place, record.key, tree=tree)
             if folder is None:
                 continue
-            if record.time + TIME_PRECISION < place.synced:
+            if place.ignore is not None and not tree and place.ignore.matches(record.key):
+                is_ignored = True
+            elif record.time + TIME_PRECISION < place.synced:
                 is_synced = True
             else:
                 folders.setdefault(folder, place.folder)
         if not folders:
+            if is_ignored:
+                return _IGNORED
             return Skip(SkipReason.BEFORE_SYNC) if is_synced else Unmapped(places=places)
         if record.kind is Kind.WRITTEN:
             self.collisions.see(record.bucket, record.key)

@@ -104,6 +104,7 @@ class SkipReason(StrEnum):
     FAILED = "failed"
     OWN_WRITE = "own-write"
     NOT_OBJECT_CHANGE = "not-object-change"
+    IGNORED = "ignored"
     NOT_MAPPED = "not-mapped"
     BEFORE_SYNC = "before-sync"
     ALREADY_REFRESHED = "already-refreshed"

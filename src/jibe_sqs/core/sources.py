@@ -10,6 +10,7 @@ from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.formats.registry import format_of
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.key_encodings import EVERY_SOURCE, KEY_ENCODINGS, KeyEncoding
 from jibe_sqs.core.log_names import holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile, Nothing
@@ -17,6 +18,9 @@ from jibe_sqs.core.notification_rules import NotificationRule
 
 EVERY_BUCKET: Final = "*"
 """A source with this bucket is for every bucket. Its log files are only those whose keys look like CloudTrail's."""
+
+IGNORED_FILE: Final = "an ignored file"
+"""The description of a file that its source ignores."""
 
 
 class LogSource(msgspec.Struct, frozen=True):
@@ -31,6 +35,16 @@ class LogSource(msgspec.Struct, frozen=True):
     on_bad_record: OnBadRecord | None = None
     verify: bool = False
     """Verify its files with CloudTrail's digests."""
+    ignore: KeyFilter | None = None
+    """Files that are of no interest. They are not read."""
+
+    def ignores(self, key: str) -> bool:
+        """Whether the file with this key is of no interest."""
+        return self.ignore is not None and self.ignore.matches(key)
+
+    def ignores_folder(self, folder: str) -> bool:
+        """Whether all files below this folder, which ends in `/`, are of no interest."""
+        return self.ignore is not None and self.ignore.covers(folder)
 
     def reader(self, key: str, limits: Limits) -> LogReader:
         """A reader for one of its files. The service and `explain` both use it, so their decisions are the same."""
@@ -97,7 +111,7 @@ class Sources:
         return self.of(bucket, key) is not None if self._logs else format_of(key) is not None
 
     def file_or_nothing(self, file: LogFile) -> LogFile | Nothing:
-        """The announced file, or `Nothing` if its bucket is a source of logs and this file is not a log file.
+        """The announced file, or `Nothing` if its bucket is a source of logs and this file is not a log file or ignored.
 
         A file in a bucket that is not configured is returned as it is: the handler refuses it, and gives the reason.
         """
@@ -106,5 +120,5 @@ class Sources:
             if file.bucket in self._logs or EVERY_BUCKET in self._logs:
                 return Nothing("a file outside the configured logs", file.bucket, file.key)
             return file
-        about = beside_logs(source, file.key)
+        about = IGNORED_FILE if source.ignores(file.key) else beside_logs(source, file.key)
         return Nothing(about, file.bucket, file.key) if about else file

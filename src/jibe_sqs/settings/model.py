@@ -18,7 +18,7 @@ from jibe_sqs.settings.groups.processing import LimitSettings, PollSettings, Ret
 from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
-from jibe_sqs.settings.types import Duration
+from jibe_sqs.settings.types import Duration, KeyPatterns
 
 
 class Sourced(BaseSettings):
@@ -61,6 +61,11 @@ class Rules(Sourced):
     """The settings that decide about events, and those to read their sources. Most commands need only these."""
 
     buckets: dict[str, Places] | None = Field(default=None, min_length=1)
+    ignore_keys: KeyPatterns = Field(
+        default=(),
+        description="the [patterns](#filters) of keys that are of no interest in any bucket, also without `buckets`: their "
+        "changes are skipped as `ignored`",
+    )
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()

@@ -69,6 +69,15 @@ def _folder_prefix(prefix: str) -> str:
     return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
 
 
+def _key_pattern(pattern: str) -> str:
+    if pattern.startswith("/"):
+        raise ValueError(
+            "begins with /, and keys do not: remove it. For a folder at the top of the bucket only, write tmp/*. If your "
+            "keys do begin with /, write ? in its place"
+        )
+    return pattern
+
+
 def _seconds(value: object) -> object:
     """Converts `90`, `90s`, `3m` and `1h` to seconds."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
@@ -110,5 +119,10 @@ Duration = Annotated[float, BeforeValidator(_seconds), _kind("duration")]
 WholeDuration = Annotated[int, BeforeValidator(_seconds), _kind("duration, whole seconds")]
 Bytes = Annotated[int, _kind("bytes")]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)]
+KeyPatterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1), AfterValidator(_key_pattern), _kind("pattern")], ...],
+    BeforeValidator(as_list),
+]
+"""Of keys; `core.globs` says what they match."""
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), WithJsonSchema({"kind": "address or network"})]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(as_list)]

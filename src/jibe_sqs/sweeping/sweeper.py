@@ -251,11 +251,13 @@ class _Turn:
         # The root was configured by the operator, so it is not judged by its name.
         if holds_no_logs(folder) and not holds_no_logs(root):
             return False
+        if self.sweep.source.ignores_folder(folder):
+            return False
         return date_folders.may_hold_recent(folder.removeprefix(root), self._days)
 
     def _is_candidate(self, found: Found, root: str) -> bool:
         file, source = found.file, self.sweep.source
-        if file.size == 0 or file.key.endswith("/") or no_log(file.key):
+        if file.size == 0 or file.key.endswith("/") or no_log(file.key) or source.ignores(file.key):
             return False
         # A whole bucket may have other files, too. Here only the name says that a file is a log file.
         if not (source.prefix or source.format or format_of(file.key)):

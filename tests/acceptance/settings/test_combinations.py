@@ -5,6 +5,8 @@ import json
 import pytest
 from tests.acceptance.settings.minimal import MINIMAL, changed, problems
 
+from jibe_sqs.compose import rules
+from jibe_sqs.core.model import Kind, ObjectEvent, Skip
 from jibe_sqs.settings import Settings, load
 
 
@@ -95,3 +97,36 @@ def test_the_ledger_does_not_remember_beyond_the_last_date_of_python(write):
 def test_a_text_that_is_not_a_duration_is_reported(write, written):
     (found,) = problems(config=write(changed(access_anywhere={**MINIMAL["access_anywhere"], "timeout": written})))
     assert found.startswith("access_anywhere.timeout: ")
+
+
+def test_patterns_of_keys_become_filters_of_logs_places_and_all_buckets(write):
+    configuration = changed(
+        logs=[{"bucket": "trail", "ignore": "AWSLogs/*/222222222222/*"}],
+        buckets={"media": {"folder": "/S3/media", "ignore": ["_temporary/"]}},
+        ignore_keys="*.tmp",
+    )
+    settings = load(Settings, config=write(configuration))
+    assert rules.log_source(settings.logs[0]).ignores("AWSLogs/o-abc/222222222222/x.json.gz")
+    decisions = rules.decisions(settings)
+    keys = ["a/_temporary/x", "a/x.tmp", "a/x"]
+    found = [decisions.decide(ObjectEvent(Kind.WRITTEN, "media", key, 1.0)) for key in keys]
+    assert [isinstance(each, Skip) and each.reason.value for each in found] == ["ignored", "ignored", False]
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes"),
+    [
+        ("ignore_keys.0", {"ignore_keys": ["/tmp/"]}),
+        ("logs.0.ignore.0", {"logs": [{"bucket": "trail", "ignore": "/AWSLogs/"}]}),
+        ("buckets.media.0.ignore.1", {"buckets": {"media": {"folder": "/S3/media", "ignore": ["a", "/b"]}}}),
+    ],
+)
+def test_a_pattern_that_begins_with_a_slash_is_a_mistake(write, setting, changes):
+    """It would match nothing, and the operator would not notice."""
+    (found,) = problems(config=write(changed(**changes)))
+    assert found.startswith(f"{setting}: begins with /, and keys do not: remove it")
+
+
+def test_one_pattern_may_come_from_a_variable(write, monkeypatch):
+    monkeypatch.setenv("JIBE_IGNORE_KEYS", "_temporary/")
+    assert load(Settings, config=write(MINIMAL)).ignore_keys == ("_temporary/",)

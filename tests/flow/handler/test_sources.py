@@ -7,8 +7,10 @@ from tests.flow.handler.log_files import (
     audit_line,
 )
 
+from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import Done, Reject
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
@@ -72,3 +74,35 @@ async def test_files_of_a_log_bucket_that_are_not_log_files_are_done_and_never_f
     assert await world.handle(flow.announcing(key)) == Done()
     assert not world.logs.opens
     assert world.counters.nothing.total() == 1
+
+
+async def test_an_ignored_file_is_done_without_being_read(flow):
+    """The other files of its message are read."""
+    ignore = KeyFilter((flow.log_key("ignored"),))
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, ignore=ignore)])
+    ignored, read = world.put("ignored", b"not a log file"), world.put("read")
+    assert await world.handle(flow.announcing(ignored, read)) == Done()
+    assert world.logs.opens == {read: 1}
+    assert world.counters.nothing == {"an ignored file": 1}
+
+
+async def test_without_the_pattern_the_same_file_is_a_dead_letter(flow):
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET)], retry=RetryPolicy(max_receives=1))
+    assert isinstance(await world.handle(flow.announcing(world.put("ignored", b"not a log file"))), Reject)
+
+
+async def test_an_ignored_file_of_an_s3_event_is_done_without_being_read(flow):
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET, ignore=KeyFilter(("AWSLogs/",)))])
+    assert await world.handle(flow.s3_event(world.put("ignored"), bucket=flow.LOG_BUCKET)) == Done()
+    assert not world.logs.opens
+    assert world.counters.nothing == {"an ignored file": 1}
+
+
+async def test_ignored_keys_are_counted_and_not_refreshed(flow):
+    world = flow.World(decisions=Decisions(ignore=KeyFilter(("_temporary/",))))
+    key = world.put("a", flow.log_of("a/_temporary/0/x", "a/_temporary/1/x", "b/x"))
+    assert await world.handle(flow.announcing(key)) == Done()
+    assert [run.folder.path for run in world.target.runs] == ["/data/b"]
+    assert world.counters.skipped == {"ignored": 2}
+    assert world.activity.since_start().total.skipped == {"ignored": 2}
+    assert world.ledger.finished == [(flow.LOG_BUCKET, key)]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from jibe_sqs.settings.groups.group import SettingsGroup
-from jibe_sqs.settings.types import FolderPath, FolderPrefix, Networks, Words, as_list
+from jibe_sqs.settings.types import FolderPath, FolderPrefix, KeyPatterns, Networks, Words, as_list
 
 
 class PlaceSettings(SettingsGroup):
@@ -19,6 +19,11 @@ class PlaceSettings(SettingsGroup):
         default="",
         description="the folder in the bucket whose keys are shown, without this prefix: `team` means `team/`. If it "
         "is not set, the whole bucket",
+    )
+    ignore: KeyPatterns = Field(
+        default=(),
+        description="the [patterns](#filters) of whole keys, with the prefix, that are of no interest in this folder: their "
+        "changes are skipped as `ignored`, such as `_temporary/`",
     )
 
 

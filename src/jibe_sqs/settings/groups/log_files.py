@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.stores import RoleSettings
-from jibe_sqs.settings.types import Duration, FolderPath, Url, Words
+from jibe_sqs.settings.types import Duration, FolderPath, KeyPatterns, Url, Words
 
 
 class LogSettings(RoleSettings):
@@ -23,6 +23,11 @@ class LogSettings(RoleSettings):
     prefix: str = Field(
         default="",
         description="the beginning of the keys that count. If several entries match a file, the first one counts",
+    )
+    ignore: KeyPatterns = Field(
+        default=(),
+        description="the [patterns](#filters) of the keys of files that are of no interest, such as `AWSLogs/*/222222222222/*`. "
+        "They are neither read nor swept, and their messages are deleted",
     )
     bucket_owner: str | None = Field(
         default=None,
