@@ -65,9 +65,9 @@ def _parts(group: str, value: Any) -> Iterable[tuple[str, Any]]:
         return []
     match value:
         case LimitSettings():
-            return _canonical(value, LIMITS_DECIDE_NOTHING).items()
+            return list(_canonical(value, LIMITS_DECIDE_NOTHING).items())
         case BaseModel():
-            return _canonical(value).items()
+            return list(_canonical(value).items())
         case Mapping():
             return [(str(name), _canonical(each)) for name, each in value.items()]
         case tuple() if group == "logs":
