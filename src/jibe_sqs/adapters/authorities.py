@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import create_urllib3_context, get_cert_path
-from botocore.session import get_session
+from botocore.session import Session
 
 from jibe_sqs.core.errors import SettingsError
 
@@ -29,7 +29,7 @@ def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file
     for name, path in _named(ca_file, setting):
         _check(name, path)
         return ssl.create_default_context(**_location(path))
-    return ssl.create_default_context()
+    return _trusted_by_the_system()
 
 
 def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
@@ -50,6 +50,12 @@ def aws_trusted(bundle: str) -> ssl.SSLContext:
     return context
 
 
+@functools.cache
+def _trusted_by_the_system() -> ssl.SSLContext:
+    # Shared: to read more than a hundred certificates takes longer than all else about a client.
+    return ssl.create_default_context()
+
+
 def _named(ca_file: Path | str | None, setting: str, *, aws: bool = False) -> Iterator[tuple[str, str]]:
     """Names of the set settings and variables, with their values, the strongest first."""
     if ca_file:
@@ -63,7 +69,9 @@ def _named(ca_file: Path | str | None, setting: str, *, aws: bool = False) -> It
 
 def _of_botocore() -> str | None:
     try:
-        path: str | None = get_session().get_config_variable("ca_bundle")
+        # Without its handlers, which only clients need: to register them takes most of the time.
+        session = Session(include_builtin_handlers=False)
+        path: str | None = session.get_config_variable("ca_bundle")
     except BotoCoreError as error:
         raise SettingsError([f"the configuration of AWS's tools: {error}"]) from error
     return path
