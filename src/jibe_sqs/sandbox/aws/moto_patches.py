@@ -14,6 +14,8 @@ out the delete that would unblock the group.
 DynamoDB: moto checks a condition first and then writes attribute by attribute. Another thread may write in between,
 and may read an item that is written in part.
 
+Start: see `few_services`.
+
 HTTP: to find the service of a request, moto lists its directory of modules under a lock, for every request.
 """
 
@@ -29,6 +31,8 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.sns.models import sns_backends
 from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
+
+from jibe_sqs.sandbox.aws.few_services import import_cloudformation
 
 LONGEST_WAIT: Final = 0.5
 """Seconds between two looks of a long poll. A message that becomes visible by itself gives no notice."""
@@ -107,6 +111,7 @@ class Subscription(_UnnamedResource, CloudFormationModel):
 
 def apply_patches() -> None:
     """Patch moto. Importing this module already adds the CloudFormation resource types."""
+    import_cloudformation()
     SQSBackend.receive_message = _long_poll(SQSBackend.receive_message)  # type: ignore[method-assign]
     for owner, names in {
         Queue: ("delete_message",),
