@@ -3,7 +3,10 @@
 import os
 import re
 import signal
+import ssl
+from functools import cache
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -25,6 +28,23 @@ os.environ |= {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+# Each client of httpx reads more than a hundred certificates, which takes longer than a request on loopback. Here all
+# clients without certificates of their own share one context.
+_create_default_context = ssl.create_default_context
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    return _create_default_context(cafile=certifi.where())
+
+
+def _create_or_share_context(*arguments: object, **named: object) -> ssl.SSLContext:
+    is_default = not arguments and named == {"cafile": certifi.where()}
+    return _public_authorities() if is_default else _create_default_context(*arguments, **named)
+
+
+ssl.create_default_context = _create_or_share_context
 
 # A shell starts its background jobs so that they ignore SIGINT, and their child processes inherit that. Tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -3,11 +3,14 @@ needs.
 """
 
 import os
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY
 
+NO_AUTHORITIES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of servers without TLS. By default each client reads more than a hundred certificates."""
 LOOPBACK: Final = "127.0.0.1,localhost"
 _PROXIES: Final = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 _AUTHORITIES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})

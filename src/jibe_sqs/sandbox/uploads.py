@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from jibe_sqs.sandbox.access_anywhere.server import NO_FAULTS_HEADER
+from jibe_sqs.sandbox.environment import NO_AUTHORITIES
 
 MAX_ATTEMPTS = 20
 
@@ -24,7 +25,9 @@ class Uploader:
         A file is uploaded to each of them, because each has its own entries in the index.
         """
         # Faults are meant for the service under test, not for these uploads.
-        self._http = httpx.Client(base_url=endpoint, timeout=60, trust_env=False, headers={NO_FAULTS_HEADER: "y"})
+        self._http = httpx.Client(
+            base_url=endpoint, timeout=60, trust_env=False, verify=NO_AUTHORITIES, headers={NO_FAULTS_HEADER: "y"}
+        )
         self._permanent_token = permanent_token
         self._bucket_map = bucket_map
         self._token = ""

@@ -21,7 +21,7 @@ from jibe_sqs.sandbox.aws.host_names import HOSTS
 from jibe_sqs.sandbox.aws.object_writes import WRITES
 from jibe_sqs.sandbox.aws.publishers import Publishers
 from jibe_sqs.sandbox.change_feeds import feed_by_bucket
-from jibe_sqs.sandbox.environment import of_client, of_consumer, of_store_client
+from jibe_sqs.sandbox.environment import NO_AUTHORITIES, of_client, of_consumer, of_store_client
 from jibe_sqs.sandbox.processes import server, start_consumer, stop
 from jibe_sqs.sandbox.scenario import ORDINARY, Scenario, Via
 from jibe_sqs.sandbox.service_configuration import LOGIN, bucket_map_of, providers, service_configuration
@@ -30,6 +30,8 @@ VISIBILITY_TIMEOUT: Final = 10
 """Seconds. Short, so that messages held by a killed consumer become visible again soon."""
 MAX_RECEIVES: Final = 10
 PROGRESS_INTERVAL: Final = 10.0
+LOCAL: Final[dict[str, Any]] = {"timeout": 60, "trust_env": False, "verify": NO_AUTHORITIES}
+"""Options of httpx for the sandbox's servers."""
 
 
 class World(msgspec.Struct, frozen=True):
@@ -76,21 +78,21 @@ class World(msgspec.Struct, frozen=True):
         """AWS host name -> number of requests to it. Empty if the scenario uses another server than the embedded AWS."""
         if self.scenario.aws_endpoint:
             return {}
-        answer = httpx.get(self.deployment.endpoint + HOSTS, timeout=60, trust_env=False)
+        answer = httpx.get(self.deployment.endpoint + HOSTS, **LOCAL)
         return msgspec.json.decode(answer.content, type=dict[str, int])
 
     def foreign_writes(self, since: int) -> list[dict[str, Any]]:
         """Object changes that other programs made under AWS's host names, with a number `n` greater than `since`."""
-        answer = httpx.get(f"{self.deployment.endpoint}{WRITES}?since={since}", timeout=60, trust_env=False)
+        answer = httpx.get(f"{self.deployment.endpoint}{WRITES}?since={since}", **LOCAL)
         return msgspec.json.decode(answer.content, type=list[dict[str, Any]])
 
     def get_state(self, path: str) -> Any:
         """The JSON that the Access Anywhere server returns for `/sandbox/PATH`."""
-        return httpx.get(f"{self.access_anywhere}/sandbox/{path}", timeout=60, trust_env=False).json()
+        return httpx.get(f"{self.access_anywhere}/sandbox/{path}", **LOCAL).json()
 
     def set_faults(self, **faults: object) -> None:
         """Replace all faults of Access Anywhere by these. Fields: `access_anywhere.faults.Faults`."""
-        answer = httpx.put(f"{self.access_anywhere}/sandbox/faults", json=faults, timeout=60, trust_env=False)
+        answer = httpx.put(f"{self.access_anywhere}/sandbox/faults", json=faults, **LOCAL)
         answer.raise_for_status()
 
 
