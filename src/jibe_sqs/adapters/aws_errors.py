@@ -115,6 +115,9 @@ REMEDIES: Final = {
 }
 """Remedies by code, for every service. Remedies for one service are in its adapter."""
 
+CREDENTIAL_CODES: Final = frozenset(code for code, text in REMEDIES.items() if text in (_RENEW, _CLOCK, _SIGNATURE))
+"""Codes about the signature of a request: every request with these credentials is refused."""
+
 _NO_BUCKET: Final = "NoSuchBucket"
 
 _S3_REMEDIES: Final = {

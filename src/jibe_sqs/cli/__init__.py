@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jibe_sqs import __version__
 from jibe_sqs.cli import dead_letters
+from jibe_sqs.cli.check import check
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
 from jibe_sqs.cli.options import ConfigOption, flag
@@ -48,6 +49,7 @@ def _default(
 
 
 app.command()(run)
+app.command()(check)
 app.command()(explain)
 app.command()(verify)
 app.command()(principals)

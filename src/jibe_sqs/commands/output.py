@@ -39,3 +39,14 @@ def plain(text: str, style: str = "") -> Text:
 def counted(count: int, noun: str) -> str:
     """A count and its noun: `1 record`, `2,000 records`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A duration in its largest unit that is whole, or in seconds: `4 days`, `90 minutes`, `45 seconds`."""
+    whole = round(seconds)
+    for unit, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if whole and whole % unit == 0:
+            return counted(whole // unit, name)
+    if whole >= 2 * 86_400:
+        return counted(whole // 86_400, "day")
+    return counted(whole // 3600, "hour") if whole >= 2 * 3600 else counted(whole, "second")

@@ -10,23 +10,24 @@ from jibe_sqs.settings import LogSettings, NotificationSettings, Rules
 
 def decisions(rules: Rules) -> Decisions:
     """Decisions by the configured buckets and Access Anywhere's own writes."""
-    own = rules.own_writes
     places = None
     if rules.buckets is not None:
         places = {
             bucket: tuple(Place(place.folder, place.prefix, ignore=key_filter(place.ignore)) for place in shown)
             for bucket, shown in rules.buckets.items()
         }
-    return Decisions(
-        places,
-        OwnWrites(
-            access_keys=frozenset(own.access_keys),
-            principals=own.principals,
-            session_issuers=own.session_issuers,
-            source_addresses=own.source_addresses,
-            user_agents=own.user_agents,
-        ),
-        key_filter(rules.ignore_keys),
+    return Decisions(places, own_writes(rules), key_filter(rules.ignore_keys))
+
+
+def own_writes(rules: Rules) -> OwnWrites:
+    """How Access Anywhere's own writes are recognised."""
+    own = rules.own_writes
+    return OwnWrites(
+        access_keys=frozenset(own.access_keys),
+        principals=own.principals,
+        session_issuers=own.session_issuers,
+        source_addresses=own.source_addresses,
+        user_agents=own.user_agents,
     )
 
 

@@ -76,7 +76,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
                 now=time.time(),
                 at_most=settings.ledger.retain_days * stores.DAY,
             )
-            client = await stack.enter_async_context(_access_anywhere(settings, clock))
+            client = await stack.enter_async_context(access_anywhere_client(settings, clock))
             outputs = _outputs(settings, clock, client, ledger, health)
         engine = Engine(outputs, _policies(settings, client))
         built = engine.service(await _inputs(settings, aws, clock, client, outputs, engine, stack))
@@ -112,7 +112,8 @@ def _log_defaults(settings: Settings) -> None:
             )
 
 
-def _access_anywhere(settings: Settings, clock: S3Clock) -> AbstractAsyncContextManager[AccessAnywhere]:
+def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncContextManager[AccessAnywhere]:
+    """The client of Access Anywhere, not yet connected."""
     aa = settings.access_anywhere
     return access_anywhere.connect(
         endpoint=aa.endpoint,

@@ -221,3 +221,9 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
         ca_file=str(ca_file) if (ca_file := (own.ca_file if own else None) or aws.ca_file) else None,
         region=(own.region if own else None) or region or aws.region,
     )
+
+
+def account(settings: Rules, own: RoleSettings | None = None) -> Account:
+    """The account of an entry, or of `aws`: for questions that concern no queue and no bucket alone."""
+    region = region_of_url(own.url) if isinstance(own, QueueSettings) else None
+    return _account(settings.aws, own, region=region)

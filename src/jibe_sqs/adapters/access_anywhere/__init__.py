@@ -6,6 +6,7 @@ ports: `target` (refreshes), `logs` (log files), `providers`, `provider_event`, 
 """
 
 from jibe_sqs.adapters.access_anywhere.connection import connect
+from jibe_sqs.adapters.access_anywhere.uses.inspection import InspectedServer
 from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
 from jibe_sqs.adapters.access_anywhere.uses.provider_event import Batch, ProviderEventTarget
 from jibe_sqs.adapters.access_anywhere.uses.providers import Providers
@@ -18,6 +19,7 @@ __all__ = [
     "AccessAnywhere",
     "AccessAnywhereLogs",
     "Batch",
+    "InspectedServer",
     "Item",
     "ProviderEventTarget",
     "Providers",

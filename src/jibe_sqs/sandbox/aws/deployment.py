@@ -19,6 +19,8 @@ from botocore.config import Config
 REGIONS: Final = ("us-east-1", "eu-west-1", "ap-southeast-2")
 ACCOUNT: Final = "123456789012"
 """moto's account id."""
+DATA_EVENTS: Final = ("AWS::S3::Object", "AWS::S3Express::Object")
+"""The types of data events that the trails log."""
 ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
 SECRET_KEY: Final = "sandbox"  # noqa: S105 - not a secret: moto requires a key, but does not check it
 
@@ -126,6 +128,8 @@ def deploy(
         )["TopicArn"]
         for region in regions
     }
+    for region, arn in topics.items():
+        _create_trail(endpoint, region, f"jibe-sandbox-{region}", log_bucket, arn)
     return Deployment(
         endpoint=endpoint,
         account=ACCOUNT,
@@ -182,6 +186,29 @@ def _create_bucket(endpoint: str, bucket: str, region: str) -> None:
     # us-east-1 is the only region that S3 does not accept as a location constraint.
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     client(endpoint, "s3", region).create_bucket(Bucket=bucket, **where)
+
+
+def _create_trail(endpoint: str, region: str, name: str, log_bucket: str, topic: str) -> None:
+    """Describe the region's trail to moto, which logs no data events. `trail.py` writes the log files."""
+    cloudtrail = client(endpoint, "cloudtrail", region)
+    cloudtrail.create_trail(Name=name, S3BucketName=log_bucket, SnsTopicName=topic.rpartition(":")[2])
+    log_files = [f"arn:aws:s3:::{log_bucket}/"]
+    cloudtrail.put_event_selectors(
+        TrailName=name,
+        AdvancedEventSelectors=[
+            {
+                "Name": resource,
+                "FieldSelectors": [
+                    {"Field": "eventCategory", "Equals": ["Data"]},
+                    {"Field": "resources.type", "Equals": [resource]},
+                    {"Field": "readOnly", "Equals": ["false"]},
+                    *([{"Field": "resources.ARN", "NotStartsWith": log_files}] if resource == DATA_EVENTS[0] else []),
+                ],
+            }
+            for resource in DATA_EVENTS
+        ],
+    )
+    cloudtrail.start_logging(Name=name)
 
 
 def _create_stack(endpoint: str, region: str, kind: str, **parameters: object) -> dict[str, str]:

@@ -57,6 +57,15 @@ class _UnnamedResource:
         return True
 
 
+def _policy(document: dict[str, Any]) -> str:
+    """The text of a policy. For moto, a reference to a parameter that is a list is one text, with commas."""
+    for statement in document["Statement"]:
+        principal = statement["Principal"]
+        if isinstance(principal, dict) and isinstance(services := principal.get("Service"), str):
+            principal["Service"] = [each.strip() for each in services.split(",")]
+    return msgspec.json.encode(document).decode()
+
+
 class QueuePolicy(_UnnamedResource, CloudFormationModel):
     @staticmethod
     def cloudformation_type() -> str:
@@ -67,7 +76,7 @@ class QueuePolicy(_UnnamedResource, CloudFormationModel):
         cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> Self:
         properties = cloudformation_json["Properties"]
-        policy = msgspec.json.encode(properties["PolicyDocument"]).decode()
+        policy = _policy(properties["PolicyDocument"])
         for url in properties["Queues"]:
             name = url.rsplit("/", 1)[-1]
             sqs_backends[account_id][region_name].set_queue_attributes(name, {"Policy": policy})
@@ -84,7 +93,7 @@ class TopicPolicy(_UnnamedResource, CloudFormationModel):
         cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> Self:
         properties = cloudformation_json["Properties"]
-        policy = msgspec.json.encode(properties["PolicyDocument"]).decode()
+        policy = _policy(properties["PolicyDocument"])
         for arn in properties["Topics"]:
             sns_backends[account_id][region_name].set_topic_attribute(arn, "policy", policy)
         return cls(resource_name)

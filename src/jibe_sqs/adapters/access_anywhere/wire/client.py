@@ -76,9 +76,10 @@ class AccessAnywhere:
         """How many calls were sent, by function. Retries count."""
         return self._transport.calls
 
-    async def version(self) -> str:
-        """The server's name for its release. Needs no login."""
-        answer = await self._transport.call("getApplianceInfo", {"token": NO_TOKEN})
+    async def version(self, *, once: bool = False) -> str:
+        """The server's name for its release. Needs no login. `once`: do not retry."""
+        send = self._transport.call_once if once else self._transport.call
+        answer = await send("getApplianceInfo", {"token": NO_TOKEN})
         return str(answer.get("softwareversionlabel") or "")
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:

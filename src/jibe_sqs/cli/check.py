@@ -1,0 +1,35 @@
+"""`jibe-sqs check`: everything that can be wrong, all at once."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from jibe_sqs.cli.options import ConfigOption, flag, load
+
+
+def check(
+    as_json: Annotated[bool, flag("--json", "Print one JSON object.")] = False, config: ConfigOption = None
+) -> None:
+    """Check the configuration, AWS and Access Anywhere, and say what to do about each problem."""
+    from jibe_sqs.commands.check import text
+    from jibe_sqs.commands.check.running import Report, report
+    from jibe_sqs.compose.checks import checks, settings_report
+    from jibe_sqs.core.errors import SettingsError
+    from jibe_sqs.settings import Settings
+    from jibe_sqs.telemetry import logs
+
+    async def checked(settings: Settings) -> Report:
+        async with checks(settings) as found:
+            return await report(found)
+
+    try:
+        settings = load(Settings, config)
+        # The findings say everything. Warnings of the retries would disturb them.
+        logs.configure("error", settings.log.format)
+        result = asyncio.run(checked(settings))
+    except SettingsError as error:
+        result = settings_report(error)
+    (text.as_json_object if as_json else text.as_table)(result, sys.stdout)
+    raise typer.Exit(1 if result.problems else 0)

@@ -1,0 +1,99 @@
+"""Checks how Access Anywhere's own writes are recognised, against the principals that the ledger has seen."""
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
+from jibe_sqs.commands.check.running import Findings
+from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import Actor
+
+LOOKS_LIKE: Final = re.compile(r"access.?anywhere|file.?fabric|sme.?storage|storage.?made.?easy|nasuni", re.IGNORECASE)
+"""Words in the names of Access Anywhere's users and roles."""
+MOST_ADDRESSES: Final = 65_536
+"""A larger network is hardly that of one server."""
+FEW: Final = 3
+"""With fewer principals, it may be right that all of them are Access Anywhere's."""
+
+
+class CheckedOwnWrites(msgspec.Struct, frozen=True):
+    """The setting `own_writes`. `is_own`: the rule that the service uses. `principals`: those in the ledger."""
+
+    patterns: tuple[str, ...]
+    """Of principals, session issuers and user agents."""
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    access_keys: Collection[str]
+    is_own: Callable[[Actor], bool]
+    principals: Callable[[], Awaitable[Collection[str]]]
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is configured."""
+        return bool(self.patterns or self.networks or self.access_keys)
+
+
+async def check_own_writes(checked: CheckedOwnWrites) -> Findings:
+    """The rules match Access Anywhere's writes, and nothing else."""
+    for pattern in checked.patterns:
+        if is_too_broad(pattern):
+            yield Problem(
+                Code.OWN_WRITES_TOO_BROAD,
+                pattern,
+                "matches nearly every caller: the changes of all of them are skipped as Access Anywhere's own",
+                "name Access Anywhere's user or role in own_writes, without * for the name",
+            )
+    for network in checked.networks:
+        if network.num_addresses > MOST_ADDRESSES:
+            yield Problem(
+                Code.OWN_WRITES_TOO_BROAD,
+                str(network),
+                "is a large network: the changes of everyone in it are skipped as Access Anywhere's own",
+                "set own_writes.source_addresses to the addresses of Access Anywhere's servers",
+            )
+    try:
+        seen = sorted(await checked.principals())
+    except LedgerError:
+        # The check of the ledger reports it.
+        seen = []
+    similar = [each for each in seen if LOOKS_LIKE.search(each)]
+    if not checked.is_set:
+        likely = f"; {_some(similar)} looks like it" if similar else ""
+        what = f"Access Anywhere's own writes are not recognised, so each causes a refresh{likely}"
+        remedy = "set own_writes.principals; jibe-sqs principals lists the callers that were seen"
+        yield (warning if similar else note)(Code.OWN_WRITES_UNSET, "own_writes", what, remedy)
+        return
+    own = [each for each in seen if checked.is_own(_actor(each))]
+    if len(seen) >= FEW and len(own) == len(seen):
+        what = f"match all {len(seen):,} callers that were seen: every change is skipped as Access Anywhere's own"
+        yield Problem(Code.OWN_WRITES_TOO_BROAD, "own_writes", what, "name Access Anywhere's user or role only")
+    elif left := [each for each in similar if each not in own]:
+        what = f"{_some(left)} looks like Access Anywhere, but does not match: its writes cause refreshes"
+        yield warning(Code.OWN_WRITES_INCOMPLETE, "own_writes", what, "add it to own_writes.principals, if it is")
+    else:
+        yield Fine("own_writes", f"match {len(own):,} of {len(seen):,} callers that were seen")
+
+
+def is_too_broad(pattern: str) -> bool:
+    """Whether a pattern of ARNs or user agents names nothing in particular: `*`, `arn:aws:*`, `arn:aws:iam::1:user/*`."""
+    if not set(pattern) & {*"*?"}:
+        return False
+    name = pattern.rpartition("/")[2] if pattern.startswith("arn:") and "/" in pattern else pattern
+    name = "" if name.startswith("arn:") and "/" not in name else name
+    return not re.sub(r"[*?\W_]", "", name)
+
+
+def _actor(seen: str) -> Actor:
+    """The ledger has one text for a caller: its ARN, or else its access key."""
+    issuer = ""
+    if found := re.fullmatch(r"(arn:[\w-]+):sts::(\d+):assumed-role/(.+)/[^/]+", seen):
+        issuer = f"{found[1]}:iam::{found[2]}:role/{found[3]}"
+    return Actor(principal=seen, access_key="" if seen.startswith("arn:") else seen, session_issuer=issuer)
+
+
+def _some(names: list[str], most: int = 2) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
