@@ -1,9 +1,10 @@
 """The one wiring: from ports and policies to a service. The program, the simulation and the tests use it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from jibe_sqs.consuming.bucket_outages import BucketOutages
 from jibe_sqs.consuming.consumer import Consumer
@@ -29,7 +30,7 @@ from jibe_sqs.ports import (
 )
 from jibe_sqs.sweeping import sweep_queue
 from jibe_sqs.sweeping.sweep_queue import SweepQueue
-from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
+from jibe_sqs.sweeping.sweeper import Sink, Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.pace import Costs
@@ -39,6 +40,9 @@ from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+
+Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
+"""Work that a service is built for. It gets the sweeper, and the service stops when it ends."""
 
 SWEEP_WAIT: Final = 1.0
 """Seconds of a receive from the sweep queue. A longer wait gains nothing in memory, but the stop waits for its end."""
@@ -91,7 +95,9 @@ class Inputs:
     """What the service reads: the queues, the log files that they announce, and the sources that are swept.
 
     `queues`: each with its settings, or None if it has not answered yet.
+    `sink`: takes the files that sweeps find, and passes them on to the `sweep_queue`. By default, it is that queue.
     `verifiers`: of the sources whose files are checked against digests. `wall_clock` gives the date of sweeps.
+    `gates`: more gates than those of the outputs.
     """
 
     queues: Sequence[tuple[Queue, QueueFacts | None]]
@@ -99,9 +105,11 @@ class Inputs:
     sources: Sources = field(default_factory=Sources)
     sweeps: Sequence[Sweep] = ()
     sweep_queue: SweepQueue = field(default_factory=SweepQueue)
+    sink: Sink | None = None
     verifiers: Mapping[LogSource, Verifier] = field(default_factory=dict)
     signatures: Signatures | None = None
     wall_clock: Callable[[], float] = time.time
+    gates: Sequence[Gate] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -153,16 +161,17 @@ class Engine:
         if outputs.events is not None:
             self.changes = self._parts.changes(target=outputs.events, most=policies.event_calls)
 
-    def service(self, inputs: Inputs) -> Service:
-        """Build the service that reads the inputs."""
+    def service(self, inputs: Inputs, job: Job | None = None) -> Service:
+        """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""
         outputs, policies = self._outputs, self._policies
+        self._gates = (*outputs.gates, *inputs.gates)
         self.handler = self._handler(inputs)
         self.sweeper = self._parts.sweeper(
             sweeps=inputs.sweeps,
-            queue=inputs.sweep_queue,
+            queue=inputs.sink or inputs.sweep_queue,
             ledger=self.ledger,
             clock=outputs.clock,
-            gates=outputs.gates,
+            gates=self._gates,
             wall_clock=inputs.wall_clock,
         )
         self.consumers = [
@@ -172,8 +181,9 @@ class Engine:
         # The queue of the sweeps is added below: it is in memory, and always works.
         self._observe(tuple(self.consumers))
         background: dict[str, Work] = {}
-        if inputs.sweeps:
+        if inputs.sweeps or job:
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
+        if inputs.sweeps and not job:
             background["sweeps"] = self.sweeper.run
         if outputs.buckets is not None:
             background["buckets"] = outputs.buckets.run
@@ -185,6 +195,7 @@ class Engine:
             counters=self.counters,
             health=outputs.health,
             background=background,
+            job=partial(job, self.sweeper) if job else None,
             counts={
                 "refreshes": lambda: self.refreshes.counts,
                 "swept": lambda: self.sweeper.counts,
@@ -246,5 +257,5 @@ class Engine:
             counters=self.counters,
             wait=wait,
             receivers=receivers,
-            gates=self._outputs.gates,
+            gates=self._gates,
         )

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -36,7 +37,7 @@ from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Ledger, Listing, Signatures
+from jibe_sqs.ports import Ledger, Listing, Signatures, Validity
 from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
@@ -58,30 +59,43 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         await _observed(settings, health, stack)
         _log_defaults(settings)
         aws = await stack.enter_async_context(stores.clients(settings))
-        clock = S3Clock()
-        if settings.sync.strategy == "dry-run":
-            outputs = Outputs(
-                clock=clock,
-                ledger=MemoryLedger(),
-                target=DryRunTarget(),
-                decisions=rules.decisions(settings),
-                health=health,
-            )
-            client = None
-        else:
-            ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws))
-            await log_settings_changes(
-                Fingerprint.of(settings),
-                OptionalLedger(ledger),
-                now=time.time(),
-                at_most=settings.ledger.retain_days * stores.DAY,
-            )
-            client = await stack.enter_async_context(access_anywhere_client(settings, clock))
-            outputs = _outputs(settings, clock, client, ledger, health)
-        engine = Engine(outputs, _policies(settings, client))
-        built = engine.service(await _inputs(settings, aws, clock, client, outputs, engine, stack))
-        await stack.enter_async_context(_reports(settings, engine, outputs, client).running())
+        world = await connected(settings, aws, stack, health=health)
+        await log_settings_changes(
+            Fingerprint.of(settings),
+            OptionalLedger(world.outputs.ledger),
+            now=time.time(),
+            at_most=settings.ledger.retain_days * stores.DAY,
+        )
+        engine = Engine(world.outputs, policies(settings, world.client))
+        built = engine.service(await _inputs(settings, world, engine, stack))
+        await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client).running())
         yield built
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """What a service is connected to. `client` is None in a dry run: Access Anywhere is not used."""
+
+    aws: Aws
+    clock: S3Clock
+    outputs: Outputs
+    client: AccessAnywhere | None
+
+
+async def connected(
+    settings: Settings, aws: Aws, stack: AsyncExitStack, *, health: Health, since: float = 0.0
+) -> World:
+    """The ledger and Access Anywhere, open until the end of `stack`. `since`: as for `stores.opened_ledger`."""
+    clock = S3Clock()
+    if settings.sync.strategy == "dry-run":
+        decisions = rules.decisions(settings)
+        ledger: Ledger = MemoryLedger(validity=Validity(since=since))
+        outputs = Outputs(clock=clock, ledger=ledger, target=DryRunTarget(), decisions=decisions, health=health)
+        return World(aws=aws, clock=clock, outputs=outputs, client=None)
+    ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws, since=since))
+    client = await stack.enter_async_context(access_anywhere_client(settings, clock))
+    outputs = _outputs(settings, clock, client, ledger, health)
+    return World(aws=aws, clock=clock, outputs=outputs, client=client)
 
 
 async def _observed(settings: Settings, health: Health, stack: AsyncExitStack) -> None:
@@ -180,7 +194,7 @@ def _events(settings: Settings, client: AccessAnywhere) -> ProviderEventTarget |
     )
 
 
-def _policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
+def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
     return Policies(
         retry=RetryPolicy(settings.retry.first, settings.retry.longest, settings.retry.max_receives),
         limits=rules.limits(settings),
@@ -201,35 +215,43 @@ def _policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
     )
 
 
-async def _inputs(
-    settings: Settings,
-    aws: Aws,
-    clock: S3Clock,
-    client: AccessAnywhere | None,
-    outputs: Outputs,
-    engine: Engine,
-    stack: AsyncExitStack,
-) -> Inputs:
-    sources, regions = rules.sources(settings), Regions(aws, clock)
-    through_aa: dict[LogSource, AccessAnywhereLogs] = {}
-    if client is not None and outputs.buckets is not None:
-        through_aa = _logs_through_aa(settings, client, engine.refreshes.refresh, outputs.buckets, clock)
-    in_s3 = stores.s3_logs(settings, regions, aws, Budget(settings.limits.bytes_in_flight))
-    sweeps = []
-    for each in settings.logs:
-        if each.sweep is not None:
-            source = rules.log_source(each)
-            listing: Listing | None = through_aa.get(source)
-            listing = listing or stores.s3_listing(settings, each, regions, aws)
-            sweeps.append(Sweep(source, listing, each.sweep, each.sweep_days))
+async def _inputs(settings: Settings, world: World, engine: Engine, stack: AsyncExitStack) -> Inputs:
+    log_access = LogAccess(settings, world, engine)
+    sweeps = [
+        Sweep(rules.log_source(each), log_access.listing(each), each.sweep, each.sweep_days)
+        for each in settings.logs
+        if each.sweep is not None
+    ]
     return Inputs(
-        queues=await usable_queues(settings, aws, is_needed=not sweeps),
-        logs=stores.LogsBySource(sources, through_aa, in_s3),
-        sources=sources,
+        queues=await usable_queues(settings, world.aws, is_needed=not sweeps),
+        logs=log_access.logs,
+        sources=log_access.sources,
         sweeps=sweeps,
-        verifiers=stores.verifiers(settings, aws),
+        verifiers=stores.verifiers(settings, world.aws),
         signatures=await _signatures(settings, stack),
     )
+
+
+class LogAccess:
+    """How the configured log files are listed and opened: in S3, or through Access Anywhere."""
+
+    def __init__(self, settings: Settings, world: World, engine: Engine) -> None:
+        self._settings = settings
+        self._aws = world.aws
+        self._regions = Regions(world.aws, world.clock)
+        self._through_aa: dict[LogSource, AccessAnywhereLogs] = {}
+        if world.client is not None and world.outputs.buckets is not None:
+            self._through_aa = _logs_through_aa(
+                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock
+            )
+        in_s3 = stores.s3_logs(settings, self._regions, world.aws, Budget(settings.limits.bytes_in_flight))
+        self.sources = rules.sources(settings)
+        self.logs = stores.LogsBySource(self.sources, self._through_aa, in_s3)
+
+    def listing(self, each: LogSettings) -> Listing:
+        """The listing of one of the configured logs."""
+        through_aa = self._through_aa.get(rules.log_source(each))
+        return through_aa or stores.s3_listing(self._settings, each, self._regions, self._aws)
 
 
 async def _signatures(settings: Settings, stack: AsyncExitStack) -> Signatures | None:

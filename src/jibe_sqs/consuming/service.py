@@ -31,7 +31,7 @@ PRUNE_INTERVAL: Final = 3600.0
 
 
 class Service:
-    """Runs until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT, or until its job is done."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Service:
         counters: Counters,
         health: Health,
         background: Mapping[str, Work] | None = None,
+        job: Work | None = None,
         counts: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         drain_timeout: float,
         progress_interval: float,
@@ -50,7 +51,8 @@ class Service:
     ) -> None:
         """`drain_timeout`, `progress_interval` (0: never) and `retain` (age of ledger entries) in seconds.
 
-        `background`: more work to run, by name. `counts`: more counts for the progress log, by name.
+        `background`: more work to run, by name. `job`: when it ends, the service stops by itself. `counts`: more counts
+        for the progress log, by name.
         """
         self._consumers = consumers
         self._refreshes = refreshes
@@ -59,6 +61,7 @@ class Service:
         self._counters = counters
         self._health = health
         self._background = background or {}
+        self._job = job
         self._counts = counts or {}
         self._drain_timeout = drain_timeout
         self._progress_interval = progress_interval
@@ -108,7 +111,8 @@ class Service:
     async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
         try:
             # A consumer that ends before the stop has a defect. Then the others give their messages back.
-            await first_of(self._any_end(working), self._stopping.wait())
+            if await first_of(self._job_or_end(working), self._stopping.wait()):
+                self.stop()
             if self._stopping.is_set() and working:
                 _, late = await asyncio.wait(working, timeout=self._drain_timeout)
                 if late:
@@ -121,6 +125,18 @@ class Service:
         for task in working:
             if not task.cancelled():
                 task.result()
+
+    async def _job_or_end(self, working: "Sequence[asyncio.Task[None]]") -> bool:
+        """Return when the job is done, or when one of the consumers ends. Returns whether the job is done."""
+        if self._job is None:
+            await self._any_end(working)
+            return False
+        return await first_of(self._done(self._job), self._any_end(working)) is not None
+
+    @staticmethod
+    async def _done(job: Work) -> bool:
+        await job()
+        return True
 
     @staticmethod
     async def _any_end(working: "Sequence[asyncio.Task[None]]") -> None:

@@ -48,12 +48,17 @@ class SweepQueue:
         max_entries: int = MAX_ENTRIES,
         max_size: int = MAX_SIZE,
         wall_clock: Callable[[], float] = time.time,
+        on_reject: Callable[[LogFile, Reject], None] = lambda _file, _why: None,
     ) -> None:
-        """`max_entries`, `max_size`: the number of files it holds, and their bytes. If it is full, `offer` waits."""
+        """`max_entries`, `max_size`: the number of files it holds, and their bytes. If it is full, `offer` waits.
+
+        `on_reject` is called with each rejected file.
+        """
         self._max_entries = max_entries
         self._max_size = max_size
         self._size = 0
         self._wall_clock = wall_clock
+        self._on_reject = on_reject
         self._entries: dict[str, _Entry] = {}
         self._waiting: deque[str] = deque()
         self._hidden: list[tuple[float, str]] = []
@@ -132,7 +137,13 @@ class SweepQueue:
             self._shown.set()
         return failed
 
-    async def reject(self, message: Message, why: Reject) -> bool:  # noqa: ARG002 - the caller logs it
+    async def emptied(self) -> None:
+        """Wait until each file is done or rejected."""
+        while self._entries:
+            self._room.clear()
+            await self._room.wait()
+
+    async def reject(self, message: Message, why: Reject) -> bool:
         """Do not offer the file for some hours. There is no dead-letter queue, but sweeps find the file again.
 
         It is not refused for ever: the cause may have been fixed later than the retries lasted.
@@ -143,6 +154,7 @@ class SweepQueue:
             self._rejected[version] = _now()
             if len(self._rejected) > MAX_REJECTED:
                 del self._rejected[next(iter(self._rejected))]
+            self._on_reject(entry.file, why)
         return True
 
     @property

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -30,7 +30,6 @@ from jibe_sqs.core.log_names import holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, holds
 from jibe_sqs.ports import Clock, Found, Gate, Listing
-from jibe_sqs.sweeping.sweep_queue import SweepQueue
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 log = structlog.get_logger()
@@ -54,12 +53,37 @@ DAY: Final = 86_400.0
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """What to sweep: a source, by its `listing`, every `interval` seconds, over the last `days` including today."""
+    """What to sweep: a source, by its `listing`, every `interval` seconds, over the last `days` including today.
+
+    `only_bucket`, `only_prefix`: the part of the source to sweep; empty for all of it. The prefix is below the source's.
+    """
 
     source: LogSource
     listing: Listing
     interval: float
     days: int = 2
+    only_bucket: str = ""
+    only_prefix: str = ""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket to sweep, or `EVERY_BUCKET`."""
+        return self.only_bucket or self.source.bucket
+
+    @property
+    def prefix(self) -> str:
+        """The prefix to sweep; empty for the whole bucket."""
+        return self.only_prefix or self.source.prefix
+
+
+class Sink(Protocol):
+    """Takes the files that sweeps find."""
+
+    def missing(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """The files that it does not have."""
+
+    async def offer(self, files: Sequence[LogFile]) -> int:
+        """Take the files that are new to it, and return their number. May wait until there is room."""
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -78,7 +102,7 @@ class Sweeper:
         self,
         *,
         sweeps: Sequence[Sweep],
-        queue: SweepQueue,
+        queue: Sink,
         ledger: OptionalLedger,
         clock: Clock,
         gates: Sequence[Gate] = (),
@@ -119,8 +143,8 @@ class Sweeper:
             days = window.days(sweep.days - 1)
         turn = _Turn(sweep, self._queue, self._ledger, days, window)
         try:
-            buckets = [sweep.source.bucket]
-            if sweep.source.bucket == EVERY_BUCKET:
+            buckets = [sweep.bucket]
+            if sweep.bucket == EVERY_BUCKET:
                 buckets = list(await sweep.listing.buckets())
             for bucket in buckets:
                 await self._sweep_bucket(turn, bucket)
@@ -149,7 +173,7 @@ class Sweeper:
         sweep, failures = turn.sweep, len(turn.failures)
         for root in await self._roots_in(turn, bucket):
             await turn.walk(bucket, root)
-        if sweep.source.bucket != EVERY_BUCKET:
+        if sweep.bucket != EVERY_BUCKET:
             return
         # Many buckets of an account may be unreadable for us. Each is logged once.
         skipped = (sweep, bucket)
@@ -165,8 +189,8 @@ class Sweeper:
         """The prefixes with logs: the configured one, or those of CloudTrail, or else the whole bucket."""
         sweep = turn.sweep
         source = sweep.source
-        if source.prefix:
-            return [source.prefix]
+        if sweep.prefix:
+            return [sweep.prefix]
         if source.format not in (None, Format.CLOUDTRAIL) and source.bucket != EVERY_BUCKET:
             return [""]
         now = self._clock.monotonic()
@@ -179,10 +203,10 @@ class Sweeper:
                 return list(dict.fromkeys([*roots, *found]))
             roots = found
             self._roots[sweep, bucket] = roots, now
-        return roots or ([] if source.bucket == EVERY_BUCKET else [""])
+        return roots or ([] if sweep.bucket == EVERY_BUCKET else [""])
 
     def _report(self, turn: "_Turn", seconds: float) -> None:
-        about = {"bucket": turn.sweep.source.bucket, "prefix": turn.sweep.source.prefix}
+        about = {"bucket": turn.sweep.bucket, "prefix": turn.sweep.prefix}
         self.counts["sweeps"] += 1
         if turn.failures:
             log.warning("sweep_failed", **about, failures=len(turn.failures), reason=str(turn.failures[0]))
@@ -196,7 +220,7 @@ class _Turn:
     def __init__(
         self,
         sweep: Sweep,
-        queue: SweepQueue,
+        queue: Sink,
         ledger: OptionalLedger,
         days: date_folders.Days,
         window: Window | None,
