@@ -1,0 +1,85 @@
+"""The jobs of `backfill`: each is noted in the ledger, so that the same command continues it after a kill.
+
+A job keeps the start of the time range that its first command resolved: two hours before the first start are not two hours
+before the second. Without `--to`, the range of each command ends when the command starts. With `again`, files count as
+finished only if they were finished since the job began.
+"""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from jibe_sqs.core.date_folders import Window
+from jibe_sqs.ports import Ledger
+
+NOTE: Final = "backfill"
+"""The names of the notes begin so. `NOTE:` and a hash of what the command asked for follow."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What the command asked for. Commands with the same scope are the same job."""
+
+    bucket: str = ""
+    """Empty for all configured buckets."""
+    prefix: str = ""
+    since: float | None = None
+    """Seconds before now; `start` is None then."""
+    start: float | None = None
+    end: float | None = None
+    """Seconds since the epoch; None for now."""
+    again: bool = False
+
+    def window(self, now: float) -> Window:
+        """The time range, for a command that starts now."""
+        start = self.start if self.start is not None else now - (self.since or 0.0)
+        return Window(start, now if self.end is None else self.end)
+
+    def note(self, rules: str) -> str:
+        """The name of the job's note under these rules."""
+        text = msgspec.json.encode([self, rules])
+        return f"{NOTE}:{blake2b(text, digest_size=16).hexdigest()}"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as the ledger has it. Times in seconds since the epoch, by the local clock."""
+
+    began: float
+    start: float
+    end: float
+    ended: float | None = None
+    """When everything was done. None while something is left."""
+
+    @property
+    def window(self) -> Window:
+        """The files that it is about."""
+        return Window(self.start, self.end)
+
+
+async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> tuple[Job, bool]:
+    """The unfinished job of this scope, or a new one, and whether it is continued. Raises `LedgerError`."""
+    name = scope.note(rules)
+    if not restart and (known := await _known(ledger, name)) is not None and known.ended is None:
+        return msgspec.structs.replace(known, end=scope.window(now).end), True
+    window = scope.window(now)
+    job = Job(now, window.start, window.end)
+    await ledger.note(name, msgspec.json.encode(job).decode())
+    return job, False
+
+
+async def ended(ledger: Ledger, scope: Scope, rules: str, job: Job, *, now: float) -> None:
+    """Remember that everything of this job is done. Raises `LedgerError`."""
+    await ledger.note(scope.note(rules), msgspec.json.encode(msgspec.structs.replace(job, ended=now)).decode())
+
+
+async def _known(ledger: Ledger, name: str) -> Job | None:
+    try:
+        return msgspec.json.decode((await ledger.notes([name]))[name], type=Job)
+    except (KeyError, msgspec.DecodeError):
+        return None
+
+
+def shown(seconds: float) -> str:
+    """A time for an operator: `2026-01-31 12:00:00Z`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
