@@ -13,12 +13,13 @@ from jibe_sqs.commands.backfill_jobs import Job, Scope
 from jibe_sqs.commands.backfill_progress import Counts
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Inputs, Policies
+from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.service import LogAccess, World, connected, policies
 from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Found, Listing, Validity
+from jibe_sqs.ports import Found, Listing
 from jibe_sqs.settings import LogSettings, Settings
 from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures, FoundFiles
 from jibe_sqs.sweeping.sweep_queue import SweepQueue
@@ -95,7 +96,7 @@ class Running:
         self.is_continued = is_continued
         self._request = request
         self._ledger = world.outputs.ledger
-        self._rules = RULES
+        self._rules = Fingerprint.of(settings).short
         self._engine = engine = Engine(world.outputs, _policies(settings, world))
         access = LogAccess(settings, world, engine)
         failures, clock = Failures(), world.clock
@@ -191,14 +192,11 @@ async def backfill(settings: Settings, parts: Sequence[Part], request: Request) 
         aws = await stack.enter_async_context(stores.clients(settings))
         async with stores.opened_ledger(settings, aws) as ledger:
             job, is_continued = await backfill_jobs.begun(
-                ledger, scope, RULES, now=time.time(), restart=request.restart
+                ledger, scope, Fingerprint.of(settings).short, now=time.time(), restart=request.restart
             )
-        validity = Validity(RULES, job.began if scope.again else 0.0)
-        world = await connected(settings, aws, stack, health=Health(), validity=validity)
+        since = job.began if scope.again else 0.0
+        world = await connected(settings, aws, stack, health=Health(), since=since)
         yield Running(settings, parts, request, job, world, is_continued=is_continued)
-
-
-RULES: Final = ""
 
 
 def with_share(settings: Settings, concurrency: int | None) -> Settings:
