@@ -33,8 +33,10 @@ from jibe_sqs.sweeping.sweep_queue import SweepQueue
 from jibe_sqs.sweeping.sweeper import Sink, Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.imports import Imports
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
+from jibe_sqs.syncing.tree_refreshes import TreeRefreshes
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
@@ -66,6 +68,8 @@ class Policies:
     tree_refresh_interval: float = 30.0
     refreshes_started: int = MAX_STARTED
     event_calls: int = 8
+    import_buckets: bool = True
+    """Whether a bucket that appears is refreshed as a whole."""
     drain_timeout: float = 100.0
     progress_interval: float = 0.0
     retain: float = 90 * 86_400.0
@@ -157,6 +161,7 @@ class Engine:
             costs=outputs.costs,
             observe=self.activity.refreshed,
         )
+        self.trees = TreeRefreshes(self.refreshes, outputs.gates)
         self.changes: Changes | None = None
         if outputs.events is not None:
             self.changes = self._parts.changes(target=outputs.events, most=policies.event_calls)
@@ -185,8 +190,23 @@ class Engine:
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
         if inputs.sweeps and not job:
             background["sweeps"] = self.sweeper.run
+        counts: dict[str, Callable[[], Mapping[str, int]]] = {
+            "refreshes": lambda: self.refreshes.counts,
+            "swept": lambda: self.sweeper.counts,
+            "log_lines": lambda: {"lost": logs.lost().total},
+        }
         if outputs.buckets is not None:
             background["buckets"] = outputs.buckets.run
+        if outputs.buckets is not None and not job:
+            imports = Imports(
+                buckets=outputs.buckets,
+                trees=self.trees,
+                ledger=self.ledger,
+                clock=outputs.clock,
+                refresh=policies.import_buckets,
+            )
+            background["imports"] = imports.run
+            counts["imports"] = lambda: imports.counts
         return Service(
             consumers=self.consumers,
             refreshes=self.refreshes,
@@ -196,11 +216,7 @@ class Engine:
             health=outputs.health,
             background=background,
             job=partial(job, self.sweeper) if job else None,
-            counts={
-                "refreshes": lambda: self.refreshes.counts,
-                "swept": lambda: self.sweeper.counts,
-                "log_lines": lambda: {"lost": logs.lost().total},
-            },
+            counts=counts,
             drain_timeout=policies.drain_timeout,
             progress_interval=policies.progress_interval,
             retain=policies.retain,

@@ -65,9 +65,9 @@ def _parts(group: str, value: Any) -> Iterable[tuple[str, Any]]:
         return []
     match value:
         case LimitSettings():
-            return list(_canonical(value, LIMITS_DECIDE_NOTHING).items())
+            return _fields(value, LIMITS_DECIDE_NOTHING).items()
         case BaseModel():
-            return list(_canonical(value).items())
+            return _fields(value).items()
         case Mapping():
             return [(str(name), _canonical(each)) for name, each in value.items()]
         case tuple() if group == "logs":
@@ -84,7 +84,7 @@ def _log_parts(logs: Iterable[LogSettings]) -> Iterable[tuple[str, Any]]:
         if isinstance(each, DefaultLogs):
             continue
         before = [_name(other) for other in earlier if _overlap(other, each)]
-        parts.setdefault(_name(each), []).append([_canonical(each, LOGS_DECIDE_NOTHING), before])
+        parts.setdefault(_name(each), []).append([_fields(each, LOGS_DECIDE_NOTHING), before])
         earlier.append(each)
     return parts.items()
 
@@ -99,11 +99,16 @@ def _overlap(one: LogSettings, other: LogSettings) -> bool:
     return same_bucket and (one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix))
 
 
-def _canonical(value: Any, without: frozenset[str] = frozenset()) -> Any:
+def _fields(value: BaseModel, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The fields that have not their default value."""
+    dumped = value.model_dump(mode="json", exclude_defaults=True, exclude=set(without))
+    return {name: _canonical(each) for name, each in dumped.items()}
+
+
+def _canonical(value: Any) -> Any:
     """The value for JSON. The order of texts in a list decides nothing; the order of objects may."""
     if isinstance(value, BaseModel):
-        dumped = value.model_dump(mode="json", exclude_defaults=True, exclude=set(without))
-        return {name: _canonical(each) for name, each in dumped.items()}
+        return _fields(value)
     if isinstance(value, Mapping):
         return {str(name): _canonical(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -209,6 +209,7 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
         min_refresh_interval=settings.sync.min_refresh_interval,
         tree_refresh_interval=settings.tree_refresh_interval,
         event_calls=client.concurrency.most if client else 1,
+        import_buckets=settings.sync.import_buckets == "tree",
         drain_timeout=settings.drain_timeout,
         progress_interval=settings.progress_interval,
         retain=settings.ledger.retain_days * stores.DAY,

@@ -10,7 +10,7 @@ may have been added and synchronised since, and a change after that sync began w
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -60,6 +60,7 @@ class BucketMap(Buckets, Gate):
         self._discovers = decisions.places is None
         self._reason = NOT_LOOKED if self._discovers else ""
         self._known_now = asyncio.Event()
+        self._taken = asyncio.Event()
         self._looking = asyncio.Lock()
         self._began = self._looked = float("-inf")
         self._failure = ""
@@ -83,6 +84,13 @@ class BucketMap(Buckets, Gate):
         """Wait until the buckets are known."""
         if self._reason:
             await self._known_now.wait()
+
+    async def changed(self, known: Collection[Spot] = ()) -> frozenset[Spot]:
+        """Wait until the places are known, and others than these. Returns them."""
+        while self._reason or self._places.keys() == set(known):
+            self._taken.clear()
+            await self._taken.wait()
+        return frozenset(self._places)
 
     async def run(self) -> None:
         """Look at the server again and again, until cancelled."""
@@ -204,6 +212,7 @@ class BucketMap(Buckets, Gate):
             self._set(found)
         self._reason = ""
         self._known_now.set()
+        self._taken.set()
 
     def _log_first(self, found: Mapping[Spot, Place]) -> None:
         log.info("buckets_found", buckets=len({bucket for bucket, _, _ in found}), places=len(found))

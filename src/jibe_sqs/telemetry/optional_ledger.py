@@ -18,6 +18,7 @@ from jibe_sqs.ports import Ledger
 log = structlog.get_logger()
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 REPEAT_INTERVAL: Final = 60.0
 """Seconds between two log lines about a ledger that keeps failing."""
@@ -69,7 +70,11 @@ class OptionalLedger:
         """The facts with these names; none of them if the ledger cannot be read."""
         return await self._read("notes", self._ledger.notes(names), otherwise={})
 
-    async def _read(self, operation: str, answer: Awaitable[T], *, otherwise: T) -> T:
+    async def noted(self, names: Iterable[str]) -> dict[str, str] | None:
+        """The facts with these names. None if the ledger cannot be read: they may be there, or not."""
+        return await self._read("notes", self._ledger.notes(names), otherwise=None)
+
+    async def _read(self, operation: str, answer: Awaitable[T], *, otherwise: D) -> T | D:
         try:
             result = await answer
         except LedgerError as error:

@@ -30,6 +30,12 @@ class SyncSettings(SettingsGroup):
         description="the minimum time between two refreshes of one folder. It grows to twice the duration of the "
         "folder's refresh, if that is longer. With 0 there is no pause",
     )
+    import_buckets: Literal["tree", "now"] = Field(
+        default="tree",
+        description="what happens when Access Anywhere shows a bucket that it did not show before, or when `buckets` has a "
+        "new entry, also if that was while the service was stopped. `tree`: the whole folder is refreshed once, because "
+        "earlier changes were skipped. `now`: only changes from then on count",
+    )
     function: str = Field(
         default="syncOnProviderEvent", min_length=1, description="the function that `provider-event` calls"
     )
