@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from jibe_sqs.core.comparison import Entry
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Reject
 from jibe_sqs.core.plan import Seen
@@ -198,6 +199,16 @@ class Validity(msgspec.Struct, frozen=True):
 
     rules: str = ""
     since: float = 0.0
+
+
+class Index(Protocol):
+    """What Access Anywhere shows now. Every call raises only `AccessAnywhereError`s."""
+
+    async def folder(self, path: str) -> str | None:
+        """The id of the folder. None if Access Anywhere does not show it."""
+
+    def entries(self, folder: str) -> AsyncGenerator[Entry, None]:
+        """What the folder of that id shows, in any order, with what is in the trash. Nothing if the folder is gone."""
 
 
 class Ledger(Protocol):

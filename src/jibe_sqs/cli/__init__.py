@@ -13,6 +13,7 @@ from rich.console import Console
 from jibe_sqs import __version__
 from jibe_sqs.cli import dead_letters
 from jibe_sqs.cli.check import check
+from jibe_sqs.cli.compare import compare
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
 from jibe_sqs.cli.options import ConfigOption, flag
@@ -52,6 +53,7 @@ app.command()(run)
 app.command()(check)
 app.command()(explain)
 app.command()(verify)
+app.command()(compare)
 app.command()(principals)
 app.add_typer(dead_letters.app)
 app.command()(demo)

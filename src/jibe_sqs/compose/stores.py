@@ -141,6 +141,11 @@ def s3_listing(settings: Rules, each: LogSettings, regions: Regions, aws: Aws) -
     return S3Listing(aws=aws, source=_source(settings, each), regions=regions)
 
 
+def data_listing(settings: Rules, regions: Regions, aws: Aws) -> Listing:
+    """The listing of the buckets that Access Anywhere shows. They are listed with the credentials of `aws`."""
+    return S3Listing(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
+
+
 def _source(settings: Rules, each: LogSettings) -> Source:
     return Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each), each.bucket_owner)
 

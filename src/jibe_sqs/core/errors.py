@@ -44,6 +44,7 @@ JibeError
 │   ├── NoQueueUsable              none of the configured queues works at the start
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
+├── ComparisonError            a comparison cannot begin: nothing is there to compare, or an inventory cannot be used
 └── SettingsError              the configuration; permanent: the operator must correct it
 """
 
@@ -304,6 +305,12 @@ class ReceiptLost(QueueError):
 
 class LedgerError(JibeError):
     """The ledger cannot be read or written."""
+
+
+class ComparisonError(JibeError):
+    """There is nothing to compare, or the inventory cannot be used."""
+
+    disposition = PERMANENT
 
 
 class SettingsError(JibeError):

@@ -79,14 +79,19 @@ def _key_pattern(pattern: str) -> str:
 
 
 def _seconds(value: object) -> object:
-    """Converts `90`, `90s`, `3m` and `1h` to seconds."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value) if isinstance(value, str) else None
+    """Converts `90`, `90s`, `3m`, `1h` and `7d` to seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value) if isinstance(value, str) else None
     if found:
-        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
     # The field's own limits report numbers out of range, such as "-5".
     if isinstance(value, bool) or not (isinstance(value, int | float) or _is_number(value)):
-        raise ValueError("not a duration: write seconds, such as 30, or 90s, 3m, 1h")
+        raise ValueError("not a duration: write seconds, such as 30, or 90s, 3m, 1h, 7d")
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds, from a text such as `90`, `90s`, `3m`, `1h` or `7d`. Raises `ValueError`."""
+    return float(str(_seconds(text)))
 
 
 def _is_number(value: object) -> bool:
@@ -115,7 +120,7 @@ TemplateText = Annotated[str, AfterValidator(_template), _kind("template")]
 FolderPath = Annotated[str, AfterValidator(_folder), _kind("folder")]
 FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]
 Duration = Annotated[float, BeforeValidator(_seconds), _kind("duration")]
-"""Seconds; written as a number, or as `90s`, `3m`, `1h`."""
+"""Seconds; written as a number, or as `90s`, `3m`, `1h`, `7d`."""
 WholeDuration = Annotated[int, BeforeValidator(_seconds), _kind("duration, whole seconds")]
 Bytes = Annotated[int, _kind("bytes")]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)]

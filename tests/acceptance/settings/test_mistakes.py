@@ -220,9 +220,9 @@ def test_a_configuration_at_an_unknown_kind_of_address_is_reported_without_the_a
             {"buckets": {"media": {"folder": "/a", "prefx": "b"}}},
             "buckets.media.0.prefx: no such setting; did you mean prefix?",
         ),
-        ({"drain_timeout": "soon"}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
-        ({"drain_timeout": []}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
-        ({"poll": {"wait": "3 days"}}, "poll.wait: not a duration: write seconds, such as 30, or 90s, 3m, 1h"),
+        ({"drain_timeout": "soon"}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h, 7d"),
+        ({"drain_timeout": []}, "drain_timeout: not a duration: write seconds, such as 30, or 90s, 3m, 1h, 7d"),
+        ({"poll": {"wait": "3 days"}}, "poll.wait: not a duration: write seconds, such as 30, or 90s, 3m, 1h, 7d"),
         ({"aws": {"region": 5}}, "aws.region: must be text in quotes"),
         (
             {"access_anywhere": {**MINIMAL["access_anywhere"], "password": 5}},

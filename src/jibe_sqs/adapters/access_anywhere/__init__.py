@@ -2,10 +2,12 @@
 
 `wire` makes calls and reads answers: `transport` (one call with its retries), `session` (the login), `client` (the
 functions). `flow` limits calls: `circuit` (the server is down), `concurrency` (the server is busy). `uses` implements the
-ports: `target` (refreshes), `logs` (log files), `providers`, `provider_event`, `reports`.
+ports: `target` (refreshes), `logs` (log files), `index_listing`,
+`providers`, `provider_event`, `reports`.
 """
 
 from jibe_sqs.adapters.access_anywhere.connection import connect
+from jibe_sqs.adapters.access_anywhere.uses.index_listing import IndexListing
 from jibe_sqs.adapters.access_anywhere.uses.inspection import InspectedServer
 from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
 from jibe_sqs.adapters.access_anywhere.uses.provider_event import Batch, ProviderEventTarget
@@ -19,6 +21,7 @@ __all__ = [
     "AccessAnywhere",
     "AccessAnywhereLogs",
     "Batch",
+    "IndexListing",
     "InspectedServer",
     "Item",
     "ProviderEventTarget",

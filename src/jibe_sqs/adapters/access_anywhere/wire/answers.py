@@ -31,6 +31,8 @@ T = TypeVar("T")
 class Item(msgspec.Struct, frozen=True, gc=False):
     """A file or a folder in the index. `modified` is UTC: the file's own time if it is known, else the entry's.
 
+    `seen` is the later of the two. The file's own time is what its uploader gave, so it may be years older than the object.
+
     Only some functions fill the fields below `trashed`, and only for some entries.
     """
 
@@ -40,6 +42,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     parent_id: str = ""
     size: int = 0
     modified: datetime | None = None
+    seen: datetime | None = None
     content_type: str = ""
     trashed: bool = False
     is_bucket: bool = False
@@ -145,13 +148,15 @@ def item(value: object) -> Item:
     name = text(value.get("fi_name"))
     if len(name) > MAX_NAME_LENGTH:
         raise AnswerMalformed(f"an item whose `fi_name` has more than {MAX_NAME_LENGTH:,} characters")
+    own, entrys = moment(value.get("fi_localtime")), moment(value.get("fi_modified"))
     return Item(
         id=fi_id,
         name=name,
         is_folder=number(value.get("fi_type")) == 1,
         parent_id=shared(value.get("fi_pid")),
         size=count(value.get("fi_size")) or 0,
-        modified=moment(value.get("fi_localtime")) or moment(value.get("fi_modified")),
+        modified=own or entrys,
+        seen=max(filter(None, (own, entrys)), default=None),
         content_type=shared(value.get("fi_contenttype")),
         trashed=truth(value.get("trash")),
         is_bucket=truth(value.get("isbucket")),

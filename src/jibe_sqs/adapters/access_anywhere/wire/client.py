@@ -104,13 +104,18 @@ class AccessAnywhere:
 
         With `details`, the items name their bucket and provider.
         """
-        async for part in self._pages(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
+        async for entry in self.list_everything(fi_id, LISTED_FIELDS + DETAILS if details else LISTED_FIELDS):
+            if not entry.trashed:
+                yield entry
+
+    async def list_everything(self, fi_id: str, fields: str = LISTED_FIELDS) -> AsyncGenerator[Item, None]:
+        """The files and folders in one folder, also those in the trash."""
+        async for part in self._pages(fi_id, fields):
             for number, entry in enumerate(part.items):
                 # One page may have all entries of the folder. Other tasks get their turn meanwhile.
                 if number and not number % PAGE:
                     await asyncio.sleep(0)
-                if not entry.trashed:
-                    yield entry
+                yield entry
 
     async def subfolders(self, fi_id: str) -> list[Item]:
         """Every folder in one folder, even if the folder changes while it is listed.

@@ -1,0 +1,126 @@
+"""Builds the comparison of Access Anywhere's index with S3."""
+
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from jibe_sqs.adapters.access_anywhere import AccessAnywhere, IndexListing, Providers, RefreshTarget
+from jibe_sqs.adapters.access_anywhere.uses.target import folder_unknown
+from jibe_sqs.adapters.clock import S3Clock
+from jibe_sqs.adapters.s3 import Regions
+from jibe_sqs.commands.comparison import Comparison, Repair, Scope
+from jibe_sqs.commands.comparison_levels import Levels
+from jibe_sqs.commands.comparison_requests import Wanted
+from jibe_sqs.commands.comparison_totals import Totals
+from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.service import access_anywhere_client
+from jibe_sqs.core.comparison import View
+from jibe_sqs.core.decisions import Place, Places
+from jibe_sqs.core.errors import ComparisonError
+from jibe_sqs.ports import Index, Listing
+from jibe_sqs.settings import Settings
+from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.refreshes import Refreshes
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A comparison that can begin. `most`: folders at a time."""
+
+    comparison: Comparison
+    scopes: list[Scope]
+    most: int
+
+    async def run(self) -> Totals:
+        """Compare everything."""
+        return await self.comparison.run(self.scopes, most=self.most)
+
+
+@asynccontextmanager
+async def prepared(settings: Settings, wanted: Wanted, now: float) -> AsyncIterator[Prepared]:
+    """Connect to both sides. `now`: seconds since the epoch. Raises `ComparisonError`, and errors of both sides."""
+    async with AsyncExitStack() as stack:
+        aws = await stack.enter_async_context(stores.clients(settings))
+        clock = S3Clock()
+        client = await stack.enter_async_context(access_anywhere_client(settings, clock))
+        places = rules.decisions(settings).places or await Providers(client).places()
+        regions = Regions(aws, clock)
+        index = IndexListing(client, clock, roots=lambda: roots(places))
+        scopes = scopes_of(places, wanted.bucket, wanted.prefix)
+        listing = stores.data_listing(settings, regions, aws)
+        for scope in scopes:
+            await _check(scope, index, listing, is_mapped=scope.folder in roots(places))
+        view = View(compares_times=not wanted.size_only)
+        if wanted.ignore_newer:
+            view = msgspec.structs.replace(view, before=now - wanted.ignore_newer)
+        live = Levels(listing, index, view=view)
+        repair = await _repair(settings, aws, clock, client, places, stack) if wanted.repair else None
+        chosen = random.Random()  # noqa: S311 - a sample, not a secret
+        comparison = Comparison(live, repair=repair, is_chosen=lambda: chosen.random() < wanted.sample)
+        yield Prepared(comparison, scopes, client.concurrency.most)
+
+
+async def _check(scope: Scope, index: Index, listing: Listing, *, is_mapped: bool) -> None:
+    """Raise an error if the folder does not exist. An empty comparison would look like one without differences."""
+    if await index.folder(scope.folder) is not None:
+        return
+    if is_mapped:
+        raise folder_unknown(scope.folder)
+    if not await listing.has(scope.bucket, scope.prefix):
+        raise ComparisonError(f"neither S3 nor Access Anywhere has s3://{scope.bucket}/{scope.prefix}")
+
+
+async def _repair(
+    settings: Settings, aws: Any, clock: S3Clock, client: AccessAnywhere, places: Places, stack: AsyncExitStack
+) -> Repair:
+    """Refreshes as the service makes them. The ledger remembers them, so the service need not repeat them."""
+    ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws))
+    costs = Costs()
+    refreshes = Refreshes(
+        target=RefreshTarget(client, roots=lambda: roots(places), clock=clock, slots=client.concurrency, costs=costs),
+        ledger=OptionalLedger(ledger),
+        clock=clock,
+        margin=settings.watermark_margin,
+        costs=costs,
+    )
+    stack.push_async_callback(refreshes.stop)
+    return lambda folder: refreshes.done([folder])
+
+
+def roots(places: Places) -> frozenset[str]:
+    """The folders that show the top of a bucket, or of a prefix."""
+    return frozenset(place.folder for shown in places.values() for place in shown)
+
+
+def scopes_of(places: Places, bucket: str = "", prefix: str = "") -> list[Scope]:
+    """What to compare of a bucket below a prefix; of all buckets if `bucket` is empty. Raises `ComparisonError`."""
+    if bucket and bucket not in places:
+        shown = ", ".join(sorted(places)[:5]) or "none"
+        raise ComparisonError(f"Access Anywhere shows no bucket {bucket!r}; it shows: {shown}")
+    prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+    found = {
+        scope
+        for name, of_bucket in places.items()
+        if not bucket or name == bucket
+        for scope in _scopes(name, prefix, of_bucket)
+    }
+    if bucket and not found:
+        raise ComparisonError(f"Access Anywhere shows nothing of s3://{bucket}/{prefix}")
+    return sorted(found)
+
+
+def _scopes(bucket: str, prefix: str, places: Iterable[Place]) -> Iterable[Scope]:
+    # An item of Access Anywhere that seems to show a part of its bucket counts as the whole bucket, too, where a change
+    # must not be lost. Here the more likely meaning counts.
+    partial = {place.folder for place in places if place.prefix}
+    for place in places:
+        if not place.prefix and place.folder in partial:
+            continue
+        if prefix.startswith(place.prefix):
+            below = prefix.removeprefix(place.prefix).removesuffix("/")
+            yield Scope(bucket, prefix, f"{place.folder}/{below}".removesuffix("/"))
+        elif place.prefix.startswith(prefix):
+            yield Scope(bucket, place.prefix, place.folder)
