@@ -60,8 +60,9 @@ def compare(
     logs.configure(settings.log.level, settings.log.format)
 
     async def compared() -> Totals:
-        async with prepared(settings, wanted, time.time()) as ready:
-            with comparison_text.progress(ready.comparison.totals, sys.stderr):
+        totals = Totals()
+        with comparison_text.progress(totals, sys.stderr):
+            async with prepared(settings, wanted, totals, time.time()) as ready:
                 return await ready.run()
 
     try:

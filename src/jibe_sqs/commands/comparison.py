@@ -58,8 +58,9 @@ class Comparison:
         again: Levels | None = None,
         repair: Repair | None = None,
         is_chosen: Callable[[], bool] = lambda: True,
+        totals: Totals | None = None,
     ) -> None:
-        self.totals = Totals()
+        self.totals = totals or Totals()
         self._first = first
         self._again = again or first
         self._repair = repair
@@ -67,6 +68,7 @@ class Comparison:
 
     async def run(self, scopes: Iterable[Scope], *, most: int) -> Totals:
         """Compare everything below each scope, `most` folders at a time."""
+        self.totals.stage = "comparing"
         for scope in scopes:
             await self._walk(scope.level, most)
         return self.totals

@@ -58,7 +58,7 @@ def progress(totals: Totals, output: IO[str]) -> Iterator[None]:
     def line() -> Text:
         rate = totals.objects / max(time.monotonic() - began, 1)
         return plain(
-            f"comparing: {totals.folders:,} folders, {totals.objects:,} objects ({rate:,.0f}/s), "
+            f"{totals.stage}: {totals.folders:,} folders, {totals.objects:,} objects ({rate:,.0f}/s), "
             f"{totals.differences:,} different, {totals.repaired:,} repaired"
         )
 

@@ -89,6 +89,8 @@ class Totals:
     """The totals of a comparison. The number of differences of each kind is in `counts`."""
 
     def __init__(self) -> None:
+        self.stage = "starting"
+        """What is done now, for people."""
         self.folders = 0
         self.skipped = 0
         """Folders that the sample does not contain."""

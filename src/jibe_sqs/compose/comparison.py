@@ -3,14 +3,15 @@
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import msgspec
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, IndexListing, Providers, RefreshTarget
 from jibe_sqs.adapters.access_anywhere.uses.target import folder_unknown
+from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.s3 import Regions
+from jibe_sqs.adapters.inventories import inventory, manifest_at
+from jibe_sqs.adapters.s3 import Regions, S3Logs
 from jibe_sqs.commands.comparison import Comparison, Repair, Scope
 from jibe_sqs.commands.comparison_levels import Levels
 from jibe_sqs.commands.comparison_requests import Wanted
@@ -20,6 +21,7 @@ from jibe_sqs.compose.service import access_anywhere_client
 from jibe_sqs.core.comparison import View
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import ComparisonError
+from jibe_sqs.core.inventories import Manifest
 from jibe_sqs.ports import Index, Listing
 from jibe_sqs.settings import Settings
 from jibe_sqs.syncing.pace import Costs
@@ -40,16 +42,17 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def prepared(settings: Settings, wanted: Wanted, now: float) -> AsyncIterator[Prepared]:
-    """Connect to both sides. `now`: seconds since the epoch. Raises `ComparisonError`, and errors of both sides."""
+async def prepared(settings: Settings, wanted: Wanted, totals: Totals, now: float) -> AsyncIterator[Prepared]:
+    """Connect to both sides. `totals` is what the comparison fills. `now`: seconds since the epoch. Raises `ComparisonError`, and errors of both sides."""
     async with AsyncExitStack() as stack:
         aws = await stack.enter_async_context(stores.clients(settings))
         clock = S3Clock()
         client = await stack.enter_async_context(access_anywhere_client(settings, clock))
-        places = rules.decisions(settings).places or await Providers(client).places()
         regions = Regions(aws, clock)
+        manifest, store = await _manifest(settings, aws, regions, wanted)
+        places = rules.decisions(settings).places or await Providers(client).places()
         index = IndexListing(client, clock, roots=lambda: roots(places))
-        scopes = scopes_of(places, wanted.bucket, wanted.prefix)
+        scopes = scopes_of(places, manifest.source if manifest else wanted.bucket, wanted.prefix)
         listing = stores.data_listing(settings, regions, aws)
         for scope in scopes:
             await _check(scope, index, listing, is_mapped=scope.folder in roots(places))
@@ -59,8 +62,35 @@ async def prepared(settings: Settings, wanted: Wanted, now: float) -> AsyncItera
         live = Levels(listing, index, view=view)
         repair = await _repair(settings, aws, clock, client, places, stack) if wanted.repair else None
         chosen = random.Random()  # noqa: S311 - a sample, not a secret
-        comparison = Comparison(live, repair=repair, is_chosen=lambda: chosen.random() < wanted.sample)
-        yield Prepared(comparison, scopes, client.concurrency.most)
+        first = live
+        if manifest and store:
+
+            def observe(read: int, files: int) -> None:
+                totals.stage = f"reading file {read + 1:,} of {files:,} of the inventory"
+
+            loading = inventory(manifest, store, prefix=wanted.prefix, observe=observe)
+            listed = await stack.enter_async_context(loading)
+            first = Levels(listed, index, view=msgspec.structs.replace(view, listed_at=manifest.created))
+        yield Prepared(
+            Comparison(
+                first, again=live, repair=repair, totals=totals, is_chosen=lambda: chosen.random() < wanted.sample
+            ),
+            scopes,
+            client.concurrency.most,
+        )
+
+
+async def _manifest(
+    settings: Settings, aws: Aws, regions: Regions, wanted: Wanted
+) -> tuple[Manifest | None, S3Logs | None]:
+    """The manifest of the inventory, and the store of its files."""
+    if wanted.inventory is None:
+        return None, None
+    store = stores.any_object(settings, regions, aws)
+    manifest = await manifest_at(*wanted.inventory, store)
+    if wanted.bucket not in ("", manifest.source):
+        raise ComparisonError(f"the inventory is of the bucket {manifest.source}, not of {wanted.bucket}")
+    return manifest, store
 
 
 async def _check(scope: Scope, index: Index, listing: Listing, *, is_mapped: bool) -> None:
@@ -74,7 +104,7 @@ async def _check(scope: Scope, index: Index, listing: Listing, *, is_mapped: boo
 
 
 async def _repair(
-    settings: Settings, aws: Any, clock: S3Clock, client: AccessAnywhere, places: Places, stack: AsyncExitStack
+    settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere, places: Places, stack: AsyncExitStack
 ) -> Repair:
     """Refreshes as the service makes them. The ledger remembers them, so the service need not repeat them."""
     ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws))

@@ -146,6 +146,14 @@ def data_listing(settings: Rules, regions: Regions, aws: Aws) -> Listing:
     return S3Listing(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
 
 
+def any_object(settings: Rules, regions: Regions, aws: Aws) -> S3Logs:
+    """Any object that the credentials of `aws` may read, such as the files of an inventory."""
+    other = Source(_account(settings.aws), region=_own_region(settings.aws))
+    return S3Logs(
+        aws=aws, budget=Budget(settings.limits.bytes_in_flight), sources={}, other_buckets=other, regions=regions
+    )
+
+
 def _source(settings: Rules, each: LogSettings) -> Source:
     return Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each), each.bucket_owner)
 
