@@ -9,6 +9,7 @@ import msgspec
 
 from jibe_sqs.commands.sorted_entries import SortedEntries
 from jibe_sqs.core.comparison import Difference, Entry, Kind, Outcome, Subfolder, View, outcomes
+from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.ports import Index, Listing
 
 TURN: Final = 1000
@@ -38,7 +39,8 @@ class Level(msgspec.Struct, frozen=True):
     def below(self, found: Subfolder) -> "Level":
         """The level of a folder in it. What is below a folder that only one side has is on that side only."""
         name = found.name
-        return Level(self.bucket, f"{self.prefix}{name}/", f"{self.path}/{name}", found.id, found.kind or self.kind)
+        kind = found.kind if self.kind is not Kind.UNSHOWABLE else self.kind
+        return Level(self.bucket, f"{self.prefix}{name}/", f"{self.path}/{name}", found.id, kind)
 
 
 class Levels:
@@ -71,7 +73,7 @@ class Levels:
         async with aclosing(self._stored(level)) as entries:
             async for entry in entries:
                 if entry.is_folder:
-                    yield Subfolder(entry.name, kind=level.kind)
+                    yield Subfolder(entry.name, kind=level.kind if leading_names([entry.name]) else Kind.UNSHOWABLE)
 
     async def _add_shown(self, level: Level, shown: SortedEntries) -> None:
         fi_id = level.id or await self._index.folder(level.path)
