@@ -3,6 +3,7 @@
 import argparse
 
 from bench import (
+    compare,
     connections,
     hostile,
     large_answer,
@@ -17,6 +18,7 @@ from bench import (
 )
 
 BENCHMARKS = {
+    "compare": compare.run,
     "connections": connections.run,
     "hostile": hostile.run,
     "large_answer": large_answer.run,
@@ -35,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
+    parser.add_argument("--objects", type=int, default=compare.OBJECTS, help="for `compare`; fewer take less time")
     parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
     parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
     options = parser.parse_args()
@@ -44,6 +47,8 @@ def main() -> None:
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}")
         if name == "refreshes":
             refreshes.run(options.folders)
+        elif name == "compare":
+            compare.run(options.objects)
         elif name == "ledger":
             ledger.run(options.rows, options.pruned)
         else:

@@ -1,6 +1,7 @@
 """`/sandbox/…`: the state of the server, and controls for tests. No login is needed, and faults do not apply."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from jibe_sqs.sandbox.access_anywhere.calls import Calls
 from jibe_sqs.sandbox.access_anywhere.config import AccessAnywhereServer, Provider, regions
 from jibe_sqs.sandbox.access_anywhere.faults import Faults, SyncInProgress
+from jibe_sqs.sandbox.access_anywhere.storage import StoredObject
 
 
 class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,6 +22,18 @@ class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     provider: str
     seconds: float = 0.0
+
+
+class IndexChange(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of the body of `PUT /sandbox/index`: what the index shows of one key, whatever S3 has.
+
+    `modified`: seconds since the epoch; None for now. Without a size, the key is not shown.
+    """
+
+    bucket: str
+    key: str
+    size: int | None = None
+    modified: float | None = None
 
 
 class Controls:
@@ -34,7 +48,7 @@ class Controls:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/sandbox/index", self.index),
+            Route("/sandbox/index", self.index, methods=["GET", "PUT"]),
             Route("/sandbox/refreshes", self.refreshes),
             Route("/sandbox/events", self.events),
             Route("/sandbox/writes", self.writes),
@@ -53,8 +67,14 @@ class Controls:
             self._begun = True
             self._start_syncs(self._config.faults.sync_in_progress)
 
-    async def index(self, _: Request) -> Response:
-        """All files in the index. A file of a bucket that is shown twice is listed twice."""
+    async def index(self, request: Request) -> Response:
+        """All files in the index. A file of a bucket that is shown twice is listed twice. PUT makes parts of it wrong."""
+        if request.method == "PUT":
+            try:
+                for change in await _body(request, list[IndexChange]):
+                    self._change(change)
+            except msgspec.DecodeError as e:
+                return _refused(e)
         return _json(
             [
                 {
@@ -127,6 +147,17 @@ class Controls:
                 return _refused(e)
             self._show(wanted)
         return _json(list(self._calls.index.providers.values()))
+
+    def _change(self, change: IndexChange) -> None:
+        index, now = self._calls.index, time.time()
+        for top in list(index.bucket_folders(change.bucket)):
+            if not change.key.startswith(top.prefix):
+                continue
+            if change.size is not None:
+                modified = now if change.modified is None else change.modified
+                index.show_object(top, StoredObject(change.key, change.size, "planted", modified), at=now)
+            elif (folder := index.folder_of(top, change.key)) is not None:
+                index.remove_object(folder, change.key, at=now)
 
     def _show(self, wanted: Mapping[str, Provider]) -> None:
         index = self._calls.index
