@@ -9,7 +9,7 @@ from jibe_sqs.settings.sources import PREFIX
 from .document import Page, table
 
 TABLES: Final = (
-    "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys", "own_writes", "aws", "ledger",
+    "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes", "aws", "ledger",
     "limits", "retry", "poll drain_timeout", "sync watermark_margin tree_refresh_interval",
     "log progress_interval report alerts health",
 )  # fmt: skip

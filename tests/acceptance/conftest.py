@@ -22,6 +22,7 @@ from jibe_sqs.sandbox.aws.records import Call
 
 COMMAND = [sys.executable, "-m", "jibe_sqs"]
 REGION = "us-east-1"
+MEDIA = f"jibe-sandbox-{REGION}-media"
 NUMBER = count(1)
 
 
@@ -105,17 +106,27 @@ class SmallService:
         policy = json.dumps({"deadLetterTargetArn": self._dead_arn, "maxReceiveCount": number})
         self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"RedrivePolicy": policy})
 
+    def configure(self, **changes: Any) -> None:
+        """Change its configuration, before it is started."""
+        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | changes))
+
     def announce_change(self) -> None:
         """Store a log file with one written object, and send a message about it."""
-        bucket = f"jibe-sandbox-{REGION}-media"
-        who = records.iam_user("ana", account=ACCOUNT, access_key="AKIAANA")
+        self.announce(f"small {self._number}/a.txt")
+
+    def announce(self, key: str, *, bucket: str = MEDIA, user: str = "ana", account: str = ACCOUNT) -> str:
+        """Store a log file with one object that the user wrote, and send a message about it. Returns the message's id.
+
+        `account`: the account in the log file's key.
+        """
+        who = records.iam_user(user, account=ACCOUNT, access_key=f"AKIA{user.upper()}")
         call = Call(who, time.time(), REGION, ACCOUNT, Random(self._number))
-        record = records.put_object(call, bucket, f"small {self._number}/a.txt", 10)
-        name = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/01/small-{self._number}.json.gz"
+        record = records.put_object(call, bucket, key, 10)
+        name = f"AWSLogs/{account}/CloudTrail/{REGION}/2026/01/01/small-{self._number}-{next(NUMBER)}.json.gz"
         self._s3.put_object(
             Bucket=self._log_bucket, Key=name, Body=gzip.compress(json.dumps({"Records": [record]}).encode())
         )
-        self.send(json.dumps({"s3Bucket": self._log_bucket, "s3ObjectKey": [name]}))
+        return self.send(json.dumps({"s3Bucket": self._log_bucket, "s3ObjectKey": [name]}))
 
     def send(self, body: str) -> str:
         """Send a message, and return its id."""

@@ -1,7 +1,7 @@
 """Object events for tests of decisions and plans."""
 
-from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
-from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Refresh, Skip, SkipReason
+from jibe_sqs.core.decisions import Decisions, OwnWrite, OwnWrites, Place
+from jibe_sqs.core.model import Actor, Kind, ObjectEvent, Refresh
 
 BUCKET = "photos"
 ANN = "arn:aws:iam::111122223333:user/ann"
@@ -23,4 +23,4 @@ def folders(key: str, *places: Place, kind: Kind = Kind.WRITTEN) -> list[str]:
 
 def is_own(actor: Actor, **own) -> bool:
     decision = Decisions(own=OwnWrites(**own)).decide(event(actor=actor))
-    return decision == Skip(SkipReason.OWN_WRITE)
+    return isinstance(decision, OwnWrite)

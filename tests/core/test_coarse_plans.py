@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.object_events import BUCKET, event
 
-from jibe_sqs.core import stale_folders
+from jibe_sqs.core import plan_sizes, stale_folders
 from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, Place
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent
@@ -211,6 +211,19 @@ def test_each_bucket_is_a_place_that_coarsening_keeps_even_beyond_the_room():
     assert sum(stale.events for stale in plan.needed({}).stale) == 6000
 
 
+@pytest.mark.parametrize("key", ["x", "🌊" * 4000], ids=["short", "long"])
+def test_the_size_of_buckets_that_are_not_mapped_is_not_below_the_truth(key):
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        plan = planned((event(f"{n}{key}", bucket=f"b{n}") for n in range(1000)), room=MiB, decisions=Decisions({}))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(plan.unmapped_changes) == 1000
+    assert peak - before <= plan.size
+
+
 def test_a_principal_longer_than_any_arn_is_not_kept():
     names = ["a" * MAX_PRINCIPAL_LENGTH, "b" * (MAX_PRINCIPAL_LENGTH + 1), "c" * MiB]
     plan = planned((event(actor=Actor(name)) for name in names), room=MiB)
@@ -280,7 +293,9 @@ def test_every_event_is_covered_and_counted_once_in_any_room(events, places, roo
         decision = decisions.decide(each)
         plan.add(each, decision)
         fine.add(each, decision)
-        assert plan.size <= max(room, floor * 5 // 4 + 2000)
+        examples = plan.unmapped_changes.values()
+        size = sum(plan_sizes.BUCKET + plan_sizes.text_size(one.bucket + one.key) for one in examples)
+        assert plan.size <= max(room, floor * 5 // 4 + 2000 + size)
     assert (plan.records, plan.events, plan.skipped) == (fine.records, fine.events, fine.skipped)
     counted = Counter({bucket: counts.events for bucket, counts in plan.buckets.items() if counts.events})
     stale = plan.needed({}).stale

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, ROLE, SESSION, UNKNOWN_ACTOR, event, folders, is_own
 
-from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, OwnWrites, Place, Unmapped
+from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, OwnWrite, OwnWrites, Place, Unmapped
 from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
@@ -24,7 +24,8 @@ def test_an_unchanged_record_is_never_an_own_write():
 
 def test_an_own_write_to_a_bucket_that_is_not_mapped_is_an_own_write():
     decisions = Decisions({}, OwnWrites(access_keys=frozenset({"AKIA1"})))
-    assert decisions.decide(event(actor=ANN_ACTOR)) == Skip(SkipReason.OWN_WRITE)
+    assert decisions.decide(event(actor=ANN_ACTOR)) == OwnWrite(rule="own_writes.access_keys: AKIA1")
+    assert OwnWrite().reason is SkipReason.OWN_WRITE
 
 
 def test_another_write_to_a_bucket_that_is_not_mapped_is_not_mapped():
@@ -59,6 +60,16 @@ OWN = {
     "one of several fields": {"access_keys": frozenset({"other"}), "user_agents": ("aws-cli*",)},
 }
 
+RULES = {
+    "own_writes.access_keys: AKIA1": {"access_keys": frozenset({"AKIA0", "AKIA1"})},
+    "own_writes.principals: *user/ann": {"principals": ("arn:other", "*user/ann", "*")},
+    f"own_writes.session_issuers: {ROLE}": {"session_issuers": (ROLE,)},
+    "own_writes.source_addresses: 192.0.2.0/24": {
+        "source_addresses": (ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))
+    },
+    "own_writes.user_agents: aws-cli/2.15 [x]": {"user_agents": ("aws-cli/2.15 [x]", "aws*")},
+}
+
 NOT_OWN = {
     "nothing configured": {},
     "another access key": {"access_keys": frozenset({"AKIA2"})},
@@ -72,6 +83,12 @@ NOT_OWN = {
     "brackets as a set of letters": {"user_agents": ("aws-cli/2.15 x", "aws-cli/2.1[0-9]*")},
     "another network": {"source_addresses": (ip_network("192.0.3.0/24"), ip_network("2001:db8::/32"))},
 }
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_own_write_names_the_first_rule_that_matches_it(rule):
+    """An operator must see which rule is too broad."""
+    assert Decisions(own=OwnWrites(**RULES[rule])).decide(event(actor=ANN_ACTOR)) == OwnWrite(rule=rule)
 
 
 @pytest.mark.parametrize("own", OWN.values(), ids=OWN.keys())

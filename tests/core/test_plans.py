@@ -7,7 +7,7 @@ from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, UNKNOWN_ACTOR, even
 
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent, SkipReason, Unchanged
-from jibe_sqs.core.plan import MAX_BUCKETS, MAX_PRINCIPALS, Plan, Seen
+from jibe_sqs.core.plan import MAX_BUCKETS, MAX_EXAMPLE_LENGTH, MAX_PRINCIPALS, Plan, Seen, SkippedChanges
 
 A, B = Folder("/photos/a"), Folder("/photos/b")
 
@@ -72,6 +72,30 @@ def test_a_bucket_skipped_for_another_reason_is_not_unmapped():
     decisions = Decisions({BUCKET: (Place("/S3", synced=9e9),)}, OwnWrites(principals=(ANN,)))
     plan = planned(event(), event(bucket="new", actor=ANN_ACTOR), Unchanged(SkipReason.NOT_MAPPED), decisions=decisions)
     assert plan.unmapped == {}
+
+
+def test_changes_that_are_not_mapped_are_counted_by_bucket_with_the_first_as_an_example():
+    events = event("a/1", bucket="new", actor=ANN_ACTOR), event("a/2", bucket="new"), event("b", bucket="other")
+    plan = planned(*events, decisions=Decisions({}))
+    assert plan.unmapped_changes == {
+        "new": SkippedChanges("new", "a/1", ANN, count=2),
+        "other": SkippedChanges("other", "b", ""),
+    }
+
+
+def test_own_writes_are_counted_by_rule_with_the_first_as_an_example():
+    own = OwnWrites(access_keys=frozenset({"AKIA1"}), user_agents=("aws*",))
+    events = event("a/1", actor=ANN_ACTOR), event("a/2", actor=ANN_ACTOR), event("b", actor=Actor(user_agent="aws-x"))
+    assert planned(*events, decisions=Decisions(own=own)).own_writes == {
+        "own_writes.access_keys: AKIA1": SkippedChanges(BUCKET, "a/1", ANN, count=2),
+        "own_writes.user_agents: aws*": SkippedChanges(BUCKET, "b", ""),
+    }
+
+
+def test_the_end_of_a_long_key_is_kept_as_an_example():
+    plan = planned(event("a" * 5000 + "/end", bucket="new"), decisions=Decisions({}))
+    assert len(plan.unmapped_changes["new"].key) == MAX_EXAMPLE_LENGTH
+    assert plan.unmapped_changes["new"].key.endswith("/end")
 
 
 def test_unmapped_buckets_are_kept_up_to_the_limit():

@@ -42,6 +42,7 @@ from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
 """Work that a service is built for. It gets the sweeper, and the service stops when it ends."""
@@ -73,6 +74,7 @@ class Policies:
     drain_timeout: float = 100.0
     progress_interval: float = 0.0
     retain: float = 90 * 86_400.0
+    ignore_buckets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +132,7 @@ class Parts:
 class Engine:
     """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does.
 
-    `handler`, `sweeper` and `consumers` exist after `service`.
+    `handler`, `sweeper`, `consumers` and `skip_warnings` exist after `service`.
     """
 
     def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
@@ -170,6 +172,9 @@ class Engine:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""
         outputs, policies = self._outputs, self._policies
         self._gates = (*outputs.gates, *inputs.gates)
+        self.skip_warnings = SkipWarnings(
+            outputs.clock, ignore_buckets=policies.ignore_buckets, log_buckets=inputs.sources.buckets
+        )
         self.handler = self._handler(inputs)
         self.sweeper = self._parts.sweeper(
             sweeps=inputs.sweeps,
@@ -246,6 +251,7 @@ class Engine:
             ledger=self.ledger,
             counters=self.counters,
             activity=self.activity,
+            skip_warnings=self.skip_warnings,
             outages=self.outages,
             by_object=self.changes is not None,
             verifiers=inputs.verifiers,
@@ -258,6 +264,7 @@ class Engine:
             ledger=self.ledger,
             counters=self.counters,
             activity=self.activity,
+            skip_warnings=self.skip_warnings,
             changes=self.changes,
             buckets=self._outputs.buckets,
         )

@@ -213,6 +213,7 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
         drain_timeout=settings.drain_timeout,
         progress_interval=settings.progress_interval,
         retain=settings.ledger.retain_days * stores.DAY,
+        ignore_buckets=settings.ignore_buckets,
     )
 
 

@@ -24,6 +24,7 @@ from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 FILES_AT_ONCE: Final = 16
 """Log files of one message that are read at the same time."""
@@ -46,6 +47,7 @@ class Handler:
         ledger: OptionalLedger,
         counters: Counters,
         activity: Activity,
+        skip_warnings: SkipWarnings,
         changes: Changes | None = None,
         buckets: Buckets | None = None,
     ) -> None:
@@ -55,6 +57,7 @@ class Handler:
         self._ledger = ledger
         self._counters = counters
         self._activity = activity
+        self._skip_warnings = skip_warnings
         self._changes = changes
         self._buckets = buckets
         self._in_hand: dict[tuple[str, str], tuple[LogFile, asyncio.Future[list[JibeError]]]] = {}
@@ -190,6 +193,8 @@ class Handler:
         bad = [read.bad] if read.bad is not None else []
         if errors:
             return [*errors, *bad]
+        # Not before: a bucket that has just appeared must not be reported as one that is not mapped.
+        self._skip_warnings.not_mapped(read.unmapped_changes, read.unmapped)
         if not bad:
             await self._remember(read)
         self._activity.done(read.needed.stale, read.changes)

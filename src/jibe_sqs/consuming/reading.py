@@ -25,13 +25,14 @@ from jibe_sqs.core.errors import (
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Unreadable
-from jibe_sqs.core.plan import Plan, Seen
+from jibe_sqs.core.plan import Plan, Seen, SkippedChanges
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import Log, LogStore, Signatures, Verifier
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class Read(msgspec.Struct, frozen=True):
     changes: list[Change]
     principals: dict[str, Seen]
     unmapped: dict[str, Sequence[Place]]
+    unmapped_changes: dict[str, SkippedChanges]
     newest_unmapped: float
     file: LogFile | None = None
     """None for the records in a message body."""
@@ -55,7 +57,17 @@ class Read(msgspec.Struct, frozen=True):
         cls, plan: Plan, needed: Needed, file: LogFile | None = None, etag: str = "", bad: RecordMalformed | None = None
     ) -> Self:
         """Keep what is needed of a plan until everything is done. Its counters, which may be many, are not kept."""
-        return cls(needed, plan.changes, plan.principals, plan.unmapped, plan.newest_unmapped, file, etag, bad)
+        return cls(
+            needed,
+            plan.changes,
+            plan.principals,
+            plan.unmapped,
+            plan.unmapped_changes,
+            plan.newest_unmapped,
+            file,
+            etag,
+            bad,
+        )
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -80,6 +92,7 @@ class Reading:
         ledger: OptionalLedger,
         counters: Counters,
         activity: Activity,
+        skip_warnings: SkipWarnings,
         outages: BucketOutages,
         by_object: bool = False,
         verifiers: Mapping[LogSource, Verifier] | None = None,
@@ -98,6 +111,7 @@ class Reading:
         self._ledger = ledger
         self._counters = counters
         self._activity = activity
+        self._skip_warnings = skip_warnings
         self._outages = outages
         self._by_object = by_object
         self._verifiers = verifiers or {}
@@ -253,6 +267,7 @@ class Reading:
         needed = plan.needed(watermarks)
         self._counters.planned(plan, needed)
         self._activity.planned(plan, needed)
+        self._skip_warnings.recognised_as_own(plan.own_writes)
         return needed
 
     def _report(self, file: LogFile, reader: LogReader, plan: Plan) -> None:

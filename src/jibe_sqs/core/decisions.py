@@ -1,15 +1,14 @@
 """The decision on each event: skip it for a reason from a closed list, or refresh the folders that it makes stale."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
 from jibe_sqs.core.collisions import Collisions
-from jibe_sqs.core.globs import KeyFilter
+from jibe_sqs.core.globs import Globs, KeyFilter
 from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.core.model import (
     Actor,
@@ -61,6 +60,13 @@ class Unmapped(Skip, frozen=True):
     places: Sequence[Place] = ()
 
 
+class OwnWrite(Skip, frozen=True):
+    """A decision: do nothing, because Access Anywhere itself made the change. `rule`: the setting that matched it."""
+
+    reason: SkipReason = SkipReason.OWN_WRITE
+    rule: str = ""
+
+
 _IGNORED: Final = Skip(SkipReason.IGNORED)
 
 
@@ -76,15 +82,16 @@ class Decisions:
     ) -> None:
         self.places = places
         self.collisions = Collisions()
-        self._is_own = _own_write_check(own or OwnWrites())
+        self._own_write_checks = _own_write_checks(own or OwnWrites())
         self._ignore = ignore
 
     def decide(self, record: Record) -> Decision:
         """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
         if isinstance(record, Unchanged):
             return Skip(record.reason)
-        if self._is_own(record.actor):
-            return Skip(SkipReason.OWN_WRITE)
+        for check in self._own_write_checks:
+            if (own_write := check(record.actor)) is not None:
+                return own_write
         tree = record.kind.is_unlisted
         # A tree is never ignored: some of its keys may be of interest.
         if self._ignore is not None and not tree and self._ignore.matches(record.key):
@@ -130,33 +137,47 @@ def _folder(place: Place, key: str, *, tree: bool) -> Folder | None:
     return Folder("/".join([place.folder.rstrip("/"), *names]) or "/", tree=tree)
 
 
-def _own_write_check(own: OwnWrites) -> Callable[[Actor], bool]:
-    principals, issuers, agents = map(_matcher, (own.principals, own.session_issuers, own.user_agents))
-
-    def is_own(actor: Actor) -> bool:
-        return (
-            (bool(actor.access_key) and actor.access_key in own.access_keys)
-            or (principals is not None and principals(actor.principal))
-            or (issuers is not None and issuers(actor.session_issuer))
-            or (agents is not None and agents(actor.user_agent))
-            or (bool(own.source_addresses) and _is_in_any(actor.source_address, own.source_addresses))
-        )
-
-    return is_own
+_OwnWriteCheck = Callable[[Actor], OwnWrite | None]
 
 
-def _matcher(patterns: Iterable[str]) -> Callable[[str], bool] | None:
-    expressions = [translate(pattern.replace("[", "[[]")) for pattern in patterns]
-    if not expressions:
-        return None
-    matches = re.compile("|".join(expressions)).match
-    return lambda text: bool(text) and matches(text) is not None
+def _own_write_checks(own: OwnWrites) -> list[_OwnWriteCheck]:
+    """A check for each kind of rule that is configured. The decision on each rule is made once, and names the rule."""
+    checks: list[_OwnWriteCheck] = []
+    if own.access_keys:
+        by_key = {key: OwnWrite(rule=f"own_writes.access_keys: {key}") for key in own.access_keys if key}
+        checks.append(lambda actor: by_key.get(actor.access_key))
+    if own.principals:
+        checks.append(_pattern_check("principals", own.principals, attrgetter("principal")))
+    if own.session_issuers:
+        checks.append(_pattern_check("session_issuers", own.session_issuers, attrgetter("session_issuer")))
+    if own.user_agents:
+        checks.append(_pattern_check("user_agents", own.user_agents, attrgetter("user_agent")))
+    if own.source_addresses:
+        checks.append(_address_check(own.source_addresses))
+    return checks
 
 
-def _is_in_any(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        # A call by an AWS service has the name of the service in place of an address.
-        return False
-    return any(found in network for network in networks)
+def _pattern_check(name: str, patterns: Iterable[str], field: Callable[[Actor], str]) -> _OwnWriteCheck:
+    by_pattern = {pattern: OwnWrite(rule=f"own_writes.{name}: {pattern}") for pattern in patterns}
+    first = Globs(by_pattern).first
+
+    def check(actor: Actor) -> OwnWrite | None:
+        text = field(actor)
+        pattern = first(text) if text else None
+        return by_pattern[pattern] if pattern is not None else None
+
+    return check
+
+
+def _address_check(networks: Iterable[IPv4Network | IPv6Network]) -> _OwnWriteCheck:
+    by_network = {network: OwnWrite(rule=f"own_writes.source_addresses: {network}") for network in networks}
+
+    def check(actor: Actor) -> OwnWrite | None:
+        try:
+            address = ip_address(actor.source_address)
+        except ValueError:
+            # A call by an AWS service has the name of the service in place of an address.
+            return None
+        return next((skip for network, skip in by_network.items() if address in network), None)
+
+    return check

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.core.decisions import Place, Unmapped
+from jibe_sqs.core.decisions import OwnWrite, Place, Unmapped
 from jibe_sqs.core.key_names import is_path
 from jibe_sqs.core.model import (
     UNKNOWN_TIME,
@@ -39,6 +39,9 @@ MAX_BUCKETS: Final = 1000
 MAX_BUCKET_LENGTH: Final = 512
 """Characters. No store has longer names of buckets. A longer name is not kept: its records count under an empty name."""
 
+MAX_EXAMPLE_LENGTH: Final = 512
+"""Characters of each text of an example. The end of a longer one is kept, because keys differ there."""
+
 
 class Counts(msgspec.Struct):
     """The counts of one bucket: records, records that asked for a refresh, and reasons of the others."""
@@ -56,6 +59,18 @@ class Seen(msgspec.Struct):
     count: int = 1
 
 
+class SkippedChanges(msgspec.Struct):
+    """Changes that were skipped for the same cause: their number, and the first of them as an example.
+
+    `principal`: the caller, or its access key. Empty if the source has neither.
+    """
+
+    bucket: str
+    key: str
+    principal: str
+    count: int = 1
+
+
 class Plan:
     """What a log file asks for. Its size grows with the number of folders, not of records, and not beyond its room.
 
@@ -69,6 +84,10 @@ class Plan:
         """Bucket -> its counts. All buckets beyond `MAX_BUCKETS` have the key `""`."""
         self.unmapped: dict[str, Sequence[Place]] = {}
         """Buckets with changes that no place shows -> the places of the bucket when that was decided."""
+        self.unmapped_changes: dict[str, SkippedChanges] = {}
+        """The same buckets -> their changes that no place shows."""
+        self.own_writes: dict[str, SkippedChanges] = {}
+        """Rule -> the changes that it recognised as Access Anywhere's own. There are no more than configured rules."""
         self.newest_unmapped = float("-inf")
         """The time of the latest of those changes."""
         self.changes: list[Change] = []
@@ -103,8 +122,11 @@ class Plan:
             self._count_principal(record)
         if isinstance(decision, Skip):
             counts.skipped[decision.reason] += 1
-            if isinstance(decision, Unmapped):
-                self._add_unmapped(record, decision)
+            if isinstance(record, ObjectEvent):
+                if isinstance(decision, Unmapped):
+                    self._add_unmapped(record, decision)
+                elif isinstance(decision, OwnWrite):
+                    self._add_skipped(self.own_writes, decision.rule, record)
         else:
             counts.events += 1
             self._add_event(record, decision)
@@ -146,12 +168,23 @@ class Plan:
             self._buckets_size += BUCKET + text_size(name)
         return self.buckets[name]
 
-    def _add_unmapped(self, record: Record, decision: Unmapped) -> None:
-        self.newest_unmapped = max(self.newest_unmapped, record.time)
-        bucket = record.bucket
-        if bucket not in self.unmapped and len(self.unmapped) < MAX_BUCKETS and len(bucket) <= MAX_BUCKET_LENGTH:
+    def _add_unmapped(self, event: ObjectEvent, decision: Unmapped) -> None:
+        self.newest_unmapped = max(self.newest_unmapped, event.time)
+        bucket = event.bucket
+        if bucket not in self.unmapped:
+            if len(self.unmapped) >= MAX_BUCKETS or len(bucket) > MAX_BUCKET_LENGTH:
+                return
             self.unmapped[bucket] = decision.places
-            self._buckets_size += BUCKET + text_size(bucket)
+        self._add_skipped(self.unmapped_changes, bucket, event)
+
+    def _add_skipped(self, found: dict[str, SkippedChanges], name: str, event: ObjectEvent) -> None:
+        if (known := found.get(name)) is not None:
+            known.count += 1
+            return
+        principal = event.actor.principal or event.actor.access_key
+        bucket, key, principal = (text[-MAX_EXAMPLE_LENGTH:] for text in (event.bucket, event.key, principal))
+        found[name] = SkippedChanges(bucket, key, principal)
+        self._buckets_size += BUCKET + sum(map(text_size, (bucket, key, principal)))
 
     def _count_principal(self, event: ObjectEvent) -> None:
         if event.time == UNKNOWN_TIME:

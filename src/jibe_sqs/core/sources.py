@@ -90,6 +90,11 @@ class Sources:
         for source in logs:
             self._logs.setdefault(source.bucket, []).append(source)
 
+    @property
+    def buckets(self) -> frozenset[str]:
+        """The names of the configured log buckets."""
+        return frozenset(self._logs) - {EVERY_BUCKET}
+
     def key_encoding(self, source: str) -> KeyEncoding | None:
         """The encoding of keys in the notifications of this source. None if it is neither configured nor known."""
         return self.key_encodings.get(source) or self.key_encodings.get(EVERY_SOURCE)

@@ -18,7 +18,7 @@ from jibe_sqs.settings.groups.processing import LimitSettings, PollSettings, Ret
 from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
-from jibe_sqs.settings.types import Duration, KeyPatterns
+from jibe_sqs.settings.types import Duration, KeyPatterns, Words
 
 
 class Sourced(BaseSettings):
@@ -65,6 +65,12 @@ class Rules(Sourced):
         default=(),
         description="the [patterns](#filters) of keys that are of no interest in any bucket, also without `buckets`: their "
         "changes are skipped as `ignored`",
+    )
+    ignore_buckets: Words = Field(
+        default=(),
+        description="the names of buckets that cause no warning although their changes have no effect: those that no place "
+        "shows (`bucket_not_mapped`), and those of own writes (`own_write_skipped`). Names may contain `*` and `?`. A bucket "
+        "that is shown is refreshed nevertheless",
     )
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()

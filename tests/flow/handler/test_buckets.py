@@ -3,14 +3,17 @@
 import asyncio
 import gzip
 import json
+from ipaddress import ip_network
 
 import pytest
+from structlog.testing import capture_logs
 
-from jibe_sqs.core.decisions import Place
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
 )
 from jibe_sqs.core.model import Done, Message, Retry
+from jibe_sqs.core.sources import LogSource
 
 
 class FakeBuckets:
@@ -91,3 +94,57 @@ async def test_a_message_with_a_failed_refresh_does_not_ask_about_buckets(flow, 
     world.target.errors["/data/x"] = [AccessAnywhereUnavailable("503")]
     assert isinstance(await world.handle(json.dumps({"Records": records})), Retry)
     assert not buckets.asked
+
+
+async def test_a_bucket_that_is_not_mapped_is_warned_of_when_that_is_certain(flow, world):
+    buckets = asking(world)
+    body = flow.announcing(world.put("a", flow.log_of("a/x", "b/y", bucket="strange")))
+    with capture_logs() as events:
+        handling = asyncio.create_task(world.handle(body))
+        await flow.until(lambda: buckets.asked)
+        assert not named(events, "bucket_not_mapped")
+        buckets.answer.set_result(False)
+        await handling
+    [event] = named(events, "bucket_not_mapped")
+    assert (event["bucket"], event["count"], event["key"]) == ("strange", 2, "a/x")
+    assert world.engine.skip_warnings.unmapped["strange"].count == 2
+
+
+async def test_a_bucket_that_has_just_appeared_is_not_warned_of(flow, world):
+    asking(world).answer.set_result(True)
+    with capture_logs() as events:
+        await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket="strange"))))
+    assert not named(events, "bucket_not_mapped")
+
+
+async def test_the_configured_log_bucket_is_not_warned_of(flow):
+    """A trail that logs every bucket also logs the delivery of its own files."""
+    world = flow.World(sources=[LogSource(flow.LOG_BUCKET)], decisions=Decisions({"data": (Place("/data"),)}))
+    with capture_logs() as events:
+        await world.handle(flow.announcing(world.put("a", flow.log_of("a/x", bucket=flow.LOG_BUCKET))))
+    assert world.counters.skipped == {"not-mapped": 1}
+    assert not named(events, "bucket_not_mapped")
+
+
+@pytest.mark.parametrize("through", ["a file", "the body"])
+async def test_the_first_own_write_of_a_rule_is_warned_of(flow, through):
+    own = OwnWrites(source_addresses=(ip_network("0.0.0.0/0"),), user_agents=("*",), principals=("*",))
+    world = flow.World(decisions=Decisions(own=own))
+    record = json.loads(gzip.decompress(flow.log_of("a/x")))["Records"][0]
+    record["userIdentity"] = {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/ann"}
+    body = flow.announcing(world.put("a", gzip.compress(json.dumps({"Records": [record]}).encode())))
+    if through == "the body":
+        event = json.loads(flow.s3_event("a/x"))
+        event["Records"][0]["userIdentity"] = {"principalId": "arn:aws:iam::111122223333:user/ann"}
+        body = json.dumps(event)
+    with capture_logs() as events:
+        for _ in range(2):
+            assert await world.handle(body) == Done()
+    [event] = named(events, "own_write_skipped")
+    assert event["rule"] == "own_writes.principals: *"
+    assert (event["bucket"], event["key"]) == ("data", "a/x")
+    assert event["principal"] == "arn:aws:iam::111122223333:user/ann"
+
+
+def named(events, name):
+    return [event for event in events if event["event"] == name]
