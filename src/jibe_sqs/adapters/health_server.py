@@ -1,18 +1,17 @@
 """Serves `/livez` and `/readyz` over HTTP in the service's event loop, so an answer shows that the loop runs."""
 
-import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.health import Health
 
@@ -22,38 +21,13 @@ _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """The machine does not have this address, or none of its kind."""
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture no signals: the service handles them."""
-        yield
-
-
 @asynccontextmanager
 async def health_server(host: str, port: int, health: Health) -> AsyncIterator[int]:
     """Serve during the block. Yields the port, also if `port` is 0. Raises `SettingsError` if the port is in use."""
-    config = uvicorn.Config(
-        _app(health),
-        lifespan="off",
-        ws="none",
-        http="h11",
-        log_config=None,
-        # Requests of port scanners are not worth a log line.
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=1,
-    )
     with ExitStack() as stack:
         listeners = [stack.enter_context(each) for each in _listening(host, port)]
-        server = _Server(config)
-        task = asyncio.create_task(server.serve(sockets=listeners), name="health server")
-        try:
+        async with served(_app(health), listeners, name="health server"):
             yield listeners[0].getsockname()[1]
-        finally:
-            server.should_exit = True
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:

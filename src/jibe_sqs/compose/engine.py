@@ -24,6 +24,7 @@ from jibe_sqs.ports import (
     LogStore,
     Queue,
     QueueFacts,
+    RefreshOutcome,
     Signatures,
     SyncTarget,
     Verifier,
@@ -34,6 +35,7 @@ from jibe_sqs.sweeping.sweeper import Sink, Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
 from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.imports import Imports
+from jibe_sqs.syncing.outcomes import Outcomes
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
 from jibe_sqs.syncing.tree_refreshes import TreeRefreshes
@@ -152,6 +154,7 @@ class Engine:
         self._outputs = outputs
         self._policies = policies
         self._parts = parts or Parts()
+        self.outcomes = Outcomes()
         self.refreshes = self._parts.refreshes(
             target=outputs.target,
             ledger=self.ledger,
@@ -161,12 +164,16 @@ class Engine:
             tree_interval=policies.tree_refresh_interval,
             max_started=policies.refreshes_started,
             costs=outputs.costs,
-            observe=self.activity.refreshed,
+            observe=self._refreshed,
         )
         self.trees = TreeRefreshes(self.refreshes, outputs.gates)
         self.changes: Changes | None = None
         if outputs.events is not None:
             self.changes = self._parts.changes(target=outputs.events, most=policies.event_calls)
+
+    def _refreshed(self, outcome: RefreshOutcome) -> None:
+        self.activity.refreshed(outcome)
+        self.outcomes.observe(outcome)
 
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""

@@ -27,6 +27,7 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.queues import usable_queues
@@ -69,6 +70,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         engine = Engine(world.outputs, policies(settings, world.client))
         built = engine.service(await _inputs(settings, world, engine, stack))
         await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client).running())
+        await open_control_socket(settings, engine, world.outputs, stack)
         yield built
 
 

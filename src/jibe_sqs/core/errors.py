@@ -45,6 +45,7 @@ JibeError
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
 ├── ComparisonError            a comparison cannot begin: nothing is there to compare, or an inventory cannot be used
+├── ControlError               the running service does not answer a command at its control socket
 └── SettingsError              the configuration; permanent: the operator must correct it
 """
 
@@ -311,6 +312,10 @@ class ComparisonError(JibeError):
     """There is nothing to compare, or the inventory cannot be used."""
 
     disposition = PERMANENT
+
+
+class ControlError(JibeError):
+    """The running service does not answer at its control socket, or its answer cannot be read."""
 
 
 class SettingsError(JibeError):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +14,14 @@ from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
 from jibe_sqs.settings.groups.log_files import DefaultLogs, LogSettings
 from jibe_sqs.settings.groups.messages import NotificationSettings, SnsSettings
-from jibe_sqs.settings.groups.output import AlertSettings, HealthSettings, LogOutputSettings, ReportSettings
+from jibe_sqs.settings.groups.output import (
+    OFF,
+    AlertSettings,
+    ControlSettings,
+    HealthSettings,
+    LogOutputSettings,
+    ReportSettings,
+)
 from jibe_sqs.settings.groups.processing import LimitSettings, PollSettings, RetrySettings
 from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
@@ -107,6 +115,7 @@ class Settings(Rules):
     report: ReportSettings = ReportSettings()
     alerts: AlertSettings = AlertSettings()
     health: HealthSettings = HealthSettings()
+    control: ControlSettings = ControlSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
     drain_timeout: Duration = Field(
@@ -130,6 +139,13 @@ class Settings(Rules):
     progress_interval: Duration = Field(
         default=60, ge=0, description="the time between two progress lines. With 0 there are no progress lines"
     )
+
+    @property
+    def control_socket(self) -> Path | None:
+        """The path of the control socket. None if there is to be none."""
+        if self.control.socket == OFF:
+            return None
+        return Path(self.control.socket) if self.control.socket else self.ledger.path.parent / "jibe-sqs.sock"
 
     @model_validator(mode="before")
     @classmethod

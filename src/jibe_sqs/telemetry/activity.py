@@ -192,6 +192,12 @@ class Activity:
         counts.merge(self._now)
         return counts
 
+    def unmapped(self, most: int) -> list[str]:
+        """Some of the buckets with changes that no place shows, since the start."""
+        rows = (*self._now.rows.items(), *self._before.rows.items())
+        found = (row.bucket for row, counts in rows if row.bucket and counts.skipped[SkipReason.NOT_MAPPED])
+        return sorted(set(found))[:most]
+
     def stale(self, pending: Iterable[PendingRefresh] = ()) -> dict[ProviderBucket, StaleFolders]:
         """The folders that are stale now, by row: those that wait for a refresh, and those whose last refresh failed."""
         stale_since = dict(self._failed)

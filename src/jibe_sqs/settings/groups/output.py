@@ -1,11 +1,14 @@
-"""`log`, `report`, `alerts` and `health`: what the service writes, sends and answers about itself."""
+"""`log`, `report`, `alerts`, `health` and `control`: what the service writes, sends and answers about itself."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
 from jibe_sqs.settings.groups.group import SettingsGroup
 from jibe_sqs.settings.types import Duration, FolderPath, SecretUrl
+
+OFF: Final = "off"
+"""The path of a socket that means: no socket."""
 
 
 class LogOutputSettings(SettingsGroup):
@@ -61,4 +64,16 @@ class HealthSettings(SettingsGroup):
         default="*",
         description="the address or host name of this machine on which the port is opened. `*` means all IPv6 and IPv4 "
         "addresses; `0.0.0.0` and `::` mean those of one kind",
+    )
+
+
+class ControlSettings(SettingsGroup):
+    """The socket at which commands on the same host reach the running service."""
+
+    socket: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the path of a Unix-domain socket for commands on the same host. Only the "
+        "service's own user can use it. `off`: there is none. If it is not set, `jibe-sqs.sock` in the directory of "
+        "`ledger.path`",
     )

@@ -1,0 +1,79 @@
+"""The messages of the control socket, as both of its ends see them: JSON over HTTP on a Unix-domain socket.
+
+GET  /status              `ServiceStatus`
+GET  /places?bucket=…     `BucketPlaces`
+GET  /folder?path=…       `FolderState`; `tree=1` for the folder with everything below it
+POST /refresh             `RefreshRequest` -> one `Step` per line, one `Ended` for each folder; the last line ends it
+
+Both ends are of one release, except while a release is replaced.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from jibe_sqs.core.model import Folder
+from jibe_sqs.syncing.outcomes import LastError
+
+MAX_FOLDERS: Final = 1000
+"""Folders in one request."""
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """A queue. `trouble`: why nothing can be received from it; empty if it works."""
+
+    name: str
+    trouble: str = ""
+
+
+class ServiceStatus(msgspec.Struct, frozen=True):
+    """What the running service knows of itself. Each text is a sentence for an operator.
+
+    `gates`: why no work is taken now. `outages`: log buckets that cannot be read. `running`: seconds since the start.
+    `messages`: received since the start. `unmapped`: buckets with changes that no place shows, some of them.
+    """
+
+    version: str
+    running: float
+    messages: int
+    ready: bool
+    gates: list[str]
+    outages: list[str]
+    queues: list[QueueState]
+    unmapped: list[str]
+
+
+class ShownAt(msgspec.Struct, frozen=True):
+    """A folder of Access Anywhere that shows a bucket, or the part of it below `prefix`."""
+
+    folder: str
+    prefix: str = ""
+
+
+class BucketPlaces(msgspec.Struct, frozen=True):
+    """Where a bucket is shown, as the service knows it now. `reason`: why that is not known; empty if it is known."""
+
+    places: list[ShownAt]
+    reason: str = ""
+
+
+class PendingState(msgspec.Struct, frozen=True):
+    """A refresh that waits or runs. `waited`: seconds since its first request. `reason`: a word of `RefreshReason`."""
+
+    waited: float
+    reason: str
+
+
+class FolderState(msgspec.Struct, frozen=True):
+    """A folder. `watermark`: when its last successful refresh began (seconds since the epoch, S3's clock), if known."""
+
+    folder: Folder
+    watermark: float | None = None
+    pending: PendingState | None = None
+    last_error: LastError | None = None
+
+
+class RefreshRequest(msgspec.Struct, frozen=True):
+    """The folders to refresh."""
+
+    folders: Annotated[list[Folder], msgspec.Meta(min_length=1, max_length=MAX_FOLDERS)]
