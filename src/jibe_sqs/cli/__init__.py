@@ -17,6 +17,7 @@ from jibe_sqs.cli.compare import compare
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
 from jibe_sqs.cli.options import ConfigOption, flag
+from jibe_sqs.cli.refresh import refresh
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run
 from jibe_sqs.core.errors import JibeError, SettingsError
@@ -55,6 +56,7 @@ app.command()(explain)
 app.command()(verify)
 app.command()(compare)
 app.command()(principals)
+app.command()(refresh)
 app.add_typer(dead_letters.app)
 app.command()(demo)
 app.command()(sandbox)

@@ -96,7 +96,7 @@ async def connected(
         return World(aws=aws, clock=clock, outputs=outputs, client=None)
     ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws, since=since))
     client = await stack.enter_async_context(access_anywhere_client(settings, clock))
-    outputs = _outputs(settings, clock, client, ledger, health)
+    outputs = outputs_of(settings, clock, client, ledger, health)
     return World(aws=aws, clock=clock, outputs=outputs, client=client)
 
 
@@ -145,7 +145,8 @@ def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncC
     )
 
 
-def _outputs(settings: Settings, clock: S3Clock, client: AccessAnywhere, ledger: Ledger, health: Health) -> Outputs:
+def outputs_of(settings: Settings, clock: S3Clock, client: AccessAnywhere, ledger: Ledger, health: Health) -> Outputs:
+    """What a service makes true with this client and this ledger."""
     decisions, costs = rules.decisions(settings), Costs()
     buckets = BucketMap(
         providers=Providers(client), decisions=decisions, clock=clock, interval=settings.access_anywhere.look_interval
@@ -197,6 +198,7 @@ def _events(settings: Settings, client: AccessAnywhere) -> ProviderEventTarget |
 
 
 def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
+    """How a service works. `client`: None for a dry run."""
     return Policies(
         retry=RetryPolicy(settings.retry.first, settings.retry.longest, settings.retry.max_receives),
         limits=rules.limits(settings),

@@ -120,6 +120,22 @@ class Decisions:
         return Refresh(tuple(folders), tuple(folders.values()))
 
 
+def folders_of_prefix(places: Iterable[Place], prefix: str, *, deep: bool) -> list[Folder]:
+    """The folders that show a prefix, which is meant as a folder; with everything below them if `deep`.
+
+    Also a place that shows only a part of the prefix counts. Empty if no place shows any of it.
+    """
+    prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+    found: dict[Folder, None] = {}
+    for place in places:
+        folder = _folder(place, prefix, tree=True)
+        if folder is not None:
+            # If a name in the prefix is no name in a path, only the tree above it is certain to show it.
+            direct = _folder(place, f"{prefix}x", tree=False)
+            found[Folder(folder.path, tree=deep or (direct is not None and direct.tree))] = None
+    return list(found)
+
+
 def _folder(place: Place, key: str, *, tree: bool) -> Folder | None:
     """The folder of a key, or the tree below a prefix, in this place. None if the place does not show it."""
     if key.startswith(place.prefix):

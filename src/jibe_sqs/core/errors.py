@@ -45,6 +45,7 @@ JibeError
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
 ├── ComparisonError            a comparison cannot begin: nothing is there to compare, or an inventory cannot be used
+├── NotMapped                  an operator asks for a bucket or prefix that no place shows; permanent
 ├── ControlError               the running service does not answer a command at its control socket
 └── SettingsError              the configuration; permanent: the operator must correct it
 """
@@ -312,6 +313,20 @@ class ComparisonError(JibeError):
     """There is nothing to compare, or the inventory cannot be used."""
 
     disposition = PERMANENT
+
+
+class NotMapped(JibeError):
+    """Access Anywhere does not show the bucket, or the prefix, that an operator asks for."""
+
+    disposition = PERMANENT
+
+    @classmethod
+    def of(cls, bucket: str, prefix: str) -> Self:
+        """The error with its remedy."""
+        return cls(
+            f"s3://{bucket}/{prefix} is not shown by Access Anywhere, as far as jibe-sqs knows: check the spelling, add the "
+            "bucket to `buckets` in the settings, or add it to a provider of Access Anywhere if `buckets` is not set"
+        )
 
 
 class ControlError(JibeError):
