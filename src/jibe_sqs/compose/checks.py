@@ -176,18 +176,19 @@ class _Checks:
             requires_signatures=settings.sns.verify,
         )
 
+        async def checked_trails() -> CheckedTrails:
+            return CheckedTrails(trails, in_aws, self._recent, await landscape.buckets(), await landscape.log_buckets())
+
         async def of_trails() -> Findings:
-            checked = CheckedTrails(trails, in_aws, self._recent, await landscape.buckets())
             if in_aws:
-                async for finding in check_trails(checked):
+                async for finding in check_trails(await checked_trails()):
                     yield finding
 
         async def of_buckets() -> Findings:
             for bucket in await landscape.missing():
                 remedy = "correct its name in buckets, or remove it"
                 yield Problem(Code.BUCKET_MISSING, bucket, "S3 has no bucket of this name", remedy)
-            checked = CheckedTrails(trails, in_aws, self._recent, await landscape.buckets())
-            async for finding in check_logged_buckets(checked, self._cloud):
+            async for finding in check_logged_buckets(await checked_trails(), self._cloud):
                 yield finding
 
         async def of_lifecycles() -> Findings:

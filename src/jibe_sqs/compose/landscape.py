@@ -51,7 +51,10 @@ class Landscape:
         self._queues = queues
         self._logs = logs
         self.answers: Once[Mapping[str, str | Refusal]] = Once(self._ask_regions)
+        self.log_buckets: Once[Mapping[str, str]] = Once(self._ask_log_buckets)
+        """Each log bucket in AWS, with its region."""
         self.regions: Once[Sequence[str]] = Once(self._all_regions)
+        """All regions in which there is something."""
 
     async def buckets(self) -> Mapping[str, str]:
         """Each data bucket that exists, with its region."""
@@ -85,12 +88,16 @@ class Landscape:
 
     async def _all_regions(self) -> Sequence[str]:
         of_queues = [each.region or each.url_region for each in self._queues]
-        of_logs = []
+        of_logs = (await self.log_buckets()).values()
+        return list(dict.fromkeys(filter(None, [*of_queues, *of_logs, *(await self.buckets()).values()])))
+
+    async def _ask_log_buckets(self) -> Mapping[str, str]:
+        found = {}
         for bucket in dict.fromkeys(each.source.bucket for each in self._logs if each.cloud is not None):
             if bucket != EVERY_BUCKET:
                 try:
-                    of_logs.append(await self._cloud.bucket_region(bucket))
+                    found[bucket] = await self._cloud.bucket_region(bucket)
                 except Refusal:
                     # The check of the log bucket reports it.
                     continue
-        return list(dict.fromkeys(filter(None, [*of_queues, *of_logs, *(await self.buckets()).values()])))
+        return found

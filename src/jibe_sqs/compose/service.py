@@ -32,6 +32,7 @@ from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.settings_changes import log_settings_changes
+from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.service import Service
 from jibe_sqs.core.decisions import Decisions, Place, Places
@@ -71,6 +72,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         built = engine.service(await _inputs(settings, world, engine, stack))
         await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client).running())
         await open_control_socket(settings, engine, world.outputs, stack)
+        await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
         yield built
 
 

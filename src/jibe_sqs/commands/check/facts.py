@@ -127,7 +127,10 @@ class Selector(msgspec.Struct, frozen=True):
 
 
 class TrailState(msgspec.Struct, frozen=True):
-    """A trail: where it delivers, what it logs, and how that goes. `latest_delivery`: seconds since the epoch."""
+    """A trail: where it delivers, what it logs, and how that goes. `latest_delivery`: seconds since the epoch.
+
+    `is_logging`, `selectors`: None while they are not known.
+    """
 
     arn: str
     home: str
@@ -137,11 +140,11 @@ class TrailState(msgspec.Struct, frozen=True):
     topic: str = ""
     """ARN of the topic on which it announces its log files."""
     is_multi_region: bool = False
-    is_logging: bool = False
+    is_logging: bool | None = None
     latest_delivery: float | None = None
     delivery_error: str = ""
     notification_error: str = ""
-    selectors: tuple[Selector, ...] = ()
+    selectors: tuple[Selector, ...] | None = None
 
     @property
     def name(self) -> str:

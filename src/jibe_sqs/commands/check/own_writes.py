@@ -9,6 +9,7 @@ import msgspec
 
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings
+from jibe_sqs.commands.output import counted
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Actor
 
@@ -42,16 +43,16 @@ async def check_own_writes(checked: CheckedOwnWrites) -> Findings:
         if is_too_broad(pattern):
             yield Problem(
                 Code.OWN_WRITES_TOO_BROAD,
-                pattern,
-                "matches nearly every caller: the changes of all of them are skipped as Access Anywhere's own",
+                "own_writes",
+                f"{pattern} matches nearly every caller: their changes are skipped as Access Anywhere's own",
                 "name Access Anywhere's user or role in own_writes, without * for the name",
             )
     for network in checked.networks:
         if network.num_addresses > MOST_ADDRESSES:
             yield Problem(
                 Code.OWN_WRITES_TOO_BROAD,
-                str(network),
-                "is a large network: the changes of everyone in it are skipped as Access Anywhere's own",
+                "own_writes",
+                f"{network} is a large network: all changes from it are skipped as Access Anywhere's own",
                 "set own_writes.source_addresses to the addresses of Access Anywhere's servers",
             )
     try:
@@ -74,15 +75,16 @@ async def check_own_writes(checked: CheckedOwnWrites) -> Findings:
         what = f"{_some(left)} looks like Access Anywhere, but does not match: its writes cause refreshes"
         yield warning(Code.OWN_WRITES_INCOMPLETE, "own_writes", what, "add it to own_writes.principals, if it is")
     else:
-        yield Fine("own_writes", f"match {len(own):,} of {len(seen):,} callers that were seen")
+        yield Fine("own_writes", f"match {len(own):,} of {counted(len(seen), 'caller')} seen so far")
 
 
 def is_too_broad(pattern: str) -> bool:
     """Whether a pattern of ARNs or user agents names nothing in particular: `*`, `arn:aws:*`, `arn:aws:iam::1:user/*`."""
     if not set(pattern) & {*"*?"}:
         return False
-    name = pattern.rpartition("/")[2] if pattern.startswith("arn:") and "/" in pattern else pattern
-    name = "" if name.startswith("arn:") and "/" not in name else name
+    resource = pattern.rpartition(":")[2] if pattern.startswith("arn:") else pattern
+    # The type of the resource, such as `user/`, names nobody. After a role's name, `/*` means its sessions.
+    name = resource.partition("/")[2] if pattern.startswith("arn:") and "/" in resource else resource
     return not re.sub(r"[*?\W_]", "", name)
 
 

@@ -50,8 +50,12 @@ async def report(checks: Sequence[Check], *, limit: float = CHECK_TIMEOUT) -> Re
     """Run all checks. `limit`: seconds for each."""
     answers = await asyncio.gather(*(_findings(check, limit) for check in checks))
     ordered = sorted(zip(checks, answers, strict=True), key=lambda each: list(Topic).index(each[0].topic))
-    found = ((check.topic, finding) for check, findings in ordered for finding in findings)
-    return Report(tuple(dict.fromkeys(found)))
+    topics: dict[Finding, Topic] = {}
+    for check, findings in ordered:
+        for finding in findings:
+            # The same reason may end many checks, such as missing credentials. It counts in the first topic.
+            topics.setdefault(finding, check.topic)
+    return Report(tuple((topic, finding) for finding, topic in topics.items()))
 
 
 async def unless_refused(subject: str, question: Awaitable[T]) -> T | Problem:

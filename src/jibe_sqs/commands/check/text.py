@@ -13,7 +13,6 @@ from jibe_sqs.commands.check.running import Report
 from jibe_sqs.commands.output import counted, plain, write_json_line
 
 WIDTH: Final = 80
-SUBJECT_WIDTH: Final = 22
 STYLES: Final = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
@@ -48,25 +47,23 @@ def _row(problem: Problem) -> dict[str, str]:
 
 
 def _table(findings: Sequence[Finding]) -> Table:
+    """One row for each finding. A command in a remedy needs the width, so the subject has no column of its own."""
     table = Table(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1))
-    table.add_column(no_wrap=True, width=len("warning"))
-    table.add_column(width=SUBJECT_WIDTH, overflow="fold")
+    table.add_column(no_wrap=True, width=len(max(Severity, key=len)))
     table.add_column(ratio=1, overflow="fold")
     for finding in findings:
         if isinstance(finding, Fine):
-            table.add_row(Text("ok", style="green"), plain(finding.subject), plain(finding.what))
+            table.add_row(Text("ok", style="green"), plain(f"{finding.subject}: {finding.what}"))
         else:
             style = STYLES[finding.severity]
-            table.add_row(Text(finding.severity.value, style=style), plain(finding.subject), _described(finding))
+            table.add_row(Text(finding.severity.value, style=style), _described(finding))
     return table
 
 
 def _described(problem: Problem) -> Text:
-    text = plain(problem.what)
+    text = plain(problem.subject, style="bold")
     text.append_text(Text(f" [{problem.code.value}]", style="dim"))
-    text.append_text(Text("\n-> "))
-    text.append_text(plain(problem.remedy, style="italic"))
-    return text
+    return Text("\n").join([text, plain(problem.what), Text("-> ").append_text(plain(problem.remedy, style="italic"))])
 
 
 def _totals(report: Report) -> Text:

@@ -69,21 +69,20 @@ class Trails:
                 trail = await ask(trail)
             except Refusal as refusal:
                 problems.append(refusal.as_problem(trail.name))
-                # What is not known must not count as wrong.
-                trail = msgspec.structs.replace(trail, is_logging=trail.is_logging or ask == self._cloud.trail_status)
         return trail, problems
 
 
 class CheckedTrails(msgspec.Struct, frozen=True):
     """The trails, the log sources that they should deliver to, and the buckets whose events they should log.
 
-    `buckets`: data bucket -> its region.
+    `buckets`, `log_buckets`: data buckets and log buckets, with their regions.
     """
 
     trails: Trails
     logs: Sequence[CheckedLogs]
     recent: RecentFiles
     buckets: Mapping[str, str]
+    log_buckets: Mapping[str, str]
 
 
 async def check_trails(checked: CheckedTrails) -> Findings:
@@ -98,7 +97,7 @@ async def check_trails(checked: CheckedTrails) -> Findings:
     for trail in delivering:
         for finding in [*_of_status(trail), *_of_events(trail, checked), *await _of_topic(trail, checked)]:
             yield finding
-    for one, other in combinations([each for each in read.trails if each.is_logging], 2):
+    for one, other in combinations(sorted((each for each in read.trails if each.is_logging), key=_name), 2):
         if both := [bucket for bucket, region in checked.buckets.items() if _log_both(one, other, bucket, region)]:
             what = f"it logs the same events as {other.name}: {_some(both)}"
             remedy = "each event is paid for and read twice: remove these buckets from one of the trails"
@@ -108,10 +107,10 @@ async def check_trails(checked: CheckedTrails) -> Findings:
 async def check_logged_buckets(checked: CheckedTrails, cloud: Cloud) -> Findings:
     """The writes of each data bucket are logged by a trail, or the bucket announces them itself."""
     read = await checked.trails.read()
-    if not read.trails:
-        # Other accounts' trails are invisible, so nothing can be said.
+    if not read.trails or any(trail.selectors is None for trail in read.trails):
+        # Other accounts' trails are invisible, and so may be what a trail logs: nothing can be said.
         return
-    delivering = [trail for trail in read.trails if trail.is_logging and _sources_of(trail, checked.logs)]
+    delivering = [trail for trail in read.trails if trail.is_logging is not False and _sources_of(trail, checked.logs)]
     has_other_formats = any(logs.source.format not in (None, Format.CLOUDTRAIL) for logs in checked.logs)
     silent = []
     for bucket, region in checked.buckets.items():
@@ -161,7 +160,7 @@ def _sources_of(trail: TrailState, logs: Sequence[CheckedLogs]) -> list[CheckedL
 
 def _of_status(trail: TrailState) -> list[Finding]:
     found: list[Finding] = []
-    if not trail.is_logging:
+    if trail.is_logging is False:
         remedy = f"aws cloudtrail start-logging --region {trail.home} --name {trail.arn}"
         found.append(Problem(Code.TRAIL_NOT_LOGGING, trail.name, "it does not log: no change is heard", remedy))
     if trail.delivery_error:
@@ -181,6 +180,8 @@ def _of_status(trail: TrailState) -> list[Finding]:
 
 def _of_events(trail: TrailState, checked: CheckedTrails) -> list[Finding]:
     found: list[Finding] = []
+    if trail.selectors is None:
+        return found
     of_s3 = [each for each in trail.selectors if each.resource == S3]
     if not any(each.writes for each in of_s3):
         what, remedy = "it logs no data events of S3, so it sees no object", f"add write-only data events of {S3}"
@@ -195,9 +196,8 @@ def _of_events(trail: TrailState, checked: CheckedTrails) -> list[Finding]:
         what = "it logs reads, too: they are paid for and change nothing"
         remedy = "set readOnly to false, or ReadWriteType to WriteOnly, in its data events"
         found.append(warning(Code.TRAIL_LOGS_READS, trail.name, what, remedy))
-    own = {logs.source.bucket for logs in checked.logs}
-    for bucket in sorted(own):
-        if any(_covers(each, bucket) for each in of_s3 if each.writes):
+    for bucket, region in checked.log_buckets.items():
+        if logs_writes(trail, bucket, region):
             what = f"it logs the writes of the log bucket {bucket}: each log file makes a new event, for ever"
             remedy = f"exclude arn:aws:s3:::{bucket}/ from its data events (resources.ARN, NotStartsWith)"
             found.append(warning(Code.TRAIL_LOGS_LOG_BUCKET, trail.name, what, remedy))
@@ -231,7 +231,7 @@ def logs_writes(trail: TrailState, bucket: str, region: str) -> bool:
     resource = S3_EXPRESS if bucket.endswith(EXPRESS_SUFFIX) else S3
     is_in_region = trail.is_multi_region or trail.home == region
     return is_in_region and any(
-        each.writes and each.resource == resource and _covers(each, bucket) for each in trail.selectors
+        each.writes and each.resource == resource and _covers(each, bucket) for each in trail.selectors or ()
     )
 
 
@@ -254,6 +254,10 @@ def _in_bucket(arn: str) -> str:
     ARNs: `arn:aws:s3:::BUCKET/KEY`, and `arn:aws:s3express:REGION:ACCOUNT:bucket/BUCKET/KEY` of directory buckets.
     """
     return ":".join(arn.split(":")[5:]).removeprefix("bucket/")
+
+
+def _name(trail: TrailState) -> str:
+    return trail.name
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
