@@ -4,26 +4,44 @@ import json
 import os
 import re
 import signal
+import sys
+from io import StringIO
 from pathlib import Path
 
+import msgspec
 import pytest
-from tests.processes import children, eventually, is_alive
+from tests.processes import children, eventually, finished, is_alive
 
 from jibe_sqs.sandbox.demo import _exit_on_sigterm
+from jibe_sqs.sandbox.demo_output import as_text
+from jibe_sqs.sandbox.demo_summary import Summary
 from jibe_sqs.sandbox.processes import server
 
 
-@pytest.fixture
-def without_a_consumer(tmp_path):
-    """Returns a folder for PYTHONPATH. With it, `jibe-sqs run` executes the given statement first."""
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Runs a demo to its end, in an empty folder. `instead`: a statement that `jibe-sqs run` executes first."""
 
-    def make(instead):
-        folder = tmp_path / "site"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(f"import sys\nif 'run' in sys.orig_argv:\n    {instead}\n")
-        return str(folder)
+    def run(*arguments, instead="pass"):
+        site, empty = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("empty")
+        (site / "sitecustomize.py").write_text(f"import sys\nif 'run' in sys.orig_argv:\n    {instead}\n")
+        command = [sys.executable, "-m", "jibe_sqs", "demo", *arguments]
+        return finished(command, cwd=empty, env={**os.environ, "PYTHONPATH": str(site)})
 
-    return make
+    return run
+
+
+@pytest.fixture(scope="module")
+def ordinary(demo):
+    """A demo with changes of all formats."""
+    return demo("--changes", "120", "--seed", "3", "--json")
+
+
+@pytest.fixture(scope="module")
+def unread(demo):
+    """A demo whose consumer reads no message."""
+    asleep = "import signal; signal.pause()"
+    return demo("--changes", "40", "--patience", "1", "--json", instead=asleep)
 
 
 def summary(result):
@@ -31,15 +49,14 @@ def summary(result):
     return json.loads(line)
 
 
-def test_the_index_equals_s3_at_the_end(jibe):
-    result = jibe("demo", "--changes", "60", "--json")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    came = summary(result)
+def test_the_index_equals_s3_at_the_end(ordinary):
+    assert ordinary.returncode == 0, ordinary.stderr
+    assert ordinary.stderr == ""
+    came = summary(ordinary)
     assert came["in_sync"] is True
     assert (came["missing"], came["stale"], came["extra"], came["examples"]) == (0, 0, 0, [])
     assert came["objects"] > 10
-    assert came["changes"] == sum(came["changes_by_kind"].values()) == 60
+    assert came["changes"] == sum(came["changes_by_kind"].values()) == 120
     assert 0 < came["refreshes"] < came["events"] <= came["records"]
     assert came["files_read"] == came["log_files"]
     assert (came["kills"], came["consumer_exit_code"], came["dead_letters"], came["errors"]) == (0, 0, 0, {})
@@ -71,10 +88,8 @@ def test_the_index_equals_s3_after_the_consumer_was_killed(jibe):
     assert came["changes"] == 120
 
 
-def test_by_default_each_bucket_has_its_own_format_and_all_are_read(jibe):
-    result = jibe("demo", "--changes", "120", "--seed", "3", "--json")
-    assert result.returncode == 0, result.stderr
-    came = summary(result)
+def test_by_default_each_bucket_has_its_own_format_and_all_are_read(ordinary):
+    came = summary(ordinary)
     assert (came["in_sync"], came["dead_letters"], came["errors"]) == (True, 0, {})
     assert set(came["formats"]) == {"cloudtrail", "s3-event", "eventbridge", "access-log", "lyve-audit"}
     assert all(came["formats"].values())
@@ -145,27 +160,24 @@ def test_the_text_output_shows_the_formats_in_80_columns(jibe):
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_without_a_consumer_the_result_is_not_in_sync(jibe, without_a_consumer):
+def test_without_a_consumer_the_result_is_not_in_sync(unread):
     """A check that cannot fail is useless."""
-    asleep = without_a_consumer("import signal; signal.pause()")
-    result = jibe("demo", "--changes", "40", "--patience", "1", "--json", PYTHONPATH=asleep)
-    assert result.returncode == 1
-    came = summary(result)
+    assert unread.returncode == 1
+    came = summary(unread)
     assert came["in_sync"] is False
     assert came["missing"] > 0
     assert any(example.startswith("missing: /") for example in came["examples"])
     assert (came["messages"], came["refreshes"]) == (0, 0)
 
 
-def test_the_text_output_shows_a_failure(jibe, without_a_consumer):
-    asleep = without_a_consumer("import signal; signal.pause()")
-    result = jibe("demo", "--changes", "20", "--patience", "0", PYTHONPATH=asleep)
-    assert result.returncode == 1
-    assert "NOT in sync" in result.stdout
+def test_the_text_output_shows_a_failure(unread):
+    shown = StringIO()
+    as_text(msgspec.json.decode(unread.stdout, type=Summary), shown)
+    assert "NOT in sync" in shown.getvalue()
 
 
-def test_a_consumer_that_ends_by_itself_is_a_failure(jibe, without_a_consumer):
-    result = jibe("demo", "--changes", "20", "--json", PYTHONPATH=without_a_consumer("raise SystemExit(3)"))
+def test_a_consumer_that_ends_by_itself_is_a_failure(demo):
+    result = demo("--changes", "20", "--json", instead="raise SystemExit(3)")
     assert result.returncode != 0
     assert "the consumer ended by itself" in result.stderr
 
