@@ -5,12 +5,13 @@ import asyncio
 import structlog
 
 from jibe_sqs.adapters.aws import Aws
+from jibe_sqs.adapters.dry_run import UnacknowledgedQueue
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.compose import stores
 from jibe_sqs.consuming.consumer import MIN_VISIBILITY
 from jibe_sqs.core.errors import NoQueueUsable, QueueError
 from jibe_sqs.ports import Queue, QueueFacts
-from jibe_sqs.settings import Settings
+from jibe_sqs.settings import QueueSettings, Settings
 
 log = structlog.get_logger()
 
@@ -25,8 +26,18 @@ class ReportedQueue(SqsQueue):
         return facts
 
 
-async def log_facts(queue: SqsQueue, facts: QueueFacts) -> None:
-    """Log the settings of a queue, and warn of what is wrong with them."""
+class PilotQueue(SqsQueue):
+    """The same for a dry run that keeps its messages. It needs no dead-letter queue."""
+
+    async def facts(self) -> QueueFacts:
+        """Ask the queue for its settings."""
+        facts = await super().facts()
+        await log_facts(self, facts, rejects=False)
+        return facts
+
+
+async def log_facts(queue: SqsQueue, facts: QueueFacts, *, rejects: bool = True) -> None:
+    """Log the settings of a queue, and warn of what is wrong with them. `rejects`: whether it needs a dead-letter queue."""
     log.info("queue", queue=queue.name, visibility_timeout=facts.visibility_timeout, max_receives=facts.max_receives)
     if facts.visibility_timeout < MIN_VISIBILITY:
         log.warning(
@@ -36,7 +47,7 @@ async def log_facts(queue: SqsQueue, facts: QueueFacts) -> None:
             consequence=f"each receive asks for {MIN_VISIBILITY:g} s instead",
             remedy=f"set the queue's visibility timeout to {MIN_VISIBILITY:g} s or more",
         )
-    if not await queue.may_reject():
+    if rejects and not await queue.may_reject():
         log.warning(
             "no_dead_letters",
             queue=queue.name,
@@ -45,15 +56,20 @@ async def log_facts(queue: SqsQueue, facts: QueueFacts) -> None:
         )
 
 
+def _queue(each: QueueSettings, settings: Settings, aws: Aws) -> Queue:
+    wait = float(settings.poll.wait)
+    if settings.sync.acknowledge:
+        return stores.queue(each, settings, aws, wait=wait, kind=ReportedQueue)
+    pilot = stores.queue(each, settings, aws, wait=wait, kind=PilotQueue)
+    return UnacknowledgedQueue(pilot, delay=settings.retry.longest)
+
+
 async def usable_queues(settings: Settings, aws: Aws, *, is_needed: bool) -> list[tuple[Queue, QueueFacts | None]]:
     """Each queue with its settings, or with None if it does not work yet.
 
     If none works and one `is_needed`: raises the error of the only queue, or `NoQueueUsable` with the reason of each.
     """
-    queues = [
-        stores.queue(each, settings, aws, wait=float(settings.poll.wait), kind=ReportedQueue)
-        for each in settings.queues
-    ]
+    queues = [_queue(each, settings, aws) for each in settings.queues]
     answers = await asyncio.gather(*(queue.facts() for queue in queues), return_exceptions=True)
     found: list[tuple[Queue, QueueFacts | None]] = []
     failures: list[QueueError] = []

@@ -94,7 +94,8 @@ async def connected(
     if settings.sync.strategy == "dry-run":
         decisions = rules.decisions(settings)
         ledger: Ledger = MemoryLedger(validity=Validity(since=since))
-        outputs = Outputs(clock=clock, ledger=ledger, target=DryRunTarget(), decisions=decisions, health=health)
+        target = DryRunTarget(acknowledges=settings.sync.acknowledge)
+        outputs = Outputs(clock=clock, ledger=ledger, target=target, decisions=decisions, health=health)
         return World(aws=aws, clock=clock, outputs=outputs, client=None)
     ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws, since=since))
     client = await stack.enter_async_context(access_anywhere_client(settings, clock))
@@ -201,8 +202,10 @@ def _events(settings: Settings, client: AccessAnywhere) -> ProviderEventTarget |
 
 def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
     """How a service works. `client`: None for a dry run."""
+    # If messages are never deleted, their receive counts say nothing of errors.
+    max_receives = settings.retry.max_receives if settings.sync.acknowledge else None
     return Policies(
-        retry=RetryPolicy(settings.retry.first, settings.retry.longest, settings.retry.max_receives),
+        retry=RetryPolicy(settings.retry.first, settings.retry.longest, max_receives),
         limits=rules.limits(settings),
         messages_reading=settings.limits.messages_reading,
         messages_held=settings.limits.messages_held,

@@ -74,12 +74,6 @@ class Rules(Sourced):
         description="the [patterns](#filters) of keys that are of no interest in any bucket, also without `buckets`: their "
         "changes are skipped as `ignored`",
     )
-    ignore_buckets: Words = Field(
-        default=(),
-        description="the names of buckets that cause no warning although their changes have no effect: those that no place "
-        "shows (`bucket_not_mapped`), and those of own writes (`own_write_skipped`). Names may contain `*` and `?`. A bucket "
-        "that is shown is refreshed nevertheless",
-    )
     own_writes: OwnWritesSettings = OwnWritesSettings()
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
@@ -110,6 +104,12 @@ class Settings(Rules):
         "These three settings are enough; queues can be added"
     )
     queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)
+    ignore_buckets: Words = Field(
+        default=(),
+        description="the names of buckets that cause no warning although their changes have no effect: those that no place "
+        "shows (`bucket_not_mapped`), and those of own writes (`own_write_skipped`). Names may contain `*` and `?`. A bucket "
+        "that is shown is refreshed nevertheless",
+    )
     sync: SyncSettings = SyncSettings()
     sns: SnsSettings = SnsSettings()
     report: ReportSettings = ReportSettings()

@@ -130,3 +130,11 @@ def test_a_pattern_that_begins_with_a_slash_is_a_mistake(write, setting, changes
 def test_one_pattern_may_come_from_a_variable(write, monkeypatch):
     monkeypatch.setenv("JIBE_IGNORE_KEYS", "_temporary/")
     assert load(Settings, config=write(MINIMAL)).ignore_keys == ("_temporary/",)
+
+
+@pytest.mark.parametrize("strategy", ["refresh", "provider-event"])
+def test_only_a_dry_run_may_leave_its_messages(write, strategy):
+    sync = {"strategy": strategy, "parameters": {"bucket": "{bucket}"}, "acknowledge": False}
+    (found,) = problems(config=write(changed(sync=sync)))
+    assert found.startswith("sync: acknowledge: false is for strategy dry-run only")
+    assert not load(Settings, config=write(changed(sync=sync | {"strategy": "dry-run"}))).sync.acknowledge

@@ -33,6 +33,9 @@ def fingerprint(write):
         ({"logs": [{"bucket": "trail", "on_bad_record": "skip"}, LOGS[1]]}, ["logs.trail"]),
         ({"logs": [LOGS[0], LOGS[1] | {"format": "cloudtrail"}]}, ["logs.access/logs/"]),
         ({"logs": [*LOGS, {"bucket": "more"}]}, ["logs.more"]),
+        ({"logs": [LOGS[0] | {"ignore": "*/222222222222/*"}, LOGS[1]]}, ["logs.trail"]),
+        ({"buckets": BUCKETS | {"films": BUCKETS["films"] | {"ignore": "tmp/"}}}, ["buckets.films"]),
+        ({"ignore_keys": "*.tmp"}, ["ignore_keys"]),
     ],
 )
 def test_a_setting_that_decides_is_named_when_it_changes(fingerprint, settings, names):
@@ -49,6 +52,7 @@ def test_a_setting_that_decides_is_named_when_it_changes(fingerprint, settings, 
         {"ledger": {"kind": "memory"}},
         {"log": {"level": "debug"}},
         {"report": {"interval": 60}},
+        {"ignore_buckets": "*-scratch"},
         {"logs": [{"bucket": "trail", "sweep": "3m", "region": "eu-west-1"}, LOGS[1]]},
         {"logs": [LOGS[0], LOGS[1] | {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "SECRET-CANARY"}]},
         {"buckets": dict(reversed(BUCKETS.items()))},

@@ -24,6 +24,11 @@ class SyncSettings(SettingsGroup):
     strategy: Literal["refresh", "provider-event", "dry-run"] = Field(
         default="refresh", description="how Access Anywhere learns of a change; see [strategies](#strategies)"
     )
+    acknowledge: bool = Field(
+        default=True,
+        description="whether messages that are done are deleted. `false` is only for `dry-run`: each message becomes "
+        "visible again after `retry.longest`, and there are no dead letters; see [dry runs](#dry-runs)",
+    )
     min_refresh_interval: Duration = Field(
         default=5,
         ge=0,
@@ -43,6 +48,15 @@ class SyncSettings(SettingsGroup):
         default={}, description="the parameters of that call, as [templates](#provider-events)"
     )
     batch: BatchSettings | None = None
+
+    @model_validator(mode="after")
+    def _only_a_dry_run_leaves_its_messages(self) -> Self:
+        if not self.acknowledge and self.strategy != "dry-run":
+            raise ValueError(
+                f"acknowledge: false is for strategy dry-run only: with {self.strategy}, messages that are never deleted "
+                "would be done again and again"
+            )
+        return self
 
     @model_validator(mode="after")
     def _provider_event_has_parameters(self) -> Self:
