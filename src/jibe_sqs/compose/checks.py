@@ -131,10 +131,12 @@ class _Checks:
         return found
 
     def _of_queues(self, queues: Sequence[CheckedQueue]) -> list[Check]:
+        # A dry run that keeps its messages makes no dead letters.
+        of_dead_letters = [check_dead_letters] if self._settings.sync.acknowledge else []
         return [
             Check(Topic.QUEUES, queue.name, partial(check, queue))
             for queue in queues
-            for check in (check_queue, check_queue_key, check_dead_letters)
+            for check in (check_queue, check_queue_key, *of_dead_letters)
         ]
 
     def _logs(self, each: LogSettings, through: "_ThroughServer | None") -> CheckedLogs:
