@@ -238,6 +238,28 @@ def test_wrong_settings_are_problems_of_the_report(jibe, tmp_path):
     assert "queues.0.url" in ended.stdout
 
 
+def test_the_service_warns_at_its_start_of_a_wrong_folder_and_a_missing_log_bucket(world, tmp_path):
+    """It works on: neither of them ends it, and the others do not wait."""
+    settings = world.settings | {
+        "logs": [*world.settings["logs"], {"bucket": "jibe-sandbox-no-such-logs"}],
+        "buckets": {**world.settings["buckets"], "somewhere": ["/Amazon S3 us-east-1/misspelt"]},
+        "ledger": {"path": str(tmp_path / "ledger.sqlite")},
+        "log": {"format": "json"},
+    }
+    path = tmp_path / "start.json"
+    path.write_text(json.dumps(settings))
+    with started([*COMMAND, "run", "--config", str(path)], tmp_path, cwd=tmp_path, env=world.environment) as running:
+        folder = running.wait_for("check_failed", code="folder-missing")
+        bucket = running.wait_for("check_failed", code="log-bucket-missing")
+        running.wait_for("started")
+        assert folder["subject"] == "/Amazon S3 us-east-1/misspelt"
+        assert bucket["subject"] == "jibe-sandbox-no-such-logs"
+        assert folder["remedy"]
+        assert bucket["remedy"]
+        assert running.stop() == 0
+        assert len(running.events("check_failed")) == 2
+
+
 def test_a_wrong_option_is_wrong_usage(jibe):
     """Exit code 2, as for every command."""
     assert jibe("check", "--jsn").returncode == 2

@@ -162,8 +162,6 @@ class Notifications(msgspec.Struct, frozen=True):
 
     events: tuple[str, ...] = ()
     has_eventbridge: bool = False
-    log_bucket: str = ""
-    """The bucket for its server access logs."""
 
 
 class Expiry(msgspec.Struct, frozen=True):
