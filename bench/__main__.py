@@ -3,6 +3,7 @@
 import argparse
 
 from bench import (
+    backfill,
     compare,
     connections,
     hostile,
@@ -19,6 +20,7 @@ from bench import (
 
 BENCHMARKS = {
     "compare": compare.run,
+    "backfill": backfill.run,
     "connections": connections.run,
     "hostile": hostile.run,
     "large_answer": large_answer.run,
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=compare.OBJECTS, help="for `compare`; fewer take less time")
     parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
     parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
+    parser.add_argument("--files", type=int, default=backfill.FILES, help="for `backfill`; fewer take less time")
     options = parser.parse_args()
     for name in options.name or BENCHMARKS:
         if name not in BENCHMARKS:
@@ -49,6 +52,8 @@ def main() -> None:
             refreshes.run(options.folders)
         elif name == "compare":
             compare.run(options.objects)
+        elif name == "backfill":
+            backfill.run(options.files)
         elif name == "ledger":
             ledger.run(options.rows, options.pruned)
         else:

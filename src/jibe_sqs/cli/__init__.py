@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jibe_sqs import __version__
 from jibe_sqs.cli import dead_letters
+from jibe_sqs.cli.backfill import backfill
 from jibe_sqs.cli.check import check
 from jibe_sqs.cli.compare import compare
 from jibe_sqs.cli.ledger import principals
@@ -52,6 +53,7 @@ def _default(
 
 app.command()(run)
 app.command()(check)
+app.command()(backfill)
 app.command()(explain)
 app.command()(verify)
 app.command()(compare)

@@ -1,6 +1,7 @@
 """What several commands share: their options, and how the settings are loaded."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -42,3 +43,12 @@ def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
     from jibe_sqs.compose import stores
 
     return asyncio.run(stores.configuration(bucket, key, aws))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

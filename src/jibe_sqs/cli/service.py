@@ -1,9 +1,8 @@
 """`jibe-sqs run`: the service."""
 
 import asyncio
-from collections.abc import Callable
 
-from jibe_sqs.cli.options import ConfigOption, load
+from jibe_sqs.cli.options import ConfigOption, load, loop_factory
 
 
 def run(config: ConfigOption = None) -> None:
@@ -24,13 +23,5 @@ def run(config: ConfigOption = None) -> None:
                 await running.run()
         end_undisturbed()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

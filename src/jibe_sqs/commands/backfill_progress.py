@@ -11,7 +11,6 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, Task, TextColumn
-from rich.text import Text
 
 from jibe_sqs.commands.output import counted, plain
 
@@ -55,8 +54,12 @@ class _Bar(Progress):
 class Shown:
     """Shows counts on standard error."""
 
-    def __init__(self, counts: Callable[[], Counts], *, console: Console | None = None) -> None:
+    def __init__(
+        self, counts: Callable[[], Counts], *, logging: Callable[[], None], console: Console | None = None
+    ) -> None:
+        """`logging` configures the log anew. Its lines must pass through the bar, so that they appear above it."""
         self._counts = counts
+        self._logging = logging
         self._console = console or Console(stderr=True, highlight=False)
         self._bar = _Bar(
             TextColumn("{task.fields[files]}"),
@@ -81,10 +84,14 @@ class Shown:
                 await show
 
     async def _on_terminal(self) -> None:
-        with self._bar:
-            while True:
-                self.update(self._counts())
-                await asyncio.sleep(INTERVAL)
+        try:
+            with self._bar:
+                self._logging()
+                while True:
+                    self.update(self._counts())
+                    await asyncio.sleep(INTERVAL)
+        finally:
+            self._logging()
 
     async def _as_lines(self) -> None:
         waited_for, shown = "", time.monotonic()
@@ -131,8 +138,3 @@ def _rate(task: Task) -> str:
         return rate
     hours, rest = divmod(int(task.time_remaining), 3600)
     return f"{rate}, {hours}:{rest // 60:02}:{rest % 60:02} left"
-
-
-def interrupted_text(counts: Counts) -> Text:
-    """The last words of a backfill that was stopped."""
-    return plain(f"stopped after {_files(counts)}: run the same command again to continue", style="yellow")
