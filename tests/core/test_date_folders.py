@@ -129,6 +129,7 @@ def test_the_days_of_a_window_include_the_days_before_it_and_the_day_after_it():
         ("2026/01/10/file.gz", MORNING.end + 1, True),
         ("2026/01/10/copied.gz", AFTER, True),
         ("2026/01/08/copied.gz", AFTER, False),
+        ("2026/01/11/copied.gz", AFTER, False),
         ("2026/01/10/file.gz", None, True),
         ("2026/01/08/file.gz", None, False),
         ("2026/01/10/1_CloudTrail_eu-west-1_20260110T0759Z_a.json.gz", BEFORE, False),

@@ -119,7 +119,7 @@ def _introduce(running: "Running", settings: "Settings") -> None:
 
     window = running.job.window
     _note(f"log files written from {shown(window.start)} to {shown(window.end)}")
-    if running.is_continued:
+    if running.job.is_continued:
         _note(f"continues what began at {shown(running.job.began)}; to begin anew, use --restart")
     if settings.sync.strategy == "dry-run":
         _note("sync.strategy is dry-run: nothing is refreshed, nothing is remembered, and a stop cannot be continued")

@@ -42,40 +42,46 @@ class Scope(msgspec.Struct, frozen=True):
         return f"{NOTE}:{blake2b(text, digest_size=16).hexdigest()}"
 
 
-class Job(msgspec.Struct, frozen=True):
+class Noted(msgspec.Struct, frozen=True):
     """A job as the ledger has it. Times in seconds since the epoch, by the local clock."""
 
     began: float
     start: float
-    end: float
     ended: float | None = None
     """When everything was done. None while something is left."""
 
-    @property
-    def window(self) -> Window:
-        """The files that it is about."""
-        return Window(self.start, self.end)
+
+class Job(msgspec.Struct, frozen=True):
+    """A job that a command works on. `began` is when the first command began it. `note`: the name of its note."""
+
+    note: str
+    began: float
+    window: Window
+    is_continued: bool = False
 
 
-async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> tuple[Job, bool]:
-    """The unfinished job of this scope, or a new one, and whether it is continued. Raises `LedgerError`."""
-    name = scope.note(rules)
-    if not restart and (known := await _known(ledger, name)) is not None and known.ended is None:
-        return msgspec.structs.replace(known, end=scope.window(now).end), True
-    window = scope.window(now)
-    job = Job(now, window.start, window.end)
-    await ledger.note(name, msgspec.json.encode(job).decode())
-    return job, False
+async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> Job:
+    """The unfinished job of this scope, or else a new one. Raises `LedgerError`."""
+    name, window = scope.note(rules), scope.window(now)
+    known = None if restart else await _known(ledger, name)
+    if known is not None and known.ended is None:
+        return Job(name, known.began, Window(known.start, window.end), is_continued=True)
+    await _note(ledger, name, Noted(now, window.start))
+    return Job(name, now, window)
 
 
-async def ended(ledger: Ledger, scope: Scope, rules: str, job: Job, *, now: float) -> None:
+async def ended(ledger: Ledger, job: Job, *, now: float) -> None:
     """Remember that everything of this job is done. Raises `LedgerError`."""
-    await ledger.note(scope.note(rules), msgspec.json.encode(msgspec.structs.replace(job, ended=now)).decode())
+    await _note(ledger, job.note, Noted(job.began, job.window.start, now))
 
 
-async def _known(ledger: Ledger, name: str) -> Job | None:
+async def _note(ledger: Ledger, name: str, noted: Noted) -> None:
+    await ledger.note(name, msgspec.json.encode(noted).decode())
+
+
+async def _known(ledger: Ledger, name: str) -> Noted | None:
     try:
-        return msgspec.json.decode((await ledger.notes([name]))[name], type=Job)
+        return msgspec.json.decode((await ledger.notes([name]))[name], type=Noted)
     except (KeyError, msgspec.DecodeError):
         return None
 

@@ -12,7 +12,7 @@ from jibe_sqs.commands import backfill_jobs
 from jibe_sqs.commands.backfill_jobs import Job, Scope
 from jibe_sqs.commands.backfill_progress import Counts
 from jibe_sqs.compose import rules, stores
-from jibe_sqs.compose.engine import Engine, Inputs, Policies
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.service import LogAccess, World, connected, policies
 from jibe_sqs.core.date_folders import Window
@@ -90,53 +90,45 @@ class Running:
     """A backfill that is connected to everything."""
 
     def __init__(
-        self, settings: Settings, parts: Sequence[Part], request: Request, job: Job, world: World, *, is_continued: bool
+        self, engine: Engine, outputs: Outputs, inputs: Inputs, job: Job, *, counts_ahead: bool = True
     ) -> None:
+        """`inputs`: the log files, without queues. Each of their `sweeps` is done once.
+
+        `counts_ahead`: list all files at once, only to count them. Listing S3 twice costs little, and shows at once how much
+        there is. Through Access Anywhere, it would cost many calls.
+        """
         self.job = job
-        self.is_continued = is_continued
-        self._request = request
-        self._ledger = world.outputs.ledger
-        self._rules = Fingerprint.of(settings).short
-        self._engine = engine = Engine(world.outputs, _policies(settings, world))
-        access = LogAccess(settings, world, engine)
-        failures, clock = Failures(), world.clock
-        queue = SweepQueue(on_reject=failures.rejected)
-        buckets = BucketGate(lambda: engine.outages.reasons, clock)
-        sweeps = sweeps_of(parts, access)
+        self.failures = Failures()
+        self._ledger = outputs.ledger
+        self._engine = engine
+        self._sweeps = inputs.sweeps
+        buckets = BucketGate(lambda: engine.outages.reasons, outputs.clock)
+        queue = SweepQueue(on_reject=self.failures.rejected)
+        self._found = FoundFiles(queue)
         self._ahead = FoundFiles()
         self._is_ahead = False
-        self._counting: Sweeper | None = None
-        if all(part.logs.via == "s3" for part in parts):
-            # Listing S3 twice costs little, and shows at once how much there is. Through Access Anywhere it would not.
-            self._counting = Sweeper(sweeps=sweeps, queue=self._ahead, ledger=engine.ledger, clock=clock)
-        self._sweeps = sweeps
+        self._counting = (
+            Sweeper(sweeps=inputs.sweeps, queue=self._ahead, ledger=engine.ledger, clock=outputs.clock)
+            if counts_ahead
+            else None
+        )
         self._backfill = Backfill(
-            sweeps=sweeps,
+            sweeps=inputs.sweeps,
             window=job.window,
             queue=queue,
-            found=FoundFiles(queue),
-            failures=failures,
-            gates=world.outputs.gates,
+            failures=self.failures,
+            gates=outputs.gates,
             buckets=buckets,
-            clock=clock,
+            clock=outputs.clock,
         )
         self._service = engine.service(
-            Inputs(
-                queues=(),
-                logs=access.logs,
-                sources=access.sources,
-                sweep_queue=queue,
-                sink=self._backfill.found,
-                verifiers=stores.verifiers(settings, world.aws),
-                gates=[buckets],
-            ),
-            self._work,
+            replace(inputs, sweep_queue=queue, sink=self._found, gates=[buckets]), self._work
         )
 
     @property
     def counts(self) -> Counts:
         """Where it is now."""
-        counters, found, failures = self._engine.counters, self._backfill.found, self._backfill.failures
+        counters, found = self._engine.counters, self._found
         is_ahead = self._is_ahead and not self._backfill.is_listed
         total = self._ahead if is_ahead else found
         return Counts(
@@ -148,14 +140,9 @@ class Running:
             bytes_read=counters.bytes,
             events=counters.events,
             refreshes=_refreshes(self._engine),
-            failed=failures.count,
+            failed=self.failures.count,
             waits_for=self._backfill.waits_for,
         )
-
-    @property
-    def failures(self) -> Failures:
-        """What could not be processed."""
-        return self._backfill.failures
 
     @property
     def has_ended(self) -> bool:
@@ -166,7 +153,11 @@ class Running:
         """Process all files, or until SIGTERM or Ctrl-C. Raises `LedgerError` if the end cannot be noted."""
         await self._service.run()
         if self.has_ended and not self.failures.count:
-            await backfill_jobs.ended(self._ledger, self._request.scope, self._rules, self.job, now=time.time())
+            await backfill_jobs.ended(self._ledger, self.job, now=time.time())
+
+    def stop(self) -> None:
+        """Finish only the files in hand."""
+        self._service.stop()
 
     async def _work(self, sweeper: Sweeper) -> None:
         counting = asyncio.create_task(self._count(), name="count the files")
@@ -191,12 +182,22 @@ async def backfill(settings: Settings, parts: Sequence[Part], request: Request) 
     async with AsyncExitStack() as stack:
         aws = await stack.enter_async_context(stores.clients(settings))
         async with stores.opened_ledger(settings, aws) as ledger:
-            job, is_continued = await backfill_jobs.begun(
+            # The ledger is opened again: when the job began decides which files are finished.
+            job = await backfill_jobs.begun(
                 ledger, scope, Fingerprint.of(settings).short, now=time.time(), restart=request.restart
             )
-        since = job.began if scope.again else 0.0
-        world = await connected(settings, aws, stack, health=Health(), since=since)
-        yield Running(settings, parts, request, job, world, is_continued=is_continued)
+        world = await connected(settings, aws, stack, health=Health(), since=job.began if scope.again else 0.0)
+        engine = Engine(world.outputs, _policies(settings, world))
+        access = LogAccess(settings, world, engine)
+        inputs = Inputs(
+            queues=(),
+            logs=access.logs,
+            sources=access.sources,
+            sweeps=sweeps_of(parts, access),
+            verifiers=stores.verifiers(settings, aws),
+        )
+        in_s3 = world.client is None or all(part.logs.via == "s3" for part in parts)
+        yield Running(engine, world.outputs, inputs, job, counts_ahead=in_s3)
 
 
 def with_share(settings: Settings, concurrency: int | None) -> Settings:
@@ -247,11 +248,13 @@ class OwnFiles(Listing):
 
 def _policies(settings: Settings, world: World) -> Policies:
     usual = policies(settings, world.client)
+    reading = min(usual.messages_reading, READING_EACH * settings.access_anywhere.concurrency)
     return replace(
         usual,
         retry=RetryPolicy(usual.retry.first, min(usual.retry.longest, LONGEST_RETRY), MAX_RECEIVES),
-        messages_reading=min(usual.messages_reading, READING_EACH * settings.access_anywhere.concurrency),
-        messages_held=min(usual.messages_held, HELD),
+        messages_reading=reading,
+        # If a log bucket is in an outage, half of the messages can wait for it.
+        messages_held=min(usual.messages_held, max(HELD, 4 * reading)),
         receivers=1,
         drain_timeout=min(usual.drain_timeout, DRAIN_TIMEOUT),
         progress_interval=0.0,

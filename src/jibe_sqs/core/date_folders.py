@@ -115,7 +115,8 @@ def is_within(key: str, modified: float | None, window: Window) -> bool:
         return False
     days = days_of(folder)
     if days is not None and days.is_one_day():
-        return days.overlaps(window.days(0))
+        start = datetime.combine(days.first, datetime.min.time(), UTC).timestamp()
+        return window.overlaps(start, _DAY_LONG)
     return modified is None
 
 

@@ -110,13 +110,12 @@ class Backfill:
         sweeps: Sequence[Sweep],
         window: Window,
         queue: SweepQueue,
-        found: FoundFiles,
         failures: Failures,
         gates: Sequence[Gate],
         buckets: Gate,
         clock: Clock,
     ) -> None:
-        """`found` passes the files on to `queue`, which reports rejected ones to `failures`.
+        """`queue` reports rejected files to `failures`.
 
         `gates`: nothing begins while one of them has a reason. `buckets`: after some minutes, its reason ends the backfill.
         """
@@ -126,8 +125,7 @@ class Backfill:
         self._gates = gates
         self._buckets = buckets
         self._clock = clock
-        self.found = found
-        self.failures = failures
+        self._failures = failures
         self.is_listed = False
         """All files of the window are known."""
         self.has_ended = False
@@ -139,11 +137,11 @@ class Backfill:
         return next((gate.reason for gate in (*self._gates, self._buckets) if gate.reason), "")
 
     async def run(self, sweeper: Sweeper) -> None:
-        """Offer all files of the window, and wait until each is done or rejected. `sweeper`: with `found` as its sink."""
+        """Offer all files of the window, and wait until each is done or rejected. `sweeper`: its files come to the queue."""
         if await first_of(self._do_all(sweeper), self._gives_up()) is None:
             reason = self._buckets.reason
-            self.failures.add("", f"{reason}: gave up after {BUCKET_PATIENCE:g} s")
-            self.failures.count += len(self._queue)
+            self._failures.add("", f"{reason}: gave up after {BUCKET_PATIENCE:g} s")
+            self._failures.count += len(self._queue)
         self.has_ended = True
 
     async def _do_all(self, sweeper: Sweeper) -> bool:
@@ -157,7 +155,7 @@ class Backfill:
 
     async def _sweep(self, sweeper: Sweeper, sweep: Sweep) -> None:
         for error in (await sweeper.sweep(sweep, self._window)).failures:
-            self.failures.add("", f"{type(error).__name__}: {error}")
+            self._failures.add("", f"{type(error).__name__}: {error}")
 
     async def _gives_up(self) -> None:
         readable = self._clock.monotonic()
