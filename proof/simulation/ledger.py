@@ -5,6 +5,7 @@ from typing import Any
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Validity
@@ -76,6 +77,13 @@ class SimulatedLedger:
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         asked = list(names)
         return dict(await self._call(lambda: self._disk.memory.notes(asked)))
+
+    async def record(self, entry: HistoryEntry) -> None:
+        """Without the network: nothing waits for it, and nothing depends on it."""
+        await self._disk.memory.record(entry)
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:
+        return await self._disk.memory.history(question)
 
     async def prune(self, before: float) -> None:
         del before  # by the clock of this machine

@@ -8,6 +8,7 @@ import msgspec
 
 from jibe_sqs.core.comparison import Entry
 from jibe_sqs.core.decisions import Place, Places
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Reject
 from jibe_sqs.core.plan import Seen
 
@@ -244,6 +245,12 @@ class Ledger(Protocol):
 
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names, where there are any."""
+
+    async def record(self, entry: HistoryEntry) -> None:
+        """Remember an entry of the history for some days. It need not be durable when this returns, and may be lost."""
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:
+        """The entries of the history that answer the question, the newest last."""
 
     async def prune(self, before: float) -> None:
         """Forget what was written before that time (seconds since the epoch, local clock). Notes stay."""

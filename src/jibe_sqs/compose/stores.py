@@ -117,7 +117,13 @@ def opened_ledger(
     if wanted.kind == "memory":
         log.warning("ledger_in_memory", consequence="after a restart, log files and folders are processed again")
         return nullcontext(MemoryLedger(validity=validity))
-    return SqliteLedger(wanted.path, validity=validity, max_bytes=wanted.max_bytes, read_only=read_only)
+    return SqliteLedger(
+        wanted.path,
+        validity=validity,
+        max_bytes=wanted.max_bytes,
+        history=wanted.history_days * DAY,
+        read_only=read_only,
+    )
 
 
 def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Logs:

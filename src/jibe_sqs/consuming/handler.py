@@ -195,6 +195,8 @@ class Handler:
             return [*errors, *bad]
         # Not before: a bucket that has just appeared must not be reported as one that is not mapped.
         self._skip_warnings.not_mapped(read.unmapped_changes, read.unmapped)
+        if read.history is not None:
+            await self._ledger.record(read.history)
         if not bad:
             await self._remember(read)
         self._activity.done(read.needed.stale, read.changes)

@@ -24,6 +24,7 @@ from jibe_sqs.core.errors import (
 )
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
+from jibe_sqs.core.history import FileRead, file_read
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Unreadable
 from jibe_sqs.core.plan import Plan, Seen, SkippedChanges
 from jibe_sqs.core.sources import LogSource, Sources
@@ -49,6 +50,8 @@ class Read(msgspec.Struct, frozen=True):
     file: LogFile | None = None
     """None for the records in a message body."""
     etag: str = ""
+    history: FileRead | None = None
+    """What is remembered for operators. None if there is nothing of interest."""
     bad: RecordMalformed | None = None
     """The file has unreadable records, and its source's policy is to reject the message once all else is done."""
 
@@ -66,6 +69,7 @@ class Read(msgspec.Struct, frozen=True):
             plan.newest_unmapped,
             file,
             etag,
+            file_read(plan, str(file) if file else ""),
             bad,
         )
 

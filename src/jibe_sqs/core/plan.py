@@ -139,6 +139,13 @@ class Plan:
         return sum(counts.records for counts in self.buckets.values())
 
     @property
+    def span(self) -> tuple[float, float]:
+        """The times of the first and the last change, also of skipped ones, as far as they are known; or 0."""
+        times = [time for seen in self.principals.values() for time in (seen.first, seen.last)]
+        times += [time for stale in self._stale for time in (stale.earliest, stale.latest) if time != UNKNOWN_TIME]
+        return (min(times), max(times)) if times else (0.0, 0.0)
+
+    @property
     def events(self) -> int:
         """The number of records that asked for a refresh."""
         return sum(counts.events for counts in self.buckets.values())

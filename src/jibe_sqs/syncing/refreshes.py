@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from jibe_sqs.core.errors import JibeError, without_frames
+from jibe_sqs.core.history import folder_refreshed
 from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome, SyncTarget
 from jibe_sqs.syncing.pace import Costs, Pace
@@ -203,7 +204,12 @@ class Refreshes:
             # All requests so far came before the failure, whether or not the refresh had begun.
             queue.begin()
         self._pace.ended(folder, started)
+        await self._remember(folder, queue, started, error)
         self._ended(folder, queue, started, error)
+
+    async def _remember(self, folder: Folder, queue: "_Queue", started: float, error: Exception | None) -> None:
+        seconds = self._clock.monotonic() - started
+        await self._ledger.record(folder_refreshed(folder, seconds=seconds, reason=queue.reason.value, error=error))
 
     def _ended(self, folder: Folder, queue: "_Queue", started: float, error: Exception | None) -> None:
         now = self._clock.monotonic()

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import structlog
 
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.history import HistoryEntry
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Ledger
@@ -69,6 +70,10 @@ class OptionalLedger:
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names; none of them if the ledger cannot be read."""
         return await self._read("notes", self._ledger.notes(names), otherwise={})
+
+    async def record(self, entry: HistoryEntry) -> bool:
+        """Remember an entry of the history. False if the ledger cannot be written."""
+        return await self._written("record", self._ledger.record(entry))
 
     async def noted(self, names: Iterable[str]) -> dict[str, str] | None:
         """The facts with these names. None if the ledger cannot be read: they may be there, or not."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
 
@@ -51,6 +52,14 @@ class InMemoryLedger(MemoryLedger):
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         _fail_if(self.unreadable)
         return await super().notes(names)
+
+    async def record(self, entry: HistoryEntry) -> None:
+        _fail_if(self.unwritable)
+        await super().record(entry)
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:
+        _fail_if(self.unreadable)
+        return await super().history(question)
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
         _fail_if(self.unwritable or self.refuses_principals)

@@ -27,6 +27,7 @@ from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, I
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Validity
@@ -163,6 +164,15 @@ class DynamoDbLedger:
         found = await self._known(keys.values(), consistent=True)
         with self._legible():
             return {name: found[key]["text"]["S"] for name, key in keys.items() if key in found}
+
+    async def record(self, entry: HistoryEntry) -> None:
+        """Nothing is recorded: each entry would cost a write, as much as the refresh's watermark itself."""
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:  # noqa: ARG002
+        """There is no history in a table. Raises `LedgerError`."""
+        raise LedgerError(
+            "a ledger in DynamoDB keeps no history, because each entry would cost a write: read the log lines"
+        )
 
     async def prune(self, before: float) -> None:
         """Nothing to do: DynamoDB deletes items after they expire."""

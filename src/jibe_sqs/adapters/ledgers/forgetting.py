@@ -16,9 +16,12 @@ STEP_ROWS: Final = 100
 """Entries between two looks at the time."""
 RESERVED_BYTES: Final = 32 << 20
 """Bytes kept free below `max_bytes`: for the write-ahead log, and for the growth by one batch of writes."""
+HISTORY: Final = "history"
+"""The table whose entries expire earlier than all others."""
 
 
 class _Table(NamedTuple):
+    name: str
     oldest: str
     select: str
     delete: str
@@ -26,11 +29,12 @@ class _Table(NamedTuple):
 
 _TABLES: Final = [
     _Table(
+        name,
         f"SELECT written FROM {name} ORDER BY written LIMIT 1",  # noqa: S608 - constants
         f"SELECT written, {key} FROM {name} WHERE written < ? ORDER BY written LIMIT ?",  # noqa: S608
         f"DELETE FROM {name} WHERE ({key}) = ({', '.join('?' * (1 + key.count(',')))})",  # noqa: S608
     )
-    for name, key in (("files", "bucket, key"), ("folders", "path, tree"), ("principals", "who"))
+    for name, key in (("files", "bucket, key"), ("folders", "path, tree"), ("principals", "who"), (HISTORY, "id"))
 ]
 
 
@@ -47,11 +51,11 @@ class Forgetting:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes - RESERVED_BYTES
-        self._before = float("-inf")
+        self._before = dict.fromkeys((table.name for table in _TABLES), float("-inf"))
 
-    def slice(self, database: sqlite3.Connection, before: float) -> Forgotten:
+    def slice(self, database: sqlite3.Connection, before: float, history_before: float = float("-inf")) -> Forgotten:
         """Delete some entries that were written before this time, or are too many. Nothing is left if none is deleted."""
-        self._before = before
+        self._before = dict.fromkeys(self._before, before) | {HISTORY: max(before, history_before)}
         done = Forgotten()
         end = time.monotonic() + SLICE_SECONDS
         with database:
@@ -71,12 +75,12 @@ class Forgetting:
         _, table = min(dated)
         written = _deleted(database, table, float("inf"), rows)
         done.entries += len(written)
-        done.early += sum(each >= self._before for each in written)
+        done.early += sum(each >= self._before[table.name] for each in written)
         return True
 
     def _expired(self, database: sqlite3.Connection, done: Forgotten) -> bool:
         for table in _TABLES:
-            if written := _deleted(database, table, self._before, STEP_ROWS):
+            if written := _deleted(database, table, self._before[table.name], STEP_ROWS):
                 done.entries += len(written)
                 return True
         return False

@@ -1,12 +1,18 @@
 """A ledger in memory, for trials and tests. A restart loses it; then folders are refreshed again, which is harmless."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Validity
+
+MAX_HISTORY: Final = 2000
+"""Entries of the history, some of them with twenty folders. A ledger in memory is for trials."""
 
 
 class MemoryLedger:
@@ -19,6 +25,7 @@ class MemoryLedger:
         self._notes: dict[str, str] = {}
         self._folders: dict[Folder, tuple[float, float]] = {}
         self._principals: dict[str, tuple[Seen, float]] = {}
+        self._history: deque[Remembered] = deque(maxlen=MAX_HISTORY)
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished."""
@@ -67,6 +74,15 @@ class MemoryLedger:
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names."""
         return {name: self._notes[name] for name in names if name in self._notes}
+
+    async def record(self, entry: HistoryEntry) -> None:
+        """Remember an entry of the history."""
+        self._history.append(Remembered(self._wall_clock(), entry))
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:
+        """The entries of the history that answer the question, the newest last."""
+        found = [each for each in self._history if each.at >= question.since and question.concerns(each.entry)]
+        return found[-question.limit :]
 
     async def prune(self, before: float) -> None:
         """Delete what was recorded before this time."""

@@ -7,19 +7,24 @@ and so one fsync. Otherwise a busy service would spend its time waiting for the 
 import asyncio
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
+import msgspec
 import structlog
 
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
+from jibe_sqs.adapters.ledgers.history import found_in_history
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Validity
@@ -56,6 +61,12 @@ ON CONFLICT (who) DO UPDATE SET
     written = excluded.written
 """
 
+_RECORD = "INSERT INTO history (written, entry) VALUES (?, ?)"
+HISTORY_DELAY: Final = 1.0
+"""Seconds after which an entry of the history is written, if no other write takes it along before that."""
+MAX_WAITING_HISTORY: Final = 10_000
+"""Entries of the history that wait for a write. Beyond it, the oldest are lost."""
+
 _Write = tuple[str, tuple[Any, ...]]
 
 
@@ -69,10 +80,11 @@ class SqliteLedger:
         *,
         validity: Validity | None = None,
         max_bytes: int = 4 << 30,
+        history: float = 0.0,
         read_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`max_bytes`: of the file and its write-ahead log. `read_only`: for a command; changes and creates nothing."""
+        """`max_bytes`: of the file and its write-ahead log. `history`: seconds for which the history is kept. `read_only`: for a command; changes and creates nothing."""
         self._path = path
         self._validity = validity or Validity()
         self._wall_clock = wall_clock
@@ -82,6 +94,9 @@ class SqliteLedger:
         self._set_aside: list[tuple[Path, str]] = []
         self._file = LedgerFile(path, read_only=read_only, set_aside=self._set_aside, clock=clock)
         self._forgetting = Forgetting(max_bytes)
+        self._keeps_history = history
+        self._history: deque[tuple[float, str]] = deque(maxlen=MAX_WAITING_HISTORY)
+        self._flushing: asyncio.Task[None] | None = None
         self._forgotten_early = 0
         self._warned_at = float("-inf")
         self._busy_timeout = BUSY_TIMEOUT
@@ -100,6 +115,12 @@ class SqliteLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            await asyncio.gather(self._flushing, return_exceptions=True)
+        if self._history:
+            with suppress(LedgerError):
+                await self._write([])
         await self._do(self._file.close)
         self._thread.shutdown()
 
@@ -201,6 +222,31 @@ class SqliteLedger:
 
         return await self._do(look_up)
 
+    async def record(self, entry: HistoryEntry) -> None:
+        """Remember an entry of the history. Another write takes it along, so it costs no transaction of its own."""
+        if not self._keeps_history:
+            return
+        try:
+            text = msgspec.json.encode(entry).decode()
+        except UnicodeEncodeError:
+            return  # a path that is no UTF-8: nothing can be asked about it
+        self._history.append((self._wall_clock(), text))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_history(), name="ledger history")
+
+    async def history(self, question: HistoryQuestion) -> list[Remembered]:
+        """The entries of the history that answer the question, the newest last. It may have to read all entries."""
+        if self._history:
+            await self._write([])
+        return await self._do(lambda: found_in_history(self._connection, question))
+
+    async def _flush_history(self) -> None:
+        await asyncio.sleep(HISTORY_DELAY)
+        if self._history:
+            # If it fails, other writes fail as well, and are reported.
+            with suppress(LedgerError):
+                await self._write([])
+
     async def prune(self, before: float) -> None:
         """Delete what was recorded before this time, and the oldest entries while the file is too large.
 
@@ -208,7 +254,8 @@ class SqliteLedger:
         """
         while True:
             began = self._clock()
-            done = await self._do(lambda: self._forgetting.slice(self._connection, before))
+            oldest = self._wall_clock() - self._keeps_history
+            done = await self._do(lambda: self._forgetting.slice(self._connection, before, oldest))  # noqa: B023
             self._warn_of_early(done)
             if not done.entries:
                 return
@@ -221,6 +268,8 @@ class SqliteLedger:
 
     async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
         writes = list(writes)
+        history = list(self._history)
+        self._history.clear()
         forgotten = Forgotten()
 
         def write() -> list[Exception | None]:
@@ -229,7 +278,7 @@ class SqliteLedger:
             # If this write waits in vain, the next ones must not wait: thousands could be queued, with reads behind them.
             self._busy_timeout = 0.0
             with self._connection:
-                self._forgetting.make_room(self._connection, ROOM_FOR_ROW * len(writes), forgotten)
+                self._forgetting.make_room(self._connection, ROOM_FOR_ROW * (len(writes) + len(history)), forgotten)
                 for statement, values in writes:
                     try:
                         self._connection.execute(statement, values)
@@ -237,6 +286,7 @@ class SqliteLedger:
                     except UnicodeEncodeError as error:
                         # This row was not written. The other rows of the transaction are valid.
                         outcomes.append(self._error(error))
+                self._connection.executemany(_RECORD, history)
             self._busy_timeout = BUSY_TIMEOUT
             return outcomes
 

@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS principals (
     who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS principals_written ON principals (written);
+CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, written REAL NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS history_written ON history (written);
 CREATE TABLE IF NOT EXISTS notes (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -56,6 +58,7 @@ _PROBES: Final = {
         ("files", ("bucket", "written")),
         ("folders", ("path", "written")),
         ("principals", ("who", "written")),
+        ("history", ("id", "written")),
         ("notes", ("name",)),
     )
 }

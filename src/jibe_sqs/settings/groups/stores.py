@@ -110,6 +110,13 @@ class LedgerSettings(RoleSettings):
     retain_days: float = Field(
         default=30, gt=0, le=36_500, description="the number of days for which finished work is remembered"
     )
+    history_days: float = Field(
+        default=7,
+        ge=0,
+        le=36_500,
+        description="the number of days for which `sqlite` remembers which log files changed a folder, and its refreshes. "
+        "With 0, nothing is remembered. An entry takes about 400 bytes",
+    )
     max_bytes: Bytes = Field(
         default=4 << 30,
         ge=64 << 20,
