@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
+from botocore.loaders import Loader, create_loader
 
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
 
@@ -44,7 +45,14 @@ def new_session(ca_file: str | None) -> AioSession:
     session = get_session()
     session.set_default_client_config(AioConfig(http_session_cls=HttpSession))
     session.set_config_variable("ca_bundle", aws_bundle(ca_file))
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     if region := os.environ.get("AWS_REGION"):
         # As in AWS's other SDKs; botocore reads AWS_DEFAULT_REGION only.
         session.set_config_variable("region", region)
     return session
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """A loader of the descriptions of AWS's services, which all sessions share: each service's takes megabytes."""
+    return create_loader(data_path)
