@@ -16,9 +16,10 @@ import httpx
 import msgspec
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.clocks import EPOCH, VirtualClock, virtually
+from tests.examples import expensive
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -376,7 +377,7 @@ async def run_history(setting: Setting, before: Iterable[tuple[str, str]], steps
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@settings(max_examples=100, deadline=None)
+@expensive(100)
 @given(histories())
 def test_after_any_changes_and_any_faults_the_index_equals_storage(history):
     virtually(run_history(*history), turn=TURN)

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.clocks import SleptClock, SystemClock
+from tests.examples import expensive
 from tests.other_refreshes import SerialRefreshes
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
@@ -132,7 +133,7 @@ names = st.sampled_from(["a", "b", "A", "", "c d"])
 keys = st.lists(names, min_size=1, max_size=5).map("/".join).filter(lambda key: key and not key.endswith("/"))
 
 
-@settings(max_examples=60, deadline=None)
+@expensive(60)
 @given(st.sets(keys, max_size=10), st.lists(st.tuples(keys, st.integers(0, 40)), max_size=16), st.integers(1, 4))
 async def test_changes_while_refreshes_run_end_in_a_true_index(before, changes, concurrency):
     """With unusual names too: empty, or different only in case."""

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.clocks import SleptClock
+from tests.examples import expensive
 from tests.other_refreshes import UncoalescedRefreshes
 
 from jibe_sqs.adapters.access_anywhere import connect
@@ -236,7 +237,7 @@ keys = st.lists(st.sampled_from(["a", "b", "", "c d"]), min_size=1, max_size=4).
 keys = keys.filter(lambda key: key and not key.endswith("/"))
 
 
-@settings(max_examples=40, deadline=None)
+@expensive(40)
 @given(
     st.lists(st.tuples(st.lists(keys, max_size=5), st.integers(0, 20)), max_size=8),
     st.sampled_from([SINGLE, BATCHED]),

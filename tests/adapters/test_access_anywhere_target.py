@@ -12,6 +12,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import SleptClock
+from tests.examples import expensive
 from tests.other_refreshes import UncoalescedRefreshes, nothing
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
@@ -935,7 +936,7 @@ worlds = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@expensive(80)
 @given(worlds, st.sets(keys, max_size=12), st.sets(keys, max_size=12), st.integers(1, 4))
 async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, before, after, concurrency):
     aa.keys = before
@@ -948,7 +949,7 @@ async def test_refreshing_the_folders_of_all_changes_makes_the_index_true(aa, be
     assert aa.folders == aa.folders_of_keys
 
 
-@settings(max_examples=60, deadline=None)
+@expensive(60)
 @given(
     worlds,
     st.sets(keys, max_size=8),
@@ -971,7 +972,7 @@ async def test_changes_while_refreshes_run_end_in_a_true_index(aa, before, chang
     assert aa.index == aa.keys
 
 
-@settings(max_examples=40, deadline=None)
+@expensive(40)
 @given(worlds, st.sets(keys, max_size=12), st.sets(keys, max_size=12), st.integers(1, 3))
 async def test_a_tree_refresh_makes_any_tree_true(aa, before, after, concurrency):
     aa.keys = before

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import expensive
 from tests.processes import PATIENCE
 
 from jibe_sqs.adapters.ledgers import sqlite
@@ -412,7 +413,7 @@ _calls = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@expensive(40)
 @given(calls=_calls)
 def test_all_ledgers_give_the_same_answers(tmp_path_factory, calls):
     async def main() -> None:

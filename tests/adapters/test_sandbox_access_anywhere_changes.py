@@ -11,9 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.clocks import ServersClock
+from tests.examples import expensive
 from tests.rpc import Rpc, once, refreshed
 
 from jibe_sqs.sandbox.access_anywhere import (
@@ -554,7 +555,7 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@expensive(150)
 @given(st.lists(st.tuples(calls(), st.integers(0, 40)), max_size=25))
 async def test_after_changes_refreshes_and_syncs_in_any_order_the_index_equals_s3(planned_calls):
     """No folder is refreshed afterwards: the server's own changes need no refresh."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import ServersClock
+from tests.examples import expensive
 from tests.rpc import Rpc, once, refreshed
 
 from jibe_sqs.sandbox.access_anywhere import (
@@ -491,7 +492,7 @@ async def test_an_event_fails_if_s3_fails():
 keys = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=60, deadline=None)
+@expensive(60)
 @given(
     st.sets(keys, max_size=8),
     st.lists(st.tuples(st.sampled_from(["change", "refresh", "sync"]), keys, st.integers(0, 30)), max_size=25),
