@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from jibe_sqs.commands.check.data_buckets import CheckedBuckets, check_lifecycles, check_listable
 from jibe_sqs.commands.check.facts import (
     Cloud,
     Expiry,
@@ -24,14 +25,13 @@ from jibe_sqs.commands.check.facts import (
     TrailState,
 )
 from jibe_sqs.commands.check.ledger import CheckedLedger, check_clock, check_ledger
-from jibe_sqs.commands.check.lifecycle import CheckedBuckets, check_lifecycles
 from jibe_sqs.commands.check.own_writes import CheckedOwnWrites, check_own_writes
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, Severity, Topic, warning
 from jibe_sqs.commands.check.queues import CheckedQueue, check_dead_letters, check_queue, check_queue_key
 from jibe_sqs.commands.check.running import Check, report
 from jibe_sqs.commands.check.topics import CheckedTopics, check_topics
 from jibe_sqs.commands.check.trails import CheckedTrails, Trails, check_logged_buckets, check_trails
-from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.errors import LedgerError, LogAccessDenied, LogStoreUnavailable
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "check.md"
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:jibe"
@@ -396,8 +396,23 @@ async def test_expiry_must_be_announced_by_something_else_than_cloudtrail(aws, a
     """S3's events, EventBridge, or server access logs in a configured log bucket."""
     aws.rules["media"] = [Expiry("tidy", "tmp/")]
     aws.announced["media"], aws.access_logs["media"] = announced, access_logs
-    checked = CheckedBuckets(aws, {"media": "eu-west-1", "projects": "eu-west-1"}, {"logs"})
+    checked = CheckedBuckets(aws, None, {"media": "eu-west-1", "projects": "eu-west-1"}, {"logs"})
     assert codes(await found(check_lifecycles, checked)) == expected
+
+
+async def test_a_bucket_that_we_may_not_list_is_a_note(aws):
+    """Only comparisons need to list it. An outage of S3 is no finding of this check."""
+
+    class Listing:
+        async def has(self, bucket, prefix):
+            if bucket != "good":
+                raise {"denied": LogAccessDenied, "down": LogStoreUnavailable}[bucket](bucket)
+            return False
+
+    checked = CheckedBuckets(aws, Listing(), dict.fromkeys(["good", "denied", "down"], "eu-west-1"))
+    problem, fine = await found(check_listable, checked)
+    assert (problem.code, problem.subject, problem.severity) == ("bucket-not-listable", "denied", Severity.NOTE)
+    assert fine.subject == "2 buckets"
 
 
 def own(*patterns, seen=(), networks=(), is_own=None):

@@ -29,7 +29,8 @@ from jibe_sqs.commands.check.facts import (
 AGE_WINDOW: Final = timedelta(minutes=30)
 """SQS reports the age of the oldest message to CloudWatch each minute, and some minutes late."""
 _NO_LIFECYCLE: Final = "NoSuchLifecycleConfiguration"
-_TARGETS: Final = ("QueueConfigurations", "TopicConfigurations", "LambdaFunctionConfigurations")
+_TARGETS: Final = ("QueueConfigurations", "TopicConfigurations")
+"""Where events may lead to our queues. A Lambda function does not."""
 
 
 class AwsInspection(Cloud):
@@ -150,7 +151,7 @@ class AwsInspection(Cloud):
             return await self._regions.of(bucket, self._source)
 
     async def notifications(self, bucket: str, region: str) -> Notifications:
-        """Ask S3 for all targets of the bucket's events."""
+        """Ask S3 for the queues and topics that get the bucket's events."""
         answer = await self._of_bucket(
             bucket, region, "get_bucket_notification_configuration", "s3:GetBucketNotification"
         )

@@ -14,8 +14,8 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.commands.check.access_anywhere import CheckedServer, check_server
 from jibe_sqs.commands.check.credentials import check_identity
+from jibe_sqs.commands.check.data_buckets import CheckedBuckets, check_lifecycles, check_listable
 from jibe_sqs.commands.check.ledger import CheckedLedger, check_clock, check_ledger
-from jibe_sqs.commands.check.lifecycle import CheckedBuckets, check_lifecycles
 from jibe_sqs.commands.check.log_buckets import CheckedLogs, check_log_files, check_log_region
 from jibe_sqs.commands.check.own_writes import CheckedOwnWrites, check_own_writes
 from jibe_sqs.commands.check.problems import Code, Problem, Topic
@@ -193,16 +193,19 @@ class _Checks:
             async for finding in check_logged_buckets(await checked_trails(), self._cloud):
                 yield finding
 
-        async def of_lifecycles() -> Findings:
+        async def of_each_bucket() -> Findings:
+            listing = stores.data_listing(settings, self._regions, self._aws)
             own = {each.source.bucket for each in in_aws}
-            async for finding in check_lifecycles(CheckedBuckets(self._cloud, await landscape.buckets(), own)):
-                yield finding
+            checked = CheckedBuckets(self._cloud, listing, await landscape.buckets(), own)
+            for check in (check_lifecycles, check_listable):
+                async for finding in check(checked):
+                    yield finding
 
         return [
             Check(Topic.TOPICS, "topics", partial(check_topics, of_topics)),
             Check(Topic.TRAILS, "trails", of_trails),
             Check(Topic.DATA_BUCKETS, "data buckets", of_buckets),
-            Check(Topic.DATA_BUCKETS, "data buckets", of_lifecycles),
+            Check(Topic.DATA_BUCKETS, "data buckets", of_each_bucket),
             Check(Topic.LEDGER, "clock", partial(check_clock, landscape.skew)),
         ]
 

@@ -158,7 +158,7 @@ class TrailState(msgspec.Struct, frozen=True):
 
 
 class Notifications(msgspec.Struct, frozen=True):
-    """What S3 announces about a bucket. `events`: names such as `s3:ObjectCreated:*`, of all targets together."""
+    """What S3 announces about a bucket. `events`: names such as `s3:ObjectCreated:*`, for queues and topics."""
 
     events: tuple[str, ...] = ()
     has_eventbridge: bool = False

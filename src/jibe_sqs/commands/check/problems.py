@@ -86,6 +86,7 @@ class Code(StrEnum):
 
     BUCKET_NOT_LOGGED = "bucket-not-logged"
     BUCKET_MISSING = "bucket-missing"
+    BUCKET_NOT_LISTABLE = "bucket-not-listable"
     LIFECYCLE_UNHEARD = "lifecycle-unheard"
 
     ACCESS_ANYWHERE_DOWN = "access-anywhere-down"

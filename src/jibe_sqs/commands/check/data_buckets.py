@@ -1,4 +1,4 @@
-"""Checks the lifecycle rules of data buckets. CloudTrail does not log what S3 Lifecycle deletes.
+"""Checks the data buckets: their lifecycle rules, and whether we may list them. CloudTrail does not log what S3 Lifecycle deletes.
 
 Only S3's events (`s3:LifecycleExpiration:*`), EventBridge and server access logs show these deletions.
 """
@@ -10,11 +10,15 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.commands.check.facts import Cloud, Expiry
-from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, warning
+from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings, unless_refused
 from jibe_sqs.commands.check.trails import EXPRESS_SUFFIX
+from jibe_sqs.commands.output import counted
+from jibe_sqs.core.errors import LogAccessDenied, LogStoreError
+from jibe_sqs.ports import Listing
 
 EXPIRATION: Final = "s3:LifecycleExpiration:"
+AT_ONCE: Final = 16
 MOST_BUCKETS: Final = 500
 """Buckets that are checked. Each costs up to three requests."""
 
@@ -23,6 +27,7 @@ class CheckedBuckets(msgspec.Struct, frozen=True):
     """The data buckets with their regions. `log_buckets`: where server access logs are read."""
 
     cloud: Cloud
+    listing: Listing
     buckets: Mapping[str, str]
     log_buckets: Collection[str] = ()
 
@@ -30,7 +35,7 @@ class CheckedBuckets(msgspec.Struct, frozen=True):
 async def check_lifecycles(checked: CheckedBuckets) -> Findings:
     """Each bucket whose objects expire announces the expiry."""
     general = [bucket for bucket in checked.buckets if not bucket.endswith(EXPRESS_SUFFIX)]
-    slots = asyncio.Semaphore(16)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def limited(bucket: str) -> Finding | None:
         async with slots:
@@ -42,8 +47,33 @@ async def check_lifecycles(checked: CheckedBuckets) -> Findings:
         yield each
     if len(general) > len(problems):
         yield Fine(
-            f"{min(len(general), MOST_BUCKETS) - len(problems):,} buckets", "no deletions by lifecycle rules are missed"
+            counted(min(len(general), MOST_BUCKETS) - len(problems), "bucket"),
+            "no deletions by lifecycle rules are missed",
         )
+
+
+async def check_listable(checked: CheckedBuckets) -> Findings:
+    """We may list each bucket, so that it can be compared with the index."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def is_listable(bucket: str) -> bool:
+        async with slots:
+            try:
+                await checked.listing.has(bucket, "")
+            except LogAccessDenied:
+                return False
+            except LogStoreError:
+                # Missing buckets and outages are reported by other checks.
+                pass
+            return True
+
+    wanted = list(checked.buckets)[:MOST_BUCKETS]
+    denied = [each for each, ok in zip(wanted, await asyncio.gather(*map(is_listable, wanted)), strict=True) if not ok]
+    for bucket in denied:
+        what, remedy = "we may not list it, so it cannot be compared", "allow s3:ListBucket on it, for jibe-sqs compare"
+        yield note(Code.BUCKET_NOT_LISTABLE, bucket, what, remedy)
+    if len(wanted) > len(denied):
+        yield Fine(counted(len(wanted) - len(denied), "bucket"), "can be listed, for comparisons")
 
 
 async def _of_bucket(checked: CheckedBuckets, bucket: str) -> Problem | None:
