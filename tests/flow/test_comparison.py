@@ -1,103 +1,16 @@
 """A comparison of many folders: what is confirmed, repaired, sampled, and what it survives."""
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator
-
 import pytest
+from tests.compared_sides import BUCKET, NOON, SCOPE, TOP, Shown, Storage
 
 from jibe_sqs.commands.comparison import Comparison, Scope
 from jibe_sqs.commands.comparison_levels import Levels
 from jibe_sqs.commands.sorted_entries import SortedEntries
 from jibe_sqs.core.comparison import Entry, Kind, View, order
 from jibe_sqs.core.errors import CallFailed, LogAccessDenied
-from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.ports import Found, Index, Listing
+from jibe_sqs.core.globs import KeyFilter
 
-BUCKET, TOP = "media", "/S3/media"
-SCOPE = Scope(BUCKET, "", TOP)
 MISSING, STALE, EXTRA, UNSHOWABLE = Kind
-NOON = 1_767_268_800.0
-
-
-class Storage(Listing):
-    """S3 in memory. `calls` counts the levels that were listed."""
-
-    def __init__(self, keys=()):
-        self.sizes = dict.fromkeys(keys, 1)
-        self.calls = Counter()
-        self.error = None
-
-    async def level(self, bucket: str, prefix: str) -> AsyncGenerator[Found | str, None]:
-        self.calls[prefix] += 1
-        await asyncio.sleep(0)
-        if self.error:
-            raise self.error
-        found = set()
-        for key, size in list(self.sizes.items()):
-            if key.startswith(prefix):
-                name, slash, _ = key[len(prefix) :].partition("/")
-                if slash:
-                    found.add(f"{prefix}{name}/")
-                else:
-                    yield Found(LogFile(bucket, key, size=size), NOON)
-        for each in found:
-            yield each
-
-    async def has(self, bucket, prefix):
-        return any(key.startswith(prefix) for key in self.sizes)
-
-    async def buckets(self):
-        return [BUCKET]
-
-
-class Shown(Index):
-    """An index in memory: keys with sizes, as they were at the last refresh. A folder's id is its path.
-
-    `calls` counts the listings of each folder. `before[path]` is called once before that folder is listed.
-    """
-
-    def __init__(self, keys=()):
-        self.sizes = dict.fromkeys(keys, 1)
-        self.calls = Counter()
-        self.errors = {}
-        self.before = {}
-
-    async def folder(self, path: str) -> str | None:
-        below = path.removeprefix(TOP).lstrip("/") + "/"
-        return path if path == TOP or any(key.startswith(below) for key in self.sizes) else None
-
-    async def entries(self, folder: str) -> AsyncGenerator[Entry, None]:
-        self.calls[folder] += 1
-        if error := self.errors.get(folder):
-            raise error
-        self.before.pop(folder, lambda: None)()
-        prefix = folder.removeprefix(TOP).lstrip("/")
-        prefix = f"{prefix}/" if prefix else ""
-        names = {}
-        for key, size in self.sizes.items():
-            if key.startswith(prefix):
-                name, slash, _ = key[len(prefix) :].partition("/")
-                names[name, bool(slash)] = size
-        for (name, is_folder), size in names.items():
-            path = f"{folder}/{name}" if is_folder else ""
-            yield Entry(name, is_folder, size, NOON, path)
-
-    def refresh_from(self, storage: Storage):
-        """A `Repair` that makes a folder and the folders above it show what S3 has."""
-
-        async def repair(folder: Folder):
-            prefix = folder.path.removeprefix(TOP).lstrip("/") + "/"
-            prefix = "" if prefix == "/" else prefix
-            self.sizes = {
-                key: size for key, size in self.sizes.items() if key.rpartition("/")[0] + "/" != (prefix or "/")
-            }
-            self.sizes |= {
-                key: size for key, size in storage.sizes.items() if key.rpartition("/")[0] + "/" == (prefix or "/")
-            }
-            return []
-
-        return repair
 
 
 async def compared(storage, shown, *, repair=None, scopes=(SCOPE,), most=4, **how):
@@ -227,8 +140,9 @@ async def test_a_sample_asks_access_anywhere_for_the_chosen_folders_only():
 
 
 async def test_ignored_keys_are_on_neither_side():
-    storage, shown = Storage([*KEYS, "x/_temporary/1"]), Shown([*KEYS, "x/_temporary/2"])
-    totals = await compared(storage, shown, ignored=lambda bucket, key: bucket == BUCKET and "_temporary/" in key)
+    storage, shown = Storage([*KEYS, "x/_temporary/1", "x/y/2.tmp"]), Shown([*KEYS, "x/_temporary/2"])
+    scope = Scope(BUCKET, "", TOP, (KeyFilter(("_temporary/",)), KeyFilter(("*.tmp",))))
+    totals = await compared(storage, shown, scopes=[scope])
     assert totals.in_sync
     assert totals.objects == 5
 
@@ -244,7 +158,7 @@ async def test_a_difference_with_an_old_listing_is_confirmed_with_a_new_one():
     """Objects that were deleted since the inventory was made are not missing."""
     old, now = Storage([*KEYS, "x/deleted", "z/missing"]), Storage([*KEYS, "z/missing"])
     shown = Shown(KEYS)
-    comparison = Comparison(Levels(old, shown, view=View(listed_at=NOON + 60)), again=Levels(now, shown))
+    comparison = Comparison(Levels(old, shown, view=lambda: View(listed_at=NOON + 60)), again=Levels(now, shown))
     totals = await comparison.run([SCOPE], most=4)
     assert totals.counts == {MISSING: 1}
     assert [each.key for each in totals.examples] == ["z/missing"]

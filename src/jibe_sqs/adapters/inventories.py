@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cachetools import LRUCache
 
@@ -139,7 +139,7 @@ class _Rows:
         found = self._file.execute("SELECT id FROM folders WHERE prefix = ?", (prefix,)).fetchone()
         return found[0] if found else None
 
-    def query(self, text: str, folder: int) -> Iterator[tuple[object, ...]]:
+    def query(self, text: str, folder: int) -> Iterator[Any]:
         return self._file.execute(text, (folder,))
 
     def close(self) -> None:

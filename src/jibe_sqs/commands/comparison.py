@@ -18,6 +18,7 @@ from jibe_sqs.commands.comparison_totals import FolderCounts, Totals
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core.comparison import Kind, Subfolder
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, JibeError, RefreshTimedOut
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import Folder
 
 PORTION: Final = 5000
@@ -30,17 +31,21 @@ Repair = Callable[[Folder], Awaitable[Sequence[JibeError]]]
 """Refreshes a folder. Returns the errors."""
 
 
-class Scope(msgspec.Struct, frozen=True, order=True):
-    """What to compare: the keys of a bucket with this prefix (empty, or ends in `/`), and the folder that shows them."""
+class Scope(msgspec.Struct, frozen=True):
+    """What to compare: the keys of a bucket with this prefix (empty, or ends in `/`), and the folder that shows them.
+
+    `ignore`: keys that match one of these do not count.
+    """
 
     bucket: str
     prefix: str
     folder: str
+    ignore: tuple[KeyFilter, ...] = ()
 
     @property
     def level(self) -> Level:
         """The folder at its top."""
-        return Level(self.bucket, self.prefix, self.folder)
+        return Level(self.bucket, self.prefix, self.folder, ignore=self.ignore)
 
 
 class Comparison:
@@ -93,8 +98,8 @@ class Comparison:
             # An extra folder belongs to the sample like the folder that it was found in.
             self.totals.skipped += 1
             async with aclosing(self._skipped(level)) as portions:
-                async for portion in portions:
-                    yield portion
+                async for skipped in portions:
+                    yield skipped
             return
         found = FolderCounts()
         try:

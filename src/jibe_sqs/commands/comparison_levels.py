@@ -9,25 +9,19 @@ import msgspec
 
 from jibe_sqs.commands.sorted_entries import SortedEntries
 from jibe_sqs.core.comparison import Difference, Entry, Kind, Outcome, Subfolder, View, outcomes
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.ports import Index, Listing
 
 TURN: Final = 1000
 """Outcomes after which other tasks get their turn."""
 
-Ignored = Callable[[str, str], bool]
-"""Bucket, key -> whether the object does not count, because a filter ignores it."""
-
-
-def nothing_ignored(_bucket: str, _key: str) -> bool:
-    """No filter."""
-    return False
-
 
 class Level(msgspec.Struct, frozen=True):
     """One folder to compare: the keys with `prefix`, which is empty or ends in `/`, and the folder at `path`.
 
     `id`: of the folder, if it is known. `kind`: if it is set, only one side has the folder, or it cannot be shown.
+    `ignore`: keys that match one of these do not count.
     """
 
     bucket: str
@@ -35,27 +29,34 @@ class Level(msgspec.Struct, frozen=True):
     path: str
     id: str = ""
     kind: Kind | None = None
+    ignore: tuple[KeyFilter, ...] = ()
 
     def below(self, found: Subfolder) -> "Level":
         """The level of a folder in it. What is below a folder that only one side has is on that side only."""
         name = found.name
         kind = found.kind if self.kind is not Kind.UNSHOWABLE else self.kind
-        return Level(self.bucket, f"{self.prefix}{name}/", f"{self.path}/{name}", found.id, kind)
+        return Level(self.bucket, f"{self.prefix}{name}/", f"{self.path}/{name}", found.id, kind, self.ignore)
+
+    def ignores(self, entry: Entry) -> bool:
+        """Whether the object does not count, or nothing in the folder does."""
+        if not self.ignore:
+            return False
+        key = self.prefix + entry.name
+        return any(each.covers(f"{key}/") if entry.is_folder else each.matches(key) for each in self.ignore)
 
 
 class Levels:
     """Compares folders, each by itself. Raises `LogStoreError`s of S3's side, `AccessAnywhereError`s of the other."""
 
-    def __init__(
-        self, listing: Listing, index: Index, *, view: View | None = None, ignored: Ignored = nothing_ignored
-    ) -> None:
+    def __init__(self, listing: Listing, index: Index, *, view: Callable[[], View] = View) -> None:
+        """`view` is called for each folder: what counts may depend on the time."""
         self._listing = listing
         self._index = index
-        self._view = view or View()
-        self._ignored = ignored
+        self._view = view
 
     async def compare(self, level: Level) -> AsyncGenerator[Outcome, None]:
         """The outcomes of one folder. Only the sides that have the folder are read."""
+        view = self._view()
         with SortedEntries() as stored, SortedEntries() as shown:
             reading: list[Coroutine[Any, Any, None]] = []
             if level.kind is not Kind.EXTRA:
@@ -63,7 +64,7 @@ class Levels:
             if level.kind is Kind.EXTRA or level.kind is None:
                 reading.append(self._add_shown(level, shown))
             await _all_of(reading)
-            for number, outcome in enumerate(outcomes(stored, shown, self._view), 1):
+            for number, outcome in enumerate(outcomes(stored, shown, view), 1):
                 yield _of_kind(outcome, level.kind)
                 if not number % TURN:
                     await asyncio.sleep(0)
@@ -85,15 +86,19 @@ class Levels:
         async with aclosing(self._listing.level(level.bucket, level.prefix)) as found:
             async for each in found:
                 if isinstance(each, str):
-                    yield Entry(each[start:-1], is_folder=True)
-                elif len(each.file.key) > start and not self._ignored(level.bucket, each.file.key):
+                    entry = Entry(each[start:-1], is_folder=True)
+                elif len(each.file.key) > start:
+                    entry = Entry(each.file.key[start:], size=each.file.size or 0, modified=each.modified)
+                else:
                     # The object whose key is the prefix itself only marks the folder.
-                    yield Entry(each.file.key[start:], size=each.file.size or 0, modified=each.modified)
+                    continue
+                if not level.ignores(entry):
+                    yield entry
 
     async def _shown(self, level: Level, fi_id: str) -> AsyncGenerator[Entry, None]:
         async with aclosing(self._index.entries(fi_id)) as found:
             async for each in found:
-                if each.is_folder or not self._ignored(level.bucket, level.prefix + each.name):
+                if not level.ignores(each):
                     yield each
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jibe_sqs.core.comparison import Difference, Kind, Outcome, Subfolder
+from jibe_sqs.core.comparison import Difference, Kind, Outcome, Same, Subfolder
 
 MAX_EXAMPLES: Final = 20
 MAX_FOLDERS: Final = 100
@@ -35,10 +35,11 @@ class FolderCounts:
         """Count an outcome. `only_in`: an earlier comparison. Only what was wrong then as well counts as wrong."""
         if isinstance(outcome, Subfolder):
             return
-        differs = isinstance(outcome, Difference)
-        if not differs or outcome.kind is not Kind.EXTRA:
+        if isinstance(outcome, Same):
             self.objects += 1
-        if differs and (only_in is None or outcome.kind not in WRONG or only_in.had(outcome)):
+            return
+        self.objects += outcome.kind is not Kind.EXTRA
+        if only_in is None or outcome.kind not in WRONG or only_in.had(outcome):
             self.counts[outcome.kind] += 1
             if len(self._names) < MAX_NAMES:
                 self._names.add(hash((outcome.kind, outcome.name)))

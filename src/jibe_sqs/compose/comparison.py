@@ -1,7 +1,7 @@
 """Builds the comparison of Access Anywhere's index with S3."""
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -17,11 +17,13 @@ from jibe_sqs.commands.comparison_levels import Levels
 from jibe_sqs.commands.comparison_requests import Wanted
 from jibe_sqs.commands.comparison_totals import Totals
 from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.comparison_scopes import roots, scopes_of
 from jibe_sqs.compose.service import access_anywhere_client
 from jibe_sqs.core.comparison import View
-from jibe_sqs.core.decisions import Place, Places
+from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.errors import ComparisonError
 from jibe_sqs.core.inventories import Manifest
+from jibe_sqs.core.model import RefreshReason
 from jibe_sqs.ports import Index, Listing
 from jibe_sqs.settings import Settings
 from jibe_sqs.syncing.pace import Costs
@@ -52,14 +54,19 @@ async def prepared(settings: Settings, wanted: Wanted, totals: Totals, now: floa
         manifest, store = await _manifest(settings, aws, regions, wanted)
         places = rules.decisions(settings).places or await Providers(client).places()
         index = IndexListing(client, clock, roots=lambda: roots(places))
-        scopes = scopes_of(places, manifest.source if manifest else wanted.bucket, wanted.prefix)
+        scopes = scopes_of(
+            places,
+            rules.key_filter(settings.ignore_keys),
+            manifest.source if manifest else wanted.bucket,
+            wanted.prefix,
+        )
         listing = stores.data_listing(settings, regions, aws)
         for scope in scopes:
             await _check(scope, index, listing, is_mapped=scope.folder in roots(places))
         view = View(compares_times=not wanted.size_only)
         if wanted.ignore_newer:
             view = msgspec.structs.replace(view, before=now - wanted.ignore_newer)
-        live = Levels(listing, index, view=view)
+        live = Levels(listing, index, view=lambda: view)
         repair = await _repair(settings, aws, clock, client, places, stack) if wanted.repair else None
         chosen = random.Random()  # noqa: S311 - a sample, not a secret
         first = live
@@ -70,7 +77,8 @@ async def prepared(settings: Settings, wanted: Wanted, totals: Totals, now: floa
 
             loading = inventory(manifest, store, prefix=wanted.prefix, observe=observe)
             listed = await stack.enter_async_context(loading)
-            first = Levels(listed, index, view=msgspec.structs.replace(view, listed_at=manifest.created))
+            old = msgspec.structs.replace(view, listed_at=manifest.created)
+            first = Levels(listed, index, view=lambda: old)
         yield Prepared(
             Comparison(
                 first, again=live, repair=repair, totals=totals, is_chosen=lambda: chosen.random() < wanted.sample
@@ -117,40 +125,4 @@ async def _repair(
         costs=costs,
     )
     stack.push_async_callback(refreshes.stop)
-    return lambda folder: refreshes.done([folder])
-
-
-def roots(places: Places) -> frozenset[str]:
-    """The folders that show the top of a bucket, or of a prefix."""
-    return frozenset(place.folder for shown in places.values() for place in shown)
-
-
-def scopes_of(places: Places, bucket: str = "", prefix: str = "") -> list[Scope]:
-    """What to compare of a bucket below a prefix; of all buckets if `bucket` is empty. Raises `ComparisonError`."""
-    if bucket and bucket not in places:
-        shown = ", ".join(sorted(places)[:5]) or "none"
-        raise ComparisonError(f"Access Anywhere shows no bucket {bucket!r}; it shows: {shown}")
-    prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
-    found = {
-        scope
-        for name, of_bucket in places.items()
-        if not bucket or name == bucket
-        for scope in _scopes(name, prefix, of_bucket)
-    }
-    if bucket and not found:
-        raise ComparisonError(f"Access Anywhere shows nothing of s3://{bucket}/{prefix}")
-    return sorted(found)
-
-
-def _scopes(bucket: str, prefix: str, places: Iterable[Place]) -> Iterable[Scope]:
-    # An item of Access Anywhere that seems to show a part of its bucket counts as the whole bucket, too, where a change
-    # must not be lost. Here the more likely meaning counts.
-    partial = {place.folder for place in places if place.prefix}
-    for place in places:
-        if not place.prefix and place.folder in partial:
-            continue
-        if prefix.startswith(place.prefix):
-            below = prefix.removeprefix(place.prefix).removesuffix("/")
-            yield Scope(bucket, prefix, f"{place.folder}/{below}".removesuffix("/"))
-        elif place.prefix.startswith(prefix):
-            yield Scope(bucket, place.prefix, place.folder)
+    return lambda folder: refreshes.done([folder], reason=RefreshReason.COMPARE)

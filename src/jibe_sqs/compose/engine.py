@@ -105,7 +105,7 @@ class Inputs:
     `queues`: each with its settings, or None if it has not answered yet.
     `sink`: takes the files that sweeps find, and passes them on to the `sweep_queue`. By default, it is that queue.
     `verifiers`: of the sources whose files are checked against digests. `wall_clock` gives the date of sweeps.
-    `gates`: more gates than those of the outputs.
+    `gates`: more gates than those of the outputs. `background`: more work, by name. `counts`: more for the progress log.
     """
 
     queues: Sequence[tuple[Queue, QueueFacts | None]]
@@ -118,6 +118,8 @@ class Inputs:
     signatures: Signatures | None = None
     wall_clock: Callable[[], float] = time.time
     gates: Sequence[Gate] = ()
+    background: Mapping[str, Work] = field(default_factory=dict)
+    counts: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -197,12 +199,13 @@ class Engine:
         ]
         # The queue of the sweeps is added below: it is in memory, and always works.
         self._observe(tuple(self.consumers))
-        background: dict[str, Work] = {}
+        background: dict[str, Work] = dict(inputs.background)
         if inputs.sweeps or job:
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
         if inputs.sweeps and not job:
             background["sweeps"] = self.sweeper.run
-        counts: dict[str, Callable[[], Mapping[str, int]]] = {
+        counts: dict[str, Callable[[], Mapping[str, float]]] = {
+            **inputs.counts,
             "refreshes": lambda: self.refreshes.counts,
             "swept": lambda: self.sweeper.counts,
             "log_lines": lambda: {"lost": logs.lost().total},

@@ -27,6 +27,7 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.continuous_comparison import continuous_comparison
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
@@ -34,7 +35,7 @@ from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.service import Service
+from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
@@ -49,6 +50,7 @@ from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.reports import Reports
+from jibe_sqs.telemetry.truth import Truth
 
 log = structlog.get_logger()
 
@@ -69,8 +71,9 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             at_most=settings.ledger.retain_days * stores.DAY,
         )
         engine = Engine(world.outputs, policies(settings, world.client))
-        built = engine.service(await _inputs(settings, world, engine, stack))
-        await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client).running())
+        truth = Truth()
+        built = engine.service(await _inputs(settings, world, engine, truth, stack))
+        await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client, truth).running())
         await open_control_socket(settings, engine, world.outputs, stack)
         await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
         yield built
@@ -226,7 +229,7 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
     )
 
 
-async def _inputs(settings: Settings, world: World, engine: Engine, stack: AsyncExitStack) -> Inputs:
+async def _inputs(settings: Settings, world: World, engine: Engine, truth: Truth, stack: AsyncExitStack) -> Inputs:
     log_access = LogAccess(settings, world, engine)
     sweeps = [
         Sweep(rules.log_source(each), log_access.listing(each), each.sweep, each.sweep_days)
@@ -240,7 +243,21 @@ async def _inputs(settings: Settings, world: World, engine: Engine, stack: Async
         sweeps=sweeps,
         verifiers=stores.verifiers(settings, world.aws),
         signatures=await _signatures(settings, stack),
+        background=_comparison(settings, world, engine, truth),
+        counts={"compared": lambda: truth.counts} if settings.compare.every else {},
     )
+
+
+def _comparison(settings: Settings, world: World, engine: Engine, truth: Truth) -> dict[str, Work]:
+    """The continuous comparison, if the settings ask for it. A dry run compares nothing."""
+    if world.client is None:
+        return {}
+    roots = _roots(settings, world.outputs.decisions)
+    comparison = continuous_comparison(
+        settings, world.aws, world.clock, world.client, world.outputs, engine, truth, roots=roots
+    )
+    world.outputs.health.note(lambda: truth.warnings)
+    return {"compare": comparison.run} if comparison else {}
 
 
 class LogAccess:
@@ -312,7 +329,9 @@ def _logs_through_aa(
     return found
 
 
-def _reports(settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None) -> Reports:
+def _reports(
+    settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None, truth: Truth
+) -> Reports:
     counters = engine.counters
     return Reports(
         engine.activity,
@@ -325,6 +344,7 @@ def _reports(settings: Settings, engine: Engine, outputs: Outputs, client: Acces
             "messages": lambda: {"done": counters.done, "retried": counters.retried, "rejected": counters.rejected},
             "failures": lambda: counters.errors,
             "sweeps": lambda: engine.sweeper.counts,
+            "compared": lambda: truth.totals,
         },
         collisions=outputs.decisions.collisions,
         instance=socket.gethostname(),

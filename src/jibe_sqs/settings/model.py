@@ -12,6 +12,7 @@ from jibe_sqs.core.key_encodings import KeyEncoding
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
+from jibe_sqs.settings.groups.comparing import CompareSettings
 from jibe_sqs.settings.groups.log_files import DefaultLogs, LogSettings
 from jibe_sqs.settings.groups.messages import NotificationSettings, SnsSettings
 from jibe_sqs.settings.groups.output import (
@@ -116,6 +117,7 @@ class Settings(Rules):
     alerts: AlertSettings = AlertSettings()
     health: HealthSettings = HealthSettings()
     control: ControlSettings = ControlSettings()
+    compare: CompareSettings = CompareSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
     drain_timeout: Duration = Field(
