@@ -37,6 +37,7 @@ PARAMETERS = {
     "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
     "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead",
     "LogBucketArn": "arn:aws:s3:::example-trail",
+    "DataBucketArns": "arn:aws:s3:::example-media,arn:aws:s3:::example-projects",
     "KmsKeyArns": "arn:aws:kms:eu-west-1:111122223333:key/example",
     "AccessAnywhereEndpoint": "https://files.example.com",
     "ConfigSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:jibe-AbCdEf",
@@ -185,6 +186,7 @@ def test_the_task_may_do_exactly_what_the_service_calls():
             {"dynamodb:" + call for call in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "BatchWriteItem")},
             {"Ref": "LedgerTableArn"},
         ),
+        "Compare": ({"s3:ListBucket"}, {"Ref": "DataBucketArns"}),
         "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
         "Check": (checked_actions(), "*"),
     }
@@ -198,6 +200,7 @@ def checked_actions() -> set[str]:
 
 def test_keys_and_the_table_are_allowed_only_where_they_are_given():
     for role, sid in (
+        ("TaskRole", "Compare"),
         ("TaskRole", "Decrypt"),
         ("TaskRole", "Remember"),
         ("TaskRole", "Check"),
