@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jibe_sqs.commands.backfill_jobs import Scope
     from jibe_sqs.commands.backfill_text import Result
     from jibe_sqs.compose.backfill import Part, Request, Running
+    from jibe_sqs.core.date_folders import Window
     from jibe_sqs.settings import Settings
 
 SINCE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
@@ -111,14 +112,27 @@ async def _process(settings: "Settings", parts: "list[Part]", request: "Request"
 
 
 async def _estimate(settings: "Settings", parts: "list[Part]", request: "Request", *, as_json: bool) -> int:
-    raise NotImplementedError
+    from jibe_sqs.commands import backfill_estimate
+    from jibe_sqs.compose.backfill_estimate import estimated
+
+    _configure_logs(settings)
+    _note("listing the files; nothing is refreshed")
+    estimate, window = await estimated(settings, parts, request)
+    _note_range(window)
+    (backfill_estimate.as_json_object if as_json else backfill_estimate.as_text)(estimate, sys.stdout)
+    return 1 if estimate.failed else 0
+
+
+def _note_range(window: "Window") -> None:
+    from jibe_sqs.commands.backfill_jobs import shown
+
+    _note(f"log files written from {shown(window.start)} to {shown(window.end)}")
 
 
 def _introduce(running: "Running", settings: "Settings") -> None:
     from jibe_sqs.commands.backfill_jobs import shown
 
-    window = running.job.window
-    _note(f"log files written from {shown(window.start)} to {shown(window.end)}")
+    _note_range(running.job.window)
     if running.job.is_continued:
         _note(f"continues what began at {shown(running.job.began)}; to begin anew, use --restart")
     if settings.sync.strategy == "dry-run":

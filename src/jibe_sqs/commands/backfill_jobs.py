@@ -60,14 +60,21 @@ class Job(msgspec.Struct, frozen=True):
     is_continued: bool = False
 
 
-async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> Job:
-    """The unfinished job of this scope, or else a new one. Raises `LedgerError`."""
+async def found(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> Job:
+    """The unfinished job of this scope, or else a new one, which is not noted yet. Raises `LedgerError`."""
     name, window = scope.note(rules), scope.window(now)
     known = None if restart else await _known(ledger, name)
     if known is not None and known.ended is None:
         return Job(name, known.began, Window(known.start, window.end), is_continued=True)
-    await _note(ledger, name, Noted(now, window.start))
     return Job(name, now, window)
+
+
+async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart: bool = False) -> Job:
+    """The same, and a new job is noted, so that it can be continued. Raises `LedgerError`."""
+    job = await found(ledger, scope, rules, now=now, restart=restart)
+    if not job.is_continued:
+        await _note(ledger, job.note, Noted(now, job.window.start))
+    return job
 
 
 async def ended(ledger: Ledger, job: Job, *, now: float) -> None:

@@ -187,17 +187,22 @@ async def backfill(settings: Settings, parts: Sequence[Part], request: Request) 
                 ledger, scope, Fingerprint.of(settings).short, now=time.time(), restart=request.restart
             )
         world = await connected(settings, aws, stack, health=Health(), since=job.began if scope.again else 0.0)
-        engine = Engine(world.outputs, _policies(settings, world))
-        access = LogAccess(settings, world, engine)
-        inputs = Inputs(
-            queues=(),
-            logs=access.logs,
-            sources=access.sources,
-            sweeps=sweeps_of(parts, access),
-            verifiers=stores.verifiers(settings, aws),
-        )
+        engine = Engine(world.outputs, backfill_policies(settings, world))
+        inputs = inputs_of(settings, parts, world, engine)
         in_s3 = world.client is None or all(part.logs.via == "s3" for part in parts)
         yield Running(engine, world.outputs, inputs, job, counts_ahead=in_s3)
+
+
+def inputs_of(settings: Settings, parts: Sequence[Part], world: World, engine: Engine) -> Inputs:
+    """The log files, with a sweep of each part, and without queues."""
+    access = LogAccess(settings, world, engine)
+    return Inputs(
+        queues=(),
+        logs=access.logs,
+        sources=access.sources,
+        sweeps=[_sweep(part, access) for part in parts],
+        verifiers=stores.verifiers(settings, world.aws),
+    )
 
 
 def with_share(settings: Settings, concurrency: int | None) -> Settings:
@@ -207,19 +212,16 @@ def with_share(settings: Settings, concurrency: int | None) -> Settings:
     return settings.model_copy(update={"access_anywhere": aa.model_copy(update={"concurrency": own})})
 
 
-def sweeps_of(parts: Sequence[Part], access: LogAccess) -> list[Sweep]:
-    """A sweep of each part."""
-    return [
-        Sweep(
-            source := rules.log_source(part.logs),
-            OwnFiles(access.listing(part.logs), access.sources, source),
-            interval=0.0,
-            days=part.logs.sweep_days,
-            only_bucket=part.bucket,
-            only_prefix=part.prefix,
-        )
-        for part in parts
-    ]
+def _sweep(part: Part, access: LogAccess) -> Sweep:
+    source = rules.log_source(part.logs)
+    return Sweep(
+        source,
+        OwnFiles(access.listing(part.logs), access.sources, source),
+        interval=0.0,
+        days=part.logs.sweep_days,
+        only_bucket=part.bucket,
+        only_prefix=part.prefix,
+    )
 
 
 class OwnFiles(Listing):
@@ -246,7 +248,8 @@ class OwnFiles(Listing):
         return await self._listing.buckets()
 
 
-def _policies(settings: Settings, world: World) -> Policies:
+def backfill_policies(settings: Settings, world: World) -> Policies:
+    """The service's, for less work at the same time, and for fewer tries."""
     usual = policies(settings, world.client)
     reading = min(usual.messages_reading, READING_EACH * settings.access_anywhere.concurrency)
     return replace(

@@ -9,6 +9,7 @@ listed.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final
 
 import msgspec
@@ -80,6 +81,34 @@ class FoundFiles:
         """Pass on the files that are not finished."""
         self.finished -= len(files)
         return await self._sink.offer(files) if self._sink is not None else 0
+
+
+class Sample(FoundFiles):
+    """Counts the files that are not finished, and keeps some of them, each with the same probability."""
+
+    def __init__(self, size: int, random: Random) -> None:
+        super().__init__()
+        self.files_left = 0
+        self.bytes_left = 0
+        self.kept: list[LogFile] = []
+        self._size = size
+        self._random = random
+
+    def missing(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """Count the files. All of them are missing."""
+        super().missing(files)
+        return list(files)
+
+    async def offer(self, files: Sequence[LogFile]) -> int:
+        """Count the files that are not finished. None is processed."""
+        for file in files:
+            self.files_left += 1
+            self.bytes_left += file.size or 0
+            if len(self.kept) < self._size:
+                self.kept.append(file)
+            elif (at := self._random.randrange(self.files_left)) < self._size:
+                self.kept[at] = file
+        return 0
 
 
 class BucketGate(Gate):
