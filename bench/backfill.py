@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
 from bench.log_bucket import START, Endpoints, served, settings
 
 FILES: Final = 100_000
@@ -48,7 +46,7 @@ def _run(config: Path, endpoints: Endpoints, *, kill_at: int | None = None) -> d
     )
     assert process.stdout
     if kill_at is not None:
-        while process.poll() is None and _counts(endpoints)["gets"] < kill_at:
+        while process.poll() is None and endpoints.counts()["gets"] < kill_at:
             time.sleep(POLL)
         process.send_signal(signal.SIGKILL)
     text = process.stdout.read()
@@ -59,7 +57,7 @@ def _run(config: Path, endpoints: Endpoints, *, kill_at: int | None = None) -> d
 
 
 def _report(what: str, endpoints: Endpoints, found: dict[str, Any]) -> None:
-    counts = _counts(endpoints)
+    counts = endpoints.counts()
     print(
         f"  {what}: exit code {found['exit_code']}, {found['seconds']:.1f} s, of it {found['cpu']:.1f} s of its CPU, "
         f"{found['peak'] / 1e6:.0f} MB"
@@ -75,8 +73,3 @@ def _report(what: str, endpoints: Endpoints, found: dict[str, Any]) -> None:
         f"{counts['lists']:,} LISTs",
         flush=True,
     )
-
-
-def _counts(endpoints: Endpoints) -> dict[str, int]:
-    counts: dict[str, int] = httpx.get(f"{endpoints.s3}/-/counts", timeout=60).json()
-    return counts

@@ -1,7 +1,7 @@
 """A log bucket in a process of its own: S3's list and GET for generated CloudTrail files, with a count of the GETs of each.
 
-Beside it, Access Anywhere from the sandbox, with storage in memory. `python -m bench.log_bucket FILES FOLDERS` prints both
-endpoints, and serves until its standard input ends.
+Beside it, Access Anywhere from the sandbox, with storage in memory. `python -m bench.log_bucket FILES FOLDERS START` prints
+both endpoints, and serves until its standard input ends.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
+import httpx
 from aiohttp import web
 
 from jibe_sqs.sandbox.access_anywhere import AccessAnywhereServer, MemoryStorage, Provider, Synced, create_app, serving
@@ -41,20 +42,27 @@ class Endpoints:
     s3: str
     access_anywhere: str
 
+    def counts(self) -> dict[str, int]:
+        """GETs, the number of keys that they were for, GETs beyond the first of each key, and LISTs."""
+        counts: dict[str, int] = httpx.get(f"{self.s3}/-/counts", timeout=60).json()
+        return counts
+
 
 @contextmanager
-def served(files: int, folders: int) -> Iterator[Endpoints]:
-    """Run both servers in another process until the block ends."""
+def served(files: int, folders: int, *, start: datetime = START) -> Iterator[Endpoints]:
+    """Run both servers in another process until the block ends. The first log file is of `start`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.log_bucket", str(files), str(folders)],
+        [sys.executable, "-m", "bench.log_bucket", str(files), str(folders), start.isoformat()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     with process:
         assert process.stdout
-        yield Endpoints(**json.loads(process.stdout.readline()))
-        process.communicate()
+        try:
+            yield Endpoints(**json.loads(process.stdout.readline()))
+        finally:
+            process.communicate()
 
 
 def settings(endpoints: Endpoints, ledger: str) -> dict[str, Any]:
@@ -70,16 +78,17 @@ def settings(endpoints: Endpoints, ledger: str) -> dict[str, Any]:
     }
 
 
-def key_of(number: int, files: int) -> str:
+def key_of(number: int, files: int, start: datetime) -> str:
     """The key of a file. They are spread over `DAYS`."""
-    at = START + timedelta(days=DAYS) * (number / files)
+    at = start + timedelta(days=DAYS) * (number / files)
     name = f"{ACCOUNT}_CloudTrail_{REGION}_{at:%Y%m%dT%H%MZ}_{number:08}.json.gz"
     return f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{at:%Y/%m/%d}/{name}"
 
 
 class _LogBucket:
-    def __init__(self, files: int, folders: int) -> None:
-        self._keys = sorted(key_of(number, files) for number in range(files))
+    def __init__(self, files: int, folders: int, start: datetime) -> None:
+        self._keys = sorted(key_of(number, files, start) for number in range(files))
+        self._time = f"{start:%Y-%m-%dT%H:%M:%SZ}"
         self._folders = folders
         self._gets: Counter[str] = Counter()
         self._lists = 0
@@ -101,11 +110,10 @@ class _LogBucket:
         key = request.match_info["key"]
         self._gets[key] += 1
         number = int(key[-16:-8])
-        time = f"{START:%Y-%m-%d}T00:00:00Z"
         records = [
             {
                 "eventVersion": "1.11",
-                "eventTime": time,
+                "eventTime": self._time,
                 "eventSource": "s3.amazonaws.com",
                 "eventName": "PutObject",
                 "eventID": f"{number}-{index}",
@@ -156,8 +164,8 @@ def _http_date() -> str:
     return f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}"
 
 
-async def _serve(files: int, folders: int) -> None:
-    bucket = _LogBucket(files, folders)
+async def _serve(files: int, folders: int, start: datetime) -> None:
+    bucket = _LogBucket(files, folders, start)
     runner = web.AppRunner(bucket.app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -185,4 +193,4 @@ async def _serve(files: int, folders: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2]), datetime.fromisoformat(sys.argv[3])))
