@@ -10,7 +10,7 @@ from random import Random
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.core.verdicts import OUTAGE_DELAY
-from jibe_sqs.ports import QueueFacts
+from jibe_sqs.ports import QueueDepth, QueueFacts
 from proof.simulation.judge import Judge
 from proof.simulation.loop import PROCESS, WORLD, Process, SeededLoop
 from proof.simulation.network import Network, later
@@ -304,6 +304,13 @@ class SimulatedQueue:
             return self.sqs.facts()
 
         return await self._network.call(f"{self.name} receive", facts, QueueUnavailable)
+
+    async def depth(self) -> QueueDepth:
+        def depth() -> QueueDepth:
+            self.sqs.check_access()
+            return QueueDepth(0, 0, self.sqs.facts().retention)
+
+        return await self._network.call(f"{self.name} receive", depth, QueueUnavailable)
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10 messages", limit)

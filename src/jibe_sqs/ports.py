@@ -20,6 +20,16 @@ class QueueFacts(msgspec.Struct, frozen=True):
     max_receives: int | None = None
     dead_letters: str | None = None
     """URL of the dead-letter queue, if there is one and we may write to it."""
+    retention: float = 345_600.0
+    """Seconds after which the queue deletes a message that nobody has deleted. The default is SQS's."""
+
+
+class QueueDepth(msgspec.Struct, frozen=True):
+    """How many messages a queue has now, approximately. `retention`: see `QueueFacts`; it may have changed."""
+
+    visible: int
+    hidden: int
+    retention: float
 
 
 class Queue(Protocol):
@@ -29,6 +39,9 @@ class Queue(Protocol):
 
     async def facts(self) -> QueueFacts:
         """Ask the queue for its settings."""
+
+    async def depth(self) -> QueueDepth:
+        """Ask the queue for the number of its messages."""
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         """Receive at most `limit` (1 to 10) messages, and hide them for `visibility` seconds from now.

@@ -15,7 +15,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
-from jibe_sqs.ports import QueueFacts
+from jibe_sqs.ports import QueueDepth, QueueFacts
 
 log = structlog.get_logger()
 
@@ -24,6 +24,12 @@ MAX_VISIBILITY: Final = 43_200
 
 MAX_ATTRIBUTE_LENGTH: Final = 1024
 """Characters of each attribute of a dead letter. Eight attributes and the body must fit into one message."""
+
+DEFAULT_RETENTION: Final = 345_600.0
+"""Seconds."""
+_RETENTION: Final = "MessageRetentionPeriod"
+_VISIBLE: Final = "ApproximateNumberOfMessages"
+_HIDDEN: Final = "ApproximateNumberOfMessagesNotVisible"
 
 _KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
 """Errors about the key of an encrypted queue. SQS's two protocols use different names for each."""
@@ -86,7 +92,7 @@ class SqsQueue:
         """Ask the queue for its own settings, and find its dead-letter queue."""
         with translated(f"attributes of {self.name}"):
             answer = await (await self._client()).get_queue_attributes(
-                QueueUrl=self.url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+                QueueUrl=self.url, AttributeNames=["VisibilityTimeout", "RedrivePolicy", _RETENTION]
             )
         attributes = answer.get("Attributes", {})
         redrive = _redrive_policy(attributes.get("RedrivePolicy"))
@@ -98,7 +104,17 @@ class SqsQueue:
             visibility_timeout=float(attributes.get("VisibilityTimeout", 30)),
             max_receives=int(receives) if receives is not None else None,
             dead_letters=self._dead_letters,
+            retention=_retention(attributes),
         )
+
+    async def depth(self) -> QueueDepth:
+        """Ask the queue for the number of its messages."""
+        with translated(f"attributes of {self.name}"):
+            answer = await (await self._client()).get_queue_attributes(
+                QueueUrl=self.url, AttributeNames=[_VISIBLE, _HIDDEN, _RETENTION]
+            )
+        attributes = answer.get("Attributes", {})
+        return QueueDepth(int(attributes.get(_VISIBLE, 0)), int(attributes.get(_HIDDEN, 0)), _retention(attributes))
 
     async def may_reject(self) -> bool:
         """Whether there is a dead-letter queue and SQS does not refuse our write. Unknown (SQS is down) counts as true."""
@@ -223,6 +239,11 @@ def _message(found: dict[str, Any]) -> Message:
         receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
         sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
     )
+
+
+def _retention(attributes: dict[str, Any]) -> float:
+    """Seconds. SQS's default, if a compatible queue does not answer with it."""
+    return float(attributes.get(_RETENTION, DEFAULT_RETENTION))
 
 
 def _redrive_policy(text: str | None) -> dict[str, Any]:

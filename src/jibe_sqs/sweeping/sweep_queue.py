@@ -13,7 +13,7 @@ from jibe_sqs.core.announcements import swept
 from jibe_sqs.core.errors import ReceiptLost
 from jibe_sqs.core.model import LogFile, Message, Reject
 from jibe_sqs.core.plan_sizes import text_size
-from jibe_sqs.ports import QueueFacts
+from jibe_sqs.ports import QueueDepth, QueueFacts
 
 VISIBILITY: Final = 12 * 3600.0
 """Seconds. There is only one consumer, so a message becomes visible by itself only after a defect."""
@@ -31,6 +31,8 @@ FACTS: Final = QueueFacts(VISIBILITY, MAX_RECEIVES)
 class _Entry:
     file: LogFile
     found_at: float
+    number: int
+    """Its position among all files that were ever offered."""
     receive_count: int = 0
     receipt: str = ""
     hidden_until: float | None = None
@@ -66,7 +68,12 @@ class SweepQueue:
         """The hash of each rejected file, and when it was rejected."""
         self._shown = asyncio.Event()
         self._room = asyncio.Event()
+        self._left = asyncio.Event()
         self._receives = 0
+        self.newest = 0
+        """The number of the last file that was added."""
+        self.rejected = 0
+        """Files that were rejected, since the start."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -85,15 +92,32 @@ class SweepQueue:
                 await self._room.wait()
             if id_ in self._entries or self._is_rejected(file):
                 continue
-            self._entries[id_] = _Entry(file, self._wall_clock())
+            self.newest += 1
+            self._entries[id_] = _Entry(file, self._wall_clock(), self.newest)
             self._size += _size(id_)
             self._show(id_)
             taken += 1
         return taken
 
+    def has_left(self, number: int) -> bool:
+        """Whether all files up to this number are done or rejected."""
+        # A dict keeps the order in which the files were added.
+        return not self._entries or next(iter(self._entries.values())).number > number
+
+    async def left(self, number: int) -> None:
+        """Wait until all files up to this number are done or rejected."""
+        while not self.has_left(number):
+            self._left.clear()
+            await self._left.wait()
+
     async def facts(self) -> QueueFacts:
         """Return its settings, as a queue of SQS does."""
         return FACTS
+
+    async def depth(self) -> QueueDepth:
+        """The number of its files. They are never deleted unseen."""
+        hidden = sum(entry.hidden_until is not None for entry in self._entries.values())
+        return QueueDepth(len(self._entries) - hidden, hidden, float("inf"))
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         """Receive at most `limit` messages, and hide them. Waits up to `wait` seconds for the first."""
@@ -122,6 +146,7 @@ class SweepQueue:
                 del self._entries[known]
                 self._size -= _size(known)
                 self._room.set()
+                self._left.set()
         return failed
 
     async def show_after(self, delays: Sequence[tuple[str, float]]) -> dict[str, Exception]:
@@ -149,6 +174,7 @@ class SweepQueue:
         It is not refused for ever: the cause may have been fixed later than the retries lasted.
         """
         if (entry := self._entries.get(message.id)) is not None:
+            self.rejected += 1
             version = _version(entry.file)
             self._rejected.pop(version, None)
             self._rejected[version] = _now()

@@ -10,7 +10,7 @@ from typing import Final
 
 from jibe_sqs.core.errors import DelayRefused, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
-from jibe_sqs.ports import QueueFacts
+from jibe_sqs.ports import QueueDepth, QueueFacts
 from jibe_sqs.testing.loop_time import has_come, loop_time
 
 MAX_BATCH: Final = 10
@@ -35,6 +35,7 @@ class _Stored:
     body: bytes
     sent_at: float
     visible_at: float
+    expires_at: float
     received_at: float = 0.0
     receive_count: int = 0
     receipt: str = ""
@@ -50,13 +51,13 @@ class InMemoryQueue:
     A received message is hidden for as long as the receive asks, and then visible again under the same id; the next
     receive gives it a new receipt. A message that was received `max_receives` times becomes a dead letter instead of being
     received once more. A call with an old receipt fails with `ReceiptLost`; a delay that ends later than twelve hours after
-    the receive, with `DelayRefused`.
+    the receive, with `DelayRefused`. A message that is `retention` seconds old is deleted.
 
     Slow: `latency[call]`, seconds that pass before the call takes effect. Failing: `errors[call]` lists errors, one for
-    each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `facts`,
+    each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `facts`, `depth`,
     `receive`, `delete`, `show_after` and `reject`. `duplicates`: the number of messages that the next receives return twice.
 
-    What happened: `calls[call]`; `deliveries` and `deleted`, each with the id of the message and the time;
+    What happened: `calls[call]`; `deliveries` and `deleted`, each with the id of the message and the time; `expired`, the ids;
     `dead_letters`, each with the id and the reason (None if the queue itself moved it); `receiving`, the number of receives
     in progress; `cancelled_receives`.
     """
@@ -68,6 +69,7 @@ class InMemoryQueue:
         visibility_timeout: float = 30.0,
         max_receives: int | None = None,
         dead_letters: bool = True,
+        retention: float = 345_600.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`visibility_timeout` in seconds. `dead_letters`: whether there is a dead-letter queue that can be written to.
@@ -78,6 +80,8 @@ class InMemoryQueue:
         self.visibility_timeout = visibility_timeout
         self.max_receives = max_receives
         self.has_dead_letters = dead_letters
+        self.retention = retention
+        self.expired: list[str] = []
         self.messages: dict[str, _Stored] = {}
         self.deleted: list[tuple[str, float]] = []
         self.dead_letters: list[tuple[str, Reject | None]] = []
@@ -98,12 +102,17 @@ class InMemoryQueue:
 
     def facts_now(self) -> QueueFacts:
         """The answer of `facts`, without waiting."""
-        return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.has_dead_letters else None)
+        return QueueFacts(
+            self.visibility_timeout, self.max_receives, "dlq" if self.has_dead_letters else None, self.retention
+        )
 
     def send(self, body: str) -> str:
         """Add a message that is visible at once. Returns its id."""
         id_ = f"m{next(self._ids)}"
-        self.messages[id_] = _Stored(id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), loop_time())
+        now = loop_time()
+        self.messages[id_] = _Stored(
+            id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), now, now + self.retention
+        )
         self._sent.set()
         return id_
 
@@ -126,6 +135,12 @@ class InMemoryQueue:
     async def facts(self) -> QueueFacts:
         await self._reached("facts")
         return self.facts_now()
+
+    async def depth(self) -> QueueDepth:
+        await self._reached("depth")
+        self._expire()
+        visible = len(self.waiting)
+        return QueueDepth(visible, len(self.messages) - visible, self.retention)
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         _check_size(limit)
@@ -212,6 +227,7 @@ class InMemoryQueue:
 
     def _take_visible(self, limit: int, visibility: float) -> list[Message]:
         found: list[Message] = []
+        self._expire()
         for stored in list(self.messages.values()):
             if not stored.is_visible:
                 continue
@@ -226,6 +242,12 @@ class InMemoryQueue:
             if len(found) >= limit:
                 break
         return found
+
+    def _expire(self) -> None:
+        for stored in list(self.messages.values()):
+            if has_come(stored.expires_at):
+                del self.messages[stored.id]
+                self.expired.append(stored.id)
 
     def _deliver(self, stored: _Stored, visibility: float) -> Message:
         stored.receive_count += 1
