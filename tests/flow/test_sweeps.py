@@ -29,8 +29,9 @@ from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import LogFile, Nothing, Reject
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource
 from jibe_sqs.ports import Found
+from jibe_sqs.sweeping.past_sweeps import MAX_LOOK_BACK
 from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES, REJECTED_FOR, VISIBILITY, SweepQueue
-from jibe_sqs.sweeping.sweeper import LISTINGS, MAX_LOOK_BACK, PORTION, ROOTS_AGE, Sweep, Sweeper
+from jibe_sqs.sweeping.sweeper import LISTINGS, PORTION, ROOTS_AGE, Sweep, Sweeper
 from jibe_sqs.testing import ManualGate
 
 BUCKET = "trail-logs"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from jibe_sqs.core.errors import DelayRefused
 from jibe_sqs.core.model import Folder, Message, Reject
-from jibe_sqs.ports import OtherRefreshes, Queue, QueueFacts, SyncTarget
+from jibe_sqs.ports import OtherRefreshes, Queue, QueueDepth, QueueFacts, SyncTarget
 
 log = structlog.get_logger()
 
@@ -58,6 +58,10 @@ class UnacknowledgedQueue(Queue):
                 "queue of its own",
             )
         return replace(facts, max_receives=None, dead_letters=None)
+
+    async def depth(self) -> QueueDepth:
+        """The number of messages."""
+        return await self._queue.depth()
 
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         """Receive messages."""

@@ -30,6 +30,7 @@ from jibe_sqs.ports import (
     Verifier,
 )
 from jibe_sqs.sweeping import sweep_queue
+from jibe_sqs.sweeping.catch_up import CatchUp
 from jibe_sqs.sweeping.sweep_queue import SweepQueue
 from jibe_sqs.sweeping.sweeper import Sink, Sweep, Sweeper
 from jibe_sqs.syncing.bucket_map import BucketMap
@@ -44,6 +45,9 @@ from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.queue_activity import QueueActivity
+from jibe_sqs.telemetry.queue_watch import LastFiles, QueueWatch
+from jibe_sqs.telemetry.silences import Expected, Silences
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
@@ -73,6 +77,8 @@ class Policies:
     event_calls: int = 8
     import_buckets: bool = True
     """Whether a bucket that appears is refreshed as a whole."""
+    catch_up: bool = True
+    """Whether changes are made up for whose messages the queue deleted before they were received."""
     drain_timeout: float = 100.0
     progress_interval: float = 0.0
     retain: float = 90 * 86_400.0
@@ -116,10 +122,14 @@ class Inputs:
     sink: Sink | None = None
     verifiers: Mapping[LogSource, Verifier] = field(default_factory=dict)
     signatures: Signatures | None = None
+    log_sources: Sequence[Sweep] = ()
+    """All sources, to find the log files of messages that a queue deleted before they were received."""
+    expected: Mapping[str | LogSource, float] = field(default_factory=dict)
+    """How often something comes, at least: seconds, by the name of a queue, or by a source."""
     wall_clock: Callable[[], float] = time.time
     gates: Sequence[Gate] = ()
     background: Mapping[str, Work] = field(default_factory=dict)
-    counts: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
+    counts: Mapping[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -180,6 +190,7 @@ class Engine:
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""
         outputs, policies = self._outputs, self._policies
+        self.files = LastFiles(inputs.wall_clock)
         self._gates = (*outputs.gates, *inputs.gates)
         self.skip_warnings = SkipWarnings(
             outputs.clock, ignore_buckets=policies.ignore_buckets, log_buckets=inputs.sources.buckets
@@ -191,25 +202,45 @@ class Engine:
             ledger=self.ledger,
             clock=outputs.clock,
             gates=self._gates,
+            unfinished=inputs.sweep_queue,
             wall_clock=inputs.wall_clock,
         )
         self.consumers = [
-            self._consumer(queue, facts, wait=policies.wait, receivers=policies.receivers)
+            self._consumer(
+                queue,
+                facts,
+                wait=policies.wait,
+                receivers=policies.receivers,
+                activity=QueueActivity(queue.name, inputs.wall_clock),
+            )
             for queue, facts in inputs.queues
         ]
         # The queue of the sweeps is added below: it is in memory, and always works.
+        queues = [
+            (queue, consumer.activity) for (queue, _), consumer in zip(inputs.queues, self.consumers, strict=True)
+        ]
         self._observe(tuple(self.consumers))
+        silences = self._silences(inputs)
+        self.watch = QueueWatch(
+            queues=queues, files=self.files, silences=silences, ledger=self.ledger, clock=outputs.clock
+        )
         background: dict[str, Work] = dict(inputs.background)
-        if inputs.sweeps or job:
+        if not job:
+            background["queue watch"] = self.watch.run
+        if inputs.queues and not job:
+            background["catch-up"] = self._catch_up(inputs, [activity for _, activity in queues]).run
+        if inputs.sweeps or job or (inputs.queues and inputs.log_sources):
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
         if inputs.sweeps and not job:
             background["sweeps"] = self.sweeper.run
-        counts: dict[str, Callable[[], Mapping[str, float]]] = {
+        counts: dict[str, Callable[[], Mapping[str, object]]] = {
             **inputs.counts,
             "refreshes": lambda: self.refreshes.counts,
             "swept": lambda: self.sweeper.counts,
             "log_lines": lambda: {"lost": logs.lost().total},
         }
+        if queues and not job:
+            counts["queues"] = lambda: self.watch.counts
         if outputs.buckets is not None:
             background["buckets"] = outputs.buckets.run
         if outputs.buckets is not None and not job:
@@ -235,6 +266,36 @@ class Engine:
             drain_timeout=policies.drain_timeout,
             progress_interval=policies.progress_interval,
             retain=policies.retain,
+        )
+
+    def _silences(self, inputs: Inputs) -> Silences:
+        activities = {consumer.name: consumer.activity for consumer in self.consumers}
+        expected = []
+        for subject, seconds in inputs.expected.items():
+            if isinstance(subject, LogSource):
+                name = source_name(subject)
+                expected.append(Expected("log file", name, seconds, partial(self.files.of, name)))
+            else:
+                expected.append(
+                    Expected("message", subject, seconds, partial(getattr, activities[subject], "last_message"))
+                )
+        silences = Silences(expected, inputs.wall_clock)
+        self._outputs.health.note(lambda: silences.sentences)
+        return silences
+
+    def _catch_up(self, inputs: Inputs, queues: Sequence[QueueActivity]) -> CatchUp:
+        return CatchUp(
+            queues=queues,
+            sources=inputs.log_sources,
+            sweeper=self.sweeper,
+            sweep_queue=inputs.sweep_queue,
+            trees=self.trees,
+            places=lambda: self._outputs.decisions.places,
+            remember=self.watch.remember,
+            clock=self._outputs.clock,
+            gates=self._gates,
+            is_automatic=self._policies.catch_up,
+            wall_clock=inputs.wall_clock,
         )
 
     def _observe(self, consumers: Sequence[Consumer]) -> None:
@@ -267,6 +328,7 @@ class Engine:
             verifiers=inputs.verifiers,
             signatures=inputs.signatures,
             timeout=self._policies.read_timeout,
+            came=lambda source: self.files.came(source_name(source)),
         )
         return self._parts.handler(
             reading=reading,
@@ -279,7 +341,15 @@ class Engine:
             buckets=self._outputs.buckets,
         )
 
-    def _consumer(self, queue: Queue, facts: QueueFacts | None, *, wait: float, receivers: int) -> Consumer:
+    def _consumer(
+        self,
+        queue: Queue,
+        facts: QueueFacts | None,
+        *,
+        wait: float,
+        receivers: int,
+        activity: QueueActivity | None = None,
+    ) -> Consumer:
         return self._parts.consumer(
             queue=queue,
             facts=facts,
@@ -291,4 +361,10 @@ class Engine:
             wait=wait,
             receivers=receivers,
             gates=self._gates,
+            activity=activity,
         )
+
+
+def source_name(source: LogSource) -> str:
+    """A source of log files, in words for an operator."""
+    return f"s3://{source.bucket}/{source.prefix}"

@@ -222,6 +222,7 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
         tree_refresh_interval=settings.tree_refresh_interval,
         event_calls=client.concurrency.most if client else 1,
         import_buckets=settings.sync.import_buckets == "tree",
+        catch_up=settings.sync.catch_up == "auto",
         drain_timeout=settings.drain_timeout,
         progress_interval=settings.progress_interval,
         retain=settings.ledger.retain_days * stores.DAY,
@@ -231,16 +232,21 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
 
 async def _inputs(settings: Settings, world: World, engine: Engine, truth: Truth, stack: AsyncExitStack) -> Inputs:
     log_access = LogAccess(settings, world, engine)
-    sweeps = [
-        Sweep(rules.log_source(each), log_access.listing(each), each.sweep, each.sweep_days)
+    log_sources = [
+        Sweep(rules.log_source(each), log_access.listing(each), each.sweep or 0.0, each.sweep_days)
         for each in settings.logs
-        if each.sweep is not None
     ]
+    sweeps = [each for each in log_sources if each.interval]
+    queues = await usable_queues(settings, world.aws, is_needed=not sweeps)
+    messages = {queue.name: each.expect for (queue, _), each in zip(queues, settings.queues, strict=True)}
+    files = {rules.log_source(each): each.expect for each in settings.logs}
     return Inputs(
-        queues=await usable_queues(settings, world.aws, is_needed=not sweeps),
+        queues=queues,
         logs=log_access.logs,
         sources=log_access.sources,
         sweeps=sweeps,
+        log_sources=log_sources,
+        expected={subject: expect for subject, expect in (messages | files).items() if expect},
         verifiers=stores.verifiers(settings, world.aws),
         signatures=await _signatures(settings, stack),
         background=_comparison(settings, world, engine, truth),

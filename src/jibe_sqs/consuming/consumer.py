@@ -19,6 +19,7 @@ from jibe_sqs.core.model import Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
 from jibe_sqs.telemetry.counters import Counters
+from jibe_sqs.telemetry.queue_activity import QueueActivity
 from jibe_sqs.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
@@ -55,8 +56,11 @@ class Consumer:
         wait: float = 20.0,
         receivers: int = 2,
         gates: Sequence[Gate] = (),
+        activity: QueueActivity | None = None,
     ) -> None:
         """`room`: for messages in hand, which several consumers may share. `wait`: seconds of a long poll.
+
+        `activity`: learns when something was received.
 
         `facts`: None if the queue did not answer yet; then it is asked until it does. `gates`: nothing is received while
         one of them has a reason against it. The messages then wait in the queue, and do not use up their receives here.
@@ -70,6 +74,7 @@ class Consumer:
         self._wait = wait
         self._receivers = receivers
         self._gates = gates
+        self.activity = activity or QueueActivity(queue.name)
         self._trouble = Trouble(f"Queue {queue.name} cannot be received from", clock.monotonic)
         self._failures = 0
         self._paused_until = float("-inf")
@@ -121,6 +126,7 @@ class Consumer:
     def _open(self, facts: QueueFacts) -> None:
         """Start with the settings of the queue."""
         self._is_open = True
+        self.activity.retention = facts.retention
         self._visibility = max(facts.visibility_timeout, MIN_VISIBILITY)
         if self._policy.max_receives is None:
             self._policy = msgspec.structs.replace(self._policy, max_receives=facts.max_receives)
@@ -195,6 +201,7 @@ class Consumer:
             report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
             return []
         self._succeeded()
+        self.activity.received(found)
         # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
         messages = list({message.id: message for message in found}.values())
         if self._stopping.is_set():
@@ -273,6 +280,7 @@ class Consumer:
         # From here on, the task's end gives back what the receiver took for this message.
         in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
         held.in_hand = in_hand
+        in_hand.on_events = self.activity.brought_events
         held.task = asyncio.create_task(self._process(held, in_hand), name=f"message {message.id}")
         self._tasks.add(held.task)
 

@@ -73,6 +73,7 @@ class Handler:
                 return self._verdict(errors, in_hand, policy)
             jobs = []
             if asked.read:
+                in_hand.on_events()
                 jobs.append(self._do_records(asked.read, errors))
             if asked.files:
                 jobs.append(self._do_files(deque(asked.files), in_hand.place.part(), in_hand, errors))

@@ -1,7 +1,7 @@
 """Reading: from a message to what it announces, and from a log file to what it asks for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import Self
 
@@ -102,11 +102,13 @@ class Reading:
         verifiers: Mapping[LogSource, Verifier] | None = None,
         signatures: Signatures | None = None,
         timeout: float = 3600.0,
+        came: Callable[[LogSource], None] | None = None,
     ) -> None:
         """`by_object`: collect each change, not only its folder.
 
         `verifiers`: of the sources whose files are checked against CloudTrail's digests. `signatures`: checks who sent
-        the messages. `timeout`: seconds for one log file.
+        the messages. `timeout`: seconds for one log file. `came` is called for each log file of a source that is
+        announced or found.
         """
         self._sources = sources
         self._logs = logs
@@ -121,6 +123,7 @@ class Reading:
         self._verifiers = verifiers or {}
         self._signatures = signatures
         self._timeout = timeout
+        self._came = came
 
     async def message(self, message: Message, in_hand: InHand) -> Asked:
         """Return what the message asks for. Raises `AnnouncementError`."""
@@ -162,6 +165,8 @@ class Reading:
         While its bucket is in an outage, the file waits. `place`: the message's place in the reading budget. It is left
         when the file is read, or has to wait.
         """
+        if self._came is not None and (source := self._sources.of(file.bucket, file.key)) is not None:
+            self._came(source)
         with place:
             if await self._ledger.is_finished(file):
                 self._counters.files_known += 1

@@ -75,12 +75,17 @@ class Room:
         return InHand(self, len(message.body), self._plan_bytes, receive_count=message.receive_count, is_last=is_last)
 
 
+def _nothing() -> None:
+    """What a message without a consumer does with its events."""
+
+
 class InHand:
     """The room that one message uses. `place`: its place while it is read.
 
     `files_waiting`: the number of its files that wait for a bucket, or for another message that reads the same file.
     `is_last`: the message has no receive left. If it goes back to its queue, it becomes a dead letter. `receive_count` and
-    `is_last` change if the message is delivered again while it is in hand.
+    `is_last` change if the message is delivered again while it is in hand. `on_events` is called if the message names changes
+    by itself.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class InHand:
         self.receive_count = receive_count
         self.is_last = is_last
         self.files_waiting = 0
+        self.on_events: Callable[[], None] = _nothing
         self.place = Place(room.reading)
         self._room = room
         self._plan_bytes = plan_bytes

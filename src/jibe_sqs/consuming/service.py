@@ -44,7 +44,7 @@ class Service:
         health: Health,
         background: Mapping[str, Work] | None = None,
         job: Work | None = None,
-        counts: Mapping[str, Callable[[], Mapping[str, float]]] | None = None,
+        counts: Mapping[str, Callable[[], Mapping[str, object]]] | None = None,
         drain_timeout: float,
         progress_interval: float,
         retain: float,

@@ -4,7 +4,8 @@ They serve stores without notifications, and find files whose notification was l
 completely, and asks the ledger about every file. There is no marker of the last file seen, because a file may arrive late
 under a name that sorts before earlier files. Files that the ledger does not know go as messages into a queue in memory,
 and from there to the same consumer and handler. That queue need not survive a restart: the next sweep finds the files
-again. If sweeps could not be completed for days, the next one looks back to the last complete one.
+again. If sweeps could not be completed for days, the next one looks back to the last complete one. The ledger remembers when
+that was, so the same holds after a stop, however long it was.
 
     roots ──levels──> folders that may hold recent files ──candidates──> ledger: unfinished ──> SweepQueue ──> consumer
 """
@@ -30,6 +31,7 @@ from jibe_sqs.core.log_names import holds_no_logs, no_log
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, holds
 from jibe_sqs.ports import Clock, Found, Gate, Listing
+from jibe_sqs.sweeping.past_sweeps import PastSweeps, Unfinished
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 log = structlog.get_logger()
@@ -44,12 +46,9 @@ MIN_PAUSE: Final = 1.0
 """Seconds between two sweeps of a source, however long the first one took."""
 ROOTS_AGE: Final = 600.0
 """Seconds after which the prefixes of logs in a bucket are searched again."""
-MAX_LOOK_BACK: Final = 14
-"""Days without a complete sweep that the next sweep makes up for: as long as SQS can keep a message."""
 MAX_TOP_ENTRIES: Final = 10_000
 """Entries at the top of a bucket that are searched for prefixes of logs."""
 AWS_LOGS: Final = "AWSLogs/"
-DAY: Final = 86_400.0
 
 
 class Sweep(msgspec.Struct, frozen=True):
@@ -106,9 +105,12 @@ class Sweeper:
         ledger: OptionalLedger,
         clock: Clock,
         gates: Sequence[Gate] = (),
+        unfinished: Unfinished | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`gates`: no sweep begins while one of them has a reason against new work.
+
+        `unfinished`: says when the files that a sweep found are done. Without it, the ledger does not remember sweeps.
 
         `wall_clock` gives the date: S3's clock may not be known yet.
         """
@@ -119,7 +121,7 @@ class Sweeper:
         self._gates = gates
         self._wall_clock = wall_clock
         self._roots: dict[tuple[Sweep, str], tuple[list[str], float]] = {}
-        self._complete: dict[Sweep, float] = {}
+        self._past = PastSweeps(ledger, unfinished)
         self._skipped_buckets: set[tuple[Sweep, str]] = set()
         self.counts: Counter[str] = Counter()
 
@@ -137,8 +139,7 @@ class Sweeper:
         started = self._clock.monotonic()
         now = self._wall_clock()
         if window is None:
-            since = max(self._complete.get(sweep, now), now - MAX_LOOK_BACK * DAY)
-            days = date_folders.recent(now, sweep.days, since=since)
+            days = date_folders.recent(now, sweep.days, since=await self._past.since(sweep.source, now))
         else:
             days = window.days(sweep.days - 1)
         turn = _Turn(sweep, self._queue, self._ledger, days, window)
@@ -153,8 +154,8 @@ class Sweeper:
         finally:
             # Also if the sweep is cancelled: the consumer may have read the files that it offered.
             self.counts.update(turn.found, failures=len(turn.failures))
-        if window is None and (not turn.failures or sweep not in self._complete):
-            self._complete[sweep] = now
+        if window is None:
+            await self._past.ended(sweep.source, now, is_complete=not turn.failures)
         self._report(turn, self._clock.monotonic() - started)
         return Swept(**turn.found, failures=tuple(turn.failures))
 

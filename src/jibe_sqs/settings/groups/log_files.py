@@ -77,6 +77,13 @@ class LogSettings(RoleSettings):
         default=2, ge=1, le=90, description="the number of days that a sweep covers, including today"
     )
 
+    expect: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="how often a log file comes, at least, such as `2h`. If none came for so long, the service warns "
+        "(`nothing_received`) at once and then daily. If it is not set, silence is not noticed",
+    )
+
     @model_validator(mode="after")
     def _folder_has_one_bucket(self) -> Self:
         if self.folder and self.bucket == EVERY_BUCKET:

@@ -41,6 +41,12 @@ class SyncSettings(SettingsGroup):
         "new entry, also if that was while the service was stopped. `tree`: the whole folder is refreshed once, because "
         "earlier changes were skipped. `now`: only changes from then on count",
     )
+    catch_up: Literal["auto", "warn"] = Field(
+        default="auto",
+        description="what happens after nothing was received from a queue for longer than the queue keeps messages. `auto`: "
+        "the log files of that time are found by listing and processed, or all folders are refreshed if there are none. "
+        "`warn`: it is only logged (`messages_expired`)",
+    )
     function: str = Field(
         default="syncOnProviderEvent", min_length=1, description="the function that `provider-event` calls"
     )

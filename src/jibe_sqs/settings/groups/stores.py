@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from jibe_sqs.settings.groups.group import SettingsGroup
-from jibe_sqs.settings.types import Bytes, Url
+from jibe_sqs.settings.types import Bytes, Duration, Url
 
 
 class AwsSettings(SettingsGroup):
@@ -77,6 +77,12 @@ class QueueSettings(RoleSettings):
     url: Url = Field(
         description="the queue's URL. Its last part is the queue's name in logs and errors. If several queues have the "
         "same name, the region is added: `jibe (eu-west-1)`"
+    )
+    expect: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="how often a message comes, at least, such as `1h`. If none came for so long, the service warns "
+        "(`nothing_received`) at once and then daily. If it is not set, silence is not noticed",
     )
 
 
