@@ -71,8 +71,8 @@ async def test_folders_below_are_found_if_wanted(opened):
     async with opened() as ledger:
         await ledger.record(FAILED)
         assert await ledger.history(HistoryQuestion(("/S3/médiä",))) == []
-        assert len(await ledger.history(HistoryQuestion(("/S3/médiä",), deep=True))) == 1
-        assert await ledger.history(HistoryQuestion(("/S3/méd",), deep=True)) == []
+        assert len(await ledger.history(HistoryQuestion(trees=("/S3/médiä",)))) == 1
+        assert await ledger.history(HistoryQuestion(trees=("/S3/méd",))) == []
 
 
 async def test_a_question_about_very_many_folders_is_answered(opened):

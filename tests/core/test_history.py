@@ -48,6 +48,7 @@ def test_a_file_is_kept_with_its_folders_times_and_skipped_changes(by_object):
     assert found.events == 2
     assert sorted(found.folders) == [Folder("/S3/media/a"), Folder("/S3/media/b")]
     assert (found.more, found.rest) == (0, None)
+    assert found.own_writes == {f"own_writes.principals: {AA.principal}": AA.principal}
     assert found.skipped == {"media": {"own-write": 1}, "other": {"not-mapped": 1}}
 
 
@@ -91,7 +92,7 @@ def test_a_time_that_is_unknown_does_not_count():
     ],
 )
 def test_a_question_finds_the_folder_trees_above_it_and_if_wanted_folders_below(folder, concerns, deep):
-    question = HistoryQuestion(("/S3/media/a",), deep=deep)
+    question = HistoryQuestion(**{"trees" if deep else "paths": ("/S3/media/a",)})
     assert question.concerns(FolderRefreshed(folder)) is concerns
     assert question.concerns(FileRead(folders=(Folder("/x"), folder))) is concerns
     assert question.concerns(FileRead(rest=folder, more=1)) is concerns

@@ -15,6 +15,7 @@ from jibe_sqs.cli import dead_letters
 from jibe_sqs.cli.backfill import backfill
 from jibe_sqs.cli.check import check
 from jibe_sqs.cli.compare import compare
+from jibe_sqs.cli.history import history
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
 from jibe_sqs.cli.options import ConfigOption, flag
@@ -59,6 +60,7 @@ app.command()(verify)
 app.command()(compare)
 app.command()(principals)
 app.command()(refresh)
+app.command()(history)
 app.add_typer(dead_letters.app)
 app.command()(demo)
 app.command()(sandbox)

@@ -13,8 +13,9 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine
 from jibe_sqs.compose.service import access_anywhere_client, outputs_of, policies
+from jibe_sqs.compose.shown_places import places_of_service
 from jibe_sqs.core.decisions import Place
-from jibe_sqs.core.errors import AccessAnywhereUnavailable, LedgerError, SettingsError
+from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import Ledger
 from jibe_sqs.settings import Settings
@@ -44,13 +45,7 @@ async def refresher(settings: Settings) -> AsyncIterator[Refresher]:
 
 
 def _through(service: RunningService) -> Refresher:
-    async def places(bucket: str) -> Sequence[Place]:
-        found = await service.places(bucket)
-        if found.reason and not found.places:
-            raise AccessAnywhereUnavailable(found.reason)
-        return [Place(each.folder, each.prefix) for each in found.places]
-
-    return Refresher("service", places, service.refresh)
+    return Refresher("service", lambda bucket: places_of_service(service, bucket), service.refresh)
 
 
 async def _direct(settings: Settings, stack: AsyncExitStack) -> Refresher:

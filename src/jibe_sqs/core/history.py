@@ -27,7 +27,7 @@ class FileRead(msgspec.Struct, frozen=True, tag="read", omit_defaults=True):
 
     `file`: `s3://BUCKET/KEY`; empty for a message. `events`: changes that asked for a refresh. `first`, `last`: the times of
     all changes (seconds since the epoch); 0 if unknown. `more`: folders that are not listed; all are in the tree `rest`.
-    `skipped`: bucket -> reason -> number of changes.
+    `skipped`: bucket -> reason -> number of changes. `own_writes`: rule -> an example of a principal whose changes it skipped.
     """
 
     file: str = ""
@@ -38,6 +38,7 @@ class FileRead(msgspec.Struct, frozen=True, tag="read", omit_defaults=True):
     more: int = 0
     rest: Folder | None = None
     skipped: dict[str, dict[str, int]] = {}
+    own_writes: dict[str, str] = {}
 
 
 class FolderRefreshed(msgspec.Struct, frozen=True, tag="refresh", omit_defaults=True):
@@ -66,12 +67,12 @@ class Remembered(msgspec.Struct, frozen=True):
 class HistoryQuestion(msgspec.Struct, frozen=True):
     """The entries that concern these folders, or skipped changes of this bucket. The newest `limit` since `since`.
 
-    `deep`: folders below them count as well. `since`: seconds since the epoch, local clock.
+    `trees`: paths of folders that count with everything below them. `since`: seconds since the epoch, local clock.
     """
 
     paths: tuple[str, ...] = ()
     bucket: str = ""
-    deep: bool = False
+    trees: tuple[str, ...] = ()
     since: float = float("-inf")
     limit: int = 1000
 
@@ -85,15 +86,13 @@ class HistoryQuestion(msgspec.Struct, frozen=True):
 
     def ancestors(self) -> list[str]:
         """The paths above the wanted ones, whose trees contain them."""
-        return sorted({above for path in self.paths for above in _above(path)})
+        return sorted({above for path in (*self.paths, *self.trees) for above in _above(path)})
 
     def _is_wanted(self, folder: Folder) -> bool:
-        for path in self.paths:
+        for path in (*self.paths, *self.trees):
             if folder.path == path or (folder.tree and _is_below(path, folder.path)):
                 return True
-            if self.deep and _is_below(folder.path, path):
-                return True
-        return False
+        return any(_is_below(folder.path, path) for path in self.trees)
 
 
 def file_read(plan: Plan, file: str = "") -> FileRead | None:
@@ -118,6 +117,9 @@ def file_read(plan: Plan, file: str = "") -> FileRead | None:
         more=len(rest),
         rest=_common(rest) if rest else None,
         skipped=dict(list(skipped.items())[:MAX_BUCKETS]),
+        own_writes={
+            rule[:MAX_TEXT]: changes.principal for rule, changes in list(plan.own_writes.items())[:MAX_BUCKETS]
+        },
     )
 
 

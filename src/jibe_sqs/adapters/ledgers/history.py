@@ -45,10 +45,11 @@ def _candidates(database: sqlite3.Connection, question: HistoryQuestion) -> Iter
 
 def _marks(question: HistoryQuestion) -> list[str]:
     """Texts of which an entry that answers the question has at least one."""
-    paths = [_json(path)[:-1] for path in question.paths]
+    paths = [_json(path) for path in question.paths]
+    trees = [_json(path)[:-1] for path in question.trees]
     above = [_json(path) for path in question.ancestors()]
     bucket = [_json(question.bucket)] if question.bucket else []
-    return [*paths, *above, *bucket]
+    return [*paths, *trees, *above, *bucket]
 
 
 def _json(text: str) -> str:
