@@ -63,7 +63,8 @@ async def running_service(path: Path | None) -> AsyncIterator[RunningService | N
     if path is None:
         yield None
         return
-    transport = httpx.AsyncHTTPTransport(uds=os.fspath(path))
+    # A connection that is kept may be closed by the service just when the next request is sent.
+    transport = httpx.AsyncHTTPTransport(uds=os.fspath(path), limits=httpx.Limits(max_keepalive_connections=0))
     async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, timeout=TIMEOUT, trust_env=False) as http:
         service = RunningService(http)
         try:

@@ -22,6 +22,7 @@ from jibe_sqs.cli.options import ConfigOption, flag
 from jibe_sqs.cli.refresh import refresh
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run
+from jibe_sqs.cli.why import why
 from jibe_sqs.core.errors import JibeError, SettingsError
 from jibe_sqs.telemetry import logs
 
@@ -59,6 +60,7 @@ app.command()(explain)
 app.command()(verify)
 app.command()(compare)
 app.command()(principals)
+app.command()(why)
 app.command()(refresh)
 app.command()(history)
 app.add_typer(dead_letters.app)

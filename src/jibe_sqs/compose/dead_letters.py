@@ -10,13 +10,13 @@ from jibe_sqs.commands.dead_letters import DeadLetterQueue
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.core.errors import QueueRefused
-from jibe_sqs.settings import Queues, QueueSettings
+from jibe_sqs.settings import Queues, QueueSettings, Settings
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def dead_letters(settings: Queues) -> AsyncIterator[list[DeadLetterQueue]]:
+async def dead_letters(settings: Queues | Settings) -> AsyncIterator[list[DeadLetterQueue]]:
     """Each dead-letter queue once, also if several queues share it. Raises `QueueError`, also if no queue has one."""
     async with stores.clients(settings) as aws:
         origins: dict[str, dict[str, Origin]] = {}

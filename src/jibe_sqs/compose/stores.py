@@ -20,6 +20,7 @@ from jibe_sqs.adapters.partitions import region_of_url
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
+from jibe_sqs.adapters.s3_objects import S3Objects
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.commands.verification import Scope, Verification
 from jibe_sqs.compose.fingerprint import Fingerprint
@@ -150,6 +151,11 @@ def s3_listing(settings: Rules, each: LogSettings, regions: Regions, aws: Aws) -
 def data_listing(settings: Rules, regions: Regions, aws: Aws) -> Listing:
     """The listing of the buckets that Access Anywhere shows. They are listed with the credentials of `aws`."""
     return S3Listing(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
+
+
+def data_objects(settings: Rules, regions: Regions, aws: Aws) -> S3Objects:
+    """Finds objects in the buckets that Access Anywhere shows, with the credentials of `aws`."""
+    return S3Objects(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
 
 
 def any_object(settings: Rules, regions: Regions, aws: Aws) -> S3Logs:

@@ -67,17 +67,21 @@ class Remembered(msgspec.Struct, frozen=True):
 class HistoryQuestion(msgspec.Struct, frozen=True):
     """The entries that concern these folders, or skipped changes of this bucket. The newest `limit` since `since`.
 
-    `trees`: paths of folders that count with everything below them. `since`: seconds since the epoch, local clock.
+    `trees`: paths of folders that count with everything below them.
+    `any_file`: every log file, whatever it changed, and nothing else. `since`: seconds since the epoch, local clock.
     """
 
     paths: tuple[str, ...] = ()
     bucket: str = ""
     trees: tuple[str, ...] = ()
+    any_file: bool = False
     since: float = float("-inf")
     limit: int = 1000
 
     def concerns(self, entry: HistoryEntry) -> bool:
         """Whether the entry is among them."""
+        if self.any_file:
+            return isinstance(entry, FileRead)
         if isinstance(entry, FolderRefreshed):
             return self._is_wanted(entry.folder)
         if self.bucket in entry.skipped:

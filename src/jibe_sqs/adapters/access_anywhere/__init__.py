@@ -2,7 +2,7 @@
 
 `wire` makes calls and reads answers: `transport` (one call with its retries), `session` (the login), `client` (the
 functions). `flow` limits calls: `circuit` (the server is down), `concurrency` (the server is busy). `uses` implements the
-ports: `target` (refreshes), `logs` (log files), `index_listing`,
+ports: `target` (refreshes), `logs` (log files), `index_listing`, `shown_objects`,
 `providers`, `provider_event`, `reports`.
 """
 
@@ -13,6 +13,7 @@ from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
 from jibe_sqs.adapters.access_anywhere.uses.provider_event import Batch, ProviderEventTarget
 from jibe_sqs.adapters.access_anywhere.uses.providers import Providers
 from jibe_sqs.adapters.access_anywhere.uses.reports import ReportFolder
+from jibe_sqs.adapters.access_anywhere.uses.shown_objects import ShownObjects
 from jibe_sqs.adapters.access_anywhere.uses.target import RefreshTarget
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
@@ -28,5 +29,6 @@ __all__ = [
     "Providers",
     "RefreshTarget",
     "ReportFolder",
+    "ShownObjects",
     "connect",
 ]

@@ -45,6 +45,8 @@ def _candidates(database: sqlite3.Connection, question: HistoryQuestion) -> Iter
 
 def _marks(question: HistoryQuestion) -> list[str]:
     """Texts of which an entry that answers the question has at least one."""
+    if question.any_file:
+        return ['"type":"read"']
     paths = [_json(path) for path in question.paths]
     trees = [_json(path)[:-1] for path in question.trees]
     above = [_json(path) for path in question.ancestors()]
