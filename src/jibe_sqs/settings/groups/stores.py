@@ -120,7 +120,7 @@ class LedgerSettings(RoleSettings):
         default=7,
         ge=0,
         le=36_500,
-        description="the number of days for which `sqlite` remembers which log files changed a folder, and its refreshes. "
+        description="the number of days for which `sqlite` remembers which log files changed a folder, and its refreshes: see `jibe-sqs history`. "
         "With 0, nothing is remembered. An entry takes about 400 bytes",
     )
     max_bytes: Bytes = Field(
