@@ -1,19 +1,24 @@
 """Builds the real service with simulated surroundings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.consumer import RECEIVE_LIMIT, Consumer
 from jibe_sqs.consuming.room import ANNOUNCED, FILE, OVERHEAD, Room
 from jibe_sqs.consuming.service import Service
+from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.sources import Sources
+from jibe_sqs.core.model import LogFile, Reject
+from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
-from jibe_sqs.ports import Gate
+from jibe_sqs.ports import Gate, Validity
+from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures, FoundFiles
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
 from proof.simulation.access_anywhere import SimulatedTarget
@@ -22,7 +27,8 @@ from proof.simulation.logs import WINDOW, SimulatedLogs
 from proof.simulation.loop import SeededLoop
 from proof.simulation.promises import Promises
 from proof.simulation.provider_events import SimulatedEventTarget
-from proof.simulation.providers import SimulatedProviders
+from proof.simulation.providers import Discovery, SimulatedProviders
+from proof.simulation.settings import Settings
 from proof.simulation.sqs import SimulatedQueue
 from proof.simulation.storage import EPOCH
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
@@ -54,7 +60,7 @@ class Clock:
 
 @dataclass(eq=False, slots=True)
 class Composed:
-    """A service, and the parts of it that the simulation inspects."""
+    """A service, and the parts of it that the simulation inspects. `start` is done before the service runs."""
 
     service: Service
     consumers: list[Consumer]
@@ -62,6 +68,30 @@ class Composed:
     bytes_in_flight: Budget
     queues: list[SimulatedQueue]
     logs: SimulatedLogs
+    start: Callable[[], Awaitable[None]]
+    serves_since: float = inf
+
+    async def run(self) -> None:
+        """Start, and serve until the end."""
+        await self.start()
+        self.serves_since = asyncio.get_running_loop().time()
+        await self.service.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The parts of a service before its inputs are known."""
+
+    engine: Engine
+    outputs: Outputs
+    logs: SimulatedLogs
+    bytes_in_flight: Budget
+
+    def composed(
+        self, service: Service, queues: list[SimulatedQueue], start: Callable[[], Awaitable[None]]
+    ) -> Composed:
+        engine = self.engine
+        return Composed(service, engine.consumers, engine.room, self.bytes_in_flight, queues, self.logs, start)
 
 
 class Composer:
@@ -73,7 +103,6 @@ class Composer:
         self._world = world
         self._disk = disk
         self._may_abandon_receive = may_abandon_receive
-        self._promises = Promises(world, disk)
         reading, self.messages_held = chance.choice([2, 5, 16]), chance.choice([3, 12, 100])
         if world.has_big_room:
             reading, self.messages_held = 16, 100
@@ -105,6 +134,57 @@ class Composer:
 
     def compose(self) -> Composed:
         """Build a new service."""
+        settings = self._world.configuration.now if self._world.configuration else None
+        built = self._built(settings)
+        promises = Promises(self._world, self._disk, settings)
+        queues = self._queues(promises)
+        service = built.engine.service(self._inputs(queues, built.logs, settings, promises))
+
+        async def start() -> None:
+            if settings is not None:
+                await log_settings_changes(settings.fingerprint, built.engine.ledger, now=self._now())
+
+        return built.composed(service, queues, start)
+
+    def backfill(self) -> tuple[Composed, Backfill]:
+        """Build a backfill of everything, with the present settings."""
+        world, configuration = self._world, self._world.configuration
+        assert configuration is not None
+        settings = configuration.now
+        built = self._built(settings)
+        engine, outputs = built.engine, built.outputs
+        failures = Failures()
+        queue = self._sweep_queue(Promises(world, self._disk, settings), 20_000, on_reject=failures.rejected)
+        buckets = BucketGate(lambda: engine.outages.reasons, outputs.clock)
+        backfill = Backfill(
+            sweeps=[self._sweep(settings.source)],
+            window=Window(EPOCH, self._now()),
+            queue=queue,
+            found=FoundFiles(queue),
+            failures=failures,
+            gates=outputs.gates,
+            buckets=buckets,
+            clock=outputs.clock,
+        )
+        service = engine.service(
+            Inputs(
+                queues=(),
+                logs=built.logs,
+                sources=settings.sources,
+                sweep_queue=queue,
+                sink=backfill.found,
+                gates=[buckets],
+                wall_clock=self._now,
+            ),
+            backfill.run,
+        )
+
+        async def start() -> None:
+            pass
+
+        return built.composed(service, [], start), backfill
+
+    def _built(self, settings: Settings | None) -> "_Built":
         world, chance, policies = self._world, self._world.chance, self._policies
         skew = world.storage.skew
         clock = Clock(world.loop, chance.uniform(0.0, 1.0) + chance.uniform(-skew, skew))
@@ -112,22 +192,27 @@ class Composer:
         logs = clock.logs = SimulatedLogs(
             world.storage, world.outages, world.network, world.judge, chance, bytes_in_flight
         )
-        decisions = Decisions()
+        decisions = settings.decisions() if settings else Decisions()
+        rules = settings.fingerprint.short if settings else ""
         buckets = self._buckets(decisions, clock)
         gates: list[Gate] = [world.index.gate, *([buckets] if buckets else [])]
         outputs = Outputs(
             clock=clock,
-            ledger=SimulatedLedger(self._disk, world.network, world.judge, policies.retain),
+            ledger=SimulatedLedger(
+                self._disk,
+                world.network,
+                world.judge,
+                retain=policies.retain,
+                rules=rules,
+                validity=None if world.parts.has_fingerprint else Validity(),
+            ),
             target=SimulatedTarget(world.index, world.storage, world.judge, chance),
             decisions=decisions,
             events=self._events(),
             buckets=buckets,
             gates=gates,
         )
-        engine = Engine(outputs, policies, world.parts)
-        queues = self._queues()
-        service = engine.service(self._inputs(queues, logs))
-        return Composed(service, engine.consumers, engine.room, bytes_in_flight, queues, logs)
+        return _Built(Engine(outputs, policies, world.parts), outputs, logs, bytes_in_flight)
 
     def _events(self) -> SimulatedEventTarget | None:
         world = self._world
@@ -137,36 +222,54 @@ class Composer:
             world.index, world.storage, world.judge, world.chance, world.batch, self._policies.event_calls
         )
 
-    def _inputs(self, queues: list[SimulatedQueue], logs: SimulatedLogs) -> Inputs:
+    def _inputs(
+        self, queues: list[SimulatedQueue], logs: SimulatedLogs, settings: Settings | None, promises: Promises
+    ) -> Inputs:
         world, sweeping = self._world, self._world.sweeping
         now = world.loop.time()
         # A queue that does not answer at the start is asked again by its consumer.
         asked = [(queue, None if queue.sqs.is_refusing_since(now) else queue.sqs.facts()) for queue in queues]
-        if sweeping is None:
-            return Inputs(queues=asked, logs=logs)
-        offset = world.chance.uniform(-world.storage.skew, world.storage.skew)
+        source = settings.source if settings else sweeping.source if sweeping else None
+        offset = world.chance.uniform(-world.storage.skew, world.storage.skew) if sweeping else 0.0
 
         def wall_clock() -> float:
-            return EPOCH + world.loop.time() + offset
+            return self._now() + offset
 
-        queue = JudgedSweepQueue(
-            sweeping.max_entries,
-            wall_clock,
-            check_sweep_delete=self._promises.check_sweep_delete,
-            check_reject=self._promises.check_sweep_reject,
-        )
-        listing = SimulatedListing(world.storage, world.outages, world.network, world.judge, sweeping.page)
         return Inputs(
             queues=asked,
             logs=logs,
-            sources=Sources([sweeping.source]),
-            sweeps=[Sweep(sweeping.source, listing, sweeping.interval)],
-            sweep_queue=queue,
+            sources=settings.sources if settings else Sources([source] if source else []),
+            sweeps=[self._sweep(source)] if source and sweeping else [],
+            sweep_queue=self._sweep_queue(promises, sweeping.max_entries if sweeping else 20_000, wall_clock),
             wall_clock=wall_clock,
         )
 
-    def _queues(self) -> list[SimulatedQueue]:
-        world, promises = self._world, self._promises
+    def _now(self) -> float:
+        return EPOCH + self._world.loop.time()
+
+    def _sweep(self, source: LogSource) -> Sweep:
+        world, sweeping = self._world, self._world.sweeping
+        page, interval = (sweeping.page, sweeping.interval) if sweeping else (10, 0.0)
+        listing = SimulatedListing(world.storage, world.outages, world.network, world.judge, page)
+        return Sweep(source, listing, interval)
+
+    def _sweep_queue(
+        self,
+        promises: Promises,
+        max_entries: int,
+        wall_clock: Callable[[], float] | None = None,
+        on_reject: Callable[[LogFile, Reject], None] = lambda _file, _why: None,
+    ) -> JudgedSweepQueue:
+        return JudgedSweepQueue(
+            max_entries,
+            wall_clock or self._now,
+            check_sweep_delete=promises.check_sweep_delete,
+            check_reject=promises.check_sweep_reject,
+            on_reject=on_reject,
+        )
+
+    def _queues(self, promises: Promises) -> list[SimulatedQueue]:
+        world = self._world
         return [
             SimulatedQueue(
                 sqs,
@@ -181,9 +284,10 @@ class Composer:
 
     def _buckets(self, decisions: Decisions, clock: Clock) -> BucketMap | None:
         world = self._world
-        if world.discovery is None:
+        if world.discovery is None and world.configuration is None:
             return None
-        providers = SimulatedProviders(world.index, world.storage, world.network, world.discovery)
+        discovery = world.discovery or Discovery(300.0, has_others=True)
+        providers = SimulatedProviders(world.index, world.storage, world.network, discovery)
         return world.parts.bucket_map(
-            providers=providers, decisions=decisions, clock=clock, interval=world.discovery.interval
+            providers=providers, decisions=decisions, clock=clock, interval=discovery.interval
         )

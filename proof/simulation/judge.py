@@ -17,6 +17,8 @@ class Judge:
         self.time: Callable[[], float] = lambda: 0.0
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.totals: Counter[str] = Counter()
+        self.logged: Counter[str] = Counter()
+        """How often the services logged each warning."""
         self.broken: str | None = None
         self._moments = itertools.count(1)
         self._is_closed = False

@@ -17,6 +17,8 @@ class Kind(Enum):
     REFUSING = "queues do not exist, or refuse everything, for a while"
     SHORT = "the queues hide messages for 0, 1 or 5 seconds"
     IDLE = "one busy queue and many idle ones"
+    SETTINGS = "the settings are wrong at first"
+    LONG_STOP = "the replicas, or Access Anywhere, are away for longer than the queues keep messages"
     BYTES = "message bodies of different sizes, and room for few of them"
 
 
@@ -32,7 +34,7 @@ class Kinds:
 
     @cached_property
     def kind(self) -> Kind:
-        rare = (Kind.OUTAGE, Kind.REFUSING, Kind.SHORT, Kind.IDLE, Kind.BYTES)
+        rare = (Kind.OUTAGE, Kind.REFUSING, Kind.SHORT, Kind.IDLE, Kind.BYTES, Kind.SETTINGS, Kind.LONG_STOP)
         luck = int(self.chance.random() * 100)
         return rare[luck // 8] if luck < 8 * len(rare) else Kind.PLAIN
 

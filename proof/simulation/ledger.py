@@ -14,22 +14,38 @@ from proof.simulation.network import Network
 
 
 class Disk:
-    """The durable content. `settled`: keys of files that were finished, or whose failed write was reported to the service."""
+    """The durable content. `settled`: files that were finished, or whose failed write was reported to the service.
+
+    Each file by its key and the rules under which it was finished.
+    """
 
     def __init__(self, name: str, network: Network, judge: Judge) -> None:
         self.name = name
         self.memory = MemoryLedger(judge.time)
-        self.settled: set[str] = set()
+        self.settled: set[tuple[str, str]] = set()
         network.add(name)
+
+    def has_note(self, name: str) -> bool:
+        """Whether a fact with this name was noted."""
+        return bool(now(lambda: self.memory.notes([name])))
 
 
 class SimulatedLedger:
     """The `Ledger` port, for one process."""
 
     def __init__(
-        self, disk: Disk, network: Network, judge: Judge, retain: float, validity: Validity | None = None
+        self,
+        disk: Disk,
+        network: Network,
+        judge: Judge,
+        *,
+        retain: float,
+        rules: str = "",
+        validity: Validity | None = None,
     ) -> None:
-        self._validity = validity or Validity()
+        """`rules`: those of the process. A defective service may use another `validity`."""
+        self._rules = rules
+        self._validity = validity or Validity(rules)
         self._disk = disk
         self._network = network
         self._judge = judge
@@ -43,7 +59,7 @@ class SimulatedLedger:
 
     async def finish(self, file: LogFile, etag: str) -> None:
         def finish() -> Coroutine[Any, Any, None]:
-            self._disk.settled.add(file.key)
+            self._disk.settled.add((file.key, self._rules))
             self._judge.record("file finished", file.key[-9:-5])
             return self._disk.memory.finish(file, etag)
 
@@ -51,7 +67,7 @@ class SimulatedLedger:
             await self._call(finish)
         except LedgerError:
             # The service knows of the failure and may go on: at worst, the file is read once more.
-            self._disk.settled.add(file.key)
+            self._disk.settled.add((file.key, self._rules))
             raise
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
@@ -93,12 +109,12 @@ class SimulatedLedger:
         def applied() -> Any:
             # The processes that share the disk may have different settings.
             self._disk.memory.validity = self._validity
-            return _now(effect)
+            return now(effect)
 
         return await self._network.call(self._disk.name, applied, LedgerError)
 
 
-def _now(effect: Any) -> Any:
+def now(effect: Any) -> Any:
     """The result of a coroutine that never waits."""
     try:
         effect().send(None)

@@ -241,6 +241,7 @@ async def _nothing_taken(_most: int, **_: object) -> int:
 
 
 KINDS: Final[dict[str, Kind]] = {
+    "ignores-the-fingerprint": Kind.SETTINGS,
     "burns-receives-in-an-outage": Kind.OUTAGE,
     "outage-blocks-others": Kind.OUTAGE,
     "outage-keeps-places": Kind.OUTAGE,
@@ -267,6 +268,7 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "watermark-before-refresh": Parts(refreshes=_WatermarkBeforeRefresh),
     "watermark-of-the-end": Parts(refreshes=_WatermarkOfTheEnd),
     "no-margin": Parts(has_margin=False),
+    "ignores-the-fingerprint": Parts(has_fingerprint=False),
     "sweep-after-a-marker": Parts(sweeper=_SweepsAfterAMarker),
     "delete-before-reported": Parts(changes=_DeletesBeforeReport),
     "report-two-at-a-time": Parts(changes=_ReportsTwoAtATime),

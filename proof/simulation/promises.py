@@ -4,17 +4,20 @@ from jibe_sqs.core.errors import TRANSIENT, JibeError
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.sweeping.sweep_queue import MAX_RECEIVES
 from proof.simulation.ledger import Disk
+from proof.simulation.settings import Settings
 from proof.simulation.sqs import LONGEST_HOLD, Sqs, Stored
 from proof.simulation.storage import Event, File
 from proof.simulation.world import World
 
 
 class Promises:
-    """The promises of one replica. `disk`: the disk of its ledger."""
+    """The promises of one process. `disk`: the disk of its ledger. `settings`: None if they cannot be wrong."""
 
-    def __init__(self, world: World, disk: Disk) -> None:
+    def __init__(self, world: World, disk: Disk, settings: Settings | None) -> None:
         self._world = world
         self._disk = disk
+        self._settings = settings
+        self._rules = settings.fingerprint.short if settings else ""
 
     def check_delete(self, sqs: Sqs, id_: str) -> None:
         """Check that a message may be deleted."""
@@ -22,7 +25,7 @@ class Promises:
         if id_ in sqs.dead_letters:
             return
         self._require(
-            not announcement.must_be_rejected,
+            not any(self._reads(file) for file in announcement.files if file.is_refused) and announcement.is_readable,
             "a message that can never be done is dead-lettered before it is deleted",
             id_,
         )
@@ -53,8 +56,13 @@ class Promises:
         self._require(is_spent or is_permanent, "rejected without a reason", message.id, why.error)
 
     def _require_done(self, events: list[Event], files: list[File], id_: str) -> None:
+        settings, configuration = self._settings, self._world.configuration
+        skipped = [event for event in events if settings and not self._reads_record(event)]
+        if skipped and settings and configuration:
+            self._world.judge.record("skipped by mistake", *(event.id for event in skipped))
+            configuration.owe(skipped, settings.mistakes)
         for event in events:
-            if event.moment < self._world.index.synced_at:
+            if event.moment < self._world.index.synced_at or event in skipped:
                 continue
             if self._world.batch and event.key:
                 self._require(event.is_reported, "deleted before its change was reported", id_, event.id)
@@ -63,7 +71,17 @@ class Promises:
                 promise = "deleted before a refresh that began after the event"
                 self._require(is_refreshed, promise, id_, event.folder)
         for file in files:
-            self._require(file.key in self._disk.settled, "deleted before its file was finished", id_, file.key)
+            is_settled = (file.key, self._rules) in self._disk.settled or not self._reads(file)
+            self._require(is_settled, "deleted before its file was finished", id_, file.key)
+
+    def _reads(self, file: File) -> bool:
+        return self._settings is None or self._settings.reads(file)
+
+    def _reads_record(self, event: Event) -> bool:
+        if self._settings is None:
+            return True
+        file = self._world.storage.files.get(event.source)
+        return not self._settings.skips(event) and (file is None or self._reads(file))
 
     def _require(self, holds: bool, promise: str, *details: object) -> None:
         self._world.judge.require(holds, promise, *details)
@@ -87,12 +105,16 @@ def check_end(world: World) -> None:
     """
     done: dict[Event, str] = {}
     given_up: set[Event] = set()
+    # Nothing of this is shown, and its messages are deleted all the same.
+    unshown = set(world.configuration.beyond_repair) if world.configuration else set[Event]()
     for sqs in world.queues:
         for id_, announcement in sqs.announcements.items():
             if id_ in sqs.dead_letters:
                 given_up.update(announcement.events)
             else:
                 done.update(dict.fromkeys(announcement.events, id_))
+                # Only wrong settings delete a message of such a file.
+                unshown.update(event for file in announcement.files if file.is_refused for event in file.events)
     if world.sweeping:
         for file in world.storage.files.values():
             if file.is_rejected:
@@ -100,14 +122,21 @@ def check_end(world: World) -> None:
             else:
                 done.update(dict.fromkeys(file.events, file.key))
     index, storage, require = world.index, world.storage, world.judge.require
+    given_up |= unshown
+    done = {event: id_ for event, id_ in done.items() if event not in unshown}
     for event, id_ in done.items():
-        for path in storage.paths_of(event.folder):
-            read_at = max(index.read_at.get(path, 0), index.read_at.get(event.key, 0) if world.batch else 0)
-            require(read_at > event.moment, "read after the last event", id_, path)
+        require(is_shown(world, event), "read after the last event", id_, event.id, event.folder)
     unsure = {path for event in given_up - done.keys() for path in storage.paths_of(event.folder)}
     for path, objects in storage.folders.items():
         shown = index.shown.get(path, {})
         require(path in unsure or shown == objects, "in the end the index equals storage", path, shown, objects)
+
+
+def is_shown(world: World, event: Event) -> bool:
+    """Whether everything that a change made stale was read after it."""
+    read_at = world.index.read_at
+    of_key = read_at.get(event.key, 0) if world.batch else 0
+    return all(max(read_at.get(path, 0), of_key) > event.moment for path in world.storage.paths_of(event.folder))
 
 
 def _is_permanent(name: str) -> bool:

@@ -31,18 +31,21 @@ class Replica:
         self._loop = world.loop
         self._chance = world.chance
         self._judge = world.judge
-        self._composer = Composer(world, disk, self._may_abandon_receive)
+        self.composer = Composer(world, disk, self._may_abandon_receive)
         self.processes: list[Process] = []
         self._crashed = asyncio.Event()
         self._process: Process | None = None
         self._composed: Composed | None = None
         self._stopped_at: float | None = None
         self._is_retired = False
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         self._may_fail = True
 
     async def run_until_retired(self) -> None:
         """Start one process after the other."""
         while not self._is_retired:
+            await self._may_start.wait()
             await self._run_once()
             if not self._is_retired:
                 await asyncio.sleep(self._chance.random() * (20 if self._may_fail else 1))
@@ -52,6 +55,20 @@ class Replica:
         self._may_fail = False
         if self._process is not None:
             self._process.faults.clear()
+
+    def hold(self) -> None:
+        """Stop it, and do not start it before `release` is called."""
+        self._may_start.clear()
+        self._stop()
+
+    def release(self) -> None:
+        """Let it start again."""
+        self._may_start.set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a process."""
+        return self._process is not None
 
     def retire(self) -> None:
         """Stop it, and do not start it again."""
@@ -68,9 +85,9 @@ class Replica:
             self._draw_fault(process)
         context = Context()
         context.run(PROCESS.set, process)
-        composed = self._composed = context.run(self._composer.compose)
+        composed = self._composed = context.run(self.composer.compose)
         process.check = self._checks(composed)
-        task = self._loop.create_task(composed.service.run(), name=process.name, context=context)
+        task = self._loop.create_task(composed.run(), name=process.name, context=context)
         crash = asyncio.create_task(self._crashed.wait())
         await asyncio.wait([task, crash], return_when=asyncio.FIRST_COMPLETED)
         crash.cancel()
@@ -144,7 +161,7 @@ class Replica:
     @property
     def messages_held(self) -> int:
         """The limit of held messages."""
-        return self._composer.messages_held
+        return self.composer.messages_held
 
     @property
     def has_room(self) -> bool:
@@ -179,11 +196,11 @@ class Replica:
         """A check of the limits, for every step. The message that ends an idle poll of a queue may be beyond them."""
         consumers, logs, room = composed.consumers, composed.logs, composed.room
         beyond = len(consumers)
-        most_held, most_bytes = self.messages_held + beyond, self._composer.bytes_in_flight
+        most_held, most_bytes = self.messages_held + beyond, self.composer.bytes_in_flight
         overdrafts = {
             room.reading: beyond,
             room.held: beyond,
-            room.held_bytes: self._composer.bytes_of_a_round(beyond),
+            room.held_bytes: self.composer.bytes_of_a_round(beyond),
             composed.bytes_in_flight: 0,
         }
 
@@ -207,7 +224,13 @@ class Replica:
         require(not task.cancelled() and task.exception() is None, "the service ends by itself", process.name, task)
         require(self._stopped_at is not None, "the service runs until it is stopped", process.name)
         # Background work is cancelled after that, and ends at once.
-        latest = (self._stopped_at or 0.0) + self._composer.drain + LAST_RECEIVE + GIVING_BACK + TOLERANCE
+        latest = (
+            max(self._stopped_at or 0.0, composed.serves_since)
+            + self.composer.drain
+            + LAST_RECEIVE
+            + GIVING_BACK
+            + TOLERANCE
+        )
         require(
             now <= latest or process.was_hung, "the service ends within its deadline", now - (self._stopped_at or 0.0)
         )
@@ -230,5 +253,5 @@ class Replica:
 
     def _may_abandon_receive(self) -> bool:
         """Whether the drain deadline and the time for a last receive have passed."""
-        over = self._composer.drain + LAST_RECEIVE - TOLERANCE
+        over = self.composer.drain + LAST_RECEIVE - TOLERANCE
         return self._stopped_at is not None and self._loop.time() - self._stopped_at >= over

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -16,16 +17,18 @@ import structlog
 from jibe_sqs.compose.engine import Policies
 from proof.simulation.access_anywhere import Index
 from proof.simulation.judge import Judge, Violation
-from proof.simulation.kinds import DAY, HOUR, Kind, Kinds
+from proof.simulation.kinds import DAY, HOUR, Kind, Kinds, kind_of
 from proof.simulation.ledger import Disk
 from proof.simulation.loop import WORLD, SeededLoop, Stuck, close_tasks
 from proof.simulation.network import Network, later
+from proof.simulation.operator import Operator
 from proof.simulation.outages import Outages
-from proof.simulation.promises import check_again, check_end
+from proof.simulation.promises import check_again, check_end, is_shown
 from proof.simulation.providers import SKEW, Discovery
 from proof.simulation.replica import Replica
+from proof.simulation.settings import Configuration, Mistake, Settings, draw_mistakes
 from proof.simulation.sqs import Sqs
-from proof.simulation.storage import Sender, Storage
+from proof.simulation.storage import EPOCH, LOGS, Sender, Storage
 from proof.simulation.sweeps import Sweeping
 from proof.simulation.watch import Watch
 from proof.simulation.world import Parts, World
@@ -65,20 +68,25 @@ def run(seed: int, parts: Parts | None = None, *, keep_trace: bool = False) -> O
 def _isolated(judge: Judge, seed: int, *, keep_trace: bool) -> Iterator[None]:
     """Isolate the run from this process: from its logs, its random numbers and its garbage collection."""
     config, state, collects = structlog.get_config(), random.getstate(), gc.isenabled()
+    wall_clock = time.time
+    lowest = 20 if keep_trace else 30 if kind_of(seed) is Kind.SETTINGS else 40
 
     def log(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         name = str(event["event"])
+        judge.logged[name] += level != "debug"
         judge.require(not event.get("exc_info"), "no exception is logged", name)
         if keep_trace and level != "debug":
             judge.note(f"  log {name}", *(f"{key}={event[key]}" for key in event if key != "event"))
         raise structlog.DropEvent
 
-    structlog.configure(processors=[log], wrapper_class=structlog.make_filtering_bound_logger(20 if keep_trace else 40))
+    structlog.configure(processors=[log], wrapper_class=structlog.make_filtering_bound_logger(lowest))
     random.seed(seed)
+    time.time = lambda: EPOCH + judge.time()
     gc.disable()
     try:
         yield
     finally:
+        time.time = wall_clock
         random.setstate(state)
         structlog.configure(**config)
         if collects:
@@ -94,6 +102,8 @@ class Simulation:
         self._chance = Random(seed)
         self._kinds = Kinds(seed)
         self._replicas: list[Replica] = []
+        self._operator: Operator | None = None
+        self._corrects_at = self._away_from = 0.0
         order = Random(seed) if self._chance.random() < 0.8 else None
         self._loop = SeededLoop(order, judge.check)
         self._loop.set_exception_handler(self._unhandled)
@@ -112,9 +122,9 @@ class Simulation:
         self._judge.close()
         loop.set_exception_handler(lambda *_: None)
         loop.close()
-        for replica in self._replicas:
-            for process in replica.processes:
-                close_tasks(process)
+        of_operator = self._operator.processes if self._operator else []
+        for process in [*(each for replica in self._replicas for each in replica.processes), *of_operator]:
+            close_tasks(process)
         main._log_destroy_pending = False  # type: ignore[attr-defined]
         return broken
 
@@ -147,6 +157,7 @@ class Simulation:
             sweeping=sweeping,
             batch=batch,
             discovery=discovery,
+            configuration=None,
             parts=self._parts,
         )
         if discovery:
@@ -201,9 +212,47 @@ class Simulation:
                 world.has_big_room = chance.random() < 0.5
                 for number in range(len(world.queues), chance.choice([10, 20, 40])):
                     world.queues.append(Sqs(f"q{number}", chance, judge, world.network, self._loop))
+            case Kind.SETTINGS:
+                mistakes = draw_mistakes(chance, is_mapped=world.discovery is None)
+                world.configuration = Configuration(self._settings(world, mistakes))
+                self._corrects_at = chance.uniform(WRITE_TIME / 2, FAULTS_END + WRITE_TIME)
+            case Kind.LONG_STOP:
+                world.configuration = Configuration(self._settings(world))
+                self._add_long_stop(world)
             case Kind.BYTES:
                 world.bytes_held = chance.choice([6_000, 20_000, 60_000])
                 world.storage.paddings = [0, 1000, 10_000]
+
+    @staticmethod
+    def _settings(world: World, mistakes: frozenset[Mistake] = frozenset()) -> Settings:
+        source = world.sweeping.source if world.sweeping else None
+        prefix = source.prefix if source and source.bucket == LOGS else ""
+        return Settings(mistakes, discovers=world.discovery is not None, prefix=prefix)
+
+    def _add_long_stop(self, world: World) -> None:
+        """Let everything be away for longer than the queues keep messages, or for longer than sweeps look back."""
+        chance = self._kinds.chance
+        retention, lasts = chance.choice([900.0, 1800.0, 2 * HOUR]), chance.uniform(1.2, 4.0)
+        if world.sweeping and chance.random() < 0.5:
+            retention, lasts = 14 * DAY, chance.uniform(0.2, 0.4)
+        for sqs in world.queues:
+            sqs.retention = retention
+        self._away_from = FAULTS_END + chance.uniform(150, 300)
+        world.aa_away_until = world.calm_at = self._away_from + retention * lasts
+
+    async def _stop_for_long(self, world: World, operator: Operator) -> None:
+        chance = self._kinds.chance
+        await asyncio.sleep(self._away_from)
+        if chance.random() < 0.3:
+            world.index.gate.close()
+            for _ in range(chance.choice([0, 1, 3])):
+                replica = chance.choice(self._replicas)
+                later(chance.uniform(0, world.calm_at - self._away_from), chance.choice([replica.stop, replica.crash]))
+        else:
+            await operator.stop_replicas(crash=chance.random() < 0.5)
+        await asyncio.sleep(world.calm_at - self._loop.time())
+        world.index.gate.open()
+        operator.start_replicas()
 
     async def _main(self) -> None:
         chance, judge = self._chance, self._judge
@@ -217,6 +266,9 @@ class Simulation:
             world.storage.plan_burst(self._kinds.chance.choice([30, 60]), world.calm_at + 10, world.queues[0].send)
         elif world.kind is Kind.BYTES:
             world.storage.plan_burst(30, 2 * WRITE_TIME, world.queues[0].send)
+        elif world.kind is Kind.LONG_STOP:
+            away = min(world.calm_at - self._away_from, HOUR)
+            world.storage.plan(8, away, senders, begin=self._away_from, first=100)
         elif world.calm_at > FAULTS_END:
             # Messages while something is away.
             world.storage.plan(8, min(world.calm_at, HOUR), senders, begin=FAULTS_END, first=100)
@@ -226,13 +278,18 @@ class Simulation:
             later(away + chance.random() * 100, gate.open)
         self._plan_late_faults(world)
         running = [asyncio.create_task(replica.run_until_retired()) for replica in self._replicas]
+        operator = self._operator = Operator(world, self._replicas, self._kinds.chance)
+        if world.kind is Kind.SETTINGS:
+            running.append(asyncio.create_task(operator.correct_settings(self._corrects_at)))
+        elif world.kind is Kind.LONG_STOP:
+            running.append(asyncio.create_task(self._stop_for_long(world, operator)))
         await asyncio.sleep(FAULTS_END)
         judge.record("faults ended")
         world.stop_faults()
         for replica in self._replicas:
             replica.stop_faults()
         watch = asyncio.create_task(Watch(world, self._replicas).watch())
-        await self._until_done(world)
+        await self._until_done(world, operator)
         watch.cancel()
         for replica in self._replicas:
             replica.retire()
@@ -249,13 +306,15 @@ class Simulation:
             at = chance.uniform(FAULTS_END, world.outages.end)
             later(at, chance.choice([replica.stop, replica.crash]))
 
-    async def _until_done(self, world: World) -> None:
+    async def _until_done(self, world: World, operator: Operator) -> None:
         storage, require = world.storage, self._judge.require
         calm_at = max(FAULTS_END, world.calm_at)
         while True:
             waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
-            unfound = self._unfound(storage) if world.sweeping else []
-            if not (waiting or unfound or storage.unsent or any(sqs.redeliveries_due for sqs in world.queues)):
+            unfound = self._unfound(world) if world.sweeping else []
+            owed = _owed(world)
+            is_busy = any(sqs.redeliveries_due for sqs in world.queues) or not operator.is_done
+            if not (waiting or unfound or owed or storage.unsent or is_busy):
                 return
             await asyncio.sleep(5)
             now = self._loop.time()
@@ -263,7 +322,24 @@ class Simulation:
             longest = DAY if world.outages.end else MAX_SEARCH_TIME
             require(now <= calm_at + MAX_TIME or not waiting, "every message is settled", *waiting)
             require(now <= calm_at + longest or not unfound, "every unannounced log file is found", *unfound)
+            require(now <= calm_at + DAY or not owed, "what was missed is made up for", *owed)
 
-    def _unfound(self, storage: Storage) -> list[str]:
-        settled = set[str]().union(*(replica.disk.settled for replica in self._replicas))
-        return [file.key for file in storage.files.values() if not file.is_rejected and file.key not in settled]
+    def _unfound(self, world: World) -> list[str]:
+        settled = set[tuple[str, str]]().union(*(replica.disk.settled for replica in self._replicas))
+        rules = world.configuration.now.fingerprint.short if world.configuration else ""
+        files = world.storage.files.values()
+        return [file.key for file in files if not file.is_rejected and (file.key, rules) not in settled]
+
+
+def _owed(world: World) -> list[str]:
+    """The changes that a service with wrong settings skipped, or whose message expired, and that are not shown yet."""
+    configuration = world.configuration
+    if configuration is None:
+        return []
+    missed = set(configuration.owed) - configuration.beyond_repair
+    for sqs in world.queues:
+        for id_ in sqs.expired - sqs.dead_letters.keys():
+            missed.update(sqs.announcements[id_].events)
+    refused = {key for key, file in world.storage.files.items() if file.is_refused}
+    left = [event for event in missed if event.source not in refused and not is_shown(world, event)]
+    return sorted(event.id for event in left)

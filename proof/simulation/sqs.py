@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from random import Random
 
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
@@ -73,6 +74,9 @@ class Sqs:
         """Messages that SQS is going to deliver once more."""
         self.duplicates = chance.choice([0.0, 0.0, 0.05, 0.2])
         self.entry_failures = chance.choice([0.0, 0.0, 0.1])
+        self.retention = inf
+        """Seconds after which a message is deleted, also if it is hidden."""
+        self.expired: set[str] = set()
         self.refusals: list[tuple[float, float]] = []
         """When it refuses every call: as a queue that does not exist, or that we may not use."""
         self.is_held: Callable[[Stored], bool] = lambda _: False
@@ -94,12 +98,19 @@ class Sqs:
         id_ = f"{self.name}-{next(self._ids)}"
         now = self._loop.time()
         self.announcements[id_] = announcement
+        if self.retention < inf:
+            later(self.retention, self._expire, id_)
         self._judge.record("sent", id_, *(file.key[-9:-5] for file in announcement.files))
         self._add(Stored(id_, announcement, EPOCH + now, now))
         if self._chance.random() < self.duplicates:
             # A topic, too, may deliver a message more than once.
             self.redeliveries_due += 1
             later(self._chance.random() * 60, self._send_again, announcement)
+
+    def _expire(self, id_: str) -> None:
+        self.expired.add(id_)
+        if self.messages.pop(id_, None) is not None:
+            self._judge.record("expired", id_)
 
     def _send_again(self, announcement: Announcement) -> None:
         self.redeliveries_due -= 1
@@ -200,7 +211,7 @@ class Sqs:
     def _deliver_again(self, stored: Stored) -> None:
         """Deliver it again: one server of SQS did not know that the message was received or deleted."""
         self.redeliveries_due -= 1
-        if stored.id not in self.dead_letters:
+        if stored.id not in self.dead_letters and stored.id not in self.expired:
             self._judge.record("visible again", stored.id)
             stored.visible_at = self._loop.time()
             stored.is_exempt = True

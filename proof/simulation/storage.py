@@ -10,6 +10,7 @@ from random import Random
 
 from jibe_sqs.core.model import Folder
 from proof.simulation.judge import Judge
+from proof.simulation.kinds import DAY
 from proof.simulation.loop import SeededLoop
 from proof.simulation.network import later
 
@@ -18,7 +19,9 @@ EPOCH = 1_767_225_600.0
 BUCKET = "data"
 LOGS = "trail-logs"
 REGION = "AWSLogs/111122223333/CloudTrail/eu-west-1/"
-TODAY, YESTERDAY = "2026/01/01/", "2025/12/31/"
+AGENTS = ("aws-cli/2.0", "batch/1.0", "aws-sdk/1.0")
+OTHER_AGENT = "batch/1.0"
+"""The user agent of a program whose writes may look like Access Anywhere's own."""
 
 
 @dataclass(eq=False)
@@ -33,6 +36,8 @@ class Event:
     """The key of the object; empty if the record has no key."""
     source: str = ""
     """The key of the log file with its record; empty if a message has the record."""
+    agent: str = ""
+    """The user agent of the writer."""
     is_reported: bool = False
     """Whether it was reported to Access Anywhere, which accepted it."""
 
@@ -74,6 +79,8 @@ class Announcement:
     files: list[File] = field(default_factory=list)
     events_in_body: list[Event] = field(default_factory=list)
     """Events in the message body itself."""
+    is_readable: bool = True
+    """Whether its body can be read."""
     must_be_rejected: bool = False
     """Whether it can never be done, so that it must become a dead letter."""
 
@@ -123,7 +130,7 @@ class Storage:
             kind = chance.random()
             self.unsent += 1
             if kind < 0.04:
-                later(start, self._send, send, Announcement("no JSON", must_be_rejected=True))
+                later(start, self._send, send, Announcement("no JSON", is_readable=False, must_be_rejected=True))
             elif kind < 0.2:
                 later(start, self._write_and_notify, send)
             else:
@@ -166,7 +173,8 @@ class Storage:
 
     def _file(self, name: str, readable_at: float) -> File:
         chance, is_swept = self._chance, self._is_swept
-        day = YESTERDAY if is_swept and chance.random() < 0.2 else TODAY
+        written = EPOCH + readable_at - (DAY if is_swept and chance.random() < 0.2 else 0.0)
+        day = f"{datetime.fromtimestamp(written, UTC):%Y/%m/%d/}"
         lag = chance.random() * 60 if is_swept and chance.random() < 0.5 else 0.0
         return File(f"{REGION}{day}{name}", readable_at, readable_at + lag, is_refused=chance.random() < 0.02)
 
@@ -241,7 +249,7 @@ class Storage:
             self.folders[path][str(key)] = moment
         seen = int(EPOCH + self._loop.time() + chance.uniform(-self.skew, self.skew))
         self._judge.record(name, folder, key or "")
-        event = Event(folder, moment, seen, key or "")
+        event = Event(folder, moment, seen, key or "", agent=AGENTS[moment % len(AGENTS)])
         self.events[event.id] = event
         return event, {
             "eventVersion": "1.11",
@@ -252,6 +260,7 @@ class Storage:
             "requestID": f"request-{moment}",
             "awsRegion": "eu-west-1",
             "readOnly": False,
+            "userAgent": event.agent,
             "requestParameters": {"bucketName": BUCKET} | ({"key": key} if key else {}),
         }
 

@@ -100,8 +100,9 @@ class JudgedSweepQueue(SweepQueue):
         *,
         check_sweep_delete: Callable[[str], None],
         check_reject: Callable[[str, Message, Reject], None],
+        on_reject: Callable[[LogFile, Reject], None],
     ) -> None:
-        super().__init__(max_entries=max_entries, wall_clock=wall_clock)
+        super().__init__(max_entries=max_entries, wall_clock=wall_clock, on_reject=on_reject)
         self._check_sweep_delete = check_sweep_delete
         self._check_reject = check_reject
 

@@ -12,6 +12,7 @@ from proof.simulation.loop import SeededLoop
 from proof.simulation.network import Network
 from proof.simulation.outages import Outages
 from proof.simulation.providers import Discovery
+from proof.simulation.settings import Configuration
 from proof.simulation.sqs import Sqs
 from proof.simulation.storage import Storage
 from proof.simulation.sweeps import Sweeping
@@ -23,6 +24,8 @@ class Parts(engine.Parts):
 
     bucket_map: type[BucketMap] = BucketMap
     has_margin: bool = True
+    has_fingerprint: bool = True
+    """Whether a finished file counts only under the rules under which it was finished."""
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -42,6 +45,8 @@ class World:
     """The largest number of changes in one report; 0 if folders are refreshed instead."""
     discovery: Discovery | None
     """How buckets are discovered; None if all buckets are known from the start."""
+    configuration: Configuration | None
+    """The settings of the replicas; None if they need none."""
     parts: Parts
     kind: Kind
     outages: Outages

@@ -93,10 +93,11 @@ class Service:
         finally:
             if self._changes is not None:
                 await self._changes.stop()
-            await self._refreshes.stop()
+            # Before the refreshes: background work that waits for one must not take its end for a defect.
             for task in [*housekeeping, *background]:
                 task.cancel()
             await asyncio.gather(*housekeeping, *background, return_exceptions=True)
+            await self._refreshes.stop()
             # The signal handlers stay: closing may take long, and a second signal must end the process then, too.
             self._log_progress("stopped")
 

@@ -1,0 +1,115 @@
+"""The operator: stops the replicas, corrects their settings, and repairs the past when the service asks for it."""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context
+from functools import partial
+from random import Random
+
+from jibe_sqs.sweeping.backfill import Backfill
+from proof.simulation.loop import PROCESS, Process
+from proof.simulation.replica import Replica
+from proof.simulation.storage import LOGS
+from proof.simulation.world import World
+
+PATIENCE = 900.0
+"""Seconds until the operator repairs the past in any case."""
+AGAIN = 60.0
+"""Seconds until the operator starts a failed command again."""
+
+
+class Operator:
+    """Works on a world and its replicas. `is_done`: nothing is left to do."""
+
+    def __init__(self, world: World, replicas: Sequence[Replica], chance: Random) -> None:
+        self._world = world
+        self._replicas = replicas
+        self._chance = chance
+        self._crashed = asyncio.Event()
+        self.processes: list[Process] = []
+        """Those of the commands that were run."""
+        self.is_done = True
+
+    async def correct_settings(self, at: float) -> None:
+        """Correct the settings at this time. All replicas are stopped before one starts with other settings."""
+        self.is_done = False
+        configuration = self._world.configuration
+        assert configuration is not None
+        await asyncio.sleep(at)
+        await self.stop_replicas()
+        was_noted = any(replica.disk.has_note("settings") for replica in self._replicas)
+        configuration.correct()
+        self._world.judge.record("settings corrected")
+        self.start_replicas()
+        await self._until_warned(must_come=was_noted and self._world.storage.faults_are_over)
+        await self._backfill()
+        self.is_done = True
+
+    async def stop_replicas(self, *, crash: bool = False) -> None:
+        """Stop all replicas, or kill them. Returns when they have ended."""
+        for replica in self._replicas:
+            replica.hold()
+            if crash:
+                replica.crash()
+        while any(replica.is_running for replica in self._replicas):
+            await asyncio.sleep(1.0)
+
+    def start_replicas(self) -> None:
+        """Start all replicas again."""
+        for replica in self._replicas:
+            replica.release()
+
+    async def _until_warned(self, *, must_come: bool) -> None:
+        judge = self._world.judge
+        began = judge.time()
+        while not judge.logged["settings_changed"] and judge.time() - began < PATIENCE:
+            await asyncio.sleep(5.0)
+        judge.require(bool(judge.logged["settings_changed"]) or not must_come, "a change of the settings is logged")
+
+    async def _backfill(self) -> None:
+        """Run the command until it succeeds. The first runs may be killed."""
+        for kills in range(3, -1, -1):
+            if await self._backfill_once(may_die=kills > 0):
+                return
+            await asyncio.sleep(AGAIN)
+        is_over = self._world.storage.faults_are_over
+        self._world.judge.require(not is_over, "a backfill succeeds if nothing fails")
+        while not await self._backfill_once(may_die=False):
+            await asyncio.sleep(AGAIN)
+
+    async def _backfill_once(self, *, may_die: bool) -> bool:
+        judge, loop = self._world.judge, self._world.loop
+        process = Process("backfill")
+        self.processes.append(process)
+        judge.record("backfill began")
+        self._crashed.clear()
+        if may_die and self._chance.random() < 0.5:
+            process.faults[int(10 ** self._chance.uniform(0.5, 3.0))] = partial(self._crash, process)
+        context = Context()
+        context.run(PROCESS.set, process)
+        composed, backfill = context.run(self._chance.choice(self._replicas).composer.backfill)
+        task = loop.create_task(composed.run(), name="backfill", context=context)
+        crash = asyncio.create_task(self._crashed.wait())
+        await asyncio.wait([task, crash], return_when=asyncio.FIRST_COMPLETED)
+        crash.cancel()
+        if not process.is_alive:
+            return False
+        process.is_alive = False
+        judge.require(not task.cancelled() and task.exception() is None, "a backfill ends by itself", task)
+        left = [each.get_name() for each in process.tasks if not each.done()]
+        judge.require(not left, "no task is left over", process.name, *left)
+        judge.record("backfill ended", backfill.failures.count)
+        return self._has_succeeded(backfill)
+
+    def _has_succeeded(self, backfill: Backfill) -> bool:
+        """Whether everything was done that can be done."""
+        files = self._world.storage.files
+        return backfill.has_ended and all(
+            failure.file and files[failure.file.removeprefix(f"s3://{LOGS}/")].is_refused
+            for failure in backfill.failures.first
+        )
+
+    def _crash(self, process: Process) -> None:
+        self._world.judge.record("backfill crashed")
+        process.is_alive = False
+        self._crashed.set()
