@@ -11,6 +11,7 @@ import pytest
 from tests.processes import started
 
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.model import RefreshReason
 
 DRAIN = 100.0
 
@@ -272,3 +273,23 @@ async def test_background_work_ends_with_the_consumers(flow):
     await running
     assert ended.is_set()
     assert served.health.liveness_failures == []
+
+
+async def test_a_stop_is_no_defect_of_background_work_that_waits_for_a_refresh(flow, served):
+    world = served.world
+    world.target.takes = 1000.0
+    defects = []
+
+    async def refresh_a_tree():
+        try:
+            await world.engine.trees.refresh("/data", RefreshReason.IMPORT)
+        except Exception as defect:
+            defects.append(defect)
+
+    served.service._background = {"import": refresh_a_tree}
+    run = served.start()
+    await flow.until(lambda: world.target.runs)
+    served.service.stop()
+    await run
+    assert not defects
+    served.assert_over()
