@@ -57,3 +57,12 @@ async def test_a_note_that_cannot_be_read_counts_as_a_first_start(started):
     await started.ledger.note(NOTE, "[]")
     assert not await started(a="1")
     assert await started(a="2")
+
+
+async def test_a_note_that_cannot_be_read_now_is_compared_at_the_next_start(started):
+    """To replace it would hide the change for ever."""
+    await started(a="1")
+    started.ledger.unreadable = True
+    assert not await started(a="2")
+    started.ledger.unreadable = False
+    assert await started(a="2")

@@ -25,7 +25,11 @@ async def log_settings_changes(
     `now`: seconds since the epoch. The old settings decided since they were noted. `at_most`: seconds before now from which
     on it is sensible to repair.
     """
-    before = _before((await ledger.notes([NOTE])).get(NOTE))
+    noted = await ledger.noted([NOTE])
+    if noted is None:
+        # The note must stay: the next start compares with it.
+        return
+    before = _before(noted.get(NOTE))
     if before is not None:
         names, began = before
         changed = settings.changed(names)
