@@ -165,3 +165,16 @@ async def test_an_unreadable_ledger_is_not_an_empty_one(importing):
         assert importing.refreshed == []
         importing.ledger.unreadable = False
         await importing.flow.until(lambda: importing.refreshed == [FILMS])
+
+
+async def test_the_first_start_is_noted_as_soon_as_the_ledger_can_be_written(importing):
+    """Otherwise the next start would be the first one again, and would not import what appeared meanwhile."""
+    importing.ledger.unwritable = True
+    async with importing.process():
+        await asyncio.sleep(1)
+        importing.ledger.unwritable = False
+        await asyncio.sleep(2 * LEDGER_RETRY)
+    importing.providers.shown = TWO
+    async with importing.process():
+        await asyncio.sleep(INTERVAL)
+    assert importing.refreshed == [FILMS]

@@ -70,7 +70,9 @@ class Imports:
                 consequence="changes from before this start are not imported",
                 remedy="to find differences from before, run: jibe-sqs compare",
             )
-            await self._known.begin(shown)
+            # Until then, the next start would be the first one, and would not import what appeared meanwhile.
+            while not await self._known.begin(shown):
+                await self._clock.sleep(LEDGER_RETRY)
         while True:
             await self._take(shown)
             shown = await self._buckets.changed(shown)

@@ -37,17 +37,16 @@ class KnownPlaces:
             self._parts[name] = _spots(notes.get(name, ""))
         return BEGUN in notes
 
-    async def begin(self, spots: Collection[Spot]) -> None:
-        """Remember the places of the first start."""
-        await self.change(added=spots)
-        await self._ledger.note(BEGUN, "1")
+    async def begin(self, spots: Collection[Spot]) -> bool:
+        """Remember the places of the first start. False if the ledger cannot be written: then it is to be tried again."""
+        return await self.change(added=spots) and await self._ledger.note(BEGUN, "1")
 
     def all(self) -> set[Spot]:
         """The known places."""
         return {spot for part in self._parts.values() for spot in part}
 
-    async def change(self, *, added: Collection[Spot] = (), removed: Collection[Spot] = ()) -> None:
-        """Add and remove places. A ledger that cannot be written has fewer or more: then a tree is refreshed once more.
+    async def change(self, *, added: Collection[Spot] = (), removed: Collection[Spot] = ()) -> bool:
+        """Add and remove places. False if the ledger cannot be written: then a tree is refreshed once more.
 
         A place that is removed here and stays in the ledger is a risk only until the next change of its note.
         """
@@ -56,8 +55,8 @@ class KnownPlaces:
             self._parts[name] |= {spot for spot in added if _part_of(spot) == name}
             self._parts[name] -= {spot for spot in removed if _part_of(spot) == name}
         async with self._writing:
-            for name in sorted(changed):
-                await self._ledger.note(name, json.dumps(sorted(self._parts[name])))
+            written = [await self._ledger.note(name, json.dumps(sorted(self._parts[name]))) for name in sorted(changed)]
+        return all(written)
 
 
 def _part_of(spot: Spot) -> str:
