@@ -22,6 +22,7 @@ from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures, FoundFile
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
 from proof.simulation.access_anywhere import SimulatedTarget
+from proof.simulation.kinds import Kind
 from proof.simulation.ledger import Disk, SimulatedLedger
 from proof.simulation.logs import WINDOW, SimulatedLogs
 from proof.simulation.loop import SeededLoop
@@ -30,7 +31,7 @@ from proof.simulation.provider_events import SimulatedEventTarget
 from proof.simulation.providers import Discovery, SimulatedProviders
 from proof.simulation.settings import Settings
 from proof.simulation.sqs import SimulatedQueue
-from proof.simulation.storage import EPOCH
+from proof.simulation.storage import EPOCH, Event
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
 
@@ -92,6 +93,10 @@ class _Built:
     ) -> Composed:
         engine = self.engine
         return Composed(service, engine.consumers, engine.room, self.bytes_in_flight, queues, self.logs, start)
+
+
+def _skips_nothing(_event: Event) -> bool:
+    return False
 
 
 class Composer:
@@ -208,18 +213,24 @@ class Composer:
             ),
             target=SimulatedTarget(world.index, world.storage, world.judge, chance),
             decisions=decisions,
-            events=self._events(),
+            events=self._events(settings),
             buckets=buckets,
             gates=gates,
         )
         return _Built(Engine(outputs, policies, world.parts), outputs, logs, bytes_in_flight)
 
-    def _events(self) -> SimulatedEventTarget | None:
+    def _events(self, settings: Settings | None) -> SimulatedEventTarget | None:
         world = self._world
         if not world.batch:
             return None
         return SimulatedEventTarget(
-            world.index, world.storage, world.judge, world.chance, world.batch, self._policies.event_calls
+            world.index,
+            world.storage,
+            world.judge,
+            world.chance,
+            world.batch,
+            self._policies.event_calls,
+            settings.skips if settings else _skips_nothing,
         )
 
     def _inputs(
@@ -240,6 +251,7 @@ class Composer:
             logs=logs,
             sources=settings.sources if settings else Sources([source] if source else []),
             sweeps=[self._sweep(source)] if source and sweeping else [],
+            log_sources=[self._sweep(source)] if source and world.kind is Kind.LONG_STOP else [],
             sweep_queue=self._sweep_queue(promises, sweeping.max_entries if sweeping else 20_000, wall_clock),
             wall_clock=wall_clock,
         )

@@ -16,11 +16,14 @@ from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Verdict
 from jibe_sqs.ports import Clock, Found, Listing, QueueFacts
+from jibe_sqs.sweeping.catch_up import CatchUp
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
-from jibe_sqs.syncing.bucket_map import BucketMap
+from jibe_sqs.syncing.bucket_map import BucketMap, Spot
 from jibe_sqs.syncing.changes import Changes
+from jibe_sqs.syncing.imports import Imports
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.queue_activity import Gap, QueueActivity
 from proof.simulation.kinds import Kind
 from proof.simulation.world import Parts
 
@@ -146,6 +149,40 @@ class _NeverWaits(Handler):
             await asyncio.sleep(0)
 
 
+class _ImportedBeforeItsRefresh(Imports):
+    async def _import(self, spot: Spot) -> None:
+        await self._known.change(added=[spot])
+        await super()._import(spot)
+
+
+class _NeverCatchesUp(CatchUp):
+    async def _close(self, gaps: Sequence[tuple[QueueActivity, Gap]]) -> bool:
+        return bool(gaps)
+
+
+class _ClosesTheGapFirst(CatchUp):
+    async def _close(self, gaps: Sequence[tuple[QueueActivity, Gap]]) -> bool:
+        for queue, gap in gaps:
+            queue.caught_up(gap)
+        await self._remember()
+        return await super()._close(gaps)
+
+
+class _CatchesUpFromTheGapOn(CatchUp):
+    async def _close(self, gaps: Sequence[tuple[QueueActivity, Gap]]) -> bool:
+        return await super()._close([(queue, Gap(gap.start + queue.retention, gap.end)) for queue, gap in gaps])
+
+
+class _ForgetsTheLastSweep(Sweeper):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._past._read_note = _nothing_noted  # type: ignore[method-assign]
+
+
+async def _nothing_noted(_source: object) -> None:
+    pass
+
+
 class _NeverLooksAgain(BucketMap):
     async def appeared(self, *_: object) -> bool:
         return False
@@ -242,6 +279,11 @@ async def _nothing_taken(_most: int, **_: object) -> int:
 
 KINDS: Final[dict[str, Kind]] = {
     "ignores-the-fingerprint": Kind.SETTINGS,
+    "imported-before-its-refresh": Kind.SETTINGS,
+    "never-catches-up": Kind.LONG_STOP,
+    "closes-the-gap-first": Kind.LONG_STOP,
+    "catches-up-from-the-gap-on": Kind.LONG_STOP,
+    "forgets-the-last-sweep": Kind.LONG_STOP,
     "burns-receives-in-an-outage": Kind.OUTAGE,
     "outage-blocks-others": Kind.OUTAGE,
     "outage-keeps-places": Kind.OUTAGE,
@@ -269,6 +311,11 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "watermark-of-the-end": Parts(refreshes=_WatermarkOfTheEnd),
     "no-margin": Parts(has_margin=False),
     "ignores-the-fingerprint": Parts(has_fingerprint=False),
+    "imported-before-its-refresh": Parts(imports=_ImportedBeforeItsRefresh),
+    "never-catches-up": Parts(catch_up=_NeverCatchesUp),
+    "closes-the-gap-first": Parts(catch_up=_ClosesTheGapFirst),
+    "catches-up-from-the-gap-on": Parts(catch_up=_CatchesUpFromTheGapOn),
+    "forgets-the-last-sweep": Parts(sweeper=_ForgetsTheLastSweep),
     "sweep-after-a-marker": Parts(sweeper=_SweepsAfterAMarker),
     "delete-before-reported": Parts(changes=_DeletesBeforeReport),
     "report-two-at-a-time": Parts(changes=_ReportsTwoAtATime),

@@ -1,6 +1,6 @@
 """Access Anywhere with reported changes: it reads each object whose change is reported."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
@@ -14,12 +14,20 @@ class SimulatedEventTarget:
     """The `EventTarget` port, for one process. It checks the order of the reported changes."""
 
     def __init__(
-        self, index: Index, storage: Storage, judge: Judge, chance: Random, batch: int, max_calls: int
+        self,
+        index: Index,
+        storage: Storage,
+        judge: Judge,
+        chance: Random,
+        batch: int,
+        max_calls: int,
+        skips: Callable[[Event], bool],
     ) -> None:
-        """`max_calls`: the largest number of calls at the same time."""
+        """`max_calls`: the largest number of calls at the same time. `skips`: whether a change is not reported."""
         self.batch = batch
         self._max_calls = max_calls
         self._calls = 0
+        self._skips = skips
         self._index = index
         self._storage = storage
         self._judge = judge
@@ -36,7 +44,7 @@ class SimulatedEventTarget:
             require(event.key not in self._in_flight, "one change of an object is reported at a time", event.key)
             self._in_flight.add(event.key)
             last = self._last.pop((event.source, event.key), None)
-            ahead = self._storage.previous_change(event)
+            ahead = self._storage.previous_change(event, self._skips)
             is_seen = ahead is None or ahead.moment < self._index.synced_at
             require(
                 is_seen or ahead is last,

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from random import Random
 
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
@@ -13,11 +12,14 @@ from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.core.verdicts import OUTAGE_DELAY
 from jibe_sqs.ports import QueueDepth, QueueFacts
 from proof.simulation.judge import Judge
+from proof.simulation.kinds import DAY
 from proof.simulation.loop import PROCESS, WORLD, Process, SeededLoop
 from proof.simulation.network import Network, later
 from proof.simulation.storage import EPOCH, Announcement
 
 RECEIVE_LIMIT = 10
+RETENTION = 4 * DAY
+"""SQS's default. No world lasts for so long, if it has no other retention."""
 LONGEST_HOLD = 11.5 * 3600.0 - 60.0
 MAX_HIDDEN = 12 * 3600.0
 """Seconds from the receive."""
@@ -74,7 +76,7 @@ class Sqs:
         """Messages that SQS is going to deliver once more."""
         self.duplicates = chance.choice([0.0, 0.0, 0.05, 0.2])
         self.entry_failures = chance.choice([0.0, 0.0, 0.1])
-        self.retention = inf
+        self.retention = RETENTION
         """Seconds after which a message is deleted, also if it is hidden."""
         self.expired: set[str] = set()
         self.refusals: list[tuple[float, float]] = []
@@ -98,7 +100,7 @@ class Sqs:
         id_ = f"{self.name}-{next(self._ids)}"
         now = self._loop.time()
         self.announcements[id_] = announcement
-        if self.retention < inf:
+        if self.retention != RETENTION:
             later(self.retention, self._expire, id_)
         self._judge.record("sent", id_, *(file.key[-9:-5] for file in announcement.files))
         self._add(Stored(id_, announcement, EPOCH + now, now))
@@ -117,7 +119,12 @@ class Sqs:
         self.send(announcement)
 
     def facts(self) -> QueueFacts:
-        return QueueFacts(self.visibility_timeout, self.max_receives, "dlq" if self.takes_dead_letters else None)
+        return QueueFacts(
+            visibility_timeout=self.visibility_timeout,
+            max_receives=self.max_receives,
+            dead_letters="dlq" if self.takes_dead_letters else None,
+            retention=self.retention,
+        )
 
     def check_access(self) -> None:
         """Raise `QueueRefused` if it refuses calls now."""

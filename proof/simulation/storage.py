@@ -182,11 +182,14 @@ class Storage:
         """The paths of the folders that are stale if this folder or tree is stale."""
         return list(self.folders) if folder.tree else [folder.path]
 
-    def previous_change(self, event: Event) -> Event | None:
-        """The change of the same object before this one in the same log file, by the times of the records."""
+    def previous_change(self, event: Event, skips: Callable[[Event], bool]) -> Event | None:
+        """The change of the same object before this one in the same log file, by the times of the records.
+
+        `skips`: whether a change is skipped, because settings are wrong.
+        """
         if not event.source:
             return None
-        line = [each for each in self.files[event.source].events if each.key == event.key]
+        line = [each for each in self.files[event.source].events if each.key == event.key and not skips(each)]
         line.sort(key=lambda each: each.time)
         at = line.index(event)
         return line[at - 1] if at else None

@@ -141,6 +141,8 @@ class Parts:
     consumer: type[Consumer] = Consumer
     sweeper: type[Sweeper] = Sweeper
     changes: type[Changes] = Changes
+    imports: type[Imports] = Imports
+    catch_up: type[CatchUp] = CatchUp
 
 
 class Engine:
@@ -244,7 +246,7 @@ class Engine:
         if outputs.buckets is not None:
             background["buckets"] = outputs.buckets.run
         if outputs.buckets is not None and not job:
-            imports = Imports(
+            imports = self._parts.imports(
                 buckets=outputs.buckets,
                 trees=self.trees,
                 ledger=self.ledger,
@@ -284,7 +286,7 @@ class Engine:
         return silences
 
     def _catch_up(self, inputs: Inputs, queues: Sequence[QueueActivity]) -> CatchUp:
-        return CatchUp(
+        return self._parts.catch_up(
             queues=queues,
             sources=inputs.log_sources,
             sweeper=self.sweeper,
