@@ -14,7 +14,7 @@ TIMES ?= 100
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check tests bench fuzz simulate chaos drain docs clean lock
+.PHONY: help install demo test check compiled tests bench fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
@@ -40,7 +40,14 @@ install: $(DEV)
 demo: .venv/.sandbox
 	@$(BIN)/jibe-sqs demo
 
-test: check tests
+test: $(DEV)
+	@$(MAKE) --no-print-directory --jobs=2 check compiled
+	@$(MAKE) --no-print-directory tests
+
+# Compile the tests and what they import, on the processor that the checks leave. Otherwise each process of the tests
+# does it.
+compiled: $(DEV)
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 || true
 
 # The tests of one file stay in one process: they share servers.
 tests: $(DEV)
