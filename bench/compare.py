@@ -54,7 +54,6 @@ def run(objects: int = OBJECTS) -> None:
         config.write_text(json.dumps(_configuration(there, Path(folder))))
         aa = there["access_anywhere"]
         _plant(aa, objects)
-        _report("compared", _measured(config, aa))
         _report("compared with --repair", _measured(config, aa, "--repair"))
         for file_format in ("CSV", "Parquet"):
             _plant(aa, objects)
@@ -75,7 +74,7 @@ def _planted(objects: int) -> list[dict[str, Any]]:
     count = min(DIFFERENCES, objects // 10)
     changes: list[dict[str, Any]] = []
     for n in range(count):
-        key = there[n * (objects // count)]
+        key = there[n * (objects // count) + n % 10]
         change: dict[str, Any] = {"bucket": BUCKET, "key": key}
         match KINDS[n % len(KINDS)]:
             case "stale by size":
