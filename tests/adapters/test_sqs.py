@@ -25,6 +25,7 @@ from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Done, Message, Reject, Retry
 from jibe_sqs.core.verdicts import RetryPolicy
+from jibe_sqs.ports import QueueDepth
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.telemetry.counters import Counters
 
@@ -227,6 +228,20 @@ async def test_the_facts_have_the_visibility_timeout_and_the_dead_letter_queue(
 async def test_the_facts_of_a_queue_without_redrive_have_no_dead_letter_queue(queue):
     facts = await queue.facts()
     assert (facts.visibility_timeout, facts.max_receives, facts.dead_letters) == (30, None, None)
+    assert facts.retention == 4 * 86_400
+
+
+async def test_the_depth_has_visible_and_hidden_messages_and_the_retention(sqs, url, queue):
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "3600"})
+    for _ in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody="x")
+    await queue.receive(1, wait=0, visibility=60)
+    assert await queue.depth() == QueueDepth(visible=2, hidden=1, retention=3600)
+    assert (await queue.facts()).retention == 3600
+
+
+async def test_a_compatible_queue_without_these_attributes_has_the_defaults():
+    assert await queue_over(Recites({"Attributes": {}})).depth() == QueueDepth(0, 0, 4 * 86_400)
 
 
 async def test_a_missing_dead_letter_queue_is_not_an_error(sqs, queue_with_dead_letters, dead_letters):
