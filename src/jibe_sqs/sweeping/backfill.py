@@ -154,7 +154,7 @@ class Backfill:
         self._gates = gates
         self._buckets = buckets
         self._clock = clock
-        self._failures = failures
+        self.failures = failures
         self.is_listed = False
         """All files of the window are known."""
         self.has_ended = False
@@ -169,8 +169,8 @@ class Backfill:
         """Offer all files of the window, and wait until each is done or rejected. `sweeper`: its files come to the queue."""
         if await first_of(self._do_all(sweeper), self._gives_up()) is None:
             reason = self._buckets.reason
-            self._failures.add("", f"{reason}: gave up after {BUCKET_PATIENCE:g} s")
-            self._failures.count += len(self._queue)
+            self.failures.add("", f"{reason}: gave up after {BUCKET_PATIENCE:g} s")
+            self.failures.count += len(self._queue)
         self.has_ended = True
 
     async def _do_all(self, sweeper: Sweeper) -> bool:
@@ -184,7 +184,7 @@ class Backfill:
 
     async def _sweep(self, sweeper: Sweeper, sweep: Sweep) -> None:
         for error in (await sweeper.sweep(sweep, self._window)).failures:
-            self._failures.add("", f"{type(error).__name__}: {error}")
+            self.failures.add("", f"{type(error).__name__}: {error}")
 
     async def _gives_up(self) -> None:
         readable = self._clock.monotonic()
