@@ -83,6 +83,12 @@ async def test_a_message_that_cannot_be_hidden_for_so_long_counts_as_settled(flo
     assert not await UnacknowledgedQueue(queue, delay=DELAY).delete([received.receipt])
 
 
+async def test_the_depth_of_the_queue_is_seen(flow):
+    queue = InMemoryQueue()
+    queue.send("body")
+    assert await UnacknowledgedQueue(queue, delay=DELAY).depth() == await queue.depth()
+
+
 async def test_other_failures_are_reported(flow):
     queue = InMemoryQueue()
     message = queue.send("body")

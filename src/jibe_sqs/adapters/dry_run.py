@@ -36,8 +36,8 @@ class DryRunTarget(SyncTarget):
         log.debug("would_refresh", folder=str(folder))
 
 
-class UnacknowledgedQueue(Queue):
-    """A queue whose messages are never deleted and never become dead letters. They become visible again instead."""
+class UnacknowledgedQueue:
+    """The `Queue` port, on another queue: messages are never deleted and never rejected, but become visible again."""
 
     def __init__(self, queue: Queue, *, delay: float) -> None:
         """`delay`: seconds until a message that is done becomes visible again. If it is short, the messages go round."""
