@@ -21,7 +21,7 @@ help:
 	@echo 'make install   install .venv for development, and nothing else'
 	@echo 'make test      make check, then all tests'
 	@echo 'make check     linters, types, layers, deployment files'
-	@echo 'make tests     all tests'
+	@echo 'make tests     all tests; EXAMPLES=1 tries all of the expensive examples, not a third'
 	@echo 'make bench     the benchmarks'
 	@echo 'make fuzz      fuzz each parser for FUZZ_SECONDS=60'
 	@echo 'make chaos     kill, stop and disconnect replicas for SECONDS=120; nothing gets lost'
@@ -51,7 +51,7 @@ compiled: $(DEV)
 
 # The tests of one file stay in one process: they share servers.
 tests: $(DEV)
-	$(BIN)/python -m pytest -p tests.progress --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) $(BIN)/python -m pytest -p tests.progress --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	$(BIN)/ruff check .
