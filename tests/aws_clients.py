@@ -1,6 +1,7 @@
 """boto3 clients that use the sandbox's AWS under the real host names of AWS."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import boto3
@@ -11,11 +12,7 @@ def aws_client(
     environment: Mapping[str, str], service: str, region: str, *, endpoint_url: str | None = None, **config: Any
 ) -> Any:
     """A client like that of a program with this environment. `config`: arguments of botocore's Config."""
-    session = boto3.session.Session(
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=region,
-    )
+    session = _session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region)
     config.setdefault("retries", {"total_max_attempts": 3})
     return session.client(
         service,
@@ -23,3 +20,9 @@ def aws_client(
         verify=environment["AWS_CA_BUNDLE"],
         config=Config(proxies={"https": environment["HTTPS_PROXY"]}, **config),
     )
+
+
+@cache
+def _session(access_key: str, secret_key: str, region: str) -> boto3.session.Session:
+    # Shared: each session reads the descriptions of the services again.
+    return boto3.session.Session(access_key, secret_key, region_name=region)
