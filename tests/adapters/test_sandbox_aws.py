@@ -168,6 +168,12 @@ def test_a_message_that_is_received_too_often_becomes_a_dead_letter(aws):
     assert receive(aws, aws.home, 1, url=aws.dead_letters[aws.home]) == ["hopeless"]
 
 
+def test_a_service_without_resource_types_in_cloudformation_answers(aws):
+    """CloudFormation is imported without it: see `few_services`."""
+    found = aws.client("ec2").describe_regions()["Regions"]
+    assert aws.home in {region["RegionName"] for region in found}
+
+
 def test_queues_have_the_attributes_in_the_template(aws):
     for region in aws.queues:
         attributes, dead = (
