@@ -345,6 +345,8 @@ def test_no_output_contains_a_secret(world, login, jibe, start, faulty_access_an
         ("explain", "--body", json.dumps({"s3Bucket": "b", "s3ObjectKey": ["k"]})),
         ("verify", *scope, "--to", "2026-01-02"),
         ("principals", "--json"),
+        ("check",),
+        ("check", "--json"),
         ("dead-letters", "list", "--json"),
         ("dead-letters", "show", letter["MessageId"]),
         ("dead-letters", "redrive", "--all", "--dry-run"),

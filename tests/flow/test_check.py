@@ -271,6 +271,11 @@ async def test_a_policy_that_leaves_the_region_open_names_topics_in_each_region(
     assert await of_topics(aws, ["eu-west-1", "us-east-1"]) == ["subscription-missing"]
 
 
+async def test_topics_that_nothing_names_are_a_note(aws):
+    """Then no subscription was checked, and the report must not look as if all were right."""
+    assert await of_topics(aws) == ["topics-unknown"]
+
+
 async def test_each_mistake_of_a_topic_is_found(aws):
     """Those of the topic, of its subscription and of the policy."""
     check_it = partial(of_topics, aws, trail_topics=[TOPIC])

@@ -56,6 +56,7 @@ class Code(StrEnum):
     DEAD_LETTERS_RETENTION = "dead-letters-retention"
     DEAD_LETTERS_WAITING = "dead-letters-waiting"
 
+    TOPICS_UNKNOWN = "topics-unknown"
     TOPIC_MISSING = "topic-missing"
     TOPIC_KEY_UNUSABLE = "topic-key-unusable"
     SUBSCRIPTION_MISSING = "subscription-missing"

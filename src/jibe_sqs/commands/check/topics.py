@@ -8,7 +8,7 @@ import msgspec
 
 from jibe_sqs.commands.check import policies
 from jibe_sqs.commands.check.facts import Cloud, NotFound, QueueState, Refusal, Subscription
-from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, warning
+from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, note, warning
 from jibe_sqs.commands.check.queues import SEND, CheckedQueue, short
 from jibe_sqs.commands.check.running import Findings, unless_refused
 
@@ -67,6 +67,13 @@ async def check_topics(checked: CheckedTopics) -> Findings:
     for findings in found:
         for finding in findings:
             yield finding
+    if states and not any(found):
+        yield note(
+            Code.TOPICS_UNKNOWN,
+            "topics",
+            "no topic was found in the policies of the queues, in trails, or in sns.topics",
+            "name the topics in a condition on aws:SourceArn; nothing to do if S3 or EventBridge sends to the queues",
+        )
 
 
 async def _state(queue: CheckedQueue) -> QueueState | None:
