@@ -11,6 +11,7 @@ from .document import Page, table
 TABLES: Final = (
     "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes", "aws", "ledger",
     "limits", "retry", "poll drain_timeout", "sync watermark_margin tree_refresh_interval",
+    "compare",
     "log progress_interval report alerts health control",
 )  # fmt: skip
 """The tables of the page. Each holds these groups and settings."""
