@@ -78,7 +78,7 @@ def _planted(objects: int) -> list[dict[str, Any]]:
         change: dict[str, Any] = {"bucket": BUCKET, "key": key}
         match KINDS[n % len(KINDS)]:
             case "stale by size":
-                change["size"] = 7
+                change |= {"size": 7, "modified": time.time() - OLDER}
             case "stale by time":
                 change |= {"size": 1, "modified": time.time() - OLDER}
             case "extra":

@@ -50,7 +50,7 @@ def plant_four(sandbox):
     plant(
         sandbox,
         {"key": "compare/a.txt"},
-        {"key": "compare/x/b.txt", "size": 7},
+        {"key": "compare/x/b.txt", "size": 7, "modified": time.time() - HOUR},
         {"key": "compare/x/y/c.txt", "size": 4, "modified": time.time() - HOUR},
         {"key": "compare/x/y/gone.txt", "size": 1, "modified": time.time() - HOUR},
     )

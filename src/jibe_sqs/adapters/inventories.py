@@ -1,7 +1,7 @@
 """An S3 inventory as a listing of its bucket.
 
 Its files are sorted each by itself, or not at all. So all rows are put into a temporary SQLite file, ordered by folder: about
-150 bytes of disk for each object. Memory does not depend on the number of objects.
+100 bytes of disk for each object. Memory does not depend on the number of objects.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The entries of one folder, sorted in bounded memory: a folder may have millions.
 
 A few thousand are sorted in memory. More are written to temporary files, each sorted, which are merged while they are read.
-A million entries need about 100 MB of disk.
+A million entries need less than 100 MB of disk.
 """
 
 import asyncio
