@@ -62,7 +62,7 @@ def test_a_backfill_that_is_killed_and_resumed_reads_no_finished_file_again(log_
     second = jibe(*log_bucket.arguments, "--json", *SINCE_START)
     assert second.returncode == 0, second.stderr
     after = log_bucket.endpoints.counts()
-    assert "continues what began at" in second.stderr
+    assert "continues the run of" in second.stderr
     assert after["keys"] == FILES
     assert after["gets"] - before["gets"] == FILES - finished, "only unfinished files are read"
     assert after["twice"] == before["gets"] - finished <= HELD

@@ -134,7 +134,7 @@ def _introduce(running: "Running", settings: "Settings") -> None:
 
     _note_range(running.job.window)
     if running.job.is_continued:
-        _note(f"continues what began at {shown(running.job.began)}; to begin anew, use --restart")
+        _note(f"continues the run of {shown(running.job.began)}; --restart begins anew")
     if settings.sync.strategy == "dry-run":
         _note("sync.strategy is dry-run: nothing is refreshed, nothing is remembered, and a stop cannot be continued")
     elif settings.ledger.kind == "memory":

@@ -122,7 +122,7 @@ def below(counts: Counts) -> str:
     if counts.waits_for:
         return f"waiting: {counts.waits_for}"[:MAX_REASON]
     size = f"{decimal(counts.bytes_read)} of {decimal(counts.bytes)}" if counts.is_total else decimal(counts.bytes_read)
-    done = f"{size} read, {counted(counts.events, 'event')}, {counts.refreshes:,} refreshes"
+    done = f"{size} read, {counted(counts.events, 'event')}, {counted(counts.refreshes, 'refresh', 'refreshes')}"
     return f"{done}, {counts.failed:,} failed" if counts.failed else done
 
 

@@ -64,8 +64,8 @@ def as_text(result: Result, output: IO[str]) -> None:
     console.print(
         plain(
             f"{counted(counts.files, 'file')} in the time range: {counts.read:,} read ({decimal(counts.bytes_read)}), "
-            f"{counts.failed:,} failed. {counted(counts.events, 'event')} asked for refreshes, "
-            f"and {counted(counts.refreshes, 'folder')} were refreshed, in {result.seconds:,.0f} s.",
+            f"{counts.failed:,} failed. {counted(counts.events, 'event')}, {counted(counts.refreshes, 'refresh', 'refreshes')}. "
+            f"It took {result.seconds:,.0f} s.",
             style="bold",
         )
     )

@@ -36,9 +36,9 @@ def plain(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
-def counted(count: int, noun: str) -> str:
-    """A count and its noun: `1 record`, `2,000 records`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count and its noun: `1 record`, `2,000 records`. `plural`: if it does not end in a mere `s`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:
