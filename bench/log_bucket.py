@@ -85,6 +85,24 @@ def key_of(number: int, files: int, start: datetime) -> str:
     return f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{at:%Y/%m/%d}/{name}"
 
 
+def log_body(number: int, folders: int, time: str = f"{START:%Y-%m-%dT%H:%M:%SZ}") -> bytes:
+    """A log file with `RECORDS` writes, each in another folder."""
+    records = [
+        {
+            "eventVersion": "1.11",
+            "eventTime": time,
+            "eventSource": "s3.amazonaws.com",
+            "eventName": "PutObject",
+            "eventID": f"{number}-{index}",
+            "awsRegion": REGION,
+            "readOnly": False,
+            "requestParameters": {"bucketName": DATA, "key": f"{(number + index) % folders:05}/{number}"},
+        }
+        for index in range(RECORDS)
+    ]
+    return gzip.compress(json.dumps({"Records": records}).encode(), 1)
+
+
 class _LogBucket:
     def __init__(self, files: int, folders: int, start: datetime) -> None:
         self._keys = sorted(key_of(number, files, start) for number in range(files))
@@ -110,20 +128,7 @@ class _LogBucket:
         key = request.match_info["key"]
         self._gets[key] += 1
         number = int(key[-16:-8])
-        records = [
-            {
-                "eventVersion": "1.11",
-                "eventTime": self._time,
-                "eventSource": "s3.amazonaws.com",
-                "eventName": "PutObject",
-                "eventID": f"{number}-{index}",
-                "awsRegion": REGION,
-                "readOnly": False,
-                "requestParameters": {"bucketName": DATA, "key": f"{(number + index) % self._folders:05}/{number}"},
-            }
-            for index in range(RECORDS)
-        ]
-        body = gzip.compress(json.dumps({"Records": records}).encode(), 1)
+        body = log_body(number, self._folders, self._time)
         return web.Response(body=body, headers={"ETag": f'"{number}"', "Last-Modified": _http_date()})
 
     async def _list(self, request: web.Request) -> web.Response:

@@ -7,12 +7,21 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
-from bench.log_bucket import BUCKET, START, served, settings
+from bench.log_bucket import BUCKET, START, TOKEN, key_of, log_body, served, settings
 from tests.processes import eventually
 
 from jibe_sqs.compose.backfill import HELD
 from jibe_sqs.compose.backfill_estimate import SAMPLE
+from jibe_sqs.sandbox.access_anywhere import (
+    AccessAnywhereServer,
+    MemoryStorage,
+    Provider,
+    Synced,
+    create_app,
+    serving,
+)
 
 FILES = 300
 FOLDERS = 40
@@ -155,3 +164,40 @@ def test_a_wrong_time_range_is_a_mistake_of_the_command_line(jibe, options, word
     done = jibe("backfill", *options)
     assert done.returncode == 2
     assert words in re.sub(r"[\s│]+", " ", done.stderr)
+
+
+def test_logs_are_read_through_access_anywhere_where_they_are_configured_so(tmp_path, jibe):
+    """Nothing is asked of S3: no store is configured."""
+    keys = [key_of(number, 40, START) for number in range(40)]
+    objects = {
+        "trail": {key: log_body(number, 5) for number, key in enumerate(keys)},
+        "data": {f"{n:05}/object": b"" for n in range(5)},
+    }
+    never = Synced(0.0, 0.0)
+    server = AccessAnywhereServer(
+        login="",
+        password="",
+        permanent_token=TOKEN,
+        providers=(Provider("S3", buckets=("trail", "data"), synced=never),),
+        recent_window=0.0,
+    )
+    with serving(create_app(server, MemoryStorage(objects))) as endpoint:
+        config = tmp_path / "config.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "access_anywhere": {"endpoint": endpoint, "permanent_token": TOKEN},
+                    "logs": [{"bucket": "trail", "via": "access-anywhere", "sweep": "3m"}],
+                    "ledger": {"path": str(tmp_path / "ledger.sqlite")},
+                }
+            )
+        )
+        estimate = jibe("backfill", "--config", str(config), "--json", "--dry-run", *SINCE_START)
+        done = jibe("backfill", "--config", str(config), "--json", *SINCE_START)
+        shown = httpx.get(f"{endpoint}/sandbox/index", timeout=60).json()
+    assert done.returncode == 0, done.stderr
+    found = result(done.stdout)
+    assert (found["files"], found["read"], found["events"], found["failed"]) == (40, 40, 120, 0)
+    assert sum("/data/" in path for path in map(str, shown)) == 5
+    assert estimate.returncode == 0, estimate.stderr
+    assert result(estimate.stdout)["s3_gets"] == 0

@@ -149,7 +149,7 @@ async def test_a_job_is_begun_anew_after_its_end_or_if_asked_for_or_under_other_
     assert (await backfill_jobs.begun(ledger, scope, "", now=1001.0)).is_continued
     anew = await backfill_jobs.begun(ledger, scope, "", now=1002.0, restart=True)
     assert (anew.is_continued, anew.began) == (False, 1002.0)
-    await backfill_jobs.ended(ledger, job, now=1003.0)
+    await ledger.note(job.note, backfill_jobs.ended(job, now=1003.0))
     assert not (await backfill_jobs.begun(ledger, scope, "", now=1004.0)).is_continued
     await ledger.note(job.note, "damaged")
     assert not (await backfill_jobs.begun(ledger, scope, "", now=1005.0)).is_continued

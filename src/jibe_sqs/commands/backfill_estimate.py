@@ -41,6 +41,7 @@ class Estimate(msgspec.Struct, frozen=True):
     sample_events: int
     sample_refreshes: int
     failed: int
+    first_failure: str = ""
 
     @property
     def left(self) -> int:
@@ -99,6 +100,7 @@ def as_json_object(estimate: Estimate, output: IO[str]) -> None:
         "s3_lists": estimate.lists,
         "dollars": round(estimate.dollars, 4),
         "failed": estimate.failed,
+        "first_failure": estimate.first_failure,
     }
     write_json_line(row, output)
 
@@ -127,7 +129,8 @@ def as_text(estimate: Estimate, output: IO[str]) -> None:
     console.print(plain(f"Estimated from {counted(estimate.sample, 'file')}. Nothing was refreshed or remembered."))
     if estimate.failed:
         console.print(
-            plain(f"{counted(estimate.failed, 'file or folder')} could not be read: see the log.", style="red")
+            plain(f"{counted(estimate.failed, 'failure')}, the first: {estimate.first_failure}", style="red"),
+            soft_wrap=True,
         )
 
 

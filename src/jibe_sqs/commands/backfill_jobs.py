@@ -73,17 +73,17 @@ async def begun(ledger: Ledger, scope: Scope, rules: str, *, now: float, restart
     """The same, and a new job is noted, so that it can be continued. Raises `LedgerError`."""
     job = await found(ledger, scope, rules, now=now, restart=restart)
     if not job.is_continued:
-        await _note(ledger, job.note, Noted(now, job.window.start))
+        await ledger.note(job.note, _text(Noted(now, job.window.start)))
     return job
 
 
-async def ended(ledger: Ledger, job: Job, *, now: float) -> None:
-    """Remember that everything of this job is done. Raises `LedgerError`."""
-    await _note(ledger, job.note, Noted(job.began, job.window.start, now))
+def ended(job: Job, *, now: float) -> str:
+    """The text of the job's note when everything is done."""
+    return _text(Noted(job.began, job.window.start, now))
 
 
-async def _note(ledger: Ledger, name: str, noted: Noted) -> None:
-    await ledger.note(name, msgspec.json.encode(noted).decode())
+def _text(noted: Noted) -> str:
+    return msgspec.json.encode(noted).decode()
 
 
 async def _known(ledger: Ledger, name: str) -> Noted | None:

@@ -86,6 +86,8 @@ class Shown:
     async def _on_terminal(self) -> None:
         try:
             with self._bar:
+                # A second Ctrl-C ends the process at once: the cursor must not stay hidden.
+                self._console.show_cursor(True)
                 self._logging()
                 while True:
                     self.update(self._counts())

@@ -99,7 +99,6 @@ class Running:
         """
         self.job = job
         self.failures = Failures()
-        self._ledger = outputs.ledger
         self._engine = engine
         self._sweeps = inputs.sweeps
         buckets = BucketGate(lambda: engine.outages.reasons, outputs.clock)
@@ -150,10 +149,10 @@ class Running:
         return self._backfill.has_ended
 
     async def run(self) -> None:
-        """Process all files, or until SIGTERM or Ctrl-C. Raises `LedgerError` if the end cannot be noted."""
+        """Process all files, or until SIGTERM or Ctrl-C."""
         await self._service.run()
         if self.has_ended and not self.failures.count:
-            await backfill_jobs.ended(self._ledger, self.job, now=time.time())
+            await self._engine.ledger.note(self.job.note, backfill_jobs.ended(self.job, now=time.time()))
 
     def stop(self) -> None:
         """Finish only the files in hand."""

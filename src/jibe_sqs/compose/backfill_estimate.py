@@ -15,6 +15,7 @@ from jibe_sqs.compose.backfill import Part, Request, backfill_policies, inputs_o
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.service import connected
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.model import Folder
@@ -27,7 +28,8 @@ from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 SAMPLE: Final = 50
-"""Files that are read."""
+SAMPLE_SECONDS: Final = 120.0
+"""Files that are read, and seconds until the estimate does without those that are left."""
 
 
 class NoRefresh(SyncTarget):
@@ -88,6 +90,7 @@ class Estimating:
             sample_events=counters.events,
             sample_refreshes=counts["folders"] + counts["trees"],
             failed=self._failures.count,
+            first_failure=self._failures.first[0].reason if self._failures.first else "",
         )
 
     async def _read(self, _: Sweeper) -> None:
@@ -98,7 +101,13 @@ class Estimating:
         for sweep, through_aa in zip(self._inputs.sweeps, self._through_aa, strict=True):
             self._listed[through_aa] = await self._list(sweeper, sweep, self._listed[through_aa])
         await self._queue.offer(self._sample.kept)
+        if await first_of(self._emptied(), self._outputs.clock.sleep(SAMPLE_SECONDS)) is None:
+            unread = f"{len(self._queue)} files of the sample were not read within {SAMPLE_SECONDS:g} s"
+            self._failures.add("", "; ".join([unread, *self._engine.outages.reasons]))
+
+    async def _emptied(self) -> bool:
         await self._queue.emptied()
+        return True
 
     async def _list(self, sweeper: Sweeper, sweep: Sweep, before: Listed) -> Listed:
         sample = self._sample
