@@ -238,14 +238,14 @@ async def test_it_gives_up_a_log_bucket_that_stays_unreadable(backfills, flow):
 
 
 async def test_an_outage_of_a_log_bucket_delays_no_file_longer_than_itself(backfills, flow):
-    keys = [backfills.put(f"{number:03}", hours=1) for number in range(100)]
+    keys = [backfills.put(f"{number:03}", hours=1) for number in range(300)]
     backfills.store.errors.update(dict.fromkeys(keys, LogStoreUnavailable("503")))
     running = await backfills.command()
     run = asyncio.create_task(running.run())
     await asyncio.sleep(60.0)
     backfills.store.errors.clear()
     await run
-    assert (running.counts.failed, running.counts.read) == (0, 100)
+    assert (running.counts.failed, running.counts.read) == (0, 300)
     assert flow.time() < 300.0
 
 
