@@ -178,3 +178,18 @@ async def test_the_first_start_is_noted_as_soon_as_the_ledger_can_be_written(imp
     async with importing.process():
         await asyncio.sleep(INTERVAL)
     assert importing.refreshed == [FILMS]
+
+
+async def test_a_bucket_that_vanished_while_the_ledger_could_not_be_written_is_no_longer_known(importing):
+    importing.providers.shown = TWO
+    async with importing.process():
+        await asyncio.sleep(1)
+        importing.ledger.unwritable = True
+        importing.providers.shown = ONE
+        await asyncio.sleep(INTERVAL * 3)
+        importing.ledger.unwritable = False
+        await asyncio.sleep(LEDGER_RETRY * 2)
+    importing.providers.shown = TWO
+    async with importing.process():
+        await asyncio.sleep(INTERVAL)
+    assert importing.refreshed == [FILMS]

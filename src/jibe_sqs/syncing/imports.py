@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.core.model import RefreshReason
 from jibe_sqs.ports import Clock
 from jibe_sqs.syncing.bucket_map import BucketMap, Spot
@@ -24,7 +25,7 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 RETRY_DELAYS: Final = Backoff(first=60.0, longest=3600.0)
 """After a failed refresh of a tree."""
 LEDGER_RETRY: Final = 30.0
-"""Seconds until an unreadable ledger is read again."""
+"""Seconds until a ledger that failed is read or written again."""
 
 log = structlog.get_logger()
 
@@ -75,7 +76,14 @@ class Imports:
                 await self._clock.sleep(LEDGER_RETRY)
         while True:
             await self._take(shown)
-            shown = await self._buckets.changed(shown)
+            shown = await first_of(self._buckets.changed(shown), self._write_again()) or shown
+
+    async def _write_again(self) -> None:
+        """Write the known places again, as long as the ledger could not be written. Never returns."""
+        while True:
+            await self._clock.sleep(LEDGER_RETRY)
+            if not self._known.is_written:
+                await self._known.write()
 
     async def _take(self, shown: frozenset[Spot]) -> None:
         for spot in self._importing.keys() - shown:

@@ -26,6 +26,8 @@ class KnownPlaces:
         self._ledger = ledger
         self._parts: defaultdict[str, set[Spot]] = defaultdict(set)
         self._writing = asyncio.Lock()
+        self._unwritten: set[str] = set()
+        """The notes that are not in the ledger as they are here."""
 
     async def load(self) -> bool | None:
         """Read the notes. False if there are none yet: this is the first start. None if the ledger cannot be read."""
@@ -46,17 +48,38 @@ class KnownPlaces:
         return {spot for part in self._parts.values() for spot in part}
 
     async def change(self, *, added: Collection[Spot] = (), removed: Collection[Spot] = ()) -> bool:
-        """Add and remove places. False if the ledger cannot be written: then a tree is refreshed once more.
-
-        A place that is removed here and stays in the ledger is a risk only until the next change of its note.
-        """
+        """Add and remove places, and write. See `write`."""
         changed = {_part_of(spot) for spot in (*added, *removed)}
         for name in changed:
             self._parts[name] |= {spot for spot in added if _part_of(spot) == name}
             self._parts[name] -= {spot for spot in removed if _part_of(spot) == name}
+        self._unwritten |= changed
+        return await self.write()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the ledger has the places as they are here."""
+        return not self._unwritten
+
+    async def write(self) -> bool:
+        """Write what has changed. False if the ledger cannot be written: then it is to be tried again.
+
+        A place that was added, and is not in the ledger, is imported once more. One that was removed, and is still in the
+        ledger, would not be imported if it returned during a stop.
+        """
         async with self._writing:
-            written = [await self._ledger.note(name, json.dumps(sorted(self._parts[name]))) for name in sorted(changed)]
-        return all(written)
+            for name in sorted(self._unwritten):
+                self._unwritten.discard(name)
+                if not await self._noted(name):
+                    self._unwritten.add(name)
+        return self.is_written
+
+    async def _noted(self, name: str) -> bool:
+        try:
+            return await self._ledger.note(name, json.dumps(sorted(self._parts[name])))
+        except asyncio.CancelledError:
+            self._unwritten.add(name)
+            raise
 
 
 def _part_of(spot: Spot) -> str:
