@@ -216,6 +216,18 @@ async def test_a_queue_that_brings_changes_without_log_files_needs_all_trees(ins
     assert installation.refreshed == TREES
 
 
+async def test_a_kill_soon_after_a_change_without_a_log_file_does_not_hide_that_there_are_such(installation, events):
+    async with installation.process():
+        installation.queue.send(installation.flow.s3_event("before/file"))
+        await installation.until_refreshed("before")
+        await asyncio.sleep(15)
+    await asyncio.sleep(RETENTION * 2)
+    installation.target.runs.clear()
+    async with installation.process():
+        await installation.until_logged(events, "caught_up")
+    assert installation.refreshed == TREES
+
+
 async def test_without_configured_logs_all_trees_are_refreshed(installation, events):
     await a_stop_in_which_messages_expire(installation)
     async with installation.process(sources=False):

@@ -293,3 +293,30 @@ async def test_a_stop_is_no_defect_of_background_work_that_waits_for_a_refresh(f
     await run
     assert not defects
     served.assert_over()
+
+
+async def test_a_stop_notes_the_last_receive(flow, served):
+    """Otherwise what is noted may be a minute old."""
+    run = served.start()
+    await asyncio.sleep(95)
+    served.queue.send(flow.s3_event("some/file"))
+    served.service.stop()
+    await run
+    (note,) = (await served.world.ledger.notes(["queue queue-0"])).values()
+    assert note == served.consumers[0].activity.note()
+    served.assert_over()
+
+
+async def test_a_ledger_that_never_answers_delays_a_stop_by_a_few_seconds(flow, served):
+    run = served.start()
+    await asyncio.sleep(95)
+
+    async def note(name, text):
+        await asyncio.Event().wait()
+
+    served.world.ledger.note = note
+    served.service.stop()
+    stopped = flow.time()
+    await run
+    assert flow.time() - stopped <= 30
+    served.assert_over()

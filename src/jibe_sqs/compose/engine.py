@@ -264,6 +264,7 @@ class Engine:
             health=outputs.health,
             background=background,
             job=partial(job, self.sweeper) if job else None,
+            at_stop=None if job else self.watch.remember,
             counts=counts,
             drain_timeout=policies.drain_timeout,
             progress_interval=policies.progress_interval,

@@ -26,6 +26,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 LAST_LINE_TIMEOUT: Final = 0.5
 """Seconds for writing the last log lines, if a second signal ends the process."""
+LAST_WORK_TIMEOUT: Final = 5.0
+"""Seconds for the work at the stop. A ledger that does not answer must not use up the drain deadline."""
 PRUNE_INTERVAL: Final = 3600.0
 """Seconds between two prunings of the ledger."""
 
@@ -44,6 +46,7 @@ class Service:
         health: Health,
         background: Mapping[str, Work] | None = None,
         job: Work | None = None,
+        at_stop: Work | None = None,
         counts: Mapping[str, Callable[[], Mapping[str, object]]] | None = None,
         drain_timeout: float,
         progress_interval: float,
@@ -51,8 +54,8 @@ class Service:
     ) -> None:
         """`drain_timeout`, `progress_interval` (0: never) and `retain` (age of ledger entries) in seconds.
 
-        `background`: more work to run, by name. `job`: when it ends, the service stops by itself. `counts`: more counts
-        for the progress log, by name.
+        `background`: more work to run, by name. `job`: when it ends, the service stops by itself. `at_stop`: work
+        for which the stop waits a few seconds. `counts`: more counts for the progress log, by name.
         """
         self._consumers = consumers
         self._refreshes = refreshes
@@ -62,6 +65,7 @@ class Service:
         self._health = health
         self._background = background or {}
         self._job = job
+        self._at_stop = at_stop
         self._counts = counts or {}
         self._drain_timeout = drain_timeout
         self._progress_interval = progress_interval
@@ -110,22 +114,39 @@ class Service:
         self.stop()
 
     async def _until_drained(self, working: "Sequence[asyncio.Task[None]]") -> None:
+        last: list[asyncio.Task[None]] = []
         try:
             # A consumer that ends before the stop has a defect. Then the others give their messages back.
             if await first_of(self._job_or_end(working), self._stopping.wait()):
                 self.stop()
             if self._stopping.is_set() and working:
-                _, late = await asyncio.wait(working, timeout=self._drain_timeout)
-                if late:
+                last = self._last_work()
+                _, late = await asyncio.wait([*working, *last], timeout=self._drain_timeout)
+                if late := late.intersection(working):
                     log.warning("drain_deadline_over", queues=len(late))
         finally:
-            for task in working:
+            for task in [*working, *last]:
                 task.cancel()
             # Wait for each of them: all must give their messages back.
-            await asyncio.gather(*working, return_exceptions=True)
+            await asyncio.gather(*working, *last, return_exceptions=True)
         for task in working:
             if not task.cancelled():
                 task.result()
+
+    def _last_work(self) -> "list[asyncio.Task[None]]":
+        """The work at the stop, which has a few seconds."""
+        if self._at_stop is None:
+            return []
+        work = self._at_stop
+
+        async def in_time() -> None:
+            try:
+                async with asyncio.timeout(LAST_WORK_TIMEOUT):
+                    await work()
+            except TimeoutError:
+                log.debug("last_work_abandoned", after=LAST_WORK_TIMEOUT)
+
+        return [asyncio.create_task(in_time(), name="at stop")]
 
     async def _job_or_end(self, working: "Sequence[asyncio.Task[None]]") -> bool:
         """Return when the job is done, or when one of the consumers ends. Returns whether the job is done."""

@@ -19,6 +19,7 @@ from jibe_sqs.telemetry.silences import Silences, moment
 log = structlog.get_logger()
 
 INTERVAL: Final = 60.0
+TICK: Final = 10.0
 DEPTH_TIMEOUT: Final = 20.0
 """Seconds for one answer about a queue's depth."""
 LAST_FILES: Final = "last files"
@@ -90,7 +91,15 @@ class QueueWatch:
             except Exception:
                 # A defect of ours. Watching must not end the service.
                 log.exception("queue_watch_crashed")
-            await self._clock.sleep(INTERVAL)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait for the next look. It comes early for what a kill must not lose: how to catch up depends on it."""
+        before = [activity.brings_events for _, activity in self._queues]
+        for _ in range(round(INTERVAL / TICK)):
+            await self._clock.sleep(TICK)
+            if [activity.brings_events for _, activity in self._queues] != before:
+                return
 
     async def remember(self) -> None:
         """Write the notes that have changed."""
