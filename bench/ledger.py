@@ -14,7 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, SqliteLedger
-from jibe_sqs.core.model import LogFile
+from jibe_sqs.core.history import FileRead
+from jibe_sqs.core.model import Folder, LogFile
 
 ROWS = 100_000
 PRUNED = 0.15
@@ -25,6 +26,8 @@ ACCOUNTS, REGIONS = 50, 16
 BEGAN = 1_790_000_000.0
 SECONDS = 30 * 86_400.0
 NO_LIMIT = 1 << 50
+FOLDERS = [f"/Amazon S3/example-media/projects/2026/project {number}" for number in range(5)]
+"""The folders of a log file in the history."""
 
 _INSERT = "INSERT INTO files VALUES ('trail', ?, NULL, '9e107d9d372bb6826bd81d3542a419d6', ?, '')"
 
@@ -44,7 +47,7 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
     print(f"  filled in            {time.perf_counter() - began:8.1f} s", flush=True)
     some = _some(rows)
     began = time.perf_counter()
-    async with SqliteLedger(path, max_bytes=NO_LIMIT) as ledger:
+    async with SqliteLedger(path, max_bytes=NO_LIMIT, history=SECONDS) as ledger:
         print(f"  start                {(time.perf_counter() - began) * 1e3:8.2f} ms")
         await _print_calls(ledger, some)
         await _print_pruning(ledger, path, some, pruned)
@@ -98,10 +101,29 @@ async def _print_calls(ledger: SqliteLedger, some: Sequence[LogFile]) -> None:
     }
     for name, call in calls.items():
         _print_times(name, [await _timed(call(n)) for n in range(CALLS)])
-    began = time.perf_counter()
-    for first in range(0, CALLS, AT_ONCE):
-        await asyncio.gather(*(calls["a write"](-n) for n in range(first + 1, first + 1 + AT_ONCE)))
-    print(f"  writes, {AT_ONCE} at once   {CALLS / (time.perf_counter() - began):8,.0f} a second", flush=True)
+    await _print_batches(ledger, calls["a write"])
+
+
+async def _print_batches(ledger: SqliteLedger, write: Callable[[int], Awaitable[object]]) -> None:
+    """Writes without and with an entry of the history, in turns: so a busy machine slows both alike."""
+    entry = FileRead(f"s3://trail/{next(_keys(1))}", 100, BEGAN, BEGAN + 60, tuple(map(Folder, FOLDERS)))
+    plain: list[float] = []
+    with_history: list[float] = []
+
+    async def recorded(n: int) -> None:
+        await ledger.record(entry)
+        await write(n)
+
+    for first in range(0, 10 * CALLS, AT_ONCE):
+        numbers = range(-first - AT_ONCE, -first)
+        plain.append(await _timed(asyncio.gather(*map(write, numbers))))
+        with_history.append(await _timed(asyncio.gather(*map(recorded, numbers))))
+    for name, seconds in (("writes", plain), ("and history", with_history)):
+        print(
+            f"  {name}, {AT_ONCE} at once {AT_ONCE / statistics.median(seconds):12,.0f} a second (median)", flush=True
+        )
+    ratio = statistics.median(with_history) / statistics.median(plain)
+    print(f"  time with the history {ratio:.2f} times that without", flush=True)
 
 
 async def _print_pruning(ledger: SqliteLedger, path: Path, some: Sequence[LogFile], pruned: float) -> None:

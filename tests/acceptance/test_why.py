@@ -78,7 +78,7 @@ def test_an_operator_finds_out_repairs_and_sees_what_happened(operator, small_se
     assert [entry["reason"] for entry in remembered["entries"] if entry["what"] == "refresh"].count("operator") == 1
     _, remembered = operator.json("history", f"s3://{BUCKET}")
     (read,) = [entry for entry in remembered["entries"] if entry["what"] == "read"]
-    assert re.fullmatch(r"s3://jibe-sandbox-logs/AWSLogs/.*/small-\d+\.json\.gz", read["file"])
+    assert re.fullmatch(r"s3://jibe-sandbox-logs/AWSLogs/.*/small-[0-9-]+\.json\.gz", read["file"])
     assert {"events", "operator"} <= {entry.get("reason") for entry in remembered["entries"]}
     for command in (("history", f"s3://{BUCKET}"), ("why", url)):
         shown = operator.run(*command).stdout.splitlines()
