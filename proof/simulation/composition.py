@@ -18,7 +18,7 @@ from jibe_sqs.core.model import LogFile, Reject
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Gate, Validity
-from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures, FoundFiles
+from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
 from proof.simulation.access_anywhere import SimulatedTarget
@@ -151,21 +151,19 @@ class Composer:
 
         return built.composed(service, queues, start)
 
-    def backfill(self) -> tuple[Composed, Backfill]:
+    def backfill(self, failures: Failures) -> tuple[Composed, Backfill]:
         """Build a backfill of everything, with the present settings."""
         world, configuration = self._world, self._world.configuration
         assert configuration is not None
         settings = configuration.now
         built = self._built(settings)
         engine, outputs = built.engine, built.outputs
-        failures = Failures()
         queue = self._sweep_queue(Promises(world, self._disk, settings), 20_000, on_reject=failures.rejected)
         buckets = BucketGate(lambda: engine.outages.reasons, outputs.clock)
         backfill = Backfill(
             sweeps=[self._sweep(settings.source)],
             window=Window(EPOCH, self._now()),
             queue=queue,
-            found=FoundFiles(queue),
             failures=failures,
             gates=outputs.gates,
             buckets=buckets,
@@ -177,7 +175,6 @@ class Composer:
                 logs=built.logs,
                 sources=settings.sources,
                 sweep_queue=queue,
-                sink=backfill.found,
                 gates=[buckets],
                 wall_clock=self._now,
             ),

@@ -1,12 +1,13 @@
 """The operator: stops the replicas, corrects their settings, and repairs the past when the service asks for it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextvars import Context
 from functools import partial
 from random import Random
+from typing import Any
 
-from jibe_sqs.sweeping.backfill import Backfill
+from jibe_sqs.sweeping.backfill import Failures
 from proof.simulation.loop import PROCESS, Process
 from proof.simulation.replica import Replica
 from proof.simulation.storage import LOGS
@@ -19,7 +20,7 @@ AGAIN = 60.0
 
 
 class Operator:
-    """Works on a world and its replicas. `is_done`: nothing is left to do."""
+    """Works on a world and its replicas."""
 
     def __init__(self, world: World, replicas: Sequence[Replica], chance: Random) -> None:
         self._world = world
@@ -28,11 +29,21 @@ class Operator:
         self._crashed = asyncio.Event()
         self.processes: list[Process] = []
         """Those of the commands that were run."""
-        self.is_done = True
+        self._work: asyncio.Task[None] | None = None
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin to do something."""
+        self._work = asyncio.create_task(work, name="operator")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something left to do. Raises the error that ended its work."""
+        if self._work is not None and self._work.done():
+            self._work.result()
+        return self._work is not None and not self._work.done()
 
     async def correct_settings(self, at: float) -> None:
         """Correct the settings at this time. All replicas are stopped before one starts with other settings."""
-        self.is_done = False
         configuration = self._world.configuration
         assert configuration is not None
         await asyncio.sleep(at)
@@ -43,7 +54,6 @@ class Operator:
         self.start_replicas()
         await self._until_warned(must_come=was_noted and self._world.storage.faults_are_over)
         await self._backfill()
-        self.is_done = True
 
     async def stop_replicas(self, *, crash: bool = False) -> None:
         """Stop all replicas, or kill them. Returns when they have ended."""
@@ -85,9 +95,10 @@ class Operator:
         self._crashed.clear()
         if may_die and self._chance.random() < 0.5:
             process.faults[int(10 ** self._chance.uniform(0.5, 3.0))] = partial(self._crash, process)
+        failures = Failures()
         context = Context()
         context.run(PROCESS.set, process)
-        composed, backfill = context.run(self._chance.choice(self._replicas).composer.backfill)
+        composed, backfill = context.run(self._chance.choice(self._replicas).composer.backfill, failures)
         task = loop.create_task(composed.run(), name="backfill", context=context)
         crash = asyncio.create_task(self._crashed.wait())
         await asyncio.wait([task, crash], return_when=asyncio.FIRST_COMPLETED)
@@ -98,15 +109,14 @@ class Operator:
         judge.require(not task.cancelled() and task.exception() is None, "a backfill ends by itself", task)
         left = [each.get_name() for each in process.tasks if not each.done()]
         judge.require(not left, "no task is left over", process.name, *left)
-        judge.record("backfill ended", backfill.failures.count)
-        return self._has_succeeded(backfill)
+        judge.record("backfill ended", failures.count)
+        return backfill.has_ended and self._are_expected(failures)
 
-    def _has_succeeded(self, backfill: Backfill) -> bool:
-        """Whether everything was done that can be done."""
+    def _are_expected(self, failures: Failures) -> bool:
+        """Whether only files failed that can never be read."""
         files = self._world.storage.files
-        return backfill.has_ended and all(
-            failure.file and files[failure.file.removeprefix(f"s3://{LOGS}/")].is_refused
-            for failure in backfill.failures.first
+        return all(
+            failure.file and files[failure.file.removeprefix(f"s3://{LOGS}/")].is_refused for failure in failures.first
         )
 
     def _crash(self, process: Process) -> None:

@@ -283,9 +283,9 @@ class Simulation:
         running = [asyncio.create_task(replica.run_until_retired()) for replica in self._replicas]
         operator = self._operator = Operator(world, self._replicas, self._kinds.chance)
         if world.kind is Kind.SETTINGS:
-            running.append(asyncio.create_task(operator.correct_settings(self._corrects_at)))
+            operator.begin(operator.correct_settings(self._corrects_at))
         elif world.kind is Kind.LONG_STOP:
-            running.append(asyncio.create_task(self._stop_for_long(world, operator)))
+            operator.begin(self._stop_for_long(world, operator))
         await asyncio.sleep(FAULTS_END)
         judge.record("faults ended")
         world.stop_faults()
@@ -316,7 +316,7 @@ class Simulation:
             waiting = [id_ for sqs in world.queues for id_ in sqs.messages]
             unfound = self._unfound(world) if world.sweeping else []
             owed = _owed(world)
-            is_busy = any(sqs.redeliveries_due for sqs in world.queues) or not operator.is_done
+            is_busy = any(sqs.redeliveries_due for sqs in world.queues) or operator.is_busy
             if not (waiting or unfound or owed or storage.unsent or is_busy):
                 return
             await asyncio.sleep(5)
