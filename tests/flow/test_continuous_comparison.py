@@ -153,7 +153,7 @@ async def test_what_cannot_be_repaired_is_a_warning(events):
     await service.run_rounds(1)
     assert service.truth.last.unrepaired == 1
     assert service.truth.warnings == [
-        "1 objects differ between S3 and Access Anywhere: compare.repair is off: run jibe-sqs compare"
+        "1 object differs between S3 and Access Anywhere: compare.repair is off: run jibe-sqs compare"
     ]
     (differed,) = [event for event in events if event["event"] == "folder_differed"]
     assert (differed["folder"], differed["missing"], differed["examples"]) == (

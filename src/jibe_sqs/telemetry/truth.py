@@ -87,9 +87,8 @@ class Truth:
         worst = max(filter(None, (self.current, self.last)), key=lambda each: each.unrepaired, default=None)
         if worst is not None and worst.unrepaired:
             remedy = "a refresh did not repair them" if self.repairs else "compare.repair is off"
-            found.append(
-                f"{worst.unrepaired:,} objects differ between S3 and Access Anywhere: {remedy}: run jibe-sqs compare"
-            )
+            differ = "1 object differs" if worst.unrepaired == 1 else f"{worst.unrepaired:,} objects differ"
+            found.append(f"{differ} between S3 and Access Anywhere: {remedy}: run jibe-sqs compare")
         return found
 
     def counted(self, current: Round, *, objects: int, wrong: int) -> None:
