@@ -8,13 +8,14 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import uvloop
 
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.control import running_service
-from jibe_sqs.adapters.control_messages import BucketPlaces, QueueState, ServiceStatus, ShownAt
-from jibe_sqs.adapters.control_server import Controls, control_server
+from jibe_sqs.adapters.control_messages import MAX_FOLDERS, BucketPlaces, QueueState, ServiceStatus, ShownAt
+from jibe_sqs.adapters.control_server import MAX_BODY, Controls, control_server
 from jibe_sqs.core.errors import CallFailed, ControlError
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import Ended, Progress
@@ -24,6 +25,8 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.testing import InMemoryLedger, InMemorySyncTarget
 
 A, B = Folder("/Amazon S3/média/a"), Folder("/Amazon S3/média/b")
+MANY = msgspec.json.encode({"folders": [{"path": "/a"}] * (MAX_FOLDERS + 1)})
+LARGE = b'{"folders": [{"path": "/' + b"a" * MAX_BODY + b'"}]}'
 STATUS = ServiceStatus("1.2", 5.0, 7, ready=True, gates=[], outages=[], queues=[QueueState("jibe")], unmapped=["other"])
 
 
@@ -128,7 +131,17 @@ async def test_a_stopped_service_says_that_the_refresh_has_not_ended(path):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"folders": []}', b'{"folders": [{"path": "a"}]}', b'{"folders": [{"path": 1}]}', b"\xff"]
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"folders": []}',
+        b'{"folders": [{"path": "a"}]}',
+        b'{"folders": [{"path": 1}]}',
+        b"\xff",
+        MANY,
+        LARGE,
+    ],
 )
 async def test_a_bad_request_is_refused_and_refreshes_nothing(path, body):
     world = World()

@@ -114,6 +114,16 @@ async def test_an_entry_is_written_soon_without_another_write_and_at_the_latest_
     assert entries(path) == 2
 
 
+async def test_entries_that_cannot_be_written_do_not_fill_the_memory(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.sqlite"
+    monkeypatch.setattr("jibe_sqs.adapters.ledgers.sqlite.MAX_WAITING_HISTORY", 5)
+    async with SqliteLedger(path, history=DAY) as ledger:
+        for number in range(20):
+            await ledger.record(FolderRefreshed(A, float(number)))
+        found = await ledger.history(QUESTION)
+        assert [each.entry.seconds for each in found] == [15.0, 16.0, 17.0, 18.0, 19.0]
+
+
 async def test_entries_survive_a_restart_and_a_command_reads_them_while_the_service_runs(tmp_path):
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path, history=DAY) as ledger:

@@ -79,8 +79,8 @@ def _cells(entry: FileRead | FolderRefreshed) -> tuple[Text, Group]:
             about.append(plain(f"  {entry.error}: {entry.text}", style))
         return plain("failed" if entry.error else "refresh", style), Group(*about)
     about = [plain(entry.file or "a message with records")]
-    times = f" of {_span(entry)}" if entry.first else ""
-    about.append(plain(f"  {counted(entry.events, 'change')} for a refresh{times}"))
+    times = f", of {_span(entry)}" if entry.first else ""
+    about.append(plain(f"  {counted(entry.events, 'change') if entry.events else 'no change'} for a refresh{times}"))
     about += [plain(f"  {folder}") for folder in entry.folders[:SHOWN_FOLDERS]]
     if (hidden := len(entry.folders) - SHOWN_FOLDERS + entry.more) > 0:
         about.append(plain(f"  and {counted(hidden, 'more folder')}"))

@@ -77,7 +77,7 @@ def _facts(facts: ObjectFacts) -> list[tuple[str, str]]:
         rows.append(("history", f"not known: {facts.history.reason}"))
     else:
         newest = f"the newest log file was read at {utc_iso(facts.newest_read)}" if facts.newest_read else "no log file"
-        rows.append(("history", f"{newest}; {len(facts.history):,} entries about this folder or bucket"))
+        rows.append(("history", f"{newest}; about this folder or bucket: {len(facts.history):,}"))
     if isinstance(facts.letters, Unknown):
         rows.append(("dead letters", f"not known: {facts.letters.reason}"))
     elif facts.letters:
