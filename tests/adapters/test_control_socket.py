@@ -142,6 +142,7 @@ async def test_a_stopped_service_says_that_the_refresh_has_not_ended(path):
         MANY,
         LARGE,
     ],
+    ids=["nothing", "cut", "no folders", "no path", "no text", "no UTF-8", "too many", "too large"],
 )
 async def test_a_bad_request_is_refused_and_refreshes_nothing(path, body):
     world = World()
