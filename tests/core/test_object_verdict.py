@@ -130,7 +130,8 @@ def test_a_subscription_that_was_removed_is_seen_by_the_silence_since(newest):
 def test_without_a_history_the_service_knows_of_the_silence():
     unknown = {"history": Unknown("the ledger keeps no history"), "newest_read": None}
     assert codes(**unknown, service=replace(SERVICE, messages=0)) == [Cause.NOTHING_RECEIVED]
-    assert codes(**unknown) == [Cause.NO_LOG_NAMES_IT]
+    assert codes(**unknown, service=replace(SERVICE, last_message=OLD - 60)) == [Cause.NOTHING_RECEIVED]
+    assert codes(**unknown, service=replace(SERVICE, last_message=NOW - 60)) == [Cause.NO_LOG_NAMES_IT]
     assert codes(**unknown, service=replace(SERVICE, messages=0, running=5)) == [Cause.NO_LOG_NAMES_IT]
 
 

@@ -20,10 +20,14 @@ MAX_FOLDERS: Final = 1000
 
 
 class QueueState(msgspec.Struct, frozen=True):
-    """A queue. `trouble`: why nothing can be received from it; empty if it works."""
+    """A queue. `trouble`: why nothing can be received from it; empty if it works.
+
+    `last_message`: when its last message was received, in seconds since the epoch, local clock; 0 for never.
+    """
 
     name: str
     trouble: str = ""
+    last_message: float = 0.0
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):

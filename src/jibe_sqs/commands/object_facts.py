@@ -49,7 +49,10 @@ class FolderFacts(msgspec.Struct, frozen=True):
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
-    """The running service. `running`: seconds since its start. `messages`: received since then."""
+    """The running service. `running`: seconds since its start. `messages`: received since then.
+
+    `last_message`: when the last one was received, also before that start (seconds since the epoch); 0 for never.
+    """
 
     running: float = 0.0
     messages: int = 0
@@ -57,6 +60,7 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     outages: Sequence[str] = ()
     troubles: Sequence[str] = ()
     """Why queues cannot be received from."""
+    last_message: float = 0.0
 
 
 class Letter(msgspec.Struct, frozen=True):

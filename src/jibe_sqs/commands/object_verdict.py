@@ -284,7 +284,8 @@ def _silence(facts: ObjectFacts) -> list[Reason]:
     """Nothing is seen to be wrong: then no log file has reached the service, or none that names the object."""
     changed = facts.stored.modified if isinstance(facts.stored, Stored) else facts.now
     if _is_silent(facts, min(changed, facts.now - DELIVERY)):
-        last = f"since {utc_iso(facts.newest_read)}" if facts.newest_read else "for as long as is remembered"
+        heard = _last_heard(facts)
+        last = f"since {utc_iso(heard)}" if heard else "for as long as is remembered"
         return [
             Reason(
                 Cause.NOTHING_RECEIVED,
@@ -305,10 +306,18 @@ def _silence(facts: ObjectFacts) -> list[Reason]:
 
 def _is_silent(facts: ObjectFacts, since: float) -> bool:
     """Whether nothing has been read since that time: no log file, and no message with events."""
+    if (heard := _last_heard(facts)) is not None:
+        return heard < since
+    # A service that has just started may not have heard of anything yet.
+    is_settled = facts.service is not None and facts.service.running > DELIVERY
+    return not isinstance(facts.history, Unknown) or is_settled
+
+
+def _last_heard(facts: ObjectFacts) -> float | None:
+    """When the last log file or event was read; without a history, when the last message came. None if it is not known."""
     if not isinstance(facts.history, Unknown):
-        return facts.newest_read is None or facts.newest_read < since
-    service = facts.service
-    return service is not None and service.messages == 0 and service.running > DELIVERY
+        return facts.newest_read
+    return (facts.service.last_message or None) if facts.service else None
 
 
 def _is_too_early(facts: ObjectFacts) -> bool:

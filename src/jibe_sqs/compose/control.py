@@ -59,7 +59,7 @@ def _controls(engine: Engine, outputs: Outputs) -> Controls:
             ready=not outputs.health.readiness_failures,
             gates=[gate.reason for gate in outputs.gates if gate.reason],
             outages=engine.outages.reasons,
-            queues=[QueueState(each.name, each.trouble) for each in engine.consumers],
+            queues=[QueueState(each.name, each.trouble, each.activity.last_message) for each in engine.consumers],
             unmapped=engine.activity.unmapped(MAX_UNMAPPED),
         )
 

@@ -156,7 +156,8 @@ async def _status(service: RunningService | None) -> ServiceFacts:
         raise ControlError("no running service answers")
     status = await service.status()
     troubles = [each.trouble for each in status.queues if each.trouble]
-    return ServiceFacts(status.running, status.messages, status.gates, status.outages, troubles)
+    last = max((each.last_message for each in status.queues), default=0.0)
+    return ServiceFacts(status.running, status.messages, status.gates, status.outages, troubles, last)
 
 
 async def _history(
