@@ -260,7 +260,7 @@ class Ledger(Protocol):
         """The facts with these names, where there are any."""
 
     async def record(self, entry: HistoryEntry) -> None:
-        """Remember an entry of the history for some days. It need not be durable when this returns, and may be lost."""
+        """Remember an entry of the history for some days. Raises nothing: it may be lost, and need not be durable yet."""
 
     async def history(self, question: HistoryQuestion) -> list[Remembered]:
         """The entries of the history that answer the question, the newest last."""

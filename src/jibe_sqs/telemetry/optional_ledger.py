@@ -71,9 +71,9 @@ class OptionalLedger:
         """The facts with these names; none of them if the ledger cannot be read."""
         return await self._read("notes", self._ledger.notes(names), otherwise={})
 
-    async def record(self, entry: HistoryEntry) -> bool:
-        """Remember an entry of the history. False if the ledger cannot be written."""
-        return await self._written("record", self._ledger.record(entry))
+    async def record(self, entry: HistoryEntry) -> None:
+        """Remember an entry of the history. It is lost if the ledger cannot be written."""
+        await self._ledger.record(entry)
 
     async def noted(self, names: Iterable[str]) -> dict[str, str] | None:
         """The facts with these names. None if the ledger cannot be read: they may be there, or not."""
