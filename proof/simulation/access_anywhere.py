@@ -31,6 +31,8 @@ class Index:
 
         Infinite until the first sync, if a sync is planned.
         """
+        self.listed_at = 0.0
+        """The moment when the bucket was first listed. Earlier events may be skipped, and must be shown in the end."""
         self.sync_began: float | None = None
         self.succeeded: Counter[Folder] = Counter()
         self.failure_rate = chance.choice([0.0, 0.0, 0.1, 0.3])
@@ -41,6 +43,11 @@ class Index:
     def add(self) -> None:
         """Add the bucket. It shows as an empty folder."""
         self.shown[ROOT] = {}
+
+    def list_bucket(self) -> None:
+        """List the bucket from now on."""
+        self.listed_at = self._judge.moment()
+        self._judge.record("bucket listed")
 
     def sync(self) -> None:
         """Read the whole bucket."""

@@ -61,13 +61,17 @@ class Promises:
         if skipped and settings and configuration:
             self._world.judge.record("skipped by mistake", *(event.id for event in skipped))
             configuration.owe(skipped, settings.mistakes)
+        index = self._world.index
         for event in events:
-            if event.moment < self._world.index.synced_at or event in skipped:
+            if event.moment < index.synced_at or event in skipped:
+                continue
+            if event.moment < index.listed_at:
+                self._world.unlisted[event] = None
                 continue
             if self._world.batch and event.key:
                 self._require(event.is_reported, "deleted before its change was reported", id_, event.id)
             else:
-                is_refreshed = self._world.index.succeeded[event.folder] >= event.moment
+                is_refreshed = index.succeeded[event.folder] >= event.moment
                 promise = "deleted before a refresh that began after the event"
                 self._require(is_refreshed, promise, id_, event.folder)
         for file in files:

@@ -45,7 +45,7 @@ class SimulatedEventTarget:
             self._in_flight.add(event.key)
             last = self._last.pop((event.source, event.key), None)
             ahead = self._storage.previous_change(event, self._skips)
-            is_seen = ahead is None or ahead.moment < self._index.synced_at
+            is_seen = ahead is None or ahead.moment < max(self._index.synced_at, self._index.listed_at)
             require(
                 is_seen or ahead is last,
                 "no change is reported before the earlier changes of its object",

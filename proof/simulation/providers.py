@@ -36,6 +36,11 @@ class Discovery:
         if chance.random() < 0.5:
             later(added + 20 + chance.random() * 60, index.sync)
 
+    def list_late(self, index: Index, chance: Random) -> None:
+        """Let the server list the bucket only some time after its last sync."""
+        index.listed_at = inf
+        later(180 + chance.random() * 100, index.list_bucket)
+
 
 class SimulatedProviders:
     """The `Providers` port, for one process."""
@@ -56,7 +61,8 @@ class SimulatedProviders:
     def _places(self) -> Places:
         self._check()
         shown = {"other": (Place("/other"),)} if self._discovery.has_others else {}
-        return shown | ({BUCKET: (Place(ROOT),)} if ROOT in self._index.shown else {})
+        is_listed = ROOT in self._index.shown and self._index.listed_at < inf
+        return shown | ({BUCKET: (Place(ROOT),)} if is_listed else {})
 
     def _synced(self) -> dict[str, float]:
         self._check()

@@ -166,6 +166,8 @@ class Simulation:
         else:
             world.index.add()
         self._add_kind(world)
+        if discovery and self._kinds.chance.random() < 0.4:
+            discovery.list_late(world.index, self._kinds.chance)
         shared = Disk("ledger", network, judge)
         for number in range(
             min(chance.choice([1, 1, 2, 3]), 1 if world.calm_at > DAY / 4 or len(world.queues) > 9 else 3)
@@ -335,14 +337,16 @@ class Simulation:
 
 
 def _owed(world: World) -> list[str]:
-    """The changes that a service with wrong settings skipped, or whose message expired, and that are not shown yet."""
+    """The changes that were skipped or whose message expired, and that are not shown yet."""
     configuration = world.configuration
-    if configuration is None:
-        return []
-    missed = set(configuration.owed) - configuration.beyond_repair
+    missed = set(world.unlisted)
+    if configuration:
+        missed |= configuration.owed.keys() - configuration.beyond_repair
     for sqs in world.queues:
         for id_ in sqs.expired - sqs.dead_letters.keys():
             missed.update(sqs.announcements[id_].events)
+    if not missed:
+        return []
     refused = {key for key, file in world.storage.files.items() if file.is_refused}
     left = [event for event in missed if event.source not in refused and not is_shown(world, event)]
     return sorted(event.id for event in left)

@@ -1,6 +1,6 @@
 """The surroundings of all replicas, and the classes of their services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from jibe_sqs.compose import engine
@@ -14,7 +14,7 @@ from proof.simulation.outages import Outages
 from proof.simulation.providers import Discovery
 from proof.simulation.settings import Configuration
 from proof.simulation.sqs import Sqs
-from proof.simulation.storage import Storage
+from proof.simulation.storage import Event, Storage
 from proof.simulation.sweeps import Sweeping
 
 
@@ -54,6 +54,8 @@ class World:
     """Bytes of all messages in hand of one replica."""
     has_big_room: bool
     """Whether a replica has room for many full batches."""
+    unlisted: dict[Event, None] = field(default_factory=dict)
+    """Changes that were skipped because their bucket was not listed yet. They must be shown in the end."""
     aa_away_until: float = 0.0
     calm_at: float = 0.0
     """When nothing is away any more."""
