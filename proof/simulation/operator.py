@@ -78,13 +78,13 @@ class Operator:
 
     async def _backfill(self) -> None:
         """Run the command until it succeeds. The first runs may be killed."""
-        for kills in range(3, -1, -1):
+        world, kills = self._world, 3
+        while True:
+            may_fail = kills > 0 or not world.storage.faults_are_over
             if await self._backfill_once(may_die=kills > 0):
                 return
-            await asyncio.sleep(AGAIN)
-        is_over = self._world.storage.faults_are_over
-        self._world.judge.require(not is_over, "a backfill succeeds if nothing fails")
-        while not await self._backfill_once(may_die=False):
+            world.judge.require(may_fail, "a backfill succeeds if nothing fails")
+            kills -= 1
             await asyncio.sleep(AGAIN)
 
     async def _backfill_once(self, *, may_die: bool) -> bool:

@@ -256,8 +256,8 @@ class Simulation:
         world.index.gate.open()
         operator.start_replicas()
         for _ in range(chance.choice([0, 1, 3])):
-            # Most catch-ups take some seconds.
-            later(chance.choice([10, 100]) * chance.random(), chance.choice(self._replicas).crash)
+            # A catch-up begins within ten seconds after the first receive.
+            later(chance.uniform(0, 40), chance.choice(self._replicas).crash)
 
     async def _main(self) -> None:
         chance, judge = self._chance, self._judge
@@ -327,7 +327,7 @@ class Simulation:
             longest = DAY if world.outages.end else MAX_SEARCH_TIME
             require(now <= calm_at + MAX_TIME or not waiting, "every message is settled", *waiting)
             require(now <= calm_at + longest or not unfound, "every unannounced log file is found", *unfound)
-            require(now <= calm_at + DAY or not owed, "what was missed is made up for", *owed)
+            require(now <= calm_at + MAX_SEARCH_TIME or not owed, "what was missed is made up for", *owed)
 
     def _unfound(self, world: World) -> list[str]:
         settled = set[tuple[str, str]]().union(*(replica.disk.settled for replica in self._replicas))
