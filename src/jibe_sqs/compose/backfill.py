@@ -15,7 +15,6 @@ from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.service import LogAccess, World, connected, policies
-from jibe_sqs.core.date_folders import Window
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
@@ -267,8 +266,3 @@ def backfill_policies(settings: Settings, world: World) -> Policies:
 
 def _refreshes(engine: Engine) -> int:
     return sum(count for kind, count in engine.refreshes.counts.items() if kind != "failed")
-
-
-def window_of(scope: Scope) -> Window:
-    """The time range of a command that starts now."""
-    return scope.window(time.time())
