@@ -9,6 +9,7 @@ from typing import Any
 
 from jibe_sqs.sweeping.backfill import Failures
 from proof.simulation.loop import PROCESS, Process
+from proof.simulation.network import later
 from proof.simulation.replica import Replica
 from proof.simulation.storage import LOGS
 from proof.simulation.world import World
@@ -65,9 +66,11 @@ class Operator:
             await asyncio.sleep(1.0)
 
     def start_replicas(self) -> None:
-        """Start all replicas again."""
+        """Start all replicas again. Some of them are killed while they begin to repair the past."""
         for replica in self._replicas:
             replica.release()
+        for _ in range(self._chance.choice([0, 1, 3])):
+            later(self._chance.uniform(0, 40), self._chance.choice(self._replicas).crash)
 
     async def _until_warned(self, *, must_come: bool) -> None:
         judge = self._world.judge

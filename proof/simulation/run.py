@@ -255,9 +255,6 @@ class Simulation:
         await asyncio.sleep(world.calm_at - self._loop.time())
         world.index.gate.open()
         operator.start_replicas()
-        for _ in range(chance.choice([0, 1, 3])):
-            # A catch-up begins within ten seconds after the first receive.
-            later(chance.uniform(0, 40), chance.choice(self._replicas).crash)
 
     async def _main(self) -> None:
         chance, judge = self._chance, self._judge
@@ -273,7 +270,9 @@ class Simulation:
             world.storage.plan_burst(30, 2 * WRITE_TIME, world.queues[0].send)
         elif world.kind is Kind.LONG_STOP:
             away = min(world.calm_at - self._away_from, HOUR)
-            world.storage.plan(8, away, senders, begin=self._away_from - 30, first=100)
+            # Some messages are in hand when it begins.
+            world.storage.plan(5, 60, senders, begin=self._away_from - 60, first=100)
+            world.storage.plan(5, away, senders, begin=self._away_from, first=110)
         elif world.calm_at > FAULTS_END:
             # Messages while something is away.
             world.storage.plan(8, min(world.calm_at, HOUR), senders, begin=FAULTS_END, first=100)

@@ -28,7 +28,7 @@ class Mistake(Enum):
 
     OWN_WRITES = "the writes of another program count as Access Anywhere's own"
     NOT_MAPPED = "the bucket is not mapped"
-    FORMAT = "the log files have another format, and bad records are skipped"
+    BAD_RECORDS = "bad records are skipped"
     IGNORED_KEYS = "objects that are of interest are ignored in all buckets"
     IGNORED_IN_PLACE = "objects that are of interest are ignored in their bucket"
     IGNORED_LOGS = "log files that are of interest are ignored"
@@ -57,8 +57,9 @@ class Settings:
     def rules(self) -> Rules:
         """The rules, as an operator writes them."""
         made, logs = self.mistakes, {"bucket": LOGS, "prefix": self.prefix}
-        if Mistake.FORMAT in made:
-            logs |= {"format": "access-log", "on_bad_record": "skip"}
+        if Mistake.BAD_RECORDS in made:
+            # No simulated record is bad. But all files are read again after the correction.
+            logs |= {"on_bad_record": "skip"}
         if Mistake.IGNORED_LOGS in made:
             logs |= {"ignore": [IGNORED_LOGS]}
         place = {"folder": f"/{BUCKET}"} | ({"ignore": [IGNORED]} if Mistake.IGNORED_IN_PLACE in made else {})
@@ -96,7 +97,7 @@ class Settings:
     def skips(self, event: Event) -> bool:
         """Whether a change is skipped because of a mistake."""
         made = self.mistakes
-        if Mistake.NOT_MAPPED in made or (Mistake.FORMAT in made and event.source):
+        if Mistake.NOT_MAPPED in made:
             return True
         if Mistake.OWN_WRITES in made and event.source and event.agent == OTHER_AGENT:
             return True
