@@ -176,7 +176,7 @@ class _CatchesUpFromTheGapOn(CatchUp):
 class _ForgetsTheLastSweep(Sweeper):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._past._read_note = _nothing_noted  # type: ignore[method-assign]
+        self._past._read_note = _nothing_noted  # type: ignore[method-assign, assignment]
 
 
 async def _nothing_noted(_source: object) -> None:

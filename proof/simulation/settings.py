@@ -39,9 +39,13 @@ class _Rules(Rules):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del settings_cls
         return (init_settings,)
 
 
@@ -56,7 +60,8 @@ class Settings:
     @cached_property
     def rules(self) -> Rules:
         """The rules, as an operator writes them."""
-        made, logs = self.mistakes, {"bucket": LOGS, "prefix": self.prefix}
+        made = self.mistakes
+        logs: dict[str, Any] = {"bucket": LOGS, "prefix": self.prefix}
         if Mistake.BAD_RECORDS in made:
             # No simulated record is bad. But all files are read again after the correction.
             logs |= {"on_bad_record": "skip"}
@@ -64,12 +69,13 @@ class Settings:
             logs |= {"ignore": [IGNORED_LOGS]}
         place = {"folder": f"/{BUCKET}"} | ({"ignore": [IGNORED]} if Mistake.IGNORED_IN_PLACE in made else {})
         buckets = {"other": "/other"} | ({} if Mistake.NOT_MAPPED in made else {BUCKET: place})
-        return _Rules(
-            logs=(logs,),
-            buckets=None if self.discovers else buckets,
-            own_writes={"user_agents": [OTHER_AGENT]} if Mistake.OWN_WRITES in made else {},
-            ignore_keys=[IGNORED] if Mistake.IGNORED_KEYS in made else (),
-        )
+        values: dict[str, Any] = {
+            "logs": (logs,),
+            "buckets": None if self.discovers else buckets,
+            "own_writes": {"user_agents": [OTHER_AGENT]} if Mistake.OWN_WRITES in made else {},
+            "ignore_keys": [IGNORED] if Mistake.IGNORED_KEYS in made else (),
+        }
+        return _Rules(**values)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
