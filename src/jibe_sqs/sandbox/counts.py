@@ -31,12 +31,14 @@ def dead_letters(running: World) -> int:
 
 
 def summed_reports(logs: Iterable[Path]) -> dict[str, Any]:
-    """The sum of the last reports in these logs. A killed consumer's last report may be old."""
+    """The sum of the counts in the last reports in these logs. A killed consumer's last report may be old."""
     total: dict[str, Any] = {}
     for log in logs:
         for name, value in _last_report(log).items():
             if isinstance(value, dict):
-                total[name] = dict(Counter(total.get(name, {})) + Counter(value))
+                # The state of a queue, or a time, is not a count.
+                counts = {each: count for each, count in value.items() if isinstance(count, int)}
+                total[name] = dict(Counter(total.get(name, {})) + Counter(counts))
             elif isinstance(value, int):
                 total[name] = total.get(name, 0) + value
     return total
