@@ -317,3 +317,16 @@ async def test_a_sweep_counts_only_when_its_files_are_done(installation, events)
     installation.target.runs.clear()
     async with installation.process(sweep=180.0):
         await installation.until_refreshed("missed")
+
+
+async def test_a_first_sweep_whose_files_are_not_done_is_looked_back_to(installation, events):
+    """A kill and a long stop would lose the files that it found, because the next sweep would look back two days only."""
+    installation.write("missed", is_announced=False)
+    installation.target.held.add("/S3/data/missed")
+    async with installation.process(sweep=180.0):
+        await installation.flow.until(lambda: installation.target.runs)
+    installation.skew = 40 * 86_400.0
+    installation.target.release()
+    installation.target.runs.clear()
+    async with installation.process(sweep=180.0):
+        await installation.until_refreshed("missed")

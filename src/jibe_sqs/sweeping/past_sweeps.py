@@ -46,12 +46,15 @@ class PastSweeps:
         self._unfinished = unfinished
         self._known: dict[LogSource, _Past] = {}
         self._read: set[LogSource] = set()
+        self._first: dict[LogSource, float] = {}
+        """When the first sweep of this process began."""
         self._unnoted: dict[LogSource, tuple[_Past, int]] = {}
         """The past to note when the queue has none of the files up to this number."""
         self._noted_at: dict[LogSource, float] = {}
 
     async def since(self, source: LogSource, now: float) -> float:
         """How far the next sweep must look back: to the last complete one, or `now` for the first."""
+        self._first.setdefault(source, now)
         if source not in self._read:
             await self._read_note(source)
         past = self._known.get(source, _Past())
@@ -85,11 +88,14 @@ class PastSweeps:
         notes = await self._ledger.noted([_name(source)])
         if notes is None:
             return
-        self._read.add(source)
         try:
             complete, failing_since = map(float, json.loads(notes.get(_name(source), "[0, 0]")))
         except (ValueError, TypeError):
+            complete = failing_since = 0.0
+        # Files that the first sweep finds may not be done before a long stop. Then the next one must look back as far.
+        if not complete and not await self._ledger.note(_name(source), json.dumps([self._first[source], 0.0])):
             return
+        self._read.add(source)
         if complete:
             # What this process has done meanwhile looked back too little.
             self._known[source] = _Past(complete, failing_since)
