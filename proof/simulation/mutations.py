@@ -298,8 +298,14 @@ KINDS: Final[dict[str, Kind]] = {
 }
 """The kind of worlds in which a mutation is found, if not in all."""
 
-FIRST: Final = {"hides-beyond-twelve-hours": 311}
-"""The first seed to try. Outages that last for a day are rare."""
+FIRST: Final = {
+    "hides-beyond-twelve-hours": 311,
+    "outage-blocks-others": 222,
+    "imported-before-its-refresh": 178,
+    "closes-the-gap-first": 102,
+    "forgets-the-last-sweep": 175,
+}
+"""The first seed to try, for defects that show in rare worlds only."""
 
 MUTATIONS: Final[dict[str, Parts]] = {
     "delete-before-refresh": Parts(handler=_DeletesBeforeRefresh),
