@@ -168,11 +168,6 @@ class _ClosesTheGapFirst(CatchUp):
         return await super()._close(gaps)
 
 
-class _CatchesUpFromTheGapOn(CatchUp):
-    async def _close(self, gaps: Sequence[tuple[QueueActivity, Gap]]) -> bool:
-        return await super()._close([(queue, Gap(gap.start + queue.retention, gap.end)) for queue, gap in gaps])
-
-
 class _ForgetsTheLastSweep(Sweeper):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -282,7 +277,6 @@ KINDS: Final[dict[str, Kind]] = {
     "imported-before-its-refresh": Kind.SETTINGS,
     "never-catches-up": Kind.LONG_STOP,
     "closes-the-gap-first": Kind.LONG_STOP,
-    "catches-up-from-the-gap-on": Kind.LONG_STOP,
     "forgets-the-last-sweep": Kind.LONG_STOP,
     "burns-receives-in-an-outage": Kind.OUTAGE,
     "outage-blocks-others": Kind.OUTAGE,
@@ -320,7 +314,6 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "imported-before-its-refresh": Parts(imports=_ImportedBeforeItsRefresh),
     "never-catches-up": Parts(catch_up=_NeverCatchesUp),
     "closes-the-gap-first": Parts(catch_up=_ClosesTheGapFirst),
-    "catches-up-from-the-gap-on": Parts(catch_up=_CatchesUpFromTheGapOn),
     "forgets-the-last-sweep": Parts(sweeper=_ForgetsTheLastSweep),
     "sweep-after-a-marker": Parts(sweeper=_SweepsAfterAMarker),
     "delete-before-reported": Parts(changes=_DeletesBeforeReport),
