@@ -111,7 +111,10 @@ async def test_one_refused_file_is_an_outage_after_five_minutes(flow):
     async with world.running():
         await asyncio.sleep(300)
         assert not world.engine.outages.reasons
+        refuses = ["Log bucket ill refuses files: 1 so far, and it has answered none since"]
+        assert world.engine.outages.refusals == refuses
         await flow.until(lambda: world.engine.outages.reasons)
+        assert not world.engine.outages.refusals
         await asyncio.sleep(2 * 3600)  # longer than ten receives with the delays of other errors
         bucket.up()
         await flow.until(lambda: world.queue.deleted)

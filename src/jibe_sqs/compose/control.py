@@ -58,7 +58,7 @@ def _controls(engine: Engine, outputs: Outputs) -> Controls:
             messages=engine.counters.messages,
             ready=not outputs.health.readiness_failures,
             gates=[gate.reason for gate in outputs.gates if gate.reason],
-            outages=engine.outages.reasons,
+            outages=[*engine.outages.reasons, *engine.outages.refusals],
             queues=[QueueState(each.name, each.trouble, each.activity.last_message) for each in engine.consumers],
             unmapped=engine.activity.unmapped(MAX_UNMAPPED),
         )

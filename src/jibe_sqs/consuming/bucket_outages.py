@@ -54,6 +54,15 @@ class BucketOutages:
         """One sentence for each outage, for an operator."""
         return [outage.trouble.text for outage in self._outages.values()]
 
+    @property
+    def refusals(self) -> list[str]:
+        """One sentence for each bucket that has only refused files, but too few of them for an outage."""
+        return [
+            f"Log bucket {bucket} refuses files: {len(refused.keys)} so far, and it has answered none since"
+            for bucket, refused in self._refused.items()
+            if bucket not in self._outages
+        ]
+
     def must_wait(self, file: LogFile, outcome: object) -> bool:
         """Whether this outcome of reading the file is due to an outage of its bucket."""
         may_be = isinstance(outcome, LogStoreUnavailable | LogBucketMissing | LogAccessDenied)
