@@ -127,6 +127,16 @@ def test_a_subscription_that_was_removed_is_seen_by_the_silence_since(newest):
     assert codes(newest_read=newest, stored=None, shown=(AS_IT_IS,)) == [Cause.NOTHING_RECEIVED]
 
 
+def test_a_silence_that_the_service_has_noticed_counts_although_other_queues_go_on():
+    """One subscription of several was removed. A change of a moment ago is not stale for that reason alone."""
+    silent = replace(SERVICE, silences=["No message from jibe since 2027-01-15T05:00:00Z"])
+    assert codes(service=silent) == [Cause.NOTHING_RECEIVED]
+    assert "jibe-sqs backfill" in remedy(Cause.NOTHING_RECEIVED, service=silent)
+    assert codes(service=silent, stored=Stored(10, NOW - 30)) == [Cause.NOT_EXPECTED_YET, Cause.NOTHING_RECEIVED]
+    # A cause that is seen explains more.
+    assert codes(service=silent, folders=(replace(BEFORE, error="CallFailed: no"),)) == [Cause.FOLDER_FAILS]
+
+
 def test_without_a_history_the_service_knows_of_the_silence():
     unknown = {"history": Unknown("the ledger keeps no history"), "newest_read": None}
     assert codes(**unknown, service=replace(SERVICE, messages=0)) == [Cause.NOTHING_RECEIVED]

@@ -35,6 +35,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
 
     `gates`: why no work is taken now. `outages`: log buckets that cannot be read. `running`: seconds since the start.
     `messages`: received since the start. `unmapped`: buckets with changes that no place shows, some of them.
+    `silences`: queues and log sources from which nothing came for longer than is expected.
     """
 
     version: str
@@ -45,6 +46,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     outages: list[str]
     queues: list[QueueState]
     unmapped: list[str]
+    silences: list[str] = []
 
 
 class ShownAt(msgspec.Struct, frozen=True):

@@ -60,6 +60,8 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     outages: Sequence[str] = ()
     troubles: Sequence[str] = ()
     """Why queues cannot be received from."""
+    silences: Sequence[str] = ()
+    """Queues and log sources from which nothing came for longer than is expected."""
     last_message: float = 0.0
 
 

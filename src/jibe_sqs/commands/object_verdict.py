@@ -3,7 +3,7 @@
 The causes are in an order: one that explains everything comes before one that may only contribute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -22,6 +22,10 @@ LONG_SILENCE: Final = 3600.0
 """Seconds without a log file or an event that are suspicious even while a change is too young to be expected."""
 TOLERANCE: Final = 5.0
 """Seconds by which times of a log and of S3 may differ."""
+_CHECK_WHAT_SENDS: Final = (
+    "run `jibe-sqs check`: the SNS subscription may be removed, or the trail stopped; then read what was missed with "
+    "`jibe-sqs backfill`"
+)
 LOG_BUCKET_ERRORS: Final = frozenset({"LogAccessDenied", "LogBucketMissing", "LogBucketDown", "BucketNotAllowed"})
 
 
@@ -85,7 +89,7 @@ def answer(facts: ObjectFacts) -> Answer:
         known = {each.code for each in unknown}
         return Answer(Verdict.UNKNOWN, [*unknown, *(each for each in causes if each.code not in known)])
     if _is_too_early(facts) and not causes:
-        hint = _silence(facts) if _is_silent(facts, facts.now - LONG_SILENCE) else []
+        hint = _silence(facts) if _unexpected(facts) or _is_silent(facts, facts.now - LONG_SILENCE) else []
         return Answer(Verdict.UNKNOWN, [_not_expected_yet(facts), *hint, *_unreachable(facts)])
     return Answer(Verdict.STALE, [*(causes or _silence(facts)), *unknown, *_unreachable(facts)])
 
@@ -282,6 +286,10 @@ def _of_letters(facts: ObjectFacts) -> Iterator[Reason]:
 
 def _silence(facts: ObjectFacts) -> list[Reason]:
     """Nothing is seen to be wrong: then no log file has reached the service, or none that names the object."""
+    if silences := _unexpected(facts):
+        return [
+            Reason(Cause.NOTHING_RECEIVED, f"{each}, and more was expected", _CHECK_WHAT_SENDS) for each in silences
+        ]
     changed = facts.stored.modified if isinstance(facts.stored, Stored) else facts.now
     if _is_silent(facts, min(changed, facts.now - DELIVERY)):
         heard = _last_heard(facts)
@@ -290,8 +298,7 @@ def _silence(facts: ObjectFacts) -> list[Reason]:
             Reason(
                 Cause.NOTHING_RECEIVED,
                 f"no log file and no event has been read {last}, although the bucket has changed",
-                "run `jibe-sqs check`: the SNS subscription may be removed, or the trail stopped; then read what was missed "
-                "with `jibe-sqs backfill`",
+                _CHECK_WHAT_SENDS,
             )
         ]
     return [
@@ -302,6 +309,11 @@ def _silence(facts: ObjectFacts) -> list[Reason]:
             f"S3 Lifecycle, which no log mentions; {_refresh(facts)}",
         )
     ]
+
+
+def _unexpected(facts: ObjectFacts) -> Sequence[str]:
+    """The silences that the service has noticed: other queues may go on, so they count even if log files have been read."""
+    return facts.service.silences if facts.service else ()
 
 
 def _is_silent(facts: ObjectFacts, since: float) -> bool:

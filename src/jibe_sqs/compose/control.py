@@ -61,6 +61,7 @@ def _controls(engine: Engine, outputs: Outputs) -> Controls:
             outages=[*engine.outages.reasons, *engine.outages.refusals],
             queues=[QueueState(each.name, each.trouble, each.activity.last_message) for each in engine.consumers],
             unmapped=engine.activity.unmapped(MAX_UNMAPPED),
+            silences=engine.silences.sentences,
         )
 
     return Controls(

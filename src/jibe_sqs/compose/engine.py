@@ -222,9 +222,9 @@ class Engine:
             (queue, consumer.activity) for (queue, _), consumer in zip(inputs.queues, self.consumers, strict=True)
         ]
         self._observe(tuple(self.consumers))
-        silences = self._silences(inputs)
+        self.silences = self._silences(inputs)
         self.watch = QueueWatch(
-            queues=queues, files=self.files, silences=silences, ledger=self.ledger, clock=outputs.clock
+            queues=queues, files=self.files, silences=self.silences, ledger=self.ledger, clock=outputs.clock
         )
         background: dict[str, Work] = dict(inputs.background)
         if not job:

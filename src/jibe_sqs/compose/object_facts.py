@@ -157,7 +157,9 @@ async def _status(service: RunningService | None) -> ServiceFacts:
     status = await service.status()
     troubles = [each.trouble for each in status.queues if each.trouble]
     last = max((each.last_message for each in status.queues), default=0.0)
-    return ServiceFacts(status.running, status.messages, status.gates, status.outages, troubles, last)
+    return ServiceFacts(
+        status.running, status.messages, status.gates, status.outages, troubles, status.silences, last_message=last
+    )
 
 
 async def _history(
