@@ -111,6 +111,16 @@ def test_a_folder_whose_refresh_fails_by_the_service_or_by_the_history():
     assert Cause.FOLDER_FAILS not in codes(history=later)
 
 
+def test_the_service_knows_more_of_an_outage_than_a_command_that_waited_in_vain():
+    in_vain = replace(SHOWN, entry=Unknown("no answer within 20 s", is_outage=True))
+    down = replace(SERVICE, gates=["Access Anywhere is down since 10:12 (UTC): HTTP 503"])
+    found = answer(facts(shown=(in_vain,), service=down))
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.reasons[0].what == "Access Anywhere is down since 10:12 (UTC): HTTP 503"
+    refused = replace(SHOWN, entry=Unknown("CallFailed: no"))
+    assert answer(facts(shown=(refused,), service=down)).reasons[0].code is Cause.ACCESS_ANYWHERE_ERROR
+
+
 def test_a_log_bucket_that_cannot_be_read_by_the_service_or_by_dead_letters():
     outage = replace(SERVICE, outages=["Log bucket trail cannot be read since 10:12 (UTC): AccessDenied"])
     assert codes(service=outage) == [Cause.LOG_BUCKET_UNREADABLE]

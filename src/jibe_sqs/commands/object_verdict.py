@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.commands.object_facts import ObjectFacts, Shown, Stored, Unknown
+from jibe_sqs.commands.object_facts import ObjectFacts, ServiceFacts, Shown, Stored, Unknown
 from jibe_sqs.commands.output import utc_iso
 from jibe_sqs.core.comparison import Entry, View, is_stale
 from jibe_sqs.core.history import FileRead, FolderRefreshed, HistoryQuestion
@@ -103,7 +103,7 @@ def _unknown(facts: ObjectFacts) -> Iterator[Reason]:
     asked = [facts.shown] if isinstance(facts.shown, Unknown) else [shown.entry for shown in facts.shown]
     for each in asked:
         if isinstance(each, Unknown):
-            yield _access_anywhere(each.reason, is_outage=each.is_outage)
+            yield _access_anywhere(each, facts.service)
             break
     if isinstance(facts.stored, Unknown):
         yield Reason(
@@ -113,17 +113,23 @@ def _unknown(facts: ObjectFacts) -> Iterator[Reason]:
         )
 
 
-def _access_anywhere(reason: str, *, is_outage: bool) -> Reason:
-    if is_outage:
-        return Reason(
-            Cause.ACCESS_ANYWHERE_DOWN,
-            f"Access Anywhere does not answer: {reason}",
-            "repair Access Anywhere, or the way to it; the messages wait, and the service goes on by itself",
-        )
+def _access_anywhere(unknown: Unknown, service: ServiceFacts | None) -> Reason:
+    if unknown.is_outage:
+        # The service knows more of an outage than a command that waited for an answer in vain.
+        known = service.gates[0] if service and service.gates else ""
+        return _outage(known or f"Access Anywhere does not answer: {unknown.reason}")
     return Reason(
         Cause.ACCESS_ANYWHERE_ERROR,
-        f"Access Anywhere refuses to say what it shows: {reason}",
+        f"Access Anywhere refuses to say what it shows: {unknown.reason}",
         "run `jibe-sqs check`: it tries the login, the folders and a refresh",
+    )
+
+
+def _outage(what: str) -> Reason:
+    return Reason(
+        Cause.ACCESS_ANYWHERE_DOWN,
+        what,
+        "repair Access Anywhere, or the way to it; the messages wait, and the service goes on by itself",
     )
 
 
@@ -195,7 +201,7 @@ def _of_service(facts: ObjectFacts) -> Iterator[Reason]:
     if facts.service is None:
         return
     for gate in facts.service.gates:
-        yield _access_anywhere(gate, is_outage=True)
+        yield _outage(gate)
     for outage in facts.service.outages:
         yield _log_bucket(outage)
     for trouble in facts.service.troubles:
