@@ -265,7 +265,8 @@ def _of_own_writes(facts: ObjectFacts) -> Iterator[Reason]:
                 f"changes in {facts.bucket} at that time were skipped as Access Anywhere's own writes: "
                 f"{rules or 'a rule of own_writes'}",
                 "if others write with this identity, make `own_writes` narrower (`jibe-sqs principals` lists the callers), and "
-                f"restart; then {_refresh(facts)}",
+                "restart; then read what was skipped with the `jibe-sqs backfill` that the service names at its start "
+                f"(settings_changed), or for this folder alone {_refresh(facts)}",
             )
             return
 
