@@ -315,6 +315,7 @@ def test_after_the_repairs_everything_is_in_sync(story):
 
 def test_a_bucket_that_is_added_to_the_settings_needs_only_a_restart(story):
     """The whole folder is refreshed, because its earlier changes were skipped."""
+    assert "restart" in story.signs["not mapped"]["remedy"]
     assert "restart" in story.first_reason("not mapped")["remedy"]
     assert story.others["imported"]["bucket"] == OTHER
     assert story.others["shown after import"]
@@ -342,6 +343,8 @@ def test_a_log_bucket_is_named_from_its_first_refusal_on(story):
 
 def test_the_backfill_that_the_service_names_repairs_the_past(story):
     """Both what a rule skipped that is narrower now, and what was never announced."""
+    assert "settings_changed" in story.signs["own writes"]["remedy"]
+    assert "settings_changed" in story.first_reason("own writes")["remedy"]
     assert story.others["settings"]["remedy"] == "jibe-sqs backfill --since 1d"
     assert "own_writes.principals" in story.others["settings"]["changed"]
     assert story.others["shown before backfill"] == [False, False]

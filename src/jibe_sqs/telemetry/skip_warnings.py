@@ -76,8 +76,8 @@ class SkipWarnings:
                         :MAX_SHOWN
                     ],
                     consequence="these changes are skipped, and Access Anywhere does not show them",
-                    remedy="if Access Anywhere should show them, add the bucket to buckets, or to a provider if buckets "
-                    "is not set; otherwise add it to ignore_buckets",
+                    remedy="if Access Anywhere should show them, add the bucket to buckets and restart, or to a provider "
+                    "if buckets is not set: then its whole folder is refreshed; otherwise add it to ignore_buckets",
                 )
 
     def recognised_as_own(self, found: Mapping[str, SkippedChanges]) -> None:
@@ -95,7 +95,8 @@ class SkipWarnings:
                     key=changes.key,
                     principal=changes.principal,
                     consequence="no folder is refreshed for it, because Access Anywhere knows its own writes",
-                    remedy="if this principal is not Access Anywhere, make the rule narrower: its changes are lost",
+                    remedy="if this principal is not Access Anywhere, its changes are lost: make the rule narrower and restart; "
+                    "then settings_changed names the jibe-sqs backfill that repairs them",
                 )
 
     def _due(self, known: dict[str, Skipped], name: str, changes: SkippedChanges) -> tuple[str, int]:
