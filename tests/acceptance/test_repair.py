@@ -112,7 +112,7 @@ def test_a_file_that_was_finished_under_other_settings_is_read_again(installatio
     service = start("run", "--config", installation.configure())
     changed = service.wait_for("settings_changed")
     assert changed["changed"] == ["own_writes.principals"]
-    assert changed["remedy"] == "jibe-sqs backfill --since 1d"
+    assert changed["remedy"].startswith("jibe-sqs backfill --since 1d; ")
     installation.announce(file)
     eventually(lambda: installation.shows(key), "the change is shown")
     assert service.stop() == 0

@@ -41,7 +41,7 @@ async def log_settings_changes(
             changed=[*changed[:MAX_SHOWN], *([f"and {more} more"] if (more := len(changed) - MAX_SHOWN) > 0 else [])],
             consequence="from now on, log files that are announced or swept again are read again under the new settings; "
             "changes that the old settings skipped stay skipped until then",
-            remedy=f"jibe-sqs backfill --since {days}d",
+            remedy=f"jibe-sqs backfill --since {days}d; for changes that came without log files: jibe-sqs compare --repair",
         )
     note = {"names": settings.names, "since": now}
     await ledger.note(NOTE, json.dumps(note))
