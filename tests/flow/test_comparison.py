@@ -174,3 +174,32 @@ async def test_a_million_names_are_sorted_in_files():
         assert [(each.name, each.is_folder) for each in spilled] == [
             (each.name, each.is_folder) for each in sorted(entries, key=order)
         ]
+
+
+async def test_what_a_repair_brings_to_light_is_compared_and_repaired():
+    """Access Anywhere shows the folder, and not the object of its name, after the folder above is refreshed."""
+    storage, shown = Storage(["x/a", "x/a/b"]), Shown(["x/c"])
+
+    async def repair(folder):
+        if folder.path == f"{TOP}/x":
+            shown.sizes = {"x/a/": 0}
+        if folder.path == f"{TOP}/x/a":
+            shown.sizes["x/a/b"] = 1
+        return []
+
+    totals = await compared(storage, shown, repair=repair)
+    assert "x/a/b" in shown.sizes
+    assert totals.in_sync
+    assert totals.counts == {UNSHOWABLE: 1}
+    again = await compared(storage, shown)
+    assert again.counts == totals.counts
+
+
+@pytest.mark.parametrize("prefix", ["x//", "x/../", "./", "x/./y/"])
+async def test_a_prefix_that_is_no_path_is_not_asked_of_access_anywhere(prefix):
+    """There it might name another folder, whose files would count."""
+    shown = Shown(["x/a"])
+    scope = Scope(BUCKET, prefix, f"{TOP}/{prefix}".removesuffix("/"))
+    totals = await compared(Storage([f"{prefix}a", f"{prefix}y/b"]), shown, scopes=[scope])
+    assert totals.counts == {UNSHOWABLE: 2}
+    assert not shown.calls

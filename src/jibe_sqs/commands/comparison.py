@@ -19,6 +19,7 @@ from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core.comparison import Kind, Subfolder
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, JibeError, RefreshTimedOut
 from jibe_sqs.core.globs import KeyFilter
+from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.core.model import Folder
 
 PORTION: Final = 5000
@@ -44,8 +45,10 @@ class Scope(msgspec.Struct, frozen=True):
 
     @property
     def level(self) -> Level:
-        """The folder at its top."""
-        return Level(self.bucket, self.prefix, self.folder, ignore=self.ignore)
+        """The folder at its top. A prefix that is no path has no folder."""
+        names = self.prefix.split("/")[:-1]
+        kind = Kind.UNSHOWABLE if len(leading_names(names)) < len(names) else None
+        return Level(self.bucket, self.prefix, self.folder, kind=kind, ignore=self.ignore)
 
 
 class Comparison:
@@ -102,20 +105,36 @@ class Comparison:
                     yield skipped
             return
         found = FolderCounts()
+        hidden: dict[str, Level] = {}
         try:
             portion: list[Level] = []
             async with aclosing(self._first.compare(level)) as outcomes:
                 async for outcome in outcomes:
                     found.add(outcome)
-                    if isinstance(outcome, Subfolder):
+                    if not isinstance(outcome, Subfolder):
+                        continue
+                    if self._repair is not None and _may_appear(outcome, level):
+                        hidden[outcome.name] = level.below(outcome)
+                    else:
                         portion.append(level.below(outcome))
                         if len(portion) == PORTION:
                             yield portion
                             portion = []
             yield portion
             await self._count(level, found)
+            if hidden:
+                yield await self._after_repair(level, hidden) if found.wrong else list(hidden.values())
         except ONE_FOLDER_ERRORS as error:
             self.totals.fail(level.path, error)
+
+    async def _after_repair(self, level: Level, hidden: dict[str, Level]) -> list[Level]:
+        """The hidden folders, as they are shown now: the refresh may have shown one of them in place of the object."""
+        now = dict(hidden)
+        async with aclosing(self._again.compare(msgspec.structs.replace(level, id="", kind=None))) as outcomes:
+            async for outcome in outcomes:
+                if isinstance(outcome, Subfolder) and outcome.name in hidden:
+                    now[outcome.name] = level.below(outcome)
+        return list(now.values())
 
     async def _skipped(self, level: Level) -> AsyncGenerator[list[Level], None]:
         portion: list[Level] = []
@@ -149,3 +168,8 @@ class Comparison:
                 found.add(outcome, only_in=earlier)
         found.limit_to(earlier)
         return found
+
+
+def _may_appear(found: Subfolder, level: Level) -> bool:
+    """Whether this is a folder that another name hides. Which of them is shown is known only after the repair."""
+    return found.kind is Kind.UNSHOWABLE and level.kind is not Kind.UNSHOWABLE and bool(leading_names([found.name]))

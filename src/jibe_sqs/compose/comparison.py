@@ -103,9 +103,10 @@ async def _manifest(
 
 async def _check(scope: Scope, index: Index, listing: Listing, *, is_mapped: bool) -> None:
     """Raise an error if the folder does not exist. An empty comparison would look like one without differences."""
-    if await index.folder(scope.folder) is not None:
+    is_path = scope.level.kind is None
+    if is_path and await index.folder(scope.folder) is not None:
         return
-    if is_mapped:
+    if is_path and is_mapped:
         raise folder_unknown(scope.folder)
     if not await listing.has(scope.bucket, scope.prefix):
         raise ComparisonError(f"neither S3 nor Access Anywhere has s3://{scope.bucket}/{scope.prefix}")
