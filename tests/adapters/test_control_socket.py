@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.control import running_service
+from jibe_sqs.adapters.control import RunningService, running_service
 from jibe_sqs.adapters.control_messages import MAX_FOLDERS, BucketPlaces, QueueState, ServiceStatus, ShownAt
 from jibe_sqs.adapters.control_server import MAX_BODY, Controls, control_server
 from jibe_sqs.core.errors import CallFailed, ControlError
@@ -118,6 +118,15 @@ async def test_the_refresh_goes_on_if_the_command_that_asked_is_interrupted(path
         world.target.release()
         await future
     assert all(run.error is None for run in world.target.runs)
+
+
+@pytest.mark.parametrize("told", [b"", msgspec.json.encode(Ended(A)) + b"\n"])
+async def test_an_answer_that_ends_before_all_refreshes_is_an_error(told):
+    """Otherwise the command would say that nothing failed."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=told))
+    async with httpx.AsyncClient(transport=transport, base_url="http://jibe-sqs") as http:
+        with pytest.raises(ControlError, match="ask again"):
+            await ends(RunningService(http), A, B)
 
 
 async def test_a_stopped_service_says_that_the_refresh_has_not_ended(path):

@@ -12,7 +12,7 @@ import msgspec
 from jibe_sqs.adapters.control_messages import BucketPlaces, FolderState, RefreshRequest, ServiceStatus
 from jibe_sqs.core.errors import ControlError
 from jibe_sqs.core.model import Folder
-from jibe_sqs.syncing.operator_refreshes import Step
+from jibe_sqs.syncing.operator_refreshes import Ended, Step
 
 ADDRESS: Final = "http://jibe-sqs"
 """The host is not looked up: every connection goes to the socket."""
@@ -41,14 +41,22 @@ class RunningService:
         return await self._get("/folder", {"path": folder.path, "tree": "1" if folder.tree else ""}, FolderState)
 
     async def refresh(self, folders: Sequence[Folder]) -> AsyncGenerator[Step, None]:
-        """Let the service refresh these folders."""
+        """Let the service refresh these folders. Raises `ControlError` also if it stops before all of them have ended."""
+        left = set(folders)
         with _errors():
             async with self._http.stream("POST", "/refresh", content=_encoded(RefreshRequest(list(folders)))) as answer:
                 if answer.is_error:
                     await answer.aread()
                 answer.raise_for_status()
                 async for line in answer.aiter_lines():
-                    yield msgspec.json.decode(line, type=Step)
+                    step = msgspec.json.decode(line, type=Step)
+                    if isinstance(step, Ended):
+                        left.discard(step.folder)
+                    yield step
+        if left:
+            raise ControlError(
+                f"the running service stopped before {len(left):,} of the refreshes had ended: ask again"
+            )
 
     async def _get(self, path: str, wanted: Mapping[str, str], kind: type[T]) -> T:
         with _errors():
