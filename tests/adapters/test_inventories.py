@@ -120,6 +120,13 @@ async def test_it_lists_a_prefix_alone():
     assert await listed(store, "x/y/") == {"x/y/ü/日本.txt": 3}
 
 
+async def test_a_key_may_have_a_thousand_slashes():
+    store = stored([as_csv([("/" * 1024, True, False, 1), ("a/" * 511 + "b", True, False, 1)])])
+    async with inventory(await manifest_at("reports", MANIFEST, store), store) as listing:
+        assert [each async for each in listing.level("media", "/" * 1023)] == ["/" * 1024]
+        assert [each.file.key async for each in listing.level("media", "a/" * 511)] == ["a/" * 511 + "b"]
+
+
 async def test_an_inventory_without_versions_has_fewer_columns():
     body = gzip.compress(b'"media","a%2Bb+c","7","2025-12-31T12:00:00.000Z"\n')
     assert await listed(stored([body], columns=["Bucket", "Key", "Size", "LastModifiedDate"])) == {"a+b c": 7}

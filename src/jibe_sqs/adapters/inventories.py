@@ -150,15 +150,15 @@ class _Rows:
         return self._folder(each.key[:slash]), each.key[slash:], each.size, each.modified
 
     def _folder(self, prefix: str) -> int:
-        """The id of the folder. It is created with those above it."""
-        if not prefix:
-            return ROOT
-        known = self._known.get(prefix) or self.folder(prefix)
-        if known is None:
-            parent = self._folder(prefix[: prefix.rfind("/", 0, -1) + 1])
-            cursor = self._file.execute("INSERT INTO folders (parent, prefix) VALUES (?, ?)", (parent, prefix))
-            known = int(cursor.lastrowid or 0)
+        """The id of the folder. It is created with those above it. Without recursion: a key may have 1,024 slashes."""
+        absent = []
+        while (known := self._known.get(prefix) or self.folder(prefix)) is None:
+            absent.append(prefix)
+            prefix = prefix[: prefix.rfind("/", 0, -1) + 1]
         self._known[prefix] = known
+        for each in reversed(absent):
+            cursor = self._file.execute("INSERT INTO folders (parent, prefix) VALUES (?, ?)", (known, each))
+            self._known[each] = known = int(cursor.lastrowid or 0)
         return known
 
 
