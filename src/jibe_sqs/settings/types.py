@@ -1,5 +1,6 @@
 """Types of values in settings: addresses, folders, durations, networks. Their error texts say what to write instead."""
 
+import math
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -91,7 +92,10 @@ def _seconds(value: object) -> object:
 
 def duration(text: str) -> float:
     """Seconds, from a text such as `90`, `90s`, `3m`, `1h` or `7d`. Raises `ValueError`."""
-    return float(str(_seconds(text)))
+    seconds = float(str(_seconds(text)))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"not a duration: write 90s, 3m, 1h or 7d: {text!r}")
+    return seconds
 
 
 def _is_number(value: object) -> bool:
