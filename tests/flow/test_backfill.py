@@ -141,6 +141,24 @@ async def test_a_continued_job_is_about_everything_until_now():
     assert (first.is_continued, second.is_continued, second.began) == (False, True, first.began)
 
 
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(since=1_000_000 * 86_400.0),
+        Scope(since=1e30),
+        Scope(start=-62_135_596_800.0),
+        Scope(start=0.0, end=253_402_300_799.0),
+    ],
+)
+def test_a_range_may_begin_and_end_at_any_time(scope):
+    """An operator who means everything may write 1000000d, or the year 1."""
+    window = scope.window(1_767_268_800.0)
+    days = window.days(10)
+    assert days.first.year == 1969
+    assert days.last.year == 2026
+    assert backfill_jobs.shown(window.start).startswith("1970-01-01")
+
+
 async def test_a_job_is_begun_anew_after_its_end_or_if_asked_for_or_under_other_settings():
     ledger, scope = InMemoryLedger(), Scope(since=60.0)
     job = await backfill_jobs.begun(ledger, scope, "", now=1000.0)

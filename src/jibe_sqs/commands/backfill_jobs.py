@@ -17,6 +17,9 @@ from jibe_sqs.ports import Ledger
 NOTE: Final = "backfill"
 """The names of the notes begin so. `NOTE:` and a hash of what the command asked for follow."""
 
+DAY: Final = 86_400.0
+"""Seconds."""
+
 
 class Scope(msgspec.Struct, frozen=True):
     """What the command asked for. Commands with the same scope are the same job."""
@@ -32,9 +35,9 @@ class Scope(msgspec.Struct, frozen=True):
     again: bool = False
 
     def window(self, now: float) -> Window:
-        """The time range, for a command that starts now."""
+        """The time range, for a command that starts now. It begins in 1970 at the earliest, and ends tomorrow at the latest."""
         start = self.start if self.start is not None else now - (self.since or 0.0)
-        return Window(start, now if self.end is None else self.end)
+        return Window(max(start, 0.0), now if self.end is None else min(self.end, now + DAY))
 
     def note(self, rules: str) -> str:
         """The name of the job's note under these rules."""
