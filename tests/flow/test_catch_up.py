@@ -11,6 +11,7 @@ from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, LogAccessDenied, LogStoreUnavailable, QueueUnavailable
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.sweeping.catch_up import MAX_WINDOW
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.testing import ManualGate
@@ -207,6 +208,44 @@ async def test_an_outage_of_access_anywhere_longer_than_the_retention_is_caught_
         installation.gate.open()
         await installation.until_logged(events, "caught_up")
     assert installation.refreshed == {Folder("/S3/data/missed")}
+
+
+async def test_an_outage_of_a_log_bucket_longer_than_the_retention_is_caught_up(installation, events):
+    """Its messages were received, and expired while they waited for the bucket. Other messages came all the time."""
+    async with installation.process():
+        await asyncio.sleep(60)
+        installation.write("missed")
+        key = f"{TODAY}/missed.json.gz"
+        installation.logs.errors[key] = LogStoreUnavailable("503")
+        for number in range(20):
+            await asyncio.sleep(RETENTION / 10)
+            installation.queue.send(installation.flow.s3_event(f"other-{number}/file"))
+        assert Folder("/S3/data/missed") not in installation.refreshed
+        installation.logs.errors.clear()
+        await installation.until_logged(events, "caught_up")
+    assert Folder("/S3/data/missed") in installation.refreshed or TREES <= installation.refreshed
+
+
+async def test_a_message_that_expires_before_its_next_try_is_caught_up(installation, events):
+    """It was tried again and again, and the queue deletes it during the last delay."""
+    policy = RetryPolicy(first=60.0, longest=900.0)
+    installation.write("missed")
+    installation.target.errors["/S3/data/missed"] = [AccessAnywhereUnavailable("500")] * 10_000
+    async with installation.process(retry=policy):
+        await installation.until_logged(events, "messages_expired")
+        installation.target.errors.clear()
+        await installation.until_logged(events, "caught_up")
+        await installation.until_refreshed("missed")
+
+
+async def test_a_queue_whose_messages_keep_expiring_is_caught_up_now_and_then(installation, events):
+    """Each catch-up may refresh everything."""
+    installation.target.errors["/S3/data/missed"] = [AccessAnywhereUnavailable("500")] * 10_000
+    async with installation.process(sources=False):
+        for _ in range(80):
+            installation.queue.send(installation.flow.s3_event("missed/file"))
+            await asyncio.sleep(RETENTION / 40)
+    assert 1 <= len(logged(events, "caught_up")) <= 40
 
 
 async def test_a_queue_that_brings_changes_without_log_files_needs_all_trees(installation, events):

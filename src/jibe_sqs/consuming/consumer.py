@@ -296,11 +296,15 @@ class Consumer:
         try:
             verdict = await self._verdict(held.message, in_hand)
             await self._holds.settle(held)
+            if isinstance(verdict, Retry):
+                self.activity.not_done(held.message, verdict.delay)
             await self._settlements.settle(held, verdict)
         except asyncio.CancelledError:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:
                 raise  # the drain deadline is over: the caller gives the message back
+            # Another consumer has it, or the queue has deleted it for its age.
+            self.activity.not_done(held.message, 0.0)
         self._holds.let_go(held)
 
     async def _verdict(self, message: Message, in_hand: InHand) -> Verdict:

@@ -1,4 +1,4 @@
-"""Catch-up: a queue deleted messages before they were received, because the service or Access Anywhere was away for too long.
+"""Catch-up: a queue deleted messages before they were done, because the service, Access Anywhere or a log bucket was away for too long.
 
     queue with a gap ──> window: from the retention before the gap until now
         its messages announced log files, all in configured sources ──> sweep each source once over the window
@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 POLL: Final = 10.0
 """Seconds between two looks for gaps."""
+PAUSE_SHARE: Final = 1 / 24
+"""The share of the retention after which a queue is caught up again. During a long outage of a log bucket, messages expire all the
+time, and each catch-up may refresh every tree."""
 RETRY_DELAYS: Final = Backoff(first=60.0, longest=3600.0)
 MAX_WINDOW: Final = 60 * 86_400.0
 """Seconds. For a longer window, trees are refreshed: they cost less than the log files of so many days."""
@@ -75,6 +78,8 @@ class CatchUp:
         self._is_automatic = is_automatic
         self._wall_clock = wall_clock
         self._logged: dict[str, Gap] = {}
+        self._again_at: dict[str, float] = {}
+        """Queue -> monotonic: not before then."""
 
     async def run(self) -> None:
         """Close the gaps until cancelled."""
@@ -91,7 +96,9 @@ class CatchUp:
 
     async def _look(self) -> bool:
         """Close the gaps that there are now. False if that failed."""
-        gaps = [(queue, queue.gap) for queue in self._queues if queue.gap]
+        now = self._clock.monotonic()
+        due = (queue for queue in self._queues if now >= self._again_at.get(queue.name, now))
+        gaps = [(queue, queue.gap) for queue in due if queue.gap]
         if not gaps:
             return True
         # Before anything else: a kill from here on must not lose them.
@@ -105,6 +112,7 @@ class CatchUp:
             log.info("caught_up", queues=[queue.name for queue, _ in gaps], seconds=self._seconds_since(began))
         for queue, gap in gaps:
             queue.caught_up(gap)
+            self._again_at[queue.name] = self._clock.monotonic() + queue.retention * PAUSE_SHARE
         await self._remember()
         return True
 
@@ -172,7 +180,7 @@ class CatchUp:
             queue=queue.name,
             gap=round(gap.end - gap.start),
             retention=round(queue.retention),
-            consequence="the queue may have deleted messages that nobody received; Access Anywhere may show old files",
+            consequence="the queue may have deleted messages that nobody has done; Access Anywhere may show old files",
             remedy="the service catches up by itself; caught_up is logged at the end"
             if self._is_automatic
             else by_hand,

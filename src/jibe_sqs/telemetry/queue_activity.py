@@ -3,6 +3,7 @@
 SQS deletes a message when its retention is over. All messages that were sent before `seen_until` have been received: a receive
 that brought nothing sees everything that was sent before it; a receive that brought messages sees, approximately, everything
 before the oldest of them. If `seen_until` is older than the retention, messages may have been deleted that nobody has seen.
+A message that was received may be deleted, too, before it is done: the outage of a log bucket may last longer than the retention.
 """
 
 import json
@@ -59,6 +60,12 @@ class QueueActivity:
             self.seen_until = max(0.0 if self._is_assumed else self.seen_until, min(sent))
             self._is_assumed = False
 
+    def not_done(self, message: Message, visible_in: float) -> None:
+        """A message that was received is not done, and is visible to others in so many seconds, if it is still there then."""
+        now = self._wall_clock()
+        if message.sent_at and now + visible_in - message.sent_at > self.retention - self._margin:
+            self._add(Gap(message.sent_at, now))
+
     def brought_events(self) -> None:
         """A message named changes by itself."""
         self.brings_events = True
@@ -106,11 +113,14 @@ class QueueActivity:
             self.seen_until = max(self.seen_until, seen)
 
     def _look_for_gap(self, seen: float, now: float) -> None:
-        margin = min(MAX_MARGIN, self.retention / 10)
-        if seen and now - seen > self.retention - margin:
+        if seen and now - seen > self.retention - self._margin:
             self._add(Gap(seen, now))
             # What was sent until now is part of the gap, so it need not be seen.
             self.seen_until = max(self.seen_until, now)
+
+    @property
+    def _margin(self) -> float:
+        return min(MAX_MARGIN, self.retention / 10)
 
     def _add(self, gap: Gap) -> None:
         ours = self.gap or gap
