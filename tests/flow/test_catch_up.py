@@ -10,7 +10,7 @@ from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, LogAccessDenied, LogStoreUnavailable, QueueUnavailable
 from jibe_sqs.core.model import Folder
-from jibe_sqs.core.sources import LogSource, Sources
+from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.sweeping.catch_up import MAX_WINDOW
 from jibe_sqs.sweeping.sweeper import Sweep
@@ -32,6 +32,7 @@ class Installation:
         self.ledger = flow.InMemoryLedger()
         self.target = flow.InMemorySyncTarget()
         self.source = LogSource(BUCKET)
+        self.more = []
         self.gate = ManualGate()
         self.skew = 0.0
 
@@ -58,7 +59,7 @@ class Installation:
                 logs=self.logs,
                 sources=Sources([self.source] if sources else []),
                 sweeps=sweeps if sweep else (),
-                log_sources=sweeps,
+                log_sources=[*sweeps, *self.more],
                 expected=expected or {},
                 wall_clock=self.wall_clock,
             )
@@ -223,7 +224,7 @@ async def test_an_outage_of_a_log_bucket_longer_than_the_retention_is_caught_up(
         assert Folder("/S3/data/missed") not in installation.refreshed
         installation.logs.errors.clear()
         await installation.until_logged(events, "caught_up")
-    assert Folder("/S3/data/missed") in installation.refreshed or TREES <= installation.refreshed
+    assert Folder("/S3/data/missed") in installation.refreshed or installation.refreshed >= TREES
 
 
 async def test_a_message_that_expires_before_its_next_try_is_caught_up(installation, events):
@@ -292,6 +293,33 @@ async def test_a_listing_that_fails_is_repeated(installation, events):
         await installation.until_logged(events, "caught_up")
     assert installation.refreshed == {Folder("/S3/data/missed")}
     assert len(logged(events, "messages_expired")) == 1
+
+
+async def test_a_bucket_that_cannot_be_listed_among_all_buckets_is_listed_again(installation, events):
+    installation.source = LogSource(EVERY_BUCKET)
+    await a_stop_in_which_messages_expire(installation)
+    installation.listing.errors[BUCKET] = LogStoreUnavailable("503")
+    async with installation.process():
+        await installation.until_logged(events, "catch_up_failed")
+        installation.listing.errors.clear()
+        await installation.until_refreshed("missed")
+
+
+async def test_a_file_that_was_rejected_before_the_listing_failed_is_replaced_by_trees(installation, events):
+    """The second catch-up finds it again, and it is not taken, because it was rejected."""
+    await a_stop_in_which_messages_expire(installation)
+    broken = f"{TODAY}/broken.json.gz"
+    installation.logs.objects[BUCKET, broken] = b"{not JSON"
+    installation.listing.modified[broken] = installation.wall_clock()
+    other = MemoryListing(installation.flow, installation.logs)
+    other.errors["b-2"] = LogStoreUnavailable("503")
+    installation.more = [Sweep(LogSource("b-2"), other, 0.0)]
+    async with installation.process():
+        await installation.until_logged(events, "catch_up_failed")
+        await installation.until_logged(events, "message_rejected")
+        other.errors.clear()
+        await installation.until_logged(events, "caught_up")
+    assert installation.refreshed >= TREES
 
 
 async def test_a_tree_that_cannot_be_refreshed_keeps_the_gap_open(installation, events):
@@ -368,4 +396,19 @@ async def test_a_first_sweep_whose_files_are_not_done_is_looked_back_to(installa
     installation.target.release()
     installation.target.runs.clear()
     async with installation.process(sweep=180.0):
+        await installation.until_refreshed("missed")
+
+
+async def test_a_sweep_of_every_bucket_is_complete_only_when_each_bucket_answered(installation):
+    """The next one would look back to this one only."""
+    installation.source = LogSource(EVERY_BUCKET)
+    installation.write("before", is_announced=False)
+    async with installation.process(sweep=180.0):
+        await asyncio.sleep(400)
+    installation.write("missed", is_announced=False)
+    installation.skew = 10 * 86_400.0
+    installation.listing.errors[BUCKET] = LogStoreUnavailable("503")
+    async with installation.process(sweep=180.0):
+        await asyncio.sleep(1000)
+        installation.listing.errors.clear()
         await installation.until_refreshed("missed")

@@ -73,7 +73,7 @@ class SweepQueue:
         self.newest = 0
         """The number of the last file that was added."""
         self.rejected = 0
-        """Files that were rejected, since the start."""
+        """Files that were rejected since the start, or that were offered and not taken because they had been rejected."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -90,7 +90,10 @@ class SweepQueue:
             while id_ not in self._entries and self._is_full:
                 self._room.clear()
                 await self._room.wait()
-            if id_ in self._entries or self._is_rejected(file):
+            if id_ in self._entries:
+                continue
+            if self._is_rejected(file):
+                self.rejected += 1
                 continue
             self.newest += 1
             self._entries[id_] = _Entry(file, self._wall_clock(), self.newest)

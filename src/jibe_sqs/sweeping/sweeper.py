@@ -24,7 +24,7 @@ from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core import date_folders
 from jibe_sqs.core.date_folders import Window
-from jibe_sqs.core.errors import LogStoreError, without_frames
+from jibe_sqs.core.errors import LogStoreError, LogStoreUnavailable, without_frames
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.log_names import holds_no_logs, no_log
@@ -46,6 +46,8 @@ MIN_PAUSE: Final = 1.0
 """Seconds between two sweeps of a source, however long the first one took."""
 ROOTS_AGE: Final = 600.0
 """Seconds after which the prefixes of logs in a bucket are searched again."""
+PASSED_OVER_AFTER: Final = 86_400.0
+"""Seconds. If every bucket is swept, one that cannot be listed for longer must not make each sweep look further back."""
 MAX_TOP_ENTRIES: Final = 10_000
 """Entries at the top of a bucket that are searched for prefixes of logs."""
 AWS_LOGS: Final = "AWSLogs/"
@@ -122,7 +124,8 @@ class Sweeper:
         self._wall_clock = wall_clock
         self._roots: dict[tuple[Sweep, str], tuple[list[str], float]] = {}
         self._past = PastSweeps(ledger, unfinished)
-        self._skipped_buckets: set[tuple[Sweep, str]] = set()
+        self._skipped_buckets: dict[tuple[Sweep, str], float] = {}
+        """Those that cannot be listed, and since when, by the monotonic clock."""
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -155,9 +158,9 @@ class Sweeper:
             # Also if the sweep is cancelled: the consumer may have read the files that it offered.
             self.counts.update(turn.found, failures=len(turn.failures))
         if window is None:
-            await self._past.ended(sweep.source, now, is_complete=not turn.failures)
+            await self._past.ended(sweep.source, now, is_complete=not (turn.failures or turn.passed_over))
         self._report(turn, self._clock.monotonic() - started)
-        return Swept(**turn.found, failures=tuple(turn.failures))
+        return Swept(**turn.found, failures=(*turn.failures, *turn.passed_over))
 
     async def _sweep_forever(self, sweep: Sweep) -> None:
         while True:
@@ -179,12 +182,17 @@ class Sweeper:
         # Many buckets of an account may be unreadable for us. Each is logged once.
         skipped = (sweep, bucket)
         if len(turn.failures) == failures:
-            self._skipped_buckets.discard(skipped)
+            self._skipped_buckets.pop(skipped, None)
             return
+        now = self._clock.monotonic()
         if skipped not in self._skipped_buckets:
-            self._skipped_buckets.add(skipped)
+            self._skipped_buckets[skipped] = now
             log.warning("bucket_passed_over", bucket=bucket, reason=str(turn.failures[failures]))
+        found = turn.failures[failures:]
         del turn.failures[failures:]
+        # An outage of one bucket must not hide its files from a sweep that looks far back.
+        if now - self._skipped_buckets[skipped] < PASSED_OVER_AFTER:
+            turn.passed_over += [each for each in found if isinstance(each, LogStoreUnavailable)]
 
     async def _roots_in(self, turn: "_Turn", bucket: str) -> list[str]:
         """The prefixes with logs: the configured one, or those of CloudTrail, or else the whole bucket."""
@@ -231,6 +239,8 @@ class _Turn:
         self.seen = 0
         self.offered = 0
         self.failures: list[LogStoreError] = []
+        self.passed_over: list[LogStoreError] = []
+        """Failures of some of all buckets. The sweep must look as far back the next time."""
         self._queue = queue
         self._ledger = ledger
         self._days = days
