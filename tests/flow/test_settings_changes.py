@@ -53,8 +53,11 @@ async def test_very_many_changes_are_not_all_listed(started):
     assert event["changed"][-2:] == [f"n{MAX_SHOWN - 1:03}", "and 5 more"]
 
 
-async def test_a_note_that_cannot_be_read_counts_as_a_first_start(started):
-    await started.ledger.note(NOTE, "[]")
+@pytest.mark.parametrize(
+    "note", ["[]", "", "{", "7", '{"names": {"a": "0"}, "since": NaN}', '{"names": 1, "since": 0}']
+)
+async def test_a_note_that_cannot_be_read_counts_as_a_first_start(started, note):
+    await started.ledger.note(NOTE, note)
     assert not await started(a="1")
     assert await started(a="2")
 

@@ -51,6 +51,7 @@ def _before(note: str | None) -> tuple[dict[str, str], float] | None:
     """The names of the noted settings, and since when they were in force. None without a legible note."""
     try:
         found: Any = json.loads(note or "null")
-        return dict(found["names"]), float(found["since"])
+        since = float(found["since"])
+        return (dict(found["names"]), since) if math.isfinite(since) else None
     except (ValueError, TypeError, KeyError):
         return None

@@ -18,6 +18,7 @@ from jibe_sqs.ports import QueueDepth
 
 MAX_MARGIN: Final = 3600.0
 """Seconds before the end of the retention from which on messages count as deleted."""
+FIFO_SUFFIX: Final = ".fifo"
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class QueueActivity:
 
     def __init__(self, name: str, wall_clock: Callable[[], float] = time.time) -> None:
         self.name = name
+        self.is_fifo = name.endswith(FIFO_SUFFIX)
         self.retention = 345_600.0
         self.last_receive = self.last_message = self.seen_until = 0.0
         self.brings_events = False
@@ -49,10 +51,13 @@ class QueueActivity:
         """A receive has succeeded, perhaps without messages."""
         now = self._wall_clock()
         self._first_receive = self._first_receive or now
+        self.seen_until = not_later(self.seen_until, now)
         self._look_for_gap(self.seen_until, now)
         self.last_receive = now
         if not messages:
-            self.seen_until, self._is_assumed = now, False
+            # A message in flight hides all later ones of its group in a FIFO queue.
+            if not (self.is_fifo and self.depth and self.depth.visible):
+                self.seen_until, self._is_assumed = now, False
             return
         self.last_message = now
         # A message that comes again was seen before.
@@ -95,8 +100,9 @@ class QueueActivity:
         """Take over what an earlier process noted. This one may have received already."""
         try:
             found = json.loads(note)
-            receive, message, seen = (float(found[name]) for name in ("receive", "message", "seen"))
-            gap = Gap(*map(float, found["gap"])) if found["gap"] else None
+            now = self._wall_clock()
+            receive, message, seen = (not_later(float(found[name]), now) for name in ("receive", "message", "seen"))
+            gap = Gap(*(not_later(float(each), now) for each in found["gap"])) if found["gap"] else None
             brings_events = bool(found["events"])
         except (ValueError, TypeError, KeyError):
             # A queue without a note is new. What is sent to it from now on must be seen.
@@ -125,3 +131,8 @@ class QueueActivity:
     def _add(self, gap: Gap) -> None:
         ours = self.gap or gap
         self.gap = Gap(min(ours.start, gap.start), max(ours.end, gap.end))
+
+
+def not_later(moment: float, now: float) -> float:
+    """The moment, or now if it is in the future: then the clock was wrong. Also now if it is not a number."""
+    return min(moment, now)

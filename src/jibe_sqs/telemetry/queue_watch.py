@@ -13,7 +13,7 @@ import structlog
 
 from jibe_sqs.ports import Clock, Queue
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
-from jibe_sqs.telemetry.queue_activity import QueueActivity
+from jibe_sqs.telemetry.queue_activity import QueueActivity, not_later
 from jibe_sqs.telemetry.silences import Silences, moment
 
 log = structlog.get_logger()
@@ -44,7 +44,8 @@ class LastFiles:
     def restore(self, note: str) -> None:
         """Take over what an earlier process noted."""
         try:
-            found = {str(name): float(time) for name, time in json.loads(note).items()}
+            now = self._wall_clock()
+            found = {str(name): not_later(float(time), now) for name, time in json.loads(note).items()}
         except (ValueError, TypeError, AttributeError):
             return
         self.times = {name: max(found.get(name, 0.0), self.of(name)) for name in {*found, *self.times}}

@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from jibe_sqs.telemetry.queue_activity import not_later
+
 log = structlog.get_logger()
 
 REPEAT_INTERVAL: Final = 86_400.0
@@ -78,7 +80,8 @@ class Silences:
     def restore(self, note: str) -> None:
         """Take over what an earlier process noted."""
         try:
-            found = {str(name): float(time) for name, time in json.loads(note).items()}
+            now = self._wall_clock()
+            found = {str(name): not_later(float(time), now) for name, time in json.loads(note).items()}
         except (ValueError, TypeError, AttributeError):
             return
         known = {each.name for each in self._expected}
