@@ -49,11 +49,11 @@ class KnownPlaces:
 
     async def change(self, *, added: Collection[Spot] = (), removed: Collection[Spot] = ()) -> bool:
         """Add and remove places, and write. See `write`."""
-        changed = {_part_of(spot) for spot in (*added, *removed)}
-        for name in changed:
-            self._parts[name] |= {spot for spot in added if _part_of(spot) == name}
-            self._parts[name] -= {spot for spot in removed if _part_of(spot) == name}
-        self._unwritten |= changed
+        for spot in added:
+            self._parts[_part_of(spot)].add(spot)
+        for spot in removed:
+            self._parts[_part_of(spot)].discard(spot)
+        self._unwritten.update(map(_part_of, (*added, *removed)))
         return await self.write()
 
     @property
