@@ -16,7 +16,7 @@ from botocore.retries.standard import ExponentialBackoff
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jibe_sqs.adapters.ledgers import dynamodb, table
+from jibe_sqs.adapters.ledgers import table
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.table import FAILURE_LIMIT, PAUSE, ConditionFailed, Refused
 from jibe_sqs.compose import stores
@@ -24,6 +24,7 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.settings import Rules, load
 
@@ -375,7 +376,7 @@ async def test_a_huge_principal_in_a_log_does_not_count_as_a_failure_of_the_tabl
 
 
 async def test_a_foreign_item_is_an_error_with_a_remedy(ledger, name, endpoint):
-    for key in (f"f#{LOG.bucket}/{LOG.key}", f"w#{A.path}", "p#ana"):
+    for key in (f"f##{LOG.bucket}/{LOG.key}", f"w#{A.path}", "p#ana"):
         client(endpoint, "dynamodb", REGION).put_item(TableName=name, Item={"pk": {"S": key}})
     with pytest.raises(LedgerError, match="a separate table"):
         await ledger.is_finished(LOG)
@@ -642,5 +643,18 @@ async def test_a_look_up_of_thousands_makes_few_calls_at_a_time(name, proxy, tab
     assert most == 4
 
 
-def test_the_longest_name_of_s3_is_not_hashed():
-    assert dynamodb._file(LogFile("b" * 63, "k" * 1024)) == f"f#{'b' * 63}/{'k' * 1024}"
+def test_the_longest_name_of_s3_is_not_hashed(ledger):
+    assert ledger._file(LogFile("b" * 63, "k" * 1024)) == f"f##{'b' * 63}/{'k' * 1024}"
+
+
+async def test_replicas_with_different_settings_do_not_read_the_same_file_for_ever(table_ledger, name):
+    """As during a deployment. Found: each replaced the other's mark, so each sweep of both read all files again."""
+    async with (
+        table_ledger(name, validity=Validity("old")) as one,
+        table_ledger(name, validity=Validity("new")) as other,
+    ):
+        for replica in (one, other):
+            assert not await replica.is_finished(LOG)
+            await replica.finish(LOG, "e")
+        assert await one.is_finished(LOG)
+        assert await other.unfinished([LOG]) == []

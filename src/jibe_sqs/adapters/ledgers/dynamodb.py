@@ -1,11 +1,14 @@
 """A ledger in one DynamoDB table, shared by any number of replicas.
 
     pk                     attributes                    meaning
-    f#BUCKET/KEY           etag, version, rules, written a finished file
+    f#RULES#BUCKET/KEY     etag, version, written        a file that was finished under these rules
     w#FOLDER               began                         when the folder's last successful refresh began
     t#FOLDER               began                         the same for a tree refresh of the folder
     p#WHO                  who, first, last, seen        a principal that changed objects, and how often
     n#NAME                 text                          a note
+
+The rules are in the key, so replicas with different settings, as during a deployment, do not replace each other's marks: each would
+read all files again, at each sweep.
 
 A name that is too long for a key is hashed: `f:HASH`. Each item has `expires`. DynamoDB deletes an item within days of
 that time, so readers compare it themselves.
@@ -102,9 +105,9 @@ class DynamoDbLedger:
             known = {"etag": etag_of(file, etag)} | ({} if file.version is None else {"version": file.version})
             for name, text in known.items():
                 _check_length(text, f"the {name} of {file}")
-            item = {"pk": _text(_file(file)), "expires": self._expires()}
+            item = {"pk": _text(self._file(file)), "expires": self._expires()}
             item |= {name: _text(text) for name, text in known.items()}
-            item |= {"rules": _text(self._validity.rules), "written": _numeral(self._wall_clock())}
+            item["written"] = _numeral(self._wall_clock())
         await self._finished.add(item)
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
@@ -179,7 +182,7 @@ class DynamoDbLedger:
 
     async def _unfinished(self, files: Sequence[LogFile], *, consistent: bool) -> list[LogFile]:
         with self._encodable():
-            keys = [_file(file) for file in files]
+            keys = [self._file(file) for file in files]
         found = await self._known(keys, consistent=consistent)
         with self._legible():
             return [
@@ -187,13 +190,12 @@ class DynamoDbLedger:
                 for file, key in zip(files, keys, strict=True)
                 if (item := found.get(key)) is None
                 or not is_same(file, item["version"]["S"] if "version" in item else None, item["etag"]["S"])
-                or not self._counts(item)
+                or not counts(self._validity, self._validity.rules, _number(item["written"]))
             ]
 
-    def _counts(self, item: Item) -> bool:
-        if "rules" not in item:  # of an earlier release
-            return counts(self._validity, "", 0.0)
-        return counts(self._validity, item["rules"]["S"], _number(item["written"]))
+    def _file(self, file: LogFile) -> str:
+        # Bucket names have no slash, but an announcement can name anything.
+        return _named("f", f"{self._validity.rules}#{quote(file.bucket, safe='')}/{file.key}")
 
     async def _known(self, keys: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:
         found = await self._table.get(list(keys), consistent=consistent)
@@ -273,11 +275,6 @@ class DynamoDbLedger:
             raise LedgerError(
                 f"table {self._table.name} has items that are not a ledger's ({error}): use a separate table for the ledger"
             ) from error
-
-
-def _file(file: LogFile) -> str:
-    # Bucket names have no slash, but an announcement can name anything.
-    return _named("f", f"{quote(file.bucket, safe='')}/{file.key}")
 
 
 def _folder(folder: Folder) -> str:
