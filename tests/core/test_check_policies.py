@@ -38,6 +38,9 @@ def allow(principal="sns.amazonaws.com", action=SEND, **conditions):
         allow(ArnLike={"AWS:SourceArn": ["arn:aws:sns:*:111122223333:other", "arn:aws:sns:*:111122223333:jibe"]}),
         allow(StringEquals={"aws:SourceAccount": "111122223333"}),
         allow(StringEquals={"aws:PrincipalOrgID": "o-example"}),
+        allow(StringLike={"aws:SourceAccount": "1111*"}),
+        allow(Null={"aws:SourceArn": "false"}),
+        {"Effect": "Allow", "Principal": "*", "NotAction": "sqs:DeleteQueue"},
     ],
 )
 def test_a_policy_admits_a_topic(statement):
@@ -51,7 +54,11 @@ def test_a_policy_admits_a_topic(statement):
         "",
         "not json",
         "[]",
+        '{"Statement": null}',
+        '{"Statement": 7}',
+        "[" * 100_000,
         document(),
+        document({"Effect": "Allow", "Principal": "*", "NotAction": "sqs:Send*"}),
         document(allow("s3.amazonaws.com")),
         document(allow(action="sqs:ReceiveMessage")),
         document(allow(ArnLike={"aws:SourceArn": "arn:aws:sns:us-east-1:*:*"})),

@@ -29,16 +29,21 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement of a policy. `conditions`: condition key in lower case -> the values of all its operators."""
+    """One statement of a policy. `conditions`: condition key in lower case -> the values of all its operators.
+
+    `excludes`: it is about all actions but these (`NotAction`).
+    """
 
     allows: bool
     principals: tuple[str, ...]
     actions: tuple[str, ...]
     conditions: Mapping[str, tuple[str, ...]]
+    excludes: bool = False
 
     def is_about(self, action: str) -> bool:
-        """Whether it names the action. Actions are not case sensitive."""
-        return any(_is_like(action.lower(), pattern.lower()) for pattern in self.actions)
+        """Whether it includes the action. Actions are not case sensitive."""
+        is_named = any(_is_like(action.lower(), pattern.lower()) for pattern in self.actions)
+        return is_named is not self.excludes
 
     def is_for(self, source: Source) -> bool:
         """Whether it applies to requests of this source."""
@@ -47,17 +52,18 @@ class Statement(msgspec.Struct, frozen=True):
         arns, accounts = self.conditions.get(SOURCE_ARN), self.conditions.get(SOURCE_ACCOUNT)
         if arns is not None and not any(_is_like(source.arn, pattern) for pattern in arns):
             return False
-        return accounts is None or not source.account or source.account in accounts
+        return accounts is None or not source.account or any(_is_like(source.account, each) for each in accounts)
 
 
 def statements(document: str) -> list[Statement]:
     """The statements of a policy document. None are returned of a document that is not a policy."""
     try:
         policy = json.loads(document or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
-    found = policy.get("Statement", ()) if isinstance(policy, dict) else ()
-    return [_statement(each) for each in ([found] if isinstance(found, dict) else found) if isinstance(each, dict)]
+    found = policy.get("Statement") if isinstance(policy, dict) else None
+    listed = found if isinstance(found, list) else [found]
+    return [_statement(each) for each in listed if isinstance(each, dict)]
 
 
 def admits(document: str, action: str, source: Source) -> bool:
@@ -89,18 +95,20 @@ def source_arns(document: str, action: str) -> list[str]:
 def _statement(each: Mapping[str, Any]) -> Statement:
     conditions: dict[str, tuple[str, ...]] = {}
     for operator, compared in _mapping(each.get("Condition")).items():
-        # A negative condition stays a condition, but its values are not the accepted ones.
-        name = "not " if "Not" in operator else ""
+        # A negative condition stays a condition, but its values are not the accepted ones. So does `Null`: its values are booleans.
+        name = "not " if "not" in operator.lower() or operator.lower() == "null" else ""
         for key, values in _mapping(compared).items():
             about = f"{name}{key.lower()}"
             conditions[about] = (*conditions.get(about, ()), *_texts(values))
+    excludes = "NotAction" in each
     principal = each.get("Principal", ())
     principals = principal.values() if isinstance(principal, dict) else [principal]
     return Statement(
         allows=each.get("Effect") == "Allow",
         principals=tuple(text for values in principals for text in _texts(values)),
-        actions=tuple(_texts(each.get("Action", ()))),
+        actions=tuple(_texts(each.get("NotAction" if excludes else "Action", ()))),
         conditions=conditions,
+        excludes=excludes,
     )
 
 
