@@ -89,6 +89,13 @@ def test_a_bucket_that_is_not_mapped():
     assert "add media to `buckets`" in remedy(Cause.NOT_MAPPED, shown=())
 
 
+def test_without_s3s_answer_an_unmapped_object_is_not_called_stale():
+    """The bucket may not even exist. The reason is named all the same."""
+    changes = {"shown": (), "stored": Unknown("NoSuchBucket")}
+    assert answer(facts(**changes)).verdict is Verdict.UNKNOWN
+    assert codes(**changes) == [Cause.NOT_MAPPED, Cause.S3_UNKNOWN]
+
+
 def test_access_anywhere_is_down():
     down = {"shown": (replace(SHOWN, entry=Unknown("no answer within 20 s", is_outage=True)),)}
     assert answer(facts(**down)).verdict is Verdict.UNKNOWN

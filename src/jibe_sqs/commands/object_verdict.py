@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.commands.object_facts import ObjectFacts, ServiceFacts, Shown, Stored, Unknown
-from jibe_sqs.commands.output import utc_iso
+from jibe_sqs.commands.output import counted, utc_iso
 from jibe_sqs.core.comparison import Entry, View, is_stale
 from jibe_sqs.core.history import FileRead, FolderRefreshed, HistoryQuestion
 from jibe_sqs.core.key_names import leading_names
@@ -81,7 +81,7 @@ def answer(facts: ObjectFacts) -> Answer:
     if unknown and isinstance(facts.shown, Unknown):
         return Answer(Verdict.UNKNOWN, unknown)
     if not facts.shown:
-        return Answer(Verdict.STALE, [_not_mapped(facts)])
+        return Answer(Verdict.UNKNOWN if unknown else Verdict.STALE, [_not_mapped(facts), *unknown])
     if not unknown and all(_is_shown_as_it_is(facts, shown) for shown in _shown(facts)):
         return Answer(Verdict.IN_SYNC)
     causes = list(_causes(facts))
@@ -283,12 +283,13 @@ def _of_letters(facts: ObjectFacts) -> Iterator[Reason]:
         first = named[0]
         yield Reason(
             Cause.DEAD_LETTER,
-            f"{len(named):,} dead letters name it, such as {first.id}: {first.error}: {first.reason}",
+            f"{counted(len(named), 'dead letter names', 'dead letters name')} it, such as {first.id}: {first.error}: {first.reason}",
             f"repair the cause; then `jibe-sqs dead-letters redrive {first.id}`",
         )
     unread = [each for each in letters if each.error in LOG_BUCKET_ERRORS and not each.names_it]
     if unread and not (facts.service and facts.service.outages):
-        yield _log_bucket(f"{len(unread):,} dead letters name log files that could not be read: {unread[0].reason}")
+        letters_name = counted(len(unread), "dead letter names", "dead letters name")
+        yield _log_bucket(f"{letters_name} log files that could not be read: {unread[0].reason}")
 
 
 def _silence(facts: ObjectFacts) -> list[Reason]:
