@@ -128,7 +128,7 @@ def test_its_text_fits_into_80_columns(jibe, sandbox, folder):
     ("arguments", "reason"),
     [
         (["no-such-bucket"], "Access Anywhere shows no bucket 'no-such-bucket'"),
-        ([f"{BUCKET}/no/such/folder"], "neither S3 nor Access Anywhere has"),
+        ([f"{BUCKET}/no/such/folder"], "neither S3 nor Access Anywhere has the folder"),
         (["--sample", "2%", "--ignore-newer", "soon"], "not a duration"),
         (["--sample", "200%"], "--sample must be a share"),
         (["--inventory", "manifest.json"], "--inventory must be the address of a manifest"),

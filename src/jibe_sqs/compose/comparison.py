@@ -109,7 +109,9 @@ async def _check(scope: Scope, index: Index, listing: Listing, *, is_mapped: boo
     if is_path and is_mapped:
         raise folder_unknown(scope.folder)
     if not await listing.has(scope.bucket, scope.prefix):
-        raise ComparisonError(f"neither S3 nor Access Anywhere has s3://{scope.bucket}/{scope.prefix}")
+        raise ComparisonError(
+            f"neither S3 nor Access Anywhere has the folder s3://{scope.bucket}/{scope.prefix}: for an object, use jibe-sqs why"
+        )
 
 
 async def _repair(

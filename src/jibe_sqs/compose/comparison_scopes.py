@@ -1,11 +1,15 @@
 """Which keys of which bucket are compared with which folder of Access Anywhere."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from jibe_sqs.commands.comparison import Scope
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import ComparisonError
 from jibe_sqs.core.globs import KeyFilter
+
+MAX_NAMED: Final = 5
+"""Buckets that an error names."""
 
 
 def roots(places: Places) -> frozenset[str]:
@@ -19,7 +23,8 @@ def scopes_of(places: Places, ignore: KeyFilter | None = None, bucket: str = "",
     `ignore`: keys that are of no interest in any bucket.
     """
     if bucket and bucket not in places:
-        shown = ", ".join(sorted(places)[:5]) or "none"
+        names = sorted(places)
+        shown = f"{', '.join(names[:MAX_NAMED]) or 'none'}{', …' if len(names) > MAX_NAMED else ''}"
         raise ComparisonError(f"Access Anywhere shows no bucket {bucket!r}; it shows: {shown}")
     prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
     wanted = [bucket] if bucket else sorted(places)
