@@ -39,9 +39,12 @@ def history(
 
     try:
         bucket, prefix = bucket_and_key(url)
-        begin = time.time() - duration(since) if since else float("-inf")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    try:
+        begin = time.time() - duration(since) if since else float("-inf")
+    except ValueError as error:
+        raise typer.BadParameter(f"--since: {error}") from None
     settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 

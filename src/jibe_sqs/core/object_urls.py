@@ -14,5 +14,5 @@ def bucket_and_key(url: str) -> tuple[str, str]:
     """
     found = _URL.fullmatch(url)
     if found is None:
-        raise ValueError(f"not an address in S3: write s3://BUCKET/KEY: {url!r}")
+        raise ValueError(f"not an address in S3: write s3://BUCKET or s3://BUCKET/KEY: {url!r}")
     return found[1], found[2] or ""
