@@ -31,11 +31,18 @@ def backfill(
     ] = None,
     start: Annotated[
         datetime | None,
-        typer.Option("--from", help="The start of the time range, UTC, in place of --since.", formats=TIME_FORMATS),
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="The start of the time range, UTC, such as 2026-01-31T12:00Z.",
+            formats=TIME_FORMATS,
+        ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS),
+        typer.Option(
+            "--to", metavar="TIME", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS
+        ),
     ] = None,
     bucket: Annotated[str, typer.Option("--bucket", help="Only log files in this bucket.")] = "",
     prefix: Annotated[str | None, typer.Option("--prefix", help="Only log files whose keys begin so.")] = None,
@@ -77,7 +84,9 @@ def _scope(
 ) -> "Scope":
     from jibe_sqs.commands.backfill_jobs import Scope
 
-    if (since is None) == (start is None):
+    if since is not None and start is not None:
+        raise typer.BadParameter("--since and --from exclude each other: both are the start of the time range")
+    if since is None and start is None:
         raise typer.BadParameter("say which log files: --since 2h, or --from 2026-01-31 (and --to 2026-02-01)")
     seconds = _seconds(since) if since is not None else None
     first, last = (moment.replace(tzinfo=UTC).timestamp() if moment else None for moment in (start, end))

@@ -56,10 +56,20 @@ def verify(
     bucket: Annotated[str, typer.Option("--bucket", help="The log bucket.")],
     account: Annotated[str, typer.Option("--account", help="The AWS account of the trail.")],
     region: Annotated[str, typer.Option("--region", help="The region whose log files are verified.")],
-    start: Annotated[datetime, typer.Option("--from", help="The start of the time range, UTC.", formats=TIME_FORMATS)],
+    start: Annotated[
+        datetime,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="The start of the time range, UTC, such as 2026-01-31T12:00Z.",
+            formats=TIME_FORMATS,
+        ),
+    ],
     end: Annotated[
         datetime | None,
-        typer.Option("--to", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS),
+        typer.Option(
+            "--to", metavar="TIME", help="The end of the time range, UTC. Default: now.", formats=TIME_FORMATS
+        ),
     ] = None,
     prefix: Annotated[str, typer.Option("--prefix", help="The prefix of the trail in the bucket.")] = "",
     organization: Annotated[

@@ -113,7 +113,10 @@ def as_text(estimate: Estimate, output: IO[str]) -> None:
     left = estimate.in_s3.bytes_left + estimate.through_aa.bytes_left
     rows = [
         ("log files", f"{files:,} ({decimal(size)})"),
-        ("to read", f"{estimate.left:,} ({decimal(left)}); the others are finished"),
+        (
+            "to read",
+            f"{estimate.left:,} ({decimal(left)}){'; the others are finished' if estimate.left < files else ''}",
+        ),
         ("events", f"about {estimate.events:,}"),
         ("refreshes", _range(estimate.refreshes)),
         ("calls to Access Anywhere", f"{_range(estimate.calls)}, about {CALLS_PER_REFRESH} for a refresh"),

@@ -73,11 +73,10 @@ def selected(settings: Settings, bucket: str, prefix: str | None) -> tuple[Setti
     if parts:
         return settings, parts
     if not bucket or prefix is None:
-        raise SettingsError(
-            [
-                "no configured logs are in this bucket and below this prefix: give both --bucket and --prefix, or set logs"
-            ]
+        text = (
+            "no configured logs are in this bucket and below this prefix: for a bucket that is not in `logs`, give both"
         )
+        raise SettingsError([f"{text} --bucket and --prefix"])
     try:
         added = LogSettings(bucket=bucket, prefix=prefix)
     except ValueError as error:
