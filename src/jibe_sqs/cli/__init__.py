@@ -86,13 +86,13 @@ def main() -> None:
 def _show_mistakes(error: SettingsError) -> None:
     """Print at most ten lines, for any number of mistakes."""
     advice = [
-        "Give these in a JSON file (jibe-sqs run --config FILE) or as variables, such as",
+        "Give these in a JSON file (--config FILE) or as variables, such as",
         "JIBE_ACCESS_ANYWHERE__ENDPOINT=https://files.example.com; see docs/reference/configuration.md",
     ]
     after = advice if error.is_incomplete else []
     room = 9 - len(after)
     shown = error.problems if len(error.problems) <= room else error.problems[: room - 1]
-    lines = ["jibe-sqs cannot start: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]
+    lines = ["jibe-sqs: the configuration is incomplete or wrong.", *(f"  {line}" for line in shown)]
     if left := len(error.problems) - len(shown):
         lines.append(f"  (and {left} more)")
     lines += after
