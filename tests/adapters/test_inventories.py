@@ -180,3 +180,9 @@ async def test_parquet_without_pyarrow_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ComparisonError, match=r"pip install 'jibe-sqs\[inventory\]'"):
         await listed(stored([b"PAR1"], file_format="Parquet"))
+
+
+async def test_without_room_for_temporary_files_there_is_a_remedy(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/directory")
+    with pytest.raises(ComparisonError, match="set TMPDIR"):
+        await listed(stored([as_csv(ROWS)]))

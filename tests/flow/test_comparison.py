@@ -203,3 +203,13 @@ async def test_a_prefix_that_is_no_path_is_not_asked_of_access_anywhere(prefix):
     totals = await compared(Storage([f"{prefix}a", f"{prefix}y/b"]), shown, scopes=[scope])
     assert totals.counts == {UNSHOWABLE: 2}
     assert not shown.calls
+
+
+async def test_a_folder_for_which_the_disk_has_no_room_does_not_stop_the_others(monkeypatch):
+    """It is not compared, so the index does not count as true. A service that compares goes on."""
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/directory")
+    keys = [*KEYS, *(f"large/{number}" for number in range(20_001))]
+    totals = await compared(Storage(keys), Shown(keys))
+    assert not totals.in_sync
+    assert (totals.objects, totals.failed) == (len(KEYS), 1)
+    assert "TMPDIR" in totals.failures[0].reason

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -73,18 +73,26 @@ async def inventory(
 
     Raises `ComparisonError`, `LogStoreError`.
     """
-    with tempfile.TemporaryDirectory(prefix="jibe-inventory-") as folder:
-        rows = _Rows(Path(folder) / "rows.sqlite")
-        try:
+    with ExitStack() as stack:
+        with _disk_errors():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jibe-inventory-")))
+            rows = stack.enter_context(closing(_Rows(folder / "rows.sqlite")))
             for number, each in enumerate(manifest.files):
                 observe(number, len(manifest.files))
-                path = Path(folder) / "file"
-                await _download(each, store, path)
-                await asyncio.to_thread(rows.add, _objects(manifest, path), prefix)
+                await _download(each, store, folder / "file")
+                await asyncio.to_thread(rows.add, _objects(manifest, folder / "file"), prefix)
             await asyncio.to_thread(rows.finish)
-            yield Inventory(manifest.source, rows)
-        finally:
-            rows.close()
+        yield Inventory(manifest.source, rows)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise ComparisonError(
+            f"the rows of the inventory cannot be kept in temporary files: {error}: make room, or set TMPDIR"
+        ) from error
 
 
 class Inventory(Listing):

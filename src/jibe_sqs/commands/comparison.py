@@ -17,7 +17,7 @@ from jibe_sqs.commands.comparison_levels import Level, Levels
 from jibe_sqs.commands.comparison_totals import FolderCounts, Totals
 from jibe_sqs.concurrency.tree_walk import walk_tree
 from jibe_sqs.core.comparison import Kind, Subfolder
-from jibe_sqs.core.errors import AnswerMalformed, CallFailed, JibeError, RefreshTimedOut
+from jibe_sqs.core.errors import AnswerMalformed, CallFailed, ComparisonError, JibeError, RefreshTimedOut
 from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.core.model import Folder
@@ -25,7 +25,7 @@ from jibe_sqs.core.model import Folder
 PORTION: Final = 5000
 """Subfolders that are visited before the next ones are read. A folder with fewer is read to its end first, so that it keeps
 nothing open meanwhile."""
-ONE_FOLDER_ERRORS: Final = (CallFailed, RefreshTimedOut, AnswerMalformed)
+ONE_FOLDER_ERRORS: Final = (CallFailed, RefreshTimedOut, AnswerMalformed, ComparisonError)
 """Errors that concern one folder: the others are still compared."""
 
 Repair = Callable[[Folder], Awaitable[Sequence[JibeError]]]

@@ -14,6 +14,7 @@ from typing import IO, Final, Self
 import msgspec
 
 from jibe_sqs.core.comparison import Entry, order
+from jibe_sqs.core.errors import ComparisonError
 
 MOST_IN_MEMORY: Final = 20_000
 """Entries: about 5 MB."""
@@ -61,14 +62,23 @@ class SortedEntries:
         return heapq.merge(*map(_read, self._runs), iter(self._entries), key=order)
 
     def _write(self) -> None:
+        """Raises `ComparisonError` if the disk is full, or temporary files are not possible."""
         self._entries.sort(key=order)
+        try:
+            self._write_run()
+        except OSError as error:
+            raise ComparisonError(
+                f"a folder with more than {self._most:,} entries needs temporary files: {error}: make room, or set TMPDIR"
+            ) from error
+        self._entries.clear()
+
+    def _write_run(self) -> None:
         run = self._files.enter_context(tempfile.TemporaryFile(prefix="jibe-compare-"))  # noqa: SIM115 - closed in `__exit__`
         for start in range(0, len(self._entries), BATCH):
             batch = msgspec.msgpack.encode(self._entries[start : start + BATCH])
             run.write(len(batch).to_bytes(LENGTH, "big") + batch)
         run.seek(0)
         self._runs.append(run)
-        self._entries.clear()
 
 
 def _read(run: IO[bytes]) -> Iterator[Entry]:
