@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import get_args
 
+import pytest
+
 from jibe_sqs.cli.sandbox import Feed, LogsVia, Strategy
 from jibe_sqs.sandbox import scenario
 from jibe_sqs.sandbox.change_feeds import ChangeFeed
@@ -23,3 +25,18 @@ def test_the_options_of_the_sandbox_have_the_words_of_its_enums():
     assert set(get_args(Feed)) == set(ChangeFeed)
     assert set(get_args(Strategy)) == set(scenario.Strategy)
     assert set(get_args(LogsVia)) == set(scenario.Via)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["why", "s3://media/\udcff"],
+        ["refresh", "s3://media/\udcff"],
+        ["backfill", "--since", "1h", "--prefix", "\udcff"],
+    ],
+)
+def test_an_argument_that_is_no_text_is_a_wrong_use(jibe, arguments):
+    done = jibe(*arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("jibe-sqs: an argument is not UTF-8: ")
+    assert done.stderr.count("\n") == 1

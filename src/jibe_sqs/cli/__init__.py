@@ -73,6 +73,9 @@ def main() -> None:
     logs.take_standard_error()
     # Log lines from before the settings are loaded are not part of a command's output.
     logs.configure("info", "auto")
+    if wrong := [each for each in sys.argv[1:] if not _is_unicode(each)]:
+        print(f"jibe-sqs: an argument is not UTF-8: {wrong[0]!a}", file=sys.stderr)  # noqa: T201 - an answer
+        sys.exit(2)
     try:
         app()
     except SettingsError as error:
@@ -81,6 +84,15 @@ def main() -> None:
     except JibeError as error:
         Console(stderr=True, soft_wrap=True).print(f"jibe-sqs: {type(error).__name__}: {error}", markup=False)
         sys.exit(1)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be part of a key or a path. Python passes other bytes of an argument on as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show_mistakes(error: SettingsError) -> None:
