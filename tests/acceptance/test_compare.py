@@ -140,6 +140,16 @@ def test_a_wrong_use_is_said_and_is_no_difference(jibe, sandbox, arguments, reas
     assert reason in " ".join(done.stderr.replace("│", " ").split())
 
 
+def test_also_an_error_is_one_json_object_and_no_true_index(jibe, sandbox, tmp_path):
+    settings = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8"))
+    config = tmp_path / "wrong.json"
+    config.write_text(json.dumps(settings | {"buckets": {BUCKET: "/no/such/folder"}}))
+    done = jibe("compare", BUCKET, "--json", "--config", str(config), **sandbox["environment"])
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["in_sync"], found["failed"]) == (1, False, 1)
+    assert "/no/such/folder" in found["failures"][0]["reason"]
+
+
 def test_a_service_compares_and_repairs_by_itself(small_service, sandbox, folder):
     """Its progress lines show the share of objects that were right."""
     settings = json.loads(small_service.config.read_text())

@@ -110,3 +110,12 @@ def test_an_address_that_cannot_be_meant_is_a_mistake(operator, arguments):
     result = operator.run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert "write s3://BUCKET/KEY" in result.stderr
+
+
+def test_a_damaged_ledger_is_one_json_object(jibe, sandbox, tmp_path):
+    settings = json.loads(Path(sandbox["config"]).read_text(encoding="utf-8"))
+    ledger, config = tmp_path / "damaged.sqlite", tmp_path / "damaged.json"
+    ledger.write_bytes(b"no database" * 1000)
+    config.write_text(json.dumps(settings | {"ledger": {"path": str(ledger)}}))
+    done = jibe("history", "s3://media", "--json", "--config", str(config), **sandbox["environment"])
+    assert (done.returncode, json.loads(done.stdout)["error"]) == (1, "LedgerError")

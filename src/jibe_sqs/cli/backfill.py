@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, flag, load, loop_factory
+from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, errors_as_json, flag, load, loop_factory
 
 if TYPE_CHECKING:
     from jibe_sqs.commands.backfill_jobs import Scope
@@ -73,7 +73,7 @@ def backfill(
     settings, parts = selected(load(Settings, config), bucket, prefix)
     os.nice(NICENESS)
     request = Request(scope=scope, restart=restart, concurrency=concurrency)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with errors_as_json(as_json), asyncio.Runner(loop_factory=loop_factory()) as runner:
         if dry_run:
             raise typer.Exit(runner.run(_estimate(settings, parts, request, as_json=as_json)))
         raise typer.Exit(runner.run(_process(settings, parts, request, as_json=as_json)))

@@ -40,7 +40,7 @@ def compare(
     from jibe_sqs.commands.comparison_requests import request
     from jibe_sqs.commands.comparison_totals import Totals
     from jibe_sqs.compose.comparison import prepared
-    from jibe_sqs.core.errors import ComparisonError
+    from jibe_sqs.core.errors import ComparisonError, JibeError, SettingsError
     from jibe_sqs.settings import Settings
     from jibe_sqs.settings.types import duration
     from jibe_sqs.telemetry import logs
@@ -59,16 +59,22 @@ def compare(
     settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 
-    async def compared() -> Totals:
-        totals = Totals()
+    totals = Totals()
+
+    async def compared() -> None:
         with comparison_text.progress(totals, sys.stderr):
             async with prepared(settings, wanted, totals, time.time()) as ready:
-                return await ready.run()
+                await ready.run()
 
     try:
-        totals = asyncio.run(compared())
+        asyncio.run(compared())
     except ComparisonError as error:
         raise typer.BadParameter(str(error)) from None
+    except SettingsError:
+        raise
+    except JibeError as error:
+        # What was found until then is shown as well.
+        totals.fail(target or "everything", error)
     if as_json:
         comparison_text.as_json_object(totals, sys.stdout, sample=wanted.sample)
     else:

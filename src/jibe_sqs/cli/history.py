@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, flag, load
+from jibe_sqs.cli.options import ConfigOption, errors_as_json, flag, load
 
 if TYPE_CHECKING:
     from jibe_sqs.core.history import Remembered
@@ -60,5 +60,6 @@ def history(
             question = HistoryQuestion(paths, bucket, trees, since=begin, limit=limit)
             return folders, await ledger.history(question)
 
-    folders, entries = asyncio.run(found())
+    with errors_as_json(as_json):
+        folders, entries = asyncio.run(found())
     (history_text.as_json_object if as_json else history_text.as_table)(url, folders, entries, sys.stdout)

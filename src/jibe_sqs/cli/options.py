@@ -1,7 +1,9 @@
 """What several commands share: their options, and how the settings are loaded."""
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -30,6 +32,22 @@ def flag(name: str, meaning: str) -> Any:
 
 
 JsonOption = Annotated[bool, flag("--json", "Print one JSON object per line.")]
+
+
+@contextmanager
+def errors_as_json(as_json: bool) -> Iterator[None]:
+    """With `--json`, also an error is one object on standard output: its class and its text. It is raised all the same."""
+    from jibe_sqs.commands.output import write_json_line
+    from jibe_sqs.core.errors import JibeError, SettingsError
+
+    try:
+        yield
+    except SettingsError:
+        raise
+    except JibeError as error:
+        if as_json:
+            write_json_line({"error": type(error).__name__, "reason": str(error)}, sys.stdout)
+        raise
 
 
 def load(kind: "type[S]", config: str | None) -> "S":
