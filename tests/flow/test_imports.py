@@ -105,6 +105,20 @@ async def test_a_bucket_that_returns_is_refreshed_again(importing):
     assert importing.refreshed == [FILMS]
 
 
+async def test_a_bucket_that_vanishes_and_returns_all_the_time_is_refreshed_now_and_then(importing):
+    """It may have millions of objects. The last return is not forgotten."""
+    async with importing.process():
+        await asyncio.sleep(1)
+        for _ in range(12):
+            for shown in (TWO, ONE):
+                importing.providers.shown = shown
+                await asyncio.sleep(INTERVAL * 2)
+        assert 2 <= importing.refreshed.count(FILMS) <= 4
+        before = len(importing.refreshed)
+        importing.providers.shown = TWO
+        await importing.flow.until(lambda: len(importing.refreshed) > before)
+
+
 async def test_a_bucket_that_vanished_during_a_stop_is_no_longer_known(importing):
     importing.providers.shown = TWO
     for shown in (TWO, ONE, TWO):

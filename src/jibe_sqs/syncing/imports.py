@@ -24,6 +24,8 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 RETRY_DELAYS: Final = Backoff(first=60.0, longest=3600.0)
 """After a failed refresh of a tree."""
+MIN_INTERVAL: Final = 3600.0
+"""Seconds between two imports of one place. A place that vanishes and appears all the time may have millions of objects."""
 LEDGER_RETRY: Final = 30.0
 """Seconds until a ledger that failed is read or written again."""
 
@@ -43,6 +45,8 @@ class Imports:
         self._clock = clock
         self._refresh = refresh
         self._importing: dict[Spot, asyncio.Task[None]] = {}
+        self._imported_at: dict[Spot, float] = {}
+        """When each import ended, by the monotonic clock."""
         self.done = 0
 
     @property
@@ -98,6 +102,8 @@ class Imports:
 
     async def _import(self, spot: Spot) -> None:
         about = dict(zip(("bucket", "folder", "prefix"), spot, strict=True))
+        if spot in self._imported_at:
+            await self._clock.sleep(max(0.0, self._imported_at[spot] + MIN_INTERVAL - self._clock.monotonic()))
         log.info("import_began", **about)
         began, failures = self._clock.monotonic(), 0
         while not await self._is_refreshed(spot, failures, about):
@@ -105,6 +111,7 @@ class Imports:
             await self._clock.sleep(RETRY_DELAYS.delay(failures))
         await self._known.change(added=[spot])
         self._importing.pop(spot, None)
+        self._imported_at[spot] = self._clock.monotonic()
         self.done += 1
         log.info("imported", **about, seconds=round(self._clock.monotonic() - began, 1))
 
