@@ -28,7 +28,7 @@ from jibe_sqs.commands.check.ledger import CheckedLedger, check_clock, check_led
 from jibe_sqs.commands.check.own_writes import CheckedOwnWrites, check_own_writes
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, Severity, Topic, warning
 from jibe_sqs.commands.check.queues import CheckedQueue, check_dead_letters, check_queue, check_queue_key
-from jibe_sqs.commands.check.running import Check, report
+from jibe_sqs.commands.check.running import CHECK_TIMEOUT, Check, report
 from jibe_sqs.commands.check.topics import CheckedTopics, check_topics
 from jibe_sqs.commands.check.trails import CheckedTrails, Trails, check_logged_buckets, check_trails
 from jibe_sqs.core.errors import LedgerError, LogAccessDenied, LogStoreUnavailable
@@ -370,6 +370,20 @@ async def test_a_trail_needs_no_topic_if_new_files_are_found_otherwise(aws):
     assert await of_trails(aws, changed(TRAIL, topic=""), is_swept=True) == []
     aws.announced["logs"] = Notifications(("s3:ObjectCreated:*",))
     assert await of_trails(aws, changed(TRAIL, topic="")) == []
+
+
+async def test_a_thousand_buckets_are_asked_about_several_at_a_time(aws):
+    """One after the other, they would take longer than a check may."""
+
+    async def slow(bucket, region):
+        await asyncio.sleep(0.2)
+        return Notifications()
+
+    aws.notifications = slow
+    buckets = [f"bucket-{number}" for number in range(1000)]
+    began = asyncio.get_running_loop().time()
+    assert await of_trails(aws, changed(TRAIL, selectors=TRAIL.selectors[1:]), buckets=buckets)
+    assert asyncio.get_running_loop().time() - began < CHECK_TIMEOUT / 2
 
 
 async def test_two_trails_that_log_the_same_events_are_found(aws):

@@ -22,6 +22,8 @@ from jibe_sqs.core.sources import EVERY_BUCKET
 S3: Final = "AWS::S3::Object"
 S3_EXPRESS: Final = "AWS::S3Express::Object"
 EXPRESS_SUFFIX: Final = "--x-s3"
+AT_ONCE: Final = 16
+"""Buckets that are asked about at the same time. One after the other, thousands would take longer than a check may."""
 
 
 class TrailsRead(msgspec.Struct, frozen=True):
@@ -112,14 +114,17 @@ async def check_logged_buckets(checked: CheckedTrails, cloud: Cloud) -> Findings
         return
     delivering = [trail for trail in read.trails if trail.is_logging is not False and _sources_of(trail, checked.logs)]
     has_other_formats = any(logs.source.format not in (None, Format.CLOUDTRAIL) for logs in checked.logs)
-    silent = []
-    for bucket, region in checked.buckets.items():
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def is_silent(bucket: str, region: str) -> bool:
         if any(logs_writes(trail, bucket, region) for trail in delivering):
-            continue
-        announced = await unless_refused(bucket, cloud.notifications(bucket, region))
-        if isinstance(announced, Problem) or announced.events or announced.has_eventbridge:
-            continue
-        silent.append(bucket)
+            return False
+        async with slots:
+            announced = await unless_refused(bucket, cloud.notifications(bucket, region))
+        return not (isinstance(announced, Problem) or announced.events or announced.has_eventbridge)
+
+    answers = await asyncio.gather(*(is_silent(bucket, region) for bucket, region in checked.buckets.items()))
+    silent = [bucket for bucket, answer in zip(checked.buckets, answers, strict=True) if answer]
     for bucket in silent:
         what = "no trail that delivers to the log buckets logs its writes, and it announces none itself"
         remedy = "add its ARN to the trail's data events, or set S3 event notifications"
