@@ -213,3 +213,15 @@ async def test_a_folder_for_which_the_disk_has_no_room_does_not_stop_the_others(
     assert not totals.in_sync
     assert (totals.objects, totals.failed) == (len(KEYS), 1)
     assert "TMPDIR" in totals.failures[0].reason
+
+
+async def test_a_missing_object_that_a_refresh_shows_wrong_is_not_repaired():
+    storage, shown = Storage(KEYS), Shown(KEYS)
+    del shown.sizes["x/b"]
+
+    async def repair(_):
+        shown.sizes["x/b"] = 7
+        return []
+
+    totals = await compared(storage, shown, repair=repair)
+    assert (totals.in_sync, totals.counts, totals.repaired) == (False, {STALE: 1}, 0)

@@ -31,6 +31,11 @@ class FolderCounts:
         """The number of differences that a refresh should repair."""
         return sum(self.counts[kind] for kind in WRONG)
 
+    @property
+    def knows_all_names(self) -> bool:
+        """Whether the names of all differences were kept."""
+        return len(self._names) < MAX_NAMES
+
     def add(self, outcome: Outcome, only_in: "FolderCounts | None" = None) -> None:
         """Count an outcome. `only_in`: an earlier comparison. Only what was wrong then as well counts as wrong."""
         if isinstance(outcome, Subfolder):
@@ -42,18 +47,20 @@ class FolderCounts:
         if only_in is None or outcome.kind not in WRONG or only_in.had(outcome):
             self.counts[outcome.kind] += 1
             if len(self._names) < MAX_NAMES:
-                self._names.add(hash((outcome.kind, outcome.name)))
+                self._names.add(hash(outcome.name))
             if len(self.examples) < MAX_EXAMPLES:
                 self.examples.append(outcome)
 
     def limit_to(self, earlier: "FolderCounts") -> None:
         """Count no more differences than the earlier comparison. It matters where not all of its names were kept."""
+        if earlier.knows_all_names:
+            return
         for kind in WRONG:
             self.counts[kind] = min(self.counts[kind], earlier.counts[kind])
 
     def had(self, difference: Difference) -> bool:
-        """Whether this difference was counted, or may have been."""
-        return len(self._names) >= MAX_NAMES or hash((difference.kind, difference.name)) in self._names
+        """Whether this object differed in any way, or may have: a missing one that becomes stale is not right."""
+        return not self.knows_all_names or hash(difference.name) in self._names
 
 
 class DifferentFolder(msgspec.Struct, frozen=True, order=True):
