@@ -189,8 +189,7 @@ def test_queues_have_the_attributes_in_the_template(aws):
         assert attributes["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
         assert (attributes["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) == ("345600", "1209600")
         allow, deny = json.loads(attributes["Policy"])["Statement"]
-        # moto does not split a comma-separated parameter.
-        assert allow["Principal"] == {"Service": "sns.amazonaws.com, events.amazonaws.com"}
+        assert allow["Principal"] == {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]}
         name = aws.topics[region].rpartition(":")[2]
         topics, rules = f"arn:aws:sns:*:{aws.account}:{name}", f"arn:aws:events:*:{aws.account}:rule/{name}"
         assert allow["Condition"] == {"ArnLike": {"aws:SourceArn": [topics, rules]}}
@@ -201,7 +200,7 @@ def test_only_cloudtrail_of_this_account_may_publish_to_a_topic(aws):
     for region, topic in aws.topics.items():
         attributes = aws.client("sns", region).get_topic_attributes(TopicArn=topic)["Attributes"]
         allow, _ = json.loads(attributes["Policy"])["Statement"]
-        assert allow["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
+        assert allow["Principal"] == {"Service": ["cloudtrail.amazonaws.com"]}
         assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": aws.account}}
 
 
