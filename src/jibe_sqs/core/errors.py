@@ -44,7 +44,7 @@ JibeError
 │   ├── NoQueueUsable              none of the configured queues works at the start
 │   └── ReceiptLost                the message now belongs to another consumer
 ├── LedgerError                the ledger cannot be read or written
-├── ComparisonError            a comparison cannot begin: nothing is there to compare, or an inventory cannot be used
+├── ComparisonError            nothing is there to compare, or an inventory cannot be used; permanent
 ├── NotMapped                  an operator asks for a bucket or prefix that no place shows; permanent
 ├── ControlError               the running service does not answer a command at its control socket
 └── SettingsError              the configuration; permanent: the operator must correct it
