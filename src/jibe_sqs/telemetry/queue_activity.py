@@ -135,4 +135,5 @@ class QueueActivity:
 
 def not_later(moment: float, now: float) -> float:
     """The moment, or now if it is in the future: then the clock was wrong. Also now if it is not a number."""
-    return min(moment, now)
+    # The order counts: a comparison with NaN is false, so `min` keeps its first argument.
+    return min(now, moment)
