@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, errors_as_json, flag, load
+from jibe_sqs.cli.options import ConfigOption, bucket_and_key_of, errors_as_json, flag, load
 
 if TYPE_CHECKING:
     from jibe_sqs.core.history import Remembered
@@ -32,15 +32,11 @@ def history(
     from jibe_sqs.compose.shown_places import shown_places
     from jibe_sqs.core.decisions import folders_of_prefix
     from jibe_sqs.core.history import HistoryQuestion
-    from jibe_sqs.core.object_urls import bucket_and_key
     from jibe_sqs.settings import Settings
     from jibe_sqs.settings.types import duration
     from jibe_sqs.telemetry import logs
 
-    try:
-        bucket, prefix = bucket_and_key(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    bucket, prefix = bucket_and_key_of(url)
     try:
         begin = time.time() - duration(since) if since else float("-inf")
     except ValueError as error:

@@ -70,3 +70,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def bucket_and_key_of(url: str) -> tuple[str, str]:
+    """Bucket and key, or prefix, of an argument `s3://BUCKET/KEY`. Another address is a usage error."""
+    from jibe_sqs.core.object_urls import bucket_and_key
+
+    try:
+        return bucket_and_key(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, flag, load
+from jibe_sqs.cli.options import ConfigOption, bucket_and_key_of, flag, load
 
 
 def refresh(
@@ -24,14 +24,10 @@ def refresh(
     from jibe_sqs.compose.operator_refreshes import refresher
     from jibe_sqs.core.decisions import folders_of_prefix
     from jibe_sqs.core.errors import JibeError, NotMapped, SettingsError
-    from jibe_sqs.core.object_urls import bucket_and_key
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
-    try:
-        bucket, prefix = bucket_and_key(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    bucket, prefix = bucket_and_key_of(url)
     settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, flag, load
+from jibe_sqs.cli.options import ConfigOption, bucket_and_key_of, flag, load
 
 if TYPE_CHECKING:
     from jibe_sqs.commands.object_facts import ObjectFacts
@@ -24,14 +24,10 @@ def why(
     from jibe_sqs.commands import object_verdict_text
     from jibe_sqs.commands.object_verdict import Verdict, answer
     from jibe_sqs.compose.object_facts import object_facts
-    from jibe_sqs.core.object_urls import bucket_and_key
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
-    try:
-        bucket, key = bucket_and_key(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    bucket, key = bucket_and_key_of(url)
     if not key:
         raise typer.BadParameter(f"not an object: write s3://BUCKET/KEY; for a bucket, use jibe-sqs compare: {url!r}")
     settings = load(Settings, config)

@@ -7,8 +7,8 @@
     p#WHO                  who, first, last, seen        a principal that changed objects, and how often
     n#NAME                 text                          a note
 
-The rules are in the key, so replicas with different settings, as during a deployment, do not replace each other's marks: each would
-read all files again, at each sweep.
+The rules are in the key. So replicas with different settings, as during a deployment, do not replace each other's marks.
+Otherwise each of them would read all files again, at each sweep.
 
 A name that is too long for a key is hashed: `f:HASH`. Each item has `expires`. DynamoDB deletes an item within days of
 that time, so readers compare it themselves.
