@@ -3,11 +3,20 @@
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, ROLE, SESSION, UNKNOWN_ACTOR, event, folders, is_own
 
-from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, OwnWrite, OwnWrites, Place, Unmapped
+from jibe_sqs.core.decisions import (
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_LENGTH,
+    TIME_PRECISION,
+    Decisions,
+    OwnWrite,
+    OwnWrites,
+    Place,
+    Unmapped,
+)
 from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent, Refresh, Skip, SkipReason, Unchanged
 
@@ -386,3 +395,58 @@ def test_an_ignored_key_does_not_count_as_one_that_differs_only_in_case():
     for key in ("_temporary/a", "_temporary/A"):
         decisions.decide(event(key))
     assert decisions.collisions.count == 0
+
+
+_NAMES = st.sampled_from(["", "a", "b", "a/", "a/b/", "a/b", "a/./", "a//", "a/b/c"])
+_PLACES = st.lists(
+    st.builds(
+        Place,
+        st.sampled_from(["/S3", "/S3/x", "/"]),
+        _NAMES,
+        st.sampled_from([float("-inf"), 50.0]),
+        st.sampled_from([None, KeyFilter(("*.tmp",))]),
+    ),
+    max_size=2,
+)
+
+
+@given(
+    _PLACES,
+    st.lists(
+        st.tuples(
+            st.builds("".join, st.tuples(_NAMES, st.sampled_from(["", "x", "y.tmp", "x/", "../z"]))),
+            st.sampled_from([10.0, 48.9, 49.0, 60.0]),
+            st.sampled_from(Kind),
+        ),
+        max_size=8,
+    ),
+)
+@example([Place("/S3")], [("a/", 60.0, Kind.WRITTEN), ("a/x", 60.0, Kind.WRITTEN)])
+@example([Place("/S3", "a/b")], [("a/b", 60.0, Kind.WRITTEN), ("a/c", 60.0, Kind.WRITTEN)])
+@example([Place("/S3", "", 50.0)], [("a/b", 60.0, Kind.WRITTEN), ("a/c", 48.9, Kind.WRITTEN)])
+@example([Place("/S3", "", ignore=KeyFilter(("*.tmp",)))], [("a/b", 9.0, Kind.WRITTEN), ("a/b.tmp", 9.0, Kind.WRITTEN)])
+def test_a_remembered_decision_is_the_one_that_would_be_made_anew(places, changes):
+    """Decisions are remembered by folder. Keys, times, places and filters at every edge must not change them."""
+    remembering = Decisions({BUCKET: places})
+    for key, time, kind in changes:
+        record = ObjectEvent(kind, BUCKET, key, time)
+        assert remembering.decide(record) == Decisions({BUCKET: places}).decide(record)
+
+
+def test_the_memory_for_decisions_is_bounded():
+    decisions = Decisions()
+    for number in range(3 * MAX_REMEMBERED):
+        decisions.decide(ObjectEvent(Kind.WRITTEN, f"bucket-{number % 7}", f"{number}/x", 0.0))
+        assert decisions.remembered <= MAX_REMEMBERED + 1
+    long = "x" * (MAX_REMEMBERED_LENGTH + 1)
+    before = decisions.remembered
+    decisions.decide(ObjectEvent(Kind.WRITTEN, "bucket-1", f"{long}/x", 0.0))
+    assert decisions.remembered <= before + 1
+
+
+def test_each_caller_is_checked_also_when_callers_alternate():
+    decisions = Decisions(own=OwnWrites(access_keys=frozenset({"OURS"})))
+    ours, other = Actor(access_key="OURS"), Actor(access_key="OTHER")
+    for actor in (other, ours, other, ours, ours, other):
+        found = decisions.decide(ObjectEvent(Kind.WRITTEN, BUCKET, "x", 0.0, actor=actor))
+        assert isinstance(found, OwnWrite) is (actor is ours)

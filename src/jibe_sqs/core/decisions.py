@@ -15,6 +15,7 @@ from jibe_sqs.core.model import (
     Decision,
     Folder,
     Kind,
+    ObjectEvent,
     Record,
     Refresh,
     Skip,
@@ -68,6 +69,13 @@ class OwnWrite(Skip, frozen=True):
 
 
 _IGNORED: Final = Skip(SkipReason.IGNORED)
+_UNCHANGED: Final = {reason: Skip(reason) for reason in SkipReason}
+_WRITTEN, _DELETED = Kind.WRITTEN, Kind.DELETED
+
+MAX_REMEMBERED: Final = 20_000
+"""Folders of buckets whose decisions are remembered."""
+MAX_REMEMBERED_LENGTH: Final = 512
+"""Characters of the name of such a folder, and of such a bucket."""
 
 
 class Decisions:
@@ -80,44 +88,114 @@ class Decisions:
     def __init__(
         self, places: Places | None = None, own: OwnWrites | None = None, ignore: KeyFilter | None = None
     ) -> None:
-        self.places = places
         self.collisions = Collisions()
-        self._own_write_checks = _own_write_checks(own or OwnWrites())
+        self._own_writes = _OwnWriteRules(own or OwnWrites())
         self._ignore = ignore
+        self._buckets: dict[str, _ShownBucket] = {}
+        self.remembered = 0
+        """Buckets, and folders of buckets, whose decisions are remembered. They are forgotten when the places change."""
+        self.places = places
+
+    @property
+    def places(self) -> Places | None:
+        """The places of every bucket."""
+        return self._places
+
+    @places.setter
+    def places(self, places: Places | None) -> None:
+        self._places = places
+        self._forget()
 
     def decide(self, record: Record) -> Decision:
         """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
         if isinstance(record, Unchanged):
-            return Skip(record.reason)
-        for check in self._own_write_checks:
-            if (own_write := check(record.actor)) is not None:
-                return own_write
-        tree = record.kind.is_unlisted
-        # A tree is never ignored: some of its keys may be of interest.
-        if self._ignore is not None and not tree and self._ignore.matches(record.key):
+            return _UNCHANGED[record.reason]
+        if (own_write := self._own_writes.first(record.actor)) is not None:
+            return own_write
+        kind, key = record.kind, record.key
+        if kind is _WRITTEN:
+            decision = self._decide_on_key(record)
+            if isinstance(decision, Refresh):
+                self.collisions.see(record.bucket, key)
+        elif kind is _DELETED:
+            decision = self._decide_on_key(record)
+            if isinstance(decision, Refresh):
+                self.collisions.forget(record.bucket, key)
+        else:
+            # A tree is never ignored: some of its keys may be of interest.
+            decision = self._bucket(record.bucket).decide(key, record.time, tree=True)
+        return decision
+
+    def _decide_on_key(self, record: ObjectEvent) -> Decision:
+        """Most events are in a folder that had an event before. So the decision on a folder is made once."""
+        key = record.key
+        if self._ignore is not None and self._ignore.matches(key):
             return _IGNORED
-        places = self.places.get(record.bucket, ()) if self.places is not None else (Place(f"/{record.bucket}"),)
+        bucket = self._bucket(record.bucket)
+        if not bucket.folder_decides(key, record.time):
+            return bucket.decide(key, record.time, tree=False)
+        folder = key[: key.rfind("/") + 1]
+        decision = bucket.by_folder.get(folder)
+        if decision is None:
+            decision = bucket.decide(key, record.time, tree=False)
+            if len(folder) <= MAX_REMEMBERED_LENGTH:
+                bucket.by_folder[folder] = decision
+                self.remembered += 1
+        return decision
+
+    def _bucket(self, name: str) -> "_ShownBucket":
+        if self.remembered >= MAX_REMEMBERED:
+            self._forget()
+        found = self._buckets.get(name)
+        if found is None:
+            places = self._places.get(name, ()) if self._places is not None else (Place(f"/{name}"),)
+            found = _ShownBucket(places)
+            if len(name) <= MAX_REMEMBERED_LENGTH:
+                self._buckets[name] = found
+                self.remembered += 1
+        return found
+
+    def _forget(self) -> None:
+        self._buckets.clear()
+        self.remembered = 0
+
+
+class _ShownBucket:
+    """The places of one bucket, and the decisions on its folders that are known."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.by_folder: dict[str, Decision] = {}
+        """Folder of the bucket (empty, or it ends in `/`) -> the decision on each key directly in it."""
+        self._places = places
+        self._decides_on_folders = all(
+            place.ignore is None and (not place.prefix or place.prefix.endswith("/")) for place in places
+        )
+        self._synced = max((place.synced for place in places), default=float("-inf"))
+
+    def folder_decides(self, key: str, time: float) -> bool:
+        """Whether the decision on this key is the same as on all later changes of keys in the same folder."""
+        # The key `a/` is shown where `a` is, not in the folder `a/`.
+        return self._decides_on_folders and time + TIME_PRECISION >= self._synced and not key.endswith("/")
+
+    def decide(self, key: str, time: float, *, tree: bool) -> Decision:
+        """The decision on the change of a key, or of anything below a prefix if `tree`."""
         is_synced = is_ignored = False
         folders: dict[Folder, str] = {}
-        for place in places:
-            folder = _folder(place, record.key, tree=tree)
+        for place in self._places:
+            folder = _folder(place, key, tree=tree)
             if folder is None:
                 continue
-            if place.ignore is not None and not tree and place.ignore.matches(record.key):
+            if place.ignore is not None and not tree and place.ignore.matches(key):
                 is_ignored = True
-            elif record.time + TIME_PRECISION < place.synced:
+            elif time + TIME_PRECISION < place.synced:
                 is_synced = True
             else:
                 folders.setdefault(folder, place.folder)
-        if not folders:
-            if is_ignored:
-                return _IGNORED
-            return Skip(SkipReason.BEFORE_SYNC) if is_synced else Unmapped(places=places)
-        if record.kind is Kind.WRITTEN:
-            self.collisions.see(record.bucket, record.key)
-        elif record.kind is Kind.DELETED:
-            self.collisions.forget(record.bucket, record.key)
-        return Refresh(tuple(folders), tuple(folders.values()))
+        if folders:
+            return Refresh(tuple(folders), tuple(folders.values()))
+        if is_ignored:
+            return _IGNORED
+        return Skip(SkipReason.BEFORE_SYNC) if is_synced else Unmapped(places=self._places)
 
 
 def folders_of_prefix(places: Iterable[Place], prefix: str, *, deep: bool) -> list[Folder]:
@@ -151,6 +229,25 @@ def _folder(place: Place, key: str, *, tree: bool) -> Folder | None:
         # It is unknown how Access Anywhere names the next folder. So the whole tree above it is stale.
         tree = True
     return Folder("/".join([place.folder.rstrip("/"), *names]) or "/", tree=tree)
+
+
+class _OwnWriteRules:
+    """Recognises Access Anywhere's own writes. The answer for the last caller is remembered: its changes come in a row."""
+
+    def __init__(self, own: OwnWrites) -> None:
+        self._checks = _own_write_checks(own)
+        self._actor = Actor()
+        self._rule: OwnWrite | None = self._of(self._actor)
+
+    def first(self, actor: Actor) -> OwnWrite | None:
+        """The decision of the first rule that matches the caller."""
+        if actor is not self._actor:
+            self._rule = self._of(actor)
+            self._actor = actor
+        return self._rule
+
+    def _of(self, actor: Actor) -> OwnWrite | None:
+        return next((found for check in self._checks if (found := check(actor)) is not None), None)
 
 
 _OwnWriteCheck = Callable[[Actor], OwnWrite | None]
