@@ -4,13 +4,13 @@ An entry is small, however large its log file is: beyond some folders, the rest 
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
 
 import msgspec
 
 from jibe_sqs.core.model import Folder, SkipReason
-from jibe_sqs.core.plan import Plan
+from jibe_sqs.core.plan import Counts, Plan
 
 MAX_FOLDERS: Final = 20
 """Folders in an entry."""
@@ -104,17 +104,20 @@ def file_read(plan: Plan, file: str = "") -> FileRead | None:
     skipped = {
         bucket: found
         for bucket, counts in plan.buckets.items()
-        if (found := {reason.value: counts.skipped[reason] for reason in _CHANGES_SKIPPED if counts.skipped[reason]})
+        if counts.skipped and (found := _changes_skipped(counts))
     }
-    if not plan.events and not skipped:
+    events = plan.events
+    if not events and not skipped:
         return None
-    folders = dict.fromkeys([*plan.folders, *(folder for change in plan.changes for folder in change.folders)])
-    listed = tuple(folders)[:MAX_FOLDERS]
-    rest = list(folders)[MAX_FOLDERS:]
+    folders = plan.folders
+    if plan.changes:
+        folders = dict.fromkeys([*folders, *(folder for change in plan.changes for folder in change.folders)])
+    listed = tuple(islice(folders, MAX_FOLDERS))
+    rest = list(islice(folders, MAX_FOLDERS, None))
     first, last = plan.span
     return FileRead(
         file=file[:MAX_TEXT],
-        events=plan.events,
+        events=events,
         first=first,
         last=last,
         folders=listed,
@@ -125,6 +128,10 @@ def file_read(plan: Plan, file: str = "") -> FileRead | None:
             rule[:MAX_TEXT]: changes.principal for rule, changes in list(plan.own_writes.items())[:MAX_BUCKETS]
         },
     )
+
+
+def _changes_skipped(counts: Counts) -> dict[str, int]:
+    return {reason.value: counts.skipped[reason] for reason in _CHANGES_SKIPPED if reason in counts.skipped}
 
 
 def folder_refreshed(folder: Folder, *, seconds: float, reason: str, error: Exception | None) -> FolderRefreshed:

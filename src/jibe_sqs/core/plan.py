@@ -16,7 +16,6 @@ from jibe_sqs.core.model import (
     ObjectEvent,
     Record,
     Refresh,
-    Skip,
     SkipReason,
 )
 from jibe_sqs.core.plan_sizes import BUCKET, PRINCIPAL, change_size, text_size
@@ -101,6 +100,7 @@ class Plan:
         """The size at which the room is asked for again."""
         self._max_principals_size = MAX_PRINCIPALS_SIZE
         self._principals_size = self._changes_size = self._buckets_size = 0
+        self._has_grown = False
 
     @property
     def size(self) -> int:
@@ -120,18 +120,20 @@ class Plan:
         counts.records += 1
         if isinstance(record, ObjectEvent):
             self._count_principal(record)
-        if isinstance(decision, Skip):
+        if isinstance(decision, Refresh):
+            counts.events += 1
+            self._add_event(record, decision)
+        else:
             counts.skipped[decision.reason] += 1
             if isinstance(record, ObjectEvent):
                 if isinstance(decision, Unmapped):
                     self._add_unmapped(record, decision)
                 elif isinstance(decision, OwnWrite):
                     self._add_skipped(self.own_writes, decision.rule, record)
-        else:
-            counts.events += 1
-            self._add_event(record, decision)
-        if self.size > self._granted:
-            self._fit()
+        if self._has_grown:
+            self._has_grown = False
+            if self.size > self._granted:
+                self._fit()
 
     @property
     def records(self) -> int:
@@ -141,9 +143,13 @@ class Plan:
     @property
     def span(self) -> tuple[float, float]:
         """The times of the first and the last change, also of skipped ones, as far as they are known; or 0."""
-        times = [time for seen in self.principals.values() for time in (seen.first, seen.last)]
-        times += [time for stale in self._stale for time in (stale.earliest, stale.latest) if time != UNKNOWN_TIME]
-        return (min(times), max(times)) if times else (0.0, 0.0)
+        known = [time for seen in self.principals.values() for time in (seen.first, seen.last)]
+        for stale in self._stale:
+            if stale.earliest != UNKNOWN_TIME:
+                known.append(stale.earliest)
+            if stale.latest != UNKNOWN_TIME:
+                known.append(stale.latest)
+        return (min(known), max(known)) if known else (0.0, 0.0)
 
     @property
     def events(self) -> int:
@@ -173,6 +179,7 @@ class Plan:
         if name not in self.buckets:
             self.buckets[name] = Counts()
             self._buckets_size += BUCKET + text_size(name)
+            self._has_grown = True
         return self.buckets[name]
 
     def _add_unmapped(self, event: ObjectEvent, decision: Unmapped) -> None:
@@ -192,30 +199,38 @@ class Plan:
         bucket, key, principal = (text[-MAX_EXAMPLE_LENGTH:] for text in (event.bucket, event.key, principal))
         found[name] = SkippedChanges(bucket, key, principal)
         self._buckets_size += BUCKET + sum(map(text_size, (bucket, key, principal)))
+        self._has_grown = True
 
     def _count_principal(self, event: ObjectEvent) -> None:
-        if event.time == UNKNOWN_TIME:
+        time = event.time
+        if time == UNKNOWN_TIME:
             return
         name = event.actor.principal or event.actor.access_key
         seen = self.principals.get(name)
         if seen is not None:
-            seen.first, seen.last = min(seen.first, event.time), max(seen.last, event.time)
+            # Not `min` and `max`: this is done for each change.
+            if time < seen.first:
+                seen.first = time
+            elif time > seen.last:
+                seen.last = time
             seen.count += 1
         elif name and len(name) <= MAX_PRINCIPAL_LENGTH and len(self.principals) < MAX_PRINCIPALS:
             size = PRINCIPAL + text_size(name)
             if self._principals_size + size <= self._max_principals_size:
-                self.principals[name] = Seen(event.time, event.time)
+                self.principals[name] = Seen(time, time)
                 self._principals_size += size
+                self._has_grown = True
 
     def _add_event(self, record: Record, decision: Refresh) -> None:
         if self._by_object and isinstance(record, ObjectEvent) and not record.kind.is_unlisted and is_path(record.key):
             self.changes.append(Change(record, decision.folders))
             self._tops_of_changes.append(decision.tops)
             self._changes_size += change_size(record, decision)
+            self._has_grown = True
             if len(self.changes) > MAX_CHANGES:
                 self._refresh_changes()
-        else:
-            self._stale.add(record.bucket, decision, record.time)
+        elif self._stale.add(record.bucket, decision, record.time):
+            self._has_grown = True
 
     def _fit(self) -> None:
         """Ask for the room, and make the plan smaller if it takes more."""

@@ -30,6 +30,8 @@ def text_size(text: str) -> int:
 
 def stale_size(folders: tuple[Folder, ...]) -> int:
     """One entry of stale folders."""
+    if len(folders) == 1:  # nearly always
+        return STALE + FOLDER + _COPIES * text_size(folders[0].path)
     return STALE + sum(FOLDER + _COPIES * text_size(folder.path) for folder in folders)
 
 

@@ -23,6 +23,15 @@ class Stale(msgspec.Struct):
     latest: float
     events: int
 
+    def add(self, earliest: float, latest: float, events: int) -> None:
+        """Add events of these times."""
+        # Not `min` and `max`: this is done for each event.
+        if earliest < self.earliest:
+            self.earliest = earliest
+        if latest > self.latest:
+            self.latest = latest
+        self.events += events
+
 
 class Needed(msgspec.Struct, frozen=True):
     """The part of a plan that still needs a refresh, by the watermarks.
@@ -53,7 +62,10 @@ class StaleFolders:
     def __init__(self) -> None:
         self._parts: dict[tuple[str, tuple[str, ...]], _Part] = {}
         self._trees = Trees()
+        self._has_trees = False
         self._parts_size = self._folders_size = 0
+        self._by_decision: dict[int, tuple[Refresh, Stale]] = {}
+        """The decision that made an entry, by its identity: later events in the same folder have the same decision."""
 
     @property
     def size(self) -> int:
@@ -69,13 +81,21 @@ class StaleFolders:
         for part in self._parts.values():
             yield from part.stale.values()
 
-    def add(self, bucket: str, decision: Refresh, time: float) -> None:
-        """Add one event."""
+    def add(self, bucket: str, decision: Refresh, time: float) -> bool:
+        """Add one event. Returns whether this made a new entry."""
+        known = self._by_decision.get(id(decision))
+        if known is not None and known[1].bucket == bucket:
+            known[1].add(time, time, 1)
+            return False
         part = self._parts.get((bucket, decision.tops))
         if part is None:
             part = self._parts[bucket, decision.tops] = _Part(bucket, decision.tops)
             self._parts_size += PART + text_size(bucket) + sum(map(text_size, decision.tops))
-        self._merge(part, Stale(part.bucket, decision.folders, time, time, 1))
+        stale = self._merge(part, decision.folders, time, time, 1)
+        if stale is None:
+            return False
+        self._by_decision[id(decision)] = decision, stale
+        return True
 
     def coarsen(self, most: int) -> None:
         """Replace families of folders by trees, until all folders take at most this number of bytes.
@@ -91,46 +111,53 @@ class StaleFolders:
 
     def needed(self, watermarks: Mapping[Folder, float]) -> Needed:
         """The folders with a change that a refresh may not have seen. `watermarks`: as for `Plan.needed`."""
-        latest: dict[Folder, float] = {}
-        for stale in self:
-            for folder in stale.folders:
-                latest[folder] = max(stale.latest, latest.get(folder, stale.latest))
-        never = float("-inf")
-        unseen = {
-            folder for folder, moment in latest.items() if moment + TIME_PRECISION > watermarks.get(folder, never)
-        }
+        seen = self._seen(watermarks) if watermarks else ()
         needed = Needed()
         for stale in self:
-            # Two places with the same folder may have the same tree.
-            folders = tuple(dict.fromkeys(folder for folder in stale.folders if folder in unseen))
+            folders = stale.folders
+            if len(folders) > 1 or folders[0] in seen:
+                # Two places with the same folder may have the same tree.
+                folders = tuple(dict.fromkeys(folder for folder in folders if folder not in seen))
             if folders:
-                needed.stale.append(msgspec.structs.replace(stale, folders=folders))
+                needed.stale.append(Stale(stale.bucket, folders, stale.earliest, stale.latest, stale.events))
             else:
                 needed.already_refreshed[stale.bucket] += stale.events
         return needed
 
-    def _merge(self, part: _Part, stale: Stale) -> None:
-        """Add the events of `stale` to the part, in the trees that contain its folders."""
-        if self._trees:
-            stale.folders = tuple(map(self._trees.of, part.tops, stale.folders))
-        known = part.stale.get(stale.folders)
-        if known is None:
-            part.stale[stale.folders] = stale
-            self._folders_size += stale_size(stale.folders)
-        else:
-            known.earliest = min(known.earliest, stale.earliest)
-            known.latest = max(known.latest, stale.latest)
-            known.events += stale.events
+    def _seen(self, watermarks: Mapping[Folder, float]) -> set[Folder]:
+        """The folders whose last change a refresh has seen."""
+        latest: dict[Folder, float] = {}
+        for stale in self:
+            for folder in stale.folders:
+                if folder in watermarks:
+                    latest[folder] = max(stale.latest, latest.get(folder, stale.latest))
+        return {folder for folder, moment in latest.items() if moment + TIME_PRECISION <= watermarks[folder]}
+
+    def _merge(
+        self, part: _Part, folders: tuple[Folder, ...], earliest: float, latest: float, events: int
+    ) -> Stale | None:
+        """Add events to the part, in the trees that contain their folders. Returns the entry if it is new."""
+        if self._has_trees:
+            folders = tuple(map(self._trees.of, part.tops, folders))
+        known = part.stale.get(folders)
+        if known is not None:
+            known.add(earliest, latest, events)
+            return None
+        self._folders_size += stale_size(folders)
+        stale = part.stale[folders] = Stale(part.bucket, folders, earliest, latest, events)
+        return stale
 
     def _absorb(self, starts: Mapping[str, Iterable[str]]) -> None:
         """Add trees, and put all folders into the trees that contain them."""
         for top, starts_in_place in starts.items():
             self._trees.add(top, starts_in_place)
+        self._has_trees = bool(self._trees)
         self._folders_size = 0
+        self._by_decision.clear()
         for part in self._parts.values():
             before, part.stale = part.stale, {}
             for stale in before.values():
-                self._merge(part, stale)
+                self._merge(part, stale.folders, stale.earliest, stale.latest, stale.events)
 
     def _starts_of_trees(self) -> dict[str, set[str]]:
         """The trees of each place."""

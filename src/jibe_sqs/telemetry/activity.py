@@ -12,6 +12,7 @@ import msgspec
 
 from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.model import UNKNOWN_TIME, Change, Folder, SkipReason
+from jibe_sqs.core.plan import Counts as PlanCounts
 from jibe_sqs.core.plan import Plan
 from jibe_sqs.core.plan_sizes import text_size
 from jibe_sqs.core.stale_folders import Needed, Stale
@@ -71,6 +72,15 @@ class Counts(msgspec.Struct):
         self.refreshing += other.refreshing
         self.lag.merge(other.lag)
 
+    def add_read(self, counts: PlanCounts, already_refreshed: int) -> None:
+        """Add the counts of one plan."""
+        self.records += counts.records
+        self.events += counts.events
+        for reason, number in counts.skipped.items():
+            self.skipped[reason] += number
+        if already_refreshed:
+            self.skipped[SkipReason.ALREADY_REFRESHED] += already_refreshed
+
     def merge_read(self, other: "Counts") -> None:
         """Add only the counts of records: `records`, `events` and `skipped`."""
         self.records += other.records
@@ -87,9 +97,12 @@ class ActivityCounts(msgspec.Struct):
     def row(self, provider: str, bucket: str) -> Counts:
         """The counts of one row. Creates the row if it does not exist."""
         row = ProviderBucket(provider, bucket)
-        if row not in self.rows and len(self.rows) >= MAX_ROWS:
-            row = ProviderBucket("", "")
-        return self.rows.setdefault(row, Counts())
+        counts = self.rows.get(row)
+        if counts is None:
+            if len(self.rows) >= MAX_ROWS:
+                row = ProviderBucket("", "")
+            counts = self.rows.setdefault(row, Counts())
+        return counts
 
     @property
     def total(self) -> Counts:
@@ -139,21 +152,22 @@ class Activity:
             # A plan counts all buckets beyond its limit under an empty name.
             already[bucket if bucket in plan.buckets else ""] += events
         for bucket, counts in plan.buckets.items():
-            read = Counts(counts.records, counts.events, Counter(counts.skipped))
-            if already[bucket]:
-                read.skipped[SkipReason.ALREADY_REFRESHED] += already[bucket]
-            self._now.read.merge_read(read)
-            for provider in self._providers_of(bucket):
-                self._now.row(provider, bucket).merge_read(read)
+            for each in (self._now.read, *(self._now.row(provider, bucket) for provider in self._providers_of(bucket))):
+                each.add_read(counts, already[bucket] if already else 0)
 
     def done(self, stale: Iterable[Stale], changes: Sequence[Change]) -> None:
         """Add the lag of these events. Their folders are refreshed, or the changes are reported to Access Anywhere."""
         now = self._clock.now()
         if not now:
             return
+        lags: dict[tuple[str, str], Lag] = {}
         for each in stale:
             for folder in each.folders:
-                _add_lag(self._now.row(_provider_of(folder), each.bucket).lag, each, now)
+                provider = _provider_of(folder)
+                lag = lags.get((provider, each.bucket))
+                if lag is None:
+                    lag = lags[provider, each.bucket] = self._now.row(provider, each.bucket).lag
+                _add_lag(lag, each, now)
         for change in changes:
             if change.event.time == UNKNOWN_TIME:
                 continue
@@ -227,7 +241,8 @@ class Activity:
         if places is None or not bucket:
             return (bucket,)
         # One provider may show a bucket at several folders.
-        return dict.fromkeys(_top_folder(place.folder) for place in places.get(bucket, ())) or ("",)
+        shown = [_top_folder(place.folder) for place in places.get(bucket, ())]
+        return dict.fromkeys(shown) if len(shown) > 1 else shown or ("",)
 
     def _row_of(self, folder: Folder) -> ProviderBucket:
         """The provider and the bucket of a folder. A folder above all buckets of its provider has no bucket."""

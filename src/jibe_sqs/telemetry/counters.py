@@ -40,9 +40,11 @@ class Counters(msgspec.Struct):
 
     def planned(self, plan: Plan, needed: Needed) -> None:
         """Count the records of a plan, and the events whose folders are already refreshed."""
-        self.records += plan.records
-        self.events += plan.events
-        self.skipped.update({reason.value: count for reason, count in plan.skipped.items()})
+        for counts in plan.buckets.values():
+            self.records += counts.records
+            self.events += counts.events
+            for reason, number in counts.skipped.items():
+                self.skipped[reason.value] += number
         if already_refreshed := needed.already_refreshed.total():
             self.skipped[SkipReason.ALREADY_REFRESHED.value] += already_refreshed
 

@@ -24,9 +24,9 @@ class Lag:
 
     def add(self, seconds: float, times: int = 1) -> None:
         """Add a delay, `times` times. A negative delay, from clocks that differ, counts as 0."""
-        seconds = max(0.0, seconds)
         self.buckets[bisect_left(BOUNDS, seconds)] += times
-        self.longest = max(self.longest, seconds)
+        if seconds > self.longest:
+            self.longest = seconds
 
     def merge(self, other: "Lag") -> None:
         """Add all values of another histogram."""
