@@ -147,7 +147,7 @@ def test_settings_show_no_secret_in_any_text_form(configured):
     path, canaries = configured()
     settings = load(Settings, config=path)
     shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
-    shown += [repr(stores._account(settings.aws, each)) for each in (None, *settings.queues, *settings.logs)]
+    shown += [repr(stores.account_of(settings.aws, each)) for each in (None, *settings.queues, *settings.logs)]
     shown += [repr(stores._source(settings, each)) for each in settings.logs]
     assert not leaked("\n".join(shown), canaries)
 

@@ -192,7 +192,7 @@ def test_a_queue_or_a_log_source_may_have_its_own_ca(ours, tmp_path):
         logs=[{"bucket": "the-logs", "ca_file": other.ca_file}, {"bucket": "more-logs"}],
     )
     assert rules.decisions(settings)
-    assert [stores._account(settings.aws, each).ca_file for each in settings.logs] == [
+    assert [stores.account_of(settings.aws, each).ca_file for each in settings.logs] == [
         str(other.ca_file),
         str(ours.ca_file),
     ]

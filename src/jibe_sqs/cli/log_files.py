@@ -84,7 +84,7 @@ def verify(
     from jibe_sqs.commands import verification_text
     from jibe_sqs.commands.findings import Summary
     from jibe_sqs.commands.verification import Scope
-    from jibe_sqs.compose import stores
+    from jibe_sqs.compose.verification import verification
     from jibe_sqs.settings import Rules
     from jibe_sqs.telemetry import logs
 
@@ -98,7 +98,7 @@ def verify(
         raise typer.BadParameter(f"--account must be an account id of 12 digits: {account!r}")
 
     async def report() -> Summary:
-        async with stores.verification(settings, scope) as found:
+        async with verification(settings, scope) as found:
             findings = found.findings(since, until)
             if as_json:
                 return await verification_text.as_lines(findings, sys.stdout)

@@ -1,4 +1,7 @@
-"""From settings to a running service."""
+"""From settings to a running service.
+
+What only some settings need is imported when they need it: imports are most of the time until the first receive.
+"""
 
 import socket
 import time
@@ -21,13 +24,9 @@ from jibe_sqs.adapters.access_anywhere import (
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dry_run import DryRunTarget
-from jibe_sqs.adapters.health_server import health_server
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
-from jibe_sqs.adapters.sns_signatures import sns_signatures
-from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.compose import rules, stores
-from jibe_sqs.compose.continuous_comparison import continuous_comparison
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
@@ -111,10 +110,14 @@ async def _observed(settings: Settings, health: Health, stack: AsyncExitStack) -
     health.note(lambda: [logs.lost().reason])
     alerts = settings.alerts
     if alerts.webhook is not None:
+        from jibe_sqs.adapters.webhook import webhook
+
         post = (await stack.enter_async_context(webhook(alerts.webhook.get_secret_value()))).post
         sender = Alerts(post, level=alerts.level, interval=alerts.interval, source=socket.gethostname())
         await stack.enter_async_context(sender.running())
     if settings.health.port is not None:
+        from jibe_sqs.adapters.health_server import health_server
+
         port = await stack.enter_async_context(health_server(settings.health.host, settings.health.port, health))
         log.info("health_answered", host=settings.health.host, port=port)
 
@@ -256,8 +259,10 @@ async def _inputs(settings: Settings, world: World, engine: Engine, truth: Truth
 
 def _comparison(settings: Settings, world: World, engine: Engine, truth: Truth) -> dict[str, Work]:
     """The continuous comparison, if the settings ask for it. A dry run compares nothing."""
-    if world.client is None:
+    if world.client is None or not settings.compare.every:
         return {}
+    from jibe_sqs.compose.continuous_comparison import continuous_comparison
+
     roots = _roots(settings, world.outputs.decisions)
     comparison = continuous_comparison(
         settings, world.aws, world.clock, world.client, world.outputs, engine, truth, roots=roots
@@ -298,6 +303,8 @@ async def _signatures(settings: Settings, stack: AsyncExitStack) -> Signatures |
             consequence="a message counts if SNS signed it for any topic, also for a topic of another account",
             remedy="name your topics in sns.topics",
         )
+    from jibe_sqs.adapters.sns_signatures import sns_signatures
+
     return await stack.enter_async_context(sns_signatures(sns.topics, ca_file=settings.aws.ca_file))
 
 

@@ -1,8 +1,10 @@
-"""Builds the stores and queues that the settings name, each with its credentials."""
+"""Builds the stores and queues that the settings name, each with its credentials.
+
+What only some settings need is imported when they need it.
+"""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -10,10 +12,7 @@ import structlog
 from jibe_sqs.adapters.authorities import aws_bundle
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_environment import check_aws_environment, check_endpoint, check_region
-from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dead_letters import Origin, SqsDeadLetters
-from jibe_sqs.adapters.digests import DigestVerifier, PublicKeys, S3Digests, cloudtrail_keys
-from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.partitions import region_of_url
@@ -22,7 +21,6 @@ from jibe_sqs.adapters.s3_configuration import content
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.adapters.s3_objects import S3Objects
 from jibe_sqs.adapters.sqs import SqsQueue
-from jibe_sqs.commands.verification import Scope, Verification
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.compose.rules import log_source
@@ -46,7 +44,7 @@ async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
     """Read a configuration file from S3. Raises `SettingsError`."""
     _check_stores({"aws": (settings,)})
     async with Aws() as aws:
-        return await content(bucket, key, aws=aws, account=_account(settings))
+        return await content(bucket, key, aws=aws, account=account_of(settings))
 
 
 def clients(settings: Rules) -> Aws:
@@ -71,22 +69,6 @@ def _check_stores(groups: Mapping[str, Sequence[AwsSettings]]) -> None:
 
 
 @asynccontextmanager
-async def verification(settings: Rules, scope: Scope) -> AsyncIterator[Verification]:
-    """The verification of a bucket's log files. Its digests are in the same bucket."""
-    ours = [each for each in settings.logs if each.bucket == scope.bucket and scope.base.startswith(each.prefix)]
-    wanted = ours[0] if ours else None
-    account, region = _account(settings.aws, wanted), _own_region(settings.aws, wanted)
-    async with clients(settings) as aws:
-        yield Verification(
-            digests=S3Digests(aws=aws, account=account, region=region, owner=wanted.bucket_owner if wanted else None),
-            keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
-            logs=s3_logs(settings, Regions(aws, S3Clock()), aws, Budget(settings.limits.bytes_in_flight)),
-            scope=scope,
-            now=datetime.now(UTC),
-        )
-
-
-@asynccontextmanager
 async def ledger(settings: Rules) -> AsyncIterator[Ledger]:
     """The ledger alone, for commands that only read it. Raises `LedgerError` if it does not exist or is damaged."""
     if settings.ledger.kind == "sqlite" and not settings.ledger.path.is_file():
@@ -106,7 +88,9 @@ def opened_ledger(
     """
     wanted, validity = settings.ledger, Validity(Fingerprint.of(settings).short, since)
     if wanted.kind == "dynamodb" and wanted.table:
-        account = _account(settings.aws, wanted, region=_region_in(wanted.table))
+        from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
+
+        account = account_of(settings.aws, wanted, region=_region_in(wanted.table))
         return DynamoDbLedger(
             wanted.table,
             region=account.region,
@@ -138,7 +122,7 @@ def s3_logs(settings: Rules, regions: Regions, aws: Aws, budget: Budget) -> S3Lo
         aws=aws,
         budget=budget,
         sources=sources,
-        other_buckets=None if sources else Source(_account(settings.aws), region=_own_region(settings.aws)),
+        other_buckets=None if sources else Source(account_of(settings.aws), region=own_region(settings.aws)),
         regions=regions,
     )
 
@@ -150,24 +134,24 @@ def s3_listing(settings: Rules, each: LogSettings, regions: Regions, aws: Aws) -
 
 def data_listing(settings: Rules, regions: Regions, aws: Aws) -> Listing:
     """The listing of the buckets that Access Anywhere shows. They are listed with the credentials of `aws`."""
-    return S3Listing(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
+    return S3Listing(aws=aws, source=Source(account_of(settings.aws), region=own_region(settings.aws)), regions=regions)
 
 
 def data_objects(settings: Rules, regions: Regions, aws: Aws) -> S3Objects:
     """Finds objects in the buckets that Access Anywhere shows, with the credentials of `aws`."""
-    return S3Objects(aws=aws, source=Source(_account(settings.aws), region=_own_region(settings.aws)), regions=regions)
+    return S3Objects(aws=aws, source=Source(account_of(settings.aws), region=own_region(settings.aws)), regions=regions)
 
 
 def any_object(settings: Rules, regions: Regions, aws: Aws) -> S3Logs:
     """Any object that the credentials of `aws` may read, such as the files of an inventory."""
-    other = Source(_account(settings.aws), region=_own_region(settings.aws))
+    other = Source(account_of(settings.aws), region=own_region(settings.aws))
     return S3Logs(
         aws=aws, budget=Budget(settings.limits.bytes_in_flight), sources={}, other_buckets=other, regions=regions
     )
 
 
 def _source(settings: Rules, each: LogSettings) -> Source:
-    return Source(_account(settings.aws, each), each.prefix, _own_region(settings.aws, each), each.bucket_owner)
+    return Source(account_of(settings.aws, each), each.prefix, own_region(settings.aws, each), each.bucket_owner)
 
 
 class LogsBySource(LogStore):
@@ -187,21 +171,15 @@ class LogsBySource(LogStore):
 
 def verifiers(settings: Settings, aws: Aws) -> dict[LogSource, Verifier]:
     """A verifier for each source whose log files are verified with digests."""
-    found: dict[LogSource, Verifier] = {}
-    for each in settings.logs:
-        source = log_source(each)
-        if source.verify:
-            account = _account(settings.aws, each)
-            found[source] = DigestVerifier(
-                digests=S3Digests(
-                    aws=aws, account=account, region=_own_region(settings.aws, each), owner=each.bucket_owner
-                ),
-                keys=PublicKeys(cloudtrail_keys(aws=aws, account=account)),
-            )
-    return found
+    verified = {source: each for each in settings.logs if (source := log_source(each)).verify}
+    if not verified:
+        return {}
+    from jibe_sqs.compose.verification import verifier
+
+    return {source: verifier(settings, each, aws) for source, each in verified.items()}
 
 
-def _own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None:
+def own_region(aws: AwsSettings, own: RoleSettings | None = None) -> str | None:
     """The region of the entry. Without one: that of `aws` for another store than AWS, and None for AWS, to ask it."""
     configured = own.region if own else None
     elsewhere = aws.endpoint or (own.endpoint if own else None)
@@ -212,7 +190,7 @@ def queue(
     queue: QueueSettings, settings: Rules, aws: Aws, *, wait: float = 0.0, kind: type[SqsQueue] = SqsQueue
 ) -> SqsQueue:
     """One configured queue. `wait`: seconds of its long polls. `kind`: the class of it."""
-    account = _account(settings.aws, queue, region=region_of_url(queue.url))
+    account = account_of(settings.aws, queue, region=region_of_url(queue.url))
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
     names = queue_names([(each.url, each.region) for each in queues])
     name = names[queues.index(queue)] if queue in queues else ""
@@ -223,7 +201,7 @@ def dead_letters(
     url: str, queue: QueueSettings, settings: Rules, aws: Aws, *, origins: Mapping[str, Origin], name: str = ""
 ) -> SqsDeadLetters:
     """The dead-letter queue of `queue`. Other queues may share it: `origins`, by name."""
-    account = _account(settings.aws, queue, region=region_of_url(queue.url))
+    account = account_of(settings.aws, queue, region=region_of_url(queue.url))
     return SqsDeadLetters(url, origins=origins, region=account.region, account=account, aws=aws, name=name)
 
 
@@ -232,7 +210,7 @@ def _region_in(table: str) -> str | None:
     return table.split(":")[3] if table.startswith("arn:") else None
 
 
-def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str | None = None) -> Account:
+def account_of(aws: AwsSettings, own: RoleSettings | None = None, *, region: str | None = None) -> Account:
     """The account of an entry. Its credentials are all from the entry, or else all from `aws`."""
     signing: AwsSettings = own if own is not None and own.access_key_id else aws
     secret, token = signing.secret_access_key, signing.session_token
@@ -251,4 +229,4 @@ def _account(aws: AwsSettings, own: RoleSettings | None = None, *, region: str |
 def account(settings: Rules, own: RoleSettings | None = None) -> Account:
     """The account of an entry, or of `aws`: for questions that concern no queue and no bucket alone."""
     region = region_of_url(own.url) if isinstance(own, QueueSettings) else None
-    return _account(settings.aws, own, region=region)
+    return account_of(settings.aws, own, region=region)
