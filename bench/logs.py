@@ -16,13 +16,18 @@ REGION = "us-east-1"
 KEY = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/11/21/{ACCOUNT}_CloudTrail_{REGION}_20261121T1005Z_x.json.gz"
 
 
-def texts(count: int, *, seed: int = 1, changing: float = 0.3) -> Iterator[bytes]:
-    """The JSON of `count` records. `changing`: the part of them that changes an object, from 0 to 1."""
+def texts(
+    count: int, *, seed: int = 1, changing: float = 0.3, folders: int = 3000, began: float = 1.7e9
+) -> Iterator[bytes]:
+    """The JSON of `count` records from `began` on. `changing`: the part of them that changes an object, from 0 to 1.
+
+    The objects are in so many `folders`.
+    """
     chance = random.Random(seed)
     caller = records.assumed_role("ingest", "ingest-1", account=ACCOUNT, access_key="ASIAINGESTINGEST0000")
     for number in range(count):
-        call = records.Call(caller, 1.7e9 + number / 50, REGION, ACCOUNT, chance)
-        key = f"projects/{chance.randrange(3000)}/renders/frame-{number:08d}.exr"
+        call = records.Call(caller, began + number / 50, REGION, ACCOUNT, chance)
+        key = f"projects/{chance.randrange(folders)}/renders/frame-{number:08d}.exr"
         record = (
             records.put_object(call, "example-projects", key, 3_000_000)
             if chance.random() < changing

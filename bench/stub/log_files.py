@@ -1,0 +1,226 @@
+"""The log files that the stub serves. Few bodies are made, once, and many keys share each of them.
+
+A key shows the kind and the number of its file, so no list of a million keys is kept.
+"""
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Final, NamedTuple
+
+import msgspec
+from isal import igzip_lib, isal_zlib
+
+from bench import logs, lyve_log
+
+LOG_BUCKET: Final = "trail"
+DATA_BUCKET: Final = "example-projects"
+"""The bucket that the records are about, as `bench.logs` names it."""
+TOPIC: Final = f"arn:aws:sns:{logs.REGION}:{logs.ACCOUNT}:trail"
+
+_FOLDER: Final = f"AWSLogs/{logs.ACCOUNT}/CloudTrail/{logs.REGION}/2026/11/21"
+_NAME: Final = f"{logs.ACCOUNT}_CloudTrail_{logs.REGION}_20261121T1005Z"
+_SUFFIX: Final = ".json.gz"
+_DIGITS: Final = 10
+
+
+class Body(NamedTuple):
+    """A log file as stored, and its number of object events."""
+
+    stored: bytes
+    events: int
+
+
+def key_of(kind: str, number: int) -> str:
+    """The key of a CloudTrail file."""
+    return f"{_FOLDER}/{_NAME}_{kind}{number:0{_DIGITS}}{_SUFFIX}"
+
+
+class Kind(NamedTuple):
+    """A kind of log file. `body` makes the body of a file from its number.
+
+    `shared`: how many bodies the files share in turn. With 0, each file has a body of its own, with one event.
+    """
+
+    body: Callable[[int], Body]
+    shared: int = 1
+    key: Callable[[str, int], str] = key_of
+
+
+def _lyve_key(kind: str, number: int) -> str:
+    # The name of the kind is in the folder: Lyve Cloud's names have no room for it.
+    minute, second = divmod(number, 60)
+    return f"{kind}/S3-{DATA_BUCKET}-2026-11-21-{minute // 60:02}-{minute % 60:02}-{second:02}.gz"
+
+
+def announcement(kind: str, number: int) -> str:
+    """The message about a file, as AWS sends it: CloudTrail's notice in the envelope of SNS."""
+    key = KINDS[kind].key(kind, number)
+    notice = json.dumps({"s3Bucket": LOG_BUCKET, "s3ObjectKey": [key]}, separators=(",", ":"))
+    return json.dumps({**_ENVELOPE, "MessageId": f"{number:08x}-1111-4000-8000-000000000000", "Message": notice})
+
+
+_ENVELOPE: Final = {
+    "Type": "Notification",
+    "MessageId": "",
+    "TopicArn": TOPIC,
+    "Subject": "[Example] CloudTrail log file delivered",
+    "Message": "",
+    "Timestamp": "2026-11-21T10:05:02.345Z",
+    "SignatureVersion": "1",
+    "Signature": "S" * 344,
+    "SigningCertURL": f"https://sns.{logs.REGION}.amazonaws.com/SimpleNotificationService-{'0' * 32}.pem",
+    "UnsubscribeURL": f"https://sns.{logs.REGION}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={TOPIC}:{'0' * 36}",
+}
+
+
+def stored(bucket: str, key: str) -> Body | None:
+    """The object with this key. None if there is no such object."""
+    if bucket != LOG_BUCKET:
+        return None
+    if key.endswith(_SUFFIX):
+        kind, number = key[: -len(_SUFFIX) - _DIGITS].rpartition("_")[2], key[-len(_SUFFIX) - _DIGITS : -len(_SUFFIX)]
+        return KINDS[kind].body(int(number)) if kind in KINDS and number.isdecimal() else None
+    kind = key.partition("/")[0]
+    return KINDS[kind].body(0) if kind in KINDS else None
+
+
+# The bodies
+
+
+def compressed(text: bytes) -> bytes:
+    """Text in gzip format, as AWS stores it."""
+    return zlib.compress(text, 6, wbits=31)
+
+
+def _cloudtrail(records: Sequence[bytes]) -> Body:
+    events = sum(b'"eventName":"PutObject"' in record for record in records)
+    return Body(compressed(b'{"Records":[%s]}' % b",".join(records)), events)
+
+
+def _pool(make: Callable[[int], Body], size: int) -> Callable[[int], Body]:
+    """`size` bodies, which the numbers of files share in turn. They are made at the first use."""
+
+    @cache
+    def bodies() -> list[Body]:
+        return [make(number) for number in range(size)]
+
+    def body(number: int) -> Body:
+        made = bodies()
+        return made[number % len(made)]
+
+    return body
+
+
+def _tiny(number: int) -> Body:
+    records = list(logs.texts(1 + number % 5, seed=number, changing=0.3, folders=50))
+    return _cloudtrail(records)
+
+
+def _normal(changing: float) -> Callable[[int], Body]:
+    return lambda number: _cloudtrail(list(logs.texts(300, seed=number, changing=changing, folders=50)))
+
+
+def _one_folder(number: int) -> Body:
+    """A write, now, in a folder that is always the same."""
+    return _cloudtrail(list(logs.texts(1, seed=number, changing=1.0, folders=1, began=time.time())))
+
+
+_TEMPLATE: Final = next(logs.texts(1, changing=1.0, folders=1, began=1.7e9))
+
+
+def _new_folder(number: int) -> Body:
+    """A write, now, in a folder that no other file has."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
+    record = _TEMPLATE.replace(b"projects/0/renders/", b"many/%03d/%06d/" % (number // 1000, number)).replace(
+        b"2023-11-14T22:13:20Z", now
+    )
+    text = b'{"Records":[%s]}' % record
+    return Body(igzip_lib.compress(text, 1, flag=igzip_lib.COMP_GZIP), 1)
+
+
+def _mixed(number: int) -> Body:
+    """Of 100 files 90 are tiny, nine normal, and one has 3,000 records."""
+    if number % 100 < 90:
+        return KINDS["tiny"].body(number)
+    if number % 100 < 99:
+        return KINDS["normal10"].body(number)
+    return _large(number)
+
+
+_large = _pool(lambda number: _cloudtrail(list(logs.texts(3000, seed=number, changing=0.1, folders=50))), 3)
+
+HUGE_TEXT: Final = 500_000_000
+"""Bytes of text of the largest files."""
+
+
+@cache
+def _huge(size: int) -> Body:
+    """A CloudTrail file of about `size` bytes of text. Its records repeat after 64 MB, which is more than any window."""
+    records = list(logs.texts(max(1, min(size, 64_000_000) // 1900), changing=0.3, folders=3000))
+    block = b",".join(records)
+    events = sum(b'"eventName":"PutObject"' in record for record in records)
+    times = max(1, round(size / len(block)))
+    return Body(_streamed(b'{"Records":[', [block] * times, b"]}", separator=b","), events * times)
+
+
+@cache
+def _huge_lyve(size: int) -> Body:
+    lines: list[bytes] = []
+    total = 0
+    for line in _lyve_lines():
+        lines.append(line)
+        total += len(line)
+        if total >= min(size, 64_000_000):
+            break
+    times = max(1, round(size / total))
+    events = sum(any(name in line for name in _LYVE_WRITES) and b'"statusCode":20' in line for line in lines)
+    return Body(_streamed(b"", [b"".join(lines)] * times, b"", separator=b""), events * times)
+
+
+def _lyve_lines() -> Iterator[bytes]:
+    return lyve_log.lines()
+
+
+_LYVE_WRITES: Final = (b'"PutObject"', b'"DeleteObject"', b'"CompleteMultipartUpload"')
+
+
+def _streamed(start: bytes, blocks: Sequence[bytes], end: bytes, *, separator: bytes) -> bytes:
+    stream = isal_zlib.compressobj(3, isal_zlib.DEFLATED, 31)
+    parts = [stream.compress(start)]
+    for index, block in enumerate(blocks):
+        parts.append(stream.compress(separator + block if index else block))
+    return b"".join([*parts, stream.compress(end), stream.flush()])
+
+
+class Sizes(msgspec.Struct):
+    """What an option may change. `huge`: bytes of text of the largest files."""
+
+    huge: int = HUGE_TEXT
+
+
+SIZES: Final = Sizes()
+
+KINDS: Final[dict[str, Kind]] = {
+    "tiny": Kind(_pool(_tiny, 500), shared=500),
+    "normal1": Kind(_pool(_normal(0.01), 20), shared=20),
+    "normal10": Kind(_pool(_normal(0.1), 20), shared=20),
+    "normal90": Kind(_pool(_normal(0.9), 20), shared=20),
+    "mixed": Kind(_mixed, shared=1500),
+    "onefolder": Kind(_one_folder, shared=0),
+    "manyfolders": Kind(_new_folder, shared=0),
+    "huge": Kind(lambda _: _huge(SIZES.huge)),
+    "lyve": Kind(lambda _: _huge_lyve(SIZES.huge), key=_lyve_key),
+}
+
+
+def events(kind: str, files: int) -> int:
+    """The object events of the first `files` files. The bodies that are shared are made by this."""
+    made = KINDS[kind]
+    if not made.shared:
+        return files
+    shared = [made.body(number).events for number in range(min(files, made.shared))]
+    whole, rest = divmod(files, made.shared)
+    return whole * sum(shared) + sum(shared[:rest])
