@@ -1,6 +1,7 @@
-"""Run the named benchmarks, or all of them."""
+"""Compare jibe-sqs with its peers (no name, or `workloads`), or run the benchmarks of single parts by their names."""
 
 import argparse
+from collections.abc import Callable
 
 from bench import (
     backfill,
@@ -16,48 +17,54 @@ from bench import (
     queues,
     refreshes,
     s3_get,
+    suite,
 )
 
-BENCHMARKS = {
-    "compare": compare.run,
-    "backfill": backfill.run,
-    "connections": connections.run,
-    "hostile": hostile.run,
-    "large_answer": large_answer.run,
-    "large_log": large_log.run,
-    "ledger": ledger.run,
-    "lyve_log": lyve_log.run,
-    "log_parsing": log_parsing.run,
-    "many_folders": many_folders.run,
-    "queues": queues.run,
-    "refreshes": refreshes.run,
-    "s3_get": s3_get.run,
+Options = argparse.Namespace
+
+BENCHMARKS: dict[str, Callable[[Options], object]] = {
+    "workloads": lambda o: suite.run(
+        o.workloads, rounds=o.rounds, scale=o.scale, contenders=o.contenders, huge=int(o.huge * 1e6)
+    ),
+    "compare": lambda o: compare.run(o.objects),
+    "backfill": lambda o: backfill.run(o.files),
+    "connections": lambda _: connections.run(),
+    "hostile": lambda _: hostile.run(),
+    "large_answer": lambda _: large_answer.run(),
+    "large_log": lambda _: large_log.run(),
+    "ledger": lambda o: ledger.run(o.rows, o.pruned),
+    "lyve_log": lambda _: lyve_log.run(),
+    "log_parsing": lambda _: log_parsing.run(),
+    "many_folders": lambda _: many_folders.run(),
+    "queues": lambda _: queues.run(),
+    "refreshes": lambda o: refreshes.run(o.folders),
+    "s3_get": lambda _: s3_get.run(),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
+    parser.add_argument("name", nargs="*", default=["workloads"], help=", ".join(BENCHMARKS))
+    parser.add_argument("--workloads", type=_names, default=[], help="only these, separated by commas: `tiny,normal10`")
+    parser.add_argument("--contenders", type=_names, default=[], help="only these: `ours,aiobotocore`")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs each workload")
+    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer files; 0.1 is a first impression")
+    parser.add_argument("--huge", type=float, default=500.0, help="MB of text of the huge files")
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
     parser.add_argument("--objects", type=int, default=compare.OBJECTS, help="for `compare`; fewer take less time")
     parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
     parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
     parser.add_argument("--files", type=int, default=backfill.FILES, help="for `backfill`; fewer take less time")
     options = parser.parse_args()
-    for name in options.name or BENCHMARKS:
+    for name in options.name:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
-        print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}")
-        if name == "refreshes":
-            refreshes.run(options.folders)
-        elif name == "compare":
-            compare.run(options.objects)
-        elif name == "backfill":
-            backfill.run(options.files)
-        elif name == "ledger":
-            ledger.run(options.rows, options.pruned)
-        else:
-            BENCHMARKS[name]()
+        BENCHMARKS[name](options)
 
 
-main()
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What AWS asks for requests: list prices of us-east-1, in dollars.
+
+Source: https://aws.amazon.com/sqs/pricing/ and https://aws.amazon.com/s3/pricing/, as of 2025. SQS: the first 100 billion
+requests a month, without the free million; a request with up to 64 KB is one. S3: GET requests of S3 Standard. SNS delivers to
+SQS free of charge. Traffic inside a region is free.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+SQS_REQUEST: Final = 0.40 / 1_000_000
+S3_GET: Final = 0.40 / 1_000_000
+
+
+def aws_requests(counts: Mapping[str, int]) -> int:
+    """The requests to SQS and S3 in the counts of the stub."""
+    return _sqs(counts) + _s3(counts)
+
+
+def dollars(counts: Mapping[str, int]) -> float:
+    """The price of the requests to SQS and S3."""
+    return _sqs(counts) * SQS_REQUEST + _s3(counts) * S3_GET
+
+
+def access_anywhere_calls(counts: Mapping[str, int]) -> int:
+    """The calls of Access Anywhere in the counts of the stub."""
+    return _sum(counts, "aa ")
+
+
+def _sqs(counts: Mapping[str, int]) -> int:
+    return _sum(counts, "sqs ")
+
+
+def _s3(counts: Mapping[str, int]) -> int:
+    return _sum(counts, "s3 ")
+
+
+def _sum(counts: Mapping[str, int], service: str) -> int:
+    """An operation has one word. The other counts say how its requests ended."""
+    return sum(count for name, count in counts.items() if name.startswith(service) and name.count(" ") == 1)

@@ -1,0 +1,105 @@
+"""The workloads: a backlog of log files that each contender drains in turn, round by round."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from bench import prices
+from bench.contenders import AIOBOTOCORE, BOTO3, CONTENDERS, DRY_RUN, LIMIT, OURS, SQS_CONSUMER, Contender
+from bench.drains import Usage, drained
+from bench.spreads import Spread, ratios, spread
+from bench.stub.process import StubProcess
+
+REFERENCE: Final = AIOBOTOCORE.name
+"""The contender whose CPU time is 1 in the ratios."""
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A backlog. `files`: of this `kind`. `stub`: settings of the stub. `rounds`: at most so many, where one takes long."""
+
+    name: str
+    kind: str
+    files: int
+    contenders: Sequence[Contender] = CONTENDERS
+    stub: dict[str, Any] = {}
+    rounds: int = 1000
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One contender in one workload. Times are microseconds a file.
+
+    `ratio`: the reference's CPU time as a multiple of this contender's, round by round: above 1, this one is faster.
+    `dollars`: for AWS's requests of a million object events.
+    """
+
+    cpu: Spread
+    wall: Spread
+    peak: Spread
+    ratio: Spread | None
+    requests: float
+    calls: float
+    dollars: float
+    stub_cpu: float
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One workload. `missing`: contenders that could not run, with the reason."""
+
+    name: str
+    files: int
+    events: int
+    contenders: dict[str, Measured]
+    missing: dict[str, str]
+
+
+_FOLDERS: Final = (OURS,)
+
+WORKLOADS: Final = (
+    Workload("tiny", "tiny", 5000),
+    Workload("normal 1 %", "normal1", 500),
+    Workload("normal 10 %", "normal10", 500),
+    Workload("normal 90 %", "normal90", 500),
+    Workload("huge", "huge", 1, contenders=(DRY_RUN, AIOBOTOCORE, BOTO3, SQS_CONSUMER, LIMIT), rounds=3),
+    Workload("huge, Lyve", "lyve", 1, contenders=(OURS, DRY_RUN), rounds=3),
+    Workload("mixed", "mixed", 1000),
+    Workload("one folder", "onefolder", 2000, contenders=_FOLDERS),
+    Workload("many folders", "manyfolders", 1000, contenders=_FOLDERS, stub={"new_folders": True}),
+)
+
+
+def measured(
+    workload: Workload, stub: StubProcess, *, rounds: int, scale: float = 1.0, only: Iterable[str] = ()
+) -> Result:
+    """Let all contenders drain the workload, in turn, so many times. `only`: the names of the contenders."""
+    files = max(1, round(workload.files * scale))
+    asked = [each for each in workload.contenders if not only or each.name in only]
+    missing = {each.name: reason for each in asked if (reason := each.missing())}
+    contenders = [each for each in asked if each.name not in missing]
+    events = stub.events(workload.kind, files)
+    usages: dict[str, list[Usage]] = {each.name: [] for each in contenders}
+    for number in range(min(rounds, workload.rounds)):
+        # Every other round goes backwards, so that nobody always follows the same neighbour.
+        for each in contenders if number % 2 == 0 else reversed(contenders):
+            usage = drained(each, stub, workload.kind, files, **workload.stub)
+            if usage.events not in (None, events):
+                raise SystemExit(f"{workload.name}: {each.name} found {usage.events} events of {events}")
+            usages[each.name].append(usage)
+    reference = usages.get(REFERENCE)
+    found = {name: _summed(each, reference, files, events) for name, each in usages.items()}
+    return Result(workload.name, files, events, found, missing)
+
+
+def _summed(usages: Sequence[Usage], reference: Sequence[Usage] | None, files: int, events: int) -> Measured:
+    cpu = [usage.cpu / files * 1e6 for usage in usages]
+    last = usages[-1].counts
+    return Measured(
+        cpu=spread(cpu),
+        wall=spread([usage.wall / files * 1e6 for usage in usages]),
+        peak=spread([usage.peak / 1e6 for usage in usages]),
+        ratio=ratios(cpu, [usage.cpu / files * 1e6 for usage in reference]) if reference else None,
+        requests=prices.aws_requests(last) / files,
+        calls=prices.access_anywhere_calls(last) / max(1, events),
+        dollars=prices.dollars(last) / max(1, events) * 1e6,
+        stub_cpu=spread([usage.stub_cpu / files * 1e6 for usage in usages]).median,
+    )
