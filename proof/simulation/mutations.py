@@ -210,7 +210,7 @@ class _NeverTriesWithoutRoom(Handler):
 
 class _HoldsRoomWhileIdle(Consumer):
     async def _listen(self) -> int:
-        room = await self._room.take(1, lambda: self._clock.sleep(0))
+        room = await self._room.take(1, 0.0)
         try:
             return await super()._listen()
         finally:
@@ -246,7 +246,7 @@ class _HidesBeyondTwelveHours(Consumer):
 
 class _ReceivesOneByOne(Consumer):
     async def _taken_room(self) -> int:
-        return await self._room.take(1, lambda: self._clock.sleep(0))
+        return await self._room.take(1, 0.0)
 
 
 class _ForgetfulRoom(Room):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 
@@ -18,36 +18,41 @@ class Budget:
         self.size = size
         self.free = size
         self._requests: deque[_Request] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def take(
-        self, most: int, *, least: int | None = None, patience: Callable[[], Awaitable[object]] | None = None
-    ) -> int:
+    @property
+    def is_free(self) -> bool:
+        """Whether a unit is free, and nobody waits for it."""
+        return self.free > 0 and not self._requests
+
+    def take_now(self, amount: int) -> bool:
+        """Take units if they are free and nobody waits for any. Returns whether they were taken."""
+        if self._requests or self.free < amount:
+            return False
+        self.free -= amount
+        return True
+
+    async def take(self, most: int, *, least: int | None = None, patience: float = 0.0) -> int:
         """Wait until `least` units are free (by default all of `most`). Returns the number taken, at most `most`.
 
-        `patience`: until it ends, the request waits for all of `most`; it keeps its position in the line. A request that
-        is larger than the whole budget is granted when all of it is free.
+        `patience`: the first request in the line waits for all of `most`, as long as units are given back within so many
+        seconds of each other. A request that is larger than the whole budget is granted when all of it is free.
         """
         most = min(most, self.size)
-        least = most if least is None else min(least, most)
-        request = _Request(least)
-        waiting: asyncio.Future[object] | None = None
-        if patience is not None and least < most and (self._requests or self.free < most):
-            request.least = most
-            waiting = asyncio.ensure_future(patience())
-            waiting.add_done_callback(lambda _: self._reduce(request, least))
+        if self.take_now(most):
+            return most
+        request = _Request(most, most if least is None else min(least, most), patience)
         self._requests.append(request)
+        self._serve()
         try:
-            while self._requests[0] is not request or self.free < request.least:
-                request.wake.clear()
-                await request.wake.wait()
-            taken = min(most, self.free)
-            self.free -= taken
-            return taken
-        finally:
-            self._requests.remove(request)
-            self._wake()
-            if waiting is not None:
-                waiting.cancel()
+            return await request.taken
+        except asyncio.CancelledError:
+            if request.taken.cancelled():
+                self._serve()
+            else:
+                # It was granted and cancelled at the same moment.
+                self.give(request.taken.result())
+            raise
 
     def overdraw(self, amount: int = 1) -> None:
         """Take units now, also if they are not free: for what is here already."""
@@ -56,7 +61,8 @@ class Budget:
     def give(self, amount: int = 1) -> None:
         """Give units back."""
         self.free += amount
-        self._wake()
+        if self._requests:
+            self._serve()
 
     @asynccontextmanager
     async def share(self, amount: int) -> AsyncIterator["Share"]:
@@ -67,19 +73,57 @@ class Budget:
         finally:
             share.reduce_to(0)
 
-    def _reduce(self, request: "_Request", least: int) -> None:
-        request.least = least
-        request.wake.set()
+    def _serve(self) -> None:
+        """Grant what can be granted, in the order of the line."""
+        while self._requests:
+            first = self._requests[0]
+            if not first.taken.done():
+                if self.free < first.wanted:
+                    self._begin_patience(first)
+                    return
+                taken = min(first.most, self.free)
+                self.free -= taken
+                first.taken.set_result(taken)
+            self._requests.popleft()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _wake(self) -> None:
-        if self._requests:
-            self._requests[0].wake.set()
+    def _begin_patience(self, first: "_Request") -> None:
+        """Some units may be free, but not all that the first request would like to have."""
+        if self.free < first.least or first.wanted == first.least:
+            return
+        loop = asyncio.get_running_loop()
+        first.impatient_at = loop.time() + first.patience
+        if self._timer is None:
+            self._timer = loop.call_at(first.impatient_at, self._end_patience)
+
+    def _end_patience(self) -> None:
+        self._timer = None
+        first = next((each for each in self._requests if not each.taken.done()), None)
+        if first is None or not first.impatient_at:
+            return
+        loop = asyncio.get_running_loop()
+        # The first of the line may be another one by now, and units may have been given back.
+        if loop.time() < first.impatient_at:
+            self._timer = loop.call_at(first.impatient_at, self._end_patience)
+        elif self.free >= first.least:
+            first.wanted = first.least
+            self._serve()
 
 
 class _Request:
-    def __init__(self, least: int) -> None:
+    """A request in the line. `wanted`: units that must be free. `impatient_at`: when `least` is enough; 0 if not known yet."""
+
+    __slots__ = ("impatient_at", "least", "most", "patience", "taken", "wanted")
+
+    def __init__(self, most: int, least: int, patience: float) -> None:
+        self.most = most
         self.least = least
-        self.wake = asyncio.Event()
+        self.patience = patience
+        self.wanted = most if patience else least
+        self.impatient_at = 0.0
+        self.taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
 
 class Place:

@@ -31,8 +31,9 @@ RECEIVE_LIMIT: Final = 10
 RECEIVE_BACKOFF: Final = Backoff(first=1.0, longest=60.0)
 IDLE_BACKOFF: Final = Backoff(first=0.25, longest=10.0)
 """The least time between the beginnings of two receives that bring nothing. Long polls take longer anyway."""
-FULL_BATCH_PATIENCE: Final = 0.5
-"""Seconds for which a receiver waits for the room of a full batch, if there is room for a part of it."""
+FULL_BATCH_PATIENCE: Final = 0.25
+"""Seconds. A receiver waits for the room of a full batch while room becomes free at least so often. Then it takes what there
+is: the messages in hand may wait for hours, for a log bucket or for refreshes."""
 MIN_VISIBILITY: Final = 30.0
 """Seconds. A shorter timeout of the queue is raised by each receive: it would end before the first extension."""
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
@@ -171,7 +172,8 @@ class Consumer:
 
     async def _listen(self) -> int:
         """Wait for one message. No room is held meanwhile: an idle queue takes nothing from a busy one."""
-        await self._unless_stopping(self._room.free())
+        if not self._room.is_free():
+            await self._unless_stopping(self._room.free())
         messages = [] if self._stopping.is_set() else await self._received(1, self._wait)
         for message in messages:
             self._room.overdraw()
@@ -226,7 +228,8 @@ class Consumer:
     async def _may_receive(self) -> bool:
         """Wait until no gate has a reason against it, and the pause after a failure is over. False when stopping."""
         await self._sleep(self._paused_until - self._clock.monotonic())
-        await self._unless_stopping(passable(self._gates))
+        if any(gate.reason for gate in self._gates):
+            await self._unless_stopping(passable(self._gates))
         return not self._stopping.is_set()
 
     async def _sleep(self, seconds: float) -> None:
@@ -253,8 +256,10 @@ class Consumer:
             raise
 
     async def _taken_room(self) -> int:
-        """Take room for a batch: for all of it, or after a while for a part of it. 0 when stopping."""
-        take = asyncio.ensure_future(self._room.take(RECEIVE_LIMIT, lambda: self._clock.sleep(FULL_BATCH_PATIENCE)))
+        """Take room for a full batch, or for a part of it if the rest does not become free. 0 when stopping."""
+        if self._room.take_now(RECEIVE_LIMIT):
+            return RECEIVE_LIMIT
+        take = asyncio.ensure_future(self._room.take(RECEIVE_LIMIT, FULL_BATCH_PATIENCE))
         try:
             return await self._unless_stopping(take) or 0
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ A receiver that listens to an idle queue holds no room. It receives one message 
 budgets. Then the receiver waits for room like all others before it receives again, so each queue overdraws by one message.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Final
 
@@ -43,16 +43,33 @@ class Room:
         self.held_bytes = Budget(held_bytes)
         self._plan_bytes = plan_bytes
 
+    def is_free(self) -> bool:
+        """Whether one message more could be received now."""
+        return all(budget.is_free for budget in (self.held, self.held_bytes, self.reading))
+
     async def free(self) -> None:
         """Wait until one message more could be received. Takes nothing."""
         for budget in (self.held, self.held_bytes, self.reading):
             budget.give(await budget.take(1))
 
-    async def take(self, most: int, patience: Callable[[], Awaitable[object]]) -> int:
-        """Take room for up to `most` messages, and wait for room for all of them until `patience` ends; then for one."""
+    def take_now(self, messages: int) -> bool:
+        """Take room for so many messages, if there is room for all of them and nobody waits for any."""
+        if not self.held_bytes.is_free or not self.held.take_now(messages):
+            return False
+        if self.reading.take_now(messages):
+            return True
+        self.held.give(messages)
+        return False
+
+    async def take(self, most: int, patience: float) -> int:
+        """Wait for room, and take it. Returns the number of messages: at most `most`.
+
+        While messages that are done make room, the caller waits for all of it. If none does so for `patience` seconds, it
+        gets what there is.
+        """
         # Last the places for reading, because messages that are being read may wait for the others only.
         self.held_bytes.give(await self.held_bytes.take(1))
-        held = await self.held.take(most, least=1)
+        held = await self.held.take(most, least=1, patience=patience)
         room = 0
         try:
             room = await self.reading.take(held, least=1, patience=patience)
