@@ -17,6 +17,7 @@ from bench import (
     queues,
     refreshes,
     s3_get,
+    sqs_calls,
     suite,
 )
 
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Options], object]] = {
     "queues": lambda _: queues.run(),
     "refreshes": lambda o: refreshes.run(o.folders),
     "s3_get": lambda _: s3_get.run(),
+    "sqs_calls": lambda _: sqs_calls.run(),
 }
 
 

@@ -229,6 +229,36 @@ class Services:
         return web.Response(body=self.BODY, headers={"ETag": '"0"'})
 
 
+class RecitingSqs:
+    """SQS that gives one answer to every request, and records the requests. `calls`: their bodies."""
+
+    def __init__(
+        self,
+        answer: object = None,
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """`answer`: the JSON of the answer, if `body` is not given."""
+        self.status = status
+        self.headers = {"Content-Type": "application/x-amz-json-1.0", **(headers or {})}
+        self.body = json.dumps({} if answer is None else answer).encode() if body is None else body
+        self.calls: list[dict[str, object]] = []
+        self.operations: list[str] = []
+
+    @classmethod
+    def refusing(cls, code: str, message: str = "the service's message") -> "RecitingSqs":
+        """SQS that refuses with this code, as it does for a client that knew its query protocol."""
+        answer = {"__type": f"com.amazonaws.sqs#{code}", "message": message}
+        return cls(answer, status=400, headers={"x-amzn-query-error": f"{code};Sender"})
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.calls.append(await request.json())
+        self.operations.append(request.headers["X-Amz-Target"])
+        return web.Response(status=self.status, headers=self.headers, body=self.body)
+
+
 def signed_with(request: web.Request) -> tuple[str, str]:
     """Access key and session token of a request."""
     key = re.search(r"Credential=([^/]+)/", request.headers.get("Authorization", ""))

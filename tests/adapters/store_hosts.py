@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import create_loader
 from botocore.retries.standard import ExponentialBackoff
 
-from jibe_sqs.adapters import aws_sessions, s3_get
+from jibe_sqs.adapters import aws_sessions, s3_get, sqs_calls
 from jibe_sqs.adapters.aws import Account
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.ledgers.dynamodb import DynamoDbLedger
@@ -29,6 +29,7 @@ from jibe_sqs.adapters.partitions import partitions
 from jibe_sqs.adapters.s3 import Regions, S3Logs, Source
 from jibe_sqs.adapters.s3_listing import S3Listing
 from jibe_sqs.compose import stores
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import LogFile
@@ -261,6 +262,7 @@ def quickly():
     with (
         patch.object(ExponentialBackoff, "delay_amount", lambda *_: 0),
         patch.object(s3_get, "_pause", lambda *_: 0),
+        patch.object(sqs_calls, "BACKOFF", Backoff(0.0, 0.0)),
         patch.object(aws_sessions, "get_session", new_session),
     ):
         yield

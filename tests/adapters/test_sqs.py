@@ -5,6 +5,7 @@ import inspect
 import json
 import socket
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -13,13 +14,16 @@ import botocore.exceptions
 import botocore.parsers
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.retries.standard import ExponentialBackoff
 from structlog.testing import capture_logs
+from tests.adapters.aws_stand_ins import RecitingSqs, served
 
+from jibe_sqs.adapters import sqs_calls
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue, translated
+from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue
+from jibe_sqs.adapters.sqs_errors import SQS_ERRORS, translated
 from jibe_sqs.compose.queues import log_facts
+from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.consuming.holds import Held
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
@@ -71,8 +75,21 @@ def queue_with_dead_letters(sqs, account, aws, dead_letters):
 
 @pytest.fixture
 def without_backoff(monkeypatch):
-    """No pauses between botocore's tries."""
-    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    """No pauses between tries."""
+    monkeypatch.setattr(sqs_calls, "BACKOFF", Backoff(0.0, 0.0))
+
+
+@pytest.fixture
+async def reciting(aws):
+    """Makes a queue of a service that always gives the same answer; and returns it with that service."""
+    async with AsyncExitStack() as services:
+
+        async def reciting(sqs):
+            address = await services.enter_async_context(served(sqs))
+            account = Account(endpoint=address, access_key_id="a", secret_access_key="b")
+            return SqsQueue(f"{address}/1/q", region=REGION, account=account, aws=aws, wait=0)
+
+        yield reciting
 
 
 def new_queue(sqs, **attributes):
@@ -108,13 +125,15 @@ async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
     assert message.receipt
 
 
-async def test_half_of_a_surrogate_pair_costs_no_message_in_any_direction():
+async def test_half_of_a_surrogate_pair_costs_no_message_in_any_direction(reciting):
     """SQS refuses such a text. Another service that speaks its protocol may not."""
-    sqs = Recites({"Messages": [{"MessageId": "id", "ReceiptHandle": "r", "Body": "a\udfffb"}]})
-    queue = queue_over(sqs)
+    sqs = RecitingSqs({"Messages": [{"MessageId": "id", "ReceiptHandle": "r\udfff", "Body": "a\udfffb"}]})
+    queue = await reciting(sqs)
     queue._dead_letters = "https://example.com/dead"
     (message,) = await queue.receive(1, wait=0, visibility=30)
     assert message.body == b"a\xed\xbf\xbfb"
+    assert await queue.delete([message.receipt]) == {}
+    assert sqs.calls[-1]["Entries"] == [{"Id": "0", "ReceiptHandle": "r\udfff"}]
     assert await queue.reject(message, Reject("AnnouncementMalformed", "why"))
     assert sqs.calls[-1]["MessageBody"] == "a\ufffd\ufffd\ufffdb"
 
@@ -161,9 +180,9 @@ async def test_a_received_message_is_hidden_for_as_long_as_the_receive_asks(sqs,
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(0.0, 0), (0.4, 1), (30.0, 30), (1e9, MAX_VISIBILITY)])
-async def test_a_visibility_is_rounded_up_and_limited_to_what_sqs_accepts(asked, sent):
-    sqs = Recites()
-    await queue_over(sqs).receive(1, wait=0, visibility=asked)
+async def test_a_visibility_is_rounded_up_and_limited_to_what_sqs_accepts(reciting, asked, sent):
+    sqs = RecitingSqs()
+    await (await reciting(sqs)).receive(1, wait=0, visibility=asked)
     assert sqs.calls[0]["VisibilityTimeout"] == sent
 
 
@@ -209,9 +228,9 @@ async def test_the_receipt_of_a_deleted_message_is_lost(sqs, url, queue):
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(-3.0, 0), (0.4, 0), (1.6, 2), (1e9, MAX_VISIBILITY)])
-async def test_a_delay_is_rounded_and_limited_to_what_sqs_accepts(asked, sent):
-    sqs = Recites()
-    await queue_over(sqs).show_after([("receipt", asked)])
+async def test_a_delay_is_rounded_and_limited_to_what_sqs_accepts(reciting, asked, sent):
+    sqs = RecitingSqs()
+    await (await reciting(sqs)).show_after([("receipt", asked)])
     assert sqs.calls[0]["Entries"][0]["VisibilityTimeout"] == sent
 
 
@@ -240,8 +259,8 @@ async def test_the_depth_has_visible_and_hidden_messages_and_the_retention(sqs, 
     assert (await queue.facts()).retention == 3600
 
 
-async def test_a_compatible_queue_without_these_attributes_has_the_defaults():
-    assert await queue_over(Recites({"Attributes": {}})).depth() == QueueDepth(0, 0, 4 * 86_400)
+async def test_a_compatible_queue_without_these_attributes_has_the_defaults(reciting):
+    assert await (await reciting(RecitingSqs({"Attributes": {}}))).depth() == QueueDepth(0, 0, 4 * 86_400)
 
 
 async def test_a_missing_dead_letter_queue_is_not_an_error(sqs, queue_with_dead_letters, dead_letters):
@@ -251,8 +270,8 @@ async def test_a_missing_dead_letter_queue_is_not_an_error(sqs, queue_with_dead_
 
 
 @pytest.mark.parametrize("policy", ["", "not json", "[]", "{}", '{"deadLetterTargetArn": null}'])
-async def test_a_malformed_redrive_policy_is_ignored(policy):
-    facts = await queue_over(Recites({"Attributes": {"RedrivePolicy": policy}})).facts()
+async def test_a_malformed_redrive_policy_is_ignored(reciting, policy):
+    facts = await (await reciting(RecitingSqs({"Attributes": {"RedrivePolicy": policy}}))).facts()
     assert (facts.max_receives, facts.dead_letters) == (None, None)
 
 
@@ -311,9 +330,9 @@ async def test_a_message_is_not_rejected_if_the_dead_letter_queue_is_gone(sqs, q
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "AccessDenied", "KMS.AccessDeniedException"])
-async def test_a_refused_dead_letter_is_logged_with_its_reason(code):
+async def test_a_refused_dead_letter_is_logged_with_its_reason(reciting, code):
     """A body of the maximal size leaves no room for the reason: SQS answers InvalidParameterValue."""
-    queue = queue_over(Recites(refusal(code)))
+    queue = await reciting(RecitingSqs.refusing(code))
     queue._dead_letters = "https://example.com/dead"
     with capture_logs() as lines:
         assert await queue.reject(Message("id", "r", b"body"), Reject("LogMissing", "why")) is False
@@ -373,9 +392,9 @@ async def test_a_rejected_message_lets_its_group_go_on_and_a_retried_one_blocks_
 @pytest.mark.parametrize(
     ("answer", "may"), [("EmptyBatchRequest", True), ("AccessDenied", False), ("InternalError", True)]
 )
-async def test_the_permission_to_write_dead_letters_is_checked_in_advance(answer, may):
-    recites = Recites(refusal(answer))
-    queue = queue_over(recites)
+async def test_the_permission_to_write_dead_letters_is_checked_in_advance(reciting, answer, may):
+    recites = RecitingSqs.refusing(answer)
+    queue = await reciting(recites)
     assert not await queue.may_reject()
     queue._dead_letters = "https://example.com/dead"
     assert await queue.may_reject() is may
@@ -383,7 +402,7 @@ async def test_the_permission_to_write_dead_letters_is_checked_in_advance(answer
 
 
 async def test_a_missing_or_forbidden_dead_letter_queue_is_logged_at_the_start(
-    queue, queue_with_dead_letters, monkeypatch
+    queue, queue_with_dead_letters, reciting
 ):
     async def warnings_of(queue):
         with capture_logs() as lines:
@@ -393,12 +412,14 @@ async def test_a_missing_or_forbidden_dead_letter_queue_is_logged_at_the_start(
     assert await warnings_of(queue_with_dead_letters) == []
     assert await warnings_of(queue) == [("no_dead_letters", queue.name)]
 
-    async def denied(*_args, **_named):
-        raise refusal("AccessDenied")
-
-    client = await queue_with_dead_letters._client()
-    monkeypatch.setattr(client, "send_message_batch", denied)
-    assert await warnings_of(queue_with_dead_letters) == [("no_dead_letters", queue_with_dead_letters.name)]
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": 5})
+    answers = {
+        "AmazonSQS.GetQueueAttributes": RecitingSqs({"Attributes": {"RedrivePolicy": policy}}),
+        "AmazonSQS.GetQueueUrl": RecitingSqs({"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/1/dead"}),
+        "AmazonSQS.SendMessageBatch": RecitingSqs.refusing("AccessDenied"),
+    }
+    forbidden = await reciting(lambda request: answers[request.headers["X-Amz-Target"]](request))
+    assert await warnings_of(forbidden) == [("no_dead_letters", forbidden.name)]
 
 
 async def test_the_check_of_the_permission_writes_no_message(sqs, queue_with_dead_letters, dead_letters):
@@ -408,34 +429,6 @@ async def test_the_check_of_the_permission_writes_no_message(sqs, queue_with_dea
 
 
 # Errors
-
-
-class Recites:
-    """A client that returns or raises one answer, and records its calls."""
-
-    def __init__(self, answer=None):
-        self.answer = {} if answer is None else answer
-        self.calls = []
-
-    def __getattr__(self, _operation):
-        async def call(**asked):
-            self.calls.append(asked)
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return self.answer
-
-        return call
-
-    async def client(self, *_args, **_named):
-        return self
-
-
-def queue_over(recites):
-    return SqsQueue("https://sqs.eu-west-1.amazonaws.com/1/q", region=REGION, account=Account(), aws=recites)
-
-
-def refusal(code, message="the service's message"):
-    return ClientError({"Error": {"Code": code, "Message": message}}, "AnyOperation")
 
 
 CODES = {
@@ -473,17 +466,19 @@ CODES = {
 
 
 @pytest.mark.parametrize(("code", "ours"), CODES.items())
-async def test_an_error_code_of_sqs_becomes_our_error(code, ours):
+@pytest.mark.usefixtures("without_backoff")
+async def test_an_error_code_of_sqs_becomes_our_error(reciting, code, ours):
+    queue = await reciting(RecitingSqs.refusing(code))
     with pytest.raises(ours, match="the service's message") as raised:
-        await queue_over(Recites(refusal(code))).receive(1, wait=0, visibility=30)
+        await queue.receive(1, wait=0, visibility=30)
     assert type(raised.value) is ours
     assert "receive from q" in str(raised.value)
 
 
 @pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InternalError"])
-async def test_an_error_code_of_a_batch_entry_becomes_our_error(code):
+async def test_an_error_code_of_a_batch_entry_becomes_our_error(reciting, code):
     answer = {"Failed": [{"Id": "1", "Code": code, "Message": "words", "SenderFault": True}]}
-    failed = await queue_over(Recites(answer)).delete(["a", "b"])
+    failed = await (await reciting(RecitingSqs(answer))).delete(["a", "b"])
     assert {receipt: type(error) for receipt, error in failed.items()} == {"b": CODES[code]}
 
 
@@ -504,14 +499,15 @@ INVALID = {
 
 @pytest.mark.parametrize(("message", "ours"), INVALID.items())
 @pytest.mark.parametrize("in_batch", [True, False])
-async def test_an_invalid_parameter_has_its_meaning_from_the_message_of_sqs(message, ours, in_batch):
+async def test_an_invalid_parameter_has_its_meaning_from_the_message_of_sqs(reciting, message, ours, in_batch):
     """A delay that was too long was taken for a lost receipt, and the work on the message was stopped."""
     if in_batch:
         answer = {"Failed": [{"Id": "0", "Code": "InvalidParameterValue", "Message": message, "SenderFault": True}]}
-        error = (await queue_over(Recites(answer)).show_after([("a", 900)]))["a"]
+        error = (await (await reciting(RecitingSqs(answer))).show_after([("a", 900)]))["a"]
     else:
+        queue = await reciting(RecitingSqs.refusing("InvalidParameterValue", message))
         with pytest.raises(QueueError) as raised:
-            await queue_over(Recites(refusal("InvalidParameterValue", message))).show_after([("a", 900)])
+            await queue.show_after([("a", 900)])
         error = raised.value
     assert type(error) is ours
 
@@ -550,8 +546,10 @@ def test_every_error_of_botocore_and_aiohttp_is_translated(foreign):
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: "words"})()
     if isinstance(error, ClientError):
         error.response = {"Error": {"Code": "Some", "Message": "words"}}
-    with pytest.raises(QueueError, match="receive from q"), translated("receive from q"):
-        raise error
+    assert isinstance(error, SQS_ERRORS)
+    ours = translated("receive from q", error)
+    assert isinstance(ours, QueueError)
+    assert "receive from q" in str(ours)
 
 
 def test_the_table_of_foreign_errors_is_not_empty():

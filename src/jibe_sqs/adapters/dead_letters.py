@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.sqs import SqsQueue, translated
+from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.commands.dead_letters import UNKNOWN_ERROR, DeadLetter
 from jibe_sqs.core.errors import QueueRefused
 
@@ -38,16 +38,16 @@ class SqsDeadLetters(SqsQueue):
 
     async def letters(self, limit: int, *, wait: float, hidden: float) -> Sequence[DeadLetter]:
         """Receive up to `limit` dead letters, and hide them for `hidden` seconds."""
-        with translated(f"receive from {self.name}"):
-            answer = await (await self._client()).receive_message(
-                QueueUrl=self.url,
-                MaxNumberOfMessages=limit,
-                WaitTimeSeconds=int(wait),
-                VisibilityTimeout=int(hidden),
-                MessageAttributeNames=["All"],
-                MessageSystemAttributeNames=["SentTimestamp", "DeadLetterQueueSourceArn"],
-            )
-        return [self._letter(found) for found in answer.get("Messages", ())]
+        asked = {
+            "QueueUrl": self.url,
+            "MaxNumberOfMessages": limit,
+            "WaitTimeSeconds": int(wait),
+            "VisibilityTimeout": int(hidden),
+            "MessageAttributeNames": ("All",),
+            "MessageSystemAttributeNames": ("SentTimestamp", "DeadLetterQueueSourceArn"),
+        }
+        answer = await self._ask(f"receive from {self.name}", "ReceiveMessage", asked)
+        return [self._letter(found) for found in answer.get("Messages") or ()]
 
     async def send_back(self, letter: DeadLetter) -> None:
         """Send the letter's body to its queue as a new message, without our attributes."""
