@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.health import Health, HealthReport
 
 EVERY_ADDRESS: Final = "*"
 """The host that means all IPv6 and IPv4 addresses of this machine."""
@@ -22,8 +22,13 @@ _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 @asynccontextmanager
-async def health_server(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Serve during the block. Yields the port, also if `port` is 0. Raises `SettingsError` if the port is in use."""
+async def health_server(
+    host: str, port: int, health: Health | Callable[[], Awaitable[HealthReport]]
+) -> AsyncIterator[int]:
+    """Serve during the block. Yields the port, also if `port` is 0. Raises `SettingsError` if the port is in use.
+
+    `health`: of this process, or a function that asks several.
+    """
     with ExitStack() as stack:
         listeners = [stack.enter_context(each) for each in _listening(host, port)]
         async with served(_app(health), listeners, name="health server"):
@@ -74,14 +79,18 @@ def _on_addresses_of(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-def _app(health: Health) -> Starlette:
+def _app(health: Health | Callable[[], Awaitable[HealthReport]]) -> Starlette:
+    async def report() -> HealthReport:
+        return health.report if isinstance(health, Health) else await health()
+
     async def livez(_: Request) -> JSONResponse:
-        reasons = health.liveness_failures
+        reasons = (await report()).liveness_failures
         return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     async def readyz(_: Request) -> JSONResponse:
-        reasons = health.readiness_failures
-        content = {"ready": not reasons, "reasons": reasons, "warnings": health.warnings}
+        found = await report()
+        reasons = found.readiness_failures
+        content = {"ready": not reasons, "reasons": reasons, "warnings": found.warnings}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])

@@ -1,26 +1,74 @@
 """`jibe-sqs run`: the service."""
 
 import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from jibe_sqs.cli.options import ConfigOption, load, loop_factory
 
+if TYPE_CHECKING:
+    from jibe_sqs.adapters.worker_channel import Worker
+    from jibe_sqs.settings import Settings
 
-def run(config: ConfigOption = None) -> None:
+WorkerOption = Annotated[str | None, typer.Option("--worker", hidden=True)]
+"""Which worker this process is. Only the supervisor of the workers gives it."""
+
+
+def run(config: ConfigOption = None, worker: WorkerOption = None) -> None:
     """Consume the queues until SIGTERM. This is the default command."""
-    from jibe_sqs.compose.service import service
-    from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals, stoppable_start
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
     logs.write_in_background()
     settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
+    if worker is not None:
+        _run_worker(settings, worker)
+    elif (workers := _workers(settings, config)) > 1:
+        from jibe_sqs.compose.workers import supervise
+
+        raise typer.Exit(supervise(settings, workers, config))
+    else:
+        _serve(settings)
+
+
+def _workers(settings: "Settings", config: str | None) -> int:
+    from jibe_sqs.adapters.usable_cores import usable_cores
+    from jibe_sqs.settings import check_readable_again, number_of_workers
+
+    workers = number_of_workers(settings, usable_cores())
+    if workers > 1:
+        check_readable_again(config)
+    return workers
+
+
+def _run_worker(settings: "Settings", text: str) -> None:
+    from jibe_sqs.adapters.worker_channel import Worker
+    from jibe_sqs.settings import share_of
+    from jibe_sqs.telemetry import logs
+
+    worker = Worker.parsed(text)
+    logs.configure(settings.log.level, settings.log.format, worker=worker.index)
+    _serve(share_of(settings, worker.count), worker)
+
+
+def _serve(settings: "Settings", worker: "Worker | None" = None) -> None:
+    from jibe_sqs.adapters.worker_channel import WorkerEnd
+    from jibe_sqs.compose.service import service
+    from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals, stoppable_start
 
     async def serve() -> None:
         ignore_other_signals()
         with stoppable_start():
-            async with service(settings) as running:
-                await running.run()
+            async with AsyncExitStack() as stack:
+                end = await stack.enter_async_context(WorkerEnd.opened(worker)) if worker else None
+                running = await stack.enter_async_context(service(settings, end))
+                if end is not None:
+                    end.started()
+                # The supervisor kills workers itself. Other senders, such as systemd, may signal all processes at once.
+                await running.run(ends_at_second_signal=worker is None)
         end_undisturbed()
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -46,12 +46,15 @@ from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.queue_activity import QueueActivity
-from jibe_sqs.telemetry.queue_watch import LastFiles, QueueWatch
+from jibe_sqs.telemetry.queue_watch import LastFiles, QueueWatch, RelayedWatch
 from jibe_sqs.telemetry.silences import Expected, Silences
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
 """Work that a service is built for. It gets the sweeper, and the service stops when it ends."""
+
+Relay = Callable[[Mapping[str, str]], bool]
+"""Takes what this process has seen of the queues, for another process that notes it. Returns False if it cannot."""
 
 SWEEP_WAIT: Final = 1.0
 """Seconds of a receive from the sweep queue. A longer wait gains nothing in memory, but the stop waits for its end."""
@@ -112,6 +115,7 @@ class Inputs:
     `sink`: takes the files that sweeps find, and passes them on to the `sweep_queue`. By default, it is that queue.
     `verifiers`: of the sources whose files are checked against digests. `wall_clock` gives the date of sweeps.
     `gates`: more gates than those of the outputs. `background`: more work, by name. `counts`: more for the progress log.
+    `relay`: if another process of this service does what only one may do: sweeps, catch-up, imports, notes, pruning.
     """
 
     queues: Sequence[tuple[Queue, QueueFacts | None]]
@@ -130,6 +134,7 @@ class Inputs:
     gates: Sequence[Gate] = ()
     background: Mapping[str, Work] = field(default_factory=dict)
     counts: Mapping[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
+    relay: Relay | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -192,6 +197,8 @@ class Engine:
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""
         outputs, policies = self._outputs, self._policies
+        is_first = inputs.relay is None
+        sweeps = inputs.sweeps if is_first else ()
         self.files = LastFiles(inputs.wall_clock)
         self._gates = (*outputs.gates, *inputs.gates)
         self.skip_warnings = SkipWarnings(
@@ -199,7 +206,7 @@ class Engine:
         )
         self.handler = self._handler(inputs)
         self.sweeper = self._parts.sweeper(
-            sweeps=inputs.sweeps,
+            sweeps=sweeps,
             queue=inputs.sink or inputs.sweep_queue,
             ledger=self.ledger,
             clock=outputs.clock,
@@ -223,17 +230,18 @@ class Engine:
         ]
         self._observe(tuple(self.consumers))
         self.silences = self._silences(inputs)
-        self.watch = QueueWatch(
+        watch = partial(RelayedWatch, relay=inputs.relay) if inputs.relay else QueueWatch
+        self.watch = watch(
             queues=queues, files=self.files, silences=self.silences, ledger=self.ledger, clock=outputs.clock
         )
         background: dict[str, Work] = dict(inputs.background)
         if not job:
             background["queue watch"] = self.watch.run
-        if inputs.queues and not job:
+        if inputs.queues and not job and is_first:
             background["catch-up"] = self._catch_up(inputs, [activity for _, activity in queues]).run
-        if inputs.sweeps or job or (inputs.queues and inputs.log_sources):
+        if sweeps or job or (inputs.queues and inputs.log_sources and is_first):
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
-        if inputs.sweeps and not job:
+        if sweeps and not job:
             background["sweeps"] = self.sweeper.run
         counts: dict[str, Callable[[], Mapping[str, object]]] = {
             **inputs.counts,
@@ -245,7 +253,7 @@ class Engine:
             counts["queues"] = lambda: self.watch.counts
         if outputs.buckets is not None:
             background["buckets"] = outputs.buckets.run
-        if outputs.buckets is not None and not job:
+        if outputs.buckets is not None and not job and is_first:
             imports = self._parts.imports(
                 buckets=outputs.buckets,
                 trees=self.trees,
@@ -268,13 +276,13 @@ class Engine:
             counts=counts,
             drain_timeout=policies.drain_timeout,
             progress_interval=policies.progress_interval,
-            retain=policies.retain,
+            retain=policies.retain if is_first else None,
         )
 
     def _silences(self, inputs: Inputs) -> Silences:
         activities = {consumer.name: consumer.activity for consumer in self.consumers}
         expected = []
-        for subject, seconds in inputs.expected.items():
+        for subject, seconds in inputs.expected.items() if inputs.relay is None else ():
             if isinstance(subject, LogSource):
                 name = source_name(subject)
                 expected.append(Expected("log file", name, seconds, partial(self.files.of, name)))

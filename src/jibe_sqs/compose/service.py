@@ -26,10 +26,12 @@ from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dry_run import DryRunTarget
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
+from jibe_sqs.adapters.worker_channel import HEALTH, WorkerEnd
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.control import open_control_socket
-from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
+from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
+from jibe_sqs.compose.observation import health_page, posted_alerts
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.compose.start_checks import start_checks
@@ -45,9 +47,9 @@ from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.telemetry import logs
-from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
 from jibe_sqs.telemetry.truth import Truth
 
@@ -55,27 +57,43 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def service(settings: Settings) -> AsyncIterator[Service]:
-    """A service, connected to everything. Raises `QueueError` for an unusable queue, `LedgerError` for the ledger."""
+async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncIterator[Service]:
+    """A service, connected to everything. Raises `QueueError` for an unusable queue, `LedgerError` for the ledger.
+
+    `worker`: if this process is one of several. Work that only one of them may do is left out in all but the first.
+    """
+    is_first = worker is None or worker.is_first
     async with AsyncExitStack() as stack:
         health = Health()
-        await _observed(settings, health, stack)
+        await _observed(settings, health, worker, stack)
         _log_defaults(settings)
         aws = await stack.enter_async_context(stores.clients(settings))
         world = await connected(settings, aws, stack, health=health)
-        await log_settings_changes(
-            Fingerprint.of(settings),
-            OptionalLedger(world.outputs.ledger),
-            now=time.time(),
-            at_most=settings.ledger.retain_days * stores.DAY,
-        )
+        if is_first:
+            await log_settings_changes(
+                Fingerprint.of(settings),
+                OptionalLedger(world.outputs.ledger),
+                now=time.time(),
+                at_most=settings.ledger.retain_days * stores.DAY,
+            )
         engine = Engine(world.outputs, policies(settings, world.client))
         truth = Truth()
-        built = engine.service(await _inputs(settings, world, engine, truth, stack))
-        await stack.enter_async_context(_reports(settings, engine, world.outputs, world.client, truth).running())
-        await open_control_socket(settings, engine, world.outputs, stack)
-        await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
+        relay = None if worker is None or is_first else worker.relay_notes
+        built = engine.service(await _inputs(settings, world, engine, truth, stack, relay))
+        reports = _reports(settings, engine, world.outputs, world.client, truth, instance=_instance(worker))
+        await stack.enter_async_context(reports.running())
+        if worker is not None and is_first:
+            worker.take_notes(engine.watch.merge)
+        if is_first:
+            await open_control_socket(settings, engine, world.outputs, stack)
+            await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
         yield built
+
+
+def _instance(worker: WorkerEnd | None) -> str:
+    """The name of this process, among others that write into the same folder."""
+    host = socket.gethostname()
+    return host if worker is None else f"{host}-{worker.worker.index}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,21 +123,17 @@ async def connected(
     return World(aws=aws, clock=clock, outputs=outputs, client=client)
 
 
-async def _observed(settings: Settings, health: Health, stack: AsyncExitStack) -> None:
+async def _observed(settings: Settings, health: Health, worker: WorkerEnd | None, stack: AsyncExitStack) -> None:
     """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
     health.note(lambda: [logs.lost().reason])
-    alerts = settings.alerts
-    if alerts.webhook is not None:
-        from jibe_sqs.adapters.webhook import webhook
-
-        post = (await stack.enter_async_context(webhook(alerts.webhook.get_secret_value()))).post
-        sender = Alerts(post, level=alerts.level, interval=alerts.interval, source=socket.gethostname())
-        await stack.enter_async_context(sender.running())
-    if settings.health.port is not None:
-        from jibe_sqs.adapters.health_server import health_server
-
-        port = await stack.enter_async_context(health_server(settings.health.host, settings.health.port, health))
-        log.info("health_answered", host=settings.health.host, port=port)
+    if worker is None:
+        await posted_alerts(settings, stack)
+        await health_page(settings, health, stack)
+        return
+    worker.answer(HEALTH, lambda: health.report)
+    if settings.alerts.webhook is not None:
+        relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
+        await stack.enter_async_context(relayed.running())
 
 
 def _log_defaults(settings: Settings) -> None:
@@ -233,7 +247,9 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
     )
 
 
-async def _inputs(settings: Settings, world: World, engine: Engine, truth: Truth, stack: AsyncExitStack) -> Inputs:
+async def _inputs(
+    settings: Settings, world: World, engine: Engine, truth: Truth, stack: AsyncExitStack, relay: Relay | None
+) -> Inputs:
     log_access = LogAccess(settings, world, engine)
     log_sources = [
         Sweep(rules.log_source(each), log_access.listing(each), each.sweep or 0.0, each.sweep_days)
@@ -252,8 +268,9 @@ async def _inputs(settings: Settings, world: World, engine: Engine, truth: Truth
         expected={subject: expect for subject, expect in (messages | files).items() if expect},
         verifiers=stores.verifiers(settings, world.aws),
         signatures=await _signatures(settings, stack),
-        background=_comparison(settings, world, engine, truth),
-        counts={"compared": lambda: truth.counts} if settings.compare.every else {},
+        background={} if relay else _comparison(settings, world, engine, truth),
+        counts={"compared": lambda: truth.counts} if settings.compare.every and not relay else {},
+        relay=relay,
     )
 
 
@@ -343,7 +360,7 @@ def _logs_through_aa(
 
 
 def _reports(
-    settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None, truth: Truth
+    settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None, truth: Truth, *, instance: str
 ) -> Reports:
     counters = engine.counters
     return Reports(
@@ -360,5 +377,5 @@ def _reports(
             "compared": lambda: truth.totals,
         },
         collisions=outputs.decisions.collisions,
-        instance=socket.gethostname(),
+        instance=instance,
     )

@@ -50,9 +50,11 @@ class Service:
         counts: Mapping[str, Callable[[], Mapping[str, object]]] | None = None,
         drain_timeout: float,
         progress_interval: float,
-        retain: float,
+        retain: float | None,
     ) -> None:
         """`drain_timeout`, `progress_interval` (0: never) and `retain` (age of ledger entries) in seconds.
+
+        `retain`: None if another process prunes the ledger.
 
         `background`: more work to run, by name. `job`: when it ends, the service stops by itself. `at_stop`: work
         for which the stop waits a few seconds. `counts`: more counts for the progress log, by name.
@@ -71,6 +73,7 @@ class Service:
         self._progress_interval = progress_interval
         self._retain = retain
         self._stopping = asyncio.Event()
+        self._ends_at_second_signal = True
 
     def stop(self) -> None:
         """Stop receiving, finish held messages until the drain deadline, and give the rest back."""
@@ -80,13 +83,16 @@ class Service:
             consumer.stop()
         log.info("stopping", drain_timeout=self._drain_timeout)
 
-    async def run(self) -> None:
-        """Run until stopped. Raises only for a defect."""
+    async def run(self, *, ends_at_second_signal: bool = True) -> None:
+        """Run until stopped. Raises only for a defect. `ends_at_second_signal`: False if further signals say nothing new."""
+        self._ends_at_second_signal = ends_at_second_signal
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         log.info("started", queues=len(self._consumers))
-        housekeeping = [asyncio.create_task(self._report()), asyncio.create_task(self._prune())]
+        housekeeping = [asyncio.create_task(self._report())]
+        if self._retain is not None:
+            housekeeping.append(asyncio.create_task(self._prune(self._retain)))
         background = [asyncio.create_task(work(), name=name) for name, work in self._background.items()]
         working = [
             asyncio.create_task(consumer.run(), name=f"consumer {consumer.name}") for consumer in self._consumers
@@ -106,6 +112,8 @@ class Service:
             self._log_progress("stopped")
 
     def _on_signal(self) -> None:
+        if self._stopping.is_set() and not self._ends_at_second_signal:
+            return
         if self._stopping.is_set():
             # A second signal. Held messages become visible again when their timeout ends.
             log.warning("stopped_at_once")
@@ -173,10 +181,10 @@ class Service:
             await asyncio.sleep(self._progress_interval)
             self._log_progress("progress")
 
-    async def _prune(self) -> None:
+    async def _prune(self, retain: float) -> None:
         while True:
             try:
-                await self._ledger.prune(time.time() - self._retain)
+                await self._ledger.prune(time.time() - retain)
             except LedgerError as error:
                 log.warning("prune_failed", reason=str(error))
             await asyncio.sleep(PRUNE_INTERVAL)

@@ -24,6 +24,7 @@ from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import is_incomplete, mistakes, unknown, unknown_variables
 from jibe_sqs.settings.model import Queues, Rules, Settings, Sourced, StoreSettings
 from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed, secret_files
+from jibe_sqs.settings.workers import number_of_workers, share_of
 
 __all__ = [
     "AwsSettings",
@@ -38,7 +39,10 @@ __all__ = [
     "RoleSettings",
     "Rules",
     "Settings",
+    "check_readable_again",
     "load",
+    "number_of_workers",
+    "share_of",
 ]
 
 S = TypeVar("S", bound=Rules)
@@ -79,6 +83,13 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
             is_incomplete=is_incomplete(problems),
         )
     return loaded
+
+
+def check_readable_again(config: Path | str | None = None) -> None:
+    """Each worker reads the configuration file, so it must not be a pipe. Raises `SettingsError`."""
+    source = str(config or "") or configured_source()
+    if source and bucket_and_key(source) is None and not Path(source).is_file():
+        raise SettingsError([f"{source}: a pipe, and each worker must read it: use a file, or remove workers"])
 
 
 def _secrets() -> tuple[dict[str, str], list[str]]:

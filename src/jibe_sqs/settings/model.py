@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -28,6 +28,7 @@ from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 from jibe_sqs.settings.types import Duration, KeyPatterns, Words
+from jibe_sqs.settings.workers import AUTO, WORKERS, why_not
 
 
 class Sourced(BaseSettings):
@@ -120,6 +121,14 @@ class Settings(Rules):
     compare: CompareSettings = CompareSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()
+    workers: Annotated[int | Literal["auto"], *WORKERS] = Field(
+        default=1,
+        description="the number of processes that share the queues and the ledger; see "
+        "[workers](../how-to/workers.md). `auto`: one for each CPU core that this service may use. The limits "
+        "`access_anywhere.concurrency`, `access_anywhere.calls_per_second`, `limits.messages_reading`, "
+        "`limits.messages_held`, `limits.bytes_held` and `limits.bytes_in_flight` count for all workers together: each "
+        "gets an equal part",
+    )
     drain_timeout: Duration = Field(
         default=90,
         gt=0,
@@ -205,4 +214,10 @@ class Settings(Rules):
     def _drain_is_longer_than_a_poll(self) -> Self:
         if self.drain_timeout <= self.poll.wait:
             raise ValueError("drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_are_possible(self) -> Self:
+        if self.workers != AUTO and (reason := why_not(self, self.workers)):
+            raise ValueError(f"workers: {reason}")
         return self

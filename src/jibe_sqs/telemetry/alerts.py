@@ -141,6 +141,10 @@ class Alerts:
             return
         self._add(_group_key(event), Group(1, _example(event), _now()))
 
+    def merge(self, groups: Groups) -> None:
+        """Add the events of another process."""
+        self._take(lambda: self._groups.merge(groups))
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listen to the logs and post, while the body runs. At the end, post what is left.
@@ -162,9 +166,12 @@ class Alerts:
                 await self._send_last()
 
     def _add(self, key: GroupKey, group: Group) -> None:
+        self._take(lambda: self._groups.add(key, group))
+
+    def _take(self, add: Callable[[], None]) -> None:
         with self._lock:
             is_first = not self._groups
-            self._groups.add(key, group)
+            add()
         if is_first and self._loop is not None:
             # The loop may already be closed.
             with suppress(RuntimeError):
@@ -189,7 +196,7 @@ class Alerts:
         if not groups:
             return 0.0
         try:
-            await self._post(message_text(groups, self._source))
+            await self._deliver(groups)
         except BaseException as error:
             # The message may have arrived all the same. To send it twice is better than to lose it.
             with self._lock:
@@ -201,6 +208,9 @@ class Alerts:
             return self._failed(error)
         self._failures = 0
         return self._interval
+
+    async def _deliver(self, groups: Groups) -> None:
+        await self._post(message_text(groups, self._source))
 
     def _failed(self, error: Exception) -> float:
         delay = min(self._interval, FIRST_RETRY_DELAY * 2.0 ** min(self._failures, 20))

@@ -4,14 +4,24 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 Sentences = Callable[[], Iterable[str]]
 """What does not work now, one sentence for an operator for each thing. Empty sentences do not count."""
+
+
+class HealthReport(msgspec.Struct, frozen=True):
+    """Why the service must be restarted, why it does not do its work now, and what else does not work. One sentence each."""
+
+    liveness_failures: list[str] = []
+    readiness_failures: list[str] = []
+    warnings: list[str] = []
 
 
 class Health:
     """The service is ready between `started` and `stopping`, while nothing that it requires has failed.
 
-    A worker that ends before `stopping` makes the service neither alive nor ready, until it is restarted.
+    A task that ends before `stopping` makes the service neither alive nor ready, until it is restarted.
     """
 
     def __init__(self) -> None:
@@ -29,14 +39,14 @@ class Health:
         """Show these sentences. The service is ready nevertheless."""
         self._noted.append(warnings)
 
-    def started(self, workers: "Iterable[asyncio.Task[Any]]") -> None:
-        """The service runs. `workers`: the tasks that must run until `stopping`."""
+    def started(self, tasks: "Iterable[asyncio.Task[Any]]") -> None:
+        """The service runs. `tasks`: those that must run until `stopping`."""
         self._is_started = True
-        for worker in workers:
-            worker.add_done_callback(self._worker_ended)
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
 
     def stopping(self) -> None:
-        """The service stops. From now on workers may end."""
+        """The service stops. From now on tasks may end."""
         self._is_stopping = True
 
     @property
@@ -58,13 +68,18 @@ class Health:
         """What does not work, although the service is ready."""
         return _sentences(self._noted)
 
-    def _worker_ended(self, worker: "asyncio.Task[Any]") -> None:
+    @property
+    def report(self) -> HealthReport:
+        """All three at once."""
+        return HealthReport(self.liveness_failures, self.readiness_failures, self.warnings)
+
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
         # Only the class is shown: the text of an error may contain a secret.
-        error = None if worker.cancelled() else worker.exception()
+        error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._ended.append(f"{worker.get_name()} has ended: {type(error).__name__}")
+            self._ended.append(f"{task.get_name()} has ended: {type(error).__name__}")
         elif not self._is_stopping:
-            self._ended.append(f"{worker.get_name()} has ended")
+            self._ended.append(f"{task.get_name()} has ended")
 
 
 def _sentences(parts: Iterable[Sentences]) -> list[str]:

@@ -57,11 +57,15 @@ def lost() -> Lost:
     return _standard_error.lost if _standard_error is not None else Lost()
 
 
-def configure(level: str, style: Style) -> None:
-    """Configure logging. Called once at the start with defaults, and again when the settings are loaded."""
+def configure(level: str, style: Style, **fields: object) -> None:
+    """Configure logging. Called once at the start with defaults, and again when the settings are loaded.
+
+    `fields`: of every line of this process.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        lambda _logger, _method, event: {**event, **fields},
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -28,6 +28,16 @@ class Gap(msgspec.Struct, frozen=True):
     end: float
 
 
+class _Noted(msgspec.Struct, frozen=True):
+    """A note, parsed."""
+
+    receive: float
+    message: float
+    seen: float
+    gap: Gap | None
+    brings_events: bool
+
+
 class QueueActivity:
     """What is known of one queue. All times in seconds since the epoch, by the local clock; 0.0 for never.
 
@@ -98,25 +108,42 @@ class QueueActivity:
 
     def restore(self, note: str) -> None:
         """Take over what an earlier process noted. This one may have received already."""
+        found = self._noted(note)
+        if found is None:
+            # A queue without a note is new. What is sent to it from now on must be seen.
+            if not self.seen_until:
+                self.seen_until, self._is_assumed = self._wall_clock(), True
+            return
+        self._add_noted(found)
+        if self._first_receive:
+            self._look_for_gap(found.seen, self._first_receive)
+        else:
+            self.seen_until = max(self.seen_until, found.seen)
+
+    def merge(self, note: str) -> None:
+        """Add what another process notes that receives from the queue at the same time."""
+        if found := self._noted(note):
+            self._add_noted(found)
+            if found.seen > self.seen_until:
+                self.seen_until, self._is_assumed = found.seen, False
+
+    def _noted(self, note: str) -> "_Noted | None":
+        """What is noted. None for a note that cannot be read."""
         try:
             found = json.loads(note)
             now = self._wall_clock()
             receive, message, seen = (not_later(float(found[name]), now) for name in ("receive", "message", "seen"))
             gap = Gap(*(not_later(float(each), now) for each in found["gap"])) if found["gap"] else None
-            brings_events = bool(found["events"])
+            return _Noted(receive, message, seen, gap, bool(found["events"]))
         except (ValueError, TypeError, KeyError):
-            # A queue without a note is new. What is sent to it from now on must be seen.
-            if not self.seen_until:
-                self.seen_until, self._is_assumed = self._wall_clock(), True
-            return
-        self.last_receive, self.last_message = max(self.last_receive, receive), max(self.last_message, message)
-        self.brings_events = self.brings_events or brings_events
-        if gap is not None:
-            self._add(gap)
-        if self._first_receive:
-            self._look_for_gap(seen, self._first_receive)
-        else:
-            self.seen_until = max(self.seen_until, seen)
+            return None
+
+    def _add_noted(self, found: "_Noted") -> None:
+        self.last_receive = max(self.last_receive, found.receive)
+        self.last_message = max(self.last_message, found.message)
+        self.brings_events = self.brings_events or found.brings_events
+        if found.gap is not None:
+            self._add(found.gap)
 
     def _look_for_gap(self, seen: float, now: float) -> None:
         if seen and now - seen > self.retention - self._margin:

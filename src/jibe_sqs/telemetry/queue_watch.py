@@ -6,7 +6,7 @@ None of it disturbs the work: a queue or a ledger that does not answer is asked 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -111,11 +111,20 @@ class QueueWatch:
                 if self._noted.get(name) != text and await self._ledger.note(name, text):
                     self._noted[name] = text
 
+    def merge(self, notes: Mapping[str, str]) -> None:
+        """Add what another process notes that receives from the queues at the same time."""
+        for _, activity in self._queues:
+            activity.merge(notes.get(_name(activity), ""))
+        self._files.restore(notes.get(LAST_FILES, ""))
+
     async def _look(self) -> None:
         if self._noted is None:
             await self._restore()
         self._silences.check()
         await self.remember()
+        await self._measure_all()
+
+    async def _measure_all(self) -> None:
         await asyncio.gather(*(self._measure(queue, activity) for queue, activity in self._queues))
 
     async def _restore(self) -> None:
@@ -140,6 +149,46 @@ class QueueWatch:
         except Exception as error:  # noqa: BLE001 - the depth is for people only, and the next minute asks again
             activity.depth = None
             log.debug("depth_unknown", queue=queue.name, reason=str(error))
+
+
+class RelayedWatch(QueueWatch):
+    """Watches the queues in one of several processes that share them. One process notes what all of them have seen.
+
+    This one passes its notes on, and with them the gaps that it has found.
+    """
+
+    def __init__(
+        self,
+        *,
+        queues: Sequence[tuple[Queue, QueueActivity]],
+        files: LastFiles,
+        silences: Silences,
+        ledger: OptionalLedger,
+        clock: Clock,
+        relay: Callable[[Mapping[str, str]], bool],
+    ) -> None:
+        """`relay`: takes notes, or returns False if it cannot."""
+        super().__init__(queues=queues, files=files, silences=silences, ledger=ledger, clock=clock)
+        self._relay = relay
+        self._relayed: dict[str, str] = {}
+
+    async def remember(self) -> None:
+        """Pass on the notes that have changed."""
+        notes = self._texts()
+        if notes != self._relayed and self._relay(notes):
+            self._relayed = notes
+            for _, activity in self._queues:
+                if activity.gap is not None:
+                    activity.caught_up(activity.gap)
+
+    async def _look(self) -> None:
+        await self.remember()
+        await self._measure_all()
+
+    async def _pause(self) -> None:
+        for _ in range(round(INTERVAL / TICK)):
+            await self._clock.sleep(TICK)
+            await self.remember()
 
 
 def _name(activity: QueueActivity) -> str:

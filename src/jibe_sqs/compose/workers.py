@@ -1,0 +1,277 @@
+"""Several workers on one machine: processes that share the queues and the ledger. This one supervises them.
+
+    start the first worker ──it has started──> start the others
+        a worker ends ──> start it again, later each time
+        it fails to start again and again ──> stop all, and give up
+    SIGTERM ──> SIGTERM to each worker ──all have ended──> end
+
+The first worker alone does what only one process may do. It starts first, so what is wrong with the settings, the queues or the
+ledger is found once, and ends the service as it ends a single process.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from jibe_sqs.adapters.worker_channel import HEALTH, Alerted, Message, Notes, Started, Worker
+from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
+from jibe_sqs.compose.observation import health_page, posted_alerts
+from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.first_of import first_of
+from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals
+from jibe_sqs.settings import Settings
+from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.alerts import Alerts
+from jibe_sqs.telemetry.health import HealthReport
+
+log = structlog.get_logger()
+
+RESTART_DELAYS: Final = Backoff(first=1.0, longest=60.0)
+"""After the ends of a worker in a row."""
+STABLE: Final = 60.0
+"""Seconds. If a worker has run for so long, its next end is the first one in a row."""
+MAX_FAILED_STARTS: Final = 5
+"""Starts of one worker in a row that fail, before the supervisor gives up."""
+KILL_MARGIN: Final = 20.0
+"""Seconds after the drain deadline. A worker that has not ended by then is stuck, and is killed."""
+MAX_KEPT_NOTES: Final = 1000
+"""Notes for the first worker that are kept while it does not run."""
+LAST_LINE_TIMEOUT: Final = 0.5
+"""Seconds for writing the last log lines, if a second signal ends the process."""
+
+
+def supervise(settings: Settings, workers: int, config: str | None) -> int:
+    """Run so many workers until SIGTERM. Returns the exit code. `config`: the argument that names the configuration file."""
+
+    async def run() -> int:
+        ignore_other_signals()
+        async with AsyncExitStack() as stack:
+            alerts = await posted_alerts(settings, stack)
+            supervisor = Supervisor(
+                _command(config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
+            )
+            await health_page(settings, supervisor.health, stack)
+            code = await supervisor.run()
+        end_undisturbed()
+        return code
+
+    return asyncio.run(run())
+
+
+def _command(config: str | None) -> Command:
+    # `-m` alone puts the working directory in front of the installed packages.
+    python = [sys.executable, *([] if os.getcwd() in sys.path else ["-P"]), "-m", "jibe_sqs"]  # noqa: PTH109 - a text
+
+    def command(worker: Worker) -> Sequence[str]:
+        return [*python, "run", *(["--config", config] if config else []), "--worker", str(worker)]
+
+    return command
+
+
+@dataclass(slots=True)
+class _Place:
+    """One of the workers, through all its restarts. `reason`: why it does not run now."""
+
+    index: int
+    process: WorkerProcess | None = None
+    is_started: bool = False
+    first_start: asyncio.Event = field(default_factory=asyncio.Event)
+    failed_starts: int = 0
+    ends: int = 0
+    """Those in a row."""
+    reason: str = "not started yet"
+
+
+class Supervisor:
+    """Starts the workers, restarts those that end, and stops all of them."""
+
+    def __init__(
+        self,
+        command: Command,
+        *,
+        workers: int,
+        drain_timeout: float,
+        kill_margin: float = KILL_MARGIN,
+        restart_delays: Backoff = RESTART_DELAYS,
+        alerts: Alerts | None = None,
+    ) -> None:
+        """`drain_timeout`, in which workers end after SIGTERM, and `kill_margin`, after which they are killed: seconds.
+
+        `alerts`: takes those of the workers.
+        """
+        self._processes = WorkerProcesses(command, workers=workers)
+        self._places = [_Place(index) for index in range(workers)]
+        self._drain_timeout = drain_timeout
+        self._kill_margin = kill_margin
+        self._restart_delays = restart_delays
+        self._alerts = alerts
+        self._notes: deque[Notes] = deque(maxlen=MAX_KEPT_NOTES)
+        self._stopping = asyncio.Event()
+        self._code = 0
+
+    async def run(self) -> int:
+        """Run until stopped, or until a worker cannot be started. Returns the exit code of the process."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        log.info("supervisor_started", workers=len(self._places))
+        try:
+            await asyncio.gather(*(self._keep(place) for place in self._places))
+        finally:
+            # After a defect: nothing may be left that runs by itself.
+            self._signal_all(signal.SIGKILL)
+        log.info("supervisor_stopped", exit_code=self._code)
+        return self._code
+
+    def stop(self, code: int = 0) -> None:
+        """Stop all workers. `code`: the exit code, if all of them end well."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._code = code
+        log.info("stopping", drain_timeout=self._drain_timeout)
+        self._signal_all(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(self._drain_timeout + self._kill_margin, self._kill)
+
+    async def health(self) -> HealthReport:
+        """The health of all workers together."""
+        reports = await asyncio.gather(*(self._health(place) for place in self._places))
+        return combined(reports, is_stopping=self._stopping.is_set())
+
+    async def _health(self, place: _Place) -> HealthReport:
+        if place.process is None:
+            return HealthReport(readiness_failures=[place.reason])
+        if report := await place.process.ask(HEALTH, HealthReport):
+            return report
+        if not place.is_started:
+            return HealthReport(readiness_failures=["starting"])
+        stuck = ["does not answer"]
+        return HealthReport(liveness_failures=stuck, readiness_failures=stuck)
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            # A second signal. Held messages become visible again when their timeout ends.
+            log.warning("stopped_at_once")
+            self._signal_all(signal.SIGKILL)
+            logs.wait_until_written(LAST_LINE_TIMEOUT)
+            os._exit(1)
+        self.stop()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for process in self._processes.running:
+            process.signal(number)
+
+    def _kill(self) -> None:
+        if left := self._processes.running:
+            log.error("workers_killed", workers=sorted(each.index for each in left))
+            self._signal_all(signal.SIGKILL)
+
+    # One worker
+
+    async def _keep(self, place: _Place) -> None:
+        """Run the worker again and again until the stop."""
+        if place.index:
+            await first_of(self._places[0].first_start.wait(), self._stopping.wait())
+        while not self._stopping.is_set():
+            began = asyncio.get_running_loop().time()
+            code = await self._run_once(place)
+            if self._stopping.is_set():
+                # A worker that is not started holds nothing, so it may end in any way.
+                if code and place.is_started:
+                    log.error("worker_ended", worker=place.index, reason=_reason(code))
+                    self._code = self._code or 1
+                return
+            place.failed_starts = 0 if place.is_started else place.failed_starts + 1
+            place.ends = 1 if asyncio.get_running_loop().time() - began >= STABLE else place.ends + 1
+            place.reason = _reason(code)
+            if self._gives_up(place, code):
+                log.error(
+                    "workers_given_up",
+                    worker=place.index,
+                    reason=f"its start failed: {place.reason}",
+                    failed_starts=place.failed_starts,
+                    remedy="the lines before this one say why it ended",
+                )
+                self.stop(code=max(code, 1))
+                return
+            delay = self._restart_delays.delay(place.ends)
+            log.warning("worker_ended", worker=place.index, reason=place.reason, restart_in=round(delay, 1))
+            await first_of(self._stopping.wait(), asyncio.sleep(delay))
+
+    async def _run_once(self, place: _Place) -> int:
+        """Run the worker to its end. Returns its exit code."""
+        place.is_started = False
+        try:
+            process = place.process = self._processes.start(place.index)
+        except OSError as error:
+            log.error("worker_not_started", worker=place.index, reason=str(error))  # noqa: TRY400 - the system's answer
+            return 1
+        log.info("worker_began", worker=place.index, pid=process.pid)
+        listening = asyncio.create_task(process.listen(partial(self._take, place)))
+        try:
+            code = await process.code
+            # Its end of the channel is closed, so this ends with its last message.
+            await asyncio.gather(listening, return_exceptions=True)
+            return code
+        finally:
+            listening.cancel()
+            place.process = None
+
+    @staticmethod
+    def _gives_up(place: _Place, code: int) -> bool:
+        # The first start of all found out whether settings, queues and ledger can be used. A signal says nothing of them.
+        was_refused = place.index == 0 and not place.first_start.is_set() and code > 0
+        return was_refused or place.failed_starts >= MAX_FAILED_STARTS
+
+    def _take(self, place: _Place, message: Message) -> None:
+        match message:
+            case Started():
+                place.is_started = True
+                place.first_start.set()
+                self._pass_on_notes()
+            case Notes():
+                self._notes.append(message)
+                self._pass_on_notes()
+            case Alerted() if self._alerts is not None:
+                self._alerts.merge(message.merged_groups())
+
+    def _pass_on_notes(self) -> None:
+        first = self._places[0]
+        while self._notes and first.is_started and first.process is not None and first.process.send(self._notes[0]):
+            self._notes.popleft()
+
+
+def combined(reports: Sequence[HealthReport], *, is_stopping: bool = False) -> HealthReport:
+    """The health of a service with these workers.
+
+    It is alive if each worker is, because a supervisor restarts only workers that end. It is ready if one worker is: then the
+    work is done. What the others cannot do is a warning.
+    """
+    is_ready = any(not report.readiness_failures for report in reports)
+    unready = _prefixed([report.readiness_failures for report in reports])
+    warnings = _prefixed([report.warnings for report in reports])
+    return HealthReport(
+        liveness_failures=_prefixed([report.liveness_failures for report in reports]),
+        readiness_failures=["stopping"] if is_stopping else [] if is_ready else unready,
+        warnings=[*unready, *warnings] if is_ready or is_stopping else warnings,
+    )
+
+
+def _prefixed(sentences: Sequence[Sequence[str]]) -> list[str]:
+    return [f"worker {index}: {each}" for index, found in enumerate(sentences) for each in found]
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    return f"it was killed by {signal.Signals(-code).name}"
