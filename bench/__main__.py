@@ -1,7 +1,9 @@
-"""Compare jibe-sqs with its peers (no name, or `workloads`), or run the benchmarks of single parts by their names."""
+"""Compare jibe-sqs with its peers (no name, or `workloads`), or run single benchmarks by their names."""
 
 import argparse
 from collections.abc import Callable
+
+import msgspec
 
 from bench import (
     backfill,
@@ -15,18 +17,20 @@ from bench import (
     lyve_log,
     many_folders,
     queues,
+    quick,
     refreshes,
     s3_get,
     sqs_calls,
     suite,
 )
+from bench.behaviour import Lengths
 
 Options = argparse.Namespace
 
 BENCHMARKS: dict[str, Callable[[Options], object]] = {
-    "workloads": lambda o: suite.run(
-        o.workloads, rounds=o.rounds, scale=o.scale, contenders=o.contenders, huge=int(o.huge * 1e6)
-    ),
+    "workloads": lambda o: suite.run(_choice(o)),
+    "growth": lambda o: suite.run(msgspec.structs.replace(_choice(o), workloads=[suite.GROWTH])),
+    "quick": lambda _: quick.run(),
     "compare": lambda o: compare.run(o.objects),
     "backfill": lambda o: backfill.run(o.files),
     "connections": lambda _: connections.run(),
@@ -47,14 +51,22 @@ BENCHMARKS: dict[str, Callable[[Options], object]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", default=["workloads"], help=", ".join(BENCHMARKS))
-    parser.add_argument("--workloads", type=_names, default=[], help="only these, separated by commas: `tiny,normal10`")
+    parser.add_argument("--workloads", type=_names, default=[], help=f"only these, by commas: {', '.join(suite.NAMES)}")
     parser.add_argument("--contenders", type=_names, default=[], help="only these: `ours,aiobotocore`")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs each workload")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer files; 0.1 is a first impression")
     parser.add_argument("--huge", type=float, default=500.0, help="MB of text of the huge files")
+    parser.add_argument("--idle", type=float, default=Lengths().idle, help="seconds of idleness")
+    parser.add_argument("--messages", type=int, default=Lengths().messages, help="messages of the latency")
+    parser.add_argument("--most", type=int, default=suite.Choice().most, help="files of the growth; a tenth of folders")
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
     parser.add_argument("--objects", type=int, default=compare.OBJECTS, help="for `compare`; fewer take less time")
-    parser.add_argument("--rows", type=int, default=ledger.ROWS, help="for `ledger`; ten million need 5 GB of disk")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=suite.Choice().rows,
+        help="for `ledger` and the growth; ten million need 5 GB of disk",
+    )
     parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
     parser.add_argument("--files", type=int, default=backfill.FILES, help="for `backfill`; fewer take less time")
     options = parser.parse_args()
@@ -62,6 +74,19 @@ def main() -> None:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
         BENCHMARKS[name](options)
+
+
+def _choice(options: Options) -> suite.Choice:
+    return suite.Choice(
+        workloads=options.workloads,
+        contenders=options.contenders,
+        rounds=options.rounds,
+        scale=options.scale,
+        huge=int(options.huge * 1e6),
+        most=options.most,
+        rows=options.rows,
+        lengths=Lengths(idle=options.idle, messages=options.messages),
+    )
 
 
 def _names(text: str) -> list[str]:

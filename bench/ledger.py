@@ -42,10 +42,10 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
     async with SqliteLedger(path):
         pass
     began = time.perf_counter()
-    _fill(path, rows)
+    fill(path, rows)
     print(f"  {rows:,} entries in {path.stat().st_size / 1e6:,.0f} MB, {path.stat().st_size / rows:.0f} bytes an entry")
     print(f"  filled in            {time.perf_counter() - began:8.1f} s", flush=True)
-    some = _some(rows)
+    some = some_files(rows)
     began = time.perf_counter()
     async with SqliteLedger(path, max_bytes=NO_LIMIT, history=SECONDS) as ledger:
         print(f"  start                {(time.perf_counter() - began) * 1e3:8.2f} ms")
@@ -53,7 +53,7 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
         await _print_pruning(ledger, path, some, pruned)
 
 
-def _fill(path: Path, rows: int) -> None:
+def fill(path: Path, rows: int) -> None:
     """In the order of the keys, and the index at the end: ten times as fast as in the order of time."""
     files = sorted((key, BEGAN + SECONDS * n / rows) for n, key in enumerate(_keys(rows)))
     with closing(sqlite3.connect(path)) as database:
@@ -78,7 +78,7 @@ def _keys(rows: int) -> Iterator[str]:
         )
 
 
-def _some(rows: int) -> list[LogFile]:
+def some_files(rows: int) -> list[LogFile]:
     """Files of the younger half, which pruning leaves, in random order."""
     wanted = min(20_000, rows // 4)
     step = rows // 2 // wanted

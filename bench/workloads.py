@@ -52,6 +52,11 @@ class Result(msgspec.Struct, frozen=True):
     contenders: dict[str, Measured]
     missing: dict[str, str]
 
+    def ratios(self, contender: str) -> list[float]:
+        """The ratios of a contender, round by round."""
+        ratio = self.contenders[contender].ratio
+        return ratio.values if ratio else []
+
 
 _FOLDERS: Final = (OURS,)
 
