@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import typer
 
-from jibe_sqs.cli import app
+from jibe_sqs.cli.app import app
 
 from .document import Page, handwritten, same_names, table
 

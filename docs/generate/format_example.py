@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from typer.testing import CliRunner
 
-from jibe_sqs.cli import app
+from jibe_sqs.cli.app import app
 from jibe_sqs.sandbox.aws import records
 
 ACCOUNT: Final = "111122223333"

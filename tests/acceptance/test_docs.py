@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
 from jibe_sqs.adapters.access_anywhere.flow import circuit
-from jibe_sqs.cli import app
+from jibe_sqs.cli.app import app
 from jibe_sqs.consuming import bucket_outages, consumer
 from jibe_sqs.settings import Settings, load
 from jibe_sqs.syncing import bucket_map

@@ -153,7 +153,7 @@ def test_the_image_starts_python_with_sigterm_blocked_and_the_program_unblocks_i
 
 @pytest.mark.parametrize("arguments", [[], ["--config", "missing.json"]])
 def test_the_default_command_is_ended_like_run(signalled, tmp_path, arguments):
-    with started([*signalled({"typer": ["SIGTERM"]}), *arguments], tmp_path, cwd=tmp_path) as service:
+    with started([*signalled({"structlog": ["SIGTERM"]}), *arguments], tmp_path, cwd=tmp_path) as service:
         assert service.ended() == 0
 
 

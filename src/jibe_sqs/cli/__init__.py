@@ -1,75 +1,32 @@
 """The command line: one module per group of commands, without logic of its own.
 
 A command imports its code only when it runs. So the program starts fast, and needs the sandbox's packages only for the
-sandbox.
+sandbox. The service starts even without the library of the command line, if it has only its own options.
 """
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-import typer
-from rich.console import Console
+if TYPE_CHECKING:
+    from jibe_sqs.core.errors import SettingsError
 
-from jibe_sqs import __version__
-from jibe_sqs.cli import dead_letters
-from jibe_sqs.cli.backfill import backfill
-from jibe_sqs.cli.check import check
-from jibe_sqs.cli.compare import compare
-from jibe_sqs.cli.history import history
-from jibe_sqs.cli.ledger import principals
-from jibe_sqs.cli.log_files import explain, verify
-from jibe_sqs.cli.options import ConfigOption, flag
-from jibe_sqs.cli.refresh import refresh
-from jibe_sqs.cli.sandbox import demo, sandbox
-from jibe_sqs.cli.service import run
-from jibe_sqs.cli.why import why
-from jibe_sqs.core.errors import JibeError, SettingsError
-from jibe_sqs.telemetry import logs
-
-app = typer.Typer(
-    name="jibe-sqs",
-    help="Keeps Access Anywhere's index of S3 buckets up to date.",
-    no_args_is_help=False,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-
-
-@app.callback()
-def _default(
-    context: typer.Context,
-    version: Annotated[bool, flag("--version", "Print the version.")] = False,
-    config: ConfigOption = None,
-) -> None:
-    if version:
-        print(__version__)  # noqa: T201 - an answer
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        context.invoke(run, config=config)
-    elif config is not None:
-        raise typer.BadParameter(
-            f"--config comes after the command: jibe-sqs {context.invoked_subcommand} --config FILE"
-        )
-
-
-app.command()(run)
-app.command()(check)
-app.command()(why)
-app.command()(compare)
-app.command()(refresh)
-app.command()(backfill)
-app.command()(history)
-app.command()(explain)
-app.command()(verify)
-app.command()(principals)
-app.add_typer(dead_letters.app)
-app.command()(demo)
-app.command()(sandbox)
+_SERVICE_OPTIONS: Final = {"--config": "config", "-c": "config", "--worker": "worker"}
+_NOT_NEEDED: Final = ("rich", "httpx._main")
+"""structlog and httpx import them where they exist, for output that the service does not write. They take a tenth of the CPU
+time of its start."""
 
 
 def main() -> None:
     """Run a command. An operator's mistake ends in a few lines and exit code 2, not in a traceback."""
+    options = service_options(sys.argv[1:])
+    if options is not None:
+        for name in _NOT_NEEDED:
+            sys.modules[name] = None  # type: ignore[assignment]  # an import fails, as if it were not installed
+    from jibe_sqs.core.errors import JibeError, SettingsError
+    from jibe_sqs.telemetry import logs
+    from jibe_sqs.telemetry.printable import printable
+
     logs.take_standard_error()
     # Log lines from before the settings are loaded are not part of a command's output.
     logs.configure("info", "auto")
@@ -77,13 +34,40 @@ def main() -> None:
         print(f"jibe-sqs: an argument is not UTF-8: {wrong[0]!a}", file=sys.stderr)  # noqa: T201 - an answer
         sys.exit(2)
     try:
+        if options is not None:
+            from jibe_sqs.cli.service import run
+
+            sys.exit(run(**options))
+        from jibe_sqs.cli.app import app
+
         app()
     except SettingsError as error:
         _show_mistakes(error)
         sys.exit(2)
     except JibeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"jibe-sqs: {type(error).__name__}: {error}", markup=False)
+        text = printable(str(error), allowed="\n")
+        print(f"jibe-sqs: {type(error).__name__}: {text}", file=sys.stderr)  # noqa: T201 - an answer
         sys.exit(1)
+
+
+def service_options(arguments: Sequence[str]) -> dict[str, str] | None:
+    """The options of `run`, if this is the command and nothing else is given. None for the library of the command line."""
+    left = list(arguments)
+    if left[:1] == ["run"]:
+        del left[0]
+    elif left:
+        return None  # only the library knows the options before a command
+    found: dict[str, str] = {}
+    while left:
+        name, _, value = left.pop(0).partition("=")
+        if name not in _SERVICE_OPTIONS or _SERVICE_OPTIONS[name] in found:
+            return None
+        if not value:
+            value = left.pop(0) if left else ""
+        if not value or value.startswith("-"):
+            return None
+        found[_SERVICE_OPTIONS[name]] = value
+    return found
 
 
 def _is_unicode(text: str) -> bool:
@@ -95,7 +79,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _show_mistakes(error: SettingsError) -> None:
+def _show_mistakes(error: "SettingsError") -> None:
     """Print at most ten lines, for any number of mistakes."""
     advice = [
         "Give these in a JSON file (--config FILE) or as variables, such as",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, errors_as_json, flag, load, loop_factory
+from jibe_sqs.cli.loading import load, loop_factory
+from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, errors_as_json, flag
 
 if TYPE_CHECKING:
     from jibe_sqs.commands.backfill_jobs import Scope

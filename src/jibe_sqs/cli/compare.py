@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, flag, load
+from jibe_sqs.cli.loading import load
+from jibe_sqs.cli.options import ConfigOption, flag
 
 
 def compare(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, JsonOption, flag, load
+from jibe_sqs.cli.loading import load
+from jibe_sqs.cli.options import ConfigOption, JsonOption, flag
 
 if TYPE_CHECKING:
     from jibe_sqs.commands.dead_letters import DeadLetterQueue

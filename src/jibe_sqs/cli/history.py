@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jibe_sqs.cli.options import ConfigOption, bucket_and_key_of, errors_as_json, flag, load
+from jibe_sqs.cli.loading import load
+from jibe_sqs.cli.options import ConfigOption, bucket_and_key_of, errors_as_json, flag
 
 if TYPE_CHECKING:
     from jibe_sqs.core.history import Remembered

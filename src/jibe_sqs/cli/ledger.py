@@ -3,7 +3,8 @@
 import asyncio
 import sys
 
-from jibe_sqs.cli.options import ConfigOption, JsonOption, load
+from jibe_sqs.cli.loading import load
+from jibe_sqs.cli.options import ConfigOption, JsonOption
 
 
 def principals(as_json: JsonOption = False, config: ConfigOption = None) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, flag, load
+from jibe_sqs.cli.loading import load
+from jibe_sqs.cli.options import TIME_FORMATS, ConfigOption, JsonOption, flag
 
 ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 

@@ -1,17 +1,11 @@
-"""What several commands share: their options, and how the settings are loaded."""
+"""The options that several commands share."""
 
-import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from jibe_sqs.settings import AwsSettings, Rules
-
-S = TypeVar("S", bound="Rules")
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -48,28 +42,6 @@ def errors_as_json(as_json: bool) -> Iterator[None]:
         if as_json:
             write_json_line({"error": type(error).__name__, "reason": str(error)}, sys.stdout)
         raise
-
-
-def load(kind: "type[S]", config: str | None) -> "S":
-    """Load the settings that a command needs. Raises `SettingsError`."""
-    from jibe_sqs.settings import load
-
-    return load(kind, config=config, fetch=_fetch)
-
-
-def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
-    from jibe_sqs.compose import stores
-
-    return asyncio.run(stores.configuration(bucket, key, aws))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop, where it exists."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def bucket_and_key_of(url: str) -> tuple[str, str]:

@@ -2,22 +2,17 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from jibe_sqs.cli.options import ConfigOption, load, loop_factory
+from jibe_sqs.cli.loading import load, loop_factory
 
 if TYPE_CHECKING:
     from jibe_sqs.adapters.worker_channel import Worker
     from jibe_sqs.settings import Settings
 
-WorkerOption = Annotated[str | None, typer.Option("--worker", hidden=True)]
-"""Which worker this process is. Only the supervisor of the workers gives it."""
 
-
-def run(config: ConfigOption = None, worker: WorkerOption = None) -> None:
-    """Consume the queues until SIGTERM. This is the default command."""
+def run(config: str | None = None, worker: str | None = None) -> int:
+    """Consume the queues until SIGTERM. Returns the exit code. `worker`: which worker this process is, as `--worker`."""
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
@@ -29,9 +24,10 @@ def run(config: ConfigOption = None, worker: WorkerOption = None) -> None:
     elif (workers := _workers(settings, config)) > 1:
         from jibe_sqs.compose.workers import supervise
 
-        raise typer.Exit(supervise(settings, workers, config))
+        return supervise(settings, workers, config)
     else:
         _serve(settings)
+    return 0
 
 
 def _workers(settings: "Settings", config: str | None) -> int:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jibe_sqs.commands.explanations import Explanation
-from jibe_sqs.commands.output import counted, plain, short_time, table_of, write_json_line
+from jibe_sqs.commands.output import plain, table_of, write_json_line
+from jibe_sqs.commands.phrases import counted, short_time
 
 PIPED_WIDTH: Final = 100_000
 """Columns of a table that does not go to a terminal. A program that reads it expects each row on one line."""

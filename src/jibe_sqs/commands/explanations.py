@@ -8,7 +8,7 @@ from typing import IO, Any, BinaryIO, Final
 
 import orjson
 
-from jibe_sqs.commands.output import utc_iso
+from jibe_sqs.commands.phrases import utc_iso
 from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, JibeError, SettingsError

@@ -6,7 +6,8 @@ from typing import IO, Any
 from rich.console import Console, Group
 from rich.text import Text
 
-from jibe_sqs.commands.output import counted, plain, short_time, table_of, utc_iso, write_json_line
+from jibe_sqs.commands.output import plain, table_of, write_json_line
+from jibe_sqs.commands.phrases import counted, short_time, utc_iso
 from jibe_sqs.core.history import FileRead, FolderRefreshed, Remembered
 from jibe_sqs.core.model import Folder
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.commands.object_facts import ObjectFacts, ServiceFacts, Shown, Stored, Unknown
-from jibe_sqs.commands.output import counted, utc_iso
+from jibe_sqs.commands.phrases import counted, utc_iso
 from jibe_sqs.core.comparison import Entry, View, is_stale
 from jibe_sqs.core.history import FileRead, FolderRefreshed, HistoryQuestion
 from jibe_sqs.core.key_names import leading_names

@@ -7,7 +7,8 @@ from typing import IO, Any
 import msgspec
 
 from jibe_sqs.commands.findings import Finding, Status, Subject, Summary
-from jibe_sqs.commands.output import counted, write_json_line
+from jibe_sqs.commands.output import write_json_line
+from jibe_sqs.commands.phrases import counted
 from jibe_sqs.telemetry.printable import wrapped
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings
-from jibe_sqs.commands.output import counted
+from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Actor
 

@@ -1,0 +1,32 @@
+"""What every command needs before its work: its settings, and an event loop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from jibe_sqs.settings import AwsSettings, Rules
+
+S = TypeVar("S", bound="Rules")
+
+
+def load(kind: "type[S]", config: str | None) -> "S":
+    """Load the settings that a command needs. Raises `SettingsError`."""
+    from jibe_sqs.settings import load
+
+    return load(kind, config=config, fetch=_fetch)
+
+
+def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
+    from jibe_sqs.compose import stores
+
+    return asyncio.run(stores.configuration(bucket, key, aws))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
