@@ -56,7 +56,7 @@ _RETRY_COST: Final = 5
 _TIMEOUT_COST: Final = 10
 """Of the quota of retries. During an outage, a queue's calls soon fail at their first try."""
 
-BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
+FAILURES: Final = (ClientError, aiohttp.ClientError, OSError, TimeoutError)
 _PLACEHOLDER: Final = "jibe-sqs-name-of-a-queue"
 """The queue with which botocore is asked for the address. The request is not sent."""
 _TARGET: Final = "X-Amz-Target"
@@ -124,9 +124,11 @@ class Calls:
             # Kept for this request: if SQS refuses it, `renew` must know which credentials were refused.
             frozen = await service.credentials.get_frozen_credentials()
             headers = signer.headers(service.path, "", frozen, time.time(), body)
+            # Not signed: a proxy may change it.
+            headers["Accept-Encoding"] = "identity"
             try:
                 answer = await self._sent(service, operation, headers, body)
-            except (ClientError, *BROKEN) as error:
+            except FAILURES as error:
                 failure = error
             else:
                 self._quota.release(spent or 1)
@@ -179,7 +181,7 @@ class _Service:
         signer = self._signers.get(operation)
         if signer is None:
             address = self.address
-            headers = {**address.headers, _TARGET: f"{address.target}{operation}", "Accept-Encoding": "identity"}
+            headers = {**address.headers, _TARGET: f"{address.target}{operation}"}
             host = self.url.host_port_subcomponent or ""
             signer = Signer(address.signing_name, address.region, "POST", host, headers)
             self._signers[operation] = signer
