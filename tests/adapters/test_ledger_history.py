@@ -104,19 +104,20 @@ async def test_an_entry_is_written_soon_without_another_write_and_at_the_latest_
 ):
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path, history=DAY) as ledger:
-        monkeypatch.setattr("jibe_sqs.adapters.ledgers.sqlite.HISTORY_DELAY", 0.0)
+        monkeypatch.setattr("jibe_sqs.adapters.ledgers.sqlite.DELAY", 0.0)
         await ledger.record(FAILED)
         async with asyncio.timeout(60):
             while not entries(path):
                 await asyncio.sleep(0.01)
         monkeypatch.undo()
         await ledger.record(FAILED)
+        assert entries(path) == 1
     assert entries(path) == 2
 
 
 async def test_entries_that_cannot_be_written_do_not_fill_the_memory(tmp_path, monkeypatch):
     path = tmp_path / "ledger.sqlite"
-    monkeypatch.setattr("jibe_sqs.adapters.ledgers.sqlite.MAX_WAITING_HISTORY", 5)
+    monkeypatch.setattr("jibe_sqs.adapters.ledgers.unwritten.MAX_WAITING_HISTORY", 5)
     async with SqliteLedger(path, history=DAY) as ledger:
         for number in range(20):
             await ledger.record(FolderRefreshed(A, float(number)))

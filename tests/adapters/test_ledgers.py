@@ -578,9 +578,7 @@ async def test_a_file_that_cannot_be_written_is_a_ledger_error_and_can_be_read(p
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         ledger._connection.execute("PRAGMA query_only = 1")
-        for write in (
-            ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.observe({"ana": Seen(1.0, 1.0)}), ledger.prune(9e9)
-        ):  # fmt: skip
+        for write in (ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.note("a", "b"), ledger.prune(9e9)):
             with pytest.raises(LedgerError):
                 await write
         assert await ledger.is_finished(LOG)

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from jibe_sqs.adapters.ledgers import sqlite_file
+from jibe_sqs.adapters.ledgers.finished_files import FinishedFiles
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.ledgers.sqlite_file import REOPEN_INTERVAL, REPAIR_INTERVAL, VERSION
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 from jibe_sqs.settings import Rules, load
 
 LOG = LogFile("logs", "a/log.json.gz")
@@ -78,7 +80,7 @@ def _with_other_columns(path: Path) -> None:
 
 
 def _with_another_key(path: Path) -> None:
-    _database(path, sqlite_file._SCHEMA.split(";")[0].replace("(bucket, key)", "(key, bucket)"))
+    _database(path, sqlite_file._SCHEMA.split(";")[1].replace("(bucket, key)", "(key, bucket)"))
 
 
 def _of_another_program(path: Path) -> None:
@@ -158,7 +160,7 @@ async def test_entries_in_the_write_ahead_log_are_set_aside_with_their_file(path
         assert not await ledger.is_finished(LOG)
     (warning,) = events
     with closing(sqlite3.connect(warning["set_aside"])) as aside:
-        assert aside.execute("SELECT key FROM files").fetchall() == [(LOG.key,)]
+        assert FinishedFiles(Validity()).unfinished(aside, [LOG, MANY[0]]) == [MANY[0]]
 
 
 def test_a_write_ahead_log_is_renamed_with_its_file(path):
@@ -186,6 +188,7 @@ async def test_a_command_reads_the_ledger_of_a_running_service(path, monkeypatch
     monkeypatch.setenv("JIBE_LEDGER__PATH", str(path))
     async with SqliteLedger(path) as running:
         await running.observe({"ana": Seen(1.0, 2.0, 3)})
+        assert await running.principals() == {"ana": Seen(1.0, 2.0, 3)}
         async with stores.ledger(load(Rules)) as ledger:
             assert await ledger.principals() == {"ana": Seen(1.0, 2.0, 3)}
             with pytest.raises(LedgerError):
@@ -220,7 +223,8 @@ async def _damage(ledger: SqliteLedger, path: Path) -> None:
     """Overwrite the content, and let SQLite forget what it has read."""
     connection = ledger._connection
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.execute("PRAGMA cache_size = 0")
+    for each in (connection, ledger._file.reader):
+        each.execute("PRAGMA cache_size = 0")
     path.write_bytes(b"\0" * path.stat().st_size)
 
 
@@ -294,15 +298,16 @@ async def test_a_running_process_is_not_hurt_when_another_sets_its_file_aside(pa
             # SQLite deletes a write-ahead log by its name. The old process must not delete the new one's.
             assert path.with_name("ledger.db-wal").exists()
             with closing(sqlite3.connect(path)) as third:
-                assert third.execute("SELECT count(*) FROM files").fetchone() == (1,)
+                assert third.execute("SELECT count(*) FROM finished").fetchone() == (1,)
 
 
 async def test_only_the_first_of_two_processes_sets_their_damaged_file_aside(path, events):
     async with SqliteLedger(path) as one, SqliteLedger(path) as other:
         await asyncio.gather(*(one.finish(file, "e") for file in MANY))
         assert await other.unfinished(MANY) == []
+        for each in (other._connection, other._file.reader):
+            each.execute("PRAGMA cache_size = 0")
         await _damage(one, path)
-        other._connection.execute("PRAGMA cache_size = 0")
         for ledger in (one, other):
             with pytest.raises(LedgerError):
                 await ledger.unfinished(MANY)

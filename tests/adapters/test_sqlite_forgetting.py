@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from jibe_sqs.adapters.ledgers import forgetting
+from jibe_sqs.adapters.ledgers.finished_files import FINISH, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import RESERVED_BYTES, SLICE_ROWS
 from jibe_sqs.adapters.ledgers.sqlite import WARNING_INTERVAL, SqliteLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
 
 SMALL = RESERVED_BYTES + (1 << 20)
 """A maximum size that leaves 1 MB for entries."""
@@ -36,7 +38,8 @@ def wall_clock():
 
 
 def files(number: int, name: str = "") -> list[LogFile]:
-    return [LogFile("logs", f"{name}-{n * 7919 % number:06}-{'x' * 100}") for n in range(number)]
+    """Each takes about 400 bytes, most of them for its version."""
+    return [LogFile("logs", f"{name}-{n * 7919 % number:06}", version="x" * 350) for n in range(number)]
 
 
 async def fill(ledger: SqliteLedger, some: list[LogFile]) -> None:
@@ -82,7 +85,7 @@ async def test_a_slice_ends_after_its_time(path, wall_clock, monkeypatch):
         await fill(ledger, files(50))
         deletes = Deletes(ledger._connection)
         await ledger.prune(2000.0)
-        assert deletes.transactions == [10] * 5
+        assert deletes.transactions == [10] * 5 + [0]
 
 
 class Ticking:
@@ -137,8 +140,10 @@ async def test_the_write_ahead_log_stays_short_while_much_is_pruned(path, wall_c
     sizes = []
     async with SqliteLedger(path, wall_clock) as ledger:
         with ledger._connection:
-            rows = ((file.bucket, file.key, None, "e", 1000.0, "") for file in files(30_000))
-            ledger._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+            ledger._connection.execute("BEGIN")
+            ledger._connection.executemany(
+                FINISH, [FinishedFiles(Validity()).row(file, "e", 1000.0) for file in files(30_000)]
+            )
         ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pruning = asyncio.create_task(ledger.prune(2000.0))
         while not pruning.done():

@@ -5,8 +5,8 @@ message, and must not cause ten thousand log lines.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -39,45 +39,47 @@ class OptionalLedger:
             "ledger_unwritable", "ledger_writable", consequence="work that is announced again is done again"
         )
 
-    async def is_finished(self, file: LogFile) -> bool:
+    # These are no coroutines of their own, because each message makes several calls: they return the one that is awaited.
+
+    def is_finished(self, file: LogFile) -> Coroutine[Any, Any, bool]:
         """Whether the file was finished; False if the ledger cannot be read."""
-        return await self._read("is_finished", self._ledger.is_finished(file), otherwise=False)
+        return self._read("is_finished", self._ledger.is_finished(file), otherwise=False)
 
-    async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
+    def unfinished(self, files: Sequence[LogFile]) -> Coroutine[Any, Any, list[LogFile]]:
         """The files that are not finished, in their order; all of them if the ledger cannot be read."""
-        return await self._read("unfinished", self._ledger.unfinished(files), otherwise=list(files))
+        return self._read("unfinished", self._ledger.unfinished(files), otherwise=list(files))
 
-    async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
+    def watermarks(self, folders: Iterable[Folder]) -> Coroutine[Any, Any, dict[Folder, float]]:
         """The watermark of each folder; none of them if the ledger cannot be read."""
-        return await self._read("watermarks", self._ledger.watermarks(folders), otherwise={})
+        return self._read("watermarks", self._ledger.watermarks(folders), otherwise={})
 
-    async def finish(self, file: LogFile, etag: str) -> bool:
+    def finish(self, file: LogFile, etag: str) -> Coroutine[Any, Any, bool]:
         """Remember that the file is finished. False if the ledger cannot be written."""
-        return await self._written("finish", self._ledger.finish(file, etag))
+        return self._written("finish", self._ledger.finish(file, etag))
 
-    async def refreshed(self, folder: Folder, began: float) -> bool:
+    def refreshed(self, folder: Folder, began: float) -> Coroutine[Any, Any, bool]:
         """Remember when a refresh began. False if the ledger cannot be written."""
-        return await self._written("refreshed", self._ledger.refreshed(folder, began))
+        return self._written("refreshed", self._ledger.refreshed(folder, began))
 
-    async def observe(self, principals: Mapping[str, Seen]) -> bool:
+    def observe(self, principals: Mapping[str, Seen]) -> Coroutine[Any, Any, bool]:
         """Remember who changed objects. False if the ledger cannot be written."""
-        return await self._written("observe", self._ledger.observe(principals))
+        return self._written("observe", self._ledger.observe(principals))
 
-    async def note(self, name: str, text: str) -> bool:
+    def note(self, name: str, text: str) -> Coroutine[Any, Any, bool]:
         """Remember a small fact. False if the ledger cannot be written."""
-        return await self._written("note", self._ledger.note(name, text))
+        return self._written("note", self._ledger.note(name, text))
 
-    async def notes(self, names: Iterable[str]) -> dict[str, str]:
+    def notes(self, names: Iterable[str]) -> Coroutine[Any, Any, dict[str, str]]:
         """The facts with these names; none of them if the ledger cannot be read."""
-        return await self._read("notes", self._ledger.notes(names), otherwise={})
+        return self._read("notes", self._ledger.notes(names), otherwise={})
 
-    async def record(self, entry: HistoryEntry) -> None:
-        """Remember an entry of the history. It is lost if the ledger cannot be written."""
-        await self._ledger.record(entry)
-
-    async def noted(self, names: Iterable[str]) -> dict[str, str] | None:
+    def noted(self, names: Iterable[str]) -> Coroutine[Any, Any, dict[str, str] | None]:
         """The facts with these names. None if the ledger cannot be read: they may be there, or not."""
-        return await self._read("notes", self._ledger.notes(names), otherwise=None)
+        return self._read("notes", self._ledger.notes(names), otherwise=None)
+
+    def record(self, entry: HistoryEntry) -> Coroutine[Any, Any, None]:
+        """Remember an entry of the history. It is lost if the ledger cannot be written."""
+        return self._ledger.record(entry)
 
     async def _read(self, operation: str, answer: Awaitable[T], *, otherwise: D) -> T | D:
         try:
@@ -85,7 +87,8 @@ class OptionalLedger:
         except LedgerError as error:
             self._reads.failed(operation, error)
             return otherwise
-        self._reads.succeeded(operation)
+        if self._reads.are_recent:
+            self._reads.succeeded(operation)
         return result
 
     async def _written(self, operation: str, write: Awaitable[None]) -> bool:
@@ -94,7 +97,8 @@ class OptionalLedger:
         except LedgerError as error:
             self._writes.failed(operation, error)
             return False
-        self._writes.succeeded(operation)
+        if self._writes.are_recent:
+            self._writes.succeeded(operation)
         return True
 
 
@@ -110,6 +114,11 @@ class _Failures:
         self._last_failures: dict[str, float] = {}
         """Operation -> its last failure. One operation may be denied while the others work."""
         self._logged: float | None = None
+
+    @property
+    def are_recent(self) -> bool:
+        """Whether an operation has failed that does not work again yet."""
+        return bool(self._last_failures)
 
     def failed(self, operation: str, error: LedgerError) -> None:
         now = self._last_failures[operation] = _now()

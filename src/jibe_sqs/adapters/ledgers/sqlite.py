@@ -1,28 +1,33 @@
 """A ledger in one SQLite file. A write that has returned survives a kill -9 and a power cut.
 
-SQLite is synchronous, so its calls run in a thread of their own. Writes that wait at the same time share one transaction,
-and so one fsync. Otherwise a busy service would spend its time waiting for the disk.
+    reads     in the event loop's thread, on a connection of their own     inline_reads
+    writes    in the ledger's thread, all that wait in one transaction     grouped_writes
+    history, principals   written with other writes, or within a second    unwritten
+
+SQLite is synchronous, and a commit waits for the disk: so writes have a thread. A look-up takes some microseconds, a tenth of
+what it costs to ask another thread.
 """
 
 import asyncio
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, NoReturn, Self, TypeVar
 
-import msgspec
 import structlog
 
+from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
+from jibe_sqs.adapters.ledgers.grouped_writes import GroupedWrites, Rows
 from jibe_sqs.adapters.ledgers.history import found_in_history
-from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
-from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described
-from jibe_sqs.concurrency.batches import Batches
+from jibe_sqs.adapters.ledgers.inline_reads import InlineReads
+from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described, is_unusable, transaction
+from jibe_sqs.adapters.ledgers.unwritten import Unwritten
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import LATEST, Folder, LogFile
@@ -33,41 +38,30 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MAX_LOOK_UP = 400
-"""Files that one statement looks up."""
-
-ROOM_FOR_ROW = 2
-"""Old entries that each new one deletes while the file is too large. With one, a file could still grow: an entry
-deleted between others leaves part of a page."""
-WARNING_INTERVAL = 3600.0
+MAX_INLINE: Final = 50
+"""Files or folders that one look-up in the event loop's thread may have. Longer ones use the ledger's thread."""
+ROOM_FOR_ROW: Final = 8
+"""Old entries that each new one deletes at most while the file is too large. A new one may be as large as several old."""
+WARNING_INTERVAL: Final = 3600.0
 """Seconds between two warnings that entries are forgotten early."""
+DELAY: Final = 1.0
+"""Seconds after which the history and the principals are written at the latest."""
+MAX_WAITING_PRINCIPALS: Final = 50_000
+"""Principals that wait for a write. Beyond it, the next caller waits for that write."""
 
-# In SQLite, CROSS JOIN fixes the order: for each wanted file, look up its key. One statement takes a quarter of the time.
-_LOOK_UP = """
-WITH wanted (bucket, key) AS (VALUES {})
-SELECT bucket, key, version, etag, written, rules FROM wanted CROSS JOIN files USING (bucket, key)
-"""
-_FINISH = "INSERT OR REPLACE INTO files (bucket, key, version, etag, written, rules) VALUES (?, ?, ?, ?, ?, ?)"
-_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?)"
-_REFRESHED = """
+_NOTE: Final = "INSERT OR REPLACE INTO notes VALUES (?, ?)"
+_REFRESHED: Final = """
 INSERT INTO folders VALUES (?, ?, ?, ?)
 ON CONFLICT (path, tree) DO UPDATE SET began = max(began, excluded.began), written = excluded.written
 """
-
-_OBSERVED = """
+_OBSERVED: Final = """
 INSERT INTO principals VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (who) DO UPDATE SET
     first = min(first, excluded.first), last = max(last, excluded.last), count = count + excluded.count,
     written = excluded.written
 """
-
-_RECORD = "INSERT INTO history (written, entry) VALUES (?, ?)"
-HISTORY_DELAY: Final = 1.0
-"""Seconds after which an entry of the history is written, if no other write takes it along before that."""
-MAX_WAITING_HISTORY: Final = 10_000
-"""Entries of the history that wait for a write. Beyond it, the oldest are lost."""
-
-_Write = tuple[str, tuple[Any, ...]]
+_RECORD: Final = "INSERT INTO history (written, entry) VALUES (?, ?)"
+_WATERMARK: Final = "SELECT began FROM folders WHERE (path, tree) = (?, ?)"
 
 
 class SqliteLedger:
@@ -86,26 +80,29 @@ class SqliteLedger:
     ) -> None:
         """`max_bytes`: of the file and its write-ahead log. `history`: seconds for which the history is kept. `read_only`: for a command; changes and creates nothing."""
         self._path = path
-        self._validity = validity or Validity()
         self._wall_clock = wall_clock
         self._max_bytes = max_bytes
+        self._keeps_history = history
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._set_aside: list[tuple[Path, str]] = []
         self._file = LedgerFile(path, read_only=read_only, set_aside=self._set_aside, clock=clock)
+        self._finished = FinishedFiles(validity or Validity())
+        self._reader: sqlite3.Connection | None = None
+        self._reads = InlineReads(clock)
+        self._writes = GroupedWrites(self._write)
+        self._unwritten = Unwritten()
+        self._timer: asyncio.TimerHandle | None = None
+        self._principals_are_due = False
+        self._patience = BUSY_TIMEOUT
         self._forgetting = Forgetting(max_bytes)
-        self._keeps_history = history
-        self._history: deque[tuple[float, str]] = deque(maxlen=MAX_WAITING_HISTORY)
-        self._flushing: asyncio.Task[None] | None = None
         self._forgotten_early = 0
         self._warned_at = float("-inf")
-        self._busy_timeout = BUSY_TIMEOUT
-        self._writes = Batches[_Write](self._write, size=500, linger=0.002)
 
     async def __aenter__(self) -> Self:
         """Open the file. Create it if it does not exist. A file that is not a usable ledger is set aside."""
         try:
-            await self._do(self._file.open)
+            await self._do(self._open)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -114,190 +111,190 @@ class SqliteLedger:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-            await asyncio.gather(self._flushing, return_exceptions=True)
-        if self._history:
-            with suppress(LedgerError):
-                await self._write([])
+        """Write what waits, and close it."""
+        with suppress(LedgerError):
+            await self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
         await self._do(self._file.close)
+        self._current_reader()
         self._thread.shutdown()
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished."""
-        return not await self.unfinished([file])
+        return not await self._read(lambda database: self._finished.unfinished(database, (file,)))
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that are not finished."""
-        unfinished = []
+        unfinished: list[LogFile] = []
         for first in range(0, len(files), MAX_LOOK_UP):
-            batch = files[first : first + MAX_LOOK_UP]
             # Not all files at once: writes wait for the same thread.
-            found = await self._rows(
-                _LOOK_UP.format(", ".join(["(?, ?)"] * len(batch))),
-                tuple(name for file in batch for name in (file.bucket, file.key)),
+            some = files[first : first + MAX_LOOK_UP]
+            unfinished += await self._read(
+                lambda database: self._finished.unfinished(database, some),  # noqa: B023 - called before the next turn
+                inline=len(some) <= MAX_INLINE,
             )
-            known = {
-                (bucket, key): (version, etag)
-                for bucket, key, version, etag, written, rules in found
-                if counts(self._validity, rules, written)
-            }
-            for file in batch:
-                entry = known.get((file.bucket, file.key))
-                if entry is None or not is_same(file, *entry):
-                    unfinished.append(file)
         return unfinished
 
     async def finish(self, file: LogFile, etag: str) -> None:
         """Record that the file was finished. It is on the disk when this returns."""
-        await self._writes.add(
-            (
-                _FINISH,
-                (
-                    file.bucket,
-                    file.key,
-                    file.version,
-                    etag_of(file, etag),
-                    self._wall_clock(),
-                    self._validity.rules,
-                ),
-            )
-        )
+        try:
+            row = self._finished.row(file, etag, self._wall_clock())
+        except UnicodeEncodeError as error:
+            raise self._error(error) from error
+        await self._writes.add(FINISH, row)
 
     async def watermarks(self, folders: Iterable[Folder]) -> dict[Folder, float]:
         """When the last successful refresh of each folder began."""
         wanted = list(folders)
-
-        def look_up() -> dict[Folder, float]:
-            found = {}
-            for folder in wanted:
-                row = self._connection.execute(
-                    "SELECT began FROM folders WHERE (path, tree) = (?, ?)", (folder.path, folder.tree)
-                ).fetchone()
-                if row and self._is_time(row[0]):
-                    found[folder] = row[0]
-            return found
-
-        return await self._do(look_up)
-
-    @staticmethod
-    def _is_time(began: object) -> bool:
-        """Whether this can be the start of a refresh. A damaged value must not fail messages, nor skip all later changes."""
-        return isinstance(began, float | int) and began < LATEST
+        return await self._read(lambda database: _watermarks(database, wanted), inline=len(wanted) <= MAX_INLINE)
 
     async def refreshed(self, folder: Folder, began: float) -> None:
         """Record a successful refresh. It is on the disk when this returns."""
-        await self._writes.add((_REFRESHED, (folder.path, folder.tree, began, self._wall_clock())))
+        self._check_text(folder.path)
+        await self._writes.add(_REFRESHED, (folder.path, folder.tree, began, self._wall_clock()))
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Record the principals that changed objects."""
-        now = self._wall_clock()
-        rows = [(who, seen.first, seen.last, seen.count, now) for who, seen in principals.items()]
-        try:
-            "".join(principals).encode()
-        except UnicodeEncodeError as error:
-            raise self._error(error) from error  # before any is written: all of a file are counted, or no one
-        await asyncio.gather(*(self._writes.add((_OBSERVED, row)) for row in rows))
+        """Count the principals that changed objects. They are on the disk within a second."""
+        self._check_open()
+        self._check_text("".join(principals))  # before any is counted: all of a file are, or no one
+        if len(self._unwritten.principals) + len(principals) > MAX_WAITING_PRINCIPALS:
+            await self._flush()
+        self._unwritten.observe(principals, self._wall_clock())
+        self._write_soon()
 
     async def principals(self) -> dict[str, Seen]:
         """All recorded principals."""
-        rows = await self._rows("SELECT who, first, last, count FROM principals", ())
+        if self._unwritten.principals:
+            await self._flush()
+        rows = await self._do(
+            lambda: self._connection.execute("SELECT who, first, last, count FROM principals").fetchall()
+        )
         return {who: Seen(first, last, count) for who, first, last, count in rows}
 
     async def note(self, name: str, text: str) -> None:
         """Remember a small fact. It is on the disk when this returns."""
-        await self._writes.add((_NOTE, (name, text)))
+        self._check_text(name, text)
+        await self._writes.add(_NOTE, (name, text))
 
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names."""
         wanted = list(names)
-
-        def look_up() -> dict[str, str]:
-            rows = (
-                self._connection.execute("SELECT name, text FROM notes WHERE name = ?", (name,)).fetchone()
-                for name in wanted
-            )
-            return {row[0]: row[1] for row in rows if row}
-
-        return await self._do(look_up)
+        return await self._read(lambda database: _notes(database, wanted), inline=len(wanted) <= MAX_INLINE)
 
     async def record(self, entry: HistoryEntry) -> None:
         """Remember an entry of the history. Another write takes it along, so it costs no transaction of its own."""
-        if not self._keeps_history:
-            return
-        try:
-            text = msgspec.json.encode(entry).decode()
-        except UnicodeEncodeError:
-            return  # a path that is no UTF-8: nothing can be asked about it
-        self._history.append((self._wall_clock(), text))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush_history(), name="ledger history")
+        if self._keeps_history:
+            self._unwritten.record(entry, self._wall_clock())
+            self._write_soon()
 
     async def history(self, question: HistoryQuestion) -> list[Remembered]:
         """The entries of the history that answer the question, the newest last. It may have to read all entries."""
-        if self._history:
-            await self._write([])
+        if self._unwritten.history:
+            await self._flush()
         return await self._do(lambda: found_in_history(self._connection, question))
-
-    async def _flush_history(self) -> None:
-        await asyncio.sleep(HISTORY_DELAY)
-        if self._history:
-            # If it fails, other writes fail as well, and are reported.
-            with suppress(LedgerError):
-                await self._write([])
 
     async def prune(self, before: float) -> None:
         """Delete what was recorded before this time, and the oldest entries while the file is too large.
 
-        It works in slices. Calls that come meanwhile are served between two slices.
+        It works in slices. Writes that come meanwhile are served between two slices.
         """
+        await self._flush()
         while True:
             began = self._clock()
-            oldest = self._wall_clock() - self._keeps_history
-            done = await self._do(lambda: self._forgetting.slice(self._connection, before, oldest))  # noqa: B023
+            now = self._wall_clock()
+            done = await self._do(
+                lambda: self._forgetting.slice(self._connection, before, now - self._keeps_history, now)  # noqa: B023
+            )
             self._warn_of_early(done)
             if not done.entries:
-                return
+                break
             # At most half of the disk's time: other calls are several in a row, and each may wait for a slice.
             await asyncio.sleep(self._clock() - began)
+        await self._do(lambda: self._finished.notice_earlier(self._connection))
 
     @property
     def _connection(self) -> sqlite3.Connection:
+        """For the ledger's thread."""
         return self._file.connection
 
-    async def _write(self, writes: "Iterable[_Write]") -> list[Exception | None]:
-        writes = list(writes)
-        history = list(self._history)
-        self._history.clear()
-        forgotten = Forgotten()
+    def _open(self) -> None:
+        database = self._file.open()
+        if not self._file.read_only:
+            self._finished.notice_earlier(database)
 
-        def write() -> list[Exception | None]:
-            outcomes: list[Exception | None] = []
-            self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout * 1000:.0f}")
-            # If this write waits in vain, the next ones must not wait: thousands could be queued, with reads behind them.
-            self._busy_timeout = 0.0
-            with self._connection:
-                self._forgetting.make_room(self._connection, ROOM_FOR_ROW * (len(writes) + len(history)), forgotten)
-                for statement, values in writes:
-                    try:
-                        self._connection.execute(statement, values)
-                        outcomes.append(None)
-                    except UnicodeEncodeError as error:
-                        # This row was not written. The other rows of the transaction are valid.
-                        outcomes.append(self._error(error))
-                self._connection.executemany(_RECORD, history)
-            self._busy_timeout = BUSY_TIMEOUT
-            return outcomes
+    async def _read(self, look_up: Callable[[sqlite3.Connection], T], *, inline: bool = True) -> T:
+        reader = self._current_reader()
+        if inline and reader is not None and self._reads.are_fast:
+            try:
+                return self._reads.find(reader, look_up)
+            except UnicodeEncodeError as error:
+                raise self._error(error) from error
+            except sqlite3.Error as error:
+                if is_unusable(error):
+                    await self._do(partial(_raise, error))
+        return await self._do(lambda: look_up(self._connection))
 
-        outcomes = await self._do(write)
+    def _current_reader(self) -> sqlite3.Connection | None:
+        """The connection for the event loop's thread. Closes the one of a file that has been replaced, or closed."""
+        if self._reader is not self._file.reader:
+            self._reads.end()
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = self._file.reader
+        return self._reader
+
+    def _write_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELAY, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._unwritten:
+            self._principals_are_due = True
+            # If it fails, other writes fail as well, and are reported.
+            self._writes.flush().add_done_callback(asyncio.Future.exception)
+
+    async def _flush(self) -> None:
+        """Write the history and the principals now."""
+        self._principals_are_due = True
+        if self._unwritten or not self._writes.are_finished:
+            await self._writes.flush()
+
+    async def _write(self, rows: Rows) -> None:
+        history = self._unwritten.take_history()
+        principals = self._unwritten.take_principals() if self._principals_are_due else {}
+        self._principals_are_due = False
+        rows = {
+            **rows,
+            _RECORD: history,
+            _OBSERVED: [(who, seen.first, seen.last, seen.count, at) for who, (seen, at) in principals.items()],
+        }
+        try:
+            forgotten = await self._do(lambda: self._written(rows))
+        except BaseException:
+            self._unwritten.put_back(principals)
+            if principals and self._file.is_open:
+                self._write_soon()
+            raise
         self._warn_of_early(forgotten)
-        return outcomes
 
-    async def _rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return await self._do(lambda: self._connection.execute(statement, values).fetchall())
+    def _written(self, rows: Rows) -> Forgotten:
+        """In the ledger's thread: write all rows in one transaction."""
+        forgotten = Forgotten()
+        # If this write waits in vain, the next ones must not wait: thousands could be queued, with reads behind them.
+        patience, self._patience = self._patience, 0.0
+        database = self._connection
+        with transaction(database, patience=patience):
+            self._forgetting.make_room(database, ROOM_FOR_ROW * sum(map(len, rows.values())), forgotten)
+            for statement, values in rows.items():
+                if values:
+                    database.executemany(statement, values)
+        self._patience = BUSY_TIMEOUT
+        return forgotten
 
     async def _do(self, work: Callable[[], T]) -> T:
+        """Do it in the ledger's thread."""
         try:
             done = asyncio.get_running_loop().run_in_executor(self._thread, self._repairing, work)
         except RuntimeError as error:
@@ -310,7 +307,7 @@ class SqliteLedger:
             self._warn_of_set_aside()
 
     def _repairing(self, work: Callable[[], T]) -> T:
-        """Run in the ledger's thread. This call fails if the file is damaged; the next ones have a new file."""
+        """In the ledger's thread: this call fails if the file is damaged; the next ones have a new file."""
         try:
             return work()
         except sqlite3.Error as error:
@@ -319,6 +316,18 @@ class SqliteLedger:
 
     def _error(self, error: Exception) -> LedgerError:
         return LedgerError(described(self._path, error))
+
+    def _check_open(self) -> None:
+        if not self._file.is_open:
+            raise LedgerError(f"{self._path}: the ledger is not open")
+
+    def _check_text(self, *texts: str) -> None:
+        """Raises before a row that cannot be encoded fails its transaction."""
+        try:
+            for text in texts:
+                text.encode()
+        except UnicodeEncodeError as error:
+            raise self._error(error) from error
 
     def _warn_of_set_aside(self) -> None:
         while self._set_aside:
@@ -343,3 +352,26 @@ class SqliteLedger:
             consequence="entries are forgotten before ledger.retain_days: work that is announced again is done again",
         )
         self._warned_at, self._forgotten_early = self._clock(), 0
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def _watermarks(database: sqlite3.Connection, folders: Sequence[Folder]) -> dict[Folder, float]:
+    found = {}
+    for folder in folders:
+        row = database.execute(_WATERMARK, (folder.path, folder.tree)).fetchone()
+        if row and _is_time(row[0]):
+            found[folder] = row[0]
+    return found
+
+
+def _is_time(began: object) -> bool:
+    """Whether this can be the start of a refresh. A damaged value must not fail messages, nor skip all later changes."""
+    return isinstance(began, float | int) and began < LATEST
+
+
+def _notes(database: sqlite3.Connection, names: Sequence[str]) -> dict[str, str]:
+    rows = (database.execute("SELECT name, text FROM notes WHERE name = ?", (name,)).fetchone() for name in names)
+    return {row[0]: row[1] for row in rows if row}

@@ -8,24 +8,19 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from jibe_sqs.adapters.ledgers import finished_files
 from jibe_sqs.core.errors import LedgerError
 
-VERSION: Final = 2
+VERSION: Final = 3
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS files (
-    bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT, etag TEXT NOT NULL, written REAL NOT NULL,
-    rules TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (bucket, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS files_written ON files (written);
+_SCHEMA: Final = f"""{finished_files.SCHEMA}
 CREATE TABLE IF NOT EXISTS folders (
     path TEXT NOT NULL, tree INTEGER NOT NULL, began REAL NOT NULL, written REAL NOT NULL,
     PRIMARY KEY (path, tree)
@@ -36,13 +31,14 @@ CREATE TABLE IF NOT EXISTS principals (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS principals_written ON principals (written);
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, written REAL NOT NULL, entry TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS history_written ON history (written);
 CREATE TABLE IF NOT EXISTS notes (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
 _UPGRADES: Final = {
     # SQLite only writes the new column into the schema, however many rows there are.
     1: "ALTER TABLE files ADD COLUMN rules TEXT NOT NULL DEFAULT ''",
+    # The entries of `files` stay until they are pruned. The history is pruned in the order of its ids.
+    2: "DROP INDEX IF EXISTS history_written",
 }
 """The step from each earlier version to the next."""
 _NEW_COLUMNS: Final = {1: {"files": ("rules",)}}
@@ -55,10 +51,11 @@ _PROBES: Final = {
         for direction in ("ASC", "DESC")
     ]
     for table, columns in (
+        ("finished", ("id", "name")),
         ("files", ("bucket", "written")),
         ("folders", ("path", "written")),
         ("principals", ("who", "written")),
-        ("history", ("id", "written")),
+        ("history", ("id",)),
         ("notes", ("name",)),
     )
 }
@@ -66,6 +63,9 @@ _PROBES: Final = {
 
 BUSY_TIMEOUT: Final = 10.0
 """Seconds that a write waits while another process writes to the file."""
+BUSY_INTERVAL: Final = 0.001
+"""Seconds between two tries meanwhile. SQLite's own pauses grow to 100 ms: a process that writes all the time would leave
+no gap that is long enough for another one."""
 MAX_WAL_BYTES: Final = 16 << 20
 """A longer write-ahead log is cut when SQLite begins it anew. It is begun anew after about 4 MB and one transaction."""
 REPAIR_INTERVAL: Final = 3600.0
@@ -84,7 +84,10 @@ class OtherFormat(LedgerError):
 
 
 class LedgerFile:
-    """One connection to the file, for one thread. Raises `LedgerError`, `sqlite3.Error` and `OSError`."""
+    """The connections to the file: one for the ledger's thread, and one that only reads, for the event loop's thread.
+
+    Raises `LedgerError`, `sqlite3.Error` and `OSError`.
+    """
 
     def __init__(
         self,
@@ -96,12 +99,15 @@ class LedgerFile:
     ) -> None:
         """`set_aside`: a list that gets the new path of each unusable file, and the reason."""
         self._path = path
-        self._read_only = read_only
+        self.read_only = read_only
         self._found_unusable = set_aside
         self._clock = clock
         self._database: sqlite3.Connection | None = None
+        self.reader: sqlite3.Connection | None = None
+        """The connection for the event loop's thread, which closes it. None while the file is not open."""
         self._inode = 0
-        self._is_open = False
+        self.is_open = False
+        """Whether the file is in use. It may have no connection, after damage that could not be repaired."""
         self._repaired_at = float("-inf")
         self._reopen_at = float("-inf")
 
@@ -109,7 +115,7 @@ class LedgerFile:
     def connection(self) -> sqlite3.Connection:
         """The connection. Opens the file again if that failed after damage."""
         if self._database is None:
-            if not self._is_open or self._clock() < self._reopen_at:
+            if not self.is_open or self._clock() < self._reopen_at:
                 raise LedgerError(f"{self._path}: the ledger is not open")
             self._reopen_at = self._clock() + REOPEN_INTERVAL
             return self.open()
@@ -117,20 +123,21 @@ class LedgerFile:
 
     def open(self) -> sqlite3.Connection:
         """Open the file, and create it if it does not exist. An unusable file is set aside first."""
-        self._database = database = _opened_to_read(self._path) if self._read_only else self._opened_to_write()
+        self._database = database = _opened_to_read(self._path) if self.read_only else self._opened_to_write()
         self._inode = self._path.stat()[stat.ST_INO]
-        self._is_open = True
+        self.is_open = True
+        self.reader = self._opened_reader()
         return database
 
     def close(self) -> None:
         """Close the file."""
-        self._is_open = False
+        self.is_open = False
         self._disconnect()
 
     def repair(self, error: Exception) -> None:
         """After an error while the file is open: if it is damaged, set it aside, and go on with a new file."""
         now = self._clock()
-        if self._read_only or not is_unusable(error) or now - self._repaired_at < REPAIR_INTERVAL:
+        if self.read_only or not is_unusable(error) or now - self._repaired_at < REPAIR_INTERVAL:
             return
         self._repaired_at, self._reopen_at = now, now + REOPEN_INTERVAL
         self._disconnect()
@@ -152,7 +159,16 @@ class LedgerFile:
             self._set_aside(error)
         return _opened(self._path)
 
+    def _opened_reader(self) -> sqlite3.Connection | None:
+        """Of the same file: another process may have set it aside since it was opened, and begun a new one."""
+        reader = _connected_to_read(self._path, timeout=0.0)
+        if self._path.stat()[stat.ST_INO] == self._inode:
+            return reader
+        reader.close()
+        return None
+
     def _disconnect(self) -> None:
+        self.reader = None
         database, self._database = self._database, None
         if database is not None:
             database.close()
@@ -165,6 +181,22 @@ class LedgerFile:
                 f"{described(self._path, error)}. It cannot be set aside: {failure}: move or delete the file"
             ) from failure
         self._found_unusable.append((aside, str(error)))
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection, *, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
+    """A transaction that may write. Waits for other processes' transactions, `patience` seconds at most."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+            time.sleep(BUSY_INTERVAL)
+    with database:
+        yield
 
 
 def is_unusable(error: Exception) -> bool:
@@ -187,7 +219,7 @@ def _code(error: Exception) -> int | None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None)
     try:
         _check(path, database)
         # FULL, not NORMAL: in WAL mode, NORMAL loses the last transactions at a power cut, and their messages are deleted.
@@ -197,6 +229,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         _upgrade(database)
         _create(path, database)
         database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute(f"PRAGMA busy_timeout = {BUSY_INTERVAL * 1000:.0f}")
     except BaseException:
         database.close()
         raise
@@ -205,9 +238,8 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _upgrade(database: sqlite3.Connection) -> None:
     """Bring a file of an earlier version up to this one. A file without a version, or of this one, stays as it is."""
-    with database:
-        # Another process may be upgrading the file.
-        database.execute("BEGIN IMMEDIATE")
+    # Another process may be upgrading the file.
+    with transaction(database):
         while (version := database.execute("PRAGMA user_version").fetchone()[0]) in _UPGRADES:
             database.execute(_UPGRADES[version])
             database.execute(f"PRAGMA user_version = {version + 1}")
@@ -225,11 +257,8 @@ def _create(path: Path, database: sqlite3.Connection) -> None:
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
     """For commands: the file is neither created nor changed, and never set aside."""
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False
-    )
+    database = _connected_to_read(path, timeout=BUSY_TIMEOUT)
     try:
-        database.execute("PRAGMA query_only = 1")
         _check(path, database)
     except BaseException as error:
         database.close()
@@ -238,6 +267,18 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
                 f"{described(path, error)}. The service sets such a file aside when it starts: correct ledger.path if "
                 "another file is meant"
             ) from error
+        raise
+    return database
+
+
+def _connected_to_read(path: Path, *, timeout: float) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, check_same_thread=False, isolation_level=None
+    )
+    try:
+        database.execute("PRAGMA query_only = 1")
+    except BaseException:
+        database.close()
         raise
     return database
 
