@@ -65,7 +65,7 @@ def main() -> None:
         "--rows",
         type=int,
         default=suite.Choice().rows,
-        help="for `ledger` and the growth; ten million need 5 GB of disk",
+        help="for `ledger` and the growth; ten million need 1 GB of disk",
     )
     parser.add_argument("--pruned", type=float, default=ledger.PRUNED, help="for `ledger`; the part that is pruned")
     parser.add_argument("--files", type=int, default=backfill.FILES, help="for `backfill`; fewer take less time")

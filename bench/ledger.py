@@ -1,6 +1,6 @@
-"""The SQLite ledger with many entries: start, look-ups, writes, and the times of other calls while it is pruned.
+"""The SQLite ledger with many entries: start, look-ups, writes, CPU of a message, and the times of other calls while it is pruned.
 
-`python -m bench ledger [--rows N] [--pruned PART]`. Ten million rows need 5 GB of disk (temporary files), 3 GB of memory, and several minutes.
+`python -m bench ledger [--rows N] [--pruned PART]`. Ten million rows need 1 GB of disk (temporary files) and several minutes.
 """
 
 import asyncio
@@ -13,9 +13,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, SqliteLedger
+from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, FinishedFiles
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.history import FileRead
 from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.plan import Seen
+from jibe_sqs.ports import Validity
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 ROWS = 100_000
 PRUNED = 0.15
@@ -28,8 +32,12 @@ SECONDS = 30 * 86_400.0
 NO_LIMIT = 1 << 50
 FOLDERS = [f"/Amazon S3/example-media/projects/2026/project {number}" for number in range(5)]
 """The folders of a log file in the history."""
-
-_INSERT = "INSERT INTO files VALUES ('trail', ?, NULL, '9e107d9d372bb6826bd81d3542a419d6', ?, '')"
+IN_FLIGHT = 64
+"""Messages that are handled at the same time."""
+MESSAGES = 5000
+ROUNDS = 5
+MESSAGES_PER_REFRESH = 10
+ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
 
 def run(rows: int = ROWS, pruned: float = PRUNED) -> None:
@@ -50,25 +58,24 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
     async with SqliteLedger(path, max_bytes=NO_LIMIT, history=SECONDS) as ledger:
         print(f"  start                {(time.perf_counter() - began) * 1e3:8.2f} ms")
         await _print_calls(ledger, some)
+        await _print_messages(ledger)
         await _print_pruning(ledger, path, some, pruned)
 
 
 def fill(path: Path, rows: int) -> None:
-    """In the order of the keys, and the index at the end: ten times as fast as in the order of time."""
-    files = sorted((key, BEGAN + SECONDS * n / rows) for n, key in enumerate(_keys(rows)))
+    """In the order of time, as a service writes them."""
+    finished = FinishedFiles(Validity())
+    files = (finished.row(LogFile("trail", key), ETAG, BEGAN + SECONDS * n / rows) for n, key in enumerate(_keys(rows)))
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
-        index = database.execute("SELECT sql FROM sqlite_schema WHERE name = 'files_written'").fetchone()[0]
-        database.execute("DROP INDEX files_written")
         with database:
-            database.executemany(_INSERT, files)
-        database.execute(index)
+            database.executemany(FINISH, files)
 
 
-def _keys(rows: int) -> Iterator[str]:
-    """Names as CloudTrail's, in the order of their delivery; the same ones for each call."""
-    chance = random.Random(1)
+def _keys(rows: int, *, seed: int = 1) -> Iterator[str]:
+    """Names as CloudTrail's, in the order of their delivery; the same ones for each call with the same seed."""
+    chance = random.Random(seed)
     for n in range(rows):
         account, region = f"{chance.randrange(ACCOUNTS):012}", f"eu-west-{chance.randrange(REGIONS)}"
         day, minute = divmod(n * 30 * 1440 // rows, 1440)
@@ -124,6 +131,42 @@ async def _print_batches(ledger: SqliteLedger, write: Callable[[int], Awaitable[
         )
     ratio = statistics.median(with_history) / statistics.median(plain)
     print(f"  time with the history {ratio:.2f} times that without", flush=True)
+
+
+async def _print_messages(ledger: SqliteLedger) -> None:
+    """CPU of all that the ledger does for a small log file, as the service calls it. The least busy round counts."""
+    seconds = [
+        await _cpu_of_messages(OptionalLedger(ledger), range(number * MESSAGES, (number + 1) * MESSAGES))
+        for number in range(ROUNDS)
+    ]
+    print(
+        f"  CPU of a message, {IN_FLIGHT} at once {min(seconds) * 1e6:7.1f} us at least, "
+        f"{statistics.median(seconds) * 1e6:.1f} us median of {ROUNDS} rounds",
+        flush=True,
+    )
+
+
+async def _cpu_of_messages(ledger: OptionalLedger, numbers: Sequence[int]) -> float:
+    keys = iter(list(zip(numbers, _keys(len(numbers), seed=numbers[0] + 3), strict=True)))
+
+    async def work() -> None:
+        for number, key in keys:
+            await _message(ledger, number, key)
+
+    began = time.process_time()
+    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    return (time.process_time() - began) / len(numbers)
+
+
+async def _message(ledger: OptionalLedger, number: int, key: str) -> None:
+    file, folder = LogFile("trail", key, etag=ETAG), Folder(f"{FOLDERS[0]}/{number % 50}")
+    assert not await ledger.is_finished(file)
+    await ledger.watermarks([folder])
+    if number % MESSAGES_PER_REFRESH == 0:
+        await ledger.refreshed(folder, BEGAN + number)
+    await ledger.record(FileRead(str(file), 2, BEGAN, BEGAN + 60, (folder,)))
+    await ledger.finish(file, ETAG)
+    await ledger.observe({f"arn:aws:iam::123456789012:user/{number % 5}": Seen(BEGAN, BEGAN + 60, 2)})
 
 
 async def _print_pruning(ledger: SqliteLedger, path: Path, some: Sequence[LogFile], pruned: float) -> None:
