@@ -8,12 +8,13 @@ Source: S3 User Guide, "CloudTrail log file entries", "Access point aliases"; S3
 """
 
 import re
+from types import NoneType
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
-from jibe_sqs.core.formats.cloudtrail_records import value_of
+from jibe_sqs.core.formats.cloudtrail_records import RENAME_SOURCE, Parameters, value_of
 from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, HIDDEN, fields, readable
 
 ALIAS_ENDINGS: Final = (
@@ -43,20 +44,12 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     key_unreadable: bool = False
 
 
-class _Parameters(msgspec.Struct, gc=False):
-    bucketName: str | None = None
-    key: str | None = None
-    Key: str | None = None  # the spelling of S3 on Outposts
-    rename_source: str | None = msgspec.field(default=None, name="x-amz-rename-source")
-    omitted: bool | None = None
-
-
 class _Resource(msgspec.Struct, gc=False):
     ARN: str | None = None
     ARNPrefix: str | None = None
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """An object. An empty key stands for the whole bucket, if the key cannot be read."""
 
     bucket: str
@@ -76,29 +69,29 @@ class Resources(NamedTuple):
     unreadable: bool
 
 
-_parameters = msgspec.json.Decoder(_Parameters | None)
+_TEXT: Final = (str, NoneType)
 _resources = msgspec.json.Decoder(list[_Resource] | None)
 
 
 def request_of(field: object) -> Request:
     """The request of `requestParameters`."""
-    if isinstance(field, msgspec.Raw):
-        try:
-            found = _parameters.decode(field)
-        except DECODE_ERRORS:
-            pass
-        else:
-            if found is None:
-                return Request()
-            if not found.omitted and HIDDEN not in (found.bucketName, found.key, found.Key, found.rename_source):
-                return Request(found.bucketName or "", found.key or found.Key or "", found.rename_source or "")
+    if isinstance(field, Parameters):
+        bucket, key, other_key, source = field.bucketName, field.key, field.Key, field.rename_source
+        if (
+            isinstance(key, _TEXT)
+            and isinstance(other_key, _TEXT)
+            and not field.omitted
+            and HIDDEN not in (bucket, key, other_key, source)
+        ):
+            return Request(bucket or "", key or other_key or "", source or "")
+        field = field.values()
     value = value_of(field)
     parameters = fields(value)
     keys = parameters.get("key"), parameters.get("Key")
     return Request(
         bucket=readable(parameters.get("bucketName")),
         key=readable(keys[0]) or readable(keys[1]),
-        rename_source=readable(parameters.get("x-amz-rename-source")),
+        rename_source=readable(parameters.get(RENAME_SOURCE)),
         key_unreadable=not isinstance(value, dict | None)
         or bool(parameters.get("omitted"))
         or any(key not in (None, "") for key in keys),
@@ -107,13 +100,10 @@ def request_of(field: object) -> Request:
 
 def displayed_object(field: object) -> tuple[str, str]:
     """Bucket and key of `requestParameters`, for display. Empty if they cannot be read."""
-    if isinstance(field, msgspec.Raw):
-        try:
-            found = _parameters.decode(field)
-        except DECODE_ERRORS:
-            pass
-        else:
-            return (found.bucketName or "", found.key or found.Key or "") if found else ("", "")
+    if isinstance(field, Parameters):
+        key = field.key or field.Key or ""
+        if isinstance(key, str):
+            return field.bucketName or "", key
     request = request_of(field)
     return request.bucket, request.key
 
@@ -150,12 +140,16 @@ def _entries(field: object) -> tuple[list[tuple[str | None, str | None]], bool]:
     return list(read), len(read) < len(found) or (value is not None and not entries and value != [])
 
 
-def requested_object(request: Request) -> Target | None:
-    """The object, if the request alone names it. Nearly every request does."""
-    bucket = request.bucket
-    if bucket and request.key and not bucket.endswith(ALIAS_ENDINGS) and not bucket.startswith("arn:"):
-        return Target(bucket, request.key)
-    return None
+def requested_object(field: object) -> Target | None:
+    """The object, if `requestParameters` alone names it. Nearly every request does."""
+    if isinstance(field, Parameters) and isinstance(field.key, str) and field.key not in ("", HIDDEN):
+        bucket, key = field.bucketName, field.key
+    else:
+        request = request_of(field)
+        bucket, key = request.bucket, request.key
+    if not bucket or not key or bucket == HIDDEN or bucket.endswith(ALIAS_ENDINGS) or bucket.startswith("arn:"):
+        return None
+    return Target(bucket, key)
 
 
 def find_targets(request: Request, resources: Resources, *, may_copy: bool = False) -> list[Target]:

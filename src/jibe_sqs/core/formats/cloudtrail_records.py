@@ -18,14 +18,17 @@ from jibe_sqs.core.model import UNKNOWN_TIME, Actor
 from jibe_sqs.core.model import Record as EventRecord
 
 _NULL = msgspec.Raw(b"null")
-TRUE = msgspec.Raw(b"true")
-_NO_ERROR: Final[tuple[object, ...]] = (_NULL, msgspec.Raw(b'""'), None)
 _MAX_TIME_LENGTH = 40
+_MAX_SOURCE_LENGTH: Final = 64
+"""Characters of a name of a service that is remembered."""
+_MAX_CALLER_LENGTH: Final = 2048
+"""Bytes of a caller that is remembered."""
 
 S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
 _SERVICES = frozenset({"s3", "s3express", "s3-outposts"})
 _ISOLATED_DOMAINS = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
 """Domains of the partitions whose domain does not contain `amazonaws`."""
+RENAME_SOURCE: Final = "x-amz-rename-source"
 _SOURCE = re.compile(rb'"eventSource"\s*:\s*"([a-z0-9.-]+)"')
 
 
@@ -41,8 +44,28 @@ class Unreadable(Exception):
         self.events = events
 
 
+class Parameters(msgspec.Struct, gc=False):
+    """The fields of `requestParameters` that name an object. A call of another service may have a `key` of any type."""
+
+    bucketName: str | None = None
+    key: object = None
+    Key: object = None  # the spelling of S3 on Outposts
+    rename_source: str | None = msgspec.field(default=None, name=RENAME_SOURCE)
+    omitted: bool | None = None
+
+    def values(self) -> dict[str, object]:
+        """The fields by their names in the log."""
+        return {
+            "bucketName": self.bucketName,
+            "key": self.key,
+            "Key": self.Key,
+            RENAME_SOURCE: self.rename_source,
+            "omitted": self.omitted,
+        }
+
+
 class Typed(msgspec.Struct, gc=False):
-    """A record as documented. Fields that may have other types in records of other services are raw."""
+    """A record as documented. A field that is seldom needed is raw."""
 
     eventVersion: str = ""
     eventTime: str = ""
@@ -54,10 +77,10 @@ class Typed(msgspec.Struct, gc=False):
     requestID: str | None = None
     sourceIPAddress: str | None = None
     userAgent: str | None = None
-    errorCode: msgspec.Raw = _NULL
-    readOnly: msgspec.Raw = _NULL
+    errorCode: object = None
+    readOnly: object = None
     userIdentity: msgspec.Raw = _NULL
-    requestParameters: msgspec.Raw = _NULL
+    requestParameters: Parameters | None = None
     resources: msgspec.Raw = _NULL
     eventData: msgspec.Raw = _NULL
 
@@ -76,7 +99,7 @@ class Loose(msgspec.Struct, gc=False):
     sourceIPAddress: str
     userAgent: str
     errorCode: object
-    readOnly: msgspec.Raw
+    readOnly: object
     userIdentity: object
     requestParameters: object
     resources: object
@@ -97,7 +120,7 @@ _TEXT_FIELDS = (
     "sourceIPAddress",
     "userAgent",
 )
-_VALUE_FIELDS = ("errorCode", "userIdentity", "requestParameters", "resources", "eventData")
+_VALUE_FIELDS = ("errorCode", "readOnly", "userIdentity", "requestParameters", "resources", "eventData")
 
 
 def loose_record(text: bytes) -> Record:
@@ -116,7 +139,6 @@ def loose_record(text: bytes) -> Record:
 
 def _loose(record: dict[str, Any]) -> Loose:
     found: dict[str, Any] = {name: record.get(name) for name in _VALUE_FIELDS}
-    found["readOnly"] = TRUE if record.get("readOnly") is True else _NULL
     return Loose(**found | {name: readable(record.get(name)) for name in _TEXT_FIELDS})
 
 
@@ -164,14 +186,21 @@ def is_missing(text: str) -> bool:
 
 def is_s3_source(source: str) -> bool:
     """Whether this `eventSource` is S3 in any partition, with or without a domain."""
+    # The cache must not keep the long texts of a hostile file.
+    return _is_known_s3_source(source) if len(source) <= _MAX_SOURCE_LENGTH else _is_s3_source(source)
+
+
+def _is_s3_source(source: str) -> bool:
     service, _, domain = source.strip().lower().partition(".")
     return service in _SERVICES and (not domain or ".amazonaws." in f".{domain}" or domain.endswith(_ISOLATED_DOMAINS))
 
 
+_is_known_s3_source = lru_cache(maxsize=256)(_is_s3_source)
+
+
 def has_failed(record: Record) -> bool:
     """Whether the record has an error code. An error code that is not a readable text does not count."""
-    code = record.errorCode
-    return code not in _NO_ERROR and bool(readable(value_of(code)))
+    return record.errorCode is not None and bool(readable(record.errorCode))
 
 
 def time_of(record: Record) -> float:
@@ -201,18 +230,52 @@ class _Identity(msgspec.Struct, gc=False):
 _identity = msgspec.json.Decoder(_Identity | None)
 
 
-def actor_of(record: Record) -> Actor:
-    """The caller. Fields that cannot be read are empty."""
-    identity = _identity_of(record.userIdentity)
+class Actors:
+    """Finds the caller of each record. Fields that cannot be read are empty. Consecutive records often have the same caller."""
+
+    def __init__(self) -> None:
+        self._last: Record | None = None
+        self._actor = Actor()
+
+    def actor_of(self, record: Record) -> Actor:
+        """The caller of this record."""
+        last = self._last
+        if (
+            last is None
+            or record.userIdentity != last.userIdentity
+            or record.sourceIPAddress != last.sourceIPAddress
+            or record.userAgent != last.userAgent
+        ):
+            self._last, self._actor = record, _actor_of(record)
+        return self._actor
+
+
+def _actor_of(record: Record) -> Actor:
+    identity, address, agent = record.userIdentity, record.sourceIPAddress, record.userAgent
+    if isinstance(identity, msgspec.Raw):
+        # The cache must not keep the long texts of a hostile file.
+        text = bytes(identity)
+        if len(text) + len(address or "") + len(agent or "") <= _MAX_CALLER_LENGTH:
+            return _known_actor(text, address, agent)
+    return _actor(identity, address, agent)
+
+
+@lru_cache(maxsize=256)
+def _known_actor(identity: bytes, address: str | None, agent: str | None) -> Actor:
+    return _actor(msgspec.Raw(identity), address, agent)
+
+
+def _actor(field: object, address: str | None, agent: str | None) -> Actor:
+    identity = _identity_of(field)
     session = identity.sessionContext
     issuer = session.sessionIssuer if session else None
     return Actor(
         principal=_unless_hidden(identity.arn) or _unless_hidden(identity.invokedBy),
         access_key=_unless_hidden(identity.accessKeyId),
         session_issuer=_unless_hidden(issuer.arn) if issuer else "",
-        source_address=_unless_hidden(record.sourceIPAddress),
+        source_address=_unless_hidden(address),
         # CloudTrail puts the user agent in brackets.
-        user_agent=_unless_hidden(record.userAgent).removeprefix("[").removesuffix("]"),
+        user_agent=_unless_hidden(agent).removeprefix("[").removesuffix("]"),
     )
 
 

@@ -6,13 +6,14 @@ layers decompress a body with `Content-Encoding: gzip` by themselves.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from backports import zstd
 from isal import igzip_lib
 
 from jibe_sqs.core.errors import LogCorrupt, LogLimitExceeded, LogTruncated
 
+_GZIP: Final = b"\x1f\x8b"
 _HCRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
 HEADER_LIMIT = 128 * 1024
 """Bytes of a member's header. Its extra field has up to 64 KiB. A header with much longer names is an attack."""
@@ -142,6 +143,28 @@ class Decompressed:
             self._members += 1
 
 
+def small_text(stored: bytes) -> bytes | None:
+    """The text of bytes that may be a whole file, in one step.
+
+    None if the text has more than `BLOCK` bytes, and whenever only `Decompressed` can decide: the file has several members,
+    is not complete or not valid, or has another compression than gzip.
+    """
+    if not stored.startswith(_GZIP):
+        is_text = bool(stored) and not any(
+            stored.startswith(each.magic) or each.magic.startswith(stored) for each in _COMPRESSIONS
+        )
+        return stored if is_text and len(stored) <= BLOCK else None
+    # The last four bytes are the size of the text, if the file has one member. This only saves useless attempts.
+    if int.from_bytes(stored[-4:], "little") > BLOCK or not _has_whole_header(stored):
+        return None
+    member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    try:
+        text = member.decompress(stored, BLOCK)
+    except igzip_lib.IsalError:  # type: ignore[misc]
+        return None
+    return text if member.eof and not member.unused_data else None
+
+
 def _has_whole_header(member: bytes) -> bool:
     """Whether the header of a gzip member is complete. Format: RFC 1952.
 
@@ -210,8 +233,6 @@ def _frame_header_size(frame: bytes) -> int:
 
 
 _COMPRESSIONS = (
-    _Compression(
-        "gzip", b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), _has_whole_header
-    ),
+    _Compression("gzip", _GZIP, lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), _has_whole_header),
     _Compression("zstd", b"\x28\xb5\x2f\xfd", _ZstdFrame, lambda frame: len(frame) >= _frame_header_size(frame)),
 )

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cached_property
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -53,6 +53,8 @@ class RecordShape(Generic[T]):
         self.raw = msgspec.json.Decoder(list[msgspec.Raw])
         self.first_field = first_field
         self.boundary = b'},{"%s"' % first_field.encode()
+        self.start = b'{"%s":[' % array.encode()
+        self.end = b"]}"
 
 
 class Batch(Generic[T]):
@@ -89,14 +91,32 @@ class JsonRecords(Generic[T]):
         self._buffer = b""
         self._offset = 0  # of the beginning of the buffer
         self._state = _State.OUTSIDE
-        self._place = _Place(array=None, is_inside=False)
+        self._place = _OUTSIDE
         self._has_array = False
         self._slow: RecordCutter | None = None
 
     def feed(self, text: bytes) -> list[Batch[T]]:
         """The records that this text completes."""
+        if self._state is _State.FAST:
+            found = self._decode_fast(text)
+            return found + self._run() if self._state is not _State.FAST else found
         self._buffer += text
         return self._run()
+
+    def whole(self, text: bytes) -> list[Batch[T]]:
+        """The records of a text that is the whole file. The same as `feed` and `finish`, and faster for a small file."""
+        shape = self._shape
+        if len(text) <= self._record_limit and text.startswith(shape.start) and text.endswith(shape.end):
+            begins = len(shape.start) - 1
+            array = text[begins:-1]
+            try:
+                records: list[T | bytes] = shape.records.decode(array)
+            except DECODE_ERRORS:
+                pass  # a record of another form, or a document of another form
+            else:
+                self.count = len(records)
+                return [Batch(0, records, lambda: self._offsets(array, begins))]
+        return self.feed(text) + self.finish()
 
     def finish(self) -> list[Batch[T]]:
         """The records that were still incomplete. Raises an error if the document cannot end here."""
@@ -156,32 +176,40 @@ class JsonRecords(Generic[T]):
             return LogTruncated(f"the JSON ends before its {name!r}")
         return LogMalformed(f"no array {name!r} in the JSON")
 
-    def _decode_fast(self) -> list[Batch[T]]:
-        cut = self._buffer.rfind(self._shape.boundary)
+    def _decode_fast(self, text: bytes = b"") -> list[Batch[T]]:
+        """The complete records in the buffer and in the text that follows it."""
+        first, last = self._buffer, text
+        cut = last.rfind(self._shape.boundary)
+        if cut < 0:
+            first, last = b"", first + last
+            self._buffer = last
+            cut = last.rfind(self._shape.boundary)
         if cut < 0:
             # The length of several records without a boundary: this file has another form.
-            return self._turn_slow() if len(self._buffer) > HEAD_LIMIT * 4 else []
+            return self._turn_slow() if len(last) > HEAD_LIMIT * 4 else []
         try:
-            batch = self._decode_batch(cut + 1)
+            batch = self._decode_batch(first, memoryview(last)[: cut + 1])
         except DECODE_ERRORS:
+            self._buffer = first + last
             return self._turn_slow()
-        self._drop(cut + 2)
+        self._offset += len(first) + cut + 2
+        self._buffer = last[cut + 2 :]
         return [batch]
 
     def _drop(self, size: int) -> None:
         self._buffer = self._buffer[size:]
         self._offset += size
 
-    def _decode_batch(self, end: int) -> Batch[T]:
-        """The records in the buffer up to `end`, where a record ends."""
-        text = b"[" + self._buffer[:end] + b"]"
+    def _decode_batch(self, *parts: bytes | memoryview) -> Batch[T]:
+        """The records in these parts of the text. The first part begins where the buffer does. A record ends with the last."""
+        text = b"".join((b"[", *parts, b"]"))
         begins = self._offset - 1
         try:
             # If the batch is within the limit, each of its records is too.
             records: list[T | bytes] | None = (
                 self._shape.records.decode(text) if len(text) <= self._record_limit else None
             )
-        except msgspec.ValidationError:
+        except DECODE_ERRORS:
             records = None
         if records is None:
             records = [self._decode_one(bytes(raw)) for raw in self._shape.raw.decode(text)]
@@ -242,7 +270,7 @@ class JsonRecords(Generic[T]):
             return self._cut(self._slow.finish())
         end = self._buffer.rfind(b"]")
         try:
-            batch = self._decode_batch(end) if end >= 0 else None
+            batch = self._decode_batch(self._buffer[:end]) if end >= 0 else None
         except DECODE_ERRORS:
             batch = None
         if batch is None:
@@ -260,6 +288,9 @@ class _Place(NamedTuple):
 
     array: int | None
     is_inside: bool
+
+
+_OUTSIDE: Final = _Place(array=None, is_inside=False)
 
 
 def _next_array(text: str, name: str, *, is_inside: bool) -> _Place:

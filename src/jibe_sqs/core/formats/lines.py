@@ -53,6 +53,10 @@ class LineLog(ABC):
     def finish(self) -> list[Record]:
         """The records that were still incomplete."""
 
+    def whole(self, text: bytes) -> list[Record]:
+        """The records of a text that is the whole file."""
+        return self.feed(text) + self.finish()
+
     def check_recognised(self) -> None:
         """Raise a `LogError` if not a single record in the whole file has this format."""
         if self._refused and not self.recognised:

@@ -9,7 +9,7 @@ from typing import Final
 
 from jibe_sqs.core.errors import LogLimitExceeded, LogMalformed
 from jibe_sqs.core.formats.bad_records import BadRecords, OnBadRecord
-from jibe_sqs.core.formats.decompressed import Decompressed
+from jibe_sqs.core.formats.decompressed import BLOCK, Decompressed, small_text
 from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits, MiB
 from jibe_sqs.core.formats.registry import (
@@ -41,31 +41,63 @@ class LogReader:
     ) -> None:
         """`configured`, `on_bad_record`: the settings of the file's source. `hashed`: compute `sha256`."""
         self.format = format_of(key) or configured
-        self.bad = BadRecords("reject")
         self.records = 0
+        self.stored = 0
         self._limits = limits
         self._on_bad_record = on_bad_record
-        self.stored = 0
         self._hash = hashlib.sha256() if hashed else None
-        self._text = Decompressed(limit=limits.decompressed_size or MAX_DECOMPRESSED_SIZE)
+        self._whole: tuple[bytes, bytes] | None = None
+        """The only chunk so far, and its text: probably the whole file."""
+        self._text: Decompressed | None = None
         self._parser: Parser | None = None
         self._start = b""
         if self.format is not None:
-            self._choose(self.format)
+            self._parser = self._choose(self.format)
+        else:
+            self.bad = BadRecords("reject")
 
     def feed(self, chunk: bytes) -> Iterator[list[Record]]:
-        """The records that this chunk completes."""
+        """The records that this chunk completes. A small file that is a single chunk is read by `finish`."""
+        is_first = not self.stored
         self.stored += len(chunk)
         if self.stored > self._limits.compressed_size:
             raise LogLimitExceeded(f"more than {self._limits.compressed_size:,} bytes stored")
-        for block in self._text.feed(chunk):
-            if self._text.size > max(RATIO_CHECKED_FROM, self.stored * self._limits.ratio):
-                raise LogLimitExceeded(f"expands to more than {self._limits.ratio} times its {self.stored:,} bytes")
-            yield self._parsed(block)
+        if is_first and len(chunk) <= BLOCK:
+            text = small_text(chunk)
+            if text is not None and len(text) <= self._decompressed_limit:
+                self._whole = chunk, text
+                return iter(())
+        return self._stream(chunk)
 
     def finish(self) -> Iterator[list[Record]]:
         """The records that were still incomplete. Raises a `LogError` if the file cannot end here."""
-        for block in self._text.finish():
+        if self._whole is not None:
+            return iter((self._read_whole(self._whole[1]),))
+        return self._end_stream()
+
+    def _read_whole(self, text: bytes) -> list[Record]:
+        if self._hash is not None:
+            self._hash.update(text)
+        parser = self._parser or self._recognised(text)
+        return self._counted(parser.whole(text))
+
+    def _stream(self, chunk: bytes) -> Iterator[list[Record]]:
+        if self._whole is not None:
+            first, _ = self._whole
+            self._whole = None
+            yield from self._blocks(first, len(first))
+        yield from self._blocks(chunk, self.stored)
+
+    def _blocks(self, chunk: bytes, stored: int) -> Iterator[list[Record]]:
+        """The records that each block of the chunk's text completes. `stored`: the size of the file up to this chunk."""
+        text = self._decompressed
+        for block in text.feed(chunk):
+            if text.size > max(RATIO_CHECKED_FROM, stored * self._limits.ratio):
+                raise LogLimitExceeded(f"expands to more than {self._limits.ratio} times its {stored:,} bytes")
+            yield self._parsed(block)
+
+    def _end_stream(self) -> Iterator[list[Record]]:
+        for block in self._decompressed.finish():
             yield self._parsed(block)
         if self._parser is None:
             yield self._recognise(self._start)
@@ -87,19 +119,35 @@ class LogReader:
 
     def _recognise(self, text: bytes) -> list[Record]:
         """Choose the format by the beginning of the text, and parse the text."""
+        self._parser = self._recognised(text)
+        self._start = b""
+        return self._counted(self._parser.feed(text))
+
+    def _recognised(self, text: bytes) -> Parser:
         found = format_of_text(text)
         if found is None:
             raise LogMalformed(f"the format is not recognised: the file begins with {text[:40]!r}")
-        self._start = b""
-        return self._counted(self._choose(found).feed(text))
+        return self._choose(found)
 
     def _choose(self, format_: Format) -> Parser:
         spec = FORMATS[format_]
         self.format = format_
         self.bad = BadRecords(self._on_bad_record or spec.on_bad_record)
-        self._text.limit = self._limits.decompressed_size or spec.decompressed_size
-        self._parser = spec.parser(self._limits, self.bad)
-        return self._parser
+        if self._text is not None:
+            self._text.limit = self._decompressed_limit
+        return spec.parser(self._limits, self.bad)
+
+    @property
+    def _decompressed(self) -> Decompressed:
+        if self._text is None:
+            self._text = Decompressed(limit=self._decompressed_limit)
+        return self._text
+
+    @property
+    def _decompressed_limit(self) -> int:
+        """Bytes of text."""
+        default = MAX_DECOMPRESSED_SIZE if self.format is None else FORMATS[self.format].decompressed_size
+        return self._limits.decompressed_size or default
 
     def _counted(self, records: list[Record]) -> list[Record]:
         self.records += len(records)

@@ -23,20 +23,25 @@ class Recent:
         """Remember the id. False if it is remembered already. An empty id is never a duplicate."""
         if not id_:
             return True
-        kept = _short(id_)
-        if kept in self._new or kept in self._old:
+        kept = id_ if len(id_) <= MAX_ID_LENGTH else _short(id_)
+        new = self._new
+        if kept in new or kept in self._old:
             return False
-        self._new.add(kept)
-        if len(self._new) >= self._size:
-            self._old, self._new = self._new, set()
+        new.add(kept)
+        if len(new) >= self._size:
+            self._old, self._new = new, set()
         return True
 
+    def discard(self, id_: str) -> None:
+        """Forget the id."""
+        kept = id_ if len(id_) <= MAX_ID_LENGTH else _short(id_)
+        self._new.discard(kept)
+        self._old.discard(kept)
+
     def __contains__(self, id_: str) -> bool:
-        kept = _short(id_)
+        kept = id_ if len(id_) <= MAX_ID_LENGTH else _short(id_)
         return kept in self._new or kept in self._old
 
 
-def _short(id_: str) -> str | bytes:
-    if len(id_) <= MAX_ID_LENGTH:
-        return id_
+def _short(id_: str) -> bytes:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=_HASH_SIZE).digest()

@@ -28,13 +28,19 @@ BEGINNING_SIZE: Final = 4096
 
 
 class Parser(Protocol):
-    """Parses the decompressed text of one log file. Both methods raise `LogError`s."""
+    """Parses the decompressed text of one log file. All methods raise `LogError`s.
+
+    Either `feed` the text in order and call `finish`, or read it `whole`.
+    """
 
     def feed(self, text: bytes) -> list[Record]:
         """The records that this text completes."""
 
     def finish(self) -> list[Record]:
         """The records that were still incomplete. Raises an error if the file cannot end here."""
+
+    def whole(self, text: bytes) -> list[Record]:
+        """The records of a text that is the whole file: the same as from `feed` and `finish`."""
 
 
 class KeyPattern(NamedTuple):
