@@ -7,6 +7,7 @@ Notifications Compatibility".
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from jibe_sqs.core.model import Kind, SkipReason
@@ -36,6 +37,7 @@ _NOT_CHANGES: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_MAX_NAME_LENGTH: Final = 64
 _DELETES: Final = re.compile(r"Delet|Remov|Expir|HideMarker", re.IGNORECASE)
 
 _OTHER_DETAIL_TYPES: Final = re.compile(r"Object (?:Restore|Storage Class|Access Tier|ACL|Tags|Annotation)")
@@ -43,12 +45,20 @@ _OTHER_DETAIL_TYPES: Final = re.compile(r"Object (?:Restore|Storage Class|Access
 
 def effect(name: str) -> Kind | SkipReason:
     """What the S3 event did to its object, or why it did not change the object."""
+    # The cache must not keep the long texts of a hostile message.
+    return _known_effect(name) if len(name) <= _MAX_NAME_LENGTH else _effect(name)
+
+
+def _effect(name: str) -> Kind | SkipReason:
     name = _SERVICE.sub("", name, count=1) if _SERVICE.match(name) else name
     if _READS.match(name):
         return SkipReason.READ_ONLY
     if _NOT_CHANGES.match(name):
         return SkipReason.NOT_OBJECT_CHANGE
     return Kind.DELETED if _DELETES.search(name) else Kind.WRITTEN
+
+
+_known_effect = lru_cache(maxsize=256)(_effect)
 
 
 def effect_of_detail_type(name: str) -> Kind | SkipReason:

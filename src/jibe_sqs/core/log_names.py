@@ -24,10 +24,12 @@ _CLOUDTRAIL_SIBLING: Final = re.compile(rf"(?:^|/){ACCOUNT}/({'|'.join(_CLOUDTRA
 _TRAIL_START: Final = re.compile(rf"(?:^|/){ACCOUNT}/CloudTrail(?:-Digest)?/(?:[^/]+/)?\Z")
 
 _LYVE_SIBLINGS: Final = {"IAM": "Lyve Cloud IAM audit log", "console": "Lyve Cloud console audit log"}
-_LYVE_SIBLING: Final = re.compile(rf"(?:^|/)({'|'.join(_LYVE_SIBLINGS)})-[^/]*{TIMESTAMP}\.gz\Z")
+_LYVE_SIBLING: Final = re.compile(rf"({'|'.join(_LYVE_SIBLINGS)})-[^/]*{TIMESTAMP}\.gz\Z")
+"""Pattern of the name of such a file, without its folder."""
 
-_TEST_FILE: Final = re.compile(r"(?:^|/)(?:ConfigWritabilityCheckFile|ELBAccessLogTestFile|aws-logs-write-test)\Z")
-_CLOUDFRONT_LOG: Final = re.compile(r"(?:^|/)E[0-9A-Z]{9,}\.\d{4}-\d\d-\d\d-\d\d\.[0-9a-f]{8}\.gz\Z")
+_TEST_FILES: Final = frozenset({"ConfigWritabilityCheckFile", "ELBAccessLogTestFile", "aws-logs-write-test"})
+_CLOUDFRONT_LOG: Final = re.compile(r"E[0-9A-Z]{9,}\.\d{4}-\d\d-\d\d-\d\d\.[0-9a-f]{8}\.gz\Z")
+"""Pattern of the name of such a file, without its folder."""
 
 _OTHER_SERVICE: Final = re.compile(rf"(?:^|/){ACCOUNT}/(?!CloudTrail/|[sS]3)[^/]+/")
 """A folder of another AWS service. CloudWatch Logs does not document the names of its folders of S3's access logs: a
@@ -38,19 +40,16 @@ _OTHER_SERVICE_HIVE: Final = re.compile(r"(?:^|/)AWSLogs/aws-account-id=\d{12}/a
 
 def no_log(key: str) -> str | None:
     """A description of the file, if its key shows that it is not a log file. None for every other key."""
-    if found := _CLOUDTRAIL_SIBLING.search(key):
+    if "/CloudTrail-" in key and (found := _CLOUDTRAIL_SIBLING.search(key)):
         return _CLOUDTRAIL_SIBLINGS[found[1]]
-    if found := _LYVE_SIBLING.search(key):
+    name = key.rpartition("/")[2]
+    if not name and key:
+        return "the marker of a trail's start" if _TRAIL_START.search(key) else "a folder's marker"
+    if found := _LYVE_SIBLING.match(name):
         return _LYVE_SIBLINGS[found[1]]
-    if _TRAIL_START.search(key):
-        return "the marker of a trail's start"
-    if key.endswith("/"):
-        return "a folder's marker"
-    if _TEST_FILE.search(key):
+    if name in _TEST_FILES:
         return "a test file of an AWS service"
-    if _CLOUDFRONT_LOG.search(key):
-        return "CloudFront access log"
-    return None
+    return "CloudFront access log" if _CLOUDFRONT_LOG.match(name) else None
 
 
 def holds_no_logs(folder: str) -> bool:

@@ -19,6 +19,7 @@ from jibe_sqs.core.notification_rules import NotificationRule
 EVERY_BUCKET: Final = "*"
 """A source with this bucket is for every bucket. Its log files are only those whose keys look like CloudTrail's."""
 
+_FORMATS_IN_CERTAIN_FOLDERS: Final = (None, Format.CLOUDTRAIL)
 IGNORED_FILE: Final = "an ignored file"
 """The description of a file that its source ignores."""
 
@@ -67,8 +68,9 @@ def beside_logs(source: LogSource, key: str) -> str | None:
     """
     if about := no_log(key):
         return about
-    is_folder_certain = source.format in (None, Format.CLOUDTRAIL) and not holds_no_logs(source.prefix)
-    if is_folder_certain and holds_no_logs(key) and format_of(key) is None:
+    if format_of(key) is not None or source.format not in _FORMATS_IN_CERTAIN_FOLDERS:
+        return None
+    if holds_no_logs(key) and not holds_no_logs(source.prefix):
         return "a file of another AWS service"
     return None
 
@@ -103,8 +105,11 @@ class Sources:
         """The source of a log file. None if no configured source contains it."""
         if not self._logs:
             return LogSource(bucket)
-        candidates = (*self._logs.get(bucket, ()), *self._logs.get(EVERY_BUCKET, ()))
-        return next((source for source in candidates if holds(source.bucket, source.prefix, key)), None)
+        for name in (bucket, EVERY_BUCKET):
+            for source in self._logs.get(name, ()):
+                if holds(source.bucket, source.prefix, key):
+                    return source
+        return None
 
     def possible(self, key: str | None) -> list[LogSource]:
         """The possible sources of a log file whose bucket is unknown. All sources, if its key is unknown too."""

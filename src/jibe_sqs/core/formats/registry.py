@@ -10,6 +10,7 @@ audit log".
 import re
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -159,6 +160,7 @@ FORMATS: Final[dict[Format, FormatSpec]] = {
 MAX_DECOMPRESSED_SIZE: Final = max(spec.decompressed_size for spec in FORMATS.values())
 """Bytes. The limit for a file whose format is not recognised yet."""
 
+_MAX_KEY_LENGTH: Final = 1024
 _KEYS: Final = [(each.pattern, format_) for format_, spec in FORMATS.items() for each in spec.keys]
 _BEGINNINGS: Final = sorted(
     ((each.rank, format_, each.pattern) for format_, spec in FORMATS.items() for each in spec.beginnings),
@@ -168,10 +170,18 @@ _BEGINNINGS: Final = sorted(
 
 def format_of(key: str) -> Format | None:
     """The format of a log file with this object key, under any prefix. None if the key does not show it."""
+    # The key of one file is asked for several times. The cache must not keep keys that are too long for every store.
+    return _known_format_of(key) if len(key) <= _MAX_KEY_LENGTH else _format_of(key)
+
+
+def _format_of(key: str) -> Format | None:
     for pattern, format_ in _KEYS:
         if pattern.search(key):
             return format_
     return None
+
+
+_known_format_of = lru_cache(maxsize=1024)(_format_of)
 
 
 def format_of_text(text: bytes) -> Format | None:
