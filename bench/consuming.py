@@ -6,26 +6,27 @@ import gzip
 import itertools
 import json
 import pstats
+import random
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from bench.logs import ACCOUNT, REGION, texts
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.model import LogFile, Message, Reject
-from jibe_sqs.ports import QueueDepth, QueueFacts
+from jibe_sqs.core.model import Folder, LogFile, Message, Reject
+from jibe_sqs.ports import OtherRefreshes, QueueDepth, QueueFacts
 from jibe_sqs.telemetry import logs
-from jibe_sqs.testing import InMemoryLedger, InMemorySyncTarget
+from jibe_sqs.testing import InMemoryLedger
 
 MESSAGES: Final = 5000
 RUNS: Final = 5
 BUCKET: Final = "example-trail"
 ROUND_TRIP: Final = 0.003
-"""Seconds of each call to SQS and S3."""
+"""Seconds of a call to SQS, and the mean of those of a GET."""
 CASES: Final = (
     (1, 64, 10_000, 0.0),
     (4, 64, 10_000, 0.0),
@@ -69,7 +70,7 @@ async def _drained(
     fleet = [_Queue(f"queue-{number}") for number in range(queues)]
     for queue, file in zip(itertools.cycle(fleet), store.files, strict=False):
         queue.send(_body(file))
-    target = InMemorySyncTarget(takes=refresh)
+    target = _Target(refresh)
     policies = Policies(messages_reading=reading, messages_held=held)
     engine = Engine(Outputs(clock=_Clock(), ledger=InMemoryLedger(), target=target, decisions=Decisions()), policies)
     service = engine.service(Inputs(queues=[(queue, await queue.facts()) for queue in fleet], logs=store))
@@ -92,6 +93,18 @@ async def _drained(
     return micros, calls["receive"] / messages, calls["delete"] / messages
 
 
+class _Target:
+    """The `SyncTarget` port: refreshes take between nothing and twice the given seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._chance = random.Random(1)
+
+    async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:  # noqa: ARG002
+        began()
+        await asyncio.sleep(self._chance.random() * 2 * self._seconds)
+
+
 class _Clock:
     def now(self) -> float:
         return time.time()
@@ -109,13 +122,14 @@ class _Store:
     def __init__(self, messages: int) -> None:
         records = list(texts(500))
         sizes = itertools.cycle((1, 2, 3, 4, 5))
+        self._chance = random.Random(1)
         self._contents = [gzip.compress(b'{"Records":[%s]}' % b",".join(each)) for each in _cut(records, sizes)]
         self.files = [_name(number) for number in range(messages)]
         self._numbers = {key: number for number, key in enumerate(self.files)}
 
     @asynccontextmanager
     async def open(self, file: LogFile) -> Any:
-        await asyncio.sleep(ROUND_TRIP)
+        await asyncio.sleep(self._chance.expovariate(1 / ROUND_TRIP))
         yield _Log(self._contents[self._numbers[file.key] % len(self._contents)])
 
 
@@ -187,7 +201,7 @@ class _Queue:
         self.calls["show_after"] += 1
         return {}
 
-    async def reject(self, message: Message, why: Reject) -> bool:  # noqa: ARG002
+    async def reject(self, message: Message, why: Reject) -> bool:
         raise AssertionError(f"{message.id} was rejected: {why.reason}")
 
 

@@ -196,9 +196,9 @@ class _WaitsWithoutLimit(Handler):
 
 
 class _KeepsItsPlace(Handler):
-    async def _do_file(self, file: LogFile, place: Any, in_hand: InHand) -> list[JibeError]:
+    async def _outcome(self, file: LogFile, place: Any, in_hand: InHand) -> list[JibeError]:
         with in_hand.place.part():
-            return await super()._do_file(file, place, in_hand)
+            return await super()._outcome(file, place, in_hand)
 
 
 class _NeverTriesWithoutRoom(Handler):

@@ -132,6 +132,8 @@ class Place:
     It goes back to the budget when the last part ends, or at `leave`, and only once.
     """
 
+    __slots__ = ("_budget", "_parts")
+
     def __init__(self, budget: Budget) -> None:
         self._budget: Budget | None = budget
         self._parts = 0
@@ -159,6 +161,8 @@ class Place:
 
 
 class _Part:
+    __slots__ = ("_place",)
+
     def __init__(self, place: Place) -> None:
         self._place = place
 
@@ -173,6 +177,8 @@ class _Part:
 
 class Share:
     """A part of a budget that one block, or one message, holds."""
+
+    __slots__ = ("_budget", "amount")
 
     def __init__(self, budget: Budget, amount: int) -> None:
         self.amount = amount
@@ -189,7 +195,27 @@ class Share:
         self.amount += amount
         self._budget.overdraw(amount)
 
+    def part(self, amount: int) -> "_More":
+        """A context that holds so many units more, also if they are not free."""
+        return _More(self, amount)
+
     @property
     def free(self) -> int:
         """The units of the budget that are free now; negative while it is overdrawn."""
         return self._budget.free
+
+
+class _More:
+    __slots__ = ("_amount", "_share")
+
+    def __init__(self, share: Share, amount: int) -> None:
+        self._share = share
+        self._amount = amount
+
+    def __enter__(self) -> None:
+        self._share.grow(self._amount)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._share.reduce_to(self._share.amount - self._amount)

@@ -82,7 +82,7 @@ class Consumer:
         self._visibility = MIN_VISIBILITY
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=self._visibility)
         self._settlements = Settlements(queue=queue, policy=policy, clock=clock, counters=counters)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], InHand] = {}
         self._stopping = asyncio.Event()
         self._is_open = facts is not None
         if facts is not None:
@@ -286,16 +286,14 @@ class Consumer:
         in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
         held.in_hand = in_hand
         in_hand.on_events = self.activity.brought_events
-        held.task = asyncio.create_task(self._process(held, in_hand), name=f"message {message.id}")
-        self._tasks.add(held.task)
-
+        task = held.task = asyncio.create_task(self._process(held, in_hand))
+        self._tasks[task] = in_hand
         # A callback, because a task that is cancelled before its first step runs no `finally`.
-        def give_back(task: "asyncio.Task[None]") -> None:
-            self._tasks.discard(task)
-            in_hand.leave()
-
-        held.task.add_done_callback(give_back)
+        task.add_done_callback(self._ended)
         return True
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(task).leave()
 
     async def _process(self, held: Held, in_hand: InHand) -> None:
         try:

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 from jibe_sqs.consuming.reading import Read, Reading
 from jibe_sqs.consuming.room import ANNOUNCED, FILE, InHand
@@ -16,7 +17,7 @@ from jibe_sqs.core.errors import (
     LogBucketDown,
     LogStoreUnavailable,
 )
-from jibe_sqs.core.model import LogFile, Message, Verdict
+from jibe_sqs.core.model import Done, LogFile, Message, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.ports import Buckets
 from jibe_sqs.syncing.changes import Changes
@@ -60,7 +61,7 @@ class Handler:
         self._skip_warnings = skip_warnings
         self._changes = changes
         self._buckets = buckets
-        self._in_hand: dict[tuple[str, str], tuple[LogFile, asyncio.Future[list[JibeError]]]] = {}
+        self._in_hand: dict[tuple[str, str], _FileInHand] = {}
 
     async def handle(self, message: Message, policy: RetryPolicy, in_hand: InHand) -> Verdict:
         """Do what the message asks for. Its place in the reading budget is left when everything has been read."""
@@ -75,15 +76,14 @@ class Handler:
             if asked.read:
                 in_hand.on_events()
                 jobs.append(self._do_records(asked.read, errors))
-            if asked.files:
+            if len(asked.files) == 1:
+                jobs.append(self._do_file(1, asked.files[0], in_hand.place.part(), in_hand, errors))
+            elif asked.files:
                 jobs.append(self._do_files(deque(asked.files), in_hand.place.part(), in_hand, errors))
             unreadable = asked.unreadable
         # From here on, the message may wait for hours, so it keeps as little as possible.
         del asked
-        # Both end, even if one raises for a defect: nothing must still be reading when this returns.
-        for result in await asyncio.gather(*jobs, return_exceptions=True):
-            if result is not None:
-                raise result
+        await _all(jobs)
         if unreadable is not None:
             # Everything else in the message is done now, so the dead letter loses none of it.
             errors.add(unreadable, at=math.inf)
@@ -94,10 +94,18 @@ class Handler:
         for error in await self._finish(read):
             errors.add(error)
 
+    async def _do_file(
+        self, at: int, file: LogFile, place: AbstractContextManager[None], in_hand: InHand, errors: "_Errors"
+    ) -> None:
+        """The log file at this position in the message. `place`: see `Reading.file`."""
+        with in_hand.part(FILE):
+            for error in await self._outcome(file, place, in_hand):
+                errors.add(error, str(file), at)
+
     async def _do_files(
         self, files: "deque[LogFile]", place: AbstractContextManager[None], in_hand: InHand, errors: "_Errors"
     ) -> None:
-        """The log files that a message announces, some of them at a time. `place`: it is held while files can begin."""
+        """Several log files that a message announces, some of them at a time. `place`: it is held while files can begin."""
         count = len(files)
         turns = asyncio.Semaphore(FILES_AT_ONCE)
         running = 0
@@ -108,9 +116,7 @@ class Handler:
             nonlocal running
             running += 1
             try:
-                with in_hand.part(FILE):
-                    for error in await self._do_file(file, turn, in_hand):
-                        errors.add(error, str(file), at)
+                await self._do_file(at, file, turn, in_hand, errors)
             except Exception as defect:  # noqa: BLE001 - raised below, after the other files
                 defects.append(defect)
             finally:
@@ -141,15 +147,15 @@ class Handler:
         if defects:
             raise defects[0]
 
-    async def _do_file(self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand) -> list[JibeError]:
-        """A log file. If another message has it in hand, that message reads it, and this one waits for the outcome."""
+    async def _outcome(self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand) -> list[JibeError]:
+        """The errors of a log file. If another message has it in hand, this one waits for the outcome there."""
         name = (file.bucket, file.key)
-        while name in self._in_hand:
+        while (theirs := self._in_hand.get(name)) is not None:
             with place:
-                file_in_hand, outcome = self._in_hand[name]
+                outcome = theirs.outcome
             try:
                 with self._reading.following(file, in_hand):
-                    errors = await self._after(file_in_hand, outcome, file)
+                    errors = await self._after(theirs.file, outcome, file)
             except LogBucketDown as error:
                 return [error]
             # If a message in its last receive went back to its queue, it would become a dead letter.
@@ -157,16 +163,14 @@ class Handler:
             if errors is not None and may_return:
                 return errors
             place = await in_hand.place_again()
-        ours: asyncio.Future[list[JibeError]] = asyncio.get_running_loop().create_future()
-        self._in_hand[name] = file, ours
+        ours = self._in_hand[name] = _FileInHand(file)
         try:
             read = await self._reading.file(file, place, in_hand)
             errors = [read] if isinstance(read, JibeError) else await self._finish(read) if read else []
-            ours.set_result(errors)
+            ours.ended(errors)
         finally:
             del self._in_hand[name]
-            # If there is no outcome, because this message was given up, the waiting messages see a cancelled future.
-            ours.cancel()
+            ours.given_up()
         return errors
 
     async def _after(
@@ -223,6 +227,8 @@ class Handler:
             await self._ledger.observe(read.principals)
 
     def _verdict(self, errors: "_Errors", in_hand: InHand, policy: RetryPolicy) -> Verdict:
+        if not errors.counts:
+            return Done()
         self._counters.errors.update(errors.counts)
         kept = errors.in_order
         return verdict(
@@ -230,21 +236,34 @@ class Handler:
             in_hand.receive_count,
             policy,
             [source for source, _ in kept],
-            more=errors.counts.total() - len(kept),
+            more=sum(errors.counts.values()) - len(kept),
         )
+
+
+async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do all jobs at the same time. A single one, which nearly every message has, needs no task of its own."""
+    if len(jobs) == 1:
+        await jobs[0]
+        return
+    # All end, even if one raises for a defect: nothing must still be reading when this returns.
+    for result in await asyncio.gather(*jobs, return_exceptions=True):
+        if result is not None:
+            raise result
 
 
 class _Errors:
     """The errors of one message: counts by class, and the first few of each class with their sources."""
 
+    __slots__ = ("_kept", "counts")
+
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
         self._kept: list[tuple[float, str, JibeError]] = []
 
     def add(self, error: JibeError, source: str = _MESSAGE, at: float = 0) -> None:
         """Add one error. `source`: the message body or a log file. `at`: its position in the message."""
         name = type(error).__name__
-        self.counts[name] += 1
+        self.counts[name] = self.counts.get(name, 0) + 1
         if self.counts[name] <= MAX_ERRORS:
             self._kept.append((at, source, error))
 
@@ -252,6 +271,33 @@ class _Errors:
     def in_order(self) -> list[tuple[str, JibeError]]:
         """The kept errors with their sources, by their positions in the message."""
         return [(source, error) for _, source, error in sorted(self._kept, key=lambda each: each[0])]
+
+
+class _FileInHand:
+    """A log file that a message has in hand."""
+
+    __slots__ = ("_outcome", "file")
+
+    def __init__(self, file: LogFile) -> None:
+        self.file = file
+        self._outcome: asyncio.Future[list[JibeError]] | None = None
+
+    @property
+    def outcome(self) -> "asyncio.Future[list[JibeError]]":
+        """A future of its errors, for other messages that announce the same file. Most files need none."""
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+        return self._outcome
+
+    def ended(self, errors: list[JibeError]) -> None:
+        """The file is done, or cannot be."""
+        if self._outcome is not None:
+            self._outcome.set_result(errors)
+
+    def given_up(self) -> None:
+        """If there is no outcome, because the message was given up, the others see a cancelled future."""
+        if self._outcome is not None:
+            self._outcome.cancel()
 
 
 class _Turn(AbstractContextManager[None]):

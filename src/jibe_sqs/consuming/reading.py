@@ -1,13 +1,14 @@
 """Reading: from a message to what it announces, and from a log file to what it asks for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Self
 
 import msgspec
 import structlog
 
+from jibe_sqs.concurrency.deadlines import Deadlines
 from jibe_sqs.consuming.bucket_outages import BucketOutages
 from jibe_sqs.consuming.room import InHand, PlanRoom
 from jibe_sqs.core.announcements import announcements, combined, swept_announcements
@@ -29,7 +30,8 @@ from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Recor
 from jibe_sqs.core.plan import Plan, Seen, SkippedChanges
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
-from jibe_sqs.ports import Log, LogStore, Signatures, Verifier
+from jibe_sqs.ports import LogStore, Signatures, Verifier
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
@@ -123,27 +125,30 @@ class Reading:
         self._verifiers = verifiers or {}
         self._signatures = signatures
         self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
         self._came = came
 
     async def message(self, message: Message, in_hand: InHand) -> Asked:
         """Return what the message asks for. Raises `AnnouncementError`."""
         if self._signatures is not None and not message.ours:
             await self._signatures.check(message.body)
-        plan, room = self._new_plan(in_hand)
-        files, unreadable = self._announced(message, plan)
-        if not plan.records:
+        files, plan, unreadable = self._announced(message, in_hand)
+        if plan is None:
             return Asked(files, unreadable)
-        room.resize(plan.size)
         return Asked(files, unreadable, Read.of(plan, await self._needed(plan)))
 
-    def _announced(self, message: Message, plan: Plan) -> tuple[list[LogFile], AnnouncementError | None]:
-        """The log files, and one error for all unreadable records. All other records are added to the plan.
+    def _announced(
+        self, message: Message, in_hand: InHand
+    ) -> tuple[list[LogFile], Plan | None, AnnouncementError | None]:
+        """The log files, the plan of all records, and one error for all unreadable ones.
 
         The announcements take up to a hundred times as much memory as the body, so they are gone when this returns.
         """
         read = swept_announcements if message.ours else announcements
         files: dict[tuple[str, str, str | None], LogFile] = {}
         unreadable: list[Unreadable] = []
+        plan: Plan | None = None
+        room = in_hand.plan()
         for each in read(message.body, self._sources, self._limits.key_length):
             match each:
                 case LogFile():
@@ -154,8 +159,12 @@ class Reading:
                 case Unreadable():
                     unreadable.append(each)
                 case _:
+                    if plan is None:
+                        plan = self._new_plan(room)
                     self._add(plan, [each])
-        return list(files.values()), combined(unreadable) if unreadable else None
+        if plan is not None:
+            room.resize(plan.size)
+        return list(files.values()), plan, combined(unreadable) if unreadable else None
 
     async def file(
         self, file: LogFile, place: AbstractContextManager[None], in_hand: InHand
@@ -165,22 +174,24 @@ class Reading:
         While its bucket is in an outage, the file waits. `place`: the message's place in the reading budget. It is left
         when the file is read, or has to wait.
         """
-        if self._came is not None and (source := self._sources.of(file.bucket, file.key)) is not None:
+        source = self._sources.of(file.bucket, file.key)
+        if self._came is not None and source is not None:
             self._came(source)
         with place:
             if await self._ledger.is_finished(file):
                 self._counters.files_known += 1
-                log.debug("file_known", bucket=file.bucket, key=file.key)
+                if logs.are_verbose():
+                    log.debug("file_known", bucket=file.bucket, key=file.key)
                 return None
             if self._outages.may_try(file.bucket):
-                read = await self._tried(file, in_hand)
+                read = await self._tried(file, source, in_hand)
                 if not self._outages.must_wait(file, read):
                     return read
         try:
             with self._outages.waiting(file, in_hand):
                 while True:
                     async with self._outages.turn(file.bucket), in_hand.reading_again():
-                        read = await self._tried(file, in_hand)
+                        read = await self._tried(file, source, in_hand)
                     if not self._outages.must_wait(file, read):
                         return read
         except LogBucketDown as error:
@@ -190,38 +201,29 @@ class Reading:
         """Count a message that waits until another one has read the file. Raises `LogBucketDown` if too many wait."""
         return self._outages.following(file, in_hand)
 
-    async def _tried(self, file: LogFile, in_hand: InHand) -> Read | JibeError:
+    async def _tried(self, file: LogFile, source: LogSource | None, in_hand: InHand) -> Read | JibeError:
+        await in_hand.begin_file()
         try:
-            async with in_hand.file():
-                return await self._file(file, in_hand)
+            return await self._file(file, source, in_hand)
         except JibeError as error:
             return self._failed(file, error)
+        finally:
+            in_hand.end_file()
 
     @staticmethod
     def _failed(file: LogFile, error: JibeError) -> JibeError:
         log.warning("file_failed", bucket=file.bucket, key=file.key, error=type(error).__name__, reason=str(error))
         return without_frames(error)
 
-    async def _file(self, file: LogFile, in_hand: InHand) -> Read:
-        source = self._sources.of(file.bucket, file.key)
+    async def _file(self, file: LogFile, source: LogSource | None, in_hand: InHand) -> Read:
         if source is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
-        verifier = self._verifiers.get(source)
-        plan, room = self._new_plan(in_hand)
+        room = in_hand.plan()
+        plan = self._new_plan(room)
         reader = source.reader(file.key, self._limits)
         try:
-            async with self._in_time(file), self._opened(file) as stored:
-                async for chunk in stored:
-                    self._counters.bytes += len(chunk)
-                    for records in reader.feed(chunk):
-                        self._add(plan, records)
-                        del records  # up to a hundred times as large as their text, and other files are read meanwhile
-                        room.resize(plan.size)
-                        # A chunk may decompress to a hundred times its size. Let other messages run in between.
-                        await asyncio.sleep(0)
-                for records in reader.finish():
-                    self._add(plan, records)
-            if verifier is not None:
+            etag = await self._read(file, reader, plan, room)
+            if (verifier := self._verifiers.get(source)) is not None:
                 await verifier.verify(file, reader.sha256)
             needed = await self._needed(plan)
         except BaseException:
@@ -230,40 +232,47 @@ class Reading:
         room.resize(plan.size)
         self._counters.files += 1
         self._report(file, reader, plan)
-        return Read.of(plan, needed, file, stored.etag, reader.bad.rejection)
+        return Read.of(plan, needed, file, etag, reader.bad.rejection)
 
-    @asynccontextmanager
-    async def _opened(self, file: LogFile) -> AsyncIterator[Log]:
-        """Open the file, and report to the outages whether its bucket answers."""
-        async with AsyncExitStack() as stack:
-            try:
-                stored = await stack.enter_async_context(self._logs.open(file))
-            except LogMissing:
-                self._outages.answered(file.bucket)
-                raise
-            except JibeError as error:
-                self._outages.failed(file, error)
-                raise
-            self._outages.answered(file.bucket)
-            yield stored
-
-    def _new_plan(self, in_hand: InHand) -> tuple[Plan, PlanRoom]:
-        room = in_hand.plan()
-        return Plan(by_object=self._by_object, room=room.limit), room
-
-    @asynccontextmanager
-    async def _in_time(self, file: LogFile) -> AsyncIterator[None]:
-        """A file that trickles in byte by byte would otherwise keep its place in the reading budget for ever."""
-        limit = asyncio.timeout(self._timeout)
+    async def _read(self, file: LogFile, reader: LogReader, plan: Plan, room: PlanRoom) -> str:
+        """Add all records of the file to the plan. Returns its ETag, and reports to the outages whether its bucket answers."""
+        is_open = False
+        # A file that trickles in byte by byte would otherwise keep its place in the reading budget for ever.
+        limit = self._deadlines.block()
         try:
-            async with limit:
-                yield
+            with limit:
+                async with self._logs.open(file) as stored:
+                    is_open = True
+                    self._outages.answered(file.bucket)
+                    async for chunk in stored:
+                        self._counters.bytes += len(chunk)
+                        for records in reader.feed(chunk):
+                            if plan.records:
+                                # A chunk may decompress to a hundred times its size. Let other messages run in between.
+                                await asyncio.sleep(0)
+                            self._add(plan, records)
+                            del (
+                                records
+                            )  # up to a hundred times as large as their text, and other files are read meanwhile
+                            room.resize(plan.size)
+                    for records in reader.finish():
+                        self._add(plan, records)
+                    return stored.etag
         except TimeoutError as error:
-            if not limit.expired():
+            if not limit.is_expired:
                 raise
             raise LogStoreUnavailable(
                 f"{file}: not read to its end within {self._timeout:g} s (limits.read_seconds)"
             ) from error
+        except JibeError as error:
+            if isinstance(error, LogMissing):
+                self._outages.answered(file.bucket)
+            elif not is_open:
+                self._outages.failed(file, error)
+            raise
+
+    def _new_plan(self, room: PlanRoom) -> Plan:
+        return Plan(by_object=self._by_object, room=room.limit)
 
     def _add(self, plan: Plan, records: Sequence[Record]) -> None:
         for record in records:
@@ -280,6 +289,8 @@ class Reading:
         return needed
 
     def _report(self, file: LogFile, reader: LogReader, plan: Plan) -> None:
+        if not (plan.coarsened or reader.bad.count or logs.are_verbose()):
+            return
         about = {"bucket": file.bucket, "key": file.key, "format": reader.format}
         log.debug("file_read", **about, records=plan.records, events=plan.events)
         if plan.coarsened:

@@ -8,8 +8,8 @@ A receiver that listens to an idle queue holds no room. It receives one message 
 budgets. Then the receiver waits for room like all others before it receives again, so each queue overdraws by one message.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final
 
 from jibe_sqs.concurrency.budget import Budget, Place, Share
@@ -105,6 +105,18 @@ class InHand:
     by itself.
     """
 
+    __slots__ = (
+        "_bytes",
+        "_has_left",
+        "_plan_bytes",
+        "_room",
+        "files_waiting",
+        "is_last",
+        "on_events",
+        "place",
+        "receive_count",
+    )
+
     def __init__(
         self, room: Room, body: int, plan_bytes: int, *, receive_count: int = 1, is_last: bool = False
     ) -> None:
@@ -133,20 +145,18 @@ class InHand:
         """Whether it may begin a further log file while earlier ones wait for their refreshes."""
         return self._bytes.free > 0 and self._bytes.amount < self._room.held_bytes.size // SHARES
 
-    @contextmanager
-    def part(self, size: int) -> Iterator[None]:
+    def part(self, size: int) -> AbstractContextManager[None]:
         """Hold so many bytes more during the block."""
-        self._bytes.grow(size)
-        try:
-            yield
-        finally:
-            self._bytes.reduce_to(self._bytes.amount - size)
+        return self._bytes.part(size)
 
-    @asynccontextmanager
-    async def file(self) -> AsyncIterator[None]:
-        """The place of a log file while it is read."""
-        async with self._room.files.share(1):
-            yield
+    async def begin_file(self) -> None:
+        """Take the place of a log file that is read, until `end_file`."""
+        if not self._room.files.take_now(1):
+            await self._room.files.take(1)
+
+    def end_file(self) -> None:
+        """Give the place of a log file back."""
+        self._room.files.give()
 
     async def place_again(self) -> AbstractContextManager[None]:
         """A part of the place, which is taken again if it has been left."""
@@ -180,6 +190,8 @@ class InHand:
 
 class PlanRoom:
     """The bytes of one plan: a part of those of its message."""
+
+    __slots__ = ("_amount", "_most", "_share")
 
     def __init__(self, share: Share, most: int) -> None:
         self._share = share

@@ -13,6 +13,7 @@ from jibe_sqs.core.errors import QueueError, ReceiptLost
 from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Queue
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.counters import Counters
 
 log = structlog.get_logger()
@@ -43,7 +44,8 @@ class Settlements:
                 case Done():
                     await self._delete(held)
                     self._counters.done += 1
-                    log.debug("message_done", queue=self._queue.name, message=message.id)
+                    if logs.are_verbose():
+                        log.debug("message_done", queue=self._queue.name, message=message.id)
                 case Retry(delay, reason):
                     self._counters.retried += 1
                     log.warning(

@@ -27,6 +27,7 @@ Listener = Callable[[Event], None]
 PLAIN: Final = (str, int, float, bool, type(None))
 
 _listeners: list[Listener] = []
+_are_verbose = True
 _standard_error: StandardError | None = None
 
 
@@ -57,12 +58,19 @@ def lost() -> Lost:
     return _standard_error.lost if _standard_error is not None else Lost()
 
 
+def are_verbose() -> bool:
+    """Whether lines of the level `debug` are written. A line for each message asks first: one that is not written costs, too."""
+    return _are_verbose
+
+
 def configure(level: str, style: Style, **fields: object) -> None:
     """Configure logging. Called once at the start with defaults, and again when the settings are loaded.
 
     `fields`: of every line of this process.
     """
+    global _are_verbose  # noqa: PLW0603 - there is one log
     number = logging.getLevelNamesMapping()[level.upper()]
+    _are_verbose = number <= logging.DEBUG
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         lambda _logger, _method, event: {**event, **fields},
