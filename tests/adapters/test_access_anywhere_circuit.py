@@ -11,6 +11,7 @@ import httpx
 import pytest
 import structlog
 from tests.clocks import VirtualClock, in_virtual_time
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
@@ -63,7 +64,7 @@ class Server:
             endpoint="https://aa.test",
             permanent_token="permanent",
             clock=VirtualClock(),
-            transport=httpx.MockTransport(self.handle),
+            origin_of=over_httpx(httpx.MockTransport(self.handle)),
             **options,
         ) as client:
             yield client

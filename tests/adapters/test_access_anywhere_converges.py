@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.clocks import EPOCH, VirtualClock, virtually
 from tests.examples import expensive
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -319,7 +320,7 @@ async def a_world(setting: Setting) -> AsyncIterator[World]:
             concurrency=setting.concurrency,
             calls_per_second=setting.calls_per_second,
             clock=clock,
-            transport=app,
+            origin_of=over_httpx(app),
         ) as client,
     ):
         roots = [place.folder for places in PLACES.values() for place in places]
@@ -412,7 +413,10 @@ async def one_function_is_refused_with_every_token() -> None:
         return httpx.Response(200, json={"status": "ok", "token": f"{refused}", "exists": "n"})
 
     async with connect(
-        endpoint="http://aa", permanent_token="p", clock=VirtualClock(), transport=httpx.MockTransport(handle)
+        endpoint="http://aa",
+        permanent_token="p",
+        clock=VirtualClock(),
+        origin_of=over_httpx(httpx.MockTransport(handle)),
     ) as client:
 
         async def look() -> None:

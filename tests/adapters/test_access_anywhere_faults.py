@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import structlog
 from tests.clocks import VirtualClock, in_virtual_time
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, Providers, RefreshTarget, connect
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
@@ -140,7 +141,7 @@ async def a_world(*, concurrency: int = 8) -> AsyncIterator[World]:
             permanent_token="permanent",
             concurrency=concurrency,
             clock=VirtualClock(),
-            transport=app,
+            origin_of=over_httpx(app),
         ) as client,
         refreshing(storage, client, http, VirtualClock()) as world,
     ):

@@ -14,9 +14,11 @@ import httpx
 import pytest
 import structlog
 from tests.clocks import SleptClock
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, connect
 from jibe_sqs.adapters.access_anywhere.connection import DOWNLOADS
+from jibe_sqs.adapters.http1_connection import CHUNK
 from jibe_sqs.core.errors import (
     AccessAnywhereError,
     AccessAnywhereUnavailable,
@@ -65,18 +67,18 @@ async def client_of(url: str) -> AsyncIterator[AccessAnywhere]:
         yield client
 
 
-@pytest.mark.parametrize("size", [1, 65_536, 1_000_001])
+@pytest.mark.parametrize("size", [1, 65_536, 65_537, 4 * CHUNK + 1])
 async def test_a_file_is_read_whole_in_chunks_and_its_size_is_known_first(size):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
     with served(log=body) as (url, _):
         async with client_of(url) as client:
             file = await client.check_path(f"{ROOT}/log")
-            async with client.download(file.id, chunk=10_000) as download:
+            async with client.download(file.id) as download:
                 assert download.size == size
                 chunks = [chunk async for chunk in download]
     assert b"".join(chunks) == body
-    assert max(map(len, chunks)) <= 10_000
+    assert max(map(len, chunks)) <= 2 * CHUNK
 
 
 async def test_an_empty_file_has_no_bytes():
@@ -179,7 +181,7 @@ class Server:
             endpoint="https://aa.test/sub",
             permanent_token="permanent",
             clock=self.clock,
-            transport=httpx.MockTransport(self.handle),
+            origin_of=over_httpx(httpx.MockTransport(self.handle)),
         ) as client:
             yield client
 
@@ -229,18 +231,19 @@ async def test_a_file_is_requested_without_compression(server):
     [None, httpx.RemoteProtocolError("peer closed"), httpx.ReadError("reset"), ssl.SSLError("bad record mac")],
 )
 async def test_a_download_that_ends_early_is_truncated_for_its_reader(server, error):
-    server.replies["getFile"] = [broken(b"x" * 100, b"y" * 50, promised=200, error=error)]
+    """A small file is complete before it is returned; here are larger ones."""
+    server.replies["getFile"] = [broken(b"x" * 100_000, b"y" * 50_000, promised=200_000, error=error)]
     seen = bytearray()
 
     async def read(client: AccessAnywhere) -> None:
-        async with client.download("7", chunk=100) as download:
+        async with client.download("7") as download:
             async for chunk in download:
                 seen.extend(chunk)
 
     async with server.client() as client:
-        with pytest.raises(DownloadTruncated, match=r"after (100|150) of 200 bytes"):
+        with pytest.raises(DownloadTruncated, match=r"after (100000|150000) of 200000 bytes"):
             await read(client)
-    assert bytes(seen) in {b"x" * 100, b"x" * 100 + b"y" * 50}
+    assert bytes(seen) in {b"x" * 100_000, b"x" * 100_000 + b"y" * 50_000}
     assert server.count("getFile") == 1
 
 
@@ -270,10 +273,10 @@ async def test_a_file_without_a_content_length_is_read_to_its_end(server):
 
 
 async def test_a_reader_that_stops_early_leaves_no_open_connection(server):
-    server.replies["getFile"] = [lambda _: broken(*[b"x" * 100] * 10, promised=1000)]
+    server.replies["getFile"] = [lambda _: broken(*[b"x" * 100_000] * 10, promised=1_000_000)]
     async with server.client() as client:
         for _ in range(3 * DOWNLOADS):
-            async with client.download("7", chunk=100) as download:
+            async with client.download("7") as download:
                 async for _chunk in download:
                     break
 

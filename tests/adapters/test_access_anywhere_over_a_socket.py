@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock, SystemClock
 from tests.examples import expensive
 from tests.other_refreshes import SerialRefreshes
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, RefreshTarget, connect
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, CallFailed, LoginFailed
@@ -123,7 +124,11 @@ async def at_hand(bucket, concurrency: int) -> AsyncIterator[tuple[SerialRefresh
     async with (
         httpx.AsyncClient(transport=app, base_url="http://aa") as http,
         connect(
-            endpoint="http://aa", permanent_token="permanent", concurrency=concurrency, clock=clock, transport=app
+            endpoint="http://aa",
+            permanent_token="permanent",
+            concurrency=concurrency,
+            clock=clock,
+            origin_of=over_httpx(app),
         ) as client,
     ):
         yield refreshes_of(client, clock), http

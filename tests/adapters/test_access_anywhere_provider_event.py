@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock
 from tests.examples import expensive
 from tests.other_refreshes import UncoalescedRefreshes
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
@@ -60,7 +61,7 @@ class Server:
             endpoint="https://aa.test",
             permanent_token="permanent",
             clock=SleptClock(),
-            transport=httpx.MockTransport(self.handle),
+            origin_of=over_httpx(httpx.MockTransport(self.handle)),
         ) as client:
             yield ProviderEventTarget(client, slots=AdaptiveConcurrency(most, clock=SleptClock()), **options)
 
@@ -250,7 +251,9 @@ async def test_changes_during_reports_of_others_end_in_a_true_index(messages, op
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
     async with (
         httpx.AsyncClient(transport=app, base_url="http://aa") as http,
-        connect(endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), transport=app) as client,
+        connect(
+            endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), origin_of=over_httpx(app)
+        ) as client,
     ):
         (await http.put("/sandbox/faults", json={"failures": failures, "seed": seed})).raise_for_status()
         target = ProviderEventTarget(client, slots=client.concurrency, **options)
@@ -274,7 +277,9 @@ async def test_changes_during_reports_of_others_end_in_a_true_index(messages, op
 async def test_a_refusal_has_the_servers_code_and_is_raised_to_the_caller():
     bucket = sandbox.MemoryStorage({"my-bucket": {}})
     app = sandbox.InProcess(sandbox.create_app(configured(), bucket))
-    async with connect(endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), transport=app) as client:
+    async with connect(
+        endpoint="http://aa", permanent_token="permanent", clock=SleptClock(), origin_of=over_httpx(app)
+    ) as client:
         target = ProviderEventTarget(
             client, function="syncOnProviderEvent", parameters={"object": "{key}"}, slots=client.concurrency
         )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.clocks import SleptClock
 from tests.examples import expensive
 from tests.other_refreshes import UncoalescedRefreshes, nothing
+from tests.over_httpx import over_httpx
 
 from jibe_sqs.adapters.access_anywhere import RefreshTarget, connect
 from jibe_sqs.adapters.access_anywhere.uses import folder_ids
@@ -206,7 +207,7 @@ class Indexed:
             clock=self.clock,
             concurrency=concurrency,
             refresh_timeout=1e9,
-            transport=httpx.MockTransport(self.handle),
+            origin_of=over_httpx(httpx.MockTransport(self.handle)),
         ) as client:
             self.slots = OrderedSlots(concurrency)
             target = RefreshTarget(client, roots=lambda: roots, clock=self.clock, slots=self.slots, costs=costs)

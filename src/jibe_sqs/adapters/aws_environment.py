@@ -16,8 +16,8 @@ from botocore.exceptions import BotoCoreError, ConfigParseError, InvalidRegionEr
 from botocore.session import Session, get_session
 from botocore.utils import ensure_boolean, is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
-from jibe_sqs.adapters.connections import PROXIES_UNUSABLE
 from jibe_sqs.adapters.partitions import DEFAULT_REGION
+from jibe_sqs.adapters.proxies import UNUSABLE
 from jibe_sqs.core.errors import SettingsError
 
 _SERVICES: Final = ("sqs", "s3", "sts", "dynamodb", "cloudtrail")
@@ -32,7 +32,7 @@ def check_aws_environment() -> None:
     """Raises `SettingsError` for variables, profiles, files and proxies that AWS clients cannot use."""
     for scheme in ("http", "https"):
         if (proxy := getproxies().get(scheme)) and not _is_proxy(proxy):
-            raise SettingsError([PROXIES_UNUSABLE])
+            raise SettingsError([UNUSABLE])
     with _aws_mistakes():
         session = get_session()
         _check_endpoints(session)

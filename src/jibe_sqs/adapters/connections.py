@@ -14,14 +14,11 @@ from typing import Any, Final, Self
 import httpx
 
 from jibe_sqs.adapters.authorities import trusted
+from jibe_sqs.adapters.proxies import UNUSABLE
 from jibe_sqs.core.errors import SettingsError
 
 KEEP_ALIVE: Final = 5.0
 """Seconds for which an idle connection is kept. httpx's default."""
-PROXIES_UNUSABLE: Final = (
-    "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used: a proxy is an "
-    "address such as http://proxy.example.com:3128, not of SOCKS, with %2F for a / in its password"
-)
 
 
 class Connections:
@@ -66,7 +63,7 @@ class Connections:
             return httpx.AsyncClient(limits=limits, **self._options)
         except (httpx.InvalidURL, ValueError, ImportError):
             # The error's text may contain a password.
-            raise SettingsError([PROXIES_UNUSABLE]) from None
+            raise SettingsError([UNUSABLE]) from None
 
     async def _close_older_than(self, moment: float) -> None:
         while self._idle and self._idle[0][1] < moment:

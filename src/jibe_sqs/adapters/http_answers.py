@@ -16,41 +16,64 @@ PORTION: Final = 16 * 1024
 """Bytes of a decompressed body at a time."""
 
 
-async def decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in small portions, without its Content-Encoding. Only gzip is understood, so ask for no other.
+class BodyMalformed(ValueError):
+    """A body is not what its Content-Encoding says, or has an encoding that was not asked for."""
 
-    httpx would decompress each chunk at once: 64 KiB from the network may be 64 MiB then, or far more if a body is
-    compressed several times. Raises httpx's errors.
+
+class Decompression:
+    """Cuts a body into small portions, and removes its Content-Encoding. Only gzip is understood, so ask for no other.
+
+    The clients here would decompress each chunk at once: 64 KiB from the network may be 64 MiB then, or far more if a body
+    is compressed several times.
     """
+
+    def __init__(self, encoding: str) -> None:
+        """`encoding`: the header's value. Raises `BodyMalformed` if it is not understood."""
+        encoding = encoding.strip().lower()
+        if encoding not in {"", "identity", "gzip", "x-gzip"}:
+            raise BodyMalformed("the body has an encoding that was not asked for")
+        self._gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
+
+    def portions(self, chunk: bytes) -> Iterator[bytes]:
+        """The portions of the next chunk. None of them is empty. Raises `BodyMalformed`."""
+        if self._gzip is None:
+            return _cut(chunk)
+        return _expanded(self._gzip, chunk)
+
+
+async def decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body in small portions, without its Content-Encoding. Raises httpx's errors."""
     if reply.is_stream_consumed:
         # The transport, such as one of a test, has read the body already.
         for portion in _cut(reply.content):
             yield portion
         return
-    encoding = reply.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in {"", "identity", "gzip", "x-gzip"}:
-        raise httpx.DecodingError("the body has an encoding that was not asked for", request=reply.request)
-    gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
-    async for chunk in reply.aiter_raw():
-        try:
-            for portion in _expanded(gzip, chunk) if gzip else _cut(chunk):
+    try:
+        decompression = Decompression(reply.headers.get("Content-Encoding", ""))
+        async for chunk in reply.aiter_raw():
+            for portion in decompression.portions(chunk):
                 yield portion
-        except zlib.error as error:
-            raise httpx.DecodingError(str(error), request=reply.request) from error
+    except BodyMalformed as error:
+        raise httpx.DecodingError(str(error), request=reply.request) from error
 
 
 def _expanded(gzip: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
     portion = b""
     # After a full portion, more output may be waiting although all of the chunk was taken.
     while (chunk or len(portion) == PORTION) and not gzip.eof:
-        portion = gzip.decompress(chunk, PORTION)
+        try:
+            portion = gzip.decompress(chunk, PORTION)
+        except zlib.error as error:
+            raise BodyMalformed(str(error)) from error
         chunk = gzip.unconsumed_tail
-        yield portion
+        if portion:
+            yield portion
 
 
 def _cut(chunk: bytes) -> Iterator[bytes]:
-    for at in range(0, len(chunk), PORTION):
-        yield chunk[at : at + PORTION]
+    if len(chunk) <= PORTION:
+        return iter((chunk,)) if chunk else iter(())
+    return (chunk[at : at + PORTION] for at in range(0, len(chunk), PORTION))
 
 
 async def read_body(chunks: AsyncIterable[bytes], limit: int) -> bytes:

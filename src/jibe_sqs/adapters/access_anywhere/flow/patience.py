@@ -43,12 +43,41 @@ class Patience:
         return True
 
 
+class FirstPoll:
+    """When to ask for the first time whether a refresh has ended, so that nearly every refresh needs one poll only.
+
+    A poll that came too early costs a call, and one that came late costs time. So the delay grows by half after each poll
+    that came too early, and shrinks by 1 % after each that did not. Refreshes that run at the same time count once.
+    """
+
+    def __init__(self, *, shortest: float, longest: float) -> None:
+        """In seconds."""
+        self._shortest = shortest
+        self._longest = longest
+        self.delay = shortest
+
+    def ended(self, delay: float) -> None:
+        """Report that a refresh had ended after this delay."""
+        # A refresh that began meanwhile may have made the delay longer.
+        if self.delay <= delay:
+            self.delay = max(self._shortest, 0.99 * delay)
+
+    def came_too_early(self, delay: float) -> None:
+        """Report that a refresh had not ended after this delay."""
+        self.delay = max(self.delay, min(1.5 * delay, self._longest))
+
+
 async def unless_busy(clock: Clock, attempt: Callable[[], Awaitable[T]]) -> T:
     """The result of `attempt`, which is repeated while the server answers `BUSY`. Being busy is not a failure."""
-    patience = Patience(clock, first=1.0, longest=30.0, factor=2.0, budget=BUSY_BUDGET)
+    began, patience = clock.monotonic(), None
     while True:
         try:
             return await attempt()
         except CallFailed as error:
-            if error.code != BUSY or not await patience.wait():
+            if error.code != BUSY:
+                raise
+            if patience is None:
+                spent = clock.monotonic() - began
+                patience = Patience(clock, first=1.0, longest=30.0, factor=2.0, budget=BUSY_BUDGET - spent)
+            if not await patience.wait():
                 raise

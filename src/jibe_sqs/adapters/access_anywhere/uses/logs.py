@@ -19,6 +19,7 @@ from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import GONE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.files import Download
 from jibe_sqs.adapters.access_anywhere.wire.paths import name, parent
+from jibe_sqs.adapters.http1_connection import CHUNK
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.errors import (
@@ -34,7 +35,6 @@ from jibe_sqs.core.errors import (
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.ports import Clock, Found
 
-CHUNK: Final = 1024 * 1024
 WINDOW: Final = 2 * CHUNK
 """Bytes of the budget that a download takes: the chunk that the reader has, and the chunk that has arrived since."""
 
@@ -68,7 +68,7 @@ class AccessAnywhereLogs:
         item = await self._item(file)
         async with self._budget.share(WINDOW) as share, AsyncExitStack() as stack:
             with _translated(file):
-                download = await stack.enter_async_context(self._client.download(item.id, chunk=CHUNK))
+                download = await stack.enter_async_context(self._client.download(item.id))
             log = AccessAnywhereLog(file, download, item.size)
             share.reduce_to(log.size)
             yield log

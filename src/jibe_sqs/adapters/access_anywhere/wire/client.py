@@ -11,9 +11,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
-from jibe_sqs.adapters.access_anywhere.flow.patience import Patience, unless_busy
+from jibe_sqs.adapters.access_anywhere.flow.patience import FirstPoll, Patience, unless_busy
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item, Page, existing, page, refresh_state
-from jibe_sqs.adapters.access_anywhere.wire.files import CHUNK, Download, Files
+from jibe_sqs.adapters.access_anywhere.wire.files import Download, Files
 from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
 from jibe_sqs.adapters.access_anywhere.wire.session import Session
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
@@ -37,9 +37,12 @@ ITEM_BYTES = 300
 LISTED_FIELDS = "filelist|fi_id|fi_pid|fi_name|fi_type|fi_size|fi_contenttype|fi_modified|fi_localtime|trash"
 DETAILS = "|isbucket|fi_bname|fi_provider|fi_providerfolder"
 
-FIRST_POLL = 0.05
 SLOWEST_POLL = 2.0
 """Seconds between polls of a running refresh. A refresh that will probably take long is polled less often."""
+
+SHORTEST_FIRST_POLL = 0.01
+LONGEST_FIRST_POLL = 0.25
+"""Seconds until the first poll. The durations of refreshes that take longer are remembered for each folder."""
 
 
 def nothing() -> None:
@@ -70,6 +73,7 @@ class AccessAnywhere:
         self._files = files
         self._clock = clock
         self._refresh_timeout = refresh_timeout
+        self._first_poll = FirstPoll(shortest=SHORTEST_FIRST_POLL, longest=LONGEST_FIRST_POLL)
 
     @property
     def calls(self) -> Counter[str]:
@@ -193,12 +197,12 @@ class AccessAnywhere:
         return task_list(await self.call("getUserBackgroundTasks", wanted))
 
     @asynccontextmanager
-    async def download(self, fi_id: str, *, chunk: int = CHUNK) -> AsyncIterator[Download]:
+    async def download(self, fi_id: str) -> AsyncIterator[Download]:
         """A file, open for reading once: its `size`, and its bytes by `async for`.
 
         A failure before the first bytes is retried. A later failure raises `DownloadTruncated` in the reader.
         """
-        async with self._files.download(fi_id, chunk=chunk) as download:
+        async with self._files.download(fi_id) as download:
             yield download
 
     async def upload(self, folder_fi_id: str, name: str, body: bytes) -> Item:
@@ -206,13 +210,18 @@ class AccessAnywhere:
         return await self._files.upload(folder_fi_id, name, body)
 
     async def _refreshed(self, fi_id: str, token: str, expected: float) -> bool:
+        first = self._first_poll.delay
         patience = self._patience(
-            first=min(max(FIRST_POLL, 0.1 * expected), SLOWEST_POLL),
+            first=min(max(first, 0.1 * expected), SLOWEST_POLL),
             factor=1.5,
             head_start=min(0.7 * expected, self._refresh_timeout / 2),
         )
+        learned = bool(expected)
         while await patience.wait():
             state = refresh_state(await self._ask_refresh(fi_id, refreshtoken=token))
+            if not learned:
+                learned = True
+                (self._first_poll.came_too_early if state.syncing else self._first_poll.ended)(first)
             if not state.syncing:
                 return state.empty
         raise RefreshTimedOut(

@@ -3,7 +3,8 @@
 Only two functions can have large answers: lists of files and lists of tasks. Such a list is cut into its entries. Each
 entry is decoded by itself, and only what is needed of it is kept. The other fields of an answer are small.
 
-The text of a value ends where its brackets are closed. The decoder then checks the value.
+The text of a value ends where its brackets are closed. The decoder then checks the value. Nearly all answers are small, and
+are decoded at once.
 """
 
 import re
@@ -22,6 +23,9 @@ Wait = Generator[bool, None, None]
 
 PORTION: Final = 16 * 1024
 """Bytes to collect before they are parsed."""
+
+SMALL: Final = 4 * 1024
+"""Bytes of an answer that is decoded at once. It has at most 350 entries, so this takes no longer than a turn."""
 
 TURN: Final = 16 * 1024
 """The work of one turn: a few milliseconds. A byte that is parsed counts as 1, and a value or a bracket as `STEP`."""
@@ -110,6 +114,8 @@ class AnswerReader:
         is_enough = self._new_bytes >= max(PORTION, len(self._text) - self._at)
         if self._needs_text and not is_enough and not self._is_whole:
             return False
+        if self._is_whole and self._fed <= SMALL and not self._text and self._decoded_at_once(b"".join(self._new)):
+            return False
         if self._needs_text:
             self._text = b"".join([self._text[self._at :], *self._new])
             self._at = 0
@@ -124,6 +130,21 @@ class AnswerReader:
         if not isinstance(self._answer.get("status"), str):
             raise AnswerMalformed("is JSON without a `status`, so not an answer of Access Anywhere's API")
         return self._answer
+
+    def _decoded_at_once(self, text: bytes) -> bool:
+        """Decode a whole answer. Returns False if it is not an object: the parser then finds out why."""
+        try:
+            answer = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        if not isinstance(answer, dict):
+            return False
+        if self._shape is not None:
+            _keep_list(answer, self._shape)
+            if isinstance(inner := answer.get(self._shape.inside), dict):
+                _keep_list(inner, self._shape)
+        self._answer = answer
+        return True
 
     def _more(self, limit: int = MAX_FIELDS_BYTES) -> Wait:
         """Wait for more text. `limit`: bytes of the incomplete value that begins here."""
@@ -241,6 +262,16 @@ class AnswerReader:
         return text
 
 
+def _keep_list(fields: Answer, shape: ListShape) -> None:
+    """Replace the list in these fields by what is kept of it."""
+    listed = fields.get(shape.name)
+    if isinstance(listed, list | dict):
+        entries = _Entries(shape, may_be_one=isinstance(listed, dict))
+        for value in listed if isinstance(listed, list) else entries.of(listed):
+            entries.keep(value)
+        fields[shape.name] = entries.found
+
+
 class _Entries:
     """The entries of a list, or of an object of `n0`, `n1`, … An object may also be the only entry itself."""
 
@@ -274,6 +305,10 @@ class _Entries:
     def rest(self) -> Iterable[object]:
         """The other entries, at the end of the list or object."""
         fields, self._fields = self._fields, {}
+        return self.of(fields)
+
+    def of(self, fields: Answer) -> Iterable[object]:
+        """The entries of an object, which may be the only entry itself."""
         return [fields] if self.shape.known_by in fields else fields.values()
 
     def keep(self, value: object) -> None:

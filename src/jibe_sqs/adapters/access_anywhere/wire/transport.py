@@ -6,19 +6,19 @@ While the server is down, calls wait. For retries after minutes, the message ret
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from typing import Any, TypeVar
-from urllib.parse import urlencode
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from contextlib import suppress
+from typing import Final, TypeVar
+from urllib.parse import quote_plus
 
-import httpx
 import structlog
 from aiolimiter import AsyncLimiter
 
 from jibe_sqs.adapters.access_anywhere.flow.circuit import PAUSES, Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.wire.answers import FILES, FILES_NOT_KEPT
-from jibe_sqs.adapters.access_anywhere.wire.reader import MAX_FIELDS_BYTES, Answer, AnswerReader, ListShape
+from jibe_sqs.adapters.access_anywhere.wire.http import Origin, Portions, Reply, is_success
+from jibe_sqs.adapters.access_anywhere.wire.reader import PORTION, Answer, AnswerReader, ListShape
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TASKS
 from jibe_sqs.adapters.access_anywhere.wire.translation import (
     MAX_CALL_SECONDS,
@@ -29,8 +29,6 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     translated,
     unreadable,
 )
-from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.http_answers import decompressed, read_body
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
@@ -49,6 +47,8 @@ HEAD_BYTES = 4096
 CHANGING_PARAMETERS = ("token", "refreshtoken", "uploadcode")
 """Parameters that differ between repetitions of the same call."""
 
+FORM: Final = "application/x-www-form-urlencoded"
+
 NO_TOKEN = "*"  # noqa: S105 (the API's value for calls without a login)
 
 T = TypeVar("T")
@@ -64,18 +64,24 @@ class Transport:
 
     def __init__(
         self,
-        http: Connections,
-        url: str,
+        origin: Origin,
+        path: str,
         clock: Clock,
         *,
         at_once: int,
         circuit: Circuit,
         concurrency: AdaptiveConcurrency,
+        user_agent: str,
+        read_timeout: float,
         calls_per_second: float | None = None,
     ) -> None:
+        """`path`: of the API, encoded. `read_timeout`: seconds without a byte from the server."""
         self.calls: Counter[str] = Counter()
-        self.http = http
-        self.url = url
+        self.path = path
+        self._origin = origin
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        self._form_headers = {**self._headers, "Content-Type": FORM}
+        self._read_timeout = read_timeout
         self._clock = clock
         self._places = asyncio.Semaphore(at_once)
         self._circuit = circuit
@@ -94,7 +100,7 @@ class Transport:
             function,
             lambda: self._post(function, parameters),
             comparable=comparable(function, parameters),
-            about=subject(function, parameters),
+            about=lambda: subject(function, parameters),
         )
 
     async def call_once(self, function: str, parameters: Mapping[str, str]) -> Answer:
@@ -111,12 +117,12 @@ class Transport:
         *,
         tries: int = MAX_TRIES,
         comparable: str = "",
-        about: Hashable = None,
+        about: Callable[[], Hashable] | None = None,
     ) -> T:
         """The result of `attempt`, which is repeated while it raises `AccessAnywhereUnavailable`.
 
         `comparable` names the kind of calls whose latencies can be compared with this one. It is empty if the latency does
-        not depend on the load of the server alone. `about` identifies the call if the function alone does not.
+        not depend on the load of the server alone. `about` returns what identifies the call, if the function alone does not.
         """
         deadline = self._clock.monotonic() + BUDGET
         number, openings = 1, self._circuit.openings
@@ -129,7 +135,7 @@ class Transport:
                     number, openings = 1, self._circuit.openings
                 self.calls[function] += 1
                 try:
-                    return await self._reported(attempt, comparable, about or function)
+                    return await self._reported(attempt, comparable, about or (lambda: function))
                 except AccessAnywhereUnavailable as error:
                     failure = error
             delay = max(BACKOFF.delay(number), failure.retry_after or 0.0)
@@ -158,52 +164,54 @@ class Transport:
                 return
             await self._circuit.passed(deadline)
 
-    @asynccontextmanager
-    async def post(self, url: str, **posted: Any) -> AsyncIterator[httpx.Response]:
-        """Post. The body of the answer can then be read."""
-        headers = {"Accept-Encoding": "gzip"} | posted.pop("headers", {})
-        async with self.http.one() as client, client.stream("POST", url, headers=headers, **posted) as reply:
-            yield reply
+    async def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Post. The caller closes the reply. Raises `HttpError`."""
+        return await self._origin.request(
+            "POST", target, {**self._headers, **headers}, body, read_timeout=self._read_timeout
+        )
 
-    async def _read(self, function: str, reply: httpx.Response, parameters: Mapping[str, str]) -> Answer:
+    async def _read(self, function: str, reply: Reply, parameters: Mapping[str, str]) -> Answer:
         """The answer, with any `status`. Empty if the HTTP status is a failure. Raises `AnswerMalformed`."""
-        if not reply.is_success:
-            # A body that was read lets the connection be used again.
-            with suppress(httpx.DecodingError):
-                await read_body(decompressed(reply), MAX_FIELDS_BYTES)
+        if not is_success(reply):
             return {}
         reader = AnswerReader(shape_of(function, parameters))
-        head = b""
+        head = bytearray()
+        is_large = False
         try:
-            async with AsyncExitStack() as stack:
-                async for portion in await stack.enter_async_context(aclosing(decompressed(reply))):
-                    if reader.fed <= LARGE_ANSWER_BYTES < reader.fed + len(portion):
-                        await stack.enter_async_context(self._large_answers)
-                    head += portion[: HEAD_BYTES - len(head)]
-                    reader.feed(portion)
+            portions = Portions(reply)
+            while portion := await portions.next():
+                if reader.fed <= LARGE_ANSWER_BYTES < reader.fed + len(portion):
+                    await self._large_answers.acquire()
+                    is_large = True
+                head += portion[: HEAD_BYTES - len(head)]
+                reader.feed(portion)
+                if reader.fed > PORTION:
                     # All of the answer may have arrived already. Other tasks, and a cancellation, get their turn.
                     await asyncio.sleep(0)
                     await parsed(reader)
-                reader.end()
-                await parsed(reader)
-                return reader.answer()
+            reader.end()
+            await parsed(reader)
+            return reader.answer()
         except AnswerMalformed as error:
-            raise unreadable(function, error, reply, head, parameters) from None
+            raise unreadable(function, error, reply, bytes(head), parameters) from None
+        finally:
+            if is_large:
+                self._large_answers.release()
 
-    async def _reported(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Hashable) -> T:
+    async def _reported(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Callable[[], Hashable]) -> T:
         began = self._clock.monotonic()
         try:
             result = await attempt()
         except AnswerMalformed as error:
             # This may be a maintenance page with status 200. One such answer concerns the call, many concern the server.
-            self._circuit.failed(str(error), self._probe, about)
+            self._circuit.failed(str(error), self._probe, about())
             raise
         except (CallFailed, BrokenOff):
             self._circuit.answered()
             raise
         except AccessAnywhereUnavailable as error:
             self._concurrency.overloaded(str(error), began=began)
-            self._report_failure(error, about)
+            self._report_failure(error, about())
             raise
         self._circuit.answered()
         self._concurrency.succeeded(comparable, self._clock.monotonic() - began)
@@ -222,21 +230,35 @@ class Transport:
             await self.call_once("getApplianceInfo", {"token": NO_TOKEN})
 
     async def _post(self, function: str, parameters: Mapping[str, str]) -> Answer:
-        form = {"apiformat": "json", **parameters, "function": function}
-        # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
-        content = urlencode(form, errors="surrogatepass")
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
         with translated(function, parameters):
-            async with (
-                asyncio.timeout(MAX_CALL_SECONDS),
-                self.post(self.url, content=content, headers=headers) as reply,
-            ):
-                answer = await self._read(function, reply, parameters)
+            async with asyncio.timeout(MAX_CALL_SECONDS):
+                reply = await self._origin.request(
+                    "POST", self.path, self._form_headers, form(function, parameters), read_timeout=self._read_timeout
+                )
+                try:
+                    answer = await self._read(function, reply, parameters)
+                finally:
+                    reply.close()
         check_status(function, reply, self._clock.now())
         code = str(answer["status"])
         if code.lower() != "ok":
             raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)
         return answer
+
+
+def form(function: str, parameters: Mapping[str, str]) -> bytes:
+    """The body of a call."""
+    fields = {"apiformat": "json", **parameters, "function": function}
+    return "&".join([f"{quoted(name)}={quoted(value)}" for name, value in fields.items()]).encode()
+
+
+def quoted(text: str) -> str:
+    """A name or value of a form, encoded."""
+    # Most are words and numbers.
+    if text.isascii() and (text.isalnum() or text.isidentifier()):
+        return text
+    # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
+    return quote_plus(text, errors="surrogatepass")
 
 
 async def parsed(reader: AnswerReader) -> None:
