@@ -26,6 +26,7 @@ from jibe_sqs.telemetry.alerts import (
     Alerts,
     message_text,
 )
+from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 
 INTERVAL = 300.0
 
@@ -448,3 +449,41 @@ def test_logging_after_the_loop_has_closed_raises_nothing(flow, webhook):
 
     flow.virtually(run())
     made[0].take(event())
+
+
+# Several processes
+
+
+async def test_alerts_of_a_worker_are_passed_on_and_posted_once_by_the_other_process(flow, webhook, alerts):
+    taken = []
+
+    def relay(groups):
+        taken.append(groups)
+        alerts.merge(groups)
+        return True
+
+    relayed = RelayedAlerts(relay)
+    async with alerts.running(), relayed.running():
+        for _ in range(3):
+            relayed.take(event("ledger_write_failed", reason="disk full"))
+        relayed.take(event(level="info"))
+        await flow.until(lambda: webhook.texts)
+    # The other process listens to its own log lines only, so here nothing is counted twice.
+    assert len(taken) == 1
+    assert count_in_groups(webhook.texts) == 3
+
+
+async def test_alerts_that_cannot_be_passed_on_are_kept(flow):
+    taken, answers = [], [False, False, True]
+
+    def relay(groups):
+        taken.append(groups.levels["warning"])
+        return answers.pop(0)
+
+    relayed = RelayedAlerts(relay)
+    async with relayed.running():
+        relayed.take(event())
+        await flow.until(lambda: taken)
+        relayed.take(event("late"))
+        await flow.until(lambda: not answers)
+    assert taken == [1, 2, 2]

@@ -9,7 +9,7 @@ from tests.flow.test_sweeps import BUCKET, TODAY, MemoryListing
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, LogAccessDenied, LogStoreUnavailable, QueueUnavailable
-from jibe_sqs.core.model import Folder
+from jibe_sqs.core.model import Folder, Message
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.sweeping.catch_up import MAX_WINDOW
@@ -40,7 +40,7 @@ class Installation:
         return self.flow.EPOCH + self.skew + self.flow.time()
 
     @asynccontextmanager
-    async def process(self, *, sources=True, sweep=0.0, expected=None, **policies):
+    async def process(self, *, sources=True, sweep=0.0, expected=None, relay=None, **policies):
         """A running service. It ends like a killed one: nothing is written at its end."""
         sweeps = [Sweep(self.source, self.listing, sweep)] if sources else []
         engine = Engine(
@@ -62,6 +62,7 @@ class Installation:
                 log_sources=[*sweeps, *self.more],
                 expected=expected or {},
                 wall_clock=self.wall_clock,
+                relay=relay,
             )
         )
         work = [*(each.run for each in engine.consumers), *service._background.values()]
@@ -81,6 +82,10 @@ class Installation:
         self.listing.modified[key] = self.wall_clock()
         if is_announced:
             self.queue.send(self.flow.announcing(key, bucket=BUCKET))
+
+    def message(self):
+        """A message that was sent some time ago, and is received for the first time."""
+        return Message("m", "r", b"", 1, self.wall_clock() - RETENTION / 2)
 
     @property
     def refreshed(self):

@@ -49,7 +49,7 @@ class FolderListing:
 class Job:
     """An engine with two queues, one sweep and, if wanted, an event target, all of them doubles."""
 
-    def __init__(self, flow, *, events=None, gates=()):
+    def __init__(self, flow, *, events=None, gates=(), relay=None):
         self.flow = flow
         self.folder = flow.log_key("").removesuffix(".json.gz")
         self.queues = [InMemoryQueue("one"), InMemoryQueue("two")]
@@ -74,6 +74,7 @@ class Job:
                 sources=Sources([source]),
                 sweeps=[Sweep(source, self.listing, INTERVAL)],
                 wall_clock=lambda: flow.EPOCH + 3600.0 + flow.time(),
+                relay=relay,
             )
         )
 
@@ -175,3 +176,17 @@ def test_each_class_of_the_service_can_be_replaced(flow, part):
 
     flow.virtually(build())
     assert built == [part]
+
+
+async def test_one_of_several_processes_prunes_the_ledger(flow):
+    """`relay` is given to all but the first."""
+    for relay, expected in ((None, 1), (lambda _: True, 0)):
+        job, pruned = Job(flow, relay=relay), []
+
+        async def prune(before, pruned=pruned):
+            pruned.append(before)
+
+        job.ledger.prune = prune
+        async with job.running():
+            await asyncio.sleep(10)
+        assert len(pruned) == expected

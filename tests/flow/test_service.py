@@ -186,6 +186,36 @@ def test_a_second_signal_exits_at_once(tmp_path, consumer, line):
         assert service.stop() == 1
 
 
+PATIENT = """
+import sys
+from pathlib import Path
+
+class Patient(Obedient):
+    async def run(self):
+        await super().run()
+        while not Path(sys.argv[1]).exists():
+            await asyncio.sleep(0.01)
+"""
+"""A consumer that drains until a file exists."""
+
+
+def test_a_worker_drains_after_any_number_of_signals(tmp_path):
+    """Its supervisor and, for example, systemd may both send one. Only the supervisor decides that all end at once."""
+    script, end = tmp_path / "service.py", tmp_path / "end"
+    worker = SERVICE.replace("service.run()", "service.run(ends_at_second_signal=False)").replace(
+        "sleep(3600)", "sleep(0)"
+    )
+    script.write_text(f"{worker}\n{PATIENT}\nasyncio.run(main(Patient()))\n")
+    with started([sys.executable, str(script), str(end)], tmp_path) as service:
+        service.line("running")
+        service.process.terminate()
+        service.line("stopping")
+        service.process.terminate()
+        end.touch()
+        assert service.ended() == 0
+        assert "closing" in service.said
+
+
 async def test_progress_is_logged_at_its_interval_and_at_the_end(flow, events):
     served = Served(flow, progress_interval=60.0)
     run = served.start()

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
-from tests.processes import eventually
+from tests.processes import PATIENCE, eventually
 
 from jibe_sqs.telemetry.standard_error import CLOSED, NOT_READ, StandardError
 
@@ -223,5 +225,40 @@ def test_the_stream_cannot_be_closed(pipe):
     """A library that closes `sys.stderr` must not end the log."""
     stream = StandardError(pipe.writer, notice)
     stream.close()
+    stream.write("a\n")
+    assert pipe.read(b"\n") == b"a\n"
+
+
+# Several processes
+
+WRITER = """
+import sys
+from jibe_sqs.telemetry.standard_error import StandardError
+
+name, lock = sys.argv[1:]
+stream = StandardError(2, lambda lost: "")
+stream.share(int(lock))
+for _ in range(20):
+    stream.write(name * 50_000 + "\\n")
+"""
+
+
+def test_long_lines_of_several_processes_are_not_torn_while_the_reader_is_slow(pipe):
+    """A pipe takes only part of such a line. Then another process could write into its middle."""
+    lock = os.memfd_create("lock") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, name, str(lock)], stderr=pipe.writer, pass_fds=[lock])
+        for name in "ab"
+    ]
+    lines = pipe.read_lines(40)
+    for writer in writers:
+        assert writer.wait(PATIENCE) == 0
+    os.close(lock)
+    assert sorted(lines) == ["a" * 50_000] * 20 + ["b" * 50_000] * 20
+
+
+def test_a_lock_that_cannot_be_taken_costs_no_line(pipe):
+    stream = StandardError(pipe.writer, notice)
+    stream.share(pipe.reader)
     stream.write("a\n")
     assert pipe.read(b"\n") == b"a\n"

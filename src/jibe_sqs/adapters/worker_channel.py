@@ -95,10 +95,14 @@ class Channel:
         finally:
             writer.transport.abort()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the other side is gone."""
+        return self._writer.transport.is_closing()
+
     def send(self, message: Message) -> bool:
         """Send a message, or return False: the other side is gone, or does not read."""
-        transport = self._writer.transport
-        if transport.is_closing() or transport.get_write_buffer_size() > MAX_WAITING:
+        if self.is_closed or self._writer.transport.get_write_buffer_size() > MAX_WAITING:
             return False
         self._writer.write(_ENCODER.encode(message) + b"\n")
         return True
@@ -121,20 +125,20 @@ class Channel:
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """Which of how many workers this process is, and the descriptor of its end of the channel."""
+    """Which of how many workers a process is, and descriptors that it inherits: its end of the channel, and the log's lock."""
 
     index: int
     count: int
-    descriptor: int
+    channel: int
+    log_lock: int
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}/{self.descriptor}"
+        return f"{self.index}/{self.count}/{self.channel}/{self.log_lock}"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
         """The worker that `str` has written. Raises `ValueError`."""
-        index, count, descriptor = map(int, text.split("/"))
-        return cls(index, count, descriptor)
+        return cls(*map(int, text.split("/")))
 
 
 class WorkerEnd:
@@ -150,8 +154,9 @@ class WorkerEnd:
     @asynccontextmanager
     async def opened(cls, worker: Worker) -> AsyncIterator[Self]:
         """Listen to the supervisor during the block."""
-        os.set_inheritable(worker.descriptor, False)
-        connected = socket.socket(fileno=worker.descriptor)
+        for descriptor in (worker.channel, worker.log_lock):
+            os.set_inheritable(descriptor, False)
+        connected = socket.socket(fileno=worker.channel)
         connected.setblocking(False)
         async with Channel.opened(connected) as channel:
             end = cls(worker, channel)

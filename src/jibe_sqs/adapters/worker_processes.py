@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -51,6 +52,9 @@ class WorkerProcess:
                         question.set_result(message.value)
                 else:
                     take(message)
+        for question in self._questions.values():
+            if not question.done():
+                question.set_result(msgspec.Raw(b"null"))
 
     async def ask(self, about: str, kind: type[T]) -> T | None:
         """Ask the worker something. None if it does not answer in time, or does not know."""
@@ -67,6 +71,11 @@ class WorkerProcess:
             return None
         finally:
             self._questions.pop(number, None)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has closed its end of the channel: it ends, or has ended."""
+        return self.code.done() or (self._channel is not None and self._channel.is_closed)
 
     def send(self, message: Message) -> bool:
         """Send a message. False if the worker does not read."""
@@ -86,9 +95,10 @@ class WorkerProcess:
 
 
 class WorkerProcesses:
-    """The children of this process."""
+    """The workers that this process has started. `log_lock`: the descriptor of a file; see `StandardError.share`."""
 
     def __init__(self, command: Command, *, workers: int) -> None:
+        self.log_lock = _anonymous_file()
         self._command = command
         self._workers = workers
         self._running: dict[int, WorkerProcess] = {}
@@ -105,9 +115,9 @@ class WorkerProcesses:
             try:
                 ours.setblocking(False)
                 process = subprocess.Popen(  # noqa: S603 - our own program
-                    self._command(Worker(index, self._workers, theirs.fileno())),
+                    self._command(Worker(index, self._workers, theirs.fileno(), self.log_lock)),
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), self.log_lock],
                     start_new_session=True,
                 )
             except BaseException:
@@ -118,13 +128,24 @@ class WorkerProcesses:
         return worker
 
     def reap(self) -> None:
-        """Wait for all children that have ended. For the first process of a container, they may be those of others, too."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            if worker := self._running.pop(pid, None):
-                worker.ended(os.waitstatus_to_exitcode(status))
+        """Notice which workers have ended. The first process of a container also waits for the children of ended workers."""
+        for pid in (-1,) if os.getpid() == 1 else tuple(self._running):
+            while self._has_reaped(pid):
+                pass
+
+    def _has_reaped(self, pid: int) -> bool:
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if worker := self._running.pop(found, None):
+            worker.ended(os.waitstatus_to_exitcode(status))
+        return found != 0
+
+
+def _anonymous_file() -> int:
+    """The descriptor of a file without a name. Linux needs no directory for it, which may be read-only."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("jibe-sqs")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -46,6 +46,7 @@ def _run_worker(settings: "Settings", text: str) -> None:
     from jibe_sqs.telemetry import logs
 
     worker = Worker.parsed(text)
+    logs.share_standard_error(worker.log_lock)
     logs.configure(settings.log.level, settings.log.format, worker=worker.index)
     _serve(share_of(settings, worker.count), worker)
 

@@ -1,4 +1,7 @@
-"""What people and orchestrators see of a service: its alerts, and its health page."""
+"""What people and orchestrators see of a service: its alerts, and its health page.
+
+The clients and servers are imported only if they are configured: so the supervisor of the workers stays small.
+"""
 
 import socket
 from collections.abc import Awaitable, Callable

@@ -124,6 +124,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        logs.share_standard_error(self._processes.log_lock)
         log.info("supervisor_started", workers=len(self._places))
         try:
             await asyncio.gather(*(self._keep(place) for place in self._places))
@@ -149,10 +150,13 @@ class Supervisor:
         return combined(reports, is_stopping=self._stopping.is_set())
 
     async def _health(self, place: _Place) -> HealthReport:
-        if place.process is None:
+        process = place.process
+        if process is None:
             return HealthReport(readiness_failures=[place.reason])
-        if report := await place.process.ask(HEALTH, HealthReport):
+        if report := await process.ask(HEALTH, HealthReport):
             return report
+        if process.is_ending:
+            return HealthReport(readiness_failures=["it ends"])
         if not place.is_started:
             return HealthReport(readiness_failures=["starting"])
         stuck = ["does not answer"]

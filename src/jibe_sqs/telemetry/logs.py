@@ -47,6 +47,12 @@ def write_in_background() -> None:
         _standard_error.start()
 
 
+def share_standard_error(lock: int) -> None:
+    """Other processes write to the same standard error. `lock`: see `StandardError.share`."""
+    if _standard_error is not None:
+        _standard_error.share(lock)
+
+
 def wait_until_written(timeout: float) -> None:
     """Wait until all log lines are written or lost, but not longer than `timeout` seconds."""
     if _standard_error is not None:

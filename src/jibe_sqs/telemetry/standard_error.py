@@ -7,12 +7,13 @@ Lines that cannot be written are counted. When writing works again, one line say
 """
 
 import atexit
+import fcntl
 import io
 import os
 import select
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Final
@@ -66,6 +67,7 @@ class StandardError(io.TextIOBase):
         self._waiting_bytes = 0
         self._lost = Lost()
         self._is_line_cut = False
+        self._shared_lock: int | None = None
         self._thread: threading.Thread | None = None
         self._is_exiting = False
 
@@ -77,6 +79,13 @@ class StandardError(io.TextIOBase):
             thread.start()
             self._thread = thread
             atexit.register(self._exit)
+
+    def share(self, lock: int) -> None:
+        """Other processes write to the same descriptor. `lock`: a file's descriptor; all of them lock the file for each write.
+
+        A pipe takes a short write as a whole, but not a long one while its reader is slow.
+        """
+        self._shared_lock = lock
 
     def wait_until_written(self, timeout: float) -> None:
         """Wait until all lines from before this call are written or lost, but not longer than `timeout` seconds."""
@@ -172,8 +181,9 @@ class StandardError(io.TextIOBase):
         # A line that was cut by a failure gets its end, so that the next one is a line of its own.
         rest = whole = memoryview(b"\n" + data if self._is_line_cut else data)
         try:
-            while rest:
-                rest = rest[_written(self._descriptor, rest) :]
+            with self._turn():
+                while rest:
+                    rest = rest[_written(self._descriptor, rest) :]
         except OSError as error:
             return f"standard error cannot be written: {error.strerror}"
         finally:
@@ -181,6 +191,20 @@ class StandardError(io.TextIOBase):
             if done:
                 self._is_line_cut = bool(rest) and whole[done - 1] != ord("\n")
         return ""
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other process writes a line. If that is not possible, a torn line is better than none."""
+        if self._shared_lock is None:
+            yield
+            return
+        with suppress(OSError):
+            fcntl.lockf(self._shared_lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.lockf(self._shared_lock, fcntl.LOCK_UN)
 
     def _write_if_possible(self, data: bytes) -> None:
         for start in range(0, len(data), select.PIPE_BUF):
