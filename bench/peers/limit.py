@@ -79,6 +79,9 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b""
 
+    def close(self) -> None:
+        self._socket.close()
+
     def send(self, requests: bytes) -> None:
         self._socket.sendall(requests)
 
