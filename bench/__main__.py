@@ -21,6 +21,7 @@ from bench import (
     refreshes,
     s3_get,
     sqs_calls,
+    stub_speed,
     suite,
 )
 from bench.behaviour import Lengths
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Options], object]] = {
     "workloads": lambda o: suite.run(_choice(o)),
     "growth": lambda o: suite.run(msgspec.structs.replace(_choice(o), workloads=[suite.GROWTH])),
     "quick": lambda _: quick.run(),
+    "stub": lambda _: stub_speed.run(),
     "compare": lambda o: compare.run(o.objects),
     "backfill": lambda o: backfill.run(o.files),
     "connections": lambda _: connections.run(),

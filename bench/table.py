@@ -18,6 +18,8 @@ def print_result(result: Result) -> None:
             f"{found.requests:>6.2f}{found.calls:>6.2f}{found.dollars:>7.2f}",
             flush=True,
         )
+    busiest = max((found.stub_share, name) for name, found in result.contenders.items())
+    print(f"the stub used at most {busiest[0]:.0%} of a core, for {busiest[1]}")
     for name, reason in result.missing.items():
         print(f"{name:17} not measured: {reason}")
 

@@ -30,7 +30,7 @@ class Measured(msgspec.Struct, frozen=True):
     """One contender in one workload. Times are microseconds a file.
 
     `ratio`: the reference's CPU time as a multiple of this contender's, round by round: above 1, this one is faster.
-    `dollars`: for AWS's requests of a million object events.
+    `dollars`: for AWS's requests of a million object events. `stub_share`: of a core, which the stub used meanwhile.
     """
 
     cpu: Spread
@@ -40,7 +40,7 @@ class Measured(msgspec.Struct, frozen=True):
     requests: float
     calls: float
     dollars: float
-    stub_cpu: float
+    stub_share: float
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -106,5 +106,5 @@ def _summed(usages: Sequence[Usage], reference: Sequence[Usage] | None, files: i
         requests=prices.aws_requests(last) / files,
         calls=prices.access_anywhere_calls(last) / max(1, events),
         dollars=prices.dollars(last) / max(1, events) * 1e6,
-        stub_cpu=spread([usage.stub_cpu / files * 1e6 for usage in usages]).median,
+        stub_share=max(usage.stub_cpu / usage.wall for usage in usages),
     )

@@ -57,9 +57,7 @@ def _lyve_key(kind: str, number: int) -> str:
 
 def announcement(kind: str, number: int) -> str:
     """The message about a file, as AWS sends it: CloudTrail's notice in the envelope of SNS."""
-    key = KINDS[kind].key(kind, number)
-    notice = json.dumps({"s3Bucket": LOG_BUCKET, "s3ObjectKey": [key]}, separators=(",", ":"))
-    return json.dumps({**_ENVELOPE, "MessageId": f"{number:08x}-1111-4000-8000-000000000000", "Message": notice})
+    return _MESSAGE.replace("KEY", KINDS[kind].key(kind, number), 1).replace("NUMBER", f"{number:08x}", 1)
 
 
 _ENVELOPE: Final = {
@@ -74,6 +72,10 @@ _ENVELOPE: Final = {
     "SigningCertURL": f"https://sns.{logs.REGION}.amazonaws.com/SimpleNotificationService-{'0' * 32}.pem",
     "UnsubscribeURL": f"https://sns.{logs.REGION}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={TOPIC}:{'0' * 36}",
 }
+
+
+_NOTICE: Final = json.dumps({"s3Bucket": LOG_BUCKET, "s3ObjectKey": ["KEY"]}, separators=(",", ":"))
+_MESSAGE: Final = json.dumps(_ENVELOPE | {"Message": _NOTICE, "MessageId": "NUMBER-1111-4000-8000-000000000000"})
 
 
 def stored(bucket: str, key: str) -> Body | None:
