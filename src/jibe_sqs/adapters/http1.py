@@ -38,7 +38,7 @@ class HttpClient:
     """Connections to any number of origins. An async context manager: its end closes all of them."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, connections: int = CONNECTIONS) -> None:
-        """`tls`: the context of https; None for the system's. `connections`: the most of them to one origin."""
+        """`tls`: the context of https; None if there is only http. `connections`: the most of them to one origin."""
         self._tls = tls
         self._connections = connections
         self._origins: dict[tuple[Server, str | None], Origin] = {}
@@ -104,16 +104,13 @@ class Origin:
         If the server closes a connection that was idle, because it has just timed out there, the request is repeated once.
         """
         request = self._encoded(method, target, headers, body)
-        if (connection := self._reused()) is not None:
-            try:
-                return await connection.send(request, read_timeout)
-            except Disconnected as error:
-                if not error.unanswered:
-                    raise
-            connection = await self._opened()
-        else:
-            connection = await self._taken()
-        return await connection.send(request, read_timeout)
+        connection = self._reused() or await self._taken()
+        try:
+            return await connection.send(request, read_timeout)
+        except Disconnected as error:
+            if not error.unanswered or not connection.idle_since:
+                raise
+        return await (await self._opened()).send(request, read_timeout)
 
     async def close(self) -> None:
         """Close all connections. No request may follow."""

@@ -60,12 +60,12 @@ class Answer:
     def header(self, name: str, default: str = "") -> str:
         """The value of a header; of a repeated one, the last. `name` is in lower case."""
         value = self._fields.get(name.encode())
-        return default if value is None else value.decode("latin-1")
+        return default if value is None else value.decode("latin-1").strip()
 
     @property
     def headers(self) -> dict[str, str]:
         """All headers, with names in lower case; of a repeated one, the last."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
+        return {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in self._fields.items()}
 
     async def chunk(self) -> bytes:
         """The next bytes of the body: at least `CHUNK`, or all that is left; empty at its end.
@@ -104,8 +104,7 @@ class Answer:
         """Drop what was not read. Then the connection cannot be used again, and is closed."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._failure = Disconnected("the answer was closed before it was read")
-            connection.abort()
+            connection.abort(Disconnected("the answer was closed before it was read"))
 
     async def _more(self) -> None:
         self._reader = asyncio.get_running_loop().create_future()
@@ -144,7 +143,10 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """A connection, over TLS or not. `usable`: whether it takes another request once it is idle."""
+    """A connection, over TLS or not.
+
+    `usable`: whether it takes another request once it is idle. `idle_since`: by the loop's clock; 0 if it never was.
+    """
 
     def __init__(
         self,
@@ -201,11 +203,19 @@ class Connection(asyncio.Protocol):
             self._deadline = self._loop.time() + self._timeout
             self._transport.resume_reading()
 
-    def abort(self) -> None:
-        """Close the connection now."""
+    def abort(self, error: HttpError | None = None) -> None:
+        """Close the connection now. `error`: for the request or the reader that waits, if there is one."""
+        future, answer = self._future, self._answer
         self.usable = False
         self._future = self._answer = None
         self._transport.abort()
+        if future is None:
+            return
+        error = error or Disconnected("the connection was closed before the answer was complete")
+        if not future.done():
+            future.set_exception(error)
+        elif answer is not None:
+            answer.fail(error)
 
     # asyncio calls these.
 
@@ -227,14 +237,14 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             if not self._complete:
-                self._fail(Malformed(f"the answer is not HTTP/1.1: {error}"))
+                self.abort(Malformed(f"the answer is not HTTP/1.1: {error}"))
                 return
             # There are bytes after the answer.
             self._keep_alive = False
         if self._complete:
             self._end()
         elif self._fruitless > MAX_HEAD:
-            self._fail(Malformed(f"the answer's headers have more than {MAX_HEAD:,} bytes"))
+            self.abort(Malformed(f"the answer's headers have more than {MAX_HEAD:,} bytes"))
 
     def eof_received(self) -> None:
         """The server sends nothing more. asyncio closes the connection then."""
@@ -247,7 +257,7 @@ class Connection(asyncio.Protocol):
         if exc is None:
             self._ended_by_server("the connection was closed before the answer was complete")
         else:
-            self._fail(Disconnected(f"the connection broke: {exc}", unanswered=not self._answered))
+            self.abort(Disconnected(f"the connection broke: {exc}", unanswered=not self._answered))
         if self._timer is not None:
             self._timer.cancel()
         # They refer to each other.
@@ -256,6 +266,11 @@ class Connection(asyncio.Protocol):
 
     # The parser calls these.
 
+    def on_message_begin(self) -> None:
+        """The first byte of an answer, or of what comes after it."""
+        if self._complete:
+            raise Malformed("a second answer")
+
     def on_headers_complete(self) -> None:
         """All headers are in `_fields`."""
         status = self._parser.get_status_code()
@@ -263,8 +278,6 @@ class Connection(asyncio.Protocol):
         self._fields.clear()
         if status < 200 or self._future is None:
             return
-        if self._complete:
-            raise Malformed("a second answer")
         answer = self._answer = Answer(self, status, fields)
         if answer.length is not None and answer.length > SMALL:
             self._future.set_result(answer)
@@ -312,17 +325,7 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             self._end()
         else:
-            self._fail(Disconnected(reason, unanswered=not self._answered))
-
-    def _fail(self, error: HttpError) -> None:
-        future, answer = self._future, self._answer
-        if future is None:
-            return
-        self.abort()
-        if not future.done():
-            future.set_exception(error)
-        elif answer is not None:
-            answer.fail(error)
+            self.abort(Disconnected(reason, unanswered=not self._answered))
 
     # One timer serves all requests: moving it for each would cost more than the rest of the bookkeeping.
 
@@ -343,4 +346,4 @@ class Connection(asyncio.Protocol):
         if now < self._deadline:
             self._watch()
         else:
-            self._fail(ReadTimedOut(f"the server sent nothing for {self._timeout:g} seconds"))
+            self.abort(ReadTimedOut(f"the server sent nothing for {self._timeout:g} seconds"))

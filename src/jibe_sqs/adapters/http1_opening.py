@@ -117,7 +117,7 @@ class Opener:
         async with self._step(f"no connection to {self._first.authority}"):
             if self._first.tls:
                 return await loop.create_connection(
-                    make, sock=connected, ssl=self._tls_context(), server_hostname=self._first.host
+                    make, sock=connected, ssl=self._tls, server_hostname=self._first.host
                 )
             return await loop.create_connection(make, sock=connected)
 
@@ -126,10 +126,14 @@ class Opener:
         try:
             async with self._step(f"no tunnel through {self._first.authority}"):
                 await tunnel.opened(self._server.authority, self._authorization)
+            if self._tls is None:
+                raise TlsFailed("there is no context for TLS")
             connection = make()
+            # It may be lost before it is secured.
+            connection.connection_made(transport)
             async with self._step(f"no TLS with {self._server.authority}", Unreachable):
                 secured = await asyncio.get_running_loop().start_tls(
-                    transport, connection, self._tls_context(), server_hostname=self._server.host
+                    transport, connection, self._tls, server_hostname=self._server.host
                 )
             if secured is None:
                 raise Unreachable(f"no TLS with {self._server.authority}: the connection was closed")
@@ -138,9 +142,6 @@ class Opener:
             raise
         connection.connection_made(secured)
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        return self._tls or ssl.create_default_tls_context()
 
     @asynccontextmanager
     async def _step(self, what: str, failure: type[Unreachable] | None = None) -> AsyncIterator[None]:
