@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from structlog.testing import capture_logs
 from tests.adapters.aws_stand_ins import RecitingSqs, served
 
-from jibe_sqs.adapters import sqs_calls
+from jibe_sqs.adapters import http1_errors, sqs_calls
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue
@@ -532,6 +532,7 @@ FOREIGN = [
     *exceptions_of(botocore.exceptions, but=("UndefinedModelAttributeError", "MissingServiceIdError")),
     # We do not open web sockets.
     *exceptions_of(aiohttp.client_exceptions, but=("WSMessageTypeError",)),
+    *exceptions_of(http1_errors),
     botocore.parsers.ResponseParserError,
     ConnectionResetError,
     BrokenPipeError,
@@ -541,7 +542,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda foreign: foreign.__name__)
-def test_every_error_of_botocore_and_aiohttp_is_translated(foreign):
+def test_every_error_of_botocore_and_of_its_and_our_http_client_is_translated(foreign):
     # Each class formats its text from its own arguments.
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: "words"})()
     if isinstance(error, ClientError):

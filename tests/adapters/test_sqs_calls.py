@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import botocore.session
 import pytest
 from aiohttp import web
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.retries.standard import (
     RetryContext,
     StandardRetryConditions,
@@ -80,7 +80,8 @@ async def test_botocore_is_asked_for_the_address_once_for_each_queue(aws, monkey
 
 # How
 
-CHANGING = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+CHANGING = {"accept", "authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+"""`accept` is added by aiohttp."""
 
 
 @pytest.mark.parametrize("path", ["", "/", "/a/service"])
@@ -253,3 +254,12 @@ async def test_a_large_answer_is_read_to_its_end(aws):
     body = b'{"Messages":[{"MessageId":"a","ReceiptHandle":"b","Body":"%s"}]}' % (b"x" * 3_000_000)
     async with served(RecitingSqs(body=body)) as endpoint:
         assert await calls_at(endpoint, aws).call("ReceiveMessage", b"{}") == body
+
+
+async def test_a_session_token_with_a_line_break_is_an_error_of_botocores(aws):
+    """It would be two headers. A file with a secret may end in one."""
+    async with served(RecitingSqs()) as endpoint:
+        calls = Calls(REGION, account_at(endpoint, "token\nx: y"), aws, read_timeout=60)
+        with pytest.raises(HTTPClientError) as raised:
+            await calls.call("ReceiveMessage", b"{}")
+    assert "token" not in str(raised.value)

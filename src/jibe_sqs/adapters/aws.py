@@ -14,6 +14,7 @@ from aiobotocore.session import AioSession
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
 from jibe_sqs.adapters.aws_sessions import new_session
 from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
+from jibe_sqs.adapters.http1 import HttpClient
 from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of
 
 
@@ -51,6 +52,7 @@ class Aws:
         self._region = region
         self._clients = AsyncExitStack()
         self._http: dict[str | None, aiohttp.ClientSession] = {}
+        self._connections: dict[str | None, HttpClient] = {}
         self._sessions: dict[Account, AioSession] = {}
         self._made: dict[tuple[str, str | None, Account, float, float, int], Any] = {}
         self._making = asyncio.Lock()
@@ -112,6 +114,13 @@ class Aws:
             self._http[account.ca_file] = aiohttp.ClientSession(connector=connector, auto_decompress=False)
             self._clients.push_async_callback(self._http[account.ca_file].close)
         return self._http[account.ca_file]
+
+    def connections(self, account: Account) -> HttpClient:
+        """Connections for requests that botocore does not send. They trust the same certificates as its clients."""
+        if account.ca_file not in self._connections:
+            client = self._connections[account.ca_file] = HttpClient(aws_trusted(aws_bundle(account.ca_file)))
+            self._clients.push_async_callback(client.close)
+        return self._connections[account.ca_file]
 
     def session(self, account: Account) -> AioSession:
         """The session of the account's clients. Its credentials renew themselves."""

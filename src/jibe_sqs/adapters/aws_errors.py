@@ -26,11 +26,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from jibe_sqs.adapters.http1_errors import HttpError, ProxyFailed, TlsFailed, Unreachable
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreError, LogStoreUnavailable
 
 NO_ANSWER_ERRORS: Final = (
     BotoCoreError,
     ResponseParserError,
+    HttpError,
     aiohttp.ClientError,
     asyncio.IncompleteReadError,
     OSError,
@@ -180,11 +182,18 @@ def failure(what: str, error: BaseException) -> str:
 
 
 def _unanswered_remedy(error: BaseException) -> str | None:
-    if isinstance(error, ProxyConnectionError | aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+    if isinstance(
+        error,
+        ProxyConnectionError
+        | ProxyFailed
+        | aiohttp.ClientProxyConnectionError
+        | ProxyFailed
+        | aiohttp.ClientHttpProxyError,
+    ):
         return _PROXY
-    if isinstance(error, SSLError | aiohttp.ClientSSLError | ssl.SSLError):
+    if isinstance(error, SSLError | TlsFailed | aiohttp.ClientSSLError | ssl.SSLError):
         return _CERTIFICATE if "certificate" in str(error).lower() else None
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | aiohttp.ClientConnectorError):
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | Unreachable | aiohttp.ClientConnectorError):
         return _UNREACHABLE
     return None
 

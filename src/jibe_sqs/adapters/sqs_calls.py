@@ -8,24 +8,22 @@ import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.httpsession import ProxyConfiguration
 from botocore.retries.quota import RetryQuota
 from botocore.utils import get_environ_proxies
-from yarl import URL
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_sessions import PARTS
 from jibe_sqs.adapters.credentials import RenewableCredentials
+from jibe_sqs.adapters.http1 import Origin
+from jibe_sqs.adapters.http1_errors import HttpError, ReadTimedOut
 from jibe_sqs.adapters.sigv4 import Signer
 from jibe_sqs.adapters.sqs_wire import refusal
 from jibe_sqs.concurrency.backoff import Backoff
 
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds."""
 TRIES: Final = 4
 """Tries of one call."""
 BACKOFF: Final = Backoff(first=1.0, longest=20.0, jitter=1.0)
@@ -56,7 +54,10 @@ _RETRY_COST: Final = 5
 _TIMEOUT_COST: Final = 10
 """Of the quota of retries. During an outage, a queue's calls soon fail at their first try."""
 
-FAILURES: Final = (ClientError, aiohttp.ClientError, OSError, TimeoutError)
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes. Ten messages have at most 10 MiB, and six times as much if all of their characters are escaped."""
+
+FAILURES: Final = (ClientError, HttpError)
 _PLACEHOLDER: Final = "jibe-sqs-name-of-a-queue"
 """The queue with which botocore is asked for the address. The request is not sent."""
 _TARGET: Final = "X-Amz-Target"
@@ -99,16 +100,14 @@ def _instead_of_sending(
 
 
 class Calls:
-    """The calls of one queue. Raises botocore's errors and aiohttp's."""
+    """The calls of one queue. Raises botocore's errors and `HttpError`."""
 
     def __init__(self, region: str | None, account: Account, aws: Aws, *, read_timeout: float) -> None:
         """`read_timeout`: seconds without a byte of an answer after which a call is repeated."""
         self._region = region
         self._account = account
         self._aws = aws
-        self._timeout = aiohttp.ClientTimeout(
-            connect=PARTS * CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=read_timeout
-        )
+        self._read_timeout = read_timeout
         self._service: _Service | None = None
         self._quota = RetryQuota()
 
@@ -137,7 +136,7 @@ class Calls:
                 renewed = True
                 continue
             tries += 1
-            spent = _TIMEOUT_COST if isinstance(failure, TimeoutError) else _RETRY_COST
+            spent = _TIMEOUT_COST if isinstance(failure, ReadTimedOut) else _RETRY_COST
             if tries == TRIES or not may_pass(failure) or not self._quota.acquire(spent):
                 raise failure
             await asyncio.sleep(BACKOFF.delay(tries))
@@ -145,45 +144,39 @@ class Calls:
     async def _resolved(self) -> "_Service":
         client = await self._aws.client("sqs", self._region, self._account)
         credentials = await self._aws.session(self._account).get_credentials()
-        return _Service(await address(client), credentials)
+        found = await address(client)
+        return _Service(found, self._aws.connections(self._account).origin(found.url, found.proxy), credentials)
 
     async def _sent(self, service: "_Service", operation: str, headers: dict[str, str], body: bytes) -> bytes:
         """The body of an answer. Raises `ClientError` for an answer that is a refusal."""
-        async with self._aws.http(self._account).post(
-            service.url,
-            data=body,
-            headers=headers,
-            proxy=service.address.proxy,
-            # A redirected request would need another signature.
-            allow_redirects=False,
-            timeout=self._timeout,
-        ) as response:
-            answer = await response.read()
-        if response.status < 300:
-            return answer
-        found = {name.lower(): value for name, value in response.headers.items()}
-        raise refusal(operation, response.status, found, answer)
+        try:
+            answer = await service.origin.request("POST", service.path, headers, body, read_timeout=self._read_timeout)
+        except ValueError as error:
+            # A session token with a line break, for example.
+            raise HTTPClientError(error=error) from error
+        content = await answer.read(MAX_ANSWER) if answer.body is None else answer.body
+        if answer.status < 300:
+            return content
+        raise refusal(operation, answer.status, answer.headers, content)
 
 
 class _Service:
-    """The service of a queue: its address, and what signs calls to it."""
+    """The service of a queue: its address, the connections to it, and what signs calls to it."""
 
-    def __init__(self, address: Address, credentials: RenewableCredentials) -> None:
-        self.address = address
+    def __init__(self, address: Address, origin: Origin, credentials: RenewableCredentials) -> None:
+        self.origin = origin
         self.credentials = credentials
-        # Without `encoded`, yarl would normalise the path, which is signed as it is.
-        self.url = URL(address.url, encoded=True)
-        self.path = self.url.raw_path
+        self.path = urlsplit(address.url).path
+        self._address = address
         self._signers: dict[str, Signer] = {}
 
     def signer(self, operation: str) -> Signer:
         """What signs calls of an operation."""
         signer = self._signers.get(operation)
         if signer is None:
-            address = self.address
+            address = self._address
             headers = {**address.headers, _TARGET: f"{address.target}{operation}"}
-            host = self.url.host_port_subcomponent or ""
-            signer = Signer(address.signing_name, address.region, "POST", host, headers)
+            signer = Signer(address.signing_name, address.region, "POST", self.origin.host, headers)
             self._signers[operation] = signer
         return signer
 
