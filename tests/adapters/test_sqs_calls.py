@@ -9,7 +9,9 @@ import botocore.session
 import pytest
 from aiohttp import web
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
 from botocore.retries.standard import (
+    ExponentialBackoff,
     RetryContext,
     StandardRetryConditions,
     ThrottledRetryableChecker,
@@ -157,6 +159,16 @@ def test_all_codes_after_which_botocore_tries_again_are_known():
     assert {*transient, *ThrottledRetryableChecker._THROTTLED_ERROR_CODES} == PASSING_CODES
 
 
+@pytest.mark.parametrize("tries", [1, 2, 3, 4, 5, 6, 40])
+def test_pauses_between_tries_are_botocores(monkeypatch, tries):
+    """A random part of 1 s, 2 s, 4 s, up to 20 s."""
+    monkeypatch.undo()
+    longest = ExponentialBackoff(random=lambda: 1).delay_amount(RetryContext(attempt_number=tries))
+    pauses = [sqs_calls.BACKOFF.delay(tries) for _ in range(200)]
+    assert longest * 0.8 < max(pauses) <= longest
+    assert min(pauses) < longest * 0.2
+
+
 class Failing:
     """Fails some times in a row, and then succeeds. `kind`: how it fails."""
 
@@ -263,3 +275,10 @@ async def test_a_session_token_with_a_line_break_is_an_error_of_botocores(aws):
         with pytest.raises(HTTPClientError) as raised:
             await calls.call("ReceiveMessage", b"{}")
     assert "token" not in str(raised.value)
+
+
+async def test_an_answer_without_end_is_not_kept_in_memory(aws, monkeypatch):
+    monkeypatch.setattr(sqs_calls, "MAX_ANSWER", 100_000)
+    async with served(RecitingSqs(body=bytes(200_000))) as endpoint:
+        with pytest.raises(ResponseParserError, match="more than 100,000 bytes"):
+            await calls_at(endpoint, aws).call("ReceiveMessage", b"{}")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.httpsession import ProxyConfiguration
+from botocore.parsers import ResponseParserError
 from botocore.retries.quota import RetryQuota
 from botocore.utils import get_environ_proxies
 
@@ -155,6 +156,8 @@ class Calls:
             # A session token with a line break, for example.
             raise HTTPClientError(error=error) from error
         content = await answer.read(MAX_ANSWER) if answer.body is None else answer.body
+        if len(content) > MAX_ANSWER:
+            raise ResponseParserError(f"the answer has more than {MAX_ANSWER:,} bytes")
         if answer.status < 300:
             return content
         raise refusal(operation, answer.status, answer.headers, content)
