@@ -17,8 +17,9 @@ from tests.examples import expensive
 from tests.processes import PATIENCE
 
 from jibe_sqs.adapters.ledgers import sqlite
+from jibe_sqs.adapters.ledgers.finished_files import MAX_LOOK_UP
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
-from jibe_sqs.adapters.ledgers.sqlite import MAX_LOOK_UP, SqliteLedger
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen
@@ -159,6 +160,26 @@ async def test_a_file_recorded_without_an_etag_matches_any_announced_etag(ledger
     assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, "v2", "e"))
 
 
+@pytest.mark.parametrize("etag", ["9e107d9d372bb6826bd81d3542a419d6", "9E107D9D372BB6826BD81D3542A419D6", "0" * 31 + " ",
+    "9e107d9d372bb6826bd81d3542a419d6-12", "ü" * 32, "9e 07d9d372bb6826bd81d3542a419d 6"])  # fmt: skip
+async def test_etags_of_any_form_are_distinguished(ledger, etag):
+    """Most are hexadecimal digits, and take half the room in a SQLite file."""
+    await ledger.finish(LOG, etag)
+    assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag=etag))
+    for other in {etag.lower(), etag.upper(), etag + "0", etag[:-1], etag.replace(" ", "0")} - {etag}:
+        assert not await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag=other))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1_CloudTrail_eu-west-1_20261130T0005Z_{}.json.gz", "2026-11-30-00-05-00-{}", "S3-media-2026-99-99-99-99-99{}.gz"],
+)
+async def test_files_of_the_same_minute_are_distinguished(ledger, name):
+    files = [LogFile(bucket, f"a/2026/11/{name.format(number)}") for number in range(100) for bucket in ("logs", "b")]
+    await asyncio.gather(*(ledger.finish(file, "e") for file in files[::3]))
+    assert await ledger.unfinished(files) == [file for number, file in enumerate(files) if number % 3]
+
+
 async def test_without_the_stores_etag_the_announced_one_is_recorded(ledger):
     await ledger.finish(LogFile(LOG.bucket, LOG.key, etag="e"), "")
     assert await ledger.is_finished(LogFile(LOG.bucket, LOG.key, etag="e"))
@@ -222,6 +243,35 @@ async def test_a_file_that_an_earlier_release_finished_is_not_finished(tmp_path,
     async with SqliteLedger(path, wall_clock, validity=Validity("rules")) as again:
         assert await again.is_finished(LOG)
     assert [each.name for each in tmp_path.iterdir() if "set-aside" in each.name] == []
+
+
+async def test_files_that_the_release_before_finished_stay_finished_until_they_are_pruned(tmp_path, wall_clock):
+    """They stay in a table of their own, so the start takes no longer for ten million of them."""
+    path = tmp_path / "ledger.db"
+    files = [LogFile("logs", str(number), etag="e") for number in range(4)]
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA_OF_VERSION_1)
+        database.execute("ALTER TABLE files ADD COLUMN rules TEXT NOT NULL DEFAULT ''")
+        database.executescript(
+            "CREATE TABLE history (id INTEGER PRIMARY KEY, written REAL NOT NULL, entry TEXT NOT NULL);"
+            "CREATE INDEX history_written ON history (written); PRAGMA user_version = 2;"
+        )
+        for file, rules in zip(files, ["rules", "rules", "others", "rules"], strict=True):
+            database.execute("INSERT INTO files VALUES ('logs', ?, NULL, 'e', 1000.0, ?)", (file.key, rules))
+        database.commit()
+    async with SqliteLedger(path, wall_clock, validity=Validity("rules")) as ledger:
+        assert await ledger.unfinished(files) == [files[2]]
+        assert [await ledger.is_finished(file) for file in files] == [True, True, False, True]
+        assert not await ledger.is_finished(LogFile("logs", "0", etag="f"))
+        wall_clock.time += 100
+        await ledger.finish(files[0], "f")  # the newer entry counts
+        await ledger.finish(files[2], "e")
+        assert await ledger.unfinished(files) == [files[0]]
+        await ledger.prune(1050.0)
+        assert await ledger.unfinished(files) == [files[0], files[1], files[3]]
+        assert await ledger.is_finished(LogFile("logs", "0", etag="f"))
+        assert not ledger._finished.asks_earlier
+    assert [each.name for each in tmp_path.iterdir()] == ["ledger.db"]
 
 
 async def test_a_command_reads_the_ledger_of_an_earlier_release(tmp_path, wall_clock):

@@ -165,6 +165,20 @@ async def test_the_space_of_pruned_entries_is_used_again(path, wall_clock):
         assert max(pages) <= pages[0] * 1.2
 
 
+async def test_entries_of_a_wrong_clock_do_not_keep_those_that_follow(path, wall_clock):
+    """Files are pruned in the order of their writes. A clock that was a year ahead would keep them all for a year."""
+    async with SqliteLedger(path, wall_clock) as ledger:
+        wall_clock.time += 366 * 86_400
+        await fill(ledger, files(300, "ahead"))
+        wall_clock.time -= 366 * 86_400
+        await fill(ledger, files(300, "right"))
+        wall_clock.time += 1000.0
+        await fill(ledger, files(1, "kept"))
+        await ledger.prune(wall_clock.time - 500.0)
+        assert ledger._connection.execute("SELECT count(*) FROM finished").fetchone() == (1,)
+        assert await ledger.unfinished(files(1, "kept")) == []
+
+
 # The maximum size
 
 

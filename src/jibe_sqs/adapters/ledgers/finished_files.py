@@ -35,6 +35,7 @@ FINISH: Final = "INSERT OR REPLACE INTO finished (name, hash, version, etag, wri
 MAX_LOOK_UP: Final = 400
 """Files that one statement looks up."""
 
+_LOOK_UP_ONE: Final = "SELECT name, hash, version, etag, written FROM finished WHERE name = ?"
 # In SQLite, CROSS JOIN fixes the order: for each wanted file, look up its key. One statement takes a quarter of the time.
 _LOOK_UP: Final = """
 WITH wanted (name) AS (VALUES {})
@@ -45,11 +46,12 @@ WITH wanted (bucket, key) AS (VALUES {})
 SELECT bucket, key, version, etag, written, rules FROM wanted CROSS JOIN files USING (bucket, key)
 """
 
-_TIME_IN_NAME: Final = re.compile("20([0-9]{2})-?([0-9]{2})-?([0-9]{2})[T-]?([0-9]{2})-?([0-9]{2})")
+_TIME_IN_NAME: Final = re.compile("20[0-9]{2}-?[0-9]{2}-?[0-9]{2}[T-]?[0-9]{2}-?[0-9]{2}")
 """As CloudTrail, S3 access logs and audit logs write it: `20261130T0005Z`, `2026-11-30-00-05-00`."""
 _HASH_BITS: Final = 37
 """Bits of the hash in a name with a time; the minutes of a century have 26. If two files of a minute have the same, the
 later one replaces the earlier, which may then be read once more."""
+_HASH_MASK: Final = (1 << _HASH_BITS) - 1
 _NUMBERS_KEPT: Final = 4096
 """Files whose numbers are kept between the look-up and the write."""
 
@@ -75,28 +77,31 @@ class FinishedFiles:
                 text.encode()  # raises before the row fails its transaction
         return name, rest ^ self._rules, file.version, _packed(etag), written
 
+    def is_finished(self, database: sqlite3.Connection, file: LogFile) -> bool:
+        """Whether this file, in this version, was finished."""
+        name, rest = _numbers(file.bucket, file.key)
+        row = database.execute(_LOOK_UP_ONE, (name,)).fetchone()
+        if row is None:
+            return self.asks_earlier and file in self._earlier(database, [file])
+        return self._matches(file, rest, row)
+
     def unfinished(self, database: sqlite3.Connection, files: Sequence[LogFile]) -> list[LogFile]:
         """Those of up to `MAX_LOOK_UP` files that are not finished, in their order."""
         numbers = [_numbers(file.bucket, file.key) for file in files]
-        found = {
-            row[0]: row for row in database.execute(_look_up(len(files)), [name for name, _ in numbers]).fetchall()
-        }
-        unfinished, unknown = [], []
-        for file, (name, rest) in zip(files, numbers, strict=True):
-            if (row := found.get(name)) is None:
-                unknown.append(file)
-                unfinished.append(file)
-            elif not self._is_finished(file, rest, row):
-                unfinished.append(file)
-        if unknown and self.asks_earlier and (earlier := self._earlier(database, unknown)):
-            return [file for file in unfinished if file not in earlier]
-        return unfinished
+        rows = {row[0]: row for row in database.execute(_look_up(len(files)), [name for name, _ in numbers]).fetchall()}
+        unknown = [file for file, (name, _) in zip(files, numbers, strict=True) if name not in rows]
+        earlier = self._earlier(database, unknown) if unknown and self.asks_earlier else set()
+        return [
+            file
+            for file, (name, rest) in zip(files, numbers, strict=True)
+            if not (self._matches(file, rest, rows[name]) if name in rows else file in earlier)
+        ]
 
     def notice_earlier(self, database: sqlite3.Connection) -> None:
         """Look whether there are entries of earlier releases."""
         self.asks_earlier = database.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
 
-    def _is_finished(self, file: LogFile, rest: int, row: Row) -> bool:
+    def _matches(self, file: LogFile, rest: int, row: Row) -> bool:
         _, found, version, etag, written = row
         return (
             found == rest ^ self._rules and written >= self._validity.since and is_same(file, version, _unpacked(etag))
@@ -131,11 +136,16 @@ def _numbers(bucket: str, key: str) -> tuple[int, int]:
     """The name of a file, and the other part of its hash."""
     name, rest = unpack("<qq", _hash(f"{len(bucket)} {bucket}{key}", size=16))
     if time := _TIME_IN_NAME.search(key, key.rfind("/") + 1):
-        year, month, day, hour, minute = map(int, time.groups())
-        # Each part may be up to 99: only the order matters.
-        minutes = (((year * 12 + month) * 31 + day) * 24 + hour) * 60 + minute
-        name = minutes << _HASH_BITS | name & (1 << _HASH_BITS) - 1
+        name = _minutes(time[0]) << _HASH_BITS | name & _HASH_MASK
     return name, rest
+
+
+@lru_cache
+def _minutes(time: str) -> int:
+    """Minutes of the century. Each part may be up to 99: only the order matters."""
+    digits = time.replace("-", "").replace("T", "")
+    year, month, day, hour, minute = (int(digits[place : place + 2]) for place in range(2, 12, 2))
+    return (((year * 12 + month) * 31 + day) * 24 + hour) * 60 + minute
 
 
 def _hash(text: str, *, size: int) -> bytes:

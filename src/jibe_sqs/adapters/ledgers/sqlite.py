@@ -116,13 +116,15 @@ class SqliteLedger:
             await self._flush()
         if self._timer is not None:
             self._timer.cancel()
-        await self._do(self._file.close)
+        # The last connection that is closed copies the write-ahead log into the file: that is for the thread.
+        self._file.reader = None
         self._current_reader()
+        await self._do(self._file.close)
         self._thread.shutdown()
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished."""
-        return not await self._read(lambda database: self._finished.unfinished(database, (file,)))
+        return await self._read(lambda database: self._finished.is_finished(database, file))
 
     async def unfinished(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that are not finished."""
@@ -238,7 +240,6 @@ class SqliteLedger:
     def _current_reader(self) -> sqlite3.Connection | None:
         """The connection for the event loop's thread. Closes the one of a file that has been replaced, or closed."""
         if self._reader is not self._file.reader:
-            self._reads.end()
             if self._reader is not None:
                 self._reader.close()
             self._reader = self._file.reader
@@ -304,6 +305,7 @@ class SqliteLedger:
         except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
             raise self._error(error) from error
         finally:
+            self._current_reader()
             self._warn_of_set_aside()
 
     def _repairing(self, work: Callable[[], T]) -> T:
