@@ -39,6 +39,16 @@ ROUNDS = 5
 MESSAGES_PER_REFRESH = 10
 ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
+_FILL = """
+WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1),
+    times (n, minute) AS (SELECT n, n * 43200 / :rows FROM numbers)
+INSERT OR IGNORE INTO finished (name, hash, etag, written)
+SELECT ((((26 * 12 + 11) * 31 + 1 + minute / 1440) * 1440 + minute % 1440) << 37) | (random() & ((1 << 37) - 1)),
+    random(), randomblob(16), :began + :seconds * n / :rows
+FROM times
+"""
+"""The names have the minutes of November 2026, as those of `_keys`."""
+
 
 def run(rows: int = ROWS, pruned: float = PRUNED) -> None:
     """A file with 100,000 entries (or `--rows`), of which 15% (or `--pruned`) are pruned while other calls are made."""
@@ -50,10 +60,10 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
     async with SqliteLedger(path):
         pass
     began = time.perf_counter()
-    fill(path, rows)
+    some = _some(rows)
+    fill(path, rows, some)
     print(f"  {rows:,} entries in {path.stat().st_size / 1e6:,.0f} MB, {path.stat().st_size / rows:.0f} bytes an entry")
     print(f"  filled in            {time.perf_counter() - began:8.1f} s", flush=True)
-    some = some_files(rows)
     began = time.perf_counter()
     async with SqliteLedger(path, max_bytes=NO_LIMIT, history=SECONDS) as ledger:
         print(f"  start                {(time.perf_counter() - began) * 1e3:8.2f} ms")
@@ -62,15 +72,15 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
         await _print_pruning(ledger, path, some, pruned)
 
 
-def fill(path: Path, rows: int) -> None:
-    """In the order of time, as a service writes them."""
-    finished = FinishedFiles(Validity())
-    files = (finished.row(LogFile("trail", key), ETAG, BEGAN + SECONDS * n / rows) for n, key in enumerate(_keys(rows)))
+def fill(path: Path, rows: int, some: Sequence[LogFile]) -> None:
+    """Some entries of real names, and others like them, in the order of time, as a service writes them."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
         with database:
-            database.executemany(FINISH, files)
+            database.execute(_FILL, {"rows": rows - len(some), "began": BEGAN, "seconds": SECONDS})
+            finished = FinishedFiles(Validity())
+            database.executemany(FINISH, [finished.row(file, ETAG, BEGAN + SECONDS) for file in some])
 
 
 def _keys(rows: int, *, seed: int = 1) -> Iterator[str]:
@@ -85,11 +95,10 @@ def _keys(rows: int, *, seed: int = 1) -> Iterator[str]:
         )
 
 
-def some_files(rows: int) -> list[LogFile]:
-    """Files of the younger half, which pruning leaves, in random order."""
+def _some(rows: int) -> list[LogFile]:
+    """Files of the younger half, in random order."""
     wanted = min(20_000, rows // 4)
-    step = rows // 2 // wanted
-    some = [LogFile("trail", key) for n, key in enumerate(_keys(rows)) if n >= rows // 2 and n % step == 0]
+    some = [LogFile("trail", key) for key in list(_keys(2 * wanted))[wanted:]]
     random.Random(2).shuffle(some)
     return some
 
