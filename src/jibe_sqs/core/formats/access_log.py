@@ -57,6 +57,13 @@ class AccessLog(JsonLog):
         start, self._start = self._start, None
         return (super().feed(start) if start else []) + super().drain()
 
+    def read_usual(self, text: bytes) -> list[Record] | None:
+        """The records of a line of text."""
+        # The key of a shorter line cannot be too long.
+        if b"{" in text or len(text) > self._max_key_length:
+            return None
+        return self._text.read_usual(text.removesuffix(b"\r"))
+
     def read_value(self, line: Line, value: dict[str, Any]) -> list[Record]:
         """The records of an object that strict JSON accepts."""
         return self._json.read(line, value)

@@ -75,13 +75,24 @@ class TextRequests:
         return self._read(line._replace(text=text))
 
     def _read(self, line: Line) -> list[Record]:
+        found = self.read_usual(line.text)
+        if found is not None:
+            return found
         fields = line.text.split(b" ", _FIELDS - 1)
-        if len(fields) < _FIELDS:
+        name, change = effect_of(fields[7]) if len(fields) == _FIELDS else ("", None)
+        if change is None:
             return self._read_around_operation(line)
+        raise self._without_bucket(line, f"a {name} on the bucket {fields[1][:40]!r}")
+
+    def read_usual(self, text: bytes) -> list[Record] | None:
+        """The records of a line whose fields are in their places. None if its operation or its bucket cannot be read there."""
+        fields = text.split(b" ", _FIELDS - 1)
+        if len(fields) < _FIELDS:
+            return None
         _, bucket, day, zone, address, requester, request, operation, key, rest = fields
         name, change = effect_of(operation)
         if change is None:
-            return self._read_around_operation(line)
+            return None
         start = time_in_line(day, zone)
         milliseconds, tail = None, b""
         if change is not SkipReason.READ_ONLY:
@@ -91,7 +102,7 @@ class TextRequests:
             return [Unchanged(change, _text(bucket), _displayed_key(key, name), start or 0.0, _text(request), name)]
         bucket_name = "" if bucket == NULL or not bucket.isascii() else parse_bucket(bucket.decode("ascii"))
         if not bucket_name:
-            raise self._without_bucket(line, f"a {name} on the bucket {bucket[:40]!r}")
+            return None
         keys = _keys(key, rest, name)
         agent, version = _agent_and_version(tail)
         actor = Actor(principal=_text(requester), source_address=_text(address), user_agent=_text(agent))

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.core.formats.recent import Recent
+from jibe_sqs.core.formats.recent import Recent, change_id
 from jibe_sqs.core.model import Kind, ObjectEvent, Record, SkipReason, Unchanged
 
 OPERATIONS: Final[dict[str, Kind | SkipReason]] = {
@@ -46,7 +46,7 @@ class SeenChanges:
     def records(self, event: ObjectEvent, keys: tuple[str, ...]) -> list[Record]:
         """The records of one request: `event`, which has the first of the keys, and a copy of it for each other key."""
         id_ = event.event_id
-        if id_ and not self._seen.add(f"{id_} {event.name} {event.bucket}/{event.key}"):
+        if id_ and not self._seen.add(change_id(id_, event.name, event.bucket, event.key)):
             return [Unchanged(SkipReason.DUPLICATE, event.bucket, event.key, event.time, id_, event.name)]
         if len(keys) <= 1:
             return [event]

@@ -6,7 +6,7 @@ another type, or is not UTF-8, counts as missing.
 
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -61,7 +61,7 @@ class _ResponseHeader(msgspec.Struct, gc=False):
     version_canonical: str | None = msgspec.field(default=None, name="X-Amz-Version-Id")
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """An object. An empty key stands for the whole bucket, if the record does not name the object."""
 
     key: str
@@ -132,14 +132,20 @@ def _value_of(raw: msgspec.Raw) -> object:
         return None
 
 
-def typed_call(line: Line, record: TypedRecord) -> Call:
-    """The call of a record that follows the documentation."""
+def usual_call(record: TypedRecord) -> Call | None:
+    """The call of a record that follows the documentation. None if it is missing, or names are hidden."""
     entry = record.auditEntry or record
-    if entry.api is None:
+    api = entry.api
+    if api is None or HIDDEN in (api.bucket, api.object):
+        return None
+    return Call(entry, api, record.serviceAccountName or "", api.objects, entry.responseHeader)
+
+
+def typed_call(line: Line, record: TypedRecord) -> Call:
+    """The call of a record that the typed decoder accepts."""
+    if (record.auditEntry or record).api is None:
         raise line.malformed("the record has no field `api`", "api")
-    if HIDDEN in (entry.api.bucket, entry.api.object):
-        return loose_call(line)
-    return Call(entry, entry.api, record.serviceAccountName or "", entry.api.objects, entry.responseHeader)
+    return usual_call(record) or loose_call(line)
 
 
 def loose_call(line: Line) -> Call:
@@ -201,7 +207,9 @@ def _duration_text(value: object) -> str | None:
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:([Zz])|([+-][0-9]{2}:[0-9]{2}))"
 )
-_DURATION = re.compile(r"([0-9]{1,18})(?:ns)?")
+_NO_DURATION: Final = (None, "")
+_MAX_DIGITS: Final = 18
+"""Digits of a duration that is a text."""
 
 
 def visible_at(time: str, api: _Api) -> float:
@@ -209,19 +217,20 @@ def visible_at(time: str, api: _Api) -> float:
     start = _nanoseconds(time)
     if start is None:
         return UNKNOWN_TIME
-    durations = [each for each in (api.timeToResponseInNS, api.timeToResponse) if each not in (None, "")]
-    read = [found for each in durations if (found := _duration(each)) is not None]
-    if durations and not read:
+    taken = _duration(api.timeToResponseInNS)
+    if taken is None:
+        taken = _duration(api.timeToResponse)
+    if taken is None and (api.timeToResponseInNS not in _NO_DURATION or api.timeToResponse not in _NO_DURATION):
         return UNKNOWN_TIME
-    return min(_seconds(start + (read[0] if read else 0)), LATEST)
+    return min(_seconds(start + (taken or 0)), LATEST)
 
 
 def _duration(value: str | int | None) -> int | None:
     """Nanoseconds. None if the value is not a duration."""
     if isinstance(value, int):
         return value if 0 <= value < _MAX_DURATION else None
-    found = _DURATION.fullmatch(value or "")
-    return int(found[1]) if found else None
+    digits = (value or "").removesuffix("ns")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else None
 
 
 def start_time(text: str | None) -> float:

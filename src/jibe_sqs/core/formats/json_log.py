@@ -59,6 +59,9 @@ class JsonLog(LineLog):
     def is_entry(value: object) -> bool:
         """Whether a value looks like an entry of the log. After a broken object, parsing continues at such a value."""
 
+    def read_usual(self, text: bytes) -> list[Record] | None:
+        """The records of a line that is a complete record in the usual form. None if only the other methods can decide."""
+
     def read_text(self, line: Line) -> list[Record]:
         """The records of a line of text."""
         raise line.malformed("not JSON")
@@ -71,10 +74,18 @@ class JsonLog(LineLog):
         """The records that this text completes."""
         *ended, rest = (self._rest + text).split(b"\n")
         found: list[Record] = []
+        is_between = self._long_line is _LongLine.NOT_BEGUN and self._objects.is_empty
         for each in ended:
-            found += self._take(each, b"\n")
+            records = self.read_usual(each) if is_between and len(each) <= self._limit else None
+            if records is not None:
+                found += records
+                self.recognised = True
+                self._offset += len(each) + 1
+            else:
+                found += self._take(each, b"\n")
+                self._long_line = _LongLine.NOT_BEGUN
+                is_between = self._objects.is_empty
             self._number += 1
-            self._long_line = _LongLine.NOT_BEGUN
         if len(rest) > _LONG_LINE_SIZE:
             found += self._begin_long_line(rest)
         else:

@@ -43,5 +43,13 @@ class Recent:
         return kept in self._new or kept in self._old
 
 
+def change_id(request: str, name: str, bucket: str, key: str) -> str:
+    """An id of one change, if a request may change several objects. It is short, so that it need not be hashed again.
+
+    Two changes of the same request have the same id with a probability of 2 to the power of -61.
+    """
+    return f"{request}{hash((name, bucket, key))}"
+
+
 def _short(id_: str) -> bytes:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=_HASH_SIZE).digest()
