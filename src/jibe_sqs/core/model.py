@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True):
     """Made by this process, in memory. So its body can be trusted."""
 
 
-class LogFile(msgspec.Struct, frozen=True):
+class LogFile(msgspec.Struct, frozen=True, gc=False):
     """An announcement: a log file to fetch. `version` and `etag` (unquoted) are None if the announcement lacks them."""
 
     bucket: str
@@ -70,7 +70,7 @@ class Kind(StrEnum):
         return self in (Kind.DELETED_UNLISTED, Kind.WRITTEN_UNLISTED)
 
 
-class Actor(msgspec.Struct, frozen=True):
+class Actor(msgspec.Struct, frozen=True, gc=False):
     """The caller that changed an object. A field is empty if the source does not have it."""
 
     principal: str = ""
