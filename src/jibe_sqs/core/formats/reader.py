@@ -58,6 +58,8 @@ class LogReader:
 
     def feed(self, chunk: bytes) -> Iterator[list[Record]]:
         """The records that this chunk completes. A small file that is a single chunk is read by `finish`."""
+        if not chunk:
+            return iter(())
         is_first = not self.stored
         self.stored += len(chunk)
         if self.stored > self._limits.compressed_size:
