@@ -94,10 +94,10 @@ async def _ledger(path: Path, rows: int) -> Point:
     """A look-up and a write in a ledger of so many rows. `megabytes`: of the file."""
     async with SqliteLedger(path):
         pass
-    ledger.fill(path, rows)
+    some = ledger.some_files(rows)
+    ledger.fill(path, rows, some)
     size = path.stat().st_size / 1e6
     async with SqliteLedger(path, max_bytes=ledger.NO_LIMIT, history=ledger.SECONDS) as opened:
-        some = ledger.some_files(rows)
 
         async def use(number: int) -> None:
             await opened.is_finished(some[number % len(some)])

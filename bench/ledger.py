@@ -60,7 +60,7 @@ async def _measure(path: Path, rows: int, pruned: float) -> None:
     async with SqliteLedger(path):
         pass
     began = time.perf_counter()
-    some = _some(rows)
+    some = some_files(rows)
     fill(path, rows, some)
     print(f"  {rows:,} entries in {path.stat().st_size / 1e6:,.0f} MB, {path.stat().st_size / rows:.0f} bytes an entry")
     print(f"  filled in            {time.perf_counter() - began:8.1f} s", flush=True)
@@ -95,7 +95,7 @@ def _keys(rows: int, *, seed: int = 1) -> Iterator[str]:
         )
 
 
-def _some(rows: int) -> list[LogFile]:
+def some_files(rows: int) -> list[LogFile]:
     """Files of the younger half, in random order."""
     wanted = min(20_000, rows // 4)
     some = [LogFile("trail", key) for key in list(_keys(2 * wanted))[wanted:]]

@@ -30,7 +30,7 @@ from proof.simulation.promises import Promises
 from proof.simulation.provider_events import SimulatedEventTarget
 from proof.simulation.providers import Discovery, SimulatedProviders
 from proof.simulation.settings import Settings
-from proof.simulation.sqs import SimulatedQueue
+from proof.simulation.sqs import MayAbandon, SimulatedQueue
 from proof.simulation.storage import EPOCH, Event
 from proof.simulation.sweeps import JudgedSweepQueue, SimulatedListing
 from proof.simulation.world import World
@@ -102,8 +102,8 @@ def _skips_nothing(_event: Event) -> bool:
 class Composer:
     """Draws the settings of one replica once, and builds its service for each start."""
 
-    def __init__(self, world: World, disk: Disk, may_abandon_receive: Callable[[], bool]) -> None:
-        """`may_abandon_receive`: whether a receive in flight may be abandoned."""
+    def __init__(self, world: World, disk: Disk, may_abandon_receive: MayAbandon) -> None:
+        """`may_abandon_receive`: whether a receive in flight may be cancelled."""
         chance = world.chance
         self._world = world
         self._disk = disk

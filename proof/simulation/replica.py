@@ -6,7 +6,7 @@ from contextvars import Context
 from functools import partial
 
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.consumer import GIVING_BACK, LAST_RECEIVE
+from jibe_sqs.consuming.consumer import GIVING_BACK, LAST_POLL, LAST_RECEIVE, SPARE_RECEIVES
 from proof.simulation.composition import Composed, Composer
 from proof.simulation.ledger import Disk
 from proof.simulation.loop import PROCESS, Process
@@ -251,7 +251,11 @@ class Replica:
                 False, "no callback runs after the end", process.name, handle
             )
 
-    def _may_abandon_receive(self) -> bool:
-        """Whether the drain deadline and the time for a last receive have passed."""
-        over = self.composer.drain + LAST_RECEIVE - TOLERANCE
-        return self._stopped_at is not None and self._loop.time() - self._stopped_at >= over
+    def _may_abandon_receive(self, *, is_long: bool, max_receives: int | None) -> bool:
+        """Whether the drain deadline and the time for a last receive have passed. An idle long poll may be abandoned before."""
+        if self._stopped_at is None:
+            return False
+        passed = self._loop.time() - self._stopped_at
+        is_spare = max_receives is None or max_receives >= SPARE_RECEIVES
+        least = LAST_POLL if is_long and is_spare else self.composer.drain + LAST_RECEIVE
+        return passed >= least - TOLERANCE

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Protocol
 
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
 from jibe_sqs.core.model import Message, Reject
@@ -54,7 +55,8 @@ class _Poll:
     until: float
     process: Process | None
     found: "asyncio.Future[list[Message]]"
-    has_trouble: bool
+    has_trouble: Callable[[], bool]
+    """Whether its answer does not arrive, or arrives late."""
 
 
 class Sqs:
@@ -136,7 +138,7 @@ class Sqs:
         return any(begin <= self._loop.time() and time < end for begin, end in self.refusals)
 
     def poll(
-        self, limit: int, wait: float, visibility: float, process: Process | None, *, has_trouble: bool
+        self, limit: int, wait: float, visibility: float, process: Process | None, *, has_trouble: Callable[[], bool]
     ) -> "asyncio.Future[list[Message]]":
         self.check_access()
         poll = _Poll(limit, visibility, self._loop.time() + wait, process, self._loop.create_future(), has_trouble)
@@ -204,7 +206,7 @@ class Sqs:
         stored.receipt = f"{stored.id}#{next(self._receipts)}"
         stored.received_at = self._loop.time()
         stored.visible_at = stored.received_at + poll.visibility
-        stored.is_exempt, stored.holder = poll.has_trouble, poll.process
+        stored.is_exempt, stored.holder = poll.has_trouble(), poll.process
         self._judge.record("received", stored.receipt, stored.receive_count)
         if stored.receive_count > 1:
             self._judge.totals["received again"] += 1
@@ -290,6 +292,12 @@ class Sqs:
         return True
 
 
+class MayAbandon(Protocol):
+    """Whether a receive in flight may be cancelled now. `is_long`: a long poll. `max_receives`: see `Sqs`."""
+
+    def __call__(self, *, is_long: bool, max_receives: int | None) -> bool: ...
+
+
 class SimulatedQueue:
     """The `Queue` port, for one process.
 
@@ -305,7 +313,7 @@ class SimulatedQueue:
         *,
         check_delete: Callable[[str], None],
         check_reject: Callable[[Message, Reject], None],
-        may_abandon_receive: Callable[[], bool],
+        may_abandon_receive: MayAbandon,
     ) -> None:
         self.name = sqs.name
         self.sqs = sqs
@@ -333,11 +341,14 @@ class SimulatedQueue:
     async def receive(self, limit: int, *, wait: float, visibility: float) -> Sequence[Message]:
         self._judge.require(1 <= limit <= 10, "a receive asks for 1 to 10 messages", limit)
         trouble: list[bool] = []
+        polls: list[asyncio.Future[list[Message]]] = []
         process = PROCESS.get()
         self.batches_in_flight += not wait
 
         def poll() -> "asyncio.Future[list[Message]]":
-            return self.sqs.poll(limit, wait, visibility, process, has_trouble=bool(trouble))
+            found = self.sqs.poll(limit, wait, visibility, process, has_trouble=lambda: bool(trouble))
+            polls.append(found)
+            return found
 
         call: asyncio.Future[list[Message]] = self._network.call(
             f"{self.name} receive",
@@ -348,7 +359,13 @@ class SimulatedQueue:
         try:
             return await call
         except asyncio.CancelledError:
-            self._judge.require(self._may_abandon_receive(), "no receive is cancelled in flight", self.name)
+            may = self._may_abandon_receive(is_long=wait > 0, max_receives=self.sqs.max_receives)
+            self._judge.require(may, "no receive is cancelled in flight", self.name)
+            self._judge.totals["abandoned polls"] += wait > 0
+            # The server does not notice it. What it delivers to this poll is visible again after the visibility timeout.
+            trouble.append(True)
+            for found in polls:
+                self.sqs.exempt([message.receipt for message in found.result()] if found.done() else [])
             raise
         finally:
             self.batches_in_flight -= not wait

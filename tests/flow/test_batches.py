@@ -37,6 +37,36 @@ async def test_ten_items_are_sent_at_once_and_the_rest_after_the_linger_time():
     assert send.times == [0, 0, pytest.approx(0.05)]
 
 
+async def test_a_batch_of_all_items_that_can_come_does_not_wait():
+    """On a quiet queue, a message would wait for others that are not there."""
+    send = Sender()
+    batches = Batches(send, linger=5.0, expected=lambda: 3)
+    await asyncio.gather(*(batches.add(i) for i in range(3)))
+    assert send.times == [0]
+
+
+async def test_items_that_are_being_sent_are_not_waited_for(flow):
+    send = Sender()
+    send.gate = asyncio.Event()
+    expected = 2
+    batches = Batches(send, linger=5.0, expected=lambda: expected)
+    adding = [asyncio.create_task(batches.add(i)) for i in range(2)]
+    await flow.settled()
+    expected = 3
+    adding.append(asyncio.create_task(batches.add(2)))
+    await flow.settled()
+    assert send.batches == [[0, 1], [2]]
+    send.gate.set()
+    await asyncio.gather(*adding)
+
+
+async def test_a_batch_waits_for_items_that_may_still_come_but_not_for_long():
+    send = Sender()
+    batches = Batches(send, linger=0.25, expected=lambda: 7)
+    await asyncio.gather(*(batches.add(i) for i in range(3)))
+    assert send.times == [pytest.approx(0.25)]
+
+
 async def test_each_item_gets_its_own_answer():
     """airflow #73423, redpanda connect #182: a batch can fail entry by entry."""
     send = Sender()

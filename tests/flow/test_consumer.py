@@ -198,16 +198,31 @@ async def test_a_message_that_is_redelivered_during_its_delete_is_deleted_with_i
 
 async def test_held_messages_are_extended_after_half_of_the_visibility_timeout_of_their_queue(flow):
     """data-prepper #2484: use the timeout of the queue instead of 30 seconds, and extend until the message is settled."""
-    world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=100.0))
+    world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=100.0), receivers=1)
     world.target.takes = 1000.0
+    world.send_log("first")  # after this message, the receiver asks for ten
+    id_ = world.send_log("a")
+    async with world.running():
+        await flow.until(lambda: len(world.queue.deleted) == 2)
+    calls = [call for call in world.queue.calls["show_after"] if call.receipts[-1].startswith(f"{id_}#")]
+    assert calls[0].at == pytest.approx(50, abs=3)
+    assert calls[0].delays[-1] == 100.0
+    assert len(world.queue.deliveries) == 2
+    assert all(later.at - earlier.at <= earlier.delays[0] / 2 + 3 for earlier, later in pairwise(calls))
+
+
+@pytest.mark.parametrize("timeout", [100.0, 300.0, 43_200.0])
+async def test_the_message_that_ends_an_idle_poll_is_extended_in_time_whatever_the_timeout_of_its_queue(flow, timeout):
+    """An idle poll hides its message for half a minute only, so that it comes back soon if the poll is abandoned."""
+    world = flow.World(queue=flow.InMemoryQueue(visibility_timeout=timeout))
+    world.target.takes = 5000.0
     world.send_log("a")
     async with world.running():
         await flow.until(lambda: world.queue.deleted)
     calls = world.queue.calls["show_after"]
-    assert calls[0].at == pytest.approx(50, abs=3)
-    assert calls[0].delays == [100.0]
+    assert calls[0].at == pytest.approx(15, abs=1)
+    assert calls[0].delays == [pytest.approx(timeout, abs=2000)]
     assert len(world.queue.deliveries) == 1
-    assert all(later.at - earlier.at <= earlier.delays[0] / 2 + 3 for earlier, later in pairwise(calls))
 
 
 async def test_ten_messages_are_extended_in_one_call(flow):
@@ -603,8 +618,70 @@ async def test_a_consumer_stops_while_a_gate_is_closed(flow):
     assert not world.queue.calls["receive"]
 
 
-async def test_a_receive_in_flight_is_not_cancelled_and_its_messages_are_made_visible_again(flow, world, queue):
-    """celery/kombu #1819, shoryuken #677, misk #3895: SQS would count its messages as delivered, and hide them."""
+async def test_an_idle_long_poll_does_not_delay_the_stop(flow, world, queue):
+    async with world.running() as running:
+        await flow.until(lambda: queue.receiving)
+        stopped = flow.time()
+        world.consumer.stop()
+        await running
+        assert flow.time() - stopped < 0.5
+    assert queue.abandoned_polls == 1
+
+
+async def test_a_message_that_an_abandoned_poll_takes_is_visible_again_after_half_a_minute(flow):
+    """SQS does not notice that nobody waits for the answer (aws-sdk-js #2350). The queue's own timeout may be hours."""
+    queue = flow.InMemoryQueue(visibility_timeout=7200.0, max_receives=3)
+    world = flow.World(queue=queue)
+    async with world.running() as running:
+        await flow.until(lambda: queue.receiving)
+        world.consumer.stop()
+        await running
+        sent = flow.time()
+        id_ = world.send_log("a")
+        assert queue.visible_in(id_) == pytest.approx(30)
+    other = flow.World(queue=queue, logs=world.logs)
+    async with other.running():
+        await flow.until(lambda: queue.deleted)
+        assert flow.time() - sent == pytest.approx(30, abs=1)
+    assert queue.deleted[0][0] == id_
+
+
+async def test_an_answer_that_arrives_right_after_the_stop_is_not_abandoned(flow, world, queue):
+    async with world.running() as running:
+        await flow.until(lambda: queue.receiving)
+        world.consumer.stop()
+        await asyncio.sleep(0.1)
+        id_ = world.send_log("a")
+        await running
+        assert id_ in queue.waiting
+    assert queue.abandoned_polls == 0
+
+
+async def test_a_long_poll_is_not_abandoned_while_messages_are_finished(flow, world, queue):
+    """It costs no time then, and what it brings goes back at once."""
+    world.target.takes = 10.0
+    async with world.running() as running:
+        first = world.send_log("a")
+        await flow.until(lambda: world.target.runs)
+        await asyncio.sleep(5)
+        assert queue.receiving
+        world.consumer.stop()
+        await asyncio.sleep(2)
+        second = world.send_log("b")
+        assert await running is None
+        assert [id_ for id_, _ in queue.deleted] == [first]
+        assert second in queue.waiting
+    assert queue.abandoned_polls == 0
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_receive_in_flight_is_not_cancelled_and_its_messages_are_made_visible_again(flow, most):
+    """celery/kombu #1819, shoryuken #677, misk #3895: SQS would count its messages as delivered, and hide them.
+
+    Where a message has few receives, it would become a dead letter.
+    """
+    queue = flow.InMemoryQueue(max_receives=most)
+    world = flow.World(queue=queue)
     async with world.running() as running:
         await flow.until(lambda: queue.receiving)
         world.consumer.stop()
@@ -612,7 +689,7 @@ async def test_a_receive_in_flight_is_not_cancelled_and_its_messages_are_made_vi
         assert not running.done()
         id_ = world.send_log("a")
         await running
-        assert queue.cancelled_receives == 0
+        assert queue.abandoned_polls == 0
         assert not queue.deleted
         assert id_ in queue.waiting
         assert world.counters.messages == 0
@@ -707,8 +784,8 @@ async def test_a_message_whose_task_is_cancelled_before_its_first_step_gives_bac
     id_ = world.send_log("a")
     start, started = world.consumer._start, []
 
-    def start_and_cancel(message):
-        is_started = start(message)
+    def start_and_cancel(message, visibility):
+        is_started = start(message, visibility)
         for task in world.consumer._tasks:
             task.cancel()
         started.append(is_started)

@@ -330,6 +330,7 @@ async def test_a_stop_notes_the_last_receive(flow, served):
     run = served.start()
     await asyncio.sleep(95)
     served.queue.send(flow.s3_event("some/file"))
+    await flow.until(lambda: served.queue.deleted)
     served.service.stop()
     await run
     (note,) = (await served.world.ledger.notes(["queue queue-0"])).values()

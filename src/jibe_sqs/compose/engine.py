@@ -56,8 +56,8 @@ Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
 Relay = Callable[[Mapping[str, str]], bool]
 """Takes what this process has seen of the queues, for another process that notes it. Returns False if it cannot."""
 
-SWEEP_WAIT: Final = 1.0
-"""Seconds of a receive from the sweep queue. A longer wait gains nothing in memory, but the stop waits for its end."""
+SWEEP_WAIT: Final = 20.0
+"""Seconds of a receive from the sweep queue, as of a long poll from SQS."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

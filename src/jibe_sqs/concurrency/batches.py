@@ -1,4 +1,4 @@
-"""Batches: one call for up to ten items, as SQS offers, without a long wait for a full batch."""
+"""Batches: one call for up to ten items, as SQS offers, without a wait for items that cannot come."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +16,19 @@ class Batches(Generic[T]):
         *,
         size: int = 10,
         linger: float = 0.05,
+        expected: Callable[[], int] | None = None,
     ) -> None:
-        """`send` returns None or an error for each item, in order. `linger`: seconds to wait for a full batch."""
+        """`send` returns None or an error for each item, in order. `linger`: seconds to wait for a full batch.
+
+        `expected`: the number of items that are added already, and not answered yet, or that may be added soon. A batch of all
+        of them does not wait.
+        """
         self._send = send
         self._size = size
         self._linger = linger
+        self._expected = expected
+        self._in_flight = 0
+        """Items that are being sent."""
         self._open: list[tuple[T, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
@@ -30,7 +38,7 @@ class Batches(Generic[T]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
         self._open.append((item, answer))
-        if len(self._open) >= self._size:
+        if len(self._open) >= self._size or self._is_complete():
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_later(self._linger, self._flush)
@@ -41,6 +49,9 @@ class Batches(Generic[T]):
         self._flush()
         if self._sending:
             await asyncio.wait(self._sending)
+
+    def _is_complete(self) -> bool:
+        return self._expected is not None and len(self._open) >= self._expected() - self._in_flight
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -54,12 +65,14 @@ class Batches(Generic[T]):
 
     async def _send_batch(self, batch: "list[tuple[T, asyncio.Future[None]]]") -> None:
         outcomes: Sequence[BaseException | None]
+        self._in_flight += len(batch)
         try:
             outcomes = await self._send([item for item, _ in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} answers for {len(batch)} items")
         except BaseException as error:  # noqa: BLE001 - raised by each waiting `add`
             outcomes = [error] * len(batch)
+        self._in_flight -= len(batch)
         for (_, answer), outcome in zip(batch, outcomes, strict=True):
             if answer.done():
                 continue  # its caller was cancelled

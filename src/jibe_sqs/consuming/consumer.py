@@ -11,7 +11,7 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.consuming.handler import Handler
-from jibe_sqs.consuming.holds import Held, Holds
+from jibe_sqs.consuming.holds import MIN_VISIBILITY, Held, Holds
 from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import QueueError
@@ -34,8 +34,10 @@ IDLE_BACKOFF: Final = Backoff(first=0.25, longest=10.0)
 FULL_BATCH_PATIENCE: Final = 0.25
 """Seconds. A receiver waits for the room of a full batch while room becomes free at least so often. Then it takes what there
 is: the messages in hand may wait for hours, for a log bucket or for refreshes."""
-MIN_VISIBILITY: Final = 30.0
-"""Seconds. A shorter timeout of the queue is raised by each receive: it would end before the first extension."""
+LAST_POLL: Final = 0.25
+"""Seconds after the stop, and after the last held message, for which an idle long poll is waited for."""
+SPARE_RECEIVES: Final = 3
+"""Where a queue allows fewer receives, no long poll is abandoned: it may use up one receive of a message."""
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
 """Seconds after the drain deadline: for a receive that is still in flight, and then for giving messages back. Orchestrators
 kill the process soon after the deadline, so a network that swallows answers must not use up that time."""
@@ -81,7 +83,8 @@ class Consumer:
         self._paused_until = float("-inf")
         self._visibility = MIN_VISIBILITY
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=self._visibility)
-        self._settlements = Settlements(queue=queue, policy=policy, clock=clock, counters=counters)
+        self._settlements = self._new_settlements()
+        self._may_abandon = False
         self._tasks: dict[asyncio.Task[None], InHand] = {}
         self._stopping = asyncio.Event()
         self._is_open = facts is not None
@@ -132,8 +135,17 @@ class Consumer:
         if self._policy.max_receives is None:
             self._policy = msgspec.structs.replace(self._policy, max_receives=facts.max_receives)
         self._holds = Holds(queue=self._queue, clock=self._clock, visibility_timeout=self._visibility)
-        self._settlements = Settlements(
-            queue=self._queue, policy=self._policy, clock=self._clock, counters=self._counters
+        self._settlements = self._new_settlements()
+        receives = [each for each in (facts.max_receives, self._policy.max_receives) if each is not None]
+        self._may_abandon = min(receives, default=SPARE_RECEIVES) >= SPARE_RECEIVES
+
+    def _new_settlements(self) -> Settlements:
+        return Settlements(
+            queue=self._queue,
+            policy=self._policy,
+            clock=self._clock,
+            counters=self._counters,
+            in_hand=lambda: len(self._holds),
         )
 
     async def _until_open(self) -> None:
@@ -174,10 +186,12 @@ class Consumer:
         """Wait for one message. No room is held meanwhile: an idle queue takes nothing from a busy one."""
         if not self._room.is_free():
             await self._unless_stopping(self._room.free())
-        messages = [] if self._stopping.is_set() else await self._received(1, self._wait)
+        # Should the poll be abandoned, its message comes back soon.
+        visibility = min(self._visibility, MIN_VISIBILITY)
+        messages = [] if self._stopping.is_set() else await self._received(1, self._wait, visibility)
         for message in messages:
             self._room.overdraw()
-            if not self._start(message):
+            if not self._start(message, visibility):
                 self._room.give(1)
         return len(messages)
 
@@ -186,28 +200,30 @@ class Consumer:
         room = await self._taken_room()
         started = 0
         try:
-            messages = await self._received(room, 0.0) if room else []
-            started = sum(map(self._start, messages))
+            messages = await self._received(room, 0.0, self._visibility) if room else []
+            started = sum(self._start(message, self._visibility) for message in messages)
         finally:
             # The room of each started message is given back when its task ends.
             self._room.give(room - started)
         return len(messages)
 
-    async def _received(self, limit: int, wait: float) -> Sequence[Message]:
+    async def _received(self, limit: int, wait: float, visibility: float) -> Sequence[Message]:
         """Receive, and return the messages to start. Returns none after a failure, which is logged."""
         try:
-            found = await self._receive(limit, wait)
+            found = await self._receive(limit, wait, visibility)
         except Exception as error:  # noqa: BLE001 - logged and retried: no error stops a receiver
             delay = self._pause_after(error)
             report = log.warning if isinstance(error, QueueError) else log.exception
             report("receive_failed", queue=self._queue.name, reason=str(error), retry_in=round(delay, 1))
+            return []
+        if found is None:
             return []
         self._succeeded()
         self.activity.received(found)
         # SQS may put a redelivered message into one answer twice. It is one message, and its last receipt counts.
         messages = list({message.id: message for message in found}.values())
         if self._stopping.is_set():
-            await self._hand_back(messages)
+            await self._hand_back(messages, visibility)
             return []
         return messages
 
@@ -237,23 +253,43 @@ class Consumer:
         if seconds > 0:
             await self._unless_stopping(self._clock.sleep(seconds))
 
-    async def _receive(self, limit: int, wait: float) -> Sequence[Message]:
-        """Receive. The receive itself is never cancelled: SQS would count its messages as delivered and hide them."""
-        receive = asyncio.ensure_future(self._queue.receive(limit, wait=wait, visibility=self._visibility))
+    async def _receive(self, limit: int, wait: float, visibility: float) -> Sequence[Message] | None:
+        """Receive. Returns None if the receive was abandoned.
+
+        Only an idle long poll is abandoned, after the stop: SQS does not notice it, and may deliver a message to nobody.
+        Then the message is hidden until its visibility timeout ends, and has one receive less. So no other receive is cancelled.
+        """
+        receive = asyncio.ensure_future(self._queue.receive(limit, wait=wait, visibility=visibility))
         try:
+            if wait and self._may_abandon:
+                await first_of(asyncio.wait([receive]), self._nothing_left())
+                if not receive.done():
+                    return await self._abandoned(receive)
             return await asyncio.shield(receive)
         except asyncio.CancelledError:
             try:
                 async with asyncio.timeout(LAST_RECEIVE if self._stopping.is_set() else None):
                     await asyncio.wait([receive])
                     if not receive.cancelled() and receive.exception() is None:
-                        await self._hand_back(receive.result())
+                        await self._hand_back(receive.result(), visibility)
             except TimeoutError:
-                # Messages that it may bring become visible again when their timeout ends.
                 log.warning("receive_abandoned", queue=self._queue.name, after=LAST_RECEIVE)
-                receive.cancel()
-                await asyncio.wait([receive])
+                await self._abandoned(receive)
             raise
+
+    async def _nothing_left(self) -> None:
+        """Return some time after the stop, when only a long poll is left."""
+        await self._stopping.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._clock.sleep(LAST_POLL)
+
+    @staticmethod
+    async def _abandoned(receive: "asyncio.Future[Sequence[Message]]") -> Sequence[Message] | None:
+        """Cancel a receive. Returns its messages if it has ended by itself at this moment."""
+        receive.cancel()
+        await asyncio.wait([receive])
+        return None if receive.cancelled() or receive.exception() is not None else receive.result()
 
     async def _taken_room(self) -> int:
         """Take room for a full batch, or for a part of it if the rest does not become free. 0 when stopping."""
@@ -270,8 +306,8 @@ class Consumer:
     async def _unless_stopping(self, awaitable: "Awaitable[T]") -> T | None:
         return await first_of(awaitable, self._stopping.wait())
 
-    def _start(self, message: Message) -> bool:
-        held = self._holds.hold(message, self._clock.monotonic())
+    def _start(self, message: Message, visibility: float) -> bool:
+        held = self._holds.hold(message, self._clock.monotonic(), visibility)
         if held is None:
             log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
             # The verdict must know of this receive: it may be the last one.
@@ -332,10 +368,10 @@ class Consumer:
             log.info("given_back", queue=self._queue.name, messages=len(left))
             await self._settlements.show_now([held.receipt for held in left])
 
-    async def _hand_back(self, messages: Sequence[Message]) -> None:
+    async def _hand_back(self, messages: Sequence[Message], visibility: float) -> None:
         """Make the messages visible that a receive brought after the stop. Keep those that are held already."""
         now = self._clock.monotonic()
-        unknown = [message for message in messages if not self._holds.renew(message, now)]
+        unknown = [message for message in messages if not self._holds.renew(message, now, visibility)]
         if unknown:
             log.info("handed_back", queue=self._queue.name, messages=len(unknown))
             await self._settlements.show_now([message.receipt for message in unknown])

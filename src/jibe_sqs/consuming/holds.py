@@ -20,6 +20,8 @@ from jibe_sqs.ports import Clock, Queue
 
 log = structlog.get_logger()
 
+MIN_VISIBILITY: Final = 30.0
+"""Seconds for which a receive hides its messages, at least. A shorter time would end before the first extension."""
 MAX_EXTENSION: Final = 600.0
 """Seconds. Extensions grow with the time that a message has been held. After a crash, it waits for the last one's end."""
 MAX_HOLD: Final = 11.5 * 3600
@@ -71,26 +73,28 @@ class Holds:
     def __iter__(self) -> Iterator[Held]:
         return iter(list(self._held.values()))
 
-    def hold(self, message: Message, received_at: float) -> Held | None:
+    def hold(self, message: Message, received_at: float, hidden_for: float | None = None) -> Held | None:
         """Hold a message. Returns None if it is held already; then only its newest receipt is kept.
 
-        `received_at`: by the monotonic clock.
+        `received_at`: by the monotonic clock. `hidden_for`: seconds for which its receive has hidden it;
+        by default the visibility timeout.
         """
-        if self.renew(message, received_at):
+        hidden_for = hidden_for or self._timeout
+        if self.renew(message, received_at, hidden_for):
             return None
-        held = Held(message, message.receipt, received_at, received_at + self._timeout, received_at + self._timeout / 2)
+        held = Held(message, message.receipt, received_at, received_at + hidden_for, received_at + hidden_for / 2)
         self._held[message.id] = held
         self._new.set()
         return held
 
-    def renew(self, message: Message, received_at: float) -> bool:
+    def renew(self, message: Message, received_at: float, hidden_for: float) -> bool:
         """Keep the receipt of a held message that was received again. False if the message is not held."""
         known = self._held.get(message.id)
         if known is None:
             return False
         known.receipt, known.since = message.receipt, received_at
         known.message = msgspec.structs.replace(known.message, receive_count=message.receive_count)
-        known.hidden_until, known.extend_at = received_at + self._timeout, received_at + self._timeout / 2
+        known.hidden_until, known.extend_at = received_at + hidden_for, received_at + hidden_for / 2
         return True
 
     async def settle(self, held: Held) -> None:
@@ -113,7 +117,7 @@ class Holds:
                     await self._new.wait()
                 # Do not sleep until the next one is due: new messages and failed extensions may be due earlier. Wake up
                 # rarely enough that several are due together and share a call.
-                await self._clock.sleep(self._timeout / 50)
+                await self._clock.sleep(min(self._timeout, MIN_VISIBILITY) / 50)
                 now = self._clock.monotonic()
                 due = [held for held in self._held.values() if held.extend_at <= now and not held.settling]
                 for first in range(0, len(due), BATCH):
@@ -159,7 +163,8 @@ class Holds:
     def _is_extensible(self, held: Held, now: float) -> bool:
         """A message near the limit becomes visible. If it is received here, its new receipt is kept."""
         is_ours = self._held.get(held.message.id) is held and not held.settling
-        return is_ours and now - held.since + self._timeout <= MAX_HOLD
+        # A timeout of twelve hours fits only once. But the receive of an idle queue hides its message for a shorter time.
+        return is_ours and now - held.since + min(self._timeout, MAX_HOLD / 2) <= MAX_HOLD
 
     def _extension(self, held: Held, now: float) -> float:
         """Seconds, in whole numbers as SQS counts."""

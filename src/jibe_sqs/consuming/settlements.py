@@ -1,7 +1,7 @@
 """Apply verdicts to messages: delete, make visible later, dead-letter, give back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -21,19 +21,30 @@ log = structlog.get_logger()
 DELETE_TRIES: Final = 4
 MAX_REJECTED: Final = 10_000
 """Rejected messages that are remembered. One that comes back is deleted without a second dead letter."""
+DELETE_LINGER: Final = 0.25
+"""Seconds for which a delete waits for those of other messages in hand. If there are none, it does not wait."""
 DELETE_BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 
 
 class Settlements:
     """Settles the messages of one queue, up to ten in a call. A failure here costs at most one more delivery."""
 
-    def __init__(self, *, queue: Queue, policy: RetryPolicy, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        policy: RetryPolicy,
+        clock: Clock,
+        counters: Counters,
+        in_hand: Callable[[], int] | None = None,
+    ) -> None:
+        """`in_hand`: the number of messages that are held, with those that are being settled."""
         self._queue = queue
         self._policy = policy
         self._clock = clock
         self._counters = counters
         self._rejected: dict[str, None] = {}
-        self._deletes = Batches[str](self._delete_batch)
+        self._deletes = Batches[str](self._delete_batch, linger=DELETE_LINGER, expected=in_hand)
         self._showings = Batches[tuple[str, float]](self._show_batch)
 
     async def settle(self, held: Held, verdict: Verdict) -> None:

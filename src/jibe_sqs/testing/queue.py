@@ -45,6 +45,15 @@ class _Stored:
         return has_come(self.visible_at)
 
 
+@dataclass
+class _Poll:
+    """A long poll that its caller has abandoned."""
+
+    limit: int
+    visibility: float
+    until: float
+
+
 class InMemoryQueue:
     """The `Queue` port, with the behaviour of an SQS standard queue.
 
@@ -57,9 +66,11 @@ class InMemoryQueue:
     each of the next calls; `entry_errors[call][id]` does the same for one message of a batch. The calls are `facts`, `depth`,
     `receive`, `delete`, `show_after` and `reject`. `duplicates`: the number of messages that the next receives return twice.
 
+    A long poll that is cancelled goes on at the server: until its time is over, it takes messages that nobody gets.
+
     What happened: `calls[call]`; `deliveries` and `deleted`, each with the id of the message and the time; `expired`, the ids;
     `dead_letters`, each with the id and the reason (None if the queue itself moved it); `receiving`, the number of receives
-    in progress; `cancelled_receives`.
+    in progress; `cancelled_receives` and `abandoned_polls`, the numbers of short receives and of long polls that were cancelled.
     """
 
     def __init__(
@@ -91,12 +102,13 @@ class InMemoryQueue:
         self.entry_errors: defaultdict[str, dict[str, list[Exception]]] = defaultdict(dict)
         self.duplicates = 0
         self.receiving = 0
-        self.cancelled_receives = 0
+        self.cancelled_receives = self.abandoned_polls = 0
         self.deliveries: list[tuple[str, float]] = []
         self._wall_clock = wall_clock
         self._ids = itertools.count(1)
         self._receipts = itertools.count(1)
         self._sent = asyncio.Event()
+        self._abandoned: list[_Poll] = []
 
     # For your test
 
@@ -113,13 +125,13 @@ class InMemoryQueue:
         self.messages[id_] = _Stored(
             id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), now, now + self.retention
         )
-        self._sent.set()
+        self._shown()
         return id_
 
     def make_visible(self, id_: str) -> None:
         """Make the message visible at once, as if its visibility timeout had ended."""
         self.messages[id_].visible_at = loop_time()
-        self._sent.set()
+        self._shown()
 
     def visible_in(self, id_: str) -> float:
         """Seconds until the message becomes visible; not positive if it is visible now."""
@@ -146,11 +158,16 @@ class InMemoryQueue:
         _check_size(limit)
         self.calls["receive"].append(QueueCall(loop_time(), limit=limit))
         self.receiving += 1
+        until = loop_time() + wait
         try:
             await self._reached("receive")
-            return await self._long_poll(limit, visibility, loop_time() + wait)
+            return await self._long_poll(limit, visibility, until)
         except asyncio.CancelledError:
-            self.cancelled_receives += 1
+            if wait:
+                self.abandoned_polls += 1
+                self._abandoned.append(_Poll(limit, visibility, until))
+            else:
+                self.cancelled_receives += 1
             raise
         finally:
             self.receiving -= 1
@@ -192,7 +209,7 @@ class InMemoryQueue:
                 failed[receipt] = DelayRefused("beyond the limit")
             else:
                 stored.visible_at = loop_time() + delay
-                self._sent.set()
+                self._shown()
         return failed
 
     async def reject(self, message: Message, why: Reject) -> bool:
@@ -210,6 +227,14 @@ class InMemoryQueue:
     def _entry_error(self, call: str, id_: str) -> Exception | None:
         errors = self.entry_errors[call].get(id_)
         return errors.pop(0) if errors else None
+
+    def _shown(self) -> None:
+        """A message may be visible now."""
+        polls, self._abandoned = self._abandoned, []
+        for poll in polls:
+            if not has_come(poll.until) and not self._take_visible(poll.limit, poll.visibility):
+                self._abandoned.append(poll)
+        self._sent.set()
 
     async def _long_poll(self, limit: int, visibility: float, deadline: float) -> list[Message]:
         while True:
