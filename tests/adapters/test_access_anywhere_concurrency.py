@@ -4,16 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clocks import VirtualClock, in_virtual_time, virtually
+from tests.over_httpx import over_httpx
 
+from jibe_sqs.adapters.access_anywhere import connect
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 
 
 def slots_of(most: int) -> AdaptiveConcurrency:
     return AdaptiveConcurrency(most, clock=VirtualClock())
+
+
+def succeeded(slots: AdaptiveConcurrency, function: str, latency: float) -> None:
+    """A call has just ended that took this long."""
+    slots.succeeded(function, asyncio.get_running_loop().time() - latency, latency)
 
 
 @asynccontextmanager
@@ -138,7 +146,7 @@ def test_every_request_is_served_no_slot_is_lost_and_the_limit_holds(most, arriv
                 assert slots.running <= most
                 began = asyncio.get_running_loop().time()
                 await asyncio.sleep(takes)
-                slots.succeeded("", asyncio.get_running_loop().time() - began)
+                slots.succeeded("", began, asyncio.get_running_loop().time() - began)
 
         async def overload() -> None:
             for pause in strains:
@@ -256,7 +264,7 @@ async def test_the_limit_grows_by_one_after_as_many_good_calls_up_to_its_maximum
     limits = []
     for _ in range(12):
         await asyncio.sleep(1)
-        slots.succeeded("checkPathExists", 0.01)
+        succeeded(slots, "checkPathExists", 0.01)
         limits.append(slots.limit)
     assert limits == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
 
@@ -270,7 +278,7 @@ async def test_a_waiting_request_gets_a_slot_when_the_limit_grows():
         waiting = asyncio.create_task(second.__aenter__())
         await asyncio.sleep(1)
         assert not waiting.done()
-        slots.succeeded("", 0.1)
+        succeeded(slots, "", 0.1)
         await asyncio.wait_for(waiting, 1)
         assert slots.running == 2
 
@@ -278,7 +286,7 @@ async def test_a_waiting_request_gets_a_slot_when_the_limit_grows():
 async def calls(slots: AdaptiveConcurrency, count: int, latency: float, function: str = "checkPathExists") -> None:
     for _ in range(count):
         await asyncio.sleep(latency)
-        slots.succeeded(function, latency)
+        succeeded(slots, function, latency)
 
 
 @in_virtual_time
@@ -325,3 +333,48 @@ async def test_latencies_are_compared_within_one_function_and_only_if_comparable
     await calls(slots, 200, 0.01, "")
     await calls(slots, 200, 30.0, "")
     assert slots.limit == 8
+
+
+class TimedServer:
+    """Answers after `seconds`. Meanwhile, work of the client's process holds up the event loop for `stall` seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.04
+        self.stall = 0.0
+
+    async def handle(self, _: httpx.Request) -> httpx.Response:
+        asyncio.get_running_loop().call_later(self.seconds / 2, self._hold_up_the_loop)
+        await asyncio.sleep(self.seconds)
+        return httpx.Response(200, json={"status": "ok"})
+
+    def _hold_up_the_loop(self) -> None:
+        asyncio.get_running_loop().advance(self.stall)
+
+    async def limits(self, *changes: dict[str, float]) -> list[int]:
+        """The limit after many calls, and after the calls that follow each change."""
+        limits = []
+        origin_of = over_httpx(httpx.MockTransport(self.handle))
+        connected = connect(
+            endpoint="http://aa", permanent_token="p", concurrency=8, clock=VirtualClock(), origin_of=origin_of
+        )
+        async with connected as client:
+            for change in ({}, *changes):
+                for name, value in change.items():
+                    setattr(self, name, value)
+                for _ in range(40):
+                    await client.version()
+                limits.append(client.concurrency.limit)
+        return limits
+
+
+@in_virtual_time
+async def test_a_held_up_event_loop_does_not_count_as_a_slow_server():
+    assert await TimedServer().limits({"stall": 0.3}) == [8, 8]
+
+
+@in_virtual_time
+async def test_a_slow_server_reduces_the_limit_also_while_the_event_loop_is_held_up():
+    before, after = await TimedServer().limits({"seconds": 0.4})
+    assert (before, after < 8) == (8, True)
+    before, after = await TimedServer().limits({"seconds": 0.4, "stall": 0.1})
+    assert (before, after < 8) == (8, True)

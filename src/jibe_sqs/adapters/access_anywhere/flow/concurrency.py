@@ -99,12 +99,11 @@ class AdaptiveConcurrency:
         finally:
             self._give_back()
 
-    def succeeded(self, function: str, latency: float) -> None:
-        """Report that a call succeeded. `latency` in seconds.
+    def succeeded(self, function: str, began: float, latency: float) -> None:
+        """Report that a call succeeded. `began`: when it was sent, by the clock's `monotonic`.
 
-        `function` is empty if the latency depends on more than the load of the server.
+        `latency`: seconds that the server took. `function` is empty if they depend on more than the load of the server.
         """
-        began = self._clock.monotonic() - latency
         if began <= self._halved_at:
             return
         if function and self._latencies.setdefault(function, Latency()).has_doubled(latency):

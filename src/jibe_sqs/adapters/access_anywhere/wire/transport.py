@@ -30,6 +30,7 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     unreadable,
 )
 from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.loop_lag import LoopLag
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
 
@@ -87,6 +88,7 @@ class Transport:
         self._circuit = circuit
         self._concurrency = concurrency
         self._large_answers = asyncio.Semaphore(1)
+        self._lag = LoopLag()
         # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
         self._limiter = AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
 
@@ -200,8 +202,13 @@ class Transport:
 
     async def _reported(self, attempt: Callable[[], Awaitable[T]], comparable: str, about: Callable[[], Hashable]) -> T:
         began = self._clock.monotonic()
+        self._lag.watch()
+        lag = 0.0
         try:
-            result = await attempt()
+            try:
+                result = await attempt()
+            finally:
+                lag = self._lag.unwatch()
         except AnswerMalformed as error:
             # This may be a maintenance page with status 200. One such answer concerns the call, many concern the server.
             self._circuit.failed(str(error), self._probe, about())
@@ -214,7 +221,8 @@ class Transport:
             self._report_failure(error, about())
             raise
         self._circuit.answered()
-        self._concurrency.succeeded(comparable, self._clock.monotonic() - began)
+        # Only the server's own time shows its load.
+        self._concurrency.succeeded(comparable, began, max(0.0, self._clock.monotonic() - began - lag))
         return result
 
     def _report_failure(self, error: AccessAnywhereUnavailable, about: Hashable) -> None:
