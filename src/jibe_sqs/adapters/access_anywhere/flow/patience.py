@@ -46,7 +46,7 @@ class Patience:
 class FirstPoll:
     """When to ask for the first time whether a refresh has ended, so that nearly every refresh needs one poll only.
 
-    A poll that came too early costs a call, and one that came late costs time. So the delay grows by half after each poll
+    A poll that came too early costs a call, and one that came late costs time. So the delay doubles after each poll
     that came too early, and shrinks by 1 % after each that did not. Refreshes that run at the same time count once.
     """
 
@@ -64,7 +64,7 @@ class FirstPoll:
 
     def came_too_early(self, delay: float) -> None:
         """Report that a refresh had not ended after this delay."""
-        self.delay = max(self.delay, min(1.5 * delay, self._longest))
+        self.delay = max(self.delay, min(2 * delay, self._longest))
 
 
 async def unless_busy(clock: Clock, attempt: Callable[[], Awaitable[T]]) -> T:
