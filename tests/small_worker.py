@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 folder = Path(sys.argv[-2])
-index, count, descriptor, _ = map(int, sys.argv[-1].split("/"))
+index, descriptor = (int(part) for part in sys.argv[-1].split("/")[0:3:2])
 file = folder / f"{index}.json"
 behaviour = json.loads(file.read_text()) if file.exists() else {}
 

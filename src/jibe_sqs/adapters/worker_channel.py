@@ -125,20 +125,25 @@ class Channel:
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """Which of how many workers a process is, and descriptors that it inherits: its end of the channel, and the log's lock."""
+    """Which of how many workers a process is, and descriptors that it inherits: its end of the channel, and the log's lock.
+
+    `rules`: the fingerprint of the settings that the supervisor has read.
+    """
 
     index: int
     count: int
     channel: int
     log_lock: int
+    rules: str = ""
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}/{self.channel}/{self.log_lock}"
+        return "/".join(map(str, msgspec.structs.astuple(self)))
 
     @classmethod
     def parsed(cls, text: str) -> Self:
         """The worker that `str` has written. Raises `ValueError`."""
-        return cls(*map(int, text.split("/")))
+        *numbers, rules = text.split("/")
+        return cls(*map(int, numbers), rules)
 
 
 class WorkerEnd:

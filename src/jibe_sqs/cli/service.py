@@ -42,10 +42,12 @@ def _workers(settings: "Settings", config: str | None) -> int:
 
 def _run_worker(settings: "Settings", text: str) -> None:
     from jibe_sqs.adapters.worker_channel import Worker
+    from jibe_sqs.compose.workers import check_rules
     from jibe_sqs.settings import share_of
     from jibe_sqs.telemetry import logs
 
     worker = Worker.parsed(text)
+    check_rules(settings, worker)
     logs.share_standard_error(worker.log_lock)
     logs.configure(settings.log.level, settings.log.format, worker=worker.index)
     _serve(share_of(settings, worker.count), worker)

@@ -20,14 +20,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from jibe_sqs.adapters.worker_channel import HEALTH, Alerted, Message, Notes, Started, Worker
 from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
+from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.observation import health_page, posted_alerts
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals
+from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
@@ -57,7 +60,7 @@ def supervise(settings: Settings, workers: int, config: str | None) -> int:
         async with AsyncExitStack() as stack:
             alerts = await posted_alerts(settings, stack)
             supervisor = Supervisor(
-                _command(config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
+                _command(settings, config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
             )
             await health_page(settings, supervisor.health, stack)
             code = await supervisor.run()
@@ -67,12 +70,20 @@ def supervise(settings: Settings, workers: int, config: str | None) -> int:
     return asyncio.run(run())
 
 
-def _command(config: str | None) -> Command:
+def check_rules(settings: Settings, worker: Worker) -> None:
+    """Raises `SettingsError` if the settings decide otherwise about events than those that the supervisor has read."""
+    if Fingerprint.of(settings).short != worker.rules:
+        raise SettingsError(["the settings were changed after the service had started: restart the service"])
+
+
+def _command(settings: Settings, config: str | None) -> Command:
     # `-m` alone puts the working directory in front of the installed packages.
     python = [sys.executable, *([] if os.getcwd() in sys.path else ["-P"]), "-m", "jibe_sqs"]  # noqa: PTH109 - a text
+    rules = Fingerprint.of(settings).short
 
     def command(worker: Worker) -> Sequence[str]:
-        return [*python, "run", *(["--config", config] if config else []), "--worker", str(worker)]
+        text = str(msgspec.structs.replace(worker, rules=rules))
+        return [*python, "run", *(["--config", config] if config else []), "--worker", text]
 
     return command
 
