@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -19,6 +20,7 @@ from bench import (
     queues,
     quick,
     refreshes,
+    report,
     s3_get,
     sqs_calls,
     stub_speed,
@@ -32,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Options], object]] = {
     "workloads": lambda o: suite.run(_choice(o)),
     "growth": lambda o: suite.run(msgspec.structs.replace(_choice(o), workloads=[suite.GROWTH])),
     "quick": lambda _: quick.run(),
+    "report": lambda o: report.run(o.results),
     "stub": lambda _: stub_speed.run(),
     "compare": lambda o: compare.run(o.objects),
     "backfill": lambda o: backfill.run(o.files),
@@ -61,6 +64,7 @@ def main() -> None:
     parser.add_argument("--idle", type=float, default=Lengths().idle, help="seconds of idleness")
     parser.add_argument("--messages", type=int, default=Lengths().messages, help="messages of the latency")
     parser.add_argument("--most", type=int, default=suite.Choice().most, help="files of the growth; a tenth of folders")
+    parser.add_argument("--results", type=Path, help="for `report`: a file of results; the latest is the default")
     parser.add_argument("--folders", type=int, default=refreshes.FOLDERS, help="for `refreshes`; fewer take less time")
     parser.add_argument("--objects", type=int, default=compare.OBJECTS, help="for `compare`; fewer take less time")
     parser.add_argument(

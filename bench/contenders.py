@@ -79,7 +79,7 @@ def _node_missing() -> str:
 
 
 OURS: Final = ours()
-DRY_RUN: Final = ours("ours, dry-run", sync={"strategy": "dry-run"})
+DRY_RUN: Final = ours("ours (dry-run)", sync={"strategy": "dry-run"})
 AIOBOTOCORE: Final = _python("aiobotocore", "aiobotocore_consumer")
 BOTO3: Final = _python("boto3, 16 threads", "boto3_consumer")
 SQS_CONSUMER: Final = Contender("sqs-consumer", _node, missing=_node_missing)

@@ -45,7 +45,9 @@ def run(choice: Choice) -> None:
     curves: list[Curve] = growth.run(choice.most, choice.rows) if choice.has(GROWTH) else []
     if curves:
         print("\nplots:", ", ".join(str(path) for path in plots.write(curves)))
-    path = results.write(results.results(found, facts, curves), is_whole=not choice.workloads and not choice.contenders)
+    all_found = results.results(found, facts, curves)
+    table.print_goals(all_found)
+    path = results.write(all_found, is_whole=not choice.workloads and not choice.contenders)
     print(f"results: {path}")
 
 

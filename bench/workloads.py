@@ -1,16 +1,20 @@
 """The workloads: a backlog of log files that each contender drains in turn, round by round."""
 
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from bench import prices
-from bench.contenders import AIOBOTOCORE, BOTO3, CONTENDERS, DRY_RUN, LIMIT, OURS, SQS_CONSUMER, Contender
+from bench.contenders import AIOBOTOCORE, CONTENDERS, DRY_RUN, OURS, Contender
 from bench.drains import Usage, drained
 from bench.spreads import Spread, ratios, spread
 from bench.stub.process import StubProcess
 
+PARSED: Final = frozenset({"tiny", "normal1", "normal10", "normal90"})
+"""The kinds of files that the bare parser reads, too."""
 REFERENCE: Final = AIOBOTOCORE.name
 """The contender whose CPU time is 1 in the ratios."""
 
@@ -29,6 +33,7 @@ class Workload(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct, frozen=True):
     """One contender in one workload. Times are microseconds a file.
 
+    `refresh`: microseconds of CPU time for each refresh asked, with everything else that was done; 0 without refreshes.
     `ratio`: the reference's CPU time as a multiple of this contender's, round by round: above 1, this one is faster.
     `dollars`: for AWS's requests of a million object events. `stub_share`: of a core, which the stub used meanwhile.
     """
@@ -39,6 +44,7 @@ class Measured(msgspec.Struct, frozen=True):
     ratio: Spread | None
     requests: float
     calls: float
+    refresh: float
     dollars: float
     stub_share: float
 
@@ -51,6 +57,8 @@ class Result(msgspec.Struct, frozen=True):
     events: int
     contenders: dict[str, Measured]
     missing: dict[str, str]
+    parser: Spread | None = None
+    """CPU time a file of the bare parser, which does no I/O."""
 
     def ratios(self, contender: str) -> list[float]:
         """The ratios of a contender, round by round."""
@@ -65,7 +73,7 @@ WORKLOADS: Final = (
     Workload("normal 1 %", "normal1", 500),
     Workload("normal 10 %", "normal10", 500),
     Workload("normal 90 %", "normal90", 500),
-    Workload("huge", "huge", 1, contenders=(DRY_RUN, AIOBOTOCORE, BOTO3, SQS_CONSUMER, LIMIT), rounds=3),
+    Workload("huge", "huge", 1, rounds=3),
     Workload("huge, Lyve", "lyve", 1, contenders=(OURS, DRY_RUN), rounds=3),
     Workload("mixed", "mixed", 1000),
     Workload("one folder", "onefolder", 2000, contenders=_FOLDERS),
@@ -83,6 +91,7 @@ def measured(
     contenders = [each for each in asked if each.name not in missing]
     events = stub.events(workload.kind, files)
     usages: dict[str, list[Usage]] = {each.name: [] for each in contenders}
+    parsed: list[float] = []
     for number in range(min(rounds, workload.rounds)):
         # Every other round goes backwards, so that nobody always follows the same neighbour.
         for each in contenders if number % 2 == 0 else reversed(contenders):
@@ -90,9 +99,18 @@ def measured(
             if usage.events not in (None, events):
                 raise SystemExit(f"{workload.name}: {each.name} found {usage.events} events of {events}")
             usages[each.name].append(usage)
+        if workload.kind in PARSED and not only:
+            parsed.append(parser_cpu(workload.kind, files) / files * 1e6)
     reference = usages.get(REFERENCE)
     found = {name: _summed(each, reference, files, events) for name, each in usages.items()}
-    return Result(workload.name, files, events, found, missing)
+    return Result(workload.name, files, events, found, missing, spread(parsed) if parsed else None)
+
+
+def parser_cpu(kind: str, files: int) -> float:
+    """CPU seconds of the bare parser for so many files of this kind."""
+    command = [sys.executable, "-m", "bench.peers.parser", kind, str(files)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.split()[0])
 
 
 def _summed(usages: Sequence[Usage], reference: Sequence[Usage] | None, files: int, events: int) -> Measured:
@@ -105,6 +123,7 @@ def _summed(usages: Sequence[Usage], reference: Sequence[Usage] | None, files: i
         ratio=ratios(cpu, [usage.cpu / files * 1e6 for usage in reference]) if reference else None,
         requests=prices.aws_requests(last) / files,
         calls=prices.access_anywhere_calls(last) / max(1, events),
+        refresh=cpu[-1] * files / refreshes if (refreshes := last.get("aa refreshes asked", 0)) else 0.0,
         dollars=prices.dollars(last) / max(1, events) * 1e6,
         stub_share=max(usage.stub_cpu / usage.wall for usage in usages),
     )

@@ -26,6 +26,10 @@ _SUFFIX: Final = ".json.gz"
 _DIGITS: Final = 10
 
 
+FOLDERS: Final = 50
+"""The folders that the files of most kinds are about. Each is refreshed once or more often in a run."""
+
+
 class Body(NamedTuple):
     """A log file as stored, and its number of object events."""
 
@@ -117,12 +121,12 @@ def _pool(make: Callable[[int], Body], size: int) -> Callable[[int], Body]:
 
 
 def _tiny(number: int) -> Body:
-    records = list(logs.texts(1 + number % 5, seed=number, changing=0.3, folders=50))
+    records = list(logs.texts(1 + number % 5, seed=number, changing=0.3, folders=FOLDERS))
     return _cloudtrail(records)
 
 
 def _normal(changing: float) -> Callable[[int], Body]:
-    return lambda number: _cloudtrail(list(logs.texts(300, seed=number, changing=changing, folders=50)))
+    return lambda number: _cloudtrail(list(logs.texts(300, seed=number, changing=changing, folders=FOLDERS)))
 
 
 def _one_folder(number: int) -> Body:
@@ -152,7 +156,7 @@ def _mixed(number: int) -> Body:
     return _large(number)
 
 
-_large = _pool(lambda number: _cloudtrail(list(logs.texts(3000, seed=number, changing=0.1, folders=50))), 3)
+_large = _pool(lambda number: _cloudtrail(list(logs.texts(3000, seed=number, changing=0.1, folders=FOLDERS))), 3)
 
 HUGE_TEXT: Final = 500_000_000
 """Bytes of text of the largest files."""
@@ -161,7 +165,7 @@ HUGE_TEXT: Final = 500_000_000
 @cache
 def _huge(size: int) -> Body:
     """A CloudTrail file of about `size` bytes of text. Its records repeat after 64 MB, which is more than any window."""
-    records = list(logs.texts(max(1, min(size, 64_000_000) // 1900), changing=0.3, folders=3000))
+    records = list(logs.texts(max(1, min(size, 64_000_000) // 1900), changing=0.3, folders=FOLDERS))
     block = b",".join(records)
     events = sum(b'"eventName":"PutObject"' in record for record in records)
     times = max(1, round(size / len(block)))
