@@ -12,7 +12,7 @@ import msgspec
 from bench import ledger
 from bench.contenders import OURS, QUEUE
 from bench.drains import DRAIN_SECONDS, started
-from bench.stub.process import StubProcess, running
+from bench.stub.process import StubProcess
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.model import LogFile
 
@@ -43,20 +43,15 @@ def sizes(most: int) -> list[int]:
     return [size for size in found if size < most] + [most]
 
 
-def run(most: int, rows: int) -> list[Curve]:
-    """Files and folders from 1,000 to `most`; a ledger of 1,000 to `rows` rows."""
-    with running() as stub:
-        curves = [
-            _printed("files", "tiny files drained", "CPU us a file", _drained(stub, "tiny", sizes(most))),
-            _printed(
-                "folders",
-                "folders refreshed, each for one event",
-                "CPU us an event",
-                # A refresh costs far more than a file, so there are ten times fewer.
-                _drained(stub, "manyfolders", sizes(max(FIRST, most // 10))),
-            ),
-        ]
-    return [*curves, _printed("ledger", "rows in the ledger", "us a look-up and a write", _ledgers(sizes(rows)))]
+def run(stub: StubProcess, most: int, rows: int) -> list[Curve]:
+    """Files from 1,000 to `most`, a tenth of that in folders, and a ledger of 1,000 to `rows` rows."""
+    # A refresh costs far more than a file.
+    folders = sizes(max(FIRST, most // 10))
+    return [
+        _printed("files", "tiny files drained", "CPU us a file", _drained(stub, "tiny", sizes(most))),
+        _printed("folders", "folders refreshed", "CPU us an event", _drained(stub, "manyfolders", folders)),
+        _printed("ledger", "rows in the ledger", "CPU us a look-up, a write", _ledgers(sizes(rows))),
+    ]
 
 
 def _printed(name: str, x: str, y: str, points: Iterator[Point]) -> Curve:
@@ -69,9 +64,9 @@ def _printed(name: str, x: str, y: str, points: Iterator[Point]) -> Curve:
 
 
 def _drained(stub: StubProcess, kind: str, steps: Sequence[int]) -> Iterator[Point]:
-    """One process drains more and more. A point shows the mean since the one before, and the memory at its end."""
+    """One process drains more and more. A point shows the mean since the point before, and the memory at its own end."""
     stub.reset()
-    stub.set(refresh_seconds=0.0)
+    stub.set(new_folders=True)
     stub.events(kind, FIRST)
     with started(OURS, stub) as process:
         done, cpu = 0, process.cpu_now()

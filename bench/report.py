@@ -77,6 +77,10 @@ def _workloads(found: Results) -> Iterator[str]:
         if result.parser:
             parser = result.parser
             yield f"| {result.name} | bare parser | {parser.median:,.0f} ({parser.low:,.0f} – {parser.high:,.0f}) | | | | | |"
+    notes = [f"{result.name}: {note}" for result in found.workloads for note in result.notes]
+    if notes:
+        yield ""
+        yield from (f"- {note}" for note in notes)
 
 
 def _goals(found: Results) -> Iterator[str]:

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,37 +17,6 @@ from bench.workloads import Result
 
 FOLDER: Final = Path(__file__).parent / "results"
 PACKAGES: Final = ("jibe-sqs", "aiobotocore", "aiohttp", "boto3", "httptools", "httpx", "isal", "msgspec", "uvloop")
-
-
-class Results(msgspec.Struct, frozen=True):
-    """All that one run has measured."""
-
-    date: str
-    machine: dict[str, str]
-    versions: dict[str, str]
-    workloads: list[Result] = []
-    behaviour: list[Fact] = []
-    growth: list[Curve] = []
-
-
-def results(workloads: Sequence[Result], behaviour: Sequence[Fact], growth: Sequence[Curve]) -> Results:
-    """The results of a run that ends now, on this machine."""
-    return Results(
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=machine(),
-        versions=versions(),
-        workloads=list(workloads),
-        behaviour=list(behaviour),
-        growth=list(growth),
-    )
-
-
-def write(found: Results, *, is_whole: bool) -> Path:
-    """Write `bench/results/<date>.json`, or `part.json` if not everything was measured. An earlier one is replaced."""
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / (f"{found.date}.json" if is_whole else "part.json")
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    return path
 
 
 def machine() -> dict[str, str]:
@@ -78,3 +46,22 @@ def _node() -> str:
     if shutil.which("node") is None:
         return ""
     return subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+class Results(msgspec.Struct):
+    """All that one run has measured. What is absent was not measured."""
+
+    date: str = msgspec.field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
+    machine: dict[str, str] = msgspec.field(default_factory=machine)
+    versions: dict[str, str] = msgspec.field(default_factory=versions)
+    workloads: list[Result] = []
+    behaviour: list[Fact] = []
+    growth: list[Curve] = []
+
+
+def write(found: Results, *, is_whole: bool) -> Path:
+    """Write `bench/results/<date>.json`, or `part.json` if not everything was measured. An earlier one is replaced."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / (f"{found.date}.json" if is_whole else "part.json")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    return path

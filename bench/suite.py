@@ -6,10 +6,10 @@ from typing import Final
 import msgspec
 
 from bench import growth, plots, results, table
-from bench.behaviour import BEHAVIOUR, Fact, Lengths
-from bench.growth import Curve
-from bench.stub.process import running
-from bench.workloads import WORKLOADS, Result, measured
+from bench.behaviour import BEHAVIOUR, Lengths
+from bench.results import Results
+from bench.stub.process import StubProcess, running
+from bench.workloads import WORKLOADS, measured
 
 GROWTH: Final = "growth"
 NAMES: Final = (*(workload.kind for workload in WORKLOADS), *BEHAVIOUR, GROWTH)
@@ -36,40 +36,41 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def run(choice: Choice) -> None:
-    """Run what is chosen. The results are written only if everything is run."""
+    """Run what is chosen, and write the results. What was measured before a failure is kept as a part."""
     unknown = set(choice.workloads) - set(NAMES)
     if unknown:
         raise SystemExit(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     print("\n".join(f"{name}: {value}" for name, value in results.machine().items()))
-    found, facts = _compared(choice), _behaviour(choice)
-    curves: list[Curve] = growth.run(choice.most, choice.rows) if choice.has(GROWTH) else []
-    if curves:
-        print("\nplots:", ", ".join(str(path) for path in plots.write(curves)))
-    all_found = results.results(found, facts, curves)
-    table.print_goals(all_found)
-    path = results.write(all_found, is_whole=not choice.workloads and not choice.contenders)
-    print(f"results: {path}")
-
-
-def _compared(choice: Choice) -> list[Result]:
-    found = []
+    found = results.Results()
     with running() as stub:
         stub.set(huge=choice.huge)
-        for workload in WORKLOADS:
-            if choice.has(workload.kind):
-                result = measured(workload, stub, rounds=choice.rounds, scale=choice.scale, only=choice.contenders)
-                table.print_result(result)
-                found.append(result)
-    return found
+        for step in (_compare, _observe, _grow):
+            step(choice, stub, found)
+    table.print_goals(found)
+    is_whole = not choice.workloads and not choice.contenders
+    print(f"results: {results.write(found, is_whole=is_whole)}")
 
 
-def _behaviour(choice: Choice) -> list[Fact]:
-    found = []
-    with running() as stub:
-        for name, measure in BEHAVIOUR.items():
-            if choice.has(name):
-                print(f"\n{name}: {(measure.__doc__ or '').splitlines()[0]}")
-                for fact in measure(stub, choice.rounds, choice.lengths):
-                    table.print_fact(fact)
-                    found.append(fact)
-    return found
+def _compare(choice: Choice, stub: StubProcess, found: Results) -> None:
+    for workload in WORKLOADS:
+        if choice.has(workload.kind):
+            result = measured(workload, stub, rounds=choice.rounds, scale=choice.scale, only=choice.contenders)
+            table.print_result(result)
+            found.workloads.append(result)
+            results.write(found, is_whole=False)
+
+
+def _observe(choice: Choice, stub: StubProcess, found: Results) -> None:
+    for name, measure in BEHAVIOUR.items():
+        if choice.has(name):
+            print(f"\n{name}: {(measure.__doc__ or '').splitlines()[0]}")
+            for fact in measure(stub, choice.rounds, choice.lengths):
+                table.print_fact(fact)
+                found.behaviour.append(fact)
+            results.write(found, is_whole=False)
+
+
+def _grow(choice: Choice, stub: StubProcess, found: Results) -> None:
+    if choice.has(GROWTH):
+        found.growth.extend(growth.run(stub, choice.most, choice.rows))
+        print("\nplots:", ", ".join(path.name for path in plots.write(found.growth)))

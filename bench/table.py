@@ -25,8 +25,8 @@ def print_result(result: Result) -> None:
         print(f"{'bare parser':17}{result.parser.median:>11,.0f}{bounds:>20}")
     busiest = max((found.stub_share, name) for name, found in result.contenders.items())
     print(f"the stub used at most {busiest[0]:.0%} of a core, for {busiest[1]}")
-    for name, reason in result.missing.items():
-        print(f"{name:17} not measured: {reason}")
+    for note in result.notes:
+        print(f"note: {note}")
 
 
 def print_fact(fact: Fact) -> None:

@@ -50,13 +50,13 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One workload. `missing`: contenders that could not run, with the reason."""
+    """One workload. `notes`: what a reader of the figures must know, such as contenders that could not run."""
 
     name: str
     files: int
     events: int
     contenders: dict[str, Measured]
-    missing: dict[str, str]
+    notes: list[str]
     parser: Spread | None = None
     """CPU time a file of the bare parser, which does no I/O."""
 
@@ -92,18 +92,20 @@ def measured(
     events = stub.events(workload.kind, files)
     usages: dict[str, list[Usage]] = {each.name: [] for each in contenders}
     parsed: list[float] = []
+    notes: list[str] = []
     for number in range(min(rounds, workload.rounds)):
         # Every other round goes backwards, so that nobody always follows the same neighbour.
         for each in contenders if number % 2 == 0 else reversed(contenders):
             usage = drained(each, stub, workload.kind, files, **workload.stub)
             if usage.events not in (None, events):
-                raise SystemExit(f"{workload.name}: {each.name} found {usage.events} events of {events}")
+                notes.append(f"{each.name} found {usage.events:,} events of {events:,}")
             usages[each.name].append(usage)
         if workload.kind in PARSED and not only:
             parsed.append(parser_cpu(workload.kind, files) / files * 1e6)
     reference = usages.get(REFERENCE)
     found = {name: _summed(each, reference, files, events) for name, each in usages.items()}
-    return Result(workload.name, files, events, found, missing, spread(parsed) if parsed else None)
+    notes += [f"{name} is not measured: {reason}" for name, reason in missing.items()]
+    return Result(workload.name, files, events, found, notes, spread(parsed) if parsed else None)
 
 
 def parser_cpu(kind: str, files: int) -> float:

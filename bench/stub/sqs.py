@@ -15,6 +15,8 @@ from bench.stub.http import Connection, Request, response
 
 MAX_BATCH: Final = 10
 RETENTION: Final = 345_600
+VISIBILITY: Final = 900.0
+"""Seconds. Long enough for the largest file on a busy machine: otherwise another receiver would get it, too."""
 
 
 class Delivery(msgspec.Struct):
@@ -37,7 +39,7 @@ class _Poll(msgspec.Struct, eq=False):
 class Queue:
     """One queue. `visibility`: seconds, where a receive has no other."""
 
-    def __init__(self, name: str, counts: Counter[str], *, visibility: float = 30.0) -> None:
+    def __init__(self, name: str, counts: Counter[str], *, visibility: float = VISIBILITY) -> None:
         self.name = name
         self.visibility = visibility
         self.deleted = 0
