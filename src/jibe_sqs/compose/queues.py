@@ -8,7 +8,7 @@ from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.adapters.dry_run import UnacknowledgedQueue
 from jibe_sqs.adapters.sqs import SqsQueue
 from jibe_sqs.compose import stores
-from jibe_sqs.consuming.consumer import MIN_VISIBILITY
+from jibe_sqs.consuming.holds import MIN_VISIBILITY
 from jibe_sqs.core.errors import NoQueueUsable, QueueError
 from jibe_sqs.ports import Queue, QueueFacts
 from jibe_sqs.settings import QueueSettings, Settings
