@@ -35,7 +35,7 @@ async def _compare() -> None:
 
         async def by_us() -> None:
             found = await objects.open("a/b.json.gz", None)
-            async for _ in found.chunks():
+            while await found.chunk():
                 pass
             found.close()
 

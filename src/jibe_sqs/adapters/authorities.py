@@ -47,6 +47,7 @@ def aws_trusted(bundle: str) -> ssl.SSLContext:
     # botocore switches it off, because urllib3 checks the name itself.
     context.check_hostname = True
     context.load_verify_locations(**_location(bundle))
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

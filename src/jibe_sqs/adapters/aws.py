@@ -5,7 +5,6 @@ import os
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-import aiohttp
 import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
@@ -38,8 +37,6 @@ class Account(msgspec.Struct, frozen=True):
         return f"Account(endpoint={self.endpoint!r}, role_arn={self.role_arn!r})"
 
 
-KEEP_ALIVE = 12.0
-"""Seconds for which an idle connection is kept. aiobotocore's default; S3 closes it after about 20."""
 CONNECTIONS = 256
 """Connections of each client. botocore's default of 10 would allow a queue only ten calls at a time."""
 
@@ -51,8 +48,7 @@ class Aws:
         """`region`: the default if neither the account nor the environment has one."""
         self._region = region
         self._clients = AsyncExitStack()
-        self._http: dict[str | None, aiohttp.ClientSession] = {}
-        self._connections: dict[str | None, HttpClient] = {}
+        self._http: dict[str | None, HttpClient] = {}
         self._sessions: dict[Account, AioSession] = {}
         self._made: dict[tuple[str, str | None, Account, float, float, int], Any] = {}
         self._making = asyncio.Lock()
@@ -106,21 +102,12 @@ class Aws:
                 return str(region)
         return home_region(partition)
 
-    def http(self, account: Account) -> aiohttp.ClientSession:
-        """A session for requests that botocore does not send. It trusts the same certificates as the account's clients."""
+    def http(self, account: Account) -> HttpClient:
+        """A client for requests that botocore does not send. It trusts the same certificates as the account's clients."""
         if account.ca_file not in self._http:
-            trusted = aws_trusted(aws_bundle(account.ca_file))
-            connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=KEEP_ALIVE)
-            self._http[account.ca_file] = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+            self._http[account.ca_file] = HttpClient(aws_trusted(aws_bundle(account.ca_file)))
             self._clients.push_async_callback(self._http[account.ca_file].close)
         return self._http[account.ca_file]
-
-    def connections(self, account: Account) -> HttpClient:
-        """Connections for requests that botocore does not send. They trust the same certificates as its clients."""
-        if account.ca_file not in self._connections:
-            client = self._connections[account.ca_file] = HttpClient(aws_trusted(aws_bundle(account.ca_file)))
-            self._clients.push_async_callback(client.close)
-        return self._connections[account.ca_file]
 
     def session(self, account: Account) -> AioSession:
         """The session of the account's clients. Its credentials renew themselves."""

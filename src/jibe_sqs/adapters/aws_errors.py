@@ -183,17 +183,12 @@ def failure(what: str, error: BaseException) -> str:
 
 def _unanswered_remedy(error: BaseException) -> str | None:
     if isinstance(
-        error,
-        ProxyConnectionError
-        | ProxyFailed
-        | aiohttp.ClientProxyConnectionError
-        | ProxyFailed
-        | aiohttp.ClientHttpProxyError,
+        error, ProxyConnectionError | aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError | ProxyFailed
     ):
         return _PROXY
-    if isinstance(error, SSLError | TlsFailed | aiohttp.ClientSSLError | ssl.SSLError):
+    if isinstance(error, SSLError | aiohttp.ClientSSLError | ssl.SSLError | TlsFailed):
         return _CERTIFICATE if "certificate" in str(error).lower() else None
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | Unreachable | aiohttp.ClientConnectorError):
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | aiohttp.ClientConnectorError | Unreachable):
         return _UNREACHABLE
     return None
 

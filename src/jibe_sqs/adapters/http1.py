@@ -39,7 +39,7 @@ class HttpClient:
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, connections: int = CONNECTIONS) -> None:
         """`tls`: the context of https; None if there is only http. `connections`: the most of them to one origin."""
-        self._tls = tls
+        self.tls = tls
         self._connections = connections
         self._origins: dict[tuple[Server, str | None], Origin] = {}
 
@@ -64,7 +64,7 @@ class HttpClient:
         """
         key = Server.of(url), proxy
         if key not in self._origins:
-            opener = Opener(key[0], proxy, self._tls, connect_timeout)
+            opener = Opener(key[0], proxy, self.tls, connect_timeout)
             self._origins[key] = Origin(key[0], proxy, opener, self._connections)
         return self._origins[key]
 

@@ -1,9 +1,10 @@
 """Streams log files from S3."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -12,9 +13,10 @@ from cachetools import LRUCache
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import AWS_ERRORS, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
-from jibe_sqs.adapters.s3_get import CHUNK, Object, Objects, address, other_region
+from jibe_sqs.adapters.http1_connection import CHUNK
+from jibe_sqs.adapters.s3_get import Object, Objects, address, other_region
 from jibe_sqs.concurrency.async_cache import AsyncCache
-from jibe_sqs.concurrency.budget import Budget
+from jibe_sqs.concurrency.budget import Budget, Share
 from jibe_sqs.core.errors import BucketNotAllowed, LogStoreError, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.core.sources import EVERY_BUCKET, holds
@@ -53,6 +55,8 @@ class Regions:
         """The bucket's region. Raises botocore's errors."""
         if self._clock.age > CLOCK_AGE:
             self._cache.values.pop((bucket, source), None)
+        elif (known := self._cache.values.get((bucket, source))) is not None:
+            return known
         return await self._cache.get((bucket, source), lambda: self._asked(bucket, source))
 
     async def corrected(self, bucket: str, source: Source, wrong: str, right: str | None) -> str:
@@ -103,20 +107,30 @@ class S3Logs:
         self._regions = regions
         self._buckets = LRUCache[tuple[str, Source, str], Objects](MAX_BUCKETS)
 
-    @asynccontextmanager
-    async def open(self, file: LogFile) -> AsyncIterator["S3Log"]:
-        """Open a log file for reading."""
-        source = self._source(file)
-        with translated(file):
-            region = await self._regions.of(file.bucket, source)
-        async with self._budget.share(WINDOW) as share:
-            with translated(file, source.owner):
-                log = S3Log(file, await self._opened(file, source, region))
-            with closing(log):
-                share.reduce_to(log.size)
-                yield log
+    def open(self, file: LogFile) -> "Opening":
+        """Open a log file for reading: an async context manager of an `S3Log`."""
+        return Opening(self, file)
 
-    async def _opened(self, file: LogFile, source: Source, region: str) -> Object:
+    async def opened(self, file: LogFile) -> "S3Log":
+        """An open log file. The caller closes it."""
+        source = self._source(file)
+        try:
+            region = await self._regions.of(file.bucket, source)
+        except _FOREIGN as error:
+            raise _translation(file, error) from error
+        share = Share(self._budget, await self._budget.take(WINDOW))
+        try:
+            found = await self._found(file, source, region)
+        except _FOREIGN as error:
+            share.reduce_to(0)
+            raise _translation(file, error, source.owner) from error
+        except BaseException:
+            share.reduce_to(0)
+            raise
+        share.reduce_to(found.size)
+        return S3Log(file, found, share)
+
+    async def _found(self, file: LogFile, source: Source, region: str) -> Object:
         objects = await self._objects(file.bucket, source, region)
         try:
             return await objects.open(file.key, file.version)
@@ -147,21 +161,52 @@ class S3Logs:
         return self._other_buckets
 
 
-class S3Log:
-    """An open log file: its bytes as stored, without decompression."""
+class Opening:
+    """Opens a log file at the beginning of a block, and closes it at the end."""
 
-    def __init__(self, file: LogFile, found: Object) -> None:
+    def __init__(self, logs: S3Logs, file: LogFile) -> None:
+        self._logs = logs
+        self._file = file
+        self._log: S3Log
+
+    async def __aenter__(self) -> "S3Log":
+        """Raises `LogStoreError`."""
+        self._log = await self._logs.opened(self._file)
+        return self._log
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.close()
+
+
+class S3Log:
+    """An open log file: its bytes as stored, without decompression. An iterator of chunks."""
+
+    def __init__(self, file: LogFile, found: Object, share: Share) -> None:
         self.etag = found.etag
         self.size = found.size
-        self.close = found.close
         self._file = file
         self._object = found
+        self._share = share
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Chunks of bytes. Raises `LogStoreUnavailable` if the object arrives incomplete."""
-        with translated(self._file):
-            async for chunk in self._object.chunks():
-                yield chunk
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk. Raises `LogStoreUnavailable` if the object arrives incomplete."""
+        try:
+            chunk = await self._object.chunk()
+        except _FOREIGN as error:
+            raise _translation(self._file, error) from error
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    def close(self) -> None:
+        """Give back the connection and the bytes of the budget."""
+        self._object.close()
+        self._share.reduce_to(0)
 
 
 def _status(answer: Mapping[str, Any]) -> int:
@@ -173,20 +218,25 @@ def _name(file: LogFile) -> str:
     return f"{file}{version}"
 
 
+_FOREIGN: Final = (*AWS_ERRORS, ValueError)
+
+
 @contextmanager
 def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
-    """Raise the errors of botocore, aiohttp and the system as `LogStoreError`s that name the file.
+    """Raise the errors of botocore, of HTTP and of the system as `LogStoreError`s that name the file.
 
     `owner`: the account that must own the bucket, if the request said so.
     """
     try:
         yield
-    except LogStoreError:
-        raise
-    except AWS_ERRORS as error:
-        raise log_store_error(_name(file), error, owner) from error
-    except ValueError as error:
-        raise LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}") from error
+    except _FOREIGN as error:
+        raise _translation(file, error, owner) from error
+
+
+def _translation(file: LogFile, error: BaseException, owner: str | None = None) -> LogStoreError:
+    if isinstance(error, AWS_ERRORS):
+        return log_store_error(_name(file), error, owner)
+    return LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

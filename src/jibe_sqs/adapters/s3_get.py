@@ -1,35 +1,30 @@
-"""GETs objects from S3 with aiohttp.
+"""GETs objects from S3 with `http1` and `sigv4`.
 
 botocore decides the address of a bucket, the signing name and region, and the proxy. It decides once for each bucket:
-to do so for each request costs several times as much as the request itself (docs/explanation/adr/0016).
+to do so for each request costs many times as much as the request itself (docs/explanation/adr/0016 and 0036).
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.httpsession import ProxyConfiguration
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies, percent_encode
-from yarl import URL
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.http_answers import read_body, retry_after
+from jibe_sqs.adapters.http1_connection import CHUNK, Answer
+from jibe_sqs.adapters.http1_errors import HttpError, Malformed
+from jibe_sqs.adapters.http_answers import retry_after
+from jibe_sqs.adapters.sigv4 import Signer
 from jibe_sqs.concurrency.backoff import Backoff
 
-CHUNK: Final = 1024 * 1024
-"""Minimal bytes of each chunk, except for the last one."""
 READ_TIMEOUT: Final = 60.0
 """Seconds without a byte after which a request is repeated: the network may have lost the answer."""
-CONNECT_TIMEOUT: Final = 10.0
 TRIES: Final = 5
 """Tries of one request. Also the number of interruptions after which an object is given up."""
 BACKOFF: Final = Backoff(first=0.4, longest=10.0, jitter=1.0)
@@ -43,7 +38,16 @@ _ELSEWHERE: Final = frozenset(
 )
 _PLACEHOLDER: Final = "jibe-sqs-key-of-an-object"
 """The key with which botocore is asked for the address of a bucket. The request is not sent."""
-_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+class Target(NamedTuple):
+    """The path and the query of a request."""
+
+    path: str
+    query: str
+
+    def __str__(self) -> str:
+        return f"{self.path}?{self.query}" if self.query else self.path
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -55,10 +59,10 @@ class Address(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     proxy: str | None
 
-    def url(self, key: str, version: str | None) -> str:
-        """The URL of an object, encoded as botocore encodes it."""
-        query = f"?versionId={percent_encode(version)}" if version else ""
-        return f"{self.base}{percent_encode(key, safe='/~')}{query}"
+    def target(self, key: str, version: str | None) -> "Target":
+        """Where an object is, encoded as botocore encodes it."""
+        query = f"versionId={percent_encode(version)}" if version else ""
+        return Target(f"{urlsplit(self.base).path}{percent_encode(key, safe='/~')}", query)
 
 
 async def address(client: Any, bucket: str, owner: dict[str, str]) -> Address:
@@ -86,37 +90,46 @@ def _instead_of_sending(
 
 
 class Objects:
-    """The objects of one bucket. Raises botocore's errors and aiohttp's."""
+    """The objects of one bucket. Raises botocore's errors and `HttpError`."""
 
     def __init__(self, aws: Aws, account: Account, address: Address) -> None:
-        self._aws = aws
-        self._account = account
+        self._session = aws.session(account)
         self._address = address
+        self._origin = aws.http(account).origin(address.base, address.proxy)
+        self._signer = Signer(address.signing_name, address.region, "GET", self._origin.host, address.headers)
 
     async def open(self, key: str, version: str | None) -> "Object":
         """Open one object. The caller closes it."""
-        url = self._address.url(key, version)
-        return Object(self, url, await self.get(url))
+        target = self._address.target(key, version)
+        return Object(self, target, await self.get(target))
 
-    async def get(self, url: str, *, start: int = 0, etag: str = "") -> aiohttp.ClientResponse:
-        """Returns the answer before its body is read. Repeats the request after transient failures.
+    async def get(self, target: Target, *, start: int = 0, etag: str = "") -> Answer:
+        """Returns the answer; its body is here if it is small. Repeats the request after transient failures.
 
         `start`: the first byte to get. If it is not 0, the object must still have this `etag`.
         """
-        headers = {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'} if start else {}
-        credentials = await self._aws.session(self._account).get_credentials()
+        # Not signed: a proxy may change what encodings are accepted.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'}
+        credentials = await self._session.get_credentials()
         renewed = False
         tries = 0
         while True:
-            response = None
+            answer = None
             # Kept for this request: if the store refuses it, `renew` must know which credentials were refused.
             frozen = await credentials.get_frozen_credentials()
             try:
-                response = await self._sent(url, {**self._signed(url, frozen), **headers})
-                if response.status == (206 if start else 200):
-                    return response
-                failure: Exception = await _refusal(response)
-            except _BROKEN as error:
+                answer = await self._origin.request(
+                    "GET",
+                    str(target),
+                    self._signer.headers(*target, frozen, time.time()) | headers,
+                    read_timeout=READ_TIMEOUT,
+                )
+                if answer.status == (206 if start else 200):
+                    return answer
+                failure: Exception = await _refusal(answer)
+            except HttpError as error:
                 failure = error
             if not renewed and await credentials.renew(frozen, _code(failure)):
                 renewed = True
@@ -124,74 +137,62 @@ class Objects:
             tries += 1
             if tries == TRIES or not _may_pass(failure):
                 raise failure
-            await asyncio.sleep(_pause(tries, response))
-
-    async def _sent(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        return await self._aws.http(self._account).get(
-            # Without `encoded`, yarl would normalise the path, but `a//b`, `.` and `..` are valid keys.
-            URL(url, encoded=True),
-            headers={**headers, "Accept-Encoding": "identity"},
-            proxy=self._address.proxy,
-            # A redirect names another region, and would need another signature.
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(connect=READ_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
-        )
-
-    def _signed(self, url: str, credentials: ReadOnlyCredentials) -> dict[str, str]:
-        """Headers with a signature for the current time."""
-        request = AWSRequest(method="GET", url=url, headers=self._address.headers)
-        S3SigV4Auth(credentials, self._address.signing_name, self._address.region).add_auth(request)
-        return dict(request.headers.items())
+            await asyncio.sleep(_pause(tries, answer))
 
 
 class Object:
     """An open object: its bytes as stored."""
 
-    def __init__(self, objects: Objects, url: str, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, objects: Objects, target: Target, answer: Answer) -> None:
+        if answer.length is None:
+            answer.close()
+            raise Malformed("the answer does not say how long the object is")
+        self.size = answer.length
+        self.etag = answer.header("etag").strip('"')
         self._objects = objects
-        self._url = url
-        self._response = response
-        if response.content_length is None:
-            response.close()
-            raise aiohttp.ClientPayloadError("the answer does not say how long the object is")
-        self.size = response.content_length
-        self.etag = response.headers.get("ETag", "").strip('"')
+        self._target = target
+        self._answer = answer
+        self._got = 0
+        self._breaks = 0
 
     def close(self) -> None:
-        """Return the connection to the pool, or close it if the body was not read to its end."""
-        self._response.close()
+        """Close the connection, if the body was not read to its end."""
+        self._answer.close()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """All bytes. If the answer is interrupted, requests the rest."""
+    async def chunk(self) -> bytes:
+        """The next bytes: at least `CHUNK`, or all that is left; empty at the end.
+
+        If the answer is interrupted, requests the rest.
+        """
         gathered: list[bytes] = []
-        waiting = got = breaks = 0
-        while True:
+        waiting = 0
+        while waiting < CHUNK:
             try:
-                async for data in self._response.content.iter_any():
-                    gathered.append(data)
-                    waiting += len(data)
-                    got += len(data)
-                    if waiting >= CHUNK:
-                        yield b"".join(gathered)
-                        gathered, waiting = [], 0
-            except _BROKEN as error:
-                breaks += 1
-                if breaks == TRIES or not got or not self.etag:
-                    raise IncompleteReadError(actual_bytes=got, expected_bytes=self.size) from error
-                await self._resume(got)
-            else:
+                data = await self._answer.chunk()
+            except HttpError as error:
+                await self._continue(error)
+                continue
+            if not data:
+                # A store may answer a request for the rest with less than the rest.
+                if self._got != self.size:
+                    raise self._incomplete()
                 break
-        if got != self.size:
-            # A store may answer a request for the rest with less than the rest.
-            raise IncompleteReadError(actual_bytes=got, expected_bytes=self.size)
-        if gathered:
-            yield b"".join(gathered)
+            gathered.append(data)
+            waiting += len(data)
+            self._got += len(data)
+        return b"".join(gathered)
 
-    async def _resume(self, start: int) -> None:
-        self._response.close()
-        self._response = await self._objects.get(self._url, start=start, etag=self.etag)
-        if not self._response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise aiohttp.ClientPayloadError(f"the answer does not continue at byte {start:,}")
+    async def _continue(self, error: HttpError) -> None:
+        self._breaks += 1
+        if self._breaks == TRIES or not self._got or not self.etag:
+            raise self._incomplete() from error
+        self._answer.close()
+        self._answer = await self._objects.get(self._target, start=self._got, etag=self.etag)
+        if not self._answer.header("content-range").startswith(f"bytes {self._got}-"):
+            raise Malformed(f"the answer does not continue at byte {self._got:,}")
+
+    def _incomplete(self) -> IncompleteReadError:
+        return IncompleteReadError(actual_bytes=self._got, expected_bytes=self.size)
 
 
 def other_region(error: ClientError) -> tuple[bool, str | None]:
@@ -203,17 +204,12 @@ def other_region(error: ClientError) -> tuple[bool, str | None]:
     return refused, named
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> ClientError:
+async def _refusal(answer: Answer) -> ClientError:
     """The error that botocore makes of this answer."""
-    body = await read_body(response.content.iter_any(), MAX_ERROR_BYTES)
-    response.close()
-    answer = {
-        "status_code": max(response.status, 301),
-        "headers": {name.lower(): value for name, value in response.headers.items()},
-        "body": body,
-    }
-    parsed = create_parser("rest-xml").parse(answer, None)
-    parsed["ResponseMetadata"]["HTTPStatusCode"] = response.status
+    body = await answer.read(MAX_ERROR_BYTES)
+    received = {"status_code": max(answer.status, 301), "headers": answer.headers, "body": body}
+    parsed = create_parser("rest-xml").parse(received, None)
+    parsed["ResponseMetadata"]["HTTPStatusCode"] = answer.status
     return ClientError(parsed, "GetObject")
 
 
@@ -229,7 +225,7 @@ def _may_pass(failure: Exception) -> bool:
     return status in _PASSING_STATUS or _code(failure) in _PASSING_CODES
 
 
-def _pause(tries: int, response: aiohttp.ClientResponse | None) -> float:
+def _pause(tries: int, answer: Answer | None) -> float:
     """Seconds before the next try."""
-    wish = retry_after(response.headers.get("Retry-After"), time.time()) if response is not None else None
+    wish = retry_after(answer.header("retry-after"), time.time()) if answer is not None else None
     return BACKOFF.delay(tries) if wish is None else min(wish, BACKOFF.longest)

@@ -146,7 +146,7 @@ class Calls:
         client = await self._aws.client("sqs", self._region, self._account)
         credentials = await self._aws.session(self._account).get_credentials()
         found = await address(client)
-        return _Service(found, self._aws.connections(self._account).origin(found.url, found.proxy), credentials)
+        return _Service(found, self._aws.http(self._account).origin(found.url, found.proxy), credentials)
 
     async def _sent(self, service: "_Service", operation: str, headers: dict[str, str], body: bytes) -> bytes:
         """The body of an answer. Raises `ClientError` for an answer that is a refusal."""
