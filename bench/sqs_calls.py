@@ -13,7 +13,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.sqs import SqsQueue
 
 MESSAGES: Final = 10
-CALLS: Final = 1000
+CALLS: Final = 400
 AT_ONCE: Final = 4
 ROUNDS: Final = 5
 QUEUE: Final = "https://sqs.us-east-1.amazonaws.com/111122223333/q"
