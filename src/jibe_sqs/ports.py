@@ -226,7 +226,11 @@ class Index(Protocol):
 
 
 class Ledger(Protocol):
-    """What must survive a restart. Every call raises only `LedgerError`s. A write is durable when its call returns."""
+    """What must survive a restart. Every call raises only `LedgerError`s.
+
+    A write is durable when its call returns, and each read that is begun afterwards sees it; except for the principals and
+    the history.
+    """
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file was read to its end, and everything in it was refreshed, as its `Validity` demands."""
@@ -248,7 +252,10 @@ class Ledger(Protocol):
         """Remember when a successful refresh began. An earlier time never replaces a later one."""
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects: the earliest time, the latest time, and the sum of the counts."""
+        """Remember who changed objects: the earliest time, the latest time, and the sum of the counts.
+
+        For information only, so it need not be durable yet: a kill may lose what was observed in the last second.
+        """
 
     async def principals(self) -> dict[str, Seen]:
         """All principals that were observed."""

@@ -398,6 +398,27 @@ async def test_reads_are_batched_by_100_and_writes_by_25(ledger, proxy):
     assert (proxy.calls, proxy.largest) == ({"BatchGetItem": 3}, 100)
 
 
+async def test_look_ups_that_come_at_the_same_time_share_a_call(ledger, proxy):
+    files = [LogFile("logs", f"{i}") for i in range(150)]
+    await asyncio.gather(*(ledger.finish(file, "e") for file in files[::2]))
+    proxy.calls.clear()
+    known = await asyncio.gather(*(ledger.is_finished(file) for file in files))
+    assert known == [i % 2 == 0 for i in range(150)]
+    assert proxy.calls == {"BatchGetItem": 2}
+    proxy.calls.clear()
+    marks = await asyncio.gather(*(ledger.watermarks([A, Folder(f"/{i}")]) for i in range(50)))
+    assert (marks, proxy.calls) == ([{}] * 50, {"BatchGetItem": 1})
+
+
+async def test_a_cancelled_look_up_does_not_cancel_those_that_share_its_call(ledger):
+    await ledger.finish(LOG, "e")
+    cancelled, other = asyncio.create_task(ledger.is_finished(LOG)), asyncio.create_task(ledger.is_finished(LOG))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert await other
+    assert cancelled.cancelled()
+
+
 async def test_reads_are_consistent_only_where_the_last_write_matters(ledger, proxy):
     await ledger.is_finished(LOG)  # consistent: another replica may have finished it just now
     await ledger.observe({"ana": Seen(1.0, 1.0)})  # consistent: otherwise counts of another replica would be lost

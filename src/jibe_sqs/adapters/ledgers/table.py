@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure, remedy
+from jibe_sqs.adapters.ledgers.shared_look_ups import SharedLookUps
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
 
@@ -77,6 +79,10 @@ class Table:
         self._aws = aws
         self._clock = clock
         self._slots = asyncio.Semaphore(MAX_CALLS)
+        self._look_ups = {
+            consistent: SharedLookUps(partial(self._get, consistent=consistent), size=MAX_GET)
+            for consistent in (False, True)
+        }
         self._failures = 0
         self._again_at = 0.0
         self._reason = ""
@@ -88,7 +94,12 @@ class Table:
     async def get(self, keys: Collection[str], *, consistent: bool = False) -> dict[str, Item]:
         """The existing items, by their keys. `consistent`: includes the last writes, at twice the price."""
         # DynamoDB refuses a call that names a key twice.
-        left = iter(dict.fromkeys(keys))
+        wanted = dict.fromkeys(keys)
+        if not wanted:
+            return {}
+        if len(wanted) <= MAX_GET:
+            return await self._look_ups[consistent].find(wanted)
+        left = iter(wanted)
         chunks = []
         while chunk := list(islice(left, MAX_GET)):
             chunks.append(self._get(chunk, consistent=consistent))
