@@ -284,6 +284,8 @@ class Sqs:
         return failed
 
     def reject(self, message: Message, why: Reject) -> bool:
+        if self.is_refusing_since(self._loop.time()):
+            self.exempt([message.receipt])
         self.check_access()
         if not self.takes_dead_letters:
             return False
