@@ -142,8 +142,8 @@ class Worker(msgspec.Struct, frozen=True):
     @classmethod
     def parsed(cls, text: str) -> Self:
         """The worker that `str` has written. Raises `ValueError`."""
-        *numbers, rules = text.split("/")
-        return cls(*map(int, numbers), rules)
+        index, count, channel, log_lock, rules = text.split("/")
+        return cls(int(index), int(count), int(channel), int(log_lock), rules)
 
 
 class WorkerEnd:
