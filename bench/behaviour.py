@@ -23,6 +23,20 @@ WARM_UP: Final = 10
 PATIENCE: Final = 120.0
 NEVER: Final = 3600.0
 
+# What the facts are called.
+START: Final = "start, to the first receive"
+START_CPU: Final = "start, CPU time"
+START_MEMORY: Final = "start, memory"
+IDLE_CPU: Final = "idle, share of a core"
+IDLE_RECEIVES: Final = "idle, receives an hour and queue"
+IDLE_MEMORY: Final = "idle, memory"
+SHUTDOWN: Final = "shutdown, idle"
+LATENCY_REFRESH_P50: Final = "latency, sent to refresh asked, p50"
+LATENCY_REFRESH_P99: Final = "latency, sent to refresh asked, p99"
+LATENCY_DELETED_P50: Final = "latency, sent to deleted, p50"
+LATENCY_DELETED_P99: Final = "latency, sent to deleted, p99"
+IN_FLIGHT: Final = f"in flight, {HELD:,} messages"
+
 
 class Fact(msgspec.Struct, frozen=True):
     """One measured value. `what` begins with the name of the workload."""
@@ -44,9 +58,9 @@ def start(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
                 running.stop()
     for name, values in found.items():
         seconds, cpu, memory = zip(*values, strict=True)
-        yield Fact("start, to the first receive", name, "s", spread(seconds))
-        yield Fact("start, CPU time", name, "s", spread(cpu))
-        yield Fact("start, memory", name, "MB", spread(memory))
+        yield Fact(START, name, "s", spread(seconds))
+        yield Fact(START_CPU, name, "s", spread(cpu))
+        yield Fact(START_MEMORY, name, "MB", spread(memory))
 
 
 def idle(stub: StubProcess, _rounds: int, lengths: "Lengths") -> Iterator[Fact]:
@@ -60,9 +74,9 @@ def idle(stub: StubProcess, _rounds: int, lengths: "Lengths") -> Iterator[Fact]:
         hourly = (stub.counts()["sqs ReceiveMessage"] - receives) / seconds * 3600 / QUEUES
         memory = running.memory() / 1e6
         running.stop()
-    yield Fact("idle, share of a core", OURS.name, "%", spread([used / seconds * 100]))
-    yield Fact("idle, receives an hour and queue", OURS.name, "", spread([hourly]))
-    yield Fact("idle, memory", OURS.name, "MB", spread([memory]))
+    yield Fact(IDLE_CPU, OURS.name, "%", spread([used / seconds * 100]))
+    yield Fact(IDLE_RECEIVES, OURS.name, "", spread([hourly]))
+    yield Fact(IDLE_MEMORY, OURS.name, "MB", spread([memory]))
 
 
 def latency(stub: StubProcess, _rounds: int, lengths: "Lengths") -> Iterator[Fact]:
@@ -80,12 +94,13 @@ def latency(stub: StubProcess, _rounds: int, lengths: "Lengths") -> Iterator[Fac
                 asked.append((state["last_refresh"] - queue["last_sent"]) * 1e3)
                 deleted.append((queue["last_deleted"] - queue["last_sent"]) * 1e3)
         running.stop()
-    for what, values in (("to refresh asked", asked), ("to deleted", deleted)):
-        for name, part in (("p50", 0.5), ("p99", 0.99)):
-            value = quantile(values, part)
-            yield Fact(
-                f"latency, sent {what}, {name}", OURS.name, "ms", Spread(value, min(values), max(values), values)
-            )
+    for what, values, part in (
+        (LATENCY_REFRESH_P50, asked, 0.5),
+        (LATENCY_REFRESH_P99, asked, 0.99),
+        (LATENCY_DELETED_P50, deleted, 0.5),
+        (LATENCY_DELETED_P99, deleted, 0.99),
+    ):
+        yield Fact(what, OURS.name, "ms", Spread(quantile(values, part), min(values), max(values), values))
 
 
 def shutdown(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
@@ -96,7 +111,7 @@ def shutdown(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
             time.sleep(1.0)
             running.stop(drain=False)
             values.append(running.stop_seconds)
-    yield Fact("shutdown, idle", OURS.name, "s", spread(values))
+    yield Fact(SHUTDOWN, OURS.name, "s", spread(values))
 
 
 def in_flight(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
@@ -107,7 +122,7 @@ def in_flight(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
             stub.load(QUEUE, "manyfolders", HELD)
             _wait_for_gets(stub)
             values.append(running.memory(peak=True) / 1e6)
-    yield Fact(f"in flight, {HELD:,} messages", OURS.name, "MB", spread(values))
+    yield Fact(IN_FLIGHT, OURS.name, "MB", spread(values))
 
 
 class Lengths(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from bench import behaviour
 from bench.contenders import AIOBOTOCORE, BOTO3, OURS, SQS_CONSUMER
 from bench.results import Results
 from bench.workloads import Measured
@@ -63,8 +64,7 @@ def _fact(what: str) -> Callable[[Results], Value]:
 
 
 def _start(found: Results) -> Value:
-    what = "start, CPU time"
-    mine, theirs = fact(found, what), fact(found, what, AIOBOTOCORE.name)
+    mine, theirs = fact(found, behaviour.START_CPU), fact(found, behaviour.START_CPU, AIOBOTOCORE.name)
     return mine / theirs if mine and theirs else None
 
 
@@ -99,14 +99,14 @@ GOALS: Final = (
     Goal("huge, peak memory", "MB", 150, _of("huge", lambda each: each.peak.median)),
     Goal("many folders, CPU time of a refresh", "ms", 2, _of("many folders", lambda each: each.refresh / 1e3)),
     Goal("many folders, AA calls an event", "", 2, _of("many folders", lambda each: each.calls)),
-    Goal("memory, 1,000 messages in flight", "MB", 150, _fact("in flight, 1,000 messages")),
-    Goal("memory, idle", "MB", 70, _fact("idle, memory")),
+    Goal("memory, 1,000 messages in flight", "MB", 150, _fact(behaviour.IN_FLIGHT)),
+    Goal("memory, idle", "MB", 70, _fact(behaviour.IDLE_MEMORY)),
     Goal("start, CPU time against aiobotocore's", "times", 1, _start),
-    Goal("latency, sent to refresh asked, p50", "ms", 15, _fact("latency, sent to refresh asked, p50")),
-    Goal("latency, sent to refresh asked, p99", "ms", 60, _fact("latency, sent to refresh asked, p99")),
-    Goal("latency, sent to deleted, p50", "ms", 60, _fact("latency, sent to deleted, p50")),
-    Goal("idle, share of a core", "%", 0.5, _fact("idle, share of a core")),
-    Goal("idle, receives an hour and queue", "", 180, _fact("idle, receives an hour and queue")),
+    Goal("latency, sent to refresh asked, p50", "ms", 15, _fact(behaviour.LATENCY_REFRESH_P50)),
+    Goal("latency, sent to refresh asked, p99", "ms", 60, _fact(behaviour.LATENCY_REFRESH_P99)),
+    Goal("latency, sent to deleted, p50", "ms", 60, _fact(behaviour.LATENCY_DELETED_P50)),
+    Goal("idle, share of a core", "%", 0.5, _fact(behaviour.IDLE_CPU)),
+    Goal("idle, receives an hour and queue", "", 180, _fact(behaviour.IDLE_RECEIVES)),
     Goal("tiny, AWS requests a file", "", 1.25, _of("tiny", lambda each: each.requests)),
-    Goal("shutdown, idle", "s", 1, _fact("shutdown, idle")),
+    Goal("shutdown, idle", "s", 1, _fact(behaviour.SHUTDOWN)),
 )

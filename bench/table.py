@@ -32,7 +32,7 @@ def print_result(result: Result) -> None:
 def print_fact(fact: Fact) -> None:
     """Print one value with its spread."""
     bounds = f"{fact.value.low:,.2f}-{fact.value.high:,.2f}"
-    print(f"{fact.what:38}{fact.contender:18}{fact.value.median:>9,.2f} {fact.unit:3}{bounds:>11}", flush=True)
+    print(f"{fact.what:36}{fact.contender:18}{fact.value.median:>8,.2f} {fact.unit:3}{bounds:>14}", flush=True)
 
 
 def print_goals(found: Results) -> None:
