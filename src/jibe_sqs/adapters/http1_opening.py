@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -75,7 +75,7 @@ class Opener:
         self._first = self._proxy or server
         self._tls = tls
         self._timeout = timeout
-        self._addresses: list[AddrInfoType] = []
+        self._addresses: Sequence[AddrInfoType] = ()
         self._found_at = 0.0
         self._looking = asyncio.Lock()
 
@@ -97,10 +97,10 @@ class Opener:
                 await self._found(), happy_eyeballs_delay=NEXT_ADDRESS, interleave=1
             )
         except BaseException:
-            self._addresses = []
+            self._addresses = ()
             raise
 
-    async def _found(self) -> list[AddrInfoType]:
+    async def _found(self) -> Sequence[AddrInfoType]:
         """The addresses of the server, or of its proxy."""
         loop = asyncio.get_running_loop()
         async with self._looking:
