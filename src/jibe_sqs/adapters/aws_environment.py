@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ConfigParseError, InvalidRegionEr
 from botocore.session import Session, get_session
 from botocore.utils import ensure_boolean, is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
+from jibe_sqs.adapters.aws_sessions import share_loader
 from jibe_sqs.adapters.partitions import DEFAULT_REGION
 from jibe_sqs.adapters.proxies import UNUSABLE
 from jibe_sqs.core.errors import SettingsError
@@ -35,6 +36,7 @@ def check_aws_environment() -> None:
             raise SettingsError([UNUSABLE])
     with _aws_mistakes():
         session = get_session()
+        share_loader(session)
         _check_endpoints(session)
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION
         # This does not look for credentials, but it reads the settings of all their sources.
