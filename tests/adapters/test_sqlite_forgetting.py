@@ -9,7 +9,8 @@ import pytest
 from jibe_sqs.adapters.ledgers import forgetting
 from jibe_sqs.adapters.ledgers.finished_files import FINISH, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import RESERVED_BYTES, SLICE_ROWS
-from jibe_sqs.adapters.ledgers.sqlite import WARNING_INTERVAL, SqliteLedger
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
+from jibe_sqs.adapters.ledgers.warnings import WARNING_INTERVAL
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.core.plan import Seen

@@ -19,8 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Self, TypeVar
 
-import structlog
-
 from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
 from jibe_sqs.adapters.ledgers.grouped_writes import GroupedWrites, Rows
@@ -28,13 +26,12 @@ from jibe_sqs.adapters.ledgers.history import found_in_history
 from jibe_sqs.adapters.ledgers.inline_reads import InlineReads
 from jibe_sqs.adapters.ledgers.sqlite_file import BUSY_TIMEOUT, LedgerFile, described, is_unusable, transaction
 from jibe_sqs.adapters.ledgers.unwritten import Unwritten
+from jibe_sqs.adapters.ledgers.warnings import LedgerWarnings
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import LATEST, Folder, LogFile
 from jibe_sqs.core.plan import Seen
 from jibe_sqs.ports import Validity
-
-log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -42,8 +39,6 @@ MAX_INLINE: Final = 50
 """Files or folders that one look-up in the event loop's thread may have. Longer ones use the ledger's thread."""
 ROOM_FOR_ROW: Final = 8
 """Old entries that each new one deletes at most while the file is too large. A new one may be as large as several old."""
-WARNING_INTERVAL: Final = 3600.0
-"""Seconds between two warnings that entries are forgotten early."""
 DELAY: Final = 1.0
 """Seconds after which the history and the principals are written at the latest."""
 MAX_WAITING_PRINCIPALS: Final = 50_000
@@ -81,12 +76,11 @@ class SqliteLedger:
         """`max_bytes`: of the file and its write-ahead log. `history`: seconds for which the history is kept. `read_only`: for a command; changes and creates nothing."""
         self._path = path
         self._wall_clock = wall_clock
-        self._max_bytes = max_bytes
         self._keeps_history = history
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._set_aside: list[tuple[Path, str]] = []
-        self._file = LedgerFile(path, read_only=read_only, set_aside=self._set_aside, clock=clock)
+        self._warnings = LedgerWarnings(path, max_bytes, clock)
+        self._file = LedgerFile(path, read_only=read_only, set_aside=self._warnings.unusable, clock=clock)
         self._finished = FinishedFiles(validity or Validity())
         self._reader: sqlite3.Connection | None = None
         self._reads = InlineReads(clock)
@@ -96,8 +90,6 @@ class SqliteLedger:
         self._principals_are_due = False
         self._patience = BUSY_TIMEOUT
         self._forgetting = Forgetting(max_bytes)
-        self._forgotten_early = 0
-        self._warned_at = float("-inf")
 
     async def __aenter__(self) -> Self:
         """Open the file. Create it if it does not exist. A file that is not a usable ledger is set aside."""
@@ -208,7 +200,7 @@ class SqliteLedger:
             done = await self._do(
                 lambda: self._forgetting.slice(self._connection, before, now - self._keeps_history, now)  # noqa: B023
             )
-            self._warn_of_early(done)
+            self._warnings.forgotten(done)
             if not done.entries:
                 break
             # At most half of the disk's time: other calls are several in a row, and each may wait for a slice.
@@ -278,7 +270,7 @@ class SqliteLedger:
             if principals and self._file.is_open:
                 self._write_soon()
             raise
-        self._warn_of_early(forgotten)
+        self._warnings.forgotten(forgotten)
 
     def _written(self, rows: Rows) -> Forgotten:
         """In the ledger's thread: write all rows in one transaction."""
@@ -306,7 +298,7 @@ class SqliteLedger:
             raise self._error(error) from error
         finally:
             self._current_reader()
-            self._warn_of_set_aside()
+            self._warnings.set_aside()
 
     def _repairing(self, work: Callable[[], T]) -> T:
         """In the ledger's thread: this call fails if the file is damaged; the next ones have a new file."""
@@ -330,30 +322,6 @@ class SqliteLedger:
                 text.encode()
         except UnicodeEncodeError as error:
             raise self._error(error) from error
-
-    def _warn_of_set_aside(self) -> None:
-        while self._set_aside:
-            aside, reason = self._set_aside.pop()
-            log.warning(
-                "ledger_set_aside",
-                path=str(self._path),
-                set_aside=str(aside),
-                reason=reason,
-                consequence="the ledger begins empty: work that is announced again is done again",
-            )
-
-    def _warn_of_early(self, forgotten: Forgotten) -> None:
-        self._forgotten_early += forgotten.early
-        if not self._forgotten_early or self._clock() - self._warned_at < WARNING_INTERVAL:
-            return
-        log.warning(
-            "ledger_full",
-            path=str(self._path),
-            max_bytes=self._max_bytes,
-            entries=self._forgotten_early,
-            consequence="entries are forgotten before ledger.retain_days: work that is announced again is done again",
-        )
-        self._warned_at, self._forgotten_early = self._clock(), 0
 
 
 def _raise(error: Exception) -> NoReturn:
