@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 folder = Path(sys.argv[-2])
@@ -43,6 +44,11 @@ if not behaviour.get("slow"):
     send("Started")
 for message in behaviour.get("says", ()):
     send(**message)
+if behaviour.get("orphan") and os.fork() == 0:
+    # It outlives its parent, and ends when the file is gone.
+    while file.exists():
+        time.sleep(0.01)
+    end(f"orphan {os.getppid()}")
 if "crash" in behaviour:
     end("crashed", behaviour["crash"])
 for line in channel.makefile():

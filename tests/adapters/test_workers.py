@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -348,7 +350,6 @@ async def test_alerts_are_relayed_as_they_were_gathered():
 
 SUPERVISOR = """
 import asyncio, sys
-from jibe_sqs.adapters.worker_channel import Channel, Question, Worker, WorkerEnd
 from jibe_sqs.compose.workers import Supervisor
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.telemetry import logs
@@ -389,3 +390,41 @@ def test_workers_whose_supervisor_is_killed_end_by_themselves(workers, as_proces
         assert supervisor.stop(signal.SIGKILL) == -signal.SIGKILL
         eventually(lambda: not any(map(is_alive, processes)), "no worker is left")
     assert {"0 alone", "1 alone"} <= set(workers.said)
+
+
+def test_the_first_process_of_a_container_waits_for_the_orphans_of_its_workers(workers, tmp_path):
+    """Otherwise each would stay as a zombie, until the container has no process left."""
+    namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this machine does not allow new namespaces of processes")
+    workers.behave(1, orphan=True, crash=3)
+    output = tmp_path / "output"
+    output.mkdir()
+    command = [*namespace, sys.executable, "-c", SUPERVISOR, str(SMALL_WORKER), str(workers.folder)]
+    with started(command, output) as supervisor:
+        supervisor.wait_for("worker_ended", worker=1)
+        workers.behave(1)
+        (workers.folder / "1.json").unlink()
+        eventually(lambda: "1 orphan 1" in workers.said, "the end of an orphan")
+        (process,) = (pid for pid in children(supervisor.process.pid) if parent(pid) == supervisor.process.pid)
+        eventually(lambda: not zombies(process), "no zombie is left")
+        os.kill(process, signal.SIGTERM)
+        assert supervisor.ended() == 0
+
+
+def states(option):
+    ps = ["ps", "-A", "-o", f"pid=,{option}="]
+    listed = subprocess.run(ps, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+    return {int(pid): value for pid, value in map(str.split, listed.splitlines())}
+
+
+def parent(pid):
+    return int(states("ppid")[pid])
+
+
+def zombies(pid):
+    found = states("stat")
+    return [each for each in children(pid) if found.get(each, "").startswith("Z")]

@@ -48,6 +48,8 @@ KILL_MARGIN: Final = 20.0
 """Seconds after the drain deadline. A worker that has not ended by then is stuck, and is killed."""
 MAX_KEPT_NOTES: Final = 1000
 """Notes for the first worker that are kept while it does not run."""
+LAST_MESSAGE_TIMEOUT: Final = 1.0
+"""Seconds for the last messages of a worker that has ended."""
 LAST_LINE_TIMEOUT: Final = 0.5
 """Seconds for writing the last log lines, if a second signal ends the process."""
 
@@ -235,12 +237,13 @@ class Supervisor:
         listening = asyncio.create_task(process.listen(partial(self._take, place)))
         try:
             code = await process.code
-            # Its end of the channel is closed, so this ends with its last message.
-            await asyncio.gather(listening, return_exceptions=True)
+            # Its end of the channel is closed, unless a process that it has started keeps it open.
+            await asyncio.wait([listening], timeout=LAST_MESSAGE_TIMEOUT)
             return code
         finally:
-            listening.cancel()
             place.process = None
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     @staticmethod
     def _gives_up(place: _Place, code: int) -> bool:
