@@ -105,7 +105,7 @@ class LedgerSettings(RoleSettings):
     path: Path = Field(
         default=Path("jibe-ledger.sqlite"),
         description="the file of `sqlite`. It must not be on a network file system, and two services must not share it; "
-        "commands on the same host may. A file that is damaged or is not a ledger of this version is set aside under another name",
+        "workers and commands on the same host may. A file that is damaged or is not a ledger of this version is set aside under another name",
     )
     table: str | None = Field(
         default=None,
