@@ -1,7 +1,7 @@
 """Access Anywhere: the calls of a service that refreshes folders, with answers at once or after a time.
 
-One provider, `/S3`, shows one bucket. Every folder exists in storage. With `new_folders`, Access Anywhere knows a folder
-only after a refresh of the folder above that began after the first look-up of it.
+One provider, `/S3`, shows one bucket, and every folder that is asked for exists. With `new_folders`, only those exist that were
+created, and Access Anywhere knows a folder only after a refresh of the folder above that began after the creation.
 """
 
 import time
@@ -27,7 +27,7 @@ class Folder(msgspec.Struct, eq=False):
     id: int
     parent: int
     name: str
-    asked: float = 0.0
+    created: float = 0.0
     known: bool = False
     refreshed: float = float("-inf")
 
@@ -46,7 +46,7 @@ class AccessAnywhere:
         self._refreshes: dict[str, tuple[Folder, float, float]] = {}
         self._number = 0
         top = self._new(0, "")
-        self._new(self._new(top.id, PROVIDER).id, DATA_BUCKET)
+        self._bucket = self._new(self._new(top.id, PROVIDER).id, DATA_BUCKET)
         for folder in self._folders:
             folder.known = True
 
@@ -80,11 +80,21 @@ class AccessAnywhere:
             folder = self._below(folder, name)
         return {"exists": "n"} if folder is None else {"exists": "y", "file": _item(folder)}
 
+    def create(self, path: str) -> None:
+        """Create a folder of the bucket in storage, with the folders above it."""
+        above = self._bucket
+        for name in path.split("/"):
+            above = self._ids.get((above.id, name)) or self._new(above.id, name)
+
     def _below(self, above: Folder, name: str) -> Folder | None:
         """The folder of this name, if Access Anywhere knows it."""
-        found = self._ids.get((above.id, name)) or self._new(above.id, name)
+        found = self._ids.get((above.id, name))
+        if found is None:
+            if self.new_folders:
+                return None
+            found = self._new(above.id, name)
         if not found.known:
-            found.known = not self.new_folders or above.refreshed > found.asked
+            found.known = not self.new_folders or above.refreshed > found.created
         return found if found.known else None
 
     def _contents(self, called: Mapping[str, str]) -> dict[str, Any]:
@@ -121,7 +131,7 @@ class AccessAnywhere:
         return self._folders[number] if number < len(self._folders) else None
 
     def _new(self, parent: int, name: str) -> Folder:
-        folder = Folder(len(self._folders), parent, name, asked=time.monotonic())
+        folder = Folder(len(self._folders), parent, name, created=time.monotonic())
         self._folders.append(folder)
         self._ids[parent, name] = folder
         if folder.id:

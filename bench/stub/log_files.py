@@ -31,10 +31,11 @@ FOLDERS: Final = 50
 
 
 class Body(NamedTuple):
-    """A log file as stored, and its number of object events."""
+    """A log file as stored, and its number of object events. `folder`: a new folder of the bucket, which the file reports."""
 
     stored: bytes
     events: int
+    folder: str = ""
 
 
 def key_of(kind: str, number: int) -> str:
@@ -140,11 +141,10 @@ _TEMPLATE: Final = next(logs.texts(1, changing=1.0, folders=1, began=1.7e9))
 def _new_folder(number: int) -> Body:
     """A write, now, in a folder that no other file has."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
-    record = _TEMPLATE.replace(b"projects/0/renders/", b"many/%03d/%06d/" % (number // 1000, number)).replace(
-        b"2023-11-14T22:13:20Z", now
-    )
+    folder = f"many/{number // 1000:03}/{number:06}"
+    record = _TEMPLATE.replace(b"projects/0/renders", folder.encode()).replace(b"2023-11-14T22:13:20Z", now)
     text = b'{"Records":[%s]}' % record
-    return Body(igzip_lib.compress(text, 1, flag=igzip_lib.COMP_GZIP), 1)
+    return Body(igzip_lib.compress(text, 1, flag=igzip_lib.COMP_GZIP), 1, folder)
 
 
 def _mixed(number: int) -> Body:

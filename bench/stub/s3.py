@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -24,8 +24,10 @@ _MAX_KEPT: Final = 10_000
 class S3:
     """The log bucket. Its objects are never written: their keys say what they contain."""
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], created: Callable[[str], None]) -> None:
+        """`created` is called with each new folder that a log file reports."""
         self._counts = counts
+        self._created = created
         self._headers_of: dict[int, tuple[Body, Mapping[bytes, bytes]]] = {}
 
     def answer(self, request: Request) -> bytes:
@@ -37,6 +39,8 @@ class S3:
         found = stored(bucket, key)
         if found is None:
             return response(b"<Error><Code>NoSuchKey</Code></Error>", status=404, kind=XML)
+        if found.folder:
+            self._created(found.folder)
         answer = head(len(found.stored), kind=_GZIP, headers=self._headers(found))
         return answer if request.method == b"HEAD" else answer + found.stored
 

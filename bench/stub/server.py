@@ -35,8 +35,8 @@ class Stub:
     def _reset(self) -> None:
         self.counts.clear()
         self._sqs = Sqs(self.counts)
-        self._s3 = S3(self.counts)
         self._access_anywhere = access_anywhere.AccessAnywhere(self.counts)
+        self._s3 = S3(self.counts, self._access_anywhere.create)
 
     def handle(self, request: Request, connection: Connection) -> bytes | None:
         if request.method == b"POST":

@@ -182,14 +182,24 @@ def called(stub, function, **parameters):
 
 def test_a_new_folder_is_known_after_a_refresh_of_the_folder_above(stub):
     stub.set(new_folders=True)
+
+    def exists():
+        return called(stub, "checkPathExists", path="many", pid=bucket)["exists"]
+
+    def listed():
+        return [each["fi_name"] for each in called(stub, "getFolderContents", fi_pid=bucket)["filelist"]]
+
     bucket = called(stub, "checkPathExists", path="S3/example-projects", pid="")["file"]["fi_id"]
-    assert called(stub, "checkPathExists", path="new", pid=bucket)["exists"] == "n"
     refresh = {"fi_pid": bucket, "refresh": "y", "refreshtype": "a"}
-    token = called(stub, "getFolderContents", **refresh)["refreshresult"]["token"]
-    assert called(stub, "checkPathExists", path="new", pid=bucket)["exists"] == "n"
-    assert "stillsyncing" not in called(stub, "getFolderContents", **refresh, refreshtoken=token)
-    assert called(stub, "checkPathExists", path="new", pid=bucket)["exists"] == "y"
-    assert stub.counts()["aa checkPathExists"] == 4
+    early = called(stub, "getFolderContents", **refresh)["refreshresult"]["token"]
+    assert exists() == "n"
+    urlopen(f"{stub.endpoint}/trail/{key_of('manyfolders', 1)}").read()
+    called(stub, "getFolderContents", **refresh, refreshtoken=early)
+    assert (exists(), listed()) == ("n", [])
+    late = called(stub, "getFolderContents", **refresh)["refreshresult"]["token"]
+    assert (exists(), listed()) == ("n", [])
+    assert "stillsyncing" not in called(stub, "getFolderContents", **refresh, refreshtoken=late)
+    assert (exists(), listed()) == ("y", ["many"])
 
 
 def test_a_slow_refresh_is_still_running(stub):
