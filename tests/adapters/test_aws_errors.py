@@ -5,7 +5,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ProxyConne
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jibe_sqs.adapters.aws_errors import described, failure, log_store_error
+from jibe_sqs.adapters import http1_errors
+from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, log_store_error
 from jibe_sqs.adapters.s3 import translated
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
@@ -169,3 +170,26 @@ def test_an_unreachable_service_has_a_remedy(error, words):
 
 def test_a_failed_handshake_without_a_certificate_problem_has_no_remedy():
     assert "ca_file" not in failure("x", SSLError(endpoint_url="https://s:9000", error="WRONG_VERSION_NUMBER"))
+
+
+HTTP_ERRORS = [each for each in vars(http1_errors).values() if isinstance(each, type)]
+
+
+@pytest.mark.parametrize("kind", HTTP_ERRORS, ids=lambda kind: kind.__name__)
+def test_every_error_of_our_http_client_is_translated(kind):
+    assert issubclass(kind, NO_ANSWER_ERRORS)
+    error = log_store_error(NAME, kind("words"))
+    assert type(error) is LogStoreUnavailable
+    assert str(error).startswith(f"{NAME}: words")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (http1_errors.ProxyFailed("words"), "HTTPS_PROXY"),
+        (http1_errors.TlsFailed("CERTIFICATE_VERIFY_FAILED"), "aws.ca_file"),
+        (http1_errors.Unreachable("words"), "is the address right"),
+    ],
+)
+def test_an_error_of_a_connection_has_a_remedy(error, remedy):
+    assert remedy in str(log_store_error(NAME, error))

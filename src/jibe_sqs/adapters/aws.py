@@ -17,7 +17,7 @@ from jibe_sqs.adapters.http1 import HttpClient
 from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, cache_hash=True):
     """How to call AWS or another store. Without an access key, botocore looks for credentials.
 
     The role, if there is one, is assumed with those credentials.

@@ -29,7 +29,7 @@ MAX_BUCKETS: Final = 10_000
 """Buckets whose regions and addresses are kept. Where `logs` is empty, announcements name the buckets."""
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, cache_hash=True):
     """Where log files may be read. `region`: None to ask S3 for it. `owner`: the account that must own the bucket."""
 
     account: Account
