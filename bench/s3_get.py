@@ -75,7 +75,7 @@ async def _compare() -> None:
             await socket.get()
             sockets.append(socket)
 
-        candidates = {
+        candidates: dict[str, Callable[[], Awaitable[None]]] = {
             "S3Logs": by_us,
             "aiohttp": by_aiohttp,
             "aiobotocore": by_aiobotocore,
@@ -109,7 +109,7 @@ class Socket(asyncio.Protocol):
     @staticmethod
     async def connected(endpoint: str) -> "Socket":
         parts = urlsplit(endpoint)
-        _, made = await asyncio.get_running_loop().create_connection(Socket, parts.hostname, parts.port)
+        _, made = await asyncio.get_running_loop().create_connection(Socket, str(parts.hostname), parts.port or 80)
         made.request = f"GET /logs/{KEY} HTTP/1.1\r\nHost: {parts.netloc}\r\nX: {'x' * 500}\r\n\r\n".encode()
         return made
 
