@@ -191,9 +191,10 @@ def test_a_file_that_is_not_small_and_whole_is_left_to_the_stream(stored):
     assert small_text(stored) is None
 
 
-@given(st.binary(max_size=300), st.integers(0, 400), st.booleans())
-def test_a_small_text_is_what_the_stream_gives(text, at, is_damaged):
+@given(st.binary(max_size=300), st.sampled_from([0, 1, 100]), st.integers(0, 400), st.booleans())
+def test_a_small_text_is_what_the_stream_gives(text, repeated, at, is_damaged):
     """If the file is damaged in any byte, the stream decides."""
+    text = text * repeated
     stored = bytearray(gzip.compress(text))
     if is_damaged:
         stored[at % len(stored)] ^= 0x55

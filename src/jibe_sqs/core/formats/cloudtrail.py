@@ -63,26 +63,36 @@ class CloudTrailLog:
     """
 
     def __init__(self, limits: Limits, bad: BadRecords) -> None:
-        self._records = JsonRecords(_SHAPE, record_limit=limits.record_size)
-        self._max_key_length = limits.key_length
+        self._limits = limits
         self._bad = bad
+        self._records: JsonRecords[Typed] | None = None
         self._seen = Recent()
-        self._bulk = _BulkDeletes()
+        self._bulk: _BulkDeletes | None = None
         self._actors = Actors()
 
     def feed(self, text: bytes) -> list[Record]:
         """The records that this text completes."""
-        return self._read_batches(self._records.feed(text))
+        return self._read(self._stream().feed(text))
 
     def finish(self) -> list[Record]:
         """The records that were still incomplete. Raises a `LogError` if the text cannot end here."""
-        return self._read_batches(self._records.finish()) + self._bulk.finish()
+        found = self._read(self._stream().finish())
+        return found + self._bulk.finish() if self._bulk else found
 
     def whole(self, text: bytes) -> list[Record]:
         """The records of a text that is the whole file."""
-        return self._read_batches(self._records.whole(text)) + self._bulk.finish()
+        batch = _SHAPE.whole(text, self._limits.record_size)
+        if batch is None:
+            return self.feed(text) + self.finish()
+        found = self._read([batch])
+        return found + self._bulk.finish() if self._bulk else found
 
-    def _read_batches(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
+    def _stream(self) -> JsonRecords[Typed]:
+        if self._records is None:
+            self._records = JsonRecords(_SHAPE, record_limit=self._limits.record_size)
+        return self._records
+
+    def _read(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
         found: list[Record] = []
         for batch in batches:
             for at, record in enumerate(batch.records):
@@ -114,21 +124,26 @@ class CloudTrailLog:
             self._seen.discard(record.eventID)
             raise
         longest = max([len(each.key) for each in found]) if len(found) > 1 else len(found[0].key)
-        if longest > self._max_key_length:
+        if longest > self._limits.key_length:
             found = [self._without_long_key(each) for each in found]
         event = found[0]
         if name == DELETE_MANY and isinstance(event, ObjectEvent):
-            found = self._bulk.hold(record.requestID or record.eventID, event)
+            found = self._bulk_deletes().hold(record.requestID or record.eventID, event)
         elif record.eventType == _SERVICE_EVENT and isinstance(event, ObjectEvent) and event.kind is Kind.DELETED:
-            self._bulk.has_child(record.requestID, event.bucket)
-        if longest > self._max_key_length:
+            self._bulk_deletes().has_child(record.requestID, event.bucket)
+        if longest > self._limits.key_length:
             what = f"a {name[:40]} of a key of {longest:,} characters"
             raise Unreadable(what, "requestParameters.key", found)
         return found
 
+    def _bulk_deletes(self) -> "_BulkDeletes":
+        if self._bulk is None:
+            self._bulk = _BulkDeletes()
+        return self._bulk
+
     def _without_long_key(self, record: Record) -> Record:
         """The record. If its key is too long, a record that makes the whole bucket stale."""
-        if not isinstance(record, ObjectEvent) or len(record.key) <= self._max_key_length:
+        if not isinstance(record, ObjectEvent) or len(record.key) <= self._limits.key_length:
             return record
         return msgspec.structs.replace(record, kind=UNLISTED.get(record.kind, record.kind), key="")
 
@@ -168,7 +183,7 @@ class CloudTrailLog:
             kind,
             target.bucket,
             target.key,
-            time_of(record),
+            time_of(record.eventTime),
             record.eventID,
             record.awsRegion,
             self._actors.actor_of(record),
@@ -191,7 +206,7 @@ def _unchanged(record: Call, reason: SkipReason) -> Unchanged:
     if not is_s3 and (activity := activity_of(record)) is not None:
         record, is_s3 = activity, True
     bucket, key = displayed_object(record.requestParameters) if is_s3 else ("", "")
-    time = time_of(record)
+    time = time_of(record.eventTime)
     return Unchanged(reason, bucket, key, 0.0 if time == UNKNOWN_TIME else time, record.eventID, record.eventName)
 
 
@@ -208,7 +223,7 @@ class _BulkDeletes:
     def __init__(self) -> None:
         self._held: deque[tuple[str, ObjectEvent]] = deque()
         self._size = 0
-        self._with_children: Recent | None = None
+        self._with_children = Recent()
 
     def hold(self, request: str, event: ObjectEvent) -> list[Record]:
         self._held.append((request, event))
@@ -222,7 +237,6 @@ class _BulkDeletes:
 
     def has_child(self, request: str | None, bucket: str) -> None:
         if request:
-            self._with_children = self._with_children or Recent()
             self._with_children.add(f"{request} {bucket}")
 
     def finish(self) -> list[Record]:
@@ -231,7 +245,7 @@ class _BulkDeletes:
         return found
 
     def _resolve(self, request: str, event: ObjectEvent) -> Record:
-        if self._with_children is None or f"{request} {event.bucket}" not in self._with_children:
+        if f"{request} {event.bucket}" not in self._with_children:
             return event
         return Unchanged(SkipReason.NOT_OBJECT_CHANGE, event.bucket, event.key, event.time, event.event_id, event.name)
 

@@ -38,14 +38,16 @@ def skip_reason(record: Record) -> SkipReason | None:
 
     Raises `Unreadable` if it would change one, but has an unknown version.
     """
+    if record.readOnly is True:
+        return SkipReason.READ_ONLY
     source, name = record.eventSource, record.eventName
     # A record without its service counts as S3's if it may be a change: a refresh too many is harmless.
     if source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record)):
         reason = _FREQUENT[name] if name in _FREQUENT else _reason(name)
     else:
         reason = SkipReason.NOT_OBJECT_CHANGE
-    if record.readOnly is True or reason is SkipReason.READ_ONLY:
-        return SkipReason.READ_ONLY
+    if reason is SkipReason.READ_ONLY:
+        return reason
     if record.errorCode is not None and has_failed(record):
         return SkipReason.FAILED
     if reason is None and not record.eventVersion.startswith(_KNOWN_VERSION):

@@ -8,17 +8,18 @@ identifies the object can make a record bad.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from jibe_sqs.core.event_times import event_time
 from jibe_sqs.core.formats.loose_json import DECODE_ERRORS, HIDDEN, Broken, decoded, fields, readable
-from jibe_sqs.core.model import UNKNOWN_TIME, Actor
+from jibe_sqs.core.model import Actor
 from jibe_sqs.core.model import Record as EventRecord
 
 _NULL = msgspec.Raw(b"null")
-_MAX_TIME_LENGTH = 40
+_MAX_TIME_LENGTH: Final = 40
+"""Characters. A longer text is not a time, and the cache must not keep the long texts of a hostile file."""
 _MAX_SOURCE_LENGTH: Final = 64
 """Characters of a name of a service that is remembered."""
 _MAX_CALLER_LENGTH: Final = 2048
@@ -68,7 +69,7 @@ class Typed(msgspec.Struct, gc=False):
     """A record as documented. A field that is seldom needed is raw."""
 
     eventVersion: str = ""
-    eventTime: str = ""
+    eventTime: Annotated[str, msgspec.Meta(max_length=_MAX_TIME_LENGTH)] = ""
     eventSource: str = ""
     eventName: str = ""
     eventID: str = ""
@@ -139,7 +140,10 @@ def loose_record(text: bytes) -> Record:
 
 def _loose(record: dict[str, Any]) -> Loose:
     found: dict[str, Any] = {name: record.get(name) for name in _VALUE_FIELDS}
-    return Loose(**found | {name: readable(record.get(name)) for name in _TEXT_FIELDS})
+    found |= {name: readable(record.get(name)) for name in _TEXT_FIELDS}
+    if len(found["eventTime"]) > _MAX_TIME_LENGTH:
+        found["eventTime"] = ""
+    return Loose(**found)
 
 
 def activity_of(record: Record) -> Record | None:
@@ -203,13 +207,8 @@ def has_failed(record: Record) -> bool:
     return record.errorCode is not None and bool(readable(record.errorCode))
 
 
-def time_of(record: Record) -> float:
-    """Seconds since the epoch; `UNKNOWN_TIME` if the record has no readable time."""
-    # The cache must not keep the long texts of a hostile file.
-    return _event_time(record.eventTime) if len(record.eventTime) <= _MAX_TIME_LENGTH else UNKNOWN_TIME
-
-
-_event_time = lru_cache(maxsize=1024)(event_time)
+time_of = lru_cache(maxsize=1024)(event_time)
+"""Seconds since the epoch, of an `eventTime`; `UNKNOWN_TIME` if it cannot be read."""
 
 
 class _SessionIssuer(msgspec.Struct, gc=False):

@@ -5,8 +5,9 @@ is an error, not the end of the file. The first bytes show the compression. Name
 layers decompress a body with `Content-Encoding: gzip` by themselves.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from backports import zstd
 from isal import igzip_lib
@@ -19,6 +20,10 @@ HEADER_LIMIT = 128 * 1024
 """Bytes of a member's header. Its extra field has up to 64 KiB. A header with much longer names is an attack."""
 BLOCK = 64 * 1024
 """Bytes of output at a time. It bounds the memory, and was the fastest size in our measurements."""
+_TINY: Final = 8 * 1024
+"""Bytes of a text that zlib expands in less time than isal, whose state is large."""
+_ZLIB_GZIP: Final = 31
+"""`wbits` of zlib for the format of gzip."""
 STEP = 16 * 1024
 """Bytes of input at a time. The decompressor copies the input that it has not used yet."""
 
@@ -154,13 +159,14 @@ def small_text(stored: bytes) -> bytes | None:
             stored.startswith(each.magic) or each.magic.startswith(stored) for each in _COMPRESSIONS
         )
         return stored if is_text and len(stored) <= BLOCK else None
-    # The last four bytes are the size of the text, if the file has one member. This only saves useless attempts.
-    if int.from_bytes(stored[-4:], "little") > BLOCK or not _has_whole_header(stored):
+    # The last four bytes are the size of the text, if the file has one member. If not, an attempt is useless or slower.
+    size = int.from_bytes(stored[-4:], "little")
+    if size > BLOCK or not _has_whole_header(stored):
         return None
-    member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    member: Any = zlib.decompressobj(_ZLIB_GZIP) if size <= _TINY else _gzip_member()
     try:
-        text = member.decompress(stored, BLOCK)
-    except igzip_lib.IsalError:  # type: ignore[misc]
+        text: bytes = member.decompress(stored, BLOCK)
+    except (zlib.error, igzip_lib.IsalError):  # type: ignore[misc]
         return None
     return text if member.eof and not member.unused_data else None
 
@@ -181,6 +187,10 @@ def _has_whole_header(member: bytes) -> bool:
             if not end:
                 return False
     return end + (2 if flags & _HCRC else 0) <= len(member)
+
+
+def _gzip_member() -> _Member:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
 class _ZstdFrame:

@@ -42,21 +42,6 @@ class _State(Enum):
     SLOW = "in an array, whose records are cut one by one"
 
 
-class RecordShape(Generic[T]):
-    """The type of the records, and the name of their array. Made once: to make decoders takes longer than a small file."""
-
-    def __init__(self, record_type: type[T], *, array: str, first_field: str) -> None:
-        """`first_field`: the name of the first field of every record in the usual form."""
-        self.array = array
-        self.records = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
-        self.record = msgspec.json.Decoder(record_type)
-        self.raw = msgspec.json.Decoder(list[msgspec.Raw])
-        self.first_field = first_field
-        self.boundary = b'},{"%s"' % first_field.encode()
-        self.start = b'{"%s":[' % array.encode()
-        self.end = b"]}"
-
-
 class Batch(Generic[T]):
     """Consecutive records. `first` is the index of the first of them in the document.
 
@@ -75,6 +60,44 @@ class Batch(Generic[T]):
     @cached_property
     def _offsets(self) -> list[int]:
         return self._find_offsets()
+
+
+class RecordShape(Generic[T]):
+    """The type of the records, and the name of their array. Made once: to make decoders takes longer than a small file."""
+
+    def __init__(self, record_type: type[T], *, array: str, first_field: str) -> None:
+        """`first_field`: the name of the first field of every record in the usual form."""
+        self.array = array
+        self.records = msgspec.json.Decoder(list[record_type])  # type: ignore[valid-type]
+        self.record = msgspec.json.Decoder(record_type)
+        self.raw = msgspec.json.Decoder(list[msgspec.Raw])
+        self.first_field = first_field
+        self.boundary = b'},{"%s"' % first_field.encode()
+        self._start = b'{"%s":' % array.encode()
+
+    def whole(self, text: bytes, record_limit: int) -> Batch[T] | None:
+        """The records of a text that is a whole file, if it is one document in the usual form. Otherwise None.
+
+        The text is the same to `JsonRecords`, which needs several times as long for a small file.
+        """
+        if len(text) > record_limit or not (text.startswith(self._start) and text.endswith(b"]}")):
+            return None
+        begins = len(self._start)
+        array = text[begins:-1]
+        try:
+            records: list[T | bytes] = self.records.decode(array)
+        except DECODE_ERRORS:
+            return None
+        return Batch(0, records, lambda: self.offsets(array, begins))
+
+    def offsets(self, array: bytes, begins: int) -> list[int]:
+        """The offset of each record of an array that begins at this offset. Between records are only spaces and a comma."""
+        found, at = [], 0
+        for raw in self.raw.decode(array):
+            at = array.index(bytes(raw), at)
+            found.append(begins + at)
+            at += len(bytes(raw))
+        return found
 
 
 class JsonRecords(Generic[T]):
@@ -102,21 +125,6 @@ class JsonRecords(Generic[T]):
             return found + self._run() if self._state is not _State.FAST else found
         self._buffer += text
         return self._run()
-
-    def whole(self, text: bytes) -> list[Batch[T]]:
-        """The records of a text that is the whole file. The same as `feed` and `finish`, and faster for a small file."""
-        shape = self._shape
-        if len(text) <= self._record_limit and text.startswith(shape.start) and text.endswith(shape.end):
-            begins = len(shape.start) - 1
-            array = text[begins:-1]
-            try:
-                records: list[T | bytes] = shape.records.decode(array)
-            except DECODE_ERRORS:
-                pass  # a record of another form, or a document of another form
-            else:
-                self.count = len(records)
-                return [Batch(0, records, lambda: self._offsets(array, begins))]
-        return self.feed(text) + self.finish()
 
     def finish(self) -> list[Batch[T]]:
         """The records that were still incomplete. Raises an error if the document cannot end here."""
@@ -214,7 +222,7 @@ class JsonRecords(Generic[T]):
         if records is None:
             records = [self._decode_one(bytes(raw)) for raw in self._shape.raw.decode(text)]
         self.count += len(records)
-        return Batch(self.count - len(records), records, lambda: self._offsets(text, begins))
+        return Batch(self.count - len(records), records, lambda: self._shape.offsets(text, begins))
 
     def _decode_one(self, text: bytes) -> T | bytes:
         if len(text) > self._record_limit:
@@ -232,15 +240,6 @@ class JsonRecords(Generic[T]):
             offsets.append(offset)
         self.count += len(records)
         return [Batch(self.count - len(records), records, lambda: offsets)]
-
-    def _offsets(self, text: bytes, begins: int) -> list[int]:
-        """The offset of each record of an array. Between two records are only spaces and a comma."""
-        found, at = [], 0
-        for raw in self._shape.raw.decode(text):
-            at = text.index(bytes(raw), at)
-            found.append(begins + at)
-            at += len(bytes(raw))
-        return found
 
     def _turn_slow(self) -> list[Batch[T]]:
         self._slow = RecordCutter(self._record_limit, self._offset, self._shape.first_field)
