@@ -18,7 +18,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 TRAIL = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/31/x.json.gz"
 AUDIT = "p/S3-photos-2026-01-31-12-00-00.gz"
 ACCESS = "p/2026-01-31-12-00-00-0123456789ABCDEF"
-LIMITS = Limits(record_size=2000, key_length=100, records=20)
+LIMITS = Limits(record_size=4000, key_length=100, records=20)
 
 
 def call(name: str = "PutObject", id_: str = "e", **changes: Any) -> bytes:
@@ -52,7 +52,6 @@ RECORDS = [
     call(id_="agent", userAgent=7, readOnly="true"),
     call("GetItem", "table", eventSource="dynamodb.amazonaws.com", requestParameters={"key": {"id": {"S": "1"}}}),
     call(id_="surrogate", requestParameters={"bucketName": "photos", "key": "\ud800"}),
-    call(id_="large", pad="x" * 2000),
     call(id_="no number").replace(b'"AKIA"', b"NaN"),
     call(id_="bytes").replace(b"AKIA", b"\xff"),
     call(id_="broken")[:-1],
@@ -102,7 +101,7 @@ def check_pieces(text: bytes, key: str, cut: int) -> None:
     st.sampled_from([STARTS[0]] * 3 + STARTS),
     st.lists(st.sampled_from(RECORDS), max_size=6),
     st.sampled_from([ENDS[0]] * 3 + ENDS),
-    st.integers(1, 3000),
+    st.integers(1, 5000),
 )
 def test_a_document_gives_the_same_whole_and_in_pieces(start, records, end, cut):
     text = start + b",".join(records) + end
@@ -130,7 +129,7 @@ LINES = [
     b'{"time":"2026-01-31T12:00:00Z","requestID":"x"}',
     json.dumps(json.loads(entry("indented")), indent=1).encode(),
     entry("cut off")[:-9],
-    entry("large", pad="x" * 2000),
+    entry("large", pad="x" * 4000),
     b"[",
     b"],",
     b"",
@@ -148,7 +147,7 @@ TEXT_LINES = [
     _HEAD + b"6 REST.PUT.OBJECT a/6 " + _TAIL.replace(b" 200 ", b" 404 "),
     _HEAD.replace(b"photos", b"-") + b"7 REST.PUT.OBJECT a/7 " + _TAIL,
     _HEAD.replace(b" me ", b" m e ") + b"8 REST.PUT.OBJECT a/8 " + _TAIL,
-    _HEAD + b"9 REST.PUT.OBJECT a/9 " + _TAIL + b"x" * 2000,
+    _HEAD + b"9 REST.PUT.OBJECT a/9 " + _TAIL + b"x" * 4000,
     _HEAD.replace(b" ", b"  ") + b"10 REST.PUT.OBJECT a/10 " + _TAIL,
     b"nothing of a log",
     b'{"operation":"REST.PUT.OBJECT","bucket_name":"photos","key_name":"j"}',
@@ -164,7 +163,7 @@ TEXT_LINES = [
         st.tuples(st.just(ACCESS), st.lists(st.sampled_from(TEXT_LINES), max_size=6)),
     ),
     st.sampled_from([b"\n", b""]),
-    st.integers(1, 3000),
+    st.integers(1, 5000),
 )
 def test_lines_give_the_same_whole_and_in_pieces(file, end, cut):
     key, lines = file
@@ -191,6 +190,7 @@ def test_a_file_that_is_not_small_and_whole_is_left_to_the_stream(stored):
     assert small_text(stored) is None
 
 
+@settings(UNHURRIED)
 @given(st.binary(max_size=300), st.sampled_from([0, 1, 100]), st.integers(0, 400), st.booleans())
 def test_a_small_text_is_what_the_stream_gives(text, repeated, at, is_damaged):
     """If the file is damaged in any byte, the stream decides."""
