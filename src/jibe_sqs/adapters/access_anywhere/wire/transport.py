@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import quote_plus
 
@@ -257,7 +258,7 @@ class Transport:
 def form(function: str, parameters: Mapping[str, str]) -> bytes:
     """The body of a call."""
     fields = {"apiformat": "json", **parameters, "function": function}
-    return "&".join([f"{quoted(name)}={quoted(value)}" for name, value in fields.items()]).encode()
+    return "&".join([f"{quoted_name(name)}={quoted(value)}" for name, value in fields.items()]).encode()
 
 
 def quoted(text: str) -> str:
@@ -267,6 +268,10 @@ def quoted(text: str) -> str:
         return text
     # `surrogatepass`: a key that is not valid Unicode must not crash. Its folder is then not found.
     return quote_plus(text, errors="surrogatepass")
+
+
+quoted_name = lru_cache(quoted)
+"""There are few names. Values may be secrets, and are not kept."""
 
 
 async def parsed(reader: AnswerReader) -> None:
