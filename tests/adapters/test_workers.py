@@ -239,6 +239,12 @@ def test_a_service_that_stops_is_not_ready():
     assert combined([HealthReport(), HealthReport()], is_stopping=True).readiness_failures == ["stopping"]
 
 
+def test_log_lines_that_the_supervisor_loses_are_a_warning():
+    assert combined([HealthReport()], own_warnings=["standard error is not read"]).warnings == [
+        "standard error is not read"
+    ]
+
+
 # What workers pass on
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -160,7 +160,7 @@ class Supervisor:
     async def health(self) -> HealthReport:
         """The health of all workers together."""
         reports = await asyncio.gather(*(self._health(place) for place in self._places))
-        return combined(reports, is_stopping=self._stopping.is_set())
+        return combined(reports, own_warnings=filter(None, [logs.lost().reason]), is_stopping=self._stopping.is_set())
 
     async def _health(self, place: _Place) -> HealthReport:
         process = place.process
@@ -269,15 +269,17 @@ class Supervisor:
             self._notes.popleft()
 
 
-def combined(reports: Sequence[HealthReport], *, is_stopping: bool = False) -> HealthReport:
-    """The health of a service with these workers.
+def combined(
+    reports: Sequence[HealthReport], *, own_warnings: Iterable[str] = (), is_stopping: bool = False
+) -> HealthReport:
+    """The health of a service with these workers. `own_warnings`: of the supervisor.
 
     It is alive if each worker is, because a supervisor restarts only workers that end. It is ready if one worker is: then the
     work is done. What the others cannot do is a warning.
     """
     is_ready = any(not report.readiness_failures for report in reports)
     unready = _prefixed([report.readiness_failures for report in reports])
-    warnings = _prefixed([report.warnings for report in reports])
+    warnings = [*own_warnings, *_prefixed([report.warnings for report in reports])]
     return HealthReport(
         liveness_failures=_prefixed([report.liveness_failures for report in reports]),
         readiness_failures=["stopping"] if is_stopping else [] if is_ready else unready,
