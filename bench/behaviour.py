@@ -65,7 +65,7 @@ def start(stub: StubProcess, rounds: int, _: "Lengths") -> Iterator[Fact]:
 
 def idle(stub: StubProcess, _rounds: int, lengths: "Lengths") -> Iterator[Fact]:
     """Four empty queues: share of a core, and receives an hour and queue, extrapolated."""
-    with _started(ours(queues=QUEUES), stub, polls=QUEUES) as running:
+    with _started(ours(queues=QUEUES)._replace(polls=QUEUES), stub) as running:
         time.sleep(2.0)
         receives, cpu, began = stub.counts()["sqs ReceiveMessage"], running.cpu_now(), time.monotonic()
         time.sleep(lengths.idle)
@@ -142,11 +142,11 @@ BEHAVIOUR: Final[dict[str, Callable[[StubProcess, int, Lengths], Iterator[Fact]]
 
 
 def _started(
-    contender: Contender, stub: StubProcess, *, polls: int = 1, refresh_seconds: float = 0.0
+    contender: Contender, stub: StubProcess, *, refresh_seconds: float = 0.0
 ) -> AbstractContextManager[Running]:
     stub.reset()
     stub.set(refresh_seconds=refresh_seconds)
-    return started(contender, stub, polls=polls)
+    return started(contender, stub)
 
 
 def _wait_for_gets(stub: StubProcess) -> None:

@@ -22,12 +22,16 @@ KEYS: Final = {
 
 
 class Contender(NamedTuple):
-    """A program. `command`: its command line; it may write its settings into the folder. `missing`: why it cannot run."""
+    """A program. `command`: its command line; it may write its settings into the folder. `missing`: why it cannot run.
+
+    `polls`: the long polls that it has in flight when all of it has started.
+    """
 
     name: str
     command: Callable[[StubProcess, Path], Sequence[str]]
     is_ours: bool = False
     missing: Callable[[], str] = lambda: ""
+    polls: int = 1
 
 
 def settings(stub: StubProcess, folder: Path, *, queues: int = 1, **changed: Any) -> dict[str, Any]:
@@ -79,6 +83,7 @@ def _node_missing() -> str:
 
 
 OURS: Final = ours()
+WORKERS: Final = ours("ours, 2 workers", workers=2)._replace(polls=2)
 DRY_RUN: Final = ours("ours (dry-run)", sync={"strategy": "dry-run"})
 AIOBOTOCORE: Final = _python("aiobotocore", "aiobotocore_consumer")
 BOTO3: Final = _python("boto3, 16 threads", "boto3_consumer")

@@ -75,8 +75,8 @@ class Running:
 
 
 @contextmanager
-def started(contender: Contender, stub: StubProcess, *, polls: int = 1) -> Iterator[Running]:
-    """Start a contender, on an empty stub, and wait until so many long polls are in flight. Kills it at the end."""
+def started(contender: Contender, stub: StubProcess) -> Iterator[Running]:
+    """Start a contender, on an empty stub, and wait until its long polls are in flight. Kills it at the end."""
     with tempfile.TemporaryDirectory() as name, (Path(name) / "log").open("wb") as log:
         folder = Path(name)
         command = contender.command(stub, folder)
@@ -91,7 +91,7 @@ def started(contender: Contender, stub: StubProcess, *, polls: int = 1) -> Itera
             text=True,
         )
         try:
-            _wait_for_start(process, stub, polls)
+            _wait_for_start(process, stub, contender.polls)
             yield Running(process, stub, folder, time.monotonic() - began)
         except BaseException:
             sys.stderr.write((folder / "log").read_text()[-3000:])

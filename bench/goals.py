@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bench import behaviour
-from bench.contenders import AIOBOTOCORE, BOTO3, OURS, SQS_CONSUMER
+from bench.contenders import AIOBOTOCORE, BOTO3, OURS, SQS_CONSUMER, WORKERS
 from bench.results import Results
 from bench.workloads import Measured
 
@@ -79,6 +79,11 @@ def _normal(other: str) -> Callable[[Results], Value]:
     return value
 
 
+def _workers(found: Results) -> Value:
+    one, two = (measured(found, "two workers", each.name) for each in (OURS, WORKERS))
+    return one.wall.median / two.wall.median if one and two else None
+
+
 def _parser(found: Results) -> Value:
     """The bare parser's CPU time as a part of ours, the lowest of the three workloads of normal files."""
     parts = [
@@ -108,5 +113,6 @@ GOALS: Final = (
     Goal("idle, share of a core", "%", 0.5, _fact(behaviour.IDLE_CPU)),
     Goal("idle, receives an hour and queue", "", 180, _fact(behaviour.IDLE_RECEIVES)),
     Goal("tiny, AWS requests a file", "", 1.25, _of("tiny", lambda each: each.requests)),
+    Goal("two workers, files a second against one", "times", 1.7, _workers, is_floor=True),
     Goal("shutdown, idle", "s", 1, _fact(behaviour.SHUTDOWN)),
 )

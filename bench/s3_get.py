@@ -8,7 +8,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -86,7 +86,7 @@ async def _compare() -> None:
             socket.transport.abort()
 
 
-async def _measured(candidates: dict[str, Callable[[], Awaitable[None]]]) -> dict[str, list[float]]:
+async def _measured(candidates: Mapping[str, Callable[[], Awaitable[None]]]) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS + 1):
         for name, get in candidates.items():

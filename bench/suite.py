@@ -12,7 +12,7 @@ from bench.stub.process import StubProcess, running
 from bench.workloads import WORKLOADS, measured
 
 GROWTH: Final = "growth"
-NAMES: Final = (*(workload.kind for workload in WORKLOADS), *BEHAVIOUR, GROWTH)
+NAMES: Final = (*(workload.short_name for workload in WORKLOADS), *BEHAVIOUR, GROWTH)
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def run(choice: Choice) -> None:
 
 def _compare(choice: Choice, stub: StubProcess, found: Results) -> None:
     for workload in WORKLOADS:
-        if choice.has(workload.kind):
+        if choice.has(workload.short_name):
             result = measured(workload, stub, rounds=choice.rounds, scale=choice.scale, only=choice.contenders)
             table.print_result(result)
             found.workloads.append(result)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from bench import prices
-from bench.contenders import AIOBOTOCORE, CONTENDERS, DRY_RUN, OURS, Contender
+from bench.contenders import AIOBOTOCORE, CONTENDERS, DRY_RUN, OURS, WORKERS, Contender
 from bench.drains import Usage, drained
 from bench.spreads import Spread, ratios, spread
 from bench.stub.process import StubProcess
@@ -20,14 +20,20 @@ REFERENCE: Final = AIOBOTOCORE.name
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """A backlog. `files`: of this `kind`. `stub`: settings of the stub. `rounds`: at most so many, where one takes long."""
+    """A backlog. `files`: of this `kind`. `option`: its name on the command line, if that is not the kind. `stub`: settings of the stub. `rounds`: at most so many, where one takes long."""
 
     name: str
     kind: str
     files: int
     contenders: Sequence[Contender] = CONTENDERS
     stub: dict[str, Any] = {}
+    option: str = ""
     rounds: int = 1000
+
+    @property
+    def short_name(self) -> str:
+        """The name on the command line."""
+        return self.option or self.kind
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -77,6 +83,7 @@ WORKLOADS: Final = (
     Workload("huge, Lyve", "lyve", 1, contenders=(OURS, DRY_RUN), rounds=3),
     Workload("mixed", "mixed", 1000),
     Workload("one folder", "onefolder", 2000, contenders=_FOLDERS),
+    Workload("two workers", "tiny", 10_000, contenders=(OURS, WORKERS), option="workers"),
     Workload("many folders", "manyfolders", 1000, contenders=_FOLDERS, stub={"new_folders": True}),
 )
 
