@@ -1,5 +1,6 @@
 """An HTTP client of Access Anywhere over a transport of httpx, such as a handler or an application in this process."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ import httpx
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin
 from jibe_sqs.adapters.http1_connection import SMALL
 from jibe_sqs.adapters.http1_errors import Disconnected, HttpError, Malformed, ReadTimedOut, Unreachable
+
+TURNS = 6
+"""Turns of the event loop that a call takes at least. Over a network, no answer comes in the turn of its request."""
 
 ERRORS: tuple[tuple[type[Exception], Callable[[str], HttpError]], ...] = (
     (httpx.ConnectError, Unreachable),
@@ -41,6 +45,8 @@ class _Origin:
     ) -> "_Reply":
         """As `adapters.http1.Origin.request`: a small body is read before this returns."""
         request = httpx.Request(method, f"{self._base}{target}", headers=dict(headers), content=body)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         try:
             response = await self._transport.handle_async_request(request)
             return await _begun(response)
