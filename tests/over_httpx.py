@@ -11,7 +11,7 @@ from jibe_sqs.adapters.access_anywhere.wire.http import Origin
 from jibe_sqs.adapters.http1_connection import SMALL
 from jibe_sqs.adapters.http1_errors import Disconnected, HttpError, Malformed, ReadTimedOut, Unreachable
 
-TURNS = 6
+TURNS = 4
 """Turns of the event loop that a call takes at least. Over a network, no answer comes in the turn of its request."""
 
 ERRORS: tuple[tuple[type[Exception], Callable[[str], HttpError]], ...] = (
