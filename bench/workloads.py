@@ -107,7 +107,7 @@ def measured(
             if usage.events not in (None, events):
                 notes.append(f"{each.name} found {usage.events:,} events of {events:,}")
             usages[each.name].append(usage)
-        if workload.kind in PARSED and not only:
+        if workload.kind in PARSED and REFERENCE in usages and not only:
             parsed.append(parser_cpu(workload.kind, files) / files * 1e6)
     reference = usages.get(REFERENCE)
     found = {name: _summed(each, reference, files, events) for name, each in usages.items()}

@@ -31,11 +31,11 @@ FOLDERS: Final = 50
 
 
 class Body(NamedTuple):
-    """A log file as stored, and its number of object events. `folder`: a new folder of the bucket, which the file reports."""
+    """A log file as stored, and its number of object events. `folders`: those of the bucket that the events are in."""
 
     stored: bytes
     events: int
-    folder: str = ""
+    folders: frozenset[str]
 
 
 def key_of(kind: str, number: int) -> str:
@@ -103,8 +103,13 @@ def compressed(text: bytes) -> bytes:
 
 
 def _cloudtrail(records: Sequence[bytes]) -> Body:
-    events = sum(b'"eventName":"PutObject"' in record for record in records)
-    return Body(compressed(b'{"Records":[%s]}' % b",".join(records)), events)
+    return Body(compressed(b'{"Records":[%s]}' % b",".join(records)), *_events(records))
+
+
+def _events(records: Sequence[bytes]) -> tuple[int, frozenset[str]]:
+    """The number of object events, and their folders."""
+    found = [json.loads(record) for record in records if b'"eventName":"PutObject"' in record]
+    return len(found), frozenset(record["requestParameters"]["key"].rpartition("/")[0] for record in found)
 
 
 def _pool(make: Callable[[int], Body], size: int) -> Callable[[int], Body]:
@@ -144,7 +149,7 @@ def _new_folder(number: int) -> Body:
     folder = f"many/{number // 1000:03}/{number:06}"
     record = _TEMPLATE.replace(b"projects/0/renders", folder.encode()).replace(b"2023-11-14T22:13:20Z", now)
     text = b'{"Records":[%s]}' % record
-    return Body(igzip_lib.compress(text, 1, flag=igzip_lib.COMP_GZIP), 1, folder)
+    return Body(igzip_lib.compress(text, 1, flag=igzip_lib.COMP_GZIP), 1, frozenset([folder]))
 
 
 def _mixed(number: int) -> Body:
@@ -167,9 +172,9 @@ def _huge(size: int) -> Body:
     """A CloudTrail file of about `size` bytes of text. Its records repeat after 64 MB, which is more than any window."""
     records = list(logs.texts(max(1, min(size, 64_000_000) // 1900), changing=0.3, folders=FOLDERS))
     block = b",".join(records)
-    events = sum(b'"eventName":"PutObject"' in record for record in records)
+    events, folders = _events(records)
     times = max(1, round(size / len(block)))
-    return Body(_streamed(b'{"Records":[', [block] * times, b"]}", separator=b","), events * times)
+    return Body(_streamed(b'{"Records":[', [block] * times, b"]}", separator=b","), events * times, folders)
 
 
 @cache
@@ -183,7 +188,7 @@ def _huge_lyve(size: int) -> Body:
             break
     times = max(1, round(size / total))
     events = sum(any(name in line for name in _LYVE_WRITES) and b'"statusCode":20' in line for line in lines)
-    return Body(_streamed(b"", [b"".join(lines)] * times, b"", separator=b""), events * times)
+    return Body(_streamed(b"", [b"".join(lines)] * times, b"", separator=b""), events * times, frozenset())
 
 
 def _lyve_lines() -> Iterator[bytes]:
@@ -222,11 +227,16 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
-def events(kind: str, files: int) -> int:
-    """The object events of the first `files` files. The bodies that are shared are made by this."""
+def shared(kind: str, files: int) -> list[Body]:
+    """The bodies that the first `files` files of this kind share. They are made now."""
     made = KINDS[kind]
-    if not made.shared:
+    return [made.body(number) for number in range(min(files, made.shared))]
+
+
+def events(kind: str, files: int) -> int:
+    """The object events of the first `files` files."""
+    counts = [body.events for body in shared(kind, files)]
+    if not counts:
         return files
-    shared = [made.body(number).events for number in range(min(files, made.shared))]
-    whole, rest = divmod(files, made.shared)
-    return whole * sum(shared) + sum(shared[:rest])
+    whole, rest = divmod(files, len(counts))
+    return whole * sum(counts) + sum(counts[:rest])

@@ -25,7 +25,7 @@ class S3:
     """The log bucket. Its objects are never written: their keys say what they contain."""
 
     def __init__(self, counts: Counter[str], created: Callable[[str], None]) -> None:
-        """`created` is called with each new folder that a log file reports."""
+        """`created` is called with each folder that a log file reports, when the file is fetched first."""
         self._counts = counts
         self._created = created
         self._headers_of: dict[int, tuple[Body, Mapping[bytes, bytes]]] = {}
@@ -39,8 +39,6 @@ class S3:
         found = stored(bucket, key)
         if found is None:
             return response(b"<Error><Code>NoSuchKey</Code></Error>", status=404, kind=XML)
-        if found.folder:
-            self._created(found.folder)
         answer = head(len(found.stored), kind=_GZIP, headers=self._headers(found))
         return answer if request.method == b"HEAD" else answer + found.stored
 
@@ -58,6 +56,8 @@ class S3:
         kept = self._headers_of.get(id(body))
         if kept is not None and kept[0] is body:
             return kept[1]
+        for folder in body.folders:
+            self._created(folder)
         headers = _HEADERS | {b"ETag": b'"%s"' % hashlib.md5(body.stored, usedforsecurity=False).hexdigest().encode()}
         if len(self._headers_of) < _MAX_KEPT:
             self._headers_of[id(body)] = body, headers

@@ -1,6 +1,6 @@
 """All servers and the control path on one port.
 
-POST /-/events   {"kind", "files"}: make the bodies of log files. Answers the number of their object events.
+POST /-/events   {"kind", "files"}: make the bodies of log files. Answers the number of object events
 POST /-/load     {"queue", "kind", "first", "files"}: announce log files
 POST /-/settings {"paused", "draining", "huge", "new_folders", "refresh_seconds"}; each is optional
 POST /-/reset    empty all queues, zero all counts, forget all folders
@@ -61,7 +61,7 @@ class Stub:
             case b"/-/load":
                 return _json(self._load(asked))
             case b"/-/events":
-                return _json({"events": log_files.events(asked["kind"], asked["files"])})
+                return _json(self._prepare(asked["kind"], asked["files"]))
             case b"/-/settings":
                 self._set(asked)
                 return _json({})
@@ -83,6 +83,14 @@ class Stub:
             for name, queue in self._sqs.queues.items()
         }
         return {"queues": queues, "last_refresh": self._access_anywhere.last_refresh, "cpu": time.process_time()}
+
+    def _prepare(self, kind: str, files: int) -> dict[str, Any]:
+        """Make the bodies of files that share them. Their folders have existed for long."""
+        events = log_files.events(kind, files)
+        for body in log_files.shared(kind, files):
+            for folder in body.folders:
+                self._access_anywhere.create(folder)
+        return {"events": events}
 
     def _load(self, asked: dict[str, Any]) -> dict[str, Any]:
         kind: str = asked["kind"]
