@@ -1,13 +1,16 @@
 """`workers: 2`: two processes share a queue and a ledger, and one command starts, supervises and stops them."""
 
+import asyncio
 import os
 import signal
-import sqlite3
-from contextlib import closing
 from functools import partial
 
 import httpx
+from tests.acceptance.conftest import MEDIA
 from tests.processes import PATIENCE, children, eventually, is_alive
+
+from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
+from jibe_sqs.core.model import Folder
 
 COUNT = 20
 
@@ -24,6 +27,7 @@ def test_two_workers_share_a_queue_lose_nothing_in_a_kill_and_drain_together(san
         # Neither worker can hold all messages.
         limits={"messages_held": COUNT // 2},
     )
+    folders = {Folder(f"{sandbox['buckets'][MEDIA]}/workers/{number}") for number in range(COUNT)}
     faults = f"{sandbox['access_anywhere']}/sandbox/faults"
     with small_service.started() as service:
         for worker in (0, 1):
@@ -45,7 +49,7 @@ def test_two_workers_share_a_queue_lose_nothing_in_a_kill_and_drain_together(san
         assert service.wait_for("worker_ended", worker=1)["reason"] == "it was killed by SIGKILL"
         eventually(lambda: len(service.events("started", worker=1)) == 2, "worker 1 again")
 
-        eventually(lambda: finished_files(ledger) == COUNT, lambda: f"all files: {finished_files(ledger)}")
+        eventually(lambda: refreshed(ledger, folders) == folders, lambda: f"all folders: {refreshed(ledger, folders)}")
         eventually(lambda: not small_service.messages(), "the end of all messages")
         processes = children(service.process.pid)
         assert len(processes) == 2
@@ -61,8 +65,11 @@ def holds(service, worker):
     return any(each["messages"] > each["done"] for each in service.events("progress", worker=worker))
 
 
-def finished_files(ledger):
-    """The log files that are finished in the ledger, which both workers write."""
-    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM files").fetchone()
-    return count
+def refreshed(ledger, folders):
+    """The folders of which the ledger, which both workers write, knows a refresh."""
+
+    async def read():
+        async with SqliteLedger(ledger, read_only=True) as opened:
+            return set(await opened.watermarks(folders))
+
+    return asyncio.run(read())
