@@ -26,6 +26,7 @@ def run(path: Path | None = None) -> None:
         "ratios": _ratios(found),
         "workloads": _workloads(found),
         "goals": _goals(found),
+        "growth": _growth(found),
     }
     for page in PAGES:
         text = page.read_text()
@@ -91,3 +92,13 @@ def _goals(found: Results) -> Iterator[str]:
         shown = "not measured" if value is None else f"{value:,.2f} {goal.unit}".rstrip()
         wanted = f"{'at least' if goal.is_floor else 'at most'} {goal.goal:g} {goal.unit}".rstrip()
         yield f"| {goal.what} | {wanted} | {shown} | {'reached' if goal.is_reached(found) else ''} |"
+
+
+def _growth(found: Results) -> Iterator[str]:
+    for curve in found.growth:
+        yield f"| {curve.x} | {curve.y} | MB |"
+        yield "|---|---|---|"
+        yield from (f"| {each.size:,} | {each.microseconds:,.0f} | {each.megabytes:,.0f} |" for each in curve.points)
+        yield ""
+        yield f"![{curve.y} and MB, by {curve.x}](performance/{curve.name}.svg)"
+        yield ""

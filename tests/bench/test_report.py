@@ -5,6 +5,7 @@ import pytest
 from bench.behaviour import SHUTDOWN, Fact
 from bench.contenders import AIOBOTOCORE, CONTENDERS, OURS
 from bench.goals import GOALS
+from bench.growth import Curve, Point
 from bench.results import Results
 from bench.spreads import spread
 from bench.workloads import WORKLOADS, Measured, Result
@@ -81,6 +82,18 @@ def test_figures_replace_what_is_between_the_markers(tmp_path, monkeypatch):
             "| tiny | 5.00 | 5.00 | 1.00 | 1.00 | 1.00 | 1.00 |"
         ]
     assert AIOBOTOCORE.name in page.read_text()
+
+
+def test_every_marker_of_the_page_is_filled(tmp_path, monkeypatch):
+    page, path = tmp_path / "page.md", tmp_path / "results.json"
+    page.write_text(report.PAGES[0].read_text())
+    found = results()
+    found.growth.append(Curve("files", "files drained", "us a file", [Point(1000, 200.0, 70.0)]))
+    path.write_bytes(msgspec.json.encode(found))
+    monkeypatch.setattr(report, "PAGES", (page,))
+    report.run(path)
+    assert "There are no results yet" not in page.read_text()
+    assert "performance/files.svg" in page.read_text()
 
 
 def test_a_page_without_markers_stays_as_it_is():
