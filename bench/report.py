@@ -21,17 +21,12 @@ def run(path: Path | None = None) -> None:
     if path is None:
         raise SystemExit("there are no complete results: run `make bench` without `--workloads` and `--contenders`")
     found = msgspec.json.decode(path.read_bytes(), type=Results)
-    parts = {
-        "machine": _machine(found),
-        "ratios": _ratios(found),
-        "workloads": _workloads(found),
-        "goals": _goals(found),
-        "growth": _growth(found),
-    }
+    makers = {"machine": _machine, "ratios": _ratios, "workloads": _workloads, "goals": _goals, "growth": _growth}
+    parts = {name: "\n".join(lines(found)) for name, lines in makers.items()}
     for page in PAGES:
         text = page.read_text()
-        for name, lines in parts.items():
-            text = replaced(text, name, "\n".join(lines))
+        for name, new in parts.items():
+            text = replaced(text, name, new)
         page.write_text(text)
 
 

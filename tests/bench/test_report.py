@@ -69,12 +69,14 @@ def test_results_are_read_as_they_were_written():
 
 
 def test_figures_replace_what_is_between_the_markers(tmp_path, monkeypatch):
-    page, path = tmp_path / "page.md", tmp_path / "results.json"
-    page.write_text("before\n<!-- bench: ratios -->\nold\n<!-- end of ratios -->\nafter\n")
+    pages, path = [tmp_path / "page.md", tmp_path / "other.md"], tmp_path / "results.json"
+    for page in pages:
+        page.write_text("before\n<!-- bench: ratios -->\nold\n<!-- end of ratios -->\nafter\n")
     path.write_bytes(msgspec.json.encode(results()))
-    monkeypatch.setattr(report, "PAGES", (page,))
-    for _ in range(2):
-        report.run(path)
+    monkeypatch.setattr(report, "PAGES", pages)
+    report.run(path)
+    report.run(path)
+    for page in pages:
         lines = page.read_text().splitlines()
         assert (lines[0], lines[-1]) == ("before", "after")
         assert "old" not in lines
