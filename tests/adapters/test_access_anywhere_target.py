@@ -684,7 +684,8 @@ async def test_look_ups_in_one_folder_share_a_listing_of_it():
     async with aa.target() as target:
         await asyncio.gather(*(target.others.refresh(folder) for folder in stale))
     assert aa.index == aa.keys
-    assert aa.calls.count("checkPathExists") <= 20
+    # How many look-ups end before the next ones begin depends on the turns that a call takes. One for each would be 300.
+    assert aa.calls.count("checkPathExists") <= 40
     assert aa.listings <= 10
 
 
