@@ -190,7 +190,9 @@ class Connection(asyncio.Protocol):
             return await future
         except asyncio.CancelledError:
             if future.cancelled():
-                self.abort()
+                # Else the answer came in between, and the connection may belong to another request already.
+                if self._future is future:
+                    self.abort()
             elif future.exception() is None:
                 # The answer came at the same time, and nobody will read it.
                 future.result().close()

@@ -675,6 +675,21 @@ async def test_a_request_that_is_cancelled_as_its_answer_comes_loses_no_connecti
             assert len(await whole(await get(origin))) == 4 * CHUNK
 
 
+async def test_a_cancelled_request_leaves_the_connection_to_the_request_that_has_it(stepped):
+    """The answer comes after the cancellation, and another request is sent before the cancelled one hears of it."""
+    _, transport, connection = stepped
+    first = await sent(connection, 60)
+    first.cancel()
+    connection.data_received(reply(b"first"))
+    second = asyncio.ensure_future(connection.send(b"", 60))
+    with suppress(asyncio.CancelledError):
+        await first
+    await asyncio.sleep(0)
+    assert not transport.aborted
+    connection.data_received(reply(b"second"))
+    assert (await second).body == b"second"
+
+
 async def test_a_request_on_a_connection_that_the_server_had_closed_is_repeated():
     """Servers close idle connections: it is no failure, and the caller does not notice it."""
 
