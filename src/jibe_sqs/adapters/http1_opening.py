@@ -5,7 +5,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -88,7 +88,10 @@ class Opener:
                 return await self._through_tunnel(connected, make)
             return (await self._attached(connected, make))[1]
         except BaseException:
-            connected.close()
+            # Its transport closes the socket, perhaps later. If it were closed here, the transport would stay registered in
+            # the loop for a descriptor that the next connection has.
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
             raise
 
     async def _connected(self) -> socket.socket:
@@ -154,7 +157,8 @@ class Opener:
             raise TlsFailed(f"{what}: {error}") from error
         except TimeoutError as error:
             raise failure(f"{what} within {self._timeout:g} seconds") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # UnicodeError: of a name with an empty or too long label.
             raise failure(f"{what}: {error}") from error
 
 

@@ -853,6 +853,22 @@ async def test_a_server_that_is_silent_in_the_handshake_is_unreachable(trusting)
             await get(client.origin(f"https://127.0.0.1:{server.port}", connect_timeout=0.1))
 
 
+async def test_a_request_that_is_cancelled_while_its_connection_is_opened_harms_no_other(authority, trusting):
+    """At whatever step: a descriptor that is closed too early belongs to another connection soon."""
+    async with serving(reply(b"x"), tls=authority.context) as server, HttpClient(trusting) as client:
+        for steps in range(40):
+            task = asyncio.create_task(get(client.origin(server.url)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            others = [asyncio.create_task(get(client.origin(server.url))) for _ in range(3)]
+            assert [(await other).body for other in others] == [b"x"] * 3
+            with suppress(asyncio.CancelledError):
+                await task
+            for connection in [*client.origin(server.url)._all]:
+                connection.abort()
+
+
 class Proxy(Server):
     """A proxy of tunnels. If `answer(head)` is not None, it is sent instead of one, and the connection is closed."""
 
