@@ -113,10 +113,12 @@ class Origin:
         return await (await self._opened()).send(request, read_timeout)
 
     async def close(self) -> None:
-        """Close all connections. No request may follow."""
+        """Close all connections, and end all requests, also those without a connection. No request may follow."""
         if self._closing_idle is not None:
             self._closing_idle.cancel()
         self._most = 0
+        while self._waiting:
+            self._next()
         for connection in [*self._all]:
             connection.abort()
         if self._all:
@@ -145,7 +147,7 @@ class Origin:
 
     async def _taken(self) -> Connection:
         """A connection that is free now, or a new one, as soon as the limit allows it."""
-        while len(self._all) + self._opening >= self._most:
+        while len(self._all) + self._opening >= self._most > 0:
             await self._turn()
             if (connection := self._reused()) is not None:
                 return connection
@@ -163,6 +165,8 @@ class Origin:
             raise
 
     async def _opened(self) -> Connection:
+        if not self._most:
+            raise _closed()
         loop = asyncio.get_running_loop()
         self._opening += 1
         try:
@@ -172,6 +176,9 @@ class Origin:
             self._next()
             raise
         self._opening -= 1
+        if not self._most:
+            connection.abort()
+            raise _closed()
         if not connection.usable:
             self._next()
             raise Unreachable("the server closed the connection at once")
@@ -208,3 +215,7 @@ class Origin:
             self._idle.popleft().abort()
         if self._idle:
             self._closing_idle = loop.call_at(self._idle[0].idle_since + KEEP_ALIVE, self._close_idle)
+
+
+def _closed() -> Disconnected:
+    return Disconnected("the client is closed")

@@ -782,6 +782,38 @@ async def test_closing_the_client_ends_requests_and_connections():
     gc.collect()
 
 
+async def test_closing_the_client_ends_requests_that_wait_for_a_connection():
+    async with serving(lambda _: silent) as server:
+        client = HttpClient(connections=1)
+        origin = client.origin(server.url)
+        tasks = [asyncio.create_task(get(origin)) for _ in range(4)]
+        while not server.requests:
+            await asyncio.sleep(0)
+        await client.close()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Disconnected] * 4
+
+
+async def test_closing_the_client_ends_requests_whose_connection_is_being_opened():
+    async with serving(lambda _: silent) as server:
+        client = HttpClient()
+        origin = client.origin(server.url)
+        task = asyncio.create_task(get(origin))
+        while not origin._opening:
+            await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(Disconnected, match="the client is closed"):
+            await task
+        assert not origin._all
+
+
+@pytest.mark.parametrize("name", ["a..b", f"{'a' * 64}.example"])
+async def test_a_name_that_cannot_exist_is_unreachable(name):
+    async with HttpClient() as client:
+        with pytest.raises(Unreachable, match="cannot connect to"):
+            await get(client.origin(f"http://{name}"))
+
+
 async def test_a_server_that_is_not_there_is_unreachable():
     async with serving(reply()) as server:
         pass
