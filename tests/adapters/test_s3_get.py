@@ -116,7 +116,7 @@ def test_the_proxy_is_botocores(monkeypatch, exempt, proxy):
 
 async def test_all_requests_share_one_tls_context():
     async with Aws() as aws:
-        contexts = {aws.http(account).tls for account in (Account(), Account(access_key_id="a"))}
+        contexts = {aws.http(account).tls() for account in (Account(), Account(access_key_id="a"))}
         client = await aws.client("s3", REGION, Account(access_key_id="a", secret_access_key="b"))
         contexts.add(client._endpoint.http_session._build_verify_context())
     (context,) = contexts

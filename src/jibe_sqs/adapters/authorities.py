@@ -5,11 +5,11 @@ The first of these that is set replaces all others: the setting (`ca_file`); for
 AWS's clients and the system's for other clients. An empty variable counts as not set.
 """
 
-import functools
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,12 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 """The name of a certificate in a folder, as OpenSSL looks for it."""
 
 
-def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file") -> ssl.SSLContext:
-    """The TLS context of clients of other servers than AWS's. Raises `SettingsError`."""
+def trusted(ca_file: Path | None = None, setting: str = "access_anywhere.ca_file") -> Callable[[], ssl.SSLContext]:
+    """Returns the TLS context of clients of other servers than AWS's, when it is called. Raises `SettingsError` at once."""
     for name, path in _named(ca_file, setting):
         _check(name, path)
-        return ssl.create_default_context(**_location(path))
-    return _trusted_by_the_system()
+        return partial(_trusting, path)
+    return partial(_trusting, None)
 
 
 def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
@@ -40,7 +40,7 @@ def aws_bundle(ca_file: str | None = None, setting: str = "aws.ca_file") -> str:
     return str(get_cert_path(True))
 
 
-@functools.cache
+@cache
 def aws_trusted(bundle: str) -> ssl.SSLContext:
     """The TLS context of AWS's clients, which share it. Like botocore's, but `bundle` (of `aws_bundle`) may be a folder."""
     context: ssl.SSLContext = create_urllib3_context()
@@ -51,10 +51,10 @@ def aws_trusted(bundle: str) -> ssl.SSLContext:
     return context
 
 
-@functools.cache
-def _trusted_by_the_system() -> ssl.SSLContext:
+@cache
+def _trusting(path: str | None) -> ssl.SSLContext:
     # Shared: to read more than a hundred certificates takes longer than all else about a client.
-    return ssl.create_default_context()
+    return ssl.create_default_context(**(_location(path) if path else {}))
 
 
 def _named(ca_file: Path | str | None, setting: str, *, aws: bool = False) -> Iterator[tuple[str, str]]:
@@ -78,6 +78,7 @@ def _of_botocore() -> str | None:
     return path
 
 
+@cache
 def _check(name: str, path: str) -> None:
     try:
         if "capath" not in _location(path):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -105,7 +106,7 @@ class Aws:
     def http(self, account: Account) -> HttpClient:
         """A client for requests that botocore does not send. It trusts the same certificates as the account's clients."""
         if account.ca_file not in self._http:
-            self._http[account.ca_file] = HttpClient(aws_trusted(aws_bundle(account.ca_file)))
+            self._http[account.ca_file] = HttpClient(partial(aws_trusted, aws_bundle(account.ca_file)))
             self._clients.push_async_callback(self._http[account.ca_file].close)
         return self._http[account.ca_file]
 

@@ -28,7 +28,7 @@ class Connections:
         """`options`: of each httpx client. Raises `SettingsError` for proxies or certificates that cannot be used."""
         if "verify" not in options:
             # Shared: reading the certificates takes longer than everything else about a client.
-            options["verify"] = trusted()
+            options["verify"] = trusted()()
         self._options = options
         # The connection used last is used next, so surplus ones grow old, and the oldest is the first.
         self._idle: deque[tuple[httpx.AsyncClient, float]] = deque([(self._made(), _now())])

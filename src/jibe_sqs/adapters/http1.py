@@ -1,6 +1,6 @@
 """A client of HTTP/1.1 for many small requests to few servers: GETs of log files from S3, and calls of SQS.
 
-    async with HttpClient(tls) as client:                      # one for each set of trusted certificates
+    async with HttpClient(lambda: tls) as client:              # one for each set of trusted certificates
         origin = client.origin("https://s3.eu-west-1.amazonaws.com", proxy=None)      # once; keeps its connections
         answer = await origin.request("GET", "/bucket/key?versionId=1", {"Accept-Encoding": "identity"}, read_timeout=60)
         answer.status, answer.header("etag"), answer.body
@@ -24,7 +24,7 @@ from typing import Final, Self
 
 from jibe_sqs.adapters.http1_connection import Answer, Connection
 from jibe_sqs.adapters.http1_errors import Disconnected, Unreachable
-from jibe_sqs.adapters.http1_opening import Opener, Server, proxy_authorization
+from jibe_sqs.adapters.http1_opening import Opener, Server, Tls, proxy_authorization
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for each step of opening a connection."""
@@ -37,8 +37,8 @@ CONNECTIONS: Final = 512
 class HttpClient:
     """Connections to any number of origins. An async context manager: its end closes all of them."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, *, connections: int = CONNECTIONS) -> None:
-        """`tls`: the context of https; None if there is only http. `connections`: the most of them to one origin."""
+    def __init__(self, tls: Tls = ssl.create_default_context, *, connections: int = CONNECTIONS) -> None:
+        """`tls`: makes the context of https, when the first connection needs it. `connections`: the most to one origin."""
         self.tls = tls
         self._connections = connections
         self._origins: dict[tuple[Server, str | None], Origin] = {}

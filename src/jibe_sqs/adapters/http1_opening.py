@@ -17,6 +17,8 @@ from jibe_sqs.adapters.http1_connection import MAX_HEAD, Connection
 from jibe_sqs.adapters.http1_errors import ProxyFailed, TlsFailed, Unreachable
 
 Made = TypeVar("Made", bound=asyncio.Protocol)
+Tls = Callable[[], ssl.SSLContext]
+"""Returns the context of TLS. To read a hundred certificates takes longer than all else about a client."""
 
 KNOWN_FOR: Final = 10.0
 """Seconds for which the addresses of a name are kept. aiohttp's default."""
@@ -67,7 +69,7 @@ def proxy_authorization(proxy: str) -> str:
 class Opener:
     """Opens connections to one server."""
 
-    def __init__(self, server: Server, proxy: str | None, tls: ssl.SSLContext | None, timeout: float) -> None:
+    def __init__(self, server: Server, proxy: str | None, tls: Tls, timeout: float) -> None:
         """`proxy`: its URL. `timeout`: seconds for each step: to connect, for the proxy's answer, and for TLS."""
         self._server = server
         self._proxy = None if proxy is None else Server.of(proxy)
@@ -120,7 +122,7 @@ class Opener:
         async with self._step(f"no connection to {self._first.authority}"):
             if self._first.tls:
                 return await loop.create_connection(
-                    make, sock=connected, ssl=self._tls, server_hostname=self._first.host
+                    make, sock=connected, ssl=self._tls(), server_hostname=self._first.host
                 )
             return await loop.create_connection(make, sock=connected)
 
@@ -129,14 +131,12 @@ class Opener:
         try:
             async with self._step(f"no tunnel through {self._first.authority}"):
                 await tunnel.opened(self._server.authority, self._authorization)
-            if self._tls is None:
-                raise TlsFailed("there is no context for TLS")
             connection = make()
             # It may be lost before it is secured.
             connection.connection_made(transport)
             async with self._step(f"no TLS with {self._server.authority}", Unreachable):
                 secured = await asyncio.get_running_loop().start_tls(
-                    transport, connection, self._tls, server_hostname=self._server.host
+                    transport, connection, self._tls(), server_hostname=self._server.host
                 )
             if secured is None:
                 raise Unreachable(f"no TLS with {self._server.authority}: the connection was closed")

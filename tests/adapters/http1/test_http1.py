@@ -7,6 +7,7 @@ import socket
 import ssl
 import tracemalloc
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 from tests.adapters.test_access_anywhere_tls import Authority
@@ -855,7 +856,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def trusting(authority):
-    return ssl.create_default_context(cafile=authority.ca_file)
+    return partial(ssl.create_default_context, cafile=authority.ca_file)
 
 
 async def test_requests_go_over_tls(authority, trusting):
@@ -867,7 +868,7 @@ async def test_requests_go_over_tls(authority, trusting):
 
 
 async def test_an_unknown_authority_is_refused(authority):
-    async with serving(reply(), tls=authority.context) as server, HttpClient(ssl.create_default_context()) as client:
+    async with serving(reply(), tls=authority.context) as server, HttpClient(ssl.create_default_context) as client:
         with pytest.raises(TlsFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await get(client.origin(server.url))
         assert not server.requests
@@ -1002,7 +1003,7 @@ async def test_an_unknown_authority_is_refused_through_a_tunnel(authority):
     async with (
         serving(reply(), tls=authority.context) as server,
         proxying() as proxy,
-        HttpClient(ssl.create_default_context()) as client,
+        HttpClient(ssl.create_default_context) as client,
     ):
         origin = client.origin(server.url, proxy.url)
         with pytest.raises(TlsFailed, match="CERTIFICATE_VERIFY_FAILED"):
