@@ -15,7 +15,8 @@ import uvloop
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.control import RunningService, running_service
 from jibe_sqs.adapters.control_messages import MAX_FOLDERS, BucketPlaces, QueueState, ServiceStatus, ShownAt
-from jibe_sqs.adapters.control_server import MAX_BODY, Controls, control_server
+from jibe_sqs.adapters.control_server import MAX_BODY
+from jibe_sqs.adapters.control_socket import Controls, control_socket
 from jibe_sqs.core.errors import CallFailed, ControlError
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import Ended, Progress
@@ -59,7 +60,7 @@ def path(tmp_path, monkeypatch):
 
 @asynccontextmanager
 async def connected(path, world):
-    async with control_server(path, world.controls), running_service(path) as service:
+    async with control_socket(path, world.controls), running_service(path) as service:
         assert service is not None
         yield service
         await world.refreshes.stop()
@@ -170,7 +171,7 @@ async def test_a_refused_request_becomes_an_error_with_the_reason(path):
 
 
 async def test_only_the_services_own_user_can_use_the_socket_and_it_is_gone_after_the_end(path):
-    async with control_server(path, World().controls):
+    async with control_socket(path, World().controls):
         mode = path.stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o600
@@ -187,7 +188,7 @@ async def test_the_socket_of_a_killed_process_is_replaced(path):
 async def test_a_second_service_does_not_take_the_socket_of_a_running_one(path):
     async with connected(path, World()) as service:
         with pytest.raises(OSError, match="another service listens there"):
-            async with control_server(path, World().controls):
+            async with control_socket(path, World().controls):
                 pass
         assert await service.status() == STATUS
 
@@ -195,13 +196,13 @@ async def test_a_second_service_does_not_take_the_socket_of_a_running_one(path):
 async def test_a_file_of_another_kind_stays(path):
     path.write_text("notes")
     with pytest.raises(OSError, match="not a socket"):
-        async with control_server(path, World().controls):
+        async with control_socket(path, World().controls):
             pass
     assert path.read_text() == "notes"
 
 
 async def test_a_service_does_not_remove_the_socket_that_has_replaced_its_own(path):
-    async with control_server(path, World().controls):
+    async with control_socket(path, World().controls):
         path.unlink()
         path.touch()
     assert path.exists()
@@ -211,7 +212,7 @@ async def test_a_service_does_not_remove_the_socket_that_has_replaced_its_own(pa
 @pytest.mark.usefixtures("path")
 async def test_a_path_that_cannot_be_used_is_an_error_of_the_system(missing):
     with pytest.raises(OSError):
-        async with control_server(Path(missing), World().controls):
+        async with control_socket(Path(missing), World().controls):
             pass
 
 

@@ -1,12 +1,8 @@
-"""The control socket: a Unix-domain socket at which the running service answers commands of its own user."""
+"""The answers of the control socket."""
 
-import os
 import socket
-import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Final
 
 import msgspec
@@ -15,93 +11,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jibe_sqs.adapters.control_messages import (
-    BucketPlaces,
-    FolderState,
-    PendingState,
-    RefreshRequest,
-    ServiceStatus,
-)
+from jibe_sqs.adapters.control_messages import FolderState, PendingState, RefreshRequest
+from jibe_sqs.adapters.control_socket import Controls
 from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.model import Folder
-from jibe_sqs.ports import Clock
 from jibe_sqs.syncing.operator_refreshes import operator_refreshes
-from jibe_sqs.syncing.outcomes import Outcomes
-from jibe_sqs.syncing.refreshes import Refreshes
-from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
-MODE: Final = 0o600
-BACKLOG: Final = 16
 MAX_BODY: Final = 4 << 20
 """Bytes of a request: a thousand of the longest paths."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Controls:
-    """What the socket may ask of the service. `places` and `status` return what is known at that moment."""
-
-    refreshes: Refreshes
-    outcomes: Outcomes
-    ledger: OptionalLedger
-    clock: Clock
-    places: Callable[[str], BucketPlaces]
-    status: Callable[[], ServiceStatus]
-
-
-@asynccontextmanager
-async def control_server(path: Path, controls: Controls) -> AsyncIterator[None]:
-    """Serve during the block. Raises `OSError` if the socket cannot be created; its text says why."""
-    with _listening(path) as listener:
-        async with served(_app(controls), [listener], name="control socket"):
-            yield
-
-
-@contextmanager
-def _listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens. Its file is removed at the end, unless another service has replaced it by then."""
-    with _new_listener(path) as listener:
-        inode = path.lstat().st_ino
-        try:
-            yield listener
-        finally:
-            with suppress(OSError):
-                if path.lstat().st_ino == inode:
-                    path.unlink()
-
-
-def _new_listener(path: Path) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(os.fspath(path))
-        # Nobody can connect before `listen`, so there is no moment at which others could use the socket.
-        path.chmod(MODE)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket of a process that was killed. Raises `OSError` if something else is there, or a service answers."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise FileExistsError("there is a file that is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except BlockingIOError:
-            pass  # its backlog is full, so a process listens
-    raise FileExistsError("another service listens there")
+def control_server(listener: socket.socket, controls: Controls) -> AbstractAsyncContextManager[None]:
+    """Serve during the block, at a socket that listens."""
+    return served(_app(controls), [listener], name="control server")
 
 
 def _app(controls: Controls) -> Starlette:

@@ -1,12 +1,10 @@
 """What all HTTP clients here read from an answer: the wish of its Retry-After header, and a body of limited size."""
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
-
-import httpx
 
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wish that is written in seconds counts as this one."""
@@ -39,22 +37,6 @@ class Decompression:
         if self._gzip is None:
             return _cut(chunk)
         return _expanded(self._gzip, chunk)
-
-
-async def decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in small portions, without its Content-Encoding. Raises httpx's errors."""
-    if reply.is_stream_consumed:
-        # The transport, such as one of a test, has read the body already.
-        for portion in _cut(reply.content):
-            yield portion
-        return
-    try:
-        decompression = Decompression(reply.headers.get("Content-Encoding", ""))
-        async for chunk in reply.aiter_raw():
-            for portion in decompression.portions(chunk):
-                yield portion
-    except BodyMalformed as error:
-        raise httpx.DecodingError(str(error), request=reply.request) from error
 
 
 def _expanded(gzip: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -12,7 +12,7 @@ import httpx
 
 from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
-from jibe_sqs.adapters.http_answers import decompressed, read_body, retry_after
+from jibe_sqs.adapters.http_answers import BodyMalformed, Decompression, read_body, retry_after
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.telemetry.alerts import AlertFailed
 
@@ -39,7 +39,7 @@ class Webhook:
                 self._connections.one() as client,
                 client.stream("POST", self._url, json={"text": text}) as answer,
             ):
-                body = await read_body(decompressed(answer), MAX_ANSWER_BYTES)
+                body = await read_body(_decompressed(answer), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # The error's text and its cause may contain the address, so neither is kept.
             failure = f"the webhook in `alerts.webhook` cannot be reached: {type(error).__name__}"
@@ -88,3 +88,18 @@ def _hidden_from_log(secret: str) -> Iterator[None]:
 def _error_code(body: bytes) -> str:
     """Slack's error code, such as `no_service`. Any other body might quote what we sent, so it is dropped."""
     return f" {body.decode()}" if re.fullmatch(rb"[a-z_]{3,40}", body) else ""
+
+
+async def _decompressed(reply: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body in small portions, without its Content-Encoding. Raises httpx's errors."""
+    if reply.is_stream_consumed:
+        # The transport, such as one of a test, has read the body already.
+        yield reply.content
+        return
+    try:
+        decompression = Decompression(reply.headers.get("Content-Encoding", ""))
+        async for chunk in reply.aiter_raw():
+            for portion in decompression.portions(chunk):
+                yield portion
+    except BodyMalformed as error:
+        raise httpx.DecodingError(str(error), request=reply.request) from error

@@ -4,6 +4,7 @@ A command imports its code only when it runs. So the program starts fast, and ne
 sandbox. The service starts even without the library of the command line, if it has only its own options.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ def main() -> None:
     if options is not None:
         for name in _NOT_NEEDED:
             sys.modules[name] = None  # type: ignore[assignment]  # an import fails, as if it were not installed
+        # To look for plugins, pydantic reads the metadata of all installed packages.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from jibe_sqs.core.errors import JibeError, SettingsError
     from jibe_sqs.telemetry import logs
     from jibe_sqs.telemetry.printable import printable

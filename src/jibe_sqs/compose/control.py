@@ -8,7 +8,7 @@ import structlog
 
 from jibe_sqs import __version__
 from jibe_sqs.adapters.control_messages import BucketPlaces, QueueState, ServiceStatus, ShownAt
-from jibe_sqs.adapters.control_server import Controls, control_server
+from jibe_sqs.adapters.control_socket import Controls, control_socket
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.settings import Settings
@@ -25,7 +25,7 @@ async def open_control_socket(settings: Settings, engine: Engine, outputs: Outpu
     if path is None:
         return
     try:
-        await stack.enter_async_context(control_server(path, _controls(engine, outputs)))
+        await stack.enter_async_context(control_socket(path, _controls(engine, outputs)))
     except OSError as error:
         # Without a ledger in a file, the default path may well be in a directory that is read-only.
         is_expected = settings.control.socket is None and settings.ledger.kind != "sqlite"

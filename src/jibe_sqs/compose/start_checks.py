@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 MOST_FOLDERS: Final = 200
 """Mapped folders that are looked up, one after the other. `jibe-sqs check` looks up all of them."""
+AFTER: Final = 0.5
+"""Seconds until they begin: the first receives come first."""
 
 
 @asynccontextmanager
@@ -43,6 +45,7 @@ async def start_checks(
 
 
 async def _run(settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere | None) -> None:
+    await asyncio.sleep(AFTER)
     try:
         await asyncio.gather(_check_logs(settings, aws, clock), _check_folders(settings, clock, client))
     except Exception:
