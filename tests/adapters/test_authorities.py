@@ -16,7 +16,7 @@ from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted, trusted
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.http1_errors import TlsFailed
-from jibe_sqs.adapters.s3_get import Objects, address
+from jibe_sqs.adapters.s3_get import Objects, place
 from jibe_sqs.adapters.sns_signatures import sns_signatures
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.core.errors import SettingsError
@@ -74,8 +74,8 @@ async def head(endpoint, aws, account):
 
 
 async def get(endpoint, aws, account):
-    client = await aws.client("s3", "eu-west-1", account)
-    found = await Objects(aws, account, await address(client, "the-logs", {})).open("k", None)
+    client = aws.offline_client("s3", "eu-west-1", account)
+    found = await Objects(aws, account, place(client, "the-logs", {})).open("k", None)
     # After the whole body, the connection returns to the pool, whose end the test waits for.
     assert await found.chunk() == b""
     found.close()

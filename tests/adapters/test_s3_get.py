@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.adapters.store_hosts import LOADER
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.s3_get import Objects, address
+from jibe_sqs.adapters.s3_get import Objects
+from jibe_sqs.adapters.s3_get import place as place_of
 
 REGION = "eu-west-1"
 
@@ -47,8 +48,8 @@ def botocores_url():
 def resolved(bucket, owner=None):
     async def resolve():
         async with Aws() as aws:
-            client = await aws.client("s3", REGION, Account(access_key_id="a", secret_access_key="b"))
-            return await address(client, bucket, {"ExpectedBucketOwner": owner} if owner else {})
+            client = aws.offline_client("s3", REGION, Account(access_key_id="a", secret_access_key="b"))
+            return place_of(client, bucket, {"ExpectedBucketOwner": owner} if owner else {})
 
     return asyncio.run(resolve())
 
@@ -99,7 +100,7 @@ async def test_the_path_is_sent_as_it_was_signed():
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, Aws() as aws:
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         account = Account(endpoint=endpoint, access_key_id="a", secret_access_key="b")
-        found = await address(await aws.client("s3", REGION, account), "the-logs", {})
+        found = place_of(aws.offline_client("s3", REGION, account), "the-logs", {})
         for key in keys:
             (await Objects(aws, account, found).open(key, None)).close()
         assert paths == [str(found.target(key, None)) for key in keys]

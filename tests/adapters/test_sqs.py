@@ -19,9 +19,10 @@ from tests.adapters.aws_stand_ins import RecitingSqs, served
 
 from jibe_sqs.adapters import http1_errors, sqs_calls
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import aws_errors
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.sqs import MAX_VISIBILITY, SqsQueue
-from jibe_sqs.adapters.sqs_errors import SQS_ERRORS, translated
+from jibe_sqs.adapters.sqs_errors import translated
 from jibe_sqs.compose.queues import log_facts
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.consuming.holds import Held
@@ -547,7 +548,7 @@ def test_every_error_of_botocore_and_of_its_and_our_http_client_is_translated(fo
     error = type(foreign.__name__, (foreign,), {"__init__": lambda _: None, "__str__": lambda _: "words"})()
     if isinstance(error, ClientError):
         error.response = {"Error": {"Code": "Some", "Message": "words"}}
-    assert isinstance(error, SQS_ERRORS)
+    assert isinstance(error, aws_errors())
     ours = translated("receive from q", error)
     assert isinstance(ours, QueueError)
     assert "receive from q" in str(ours)

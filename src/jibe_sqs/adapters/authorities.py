@@ -78,11 +78,10 @@ def _of_botocore() -> str | None:
     return path
 
 
-@cache
 def _check(name: str, path: str) -> None:
     try:
         if "capath" not in _location(path):
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+            _read(path)
         elif not any(_HASHED.fullmatch(each.name) for folder in _folders(path) for each in folder.iterdir()):
             raise SettingsError([f"{name}: the folder {path!r} has no certificates: run `openssl rehash` on it"])
     except OSError as error:
@@ -91,6 +90,12 @@ def _check(name: str, path: str) -> None:
             "it must be a PEM file of certificates that this process may read"
         )
         raise SettingsError([problem]) from error
+
+
+@cache
+def _read(path: str) -> None:
+    # Once: several variables often name the same file, and it may have more than a hundred certificates.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
 
 
 def _location(path: str) -> dict[str, Any]:

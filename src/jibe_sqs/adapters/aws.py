@@ -3,19 +3,21 @@
 import asyncio
 import os
 from contextlib import AsyncExitStack
-from functools import partial
-from typing import Any, Self
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioDeferredRefreshableCredentials
-from aiobotocore.session import AioSession
+from botocore.session import Session
 
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
-from jibe_sqs.adapters.aws_sessions import new_session
+from jibe_sqs.adapters.botocore_sessions import configured_region, offline_session
 from jibe_sqs.adapters.credentials import RenewableCredentials, configured, found, renew_when_refused
 from jibe_sqs.adapters.http1 import HttpClient
 from jibe_sqs.adapters.partitions import home_region, is_aws, partition_of
+
+if TYPE_CHECKING:
+    from aiobotocore.credentials import AioDeferredRefreshableCredentials
+    from aiobotocore.session import AioSession
 
 
 class Account(msgspec.Struct, frozen=True, cache_hash=True):
@@ -51,6 +53,8 @@ class Aws:
         self._clients = AsyncExitStack()
         self._http: dict[str | None, HttpClient] = {}
         self._sessions: dict[Account, AioSession] = {}
+        self._credentials: dict[Account, RenewableCredentials] = {}
+        self._offline: dict[tuple[str, str, str | None], Any] = {}
         self._made: dict[tuple[str, str | None, Account, float, float, int], Any] = {}
         self._making = asyncio.Lock()
 
@@ -72,6 +76,8 @@ class Aws:
         attempts: int = 4,
     ) -> Any:
         """A client of the service. The same arguments return the same client. Timeouts in seconds."""
+        from aiobotocore.config import AioConfig
+
         wanted = (service, region, account, connect_timeout, read_timeout, attempts)
         async with self._making:
             if wanted not in self._made:
@@ -90,6 +96,26 @@ class Aws:
                 )
             return self._made[wanted]
 
+    def offline_client(self, service: str, region: str | None, account: Account) -> Any:
+        """Botocore's own client of the service, to ask for addresses. Requests of it would not be signed rightly."""
+        wanted = (service, region or self.region(account), account.endpoint)
+        if wanted not in self._offline:
+            self._offline[wanted] = self._offline_session.create_client(
+                service,
+                region_name=wanted[1],
+                endpoint_url=account.endpoint,
+                # Without keys, botocore would look for credentials.
+                aws_access_key_id="-",
+                aws_secret_access_key="-",  # noqa: S106
+                # It opens no connection. An empty AWS_CA_BUNDLE is an error for botocore, but not for us.
+                verify=False,
+            )
+        return self._offline[wanted]
+
+    @cached_property
+    def _offline_session(self) -> Session:
+        return offline_session()
+
     def region(self, account: Account) -> str:
         """The account's region, or else the environment's, or else the default.
 
@@ -98,7 +124,7 @@ class Aws:
         if account.region:
             return account.region
         partition = _partition(account.role_arn)
-        for region in (new_session(account.ca_file).get_config_variable("region"), self._region):
+        for region in (configured_region(self._offline_session), self._region):
             if region and partition in (None, partition_of(region)):
                 return str(region)
         return home_region(partition)
@@ -110,16 +136,26 @@ class Aws:
             self._clients.push_async_callback(self._http[account.ca_file].close)
         return self._http[account.ca_file]
 
-    def session(self, account: Account) -> AioSession:
-        """The session of the account's clients. Its credentials renew themselves."""
+    def credentials(self, account: Account) -> RenewableCredentials:
+        """The account's credentials. They renew themselves."""
+        if account not in self._credentials:
+            own = _own(account)
+            self._credentials[account] = _assumed(own, account, self.region(account)) if account.role_arn else own
+        return self._credentials[account]
+
+    def session(self, account: Account) -> "AioSession":
+        """The session of the account's clients, with its credentials."""
         if account not in self._sessions:
-            session = new_session(account.ca_file)
-            renew_when_refused(session, _own(account))
-            if account.role_arn:
-                source, session = session, new_session(account.ca_file)
-                renew_when_refused(session, _assumed(source, account, self.region(account)))
-            self._sessions[account] = session
+            self._sessions[account] = _session(account, self.credentials(account))
         return self._sessions[account]
+
+
+def _session(account: Account, credentials: RenewableCredentials) -> "AioSession":
+    from jibe_sqs.adapters.aws_sessions import new_session
+
+    session = new_session(account.ca_file)
+    renew_when_refused(session, credentials)
+    return session
 
 
 def _own(account: Account) -> RenewableCredentials:
@@ -127,7 +163,9 @@ def _own(account: Account) -> RenewableCredentials:
     if account.access_key_id:
         return configured(account.access_key_id, account.secret_access_key, account.session_token)
 
-    def session_with_region() -> AioSession:
+    def session_with_region() -> "AioSession":
+        from jibe_sqs.adapters.aws_sessions import new_session
+
         session = new_session(account.ca_file)
         if not session.get_config_variable("region"):
             # A web identity token is sent to STS, which has no global endpoint in most partitions.
@@ -138,7 +176,7 @@ def _own(account: Account) -> RenewableCredentials:
     return found(session_with_region)
 
 
-def _assumed(source: AioSession, account: Account, region: str) -> RenewableCredentials:
+def _assumed(own: RenewableCredentials, account: Account, region: str) -> RenewableCredentials:
     """The role's credentials. The role is assumed at the first request, before they expire, and after a refusal."""
     arguments = {"RoleArn": account.role_arn, "RoleSessionName": "jibe-sqs"}
     if account.external_id:
@@ -146,9 +184,11 @@ def _assumed(source: AioSession, account: Account, region: str) -> RenewableCred
     # AWS's own endpoint (a VPC endpoint) serves one service. Another store has one address for all services.
     endpoint = None if is_aws(account.endpoint) else account.endpoint
 
+    source = cache(partial(_session, account, own))
+
     async def refresh() -> dict[str, Any]:
         # A client of the source session: if STS refuses its credentials, they are renewed.
-        async with source.create_client("sts", region_name=region, endpoint_url=endpoint) as sts:
+        async with source().create_client("sts", region_name=region, endpoint_url=endpoint) as sts:
             answer = (await sts.assume_role(**arguments))["Credentials"]
         return {
             "access_key": answer["AccessKeyId"],
@@ -158,7 +198,9 @@ def _assumed(source: AioSession, account: Account, region: str) -> RenewableCred
             "account_id": next(iter((account.role_arn or "").split(":")[4:5]), None),
         }
 
-    async def resolve() -> AioDeferredRefreshableCredentials:
+    async def resolve() -> "AioDeferredRefreshableCredentials":
+        from aiobotocore.credentials import AioDeferredRefreshableCredentials
+
         return AioDeferredRefreshableCredentials(method=f"assume-role {account.role_arn}", refresh_using=refresh)
 
     return RenewableCredentials(resolve, places=lambda: str(account.role_arn))

@@ -13,10 +13,10 @@ from urllib.request import getproxies
 
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.exceptions import BotoCoreError, ConfigParseError, InvalidRegionError, ProfileNotFound
-from botocore.session import Session, get_session
+from botocore.session import Session
 from botocore.utils import ensure_boolean, is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
-from jibe_sqs.adapters.aws_sessions import share_loader
+from jibe_sqs.adapters.botocore_sessions import configured_region, offline_session
 from jibe_sqs.adapters.partitions import DEFAULT_REGION
 from jibe_sqs.adapters.proxies import UNUSABLE
 from jibe_sqs.core.errors import SettingsError
@@ -35,10 +35,9 @@ def check_aws_environment() -> None:
         if (proxy := getproxies().get(scheme)) and not _is_proxy(proxy):
             raise SettingsError([UNUSABLE])
     with _aws_mistakes():
-        session = get_session()
-        share_loader(session)
+        session = offline_session()
         _check_endpoints(session)
-        region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION
+        region = configured_region(session) or DEFAULT_REGION
         # This does not look for credentials, but it reads the settings of all their sources.
         session.get_component("credential_provider")
         # A client of S3 reads more settings than other clients. It sends nothing.

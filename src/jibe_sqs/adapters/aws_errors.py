@@ -11,10 +11,10 @@ remedy, and its HTTP status decides which of our errors it becomes.
 import asyncio
 import re
 import ssl
+import sys
 from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -29,18 +29,31 @@ from botocore.parsers import ResponseParserError
 from jibe_sqs.adapters.http1_errors import HttpError, ProxyFailed, TlsFailed, Unreachable
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreError, LogStoreUnavailable
 
-NO_ANSWER_ERRORS: Final = (
+
+def no_answer_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a call of an AWS client raises if the service was not reached, or did not send a readable answer."""
+    return (*_NO_ANSWER, *_of_aiohttp("ClientError"), *more)
+
+
+def aws_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Everything that a call of an AWS client raises. `ClientError`: the service answered with an error."""
+    return (ClientError, *no_answer_errors(*more))
+
+
+def _of_aiohttp(*names: str) -> tuple[type[Exception], ...]:
+    """Aiohttp's errors of these names. None of them can be raised before aiohttp is imported, which takes long."""
+    aiohttp = sys.modules.get("aiohttp")
+    return tuple(getattr(aiohttp, name) for name in names) if aiohttp else ()
+
+
+_NO_ANSWER: Final = (
     BotoCoreError,
     ResponseParserError,
     HttpError,
-    aiohttp.ClientError,
     asyncio.IncompleteReadError,
     OSError,
     TimeoutError,
 )
-"""What a call of an AWS client raises if the service was not reached, or did not send a readable answer."""
-AWS_ERRORS: Final = (ClientError, *NO_ANSWER_ERRORS)
-"""Everything that a call of an AWS client raises. `ClientError`: the service answered with an error."""
 
 MAX_MESSAGE_LENGTH: Final = 300
 """Characters of a service's message. For a wrong signature, AWS's message is long and contains the session token."""
@@ -183,12 +196,14 @@ def failure(what: str, error: BaseException) -> str:
 
 def _unanswered_remedy(error: BaseException) -> str | None:
     if isinstance(
-        error, ProxyConnectionError | aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError | ProxyFailed
+        error, (ProxyConnectionError, ProxyFailed, *_of_aiohttp("ClientProxyConnectionError", "ClientHttpProxyError"))
     ):
         return _PROXY
-    if isinstance(error, SSLError | aiohttp.ClientSSLError | ssl.SSLError | TlsFailed):
+    if isinstance(error, (SSLError, ssl.SSLError, TlsFailed, *_of_aiohttp("ClientSSLError"))):
         return _CERTIFICATE if "certificate" in str(error).lower() else None
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | aiohttp.ClientConnectorError | Unreachable):
+    if isinstance(
+        error, (EndpointConnectionError, ConnectTimeoutError, Unreachable, *_of_aiohttp("ClientConnectorError"))
+    ):
         return _UNREACHABLE
     return None
 

@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError, NoCredentialsError, PartialCredenti
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import (
-    AWS_ERRORS,
     CREDENTIAL_CODES,
+    aws_errors,
     code_and_message,
     described,
     failure,
@@ -87,7 +87,7 @@ def translated(asked: Asked) -> Iterator[None]:
         raise _refused(asked, error) from error
     except _NO_CREDENTIALS as error:
         raise NoCredentials(failure("", error)) from error
-    except (*AWS_ERRORS, ValueError) as error:
+    except aws_errors(ValueError) as error:
         raise NoAnswer(failure(asked.resource, error)) from error
 
 

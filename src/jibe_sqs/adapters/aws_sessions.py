@@ -1,22 +1,18 @@
 """botocore's sessions, with settings that botocore does not read: `AWS_REGION` and the CA certificates."""
 
-import gzip
 import os
 import ssl
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
-import orjson
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
-from botocore.loaders import JSONFileLoader, Loader, create_loader
-from botocore.session import Session
 
 from jibe_sqs.adapters.authorities import aws_bundle, aws_trusted
+from jibe_sqs.adapters.botocore_sessions import share_loader
 
 PARTS: Final = 3
 """Steps of opening a connection that may each take the connect timeout: TCP, the proxy's tunnel, TLS."""
@@ -54,34 +50,3 @@ def new_session(ca_file: str | None) -> AioSession:
         # As in AWS's other SDKs; botocore reads AWS_DEFAULT_REGION only.
         session.set_config_variable("region", region)
     return session
-
-
-def share_loader(session: Session) -> None:
-    """Let the session read the descriptions of AWS's services with all other sessions: it takes half a second for S3 alone."""
-    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
-
-
-@cache
-def _loader(data_path: str | None) -> Loader:
-    """A loader of the descriptions of AWS's services, which all sessions share: each service's takes megabytes."""
-    return _Loader(create_loader(data_path).search_paths, include_default_search_paths=False)
-
-
-class _Files(JSONFileLoader):  # type: ignore[misc]
-    def load_file(self, file_path: str) -> Any:
-        """The content of the file, which may be compressed. None if it does not exist."""
-        if (plain := Path(f"{file_path}.json")).is_file():
-            return orjson.loads(plain.read_bytes())
-        if (compressed := Path(f"{file_path}.json.gz")).is_file():
-            return orjson.loads(gzip.decompress(compressed.read_bytes()))
-        return None
-
-
-class _Loader(Loader):  # type: ignore[misc]
-    """botocore's loader at a third of its cost: it reads JSON with orjson, and looks for descriptions of one service only."""
-
-    FILE_LOADER_CLASS = _Files
-
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
-        """All services. A description of this type may be missing."""
-        return sorted({each.name for path in map(Path, self.search_paths) if path.is_dir() for each in path.iterdir()})

@@ -13,14 +13,15 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
-from aiobotocore.session import AioSession
 from botocore import UNSIGNED
-from botocore.credentials import ReadOnlyCredentials
+from botocore.credentials import EnvProvider, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
 
 log = structlog.get_logger()
 
@@ -108,7 +109,7 @@ class RenewableCredentials:
 
     async def renew(self, refused: ReadOnlyCredentials, code: str) -> bool:
         """Whether to repeat a request that was signed with `refused` and answered with `code`. Raises nothing."""
-        renewing = isinstance(self._current, AioRefreshableCredentials)
+        renewing = isinstance(self._current, RefreshableCredentials)
         if code not in REFUSED and (code not in DOUBTFUL or renewing):
             return False
         async with self._looking:
@@ -156,7 +157,7 @@ class RenewableCredentials:
 def _must_refresh(credentials: Any) -> bool:
     """Whether botocore would renew them before it signs a request."""
     # botocore has no public name for the longer of its two times.
-    return isinstance(credentials, AioRefreshableCredentials) and credentials.refresh_needed(
+    return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed(
         credentials._mandatory_refresh_timeout  # noqa: SLF001
     )
 
@@ -170,28 +171,44 @@ async def _frozen(credentials: Any) -> ReadOnlyCredentials:
         raise CredentialRetrievalError(provider=credentials.method, error_msg=f"{error}{hint}") from error
 
 
+class Fixed:
+    """Credentials that never change, in the form of aiobotocore's."""
+
+    def __init__(self, frozen: ReadOnlyCredentials, *, method: str) -> None:
+        """`method`: botocore's name for where they were found."""
+        self.method = method
+        self._frozen = frozen
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """The key, secret and token."""
+        return self._frozen
+
+
 def configured(access_key: str, secret_key: str | None, token: str | None) -> RenewableCredentials:
     """The credentials of our own configuration. They never change."""
 
-    async def resolve() -> AioCredentials:
-        return AioCredentials(access_key, secret_key, token, method="explicit")
+    async def resolve() -> Fixed:
+        return Fixed(ReadOnlyCredentials(access_key, secret_key, token, None), method="explicit")
 
     return RenewableCredentials(resolve, places=lambda: "the configuration")
 
 
-def found(new_session: Callable[[], AioSession]) -> RenewableCredentials:
+def found(new_session: Callable[[], "AioSession"]) -> RenewableCredentials:
     """The credentials that botocore finds: in the environment, a profile, the container, or the machine.
 
     Each lookup begins with a new session: a session reads configuration files once.
     """
 
     async def resolve() -> Any:
+        # botocore looks there first, too. A session, which is slow to import, is needed only for other places.
+        if (here := EnvProvider().load()) is not None and not isinstance(here, RefreshableCredentials):
+            return Fixed(here.get_frozen_credentials(), method=here.method)
         return await new_session().get_credentials()
 
     return RenewableCredentials(resolve, places=lambda: places(new_session()))
 
 
-def places(session: AioSession) -> str:
+def places(session: "AioSession") -> str:
     """Where botocore looks for credentials with the settings of this process."""
     profile = session.get_config_variable("profile") or "default"
     files = " and ".join(str(session.get_config_variable(name)) for name in ("credentials_file", "config_file"))
@@ -206,8 +223,10 @@ _SIGNED_WITH: Final = "jibe_signed_with"
 _RENEWED: Final = "jibe_renewed"
 
 
-def renew_when_refused(session: AioSession, credentials: RenewableCredentials) -> None:
+def renew_when_refused(session: "AioSession", credentials: RenewableCredentials) -> None:
     """Sign all requests of this session's clients with these, and repeat a refused one once if they were renewed."""
+    from aiobotocore.credentials import AioCredentials
+
     # botocore has no public way to give a session credentials that renew themselves.
     session._credentials = credentials  # noqa: SLF001
 

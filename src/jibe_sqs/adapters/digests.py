@@ -18,7 +18,7 @@ from cachetools import LRUCache, TTLCache
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import AWS_ERRORS, NO_ANSWER_ERRORS, described, failure, log_store_error
+from jibe_sqs.adapters.aws_errors import aws_errors, described, failure, log_store_error, no_answer_errors
 from jibe_sqs.adapters.partitions import is_aws
 from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.core.digest_checks import check_log, check_signature, public_key
@@ -94,7 +94,7 @@ def cloudtrail_keys(*, aws: Aws, account: Account) -> ListKeys:
             answer = await client.list_public_keys(StartTime=start, EndTime=end)
         except ClientError as error:
             raise KeysUnavailable(described(f"public keys of CloudTrail in {region}", error, _REMEDIES)) from error
-        except NO_ANSWER_ERRORS as error:
+        except no_answer_errors() as error:
             raise KeysUnavailable(failure(f"public keys of CloudTrail in {region}", error)) from error
         found: Sequence[Mapping[str, Any]] = answer.get("PublicKeyList", [])
         return found
@@ -209,6 +209,6 @@ def _without_vpc_endpoint(account: Account) -> Account:
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except AWS_ERRORS as error:
+    except aws_errors() as error:
         ours = log_store_error(what, error)
         raise (DigestMissing(str(ours)) if isinstance(ours, LogMissing | LogBucketMissing) else ours) from error

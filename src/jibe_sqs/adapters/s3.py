@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from cachetools import LRUCache
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import AWS_ERRORS, log_store_error
+from jibe_sqs.adapters.aws_errors import aws_errors, log_store_error
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.http1_connection import CHUNK
-from jibe_sqs.adapters.s3_get import Object, Objects, address, other_region
+from jibe_sqs.adapters.s3_get import Object, Objects, other_region, place
 from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.concurrency.budget import Budget, Share
 from jibe_sqs.core.errors import BucketNotAllowed, LogStoreError, LogStoreUnavailable
@@ -116,12 +116,12 @@ class S3Logs:
         source = self._source(file)
         try:
             region = await self._regions.of(file.bucket, source)
-        except _FOREIGN as error:
+        except aws_errors(ValueError) as error:
             raise _translation(file, error) from error
         share = Share(self._budget, await self._budget.take(WINDOW))
         try:
             found = await self._found(file, source, region)
-        except _FOREIGN as error:
+        except aws_errors(ValueError) as error:
             share.reduce_to(0)
             raise _translation(file, error, source.owner) from error
         except BaseException:
@@ -131,7 +131,7 @@ class S3Logs:
         return S3Log(file, found, share)
 
     async def _found(self, file: LogFile, source: Source, region: str) -> Object:
-        objects = await self._objects(file.bucket, source, region)
+        objects = self._objects(file.bucket, source, region)
         try:
             return await objects.open(file.key, file.version)
         except ClientError as error:
@@ -141,13 +141,13 @@ class S3Logs:
             corrected = await self._regions.corrected(file.bucket, source, region, named)
             if corrected == region:
                 raise
-        return await (await self._objects(file.bucket, source, corrected)).open(file.key, file.version)
+        return await self._objects(file.bucket, source, corrected).open(file.key, file.version)
 
-    async def _objects(self, bucket: str, source: Source, region: str) -> Objects:
+    def _objects(self, bucket: str, source: Source, region: str) -> Objects:
         key = (bucket, source, region)
         if (objects := self._buckets.get(key)) is None:
-            client = await self._aws.client("s3", region, source.account)
-            objects = Objects(self._aws, source.account, await address(client, bucket, source.owned))
+            client = self._aws.offline_client("s3", region, source.account)
+            objects = Objects(self._aws, source.account, place(client, bucket, source.owned))
             self._buckets[key] = objects
         return objects
 
@@ -197,7 +197,7 @@ class S3Log:
         """The next chunk. Raises `LogStoreUnavailable` if the object arrives incomplete."""
         try:
             chunk = await self._object.chunk()
-        except _FOREIGN as error:
+        except aws_errors(ValueError) as error:
             raise _translation(self._file, error) from error
         if not chunk:
             raise StopAsyncIteration
@@ -218,9 +218,6 @@ def _name(file: LogFile) -> str:
     return f"{file}{version}"
 
 
-_FOREIGN: Final = (*AWS_ERRORS, ValueError)
-
-
 @contextmanager
 def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
     """Raise the errors of botocore, of HTTP and of the system as `LogStoreError`s that name the file.
@@ -229,12 +226,12 @@ def translated(file: LogFile, owner: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except _FOREIGN as error:
+    except aws_errors(ValueError) as error:
         raise _translation(file, error, owner) from error
 
 
 def _translation(file: LogFile, error: BaseException, owner: str | None = None) -> LogStoreError:
-    if isinstance(error, AWS_ERRORS):
+    if isinstance(error, aws_errors()):
         return log_store_error(_name(file), error, owner)
     return LogStoreUnavailable(f"{_name(file)}: {_first_line(error)}")
 

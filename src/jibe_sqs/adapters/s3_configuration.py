@@ -6,7 +6,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError, PartialCredentialsError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, failure
+from jibe_sqs.adapters.aws_errors import failure, no_answer_errors
 from jibe_sqs.core.errors import SettingsError
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -45,7 +45,7 @@ async def content(bucket: str, key: str, *, aws: Aws, account: Account) -> bytes
         raise SettingsError([f"{address}: no AWS credentials: {_CREDENTIALS}"]) from error
     except ParamValidationError as error:
         raise SettingsError([f"{address}: not the name of a bucket"]) from error
-    except (*NO_ANSWER_ERRORS, ValueError) as error:
+    except no_answer_errors(ValueError) as error:
         raise SettingsError([f"{address}: {failure('cannot be read', error)}"]) from error
     if len(found) > MAX_BYTES:
         raise SettingsError([f"{address}: larger than {MAX_BYTES} bytes, so it is not a configuration file"])

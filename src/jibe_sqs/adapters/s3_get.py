@@ -6,16 +6,15 @@ to do so for each request costs many times as much as the request itself (docs/e
 
 import asyncio
 import time
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 from botocore.exceptions import ClientError, IncompleteReadError
-from botocore.httpsession import ProxyConfiguration
 from botocore.parsers import create_parser
-from botocore.utils import get_environ_proxies, percent_encode
+from botocore.utils import percent_encode
 
+from jibe_sqs.adapters.addresses import address
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.http1_connection import CHUNK, Answer
 from jibe_sqs.adapters.http1_errors import HttpError, Malformed
@@ -38,6 +37,8 @@ _ELSEWHERE: Final = frozenset(
 )
 _PLACEHOLDER: Final = "jibe-sqs-key-of-an-object"
 """The key with which botocore is asked for the address of a bucket. The request is not sent."""
+_SENT: Final = ("User-Agent", "x-amz-expected-bucket-owner")
+"""The headers that are sent."""
 
 
 class Target(NamedTuple):
@@ -50,7 +51,7 @@ class Target(NamedTuple):
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
-class Address(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
     """The address of a bucket's objects: an object's URL is `base` and its key. `headers` are sent with each request."""
 
     base: str
@@ -65,42 +66,30 @@ class Address(msgspec.Struct, frozen=True):
         return Target(f"{urlsplit(self.base).path}{percent_encode(key, safe='/~')}", query)
 
 
-async def address(client: Any, bucket: str, owner: dict[str, str]) -> Address:
-    """The address of a bucket. `client`: aiobotocore's client of S3 in the bucket's region. Raises botocore's errors."""
-    client.meta.events.register_last("before-call.s3.GetObject", _instead_of_sending, unique_id=_PLACEHOLDER)
-    found: Address = (await client.get_object(Bucket=bucket, Key=_PLACEHOLDER, **owner))["address"]
-    return found
-
-
-def _instead_of_sending(
-    params: dict[str, Any], context: dict[str, Any], request_signer: Any, **_: Any
-) -> tuple[SimpleNamespace, dict[str, Any]] | None:
-    """Answer botocore's request for the placeholder with its address. Other requests are sent."""
-    if not params["url"].endswith(_PLACEHOLDER):
-        return None
-    base, signing, headers = params["url"].removesuffix(_PLACEHOLDER), context.get("signing", {}), params["headers"]
-    found = Address(
-        base=base,
-        signing_name=signing.get("signing_name") or request_signer.signing_name,
-        region=signing.get("region") or request_signer.region_name,
-        headers={name: headers[name] for name in ("User-Agent", "x-amz-expected-bucket-owner") if name in headers},
-        proxy=ProxyConfiguration(proxies=get_environ_proxies(base)).proxy_url_for(base),
+def place(client: Any, bucket: str, owner: dict[str, str]) -> Place:
+    """The address of a bucket. `client`: `Aws.offline_client` of S3 in the bucket's region. Raises botocore's errors."""
+    found = address(client, "get_object", Bucket=bucket, Key=_PLACEHOLDER, **owner)
+    return Place(
+        base=found.url.removesuffix(_PLACEHOLDER),
+        signing_name=found.signing_name,
+        region=found.region,
+        headers={name: found.headers[name] for name in _SENT if name in found.headers},
+        proxy=found.proxy,
     )
-    return SimpleNamespace(status_code=200), {"address": found}
 
 
 class Objects:
     """The objects of one bucket. Raises botocore's errors and `HttpError`."""
 
-    def __init__(self, aws: Aws, account: Account, address: Address) -> None:
-        self._session = aws.session(account)
-        self._address = address
-        self._origin = aws.http(account).origin(address.base, address.proxy)
-        self._signer = Signer(address.signing_name, address.region, "GET", self._origin.host, address.headers)
+    def __init__(self, aws: Aws, account: Account, place: Place) -> None:
+        self._credentials = aws.credentials(account)
+        self._place = place
+        self._origin = aws.http(account).origin(place.base, place.proxy)
+        self._signer = Signer(place.signing_name, place.region, "GET", self._origin.host, place.headers)
 
     async def open(self, key: str, version: str | None) -> "Object":
         """Open one object. The caller closes it."""
-        target = self._address.target(key, version)
+        target = self._place.target(key, version)
         return Object(self, target, await self.get(target))
 
     async def get(self, target: Target, *, start: int = 0, etag: str = "") -> Answer:
@@ -112,7 +101,7 @@ class Objects:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'}
-        credentials = await self._session.get_credentials()
+        credentials = self._credentials
         renewed = False
         tries = 0
         while True:

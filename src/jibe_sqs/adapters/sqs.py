@@ -11,8 +11,9 @@ import structlog
 
 from jibe_sqs.adapters import sqs_wire
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.aws_errors import aws_errors
 from jibe_sqs.adapters.sqs_calls import Calls
-from jibe_sqs.adapters.sqs_errors import SQS_ERRORS, of_entry, translated
+from jibe_sqs.adapters.sqs_errors import of_entry, translated
 from jibe_sqs.core.errors import QueueError, QueueRefused
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueDepth, QueueFacts
@@ -179,7 +180,7 @@ class SqsQueue:
         """The answer, as `read` reads it. `what`: what is tried, for the text of an error."""
         try:
             return read(await self._calls.call(operation, sqs_wire.request(arguments)))
-        except SQS_ERRORS as error:
+        except aws_errors() as error:
             raise translated(what, error) from error
 
 

@@ -6,17 +6,14 @@ queue: to do so for each call costs ten times as much as the call itself (docs/e
 
 import asyncio
 import time
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
-from botocore.httpsession import ProxyConfiguration
 from botocore.parsers import ResponseParserError
 from botocore.retries.quota import RetryQuota
-from botocore.utils import get_environ_proxies
 
+from jibe_sqs.adapters.addresses import Address, address
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.credentials import RenewableCredentials
 from jibe_sqs.adapters.http1 import Origin
@@ -59,45 +56,7 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes. Ten messages have at most 10 MiB, and six times as much if all of their characters are escaped."""
 
 FAILURES: Final = (ClientError, HttpError)
-_PLACEHOLDER: Final = "jibe-sqs-name-of-a-queue"
-"""The queue with which botocore is asked for the address. The request is not sent."""
 _TARGET: Final = "X-Amz-Target"
-
-
-class Address(msgspec.Struct, frozen=True):
-    """The address of a queue's service. `headers` are sent with each call. `target`: a prefix of operations' names."""
-
-    url: str
-    signing_name: str
-    region: str
-    headers: dict[str, str]
-    target: str
-    proxy: str | None
-
-
-async def address(client: Any) -> Address:
-    """The address of a service. `client`: aiobotocore's client of SQS. Raises botocore's errors."""
-    client.meta.events.register_last("before-call.sqs.GetQueueUrl", _instead_of_sending, unique_id=_PLACEHOLDER)
-    found: Address = (await client.get_queue_url(QueueName=_PLACEHOLDER))["address"]
-    return found
-
-
-def _instead_of_sending(
-    params: dict[str, Any], context: dict[str, Any], request_signer: Any, **_: Any
-) -> tuple[SimpleNamespace, dict[str, Any]] | None:
-    """Answer botocore's request for the placeholder with its address. Other requests are sent."""
-    if _PLACEHOLDER.encode() not in params["body"]:
-        return None
-    url, signing, headers = params["url"], context.get("signing", {}), dict(params["headers"])
-    found = Address(
-        url=url,
-        signing_name=signing.get("signing_name") or request_signer.signing_name,
-        region=signing.get("region") or request_signer.region_name,
-        target=headers.pop(_TARGET).removesuffix("GetQueueUrl"),
-        headers=headers,
-        proxy=ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url),
-    )
-    return SimpleNamespace(status_code=200), {"address": found}
 
 
 class Calls:
@@ -116,7 +75,7 @@ class Calls:
         """The body of the answer to an operation. Repeats the request after transient failures."""
         service = self._service
         if service is None:
-            service = self._service = await self._resolved()
+            service = self._service = self._resolved()
         signer = service.signer(operation)
         renewed = False
         tries = spent = 0
@@ -142,11 +101,11 @@ class Calls:
                 raise failure
             await asyncio.sleep(BACKOFF.delay(tries))
 
-    async def _resolved(self) -> "_Service":
-        client = await self._aws.client("sqs", self._region, self._account)
-        credentials = await self._aws.session(self._account).get_credentials()
-        found = await address(client)
-        return _Service(found, self._aws.http(self._account).origin(found.url, found.proxy), credentials)
+    def _resolved(self) -> "_Service":
+        http = self._aws.http(self._account)
+        client = self._aws.offline_client("sqs", self._region, self._account)
+        found = address(client, "get_queue_url", QueueName="any")
+        return _Service(found, http.origin(found.url, found.proxy), self._aws.credentials(self._account))
 
     async def _sent(self, service: "_Service", operation: str, headers: dict[str, str], body: bytes) -> bytes:
         """The body of an answer. Raises `ClientError` for an answer that is a refusal."""
@@ -171,6 +130,7 @@ class _Service:
         self.credentials = credentials
         self.path = urlsplit(address.url).path
         self._address = address
+        self._target = address.headers[_TARGET].removesuffix("GetQueueUrl")
         self._signers: dict[str, Signer] = {}
 
     def signer(self, operation: str) -> Signer:
@@ -178,7 +138,7 @@ class _Service:
         signer = self._signers.get(operation)
         if signer is None:
             address = self._address
-            headers = {**address.headers, _TARGET: f"{address.target}{operation}"}
+            headers = {**address.headers, _TARGET: f"{self._target}{operation}"}
             signer = Signer(address.signing_name, address.region, "POST", self.origin.host, headers)
             self._signers[operation] = signer
         return signer

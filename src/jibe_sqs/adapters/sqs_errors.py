@@ -5,11 +5,8 @@ from typing import Final
 
 from botocore.exceptions import ClientError
 
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure
+from jibe_sqs.adapters.aws_errors import code_and_message, described, failure
 from jibe_sqs.core.errors import DelayRefused, QueueError, QueueRefused, QueueUnavailable, ReceiptLost
-
-SQS_ERRORS: Final = (ClientError, *NO_ANSWER_ERRORS)
-"""Everything that a call of SQS raises."""
 
 _KMS: Final = ("AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired")
 """Errors about the key of an encrypted queue. SQS's two protocols use different names for each."""
@@ -51,7 +48,7 @@ limit [43200 seconds]`. The limit is counted from the receive."""
 
 
 def translated(what: str, error: Exception) -> QueueError:
-    """Our error for one of `SQS_ERRORS`. `what`: what was tried, for the text."""
+    """Our error for one of `aws_errors()`. `what`: what was tried, for the text."""
     if not isinstance(error, ClientError):
         return QueueUnavailable(failure(what, error))
     # A receipt has hundreds of characters. A shortened message would lose the reason behind it.

@@ -15,7 +15,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from jibe_sqs.adapters.aws import Account, Aws
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, code_and_message, described, failure, remedy
+from jibe_sqs.adapters.aws_errors import code_and_message, described, failure, no_answer_errors, remedy
 from jibe_sqs.adapters.ledgers.shared_look_ups import SharedLookUps
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
@@ -247,5 +247,5 @@ def _translated(table: str) -> Iterator[None]:
         raise kind(described(f"table {table}", error, _REFUSALS | _THROTTLED)) from error
     except TimeoutError as error:
         raise LedgerError(f"table {table}: {str(error) or f'no answer in {CALL_TIMEOUT:.0f} s'}") from error
-    except NO_ANSWER_ERRORS as error:
+    except no_answer_errors() as error:
         raise LedgerError(failure(f"table {table}", error)) from error
