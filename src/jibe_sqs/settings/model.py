@@ -132,8 +132,8 @@ class Settings(Rules):
     drain_timeout: Duration = Field(
         default=90,
         gt=0,
-        description="the time to finish held messages after SIGTERM. It must be longer than `poll.wait`, because a "
-        "receive that has begun is not cancelled. The orchestrator must wait half a minute longer before it kills",
+        description="the time to finish held messages after SIGTERM. It must be longer than `poll.wait`, because the "
+        "stop waits for some long polls. The orchestrator must wait half a minute longer before it kills",
     )
     watermark_margin: Duration = Field(
         default=5,
@@ -213,7 +213,7 @@ class Settings(Rules):
     @model_validator(mode="after")
     def _drain_is_longer_than_a_poll(self) -> Self:
         if self.drain_timeout <= self.poll.wait:
-            raise ValueError("drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled")
+            raise ValueError("drain_timeout must be longer than poll.wait: the stop waits for some long polls")
         return self
 
     @model_validator(mode="after")

@@ -165,7 +165,7 @@ def test_the_drain_timeout_must_be_longer_than_a_long_poll(write, changes, good)
         assert load(Settings, config=file)
     else:
         assert problems(config=file) == [
-            "drain_timeout must be longer than poll.wait: a receive that has begun is not cancelled"
+            "drain_timeout must be longer than poll.wait: the stop waits for some long polls"
         ]
 
 
