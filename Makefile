@@ -23,7 +23,7 @@ help:
 	@echo 'make check     linters, types, layers, deployment files'
 	@echo 'make tests     all tests; EXAMPLES=1 tries all of the expensive examples, not a third'
 	@echo 'make bench     compare speed and cost with other consumers; BENCH=--help shows its options'
-	@echo 'make bench-quick  the part of it that CI runs, in two minutes'
+	@echo 'make bench-quick  the part of it that CI runs, in a few minutes'
 	@echo 'make fuzz      fuzz each parser for FUZZ_SECONDS=60'
 	@echo 'make chaos     kill, stop and disconnect replicas for SECONDS=120; nothing gets lost'
 	@echo 'make drain     stop a service under load, TIMES=100; each stop must be clean'
