@@ -276,6 +276,45 @@ async def test_a_malformed_redrive_policy_is_ignored(reciting, policy):
     assert (facts.max_receives, facts.dead_letters) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "policy", ['{"maxReceiveCount": "many"}', '{"maxReceiveCount": []}', '{"maxReceiveCount": 1e999}']
+)
+async def test_a_malformed_number_of_receives_is_ignored(reciting, policy):
+    facts = await (await reciting(RecitingSqs({"Attributes": {"RedrivePolicy": policy}}))).facts()
+    assert facts.max_receives is None
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        True,
+        ["VisibilityTimeout"],
+        *({name: value} for name in ("VisibilityTimeout", "MessageRetentionPeriod") for value in ("", "nan", "-1", [])),
+        {"RedrivePolicy": '{"deadLetterTargetArn": "no-arn"}'},
+    ],
+    ids=str,
+)
+async def test_attributes_that_cannot_be_read_are_an_error_of_the_queue(reciting, attributes):
+    """Another error would end the consumer."""
+    with pytest.raises(QueueUnavailable):
+        await (await reciting(RecitingSqs({"Attributes": attributes}))).facts()
+
+
+@pytest.mark.parametrize("value", ["", "inf", "-1", {}, float("inf")])
+@pytest.mark.parametrize("name", ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"])
+async def test_a_depth_that_cannot_be_read_is_an_error_of_the_queue(reciting, name, value):
+    with pytest.raises(QueueUnavailable):
+        await (await reciting(RecitingSqs({"Attributes": {name: value}}))).depth()
+
+
+@pytest.mark.parametrize("number", ["2", "-1"])
+async def test_the_failure_of_an_entry_that_was_not_sent_fails_the_batch(reciting, number):
+    """It is not known which entry failed, so none counts as deleted."""
+    queue = await reciting(RecitingSqs({"Failed": [{"Id": number, "Code": "InternalError"}]}))
+    with pytest.raises(QueueUnavailable):
+        await queue.delete(["a", "b"])
+
+
 # Reject
 
 

@@ -14,7 +14,7 @@ from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.aws_errors import aws_errors
 from jibe_sqs.adapters.sqs_calls import Calls
 from jibe_sqs.adapters.sqs_errors import of_entry, translated
-from jibe_sqs.core.errors import QueueError, QueueRefused
+from jibe_sqs.core.errors import QueueError, QueueRefused, QueueUnavailable
 from jibe_sqs.core.model import Message, Reject
 from jibe_sqs.ports import QueueDepth, QueueFacts
 
@@ -30,6 +30,7 @@ MAX_ATTRIBUTE_LENGTH: Final = 1024
 
 DEFAULT_RETENTION: Final = 345_600.0
 """Seconds."""
+_VISIBILITY: Final = "VisibilityTimeout"
 _RETENTION: Final = "MessageRetentionPeriod"
 _VISIBLE: Final = "ApproximateNumberOfMessages"
 _HIDDEN: Final = "ApproximateNumberOfMessagesNotVisible"
@@ -53,23 +54,26 @@ class SqsQueue:
 
     async def facts(self) -> QueueFacts:
         """Ask the queue for its own settings, and find its dead-letter queue."""
-        attributes = await self._attributes("VisibilityTimeout", "RedrivePolicy", _RETENTION)
+        attributes = await self._attributes(_VISIBILITY, "RedrivePolicy", _RETENTION)
         redrive = _redrive_policy(attributes.get("RedrivePolicy"))
         target = redrive.get("deadLetterTargetArn")
         if isinstance(target, str) and self._dead_letters is None:
             self._dead_letters = await self._dead_letter_url(target)
-        receives = redrive.get("maxReceiveCount")
         return QueueFacts(
-            visibility_timeout=float(attributes.get("VisibilityTimeout", 30)),
-            max_receives=int(receives) if receives is not None else None,
+            visibility_timeout=_number(attributes, _VISIBILITY, 30.0),
+            max_receives=_max_receives(redrive),
             dead_letters=self._dead_letters,
-            retention=_retention(attributes),
+            retention=_number(attributes, _RETENTION, DEFAULT_RETENTION),
         )
 
     async def depth(self) -> QueueDepth:
         """Ask the queue for the number of its messages."""
         attributes = await self._attributes(_VISIBLE, _HIDDEN, _RETENTION)
-        return QueueDepth(int(attributes.get(_VISIBLE, 0)), int(attributes.get(_HIDDEN, 0)), _retention(attributes))
+        return QueueDepth(
+            int(_number(attributes, _VISIBLE, 0.0)),
+            int(_number(attributes, _HIDDEN, 0.0)),
+            _number(attributes, _RETENTION, DEFAULT_RETENTION),
+        )
 
     async def may_reject(self) -> bool:
         """Whether there is a dead-letter queue and SQS does not refuse our write. Unknown (SQS is down) counts as true."""
@@ -153,23 +157,31 @@ class SqsQueue:
 
     async def _dead_letter_url(self, arn: str) -> str | None:
         """The queue's URL. None if we may not look it up: then rejected messages wait for the queue's own redrive."""
-        account, name = arn.split(":")[-2:]
+        account, _, name = arn.rpartition(":")
+        account = account.rpartition(":")[2]
         asked = {"QueueName": name, "QueueOwnerAWSAccountId": account}
         try:
             answer = await self._ask(f"dead-letter queue {name}", "GetQueueUrl", asked)
         except QueueRefused:
             return None
-        url: str = answer["QueueUrl"]
+        url = answer.get("QueueUrl")
+        if not isinstance(url, str) or not url:
+            raise QueueUnavailable(f"dead-letter queue {name}: the answer has no URL of a queue")
         return url
 
-    async def _attributes(self, *names: str) -> dict[str, str]:
+    async def _attributes(self, *names: str) -> dict[str, Any]:
         asked = {"QueueUrl": self.url, "AttributeNames": names}
         answer = await self._ask(f"attributes of {self.name}", "GetQueueAttributes", asked)
-        return answer.get("Attributes") or {}
+        attributes = answer.get("Attributes") or {}
+        if not isinstance(attributes, dict):
+            raise QueueUnavailable(f"attributes of {self.name}: the answer has none that can be read")
+        return attributes
 
     async def _batch(self, what: str, operation: str, entries: list[dict[str, Any]]) -> dict[str, Exception]:
         """The failures, by receipt. SQS reports them in a successful answer."""
         failures = await self._call(what, operation, {"QueueUrl": self.url, "Entries": entries}, sqs_wire.failures)
+        if any(each.id >= len(entries) for each in failures):
+            raise QueueUnavailable(f"{what}: the answer names an entry that was not sent")
         return {entries[each.id]["ReceiptHandle"]: of_entry(each.code or "", each.message or "") for each in failures}
 
     async def _ask(self, what: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,12 +201,28 @@ def _fifo_arguments(url: str, once: str) -> dict[str, str]:
     return {"MessageGroupId": once, "MessageDeduplicationId": once} if url.endswith(".fifo") else {}
 
 
-def _retention(attributes: dict[str, Any]) -> float:
-    """Seconds. SQS's default, if a compatible queue does not answer with it."""
-    return float(attributes.get(_RETENTION, DEFAULT_RETENTION))
+def _number(attributes: Mapping[str, Any], name: str, default: float) -> float:
+    """An attribute, which SQS writes as a string. `default`: if a compatible queue does not answer with it."""
+    value = attributes.get(name)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise QueueUnavailable(f"the queue's attribute {name} is no number: {value!r:.40}")
+    return number
 
 
-def _redrive_policy(text: str | None) -> dict[str, Any]:
+def _max_receives(redrive: Mapping[str, Any]) -> int | None:
+    try:
+        return int(redrive["maxReceiveCount"])
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return None
+
+
+def _redrive_policy(text: Any) -> dict[str, Any]:
     try:
         policy = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:

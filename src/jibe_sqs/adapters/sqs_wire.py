@@ -9,7 +9,7 @@ Format: Amazon SQS API Reference; "Making Query API requests using AWS JSON prot
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Failure(msgspec.Struct, rename="pascal"):
     """An entry of a batch that failed. `id`: its place in the batch."""
 
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=0)]
     code: str | None = None
     message: str | None = None
 
