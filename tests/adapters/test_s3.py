@@ -649,9 +649,12 @@ async def test_an_interrupted_answer_is_continued_at_the_right_byte(logs, proxy,
         reply("200 OK", b"x" * 3_000_000),
         reply("206 Partial Content", b"x" * 2_900_000, Content_Range="bytes 0-2899999/3000000"),
         error("412 Precondition Failed", "PreconditionFailed"),
+        reply(
+            "206 Partial Content", b"y" * 2_900_000, Content_Range="bytes 100000-2999999/3000000", ETag='"another-etag"'
+        ),
         error("416 Range Not Satisfiable", "InvalidRange"),
     ],
-    ids=["from the beginning", "another range", "another object", "no such range"],
+    ids=["from the beginning", "another range", "another object", "another object, If-Match ignored", "no such range"],
 )
 async def test_an_object_that_cannot_be_continued_is_unavailable(logs, proxy, budget, second):
     """Bytes of two objects must not be joined, and bytes must not be duplicated."""
@@ -661,6 +664,27 @@ async def test_an_object_that_cannot_be_continued_is_unavailable(logs, proxy, bu
         await read(logs, LogFile(BUCKET, PLAIN))
     assert proxy.methods().count("GET") == 2
     assert budget.free == SIZE
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "206 Partial Content"])
+async def test_another_status_of_success_is_no_object(logs, proxy, status):
+    proxy.answer = to_gets(reply(status))
+    with pytest.raises(LogStoreUnavailable, match=rf"{status[:3]}: .*this status was not expected"):
+        await read(logs, LogFile(BUCKET, PLAIN))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<Error><Code>AccessDenied</Code><Code>AccessDenied</Code></Error>",
+        b"<Error><Code><Code>AccessDenied</Code></Code></Error>",
+        b"<Error><Code>PermanentRedirect</Code><Region><x/><x/></Region></Error>",
+    ],
+)
+async def test_an_error_of_another_shape_is_an_error_of_the_store(logs, proxy, body):
+    proxy.answer = to_gets(reply("400 Bad Request", body))
+    with pytest.raises(LogStoreUnavailable):
+        await read(logs, LogFile(BUCKET, PLAIN))
 
 
 @pytest.mark.parametrize("sent", [2_899_999, 2_900_001])

@@ -95,12 +95,12 @@ class Objects:
     async def get(self, target: Target, *, start: int = 0, etag: str = "") -> Answer:
         """Returns the answer; its body is here if it is small. Repeats the request after transient failures.
 
-        `start`: the first byte to get. If it is not 0, the object must still have this `etag`.
+        `start`: the first byte to get. If it is not 0, the object must still have this `etag`: the header's value.
         """
         # Not signed: a proxy may change what encodings are accepted.
         headers = {"Accept-Encoding": "identity"}
         if start:
-            headers |= {"Range": f"bytes={start}-", "If-Match": f'"{etag}"'}
+            headers |= {"Range": f"bytes={start}-", "If-Match": etag}
         credentials = self._credentials
         renewed = False
         tries = 0
@@ -137,7 +137,8 @@ class Object:
             answer.close()
             raise Malformed("the answer does not say how long the object is")
         self.size = answer.length
-        self.etag = answer.header("etag").strip('"')
+        self._tag = answer.header("etag")
+        self.etag = self._tag.strip('"')
         self._objects = objects
         self._target = target
         self._answer = answer
@@ -176,7 +177,10 @@ class Object:
         if self._breaks == TRIES or not self._got or not self.etag:
             raise self._incomplete() from error
         self._answer.close()
-        self._answer = await self._objects.get(self._target, start=self._got, etag=self.etag)
+        self._answer = await self._objects.get(self._target, start=self._got, etag=self._tag)
+        # Not every store knows If-Match.
+        if self._answer.header("etag", self._tag) != self._tag:
+            raise Malformed("the object was replaced while it was read")
         if not self._answer.header("content-range").startswith(f"bytes {self._got}-"):
             raise Malformed(f"the answer does not continue at byte {self._got:,}")
 
@@ -188,9 +192,10 @@ def other_region(error: ClientError) -> tuple[bool, str | None]:
     """Whether the store refuses a request because the bucket is in another region; and that region, if it is named."""
     answer = error.response
     status = answer["ResponseMetadata"]["HTTPStatusCode"]
-    refused = answer["Error"].get("Code") in _ELSEWHERE or status in (301, 302, 307)
+    refused = _code(error) in _ELSEWHERE or status in (301, 302, 307)
     named = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or answer["Error"].get("Region")
-    return refused, named
+    # botocore makes a dict or a list of an element that has elements or is repeated.
+    return refused, named if isinstance(named, str) else None
 
 
 async def _refusal(answer: Answer) -> ClientError:
@@ -198,6 +203,8 @@ async def _refusal(answer: Answer) -> ClientError:
     body = await answer.read(MAX_ERROR_BYTES)
     received = {"status_code": max(answer.status, 301), "headers": answer.headers, "body": body}
     parsed = create_parser("rest-xml").parse(received, None)
+    if answer.status < 300:
+        parsed["Error"] = {"Code": str(answer.status), "Message": "this status was not expected"}
     parsed["ResponseMetadata"]["HTTPStatusCode"] = answer.status
     return ClientError(parsed, "GetObject")
 
