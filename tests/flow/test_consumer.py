@@ -193,6 +193,38 @@ async def test_a_message_that_is_redelivered_during_its_delete_is_deleted_with_i
     assert not queue.messages
 
 
+@pytest.mark.parametrize("errors", [1, 2], ids=["the last try succeeds", "the last try fails"])
+async def test_a_message_that_is_redelivered_for_the_last_time_during_its_retry_is_tried_once_more(flow, errors):
+    """Otherwise the queue itself would make it a dead letter, without a reason."""
+    world = flow.World(queue=flow.InMemoryQueue(max_receives=2))
+    queue = world.queue
+    id_ = world.send_log("a")
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")] * errors
+    queue.latency["show_after"] = 5
+    async with world.running():
+        await flow.until(lambda: queue.calls["show_after"])
+        queue.make_visible(id_)
+        await flow.until(lambda: not queue.messages)
+    assert [each[0] for each in queue.deliveries] == [id_, id_]
+    reasons = [(dead, why and why.error) for dead, why in queue.dead_letters]
+    assert reasons == ([] if errors == 1 else [(id_, "AccessAnywhereUnavailable")])
+
+
+async def test_a_redelivery_after_the_stop_counts_as_a_receive(flow):
+    """It may be the last one: then the verdict must say why the message is a dead letter."""
+    world = flow.World(queue=flow.InMemoryQueue(max_receives=2))
+    queue = world.queue
+    world.target.takes = 60.0
+    id_ = world.send_log("a")
+    world.target.errors["/data/a"] = [AccessAnywhereUnavailable("503")]
+    async with world.running() as running:
+        await flow.until(lambda: world.target.runs and queue.receiving)
+        world.consumer.stop()
+        queue.make_visible(id_)
+        await running
+    assert [(dead, why and why.error) for dead, why in queue.dead_letters] == [(id_, "AccessAnywhereUnavailable")]
+
+
 # Hold
 
 

@@ -310,10 +310,7 @@ class Consumer:
         held = self._holds.hold(message, self._clock.monotonic(), visibility)
         if held is None:
             log.info("redelivered_while_held", queue=self._queue.name, message=message.id)
-            # The verdict must know of this receive: it may be the last one.
-            if (in_hand := self._holds[message.id].in_hand) is not None:
-                in_hand.receive_count = message.receive_count
-                in_hand.is_last = self._policy.is_last(message.receive_count)
+            self._received_again(message)
             return False
         self._counters.messages += 1
         self._counters.receives[message.receive_count] += 1
@@ -328,16 +325,24 @@ class Consumer:
         task.add_done_callback(self._ended)
         return True
 
+    def _received_again(self, message: Message) -> None:
+        """The verdict on a held message must know of this receive: it may be the last one."""
+        if (in_hand := self._holds[message.id].in_hand) is not None:
+            in_hand.receive_count = message.receive_count
+            in_hand.is_last = self._policy.is_last(message.receive_count)
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(task).leave()
 
     async def _process(self, held: Held, in_hand: InHand) -> None:
         try:
-            verdict = await self._verdict(held.message, in_hand)
-            await self._holds.settle(held)
-            if isinstance(verdict, Retry):
-                self.activity.not_done(held.message, verdict.delay)
-            await self._settlements.settle(held, verdict)
+            receives = held.message.receive_count
+            verdict = await self._settled(held, in_hand)
+            if isinstance(verdict, Retry) and receives < held.message.receive_count and in_hand.is_last:
+                # While it was settled, it was received for the last time. This is its last try.
+                self._holds.resume(held)
+                with await in_hand.place_again():
+                    await self._settled(held, in_hand)
         except asyncio.CancelledError:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:
@@ -345,6 +350,15 @@ class Consumer:
             # Another consumer has it, or the queue has deleted it for its age.
             self.activity.not_done(held.message, 0.0)
         self._holds.let_go(held)
+
+    async def _settled(self, held: Held, in_hand: InHand) -> Verdict:
+        """Handle the message, and apply the verdict."""
+        verdict = await self._verdict(held.message, in_hand)
+        await self._holds.settle(held)
+        if isinstance(verdict, Retry):
+            self.activity.not_done(held.message, verdict.delay)
+        await self._settlements.settle(held, verdict)
+        return verdict
 
     async def _verdict(self, message: Message, in_hand: InHand) -> Verdict:
         try:
@@ -371,7 +385,12 @@ class Consumer:
     async def _hand_back(self, messages: Sequence[Message], visibility: float) -> None:
         """Make the messages visible that a receive brought after the stop. Keep those that are held already."""
         now = self._clock.monotonic()
-        unknown = [message for message in messages if not self._holds.renew(message, now, visibility)]
+        unknown = []
+        for message in messages:
+            if self._holds.renew(message, now, visibility):
+                self._received_again(message)
+            else:
+                unknown.append(message)
         if unknown:
             log.info("handed_back", queue=self._queue.name, messages=len(unknown))
             await self._settlements.show_now([message.receipt for message in unknown])

@@ -103,6 +103,11 @@ class Holds:
         if held.extension is not None:
             await asyncio.wait([held.extension])
 
+    def resume(self, held: Held) -> None:
+        """Extend it again: its verdict did not settle it."""
+        held.settling = False
+        self._new.set()
+
     def let_go(self, held: Held) -> None:
         """The message is not held any more."""
         self._held.pop(held.message.id, None)

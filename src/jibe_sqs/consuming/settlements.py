@@ -127,9 +127,10 @@ class Settlements:
 
     async def _show(self, held: Held, delay: float) -> None:
         # After a short delay, the message may be received again before the answer to this call arrives. That receive
-        # counts as one of a held message. Without one more call, it would stay hidden until its timeout ends.
+        # counts as one of a held message. Without one more call, it would stay hidden until its timeout ends. But after the
+        # last receive, the queue would make it a dead letter without a reason.
         receipt = ""
-        while held.receipt != receipt:
+        while held.receipt != receipt and not (receipt and self._policy.is_last(held.message.receive_count)):
             receipt = held.receipt
             # SQS refuses to hide a message for more than twelve hours in all.
             longest = max(0.0, held.since + MAX_HOLD - self._clock.monotonic())
