@@ -256,6 +256,7 @@ class World:
     def assert_all_given_back(self) -> None:
         assert self.reading.free == self.reading.size
         assert self.held.free == self.held.size
+        assert self.engine.room.files.free == self.engine.room.files.size
         assert self.engine.room.held_bytes.free == self.engine.room.held_bytes.size
 
 
