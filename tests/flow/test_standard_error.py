@@ -1,6 +1,7 @@
 """The stream that log lines go to: it never raises, in the background it never blocks, and it counts what it loses."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -262,3 +263,27 @@ def test_a_lock_that_cannot_be_taken_costs_no_line(pipe):
     stream.share(pipe.reader)
     stream.write("a\n")
     assert pipe.read(b"\n") == b"a\n"
+
+
+ENDING = """
+import atexit, sys
+from jibe_sqs.telemetry.standard_error import StandardError
+
+stream = StandardError(2, lambda lost: "")
+stream.share(int(sys.argv[1]))
+atexit.register(stream.write, "the last line\\n")
+stream.start()
+"""
+
+
+def test_a_process_ends_although_another_one_is_stopped_while_it_writes(pipe, tmp_path):
+    """A stopped worker, with SIGSTOP or in a debugger, must not keep the others from ending."""
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-c", ENDING, str(lock.fileno())]
+        with subprocess.Popen(command, stderr=pipe.writer, pass_fds=[lock.fileno()]) as process:
+            try:
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()
+    assert pipe.read(b"\n") == b"the last line\n"

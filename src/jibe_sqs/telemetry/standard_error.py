@@ -198,8 +198,10 @@ class StandardError(io.TextIOBase):
         if self._shared_lock is None:
             yield
             return
+        # The process must be able to end although another one is stopped in its turn.
+        patience = fcntl.LOCK_NB if self._is_exiting else 0
         with suppress(OSError):
-            fcntl.lockf(self._shared_lock, fcntl.LOCK_EX)
+            fcntl.lockf(self._shared_lock, fcntl.LOCK_EX | patience)
         try:
             yield
         finally:
