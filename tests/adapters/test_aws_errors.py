@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.adapters import http1_errors
-from jibe_sqs.adapters.aws_errors import NO_ANSWER_ERRORS, described, failure, log_store_error
+from jibe_sqs.adapters.aws_errors import described, failure, log_store_error, no_answer_errors
 from jibe_sqs.adapters.s3 import translated
 from jibe_sqs.core.errors import LogAccessDenied, LogBucketMissing, LogMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
@@ -177,7 +177,7 @@ HTTP_ERRORS = [each for each in vars(http1_errors).values() if isinstance(each, 
 
 @pytest.mark.parametrize("kind", HTTP_ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_of_our_http_client_is_translated(kind):
-    assert issubclass(kind, NO_ANSWER_ERRORS)
+    assert issubclass(kind, no_answer_errors())
     error = log_store_error(NAME, kind("words"))
     assert type(error) is LogStoreUnavailable
     assert str(error).startswith(f"{NAME}: words")
