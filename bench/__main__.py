@@ -28,6 +28,7 @@ from bench import (
     suite,
 )
 from bench.behaviour import Lengths
+from bench.contenders import CONTENDERS, WORKERS
 
 Options = argparse.Namespace
 
@@ -59,8 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", default=["workloads"], help=", ".join(BENCHMARKS))
     parser.add_argument("--workloads", type=_names, default=[], help=f"only these, by commas: {', '.join(suite.NAMES)}")
-    parser.add_argument("--contenders", type=_names, default=[], help="only these: `ours,aiobotocore`")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs each workload")
+    parser.add_argument("--contenders", type=_contenders, default=[], help="only these: `ours,aiobotocore,boto3`")
+    parser.add_argument("--rounds", type=_positive, default=5, help="how often each contender runs each workload")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer files; 0.1 is a first impression")
     parser.add_argument("--huge", type=float, default=500.0, help="MB of text of the huge files")
     parser.add_argument("--idle", type=float, default=Lengths().idle, help="seconds of idleness")
@@ -95,6 +96,22 @@ def _choice(options: Options) -> suite.Choice:
         rows=options.rows,
         lengths=Lengths(idle=options.idle, messages=options.messages),
     )
+
+
+def _contenders(text: str) -> list[str]:
+    """The whole names. The part before a comma, which separates them here, is enough: `boto3` for `boto3, 16 threads`."""
+    known = [*(each.name for each in CONTENDERS), WORKERS.name]
+    found = [next((each for each in known if name in (each, each.partition(",")[0])), name) for name in _names(text)]
+    if unknown := [name for name in found if name not in known]:
+        raise argparse.ArgumentTypeError(f"no contender {', '.join(unknown)}; there are {'; '.join(known)}")
+    return found
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
 def _names(text: str) -> list[str]:

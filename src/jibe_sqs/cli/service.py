@@ -18,6 +18,15 @@ many objects and no cycles. The memory of errors, which may be in cycles, sets t
 
 def run(config: str | None = None, worker: str | None = None) -> int:
     """Consume the queues until SIGTERM. Returns the exit code. `worker`: which worker this process is, as `--worker`."""
+    gc.set_threshold(GARBAGE)
+    try:
+        return _run(config, worker)
+    finally:
+        # Otherwise Python looks for cycles once more in all that was ever imported, which takes longer than the whole stop.
+        gc.freeze()
+
+
+def _run(config: str | None, worker: str | None) -> int:
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
@@ -62,8 +71,6 @@ def _serve(settings: "Settings", worker: "Worker | None" = None) -> None:
     from jibe_sqs.adapters.worker_channel import WorkerEnd
     from jibe_sqs.compose.service import service
     from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals, stoppable_start
-
-    gc.set_threshold(GARBAGE)
 
     async def serve() -> None:
         ignore_other_signals()
