@@ -276,6 +276,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """All headers are in `_fields`."""
         status = self._parser.get_status_code()
+        if status < 100:
+            # Otherwise it would count as interim, and its body would have no limit.
+            raise Malformed(f"the status {status}")
         fields = {name.lower(): value for name, value in self._fields.items()}
         self._fields.clear()
         if status < 200 or self._future is None:

@@ -348,6 +348,7 @@ async def test_an_answer_is_read_up_to_a_limit():
         b"SSH-2.0-OpenSSH_9.9\r\n",
         b"\x15\x03\x01\x00\x02\x02\x16",
         b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 099 X\r\nContent-Length: 1000000000\r\n\r\n" + bytes(1000),
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
