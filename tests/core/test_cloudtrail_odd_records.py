@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -523,6 +524,19 @@ def test_other_fields_may_have_values_that_the_strict_decoder_refuses(field, val
             (Kind.WRITTEN, KEY),
             (Kind.DELETED, KEY),
         ]
+
+
+@pytest.mark.parametrize("sizes", [[], [20, 10_000]], ids=["whole", "in two chunks"])
+def test_a_bad_record_of_any_depth_costs_no_other_record(sizes):
+    """The decoders' limit depends on the stack, so one call can decode a value that the next call cannot."""
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 200, limit + 10):
+        bad = record(requestParameters="DEEP", resources=ABSENT)
+        text = document(bad, record()).replace(b'"DEEP"', b'{"x":' * depth + b"1" + b"}" * depth)
+        assert text.count(b'{"x":') == depth
+        found, errors = read_all(text, *sizes)
+        assert [each.key for each in found] == [KEY], depth
+        assert [each.field for each in errors] == [PARAMETERS]
 
 
 def test_a_request_with_a_deeply_nested_part_still_names_its_object():

@@ -53,9 +53,13 @@ class Batch(Generic[T]):
         self.records = records
         self._find_offsets = offsets
 
-    def offset(self, at: int) -> int:
-        """The byte offset of `records[at]` in the document. The first call is slow."""
-        return self._offsets[at]
+    def offset(self, at: int) -> int | None:
+        """The byte offset of `records[at]` in the document. None if it cannot be found. The first call is slow."""
+        try:
+            return self._offsets[at]
+        except RecursionError:
+            # A value is nested so deeply that only the decoding of the records, higher on the stack, succeeded.
+            return None
 
     @cached_property
     def _offsets(self) -> list[int]:
