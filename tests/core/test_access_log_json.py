@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from urllib.parse import quote_plus
 
 import pytest
@@ -480,3 +481,15 @@ def test_a_write_with_any_other_fields_makes_its_bucket_stale(others):
     for record in read(text(DOCUMENTED | others | fixed)):
         assert record.bucket == "data"
         assert record.kind is WRITTEN or record.kind.is_unlisted
+
+
+@pytest.mark.parametrize("field", ["operation", "http_status", "total_time"])
+def test_a_field_of_any_depth_costs_no_other_record(field):
+    """Python cannot show a value that is nested too deeply, and decodes deeper ones."""
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 200, limit + 10):
+        good = {"operation": "REST.PUT.OBJECT", "bucket_name": "b", "key": "k", "request_id": "good"}
+        odd = json.dumps({**good, "request_id": "odd", field: "DEEP"}).replace('"DEEP"', "[" * depth + "]" * depth)
+        reader = LogReader("", Limits(), configured=Format.ACCESS_LOG)
+        found = [*reader.feed(f"{odd}\n{json.dumps(good)}\n".encode()), *reader.finish()]
+        assert "good" in [each.event_id for records in found for each in records], depth

@@ -22,6 +22,7 @@ from jibe_sqs.core.formats.access_log_records import SeenChanges, effect_of, par
 from jibe_sqs.core.formats.access_log_times import time_in_json, visible_at
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.lines import Line
+from jibe_sqs.core.formats.loose_json import shallow
 from jibe_sqs.core.formats.s3_calls import UNLISTED
 from jibe_sqs.core.formats.statuses import is_failure
 from jibe_sqs.core.model import Actor, ObjectEvent, Record, SkipReason, Unchanged
@@ -107,7 +108,7 @@ class JsonRequests:
         operation, key = fields.get("operation"), fields.get("key")
         name, change = effect_of(operation.encode("utf-8", "replace")) if isinstance(operation, str) else ("", None)
         if change is None:
-            found = "missing" if operation is None else f"{operation!r:.80}"
+            found = "missing" if operation is None else f"{shallow(operation)!r:.80}"
             raise line.malformed(f"its operation is {found}, not a name such as REST.PUT.OBJECT")
         if change is not SkipReason.READ_ONLY and _failed(fields.get("status")):
             change = SkipReason.FAILED
@@ -174,14 +175,14 @@ def _bucket(fields: _Fields) -> str:
 
 def _failed(status: object) -> bool:
     """Whether the status is a failure. A null or unreadable status does not count as a failure."""
-    text = str(status)[:8].removesuffix(".0")
+    text = str(shallow(status))[:8].removesuffix(".0")
     return len(text) == 3 and text.isascii() and text.isdecimal() and is_failure(int(text))
 
 
 def _milliseconds(fields: _Fields) -> float | None:
     """The duration of the request. None if it is missing or unreadable."""
     try:
-        milliseconds = float(str(fields.get("total_time", fields.get("turn_around_time")))[:32])
+        milliseconds = float(str(shallow(fields.get("total_time", fields.get("turn_around_time"))))[:32])
     except ValueError:
         return None
     return milliseconds if 0 <= milliseconds < 1e15 else None
