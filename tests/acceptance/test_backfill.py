@@ -47,7 +47,7 @@ class LogBucket:
     def finished(self):
         """The number of finished files in the ledger."""
         with closing(sqlite3.connect(self.ledger)) as ledger:
-            return ledger.execute("SELECT count(*) FROM files").fetchone()[0]
+            return ledger.execute("SELECT count(*) FROM finished").fetchone()[0]
 
 
 @pytest.fixture
