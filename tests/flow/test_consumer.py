@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jibe_sqs.consuming.consumer import SHORT_POLL
 from jibe_sqs.consuming.holds import Held
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import (
@@ -704,6 +705,31 @@ async def test_a_long_poll_is_not_abandoned_while_messages_are_finished(flow, wo
         assert [id_ for id_, _ in queue.deleted] == [first]
         assert second in queue.waiting
     assert queue.abandoned_polls == 0
+
+
+async def test_the_long_poll_of_a_queue_that_has_just_brought_a_message_is_not_abandoned(flow, world, queue):
+    """Another message is likely to come, and would be delivered to nobody."""
+    async with world.running() as running:
+        first = world.send_log("a")
+        await flow.until(lambda: queue.deleted and queue.receiving)
+        world.consumer.stop()
+        await asyncio.sleep(3)
+        assert not running.done()
+        second = world.send_log("b")
+        await running
+        assert [id_ for id_, _ in queue.deleted] == [first]
+        assert second in queue.waiting
+    assert queue.abandoned_polls == 0
+
+
+async def test_a_short_long_poll_is_not_abandoned(flow, queue):
+    world = flow.World(queue=queue, wait=SHORT_POLL)
+    async with world.running() as running:
+        await flow.until(lambda: queue.receiving)
+        world.consumer.stop()
+        await running
+    assert queue.abandoned_polls == 0
+    assert flow.time() <= SHORT_POLL + 1
 
 
 @pytest.mark.parametrize("most", [1, 2])

@@ -36,6 +36,8 @@ FULL_BATCH_PATIENCE: Final = 0.25
 is: the messages in hand may wait for hours, for a log bucket or for refreshes."""
 LAST_POLL: Final = 0.25
 """Seconds after the stop, and after the last held message, for which an idle long poll is waited for."""
+SHORT_POLL: Final = 5.0
+"""Seconds. The end of a long poll that is not longer is always waited for."""
 SPARE_RECEIVES: Final = 3
 """Where a queue allows fewer receives, no long poll is abandoned: it may use up one receive of a message."""
 LAST_RECEIVE, GIVING_BACK = 5.0, 10.0
@@ -85,6 +87,8 @@ class Consumer:
         self._holds = Holds(queue=queue, clock=clock, visibility_timeout=self._visibility)
         self._settlements = self._new_settlements()
         self._may_abandon = False
+        self._is_idle = True
+        """The last long poll brought nothing, or there was none."""
         self._tasks: dict[asyncio.Task[None], InHand] = {}
         self._stopping = asyncio.Event()
         self._is_open = facts is not None
@@ -189,6 +193,7 @@ class Consumer:
         # Should the poll be abandoned, its message comes back soon.
         visibility = min(self._visibility, MIN_VISIBILITY)
         messages = [] if self._stopping.is_set() else await self._received(1, self._wait, visibility)
+        self._is_idle = not messages
         for message in messages:
             self._room.overdraw()
             if not self._start(message, visibility):
@@ -256,12 +261,13 @@ class Consumer:
     async def _receive(self, limit: int, wait: float, visibility: float) -> Sequence[Message] | None:
         """Receive. Returns None if the receive was abandoned.
 
-        Only an idle long poll is abandoned, after the stop: SQS does not notice it, and may deliver a message to nobody.
+        Only the long poll of an idle queue is abandoned, after the stop: SQS does not notice it, and may deliver a message to
+        nobody. Where messages come all the time, that is likely, and one of them ends the poll soon anyway.
         Then the message is hidden until its visibility timeout ends, and has one receive less. So no other receive is cancelled.
         """
         receive = asyncio.ensure_future(self._queue.receive(limit, wait=wait, visibility=visibility))
         try:
-            if wait and self._may_abandon:
+            if wait > SHORT_POLL and self._may_abandon and self._is_idle:
                 await first_of(asyncio.wait([receive]), self._nothing_left())
                 if not receive.done():
                     return await self._abandoned(receive)
