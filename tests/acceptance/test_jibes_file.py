@@ -300,7 +300,7 @@ def test_an_unknown_key_that_may_select_what_is_synchronised_is_a_mistake(proble
         ("slackWebhook", "alerts.webhook"),
         ("report_upload_path", "report.interval, report.folder"),
         ("loggingConfig", "log.level, log.format"),
-        ("workers", "access_anywhere.concurrency"),
+        ("threads", "access_anywhere.concurrency"),
         ("scanMinutes", "logs.sweep, poll.wait"),
         ("verify_ssl", "access_anywhere.ca_file"),
         ("comment", None),
