@@ -29,7 +29,7 @@ async def test_every_example_loads_and_composes(path, examples_secrets):
     async with Aws() as clients:
         assert s3_logs(settings, clients)
         for queue in settings.queues:
-            assert stores.queue(queue, settings, clients)._region
+            assert stores.queue(queue, settings, clients)._calls._region
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

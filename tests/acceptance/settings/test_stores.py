@@ -4,6 +4,7 @@ import pytest
 from tests.acceptance.settings.minimal import MINIMAL, QUEUE, changed, problems, s3_logs
 
 from jibe_sqs.adapters.aws import Aws
+from jibe_sqs.adapters.ledgers.forgetting import RESERVED_BYTES
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.queue_names import queue_names
 from jibe_sqs.core.errors import LedgerError
@@ -27,7 +28,7 @@ async def test_a_queues_region_is_configured_or_in_its_url_or_the_common_region(
     settings = load(Settings, config=write(changed(queues=[queue], aws=aws)))
     async with Aws() as clients:
         found = stores.queue(settings.queues[0], settings, clients)
-    assert (found._region, found._account.region) == (expected, expected)
+    assert (found._calls._region, found._calls._account.region) == (expected, expected)
 
 
 async def test_each_log_source_has_its_own_role_and_prefix(write):
@@ -91,7 +92,7 @@ async def test_the_size_of_the_ledgers_file_is_limited_as_configured(write):
     for ledger, expected in (({}, 4 << 30), ({"max_bytes": 900_000_000}, 900_000_000)):
         async with Aws() as aws:
             opened = stores.opened_ledger(load(Settings, config=write(changed(ledger=ledger))), aws)
-        assert opened._max_bytes == expected
+        assert opened._forgetting._max_bytes == expected - RESERVED_BYTES
     assert any("ledger.max_bytes" in line for line in problems(config=write(changed(ledger={"max_bytes": 1000}))))
 
 
