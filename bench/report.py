@@ -1,5 +1,6 @@
 """Writes the figures of a results file into the documentation, between its markers."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,7 @@ def replaced(text: str, name: str, new: str) -> str:
 def _machine(found: Results) -> Iterator[str]:
     machine = ", ".join(f"{name}: {value}" for name, value in found.machine.items())
     versions = ", ".join(f"{name} {value}" for name, value in found.versions.items() if value)
-    yield f"Measured on {found.date}; {machine}. Versions: {versions}."
+    yield from textwrap.wrap(f"Measured on {found.date}; {machine}. Versions: {versions}.", 120, break_on_hyphens=False)
 
 
 def _ratios(found: Results) -> Iterator[str]:
