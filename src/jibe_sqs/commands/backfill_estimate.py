@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted
+from jibe_sqs.core.phrases import counted
 
 GET_PRICE: Final = 0.40 / 1e6
 LIST_PRICE: Final = 5.0 / 1e6

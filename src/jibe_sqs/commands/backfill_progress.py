@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, Task, TextColumn
 
 from jibe_sqs.commands.output import plain
-from jibe_sqs.commands.phrases import counted
+from jibe_sqs.core.phrases import counted
 
 INTERVAL: Final = 0.25
 LINE_INTERVAL: Final = 30.0

@@ -9,7 +9,7 @@ from rich.filesize import decimal
 
 from jibe_sqs.commands.backfill_progress import Counts
 from jibe_sqs.commands.output import plain, write_json_line
-from jibe_sqs.commands.phrases import counted
+from jibe_sqs.core.phrases import counted
 
 MAX_SHOWN: Final = 20
 """Failures that are printed for people. With --json, as many as are kept."""

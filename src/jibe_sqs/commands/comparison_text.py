@@ -11,8 +11,8 @@ from rich.text import Text
 
 from jibe_sqs.commands.comparison_totals import DifferentFolder, Totals
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.comparison import Kind
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.telemetry.printable import LINE_WIDTH, printable, wrapped
 
 SHOWN_FOLDERS: Final = 20

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jibe_sqs.commands.dead_letters import DeadLetter, RedriveResult
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted, short_time, utc_iso
+from jibe_sqs.core.phrases import counted, short_time, utc_iso
 from jibe_sqs.telemetry.printable import printable, wrapped
 
 SHORT_ID_LENGTH: Final = 8

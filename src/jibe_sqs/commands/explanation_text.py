@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jibe_sqs.commands.explanations import Explanation
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted, short_time
+from jibe_sqs.core.phrases import counted, short_time
 
 PIPED_WIDTH: Final = 100_000
 """Columns of a table that does not go to a terminal. A program that reads it expects each row on one line."""

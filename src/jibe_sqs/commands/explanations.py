@@ -8,7 +8,6 @@ from typing import IO, Any, BinaryIO, Final
 
 import orjson
 
-from jibe_sqs.commands.phrases import utc_iso
 from jibe_sqs.core.announcements import announced
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.errors import AnnouncementUnknown, BucketNotAllowed, JibeError, SettingsError
@@ -18,6 +17,7 @@ from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.formats.registry import format_of
 from jibe_sqs.core.log_names import no_log
 from jibe_sqs.core.model import UNKNOWN_TIME, LogFile, Nothing, ObjectEvent, Record, Skip, Unreadable
+from jibe_sqs.core.phrases import utc_iso
 from jibe_sqs.core.sources import IGNORED_FILE, LogSource, Sources
 
 Explanation = dict[str, Any]

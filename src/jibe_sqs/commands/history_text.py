@@ -7,9 +7,9 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted, short_time, utc_iso
 from jibe_sqs.core.history import FileRead, FolderRefreshed, Remembered
 from jibe_sqs.core.model import Folder
+from jibe_sqs.core.phrases import counted, short_time, utc_iso
 
 SHOWN_FOLDERS = 3
 """Folders of a log file in the table."""

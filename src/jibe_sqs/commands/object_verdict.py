@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.commands.object_facts import ObjectFacts, ServiceFacts, Shown, Stored, Unknown
-from jibe_sqs.commands.phrases import counted, utc_iso
 from jibe_sqs.core.comparison import Entry, View, is_stale
 from jibe_sqs.core.history import FileRead, FolderRefreshed, HistoryQuestion
 from jibe_sqs.core.key_names import leading_names
 from jibe_sqs.core.model import SkipReason
+from jibe_sqs.core.phrases import counted, utc_iso
 
 DELIVERY: Final = 900.0
 """Seconds from a change until its log file is read at the latest. CloudTrail delivers most files within five minutes."""

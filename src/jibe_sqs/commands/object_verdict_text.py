@@ -9,8 +9,8 @@ from jibe_sqs.commands.history_text import as_row
 from jibe_sqs.commands.object_facts import FolderFacts, ObjectFacts, Shown, Stored, Unknown
 from jibe_sqs.commands.object_verdict import Answer, Verdict
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import counted, utc_iso
 from jibe_sqs.core.comparison import Entry
+from jibe_sqs.core.phrases import counted, utc_iso
 
 _STYLES: Final = {Verdict.IN_SYNC: "green", Verdict.STALE: "red", Verdict.UNKNOWN: "yellow"}
 _SENTENCES: Final = {

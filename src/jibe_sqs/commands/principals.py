@@ -6,7 +6,7 @@ from typing import IO
 from rich.console import Console
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
-from jibe_sqs.commands.phrases import utc_iso
+from jibe_sqs.core.phrases import utc_iso
 from jibe_sqs.core.plan import Seen
 
 

@@ -7,9 +7,9 @@ import msgspec
 from rich.console import Console
 
 from jibe_sqs.commands.output import plain, write_json_line
-from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import Folder
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.syncing.operator_refreshes import Ended, Progress, Step
 
 _THROUGH: Final = {"service": "through the running service", "direct": "directly: no running service answered"}

@@ -8,7 +8,7 @@ import msgspec
 
 from jibe_sqs.commands.findings import Finding, Status, Subject, Summary
 from jibe_sqs.commands.output import write_json_line
-from jibe_sqs.commands.phrases import counted
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.telemetry.printable import wrapped
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, warning
 from jibe_sqs.commands.check.running import Findings
-from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable, LoginFailed
+from jibe_sqs.core.phrases import counted
 
 ROLE: Final = "give the account the Administrator role (not Organisation Administrator)"
 LOOKUPS: Final = 8

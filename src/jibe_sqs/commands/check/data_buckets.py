@@ -13,8 +13,8 @@ from jibe_sqs.commands.check.facts import Cloud, Expiry
 from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings, unless_refused
 from jibe_sqs.commands.check.trails import EXPRESS_SUFFIX
-from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.errors import LogAccessDenied, LogStoreError
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.ports import Listing
 
 EXPIRATION: Final = "s3:LifecycleExpiration:"

@@ -9,8 +9,8 @@ import msgspec
 
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings
-from jibe_sqs.commands.phrases import duration
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.phrases import duration
 
 FULL_SHARE: Final = 0.9
 MIB: Final = 1 << 20

@@ -9,9 +9,9 @@ import msgspec
 
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings
-from jibe_sqs.commands.phrases import counted
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Actor
+from jibe_sqs.core.phrases import counted
 
 LOOKS_LIKE: Final = re.compile(r"access.?anywhere|file.?fabric|sme.?storage|storage.?made.?easy|nasuni", re.IGNORECASE)
 """Words in the names of Access Anywhere's users and roles."""

@@ -9,7 +9,7 @@ from jibe_sqs.commands.check import policies
 from jibe_sqs.commands.check.facts import Cloud, KeyState, NotAllowed, NotFound, QueueState
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings, unless_refused
-from jibe_sqs.commands.phrases import counted, duration
+from jibe_sqs.core.phrases import counted, duration
 
 SEND: Final = "sqs:SendMessage"
 SENDERS: Final = ("sns.amazonaws.com", "s3.amazonaws.com", "events.amazonaws.com")

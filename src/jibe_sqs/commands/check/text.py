@@ -11,7 +11,7 @@ from rich.text import Text
 from jibe_sqs.commands.check.problems import Finding, Fine, Problem, Severity
 from jibe_sqs.commands.check.running import Report
 from jibe_sqs.commands.output import plain, write_json_line
-from jibe_sqs.commands.phrases import counted
+from jibe_sqs.core.phrases import counted
 
 WIDTH: Final = 80
 STYLES: Final = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}

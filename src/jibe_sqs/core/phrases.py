@@ -1,4 +1,4 @@
-"""Counts, durations and times as commands print them."""
+"""Counts, durations and times as people read them."""
 
 from datetime import UTC, datetime
 
@@ -27,3 +27,15 @@ def duration(seconds: float) -> str:
     if whole >= 2 * 86_400:
         return counted(whole // 86_400, "day")
     return counted(whole // 3600, "hour") if whole >= 2 * 3600 else counted(whole, "second")
+
+
+def about(seconds: float) -> str:
+    """A duration in one short unit, or two: `4 s`, `3 min`, `1 h 20 min`, `2 d 4 h`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    (first, second), size = (("h", "min"), 3600) if whole < 86_400 else (("d", "h"), 86_400)
+    rest = whole % size // (60 if size == 3600 else 3600)
+    return f"{whole // size} {first}" + f" {rest} {second}" * bool(rest)
