@@ -73,9 +73,9 @@ class SmallService:
 
     def __init__(self, sandbox: dict[str, Any], folder: Path) -> None:
         self._number = next(NUMBER)
-        self._folder = folder
+        self.folder = folder
         self._log_bucket = sandbox["log_bucket"]
-        self._environment = {**os.environ, **sandbox["environment"]}
+        self.environment = {**os.environ, **sandbox["environment"]}
         self._sqs = aws_client(sandbox["environment"], "sqs", REGION)
         self._s3 = client(sandbox["aws"], "s3", REGION)
         name = f"small-{self._number}"
@@ -99,7 +99,7 @@ class SmallService:
         command = [*COMMAND, "run", "--config", str(self.config)]
         if stderr:
             command = ["sh", "-c", f'exec "$@" 2>{stderr}', "sh", *command]
-        return started(command, self._folder, cwd=self._folder, env=self._environment)
+        return started(command, self.folder, cwd=self.folder, env=self.environment)
 
     def set_max_receives(self, number: int) -> None:
         """Set the queue's redrive policy."""

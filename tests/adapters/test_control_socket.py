@@ -23,12 +23,15 @@ from jibe_sqs.syncing.operator_refreshes import Ended, Progress
 from jibe_sqs.syncing.outcomes import Outcomes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.status import Status
 from jibe_sqs.testing import InMemoryLedger, InMemorySyncTarget
 
 A, B = Folder("/Amazon S3/média/a"), Folder("/Amazon S3/média/b")
 MANY = msgspec.json.encode({"folders": [{"path": "/a"}] * (MAX_FOLDERS + 1)})
 LARGE = b'{"folders": [{"path": "/' + b"a" * MAX_BODY + b'"}]}'
 STATUS = ServiceStatus("1.2", 5.0, 7, ready=True, gates=[], outages=[], queues=[QueueState("jibe")], unmapped=["other"])
+
+SNAPSHOT = Status(at=5.0, version="1.2", sentence="In sync; 4 s behind", state="in-sync", totals={"done": 7})
 
 
 class World:
@@ -48,6 +51,7 @@ class World:
             clock=self.clock,
             places=lambda bucket: BucketPlaces([ShownAt("/Amazon S3/média", "x/")] if bucket == "média" else []),
             status=lambda: STATUS,
+            snapshot=lambda: SNAPSHOT,
         )
 
 
@@ -76,6 +80,7 @@ async def test_the_service_answers_what_it_knows(path):
     await world.ledger.refreshed(A, 123.5)
     async with connected(path, world) as service:
         assert await service.status() == STATUS
+        assert await service.snapshot() == SNAPSHOT
         assert (await service.places("média")).places == [ShownAt("/Amazon S3/média", "x/")]
         assert (await service.places("other")).places == []
         state = await service.folder(A)
@@ -183,6 +188,7 @@ async def test_the_socket_of_a_killed_process_is_replaced(path):
         killed.bind(os.fspath(path))
     async with connected(path, World()) as service:
         assert await service.status() == STATUS
+        assert await service.snapshot() == SNAPSHOT
 
 
 async def test_a_second_service_does_not_take_the_socket_of_a_running_one(path):
@@ -191,6 +197,7 @@ async def test_a_second_service_does_not_take_the_socket_of_a_running_one(path):
             async with control_socket(path, World().controls):
                 pass
         assert await service.status() == STATUS
+        assert await service.snapshot() == SNAPSHOT
 
 
 async def test_a_file_of_another_kind_stays(path):

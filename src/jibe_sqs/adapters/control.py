@@ -13,6 +13,7 @@ from jibe_sqs.adapters.control_messages import BucketPlaces, FolderState, Refres
 from jibe_sqs.core.errors import ControlError
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import Ended, Step
+from jibe_sqs.telemetry.status import Status
 
 ADDRESS: Final = "http://jibe-sqs"
 """The host is not looked up: every connection goes to the socket."""
@@ -31,6 +32,10 @@ class RunningService:
     async def status(self) -> ServiceStatus:
         """What the service knows of itself."""
         return await self._get("/status", {}, ServiceStatus)
+
+    async def snapshot(self) -> Status:
+        """All that the service shows of itself."""
+        return await self._get("/snapshot", {}, Status)
 
     async def places(self, bucket: str) -> BucketPlaces:
         """Where the bucket is shown."""

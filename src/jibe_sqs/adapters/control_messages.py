@@ -1,6 +1,7 @@
 """The messages of the control socket, as both of its ends see them: JSON over HTTP on a Unix-domain socket.
 
 GET  /status              `ServiceStatus`
+GET  /snapshot            `telemetry.status.Status`
 GET  /places?bucket=…     `BucketPlaces`
 GET  /folder?path=…       `FolderState`; `tree=1` for the folder with everything below it
 POST /refresh             `RefreshRequest` -> one `Step` per line, one `Ended` for each folder; the last line ends it

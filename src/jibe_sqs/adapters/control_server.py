@@ -30,6 +30,9 @@ def _app(controls: Controls) -> Starlette:
     async def status(_: Request) -> Response:
         return _answer(controls.status())
 
+    async def snapshot(_: Request) -> Response:
+        return _answer(controls.snapshot())
+
     async def places(request: Request) -> Response:
         return _answer(controls.places(request.query_params.get("bucket", "")))
 
@@ -56,6 +59,7 @@ def _app(controls: Controls) -> Starlette:
     return Starlette(
         routes=[
             Route("/status", status),
+            Route("/snapshot", snapshot),
             Route("/places", places),
             Route("/folder", folder),
             Route("/refresh", refresh, methods=["POST"]),

@@ -18,6 +18,7 @@ from jibe_sqs.ports import Clock
 from jibe_sqs.syncing.outcomes import Outcomes
 from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.status import Status
 
 MODE: Final = 0o600
 BACKLOG: Final = 16
@@ -27,7 +28,7 @@ AFTER: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Controls:
-    """What the socket may ask of the service. `places` and `status` return what is known at that moment."""
+    """What the socket may ask of the service. `places`, `status` and `snapshot` return what is known at that moment."""
 
     refreshes: Refreshes
     outcomes: Outcomes
@@ -35,6 +36,7 @@ class Controls:
     clock: Clock
     places: Callable[[str], BucketPlaces]
     status: Callable[[], ServiceStatus]
+    snapshot: Callable[[], Status]
 
 
 @asynccontextmanager

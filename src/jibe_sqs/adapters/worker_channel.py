@@ -26,6 +26,8 @@ MAX_LINE: Final = 16 * 1024 * 1024
 """Bytes of one message. It is bounded where it is made; a longer one is a defect."""
 HEALTH: Final = "health"
 """The question for a `HealthReport`."""
+STATUS: Final = "status"
+"""The question for a `Status`."""
 
 log = structlog.get_logger()
 

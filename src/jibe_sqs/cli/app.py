@@ -16,6 +16,7 @@ from jibe_sqs.cli.options import ConfigOption, flag
 from jibe_sqs.cli.refresh import refresh
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run as run_service
+from jibe_sqs.cli.status import status
 from jibe_sqs.cli.why import why
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ def run(config: ConfigOption = None, worker: WorkerOption = None) -> None:
     raise typer.Exit(run_service(config, worker))
 
 
+app.command()(status)
 app.command()(check)
 app.command()(why)
 app.command()(compare)

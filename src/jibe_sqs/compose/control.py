@@ -10,6 +10,7 @@ from jibe_sqs import __version__
 from jibe_sqs.adapters.control_messages import BucketPlaces, QueueState, ServiceStatus, ShownAt
 from jibe_sqs.adapters.control_socket import Controls, control_socket
 from jibe_sqs.compose.engine import Engine, Outputs
+from jibe_sqs.compose.status import StatusView
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.settings import Settings
 
@@ -19,13 +20,15 @@ MAX_UNMAPPED: Final = 20
 log = structlog.get_logger()
 
 
-async def open_control_socket(settings: Settings, engine: Engine, outputs: Outputs, stack: AsyncExitStack) -> None:
+async def open_control_socket(
+    settings: Settings, engine: Engine, outputs: Outputs, view: StatusView, stack: AsyncExitStack
+) -> None:
     """Listen until the stack closes. The service does its work without the socket, so a failure is only logged."""
     path = settings.control_socket
     if path is None:
         return
     try:
-        await stack.enter_async_context(control_socket(path, _controls(engine, outputs)))
+        await stack.enter_async_context(control_socket(path, _controls(engine, outputs, view)))
     except OSError as error:
         # Without a ledger in a file, the default path may well be in a directory that is read-only.
         is_expected = settings.control.socket is None and settings.ledger.kind != "sqlite"
@@ -41,7 +44,7 @@ async def open_control_socket(settings: Settings, engine: Engine, outputs: Outpu
         log.debug("control_socket_opened", path=str(path))
 
 
-def _controls(engine: Engine, outputs: Outputs) -> Controls:
+def _controls(engine: Engine, outputs: Outputs, view: StatusView) -> Controls:
     began = time.monotonic()
 
     def places(bucket: str) -> BucketPlaces:
@@ -71,4 +74,5 @@ def _controls(engine: Engine, outputs: Outputs) -> Controls:
         clock=outputs.clock,
         places=places,
         status=status,
+        snapshot=view.snapshot,
     )

@@ -153,7 +153,8 @@ class Parts:
 class Engine:
     """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does.
 
-    `handler`, `sweeper`, `consumers` and `skip_warnings` exist after `service`.
+    `handler`, `sweeper`, `consumers`, `queue_consumers` (without the one of the sweeps) and `skip_warnings` exist after
+    `service`.
     """
 
     def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
@@ -200,7 +201,7 @@ class Engine:
         is_first = inputs.relay is None
         sweeps = inputs.sweeps if is_first else ()
         self.files = LastFiles(inputs.wall_clock)
-        self._gates = (*outputs.gates, *inputs.gates)
+        self.gates = (*outputs.gates, *inputs.gates)
         self.skip_warnings = SkipWarnings(
             outputs.clock, ignore_buckets=policies.ignore_buckets, log_buckets=inputs.sources.buckets
         )
@@ -210,7 +211,7 @@ class Engine:
             queue=inputs.sink or inputs.sweep_queue,
             ledger=self.ledger,
             clock=outputs.clock,
-            gates=self._gates,
+            gates=self.gates,
             unfinished=inputs.sweep_queue,
             wall_clock=inputs.wall_clock,
         )
@@ -239,6 +240,7 @@ class Engine:
             background["queue watch"] = self.watch.run
         if inputs.queues and not job and is_first:
             background["catch-up"] = self._catch_up(inputs, [activity for _, activity in queues]).run
+        self.queue_consumers = tuple(self.consumers)
         if sweeps or job or (inputs.queues and inputs.log_sources and is_first):
             self.consumers.append(self._consumer(inputs.sweep_queue, sweep_queue.FACTS, wait=SWEEP_WAIT, receivers=1))
         if sweeps and not job:
@@ -304,7 +306,7 @@ class Engine:
             places=lambda: self._outputs.decisions.places,
             remember=self.watch.remember,
             clock=self._outputs.clock,
-            gates=self._gates,
+            gates=self.gates,
             is_automatic=self._policies.catch_up,
             wall_clock=inputs.wall_clock,
         )
@@ -371,7 +373,7 @@ class Engine:
             counters=self.counters,
             wait=wait,
             receivers=receivers,
-            gates=self._gates,
+            gates=self.gates,
             activity=activity,
         )
 

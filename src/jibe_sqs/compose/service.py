@@ -26,7 +26,7 @@ from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dry_run import DryRunTarget
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
-from jibe_sqs.adapters.worker_channel import HEALTH, WorkerEnd
+from jibe_sqs.adapters.worker_channel import HEALTH, STATUS, WorkerEnd
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
@@ -35,6 +35,7 @@ from jibe_sqs.compose.observation import health_page, posted_alerts
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.compose.start_checks import start_checks
+from jibe_sqs.compose.status import Sources, StatusView
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions, Place, Places
@@ -65,7 +66,9 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
     is_first = worker is None or worker.is_first
     async with AsyncExitStack() as stack:
         health = Health()
-        await _observed(settings, health, worker, stack)
+        status = StatusView(settings, health)
+        stack.enter_context(status.logged_errors.listening())
+        await _observed(settings, health, status, worker, stack)
         _log_defaults(settings)
         aws = await stack.enter_async_context(stores.clients(settings))
         world = await connected(settings, aws, stack, health=health)
@@ -84,8 +87,10 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
         await stack.enter_async_context(reports.running())
         if worker is not None and is_first:
             worker.take_notes(engine.watch.merge)
+        sources = Sources(engine=engine, outputs=world.outputs, truth=truth, client=world.client)
+        await stack.enter_async_context(status.watching(sources))
         if is_first:
-            await open_control_socket(settings, engine, world.outputs, stack)
+            await open_control_socket(settings, engine, world.outputs, status, stack)
             await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
         yield built
 
@@ -123,7 +128,9 @@ async def connected(
     return World(aws=aws, clock=clock, outputs=outputs, client=client)
 
 
-async def _observed(settings: Settings, health: Health, worker: WorkerEnd | None, stack: AsyncExitStack) -> None:
+async def _observed(
+    settings: Settings, health: Health, status: StatusView, worker: WorkerEnd | None, stack: AsyncExitStack
+) -> None:
     """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
     health.note(lambda: [logs.lost().reason])
     if worker is None:
@@ -131,6 +138,7 @@ async def _observed(settings: Settings, health: Health, worker: WorkerEnd | None
         await health_page(settings, health, stack)
         return
     worker.answer(HEALTH, lambda: health.report)
+    worker.answer(STATUS, status.snapshot)
     if settings.alerts.webhook is not None:
         relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
         await stack.enter_async_context(relayed.running())

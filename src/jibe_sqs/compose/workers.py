@@ -13,6 +13,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -23,7 +24,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from jibe_sqs.adapters.worker_channel import HEALTH, Alerted, Message, Notes, Started, Worker
+from jibe_sqs import __version__
+from jibe_sqs.adapters.worker_channel import HEALTH, STATUS, Alerted, Message, Notes, Started, Worker
 from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.observation import health_page, posted_alerts
@@ -35,6 +37,9 @@ from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import HealthReport
+from jibe_sqs.telemetry.merged_status import merged
+from jibe_sqs.telemetry.status import Stage, Status
+from jibe_sqs.telemetry.status_sentence import with_sentence
 
 log = structlog.get_logger()
 
@@ -129,6 +134,7 @@ class Supervisor:
         self._alerts = alerts
         self._notes: deque[Notes] = deque(maxlen=MAX_KEPT_NOTES)
         self._stopping = asyncio.Event()
+        self._began = time.time()
         self._code = 0
 
     async def run(self) -> int:
@@ -174,6 +180,27 @@ class Supervisor:
             return HealthReport(readiness_failures=["starting"])
         stuck = ["does not answer"]
         return HealthReport(liveness_failures=stuck, readiness_failures=stuck)
+
+    async def status(self) -> Status:
+        """The status of all workers together."""
+        health = await self.health()
+        found = await asyncio.gather(*(self._status(place) for place in self._places))
+        answered = [each for each in found if each is not None]
+        reasons = [each for each in health.readiness_failures if each not in ("starting", "stopping")]
+        if not answered:
+            stage: Stage = "stopping" if self._stopping.is_set() else "starting"
+            now = time.time()
+            return with_sentence(
+                Status(at=now, version=__version__, workers=len(self._places), stage=stage, started=self._began)
+            )
+        whole = msgspec.structs.replace(
+            merged(answered), workers=len(self._places), reasons=reasons, warnings=health.warnings
+        )
+        return with_sentence(whole)
+
+    @staticmethod
+    async def _status(place: _Place) -> Status | None:
+        return None if place.process is None else await place.process.ask(STATUS, Status)
 
     def _on_signal(self) -> None:
         if self._stopping.is_set():

@@ -107,6 +107,16 @@ class Consumer:
         """Why nothing can be received from the queue, in words for an operator. Empty if it works."""
         return self._trouble.text
 
+    @property
+    def held(self) -> int:
+        """How many messages are in hand."""
+        return len(self._holds)
+
+    @property
+    def oldest_held(self) -> float | None:
+        """When the oldest message in hand was sent (seconds since the epoch, the queue's clock). None without a message."""
+        return min((held.message.sent_at for held in self._holds if held.message.sent_at), default=None)
+
     def stop(self) -> None:
         """Stop receiving. `run` returns when the held messages are finished."""
         self._stopping.set()

@@ -71,6 +71,7 @@ class QueueWatch:
         self._noted: dict[str, str] | None = None
         """The notes as they are in the ledger. None if they are not read yet: they must not be replaced before."""
         self._writing = asyncio.Lock()
+        self._is_wanted = False
 
     @property
     def counts(self) -> dict[str, dict[str, int | str | None]]:
@@ -83,6 +84,10 @@ class QueueWatch:
             }
             for _, activity in self._queues
         }
+
+    def wanted(self) -> None:
+        """Somebody looks at the depths: measure them again soon, not only after a minute."""
+        self._is_wanted = True
 
     async def run(self) -> None:
         """Look at the queues until cancelled."""
@@ -98,9 +103,15 @@ class QueueWatch:
         """Wait for the next look. It comes early for what a kill must not lose: how to catch up depends on it."""
         before = [activity.brings_events for _, activity in self._queues]
         for _ in range(round(INTERVAL / TICK)):
-            await self._clock.sleep(TICK)
+            await self._tick()
             if [activity.brings_events for _, activity in self._queues] != before:
                 return
+
+    async def _tick(self) -> None:
+        await self._clock.sleep(TICK)
+        if self._is_wanted:
+            self._is_wanted = False
+            await self._measure_all()
 
     async def remember(self) -> None:
         """Write the notes that have changed."""
@@ -187,7 +198,7 @@ class RelayedWatch(QueueWatch):
 
     async def _pause(self) -> None:
         for _ in range(round(INTERVAL / TICK)):
-            await self._clock.sleep(TICK)
+            await self._tick()
             await self.remember()
 
 

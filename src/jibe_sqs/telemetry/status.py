@@ -12,6 +12,8 @@ State = Literal["starting", "in-sync", "catching-up", "paused", "held-up", "trou
 """The service as a whole. `held-up`: no work is taken, because Access Anywhere or every queue is down. `trouble`: work goes on, but
 not all of it can be done."""
 
+Stage = Literal["starting", "running", "stopping"]
+
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One queue. `visible`, `hidden`: messages, approximately; None if they are not known.
@@ -31,7 +33,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LagStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """From the time of an event to the end of its refresh, over the last minutes. None without events."""
+    """From the time of an event to the end of its refresh, over the last quarter of an hour. None without events."""
 
     p50: float | None = None
     p99: float | None = None
@@ -156,8 +158,11 @@ class AccessAnywhereStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of the service. `sentence` answers first: is the index true, and how far behind is it."""
 
-    sentence: str
-    state: State
+    sentence: str = ""
+    state: State = "starting"
+    stage: Stage = "running"
+    held_up: str = ""
+    """What keeps the service from all of its work, in a few words, such as `Access Anywhere is down for 3 min`."""
     at: float
     version: str
     instance: str = ""

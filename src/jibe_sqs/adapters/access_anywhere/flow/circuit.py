@@ -79,6 +79,11 @@ class Circuit:
         return not self._passable.is_set()
 
     @property
+    def state(self) -> str:
+        """What is wrong, if the circuit is open: `is down`, for example."""
+        return self._state
+
+    @property
     def reason(self) -> str:
         """Why the circuit is open: a sentence for an operator. Empty if it is closed."""
         if self.opened_at is None:
