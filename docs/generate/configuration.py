@@ -12,7 +12,7 @@ TABLES: Final = (
     "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes", "aws", "ledger",
     "limits", "retry", "poll workers drain_timeout", "sync watermark_margin tree_refresh_interval",
     "compare",
-    "log progress_interval report alerts health control",
+    "log progress_interval report alerts http health control",
 )  # fmt: skip
 """The tables of the page. Each holds these groups and settings."""
 

@@ -310,7 +310,7 @@ def test_the_health_check_asks_for_life_where_the_configuration_answers(rendered
     check = ecs_container()["HealthCheck"]
     command, program, option, code = check["Command"]
     assert (command, program, option) == ("CMD", "python", "-c")
-    assert f'("{environment["JIBE_HEALTH__HOST"]}", {environment["JIBE_HEALTH__PORT"]},' in code
+    assert f'("{environment["JIBE_HTTP__HOST"]}", {environment["JIBE_HTTP__PORT"]},' in code
     (allowed,) = re.findall(r"timeout=(\d+)", code)
     assert int(allowed) < check["Timeout"]
 
@@ -366,7 +366,9 @@ def test_the_probes_ask_where_the_configuration_answers(probe, path):
     asked = kubernetes_container()[probe]["httpGet"]
     assert asked["path"] == path
     (port,) = [each["containerPort"] for each in kubernetes_container()["ports"] if each["name"] == asked["port"]]
-    assert port == kubernetes_configuration()["health"]["port"]
+    http = kubernetes_configuration()["http"]
+    assert port == http["port"]
+    assert http["host"] == "*"  # the probes come from outside the container
 
 
 def test_kubernetes_holds_credentials_by_reference_only():

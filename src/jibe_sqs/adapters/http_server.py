@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class _Server(uvicorn.Server):
@@ -17,13 +18,15 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: Starlette, listeners: Sequence[socket.socket], *, name: str) -> AsyncIterator[None]:
-    """Serve at sockets that listen, during the block. `name`: of the task."""
+async def served(
+    app: ASGIApp, listeners: Sequence[socket.socket], *, name: str, protocol: type[H11Protocol] = H11Protocol
+) -> AsyncIterator[None]:
+    """Serve at sockets that listen, during the block. `name`: of the task. `protocol`: of each connection."""
     config = uvicorn.Config(
         app,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=protocol,
         log_config=None,
         # Requests of port scanners are not worth a log line.
         log_level="critical",
@@ -39,3 +42,7 @@ async def served(app: Starlette, listeners: Sequence[socket.socket], *, name: st
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
+        for connection in list(server.server_state.connections):
+            # Its client has not taken the last answer.
+            if connection.transport is not None:
+                connection.transport.abort()

@@ -1,4 +1,4 @@
-"""What people and orchestrators see of a service: its alerts, and its health page.
+"""What people and orchestrators see of a service: its alerts, its probes and its status page.
 
 The clients and servers are imported only if they are configured: so the supervisor of the workers stays small.
 """
@@ -12,6 +12,7 @@ import structlog
 from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health, HealthReport
+from jibe_sqs.telemetry.status import Status
 
 log = structlog.get_logger()
 
@@ -30,12 +31,24 @@ async def posted_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts | N
 
 
 async def health_page(
-    settings: Settings, health: Health | Callable[[], Awaitable[HealthReport]], stack: AsyncExitStack
+    settings: Settings,
+    health: Health | Callable[[], Awaitable[HealthReport]],
+    stack: AsyncExitStack,
+    *,
+    status: Callable[[], Awaitable[Status]] | None = None,
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]] | None = None,
 ) -> None:
-    """Answer at the configured port until the end of the stack."""
-    wanted = settings.health
-    if wanted.port is not None:
-        from jibe_sqs.adapters.health_server import health_server
+    """Answer at the configured port until the end of the stack. Without `status` or `metrics` their pages are missing."""
+    http, older = settings.http, settings.health
+    if http.port is None and older.port is None:
+        return
+    from jibe_sqs.adapters.web import Login, Sources, http_server
 
-        port = await stack.enter_async_context(health_server(wanted.host, wanted.port, health))
-        log.info("health_answered", host=wanted.host, port=port)
+    if http.port is not None:
+        host, login = http.host, Login(http.login, http.password.get_secret_value()) if http.login else None
+        server = http_server(host, http.port, Sources(health=health, status=status, metrics=metrics), login=login)
+    else:
+        # An installed deployment has opened this port to its network for the probes, and for nothing else.
+        host = older.host
+        server = http_server(host, older.port or 0, Sources(health=health), group="health")
+    log.info("health_answered", host=host, port=await stack.enter_async_context(server))

@@ -13,13 +13,13 @@ from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
 from jibe_sqs.settings.groups.comparing import CompareSettings
+from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
 from jibe_sqs.settings.groups.log_files import DefaultLogs, LogSettings
 from jibe_sqs.settings.groups.messages import NotificationSettings, SnsSettings
 from jibe_sqs.settings.groups.output import (
     OFF,
     AlertSettings,
     ControlSettings,
-    HealthSettings,
     LogOutputSettings,
     ReportSettings,
 )
@@ -116,6 +116,7 @@ class Settings(Rules):
     sns: SnsSettings = SnsSettings()
     report: ReportSettings = ReportSettings()
     alerts: AlertSettings = AlertSettings()
+    http: HttpSettings = HttpSettings()
     health: HealthSettings = HealthSettings()
     control: ControlSettings = ControlSettings()
     compare: CompareSettings = CompareSettings()
@@ -214,6 +215,12 @@ class Settings(Rules):
     def _drain_is_longer_than_a_poll(self) -> Self:
         if self.drain_timeout <= self.poll.wait:
             raise ValueError("drain_timeout must be longer than poll.wait: the stop waits for some long polls")
+        return self
+
+    @model_validator(mode="after")
+    def _one_port_is_configured(self) -> Self:
+        if self.http.port is not None and self.health != HealthSettings():
+            raise ValueError("health: the older name of http: move health.host to http.host, and remove health")
         return self
 
     @model_validator(mode="after")

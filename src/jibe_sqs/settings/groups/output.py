@@ -1,4 +1,4 @@
-"""`log`, `report`, `alerts`, `health` and `control`: what the service writes, sends and answers about itself."""
+"""`log`, `report`, `alerts` and `control`: what the service writes and sends about itself, and its socket for commands."""
 
 from typing import Final, Literal
 
@@ -49,22 +49,6 @@ class AlertSettings(SettingsGroup):
     )
     level: Literal["warning", "error"] = Field(default="warning", description="the lowest level that is sent")
     interval: Duration = Field(default=300, ge=1, description="the minimum time between two messages to the webhook")
-
-
-class HealthSettings(SettingsGroup):
-    """The address at which `/livez` and `/readyz` are answered."""
-
-    port: int | None = Field(
-        default=None,
-        ge=0,
-        le=65535,
-        description="the port for `/livez` and `/readyz`. With 0, any free port. If it is not set, no port is opened",
-    )
-    host: str = Field(
-        default="*",
-        description="the address or host name of this machine on which the port is opened. `*` means all IPv6 and IPv4 "
-        "addresses; `0.0.0.0` and `::` mean those of one kind",
-    )
 
 
 class ControlSettings(SettingsGroup):

@@ -1,4 +1,4 @@
-"""Health: what makes liveness and readiness fail, and the HTTP server that answers the probes."""
+"""Health: what makes liveness and readiness fail, and the HTTP port at which the probes are answered."""
 
 import asyncio
 import errno
@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from jibe_sqs.adapters.health_server import health_server
+from jibe_sqs.adapters.web import Sources, http_server
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.settings.groups.output import HealthSettings
+from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
 from jibe_sqs.telemetry.health import Health
 
 DOWN = "Access Anywhere is down since 10:12 UTC: 503"
@@ -41,7 +41,10 @@ async def worker(name: str = "consumer of queue"):
 
 @asynccontextmanager
 async def served(health: Health, host: str = "127.0.0.1"):
-    async with health_server(host, 0, health) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with (
+        http_server(host, 0, Sources(health=health)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
         yield http
 
 
@@ -142,17 +145,15 @@ async def test_other_paths_and_methods_are_refused():
 async def test_a_port_in_use_is_a_settings_error():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(
-            SettingsError, match=f"health.port: cannot listen on 127.0.0.1 port {port}: .*choose another"
-        ):
-            async with health_server("127.0.0.1", port, Health()):
+        with pytest.raises(SettingsError, match=f"http.port: cannot listen on 127.0.0.1 port {port}: .*choose another"):
+            async with http_server("127.0.0.1", port, Sources(health=Health())):
                 pass
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "", "a..b", "a" * 70])
 async def test_an_address_of_another_machine_is_a_settings_error(host):
     with pytest.raises(SettingsError, match=rf"cannot listen on {host} port 0"):
-        async with health_server(host, 0, Health()):
+        async with http_server(host, 0, Sources(health=Health())):
             pass
 
 
@@ -170,7 +171,7 @@ async def answers(port: int, address: str) -> bool:
 
 async def reached(host: str) -> set[str]:
     """The loopback addresses at which the server answers."""
-    async with health_server(host, 0, Health()) as port:
+    async with http_server(host, 0, Sources(health=Health())) as port:
         return {address for address in ("127.0.0.1", "[::1]") if await answers(port, address)}
 
 
@@ -178,8 +179,13 @@ both = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine 
 
 
 @both
-async def test_the_default_host_is_reached_over_ipv6_and_ipv4():
+async def test_the_older_default_host_is_reached_over_ipv6_and_ipv4():
     assert await reached(HealthSettings().host) == {"[::1]", "127.0.0.1"}
+
+
+async def test_the_default_host_is_reached_from_this_machine_only():
+    assert HttpSettings().host == "127.0.0.1"
+    assert await reached(HttpSettings().host) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -235,7 +241,7 @@ async def test_a_port_in_use_at_one_address_is_a_settings_error_that_keeps_no_po
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(SettingsError, match="cannot listen on localhost"):
-            async with health_server("localhost", port, Health()):
+            async with http_server("localhost", port, Sources(health=Health())):
                 pass
         assert not await answers(port, "[::1]")
 
@@ -244,13 +250,13 @@ async def test_a_port_in_use_is_a_settings_error_for_the_default_host():
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"cannot listen on \* port {port}"):
-            async with health_server("*", port, Health()):
+            async with http_server("*", port, Sources(health=Health())):
                 pass
 
 
 async def test_the_port_is_released_at_the_end_despite_open_connections():
     async with httpx.AsyncClient() as kept:
-        async with health_server("127.0.0.1", 0, Health()) as port:
+        async with http_server("127.0.0.1", 0, Sources(health=Health())) as port:
             assert (await kept.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
             silent, writer = await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(httpx.TransportError):
@@ -258,7 +264,7 @@ async def test_the_port_is_released_at_the_end_despite_open_connections():
         assert await silent.read() == b""
         writer.close()
         await writer.wait_closed()
-    async with health_server("127.0.0.1", port, Health()) as again:
+    async with http_server("127.0.0.1", port, Sources(health=Health())) as again:
         assert again == port
 
 
@@ -285,7 +291,7 @@ async def test_the_server_changes_no_signal_handler_no_thread_and_no_logger(capf
 
 
 async def test_a_request_that_is_not_http_is_not_logged(caplog):
-    async with health_server("127.0.0.1", 0, Health()) as port:
+    async with http_server("127.0.0.1", 0, Sources(health=Health())) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x16\x03\x01 not http\r\n\r\n")
         assert b"400" in await reader.read()

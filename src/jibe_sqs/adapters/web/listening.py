@@ -1,19 +1,11 @@
-"""Serves `/livez` and `/readyz` over HTTP in the service's event loop, so an answer shows that the loop runs."""
+"""Opens the port at the addresses of a host."""
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from typing import Final
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
-from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.telemetry.health import Health, HealthReport
 
 EVERY_ADDRESS: Final = "*"
 """The host that means all IPv6 and IPv4 addresses of this machine."""
@@ -21,28 +13,17 @@ _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """The machine does not have this address, or none of its kind."""
 
 
-@asynccontextmanager
-async def health_server(
-    host: str, port: int, health: Health | Callable[[], Awaitable[HealthReport]]
-) -> AsyncIterator[int]:
-    """Serve during the block. Yields the port, also if `port` is 0. Raises `SettingsError` if the port is in use.
+def listening(host: str, port: int, *, group: str) -> list[socket.socket]:
+    """Sockets that listen at all addresses of the host, with the same port.
 
-    `health`: of this process, or a function that asks several.
+    Raises `SettingsError`, which names the group of the settings, if the port is in use or the host is not of this machine.
     """
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(each) for each in _listening(host, port)]
-        async with served(_app(health), listeners, name="health server"):
-            yield listeners[0].getsockname()[1]
-
-
-def _listening(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen at all addresses of the host, with the same port."""
     try:
         return [_on_every_address(port)] if host == EVERY_ADDRESS else _on_addresses_of(host, port)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a host name"
         raise SettingsError(
-            [f"health.port: cannot listen on {host} port {port}: {why}: choose another health.port, or health.host"]
+            [f"{group}.port: cannot listen on {host} port {port}: {why}: choose another {group}.port, or {group}.host"]
         ) from error
 
 
@@ -77,20 +58,3 @@ def _on_addresses_of(host: str, port: int) -> list[socket.socket]:
             raise missing
         stack.pop_all()
     return listeners
-
-
-def _app(health: Health | Callable[[], Awaitable[HealthReport]]) -> Starlette:
-    async def report() -> HealthReport:
-        return health.report if isinstance(health, Health) else await health()
-
-    async def livez(_: Request) -> JSONResponse:
-        reasons = (await report()).liveness_failures
-        return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
-
-    async def readyz(_: Request) -> JSONResponse:
-        found = await report()
-        reasons = found.readiness_failures
-        content = {"ready": not reasons, "reasons": reasons, "warnings": found.warnings}
-        return JSONResponse(content, status_code=503 if reasons else 200)
-
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])

@@ -1,0 +1,78 @@
+// Keeps the page as it is now: loads it again every two seconds, and changes what differs. Focus, selection and opened
+// parts stay. Without this script the page is complete, and the browser loads it again by itself.
+"use strict";
+
+const INTERVAL = 2000;
+const LONGEST = 15000;
+const PATIENCE = 10000;
+
+const connection = document.getElementById("connection");
+const announcement = document.getElementById("announcement");
+const sentence = () => document.querySelector("h1").textContent;
+// A screen reader need not hear that 4 seconds became 5.
+const withoutNumbers = (text) => text.replace(/[\d.,]+/g, "");
+
+let seen = new Date();
+let failures = 0;
+let timer = 0;
+let announced = withoutNumbers(sentence());
+
+async function update() {
+  try {
+    const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    if (!answer.ok) throw new Error(`The service answers ${answer.status}`);
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (next.documentElement.dataset.version !== document.documentElement.dataset.version) return location.reload();
+    for (const place of ["title", "header", "#live"]) {
+      change(document.querySelector(place), next.querySelector(place));
+    }
+    failures = 0;
+    seen = new Date();
+    connection.hidden = true;
+    connection.textContent = "";
+    announce();
+  } catch (error) {
+    failures += 1;
+    const why = error.message.startsWith("The service") ? error.message : "The service does not answer";
+    const text = `${why}. This page shows how it was at ${seen.toISOString().slice(11, 19)} UTC.`;
+    if (connection.textContent !== text) connection.textContent = text;
+    connection.hidden = false;
+  }
+  document.body.classList.toggle("outdated", failures > 0);
+  plan();
+}
+
+function announce() {
+  const now = withoutNumbers(sentence());
+  if (now === announced) return;
+  announced = now;
+  announcement.textContent = sentence();
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(update, Math.min(INTERVAL * 2 ** Math.min(failures, 3), LONGEST));
+}
+
+// Makes the old element equal to the new one, with as few changes as possible.
+function change(old, next) {
+  if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) return old.replaceWith(next);
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    // The reader has opened it.
+    if (!next.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+  }
+  for (const { name, value } of next.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  const before = [...old.childNodes];
+  const after = [...next.childNodes];
+  after.forEach((node, index) => (index < before.length ? change(before[index], node) : old.append(node)));
+  before.slice(after.length).forEach((node) => node.remove());
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
+plan();

@@ -1,0 +1,104 @@
+"""Numbers, durations and moments as people read them."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from markupsafe import Markup
+
+from jibe_sqs.telemetry.printable import printable
+
+MAX_TEXT: Final = 300
+"""Characters of one text of the page. Keys and error texts may be longer."""
+_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+NOTHING: Final = Markup('<span class="nothing">–</span>')
+"""What is not known."""
+
+
+def number(value: float | None) -> str | Markup:
+    """A count with separators: `12,345`."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 message`, `2,000 messages`. `plural`: if it does not end in a mere `s`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that never rounds up to 100: `99.99 %`."""
+    if share >= 1:
+        return "100 %"
+    return f"{min(share * 100, 99.99):.2f} %"
+
+
+def span(seconds: float | None) -> str | Markup:
+    """A duration in its two largest units: `0.4 s`, `42 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds is None:
+        return NOTHING
+    if 0 < seconds < 9.95:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    whole = round(max(seconds, 0))
+    if 600 <= whole < 86_400:
+        # Seconds say nothing beside ten minutes.
+        whole -= whole % 60
+    elif whole >= 86_400:
+        whole -= whole % 3600
+    parts: list[str] = []
+    for size, unit in _UNITS:
+        count, whole = divmod(whole, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def utc(at: float) -> str:
+    """`2026-11-30 02:10:05 UTC`."""
+    return f"{_datetime(at):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def clock(at: float) -> str:
+    """The time of the day: `02:10 UTC`."""
+    return f"{_datetime(at):%H:%M} UTC"
+
+
+def moment(at: float | None, now: float) -> str | Markup:
+    """A moment in relative words, with its exact time for machines and for a pointer. A missing moment is 0 or None."""
+    if not at:
+        return NOTHING
+    away = now - at
+    if abs(away) < 1:
+        words = "now"
+    elif away > 0:
+        words = f"{span(round(away))} ago"
+    else:
+        words = f"in {span(round(-away))}"
+    exact = _datetime(at)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(f"{exact:%Y-%m-%dT%H:%M:%SZ}", utc(at), words)
+
+
+def code(text: str) -> str | Markup:
+    """A name that a machine uses: a key, a bucket, a setting."""
+    return Markup('<span class="name">{}</span>').format(shortened(text)) if text else NOTHING
+
+
+def shortened(text: str) -> str:
+    """The text, without its middle if it is very long, and with its control characters visible."""
+    if len(text) > MAX_TEXT:
+        text = f"{text[: MAX_TEXT - 80]} … {text[-60:]}"
+    return printable(text)
+
+
+def value(anything: Any) -> str | Markup:
+    """The value of a setting, as in a configuration file."""
+    if anything is None:
+        return Markup('<span class="nothing">not set</span>')
+    text = anything if isinstance(anything, str) else msgspec.json.encode(anything, enc_hook=str).decode()
+    return Markup('<span class="name">{}</span>').format(shortened(text) or "“”")
+
+
+def _datetime(at: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
