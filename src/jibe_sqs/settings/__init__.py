@@ -129,7 +129,8 @@ def _from_sources(
     kind: type[T], file: dict[str, Any], secrets: Mapping[str, str], overrides: dict[str, Any]
 ) -> tuple[T | None, list[str]]:
     # A new class for each load: two loads with different files must not share `file`.
-    sourced = type(kind.__name__, (kind,), {"file": file, "secrets": secrets, "__module__": kind.__module__})
+    given = {"file": file, "secrets": secrets, "overrides": overrides, "__module__": kind.__module__}
+    sourced = type(kind.__name__, (kind,), given)
     try:
         return sourced(**overrides), []
     except ValidationError as error:

@@ -32,7 +32,7 @@ from jibe_sqs.settings.workers import AUTO, WORKERS, why_not
 
 
 class Sourced(BaseSettings):
-    """Settings from variables, `secrets`, the texts of secret files, and `file`, the values in the configuration file."""
+    """Settings from `overrides`, variables, `secrets`, the texts of secret files, and `file`, the values in that file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -46,6 +46,7 @@ class Sourced(BaseSettings):
     )
     secrets: ClassVar[Mapping[str, str]] = {}
     file: ClassVar[dict[str, Any]] = {}
+    overrides: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def settings_customise_sources(
