@@ -32,7 +32,7 @@ def _run(config: str | None, worker: str | None) -> int:
 
     logs.write_in_background()
     settings = load(Settings, config)
-    logs.configure(settings.log.level, settings.log.format)
+    logs.configure(settings.log.level, settings.log.format, settings.log.levels)
     if worker is not None:
         _run_worker(settings, worker)
     elif (workers := _workers(settings, config)) > 1:
@@ -63,7 +63,7 @@ def _run_worker(settings: "Settings", text: str) -> None:
     worker = Worker.parsed(text)
     check_rules(settings, worker)
     logs.share_standard_error(worker.log_lock)
-    logs.configure(settings.log.level, settings.log.format, worker=worker.index)
+    logs.configure(settings.log.level, settings.log.format, settings.log.levels, worker=worker.index)
     _serve(share_of(settings, worker.count), worker)
 
 

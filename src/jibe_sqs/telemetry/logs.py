@@ -6,12 +6,13 @@ A log call never raises: a value that cannot be rendered, or a line that cannot 
 import copy
 import logging
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, Literal, cast
 
 import structlog
 
+from jibe_sqs.telemetry.log_levels import ModuleLevels, number, set_library_levels, without_secrets
 from jibe_sqs.telemetry.printable import printable
 from jibe_sqs.telemetry.standard_error import Lost, StandardError
 
@@ -69,14 +70,15 @@ def are_verbose() -> bool:
     return _are_verbose
 
 
-def configure(level: str, style: Style, **fields: object) -> None:
-    """Configure logging. Called once at the start with defaults, and again when the settings are loaded.
+def configure(level: str, style: Style, levels: Mapping[str, str] | None = None, **fields: object) -> None:
+    """Configure logging. Called once at the start with defaults, and again when settings are loaded.
 
-    `fields`: of every line of this process.
+    `levels`: of single loggers; see `log_levels`. `fields`: of every line of this process.
     """
     global _are_verbose  # noqa: PLW0603 - there is one log
-    number = logging.getLevelNamesMapping()[level.upper()]
-    _are_verbose = number <= logging.DEBUG
+    by_module = ModuleLevels(level, levels or {})
+    lowest = by_module.lowest
+    _are_verbose = lowest <= logging.DEBUG
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         lambda _logger, _method, event: {**event, **fields},
@@ -86,8 +88,8 @@ def configure(level: str, style: Style, **fields: object) -> None:
     render = _rendering(_renderers(style))
     lines = _Lines(sys.stderr)
     structlog.configure(
-        processors=[*shared, _notify_listeners, render],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[*([by_module] if by_module else []), *shared, _notify_listeners, render],
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
@@ -99,7 +101,8 @@ def configure(level: str, style: Style, **fields: object) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[handler], level=max(number(level), logging.WARNING), force=True)
+    set_library_levels(levels or {})
 
 
 @contextmanager
@@ -144,9 +147,12 @@ class _LibraryHandler(logging.Handler):
 
 
 def _with_message(record: logging.LogRecord) -> logging.LogRecord:
-    """The record. If its arguments do not fit into its message, a copy with the bare message."""
+    """The record, or a copy. If its arguments do not fit into its message, it has the bare message."""
     try:
-        record.getMessage()
+        message = record.getMessage()
+        if record.levelno < logging.WARNING and (harmless := without_secrets(message)) != message:
+            record = copy.copy(record)
+            record.msg, record.args = harmless, ()
     except Exception:  # noqa: BLE001 - the arguments are values of any kind
         record = copy.copy(record)
         record.msg, record.args = f"{_safe(record.msg)} (its arguments cannot be rendered)", ()

@@ -1,6 +1,6 @@
 """`log`, `report`, `alerts` and `control`: what the service writes and sends about itself, and its socket for commands."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,11 +11,19 @@ OFF: Final = "off"
 """The path of a socket that means: no socket."""
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
 class LogOutputSettings(SettingsGroup):
     """The log lines on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="the lowest level that is logged"
+    level: Level = Field(default="info", description="the lowest level that is logged")
+    levels: dict[Annotated[str, Field(min_length=1)], Level] = Field(
+        default={},
+        description='other levels of single loggers, such as `{"aiobotocore": "debug", "jibe_sqs.consuming": "debug"}`. A '
+        "logger is a module of this program or of a library, with all modules below it. The logs of libraries have the level "
+        "`warning` or higher otherwise. Beside it, `debug` of `botocore` shows requests and answers: secrets in them that are "
+        "known by their names are masked",
     )
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="the format of log lines. `auto` is `console` on a terminal, and `json` elsewhere"
