@@ -94,6 +94,9 @@ class SimulatedLedger:
         asked = list(names)
         return dict(await self._call(lambda: self._disk.memory.notes(asked)))
 
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        return bool(await self._call(lambda: self._disk.memory.claim(name, owner, seconds)))
+
     async def record(self, entry: HistoryEntry) -> None:
         """Without the network: nothing waits for it, and nothing depends on it."""
         await self._disk.memory.record(entry)

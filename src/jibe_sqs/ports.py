@@ -266,6 +266,12 @@ class Ledger(Protocol):
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names, where there are any."""
 
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Claim a task for one of the processes that share the ledger, for `seconds` from now, by the local clock.
+
+        False if another owner's claim still holds. An owner can prolong its claim, and end it with 0 seconds.
+        """
+
     async def record(self, entry: HistoryEntry) -> None:
         """Remember an entry of the history for some days. Raises nothing: it may be lost, and need not be durable yet."""
 

@@ -300,6 +300,48 @@ async def test_a_note_replaces_the_one_before_and_is_never_pruned(ledger, wall_c
     }
 
 
+# Claims
+
+
+async def test_a_claim_holds_against_other_owners_until_its_time_is_over(ledger, wall_clock):
+    assert await ledger.claim("report", "a", 10)
+    assert not await ledger.claim("report", "b", 10)
+    assert await ledger.claim("other", "b", 10)
+    wall_clock.time += 9
+    assert not await ledger.claim("report", "b", 10)
+    wall_clock.time += 1
+    assert await ledger.claim("report", "b", 10)
+    assert not await ledger.claim("report", "a", 10)
+
+
+async def test_an_owner_prolongs_and_ends_its_own_claim_only(ledger, wall_clock):
+    assert await ledger.claim("report", "a b", 10)
+    wall_clock.time += 9
+    assert await ledger.claim("report", "a b", 10)
+    assert not await ledger.claim("report", "b", 0)
+    wall_clock.time += 9
+    assert not await ledger.claim("report", "b", 10)
+    assert await ledger.claim("report", "a b", 0)
+    assert await ledger.claim("report", "b", 10)
+
+
+async def test_one_of_many_owners_gets_a_claim(ledger):
+    claimed = await asyncio.gather(*(ledger.claim("report", f"owner-{number}", 10) for number in range(20)))
+    assert sum(claimed) == 1
+
+
+async def test_processes_that_share_a_file_share_its_claims(path, wall_clock):
+    async with SqliteLedger(path, wall_clock) as one, SqliteLedger(path, wall_clock) as other:
+        claimed = await asyncio.gather(*(each.claim("report", str(id(each)), 10) for each in (one, other)))
+        assert sorted(claimed) == [False, True]
+
+
+async def test_a_claim_is_no_note(ledger):
+    await ledger.note("report", "text")
+    assert await ledger.claim("report", "a", 10)
+    assert await ledger.notes(["report"]) == {"report": "text"}
+
+
 # Folders
 
 
@@ -628,7 +670,13 @@ async def test_a_file_that_cannot_be_written_is_a_ledger_error_and_can_be_read(p
     async with SqliteLedger(path) as ledger:
         await ledger.finish(LOG, "e")
         ledger._connection.execute("PRAGMA query_only = 1")
-        for write in (ledger.finish(LOG, "f"), ledger.refreshed(A, 1.0), ledger.note("a", "b"), ledger.prune(9e9)):
+        for write in (
+            ledger.finish(LOG, "f"),
+            ledger.refreshed(A, 1.0),
+            ledger.note("a", "b"),
+            ledger.claim("a", "b", 1),
+            ledger.prune(9e9),
+        ):
             with pytest.raises(LedgerError):
                 await write
         assert await ledger.is_finished(LOG)

@@ -119,3 +119,13 @@ async def test_an_operation_that_works_does_not_hide_one_that_fails(ledger, opti
         await asyncio.sleep(15)
     assert {event["event"] for event in events} == {"ledger_unwritable"}
     assert len(events) == 40 * 15 / REPEAT_INTERVAL
+
+
+async def test_a_claim_succeeds_if_the_ledger_fails(ledger, optional, events):
+    assert await optional.claim("report", "a", 60)
+    assert not await optional.claim("report", "b", 60)
+    ledger.unwritable = True
+    assert await optional.claim("report", "b", 60)
+    assert logged(events) == [("ledger_unwritable", 1)]
+    ledger.unwritable = False
+    assert not await optional.claim("report", "b", 60)

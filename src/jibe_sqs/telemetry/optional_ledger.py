@@ -77,6 +77,17 @@ class OptionalLedger:
         """The facts with these names. None if the ledger cannot be read: they may be there, or not."""
         return self._read("notes", self._ledger.notes(names), otherwise=None)
 
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Claim a task for `seconds`. True also if the ledger cannot be written: a task is rather done twice than never."""
+        try:
+            claimed = await self._ledger.claim(name, owner, seconds)
+        except LedgerError as error:
+            self._writes.failed("claim", error)
+            return True
+        if self._writes.are_recent:
+            self._writes.succeeded("claim")
+        return claimed
+
     def record(self, entry: HistoryEntry) -> Coroutine[Any, Any, None]:
         """Remember an entry of the history. It is lost if the ledger cannot be written."""
         return self._ledger.record(entry)

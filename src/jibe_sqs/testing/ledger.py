@@ -53,6 +53,10 @@ class InMemoryLedger(MemoryLedger):
         _fail_if(self.unreadable)
         return await super().notes(names)
 
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        _fail_if(self.unwritable)
+        return await super().claim(name, owner, seconds)
+
     async def record(self, entry: HistoryEntry) -> None:
         if not self.unwritable:
             await super().record(entry)

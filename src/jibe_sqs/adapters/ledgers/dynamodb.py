@@ -6,6 +6,7 @@
     t#FOLDER               began                         the same for a tree refresh of the folder
     p#WHO                  who, first, last, seen        a principal that changed objects, and how often
     n#NAME                 text                          a note
+    c#NAME                 claimant, claimed_until       a task that one replica does for all
 
 The rules are in the key. So replicas with different settings, as during a deployment, do not replace each other's marks.
 Otherwise each of them would read all files again, at each sweep.
@@ -167,6 +168,26 @@ class DynamoDbLedger:
         found = await self._known(keys.values(), consistent=True)
         with self._legible():
             return {name: found[key]["text"]["S"] for name, key in keys.items() if key in found}
+
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Claim a task for `seconds`. False if another owner's claim still holds."""
+        now = self._wall_clock()
+        with self._encodable():
+            item = {
+                "pk": _text(_named("c", name)),
+                "claimant": _text(owner),
+                "claimed_until": _numeral(now + seconds),
+                "expires": {"N": str(math.ceil(now + seconds))},
+            }
+        try:
+            await self._table.put_if(
+                item,
+                "attribute_not_exists(pk) OR claimant = :owner OR claimed_until <= :now",
+                {":owner": item["claimant"], ":now": _numeral(now)},
+            )
+        except ConditionFailed:
+            return False
+        return True
 
     async def record(self, entry: HistoryEntry) -> None:
         """Nothing is recorded: each entry would cost a write, as much as the refresh's watermark itself."""

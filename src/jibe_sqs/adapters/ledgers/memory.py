@@ -23,6 +23,8 @@ class MemoryLedger:
         self._wall_clock = wall_clock
         self._files: dict[tuple[str, str], tuple[str | None, str, float, str]] = {}
         self._notes: dict[str, str] = {}
+        self._claims: dict[str, tuple[str, float]] = {}
+        """Name -> the owner, and until when its claim holds."""
         self._folders: dict[Folder, tuple[float, float]] = {}
         self._principals: dict[str, tuple[Seen, float]] = {}
         self._history: deque[Remembered] = deque(maxlen=MAX_HISTORY)
@@ -74,6 +76,15 @@ class MemoryLedger:
     async def notes(self, names: Iterable[str]) -> dict[str, str]:
         """The facts with these names."""
         return {name: self._notes[name] for name in names if name in self._notes}
+
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Claim a task for `seconds`. False if another owner's claim still holds."""
+        now = self._wall_clock()
+        claimed_by, until = self._claims.get(name, (owner, 0.0))
+        if claimed_by != owner and until > now:
+            return False
+        self._claims[name] = owner, now + seconds
+        return True
 
     async def record(self, entry: HistoryEntry) -> None:
         """Remember an entry of the history."""

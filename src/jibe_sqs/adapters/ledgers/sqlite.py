@@ -176,6 +176,12 @@ class SqliteLedger:
         wanted = list(names)
         return await self._read(lambda database: _notes(database, wanted), inline=len(wanted) <= MAX_INLINE)
 
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Claim a task for `seconds`. False if another owner's claim still holds. Claims are among the notes."""
+        self._check_text(name, owner)
+        now = self._wall_clock()
+        return await self._do(lambda: _claimed(self._connection, f"claim/{name}", owner, now, now + seconds))
+
     async def record(self, entry: HistoryEntry) -> None:
         """Remember an entry of the history. Another write takes it along, so it costs no transaction of its own."""
         if self._keeps_history:
@@ -322,6 +328,17 @@ class SqliteLedger:
                 text.encode()
         except UnicodeEncodeError as error:
             raise self._error(error) from error
+
+
+def _claimed(database: sqlite3.Connection, note: str, owner: str, now: float, until: float) -> bool:
+    """In the ledger's thread: whether the claim is the owner's now. The transaction keeps out all other processes."""
+    with transaction(database):
+        known = _notes(database, [note]).get(note, "")
+        claimed_until, _, claimant = known.partition(" ")
+        if claimant not in ("", owner) and float(claimed_until) > now:
+            return False
+        database.execute(_NOTE, (note, f"{until!r} {owner}"))
+    return True
 
 
 def _raise(error: Exception) -> NoReturn:
