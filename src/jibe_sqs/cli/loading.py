@@ -10,11 +10,20 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="Rules")
 
 
-def load(kind: "type[S]", config: str | None) -> "S":
-    """Load the settings that a command needs. Raises `SettingsError`."""
-    from jibe_sqs.settings import load
+def load(kind: "type[S]", config: str | None, *, with_secrets: bool = True) -> "S":
+    """Load the settings that a command needs. Raises `SettingsError`.
 
-    return load(kind, config=config, fetch=_fetch)
+    `with_secrets`: read the secrets to which settings refer. A command that uses none of them does not need to reach AWS.
+    """
+    from jibe_sqs.settings import load
+    from jibe_sqs.settings.references import references
+
+    settings = load(kind, config=config, fetch=_fetch)
+    if with_secrets and references(settings):
+        from jibe_sqs.compose.secrets import resolved
+
+        return asyncio.run(resolved(settings))
+    return settings
 
 
 def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:

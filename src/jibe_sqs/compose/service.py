@@ -33,6 +33,7 @@ from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.observation import health_page, posted_alerts
 from jibe_sqs.compose.queues import usable_queues
+from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.compose.status import Sources, StatusView
@@ -160,7 +161,7 @@ def _log_defaults(settings: Settings) -> None:
 
 
 def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncContextManager[AccessAnywhere]:
-    """The client of Access Anywhere, not yet connected."""
+    """The client of Access Anywhere, not yet connected. If its credentials are refused, they are read again."""
     aa = settings.access_anywhere
     return access_anywhere.connect(
         endpoint=aa.endpoint,
@@ -173,6 +174,7 @@ def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncC
         refresh_timeout=aa.refresh_timeout,
         ca_file=aa.ca_file,
         clock=clock,
+        renew=renewed_credentials(settings),
     )
 
 

@@ -47,6 +47,7 @@ JibeError
 ├── ComparisonError            nothing is there to compare, or an inventory cannot be used; permanent
 ├── NotMapped                  an operator asks for a bucket or prefix that no place shows; permanent
 ├── ControlError               the running service does not answer a command at its control socket
+├── SecretUnavailable          a secret cannot be read from where a reference says it is kept
 └── SettingsError              the configuration; permanent: the operator must correct it
 """
 
@@ -331,6 +332,10 @@ class NotMapped(JibeError):
 
 class ControlError(JibeError):
     """The running service does not answer at its control socket, or its answer cannot be read."""
+
+
+class SecretUnavailable(JibeError):
+    """A secret cannot be read from where its reference says that it is kept. The text contains no part of it."""
 
 
 class SettingsError(JibeError):

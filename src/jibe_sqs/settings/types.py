@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from jibe_sqs.core import notification_rules
+from jibe_sqs.core.secret_references import is_reference, secret_reference
 from jibe_sqs.core.templates import Template
 
 
@@ -26,8 +27,16 @@ def _url(text: str) -> str:
 
 
 def _secret_url(secret: SecretStr) -> SecretStr:
-    _address(secret.get_secret_value())
+    # The form of a reference is checked for every secret.
+    if not is_reference(secret.get_secret_value()):
+        _address(secret.get_secret_value())
     return secret
+
+
+def text_or_reference(text: str) -> str:
+    """Checks the form of a text that may be a reference to a secret. Raises `ValueError`."""
+    secret_reference(text)
+    return text
 
 
 def _address(text: str) -> SplitResult:
@@ -118,6 +127,8 @@ def _kind(name: str) -> Any:
 
 
 Url = Annotated[str, AfterValidator(_url), _kind("address")]
+TextOrReference = Annotated[str, AfterValidator(text_or_reference), _kind("text or reference")]
+"""Not a secret, but often kept beside one."""
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), _kind("address")]
 Expression = Annotated[str, AfterValidator(_expression), _kind("JMESPath expression")]
 TemplateText = Annotated[str, AfterValidator(_template), _kind("template")]

@@ -6,7 +6,7 @@ ports: `target` (refreshes), `logs` (log files), `index_listing`, `shown_objects
 `providers`, `provider_event`, `reports`.
 """
 
-from jibe_sqs.adapters.access_anywhere.connection import connect
+from jibe_sqs.adapters.access_anywhere.connection import connect, credentials_from
 from jibe_sqs.adapters.access_anywhere.uses.index_listing import IndexListing
 from jibe_sqs.adapters.access_anywhere.uses.inspection import InspectedServer
 from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
@@ -17,11 +17,13 @@ from jibe_sqs.adapters.access_anywhere.uses.shown_objects import ShownObjects
 from jibe_sqs.adapters.access_anywhere.uses.target import RefreshTarget
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item
 from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.wire.session import Credentials
 
 __all__ = [
     "AccessAnywhere",
     "AccessAnywhereLogs",
     "Batch",
+    "Credentials",
     "IndexListing",
     "InspectedServer",
     "Item",
@@ -31,4 +33,5 @@ __all__ = [
     "ReportFolder",
     "ShownObjects",
     "connect",
+    "credentials_from",
 ]

@@ -12,7 +12,7 @@ from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurren
 from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.files import Files
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin
-from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Password, PermanentToken, Session
+from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Password, PermanentToken, Renew, Session
 from jibe_sqs.adapters.access_anywhere.wire.transport import Transport
 from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.adapters.http1 import HttpClient
@@ -42,6 +42,7 @@ async def connect(
     ca_file: Path | None = None,
     calls_per_second: float | None = None,
     clock: Clock,
+    renew: Renew | None = None,
     origin_of: Callable[[str], Origin] | None = None,
 ) -> AsyncIterator[AccessAnywhere]:
     """A client for the server at `endpoint`, closed at the end. Sends nothing before the first call.
@@ -49,6 +50,7 @@ async def connect(
     If there is a permanent token, login and password are not used. `concurrency`: the most refreshes at a time; half as
     many calls again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust, in place of those
     that `adapters.authorities` finds. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    `renew`: returns the credentials as they are now, after they were refused.
     `origin_of`: returns the HTTP client to use for the server's URL, in place of ours. Raises `SettingsError`.
     """
     url = api_url(endpoint)
@@ -69,7 +71,7 @@ async def connect(
             read_timeout=timeout,
             calls_per_second=calls_per_second,
         )
-        session = Session(wire, circuit, credentials, clock)
+        session = Session(wire, circuit, credentials, clock, renew)
         files = Files(wire, session, clock, downloads=DOWNLOADS)
         try:
             yield AccessAnywhere(

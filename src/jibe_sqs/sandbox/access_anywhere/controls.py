@@ -36,6 +36,13 @@ class IndexChange(msgspec.Struct, forbid_unknown_fields=True):
     modified: float | None = None
 
 
+class NewCredentials(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /sandbox/credentials`. An empty text leaves what is there."""
+
+    password: str = ""
+    permanent_token: str = ""
+
+
 class Controls:
     """`counts`: number of calls by function."""
 
@@ -56,6 +63,7 @@ class Controls:
             Route("/sandbox/stats", self.stats),
             Route("/sandbox/faults", self.faults, methods=["GET", "PUT", "POST", "DELETE"]),
             Route("/sandbox/sync", self.sync, methods=["POST"]),
+            Route("/sandbox/credentials", self.credentials, methods=["PUT"]),
             Route("/sandbox/providers", self.providers, methods=["GET", "PUT"]),
         ]
 
@@ -111,6 +119,7 @@ class Controls:
                 "calls": dict(self._counts),
                 "refreshes": self._calls.refresher.completed,
                 "logins": self._calls.sessions.logins,
+                "refused_logins": self._calls.sessions.refused,
                 "faults": +self._calls.fault_plan.counts,
             }
         )
@@ -137,6 +146,15 @@ class Controls:
             return _refused(f"There is no provider {wanted.provider!r}")
         task = self._calls.syncs.start("ReSync", wanted.provider, lambda: asyncio.sleep(wanted.seconds))
         return _json({"bt_id": task.id})
+
+    async def credentials(self, request: Request) -> Response:
+        """Replaces the password or the permanent token, and ends all sessions."""
+        try:
+            wanted = await _body(request, NewCredentials)
+        except msgspec.DecodeError as e:
+            return _refused(e)
+        self._calls.sessions.replace_credentials(wanted.password, wanted.permanent_token)
+        return _json({})
 
     async def providers(self, request: Request) -> Response:
         """The providers that are shown. PUT replaces them: new and changed providers are added again and synced."""

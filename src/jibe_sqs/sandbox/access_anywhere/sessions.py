@@ -10,20 +10,24 @@ NO_TOKENS = frozenset({"", "*"})
 
 
 class Sessions:
-    """`logins`: number of successful logins, by password or by permanent token."""
+    """`logins`: number of successful logins, by password or by permanent token. `refused`: of the others."""
 
     def __init__(self, config: AccessAnywhereServer, clock: Callable[[], float]) -> None:
-        self._config = config
+        self._login = config.login
+        self._password = config.password
+        self._permanent_token = config.permanent_token
+        self._token_ttl = config.token_ttl
         self._clock = clock
         self._used: dict[str, float] = {}
         self.logins = 0
+        self.refused = 0
 
     def by_password(self, login: str, password: str) -> str:
-        known = _same(login, self._config.login)
-        return self._new(good=_same(password, self._config.password) and known)
+        known = _same(login, self._login)
+        return self._new(good=_same(password, self._password) and known)
 
     def by_permanent_token(self, permanent: str) -> str:
-        return self._new(good=_same(permanent, self._config.permanent_token))
+        return self._new(good=_same(permanent, self._permanent_token))
 
     def use(self, token: str) -> None:
         """Check the token of a call, and prolong its session.
@@ -34,7 +38,7 @@ class Sessions:
             raise Refused("login_fail", "Please log in")
         now = self._clock()
         # Unknown tokens and expired tokens get the same answer: a new login solves both.
-        if now - self._used.pop(token, float("-inf")) > self._config.token_ttl:
+        if now - self._used.pop(token, float("-inf")) > self._token_ttl:
             raise Refused("login_token_expired", "Your login token has expired, please log in again")
         self._used[token] = now
 
@@ -42,8 +46,15 @@ class Sessions:
         """End a session early."""
         self._used.pop(token, None)
 
+    def replace_credentials(self, password: str, permanent_token: str) -> None:
+        """Replace those that are not empty, and end all sessions, as an administrator's reset does."""
+        self._password = password or self._password
+        self._permanent_token = permanent_token or self._permanent_token
+        self._used.clear()
+
     def _new(self, *, good: bool) -> str:
         if not good:
+            self.refused += 1
             raise Refused("login_fail", "Login failed")
         self.logins += 1
         token = secrets.token_hex(16)

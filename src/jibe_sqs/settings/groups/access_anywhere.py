@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from jibe_sqs.settings.groups.group import GROUP_INCOMPLETE, SettingsGroup
 from jibe_sqs.settings.sources import PREFIX
-from jibe_sqs.settings.types import Duration, Url
+from jibe_sqs.settings.types import Duration, TextOrReference, Url
 
 
 class AccessAnywhereSettings(SettingsGroup):
@@ -16,7 +16,11 @@ class AccessAnywhereSettings(SettingsGroup):
     endpoint: Url = Field(
         description="the address of Access Anywhere, such as https://files.example.com. It must not contain a login"
     )
-    login: str = Field(default="", description="the login name of an account with the Administrator role")
+    login: TextOrReference = Field(
+        default="",
+        description="the login name of an account with the Administrator role. It may be a "
+        "[reference](#secrets-by-reference), like a secret",
+    )
     password: SecretStr = Field(default=SecretStr(""), description="the password of that account")
     permanent_token: SecretStr = Field(
         default=SecretStr(""),

@@ -58,6 +58,7 @@ class Circuit:
         self._clock = clock
         self._passable = asyncio.Event()
         self._passable.set()
+        self._hastened = asyncio.Event()
         self._state = DOWN
         self._reason = ""
         self._failures = 0
@@ -163,6 +164,10 @@ class Circuit:
         log.warning("circuit_opened", reason=reason)
         self._probing = asyncio.create_task(self._probe(probe, backoff))
 
+    def hasten(self) -> None:
+        """Probe at once, if the circuit is open: the reason for it may be over. A Retry-After is still respected."""
+        self._hastened.set()
+
     async def close(self) -> None:
         """Stop probing. The circuit does not open again."""
         self._is_ended = True
@@ -204,9 +209,12 @@ class Circuit:
 
     async def _pause(self, pause: float) -> None:
         until = self._clock.monotonic() + pause
+        self._hastened.clear()
         # A call that was under way may be answered meanwhile, with a longer Retry-After.
         while (left := max(until, self._not_before) - self._clock.monotonic()) > TIMER_PRECISION:
-            await self._clock.sleep(left)
+            await first_of(self._hastened.wait(), self._clock.sleep(left))
+            if self._hastened.is_set():
+                until = self._clock.monotonic()
 
     def _postpone(self, wish: float) -> None:
         self._not_before = max(self._not_before, self._clock.monotonic() + min(wish, MAX_WISH))

@@ -25,6 +25,9 @@ MIN_LOGIN_INTERVAL = 10.0
 LOGIN_BACKOFF = Backoff(first=1.25 * MIN_LOGIN_INTERVAL, longest=75.0, jitter=0.2)
 """The pauses between the logins of probes: from `MIN_LOGIN_INTERVAL` up to 60 s, and up to a quarter more."""
 
+RENEWAL_INTERVAL = 5.0
+"""Seconds between two looks for new credentials while the present ones are refused."""
+
 MAX_REFUSED_TOKENS = 3
 """After this many tokens were refused to one call, the account counts as refused."""
 
@@ -66,6 +69,9 @@ class PermanentToken:
 
 Credentials = Password | PermanentToken
 
+Renew = Callable[[], Awaitable[Credentials]]
+"""Returns the credentials as they are now where they are kept. It limits by itself how often it looks there. Raises nothing."""
+
 
 class Session:
     """Calls that need a login. Raises what `Transport` raises, and `LoginFailed`.
@@ -73,13 +79,25 @@ class Session:
     Refused credentials open the circuit, and so do refused tokens if all tokens are refused: every call would fail.
     Callers that wait for the first login get `LoginFailed`. If a login succeeded before, calls wait as they do while the
     server is down.
+
+    The password may be replaced while the service runs. After a refusal, `renew` is asked for the present credentials. If
+    they have changed, they are used at once. Refused credentials are not sent again sooner than without it.
     """
 
-    def __init__(self, transport: Transport, circuit: Circuit, credentials: Credentials, clock: Clock) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        circuit: Circuit,
+        credentials: Credentials,
+        clock: Clock,
+        renew: Renew | None = None,
+    ) -> None:
         self._transport = transport
         self._circuit = circuit
         self._credentials = credentials
         self._clock = clock
+        self._renew = renew
+        self._renewing: asyncio.Task[None] | None = None
         self._token = ""
         self._served_at = float("-inf")
         self._renew_at = 0.0
@@ -114,6 +132,7 @@ class Session:
                     failure = LoginFailed(f"{refusal}; {remedy}")
                     if not is_good:
                         self._circuit.open(str(failure), self._probe, backoff=LOGIN_BACKOFF, state=REFUSES)
+                        self._look_for_new_credentials()
                     raise failure from refusal
             else:
                 self._served_at = self._clock.monotonic()
@@ -121,9 +140,10 @@ class Session:
 
     async def close(self) -> None:
         """Stop a login that is running."""
-        if self._login is not None:
-            self._login.cancel()
-            await asyncio.wait([self._login])
+        for task in (self._login, self._renewing):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _valid_token(self) -> str:
         while True:
@@ -173,6 +193,7 @@ class Session:
                 backoff=LOGIN_BACKOFF,
                 state=REFUSES,
             )
+            self._look_for_new_credentials()
             raise
 
     async def _probe(self) -> None:
@@ -188,6 +209,17 @@ class Session:
         self._served_at = self._clock.monotonic()
 
     async def _request_token(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
+        """Log in. If the credentials are refused and were replaced meanwhile, log in with the new ones."""
+        sent = self._credentials
+        try:
+            return await self._send_credentials(send)
+        except LoginFailed:
+            await self._renew_credentials()
+            if self._credentials == sent:
+                raise
+        return await self._send_credentials(send)
+
+    async def _send_credentials(self, send: Callable[[str, Mapping[str, str]], Awaitable[Answer]]) -> str:
         credentials = self._credentials
         asked = self._clock.monotonic()
         try:
@@ -202,6 +234,27 @@ class Session:
         self._has_logged_in = True
         log.debug("access_anywhere_login", function=credentials.function)
         return token
+
+    async def _renew_credentials(self) -> None:
+        if self._renew is None:
+            return
+        fresh = await self._renew()
+        if fresh != self._credentials:
+            self._credentials = fresh
+            self._next_login_at = float("-inf")
+            # The circuit may be open because of the old ones.
+            self._circuit.hasten()
+
+    def _look_for_new_credentials(self) -> None:
+        """Look for new credentials while the present ones are refused: the next probe may be a minute away."""
+        if self._renew is not None and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew_while_open())
+
+    async def _renew_while_open(self) -> None:
+        while self._circuit.is_open:
+            await self._clock.sleep(RENEWAL_INTERVAL)
+            if self._circuit.is_open:
+                await self._renew_credentials()
 
     def _refused(self, why: str, asked: float) -> LoginFailed:
         self._refusal = f"{why}: check the login and password, or the permanent token"
