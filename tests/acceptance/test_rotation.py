@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx

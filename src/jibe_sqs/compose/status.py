@@ -19,6 +19,7 @@ from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.phrases import about
 from jibe_sqs.settings import Settings
+from jibe_sqs.settings.effective import effective
 from jibe_sqs.telemetry.folder_times import FolderTimes
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.logged_errors import LoggedErrors
@@ -65,6 +66,7 @@ class StatusView:
         self._wall_clock = wall_clock
         self._started = wall_clock()
         self._instance = socket.gethostname()
+        self._effective = effective(settings)
         self._sources: Sources | None = None
         self._minutes: Minutes | None = None
         self._principals: list[PrincipalStatus] = []
@@ -87,6 +89,10 @@ class StatusView:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
+    async def now(self) -> Status:
+        """The status now."""
+        return self.snapshot()
+
     def snapshot(self) -> Status:
         """The status now."""
         now = self._wall_clock()
@@ -103,6 +109,7 @@ class StatusView:
             slowest=self._folders.slowest[:MAX_ROWS],
             failing=self._folders.failing[:MAX_ROWS],
             principals=self._principals,
+            settings=self._effective,
         )
         if self._sources is not None and self._minutes is not None:
             status = self._observed(status, self._sources, self._minutes)

@@ -69,7 +69,7 @@ def supervise(settings: Settings, workers: int, config: str | None) -> int:
             supervisor = Supervisor(
                 _command(settings, config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
             )
-            await health_page(settings, supervisor.health, stack)
+            await health_page(settings, supervisor.health, stack, status=supervisor.status)
             code = await supervisor.run()
         end_undisturbed()
         return code
