@@ -136,7 +136,7 @@ async def _observed(
     health.note(lambda: [logs.lost().reason])
     if worker is None:
         await posted_alerts(settings, stack)
-        await health_page(settings, health, stack, status=status.now)
+        await health_page(settings, health, stack, status=status.current)
         return
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)

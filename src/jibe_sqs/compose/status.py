@@ -89,8 +89,8 @@ class StatusView:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def now(self) -> Status:
-        """The status now."""
+    async def current(self) -> Status:
+        """The status now, for those who wait for the status of several processes as well."""
         return self.snapshot()
 
     def snapshot(self) -> Status:

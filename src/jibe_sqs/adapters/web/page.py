@@ -9,7 +9,7 @@ from cachetools import TTLCache
 
 from jibe_sqs.adapters.web.charts import charts
 from jibe_sqs.adapters.web.sections import sections
-from jibe_sqs.adapters.web.words import moment, number, shortened, span, utc
+from jibe_sqs.adapters.web.words import exact, moment, number, shortened, span, utc
 from jibe_sqs.concurrency.async_cache import AsyncCache
 from jibe_sqs.telemetry.status import State, Status
 
@@ -79,7 +79,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "number": number, "shortened": shortened, "span": span, "utc": utc}
+    environment.filters |= {
+        "exact": exact,
+        "moment": moment,
+        "number": number,
+        "shortened": shortened,
+        "span": span,
+        "utc": utc,
+        "zip": zip,
+    }
     return environment
 
 

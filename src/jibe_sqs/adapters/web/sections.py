@@ -15,10 +15,11 @@ from jibe_sqs.adapters.web.words import (
     percent,
     shortened,
     span,
+    tagged,
     utc,
     value,
 )
-from jibe_sqs.telemetry.status import FolderStatus, QueueStatus, SkippedBucket, Status
+from jibe_sqs.telemetry.status import FolderStatus, QueueStatus, Status
 
 MAX_ROWS: Final = 20
 """Rows of a table. The page says how many there are beyond."""
@@ -77,7 +78,11 @@ def queues(status: Status) -> Section:
     return Section(
         id="queues",
         title="Queues",
-        note="" if found else "No queue is configured: log files are found by sweeps.",
+        note=""
+        if found
+        else "They are not known yet."
+        if status.state == "starting"
+        else "There is none: sweeps find the log files.",
         tables=[table] if found else [],
         is_wide=True,
         is_bad=any(each.trouble for each in found),
@@ -132,12 +137,14 @@ def _folder(folder: FolderStatus) -> Cell:
 
 def dead_letters(status: Status) -> Section:
     """Messages in the dead-letter queues, with reasons."""
-    columns = [Column("Reason"), Column("Queue"), Column("When", "number")]
     table = _table(
         "Dead letters",
-        columns,
-        status.dead_letters,
-        lambda each: [_error(each.error, each.reason), code(each.queue), moment(each.at, status.at)],
+        [Column("Reason"), Column("When", "number")],
+        sorted(status.dead_letters, key=lambda each: -each.at),
+        lambda each: [
+            code(each.error) + _remark(each.reason) + _remark(f"from {each.queue}"),
+            moment(each.at, status.at),
+        ],
     )
     note = (
         Markup("See them with <code>jibe-sqs dead-letters</code>.")
@@ -157,15 +164,15 @@ def unmapped(status: Status) -> Section:
     """Changes that the configuration skips."""
     buckets = _table(
         "Buckets that Access Anywhere does not show",
-        [Column("Bucket"), Column("Changes", "number"), Column("Latest key")],
-        status.unmapped,
-        lambda each: [code(each.bucket), number(each.count), code(each.key)],
+        [Column("Bucket, and the latest key"), Column("Changes", "number")],
+        sorted(status.unmapped, key=lambda each: -each.count),
+        lambda each: [code(each.bucket) + _remark(each.key), number(each.count)],
     )
     own = _table(
         "Taken for Access Anywhere’s own writes",
-        [Column("Bucket"), Column("Changes", "number"), Column("Rule")],
-        status.own_writes,
-        _own_write,
+        [Column("Bucket, and the rule of own_writes"), Column("Changes", "number")],
+        sorted(status.own_writes, key=lambda each: -each.count),
+        lambda each: [code(each.bucket) + _remark(each.rule), number(each.count)],
     )
     note = "" if status.unmapped else "No change was skipped because its bucket is not mapped."
     return Section(
@@ -175,10 +182,6 @@ def unmapped(status: Status) -> Section:
         tables=[each for each in (buckets, own) if each.rows],
         is_bad=bool(status.unmapped),
     )
-
-
-def _own_write(skipped: SkippedBucket) -> list[Cell]:
-    return [code(skipped.bucket), number(skipped.count), code(skipped.rule)]
 
 
 def comparison(status: Status) -> Section:
@@ -211,9 +214,10 @@ def errors(status: Status) -> Section:
         columns,
         sorted(status.errors, key=lambda each: -each.at),
         lambda each: [
-            Markup('<span class="level {}">{}</span> ').format(each.level, each.level)
+            tagged(each.level, "level error" if each.level in ("error", "critical") else "level")
+            + Markup(" ")
             + code(each.event)
-            + _details(each.error, each.reason),
+            + _remark(": ".join(part for part in (each.error, each.reason) if part)),
             number(each.count),
             moment(each.at, status.at),
         ],
@@ -272,7 +276,7 @@ def costs(status: Status) -> Section:
         [Column("What"), Column("Events", "number"), Column("A month", "number")],
         found,
         lambda each: [
-            Markup('{}<span class="remark block">{}</span>').format(shortened(each.what), shortened(each.remedy)),
+            Markup.escape(shortened(each.what)) + _remark(each.remedy),
             number(each.events),
             f"${each.dollars:,.2f}",
         ],
@@ -288,12 +292,7 @@ def pauses(status: Status) -> Section:
         [Column("Provider"), Column("Ends", "number"), Column("Waiting folders", "number")],
         status.pauses,
         lambda each: [
-            (code(each.provider) if each.provider else "all")
-            + Markup('<span class="remark block">{}</span>').format(shortened(each.reason))
-            if each.reason
-            else code(each.provider)
-            if each.provider
-            else "all",
+            (code(each.provider) if each.provider else Markup("All")) + _remark(each.reason),
             moment(each.until, status.at),
             number(each.waiting),
         ],
@@ -314,6 +313,7 @@ def totals(status: Status) -> Section:
         title="Counts since the start",
         note=note if found else "There are no counts yet.",
         tables=[table] if found else [],
+        is_wide=True,
         is_folded=bool(found),
     )
 
@@ -373,14 +373,10 @@ def _table(
     return Table(caption, columns, [cells(each) for each in listed[:at_most]], more=max(len(listed) - at_most, 0))
 
 
-def _error(error: str, reason: str) -> Cell:
-    return code(error) + _details("", reason)
-
-
-def _details(error: str, reason: str) -> Markup:
-    text = ": ".join(each for each in (error, reason) if each)
-    return Markup('<span class="remark block">{}</span>').format(shortened(text)) if text else Markup("")
+def _remark(text: str) -> Markup:
+    """A line below a name; nothing for an empty text."""
+    return tagged(text, "remark block") if text else Markup()
 
 
 def _problem(text: str) -> Markup:
-    return Markup('<span class="problem">{}</span>').format(shortened(text))
+    return tagged(text, "problem")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jibe_sqs.telemetry.printable import printable
 
@@ -26,9 +26,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage that never rounds up to 100: `99.99 %`."""
+    """A share as a percentage that is never rounded to all or nothing: `99.99 %`, `< 0.01 %`."""
     if share >= 1:
         return "100 %"
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
     return f"{min(share * 100, 99.99):.2f} %"
 
 
@@ -68,33 +70,41 @@ def moment(at: float | None, now: float) -> str | Markup:
         return NOTHING
     away = now - at
     if abs(away) < 1:
-        words = "now"
-    elif away > 0:
-        words = f"{span(round(away))} ago"
+        words: str | Markup = "now"
     else:
-        words = f"in {span(round(-away))}"
-    exact = _datetime(at)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(f"{exact:%Y-%m-%dT%H:%M:%SZ}", utc(at), words)
+        words = f"{span(round(away))} ago" if away > 0 else f"in {span(round(-away))}"
+    return exact(at, words)
 
 
-def code(text: str) -> str | Markup:
+def exact(at: float, words: str | Markup) -> Markup:
+    """These words for a moment."""
+    found = utc(at)
+    return Markup(f'<time datetime="{found[:10]}T{found[11:19]}Z" title="{found}">{escape(words)}</time>')  # noqa: S704
+
+
+def tagged(text: str, kind: str) -> Markup:
+    """The text as an element of this class of the style sheet, shortened and escaped."""
+    return Markup(f'<span class="{kind}">{escape(shortened(text))}</span>')  # noqa: S704
+
+
+def code(text: str) -> Markup:
     """A name that a machine uses: a key, a bucket, a setting."""
-    return Markup('<span class="name">{}</span>').format(shortened(text)) if text else NOTHING
+    return tagged(text, "name") if text else NOTHING
 
 
 def shortened(text: str) -> str:
-    """The text, without its middle if it is very long, and with its control characters visible."""
+    """The text, without its middle if it is very long, and with its control characters replaced."""
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT - 80]} … {text[-60:]}"
-    return printable(text)
+    return text if text.isprintable() else printable(text)
 
 
-def value(anything: Any) -> str | Markup:
+def value(anything: Any) -> Markup:
     """The value of a setting, as in a configuration file."""
     if anything is None:
-        return Markup('<span class="nothing">not set</span>')
+        return tagged("not set", "nothing")
     text = anything if isinstance(anything, str) else msgspec.json.encode(anything, enc_hook=str).decode()
-    return Markup('<span class="name">{}</span>').format(shortened(text) or "“”")
+    return tagged(text or "“”", "name")
 
 
 def _datetime(at: float) -> datetime:

@@ -15,9 +15,13 @@ const withoutNumbers = (text) => text.replace(/[\d.,]+/g, "");
 let seen = new Date();
 let failures = 0;
 let timer = 0;
+let isRunning = false;
 let announced = withoutNumbers(sentence());
 
 async function update() {
+  clearTimeout(timer);
+  if (isRunning) return;
+  isRunning = true;
   try {
     const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (!answer.ok) throw new Error(`The service answers ${answer.status}`);
@@ -39,6 +43,7 @@ async function update() {
     connection.hidden = false;
   }
   document.body.classList.toggle("outdated", failures > 0);
+  isRunning = false;
   plan();
 }
 
