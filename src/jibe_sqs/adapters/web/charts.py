@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from jibe_sqs.adapters.web.words import clock, counted
+from jibe_sqs.adapters.web.words import clock
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.telemetry.status import Minute
 
 MINUTES: Final = 60

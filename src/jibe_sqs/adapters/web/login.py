@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="jibe-sqs", charset="UTF-8"', "Cache-Control": "no-store"}
+_CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="jibe-sqs", charset="UTF-8"'}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from jibe_sqs.adapters.web.words import (
     NOTHING,
     code,
-    counted,
     moment,
     number,
     percent,
@@ -19,6 +18,7 @@ from jibe_sqs.adapters.web.words import (
     utc,
     value,
 )
+from jibe_sqs.core.phrases import counted
 from jibe_sqs.telemetry.status import FolderStatus, QueueStatus, Status
 
 MAX_ROWS: Final = 20
@@ -103,7 +103,9 @@ def skips(status: Status) -> Section:
     found = sorted(status.skipped.items(), key=lambda each: -each[1])
     total = sum(status.skipped.values())
     columns = [Column("Reason"), Column("Records", "number"), Column("Share", "number")]
-    table = _table("Skipped records", columns, found, lambda each: [each[0], number(each[1]), percent(each[1] / total)])
+    table = _table(
+        "Skipped records", columns, found, lambda each: [code(each[0]), number(each[1]), percent(each[1] / total)]
+    )
     note = "Since the start." if total else "No record was skipped since the start."
     return Section(id="skipped", title="Skipped records", note=note, tables=[table] if total else [])
 
@@ -232,7 +234,9 @@ def access_anywhere(status: Status) -> Section:
     """The calls of Access Anywhere."""
     found = status.access_anywhere
     calls = sorted(found.calls.items(), key=lambda each: -each[1])
-    table = _table("Calls", [Column("Call"), Column("Times", "number")], calls, lambda each: [each[0], number(each[1])])
+    table = _table(
+        "Calls", [Column("Call"), Column("Times", "number")], calls, lambda each: [code(each[0]), number(each[1])]
+    )
     work = f"{counted(found.running, 'refresh', 'refreshes')} of {found.limit:,} at a time, {found.waiting:,} wait."
     note = code(found.endpoint) + f" {work}" if found.endpoint else Markup.escape(work)
     return Section(
@@ -305,7 +309,7 @@ def totals(status: Status) -> Section:
     """Counts since the start."""
     found = list(status.totals.items())
     table = _table(
-        "Counts", [Column("Count"), Column("Number", "number")], found, lambda each: [each[0], number(each[1])]
+        "Counts", [Column("Count"), Column("Number", "number")], found, lambda each: [code(each[0]), number(each[1])]
     )
     note = f"Since {utc(status.started)}." if status.started else ""
     return Section(
@@ -325,7 +329,7 @@ def settings(status: Status) -> Section:
         "Settings",
         columns,
         status.settings,
-        lambda each: [code(each.name), value(each.value), each.source],
+        lambda each: [code(each.name), value(each.value), shortened(each.source)],
         at_most=MAX_SETTINGS,
     )
     note: Cell = "Secrets are masked." if table.rows else "The settings are not known yet."

@@ -6,11 +6,11 @@ from typing import Any, Final
 import msgspec
 from markupsafe import Markup, escape
 
+from jibe_sqs.core.phrases import about
 from jibe_sqs.telemetry.printable import printable
 
 MAX_TEXT: Final = 300
 """Characters of one text of the page. Keys and error texts may be longer."""
-_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 NOTHING: Final = Markup('<span class="nothing">–</span>')
 """What is not known."""
 
@@ -18,11 +18,6 @@ NOTHING: Final = Markup('<span class="nothing">–</span>')
 def number(value: float | None) -> str | Markup:
     """A count with separators: `12,345`."""
     return NOTHING if value is None else f"{value:,.0f}"
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 message`, `2,000 messages`. `plural`: if it does not end in a mere `s`."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def percent(share: float) -> str:
@@ -35,23 +30,10 @@ def percent(share: float) -> str:
 
 
 def span(seconds: float | None) -> str | Markup:
-    """A duration in its two largest units: `0.4 s`, `42 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
+    """A duration: `0.4 s`, `42 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
     if seconds is None:
         return NOTHING
-    if 0 < seconds < 9.95:
-        return f"{seconds:.1f} s".replace(".0 s", " s")
-    whole = round(max(seconds, 0))
-    if 600 <= whole < 86_400:
-        # Seconds say nothing beside ten minutes.
-        whole -= whole % 60
-    elif whole >= 86_400:
-        whole -= whole % 3600
-    parts: list[str] = []
-    for size, unit in _UNITS:
-        count, whole = divmod(whole, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+    return f"{seconds:.1f} s".replace(".0 s", " s") if 0 < seconds < 9.95 else about(seconds)
 
 
 def utc(at: float) -> str:
@@ -72,7 +54,7 @@ def moment(at: float | None, now: float) -> str | Markup:
     if abs(away) < 1:
         words: str | Markup = "now"
     else:
-        words = f"{span(round(away))} ago" if away > 0 else f"in {span(round(-away))}"
+        words = f"{about(away)} ago" if away > 0 else f"in {about(-away)}"
     return exact(at, words)
 
 
