@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from jibe_sqs.core.errors import SettingsError
@@ -39,14 +41,38 @@ __all__ = [
     "RoleSettings",
     "Rules",
     "Settings",
+    "Texts",
     "check_readable_again",
     "load",
+    "load_from",
     "number_of_workers",
+    "read",
+    "read_secret_files",
     "share_of",
+    "store_of_configuration",
 ]
 
 S = TypeVar("S", bound=Rules)
 T = TypeVar("T", bound=Sourced)
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """What the settings are read from beside the environment, as it was at one moment. It contains secrets.
+
+    `source`: the path or the address of the configuration file, whose content is `file`; empty if there is none. `secrets`: the
+    texts of the secret files by their names, and `problems`, the mistakes in reading them. `by_variable`: `JIBE_CONFIG` has named
+    the file.
+    """
+
+    source: str = ""
+    file: bytes = b""
+    secrets: dict[str, str] = {}
+    problems: list[str] = []
+    by_variable: bool = False
+
+    def __repr__(self) -> str:
+        """The source only: the rest may be secret."""
+        return f"Texts({self.source!r})"
 
 
 class Fetch(Protocol):
@@ -61,14 +87,38 @@ def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None
 
     `config`: a path, or an `s3://` address that `fetch` reads.
     """
+    return load_from(kind, read(config, fetch), **overrides)
+
+
+def read(config: Path | str | None = None, fetch: Fetch | None = None) -> Texts:
+    """Read the configuration file and the secret files as they are now. Raises `SettingsError` for an unreadable file."""
+    texts = read_secret_files()
+    source = str(config or "") or configured_source()
+    if not source:
+        return texts
+    by_variable = not config and bool(os.environ.get("JIBE_CONFIG"))
+    with _errors_name_the_variable(by_variable=by_variable):
+        file = _content(source, fetch, texts.secrets)
+    return replace(texts, source=source, file=file, by_variable=by_variable)
+
+
+def read_secret_files() -> Texts:
+    """Read the secret files only. Their mistakes are in the result."""
+    folder = os.environ.get("JIBE_SECRETS_DIR")
+    if not folder:
+        return Texts()
+    texts, problems = secret_files(Path(folder))
+    return Texts(secrets=texts, problems=[f"JIBE_SECRETS_DIR: {each}" for each in problems])
+
+
+def load_from(kind: type[S], texts: Texts, **overrides: Any) -> S:
+    """The settings of these texts, and of the variables. Raises `SettingsError` with all mistakes, one line for each."""
     values: dict[str, Any] = {}
-    problems = unknown_variables(os.environ)
-    secrets, secret_problems = _secrets()
-    problems += secret_problems
-    if source := str(config or "") or configured_source():
-        with _errors_name_the_variable(by_variable=not config and bool(os.environ.get("JIBE_CONFIG"))):
-            content = _content(source, fetch, secrets)
-            parts = parsed(source, content)
+    secrets, secret_problems = texts.secrets, [*texts.problems, *unknown_variables(texts.secrets)]
+    problems = unknown_variables(os.environ) + secret_problems
+    if texts.source:
+        with _errors_name_the_variable(by_variable=texts.by_variable):
+            parts = parsed(texts.source, texts.file)
         values, foreign_problems = translated(parts, Settings.model_fields)
         problems += foreign_problems
     if not issubclass(kind, Settings):
@@ -92,15 +142,6 @@ def check_readable_again(config: Path | str | None = None) -> None:
         raise SettingsError([f"{source}: a pipe, and each worker must read it: use a file, or remove workers"])
 
 
-def _secrets() -> tuple[dict[str, str], list[str]]:
-    """The texts of the secret files by their names, and the mistakes in them."""
-    folder = os.environ.get("JIBE_SECRETS_DIR")
-    if not folder:
-        return {}, []
-    texts, problems = secret_files(Path(folder))
-    return texts, [*(f"JIBE_SECRETS_DIR: {each}" for each in problems), *unknown_variables(texts)]
-
-
 @contextmanager
 def _errors_name_the_variable(*, by_variable: bool) -> Iterator[None]:
     """Adds `JIBE_CONFIG` to errors about the file if that variable named the file."""
@@ -119,10 +160,15 @@ def _content(source: str, fetch: Fetch | None, secrets: Mapping[str, str]) -> by
         return content_of(Path(source))
     if fetch is None:
         raise SettingsError([f"{source}: this command cannot read from S3: use the path of a file"])
+    return fetch(*address, store_of_configuration(secrets))
+
+
+def store_of_configuration(secrets: Mapping[str, str]) -> AwsSettings:
+    """The address and the credentials of the store with the configuration file. Raises `SettingsError`."""
     store, problems = _from_sources(StoreSettings, {}, secrets, {})
     if store is None:
         raise SettingsError(problems, in_settings=True)
-    return fetch(*address, store.aws)
+    return store.aws
 
 
 def _from_sources(
