@@ -51,6 +51,9 @@ class SimulatedLedger:
         self._judge = judge
         self._retain = retain
 
+    def change_rules(self, rules: str) -> None:
+        self._rules, self._validity = rules, Validity(rules)
+
     async def is_finished(self, file: LogFile) -> bool:
         return bool(await self._call(lambda: self._disk.memory.is_finished(file)))
 

@@ -232,6 +232,9 @@ class Ledger(Protocol):
     the history.
     """
 
+    def change_rules(self, rules: str) -> None:
+        """From now on, files finish under these rules, and only those that did count; see `Validity`."""
+
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file was read to its end, and everything in it was refreshed, as its `Validity` demands."""
 

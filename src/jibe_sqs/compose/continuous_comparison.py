@@ -10,7 +10,7 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.commands.comparison import Scope
 from jibe_sqs.commands.comparison_levels import Levels
 from jibe_sqs.commands.continuous_comparison import SETTLED, ContinuousComparison
-from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose import stores
 from jibe_sqs.compose.comparison_scopes import scopes_of
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.core.comparison import View
@@ -33,11 +33,10 @@ def continuous_comparison(
     """The comparison, or None if the settings do not ask for one. `roots`: as for `IndexListing`."""
     if settings.compare.every is None:
         return None
-    ignored = rules.key_filter(settings.ignore_keys)
 
     def scopes() -> Sequence[Scope]:
         places = outputs.decisions.places
-        return scopes_of(places, ignored) if places else ()
+        return scopes_of(places, outputs.decisions.ignore) if places else ()
 
     levels = Levels(
         stores.data_listing(settings, Regions(aws, clock), aws),

@@ -153,8 +153,8 @@ class Parts:
 class Engine:
     """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does.
 
-    `handler`, `sweeper`, `consumers`, `queue_consumers` (without the one of the sweeps) and `skip_warnings` exist after
-    `service`.
+    `handler`, `reading`, `sweeper`, `consumers`, `queue_consumers` (without the one of the sweeps) and `skip_warnings` exist
+    after `service`.
     """
 
     def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
@@ -327,7 +327,7 @@ class Engine:
         health.note(lambda: [] if is_cut_off() else unusable_queues())
 
     def _handler(self, inputs: Inputs) -> Handler:
-        reading = Reading(
+        self.reading = Reading(
             sources=inputs.sources,
             logs=inputs.logs,
             limits=self._policies.limits,
@@ -344,7 +344,7 @@ class Engine:
             came=lambda source: self.files.came(source_name(source)),
         )
         return self._parts.handler(
-            reading=reading,
+            reading=self.reading,
             refreshes=self.refreshes,
             ledger=self.ledger,
             counters=self.counters,

@@ -58,6 +58,15 @@ class Budget:
         """Take units now, also if they are not free: for what is here already."""
         self.free -= amount
 
+    def resize(self, size: int) -> None:
+        """Have so many units from now on. If more are taken, the budget is overdrawn until they are given back."""
+        self.free += size - self.size
+        self.size = size
+        for request in self._requests:
+            # Otherwise a request for more than the new size would wait for ever.
+            request.limit(size)
+        self._serve()
+
     def give(self, amount: int = 1) -> None:
         """Give units back."""
         self.free += amount
@@ -124,6 +133,10 @@ class _Request:
         self.wanted = most if patience else least
         self.impatient_at = 0.0
         self.taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def limit(self, size: int) -> None:
+        """Want no more than this."""
+        self.most, self.least, self.wanted = min(self.most, size), min(self.least, size), min(self.wanted, size)
 
 
 class Place:

@@ -42,12 +42,18 @@ class BucketOutages:
     def __init__(self, clock: Clock, *, messages: int, waiting_bytes: int) -> None:
         """`messages`, `waiting_bytes`: at most so many messages wait here, with so many bytes. The others go back."""
         self._clock = clock
-        self._messages_left = messages
-        self._bytes_left = waiting_bytes
+        self._messages = self._messages_left = messages
+        self._bytes = self._bytes_left = waiting_bytes
         self._waiting: Counter[str] = Counter()
         self._answered: set[str] = set()
         self._refused: dict[str, _Refusals] = {}
         self._outages: dict[str, _Outage] = {}
+
+    def resize(self, *, messages: int, waiting_bytes: int) -> None:
+        """Change the numbers; see `__init__`. Messages that wait go on waiting."""
+        self._messages_left += messages - self._messages
+        self._bytes_left += waiting_bytes - self._bytes
+        self._messages, self._bytes = messages, waiting_bytes
 
     @property
     def reasons(self) -> list[str]:

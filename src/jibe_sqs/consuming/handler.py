@@ -221,6 +221,9 @@ class Handler:
 
     async def _remember(self, read: Read) -> None:
         """A ledger that fails does not fail the message: everything is done, and at worst is done once more."""
+        if read.file is not None and read.rules != self._reading.rules:
+            # Under the new rules it may ask for more. It is read again if it is announced or found again.
+            return
         is_finished = read.file is None or await self._ledger.finish(read.file, read.etag)
         # A file that will be read once more would count its principals twice.
         if is_finished and read.principals:

@@ -49,6 +49,8 @@ class Read(msgspec.Struct, frozen=True):
     unmapped: dict[str, Sequence[Place]]
     unmapped_changes: dict[str, SkippedChanges]
     newest_unmapped: float
+    rules: int
+    """The rules that decided; see `Reading.rules`."""
     file: LogFile | None = None
     """None for the records in a message body."""
     etag: str = ""
@@ -59,7 +61,13 @@ class Read(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(
-        cls, plan: Plan, needed: Needed, file: LogFile | None = None, etag: str = "", bad: RecordMalformed | None = None
+        cls,
+        plan: Plan,
+        needed: Needed,
+        rules: int,
+        file: LogFile | None = None,
+        etag: str = "",
+        bad: RecordMalformed | None = None,
     ) -> Self:
         """Keep what is needed of a plan until everything is done. Its counters, which may be many, are not kept."""
         return cls(
@@ -69,6 +77,7 @@ class Read(msgspec.Struct, frozen=True):
             plan.unmapped,
             plan.unmapped_changes,
             plan.newest_unmapped,
+            rules,
             file,
             etag,
             file_read(plan, str(file) if file else ""),
@@ -127,6 +136,18 @@ class Reading:
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
         self._came = came
+        self.rules = 0
+        """How often the rules have changed. A file that was decided under other rules than these must not count as finished."""
+
+    def change_limits(self, limits: Limits, timeout: float) -> None:
+        """Read with these limits from the next file on. `timeout`: seconds for one log file."""
+        self._limits = limits
+        self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
+
+    def rules_changed(self) -> None:
+        """The decisions, or limits that decide, are others from now on. So are those on the rest of a file that is being read."""
+        self.rules += 1
 
     async def message(self, message: Message, in_hand: InHand) -> Asked:
         """Return what the message asks for. Raises `AnnouncementError`."""
@@ -135,7 +156,8 @@ class Reading:
         files, plan, unreadable = self._announced(message, in_hand)
         if plan is None:
             return Asked(files, unreadable)
-        return Asked(files, unreadable, Read.of(plan, await self._needed(plan)))
+        rules = self.rules
+        return Asked(files, unreadable, Read.of(plan, await self._needed(plan), rules))
 
     def _announced(
         self, message: Message, in_hand: InHand
@@ -218,6 +240,7 @@ class Reading:
     async def _file(self, file: LogFile, source: LogSource | None, in_hand: InHand) -> Read:
         if source is None:
             raise BucketNotAllowed.of(file.bucket, file.key)
+        rules = self.rules
         room = in_hand.plan()
         plan = self._new_plan(room)
         reader = source.reader(file.key, self._limits)
@@ -232,7 +255,7 @@ class Reading:
         room.resize(plan.size)
         self._counters.files += 1
         self._report(file, reader, plan)
-        return Read.of(plan, needed, file, etag, reader.bad.rejection)
+        return Read.of(plan, needed, rules, file, etag, reader.bad.rejection)
 
     async def _read(self, file: LogFile, reader: LogReader, plan: Plan, room: PlanRoom) -> str:
         """Add all records of the file to the plan. Returns its ETag, and reports to the outages whether its bucket answers."""

@@ -43,6 +43,17 @@ class Room:
         self.held_bytes = Budget(held_bytes)
         self._plan_bytes = plan_bytes
 
+    def resize(self, *, reading: int, held: int, held_bytes: int, plan_bytes: int) -> None:
+        """Change the sizes; see `__init__`. What is in hand stays in hand. A message keeps the plan size that it came with."""
+        for budget, size in (
+            (self.reading, reading),
+            (self.files, reading),
+            (self.held, held),
+            (self.held_bytes, held_bytes),
+        ):
+            budget.resize(size)
+        self._plan_bytes = plan_bytes
+
     def is_free(self) -> bool:
         """Whether one message more could be received now."""
         return all(budget.is_free for budget in (self.held, self.held_bytes, self.reading))

@@ -106,6 +106,18 @@ class Decisions:
         self._places = places
         self._forget()
 
+    @property
+    def ignore(self) -> KeyFilter | None:
+        """The keys that are of no interest in any bucket."""
+        return self._ignore
+
+    def change_rules(self, own: OwnWrites, ignore: KeyFilter | None) -> None:
+        """Decide by other rules from now on. The places stay."""
+        # Their answers for the last caller, and the decisions on folders, are of the old rules.
+        self._own_writes = _OwnWriteRules(own)
+        self._ignore = ignore
+        self._forget()
+
     def decide(self, record: Record) -> Decision:
         """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
         if isinstance(record, Unchanged):

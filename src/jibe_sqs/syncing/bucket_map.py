@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.errors import AccessAnywhereError, AccessAnywhereUnavailable
 from jibe_sqs.ports import Buckets, Clock, Gate, Providers
@@ -60,6 +61,9 @@ class BucketMap(Buckets, Gate):
         self._discovers = decisions.places is None
         self._reason = NOT_LOOKED if self._discovers else ""
         self._known_now = asyncio.Event()
+        self._configured = asyncio.Event()
+        """Set until the next look: the places were configured anew, `_configurations` times so far."""
+        self._configurations = 0
         self._taken = asyncio.Event()
         self._looking = asyncio.Lock()
         self._began = self._looked = float("-inf")
@@ -69,6 +73,22 @@ class BucketMap(Buckets, Gate):
         self._syncs_known = True
         self._places: dict[Spot, Place] = spots(decisions.places or {})
         self._set(self._places)
+
+    def configure(self, places: Places | None) -> None:
+        """Use these configured places from now on; or those that the server shows, if None.
+
+        Until the server has answered, no new work is taken. What is in hand is decided with the places from before.
+        """
+        self._discovers = places is None
+        self._configured.set()
+        self._configurations += 1
+        if places is None:
+            self._reason = NOT_LOOKED
+            self._known_now.clear()
+            return
+        synced = {spot: place.synced for spot, place in self._places.items()}
+        never = float("-inf")
+        self._take({spot: replace(each, synced=synced.get(spot, never)) for spot, each in spots(places).items()})
 
     @property
     def places(self) -> Places:
@@ -96,9 +116,12 @@ class BucketMap(Buckets, Gate):
         """Look at the server again and again, until cancelled."""
         failures = 0
         while True:
+            self._configured.clear()
             await self._look()
             if not self._reason:
-                await self._clock.sleep(self._interval)
+                await first_of(self._clock.sleep(self._interval), self._configured.wait())
+                continue
+            if self._configured.is_set():
                 continue
             failures += 1
             delay = min(RETRY_DELAYS.delay(failures), self._interval)
@@ -157,13 +180,16 @@ class BucketMap(Buckets, Gate):
             self._began, self._failure, self._looked = began, failure, self._clock.monotonic()
 
     async def _look_now(self) -> None:
-        found = self._places
+        found, configurations = self._places, self._configurations
         if self._discovers:
             found = spots(await self._providers.places())
             if not found:
                 raise AccessAnywhereUnavailable(NOTHING)
             found |= self._just_missed(found)
         synced = await self._synced(found)
+        if self._configurations != configurations:
+            # These are answers to the question from before.
+            return
         never = float("-inf")
         self._take(
             {spot: replace(place, synced=synced.get(top(place), never)) for spot, place in found.items()},

@@ -42,6 +42,10 @@ class Changes:
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
 
+    def change_most(self, most: int) -> None:
+        """Make at most so many calls at a time from now on."""
+        self._most = most
+
     async def done(self, changes: Sequence[Change]) -> list[JibeError]:
         """Wait until all changes are reported. Returns the errors."""
         caller = _Caller()

@@ -39,6 +39,10 @@ class OptionalLedger:
             "ledger_unwritable", "ledger_writable", consequence="work that is announced again is done again"
         )
 
+    def change_rules(self, rules: str) -> None:
+        """Files finish under these rules from now on."""
+        self._ledger.change_rules(rules)
+
     # These are no coroutines of their own, because each message makes several calls: they return the one that is awaited.
 
     def is_finished(self, file: LogFile) -> Coroutine[Any, Any, bool]:

@@ -47,6 +47,10 @@ class SkipWarnings:
         self._unmapped: dict[str, Skipped] = {}
         self._own_writes: dict[str, Skipped] = {}
 
+    def ignore(self, buckets: Sequence[str]) -> None:
+        """Patterns of names that cause no warning from now on."""
+        self._ignored = Globs(buckets).match
+
     @property
     def unmapped(self) -> Mapping[str, Skipped]:
         """The buckets whose changes were not mapped since the start, without those that cause no warning.
@@ -76,7 +80,7 @@ class SkipWarnings:
                         :MAX_SHOWN
                     ],
                     consequence="these changes are skipped, and Access Anywhere does not show them",
-                    remedy="if Access Anywhere should show them, add the bucket to buckets and restart, or to a provider "
+                    remedy="if Access Anywhere should show them, add the bucket to buckets, or to a provider "
                     "if buckets is not set: then its whole folder is refreshed; otherwise add it to ignore_buckets",
                 )
 
@@ -95,7 +99,7 @@ class SkipWarnings:
                     key=changes.key,
                     principal=changes.principal,
                     consequence="no folder is refreshed for it, because Access Anywhere knows its own writes",
-                    remedy="if this principal is not Access Anywhere, its changes are lost: make the rule narrower and restart; "
+                    remedy="if this principal is not Access Anywhere, its changes are lost: make the rule narrower; "
                     "then settings_changed names the jibe-sqs backfill that repairs them",
                 )
 

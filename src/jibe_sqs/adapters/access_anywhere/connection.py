@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from jibe_sqs import __version__
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
-from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere
+from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere, calls_at_once
 from jibe_sqs.adapters.access_anywhere.wire.files import Files
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin
 from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Password, PermanentToken, Renew, Session
@@ -64,7 +64,7 @@ async def connect(
             else http.origin(url, proxy_for(url), connect_timeout=min(CONNECT_TIMEOUT, timeout)),
             urlsplit(url).path,
             clock,
-            at_once=concurrency + max(concurrency // 2, 1),
+            at_once=calls_at_once(concurrency),
             circuit=circuit,
             concurrency=slots,
             user_agent=user_agent(),

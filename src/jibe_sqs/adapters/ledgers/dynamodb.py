@@ -25,6 +25,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, Item, Refused, Table
@@ -87,6 +89,10 @@ class DynamoDbLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close: the connections belong to `aws`."""
+
+    def change_rules(self, rules: str) -> None:
+        """Files finish under these rules from now on."""
+        self._validity = replace(self._validity, rules=rules)
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished.

@@ -15,6 +15,8 @@ from hashlib import blake2b
 from struct import unpack
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.ports import Validity
@@ -63,10 +65,14 @@ class FinishedFiles:
 
     def __init__(self, validity: Validity) -> None:
         self._validity = validity
-        # The rules are a part of the hash, and not of the name: a file has one row, whichever rules it was finished under.
-        (self._rules,) = unpack("<q", _hash(validity.rules, size=8))
+        self._rules = _number_of(validity)
         self.asks_earlier = True
         """Whether there are entries of earlier releases."""
+
+    def change_rules(self, rules: str) -> None:
+        """Files finish under these rules from now on."""
+        self._validity = replace(self._validity, rules=rules)
+        self._rules = _number_of(self._validity)
 
     def row(self, file: LogFile, etag: str, written: float) -> Row:
         """The values for `FINISH`."""
@@ -119,6 +125,12 @@ class FinishedFiles:
             for file in files
             if (entry := known.get((file.bucket, file.key))) is not None and is_same(file, *entry)
         }
+
+
+def _number_of(validity: Validity) -> int:
+    # The rules are a part of the hash, and not of the name: a file has one row, whichever rules it was finished under.
+    (number,) = unpack("<q", _hash(validity.rules, size=8))
+    return int(number)
 
 
 @lru_cache

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
@@ -28,6 +30,10 @@ class MemoryLedger:
         self._folders: dict[Folder, tuple[float, float]] = {}
         self._principals: dict[str, tuple[Seen, float]] = {}
         self._history: deque[Remembered] = deque(maxlen=MAX_HISTORY)
+
+    def change_rules(self, rules: str) -> None:
+        """Files finish under these rules from now on."""
+        self.validity = replace(self.validity, rules=rules)
 
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished."""

@@ -114,6 +114,10 @@ class SqliteLedger:
         await self._do(self._file.close)
         self._thread.shutdown()
 
+    def change_rules(self, rules: str) -> None:
+        """Files finish under these rules from now on."""
+        self._finished.change_rules(rules)
+
     async def is_finished(self, file: LogFile) -> bool:
         """Whether this file, in this version, was finished."""
         return await self._read(lambda database: self._finished.is_finished(database, file))

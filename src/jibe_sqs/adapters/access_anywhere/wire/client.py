@@ -15,7 +15,7 @@ from jibe_sqs.adapters.access_anywhere.flow.patience import FirstPoll, Patience,
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item, Page, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.files import Download, Files
 from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
-from jibe_sqs.adapters.access_anywhere.wire.session import Session
+from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Session
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
@@ -43,6 +43,11 @@ SLOWEST_POLL = 2.0
 SHORTEST_FIRST_POLL = 0.01
 LONGEST_FIRST_POLL = 0.25
 """Seconds until the first poll. The durations of refreshes that take longer are remembered for each folder."""
+
+
+def calls_at_once(concurrency: int) -> int:
+    """How many calls may run at a time, if so many of them may be refreshes."""
+    return concurrency + max(concurrency // 2, 1)
 
 
 def nothing() -> None:
@@ -74,6 +79,15 @@ class AccessAnywhere:
         self._clock = clock
         self._refresh_timeout = refresh_timeout
         self._first_poll = FirstPoll(shortest=SHORTEST_FIRST_POLL, longest=LONGEST_FIRST_POLL)
+
+    def change_limits(self, *, concurrency: int, calls_per_second: float | None) -> None:
+        """Change how many refreshes may run at a time, and how many calls a second may be made."""
+        self.concurrency.change_most(concurrency)
+        self._transport.change_limits(at_once=calls_at_once(concurrency), calls_per_second=calls_per_second)
+
+    def use(self, credentials: Credentials) -> None:
+        """Log in with these credentials from the next login on."""
+        self._session.use(credentials)
 
     @property
     def calls(self) -> Counter[str]:

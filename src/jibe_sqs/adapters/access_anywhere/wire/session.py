@@ -106,6 +106,10 @@ class Session:
         self._next_login_at = float("-inf")
         self._has_logged_in = False
 
+    def use(self, credentials: Credentials) -> None:
+        """Log in with these credentials from the next login on. A token that is in use stays in use."""
+        self._credentials = credentials
+
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """Call a function. If the token has expired, the call is repeated with a new one."""
         return await self.with_token(lambda token: self._transport.call(function, {**parameters, "token": token}))

@@ -90,8 +90,12 @@ class Transport:
         self._concurrency = concurrency
         self._large_answers = asyncio.Semaphore(1)
         self._lag = LoopLag()
-        # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
-        self._limiter = AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
+        self._limiter = _limiter(calls_per_second)
+
+    def change_limits(self, *, at_once: int, calls_per_second: float | None) -> None:
+        """Change the limits of calls. Calls that wait already keep the old ones."""
+        self._places = asyncio.Semaphore(at_once)
+        self._limiter = _limiter(calls_per_second)
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """Call a function. Returns the answer, whose status is `ok`.
@@ -161,8 +165,8 @@ class Transport:
 
     async def _wait_for_turn(self, deadline: float) -> None:
         await self._circuit.passed(deadline)
-        while self._limiter is not None:
-            await self._limiter.acquire()
+        while (limiter := self._limiter) is not None:
+            await limiter.acquire()
             if not self._circuit.is_open:
                 return
             await self._circuit.passed(deadline)
@@ -253,6 +257,11 @@ class Transport:
         if code.lower() != "ok":
             raise refusal(function, code, str(answer.get("statusmessage") or ""), parameters)
         return answer
+
+
+def _limiter(calls_per_second: float | None) -> AsyncLimiter | None:
+    # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
+    return AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
 
 
 def form(function: str, parameters: Mapping[str, str]) -> bytes:
