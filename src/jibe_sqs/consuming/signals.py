@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,6 +23,17 @@ def ignore_other_signals() -> None:
     loop = asyncio.get_running_loop()
     for number in IGNORED:
         loop.add_signal_handler(number, _log_ignored, number)
+
+
+@contextmanager
+def on_hangup(act: Callable[[], None]) -> Iterator[None]:
+    """Call this at each SIGHUP during the block."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, act)
+    try:
+        yield
+    finally:
+        loop.add_signal_handler(signal.SIGHUP, _log_ignored, signal.SIGHUP)
 
 
 @contextmanager

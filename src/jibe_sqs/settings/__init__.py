@@ -47,6 +47,7 @@ __all__ = [
     "load_from",
     "number_of_workers",
     "read",
+    "read_again",
     "read_secret_files",
     "share_of",
     "store_of_configuration",
@@ -100,6 +101,15 @@ def read(config: Path | str | None = None, fetch: Fetch | None = None) -> Texts:
     with _errors_name_the_variable(by_variable=by_variable):
         file = _content(source, fetch, texts.secrets)
     return replace(texts, source=source, file=file, by_variable=by_variable)
+
+
+def read_again(texts: Texts) -> Texts:
+    """Read the same configuration file on a disk, and the secret files, as they are now. Raises `SettingsError`."""
+    now = read_secret_files()
+    if not texts.source:
+        return now
+    with _errors_name_the_variable(by_variable=texts.by_variable):
+        return replace(now, source=texts.source, file=content_of(Path(texts.source)), by_variable=texts.by_variable)
 
 
 def read_secret_files() -> Texts:

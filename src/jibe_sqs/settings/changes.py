@@ -30,9 +30,7 @@ def _is_group(path: tuple[str, ...], *all_leaves: dict[tuple[str, ...], Any]) ->
 
 def in_force(old: Settings, new: Settings, is_live: Callable[[str], bool]) -> Settings:
     """The old settings with the new values of those that are live. Raises `SettingsError` if these do not go together."""
-    values = {
-        name: _combined(getattr(old, name), getattr(new, name), name, is_live) for name in Settings.model_fields
-    }
+    values = {name: _combined(getattr(old, name), getattr(new, name), name, is_live) for name in Settings.model_fields}
     kind = type(new)
     given = {"file": kind.file, "secrets": kind.secrets, "overrides": kind.overrides, "__module__": Settings.__module__}
     combined: type[_Combined] = type("Settings", (_Combined,), given)

@@ -1,0 +1,104 @@
+"""Looks for changes of the configuration: every minute, and at SIGHUP.
+
+A file that is being written has another content a second later, so a change counts only when two readings agree. The content
+is compared, not the time of the file: Kubernetes replaces a link above it, and editors replace the file.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from jibe_sqs.compose.reload import Reload
+from jibe_sqs.concurrency.first_of import first_of
+from jibe_sqs.consuming.signals import on_hangup
+from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.settings import Texts
+
+log = structlog.get_logger()
+
+INTERVAL: Final = 60.0
+"""Seconds between two looks."""
+SETTLE_TIME: Final = 1.0
+"""Seconds between two readings that must agree."""
+MAX_READINGS: Final = 10
+"""Readings of one look. A file that still changes is looked at again after the interval."""
+
+Read = Callable[[], Awaitable[Texts]]
+"""Reads the configuration. Raises `SettingsError`."""
+
+
+class SettingsWatch:
+    """Gives each new content of the configuration to the reload, while `running`."""
+
+    def __init__(self, read: Read, reload: Reload, *, known: Texts, interval: float = INTERVAL) -> None:
+        """`known`: the texts of the settings in force. `interval`: seconds between two looks; 0 to look only at SIGHUP."""
+        self._read = read
+        self._reload = reload
+        self._interval = interval
+        self._known: Texts | SettingsError = known
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Look now."""
+        self._asked.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look during the block, also at each SIGHUP."""
+        task = asyncio.create_task(self.run(), name="settings")
+        try:
+            with on_hangup(self.ask):
+                yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            is_asked = await first_of(self._asked.wait(), self._pause())
+            self._asked.clear()
+            try:
+                await self._look(is_asked=bool(is_asked))
+            except Exception:
+                # A defect of ours. It must not stop later looks.
+                log.exception("reload_crashed")
+
+    async def _pause(self) -> None:
+        await (asyncio.sleep(self._interval) if self._interval else asyncio.Event().wait())
+
+    async def _look(self, *, is_asked: bool) -> None:
+        """`is_asked`: the operator says that the configuration is complete, and waits for an answer in the log."""
+        found = await self._found()
+        if not is_asked:
+            if _are_equal(found, self._known):
+                return
+            for _ in range(MAX_READINGS):
+                await asyncio.sleep(SETTLE_TIME)
+                before, found = found, await self._found()
+                if _are_equal(before, found):
+                    break
+            else:
+                return
+            if _are_equal(found, self._known):
+                return
+        self._known = found
+        if isinstance(found, SettingsError):
+            self._reload.refuse(found)
+        else:
+            await self._reload.take(found)
+
+    async def _found(self) -> Texts | SettingsError:
+        try:
+            return await self._read()
+        except SettingsError as error:
+            return error
+
+
+def _are_equal(one: Texts | SettingsError, other: Texts | SettingsError) -> bool:
+    if isinstance(one, SettingsError) and isinstance(other, SettingsError):
+        return one.problems == other.problems
+    return one == other
