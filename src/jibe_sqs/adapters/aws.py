@@ -143,6 +143,12 @@ class Aws:
             self._credentials[account] = _assumed(own, account, self.region(account)) if account.role_arn else own
         return self._credentials[account]
 
+    @property
+    def expiry(self) -> float | None:
+        """When the first of the credentials in use expires (seconds since the epoch). None if none of them does."""
+        found = [each.expiry for each in self._credentials.values()]
+        return min((expiry for expiry in found if expiry is not None), default=None)
+
     def session(self, account: Account) -> "AioSession":
         """The session of the account's clients, with its credentials."""
         if account not in self._sessions:

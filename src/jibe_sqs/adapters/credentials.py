@@ -13,6 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -82,6 +83,13 @@ class RenewableCredentials:
     def method(self) -> str | None:
         """Botocore's name for the place where they were found. None before the first request."""
         return getattr(self._current, "method", None)
+
+    @property
+    def expiry(self) -> float | None:
+        """When they expire (seconds since the epoch). None if they do not, or if that is not known."""
+        # botocore has no public name for it.
+        expires = getattr(self._current, "_expiry_time", None)
+        return expires.timestamp() if isinstance(expires, datetime) else None
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """The current key, secret and token. Raises `BotoCoreError` and `ClientError`."""

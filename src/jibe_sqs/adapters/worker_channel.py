@@ -28,6 +28,8 @@ HEALTH: Final = "health"
 """The question for a `HealthReport`."""
 STATUS: Final = "status"
 """The question for a `Status`."""
+METRICS: Final = "metrics"
+"""The question for the metrics: a `telemetry.samples.Sent`."""
 
 log = structlog.get_logger()
 

@@ -189,7 +189,12 @@ class ContinuousComparison:
             failed=position.round.failed + totals.failed,
         )
         self._position = Position(counted, spot, visit.level.prefix, position.last)
-        self._truth.counted(counted, objects=totals.objects, wrong=totals.differences + totals.repaired)
+        self._truth.counted(
+            counted,
+            objects=totals.objects,
+            wrong=totals.differences + totals.repaired,
+            repaired=totals.repaired,
+        )
         if totals.differences or totals.repaired or totals.failed:
             log.warning(
                 "folder_differed",

@@ -193,6 +193,7 @@ class Engine:
 
     def _refreshed(self, outcome: RefreshOutcome) -> None:
         self.activity.refreshed(outcome)
+        self.counters.stages.refreshed(outcome)
         self.outcomes.observe(outcome)
 
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:

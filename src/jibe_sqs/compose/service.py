@@ -26,11 +26,12 @@ from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.dry_run import DryRunTarget
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
-from jibe_sqs.adapters.worker_channel import HEALTH, STATUS, WorkerEnd
+from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, WorkerEnd
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
+from jibe_sqs.compose.metrics import Measured
 from jibe_sqs.compose.observation import health_page, posted_alerts
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.secrets import renewed_credentials
@@ -53,6 +54,7 @@ from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
+from jibe_sqs.telemetry.scrapes import Metrics
 from jibe_sqs.telemetry.truth import Truth
 
 log = structlog.get_logger()
@@ -66,10 +68,11 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
     """
     is_first = worker is None or worker.is_first
     async with AsyncExitStack() as stack:
-        health = Health()
+        health, metrics = Health(), Metrics()
+        metrics.add_health(health)
         status = StatusView(settings, health)
         stack.enter_context(status.logged_errors.listening())
-        await _observed(settings, health, status, worker, stack)
+        await _observed(settings, health, status, metrics, worker, stack)
         _log_defaults(settings)
         aws = await stack.enter_async_context(stores.clients(settings))
         world = await connected(settings, aws, stack, health=health)
@@ -83,7 +86,9 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
         engine = Engine(world.outputs, policies(settings, world.client))
         truth = Truth()
         relay = None if worker is None or is_first else worker.relay_notes
-        built = engine.service(await _inputs(settings, world, engine, truth, stack, relay))
+        log_access = LogAccess(settings, world, engine)
+        built = engine.service(await _inputs(settings, world, engine, truth, log_access, stack, relay))
+        _measure(metrics, world, engine, truth, log_access, stack)
         reports = _reports(settings, engine, world.outputs, world.client, truth, instance=_instance(worker))
         await stack.enter_async_context(reports.running())
         if worker is not None and is_first:
@@ -130,7 +135,12 @@ async def connected(
 
 
 async def _observed(
-    settings: Settings, health: Health, status: StatusView, worker: WorkerEnd | None, stack: AsyncExitStack
+    settings: Settings,
+    health: Health,
+    status: StatusView,
+    metrics: Metrics,
+    worker: WorkerEnd | None,
+    stack: AsyncExitStack,
 ) -> None:
     """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
     health.note(lambda: [logs.lost().reason])
@@ -140,9 +150,26 @@ async def _observed(
         return
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)
+    worker.answer(METRICS, lambda: metrics.samples().sent())
     if settings.alerts.webhook is not None:
         relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
         await stack.enter_async_context(relayed.running())
+
+
+def _measure(
+    metrics: Metrics, world: World, engine: Engine, truth: Truth, log_access: "LogAccess", stack: AsyncExitStack
+) -> None:
+    """Let the metrics read the parts of the service."""
+    measured = Measured(
+        engine=engine,
+        outputs=world.outputs,
+        client=world.client,
+        truth=truth,
+        in_flight=log_access.budgets,
+        expiry=lambda: world.aws.expiry,
+    )
+    stack.enter_context(measured.loop_delay.running())
+    measured.add_to(metrics)
 
 
 def _log_defaults(settings: Settings) -> None:
@@ -258,9 +285,14 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
 
 
 async def _inputs(
-    settings: Settings, world: World, engine: Engine, truth: Truth, stack: AsyncExitStack, relay: Relay | None
+    settings: Settings,
+    world: World,
+    engine: Engine,
+    truth: Truth,
+    log_access: "LogAccess",
+    stack: AsyncExitStack,
+    relay: Relay | None,
 ) -> Inputs:
-    log_access = LogAccess(settings, world, engine)
     log_sources = [
         Sweep(rules.log_source(each), log_access.listing(each), each.sweep or 0.0, each.sweep_days)
         for each in settings.logs
@@ -306,11 +338,16 @@ class LogAccess:
         self._aws = world.aws
         self._regions = Regions(world.aws, world.clock)
         self._through_aa: dict[LogSource, AccessAnywhereLogs] = {}
+        through_aa, in_s3_budget = Budget(settings.limits.bytes_in_flight), Budget(settings.limits.bytes_in_flight)
         if world.client is not None and world.outputs.buckets is not None:
             self._through_aa = _logs_through_aa(
-                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock
+                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock, through_aa
             )
-        in_s3 = stores.s3_logs(settings, self._regions, world.aws, Budget(settings.limits.bytes_in_flight))
+        in_s3 = stores.s3_logs(settings, self._regions, world.aws, in_s3_budget)
+        # The budget of a store that no source uses would make the other look emptier than it is.
+        is_in_s3 = len(self._through_aa) < len(settings.logs) or not settings.logs
+        self.budgets = [*([in_s3_budget] if is_in_s3 else []), *([through_aa] if self._through_aa else [])]
+        """The bytes of downloads in flight, in each store that is used."""
         self.sources = rules.sources(settings)
         self.logs = stores.LogsBySource(self.sources, self._through_aa, in_s3)
 
@@ -341,10 +378,10 @@ def _logs_through_aa(
     refresh: Callable[[Folder], Awaitable[None]],
     buckets: BucketMap,
     clock: S3Clock,
+    budget: Budget,
 ) -> dict[LogSource, AccessAnywhereLogs]:
     """The sources that are read through Access Anywhere, each in its folder or where providers show its bucket."""
     found: dict[LogSource, AccessAnywhereLogs] = {}
-    budget = Budget(settings.limits.bytes_in_flight)
     shared: dict[LogSource | None, AccessAnywhereLogs] = {}
 
     def places_of(each: LogSettings) -> Callable[[], Places]:

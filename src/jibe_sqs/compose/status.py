@@ -195,7 +195,7 @@ def _held_up(sources: Sources, now: float) -> str:
 
 def _queue(consumer: Consumer, now: float) -> QueueStatus:
     activity, depth = consumer.activity, consumer.activity.depth
-    sent = [consumer.oldest_held] if consumer.oldest_held is not None else []
+    sent = [consumer.oldest] if consumer.oldest else []
     if depth is not None and depth.visible and activity.seen_until:
         sent.append(activity.seen_until)
     return QueueStatus(

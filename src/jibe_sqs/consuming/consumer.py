@@ -15,7 +15,7 @@ from jibe_sqs.consuming.holds import MIN_VISIBILITY, Held, Holds
 from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.consuming.settlements import Settlements
 from jibe_sqs.core.errors import QueueError
-from jibe_sqs.core.model import Message, Retry, Verdict
+from jibe_sqs.core.model import Done, Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
 from jibe_sqs.telemetry.counters import Counters
@@ -113,9 +113,9 @@ class Consumer:
         return len(self._holds)
 
     @property
-    def oldest_held(self) -> float | None:
-        """When the oldest message in hand was sent (seconds since the epoch, the queue's clock). None without a message."""
-        return min((held.message.sent_at for held in self._holds if held.message.sent_at), default=None)
+    def oldest(self) -> float:
+        """When the oldest message in hand was sent (seconds since the epoch, the queue's clock). 0.0 without any."""
+        return min((held.message.sent_at for held in self._holds if held.message.sent_at), default=0.0)
 
     def stop(self) -> None:
         """Stop receiving. `run` returns when the held messages are finished."""
@@ -330,7 +330,10 @@ class Consumer:
             return False
         self._counters.messages += 1
         self._counters.receives[message.receive_count] += 1
-        self._counters.redelivered += message.receive_count > 1
+        if message.receive_count > 1:
+            self._counters.redelivered += 1
+        elif message.sent_at and not message.ours:
+            self._counters.stages.queued.add(self.activity.last_receive - message.sent_at)
         # From here on, the task's end gives back what the receiver took for this message.
         in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
         held.in_hand = in_hand
@@ -352,13 +355,15 @@ class Consumer:
 
     async def _process(self, held: Held, in_hand: InHand) -> None:
         try:
-            receives = held.message.receive_count
+            receives, received = held.message.receive_count, held.since
             verdict = await self._settled(held, in_hand)
             if isinstance(verdict, Retry) and receives < held.message.receive_count and in_hand.is_last:
                 # While it was settled, it was received for the last time. This is its last try.
                 self._holds.resume(held)
                 with await in_hand.place_again():
                     await self._settled(held, in_hand)
+            if isinstance(verdict, Done):
+                self._counters.stages.message.add(self._clock.monotonic() - received)
         except asyncio.CancelledError:
             log.debug("message_abandoned", queue=self._queue.name, message=held.message.id, lost=held.lost)
             if not held.lost:

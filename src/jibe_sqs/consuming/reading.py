@@ -244,8 +244,11 @@ class Reading:
         room = in_hand.plan()
         plan = self._new_plan(room)
         reader = source.reader(file.key, self._limits)
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             etag = await self._read(file, reader, plan, room)
+            self._counters.stages.read.add(now() - began)
             if (verifier := self._verifiers.get(source)) is not None:
                 await verifier.verify(file, reader.sha256)
             needed = await self._needed(plan)

@@ -110,6 +110,7 @@ class Settlements:
             dead_lettered=kept,
         )
         self._counters.rejected += 1
+        self._counters.dead_letters[self._queue.name, why.error] += 1
         if kept:
             self._remember_rejected(message)
             await self._delete(held)

@@ -24,6 +24,7 @@ MAX_SIZE: Final = 32 * 1024 * 1024
 REJECTED_FOR: Final = 6 * 3600.0
 MAX_REJECTED: Final = 50_000
 """Seconds for which a rejected file is not offered again, and the number of such files. Beyond it, the oldest are offered."""
+NAME: Final = "sweeps"
 FACTS: Final = QueueFacts(VISIBILITY, MAX_RECEIVES)
 
 
@@ -42,7 +43,7 @@ class _Entry:
 class SweepQueue:
     """The `Queue` port for the consumer, and `offer` for the sweeper."""
 
-    name = "sweeps"
+    name = NAME
 
     def __init__(
         self,

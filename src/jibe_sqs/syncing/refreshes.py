@@ -12,6 +12,7 @@ share one future, so ten thousand requests for a folder cost no more than one.
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -26,6 +27,9 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
 MAX_STARTED = 2000
 """Folders with a task. Most of them wait for the target's own limits, which need no more than this to choose from."""
+
+MOST_LOOKED_AT = 1000
+"""Folders that are looked at for the oldest request."""
 
 log = structlog.get_logger()
 
@@ -69,12 +73,15 @@ class Refreshes:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free_places = max_started
         self.counts: Counter[str] = Counter()
+        self.requests = 0
+        """Requests since the start. `counts` has the refreshes that served them."""
 
     def ask(self, folder: Folder, *, reason: RefreshReason = RefreshReason.EVENTS) -> "asyncio.Future[None]":
         """Return a future of the first refresh of this folder that begins from now on. It is shared: do not cancel it.
 
         It fails with the `JibeError` of the refresh.
         """
+        self.requests += 1
         queue = self._folders.get(folder)
         if queue is None:
             queue = self._folders[folder] = self._unstarted[folder] = _Queue()
@@ -128,6 +135,13 @@ class Refreshes:
     def pending(self) -> list[PendingRefresh]:
         """Return the folders that wait for a refresh or are being refreshed, in no order."""
         return [PendingRefresh(folder, queue.since, queue.reason) for folder, queue in self._folders.items()]
+
+    @property
+    def waiting(self) -> tuple[int, float | None]:
+        """The number of folders in `pending`, and when the oldest request came (monotonic), approximately."""
+        # The first folders came first, but each may have newer requests by now. To look at all could take too long.
+        first = islice(self._folders.values(), MOST_LOOKED_AT)
+        return len(self._folders), min((queue.since for queue in first), default=None)
 
     async def stop(self) -> None:
         """Cancel all refreshes. The messages that wait for them are not done, and will be delivered again."""

@@ -5,7 +5,7 @@ provider that shows the bucket, and once in the total.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -205,6 +205,12 @@ class Activity:
         counts.merge(self._before)
         counts.merge(self._now)
         return counts
+
+    def providers(self) -> Iterator[tuple[str, Counts]]:
+        """The counts since the start, by provider. A provider comes again for each of its buckets, always in this order."""
+        for counts in (self._before, self._now):
+            for row, each in counts.rows.items():
+                yield row.provider, each
 
     def unmapped(self, most: int) -> list[str]:
         """Some of the buckets with changes that no place shows, since the start."""

@@ -6,6 +6,7 @@ A log call never raises: a value that cannot be rendered, or a line that cannot 
 import copy
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, Literal, cast
@@ -26,6 +27,9 @@ Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
 
 PLAIN: Final = (str, int, float, bool, type(None))
+
+lines: Final[Counter[str]] = Counter()
+"""The number of lines since the start of the process, by level; also of those that were lost."""
 
 _listeners: list[Listener] = []
 _are_verbose = True
@@ -160,6 +164,7 @@ def _with_message(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _notify_listeners(_logger: object, _method: str, event: Event) -> Event:
+    lines[event.get("level", "")] += 1
     for listener in tuple(_listeners):
         with suppress(Exception):
             listener(event)

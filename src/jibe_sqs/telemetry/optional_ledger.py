@@ -43,6 +43,16 @@ class OptionalLedger:
         """Files finish under these rules from now on."""
         self._ledger.change_rules(rules)
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed calls since the start, by the kind of access."""
+        return {"read": self._reads.total, "write": self._writes.total}
+
+    @property
+    def failing(self) -> dict[str, bool]:
+        """Whether it fails now, by the kind of access."""
+        return {"read": self._reads.are_recent, "write": self._writes.are_recent}
+
     # These are no coroutines of their own, because each message makes several calls: they return the one that is awaited.
 
     def is_finished(self, file: LogFile) -> Coroutine[Any, Any, bool]:
@@ -126,6 +136,7 @@ class _Failures:
         self._working = working
         self._consequence = consequence
         self._count = 0
+        self.total = 0
         self._last_failures: dict[str, float] = {}
         """Operation -> its last failure. One operation may be denied while the others work."""
         self._logged: float | None = None
@@ -138,6 +149,7 @@ class _Failures:
     def failed(self, operation: str, error: LedgerError) -> None:
         now = self._last_failures[operation] = _now()
         self._count += 1
+        self.total += 1
         if self._logged is None or now - self._logged >= REPEAT_INTERVAL:
             self._logged = now
             log.warning(self._failing, reason=str(error), consequence=self._consequence, failures=self._count)

@@ -65,6 +65,11 @@ class Silences:
                 )
 
     @property
+    def states(self) -> dict[tuple[str, str], bool]:
+        """Whether each thing that is expected is missing now, by what it is and where it comes from."""
+        return {(each.what, each.source): each.name in self._warned for each in self._expected}
+
+    @property
     def sentences(self) -> list[str]:
         """One sentence for each silence."""
         return [

@@ -40,6 +40,8 @@ class Truth:
         self.last: Round | None = None
         """The last complete round."""
         self.repairs = True
+        self.repaired = 0
+        """Differences that a refresh repaired, since the start."""
         self._totals: Counter[str] = Counter()
         self._not_compared: dict[str, str] = {}
 
@@ -91,9 +93,10 @@ class Truth:
             found.append(f"{differ} between S3 and Access Anywhere: {remedy}: run jibe-sqs compare")
         return found
 
-    def counted(self, current: Round, *, objects: int, wrong: int) -> None:
-        """Report that a folder was compared."""
+    def counted(self, current: Round, *, objects: int, wrong: int, repaired: int = 0) -> None:
+        """Report that a folder was compared. `wrong`: all differences, with those that were `repaired`."""
         self.current = current
+        self.repaired += repaired
         self._totals += Counter(folders=1, objects=objects, wrong=wrong)
 
     def not_compared(self, bucket: str, reason: str) -> None:

@@ -18,6 +18,7 @@ from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
 from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Session
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
+from jibe_sqs.adapters.access_anywhere.wire.tries import Tries
 from jibe_sqs.core.errors import AnswerMalformed, CallFailed, RefreshTimedOut
 from jibe_sqs.ports import Clock
 
@@ -93,6 +94,21 @@ class AccessAnywhere:
     def calls(self) -> Counter[str]:
         """How many calls were sent, by function. Retries count."""
         return self._transport.calls
+
+    @property
+    def tries(self) -> Tries:
+        """The outcomes and durations of the calls, by function."""
+        return self._transport.tries
+
+    @property
+    def logins(self) -> Counter[str]:
+        """How many logins were accepted (`ok`) and `refused`."""
+        return self._session.logins
+
+    @property
+    def token_age(self) -> float | None:
+        """Seconds since the token in use was issued. None without a token."""
+        return self._session.token_age
 
     async def version(self, *, once: bool = False) -> str:
         """The server's name for its release. Needs no login. `once`: do not retry."""

@@ -1,6 +1,7 @@
 """The login to Access Anywhere: one token for all calls, renewed by one login for all calls that wait."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -105,6 +106,8 @@ class Session:
         self._refusal = ""
         self._next_login_at = float("-inf")
         self._has_logged_in = False
+        self.logins: Counter[str] = Counter()
+        """Logins since the start: `ok` and `refused`."""
 
     def use(self, credentials: Credentials) -> None:
         """Log in with these credentials from the next login on. A token that is in use stays in use."""
@@ -141,6 +144,11 @@ class Session:
             else:
                 self._served_at = self._clock.monotonic()
                 return result
+
+    @property
+    def token_age(self) -> float | None:
+        """Seconds since the token in use was issued. None without a token."""
+        return self._clock.monotonic() - (self._renew_at - TOKEN_LIFE) if self._token else None
 
     async def close(self) -> None:
         """Stop a login that is running."""
@@ -236,6 +244,7 @@ class Session:
         self._token = token
         self._renew_at = asked + TOKEN_LIFE
         self._has_logged_in = True
+        self.logins["ok"] += 1
         log.debug("access_anywhere_login", function=credentials.function)
         return token
 
@@ -261,6 +270,7 @@ class Session:
                 await self._renew_credentials()
 
     def _refused(self, why: str, asked: float) -> LoginFailed:
+        self.logins["refused"] += 1
         self._refusal = f"{why}: check the login and password, or the permanent token"
         self._next_login_at = asked + MIN_LOGIN_INTERVAL
         return LoginFailed(self._refusal)

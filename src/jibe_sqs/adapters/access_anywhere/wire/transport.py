@@ -30,6 +30,7 @@ from jibe_sqs.adapters.access_anywhere.wire.translation import (
     translated,
     unreadable,
 )
+from jibe_sqs.adapters.access_anywhere.wire.tries import Outcome, Tries
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.loop_lag import LoopLag
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
@@ -59,7 +60,8 @@ log = structlog.get_logger()
 
 
 class Transport:
-    """Posts calls, up to `at_once` at a time. `calls` counts the calls that were sent, by function, with retries.
+    """Posts calls, up to `at_once` at a time. `calls` counts the calls that were sent, by function, with retries; `tries`
+    their outcomes.
 
     Reports the outcome of each try to the circuit and the concurrency.
     """
@@ -79,6 +81,7 @@ class Transport:
     ) -> None:
         """`path`: of the API, encoded. `read_timeout`: seconds without a byte from the server."""
         self.calls: Counter[str] = Counter()
+        self.tries = Tries()
         self.path = path
         self._origin = origin
         self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
@@ -115,7 +118,12 @@ class Transport:
         if self._limiter is not None:
             await self._limiter.acquire()
         self.calls[function] += 1
-        return await self._post(function, parameters)
+        began = self._clock.monotonic()
+        try:
+            return await self._counted(function, began, self._post(function, parameters))
+        except AccessAnywhereUnavailable:
+            self.tries.ended(function, "failed", self._clock.monotonic() - began)
+            raise
 
     async def with_retries(
         self,
@@ -141,14 +149,19 @@ class Transport:
                     # The circuit opened meanwhile. The tries start anew, so that a slow recovery does not use them up.
                     number, openings = 1, self._circuit.openings
                 self.calls[function] += 1
+                began = self._clock.monotonic()
                 try:
-                    return await self._reported(attempt, comparable, about or (lambda: function))
+                    return await self._counted(
+                        function, began, self._reported(attempt, comparable, about or (lambda: function))
+                    )
                 except AccessAnywhereUnavailable as error:
-                    failure = error
+                    failure, seconds = error, self._clock.monotonic() - began
             delay = max(BACKOFF.delay(number), failure.retry_after or 0.0)
             # While the circuit is open, it decides how long to wait, and no delay is added.
             is_too_long = delay > BACKOFF.longest or self._clock.monotonic() + delay > deadline
-            if number == tries or (is_too_long and not self._circuit.is_open):
+            is_last = number == tries or (is_too_long and not self._circuit.is_open)
+            self.tries.ended(function, "failed" if is_last else "retried", seconds)
+            if is_last:
                 raise AccessAnywhereUnavailable(
                     f"{failure}; tried {number} times", retry_after=failure.retry_after
                 ) from failure
@@ -162,6 +175,17 @@ class Transport:
             number += 1
             if not self._circuit.is_open:
                 await self._clock.sleep(delay)
+
+    async def _counted(self, function: str, began: float, answer: Awaitable[T]) -> T:
+        """The answer to one try, whose outcome is counted. The caller counts `AccessAnywhereUnavailable`: it may try again."""
+        try:
+            result = await answer
+        except (CallFailed, AnswerMalformed) as error:
+            outcome: Outcome = "refused" if isinstance(error, CallFailed) else "failed"
+            self.tries.ended(function, outcome, self._clock.monotonic() - began)
+            raise
+        self.tries.ended(function, "ok", self._clock.monotonic() - began)
+        return result
 
     async def _wait_for_turn(self, deadline: float) -> None:
         await self._circuit.passed(deadline)
