@@ -146,7 +146,7 @@ async def _observed(
     health.note(lambda: [logs.lost().reason])
     if worker is None:
         await posted_alerts(settings, stack)
-        await health_page(settings, health, stack, status=status.current)
+        await health_page(settings, health, stack, status=status.current, metrics=metrics.exposition)
         return
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)

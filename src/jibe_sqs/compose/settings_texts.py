@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -51,7 +52,7 @@ class _InS3:
         self._aws = Aws()
         self._known: tuple[bytes, str] = b"", ""
 
-    async def __aenter__(self) -> "_InS3":
+    async def __aenter__(self) -> Self:
         await self._aws.__aenter__()
         return self
 
