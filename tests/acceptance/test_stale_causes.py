@@ -1,13 +1,16 @@
-"""The six causes of a stale bucket, as an operator meets them: the first sign, the answer of `why`, the repair, and `compare`.
+"""The six causes of a stale bucket, as an operator meets them: the first sign in the log, on the status page and in the metrics,
+the answer of `why`, the repair, and `compare`.
 
 `pytest -s` prints the table with the measured times. docs/how-to/stale.md has the same sentences.
 """
 
 import gzip
+import html
 import json
 import os
 import re
 import shlex
+import threading
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -78,7 +81,7 @@ class Place:
             "buckets": {bucket: settings["buckets"][bucket] for bucket in (MEDIA, OTHER)},
             "ledger": {"path": str(self.folder / "ledger.sqlite")},
             "poll": {"wait": 1},
-            "health": {"port": 0, "host": "127.0.0.1"},
+            "http": {"port": 0},
             "log": {"format": "json"},
         }
         for name, values in changes.items():
@@ -88,6 +91,7 @@ class Place:
         running = started(command, self.folder, cwd=self.folder, env=self.environment)
         service = self.stack.enter_context(running)
         service.wait_for("started")
+        self.views = self.stack.enter_context(Views(f"http://127.0.0.1:{service.wait_for('health_answered')['port']}"))
         return service
 
     def command(self, *arguments):
@@ -150,20 +154,72 @@ class Place:
         return found["Attributes"]["QueueArn"]
 
 
+class Views:
+    """Looks at the status page and the metrics of a service again and again, as a person and as Prometheus would."""
+
+    INTERVAL = 0.25
+    """Seconds between two looks. It is the precision of the times."""
+
+    def __init__(self, address):
+        self._address = address
+        self._seen = {"page": [], "metrics": []}
+        self._ended = threading.Event()
+        self._looking = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self):
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._looking.join()
+
+    def first(self, kind, *parts):
+        """When all these texts were seen together for the first time. Waits for that."""
+
+        def first():
+            return next((at for at, text in self._seen[kind] if all(re.search(part, text) for part in parts)), None)
+
+        return eventually(first, lambda: f"{parts} on the {kind}:\n{self._seen[kind][-1:]}")
+
+    def _look(self):
+        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=NO_AUTHORITIES) as http:
+            while not self._ended.wait(self.INTERVAL):
+                for kind, path in (("page", "/"), ("metrics", "/metrics")):
+                    try:
+                        answer = http.get(f"{self._address}{path}")
+                    except httpx.TransportError:
+                        return  # the service has ended
+                    if answer.status_code == 200:
+                        self._seen[kind].append(
+                            (time.time(), _readable(answer.text) if kind == "page" else answer.text)
+                        )
+
+
+def _readable(page):
+    """The text of a page, as it is read."""
+    without_tags = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(without_tags).split())
+
+
 class Story:
     """What an operator sees of each cause."""
 
     def __init__(self):
         self.signs = {}
         self.seconds = {}
+        self.seen_after = {}
         self.whys = {}
         self.compared = []
         self.others = {}
 
-    def sign(self, cause, began, seen):
+    def sign(self, cause, began, seen, views):
         """`began`: the time just before the change that the sign is about, or before the subscription was removed."""
         self.signs[cause] = seen
         self.seconds[cause] = datetime.fromisoformat(seen["timestamp"]).timestamp() - began
+        self.seen_after[cause] = {
+            kind: views.first(kind, *VISIBLE[cause][kind]) - began for kind in ("page", "metrics")
+        }
 
     def first_reason(self, cause):
         return self.whys[cause]["reasons"][0]
@@ -172,6 +228,7 @@ class Story:
         for cause, seen in self.signs.items():
             first = self.whys[cause]
             yield f"{cause}: {seen['level']} {seen['event']} after {self.seconds[cause]:.1f} s"
+            yield from (f"  on the {kind} after {after:.1f} s" for kind, after in self.seen_after[cause].items())
             yield from (f"  {name}: {seen[name]}" for name in ("reason", "remedy") if name in seen)
             yield f"  why: {first['verdict']}"
             for each in first["reasons"]:
@@ -212,20 +269,20 @@ def story(sandbox, tmp_path_factory):
 
 def bucket_not_mapped(place, service, story):
     began = place.write("stale/unmapped/a.txt", bucket=OTHER)
-    story.sign("not mapped", began, service.wait_for("bucket_not_mapped", bucket=OTHER))
+    story.sign("not mapped", began, service.wait_for("bucket_not_mapped", bucket=OTHER), place.views)
     story.whys["not mapped"] = place.why("stale/unmapped/a.txt", OTHER)
 
 
 def own_writes_too_broad(place, service, story):
     began = place.write("stale/own/a.txt", user="ana")
-    story.sign("own writes", began, service.wait_for("own_write_skipped"))
+    story.sign("own writes", began, service.wait_for("own_write_skipped"), place.views)
     story.whys["own writes"] = place.why("stale/own/a.txt")
 
 
 def access_anywhere_down(place, service, story):
     place.set_faults(down={})
     began = place.write("stale/down/a.txt")
-    story.sign("down", began, service.wait_for("circuit_opened"))
+    story.sign("down", began, service.wait_for("circuit_opened"), place.views)
     story.others["down"] = place.readyz(service)
     story.whys["down"] = place.why("stale/down/a.txt")
     place.set_faults()
@@ -240,7 +297,7 @@ def failing_folder(place, service, story):
         place.s3.put_object(Bucket=MEDIA, Key=f"{folder}/{number}.txt", Body=b"a")
     place.set_faults(folders_too_large={"most": MOST, "refuse": True})
     began = place.write(f"{folder}/last.txt")
-    story.sign("failing folder", began, service.wait_for("refresh_failed"))
+    story.sign("failing folder", began, service.wait_for("refresh_failed"), place.views)
     story.whys["failing folder"] = place.why(f"{folder}/last.txt")
     place.set_faults()
     story.others["refresh"] = place.command("refresh", "--json", f"s3://{MEDIA}/{folder}/last.txt")
@@ -250,7 +307,7 @@ def failing_folder(place, service, story):
 def log_bucket_denied(place, service, story):
     place.deny_logs()
     began = place.write("stale/denied/0.txt")
-    story.sign("log bucket", began, service.wait_for("file_failed"))
+    story.sign("log bucket", began, service.wait_for("file_failed"), place.views)
     story.whys["log bucket"] = place.why("stale/denied/0.txt")
     place.write("stale/denied/1.txt", "stale/denied/2.txt")
     service.wait_for("log_bucket_unreadable")
@@ -269,7 +326,7 @@ def settings_mended(place, service, story):
 
 def subscription_removed(place, service, story, began):
     place.write("stale/subscription/missed.txt", through_topic=True)
-    story.sign("subscription", began, service.wait_for("nothing_received"))
+    story.sign("subscription", began, service.wait_for("nothing_received"), place.views)
     story.whys["subscription"] = place.why("stale/subscription/missed.txt")
     place.subscribe()
 
@@ -292,6 +349,42 @@ CAUSES = {
     "own writes": ("own_write_skipped", "stale", "own-write"),
 }
 """Of each cause: the event of its first sign, the verdict of `why`, and the code of its reason."""
+
+
+VISIBLE = {
+    "not mapped": {
+        "page": ["changes of 1 bucket are not shown", OTHER],
+        "metrics": [rf'jibe_records_skipped_total{{bucket="{OTHER}",reason="not-mapped"}} [1-9]'],
+    },
+    "down": {
+        "page": [r"Access Anywhere is down for \d+ s"],
+        "metrics": ['jibe_gate_closed{gate="access-anywhere"} 1'],
+    },
+    "failing folder": {
+        "page": ["1 folder cannot be refreshed", "folder_too_large"],
+        "metrics": [r'jibe_refresh_failures_total{error="CallFailed"} [1-9]'],
+    },
+    "log bucket": {
+        "page": [rf"Log bucket {LOGS} refuses files: 1 so far"],
+        "metrics": ['jibe_log_buckets_unreadable{cause="refused"} 1'],
+    },
+    "subscription": {
+        "page": ["No message from stale-causes-regional since"],
+        "metrics": [r'jibe_silent{[^}]*source="stale-causes-regional"[^}]*} 1'],
+    },
+    "own writes": {
+        "page": [r"own_writes\.principals"],
+        "metrics": [rf'jibe_records_skipped_total{{bucket="{MEDIA}",reason="own-write"}} [1-9]'],
+    },
+}
+"""Of each cause: what the status page says (without its tags), and what the metrics say. Regular expressions."""
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_status_page_and_the_metrics_show_the_cause_too(story, cause):
+    """The story waits for the words in `VISIBLE`. The table that `pytest -s` prints says how long it waited."""
+    assert set(story.seen_after[cause]) == {"page", "metrics"}
+    assert min(story.seen_after[cause].values()) > 0
 
 
 @pytest.mark.parametrize("cause", CAUSES)

@@ -130,6 +130,7 @@ class StatusView:
         return msgspec.structs.replace(
             status,
             held_up=_held_up(sources, status.at),
+            warnings=[*status.warnings, *engine.outages.refusals],
             queues=[_queue(each, status.at) for each in engine.queue_consumers],
             lag=minutes.lag,
             minutes=minutes.shown,
