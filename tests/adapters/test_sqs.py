@@ -126,6 +126,26 @@ async def test_a_message_has_its_id_its_body_and_its_sent_time(sqs, url, queue):
     assert message.receipt
 
 
+async def test_the_senders_trace_is_asked_for_only_by_a_traced_queue(sqs, url, queue, account, aws):
+    header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    attribute = {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}
+    sqs.send_message(QueueUrl=url, MessageBody="traced", MessageSystemAttributes=attribute)
+    (message,) = await queue.receive(10, wait=1, visibility=0)
+    assert message.trace == ""
+    traced = SqsQueue(url, region=REGION, account=account, aws=aws, wait=1, traced=True)
+    (message,) = await traced.receive(10, wait=1, visibility=30)
+    assert (message.trace, message.receive_count) == (header, 2)
+
+
+async def test_a_trace_that_is_no_text_costs_no_message(reciting):
+    attributes = {"ApproximateReceiveCount": "1", "AWSTraceHeader": {"Root": 1}}
+    sqs = RecitingSqs({"Messages": [{"MessageId": "id", "ReceiptHandle": "r", "Body": "a", "Attributes": attributes}]})
+    queue = await reciting(sqs)
+    (message,) = await queue.receive(1, wait=0, visibility=30)
+    assert (message.id, message.trace) == ("id", "")
+    assert "AWSTraceHeader" not in sqs.calls[-1]["MessageSystemAttributeNames"]
+
+
 async def test_half_of_a_surrogate_pair_costs_no_message_in_any_direction(reciting):
     """SQS refuses such a text. Another service that speaks its protocol may not."""
     sqs = RecitingSqs({"Messages": [{"MessageId": "id", "ReceiptHandle": "r\udfff", "Body": "a\udfffb"}]})

@@ -30,6 +30,8 @@ MAX_ATTRIBUTE_LENGTH: Final = 1024
 
 DEFAULT_RETENTION: Final = 345_600.0
 """Seconds."""
+_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp")
+"""Of messages: those that each receive asks for."""
 _VISIBILITY: Final = "VisibilityTimeout"
 _RETENTION: Final = "MessageRetentionPeriod"
 _VISIBLE: Final = "ApproximateNumberOfMessages"
@@ -43,10 +45,22 @@ class SqsQueue:
     """The `Queue` port. Raises `QueueError`s only."""
 
     def __init__(
-        self, url: str, *, region: str | None, account: Account, aws: Aws, wait: float = 20.0, name: str = ""
+        self,
+        url: str,
+        *,
+        region: str | None,
+        account: Account,
+        aws: Aws,
+        wait: float = 20.0,
+        name: str = "",
+        traced: bool = False,
     ) -> None:
-        """`wait`: seconds of the longest long poll. `name`: for logs; the default is the last part of the URL."""
+        """`wait`: seconds of the longest long poll. `name`: for logs; the default is the last part of the URL.
+
+        `traced`: whether messages are received with the trace of their sender.
+        """
         self.url = url
+        self._asked_attributes = (*_ATTRIBUTES, "AWSTraceHeader") if traced else _ATTRIBUTES
         self.name = name or url.rstrip("/").rpartition("/")[2]
         # An empty long poll is answered only after its wait.
         self._calls = Calls(region, account, aws, read_timeout=wait + 15)
@@ -96,7 +110,7 @@ class SqsQueue:
             "MaxNumberOfMessages": limit,
             "WaitTimeSeconds": int(wait),
             "VisibilityTimeout": min(MAX_VISIBILITY, math.ceil(visibility)),
-            "MessageSystemAttributeNames": ("ApproximateReceiveCount", "SentTimestamp"),
+            "MessageSystemAttributeNames": self._asked_attributes,
         }
         return await self._call(f"receive from {self.name}", "ReceiveMessage", asked, sqs_wire.messages)
 

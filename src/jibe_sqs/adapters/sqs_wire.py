@@ -37,6 +37,8 @@ class _SystemAttributes(msgspec.Struct, rename="pascal"):
     approximate_receive_count: int = 1
     sent_timestamp: int = 0
     """Milliseconds since the epoch."""
+    trace: Any = msgspec.field(name="AWSTraceHeader", default=None)
+    """Of any type: a compatible service may know no such attribute, and one message must not cost the others."""
 
 
 class _Found(msgspec.Struct, rename="pascal"):
@@ -107,6 +109,7 @@ def _message(found: _Found) -> Message:
         body=(found.body or "").encode("utf-8", "surrogatepass"),
         receive_count=attributes.approximate_receive_count,
         sent_at=attributes.sent_timestamp / 1000,
+        trace=attributes.trace if isinstance(attributes.trace, str) else "",
     )
 
 

@@ -24,6 +24,8 @@ class Message(msgspec.Struct, frozen=True):
     sent_at: float = 0.0
     ours: bool = False
     """Made by this process, in memory. So its body can be trusted."""
+    trace: str = ""
+    """The sender's trace, as an X-Ray header. Empty if it has none, or if it was not asked for."""
 
 
 class LogFile(msgspec.Struct, frozen=True, gc=False):

@@ -36,6 +36,7 @@ class _Stored:
     sent_at: float
     visible_at: float
     expires_at: float
+    trace: str = ""
     received_at: float = 0.0
     receive_count: int = 0
     receipt: str = ""
@@ -118,12 +119,12 @@ class InMemoryQueue:
             self.visibility_timeout, self.max_receives, "dlq" if self.has_dead_letters else None, self.retention
         )
 
-    def send(self, body: str) -> str:
-        """Add a message that is visible at once. Returns its id."""
+    def send(self, body: str, *, trace: str = "") -> str:
+        """Add a message that is visible at once. Returns its id. `trace`: the sender's, as an X-Ray header."""
         id_ = f"m{next(self._ids)}"
         now = loop_time()
         self.messages[id_] = _Stored(
-            id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), now, now + self.retention
+            id_, body.encode("utf-8", "surrogatepass"), self._wall_clock(), now, now + self.retention, trace
         )
         self._shown()
         return id_
@@ -280,7 +281,7 @@ class InMemoryQueue:
         stored.received_at = loop_time()
         stored.visible_at = stored.received_at + visibility
         self.deliveries.append((stored.id, loop_time()))
-        return Message(stored.id, stored.receipt, stored.body, stored.receive_count, stored.sent_at)
+        return Message(stored.id, stored.receipt, stored.body, stored.receive_count, stored.sent_at, trace=stored.trace)
 
 
 def _check_size(size: int) -> None:
