@@ -10,7 +10,7 @@ import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
-PREFIXES = ("AWS_", "JIBE_", "LC_", "RCLONE_")
+PREFIXES = ("AWS_", "JIBE_", "LC_", "OTEL_", "RCLONE_")
 NAMES = {
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),

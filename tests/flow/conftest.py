@@ -23,6 +23,7 @@ from jibe_sqs.core.model import LogFile, Message
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.ports import EventTarget, Gate, Signatures, Verifier
 from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.tracing import Tracer
 from jibe_sqs.testing import InMemoryLedger, InMemoryLogStore, InMemoryQueue, InMemorySyncTarget
 
 LOG_BUCKET = "trail-logs"
@@ -174,6 +175,7 @@ class World:
         reading: int = 16,
         held: int = 100,
         opened: bool = True,
+        tracer: Tracer | None = None,
         **policies: Any,
     ) -> None:
         self.queues = queues or [queue or InMemoryQueue()]
@@ -192,6 +194,7 @@ class World:
             buckets=buckets,
             gates=gates,
             health=self.health,
+            tracer=tracer,
         )
         self.policies = Policies(messages_reading=reading, messages_held=held, **policies)
         self.policy = self.policies.retry

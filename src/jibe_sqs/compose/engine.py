@@ -49,6 +49,8 @@ from jibe_sqs.telemetry.queue_activity import QueueActivity
 from jibe_sqs.telemetry.queue_watch import LastFiles, QueueWatch, RelayedWatch
 from jibe_sqs.telemetry.silences import Expected, Silences
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
+from jibe_sqs.telemetry.traced_logs import TracedLogs
+from jibe_sqs.telemetry.tracing import Tracer
 
 Job = Callable[[Sweeper], Coroutine[Any, Any, None]]
 """Work that a service is built for. It gets the sweeper, and the service stops when it ends."""
@@ -105,6 +107,8 @@ class Outputs:
     buckets: BucketMap | None = None
     gates: Sequence[Gate] = ()
     health: Health = field(default_factory=Health)
+    tracer: Tracer | None = None
+    """Makes spans of the work. None: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +189,7 @@ class Engine:
             max_started=policies.refreshes_started,
             costs=outputs.costs,
             observe=self._refreshed,
+            tracer=outputs.tracer,
         )
         self.trees = TreeRefreshes(self.refreshes, outputs.gates)
         self.changes: Changes | None = None
@@ -328,9 +333,10 @@ class Engine:
         health.note(lambda: [] if is_cut_off() else unusable_queues())
 
     def _handler(self, inputs: Inputs) -> Handler:
+        tracer = self._outputs.tracer
         self.reading = Reading(
             sources=inputs.sources,
-            logs=inputs.logs,
+            logs=inputs.logs if tracer is None else TracedLogs(inputs.logs, tracer),
             limits=self._policies.limits,
             decisions=self._outputs.decisions,
             ledger=self.ledger,
@@ -343,6 +349,7 @@ class Engine:
             signatures=inputs.signatures,
             timeout=self._policies.read_timeout,
             came=lambda source: self.files.came(source_name(source)),
+            tracer=tracer,
         )
         return self._parts.handler(
             reading=self.reading,
@@ -376,6 +383,7 @@ class Engine:
             receivers=receivers,
             gates=self.gates,
             activity=activity,
+            tracer=self._outputs.tracer,
         )
 
 

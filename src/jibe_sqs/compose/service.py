@@ -38,6 +38,7 @@ from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.compose.status import Sources, StatusView
+from jibe_sqs.compose.tracing import opened_tracer
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions, Place, Places
@@ -55,6 +56,7 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
 from jibe_sqs.telemetry.scrapes import Metrics
+from jibe_sqs.telemetry.tracing import Tracer
 from jibe_sqs.telemetry.truth import Truth
 
 log = structlog.get_logger()
@@ -74,8 +76,9 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
         stack.enter_context(status.logged_errors.listening())
         await _observed(settings, health, status, metrics, worker, stack)
         _log_defaults(settings)
+        tracer = await opened_tracer(settings, _instance(worker), stack)
         aws = await stack.enter_async_context(stores.clients(settings))
-        world = await connected(settings, aws, stack, health=health)
+        world = await connected(settings, aws, stack, health=health, tracer=tracer)
         if is_first:
             await log_settings_changes(
                 Fingerprint.of(settings),
@@ -118,7 +121,13 @@ class World:
 
 
 async def connected(
-    settings: Settings, aws: Aws, stack: AsyncExitStack, *, health: Health, since: float = 0.0
+    settings: Settings,
+    aws: Aws,
+    stack: AsyncExitStack,
+    *,
+    health: Health,
+    since: float = 0.0,
+    tracer: Tracer | None = None,
 ) -> World:
     """The ledger and Access Anywhere, open until the end of `stack`. `since`: as for `stores.opened_ledger`."""
     clock = S3Clock()
@@ -126,11 +135,11 @@ async def connected(
         decisions = rules.decisions(settings)
         ledger: Ledger = MemoryLedger(validity=Validity(since=since))
         target = DryRunTarget(acknowledges=settings.sync.acknowledge)
-        outputs = Outputs(clock=clock, ledger=ledger, target=target, decisions=decisions, health=health)
+        outputs = Outputs(clock=clock, ledger=ledger, target=target, decisions=decisions, health=health, tracer=tracer)
         return World(aws=aws, clock=clock, outputs=outputs, client=None)
     ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws, since=since))
-    client = await stack.enter_async_context(access_anywhere_client(settings, clock))
-    outputs = outputs_of(settings, clock, client, ledger, health)
+    client = await stack.enter_async_context(access_anywhere_client(settings, clock, tracer))
+    outputs = outputs_of(settings, clock, client, ledger, health, tracer)
     return World(aws=aws, clock=clock, outputs=outputs, client=client)
 
 
@@ -187,7 +196,9 @@ def _log_defaults(settings: Settings) -> None:
             )
 
 
-def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncContextManager[AccessAnywhere]:
+def access_anywhere_client(
+    settings: Settings, clock: S3Clock, tracer: Tracer | None = None
+) -> AbstractAsyncContextManager[AccessAnywhere]:
     """The client of Access Anywhere, not yet connected. If its credentials are refused, they are read again."""
     aa = settings.access_anywhere
     return access_anywhere.connect(
@@ -202,10 +213,18 @@ def access_anywhere_client(settings: Settings, clock: S3Clock) -> AbstractAsyncC
         ca_file=aa.ca_file,
         clock=clock,
         renew=renewed_credentials(settings),
+        tracer=tracer,
     )
 
 
-def outputs_of(settings: Settings, clock: S3Clock, client: AccessAnywhere, ledger: Ledger, health: Health) -> Outputs:
+def outputs_of(
+    settings: Settings,
+    clock: S3Clock,
+    client: AccessAnywhere,
+    ledger: Ledger,
+    health: Health,
+    tracer: Tracer | None = None,
+) -> Outputs:
     """What a service makes true with this client and this ledger."""
     decisions, costs = rules.decisions(settings), Costs()
     buckets = BucketMap(
@@ -223,6 +242,7 @@ def outputs_of(settings: Settings, clock: S3Clock, client: AccessAnywhere, ledge
         buckets=buckets,
         gates=(client.circuit, buckets),
         health=health,
+        tracer=tracer,
     )
 
 

@@ -194,7 +194,8 @@ def queue(
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
     names = queue_names([(each.url, each.region) for each in queues])
     name = names[queues.index(queue)] if queue in queues else ""
-    return kind(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name)
+    traced = isinstance(settings, Settings) and settings.tracing.enabled
+    return kind(queue.url, region=account.region, account=account, aws=aws, wait=wait, name=name, traced=traced)
 
 
 def dead_letters(

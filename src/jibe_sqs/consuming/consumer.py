@@ -20,6 +20,7 @@ from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.queue_activity import QueueActivity
+from jibe_sqs.telemetry.tracing import Tracer
 from jibe_sqs.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
@@ -62,6 +63,7 @@ class Consumer:
         receivers: int = 2,
         gates: Sequence[Gate] = (),
         activity: QueueActivity | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`room`: for messages in hand, which several consumers may share. `wait`: seconds of a long poll.
 
@@ -79,6 +81,7 @@ class Consumer:
         self._wait = wait
         self._receivers = receivers
         self._gates = gates
+        self._tracer = tracer
         self.activity = activity or QueueActivity(queue.name)
         self._trouble = Trouble(f"Queue {queue.name} cannot be received from", clock.monotonic)
         self._failures = 0
@@ -338,7 +341,8 @@ class Consumer:
         in_hand = self._room.admit(message, is_last=self._policy.is_last(message.receive_count))
         held.in_hand = in_hand
         in_hand.on_events = self.activity.brought_events
-        task = held.task = asyncio.create_task(self._process(held, in_hand))
+        work = self._process(held, in_hand) if self._tracer is None else self._traced(self._tracer, held, in_hand)
+        task = held.task = asyncio.create_task(work)
         self._tasks[task] = in_hand
         # A callback, because a task that is cancelled before its first step runs no `finally`.
         task.add_done_callback(self._ended)
@@ -352,6 +356,10 @@ class Consumer:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(task).leave()
+
+    async def _traced(self, tracer: Tracer, held: Held, in_hand: InHand) -> None:
+        with tracer.message(self._queue.name, held.message):
+            await self._process(held, in_hand)
 
     async def _process(self, held: Held, in_hand: InHand) -> None:
         try:
@@ -375,6 +383,8 @@ class Consumer:
     async def _settled(self, held: Held, in_hand: InHand) -> Verdict:
         """Handle the message, and apply the verdict."""
         verdict = await self._verdict(held.message, in_hand)
+        if self._tracer is not None:
+            self._tracer.judged(verdict)
         await self._holds.settle(held)
         if isinstance(verdict, Retry):
             self.activity.not_done(held.message, verdict.delay)

@@ -36,6 +36,7 @@ from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
+from jibe_sqs.telemetry.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -114,6 +115,7 @@ class Reading:
         signatures: Signatures | None = None,
         timeout: float = 3600.0,
         came: Callable[[LogSource], None] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`by_object`: collect each change, not only its folder.
 
@@ -136,6 +138,7 @@ class Reading:
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
         self._came = came
+        self._tracer = tracer
         self.rules = 0
         """How often the rules have changed. A file that was decided under other rules than these must not count as finished."""
 
@@ -283,6 +286,8 @@ class Reading:
                             room.resize(plan.size)
                     for records in reader.finish():
                         self._add(plan, records)
+                    if self._tracer is not None:
+                        self._tracer.parsed(reader.format or "", plan.records, plan.events)
                     return stored.etag
         except TimeoutError as error:
             if not limit.is_expired:

@@ -26,6 +26,7 @@ from jibe_sqs.settings.groups.output import (
 from jibe_sqs.settings.groups.processing import LimitSettings, PollSettings, RetrySettings
 from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
+from jibe_sqs.settings.groups.tracing import TracingSettings
 from jibe_sqs.settings.sources import PREFIX, ConfigurationFile, Environment, SecretFiles
 from jibe_sqs.settings.types import Duration, KeyPatterns, Words
 from jibe_sqs.settings.workers import AUTO, WORKERS, why_not
@@ -120,6 +121,7 @@ class Settings(Rules):
     http: HttpSettings = HttpSettings()
     health: HealthSettings = HealthSettings()
     control: ControlSettings = ControlSettings()
+    tracing: TracingSettings = TracingSettings()
     compare: CompareSettings = CompareSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()

@@ -12,6 +12,7 @@ share one future, so ten thousand requests for a folder cost no more than one.
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import reduce
 from itertools import islice
 from operator import attrgetter
 from typing import Final
@@ -24,6 +25,7 @@ from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.ports import Clock, PendingRefresh, RefreshOutcome, SyncTarget
 from jibe_sqs.syncing.pace import Costs, Pace
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.tracing import Askers, RefreshSpan, Tracer
 
 MAX_STARTED = 2000
 """Folders with a task. Most of them wait for the target's own limits, which need no more than this to choose from."""
@@ -56,6 +58,7 @@ class Refreshes:
         max_started: int = MAX_STARTED,
         costs: Costs | None = None,
         observe: Callable[[RefreshOutcome], None] = unobserved,
+        tracer: Tracer | None = None,
     ) -> None:
         """All times in seconds. `margin`: how far S3's clocks may differ.
 
@@ -68,6 +71,7 @@ class Refreshes:
         self._margin = margin
         self._pace = Pace(clock, costs or Costs(), folders=min_interval, trees=tree_interval)
         self._observe = observe
+        self._tracer = tracer
         self._folders: dict[Folder, _Queue] = {}
         self._unstarted: OrderedDict[Folder, _Queue] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +94,10 @@ class Refreshes:
             # The refreshes that have the places may wait for this one, so it must not wait for a place.
             del self._unstarted[folder]
             self._start(folder, queue)
-        return queue.join(self._clock.monotonic(), reason)
+        requests = queue.join(self._clock.monotonic(), reason)
+        if self._tracer is not None:
+            requests.askers.add(self._tracer.spans.here())
+        return requests.future
 
     async def done(self, folders: Iterable[Folder], *, reason: RefreshReason = RefreshReason.EVENTS) -> list[JibeError]:
         """Wait for a refresh of each folder that begins from now on. Returns the errors."""
@@ -187,12 +194,21 @@ class Refreshes:
             self._leave_place(queue)
 
     async def _refresh_once(self, folder: Folder, queue: "_Queue") -> None:
+        if self._tracer is None:
+            await self._refresh(folder, queue, None)
+            return
+        with self._tracer.refresh(folder, queue.reason, queue.askers) as span:
+            await self._refresh(folder, queue, span)
+
+    async def _refresh(self, folder: Folder, queue: "_Queue", span: RefreshSpan | None) -> None:
         began, started = self._clock.now(), self._clock.monotonic()
 
         def on_began() -> None:
             nonlocal began, started
             began, started = self._clock.now(), self._clock.monotonic()
             queue.begin()
+            if span is not None:
+                span.began()
 
         error: Exception | None = None
         try:
@@ -214,6 +230,8 @@ class Refreshes:
         if error:
             # All requests so far came before the failure, whether or not the refresh had begun.
             queue.begin()
+        if span is not None:
+            span.served(queue.askers, error)
         self._pace.ended(folder, started)
         await self._remember(folder, queue, started, error)
         self._ended(folder, queue, started, error)
@@ -255,12 +273,20 @@ async def _outcome(future: "asyncio.Future[None]") -> BaseException | None:
 class _Requests:
     """Requests that share one future. `since`: when the first came. `reason`: the one of them that counts first."""
 
-    __slots__ = ("future", "reason", "since")
+    __slots__ = ("_askers", "future", "reason", "since")
 
     def __init__(self, since: float) -> None:
+        self._askers: Askers | None = None
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.since = since
         self.reason = RefreshReason.DESCENDANT
+
+    @property
+    def askers(self) -> Askers:
+        """The spans that wait for it, if there is tracing."""
+        if self._askers is None:
+            self._askers = Askers()
+        return self._askers
 
 
 class _Queue:
@@ -273,11 +299,11 @@ class _Queue:
         self.waiting: _Requests | None = None
         self.served: list[_Requests] = []
 
-    def join(self, now: float, reason: RefreshReason) -> "asyncio.Future[None]":
+    def join(self, now: float, reason: RefreshReason) -> _Requests:
         if self.waiting is None:
             self.waiting = _Requests(now)
         self.waiting.reason = min(self.waiting.reason, reason, key=_rank)
-        return self.waiting.future
+        return self.waiting
 
     @property
     def since(self) -> float:
@@ -294,6 +320,11 @@ class _Queue:
     def reason(self) -> RefreshReason:
         """Why the running refresh, or else the next, is done."""
         return min((requests.reason for requests in self._next()), default=RefreshReason.DESCENDANT, key=_rank)
+
+    @property
+    def askers(self) -> Askers:
+        """The spans that the running refresh, or else the next, serves."""
+        return reduce(Askers.merged, (requests.askers for requests in self._next()), Askers())
 
     def begin(self) -> None:
         """A refresh begins: it serves all requests so far."""

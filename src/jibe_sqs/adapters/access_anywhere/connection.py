@@ -3,6 +3,7 @@
 import platform
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -13,12 +14,13 @@ from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere, calls_
 from jibe_sqs.adapters.access_anywhere.wire.files import Files
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin
 from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Password, PermanentToken, Renew, Session
-from jibe_sqs.adapters.access_anywhere.wire.transport import Transport
+from jibe_sqs.adapters.access_anywhere.wire.transport import TracedTransport, Transport
 from jibe_sqs.adapters.authorities import trusted
 from jibe_sqs.adapters.http1 import HttpClient
 from jibe_sqs.adapters.proxies import proxy_for
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.ports import Clock
+from jibe_sqs.telemetry.tracing import Tracer
 
 CONNECT_TIMEOUT = 10.0
 
@@ -44,6 +46,7 @@ async def connect(
     clock: Clock,
     renew: Renew | None = None,
     origin_of: Callable[[str], Origin] | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[AccessAnywhere]:
     """A client for the server at `endpoint`, closed at the end. Sends nothing before the first call.
 
@@ -51,14 +54,16 @@ async def connect(
     many calls again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust, in place of those
     that `adapters.authorities` finds. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`).
     `renew`: returns the credentials as they are now, after they were refused.
-    `origin_of`: returns the HTTP client to use for the server's URL, in place of ours. Raises `SettingsError`.
+    `origin_of`: returns the HTTP client to use for the server's URL, in place of ours. `tracer`: gets a span for each call.
+    Raises `SettingsError`.
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
     async with HttpClient(trusted(ca_file)) as http:
         circuit = Circuit(clock)
         slots = AdaptiveConcurrency(concurrency, clock=clock)
-        wire = Transport(
+        kind = Transport if tracer is None else partial(TracedTransport, tracer, urlsplit(url).hostname or "")
+        wire = kind(
             origin_of(url)
             if origin_of
             else http.origin(url, proxy_for(url), connect_timeout=min(CONNECT_TIMEOUT, timeout)),

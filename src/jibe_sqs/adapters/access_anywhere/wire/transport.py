@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote_plus
 
 import structlog
@@ -35,6 +35,7 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.loop_lag import LoopLag
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, AnswerMalformed, CallFailed
 from jibe_sqs.ports import Clock
+from jibe_sqs.telemetry.tracing import Tracer
 
 MAX_TRIES = 10
 BACKOFF = Backoff(first=0.02, longest=10.0)
@@ -286,6 +287,20 @@ class Transport:
 def _limiter(calls_per_second: float | None) -> AsyncLimiter | None:
     # Evenly spaced: a burst of a whole second's calls would defeat the purpose of the limit.
     return AsyncLimiter(1, 1 / calls_per_second) if calls_per_second else None
+
+
+class TracedTransport(Transport):
+    """A transport with a span for each try of a call."""
+
+    def __init__(self, tracer: Tracer, server: str, *arguments: Any, **named: Any) -> None:
+        """`server`: its host name. The rest: as for `Transport`."""
+        super().__init__(*arguments, **named)
+        self._tracer = tracer
+        self._server = server
+
+    async def _post(self, function: str, parameters: Mapping[str, str]) -> Answer:
+        with self._tracer.call(function, self._server):
+            return await super()._post(function, parameters)
 
 
 def form(function: str, parameters: Mapping[str, str]) -> bytes:
