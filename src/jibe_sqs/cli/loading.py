@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from jibe_sqs.settings import AwsSettings, Rules
+    from jibe_sqs.settings import AwsSettings, Rules, Texts
 
 S = TypeVar("S", bound="Rules")
 
@@ -15,10 +15,22 @@ def load(kind: "type[S]", config: str | None, *, with_secrets: bool = True) -> "
 
     `with_secrets`: read the secrets to which settings refer. A command that uses none of them does not need to reach AWS.
     """
-    from jibe_sqs.settings import load
+    return load_from(kind, read(config), with_secrets=with_secrets)
+
+
+def read(config: str | None) -> "Texts":
+    """Read what the settings are loaded from. Raises `SettingsError`."""
+    from jibe_sqs.settings import read
+
+    return read(config, _fetch)
+
+
+def load_from(kind: "type[S]", texts: "Texts", *, with_secrets: bool = True) -> "S":
+    """Load the settings from these texts. `with_secrets`: see `load`. Raises `SettingsError`."""
+    from jibe_sqs.settings import load_from
     from jibe_sqs.settings.references import references
 
-    settings = load(kind, config=config, fetch=_fetch)
+    settings = load_from(kind, texts)
     if with_secrets and references(settings):
         from jibe_sqs.compose.secrets import resolved
 

@@ -5,11 +5,11 @@ import gc
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from jibe_sqs.cli.loading import load, loop_factory
+from jibe_sqs.cli.loading import load_from, loop_factory, read
 
 if TYPE_CHECKING:
     from jibe_sqs.adapters.worker_channel import Worker
-    from jibe_sqs.settings import Settings
+    from jibe_sqs.settings import Settings, Texts
 
 GARBAGE: Final = 5000
 """New objects after which Python looks for cycles. Its default, 700, takes about a tenth of the CPU time under load: a message makes
@@ -31,7 +31,8 @@ def _run(config: str | None, worker: str | None) -> int:
     from jibe_sqs.telemetry import logs
 
     logs.write_in_background()
-    settings = load(Settings, config)
+    texts = read(config)
+    settings = load_from(Settings, texts)
     logs.configure(settings.log.level, settings.log.format, settings.log.levels)
     if worker is not None:
         _run_worker(settings, worker)
@@ -40,7 +41,7 @@ def _run(config: str | None, worker: str | None) -> int:
 
         return supervise(settings, workers, config)
     else:
-        _serve(settings)
+        _serve(settings, texts=texts)
     return 0
 
 
@@ -67,7 +68,7 @@ def _run_worker(settings: "Settings", text: str) -> None:
     _serve(share_of(settings, worker.count), worker)
 
 
-def _serve(settings: "Settings", worker: "Worker | None" = None) -> None:
+def _serve(settings: "Settings", worker: "Worker | None" = None, texts: "Texts | None" = None) -> None:
     from jibe_sqs.adapters.worker_channel import WorkerEnd
     from jibe_sqs.compose.service import service
     from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals, stoppable_start
@@ -77,7 +78,7 @@ def _serve(settings: "Settings", worker: "Worker | None" = None) -> None:
         with stoppable_start():
             async with AsyncExitStack() as stack:
                 end = await stack.enter_async_context(WorkerEnd.opened(worker)) if worker else None
-                running = await stack.enter_async_context(service(settings, end))
+                running = await stack.enter_async_context(service(settings, end, texts))
                 if end is not None:
                     end.started()
                 # The supervisor kills workers itself. Other senders, such as systemd, may signal all processes at once.

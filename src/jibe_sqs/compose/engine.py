@@ -12,8 +12,9 @@ from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.consuming.reading import Reading
 from jibe_sqs.consuming.room import Room
 from jibe_sqs.consuming.service import Service, Work
-from jibe_sqs.core.decisions import Decisions
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Places
 from jibe_sqs.core.formats.limits import Limits
+from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import (
@@ -200,6 +201,35 @@ class Engine:
         self.activity.refreshed(outcome)
         self.counters.stages.refreshed(outcome)
         self.outcomes.observe(outcome)
+
+    def change_rules(
+        self,
+        *,
+        places: Places | None,
+        own_writes: OwnWrites,
+        ignore: KeyFilter | None,
+        limits: Limits,
+        read_timeout: float,
+        fingerprint: str,
+    ) -> None:
+        """Decide by other rules from now on. `places`: None to ask Access Anywhere. `fingerprint`: of the new rules.
+
+        Nothing runs in between: each record is decided under the old rules or under the new ones, and no file that has a
+        record of the old ones finishes under the new ones.
+        """
+        self._outputs.decisions.change_rules(own_writes, ignore)
+        if self._outputs.buckets is not None:
+            self._outputs.buckets.configure(places)
+        else:
+            self._outputs.decisions.places = places
+        self.reading.change_limits(limits, read_timeout)
+        self.reading.rules_changed()
+        self.ledger.change_rules(fingerprint)
+
+    def change_room(self, *, messages_reading: int, messages_held: int, bytes_held: int, plan_bytes: int) -> None:
+        """Change the room for messages in hand; see `Policies`."""
+        self.room.resize(reading=messages_reading, held=messages_held, held_bytes=bytes_held, plan_bytes=plan_bytes)
+        self.outages.resize(messages=messages_held // 2, waiting_bytes=bytes_held // 2)
 
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""

@@ -9,9 +9,11 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from jibe_sqs.adapters.worker_channel import WorkerEnd
 from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health, HealthReport
+from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.status import Status
 
 log = structlog.get_logger()
@@ -28,6 +30,15 @@ async def posted_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts | N
     alerts = Alerts(post, level=wanted.level, interval=wanted.interval, source=socket.gethostname())
     await stack.enter_async_context(alerts.running())
     return alerts
+
+
+async def relayed_alerts(worker: WorkerEnd, settings: Settings, stack: AsyncExitStack) -> Alerts | None:
+    """The alerts of a worker, which its supervisor posts, until the end of the stack. None if it does not post any."""
+    if settings.alerts.webhook is None:
+        return None
+    relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
+    await stack.enter_async_context(relayed.running())
+    return relayed
 
 
 async def health_page(

@@ -17,6 +17,7 @@ import structlog
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
 from jibe_sqs.settings.changes import changed, in_force
+from jibe_sqs.settings.references import references
 
 log = structlog.get_logger()
 
@@ -84,6 +85,7 @@ NEED_RESTART: Final = frozenset(
         "sns",
         "report.folder",
         "health",
+        "http",
         "control",
         "compare",
         "retry",
@@ -110,6 +112,17 @@ def part_of(name: str) -> Part | None:
     return LIVE[name]
 
 
+async def loaded(texts: Texts) -> Settings:
+    """The settings of these texts, with the secrets to which they refer. Raises `SettingsError`."""
+    # Large configurations take long to validate.
+    settings = await asyncio.to_thread(load_from, Settings, texts)
+    if not references(settings):
+        return settings
+    from jibe_sqs.compose.secrets import resolved
+
+    return await resolved(settings)
+
+
 def is_live(name: str) -> bool:
     """Whether the setting takes effect at once."""
     return part_of(name) is not None
@@ -119,12 +132,18 @@ class Reload:
     """The settings in force, and their changes. A part that the process does not have is left out of `apply`."""
 
     def __init__(
-        self, settings: Settings, apply: Mapping[Part, Apply], *, accept: Callable[[Texts], None] | None = None
+        self,
+        settings: Settings,
+        apply: Mapping[Part, Apply],
+        *,
+        accept: Callable[[Texts], None] | None = None,
+        load: Callable[[Texts], Awaitable[Settings]] = loaded,
     ) -> None:
         """`accept`: called with texts that were applied, as far as they can be."""
         self.settings = settings
         self._apply = apply
         self._accept = accept
+        self._load = load
         self._refusal: list[str] = []
         self._waiting: list[str] = []
 
@@ -143,20 +162,21 @@ class Reload:
         """Whether the last configuration was refused."""
         return bool(self._refusal)
 
-    async def take(self, texts: Texts) -> None:
-        """Apply the configuration that these texts have, or log why it is refused."""
+    async def take(self, texts: Texts, *, is_asked: bool = False) -> None:
+        """Apply the configuration that these texts have, or log why it is refused. `is_asked`: see `refuse`."""
         try:
-            # Large configurations take long to validate.
-            await self._change_to(await asyncio.to_thread(load_from, Settings, texts))
+            await self._change_to(await self._load(texts))
         except SettingsError as error:
-            self.refuse(error)
+            self.refuse(error, is_asked=is_asked)
             return
         if self._accept is not None:
             self._accept(texts)
 
-    def refuse(self, error: SettingsError) -> None:
-        """The configuration cannot be read, or is wrong."""
-        self._refusal = error.problems
+    def refuse(self, error: SettingsError, *, is_asked: bool = False) -> None:
+        """The configuration cannot be read, or is wrong. The same reasons are logged again only if the operator has asked."""
+        is_known, self._refusal = self._refusal == error.problems, error.problems
+        if is_known and not is_asked:
+            return
         log.error(
             "settings_refused",
             reasons=_first(error.problems, MAX_SHOWN),

@@ -1,6 +1,6 @@
 """Converts settings into the core's decisions, limits and sources."""
 
-from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
+from jibe_sqs.core.decisions import Decisions, OwnWrites, Place, Places
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.globs import KeyFilter
 from jibe_sqs.core.notification_rules import Expression, NotificationRule
@@ -10,13 +10,17 @@ from jibe_sqs.settings import LogSettings, NotificationSettings, Rules
 
 def decisions(rules: Rules) -> Decisions:
     """Decisions by the configured buckets and Access Anywhere's own writes."""
-    places = None
-    if rules.buckets is not None:
-        places = {
-            bucket: tuple(Place(place.folder, place.prefix, ignore=key_filter(place.ignore)) for place in shown)
-            for bucket, shown in rules.buckets.items()
-        }
-    return Decisions(places, own_writes(rules), key_filter(rules.ignore_keys))
+    return Decisions(places(rules), own_writes(rules), key_filter(rules.ignore_keys))
+
+
+def places(rules: Rules) -> Places | None:
+    """The configured places of buckets. None if Access Anywhere is asked for them."""
+    if rules.buckets is None:
+        return None
+    return {
+        bucket: tuple(Place(place.folder, place.prefix, ignore=key_filter(place.ignore)) for place in shown)
+        for bucket, shown in rules.buckets.items()
+    }
 
 
 def own_writes(rules: Rules) -> OwnWrites:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -31,11 +32,15 @@ from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
+from jibe_sqs.compose.live_alerts import LiveAlerts
+from jibe_sqs.compose.live_settings import LiveService
 from jibe_sqs.compose.metrics import Measured
-from jibe_sqs.compose.observation import health_page, posted_alerts
+from jibe_sqs.compose.observation import health_page, posted_alerts, relayed_alerts
 from jibe_sqs.compose.queues import usable_queues
+from jibe_sqs.compose.reload import Apply, Reload
 from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
+from jibe_sqs.compose.settings_watch import watched
 from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.compose.status import Sources, StatusView
 from jibe_sqs.compose.tracing import opened_tracer
@@ -46,14 +51,13 @@ from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Ledger, Listing, Signatures, Validity
-from jibe_sqs.settings import DefaultLogs, LogSettings, Settings
+from jibe_sqs.settings import DefaultLogs, LogSettings, Settings, Texts
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
-from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
 from jibe_sqs.telemetry.scrapes import Metrics
 from jibe_sqs.telemetry.tracing import Tracer
@@ -63,10 +67,12 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncIterator[Service]:
+async def service(
+    settings: Settings, worker: WorkerEnd | None = None, texts: Texts | None = None
+) -> AsyncIterator[Service]:
     """A service, connected to everything. Raises `QueueError` for an unusable queue, `LedgerError` for the ledger.
 
-    `worker`: if this process is one of several. Work that only one of them may do is left out in all but the first.
+    `texts`: what the settings were loaded from, to look for changes. `worker`: if this process is one of several. Work that only one of them may do is left out in all but the first.
     """
     is_first = worker is None or worker.is_first
     async with AsyncExitStack() as stack:
@@ -74,7 +80,7 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
         metrics.add_health(health)
         status = StatusView(settings, health)
         stack.enter_context(status.logged_errors.listening())
-        await _observed(settings, health, status, metrics, worker, stack)
+        change_alerts = await _observed(settings, health, status, metrics, worker, stack)
         _log_defaults(settings)
         tracer = await opened_tracer(settings, _instance(worker), stack)
         aws = await stack.enter_async_context(stores.clients(settings))
@@ -101,6 +107,22 @@ async def service(settings: Settings, worker: WorkerEnd | None = None) -> AsyncI
         if is_first:
             await open_control_socket(settings, engine, world.outputs, status, stack)
             await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
+        live = LiveService(
+            engine=engine,
+            outputs=world.outputs,
+            client=world.client,
+            resize_downloads=log_access.resize,
+            reports=reports,
+            change_alerts=change_alerts,
+            workers=worker.worker.count if worker else 1,
+            is_first=is_first,
+            log_fields={} if worker is None else {"worker": worker.worker.index},
+        )
+        reload = Reload(settings, live.parts)
+        status.follow(reload)
+        health.note(lambda: [reload.problem])
+        if texts is not None:
+            await stack.enter_async_context(watched(texts, reload, stack))
         yield built
 
 
@@ -150,19 +172,21 @@ async def _observed(
     metrics: Metrics,
     worker: WorkerEnd | None,
     stack: AsyncExitStack,
-) -> None:
-    """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start."""
+) -> Apply:
+    """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start.
+
+    Returns what changes the alerts.
+    """
     health.note(lambda: [logs.lost().reason])
     if worker is None:
-        await posted_alerts(settings, stack)
+        alerts = await stack.enter_async_context(LiveAlerts.running(settings, posted_alerts))
         await health_page(settings, health, stack, status=status.current, metrics=metrics.exposition)
-        return
+        return alerts.reconfigure
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)
     worker.answer(METRICS, lambda: metrics.samples().sent())
-    if settings.alerts.webhook is not None:
-        relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
-        await stack.enter_async_context(relayed.running())
+    relayed = await stack.enter_async_context(LiveAlerts.running(settings, partial(relayed_alerts, worker)))
+    return relayed.reconfigure
 
 
 def _measure(
@@ -358,18 +382,24 @@ class LogAccess:
         self._aws = world.aws
         self._regions = Regions(world.aws, world.clock)
         self._through_aa: dict[LogSource, AccessAnywhereLogs] = {}
-        through_aa, in_s3_budget = Budget(settings.limits.bytes_in_flight), Budget(settings.limits.bytes_in_flight)
+        self._budgets = [Budget(settings.limits.bytes_in_flight) for _ in range(2)]
+        of_s3, of_aa = self._budgets
         if world.client is not None and world.outputs.buckets is not None:
             self._through_aa = _logs_through_aa(
-                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock, through_aa
+                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock, of_aa
             )
-        in_s3 = stores.s3_logs(settings, self._regions, world.aws, in_s3_budget)
+        in_s3 = stores.s3_logs(settings, self._regions, world.aws, of_s3)
         # The budget of a store that no source uses would make the other look emptier than it is.
         is_in_s3 = len(self._through_aa) < len(settings.logs) or not settings.logs
-        self.budgets = [*([in_s3_budget] if is_in_s3 else []), *([through_aa] if self._through_aa else [])]
+        self.budgets = [*([of_s3] if is_in_s3 else []), *([of_aa] if self._through_aa else [])]
         """The bytes of downloads in flight, in each store that is used."""
         self.sources = rules.sources(settings)
         self.logs = stores.LogsBySource(self.sources, self._through_aa, in_s3)
+
+    def resize(self, size: int) -> None:
+        """Download at most so many bytes at a time from now on."""
+        for budget in self._budgets:
+            budget.resize(size)
 
     def listing(self, each: LogSettings) -> Listing:
         """The listing of one of the configured logs."""

@@ -6,12 +6,13 @@ is compared, not the time of the file: Kubernetes replaces a link above it, and 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
 
 from jibe_sqs.compose.reload import Reload
+from jibe_sqs.compose.settings_texts import SettingsTexts
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.signals import on_hangup
 from jibe_sqs.core.errors import SettingsError
@@ -74,7 +75,7 @@ class SettingsWatch:
         """`is_asked`: the operator says that the configuration is complete, and waits for an answer in the log."""
         found = await self._found()
         if not is_asked:
-            if _are_equal(found, self._known):
+            if _are_equal(found, self._known) and not self._reload.is_refused:
                 return
             for _ in range(MAX_READINGS):
                 await asyncio.sleep(SETTLE_TIME)
@@ -83,19 +84,30 @@ class SettingsWatch:
                     break
             else:
                 return
-            if _are_equal(found, self._known):
+            if _are_equal(found, self._known) and not self._reload.is_refused:
                 return
         self._known = found
+        # What was refused is tried again each time: a secret that it refers to may be there now.
         if isinstance(found, SettingsError):
-            self._reload.refuse(found)
+            self._reload.refuse(found, is_asked=is_asked)
         else:
-            await self._reload.take(found)
+            await self._reload.take(found, is_asked=is_asked)
 
     async def _found(self) -> Texts | SettingsError:
         try:
             return await self._read()
         except SettingsError as error:
             return error
+
+
+@asynccontextmanager
+async def watched(texts: Texts, reload: Reload, stack: AsyncExitStack) -> AsyncIterator[None]:
+    """Look for changes during the block. `texts`: what the settings in force were loaded from."""
+    source = SettingsTexts(texts, stack)
+    # A pipe is never looked at, and SIGHUP gets its answer.
+    watch = SettingsWatch(source.read, reload, known=texts, interval=0.0 if source.reason else INTERVAL)
+    async with watch.running():
+        yield
 
 
 def _are_equal(one: Texts | SettingsError, other: Texts | SettingsError) -> bool:

@@ -14,6 +14,7 @@ import structlog
 from jibe_sqs import __version__
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere
 from jibe_sqs.compose.engine import Engine, Outputs
+from jibe_sqs.compose.reload import Reload
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.errors import LedgerError
@@ -30,6 +31,7 @@ from jibe_sqs.telemetry.status import (
     ComparisonStatus,
     PrincipalStatus,
     QueueStatus,
+    SettingStatus,
     SkippedBucket,
     Stage,
     Status,
@@ -67,11 +69,16 @@ class StatusView:
         self._started = wall_clock()
         self._instance = socket.gethostname()
         self._effective = effective(settings)
+        self._reload: Reload | None = None
         self._sources: Sources | None = None
         self._minutes: Minutes | None = None
         self._principals: list[PrincipalStatus] = []
         self._folders = FolderTimes(wall_clock)
         self.logged_errors = LoggedErrors(wall_clock)
+
+    def follow(self, reload: Reload) -> None:
+        """Show the settings that are in force, and why a changed configuration is not."""
+        self._reload = reload
 
     @asynccontextmanager
     async def watching(self, sources: Sources) -> AsyncIterator[None]:
@@ -109,11 +116,18 @@ class StatusView:
             slowest=self._folders.slowest[:MAX_ROWS],
             failing=self._folders.failing[:MAX_ROWS],
             principals=self._principals,
-            settings=self._effective,
+            settings=self._settings_in_force(),
+            settings_problem=self._reload.problem if self._reload is not None else "",
         )
         if self._sources is not None and self._minutes is not None:
             status = self._observed(status, self._sources, self._minutes)
         return with_sentence(status)
+
+    def _settings_in_force(self) -> list[SettingStatus]:
+        if self._reload is not None and self._reload.settings is not self._settings:
+            self._settings = self._reload.settings
+            self._effective = effective(self._settings)
+        return self._effective
 
     @property
     def _stage(self) -> Stage:

@@ -79,6 +79,8 @@ class BucketMap(Buckets, Gate):
 
         Until the server has answered, no new work is taken. What is in hand is decided with the places from before.
         """
+        if places is None and self._discovers:
+            return
         self._discovers = places is None
         self._configured.set()
         self._configurations += 1

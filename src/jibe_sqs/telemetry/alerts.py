@@ -145,6 +145,11 @@ class Alerts:
         """Add the events of another process."""
         self._take(lambda: self._groups.merge(groups))
 
+    async def reconfigure(self, *, level: Level, interval: float) -> None:
+        """Change the lowest level and the interval (seconds)."""
+        self._min_level = LEVELS[level]
+        self._interval = interval
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listen to the logs and post, while the body runs. At the end, post what is left.

@@ -1,10 +1,11 @@
 """Makes a report at each interval: log events, and a text file if a folder is configured for it."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -67,30 +68,39 @@ class Reports:
         self._collisions = collisions or Collisions()
         self._instance = instance
         self._since = self._time()
+        self._changed = asyncio.Event()
         self._last_name: tuple[str, int] = "", 0
         """The name of the last file without its number, and how many files have had it."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Make reports while the body runs, and the last one at the end."""
-        if not self._interval:
-            yield
-            return
         task = asyncio.create_task(self.run(), name="reports")
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await self._report(time_limit=LAST_STORE_TIMEOUT)
+            if self._interval:
+                await self._report(time_limit=LAST_STORE_TIMEOUT)
+
+    def change_interval(self, interval: float) -> None:
+        """Make reports at this interval (seconds) from now on; 0: no more. The next one covers the time since the last."""
+        self._interval = interval
+        self._changed.set()
 
     async def run(self) -> None:
         """Make a report at each interval, until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due = max(due + self._interval, loop.time())
-            await asyncio.sleep(due - loop.time())
+            self._changed.clear()
+            due = max(due + (self._interval or math.inf), loop.time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if due == math.inf else due):
+                    await self._changed.wait()
+                due = loop.time()
+                continue
             await self._report()
 
     async def report(self, *, time_limit: float = STORE_TIMEOUT) -> Report:

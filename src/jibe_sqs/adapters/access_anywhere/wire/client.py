@@ -15,7 +15,7 @@ from jibe_sqs.adapters.access_anywhere.flow.patience import FirstPoll, Patience,
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item, Page, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.files import Download, Files
 from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
-from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Session
+from jibe_sqs.adapters.access_anywhere.wire.session import Credentials, Renew, Session
 from jibe_sqs.adapters.access_anywhere.wire.tasks import TaskList, task_list
 from jibe_sqs.adapters.access_anywhere.wire.transport import BUDGET, NO_TOKEN, Transport
 from jibe_sqs.adapters.access_anywhere.wire.tries import Tries
@@ -86,9 +86,9 @@ class AccessAnywhere:
         self.concurrency.change_most(concurrency)
         self._transport.change_limits(at_once=calls_at_once(concurrency), calls_per_second=calls_per_second)
 
-    def use(self, credentials: Credentials) -> None:
-        """Log in with these credentials from the next login on."""
-        self._session.use(credentials)
+    def use(self, credentials: Credentials, renew: Renew | None = None) -> None:
+        """Log in with these credentials from the next login on. `renew`: reads them again after a refusal."""
+        self._session.use(credentials, renew)
 
     @property
     def calls(self) -> Counter[str]:

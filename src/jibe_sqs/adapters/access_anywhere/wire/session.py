@@ -109,9 +109,10 @@ class Session:
         self.logins: Counter[str] = Counter()
         """Logins since the start: `ok` and `refused`."""
 
-    def use(self, credentials: Credentials) -> None:
+    def use(self, credentials: Credentials, renew: Renew | None = None) -> None:
         """Log in with these credentials from the next login on. A token that is in use stays in use."""
-        self._credentials = credentials
+        self._renew = renew
+        self._replace(credentials)
 
     async def call(self, function: str, parameters: Mapping[str, str]) -> Answer:
         """Call a function. If the token has expired, the call is repeated with a new one."""
@@ -251,7 +252,9 @@ class Session:
     async def _renew_credentials(self) -> None:
         if self._renew is None:
             return
-        fresh = await self._renew()
+        self._replace(await self._renew())
+
+    def _replace(self, fresh: Credentials) -> None:
         if fresh != self._credentials:
             self._credentials = fresh
             self._next_login_at = float("-inf")
