@@ -2,6 +2,14 @@
 
 from typing import Final
 
-from . import commands, configuration, errors, formats, limits, log_events
+from . import commands, configuration, errors, formats, limits, log_events, metrics
 
-PAGES: Final = (commands.PAGE, configuration.PAGE, errors.PAGE, formats.PAGE, limits.PAGE, log_events.PAGE)
+PAGES: Final = (
+    commands.PAGE,
+    configuration.PAGE,
+    errors.PAGE,
+    formats.PAGE,
+    limits.PAGE,
+    log_events.PAGE,
+    metrics.PAGE,
+)

@@ -70,6 +70,7 @@ class Measured:
         samples.add("jibe_messages_redelivered_total", counters.redelivered)
         samples.add("jibe_messages_done_total", counters.done)
         samples.add("jibe_messages_retried_total", counters.retried)
+        samples.add("jibe_messages_rejected_total", counters.rejected)
         for (queue, error), count in counters.dead_letters.items():
             samples.add("jibe_dead_letters_total", count, queue, error)
         samples.add_all("jibe_message_errors_total", counters.errors)

@@ -30,6 +30,7 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, WorkerEnd
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.control import open_control_socket
+from jibe_sqs.compose.embedded_metrics import embedded_metrics
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.live_alerts import LiveAlerts
@@ -181,6 +182,7 @@ async def _observed(
     if worker is None:
         alerts = await stack.enter_async_context(LiveAlerts.running(settings, posted_alerts))
         await health_page(settings, health, stack, status=status.current, metrics=metrics.exposition)
+        await stack.enter_async_context(embedded_metrics(settings, metrics.current))
         return alerts.reconfigure
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)

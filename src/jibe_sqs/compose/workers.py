@@ -25,10 +25,12 @@ import msgspec
 import structlog
 
 from jibe_sqs import __version__
-from jibe_sqs.adapters.worker_channel import HEALTH, STATUS, Alerted, Message, Notes, Started, Worker
+from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, Alerted, Message, Notes, Started, Worker
 from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
+from jibe_sqs.compose.embedded_metrics import embedded_metrics
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.observation import health_page, posted_alerts
+from jibe_sqs.compose.worker_metrics import WorkerMetrics
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals
@@ -38,6 +40,7 @@ from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import HealthReport
 from jibe_sqs.telemetry.merged_status import merged
+from jibe_sqs.telemetry.samples import Sent
 from jibe_sqs.telemetry.status import Stage, Status
 from jibe_sqs.telemetry.status_sentence import with_sentence
 
@@ -69,7 +72,9 @@ def supervise(settings: Settings, workers: int, config: str | None) -> int:
             supervisor = Supervisor(
                 _command(settings, config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
             )
-            await health_page(settings, supervisor.health, stack, status=supervisor.status)
+            metrics = WorkerMetrics(supervisor.samples)
+            await health_page(settings, supervisor.health, stack, status=supervisor.status, metrics=metrics.exposition)
+            await stack.enter_async_context(embedded_metrics(settings, metrics.samples))
             code = await supervisor.run()
         end_undisturbed()
         return code
@@ -197,6 +202,15 @@ class Supervisor:
             merged(answered), workers=len(self._places), reasons=reasons, warnings=health.warnings
         )
         return with_sentence(whole)
+
+    async def samples(self) -> dict[str, Sent | None]:
+        """The metrics of each worker, by its number. None for one that does not answer."""
+        found = await asyncio.gather(*(self._samples(place) for place in self._places))
+        return {str(place.index): each for place, each in zip(self._places, found, strict=True)}
+
+    @staticmethod
+    async def _samples(place: _Place) -> Sent | None:
+        return None if place.process is None else await place.process.ask(METRICS, Sent)
 
     @staticmethod
     async def _status(place: _Place) -> Status | None:

@@ -16,6 +16,7 @@ from jibe_sqs.settings.groups.comparing import CompareSettings
 from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
 from jibe_sqs.settings.groups.log_files import DefaultLogs, LogSettings
 from jibe_sqs.settings.groups.messages import NotificationSettings, SnsSettings
+from jibe_sqs.settings.groups.metrics import MetricsSettings
 from jibe_sqs.settings.groups.output import (
     OFF,
     AlertSettings,
@@ -120,6 +121,7 @@ class Settings(Rules):
     alerts: AlertSettings = AlertSettings()
     http: HttpSettings = HttpSettings()
     health: HealthSettings = HealthSettings()
+    metrics: MetricsSettings = MetricsSettings()
     control: ControlSettings = ControlSettings()
     tracing: TracingSettings = TracingSettings()
     compare: CompareSettings = CompareSettings()
@@ -224,6 +226,14 @@ class Settings(Rules):
     def _one_port_is_configured(self) -> Self:
         if self.http.port is not None and self.health != HealthSettings():
             raise ValueError("health: the older name of http: move health.host to http.host, and remove health")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_can_be_logged(self) -> Self:
+        if self.metrics.emf and self.log.format == "console":
+            raise ValueError("metrics.emf: needs log lines in JSON: remove log.format, or set it to json")
+        if self.metrics.emf and self.log.level not in ("debug", "info"):
+            raise ValueError(f"metrics.emf: its lines have the level info: log.level must not be {self.log.level}")
         return self
 
     @model_validator(mode="after")

@@ -74,6 +74,11 @@ def are_verbose() -> bool:
     return _are_verbose
 
 
+def are_json(style: Style) -> bool:
+    """Whether lines are JSON with this setting."""
+    return style == "json" or (style == "auto" and not _is_terminal())
+
+
 def configure(level: str, style: Style, levels: Mapping[str, str] | None = None, **fields: object) -> None:
     """Configure logging. Called once at the start with defaults, and again when settings are loaded.
 
@@ -206,7 +211,7 @@ def _notice(missing: Lost) -> str:
 
 
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
-    if style == "json" or (style == "auto" and not _is_terminal()):
+    if are_json(style):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Tracebacks are rendered as text here. ConsoleRenderer would use rich, which shows local variables: also passwords.
     return [structlog.processors.format_exc_info, _make_printable, structlog.dev.ConsoleRenderer()]

@@ -203,8 +203,14 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
             remedy="the log event `message_retried` names the reasons",
         ),
         _counter(
-            "jibe_dead_letters_total",
+            "jibe_messages_rejected_total",
             "messages rejected: dead letters, where there is a queue for them",
+            "Is there anything that cannot be processed?",
+            remedy="`jibe-sqs dead-letters list`",
+        ),
+        _counter(
+            "jibe_dead_letters_total",
+            "rejected messages, by queue and error",
             "What cannot be processed?",
             "queue",
             "error",
@@ -426,6 +432,7 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
             "Is this page complete?",
         ),
         _gauge("jibe_workers", "workers that answered", "Do all workers run?", combine="sum"),
+        _gauge("jibe_workers_configured", "workers that should run (`workers`)", "What is configured?"),
         _gauge("jibe_build_info", "always 1", "Which version runs?", "version", "python"),
         _gauge(
             "process_start_time_seconds",

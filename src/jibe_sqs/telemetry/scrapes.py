@@ -34,6 +34,7 @@ class Metrics:
 
         def ready(samples: Samples) -> None:
             samples.add("jibe_workers", 1)
+            samples.add("jibe_workers_configured", 1)
             samples.add("jibe_ready", not health.readiness_failures)
 
         self.add(ready)
@@ -53,6 +54,10 @@ class Metrics:
                     log.exception("metrics_failed")
         samples.add("jibe_metrics_failures_total", self._failures)
         return samples
+
+    async def current(self) -> Samples:
+        """The values now, for those who wait for several processes as well."""
+        return self.samples()
 
     async def exposition(self) -> tuple[bytes, str]:
         """The text for Prometheus, and its content type."""
