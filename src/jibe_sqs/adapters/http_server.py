@@ -42,7 +42,3 @@ async def served(
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
-        for connection in list(server.server_state.connections):
-            # Its client has not taken the last answer.
-            if connection.transport is not None:
-                connection.transport.abort()
