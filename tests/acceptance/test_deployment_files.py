@@ -15,6 +15,7 @@ from moto import mock_aws
 from tests.processes import finished
 
 from jibe_sqs.consuming import consumer
+from jibe_sqs.core.secret_references import secret_reference
 from jibe_sqs.telemetry import alerts, reports
 
 ROOT = Path(__file__).parents[2]
@@ -141,7 +142,8 @@ def render(parameters: dict[str, str]) -> dict[str, Any]:
         ecs = boto3.client("ecs", **keys)
         (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
         (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
-    return container
+    # CloudFormation drops what is `AWS::NoValue`; moto makes it null.
+    return container | {name: [each for each in container[name] if each] for name in ("environment", "secrets")}
 
 
 @pytest.fixture
@@ -188,6 +190,8 @@ def test_the_task_may_do_exactly_what_the_service_calls():
         ),
         "Compare": ({"s3:ListBucket"}, {"Ref": "DataBucketArns"}),
         "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
+        "ReadPassword": ({"secretsmanager:GetSecretValue"}, {"Ref": "ConfigSecretArn"}),
+        "ReadMoreSecrets": ({"secretsmanager:GetSecretValue", "ssm:GetParameter"}, {"Ref": "MoreSecretArns"}),
         "Check": (checked_actions(), "*"),
     }
 
@@ -212,12 +216,29 @@ def test_keys_and_the_table_are_allowed_only_where_they_are_given():
         assert sid not in always
 
 
-def test_only_the_execution_role_reads_the_secret():
-    reads = {
-        role: [s["Resource"] for s in statements(role) if any(a.startswith("secretsmanager:") for a in actions(s))]
-        for role in ("TaskRole", "ExecutionRole")
+def test_the_task_reads_secrets_only_if_a_parameter_says_so():
+    """Without the parameters, only the execution role reads the secret, when a task starts."""
+    (policy,) = resource("TaskRole")["Policies"]
+    conditional = {
+        statement["Fn::If"][1]["Sid"]: statement["Fn::If"][0]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "Fn::If" in statement
     }
-    assert reads == {"TaskRole": [], "ExecutionRole": [{"Ref": "ConfigSecretArn"}]}
+    reads = [s["Sid"] for s in statements("TaskRole") if any(a.startswith(("secretsm", "ssm")) for a in actions(s))]
+    assert {sid: conditional[sid] for sid in reads} == {
+        "ReadPassword": "ReadsPassword",
+        "ReadMoreSecrets": "HasMoreSecrets",
+    }
+    parameters = template(SERVICE)["Parameters"]
+    assert (parameters["PasswordByReference"]["Default"], parameters["MoreSecretArns"]["Default"]) == ("false", "")
+
+
+def test_a_password_by_reference_reaches_the_task_as_a_reference_that_the_service_reads():
+    found = {e["name"]: e["value"] for e in render({**PARAMETERS, "PasswordByReference": "true"})["environment"]}
+    assert found["JIBE_ACCESS_ANYWHERE__LOGIN"] == f"{PARAMETERS['ConfigSecretArn']}#login"
+    assert found["JIBE_ACCESS_ANYWHERE__PASSWORD"] == f"{PARAMETERS['ConfigSecretArn']}#password"
+    assert secret_reference(found["JIBE_ACCESS_ANYWHERE__PASSWORD"])
+    assert {each["Fn::If"][0] for each in ecs_container()["Secrets"]} == {"ReadsPassword"}
 
 
 @pytest.mark.parametrize("role", ["TaskRole", "ExecutionRole"])
@@ -258,8 +279,9 @@ def test_the_bucket_mapping_and_own_writes_reach_the_task_as_json(environment):
 
 
 def test_no_own_writes_is_no_setting_rather_than_a_list_with_an_empty_name():
-    (entry,) = [e for e in ecs_container()["Environment"] if "Fn::If" in e]
-    condition, given, otherwise = entry["Fn::If"]
+    entries = [e["Fn::If"] for e in ecs_container()["Environment"] if "Fn::If" in e]
+    (entry,) = [e for e in entries if e[0] == "HasOwnWrites"]
+    condition, given, otherwise = entry
     assert (condition, given["Name"], otherwise) == (
         "HasOwnWrites",
         "JIBE_OWN_WRITES__PRINCIPALS",

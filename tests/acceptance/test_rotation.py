@@ -88,20 +88,20 @@ def test_a_rotated_password_needs_no_restart_and_loses_nothing(sandbox, small_se
     reference, replace = kept[place](sandbox["password"])
     small_service.configure(access_anywhere=credentials_of(small_service) | {"password": reference})
     with small_service.started() as service:
-        for number in range(20):
+        for number in range(10):
             small_service.announce(f"rotation/{number}/a.txt")
-        eventually(lambda: done(service) >= 20, "the first messages")
+        eventually(lambda: done(service) >= 10, "the first messages")
         new = f"rotated-{next(NUMBER)}"
         refused = access_anywhere.refused_logins
         access_anywhere.change(password=new)
-        for number in range(20):
+        for number in range(10):
             small_service.announce(f"rotation/{number}/b.txt")
         service.wait_for("circuit_opened")
         replace(new)
         service.wait_for("circuit_closed")
-        for number in range(20):
+        for number in range(10):
             small_service.announce(f"rotation/{number}/c.txt")
-        eventually(lambda: done(service) >= 60, "all messages")
+        eventually(lambda: done(service) >= 30, "all messages")
         eventually(lambda: small_service.messages() == 0, "an empty queue")
         assert small_service.dead_letters() == 0
         assert not service.events("message_rejected")

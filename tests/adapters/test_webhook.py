@@ -211,3 +211,27 @@ async def test_a_slow_answer_is_given_up(slack, monkeypatch):
     slack.answers = [StreamingResponse(trickle())]
     async with webhook(slack.url) as hook, failing(hook) as error:
         assert "TimeoutError" in str(error)
+
+
+async def test_an_address_that_is_refused_is_read_again_and_the_message_is_posted_to_the_new_one(slack):
+    """Slack answers 404 or 410 for an address that was replaced."""
+
+    async def renewed():
+        return slack.url
+
+    async with webhook(f"{slack.origin}/services/replaced", renewed) as hook:
+        await hook.post("a")
+        await hook.post("b")
+    assert [body["text"] for body in slack.bodies] == ["a", "b"]
+
+
+async def test_an_address_that_has_not_changed_is_not_posted_to_twice(slack):
+    """The refusal is final, and each try would cost the receiver."""
+    slack.answers = [PlainTextResponse("no_service", 404)]
+
+    async def renewed():
+        return slack.url
+
+    async with webhook(slack.url, renewed) as hook, failing(hook):
+        pass
+    assert len(slack.bodies) == 1

@@ -21,7 +21,7 @@ from jibe_sqs.adapters.partitions import DEFAULT_REGION
 from jibe_sqs.adapters.proxies import UNUSABLE
 from jibe_sqs.core.errors import SettingsError
 
-_SERVICES: Final = ("sqs", "s3", "sts", "dynamodb", "cloudtrail")
+_SERVICES: Final = ("sqs", "s3", "sts", "dynamodb", "cloudtrail", "secretsmanager", "ssm")
 _SECRETS: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"})
 _ENDPOINT: Final = (
     "not an address that AWS clients accept: https:// or http:// and a valid host name, without a login or query"
@@ -65,7 +65,8 @@ def _check_endpoints(session: Session) -> None:
     for service in _SERVICES:
         endpoint = ConfiguredEndpointProvider(session.full_config, profile, service).provide()
         if endpoint and not _is_endpoint(endpoint):
-            names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
+            variable = {"secretsmanager": "SECRETS_MANAGER"}.get(service, service.upper())
+            names = (f"AWS_ENDPOINT_URL_{variable}", "AWS_ENDPOINT_URL")
             name = next((each for each in names if os.environ.get(each)), "endpoint_url of the AWS profile")
             raise SettingsError([f"{name}: {_ENDPOINT}"])
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -23,16 +23,46 @@ POST_TIMEOUT: Final = 30.0
 MAX_ANSWER_BYTES: Final = 1024
 """Bytes of an answer that are read."""
 
+Renew = Callable[[], Awaitable[str]]
+
+
+class _AddressRefused(AlertFailed):
+    """The address is not valid, or not valid any more."""
+
 
 class Webhook:
-    """Posts messages. Errors never contain the address."""
+    """Posts messages. Errors never contain the address.
 
-    def __init__(self, connections: Connections, url: httpx.URL) -> None:
+    `renew`: returns the address as it is now where it is kept. It is asked after a refusal, and limits how often it looks.
+    """
+
+    def __init__(self, connections: Connections, url: httpx.URL, renew: Renew | None = None) -> None:
         self._connections = connections
         self._url = url
+        self._renew = renew
+
+    @property
+    def address(self) -> str:
+        """The present address, which is a secret."""
+        return str(self._url)
 
     async def post(self, text: str) -> None:
-        """Send one message. Raises `AlertFailed`."""
+        """Send one message. If the address is refused and was replaced meanwhile, use the new one. Raises `AlertFailed`."""
+        try:
+            await self._post(text)
+        except _AddressRefused:
+            if not await self._is_renewed():
+                raise
+            await self._post(text)
+
+    async def _is_renewed(self) -> bool:
+        if self._renew is None:
+            return False
+        before = self._url
+        self._url = _address(await self._renew()) or before
+        return self._url != before
+
+    async def _post(self, text: str) -> None:
         try:
             async with (
                 asyncio.timeout(POST_TIMEOUT),
@@ -48,34 +78,41 @@ class Webhook:
                 return
             failure = f"the webhook in `alerts.webhook` answered {answer.status_code}{_error_code(body)}"
             if answer.status_code in (401, 403, 404, 410):
-                failure += ": check the address"
+                raise _AddressRefused(f"{failure}: check the address")
             raise AlertFailed(failure, retry_after=retry_after(answer.headers.get("Retry-After"), time.time()))
         raise AlertFailed(failure)
 
 
 @asynccontextmanager
-async def webhook(url: str) -> AsyncIterator[Webhook]:
-    """A webhook, closed at the end. It uses the environment's proxy. Raises `SettingsError`."""
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:
-        address = httpx.URL("")
-    if address.scheme not in ("http", "https") or not address.host:
+async def webhook(url: str, renew: Renew | None = None) -> AsyncIterator[Webhook]:
+    """A webhook, closed at the end. It uses the environment's proxy. `renew`: see `Webhook`. Raises `SettingsError`."""
+    address = _address(url)
+    if address is None:
         raise SettingsError(["alerts.webhook: must begin with https:// or http:// and a host name"])
     # Redirects are not followed: they would send the messages to another host.
     async with Connections(
         timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
     ) as connections:
-        with _hidden_from_log(str(address)):
-            yield Webhook(connections, address)
+        opened = Webhook(connections, address, renew)
+        with _hidden_from_log(lambda: opened.address):
+            yield opened
+
+
+def _address(url: str) -> httpx.URL | None:
+    """The address. None if it is not one."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return None
+    return address if address.scheme in ("http", "https") and address.host else None
 
 
 @contextmanager
-def _hidden_from_log(secret: str) -> Iterator[None]:
+def _hidden_from_log(secret: Callable[[], str]) -> Iterator[None]:
     """Drop httpx's log records that contain the address. At level INFO it logs the address of each request."""
 
     def is_harmless(record: logging.LogRecord) -> bool:
-        return secret not in record.getMessage()
+        return secret() not in record.getMessage()
 
     logger = logging.getLogger("httpx")
     logger.addFilter(is_harmless)

@@ -43,6 +43,13 @@ def settings_report(error: SettingsError) -> Report:
     return Report(tuple((Topic.SETTINGS, each) for each in found))
 
 
+def secrets_report(problems: Mapping[str, str]) -> Report:
+    """The report if references to secrets cannot be read. `problems`: by setting. Without its secrets, nothing can be checked."""
+    remedy = "see docs/how-to/secrets.md; the other checks need the secret, so run check again afterwards"
+    found = (Problem(Code.SECRET_UNREADABLE, setting, problem, remedy) for setting, problem in problems.items())
+    return Report(tuple((Topic.SETTINGS, each) for each in found))
+
+
 @asynccontextmanager
 async def checks(settings: Settings) -> AsyncIterator[list[Check]]:
     """All checks, connected to everything. Raises `SettingsError`."""

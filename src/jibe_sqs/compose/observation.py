@@ -25,8 +25,10 @@ async def posted_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts | N
     if wanted.webhook is None:
         return None
     from jibe_sqs.adapters.webhook import webhook
+    from jibe_sqs.compose.secrets import renewed_secret
 
-    post = (await stack.enter_async_context(webhook(wanted.webhook.get_secret_value()))).post
+    address = wanted.webhook.get_secret_value()
+    post = (await stack.enter_async_context(webhook(address, renewed_secret(settings, "alerts", "webhook")))).post
     alerts = Alerts(post, level=wanted.level, interval=wanted.interval, source=socket.gethostname())
     await stack.enter_async_context(alerts.running())
     return alerts

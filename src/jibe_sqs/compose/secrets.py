@@ -66,6 +66,18 @@ def renewed_secrets(settings: Rules, group: str, names: Iterable[str]) -> Renewe
     return RenewedSecrets(found, values, _account(settings)) if found else None
 
 
+def renewed_secret(settings: Rules, group: str, name: str) -> Callable[[], Awaitable[str]] | None:
+    """Reads one secret again. None if it is in the settings themselves."""
+    secrets = renewed_secrets(settings, group, (name,))
+    if secrets is None:
+        return None
+
+    async def renewed() -> str:
+        return (await secrets.renewed())[name]
+
+    return renewed
+
+
 def renewed_credentials(settings: Settings) -> Callable[[], Awaitable[Credentials]] | None:
     """Reads the credentials of Access Anywhere again. None if all of them are in the settings themselves."""
     secrets = renewed_secrets(settings, "access_anywhere", ("login", "password", "permanent_token"))

@@ -35,6 +35,7 @@ class Code(StrEnum):
     """The kind of a problem, for programs. docs/how-to/check.md describes each of them."""
 
     SETTINGS = "settings"
+    SECRET_UNREADABLE = "secret-unreadable"  # noqa: S105 - a code
     CANNOT_CHECK = "cannot-check"
     NO_ANSWER = "no-answer"
     CHECK_DEFECT = "check-defect"
