@@ -1,11 +1,13 @@
 """Settings change while the service works under load: nothing is lost, and nothing is restarted."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from tests.processes import PATIENCE, eventually
 
@@ -113,6 +115,44 @@ def test_an_environment_variable_stays_stronger_than_the_file(small_service):
         small_service.configure(log={"format": "json", "level": "error"}, report={"interval": 7200})
         assert hang_up(service, "settings_reloaded")["changed"] == ["report.interval"]
         assert service.stop() == 0
+
+
+def test_all_workers_take_what_the_supervisor_accepted_also_after_a_kill(small_service, load):
+    """A worker that is killed while the file is wrong starts with the accepted settings. A wrong file must not stop it."""
+    small_service.configure(
+        workers=2,
+        buckets=SHOWN,
+        http={"port": 0},
+        ledger={"path": str(small_service.folder / "workers.sqlite")},
+        log={"format": "json", "level": "debug"},
+    )
+    with small_service.started() as service:
+        for worker in (0, 1):
+            service.wait_for("started", worker=worker)
+        ready = f"http://127.0.0.1:{service.wait_for('health_answered')['port']}/readyz"
+        with load() as ids:
+            small_service.configure(
+                buckets=SHOWN | {PROJECTS: f"/Amazon S3 us-east-1/{PROJECTS}"}, limits={"messages_held": 500}
+            )
+            service.process.send_signal(signal.SIGHUP)
+            for worker in (0, 1):
+                reloaded = service.wait_for("settings_reloaded", worker=worker)
+                assert reloaded["changed"] == [f"buckets.{PROJECTS}", "limits.messages_held"]
+            service.wait_for("imported", worker=0)
+            small_service.configure(buckets=7)
+            assert "worker" not in hang_up(service, "settings_refused")
+            warnings = httpx.get(ready, timeout=PATIENCE).json()["warnings"]
+            assert any("the changed configuration is refused" in each and "buckets" in each for each in warnings)
+            (began,) = service.events("worker_began", worker=1)
+            os.kill(began["pid"], signal.SIGKILL)
+            eventually(lambda: len(service.events("started", worker=1)) == 2, lambda: f"a start\n{service.everything}")
+            before = len(service.events("message_done", worker=1))
+            eventually(lambda: len(service.events("message_done", worker=1)) > before, "work of the new process")
+        eventually(lambda: set(ids) <= done(service), lambda: f"all messages\n{service.everything}")
+        assert service.stop() == 0
+    assert not service.events("bucket_not_mapped", bucket=PROJECTS, worker=1)[1:]
+    assert small_service.dead_letters() == 0
+    assert "Traceback" not in service.output
 
 
 def test_a_password_in_a_secret_file_needs_no_restart(small_service, tmp_path):

@@ -274,9 +274,10 @@ async def test_alerts_of_the_workers_are_merged(workers):
         def merge(self, groups):
             taken.append(groups)
 
+    alerts = Alerts()
     group = [["error", "ledger_write_failed", ""], {"count": 2, "example": "x=1", "latest": "2026-01-01T00:00:00Z"}]
     workers.behave(1, says=[{"kind": "Alerted", "groups": [group], "others": {}}])
-    async with workers.run(workers.supervisor(alerts=Alerts())):
+    async with workers.run(workers.supervisor(alerts=lambda: alerts)):
         await until(lambda: taken)
     assert taken == [groups]
 
@@ -298,7 +299,7 @@ async def worker_end(index=1):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     lock = os.open(os.devnull, os.O_RDWR)
-    worker = Worker.parsed(str(Worker(index, 2, theirs.detach(), lock)))
+    worker = Worker.parsed(str(Worker(index, 2, theirs.detach(), lock, lock)))
     async with WorkerEnd.opened(worker) as end, Channel.opened(ours) as channel:
         yield end, channel
     os.close(lock)

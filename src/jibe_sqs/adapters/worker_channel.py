@@ -1,6 +1,6 @@
 """The channel between a worker and its supervisor: one JSON message a line, on a pair of connected sockets.
 
-    supervisor ── Question, Notes ──────────────────> worker
+    supervisor ── Question, Notes, NewSettings ─────> worker
     supervisor <── Started, Answer, Notes, Alerted ── worker
 
 Its end is a message, too. A worker whose supervisor is gone, even by a kill, stops like after SIGTERM.
@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 
+from jibe_sqs.settings import Texts
 from jibe_sqs.telemetry.alerts import Group, GroupKey, Groups
 
 MAX_WAITING: Final = 1024 * 1024
@@ -76,7 +77,13 @@ class Alerted(msgspec.Struct, frozen=True, tag=True):
         return found
 
 
-Message = Started | Question | Answer | Notes | Alerted
+class NewSettings(msgspec.Struct, frozen=True, tag=True):
+    """The configuration has changed, and the supervisor has accepted it. Contains secrets."""
+
+    texts: Texts
+
+
+Message = Started | Question | Answer | Notes | Alerted | NewSettings
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
@@ -128,17 +135,37 @@ class Channel:
             yield message
 
 
-class Worker(msgspec.Struct, frozen=True):
-    """Which of how many workers a process is, and descriptors that it inherits: its end of the channel, and the log's lock.
+class Given(msgspec.Struct, frozen=True):
+    """What all workers load their settings from. Contains secrets.
 
-    `rules`: the fingerprint of the settings that the supervisor has read.
+    `first`: when the service was started. `latest`: the last that were accepted; of them counts what needs no restart.
+    """
+
+    first: Texts
+    latest: Texts
+
+    def __bytes__(self) -> bytes:
+        return _ENCODER.encode(self)
+
+    @classmethod
+    def of(cls, worker: "Worker") -> Self:
+        """What the supervisor has given to this worker."""
+        with os.fdopen(worker.settings, "rb") as file:
+            # The workers share the position in the file.
+            return msgspec.json.decode(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0), type=cls)
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """Which of how many workers a process is, and descriptors that it inherits.
+
+    `channel`: its end of the channel. `log_lock`: the log's lock. `settings`: a file with a `Given`.
     """
 
     index: int
     count: int
     channel: int
     log_lock: int
-    rules: str = ""
+    settings: int
 
     def __str__(self) -> str:
         return "/".join(map(str, msgspec.structs.astuple(self)))
@@ -146,8 +173,7 @@ class Worker(msgspec.Struct, frozen=True):
     @classmethod
     def parsed(cls, text: str) -> Self:
         """The worker that `str` has written. Raises `ValueError`."""
-        index, count, channel, log_lock, rules = text.split("/")
-        return cls(int(index), int(count), int(channel), int(log_lock), rules)
+        return cls(*map(int, text.split("/")))
 
 
 class WorkerEnd:
@@ -158,6 +184,9 @@ class WorkerEnd:
         self._channel = channel
         self._answers: dict[str, Callable[[], object]] = {}
         self._take_notes: Callable[[Mapping[str, str]], None] | None = None
+        self._take_settings: Callable[[Texts], None] | None = None
+        self._new_settings: Texts | None = None
+        """Those that came before anything could take them."""
 
     @classmethod
     @asynccontextmanager
@@ -193,6 +222,13 @@ class WorkerEnd:
         """Call the function with what other workers have seen of the queues."""
         self._take_notes = take
 
+    def take_settings(self, take: Callable[[Texts], None]) -> None:
+        """Call the function with what changed settings are loaded from."""
+        self._take_settings = take
+        if self._new_settings is not None:
+            take(self._new_settings)
+            self._new_settings = None
+
     def relay_notes(self, notes: Mapping[str, str]) -> bool:
         """Send what this worker has seen of the queues. False if that is not possible now."""
         return self._channel.send(Notes(dict(notes)))
@@ -218,3 +254,8 @@ class WorkerEnd:
             self._channel.send(Answer(message.id, msgspec.Raw(value)))
         elif isinstance(message, Notes) and self._take_notes is not None:
             self._take_notes(message.notes)
+        elif isinstance(message, NewSettings):
+            if self._take_settings is None:
+                self._new_settings = message.texts
+            else:
+                self._take_settings(message.texts)

@@ -97,8 +97,11 @@ class WorkerProcess:
 class WorkerProcesses:
     """The workers that this process has started. `log_lock`: the descriptor of a file; see `StandardError.share`."""
 
-    def __init__(self, command: Command, *, workers: int) -> None:
+    def __init__(self, command: Command, *, workers: int, given: bytes = b"") -> None:
+        """`given`: see `give`."""
         self.log_lock = _anonymous_file()
+        self._settings = _anonymous_file()
+        self.give(given)
         self._command = command
         self._workers = workers
         self._running: dict[int, WorkerProcess] = {}
@@ -108,6 +111,13 @@ class WorkerProcesses:
         """Those that have not ended, as far as is known."""
         return list(self._running.values())
 
+    def give(self, given: bytes) -> None:
+        """Give this to the workers that are started from now on: a `Given`."""
+        # A new file: a worker may be reading the old one.
+        before, self._settings = self._settings, _anonymous_file()
+        os.close(before)
+        os.pwrite(self._settings, given, 0)
+
     def start(self, index: int) -> WorkerProcess:
         """Start a worker. Raises `OSError`."""
         ours, theirs = socket.socketpair()
@@ -115,9 +125,9 @@ class WorkerProcesses:
             try:
                 ours.setblocking(False)
                 process = subprocess.Popen(  # noqa: S603 - our own program
-                    self._command(Worker(index, self._workers, theirs.fileno(), self.log_lock)),
+                    self._command(Worker(index, self._workers, theirs.fileno(), self.log_lock, self._settings)),
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), self.log_lock],
+                    pass_fds=[theirs.fileno(), self.log_lock, self._settings],
                     start_new_session=True,
                 )
             except BaseException:

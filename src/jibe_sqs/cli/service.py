@@ -27,45 +27,40 @@ def run(config: str | None = None, worker: str | None = None) -> int:
 
 
 def _run(config: str | None, worker: str | None) -> int:
-    from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
     logs.write_in_background()
+    if worker is not None:
+        _run_worker(worker)
+        return 0
+    from jibe_sqs.adapters.usable_cores import usable_cores
+    from jibe_sqs.settings import Settings, number_of_workers
+
     texts = read(config)
     settings = load_from(Settings, texts)
     logs.configure(settings.log.level, settings.log.format, settings.log.levels)
-    if worker is not None:
-        _run_worker(settings, worker)
-    elif (workers := _workers(settings, config)) > 1:
+    if (workers := number_of_workers(settings, usable_cores())) > 1:
         from jibe_sqs.compose.workers import supervise
 
-        return supervise(settings, workers, config)
-    else:
-        _serve(settings, texts=texts)
+        return supervise(settings, workers, texts)
+    _serve(settings, texts=texts)
     return 0
 
 
-def _workers(settings: "Settings", config: str | None) -> int:
-    from jibe_sqs.adapters.usable_cores import usable_cores
-    from jibe_sqs.settings import check_readable_again, number_of_workers
-
-    workers = number_of_workers(settings, usable_cores())
-    if workers > 1:
-        check_readable_again(config)
-    return workers
-
-
-def _run_worker(settings: "Settings", text: str) -> None:
-    from jibe_sqs.adapters.worker_channel import Worker
-    from jibe_sqs.compose.workers import check_rules
-    from jibe_sqs.settings import share_of
+def _run_worker(text: str) -> None:
+    from jibe_sqs.adapters.worker_channel import Given, Worker
+    from jibe_sqs.compose.reload import combined
+    from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
     worker = Worker.parsed(text)
-    check_rules(settings, worker)
     logs.share_standard_error(worker.log_lock)
+    given = Given.of(worker)
+    settings = load_from(Settings, given.first)
+    if given.latest != given.first:
+        settings = combined(settings, load_from(Settings, given.latest)) or settings
     logs.configure(settings.log.level, settings.log.format, settings.log.levels, worker=worker.index)
-    _serve(share_of(settings, worker.count), worker)
+    _serve(settings, worker)
 
 
 def _serve(settings: "Settings", worker: "Worker | None" = None, texts: "Texts | None" = None) -> None:

@@ -3,23 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere, credentials_from
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.compose.fingerprint import Fingerprint
+from jibe_sqs.compose.observation import configure_log
 from jibe_sqs.compose.reload import Apply, Part
 from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
 from jibe_sqs.settings import Settings, share_of
-from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.reports import Reports
-
-
-def configure_log(settings: Settings, **fields: Any) -> None:
-    """Write the log as these settings say. `fields`: of every line of this process."""
-    logs.configure(settings.log.level, settings.log.format, settings.log.levels, **fields)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

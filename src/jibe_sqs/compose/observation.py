@@ -1,4 +1,4 @@
-"""What people and orchestrators see of a service: its alerts, its probes and its status page.
+"""What people and orchestrators see of a service: its log, its alerts, its probes and its status page.
 
 The clients and servers are imported only if they are configured: so the supervisor of the workers stays small.
 """
@@ -11,12 +11,18 @@ import structlog
 
 from jibe_sqs.adapters.worker_channel import WorkerEnd
 from jibe_sqs.settings import Settings
+from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health, HealthReport
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.status import Status
 
 log = structlog.get_logger()
+
+
+def configure_log(settings: Settings, **fields: object) -> None:
+    """Write the log as these settings say. `fields`: of every line of this process."""
+    logs.configure(settings.log.level, settings.log.format, settings.log.levels, **fields)
 
 
 async def posted_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts | None:

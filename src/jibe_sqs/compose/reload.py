@@ -8,7 +8,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -128,6 +128,14 @@ def is_live(name: str) -> bool:
     return part_of(name) is not None
 
 
+def combined(old: Settings, new: Settings) -> Settings | None:
+    """The new settings that take effect at once, and the old ones of the others. None if these do not go together."""
+    try:
+        return in_force(old, new, is_live)
+    except SettingsError:
+        return None
+
+
 class Reload:
     """The settings in force, and their changes. A part that the process does not have is left out of `apply`."""
 
@@ -137,12 +145,14 @@ class Reload:
         apply: Mapping[Part, Apply],
         *,
         accept: Callable[[Texts], None] | None = None,
+        is_worker: bool = False,
         load: Callable[[Texts], Awaitable[Settings]] = loaded,
     ) -> None:
-        """`accept`: called with texts that were applied, as far as they can be."""
+        """`accept`: called with texts that were applied, as far as they can be. `is_worker`: another process says the rest."""
         self.settings = settings
         self._apply = apply
         self._accept = accept
+        self._is_worker = is_worker
         self._load = load
         self._refusal: list[str] = []
         self._waiting: list[str] = []
@@ -153,7 +163,7 @@ class Reload:
         if self._refusal:
             reasons = "; ".join(_first(self._refusal, MAX_REASONS))
             return f"the changed configuration is refused, and the settings from before stay: {reasons}"
-        if self._waiting:
+        if self._waiting and not self._is_worker:
             return f"these changed settings need a restart: {', '.join(_first(self._waiting, MAX_SHOWN))}"
         return ""
 
@@ -165,11 +175,11 @@ class Reload:
     async def take(self, texts: Texts, *, is_asked: bool = False) -> None:
         """Apply the configuration that these texts have, or log why it is refused. `is_asked`: see `refuse`."""
         try:
-            await self._change_to(await self._load(texts))
+            is_applied = await self._change_to(await self._load(texts))
         except SettingsError as error:
             self.refuse(error, is_asked=is_asked)
             return
-        if self._accept is not None:
+        if self._accept is not None and is_applied:
             self._accept(texts)
 
     def refuse(self, error: SettingsError, *, is_asked: bool = False) -> None:
@@ -184,29 +194,32 @@ class Reload:
             remedy="correct the configuration: it is read again when it changes",
         )
 
-    async def _change_to(self, new: Settings) -> None:
+    async def _change_to(self, new: Settings) -> bool:
+        """Returns whether the new settings are in force as far as they can be, and not only after a restart."""
         names = changed(self.settings, new)
         live = [name for name in names if is_live(name)]
         waiting = [name for name in names if not is_live(name)]
-        try:
-            settings = in_force(self.settings, new, is_live)
-        except SettingsError:
-            # The new values do not go together with those that need a restart.
-            settings, live, waiting = self.settings, [], names
-        parts = {part for name in live if (part := part_of(name)) is not None}
-        for part in sorted(parts, key=lambda each: each.value):
-            if (apply := self._apply.get(part)) is not None and inspect.isawaitable(applied := apply(settings)):
-                await applied
-        self.settings = settings
+        settings = combined(self.settings, new)
+        if settings is None:
+            live, waiting = [], names
+        else:
+            await self._apply_parts({part for name in live if (part := part_of(name)) is not None}, settings)
+            self.settings = settings
         self._refusal, self._waiting = [], waiting
         log.info("settings_reloaded", changed=_first(live, MAX_SHOWN))
-        if waiting:
+        if waiting and not self._is_worker:
             log.warning(
                 "settings_need_restart",
                 settings=_first(waiting, MAX_SHOWN),
                 consequence="the values from before stay in force for these settings",
                 remedy="restart the service",
             )
+        return settings is not None
+
+    async def _apply_parts(self, parts: Collection[Part], settings: Settings) -> None:
+        for part in sorted(parts, key=lambda each: each.value):
+            if (apply := self._apply.get(part)) is not None and inspect.isawaitable(applied := apply(settings)):
+                await applied
 
 
 def _first(texts: Sequence[str], most: int) -> list[str]:

@@ -41,7 +41,7 @@ from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.reload import Apply, Reload
 from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
-from jibe_sqs.compose.settings_watch import watched
+from jibe_sqs.compose.settings_watch import given_by_supervisor, watched
 from jibe_sqs.compose.start_checks import start_checks
 from jibe_sqs.compose.status import Sources, StatusView
 from jibe_sqs.compose.tracing import opened_tracer
@@ -52,7 +52,7 @@ from jibe_sqs.core.model import Folder
 from jibe_sqs.core.sources import LogSource
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Ledger, Listing, Signatures, Validity
-from jibe_sqs.settings import DefaultLogs, LogSettings, Settings, Texts
+from jibe_sqs.settings import DefaultLogs, LogSettings, Settings, Texts, share_of
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
@@ -73,13 +73,14 @@ async def service(
 ) -> AsyncIterator[Service]:
     """A service, connected to everything. Raises `QueueError` for an unusable queue, `LedgerError` for the ledger.
 
-    `texts`: what the settings were loaded from, to look for changes. `worker`: if this process is one of several. Work that only one of them may do is left out in all but the first.
+    `settings`: of all workers together. `texts`: what the settings were loaded from, to look for changes. `worker`: if this process is one of several. Work that only one of them may do is left out in all but the first.
     """
     is_first = worker is None or worker.is_first
+    whole, settings = settings, share_of(settings, worker.worker.count) if worker else settings
     async with AsyncExitStack() as stack:
         health, metrics = Health(), Metrics()
         metrics.add_health(health)
-        status = StatusView(settings, health)
+        status = StatusView(whole, health)
         stack.enter_context(status.logged_errors.listening())
         change_alerts = await _observed(settings, health, status, metrics, worker, stack)
         _log_defaults(settings)
@@ -119,10 +120,12 @@ async def service(
             is_first=is_first,
             log_fields={} if worker is None else {"worker": worker.worker.index},
         )
-        reload = Reload(settings, live.parts)
+        reload = Reload(whole, live.parts, is_worker=worker is not None)
         status.follow(reload)
         health.note(lambda: [reload.problem])
-        if texts is not None:
+        if worker is not None:
+            await stack.enter_async_context(given_by_supervisor(worker, reload))
+        elif texts is not None:
             await stack.enter_async_context(watched(texts, reload, stack))
         yield built
 

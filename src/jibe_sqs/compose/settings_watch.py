@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from jibe_sqs.adapters.worker_channel import WorkerEnd
 from jibe_sqs.compose.reload import Reload
 from jibe_sqs.compose.settings_texts import SettingsTexts
 from jibe_sqs.concurrency.first_of import first_of
@@ -107,6 +108,25 @@ async def watched(texts: Texts, reload: Reload, stack: AsyncExitStack) -> AsyncI
     # A pipe is never looked at, and SIGHUP gets its answer.
     watch = SettingsWatch(source.read, reload, known=texts, interval=0.0 if source.reason else INTERVAL)
     async with watch.running():
+        yield
+
+
+@asynccontextmanager
+async def given_by_supervisor(worker: WorkerEnd, reload: Reload) -> AsyncIterator[None]:
+    """Take what the supervisor has accepted during the block. If a secret cannot be read, it is tried again."""
+    latest = Texts()
+
+    async def read() -> Texts:
+        return latest
+
+    def take(texts: Texts) -> None:
+        nonlocal latest
+        latest = texts
+        watch.ask()
+
+    watch = SettingsWatch(read, reload, known=latest)
+    async with watch.running():
+        worker.take_settings(take)
         yield
 
 

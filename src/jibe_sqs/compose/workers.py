@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,17 +25,29 @@ import msgspec
 import structlog
 
 from jibe_sqs import __version__
-from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, Alerted, Message, Notes, Started, Worker
+from jibe_sqs.adapters.worker_channel import (
+    HEALTH,
+    METRICS,
+    STATUS,
+    Alerted,
+    Given,
+    Message,
+    NewSettings,
+    Notes,
+    Started,
+    Worker,
+)
 from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
 from jibe_sqs.compose.embedded_metrics import embedded_metrics
-from jibe_sqs.compose.fingerprint import Fingerprint
-from jibe_sqs.compose.observation import health_page, posted_alerts
+from jibe_sqs.compose.live_alerts import LiveAlerts
+from jibe_sqs.compose.observation import configure_log, health_page, posted_alerts
+from jibe_sqs.compose.reload import Apply, Part, Reload
+from jibe_sqs.compose.settings_watch import watched
 from jibe_sqs.compose.worker_metrics import WorkerMetrics
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.consuming.signals import end_undisturbed, ignore_other_signals
-from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.settings import Settings
+from jibe_sqs.settings import Settings, Texts
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import HealthReport
@@ -62,16 +74,24 @@ LAST_LINE_TIMEOUT: Final = 0.5
 """Seconds for writing the last log lines, if a second signal ends the process."""
 
 
-def supervise(settings: Settings, workers: int, config: str | None) -> int:
-    """Run so many workers until SIGTERM. Returns the exit code. `config`: the argument that names the configuration file."""
+def supervise(settings: Settings, workers: int, texts: Texts) -> int:
+    """Run so many workers until SIGTERM. Returns the exit code. `texts`: what the settings were loaded from."""
 
     async def run() -> int:
         ignore_other_signals()
         async with AsyncExitStack() as stack:
-            alerts = await posted_alerts(settings, stack)
+            alerts = await stack.enter_async_context(LiveAlerts.running(settings, posted_alerts))
             supervisor = Supervisor(
-                _command(settings, config), workers=workers, drain_timeout=settings.drain_timeout, alerts=alerts
+                _command(),
+                workers=workers,
+                drain_timeout=settings.drain_timeout,
+                alerts=lambda: alerts.current,
+                given=Given(texts, texts),
             )
+            parts: dict[Part, Apply] = {Part.ALERTS: alerts.reconfigure, Part.LOG: configure_log}
+            reload = Reload(settings, parts, accept=supervisor.new_settings)
+            supervisor.settings_problem = lambda: reload.problem
+            await stack.enter_async_context(watched(texts, reload, stack))
             metrics = WorkerMetrics(supervisor.samples)
             await health_page(settings, supervisor.health, stack, status=supervisor.status, metrics=metrics.exposition)
             await stack.enter_async_context(embedded_metrics(settings, metrics.samples))
@@ -82,20 +102,12 @@ def supervise(settings: Settings, workers: int, config: str | None) -> int:
     return asyncio.run(run())
 
 
-def check_rules(settings: Settings, worker: Worker) -> None:
-    """Raises `SettingsError` if the settings decide otherwise about events than those that the supervisor has read."""
-    if Fingerprint.of(settings).short != worker.rules:
-        raise SettingsError(["the settings were changed after the service had started: restart the service"])
-
-
-def _command(settings: Settings, config: str | None) -> Command:
+def _command() -> Command:
     # `-m` alone puts the working directory in front of the installed packages.
     python = [sys.executable, *([] if os.getcwd() in sys.path else ["-P"]), "-m", "jibe_sqs"]  # noqa: PTH109 - a text
-    rules = Fingerprint.of(settings).short
 
     def command(worker: Worker) -> Sequence[str]:
-        text = str(msgspec.structs.replace(worker, rules=rules))
-        return [*python, "run", *(["--config", config] if config else []), "--worker", text]
+        return [*python, "run", "--worker", str(worker)]
 
     return command
 
@@ -112,6 +124,8 @@ class _Place:
     ends: int = 0
     """Those in a row."""
     reason: str = "not started yet"
+    settings: int = 0
+    """How often the settings had changed when the worker was started."""
 
 
 class Supervisor:
@@ -125,13 +139,18 @@ class Supervisor:
         drain_timeout: float,
         kill_margin: float = KILL_MARGIN,
         restart_delays: Backoff = RESTART_DELAYS,
-        alerts: Alerts | None = None,
+        alerts: Callable[[], Alerts | None] = lambda: None,
+        given: Given | None = None,
     ) -> None:
         """`drain_timeout`, in which workers end after SIGTERM, and `kill_margin`, after which they are killed: seconds.
 
-        `alerts`: takes those of the workers.
+        `alerts`: takes those of the workers. `given`: what the workers load their settings from.
         """
-        self._processes = WorkerProcesses(command, workers=workers)
+        self._given = given or Given(Texts(), Texts())
+        self._changes = 0
+        self.settings_problem: Callable[[], str] = str
+        """Why a changed configuration is not in force; empty if it is."""
+        self._processes = WorkerProcesses(command, workers=workers, given=bytes(self._given))
         self._places = [_Place(index) for index in range(workers)]
         self._drain_timeout = drain_timeout
         self._kill_margin = kill_margin
@@ -168,10 +187,27 @@ class Supervisor:
         self._signal_all(signal.SIGTERM)
         asyncio.get_running_loop().call_later(self._drain_timeout + self._kill_margin, self._kill)
 
+    def new_settings(self, texts: Texts) -> None:
+        """Let all workers load their settings from these texts, which were accepted."""
+        self._changes += 1
+        self._given = msgspec.structs.replace(self._given, latest=texts)
+        self._processes.give(bytes(self._given))
+        for place in self._places:
+            self._send_settings(place)
+
+    def _send_settings(self, place: _Place) -> None:
+        # A worker that starts gets them again when it has started: it may have read the old ones.
+        if place.process is not None and place.settings < self._changes:
+            place.process.send(NewSettings(self._given.latest))
+
     async def health(self) -> HealthReport:
         """The health of all workers together."""
         reports = await asyncio.gather(*(self._health(place) for place in self._places))
-        return combined(reports, own_warnings=filter(None, [logs.lost().reason]), is_stopping=self._stopping.is_set())
+        return combined(
+            reports,
+            own_warnings=filter(None, [logs.lost().reason, self.settings_problem()]),
+            is_stopping=self._stopping.is_set(),
+        )
 
     async def _health(self, place: _Place) -> HealthReport:
         process = place.process
@@ -199,7 +235,11 @@ class Supervisor:
                 Status(at=now, version=__version__, workers=len(self._places), stage=stage, started=self._began)
             )
         whole = msgspec.structs.replace(
-            merged(answered), workers=len(self._places), reasons=reasons, warnings=health.warnings
+            merged(answered),
+            workers=len(self._places),
+            reasons=reasons,
+            warnings=health.warnings,
+            settings_problem=self.settings_problem(),
         )
         return with_sentence(whole)
 
@@ -270,6 +310,7 @@ class Supervisor:
         """Run the worker to its end. Returns its exit code."""
         place.is_started = False
         try:
+            place.settings = self._changes
             process = place.process = self._processes.start(place.index)
         except OSError as error:
             log.error("worker_not_started", worker=place.index, reason=str(error))  # noqa: TRY400 - the system's answer
@@ -297,12 +338,13 @@ class Supervisor:
             case Started():
                 place.is_started = True
                 place.first_start.set()
+                self._send_settings(place)
                 self._pass_on_notes()
             case Notes():
                 self._notes.append(message)
                 self._pass_on_notes()
-            case Alerted() if self._alerts is not None:
-                self._alerts.merge(message.merged_groups())
+            case Alerted() if (alerts := self._alerts()) is not None:
+                alerts.merge(message.merged_groups())
 
     def _pass_on_notes(self) -> None:
         first = self._places[0]

@@ -42,7 +42,6 @@ __all__ = [
     "Rules",
     "Settings",
     "Texts",
-    "check_readable_again",
     "load",
     "load_from",
     "number_of_workers",
@@ -143,13 +142,6 @@ def load_from(kind: type[S], texts: Texts, **overrides: Any) -> S:
             is_incomplete=is_incomplete(problems),
         )
     return loaded
-
-
-def check_readable_again(config: Path | str | None = None) -> None:
-    """Each worker reads the configuration file, so it must not be a pipe. Raises `SettingsError`."""
-    source = str(config or "") or configured_source()
-    if source and bucket_and_key(source) is None and not Path(source).is_file():
-        raise SettingsError([f"{source}: a pipe, and each worker must read it: use a file, or remove workers"])
 
 
 @contextmanager

@@ -5,11 +5,9 @@ import os
 import pytest
 from tests.acceptance.settings.minimal import MINIMAL, changed, problems
 
-from jibe_sqs.adapters.worker_channel import Worker
+from jibe_sqs.adapters.worker_channel import Given, Worker
 from jibe_sqs.compose.fingerprint import Fingerprint
-from jibe_sqs.compose.workers import check_rules
-from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.settings import Settings, check_readable_again, load, number_of_workers, share_of
+from jibe_sqs.settings import Settings, Texts, load, number_of_workers, share_of
 from jibe_sqs.settings.workers import DIVIDED
 
 
@@ -90,26 +88,12 @@ def test_the_number_of_workers_does_not_change_what_counts_as_finished(write):
     assert Fingerprint.of(one) == Fingerprint.of(two) == Fingerprint.of(share_of(two, 2))
 
 
-def test_settings_from_a_pipe_cannot_be_read_by_each_worker(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(SettingsError, match="a pipe, and each worker must read it: use a file, or remove workers"):
-        check_readable_again(pipe)
-
-
-@pytest.mark.parametrize("source", [None, "s3://bucket/key.json"])
-def test_other_settings_can_be_read_again(source):
-    check_readable_again(source)
-
-
-def test_a_worker_refuses_settings_that_decide_otherwise_than_those_of_its_supervisor(write):
-    """The file may have been changed since the service started. The other workers still have the old settings."""
-    before, other, same = (
-        load(Settings, config=write(changed(workers=2, **changes)))
-        for changes in ({}, {"ignore_keys": ["tmp/*"]}, {"poll": {"wait": 3}})
-    )
-    worker = Worker(0, 2, 3, 4, rules=Fingerprint.of(before).short)
+def test_a_worker_gets_what_its_supervisor_has_read(tmp_path):
+    """In a file without a name, whose position the workers share. A message must not show its secrets."""
+    given = Given(Texts(file=b"{}"), Texts(source="s3://bucket/key", secrets={"JIBE_PASSWORD": "CANARY"}))
+    descriptor = os.memfd_create("given")
+    os.write(descriptor, bytes(given))
+    worker = Worker(0, 2, 3, 4, descriptor)
     assert Worker.parsed(str(worker)) == worker
-    check_rules(same, worker)
-    with pytest.raises(SettingsError, match="changed after the service had started: restart the service"):
-        check_rules(other, worker)
+    assert Given.of(worker) == given
+    assert "CANARY" not in repr(given)
