@@ -1,6 +1,7 @@
 """Credentials that are replaced while calls are made: they are read again after a refusal, and never sent more often."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
@@ -97,7 +98,7 @@ async def test_refused_credentials_that_do_not_change_are_not_sent_more_often_th
             await client.check_path("/a")
         await asyncio.sleep(700)
     moments = [moment for moment, _ in world.logins]
-    pauses = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert len(pauses) >= 8
     for pause, expected in zip(pauses, [10, 20, 40, 60, 60, 60, 60, 60], strict=False):
         assert expected <= pause <= 1.25 * expected + 0.1

@@ -14,6 +14,8 @@ from jibe_sqs.compose.secrets import read, renewed_credentials, renewed_secret, 
 from jibe_sqs.core.errors import SecretUnavailable, SettingsError
 from jibe_sqs.core.secret_references import secret_reference
 from jibe_sqs.settings import Settings, load
+from jibe_sqs.settings.changes import changed
+from jibe_sqs.settings.effective import effective
 from jibe_sqs.settings.references import references, secrets_of
 
 CANARY = "CANARY-of-a-secret"
@@ -289,3 +291,22 @@ async def test_reading_ends_in_time_also_if_a_service_never_answers(monkeypatch,
     async with with_silence:
         assert "no answer within" in await failed("arn:aws:ssm:eu-west-1:123456789012:parameter/x")
         with_silence.close()
+
+
+async def test_settings_that_are_read_again_keep_the_secrets_of_references_that_are_the_same(settings, tmp_path):
+    """A secret that has changed meanwhile is no changed setting, and one that cannot be read now refuses no change."""
+    reference = in_file(tmp_path, "old")
+    before = await resolved(settings(access_anywhere={"password": reference}))
+    Path(reference.removeprefix("file:")).unlink()
+    again = await resolved(settings(access_anywhere={"password": reference}, log={"level": "debug"}), before)
+    assert changed(before, again) == ["log.level"]
+    assert again.access_anywhere.password.get_secret_value() == "old"
+
+
+async def test_effective_settings_show_the_reference_and_not_the_secret(settings, tmp_path):
+    """An operator wants to see where it is kept."""
+    reference = in_file(tmp_path, CANARY)
+    ready = await resolved(settings(access_anywhere={"login": reference, "password": reference}))
+    shown = {each.name: each.value for each in effective(ready)}
+    assert shown["access_anywhere.password"] == shown["access_anywhere.login"] == reference
+    assert CANARY not in str(shown)

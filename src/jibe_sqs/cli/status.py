@@ -28,7 +28,7 @@ def status(
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
-    settings = load(Settings, config)
+    settings = load(Settings, config, with_secrets=False)
     logs.configure(settings.log.level, settings.log.format)
     with errors_as_json(as_json):
         found = asyncio.run(_asked(settings.control_socket))

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from jibe_sqs.compose.secrets import resolved
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
 from jibe_sqs.settings.changes import changed, in_force
@@ -112,15 +113,14 @@ def part_of(name: str) -> Part | None:
     return LIVE[name]
 
 
-async def loaded(texts: Texts) -> Settings:
+async def loaded(texts: Texts, known: Settings) -> Settings:
     """The settings of these texts, with the secrets to which they refer. Raises `SettingsError`."""
     # Large configurations take long to validate.
     settings = await asyncio.to_thread(load_from, Settings, texts)
     if not references(settings):
         return settings
-    from jibe_sqs.compose.secrets import resolved
 
-    return await resolved(settings)
+    return await resolved(settings, known)
 
 
 def is_live(name: str) -> bool:
@@ -146,7 +146,7 @@ class Reload:
         *,
         accept: Callable[[Texts], None] | None = None,
         is_worker: bool = False,
-        load: Callable[[Texts], Awaitable[Settings]] = loaded,
+        load: Callable[[Texts, Settings], Awaitable[Settings]] = loaded,
     ) -> None:
         """`accept`: called with texts that were applied, as far as they can be. `is_worker`: another process says the rest."""
         self.settings = settings
@@ -175,7 +175,7 @@ class Reload:
     async def take(self, texts: Texts, *, is_asked: bool = False) -> None:
         """Apply the configuration that these texts have, or log why it is refused. `is_asked`: see `refuse`."""
         try:
-            is_applied = await self._change_to(await self._load(texts))
+            is_applied = await self._change_to(await self._load(texts, self.settings))
         except SettingsError as error:
             self.refuse(error, is_asked=is_asked)
             return

@@ -15,6 +15,7 @@ from jibe_sqs.settings.references import (
     ReferencedSecret,
     ReferencedText,
     SettingPath,
+    referenced_values,
     references,
     secret_file_with,
     with_secrets,
@@ -23,12 +24,19 @@ from jibe_sqs.settings.references import (
 R = TypeVar("R", bound=Rules)
 
 
-async def resolved(settings: R) -> R:
-    """The settings with all secrets in place of their references. Raises `SettingsError` with a line for each that fails."""
-    found, problems = await read(settings)
+async def resolved(settings: R, known: Rules | None = None) -> R:
+    """The settings with all secrets in place of their references. Raises `SettingsError` with a line for each that fails.
+
+    `known`: settings from before. References that they have, too, are not read again.
+    """
+    if known is not None:
+        values = referenced_values(known)
+        found = references(settings)
+        settings = with_secrets(settings, {path: values[each] for path, each in found.items() if each in values})
+    ready, problems = await read(settings)
     if problems:
         raise SettingsError([f"{setting}: {problem}" for setting, problem in problems.items()])
-    return found
+    return ready
 
 
 async def read(settings: R) -> tuple[R, dict[str, str]]:
@@ -36,6 +44,8 @@ async def read(settings: R) -> tuple[R, dict[str, str]]:
     found = references(settings)
     values: dict[SettingPath, str] = {}
     problems: dict[str, str] = {}
+    if not found:
+        return settings, problems
     if _are_in_aws(found.values()):
         try:
             # The clients' own settings, such as proxies and certificates, are checked before the first client is made.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from jibe_sqs.settings.model import Rules, Sourced
+from jibe_sqs.settings.references import ReferencedSecret, ReferencedText
 from jibe_sqs.settings.sources import Environment, SecretFiles
 from jibe_sqs.telemetry.status import SettingStatus
 
@@ -85,6 +86,8 @@ def _has(values: Any, path: tuple[str, ...]) -> bool:
 def _shown(value: Any, name: str = "") -> Any:
     """The value as JSON can represent it, without secrets. Of the entry of a list, only what is not default."""
     match value:
+        case ReferencedSecret() | ReferencedText():
+            return value.reference.text
         case SecretStr():
             return _masked(value.get_secret_value())
         case BaseModel():

@@ -71,6 +71,21 @@ def with_secrets(settings: B, values: Mapping[SettingPath, str]) -> B:
     return cast("B", _mapped(settings, (), replace))
 
 
+def referenced_values(settings: BaseModel) -> dict[SecretReference, str]:
+    """The secrets that were put in place of references."""
+    found: dict[SecretReference, str] = {}
+
+    def collect(_path: SettingPath, leaf: SecretStr | str) -> SecretStr | str:
+        if isinstance(leaf, ReferencedSecret):
+            found[leaf.reference] = leaf.get_secret_value()
+        elif isinstance(leaf, ReferencedText):
+            found[leaf.reference] = str(leaf)
+        return leaf
+
+    _mapped(settings, (), collect)
+    return found
+
+
 def secrets_of(settings: BaseModel) -> list[str]:
     """All secrets of the settings, and the texts that are kept like secrets. Not empty, not references."""
     found: list[str] = []

@@ -87,7 +87,7 @@ class AccessAnywhere:
         self._transport.change_limits(at_once=calls_at_once(concurrency), calls_per_second=calls_per_second)
 
     def use(self, credentials: Credentials, renew: Renew | None = None) -> None:
-        """Log in with these credentials from the next login on. `renew`: reads them again after a refusal."""
+        """Log in with these credentials from the next login on. `renew`: see `Session`."""
         self._session.use(credentials, renew)
 
     @property

@@ -110,7 +110,10 @@ class Session:
         """Logins since the start: `ok` and `refused`."""
 
     def use(self, credentials: Credentials, renew: Renew | None = None) -> None:
-        """Log in with these credentials from the next login on. A token that is in use stays in use."""
+        """Log in with these credentials from the next login on. A token that is in use stays in use.
+
+        If the credentials from before are refused, the next login is at once.
+        """
         self._renew = renew
         self._replace(credentials)
 
@@ -254,9 +257,9 @@ class Session:
             return
         self._replace(await self._renew())
 
-    def _replace(self, fresh: Credentials) -> None:
-        if fresh != self._credentials:
-            self._credentials = fresh
+    def _replace(self, credentials: Credentials) -> None:
+        if credentials != self._credentials:
+            self._credentials = credentials
             self._next_login_at = float("-inf")
             # The circuit may be open because of the old ones.
             self._circuit.hasten()
