@@ -17,7 +17,7 @@ from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, Finish
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.history import FileRead
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 

@@ -7,7 +7,7 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 from proof.simulation.judge import Judge
 from proof.simulation.network import Network

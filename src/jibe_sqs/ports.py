@@ -10,7 +10,7 @@ from jibe_sqs.core.comparison import Entry
 from jibe_sqs.core.decisions import Place, Places
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Reject
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 
 class QueueFacts(msgspec.Struct, frozen=True):
@@ -255,7 +255,7 @@ class Ledger(Protocol):
         """Remember when a successful refresh began. An earlier time never replaces a later one."""
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Remember who changed objects: the earliest time, the latest time, and the sum of the counts.
+        """Remember who changed or read objects: the earliest time, the latest time, the sums of the counts, the last actor.
 
         For information only, so it need not be durable yet: a kill may lose what was observed in the last second.
         """

@@ -24,7 +24,7 @@ from tests.processes import PATIENCE, eventually
 
 from jibe_sqs import __version__
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, ACCOUNT, SECRET_KEY, client
 from jibe_sqs.sandbox.aws.digests import SigningKey, TrailDigests, write_digest

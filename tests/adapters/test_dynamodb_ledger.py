@@ -22,8 +22,8 @@ from jibe_sqs.adapters.ledgers.table import FAILURE_LIMIT, PAUSE, ConditionFaile
 from jibe_sqs.compose import stores
 from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.model import Actor, Folder, LogFile
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY, SECRET_KEY, client
 from jibe_sqs.settings import Rules, load
@@ -313,6 +313,21 @@ async def test_an_expired_item_is_ignored_before_dynamodb_deletes_it(name, table
         await ledger.observe({"ana": Seen(7.0, 8.0)})
         assert await ledger.watermarks([A]) == {A: 4.0}
         assert await ledger.principals() == {"ana": Seen(7.0, 8.0, 1)}
+
+
+async def test_a_principal_of_an_earlier_release_is_counted_on(name, table_ledger, endpoint):
+    """Its item has neither reads nor an actor."""
+    dynamodb = client(endpoint, "dynamodb", REGION)
+    item = {"pk": {"S": "p#ana"}, "who": {"S": "ana"}} | {
+        field: {"N": number}
+        for field, number in {"first": "1.0", "last": "2.0", "seen": "3", "expires": "9999999999"}.items()
+    }
+    dynamodb.put_item(TableName=name, Item=item)
+    async with table_ledger(name, Time(1000.0)) as ledger:
+        assert await ledger.principals() == {"ana": Seen(1.0, 2.0, 3)}
+        await ledger.observe({"ana": Seen(4.0, 5.0, 0, 2, Actor("ana"))})
+        await ledger.observe({"ana": Seen(4.0, 6.0, 0, 2)})
+        assert await ledger.principals() == {"ana": Seen(1.0, 6.0, 3, 4, Actor("ana"))}
 
 
 async def test_every_item_has_its_expiry_in_whole_seconds(name, table_ledger, endpoint):

@@ -21,8 +21,8 @@ from jibe_sqs.adapters.ledgers.finished_files import MAX_LOOK_UP
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.errors import LedgerError
-from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.model import Actor, Folder, LogFile
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 
 LOG = LogFile("logs", "a/log.json.gz")
@@ -391,6 +391,15 @@ async def test_observations_of_a_principal_are_merged(ledger):
     assert await ledger.principals() == {"ana": Seen(40.0, 70.75, 10), "bo": Seen(1.0, 1.0, 1)}
 
 
+async def test_reads_are_added_and_the_last_known_actor_is_kept(ledger):
+    actor = Actor("ana", "AKIA1", "", "192.0.2.7", "agent ünï")
+    await ledger.observe({"ana": Seen(5.0, 6.0, 0, 3, Actor("ana"))})
+    await ledger.observe({"ana": Seen(1.0, 2.0, 0, 3, actor)})
+    assert await ledger.principals() == {"ana": Seen(1.0, 6.0, 0, 6, actor)}
+    await ledger.observe({"ana": Seen(3.0, 7.0, 1, 2)})
+    assert await ledger.principals() == {"ana": Seen(1.0, 7.0, 1, 8, actor)}
+
+
 async def test_changing_the_returned_principals_does_not_change_the_ledger(ledger):
     seen = Seen(1.0, 2.0)
     await ledger.observe({"ana": seen})
@@ -559,7 +568,7 @@ _WRITER = """
 import asyncio, sys
 from pathlib import Path
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
-from jibe_sqs.core.model import Folder, LogFile
+from jibe_sqs.core.model import Actor, Folder, LogFile
 
 async def write(ledger, number):
     i = 0

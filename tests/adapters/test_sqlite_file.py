@@ -16,7 +16,7 @@ from jibe_sqs.adapters.ledgers.sqlite_file import REOPEN_INTERVAL, REPAIR_INTERV
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 from jibe_sqs.settings import Rules, load
 
@@ -314,3 +314,28 @@ async def test_only_the_first_of_two_processes_sets_their_damaged_file_aside(pat
         assert warnings(events) == ["ledger_set_aside"]
         await one.finish(LOG, "e")
         assert await other.is_finished(LOG)
+
+
+async def test_principals_of_a_file_without_their_callers_are_listed_and_counted(tmp_path):
+    """Earlier releases of the same version of the file did not have the table."""
+    path = tmp_path / "ledger.db"
+    async with SqliteLedger(path) as ledger:
+        await ledger.observe({"ana": Seen(1.0, 2.0, 3)})
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE callers")
+    async with SqliteLedger(path, read_only=True) as ledger:
+        assert await ledger.principals() == {"ana": Seen(1.0, 2.0, 3)}
+    async with SqliteLedger(path) as ledger:
+        await ledger.observe({"ana": Seen(1.0, 2.0, 0, 4)})
+        assert await ledger.principals() == {"ana": Seen(1.0, 2.0, 3, 4)}
+
+
+async def test_a_damaged_actor_hides_no_principal(tmp_path):
+    path = tmp_path / "ledger.db"
+    async with SqliteLedger(path) as ledger:
+        await ledger.observe({"ana": Seen(1.0, 2.0, 3)})
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE callers SET actor = '{'")
+        database.commit()
+    async with SqliteLedger(path, read_only=True) as ledger:
+        assert await ledger.principals() == {"ana": Seen(1.0, 2.0, 3)}

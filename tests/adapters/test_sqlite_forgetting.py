@@ -13,7 +13,7 @@ from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.adapters.ledgers.warnings import WARNING_INTERVAL
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 
 SMALL = RESERVED_BYTES + (1 << 20)

@@ -17,7 +17,7 @@ from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryQuestion
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 LOG = LogFile("logs", "a/log.json.gz")
 
@@ -132,7 +132,7 @@ from pathlib import Path
 from jibe_sqs.adapters.ledgers.sqlite import SqliteLedger
 from jibe_sqs.core.history import FolderRefreshed
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 async def main(path, name, number):
     async with SqliteLedger(Path(path), history=1e9) as ledger:

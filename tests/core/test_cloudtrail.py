@@ -335,7 +335,9 @@ def test_an_event_has_caller_object_region_and_time():
         region="eu-west-1",
         actor=Actor(USER, "AKIA1", "", "192.0.2.7", "aws-cli/2.15 [x]"),
         name="PutObject",
+        request_id=found.request_id,
     )
+    assert found.request_id
 
 
 def test_an_unchanged_record_keeps_its_fields():

@@ -13,7 +13,8 @@ from jibe_sqs.core import plan_sizes, stale_folders
 from jibe_sqs.core.collisions import Collisions
 from jibe_sqs.core.decisions import TIME_PRECISION, Decisions, Place
 from jibe_sqs.core.model import Actor, Folder, Kind, ObjectEvent
-from jibe_sqs.core.plan import MAX_BUCKETS, MAX_PRINCIPAL_LENGTH, Plan
+from jibe_sqs.core.plan import MAX_BUCKETS, Plan
+from jibe_sqs.core.principals import MAX_PRINCIPAL_LENGTH
 
 KiB, MiB = 1024, 1024 * 1024
 PHOTOS = Decisions({BUCKET: (Place("/S3/photos"),)})

@@ -41,6 +41,7 @@ def test_all_fields_of_an_event_of_eventbridge_are_read():
         Actor("111122223333", "", "", "192.0.2.7"),
         "v1",
         "Object Created",
+        "N4N7GDK58NMKJ12R",
     )
 
 

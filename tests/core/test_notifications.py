@@ -120,7 +120,16 @@ def test_all_fields_of_an_event_of_minio_are_read():
 
 def test_all_fields_of_an_event_of_ceph_are_read():
     assert one(s3(ceph(key="a+b%2Fc/é"))) == ObjectEvent(
-        Kind.WRITTEN, "photos", "a+b%2Fc/é", NOON + 0.25, "F7E6", "default", Actor("ana"), None, "ObjectCreated:Put"
+        Kind.WRITTEN,
+        "photos",
+        "a+b%2Fc/é",
+        NOON + 0.25,
+        "F7E6",
+        "default",
+        Actor("ana"),
+        None,
+        "ObjectCreated:Put",
+        "r",
     )
 
 

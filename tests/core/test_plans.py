@@ -7,7 +7,8 @@ from tests.core.object_events import ANN, ANN_ACTOR, BUCKET, UNKNOWN_ACTOR, even
 
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Place
 from jibe_sqs.core.model import UNKNOWN_TIME, Actor, Folder, Kind, ObjectEvent, SkipReason, Unchanged
-from jibe_sqs.core.plan import MAX_BUCKETS, MAX_EXAMPLE_LENGTH, MAX_PRINCIPALS, Plan, Seen, SkippedChanges
+from jibe_sqs.core.plan import MAX_BUCKETS, MAX_EXAMPLE_LENGTH, Plan, SkippedChanges
+from jibe_sqs.core.principals import MAX_PRINCIPALS, Seen
 
 A, B = Folder("/photos/a"), Folder("/photos/b")
 
@@ -194,7 +195,10 @@ def test_a_principal_has_its_first_and_last_change_and_their_number():
     plan = planned(
         event(actor=BOB, time=7), event(actor=ANN_ACTOR, time=3), event(actor=BOB, time=2), event(actor=BOB, time=9)
     )
-    assert plan.principals == {BOB.principal: Seen(2, 9, 3), ANN: Seen(3, 3, 1)}
+    assert plan.principals == {
+        BOB.principal: Seen(2, 9, 3, actor=BOB),
+        ANN_ACTOR.session_issuer: Seen(3, 3, 1, actor=ANN_ACTOR),
+    }
 
 
 def test_an_unchanged_record_adds_no_principal():
@@ -206,7 +210,7 @@ def test_own_writes_and_unmapped_writes_add_their_principals():
     decisions = Decisions({}, OwnWrites(principals=(ANN,)))
     plan = planned(event(actor=ANN_ACTOR), event(actor=BOB, bucket="other"), decisions=decisions)
     assert plan.skipped == {SkipReason.OWN_WRITE: 1, SkipReason.NOT_MAPPED: 1}
-    assert set(plan.principals) == {ANN, BOB.principal}
+    assert set(plan.principals) == {ANN_ACTOR.session_issuer, BOB.principal}
 
 
 def test_a_principal_without_an_arn_has_its_access_key():
@@ -217,10 +221,9 @@ def test_a_principal_without_an_arn_has_its_access_key():
 
 
 def test_principals_are_kept_up_to_the_limit_and_still_counted():
-    """Each session has its own name, so their number has no limit."""
     plan = planned(*(event(actor=Actor(f"session-{n}")) for n in range(MAX_PRINCIPALS + 50)))
     assert len(plan.principals) == MAX_PRINCIPALS
     assert f"session-{MAX_PRINCIPALS}" not in plan.principals
     plan.add(event(actor=Actor("session-0"), time=5000), Decisions().decide(event()))
-    assert plan.principals["session-0"] == Seen(1000.0, 5000, 2)
+    assert plan.principals["session-0"] == Seen(1000.0, 5000, 2, actor=Actor("session-0"))
     assert plan.events == MAX_PRINCIPALS + 51

@@ -4,7 +4,7 @@ import io
 import json
 
 from jibe_sqs.commands import principals
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 HOSTILE = "ana\x1b]0;owned\x07\x9b2J[red]"
 SEEN = {"AIDAEXAMPLE": Seen(1.0, 2.0, 3), HOSTILE: Seen(1.0, 2.0, 30)}

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
 from jibe_sqs.core.phrases import utc_iso
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 
 def as_lines(principals: Mapping[str, Seen], output: IO[str]) -> None:

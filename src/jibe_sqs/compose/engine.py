@@ -15,6 +15,7 @@ from jibe_sqs.consuming.service import Service, Work
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Places
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.globs import KeyFilter
+from jibe_sqs.core.principals import KeptPrincipals
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import (
@@ -89,6 +90,7 @@ class Policies:
     progress_interval: float = 0.0
     retain: float = 90 * 86_400.0
     ignore_buckets: Sequence[str] = ()
+    principals: KeptPrincipals = "writers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -375,6 +377,7 @@ class Engine:
             skip_warnings=self.skip_warnings,
             outages=self.outages,
             by_object=self.changes is not None,
+            principals=self._policies.principals,
             verifiers=inputs.verifiers,
             signatures=inputs.signatures,
             timeout=self._policies.read_timeout,

@@ -20,7 +20,7 @@ MAX_NAMES: Final = 1000
 """Names of one group, such as buckets. A larger group is one name: a ledger's note must not grow without limit."""
 ALL_OF_GROUP: Final = "*"
 
-DECIDE_NOTHING: Final = frozenset({"aws", "ledger", "log"})
+DECIDE_NOTHING: Final = frozenset({"aws", "ledger", "log", "principals"})
 """Groups of `Rules`: where things are, how they are reached, and what is written about them."""
 LIMITS_THAT_DECIDE: Final = frozenset({"record_size", "key_length"})
 """A record beyond them is a bad record. A file beyond the other limits is never finished."""

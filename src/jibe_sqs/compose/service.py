@@ -330,6 +330,7 @@ def policies(settings: Settings, client: AccessAnywhere | None) -> Policies:
         progress_interval=settings.progress_interval,
         retain=settings.ledger.retain_days * stores.DAY,
         ignore_buckets=settings.ignore_buckets,
+        principals=settings.principals,
     )
 
 

@@ -27,7 +27,8 @@ from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.history import FileRead, file_read
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, Nothing, Record, Unreadable
-from jibe_sqs.core.plan import Plan, Seen, SkippedChanges
+from jibe_sqs.core.plan import Plan, SkippedChanges
+from jibe_sqs.core.principals import KeptPrincipals, Seen
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import LogStore, Signatures, Verifier
@@ -111,13 +112,14 @@ class Reading:
         skip_warnings: SkipWarnings,
         outages: BucketOutages,
         by_object: bool = False,
+        principals: KeptPrincipals = "writers",
         verifiers: Mapping[LogSource, Verifier] | None = None,
         signatures: Signatures | None = None,
         timeout: float = 3600.0,
         came: Callable[[LogSource], None] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        """`by_object`: collect each change, not only its folder.
+        """`by_object`: collect each change, not only its folder. `principals`: which of them are kept.
 
         `verifiers`: of the sources whose files are checked against CloudTrail's digests. `signatures`: checks who sent
         the messages. `timeout`: seconds for one log file. `came` is called for each log file of a source that is
@@ -133,6 +135,7 @@ class Reading:
         self._skip_warnings = skip_warnings
         self._outages = outages
         self._by_object = by_object
+        self._principals = principals
         self._verifiers = verifiers or {}
         self._signatures = signatures
         self._timeout = timeout
@@ -246,7 +249,7 @@ class Reading:
         rules = self.rules
         room = in_hand.plan()
         plan = self._new_plan(room)
-        reader = source.reader(file.key, self._limits)
+        reader = source.reader(file.key, self._limits, readers=self._principals == "readers")
         now = asyncio.get_running_loop().time
         began = now()
         try:
@@ -303,7 +306,7 @@ class Reading:
             raise
 
     def _new_plan(self, room: PlanRoom) -> Plan:
-        return Plan(by_object=self._by_object, room=room.limit)
+        return Plan(by_object=self._by_object, room=room.limit, principals=self._principals)
 
     def _add(self, plan: Plan, records: Sequence[Record]) -> None:
         for record in records:

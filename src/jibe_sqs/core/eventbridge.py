@@ -72,6 +72,7 @@ def eventbridge_event(message: dict[str, Any], sources: Sources, key_length: int
         version=text(field(object_, "version-id")),
         etag=text(field(object_, "etag")),
         size=size(field(object_, "size")),
+        request_id=text(field(message, "detail", "request-id")) or "",
     )
     return notification.announced(sources, key_length)
 

@@ -97,6 +97,8 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
     version: str | None = None
     name: str = ""
     """The source's name of the call or event, for display."""
+    request_id: str = ""
+    """The id that S3 gave the request. Every source that announces the same change has the same. Empty if it is unknown."""
 
 
 class SkipReason(StrEnum):
@@ -114,7 +116,7 @@ class SkipReason(StrEnum):
 
 
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
-    """A record that changes no object in the index, and the reason."""
+    """A record that changes no object in the index, and the reason. `actor`: the caller of a read, if readers are wanted."""
 
     reason: SkipReason
     bucket: str = ""
@@ -122,6 +124,7 @@ class Unchanged(msgspec.Struct, frozen=True, gc=False):
     time: float = 0.0
     event_id: str = ""
     name: str = ""
+    actor: Actor | None = None
 
 
 Record = ObjectEvent | Unchanged

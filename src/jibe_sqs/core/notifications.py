@@ -54,6 +54,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     etag: str | None = None
     size: int | None = None
+    request_id: str = ""
 
     def announced(self, sources: Sources, key_length: int) -> list[Announcement]:
         """Usually one event or one log file. `key_length`: the largest number of characters in a bucket or key."""
@@ -79,7 +80,18 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
     def _event(self, kind: Kind, bucket: str, key: str) -> ObjectEvent:
         moment = event_time(self.time)
-        return ObjectEvent(kind, bucket, key, moment, self.event_id, self.region, self.actor, self.version, self.name)
+        return ObjectEvent(
+            kind,
+            bucket,
+            key,
+            moment,
+            self.event_id,
+            self.region,
+            self.actor,
+            self.version,
+            self.name,
+            self.request_id,
+        )
 
     def _unchanged(self, reason: SkipReason, bucket: str, key: str = "") -> Unchanged:
         moment = event_time(self.time)

@@ -18,25 +18,29 @@ from jibe_sqs.core.model import (
     Refresh,
     SkipReason,
 )
-from jibe_sqs.core.plan_sizes import BUCKET, PRINCIPAL, change_size, text_size
+from jibe_sqs.core.plan_sizes import BUCKET, change_size, text_size
+from jibe_sqs.core.principals import KeptPrincipals, Principals, Seen
 from jibe_sqs.core.stale_folders import Needed, StaleFolders
 
 ROOM: Final = 32 * 1024 * 1024
 """Bytes of one plan, if its caller sets no other bound."""
 STEP: Final = 256 * 1024
 """Bytes. A plan asks again for its room when it has grown by this, or by half."""
-MAX_PRINCIPALS: Final = 10_000
-"""Principals of one file. Each session has its own name, so their number has no limit."""
-MAX_PRINCIPAL_LENGTH: Final = 2048
-"""Characters. This is the longest ARN of AWS. A longer name is not kept."""
-MAX_PRINCIPALS_SIZE: Final = 4 * 1024 * 1024
-"""Bytes. Principals are for information only, so folders must not become trees for them."""
 MAX_CHANGES: Final = 50_000
 """Changes of one file that are kept object by object. If there are more, all of their folders become stale."""
 MAX_BUCKETS: Final = 1000
 """Buckets of one file that are counted separately. All others are counted together, under an empty name."""
 MAX_BUCKET_LENGTH: Final = 512
 """Characters. No store has longer names of buckets. A longer name is not kept: its records count under an empty name."""
+
+SAMPLED: Final = 16
+"""One of so many requests is remembered, to find changes that are announced twice."""
+MAX_SAMPLES: Final = 4096
+"""Changes of one file that are remembered for that."""
+SAMPLE: Final = 48
+"""Bytes of one of them."""
+_LISTS: Final = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions"})
+"""Reads of objects that name no key."""
 
 MAX_EXAMPLE_LENGTH: Final = 512
 """Characters of each text of an example. The end of a longer one is kept, because keys differ there."""
@@ -48,14 +52,8 @@ class Counts(msgspec.Struct):
     records: int = 0
     events: int = 0
     skipped: Counter[SkipReason] = msgspec.field(default_factory=Counter)
-
-
-class Seen(msgspec.Struct):
-    """The first and last change by one principal (seconds since the epoch), and the number of changes."""
-
-    first: float
-    last: float
-    count: int = 1
+    reads: int = 0
+    """Of the skipped ones: reads of objects, and lists of them."""
 
 
 class SkippedChanges(msgspec.Struct):
@@ -76,9 +74,16 @@ class Plan:
     `by_object`: keep each change in `changes` instead, in the order of the records. Then only events that name no object, or
     whose key is not a path, make folders stale. Beyond `MAX_CHANGES`, or beyond the room, all changes become stale folders.
     `room`: bytes. A function is called again whenever the plan has grown, and its answer may change.
+    `principals`: which principals are kept.
     """
 
-    def __init__(self, *, by_object: bool = False, room: int | Callable[[], int] = ROOM) -> None:
+    def __init__(
+        self,
+        *,
+        by_object: bool = False,
+        room: int | Callable[[], int] = ROOM,
+        principals: KeptPrincipals = "writers",
+    ) -> None:
         self.buckets: dict[str, Counts] = {}
         """Bucket -> its counts. All buckets beyond `MAX_BUCKETS` have the key `""`."""
         self.unmapped: dict[str, Sequence[Place]] = {}
@@ -90,22 +95,27 @@ class Plan:
         self.newest_unmapped = float("-inf")
         """The time of the latest of those changes."""
         self.changes: list[Change] = []
-        self.principals: dict[str, Seen] = {}
-        """Principal -> its changes of objects. Contains Access Anywhere itself. For information only."""
+        self.samples: list[int] = []
+        """Hashes of some changes. They are the same wherever the change is announced, until the process ends."""
+        self.moment = 0.0
+        """The time of one of the records, for an idea of how old the file is. 0.0 if no time is known."""
+        self._principals = Principals() if principals != "off" else None
         self._by_object = by_object
+        self._first, self._last = UNKNOWN_TIME, 0.0
         self._tops_of_changes: list[tuple[str, ...]] = []
         self._stale = StaleFolders()
         self._room = room if callable(room) else lambda: room
         self._granted = 0
         """The size at which the room is asked for again."""
-        self._max_principals_size = MAX_PRINCIPALS_SIZE
-        self._principals_size = self._changes_size = self._buckets_size = 0
+        self._changes_size = self._buckets_size = 0
         self._has_grown = False
 
     @property
     def size(self) -> int:
         """Bytes of the plan, and of all that `needed` and coarsening add for a time. An estimate that is never too low."""
-        return self._stale.size + self._changes_size + self._buckets_size + self._principals_size
+        principals = self._principals.size if self._principals else 0
+        samples = SAMPLE * len(self.samples)
+        return self._stale.size + self._changes_size + self._buckets_size + principals + samples
 
     @property
     def coarsened(self) -> int:
@@ -116,10 +126,10 @@ class Plan:
         """Add one record and the decision on it."""
         counts = self.buckets.get(record.bucket)
         if counts is None:
-            counts = self._new_bucket(record.bucket)
+            counts = self._new_bucket(record)
         counts.records += 1
         if isinstance(record, ObjectEvent):
-            self._count_principal(record)
+            self._see_change(record)
         if isinstance(decision, Refresh):
             counts.events += 1
             self._add_event(record, decision)
@@ -130,6 +140,11 @@ class Plan:
                     self._add_unmapped(record, decision)
                 elif isinstance(decision, OwnWrite):
                     self._add_skipped(self.own_writes, decision.rule, record)
+            elif record.reason is SkipReason.READ_ONLY and (record.key or record.name in _LISTS):
+                counts.reads += 1
+                if record.actor is not None and self._principals:
+                    self._principals.add_read(record)
+                    self._has_grown = True
         if self._has_grown:
             self._has_grown = False
             if self.size > self._granted:
@@ -143,13 +158,12 @@ class Plan:
     @property
     def span(self) -> tuple[float, float]:
         """The times of the first and the last change, also of skipped ones, as far as they are known; or 0."""
-        known = [time for seen in self.principals.values() for time in (seen.first, seen.last)]
-        for stale in self._stale:
-            if stale.earliest != UNKNOWN_TIME:
-                known.append(stale.earliest)
-            if stale.latest != UNKNOWN_TIME:
-                known.append(stale.latest)
-        return (min(known), max(known)) if known else (0.0, 0.0)
+        return (self._first, self._last) if self._last else (0.0, 0.0)
+
+    @property
+    def principals(self) -> dict[str, Seen]:
+        """Principal -> what it did. Contains Access Anywhere itself. For information only."""
+        return self._principals.seen if self._principals else {}
 
     @property
     def events(self) -> int:
@@ -173,7 +187,28 @@ class Plan:
         """
         return self._stale.needed(watermarks)
 
-    def _new_bucket(self, bucket: str) -> Counts:
+    def _see_change(self, event: ObjectEvent) -> None:
+        """What is known of each change, also of a skipped one."""
+        if (time := event.time) != UNKNOWN_TIME:
+            if time < self._first:
+                self._first = time
+            if time > self._last:
+                self._last = time
+        principals = self._principals
+        if principals is not None:
+            size = principals.size
+            principals.add_change(event)
+            if principals.size != size:
+                self._has_grown = True
+        request = event.request_id
+        if request and not hash(request) % SAMPLED and len(self.samples) < MAX_SAMPLES:
+            self.samples.append(hash((request, event.key)))
+            self._has_grown = True
+
+    def _new_bucket(self, record: Record) -> Counts:
+        bucket = record.bucket
+        if not self.moment and record.time != UNKNOWN_TIME:
+            self.moment = record.time
         has_counts = len(self.buckets) < MAX_BUCKETS and len(bucket) <= MAX_BUCKET_LENGTH
         name = bucket if has_counts else ""
         if name not in self.buckets:
@@ -201,26 +236,6 @@ class Plan:
         self._buckets_size += BUCKET + sum(map(text_size, (bucket, key, principal)))
         self._has_grown = True
 
-    def _count_principal(self, event: ObjectEvent) -> None:
-        time = event.time
-        if time == UNKNOWN_TIME:
-            return
-        name = event.actor.principal or event.actor.access_key
-        seen = self.principals.get(name)
-        if seen is not None:
-            # Not `min` and `max`: this is done for each change.
-            if time < seen.first:
-                seen.first = time
-            elif time > seen.last:
-                seen.last = time
-            seen.count += 1
-        elif name and len(name) <= MAX_PRINCIPAL_LENGTH and len(self.principals) < MAX_PRINCIPALS:
-            size = PRINCIPAL + text_size(name)
-            if self._principals_size + size <= self._max_principals_size:
-                self.principals[name] = Seen(time, time)
-                self._principals_size += size
-                self._has_grown = True
-
     def _add_event(self, record: Record, decision: Refresh) -> None:
         if self._by_object and isinstance(record, ObjectEvent) and not record.kind.is_unlisted and is_path(record.key):
             self.changes.append(Change(record, decision.folders))
@@ -247,9 +262,8 @@ class Plan:
     def _shrink(self, room: int) -> None:
         if self.changes:
             self._refresh_changes()
-        if self._principals_size > room // 8:
-            self.principals.clear()
-            self._principals_size = self._max_principals_size = 0
+        if self._principals and self._principals.size > room // 8:
+            self._principals.give_way()
         if self.size > room:
             # To the half, so that the time for all coarsening grows no faster than the log file.
             self._stale.coarsen(max(room - (self.size - self._stale.size), 0) // 2)

@@ -18,7 +18,7 @@ CHANGE: Final = 800
 """One change, without its texts."""
 BUCKET: Final = 2000
 """The counts of one bucket, or one example of skipped changes without its texts."""
-PRINCIPAL: Final = 400
+PRINCIPAL: Final = 500
 _COPIES: Final = 3
 """A path is in the plan, in the table of costs with a `/` at its end, and in the list of trees."""
 

@@ -61,6 +61,7 @@ def s3_record(record: Any, index: int, sources: Sources, key_length: int) -> lis
         version=text(field(object_, "versionId")),
         etag=text(field(object_, "eTag")),
         size=size(field(object_, "size")),
+        request_id=text(field(record, "responseElements", "x-amz-request-id")) or "",
     )
     return notification.announced(sources, key_length)
 

@@ -47,9 +47,19 @@ class LogSource(msgspec.Struct, frozen=True):
         """Whether all files below this folder, which ends in `/`, are of no interest."""
         return self.ignore is not None and self.ignore.covers(folder)
 
-    def reader(self, key: str, limits: Limits) -> LogReader:
-        """A reader for one of its files. The service and `explain` both use it, so their decisions are the same."""
-        return LogReader(key, limits, configured=self.format, on_bad_record=self.on_bad_record, hashed=self.verify)
+    def reader(self, key: str, limits: Limits, *, readers: bool = False) -> LogReader:
+        """A reader for one of its files. The service and `explain` both use it, so their decisions are the same.
+
+        `readers`: records of reads have their caller.
+        """
+        return LogReader(
+            key,
+            limits,
+            configured=self.format,
+            on_bad_record=self.on_bad_record,
+            hashed=self.verify,
+            readers=readers,
+        )
 
 
 def holds(bucket: str, prefix: str, key: str) -> bool:

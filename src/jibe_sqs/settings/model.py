@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jibe_sqs.core.key_encodings import KeyEncoding
+from jibe_sqs.core.principals import KeptPrincipals
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
@@ -80,6 +81,11 @@ class Rules(Sourced):
         "changes are skipped as `ignored`",
     )
     own_writes: OwnWritesSettings = OwnWritesSettings()
+    principals: KeptPrincipals = Field(
+        default="writers",
+        description="the callers that the ledger remembers, for `jibe-sqs principals`: `writers` changed objects; with "
+        "`readers`, also those that only read objects, as far as a log has reads; `off`: none",
+    )
     logs: tuple[LogSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
     key_encodings: dict[Annotated[str, Field(min_length=1)], KeyEncoding] = Field(

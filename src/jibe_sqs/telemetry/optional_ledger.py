@@ -13,7 +13,7 @@ import structlog
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Ledger
 
 log = structlog.get_logger()

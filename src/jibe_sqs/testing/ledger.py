@@ -6,7 +6,7 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 
 class InMemoryLedger(MemoryLedger):

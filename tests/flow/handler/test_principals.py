@@ -1,13 +1,15 @@
-"""The principals that changed objects are recorded once for each finished file."""
+"""The principals that changed or read objects are recorded once for each finished file."""
 
 import gzip
 import json
 
+import pytest
+
 from jibe_sqs.core.errors import (
     AccessAnywhereUnavailable,
 )
-from jibe_sqs.core.model import Done, Retry
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.model import Actor, Done, Retry
+from jibe_sqs.core.principals import Seen
 
 
 def log_by(flow, *principals):
@@ -26,8 +28,8 @@ async def test_principals_are_recorded_once_for_each_finished_file(flow, world):
     for _ in range(3):
         assert await world.handle(body) == Done()
     assert await world.ledger.principals() == {
-        "ana": Seen(flow.EPOCH, flow.EPOCH, 2),
-        "bo": Seen(flow.EPOCH, flow.EPOCH, 1),
+        "ana": Seen(flow.EPOCH, flow.EPOCH, 2, actor=Actor("ana")),
+        "bo": Seen(flow.EPOCH, flow.EPOCH, 1, actor=Actor("bo")),
     }
 
 
@@ -54,7 +56,7 @@ async def test_principals_of_events_in_the_body_are_recorded(flow, world):
     body = json.loads(flow.s3_event("a/b"))
     body["Records"][0]["userIdentity"] = {"principalId": "AWS:AIDA1"}
     assert await world.handle(json.dumps(body)) == Done()
-    assert await world.ledger.principals() == {"AWS:AIDA1": Seen(flow.EPOCH, flow.EPOCH, 1)}
+    assert await world.ledger.principals() == {"AWS:AIDA1": Seen(flow.EPOCH, flow.EPOCH, 1, actor=Actor("AWS:AIDA1"))}
 
 
 async def test_a_ledger_that_refuses_principals_is_only_a_warning(flow, world, events):
@@ -70,3 +72,43 @@ async def test_a_file_without_principals_writes_no_principals(flow, world, event
     world.ledger.refuses_principals = True
     assert await world.handle(flow.announcing(world.put("a"))) == Done()
     assert not [event for event in events if event["event"] == "ledger_unwritable"]
+
+
+async def test_readers_are_recorded_if_they_are_wanted(flow):
+    """The sessions of a role are one principal. A read of another service, or without a bucket, counts for nobody."""
+    world = flow.World(principals="readers")
+    session = {
+        "arn": "arn:aws:sts::111122223333:assumed-role/viewer/s1",
+        "sessionContext": {"sessionIssuer": {"arn": "arn:aws:iam::111122223333:role/viewer"}},
+    }
+    world.put("a", reads_by(flow, session, {"arn": session["arn"] + "2"}, {"arn": "ana"}))
+    assert await world.handle(flow.announcing(flow.log_key("a"))) == Done()
+    seen = await world.ledger.principals()
+    assert {who: (each.count, each.reads) for who, each in seen.items()} == {
+        "arn:aws:iam::111122223333:role/viewer": (0, 2),
+        "ana": (0, 1),
+    }
+    assert seen["ana"].first == seen["ana"].last == flow.EPOCH
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("writers", {"ana"}), ("off", set())])
+async def test_readers_are_not_recorded_otherwise(flow, wanted, expected):
+    world = flow.World(principals=wanted)
+    world.put("a", reads_by(flow, {"arn": "viewer"}))
+    world.put("b", log_by(flow, "ana"))
+    for name in "ab":
+        assert await world.handle(flow.announcing(flow.log_key(name))) == Done()
+    assert (await world.ledger.principals()).keys() == expected
+
+
+def reads_by(flow, *identities):
+    """A log file with a read of an object by each of the identities, and reads that concern no object."""
+    text = json.loads(gzip.decompress(flow.log_of(*(f"a/{n}" for n in range(len(identities))), name="GetObject")))
+    for record, identity in zip(text["Records"], identities, strict=True):
+        record |= {"userIdentity": identity, "readOnly": True}
+    other = text["Records"][0] | {"userIdentity": {"arn": "other"}}
+    text["Records"] += [
+        other | {"eventSource": "ec2.amazonaws.com", "eventName": "DescribeInstances"},
+        other | {"eventName": "ListBuckets", "requestParameters": None},
+    ]
+    return gzip.compress(json.dumps(text).encode())

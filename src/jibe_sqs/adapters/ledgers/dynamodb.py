@@ -4,7 +4,8 @@
     f#RULES#BUCKET/KEY     etag, version, written        a file that was finished under these rules
     w#FOLDER               began                         when the folder's last successful refresh began
     t#FOLDER               began                         the same for a tree refresh of the folder
-    p#WHO                  who, first, last, seen        a principal that changed objects, and how often
+    p#WHO                  who, first, last, seen,       a principal that changed or read objects, and how often
+                           read_count, actor
     n#NAME                 text                          a note
     c#NAME                 claimant, claimed_until       a task that one replica does for all
 
@@ -25,7 +26,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import astuple, replace
 
 from jibe_sqs.adapters.aws import Account, Aws
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
@@ -34,8 +36,8 @@ from jibe_sqs.concurrency.backoff import Backoff
 from jibe_sqs.concurrency.batches import Batches
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
-from jibe_sqs.core.model import LATEST, Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.model import LATEST, Actor, Folder, LogFile
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 
 MAX_NAME_BYTES: Final = 2048 - 2
@@ -47,6 +49,7 @@ MAX_NOTE_BYTES: Final = 300_000
 """Bytes of a note. An item may have 400 KB."""
 OBSERVE_TRIES: Final = 5
 """Tries to count a principal while other replicas count the same one."""
+ACTOR_FIELDS: Final = len(Actor.__struct_fields__)
 CONFLICT_BACKOFF: Final = Backoff(first=0.1, longest=0.8, jitter=1.0)
 
 
@@ -143,11 +146,13 @@ class DynamoDbLedger:
             await self._prolong(key, expires)
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Record the principals that changed objects."""
+        """Record the principals that changed or read objects."""
         with self._encodable():
             for who in principals:
-                _check_length(who, "a principal")  # before any is written: all of a file are counted, or no one
-        copies = ((who, Seen(seen.first, seen.last, seen.count)) for who, seen in principals.items())
+                _check_length(
+                    "".join((who, *astuple(principals[who].actor))), "a principal"
+                )  # before any is written: all of a file are counted, or no one
+        copies = ((who, msgspec.structs.replace(seen)) for who, seen in principals.items())
         outcomes = await asyncio.gather(*(self._observed.add(each) for each in copies), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
@@ -271,14 +276,20 @@ class DynamoDbLedger:
             "first": _numeral(both.first),
             "last": _numeral(both.last),
             "seen": {"N": str(both.count)},
+            "read_count": {"N": str(both.reads)},
+            "actor": {"L": [_text(each) for each in astuple(both.actor)]},
             "expires": self._expires(),
         }
-        # The count grows with each write, so it identifies the state that was read; if it has expired, `expires` does.
+        # A count grows with each write, so both identify the state that was read; if it has expired, `expires` does.
         if known is None:
             await self._table.put_if(item, "attribute_not_exists(pk)", {})
         else:
+            same = "seen = :seen AND expires = :then AND " + (
+                "read_count = :reads" if "read_count" in known else "attribute_not_exists(read_count)"
+            )
+            was = {":seen": known["seen"], ":then": known["expires"]}
             await self._table.put_if(
-                item, "seen = :seen AND expires = :then", {":seen": known["seen"], ":then": known["expires"]}
+                item, same, was | ({":reads": known["read_count"]} if "read_count" in known else {})
             )
 
     def _expires(self) -> dict[str, Any]:
@@ -337,10 +348,15 @@ def _number(value: Mapping[str, Any]) -> float:
 
 
 def _seen(item: Item) -> Seen:
-    return Seen(_number(item["first"]), _number(item["last"]), int(item["seen"]["N"]))
+    # Items of earlier releases have neither reads nor an actor.
+    reads, actor = int(item["read_count"]["N"]) if "read_count" in item else 0, item.get("actor", {"L": []})["L"]
+    first, last, count = _number(item["first"]), _number(item["last"]), int(item["seen"]["N"])
+    return Seen(first, last, count, reads, Actor(*(each["S"] for each in actor[:ACTOR_FIELDS])))
 
 
 def _merged(known: Seen | None, seen: Seen) -> Seen:
     if known is None:
         return seen
-    return Seen(min(known.first, seen.first), max(known.last, seen.last), known.count + seen.count)
+    both = msgspec.structs.replace(known)
+    both.merge(seen)
+    return both

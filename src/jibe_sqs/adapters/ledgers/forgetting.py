@@ -62,6 +62,7 @@ _TABLES: Final = [
     _by_time("files", "bucket, key"),
     _by_time("folders", "path, tree"),
     _by_time("principals", "who"),
+    _by_time("callers", "who"),
     _by_id(HISTORY),
 ]
 

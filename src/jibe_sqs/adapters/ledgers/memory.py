@@ -5,12 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 
 MAX_HISTORY: Final = 2000
@@ -65,15 +66,15 @@ class MemoryLedger:
         self._folders[folder] = (max(known, began), self._wall_clock())
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Record the principals that changed objects."""
+        """Record the principals that changed or read objects."""
         for who, seen in principals.items():
             known, _ = self._principals.get(who, (Seen(seen.first, seen.last, 0), 0.0))
-            both = Seen(min(known.first, seen.first), max(known.last, seen.last), known.count + seen.count)
-            self._principals[who] = both, self._wall_clock()
+            known.merge(seen)
+            self._principals[who] = known, self._wall_clock()
 
     async def principals(self) -> dict[str, Seen]:
         """All recorded principals."""
-        return {who: seen for who, (seen, _) in self._principals.items()}
+        return {who: msgspec.structs.replace(seen) for who, (seen, _) in self._principals.items()}
 
     async def note(self, name: str, text: str) -> None:
         """Remember a small fact."""

@@ -17,7 +17,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NoReturn, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar
+
+import msgspec
+from msgspec.structs import astuple
 
 from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
@@ -29,8 +32,8 @@ from jibe_sqs.adapters.ledgers.unwritten import Unwritten
 from jibe_sqs.adapters.ledgers.warnings import LedgerWarnings
 from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
-from jibe_sqs.core.model import LATEST, Folder, LogFile
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.model import LATEST, Actor, Folder, LogFile
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Validity
 
 T = TypeVar("T")
@@ -55,7 +58,19 @@ ON CONFLICT (who) DO UPDATE SET
     first = min(first, excluded.first), last = max(last, excluded.last), count = count + excluded.count,
     written = excluded.written
 """
+_CALLED: Final = """
+INSERT INTO callers VALUES (?, ?, ?, ?)
+ON CONFLICT (who) DO UPDATE SET
+    reads = reads + excluded.reads, actor = CASE excluded.actor WHEN '' THEN actor ELSE excluded.actor END,
+    written = excluded.written
+"""
+_PRINCIPALS: Final = """
+SELECT who, first, last, count, coalesce(reads, 0), coalesce(actor, '') FROM principals LEFT JOIN callers USING (who)
+"""
+_PRINCIPALS_ALONE: Final = "SELECT who, first, last, count, 0, '' FROM principals"
 _RECORD: Final = "INSERT INTO history (written, entry) VALUES (?, ?)"
+_NO_ACTOR: Final = Actor()
+_actors: Final = msgspec.json.Decoder(tuple[str, str, str, str, str])
 _WATERMARK: Final = "SELECT began FROM folders WHERE (path, tree) = (?, ?)"
 
 
@@ -153,9 +168,11 @@ class SqliteLedger:
         await self._writes.add(_REFRESHED, (folder.path, folder.tree, began, self._wall_clock()))
 
     async def observe(self, principals: Mapping[str, Seen]) -> None:
-        """Count the principals that changed objects. They are on the disk within a second."""
+        """Count the principals that changed or read objects. They are on the disk within a second."""
         self._check_open()
-        self._check_text("".join(principals))  # before any is counted: all of a file are, or no one
+        self._check_text(
+            "".join(principals), *(text for seen in principals.values() for text in astuple(seen.actor))
+        )  # before any is counted: all of a file are, or no one
         if len(self._unwritten.principals) + len(principals) > MAX_WAITING_PRINCIPALS:
             await self._flush()
         self._unwritten.observe(principals, self._wall_clock())
@@ -165,10 +182,8 @@ class SqliteLedger:
         """All recorded principals."""
         if self._unwritten.principals:
             await self._flush()
-        rows = await self._do(
-            lambda: self._connection.execute("SELECT who, first, last, count FROM principals").fetchall()
-        )
-        return {who: Seen(first, last, count) for who, first, last, count in rows}
+        rows = await self._do(lambda: _principals(self._connection))
+        return {who: Seen(first, last, count, reads, _actor(actor)) for who, first, last, count, reads, actor in rows}
 
     async def note(self, name: str, text: str) -> None:
         """Remember a small fact. It is on the disk when this returns."""
@@ -272,6 +287,7 @@ class SqliteLedger:
             **rows,
             _RECORD: history,
             _OBSERVED: [(who, seen.first, seen.last, seen.count, at) for who, (seen, at) in principals.items()],
+            _CALLED: [(who, seen.reads, _actor_text(seen.actor), at) for who, (seen, at) in principals.items()],
         }
         try:
             forgotten = await self._do(lambda: self._written(rows))
@@ -356,6 +372,26 @@ def _watermarks(database: sqlite3.Connection, folders: Sequence[Folder]) -> dict
         if row and _is_time(row[0]):
             found[folder] = row[0]
     return found
+
+
+def _principals(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    try:
+        return database.execute(_PRINCIPALS).fetchall()
+    except sqlite3.OperationalError:
+        # A command reads the file of an earlier release, which has no such table.
+        return database.execute(_PRINCIPALS_ALONE).fetchall()
+
+
+def _actor_text(actor: Actor) -> str:
+    return "" if actor == _NO_ACTOR else msgspec.json.encode(astuple(actor)).decode()
+
+
+def _actor(text: str) -> Actor:
+    """The actor of a row. A damaged text must not hide the other principals."""
+    try:
+        return Actor(*_actors.decode(text)) if text else _NO_ACTOR
+    except msgspec.MsgspecError:
+        return _NO_ACTOR
 
 
 def _is_time(began: object) -> bool:

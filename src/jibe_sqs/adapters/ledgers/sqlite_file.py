@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS principals (
     who TEXT NOT NULL PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, written REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS principals_written ON principals (written);
+CREATE TABLE IF NOT EXISTS callers (
+    who TEXT NOT NULL PRIMARY KEY, reads INTEGER NOT NULL, actor TEXT NOT NULL, written REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS callers_written ON callers (written);
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, written REAL NOT NULL, entry TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -55,6 +59,7 @@ _PROBES: Final = {
         ("files", ("bucket", "written")),
         ("folders", ("path", "written")),
         ("principals", ("who", "written")),
+        ("callers", ("who", "written")),
         ("history", ("id",)),
         ("notes", ("name",)),
     )

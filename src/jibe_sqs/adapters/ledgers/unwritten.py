@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from jibe_sqs.core.history import HistoryEntry
-from jibe_sqs.core.plan import Seen
+from jibe_sqs.core.principals import Seen
 
 MAX_WAITING_HISTORY: Final = 10_000
 """Entries of the history that wait for a write. Beyond it, the oldest are lost."""
@@ -37,12 +37,10 @@ class Unwritten:
         """Add to the sums."""
         for who, seen in principals.items():
             if (known := self.principals.get(who)) is None:
-                both = Seen(seen.first, seen.last, seen.count)
+                both = msgspec.structs.replace(seen)
             else:
                 both, _ = known
-                both.first = min(both.first, seen.first)
-                both.last = max(both.last, seen.last)
-                both.count += seen.count
+                both.merge(seen)
             self.principals[who] = both, now
 
     def take_history(self) -> list[tuple[float, str]]:

@@ -27,18 +27,26 @@ _TEXT: Final = re.compile(rb"\S+[ \t]+\S+[ \t]+\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}
 
 
 class AccessLog(JsonLog):
-    """Parser of one log file. It remembers the ids of the last changes."""
+    """Parser of one log file. It remembers the ids of the last changes. `readers`: records of reads have their caller."""
 
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-    def __init__(self, limits: Limits, bad: BadRecords, changes: SeenChanges | None = None, level: int = 0) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        bad: BadRecords,
+        readers: bool = False,
+        changes: SeenChanges | None = None,
+        level: int = 0,
+    ) -> None:
         """`changes`, `level`: for a log inside a message. The changes of the outer log, and the depth of nesting."""
         super().__init__(limits, bad)
         self._limits = limits
+        self._readers = readers
         self._level = level
         self._changes = changes or SeenChanges()
-        self._json = JsonRequests(self._changes, bad, self.without_bucket, self._nested)
-        self._text = TextRequests(self._changes, self.without_bucket)
+        self._json = JsonRequests(self._changes, bad, self.without_bucket, self._nested, readers=readers)
+        self._text = TextRequests(self._changes, self.without_bucket, readers=readers)
         self._start: bytes | None = b""
 
     def feed(self, text: bytes) -> list[Record]:
@@ -89,7 +97,7 @@ class AccessLog(JsonLog):
         if self._level == _MAX_NESTING:
             raise line.malformed("its messages are nested too deeply")
         bad = BadRecords("skip")
-        log = AccessLog(self._limits, bad, self._changes, self._level + 1)
+        log = AccessLog(self._limits, bad, self._readers, self._changes, self._level + 1)
         records = log.feed(text) + log.drain()
         self.recognised = self.recognised or log.recognised
         errors = [line.malformed(str(each).partition(": ")[2], each.field) for each in bad.first]

@@ -61,10 +61,22 @@ def is_entry(value: object) -> bool:
 
 
 class JsonRequests:
-    """Parses the objects of one file. `nested` parses the text of a `message`, and returns its records and errors."""
+    """Parses the objects of one file. `nested` parses the text of a `message`, and returns its records and errors.
 
-    def __init__(self, changes: SeenChanges, bad: BadRecords, without_bucket: WithoutBucket, nested: Nested) -> None:
+    `readers`: records of reads have their caller.
+    """
+
+    def __init__(
+        self,
+        changes: SeenChanges,
+        bad: BadRecords,
+        without_bucket: WithoutBucket,
+        nested: Nested,
+        *,
+        readers: bool = False,
+    ) -> None:
         self._changes = changes
+        self._readers = readers
         self._bad = bad
         self._without_bucket = without_bucket
         self._nested = nested
@@ -114,19 +126,24 @@ class JsonRequests:
             change = SkipReason.FAILED
         start, bucket, request_id = fields.get("time"), _bucket(fields), _text(fields.get("request_id"))
         if isinstance(change, SkipReason):
-            return [Unchanged(change, bucket, _text(key), start or 0.0, request_id, name)]
+            actor = _actor(fields) if self._readers and change is SkipReason.READ_ONLY else None
+            return [Unchanged(change, bucket, _text(key), start or 0.0, request_id, name, actor)]
         if not bucket:
             raise self._without_bucket(line, f"a {name} without a bucket")
         keys = keys_in_json(key, name) if isinstance(key, str) else ()
         kind = change if keys else UNLISTED[change]
-        actor = Actor(
-            principal=_text(fields.get("requester")),
-            source_address=_text(fields.get("remote_ip")),
-            user_agent=_text(fields.get("user_agent")),
-        )
         time, version = visible_at(start, _milliseconds(fields), change), _text(fields.get("version")) or None
-        event = ObjectEvent(kind, bucket, keys[0] if keys else "", time, request_id, "", actor, version, name)
+        first, actor = keys[0] if keys else "", _actor(fields)
+        event = ObjectEvent(kind, bucket, first, time, request_id, "", actor, version, name, request_id)
         return self._changes.records(event, keys)
+
+
+def _actor(fields: _Fields) -> Actor:
+    return Actor(
+        principal=_text(fields.get("requester")),
+        source_address=_text(fields.get("remote_ip")),
+        user_agent=_text(fields.get("user_agent")),
+    )
 
 
 def loose_object(line: Line) -> dict[str, Any]:

@@ -57,10 +57,13 @@ def names_operation(text: bytes) -> bool:
 
 
 class TextRequests:
-    """Parses the lines of one file."""
+    """Parses the lines of one file. `readers`: records of reads have their caller."""
 
-    def __init__(self, changes: SeenChanges, without_bucket: Callable[[Line, str], RecordMalformed]) -> None:
+    def __init__(
+        self, changes: SeenChanges, without_bucket: Callable[[Line, str], RecordMalformed], *, readers: bool = False
+    ) -> None:
         self._changes = changes
+        self._readers = readers
         self._without_bucket = without_bucket
 
     def read(self, line: Line) -> list[Record]:
@@ -99,7 +102,13 @@ class TextRequests:
             failed, milliseconds, tail = _outcome(rest)
             change = SkipReason.FAILED if failed else change
         if isinstance(change, SkipReason):
-            return [Unchanged(change, _text(bucket), _displayed_key(key, name), start or 0.0, _text(request), name)]
+            actor = None
+            if self._readers and change is SkipReason.READ_ONLY:
+                agent, _ = _agent_and_version(_outcome(rest)[2])
+                actor = Actor(principal=_text(requester), source_address=_text(address), user_agent=_text(agent))
+            return [
+                Unchanged(change, _text(bucket), _displayed_key(key, name), start or 0.0, _text(request), name, actor)
+            ]
         bucket_name = "" if bucket == NULL or not bucket.isascii() else parse_bucket(bucket.decode("ascii"))
         if not bucket_name:
             return None
@@ -116,6 +125,7 @@ class TextRequests:
             actor,
             _text(version) or None,
             name,
+            _text(request),
         )
         return self._changes.records(event, keys)
 

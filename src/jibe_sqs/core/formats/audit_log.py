@@ -68,12 +68,13 @@ _MAX_NAME_LENGTH: Final = 64
 
 
 class AuditLog(JsonLog):
-    """Parser of one log file. It remembers the ids of the last changes."""
+    """Parser of one log file. It remembers the ids of the last changes. `readers`: records of reads have their caller."""
 
     decode = typed_decoder.decode
 
-    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+    def __init__(self, limits: Limits, bad: BadRecords, readers: bool = False) -> None:
         super().__init__(limits, bad)
+        self._readers = readers
         self._seen = Recent()
 
     def read_usual(self, text: bytes) -> list[Record] | None:
@@ -116,15 +117,15 @@ class AuditLog(JsonLog):
         reason = _skip_reason_of(name, entry.event or "", api.statusCode, on_object)
         if reason is not None:
             time = start_time(entry.time)
-            return [Unchanged(reason, api.bucket or "", api.object or "", time, entry.requestID or "", name)]
+            actor = _actor_of(call) if self._readers and reason is SkipReason.READ_ONLY else None
+            return [Unchanged(reason, api.bucket or "", api.object or "", time, entry.requestID or "", name, actor)]
         return self._events(call, name, api.bucket) if api.bucket else None
 
     def _events(self, call: Call, name: str, bucket: str) -> list[Record]:
         entry, api = call.entry, call.api
         moment = visible_at(entry.time or "", api)
         request = entry.requestID or ""
-        address = _without_port(entry.remotehost or "")
-        actor = Actor(entry.parentUser or call.account, entry.accessKey or "", "", address, entry.userAgent or "")
+        actor = _actor_of(call)
         kind = Kind.DELETED if name in DELETES else Kind.WRITTEN
         found: list[Record] = []
         for target in _targets(call, name):
@@ -132,10 +133,15 @@ class AuditLog(JsonLog):
             if request and not self._seen.add(change_id(request, name, bucket, key)):
                 found.append(Unchanged(SkipReason.DUPLICATE, bucket, key, moment, request, name))
             else:
-                found.append(
-                    ObjectEvent(kind if key else UNLISTED[kind], bucket, key, moment, request, "", actor, version, name)
-                )
+                effect = kind if key else UNLISTED[kind]
+                found.append(ObjectEvent(effect, bucket, key, moment, request, "", actor, version, name, request))
         return found
+
+
+def _actor_of(call: Call) -> Actor:
+    entry = call.entry
+    address = _without_port(entry.remotehost or "")
+    return Actor(entry.parentUser or call.account, entry.accessKey or "", "", address, entry.userAgent or "")
 
 
 def _call_name(name: str | None, event: str | None) -> str:

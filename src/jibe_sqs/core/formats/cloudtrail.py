@@ -59,12 +59,13 @@ class CloudTrailLog:
     """Parser of one log file. `feed` its text in order, then call `finish`. Both return records. Raises only `LogError`s.
 
     Keeps in memory: one block of text, the ids of the last ten thousand changes, and the `DeleteObjects` calls for
-    which the file may still have a record per key.
+    which the file may still have a record per key. `readers`: records of reads have their caller.
     """
 
-    def __init__(self, limits: Limits, bad: BadRecords) -> None:
+    def __init__(self, limits: Limits, bad: BadRecords, readers: bool = False) -> None:
         self._limits = limits
         self._bad = bad
+        self._readers = readers
         self._records: JsonRecords[Typed] | None = None
         self._seen = Recent()
         self._bulk: _BulkDeletes | None = None
@@ -94,13 +95,14 @@ class CloudTrailLog:
 
     def _read(self, batches: Iterable[Batch[Typed]]) -> list[Record]:
         found: list[Record] = []
+        unchanged = self._with_reader if self._readers else _unchanged
         for batch in batches:
             for at, record in enumerate(batch.records):
                 try:
                     call = loose_record(record) if isinstance(record, bytes) else record
                     reason = skip_reason(call)
                     if reason is not None:
-                        found.append(_unchanged(call, reason))
+                        found.append(unchanged(call, reason))
                     else:
                         found += self._changes(call)
                 except Unreadable as error:
@@ -110,6 +112,13 @@ class CloudTrailLog:
                     offset = batch.offset(at) if self._bad.keeps_next else None
                     self._bad.found(RecordMalformed(text, index=index, offset=offset, field=error.field))
         return found
+
+    def _with_reader(self, record: Call, reason: SkipReason) -> Unchanged:
+        """The same as `_unchanged`. A read of a bucket has its caller."""
+        found = _unchanged(record, reason)
+        if reason is not SkipReason.READ_ONLY or not found.bucket:
+            return found
+        return msgspec.structs.replace(found, actor=self._actors.actor_of(record))
 
     def _changes(self, record: Call) -> list[Record]:
         """The records of a call that changes objects."""
@@ -189,6 +198,7 @@ class CloudTrailLog:
             self._actors.actor_of(record),
             None,
             record.eventName,
+            record.requestID or "",
         )
 
 

@@ -38,13 +38,18 @@ class LogReader:
         configured: Format | None = None,
         on_bad_record: OnBadRecord | None = None,
         hashed: bool = False,
+        readers: bool = False,
     ) -> None:
-        """`configured`, `on_bad_record`: the settings of the file's source. `hashed`: compute `sha256`."""
+        """`configured`, `on_bad_record`: the settings of the file's source. `hashed`: compute `sha256`.
+
+        `readers`: records of reads have their caller, which takes time.
+        """
         self.format = format_of(key) or configured
         self.records = 0
         self.stored = 0
         self._limits = limits
         self._on_bad_record = on_bad_record
+        self._readers = readers
         self._hash = hashlib.sha256() if hashed else None
         self._whole: tuple[bytes, bytes] | None = None
         """The only chunk so far, and its text: probably the whole file."""
@@ -137,7 +142,7 @@ class LogReader:
         self.bad = BadRecords(self._on_bad_record or spec.on_bad_record)
         if self._text is not None:
             self._text.limit = self._decompressed_limit
-        return spec.parser(self._limits, self.bad)
+        return spec.parser(self._limits, self.bad, self._readers)
 
     @property
     def _decompressed(self) -> Decompressed:

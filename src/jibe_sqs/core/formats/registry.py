@@ -73,7 +73,8 @@ class Beginning(NamedTuple):
 class FormatSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `FORMATS`: how to recognise and parse a format, and its defaults."""
 
-    parser: Callable[[Limits, BadRecords], Parser]
+    parser: Callable[[Limits, BadRecords, bool], Parser]
+    """The last argument: whether records of reads need their caller."""
     keys: tuple[KeyPattern, ...] = ()
     beginnings: tuple[Beginning, ...] = ()
     on_bad_record: OnBadRecord
