@@ -1,15 +1,8 @@
-"""What AWS asks for requests: list prices of us-east-1, in dollars.
-
-Source: https://aws.amazon.com/sqs/pricing/ and https://aws.amazon.com/s3/pricing/, as of 2025. SQS: the first 100 billion
-requests a month, without the free million; a request with up to 64 KB is one. S3: GET requests of S3 Standard. SNS delivers to
-SQS free of charge. Traffic inside a region is free.
-"""
+"""What the requests in the counts of the stub cost."""
 
 from collections.abc import Mapping
-from typing import Final
 
-SQS_REQUEST: Final = 0.40 / 1_000_000
-S3_GET: Final = 0.40 / 1_000_000
+from jibe_sqs.core.prices import S3_GET, SQS_REQUEST
 
 
 def aws_requests(counts: Mapping[str, int]) -> int:

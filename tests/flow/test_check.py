@@ -32,6 +32,7 @@ from jibe_sqs.commands.check.running import CHECK_TIMEOUT, Check, report
 from jibe_sqs.commands.check.topics import CheckedTopics, check_topics
 from jibe_sqs.commands.check.trails import CheckedTrails, Trails, check_logged_buckets, check_trails
 from jibe_sqs.core.errors import LedgerError, LogAccessDenied, LogStoreUnavailable
+from jibe_sqs.core.principals import Seen
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "check.md"
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:jibe"
@@ -436,7 +437,7 @@ async def test_a_bucket_that_we_may_not_list_is_a_note(aws):
 
 def own(*patterns, seen=(), networks=(), is_own=None):
     async def principals():
-        return seen
+        return {name: Seen(1.0, 2.0) for name in seen}
 
     return CheckedOwnWrites(patterns, networks, (), is_own or (lambda actor: actor.principal in patterns), principals)
 

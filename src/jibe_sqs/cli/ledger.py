@@ -8,15 +8,14 @@ from jibe_sqs.cli.options import ConfigOption, JsonOption
 
 
 def principals(as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """List the principals that changed objects: first and last time, and how often."""
+    """List the principals that changed or read objects, and which of them may be Access Anywhere."""
     from jibe_sqs.commands import principals as tables
-    from jibe_sqs.compose import stores
-    from jibe_sqs.settings import Rules
+    from jibe_sqs.compose.identities import found_identities
+    from jibe_sqs.settings import Identities
 
-    settings = load(Rules, config)
-
-    async def show() -> None:
-        async with stores.ledger(settings) as ledger:
-            (tables.as_lines if as_json else tables.as_table)(await ledger.principals(), sys.stdout)
-
-    asyncio.run(show())
+    settings = load(Identities, config)
+    found = asyncio.run(found_identities(settings))
+    if as_json:
+        tables.as_lines(found, sys.stdout)
+    else:
+        tables.as_table(found, sys.stdout, has_readers=settings.principals == "readers")

@@ -8,11 +8,8 @@ from rich.filesize import decimal
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
 from jibe_sqs.core.phrases import counted
+from jibe_sqs.core.prices import S3_GET, S3_LIST
 
-GET_PRICE: Final = 0.40 / 1e6
-LIST_PRICE: Final = 5.0 / 1e6
-"""US dollars for one request to S3 Standard in us-east-1. Other regions and storage classes differ. Traffic within a region
-is free."""
 LIST_ENTRIES: Final = 1000
 """Entries in one answer to LIST."""
 CALLS_PER_REFRESH: Final = 3
@@ -80,7 +77,7 @@ class Estimate(msgspec.Struct, frozen=True):
     @property
     def dollars(self) -> float:
         """The price of the requests to S3."""
-        return self.gets * GET_PRICE + self.lists * LIST_PRICE
+        return self.gets * S3_GET + self.lists * S3_LIST
 
     def _of_all(self, in_sample: int) -> int:
         return round(in_sample * self.left / self.sample) if self.sample else 0

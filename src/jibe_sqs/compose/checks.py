@@ -31,6 +31,7 @@ from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.errors import AccessAnywhereError, LogStoreUnavailable, SettingsError
 from jibe_sqs.core.model import Actor, Folder, Kind, LogFile, ObjectEvent, Skip, SkipReason
+from jibe_sqs.core.principals import Seen
 from jibe_sqs.ports import Found, Listing, Log, LogStore
 from jibe_sqs.settings import LogSettings, Settings
 from jibe_sqs.syncing.bucket_map import PlacesOfProviders
@@ -274,12 +275,12 @@ class _Checks:
             principals=self._principals,
         )
 
-    async def _principals(self) -> list[str]:
+    async def _principals(self) -> Mapping[str, Seen]:
         settings = self._settings.ledger
         if settings.kind == "memory" or (settings.kind == "sqlite" and not settings.path.exists()):
-            return []
+            return {}
         async with stores.opened_ledger(self._settings, self._aws, read_only=True) as ledger:
-            return list(await ledger.principals())
+            return await ledger.principals()
 
     def _ledger(self) -> CheckedLedger:
         wanted = self._settings.ledger

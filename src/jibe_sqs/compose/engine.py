@@ -44,9 +44,11 @@ from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
 from jibe_sqs.syncing.tree_refreshes import TreeRefreshes
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.costs import EventCosts
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.principals import SeenPrincipals
 from jibe_sqs.telemetry.queue_activity import QueueActivity
 from jibe_sqs.telemetry.queue_watch import LastFiles, QueueWatch, RelayedWatch
 from jibe_sqs.telemetry.silences import Expected, Silences
@@ -160,8 +162,8 @@ class Parts:
 class Engine:
     """The parts of a service. It is built in two steps: a log store may need the refreshes, as Access Anywhere's does.
 
-    `handler`, `reading`, `sweeper`, `consumers`, `queue_consumers` (without the one of the sweeps) and `skip_warnings` exist
-    after `service`.
+    `handler`, `reading`, `sweeper`, `consumers`, `queue_consumers` (without the one of the sweeps), `skip_warnings` and
+    `costs` exist after `service`.
     """
 
     def __init__(self, outputs: Outputs, policies: Policies, parts: Parts | None = None) -> None:
@@ -182,6 +184,7 @@ class Engine:
         self._policies = policies
         self._parts = parts or Parts()
         self.outcomes = Outcomes()
+        self.principals = SeenPrincipals(outputs.decisions.own_write_rule)
         self.refreshes = self._parts.refreshes(
             target=outputs.target,
             ledger=self.ledger,
@@ -243,6 +246,7 @@ class Engine:
         self.skip_warnings = SkipWarnings(
             outputs.clock, ignore_buckets=policies.ignore_buckets, log_buckets=inputs.sources.buckets
         )
+        self.costs = EventCosts(inputs.sources.buckets, inputs.wall_clock)
         self.handler = self._handler(inputs)
         self.sweeper = self._parts.sweeper(
             sweeps=sweeps,
@@ -376,6 +380,7 @@ class Engine:
             activity=self.activity,
             skip_warnings=self.skip_warnings,
             outages=self.outages,
+            costs=self.costs,
             by_object=self.changes is not None,
             principals=self._policies.principals,
             verifiers=inputs.verifiers,
@@ -391,6 +396,7 @@ class Engine:
             counters=self.counters,
             activity=self.activity,
             skip_warnings=self.skip_warnings,
+            principals=self.principals,
             changes=self.changes,
             buckets=self._outputs.buckets,
         )

@@ -478,6 +478,7 @@ def _reports(
             "failures": lambda: counters.errors,
             "sweeps": lambda: engine.sweeper.counts,
             "compared": lambda: truth.totals,
+            "avoidable": lambda: engine.costs.totals,
         },
         collisions=outputs.decisions.collisions,
         instance=instance,

@@ -25,6 +25,7 @@ from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.principals import SeenPrincipals
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
 
 FILES_AT_ONCE: Final = 16
@@ -49,6 +50,7 @@ class Handler:
         counters: Counters,
         activity: Activity,
         skip_warnings: SkipWarnings,
+        principals: SeenPrincipals,
         changes: Changes | None = None,
         buckets: Buckets | None = None,
     ) -> None:
@@ -59,6 +61,7 @@ class Handler:
         self._counters = counters
         self._activity = activity
         self._skip_warnings = skip_warnings
+        self._principals = principals
         self._changes = changes
         self._buckets = buckets
         self._in_hand: dict[tuple[str, str], _FileInHand] = {}
@@ -227,6 +230,7 @@ class Handler:
         is_finished = read.file is None or await self._ledger.finish(read.file, read.etag)
         # A file that will be read once more would count its principals twice.
         if is_finished and read.principals:
+            self._principals.observe(read.principals)
             await self._ledger.observe(read.principals)
 
     def _verdict(self, errors: "_Errors", in_hand: InHand, policy: RetryPolicy) -> Verdict:

@@ -23,6 +23,7 @@ from jibe_sqs.core.errors import (
     RecordMalformed,
     without_frames,
 )
+from jibe_sqs.core.formats.format import Format
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.formats.reader import LogReader
 from jibe_sqs.core.history import FileRead, file_read
@@ -34,6 +35,7 @@ from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import LogStore, Signatures, Verifier
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.costs import EventCosts
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.skip_warnings import SkipWarnings
@@ -111,6 +113,7 @@ class Reading:
         activity: Activity,
         skip_warnings: SkipWarnings,
         outages: BucketOutages,
+        costs: EventCosts,
         by_object: bool = False,
         principals: KeptPrincipals = "writers",
         verifiers: Mapping[LogSource, Verifier] | None = None,
@@ -134,6 +137,7 @@ class Reading:
         self._activity = activity
         self._skip_warnings = skip_warnings
         self._outages = outages
+        self._costs = costs
         self._by_object = by_object
         self._principals = principals
         self._verifiers = verifiers or {}
@@ -162,6 +166,7 @@ class Reading:
         files, plan, unreadable = self._announced(message, in_hand)
         if plan is None:
             return Asked(files, unreadable)
+        self._costs.announced(plan)
         rules = self.rules
         return Asked(files, unreadable, Read.of(plan, await self._needed(plan), rules))
 
@@ -263,6 +268,7 @@ class Reading:
             raise
         room.resize(plan.size)
         self._counters.files += 1
+        self._costs.read(file, plan, prefix=source.prefix, is_trail=reader.format is Format.CLOUDTRAIL)
         self._report(file, reader, plan)
         return Read.of(plan, needed, rules, file, etag, reader.bad.rejection)
 

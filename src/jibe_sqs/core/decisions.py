@@ -138,6 +138,11 @@ class Decisions:
             decision = self._bucket(record.bucket).decide(key, record.time, tree=True)
         return decision
 
+    def own_write_rule(self, actor: Actor) -> str:
+        """The rule that recognises a caller as Access Anywhere. Empty if none does."""
+        found = self._own_writes.of(actor)
+        return found.rule if found is not None else ""
+
     def _decide_on_key(self, record: ObjectEvent) -> Decision:
         """Most events are in a folder that had an event before. So the decision on a folder is made once."""
         key = record.key
@@ -249,16 +254,17 @@ class _OwnWriteRules:
     def __init__(self, own: OwnWrites) -> None:
         self._checks = _own_write_checks(own)
         self._actor = Actor()
-        self._rule: OwnWrite | None = self._of(self._actor)
+        self._rule: OwnWrite | None = self.of(self._actor)
 
     def first(self, actor: Actor) -> OwnWrite | None:
         """The decision of the first rule that matches the caller."""
         if actor is not self._actor:
-            self._rule = self._of(actor)
+            self._rule = self.of(actor)
             self._actor = actor
         return self._rule
 
-    def _of(self, actor: Actor) -> OwnWrite | None:
+    def of(self, actor: Actor) -> OwnWrite | None:
+        """The same, if the next caller is probably another one."""
         return next((found for check in self._checks if (found := check(actor)) is not None), None)
 
 

@@ -24,7 +24,7 @@ from jibe_sqs.settings.groups.processing import LimitSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, QueueSettings, RoleSettings
 from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import is_incomplete, mistakes, unknown, unknown_variables
-from jibe_sqs.settings.model import Queues, Rules, Settings, Sourced, StoreSettings
+from jibe_sqs.settings.model import Identities, Queues, Rules, Settings, Sourced, StoreSettings
 from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed, secret_files
 from jibe_sqs.settings.workers import number_of_workers, share_of
 
@@ -32,6 +32,7 @@ __all__ = [
     "AwsSettings",
     "DefaultLogs",
     "Fetch",
+    "Identities",
     "LimitSettings",
     "LogSettings",
     "NotificationSettings",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jibe_sqs.core.key_encodings import KeyEncoding
@@ -103,6 +103,20 @@ class Queues(Rules):
     """The settings of commands that look at the queues."""
 
     queues: tuple[QueueSettings, ...] = Field(min_length=1, description="the SQS queues, each with its url")
+
+
+class ServerAddress(BaseModel):
+    """Where Access Anywhere is. All other settings of it are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = ""
+
+
+class Identities(Rules):
+    """The settings of the command that finds Access Anywhere's identity."""
+
+    access_anywhere: ServerAddress | None = None
 
 
 class Settings(Rules):

@@ -1,7 +1,7 @@
 """Checks how Access Anywhere's own writes are recognised, against the principals that the ledger has seen."""
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -10,11 +10,11 @@ import msgspec
 from jibe_sqs.commands.check.problems import Code, Fine, Problem, note, warning
 from jibe_sqs.commands.check.running import Findings
 from jibe_sqs.core.errors import LedgerError
+from jibe_sqs.core.identities import LOOKS_LIKE, grouped
 from jibe_sqs.core.model import Actor
 from jibe_sqs.core.phrases import counted
+from jibe_sqs.core.principals import Seen, caller
 
-LOOKS_LIKE: Final = re.compile(r"access.?anywhere|file.?fabric|sme.?storage|storage.?made.?easy|nasuni", re.IGNORECASE)
-"""Words in the names of Access Anywhere's users and roles."""
 MOST_ADDRESSES: Final = 65_536
 """A larger network is hardly that of one server."""
 FEW: Final = 3
@@ -29,7 +29,7 @@ class CheckedOwnWrites(msgspec.Struct, frozen=True):
     networks: tuple[IPv4Network | IPv6Network, ...]
     access_keys: Collection[str]
     is_own: Callable[[Actor], bool]
-    principals: Callable[[], Awaitable[Collection[str]]]
+    principals: Callable[[], Awaitable[Mapping[str, Seen]]]
 
     @property
     def is_set(self) -> bool:
@@ -56,10 +56,12 @@ async def check_own_writes(checked: CheckedOwnWrites) -> Findings:
                 "set own_writes.source_addresses to the addresses of Access Anywhere's servers",
             )
     try:
-        seen = sorted(await checked.principals())
+        found = grouped(await checked.principals())
     except LedgerError:
         # The check of the ledger reports it.
-        seen = []
+        found = {}
+    # Callers that only read have no writes to be recognised.
+    seen = sorted(name for name, each in found.items() if each.count)
     similar = [each for each in seen if LOOKS_LIKE.search(each)]
     if not checked.is_set:
         likely = f"; {_some(similar)} looks like it" if similar else ""
@@ -67,7 +69,7 @@ async def check_own_writes(checked: CheckedOwnWrites) -> Findings:
         remedy = "set own_writes.principals; jibe-sqs principals lists the callers that were seen"
         yield (warning if similar else note)(Code.OWN_WRITES_UNSET, "own_writes", what, remedy)
         return
-    own = [each for each in seen if checked.is_own(_actor(each))]
+    own = [each for each in seen if checked.is_own(caller(each, found[each]))]
     if len(seen) >= FEW and len(own) == len(seen):
         what = f"match all {len(seen):,} callers that were seen: every change is skipped as Access Anywhere's own"
         yield Problem(Code.OWN_WRITES_TOO_BROAD, "own_writes", what, "name Access Anywhere's user or role only")
@@ -86,14 +88,6 @@ def is_too_broad(pattern: str) -> bool:
     # The type of the resource, such as `user/`, names nobody. After a role's name, `/*` means its sessions.
     name = resource.partition("/")[2] if pattern.startswith("arn:") and "/" in resource else resource
     return not re.sub(r"[*?\W_]", "", name)
-
-
-def _actor(seen: str) -> Actor:
-    """The ledger has one text for a caller: its ARN, or else its access key."""
-    issuer = ""
-    if found := re.fullmatch(r"(arn:[\w-]+):sts::(\d+):assumed-role/(.+)/[^/]+", seen):
-        issuer = f"{found[1]}:iam::{found[2]}:role/{found[3]}"
-    return Actor(principal=seen, access_key="" if seen.startswith("arn:") else seen, session_issuer=issuer)
 
 
 def _some(names: list[str], most: int = 2) -> str:
