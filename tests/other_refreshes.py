@@ -15,6 +15,8 @@ def nothing() -> None:
 class UncoalescedRefreshes(OtherRefreshes):
     """Refreshes a folder anew for each call."""
 
+    newest = 0.0
+
     def __init__(self, target: SyncTarget) -> None:
         self._target = target
 

@@ -13,6 +13,7 @@ from jibe_sqs.consuming.handler import Handler
 from jibe_sqs.consuming.holds import MAX_EXTENSION, Held, Holds
 from jibe_sqs.consuming.reading import Read
 from jibe_sqs.consuming.room import InHand, Room
+from jibe_sqs.consuming.waiting_room import WaitingRoom
 from jibe_sqs.core.errors import JibeError
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Verdict
 from jibe_sqs.ports import Clock, Found, Listing, QueueFacts
@@ -29,24 +30,26 @@ from proof.simulation.world import Parts
 
 
 class _DeletesBeforeRefresh(Handler):
-    async def _finish(self, read: Read) -> list[JibeError]:
-        self._after_all = asyncio.ensure_future(super()._finish(read))
+    async def _finish(self, read: Read, in_hand: InHand) -> list[JibeError]:
+        self._after_all = asyncio.ensure_future(super()._finish(read, in_hand))
         return []
 
 
 class _FinishesBeforeRefresh(Handler):
-    async def _finish(self, read: Read) -> list[JibeError]:
+    async def _finish(self, read: Read, in_hand: InHand) -> list[JibeError]:
         if read.file is not None:
             await self._ledger.finish(read.file, read.etag)
-        return await super()._finish(read)
+        return await super()._finish(read, in_hand)
 
 
 class _ReleasesNewcomers(Refreshes):
-    def ask(self, folder: Folder, *, reason: RefreshReason = RefreshReason.EVENTS) -> "asyncio.Future[None]":
+    def ask(
+        self, folder: Folder, *, reason: RefreshReason = RefreshReason.EVENTS, newest: float = 0.0
+    ) -> "asyncio.Future[None]":
         queue = self._folders.get(folder)
         if queue is not None and queue.served:
             return queue.served[-1].future
-        return super().ask(folder, reason=reason)
+        return super().ask(folder, reason=reason, newest=newest)
 
 
 class _DropsTheDirtyMark(Refreshes):
@@ -192,7 +195,7 @@ class _BurnsReceives(Handler):
 class _WaitsWithoutLimit(Handler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._reading._outages._messages_left = self._reading._outages._bytes_left = 10**9
+        self._reading._outages._room = WaitingRoom(messages=10**9, waiting_bytes=10**9)
 
 
 class _KeepsItsPlace(Handler):

@@ -93,6 +93,9 @@ class Verifier(Protocol):
 class OtherRefreshes(Protocol):
     """The refreshes of other folders, for a target that refreshes one. Requests are coalesced with all others."""
 
+    newest: float = 0.0
+    """When the last change happened that the refresh is for (seconds since the epoch); 0 if that is not known."""
+
     async def refresh(self, folder: Folder) -> None:
         """Wait for a refresh of this folder that begins from now on. Raises the `JibeError` of that refresh."""
 

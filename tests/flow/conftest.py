@@ -22,9 +22,10 @@ from jibe_sqs.core.errors import QueueUnavailable
 from jibe_sqs.core.model import LogFile, Message
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.ports import EventTarget, Gate, Signatures, Verifier
+from jibe_sqs.syncing.pauses import Pauses
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.tracing import Tracer
-from jibe_sqs.testing import InMemoryLedger, InMemoryLogStore, InMemoryQueue, InMemorySyncTarget
+from jibe_sqs.testing import InMemoryEventTarget, InMemoryLedger, InMemoryLogStore, InMemoryQueue, InMemorySyncTarget
 
 LOG_BUCKET = "trail-logs"
 
@@ -171,6 +172,7 @@ class World:
         sources: Sequence[LogSource] = (),
         verifiers: Mapping[LogSource, Verifier] | None = None,
         gates: Sequence[Gate] = (),
+        pauses: Pauses | None = None,
         share: "World | None" = None,
         reading: int = 16,
         held: int = 100,
@@ -193,6 +195,7 @@ class World:
             events=events,
             buckets=buckets,
             gates=gates,
+            pauses=pauses,
             health=self.health,
             tracer=tracer,
         )
@@ -271,6 +274,7 @@ def flow() -> SimpleNamespace:
         LOG_BUCKET=LOG_BUCKET,
         InMemorySyncTarget=InMemorySyncTarget,
         FakeVerifier=FakeVerifier,
+        InMemoryEventTarget=InMemoryEventTarget,
         InMemoryLedger=InMemoryLedger,
         InMemoryLogStore=InMemoryLogStore,
         InMemoryQueue=InMemoryQueue,

@@ -9,7 +9,15 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from jibe_sqs.adapters.control_messages import BucketPlaces, FolderState, RefreshRequest, ServiceStatus
+from jibe_sqs.adapters.control_messages import (
+    BucketPlaces,
+    FolderState,
+    PauseAnswer,
+    PauseRequest,
+    RefreshRequest,
+    ResumeRequest,
+    ServiceStatus,
+)
 from jibe_sqs.core.errors import ControlError
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import Ended, Step
@@ -45,6 +53,14 @@ class RunningService:
         """Whether the folder is refreshed, and what came of its last refresh."""
         return await self._get("/folder", {"path": folder.path, "tree": "1" if folder.tree else ""}, FolderState)
 
+    async def pause(self, request: PauseRequest) -> PauseAnswer:
+        """Let the service pause."""
+        return await self._post("/pause", request, PauseAnswer)
+
+    async def resume(self, request: ResumeRequest) -> PauseAnswer:
+        """Let the service end pauses."""
+        return await self._post("/resume", request, PauseAnswer)
+
     async def refresh(self, folders: Sequence[Folder]) -> AsyncGenerator[Step, None]:
         """Let the service refresh these folders. Raises `ControlError` also if it stops before all of them have ended."""
         left = set(folders)
@@ -66,6 +82,12 @@ class RunningService:
     async def _get(self, path: str, wanted: Mapping[str, str], kind: type[T]) -> T:
         with _errors():
             answer = await self._http.get(path, params=dict(wanted))
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=kind)
+
+    async def _post(self, path: str, content: msgspec.Struct, kind: type[T]) -> T:
+        with _errors():
+            answer = await self._http.post(path, content=_encoded(content))
             answer.raise_for_status()
             return msgspec.json.decode(answer.content, type=kind)
 

@@ -4,6 +4,8 @@ GET  /status              `ServiceStatus`
 GET  /snapshot            `telemetry.status.Status`
 GET  /places?bucket=…     `BucketPlaces`
 GET  /folder?path=…       `FolderState`; `tree=1` for the folder with everything below it
+POST /pause               `PauseRequest` -> `PauseAnswer`
+POST /resume              `ResumeRequest` -> `PauseAnswer`
 POST /refresh             `RefreshRequest` -> one `Step` per line, one `Ended` for each folder; the last line ends it
 
 Both ends are of one release, except while a release is replaced.
@@ -14,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from jibe_sqs.core.model import Folder
+from jibe_sqs.core.pauses import MAX_PROVIDER_LENGTH, MAX_REASON_LENGTH, MAX_SECONDS
 from jibe_sqs.syncing.outcomes import LastError
 
 MAX_FOLDERS: Final = 1000
@@ -84,3 +87,35 @@ class RefreshRequest(msgspec.Struct, frozen=True):
     """The folders to refresh."""
 
     folders: Annotated[list[Folder], msgspec.Meta(min_length=1, max_length=MAX_FOLDERS)]
+
+
+class PauseRequest(msgspec.Struct, frozen=True):
+    """Pause a provider of Access Anywhere, or everything (empty)."""
+
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
+    provider: Annotated[str, msgspec.Meta(max_length=MAX_PROVIDER_LENGTH)] = ""
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)] = ""
+
+
+class ResumeRequest(msgspec.Struct, frozen=True):
+    """End the pause of a provider, of everything (empty), or all pauses (None)."""
+
+    provider: Annotated[str, msgspec.Meta(max_length=MAX_PROVIDER_LENGTH)] | None = None
+
+
+class PauseState(msgspec.Struct, frozen=True):
+    """A pause. `since`, `until`: seconds since the epoch, local clock. `sentence`: for an operator."""
+
+    provider: str
+    since: float
+    until: float
+    reason: str
+    sentence: str
+
+
+class PauseAnswer(msgspec.Struct, frozen=True):
+    """The pauses that there are now, what an operator should know of them, and those that were ended."""
+
+    pauses: list[PauseState]
+    warnings: list[str] = []
+    ended: list[PauseState] = []

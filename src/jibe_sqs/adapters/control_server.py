@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -11,7 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jibe_sqs.adapters.control_messages import FolderState, PendingState, RefreshRequest
+from jibe_sqs.adapters.control_messages import (
+    FolderState,
+    PauseRequest,
+    PendingState,
+    RefreshRequest,
+    ResumeRequest,
+)
 from jibe_sqs.adapters.control_socket import Controls
 from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.model import Folder
@@ -19,6 +25,8 @@ from jibe_sqs.syncing.operator_refreshes import operator_refreshes
 
 MAX_BODY: Final = 4 << 20
 """Bytes of a request: a thousand of the longest paths."""
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def control_server(listener: socket.socket, controls: Controls) -> AbstractAsyncContextManager[None]:
@@ -42,15 +50,24 @@ def _app(controls: Controls) -> Starlette:
             return _mistake("path: write / and the path of a folder of Access Anywhere")
         return _answer(await _state(controls, Folder(path, tree=request.query_params.get("tree") == "1")))
 
-    async def refresh(request: Request) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return _mistake(f"the request is longer than {MAX_BODY:,} bytes")
+    async def pause(request: Request) -> Response:
         try:
-            folders = msgspec.json.decode(body, type=RefreshRequest).folders
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            wanted = await _content(request, PauseRequest)
+        except ValueError as error:
+            return _mistake(str(error))
+        return _answer(await controls.pause(wanted))
+
+    async def resume(request: Request) -> Response:
+        try:
+            wanted = await _content(request, ResumeRequest)
+        except ValueError as error:
+            return _mistake(str(error))
+        return _answer(await controls.resume(wanted))
+
+    async def refresh(request: Request) -> Response:
+        try:
+            folders = (await _content(request, RefreshRequest)).folders
+        except ValueError as error:
             return _mistake(str(error))
         if wrong := [each.path for each in folders if not each.path.startswith("/")]:
             return _mistake(f"not a path of a folder of Access Anywhere: {wrong[0]}")
@@ -62,9 +79,21 @@ def _app(controls: Controls) -> Starlette:
             Route("/snapshot", snapshot),
             Route("/places", places),
             Route("/folder", folder),
+            Route("/pause", pause, methods=["POST"]),
+            Route("/resume", resume, methods=["POST"]),
             Route("/refresh", refresh, methods=["POST"]),
         ]
     )
+
+
+async def _content(request: Request, kind: type[T]) -> T:
+    """The decoded body of a request. Raises `ValueError` if it is too long, or not of this kind."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise ValueError(f"the request is longer than {MAX_BODY:,} bytes")
+    return msgspec.json.decode(body, type=kind)
 
 
 async def _state(controls: Controls, folder: Folder) -> FolderState:

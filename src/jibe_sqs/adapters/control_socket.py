@@ -7,13 +7,13 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jibe_sqs.adapters.control_messages import BucketPlaces, ServiceStatus
+from jibe_sqs.adapters.control_messages import BucketPlaces, PauseAnswer, PauseRequest, ResumeRequest, ServiceStatus
 from jibe_sqs.ports import Clock
 from jibe_sqs.syncing.outcomes import Outcomes
 from jibe_sqs.syncing.refreshes import Refreshes
@@ -37,6 +37,8 @@ class Controls:
     places: Callable[[str], BucketPlaces]
     status: Callable[[], ServiceStatus]
     snapshot: Callable[[], Status]
+    pause: Callable[[PauseRequest], Awaitable[PauseAnswer]]
+    resume: Callable[[ResumeRequest], Awaitable[PauseAnswer]]
 
 
 @asynccontextmanager

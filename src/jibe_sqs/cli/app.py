@@ -13,6 +13,7 @@ from jibe_sqs.cli.history import history
 from jibe_sqs.cli.ledger import principals
 from jibe_sqs.cli.log_files import explain, verify
 from jibe_sqs.cli.options import ConfigOption, flag
+from jibe_sqs.cli.pause import pause, resume
 from jibe_sqs.cli.refresh import refresh
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run as run_service
@@ -61,6 +62,8 @@ app.command()(check)
 app.command()(why)
 app.command()(compare)
 app.command()(refresh)
+app.command()(pause)
+app.command()(resume)
 app.command()(backfill)
 app.command()(history)
 app.command()(explain)

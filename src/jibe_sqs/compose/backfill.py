@@ -148,6 +148,7 @@ class Running:
 
     async def run(self) -> None:
         """Process all files, or until SIGTERM or Ctrl-C."""
+        await self._engine.pauses.read(self._engine.ledger)
         await self._service.run()
         if self.has_ended and not self.failures.count:
             await self._engine.ledger.note(self.job.note, backfill_jobs.ended(self.job, now=time.time()))

@@ -13,8 +13,9 @@ from jibe_sqs.commands.continuous_comparison import SETTLED, ContinuousCompariso
 from jibe_sqs.compose import stores
 from jibe_sqs.compose.comparison_scopes import scopes_of
 from jibe_sqs.compose.engine import Engine, Outputs
+from jibe_sqs.compose.pauses import IndexUnlessPaused
 from jibe_sqs.core.comparison import View
-from jibe_sqs.core.model import RefreshReason
+from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry.truth import Truth
 
@@ -33,14 +34,16 @@ def continuous_comparison(
     """The comparison, or None if the settings do not ask for one. `roots`: as for `IndexListing`."""
     if settings.compare.every is None:
         return None
+    pauses = engine.pauses
 
     def scopes() -> Sequence[Scope]:
         places = outputs.decisions.places
-        return scopes_of(places, outputs.decisions.ignore) if places else ()
+        found = scopes_of(places, outputs.decisions.ignore) if places else ()
+        return [scope for scope in found if pauses.held(Folder(scope.folder)) is None]
 
     levels = Levels(
         stores.data_listing(settings, Regions(aws, clock), aws),
-        IndexListing(client, clock, roots=roots),
+        IndexUnlessPaused(IndexListing(client, clock, roots=roots), pauses),
         view=lambda: View(before=time.time() - SETTLED),
     )
     return ContinuousComparison(

@@ -10,6 +10,7 @@ from jibe_sqs import __version__
 from jibe_sqs.adapters.control_messages import BucketPlaces, QueueState, ServiceStatus, ShownAt
 from jibe_sqs.adapters.control_socket import Controls, control_socket
 from jibe_sqs.compose.engine import Engine, Outputs
+from jibe_sqs.compose.pauses import OperatorPauses
 from jibe_sqs.compose.status import StatusView
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.settings import Settings
@@ -28,7 +29,7 @@ async def open_control_socket(
     if path is None:
         return
     try:
-        await stack.enter_async_context(control_socket(path, _controls(engine, outputs, view)))
+        await stack.enter_async_context(control_socket(path, _controls(settings, engine, outputs, view)))
     except OSError as error:
         # Without a ledger in a file, the default path may well be in a directory that is read-only.
         is_expected = settings.control.socket is None and settings.ledger.kind != "sqlite"
@@ -44,8 +45,10 @@ async def open_control_socket(
         log.debug("control_socket_opened", path=str(path))
 
 
-def _controls(engine: Engine, outputs: Outputs, view: StatusView) -> Controls:
+def _controls(settings: Settings, engine: Engine, outputs: Outputs, view: StatusView) -> Controls:
     began = time.monotonic()
+    is_kept = settings.ledger.kind != "memory" and settings.sync.strategy != "dry-run"
+    pauses = OperatorPauses(engine, outputs, is_kept=is_kept)
 
     def places(bucket: str) -> BucketPlaces:
         known = outputs.decisions.places
@@ -75,4 +78,6 @@ def _controls(engine: Engine, outputs: Outputs, view: StatusView) -> Controls:
         places=places,
         status=status,
         snapshot=view.snapshot,
+        pause=pauses.pause,
+        resume=pauses.resume,
     )

@@ -9,9 +9,11 @@ from typing import Any, Final
 from jibe_sqs.consuming.bucket_outages import BucketOutages
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.held_refreshes import HeldRefreshes
 from jibe_sqs.consuming.reading import Reading
 from jibe_sqs.consuming.room import Room
 from jibe_sqs.consuming.service import Service, Work
+from jibe_sqs.consuming.waiting_room import WaitingRoom
 from jibe_sqs.core.decisions import Decisions, OwnWrites, Places
 from jibe_sqs.core.formats.limits import Limits
 from jibe_sqs.core.globs import KeyFilter
@@ -40,6 +42,7 @@ from jibe_sqs.syncing.changes import Changes
 from jibe_sqs.syncing.imports import Imports
 from jibe_sqs.syncing.outcomes import Outcomes
 from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.pauses import Pauses
 from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
 from jibe_sqs.syncing.tree_refreshes import TreeRefreshes
 from jibe_sqs.telemetry import logs
@@ -100,7 +103,8 @@ class Outputs:
     """What the service makes true, and what decides about it.
 
     `events` is given if each change is reported by itself; `costs` if the target learns them; `buckets` if it keeps
-    `decisions` up to date. `gates`: no work is taken while one of them has a reason against it.
+    `decisions` up to date. `gates`: no work is taken while one of them has a reason against it. `pauses`, which is one of the
+    gates, is what an operator has paused.
     """
 
     clock: Clock
@@ -111,6 +115,7 @@ class Outputs:
     costs: Costs | None = None
     buckets: BucketMap | None = None
     gates: Sequence[Gate] = ()
+    pauses: Pauses | None = None
     health: Health = field(default_factory=Health)
     tracer: Tracer | None = None
     """Makes spans of the work. None: there are none."""
@@ -176,10 +181,10 @@ class Engine:
             held_bytes=policies.bytes_held,
             plan_bytes=policies.plan_bytes,
         )
-        # Half of the room, so that the messages of other buckets go on.
-        self.outages = BucketOutages(
-            outputs.clock, messages=policies.messages_held // 2, waiting_bytes=policies.bytes_held // 2
-        )
+        # Half of the room, so that the messages of other buckets and providers go on.
+        self._waiting_room = WaitingRoom(messages=policies.messages_held // 2, waiting_bytes=policies.bytes_held // 2)
+        self.outages = BucketOutages(outputs.clock, self._waiting_room)
+        self.pauses = outputs.pauses or Pauses(outputs.clock)
         self._outputs = outputs
         self._policies = policies
         self._parts = parts or Parts()
@@ -194,10 +199,11 @@ class Engine:
             tree_interval=policies.tree_refresh_interval,
             max_started=policies.refreshes_started,
             costs=outputs.costs,
+            pauses=self.pauses,
             observe=self._refreshed,
             tracer=outputs.tracer,
         )
-        self.trees = TreeRefreshes(self.refreshes, outputs.gates)
+        self.trees = TreeRefreshes(self.refreshes, outputs.gates, self.pauses)
         self.changes: Changes | None = None
         if outputs.events is not None:
             self.changes = self._parts.changes(target=outputs.events, most=policies.event_calls)
@@ -234,7 +240,7 @@ class Engine:
     def change_room(self, *, messages_reading: int, messages_held: int, bytes_held: int, plan_bytes: int) -> None:
         """Change the room for messages in hand; see `Policies`."""
         self.room.resize(reading=messages_reading, held=messages_held, held_bytes=bytes_held, plan_bytes=plan_bytes)
-        self.outages.resize(messages=messages_held // 2, waiting_bytes=bytes_held // 2)
+        self._waiting_room.resize(messages=messages_held // 2, waiting_bytes=bytes_held // 2)
 
     def service(self, inputs: Inputs, job: Job | None = None) -> Service:
         """Build the service that reads the inputs. With a `job`, it sweeps only what the job asks for, and then ends."""
@@ -277,7 +283,10 @@ class Engine:
         self.watch = watch(
             queues=queues, files=self.files, silences=self.silences, ledger=self.ledger, clock=outputs.clock
         )
-        background: dict[str, Work] = dict(inputs.background)
+        background: dict[str, Work] = {
+            "pauses": self.pauses.run,
+            **inputs.background,
+        }
         if not job:
             background["queue watch"] = self.watch.run
         if inputs.queues and not job and is_first:
@@ -367,6 +376,7 @@ class Engine:
         health.require(lambda: unusable_queues() if is_cut_off() else [])
         health.require(lambda: self.outages.reasons)
         health.note(lambda: [] if is_cut_off() else unusable_queues())
+        health.note(lambda: self.pauses.sentences)
 
     def _handler(self, inputs: Inputs) -> Handler:
         tracer = self._outputs.tracer
@@ -381,6 +391,7 @@ class Engine:
             skip_warnings=self.skip_warnings,
             outages=self.outages,
             costs=self.costs,
+            gate=self.pauses,
             by_object=self.changes is not None,
             principals=self._policies.principals,
             verifiers=inputs.verifiers,
@@ -391,13 +402,12 @@ class Engine:
         )
         return self._parts.handler(
             reading=self.reading,
-            refreshes=self.refreshes,
+            refreshes=HeldRefreshes(self.refreshes, self.changes, self.pauses, self._waiting_room),
             ledger=self.ledger,
             counters=self.counters,
             activity=self.activity,
             skip_warnings=self.skip_warnings,
             principals=self.principals,
-            changes=self.changes,
             buckets=self._outputs.buckets,
         )
 

@@ -55,6 +55,7 @@ async def _direct(settings: Settings, stack: AsyncExitStack) -> Refresher:
     outputs = outputs_of(settings, clock, client, ledger, Health())
     engine = Engine(outputs, policies(settings, client))
     stack.push_async_callback(engine.refreshes.stop)
+    await engine.pauses.read(engine.ledger)
 
     async def places(bucket: str) -> Sequence[Place]:
         if rules.decisions(settings).places is None:

@@ -18,6 +18,7 @@ from jibe_sqs.adapters.access_anywhere import (
     AccessAnywhereLogs,
     Batch,
     ProviderEventTarget,
+    ProviderLimit,
     Providers,
     RefreshTarget,
     ReportFolder,
@@ -37,6 +38,7 @@ from jibe_sqs.compose.live_alerts import LiveAlerts
 from jibe_sqs.compose.live_settings import LiveService
 from jibe_sqs.compose.metrics import Measured
 from jibe_sqs.compose.observation import health_page, posted_alerts, relayed_alerts
+from jibe_sqs.compose.pauses import ReportsUnlessPaused, pauses_of
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.reload import Apply, Reload
 from jibe_sqs.compose.secrets import renewed_credentials
@@ -56,6 +58,7 @@ from jibe_sqs.settings import DefaultLogs, LogSettings, Settings, Texts, share_o
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
+from jibe_sqs.syncing.pauses import Pauses
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
@@ -97,6 +100,8 @@ async def service(
         engine = Engine(world.outputs, policies(settings, world.client))
         truth = Truth()
         relay = None if worker is None or is_first else worker.relay_notes
+        # Before anything is received: a pause survives the restart.
+        await engine.pauses.read(engine.ledger)
         log_access = LogAccess(settings, world, engine)
         built = engine.service(await _inputs(settings, world, engine, truth, log_access, stack, relay))
         _measure(metrics, world, engine, truth, log_access, stack)
@@ -108,7 +113,7 @@ async def service(
         await stack.enter_async_context(status.watching(sources))
         if is_first:
             await open_control_socket(settings, engine, world.outputs, status, stack)
-            await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client))
+            await stack.enter_async_context(start_checks(settings, aws, world.clock, world.client, engine.pauses))
         live = LiveService(
             engine=engine,
             outputs=world.outputs,
@@ -161,7 +166,17 @@ async def connected(
         decisions = rules.decisions(settings)
         ledger: Ledger = MemoryLedger(validity=Validity(since=since))
         target = DryRunTarget(acknowledges=settings.sync.acknowledge)
-        outputs = Outputs(clock=clock, ledger=ledger, target=target, decisions=decisions, health=health, tracer=tracer)
+        pauses = pauses_of(settings, clock)
+        outputs = Outputs(
+            clock=clock,
+            ledger=ledger,
+            target=target,
+            decisions=decisions,
+            gates=(pauses,),
+            pauses=pauses,
+            health=health,
+            tracer=tracer,
+        )
         return World(aws=aws, clock=clock, outputs=outputs, client=None)
     ledger = await stack.enter_async_context(stores.opened_ledger(settings, aws, since=since))
     client = await stack.enter_async_context(access_anywhere_client(settings, clock, tracer))
@@ -237,6 +252,7 @@ def access_anywhere_client(
         permanent_token=aa.permanent_token.get_secret_value(),
         concurrency=aa.concurrency,
         calls_per_second=aa.calls_per_second,
+        provider_limits=limits_of_providers(settings),
         timeout=aa.timeout,
         refresh_timeout=aa.refresh_timeout,
         ca_file=aa.ca_file,
@@ -256,23 +272,40 @@ def outputs_of(
 ) -> Outputs:
     """What a service makes true with this client and this ledger."""
     decisions, costs = rules.decisions(settings), Costs()
+    pauses = pauses_of(settings, clock)
     buckets = BucketMap(
-        providers=Providers(client), decisions=decisions, clock=clock, interval=settings.access_anywhere.look_interval
+        providers=Providers(client),
+        decisions=decisions,
+        clock=clock,
+        interval=settings.access_anywhere.look_interval,
+        gate=pauses,
     )
     return Outputs(
         clock=clock,
         ledger=ledger,
         target=RefreshTarget(
-            client, roots=_roots(settings, decisions), clock=clock, slots=client.concurrency, costs=costs
+            client,
+            roots=_roots(settings, decisions),
+            clock=clock,
+            slots=client.concurrency,
+            costs=costs,
+            limits=client.provider_limits,
+            paused=pauses.held,
         ),
         decisions=decisions,
         events=_events(settings, client),
         costs=costs,
         buckets=buckets,
-        gates=(client.circuit, buckets),
+        gates=(pauses, client.circuit, buckets),
+        pauses=pauses,
         health=health,
         tracer=tracer,
     )
+
+
+def limits_of_providers(settings: Settings) -> dict[str, ProviderLimit]:
+    """The limits of single providers, by their names."""
+    return {name: ProviderLimit(each.concurrency, each.calls_per_second) for name, each in settings.providers.items()}
 
 
 def _roots(settings: Settings, decisions: Decisions) -> Callable[[], Collection[str]]:
@@ -392,7 +425,13 @@ class LogAccess:
         of_s3, of_aa = self._budgets
         if world.client is not None and world.outputs.buckets is not None:
             self._through_aa = _logs_through_aa(
-                settings, world.client, engine.refreshes.refresh, world.outputs.buckets, world.clock, of_aa
+                settings,
+                world.client,
+                engine.refreshes.refresh,
+                world.outputs.buckets,
+                world.clock,
+                of_aa,
+                engine.pauses,
             )
         in_s3 = stores.s3_logs(settings, self._regions, world.aws, of_s3)
         # The budget of a store that no source uses would make the other look emptier than it is.
@@ -435,6 +474,7 @@ def _logs_through_aa(
     buckets: BucketMap,
     clock: S3Clock,
     budget: Budget,
+    pauses: Pauses,
 ) -> dict[LogSource, AccessAnywhereLogs]:
     """The sources that are read through Access Anywhere, each in its folder or where providers show its bucket."""
     found: dict[LogSource, AccessAnywhereLogs] = {}
@@ -456,7 +496,12 @@ def _logs_through_aa(
         key = source if each.folder or each.providers else None
         if key not in shared:
             shared[key] = AccessAnywhereLogs(
-                client=client, places=places_of(each), refresh=refresh, budget=budget, clock=clock
+                client=client,
+                places=places_of(each),
+                refresh=refresh,
+                budget=budget,
+                clock=clock,
+                paused=lambda path: pauses.held(Folder(path)),
             )
         found[source] = shared[key]
     return found
@@ -470,7 +515,11 @@ def _reports(
         engine.activity,
         interval=settings.report.interval,
         clock=outputs.clock,
-        store=ReportFolder(client, settings.report.folder).store if client and settings.report.folder else None,
+        store=ReportsUnlessPaused(
+            ReportFolder(client, settings.report.folder), settings.report.folder, engine.pauses
+        ).store
+        if client and settings.report.folder
+        else None,
         pending=engine.refreshes.pending,
         gates=outputs.gates,
         counters={

@@ -17,7 +17,7 @@ from jibe_sqs.commands.check.problems import Problem
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.core.errors import AccessAnywhereError, LogStoreError
 from jibe_sqs.core.sources import EVERY_BUCKET
-from jibe_sqs.ports import Listing
+from jibe_sqs.ports import Gate, Listing
 from jibe_sqs.settings import Settings
 
 log = structlog.get_logger()
@@ -30,13 +30,13 @@ AFTER: Final = 0.5
 
 @asynccontextmanager
 async def start_checks(
-    settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere | None
+    settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere | None, gate: Gate
 ) -> AsyncIterator[None]:
     """Check while the body runs. Nothing waits for the checks, and their failures end nothing.
 
-    `client`: None in a dry run.
+    `client`: None in a dry run. `gate`: nothing is checked while it is closed.
     """
-    task = asyncio.create_task(_run(settings, aws, clock, client), name="start checks")
+    task = asyncio.create_task(_run(settings, aws, clock, client, gate), name="start checks")
     try:
         yield
     finally:
@@ -44,9 +44,10 @@ async def start_checks(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _run(settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere | None) -> None:
+async def _run(settings: Settings, aws: Aws, clock: S3Clock, client: AccessAnywhere | None, gate: Gate) -> None:
     await asyncio.sleep(AFTER)
     try:
+        await gate.passable()
         await asyncio.gather(_check_logs(settings, aws, clock), _check_folders(settings, clock, client))
     except Exception:
         # A defect of a check. The service does not need it.

@@ -20,7 +20,8 @@ from typing import Final
 import structlog
 
 from jibe_sqs.concurrency.backoff import Backoff
-from jibe_sqs.consuming.room import FILE, InHand
+from jibe_sqs.consuming.room import InHand
+from jibe_sqs.consuming.waiting_room import WaitingRoom
 from jibe_sqs.core.errors import JibeError, LogAccessDenied, LogBucketDown, LogBucketMissing, LogStoreUnavailable
 from jibe_sqs.core.model import LogFile
 from jibe_sqs.ports import Clock
@@ -39,21 +40,14 @@ PROBE_BACKOFF: Final = Backoff(first=1.5, longest=60.0, jitter=0.3)
 class BucketOutages:
     """The outages of all log buckets, and the messages that wait for their end."""
 
-    def __init__(self, clock: Clock, *, messages: int, waiting_bytes: int) -> None:
-        """`messages`, `waiting_bytes`: at most so many messages wait here, with so many bytes. The others go back."""
+    def __init__(self, clock: Clock, room: WaitingRoom) -> None:
+        """`room`: for the messages that wait here. The others go back."""
         self._clock = clock
-        self._messages = self._messages_left = messages
-        self._bytes = self._bytes_left = waiting_bytes
+        self._room = room
         self._waiting: Counter[str] = Counter()
         self._answered: set[str] = set()
         self._refused: dict[str, _Refusals] = {}
         self._outages: dict[str, _Outage] = {}
-
-    def resize(self, *, messages: int, waiting_bytes: int) -> None:
-        """Change the numbers; see `__init__`. Messages that wait go on waiting."""
-        self._messages_left += messages - self._messages
-        self._bytes_left += waiting_bytes - self._bytes
-        self._messages, self._bytes = messages, waiting_bytes
 
     @property
     def reasons(self) -> list[str]:
@@ -129,22 +123,14 @@ class BucketOutages:
 
         The message counts also while the bucket can be read: thousands may wait for one file before the outage is known.
         """
-        messages, size = (0, FILE) if in_hand.files_waiting else (1, in_hand.bytes)
-        if not in_hand.is_last and (self._messages_left < messages or self._bytes_left < size):
+        if not self._room.has_room(in_hand):
             outage = self._outages.get(file.bucket)
             why = outage.trouble.text if outage else f"{file} is not read yet"
             raise LogBucketDown(
                 f"{why}; too many messages wait for it, so this one waits in its queue", self._seconds(file.bucket)
             )
-        in_hand.files_waiting += 1
-        self._messages_left -= messages
-        self._bytes_left -= size
-        try:
+        with self._room.occupied(in_hand):
             yield
-        finally:
-            in_hand.files_waiting -= 1
-            self._messages_left += messages
-            self._bytes_left += size
 
     @asynccontextmanager
     async def turn(self, bucket: str) -> AsyncIterator[None]:

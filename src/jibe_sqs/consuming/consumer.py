@@ -120,6 +120,11 @@ class Consumer:
         """When the oldest message in hand was sent (seconds since the epoch, the queue's clock). 0.0 without any."""
         return min((held.message.sent_at for held in self._holds if held.message.sent_at), default=0.0)
 
+    @property
+    def max_receives(self) -> int | None:
+        """The receives of a message before it becomes a dead letter. None if that is not limited, or not known yet."""
+        return self._policy.max_receives
+
     def stop(self) -> None:
         """Stop receiving. `run` returns when the held messages are finished."""
         self._stopping.set()
@@ -184,7 +189,8 @@ class Consumer:
             began = self._clock.monotonic()
             if await self._listen():
                 empty = 0
-                if await self._batch():
+                # A gate may have been closed during the long poll.
+                if await self._may_receive() and await self._batch():
                     await self._receive_backlog()
             else:
                 empty += 1

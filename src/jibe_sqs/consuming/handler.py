@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from jibe_sqs.consuming.held_refreshes import HeldRefreshes
 from jibe_sqs.consuming.reading import Read, Reading
 from jibe_sqs.consuming.room import ANNOUNCED, FILE, InHand
 from jibe_sqs.core.errors import (
@@ -16,12 +17,11 @@ from jibe_sqs.core.errors import (
     JibeError,
     LogBucketDown,
     LogStoreUnavailable,
+    RefreshPaused,
 )
 from jibe_sqs.core.model import Done, LogFile, Message, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.ports import Buckets
-from jibe_sqs.syncing.changes import Changes
-from jibe_sqs.syncing.refreshes import Refreshes
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
@@ -32,7 +32,7 @@ FILES_AT_ONCE: Final = 16
 """Log files of one message that are read at the same time."""
 MAX_ERRORS: Final = 20
 """Errors of one class that are kept for the verdict on a message. The others are only counted."""
-_TRANSIENT: Final = (LogStoreUnavailable, LogBucketDown)
+_TRANSIENT: Final = (LogStoreUnavailable, LogBucketDown, RefreshPaused)
 """Errors of another message that reading the file again may not have."""
 _MESSAGE: Final = "message"
 """The source of an error that concerns the message body, not a log file."""
@@ -45,16 +45,15 @@ class Handler:
         self,
         *,
         reading: Reading,
-        refreshes: Refreshes,
+        refreshes: HeldRefreshes,
         ledger: OptionalLedger,
         counters: Counters,
         activity: Activity,
         skip_warnings: SkipWarnings,
         principals: SeenPrincipals,
-        changes: Changes | None = None,
         buckets: Buckets | None = None,
     ) -> None:
-        """`changes`: given if each change is reported by itself. `buckets`: given if buckets are discovered."""
+        """`buckets`: given if buckets are discovered."""
         self._reading = reading
         self._refreshes = refreshes
         self._ledger = ledger
@@ -62,7 +61,6 @@ class Handler:
         self._activity = activity
         self._skip_warnings = skip_warnings
         self._principals = principals
-        self._changes = changes
         self._buckets = buckets
         self._in_hand: dict[tuple[str, str], _FileInHand] = {}
 
@@ -78,7 +76,7 @@ class Handler:
             jobs = []
             if asked.read:
                 in_hand.on_events()
-                jobs.append(self._do_records(asked.read, errors))
+                jobs.append(self._do_records(asked.read, in_hand, errors))
             if len(asked.files) == 1:
                 jobs.append(self._do_file(1, asked.files[0], in_hand.place.part(), in_hand, errors))
             elif asked.files:
@@ -92,9 +90,9 @@ class Handler:
             errors.add(unreadable, at=math.inf)
         return self._verdict(errors, in_hand, policy)
 
-    async def _do_records(self, read: Read, errors: "_Errors") -> None:
+    async def _do_records(self, read: Read, in_hand: InHand, errors: "_Errors") -> None:
         """The records in the message body."""
-        for error in await self._finish(read):
+        for error in await self._finish(read, in_hand):
             errors.add(error)
 
     async def _do_file(
@@ -169,7 +167,7 @@ class Handler:
         ours = self._in_hand[name] = _FileInHand(file)
         try:
             read = await self._reading.file(file, place, in_hand)
-            errors = [read] if isinstance(read, JibeError) else await self._finish(read) if read else []
+            errors = [read] if isinstance(read, JibeError) else await self._finish(read, in_hand) if read else []
             ours.ended(errors)
         finally:
             del self._in_hand[name]
@@ -191,11 +189,11 @@ class Handler:
         # The other message was given up, or had another version of the object.
         return None
 
-    async def _finish(self, read: Read) -> list[JibeError]:
+    async def _finish(self, read: Read, in_hand: InHand) -> list[JibeError]:
         """Wait for the refreshes and the reports of changes, and only then remember that the file is finished."""
-        errors = await self._refreshes.done(read.needed.folders)
-        if self._changes is not None:
-            errors += await self._changes.done(read.changes)
+        errors = await self._refreshes.refreshed(read.needed, in_hand)
+        if read.changes:
+            errors += await self._refreshes.reported(read.changes, in_hand)
         errors = errors or await self._uncertain(read)
         # A file with bad records does not count as finished: a redriven message reads it again.
         bad = [read.bad] if read.bad is not None else []
@@ -215,7 +213,7 @@ class Handler:
         if self._buckets is None or not read.unmapped:
             return []
         try:
-            if not await self._buckets.appeared(read.unmapped, read.newest_unmapped):
+            if not await self._refreshes.appeared(self._buckets, read.unmapped, read.newest_unmapped):
                 return []
         except AccessAnywhereError as error:
             return [error]

@@ -32,7 +32,7 @@ from jibe_sqs.core.plan import Plan, SkippedChanges
 from jibe_sqs.core.principals import KeptPrincipals, Seen
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.core.stale_folders import Needed
-from jibe_sqs.ports import LogStore, Signatures, Verifier
+from jibe_sqs.ports import Gate, LogStore, Signatures, Verifier
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
 from jibe_sqs.telemetry.costs import EventCosts
@@ -114,6 +114,7 @@ class Reading:
         skip_warnings: SkipWarnings,
         outages: BucketOutages,
         costs: EventCosts,
+        gate: Gate | None = None,
         by_object: bool = False,
         principals: KeptPrincipals = "writers",
         verifiers: Mapping[LogSource, Verifier] | None = None,
@@ -126,7 +127,7 @@ class Reading:
 
         `verifiers`: of the sources whose files are checked against CloudTrail's digests. `signatures`: checks who sent
         the messages. `timeout`: seconds for one log file. `came` is called for each log file of a source that is
-        announced or found.
+        announced or found. `gate`: no log file is opened while it is closed.
         """
         self._sources = sources
         self._logs = logs
@@ -138,6 +139,7 @@ class Reading:
         self._skip_warnings = skip_warnings
         self._outages = outages
         self._costs = costs
+        self._gate = gate
         self._by_object = by_object
         self._principals = principals
         self._verifiers = verifiers or {}
@@ -235,6 +237,9 @@ class Reading:
         return self._outages.following(file, in_hand)
 
     async def _tried(self, file: LogFile, source: LogSource | None, in_hand: InHand) -> Read | JibeError:
+        if self._gate is not None and self._gate.reason:
+            # The file may have to be read through Access Anywhere. Its time limit begins afterwards.
+            await self._gate.passable()
         await in_hand.begin_file()
         try:
             return await self._file(file, source, in_hand)

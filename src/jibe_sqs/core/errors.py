@@ -36,7 +36,8 @@ JibeError
 │   ├── DownloadTruncated          fewer bytes of a file arrived than the server announced
 │   ├── RefreshTimedOut            a refresh did not end in time
 │   ├── FolderUnknown              the server has neither a mapped folder nor any folder above it
-│   └── BucketAppeared             a bucket was mapped after its changes were decided on
+│   ├── BucketAppeared             a bucket was mapped after its changes were decided on
+│   └── RefreshPaused              a pause or quiet hours hold the refresh
 ├── QueueError                 SQS
 │   ├── QueueUnavailable           SQS fails, or cannot be reached
 │   ├── QueueRefused               no such queue, no permission, or not acceptable; permanent
@@ -274,6 +275,17 @@ class FolderUnknown(AccessAnywhereError):
 
 class BucketAppeared(AccessAnywhereError):
     """A bucket was mapped after its changes were decided on. The file must be read again."""
+
+
+class RefreshPaused(AccessAnywhereError):
+    """A pause or quiet hours hold the refresh. A message goes back to its queue if too many wait in memory.
+
+    `seconds`: until the planned end.
+    """
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
 class QueueError(JibeError):

@@ -45,7 +45,18 @@ class Needed(msgspec.Struct, frozen=True):
     @property
     def folders(self) -> list[Folder]:
         """Each folder to refresh, once."""
-        return list(dict.fromkeys(folder for stale in self.stale for folder in stale.folders))
+        return list(self.newest)
+
+    @property
+    def newest(self) -> dict[Folder, float]:
+        """The time of the last change in each folder to refresh (seconds since the epoch)."""
+        found: dict[Folder, float] = {}
+        for stale in self.stale:
+            latest = stale.latest
+            for folder in stale.folders:
+                if latest > found.get(folder, float("-inf")):
+                    found[folder] = latest
+        return found
 
 
 class _Part(msgspec.Struct):

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from jibe_sqs.core.errors import TRANSIENT, DigestMissing, JibeError, LogBucketDown
+from jibe_sqs.core.errors import TRANSIENT, DigestMissing, JibeError, LogBucketDown, RefreshPaused
 from jibe_sqs.core.model import Done, Reject, Retry, Verdict
 
 MAX_REASON: Final = 900
@@ -17,6 +17,10 @@ MAX_OUTAGE_DELAY: Final = 11.5 * 3600
 """Seconds. A message that waits for a log bucket in its queue is hidden for so long, doubled with each receive, so that
 ten receives last for two days. But it is not hidden for longer than the outage has lasted, or a quarter of an hour: a
 message that was received often for other reasons would wait for hours after an outage of a second."""
+
+PAUSE_DELAY: Final = 3600.0
+"""Seconds. A message that waits in its queue for the end of a pause is hidden until then, but at most for so long, doubled with
+each receive: an operator may end the pause earlier."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -58,6 +62,10 @@ def verdict(
         # Never rejected: the message is not the cause, and all others of its bucket have the same problem.
         delay = min(OUTAGE_DELAY * 2 ** min(receive_count - 1, 30), max(OUTAGE_DELAY, outage.seconds))
         return Retry(min(MAX_OUTAGE_DELAY, delay), _reason(outage))
+    if pause := next((error for error in errors if isinstance(error, RefreshPaused)), None):
+        # Never rejected either.
+        delay = max(policy.first, min(PAUSE_DELAY * 2 ** min(receive_count - 1, 30), pause.seconds))
+        return Retry(min(MAX_OUTAGE_DELAY, delay), _reason(pause))
     decisive = next((i for i, error in enumerate(errors) if error.disposition is TRANSIENT), 0)
     error = errors[decisive]
     count = len(errors) + more

@@ -26,6 +26,7 @@ from jibe_sqs.settings.groups.output import (
     ReportSettings,
 )
 from jibe_sqs.settings.groups.processing import LimitSettings, PollSettings, RetrySettings
+from jibe_sqs.settings.groups.providers import ProviderSettings
 from jibe_sqs.settings.groups.refreshing import SyncSettings
 from jibe_sqs.settings.groups.stores import AwsSettings, LedgerSettings, QueueSettings
 from jibe_sqs.settings.groups.tracing import TracingSettings
@@ -129,6 +130,9 @@ class Settings(Rules):
         "These three settings are enough; queues can be added"
     )
     queues: tuple[QueueSettings, ...] = Field(default=(), validate_default=True)
+    providers: dict[str, ProviderSettings] = Field(
+        default={}, description="limits of single providers of Access Anywhere, by the names of their top-level folders"
+    )
     ignore_buckets: Words = Field(
         default=(),
         description="the names of buckets that cause no warning although their changes have no effect: those that no place "

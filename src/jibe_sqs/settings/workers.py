@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, PlainValidator, WithJsonSchema
 
 if TYPE_CHECKING:
+    from jibe_sqs.settings.groups.providers import ProviderSettings
     from jibe_sqs.settings.model import Settings
 
 AUTO: Final = "auto"
@@ -72,7 +73,18 @@ def share_of(settings: "Settings", workers: int) -> "Settings":
     groups: dict[str, Any] = {
         group: _divided(getattr(settings, group), names, workers) for group, names in DIVIDED.items()
     }
-    return settings.model_copy(update=groups)
+    providers = {name: _provider(each, workers) for name, each in settings.providers.items()}
+    return settings.model_copy(update={**groups, "providers": providers})
+
+
+def _provider(provider: "ProviderSettings", workers: int) -> "ProviderSettings":
+    """A provider that allows fewer refreshes than there are workers gets one of each: none would stop it."""
+    parts: dict[str, float] = {}
+    if provider.concurrency is not None:
+        parts["concurrency"] = max(1, provider.concurrency // workers)
+    if provider.calls_per_second is not None:
+        parts["calls_per_second"] = provider.calls_per_second / workers
+    return provider.model_copy(update=parts)
 
 
 def _divided(group: G, names: tuple[str, ...], workers: int) -> G:

@@ -52,12 +52,14 @@ class BucketMap(Buckets, Gate):
         decisions: Decisions,
         clock: Clock,
         interval: float = INTERVAL,
+        gate: Gate | None = None,
     ) -> None:
-        """`interval`: seconds between two looks at the server."""
+        """`interval`: seconds between two looks at the server. `gate`: while it is closed, no look begins."""
         self._providers = providers
         self._decisions = decisions
         self._clock = clock
         self._interval = interval
+        self._gate = gate
         self._discovers = decisions.places is None
         self._reason = NOT_LOOKED if self._discovers else ""
         self._known_now = asyncio.Event()
@@ -160,6 +162,8 @@ class BucketMap(Buckets, Gate):
 
     async def _look(self, *, unless_within: float = 0.0) -> None:
         async with self._looking:
+            if self._gate is not None:
+                await self._gate.passable()
             began, moment = self._clock.monotonic(), self._clock.now()
             if began - self._looked < unless_within:
                 return

@@ -7,6 +7,7 @@ ports: `target` (refreshes), `logs` (log files), `index_listing`, `shown_objects
 """
 
 from jibe_sqs.adapters.access_anywhere.connection import connect, credentials_from
+from jibe_sqs.adapters.access_anywhere.flow.provider_limits import ProviderLimit
 from jibe_sqs.adapters.access_anywhere.uses.index_listing import IndexListing
 from jibe_sqs.adapters.access_anywhere.uses.inspection import InspectedServer
 from jibe_sqs.adapters.access_anywhere.uses.logs import AccessAnywhereLogs
@@ -28,6 +29,7 @@ __all__ = [
     "InspectedServer",
     "Item",
     "ProviderEventTarget",
+    "ProviderLimit",
     "Providers",
     "RefreshTarget",
     "ReportFolder",

@@ -1,7 +1,7 @@
 """Creates a client from an address and credentials."""
 
 import platform
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from jibe_sqs import __version__
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.flow.provider_limits import ProviderLimit, ProviderLimits
 from jibe_sqs.adapters.access_anywhere.wire.client import AccessAnywhere, calls_at_once
 from jibe_sqs.adapters.access_anywhere.wire.files import Files
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin
@@ -43,6 +44,7 @@ async def connect(
     refresh_timeout: float = 600.0,
     ca_file: Path | None = None,
     calls_per_second: float | None = None,
+    provider_limits: Mapping[str, ProviderLimit] | None = None,
     clock: Clock,
     renew: Renew | None = None,
     origin_of: Callable[[str], Origin] | None = None,
@@ -53,9 +55,9 @@ async def connect(
     If there is a permanent token, login and password are not used. `concurrency`: the most refreshes at a time; half as
     many calls again may run beside them. Times in seconds. `ca_file`: the CA certificates (PEM) to trust, in place of those
     that `adapters.authorities` finds. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`).
-    `renew`: returns the credentials as they are now, after they were refused.
-    `origin_of`: returns the HTTP client to use for the server's URL, in place of ours. `tracer`: gets a span for each call.
-    Raises `SettingsError`.
+    `provider_limits`: of single providers, by name. `renew`: returns the credentials as they are now, after they were
+    refused. `origin_of`: returns the HTTP client to use for the server's URL, in place of ours. `tracer`: gets a span for
+    each call. Raises `SettingsError`.
     """
     url = api_url(endpoint)
     credentials = credentials_from(login, password, permanent_token)
@@ -80,7 +82,14 @@ async def connect(
         files = Files(wire, session, clock, downloads=DOWNLOADS)
         try:
             yield AccessAnywhere(
-                wire, session, files, clock, circuit=circuit, concurrency=slots, refresh_timeout=refresh_timeout
+                wire,
+                session,
+                files,
+                clock,
+                circuit=circuit,
+                concurrency=slots,
+                provider_limits=ProviderLimits(clock, provider_limits),
+                refresh_timeout=refresh_timeout,
             )
         finally:
             await session.close()

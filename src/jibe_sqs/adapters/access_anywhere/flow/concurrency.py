@@ -3,14 +3,15 @@
 The limit is found as TCP finds its window. It is halved when Access Anywhere is overloaded: busy, failing, or twice as
 slow as usual. It grows by one after as many good calls as the limit is.
 
-Each waiting refresh is due when it has waited for as long as it will probably take, and the one that is due first is
-next. So a short refresh overtakes long ones. A long one is overtaken only by those that arrive within its own duration
-after it, so it is served in the end.
+Each waiting refresh is due when it has waited for as long as it will probably take. So a short refresh overtakes long ones, and
+a long one is overtaken only by those that arrive within its own duration after it.
+
+Three of four slots go to the refresh for the newest change, less the time that it will probably take. The fourth goes to the
+refresh that is due first, so each is served in the end. Refreshes for which no change is known have the fourth slots only, and
+all of them if nothing else waits.
 """
 
 import asyncio
-import heapq
-import itertools
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from statistics import median
 
 import structlog
 
+from jibe_sqs.concurrency.newest_first import NewestFirst
 from jibe_sqs.ports import Clock
 
 RECENT_CALLS = 9
@@ -63,9 +65,7 @@ class AdaptiveConcurrency:
         self._limit = most
         self._clock = clock
         self._running = 0
-        self._waiting = 0
-        self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
+        self._queue: NewestFirst[asyncio.Future[None]] = NewestFirst()
         self._latencies: dict[str, Latency] = {}
         self._halved_at = float("-inf")
         self._good = 0
@@ -95,16 +95,26 @@ class AdaptiveConcurrency:
     @property
     def waiting(self) -> int:
         """How many refreshes wait for a slot."""
-        return self._waiting
+        return len(self._queue)
 
     @asynccontextmanager
-    async def slot(self, cost: float = 0.0) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it. `cost`: for how many seconds it will probably be held."""
-        await self._take(cost)
+    async def slot(self, cost: float = 0.0, newest: float = 0.0) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it. `cost`: for how many seconds it will probably be held.
+
+        `newest`: when the last change happened that the refresh is for (seconds since the epoch); 0 if that is not known.
+        """
+        await self._take(cost, newest)
         try:
             yield
         finally:
             self._give_back()
+
+    def reconfigure(self, most: int) -> None:
+        """Another largest limit counts from now on. What runs goes on to its end."""
+        # A limit that was halved stays so, and grows again as after each halving.
+        self._limit = most if self._limit == self._most else min(self._limit, most)
+        self._most = most
+        self._hand_out()
 
     def succeeded(self, function: str, began: float, latency: float) -> None:
         """Report that a call succeeded. `began`: when it was sent, by the clock's `monotonic`.
@@ -141,10 +151,12 @@ class AdaptiveConcurrency:
             log.debug("concurrency_grown", limit=self._limit)
             self._hand_out()
 
-    async def _take(self, cost: float) -> None:
+    async def _take(self, cost: float, newest: float) -> None:
+        if self._running < self._limit and not self._queue:
+            self._running += 1
+            return
         turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (self._clock.monotonic() + cost, next(self._order), turn))
-        self._waiting += 1
+        entry = self._queue.add(turn, due=self._clock.monotonic() + cost, newest=newest - cost if newest > 0 else None)
         self._hand_out()
         try:
             await turn
@@ -153,7 +165,7 @@ class AdaptiveConcurrency:
             if turn.done() and not turn.cancelled():
                 self._give_back()
             else:
-                self._waiting -= 1
+                self._queue.remove(entry)
             raise
 
     def _give_back(self) -> None:
@@ -162,8 +174,8 @@ class AdaptiveConcurrency:
 
     def _hand_out(self) -> None:
         while self._queue and self._running < self._limit:
-            _, _, turn = heapq.heappop(self._queue)
+            turn = self._queue.pop()
+            # A task that was cancelled has not removed its entry yet.
             if not turn.done():
-                self._waiting -= 1
                 self._running += 1
                 turn.set_result(None)

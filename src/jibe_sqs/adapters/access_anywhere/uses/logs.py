@@ -31,6 +31,7 @@ from jibe_sqs.core.errors import (
     LogMissing,
     LogStoreError,
     LogStoreUnavailable,
+    RefreshPaused,
 )
 from jibe_sqs.core.model import Folder, LogFile
 from jibe_sqs.ports import Clock, Found
@@ -51,11 +52,14 @@ class AccessAnywhereLogs:
         budget: Budget,
         clock: Clock,
         wall_clock: Callable[[], float] = time.time,
+        paused: Callable[[str], RefreshPaused | None] = lambda _: None,
     ) -> None:
         """`places` returns where log buckets are shown, as known now. `refresh` refreshes a folder, best coalesced.
 
         `budget` is of bytes. `wall_clock` returns seconds since the epoch; its day is the day of date folders.
+        `paused` returns why nothing may be read now in the folder of a place.
         """
+        self._paused = paused
         self._client = client
         self._places = places
         self._budget = budget
@@ -89,7 +93,7 @@ class AccessAnywhereLogs:
         for place in covering:
             has_begun = False
             try:
-                with _translated(LogFile(bucket, prefix)):
+                with self._of(LogFile(bucket, prefix), place):
                     async with aclosing(self._folders.entries(folder_path(place, folder), folder)) as entries:
                         async for item in entries:
                             has_begun = True
@@ -107,8 +111,8 @@ class AccessAnywhereLogs:
         covering, next_folders = self._places_of(bucket, prefix)
         if not covering:
             return bool(next_folders)
-        with _translated(LogFile(bucket, prefix)):
-            for place in covering:
+        for place in covering:
+            with self._of(LogFile(bucket, prefix), place):
                 if await self._folders.has(folder_path(place, prefix)):
                     return True
         return False
@@ -116,6 +120,14 @@ class AccessAnywhereLogs:
     async def buckets(self) -> Sequence[str]:
         """All buckets that Access Anywhere shows."""
         return list(self._places())
+
+    @contextmanager
+    def _of(self, file: LogFile, place: Place) -> Iterator[None]:
+        """Look for the file in this place, unless it is paused."""
+        with _translated(file):
+            if paused := self._paused(place.folder):
+                raise paused
+            yield
 
     def _roots(self) -> set[str]:
         return {place.folder for places in self._places().values() for place in places}
@@ -130,7 +142,7 @@ class AccessAnywhereLogs:
         failures: list[LogStoreError] = []
         for place in covering:
             try:
-                with _translated(file):
+                with self._of(file, place):
                     if (item := await self._folders.file(object_path(place, file.key))) is not None:
                         return item
             except LogStoreError as error:

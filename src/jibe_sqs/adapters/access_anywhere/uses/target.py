@@ -14,15 +14,23 @@ deadlock. No slot is held while a refresh waits for another folder or for its tu
                      cannot be refreshed, the tree fails after all others are done.
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from jibe_sqs.adapters.access_anywhere.flow.provider_limits import ProviderLimits
 from jibe_sqs.adapters.access_anywhere.uses.folder_ids import FolderIds
 from jibe_sqs.adapters.access_anywhere.wire.client import GONE, AccessAnywhere
 from jibe_sqs.adapters.access_anywhere.wire.paths import ROOT, is_below, parent
 from jibe_sqs.concurrency.tree_walk import walk_tree
-from jibe_sqs.core.errors import AccessAnywhereError, AnswerMalformed, CallFailed, FolderUnknown, RefreshTimedOut
+from jibe_sqs.core.errors import (
+    AccessAnywhereError,
+    AnswerMalformed,
+    CallFailed,
+    FolderUnknown,
+    RefreshPaused,
+    RefreshTimedOut,
+)
 from jibe_sqs.core.model import Folder
 from jibe_sqs.ports import Clock, OtherRefreshes, SyncTarget
 from jibe_sqs.syncing.pace import Costs
@@ -43,8 +51,12 @@ class Slots(Protocol):
     def most(self) -> int:
         """The most slots that there ever are."""
 
-    def slot(self, cost: float = 0.0) -> AbstractAsyncContextManager[None]:
-        """Hold a slot, for about `cost` seconds."""
+    def slot(self, cost: float = 0.0, newest: float = 0.0) -> AbstractAsyncContextManager[None]:
+        """Hold a slot, for about `cost` seconds. `newest`: when the last change happened that it is for; 0 if unknown."""
+
+
+def never(_folder: Folder) -> None:
+    """No folder is ever paused."""
 
 
 class RefreshTarget(SyncTarget):
@@ -52,7 +64,8 @@ class RefreshTarget(SyncTarget):
 
     `roots` returns the paths of the mapped folders, as known now. A mapped folder never counts as deleted. Folders above
     the mapped ones are refreshed only to find these.
-    `costs` learns how long each refresh took.
+    `costs` learns how long each refresh took. `limits`: of single providers. `paused` returns why a folder's refresh must not
+    begin now: it may have waited for its slot since the pause began.
     """
 
     def __init__(
@@ -63,12 +76,16 @@ class RefreshTarget(SyncTarget):
         clock: Clock,
         slots: Slots,
         costs: Costs | None = None,
+        limits: ProviderLimits | None = None,
+        paused: Callable[[Folder], RefreshPaused | None] = never,
     ) -> None:
         self._client = client
         self._clock = clock
         self._roots = roots
         self._slots = slots
         self._costs = costs or Costs()
+        self._limits = limits or ProviderLimits(clock)
+        self._paused = paused
         self._ids = FolderIds(client, clock, roots=roots)
 
     async def refresh(self, folder: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
@@ -76,10 +93,11 @@ class RefreshTarget(SyncTarget):
 
         Raises `AccessAnywhereError`, of which `FolderUnknown` is for a mapped folder that does not exist.
         """
-        if folder.tree:
-            await self._refresh_tree(folder, began, others)
-        else:
-            await self._refresh_folder(folder.path, began, others)
+        with self._limits.paced(folder.path):
+            if folder.tree:
+                await self._refresh_tree(folder, began, others)
+            else:
+                await self._refresh_folder(folder.path, began, others)
 
     async def _refresh_folder(self, path: str, began: Callable[[], None], others: OtherRefreshes) -> None:
         above = Folder(parent(path))
@@ -119,7 +137,7 @@ class RefreshTarget(SyncTarget):
 
         try:
             is_empty = await self._client.refresh_folder(
-                fi_id, began=on_began, slot=lambda: self._slots.slot(cost), expected=cost
+                fi_id, began=on_began, slot=lambda: self._slot(folder, cost, others.newest), expected=cost
             )
         except CallFailed as error:
             if error.code not in GONE:
@@ -133,6 +151,14 @@ class RefreshTarget(SyncTarget):
             # `began` is not called: the refresh of the parent does not cover later changes in this folder.
             await others.refresh(Folder(parent(folder.path)))
         return True
+
+    @asynccontextmanager
+    async def _slot(self, folder: Folder, cost: float, newest: float) -> AsyncIterator[None]:
+        """Hold a slot of the provider, and one of the server."""
+        async with self._limits.slot(folder.path, cost, newest), self._slots.slot(cost, newest):
+            if paused := self._paused(folder):
+                raise paused
+            yield
 
     async def _refresh_tree(self, tree: Folder, began: Callable[[], None], others: OtherRefreshes) -> None:
         began()

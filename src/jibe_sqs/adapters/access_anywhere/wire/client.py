@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from jibe_sqs.adapters.access_anywhere.flow.circuit import Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
 from jibe_sqs.adapters.access_anywhere.flow.patience import FirstPoll, Patience, unless_busy
+from jibe_sqs.adapters.access_anywhere.flow.provider_limits import ProviderLimits
 from jibe_sqs.adapters.access_anywhere.wire.answers import Item, Page, existing, page, refresh_state
 from jibe_sqs.adapters.access_anywhere.wire.files import Download, Files
 from jibe_sqs.adapters.access_anywhere.wire.reader import Answer
@@ -58,7 +59,8 @@ def nothing() -> None:
 class AccessAnywhere:
     """A client. Every method raises only `AccessAnywhereError`s.
 
-    `circuit` is the circuit breaker of all calls. `concurrency` has the slots for refreshes.
+    `circuit` is the circuit breaker of all calls. `concurrency` has the slots for refreshes, and `provider_limits` those of
+    single providers.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class AccessAnywhere:
         *,
         circuit: Circuit,
         concurrency: AdaptiveConcurrency,
+        provider_limits: ProviderLimits | None = None,
         refresh_timeout: float = 600.0,
     ) -> None:
         self.circuit = circuit
         self.concurrency = concurrency
+        self.provider_limits = provider_limits or ProviderLimits(clock)
         self._transport = transport
         self._session = session
         self._files = files

@@ -17,6 +17,7 @@ from aiolimiter import AsyncLimiter
 
 from jibe_sqs.adapters.access_anywhere.flow.circuit import PAUSES, Circuit
 from jibe_sqs.adapters.access_anywhere.flow.concurrency import AdaptiveConcurrency
+from jibe_sqs.adapters.access_anywhere.flow.provider_limits import turn_of_provider
 from jibe_sqs.adapters.access_anywhere.wire.answers import FILES, FILES_NOT_KEPT
 from jibe_sqs.adapters.access_anywhere.wire.http import Origin, Portions, Reply, is_success
 from jibe_sqs.adapters.access_anywhere.wire.reader import PORTION, Answer, AnswerReader, ListShape
@@ -143,6 +144,7 @@ class Transport:
         deadline = self._clock.monotonic() + BUDGET
         number, openings = 1, self._circuit.openings
         while True:
+            await turn_of_provider()
             # A call holds its place while it waits for the circuit. So later calls wait here and not at the circuit.
             async with self._places:
                 await self._wait_for_turn(deadline)
