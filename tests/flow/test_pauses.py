@@ -45,12 +45,8 @@ class Paused:
 
     def send(self, *keys: str, name: str = "PutObject") -> str:
         """Announce a log file that names these keys in the bucket `data`, or `BUCKET:KEY`."""
-        bucket = "data"
-        plain = []
-        for key in keys:
-            if ":" in key:
-                bucket, _, key = key.partition(":")  # noqa: PLW2901 - the bucket is cut off
-            plain.append(key)
+        bucket = keys[0].partition(":")[0] if ":" in keys[0] else "data"
+        plain = [key.rpartition(":")[2] for key in keys]
         name_of_file = f"{len(self.queue.messages)}-{len(self.queue.deleted)}-{self.flow.time():.3f}"
         return self.world.send_log(name_of_file, self.flow.log_of(*plain, bucket=bucket, name=name))
 
