@@ -19,9 +19,14 @@ from starlette.routing import Route
 from jibe_sqs.adapters import webhook as adapter
 from jibe_sqs.adapters.webhook import webhook
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.telemetry.alerts import AlertFailed, Alerts
+from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
+from jibe_sqs.telemetry.alert_messages import Source, message_of
+from jibe_sqs.telemetry.alert_outlet import AlertFailed
+from jibe_sqs.telemetry.alerts import Alerts
 
 SECRET = "T00000000-SECRET-CANARY"
+KIND = Kind("error", "message_rejected", "LogMissing")
+MESSAGE = message_of(Groups({KIND: Group(2, 0.0, 60.0, "key=<b> ü")}), Source("pod-1", "https://example.com/r"), 0.0)
 
 
 class Slack:
@@ -29,12 +34,14 @@ class Slack:
 
     def __init__(self) -> None:
         self.bodies: list[object] = []
+        self.keys: list[str] = []
         self.elsewhere = 0
         self.answers: list[Response] = []
         self.origin = ""
 
     async def hook(self, request: Request) -> Response:
         self.bodies.append(await request.json())
+        self.keys.append(request.headers["Idempotency-Key"])
         if self.answers:
             return self.answers.pop(0)
         return PlainTextResponse("ok")
@@ -68,14 +75,27 @@ async def slack():
 @asynccontextmanager
 async def failing(hook):
     with pytest.raises(AlertFailed) as failed:
-        await hook.post("text")
+        await hook.send(MESSAGE)
     yield failed.value
 
 
 async def test_a_message_is_posted_as_slacks_json(slack):
     async with webhook(slack.url) as hook:
-        await hook.post("a &lt;b&gt;\n\N{BULLET} ü")
-    assert slack.bodies == [{"text": "a &lt;b&gt;\n\N{BULLET} ü"}]
+        await hook.send(MESSAGE)
+    (body,) = slack.bodies
+    assert body == {
+        "text": "jibe-sqs on pod-1: 2 errors\n"
+        "\N{BULLET} error message_rejected (LogMissing): 2 times, the last at 00:01:00 UTC\n    key=&lt;b&gt; ü"
+    }
+
+
+async def test_a_message_is_posted_as_an_object_for_programs(slack):
+    async with webhook(slack.url, "json") as hook:
+        await hook.send(MESSAGE)
+    (body,) = slack.bodies
+    assert body == MESSAGE.document()
+    assert body["alerts"][0]["text"] == "key=<b> ü"
+    assert body["alerts"][0]["runbook"] == "https://example.com/r#message_rejected"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +167,7 @@ async def test_the_address_is_in_no_error_log_or_representation(slack, caplog):
     """Not in a failure and its traceback, not in the log at any level, and not in its representation."""
     caplog.set_level(logging.DEBUG)
     async with webhook(slack.url) as hook:
-        await hook.post("text")
+        await hook.send(MESSAGE)
         slack.answers = [PlainTextResponse("no", status_code=500)]
         async with failing(hook) as failure:
             text = "".join(traceback.format_exception(failure))
@@ -164,25 +184,21 @@ async def test_the_address_is_in_no_error_log_or_representation(slack, caplog):
     assert logging.getLogger("httpx").filters == []
 
 
-async def test_an_alert_arrives_after_a_failed_first_try(slack, monkeypatch):
-    monkeypatch.setattr("jibe_sqs.telemetry.alerts.GATHER_TIME", 0.01)
-    monkeypatch.setattr("jibe_sqs.telemetry.alerts.FIRST_RETRY_DELAY", 0.01)
+async def test_an_alert_arrives_after_a_failed_first_try_with_the_same_text_and_key(slack, monkeypatch):
+    monkeypatch.setattr("jibe_sqs.telemetry.alert_outlet.GATHER_TIME", 0.01)
+    monkeypatch.setattr("jibe_sqs.telemetry.alert_outlet.FIRST_RETRY_DELAY", 0.01)
     slack.answers = [PlainTextResponse("rollup_error", status_code=500)]
-    arrived: list[str] = []
     async with webhook(slack.url) as hook:
-
-        async def post(text: str) -> None:
-            await hook.post(text)
-            arrived.append(text)
-
-        alerts = Alerts(post, source="pod-1")
+        alerts = Alerts([hook], source=Source("pod-1"))
         async with alerts.running():
             alerts.take({"event": "refresh_failed", "level": "warning", "error": "CallFailed", "folder": "/a"})
             async with asyncio.timeout(60):
-                while not arrived:
+                while len(slack.bodies) < 2:
                     await asyncio.sleep(0.01)
-    assert slack.bodies == [{"text": arrived[0]}] * 2
-    assert "warning refresh_failed (CallFailed): once" in arrived[0]
+    first, second = slack.bodies
+    assert first == second
+    assert "warning refresh_failed (CallFailed): once" in first["text"]
+    assert len(set(slack.keys)) == 1
 
 
 async def test_only_the_beginning_of_an_answer_is_read(slack):

@@ -16,33 +16,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jibe_sqs.telemetry import logs
-from jibe_sqs.telemetry.alerts import (
-    GATHER_TIME,
-    LAST_SEND_TIMEOUT,
-    MAX_GROUPS,
-    MAX_MESSAGE_LENGTH,
-    MAX_SHOWN_GROUPS,
-    AlertFailed,
-    Alerts,
-    message_text,
-)
+from jibe_sqs.telemetry.alert_groups import MAX_GROUPS
+from jibe_sqs.telemetry.alert_messages import MAX_MESSAGE_LENGTH, MAX_SHOWN_GROUPS, Source, message_of
+from jibe_sqs.telemetry.alert_outlet import GATHER_TIME, LAST_SEND_TIMEOUT, AlertFailed
+from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 
 INTERVAL = 300.0
 
 
 class Webhook:
-    """A webhook: keeps the messages and their times, or raises the next of its `errors`."""
+    """A target: keeps the texts of the messages and their times, or raises the next of its `errors`."""
 
-    def __init__(self, flow) -> None:
+    def __init__(self, flow, name="webhook") -> None:
         self.flow = flow
+        self.name = name
         self.messages: list[tuple[float, str]] = []
         self.tries: list[float] = []
+        self.tried: list[tuple[str, str]] = []
         self.errors: list[Exception] = []
         self.takes = 0.0
 
-    async def post(self, text: str) -> None:
+    async def send(self, message) -> None:
+        text = message.text(markup=True)
         self.tries.append(self.flow.time())
+        self.tried.append((message.id, text))
         await asyncio.sleep(self.takes)
         if self.errors:
             raise self.errors.pop(0)
@@ -64,7 +62,7 @@ def webhook(flow):
 
 @pytest.fixture
 async def alerts(webhook):
-    return Alerts(webhook.post, interval=INTERVAL)
+    return Alerts([webhook], interval=INTERVAL)
 
 
 def event(name="refresh_failed", level="warning", **fields):
@@ -147,7 +145,7 @@ async def test_events_from_before_the_start_are_sent_too(alerts, webhook):
     [("warning", {"warning": 1, "error": 1, "critical": 1}), ("error", {"error": 1, "critical": 1})],
 )
 async def test_only_events_of_the_configured_level_or_higher_are_sent(webhook, level, expected):
-    alerts = Alerts(webhook.post, level=level)
+    alerts = Alerts([webhook], level=level)
     async with alerts.running():
         for each in ("debug", "info", "warning", "error", "critical"):
             alerts.take(event(level=each))
@@ -172,7 +170,7 @@ async def test_events_are_grouped_by_name_and_error_class_errors_first(alerts, w
 
 
 async def test_a_message_names_its_source(webhook):
-    alerts = Alerts(webhook.post, source="pod-1")
+    alerts = Alerts([webhook], source=Source("pod-1"))
     async with alerts.running():
         alerts.take(event())
     assert webhook.texts[0].startswith("jibe-sqs on pod-1: 1 warning\n")
@@ -217,7 +215,7 @@ def test_every_event_is_counted_in_exactly_one_message(flow, sequence, failures)
     webhook.errors = [AlertFailed("503")] * sum(failures)
 
     async def check() -> None:
-        alerts = Alerts(webhook.post, interval=INTERVAL)
+        alerts = Alerts([webhook], interval=INTERVAL)
         async with alerts.running():
             for number, level, text, pauses in sequence:
                 alerts.take(event(f"event-{number}", level, reason=text))
@@ -234,12 +232,19 @@ def test_every_event_is_counted_in_exactly_one_message(flow, sequence, failures)
 # Memory
 
 
+def waiting(alerts):
+    """The groups that wait for their message."""
+    (outlet,) = alerts._outlets.values()
+    return outlet._groups
+
+
 async def test_memory_is_limited_and_further_events_are_counted(alerts, webhook):
     for number in range(5000):
         alerts.take(event(f"event-{number}", reason="x" * 10_000))
-    assert len(alerts._groups.by_key) == MAX_GROUPS
-    assert sum(len(group.example) for group in alerts._groups.by_key.values()) < MAX_GROUPS * 500
-    text = message_text(alerts._groups)
+    groups = waiting(alerts)
+    assert len(groups.by_kind) == MAX_GROUPS
+    assert sum(len(group.example) for group in groups.by_kind.values()) < MAX_GROUPS * 500
+    text = message_of(groups, Source(), 0.0).text()
     assert text.count("\N{BULLET}") <= MAX_SHOWN_GROUPS
     assert text.endswith(f"and events of other kinds: {5000 - MAX_GROUPS}")
     assert count_in_groups([text]) == 5000
@@ -249,7 +254,7 @@ async def test_memory_is_limited_and_further_events_are_counted(alerts, webhook)
 async def test_a_message_shows_at_most_twenty_groups(alerts):
     for number in range(MAX_SHOWN_GROUPS + 5):
         alerts.take(event(f"e{number}"))
-    text = message_text(alerts._groups)
+    text = message_of(waiting(alerts), Source(), 0.0).text()
     assert text.count("\N{BULLET}") == MAX_SHOWN_GROUPS
     assert text.endswith("and 5 more kinds of events, 5 in all")
 
@@ -257,16 +262,21 @@ async def test_a_message_shows_at_most_twenty_groups(alerts):
 # A webhook that fails
 
 
-async def test_a_failed_message_is_sent_again_and_no_event_is_lost(alerts, webhook, events):
+async def test_a_failed_message_is_sent_again_unchanged_and_later_events_have_a_message_of_their_own(
+    alerts, webhook, events
+):
     webhook.errors = [AlertFailed("503")] * 3
     async with alerts.running():
         alerts.take(event(folder="/a"))
         await asyncio.sleep(10)
         alerts.take(event(folder="/b"))
-        await asyncio.sleep(INTERVAL)
-        assert webhook.tries == pytest.approx([2, 7, 17, 37], abs=0.1)
-        assert count_in_groups(webhook.texts) == 2
-        assert "folder=/b" in webhook.texts[0]
+        await asyncio.sleep(2 * INTERVAL)
+        assert webhook.tries == pytest.approx([2, 7, 17, 37, 337], abs=0.1)
+    assert len(set(webhook.tried[:4])) == 1
+    assert len({identity for identity, _ in webhook.tried}) == 2
+    assert ["folder=/a" in text for text in webhook.texts] == [True, False]
+    assert ["folder=/b" in text for text in webhook.texts] == [False, True]
+    assert count_in_groups(webhook.texts) == 2
     failures = [each for each in events if each["event"] == "alerts_not_sent"]
     assert [(each["log_level"], each["reason"], each["pending"]) for each in failures] == [
         ("warning", "503", 1),
@@ -357,14 +367,14 @@ async def test_the_error_that_ends_the_service_is_an_alert(alerts, webhook):
 
 
 @contextmanager
-def configured():
+def configured(lowest="info"):
     """Configure logging as the service does, with a buffer as standard error. Restored at the end."""
     root = logging.getLogger()
     handlers, level, error = root.handlers[:], root.level, sys.stderr
     before = structlog.get_config()
     sys.stderr = io.StringIO()
     try:
-        logs.configure("info", "json")
+        logs.configure(lowest, "json")
         yield sys.stderr
     finally:
         sys.stderr = error
@@ -443,7 +453,7 @@ def test_logging_after_the_loop_has_closed_raises_nothing(flow, webhook):
     made = []
 
     async def run() -> None:
-        made.append(Alerts(webhook.post))
+        made.append(Alerts([webhook]))
         async with made[0].running():
             pass
 
@@ -454,12 +464,12 @@ def test_logging_after_the_loop_has_closed_raises_nothing(flow, webhook):
 # Several processes
 
 
-async def test_alerts_of_a_worker_are_passed_on_and_posted_once_by_the_other_process(flow, webhook, alerts):
+async def test_alerts_of_a_worker_are_passed_on_and_sent_once_by_the_other_process(flow, webhook, alerts):
     taken = []
 
     def relay(groups):
         taken.append(groups)
-        alerts.merge(groups)
+        alerts.merge(groups, "0")
         return True
 
     relayed = RelayedAlerts(relay)

@@ -1,4 +1,4 @@
-"""Posts messages to a Slack webhook. Its address is a secret: everyone who knows it can post there."""
+"""Posts alerts to a webhook, for Slack or as JSON. Its address is a secret: everyone who knows it can post there."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Literal
 
 import httpx
 
@@ -14,7 +14,8 @@ from jibe_sqs import __version__
 from jibe_sqs.adapters.connections import Connections
 from jibe_sqs.adapters.http_answers import BodyMalformed, Decompression, read_body, retry_after
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.telemetry.alerts import AlertFailed
+from jibe_sqs.telemetry.alert_messages import AlertMessage
+from jibe_sqs.telemetry.alert_outlet import AlertFailed
 
 STEP_TIMEOUT: Final = 10.0
 """Seconds for each step: to connect, to send, to receive."""
@@ -23,6 +24,7 @@ POST_TIMEOUT: Final = 30.0
 MAX_ANSWER_BYTES: Final = 1024
 """Bytes of an answer that are read."""
 
+Format = Literal["slack", "json"]
 Renew = Callable[[], Awaitable[str]]
 
 
@@ -36,9 +38,13 @@ class Webhook:
     `renew`: returns the address as it is now where it is kept. It is asked after a refusal, and limits how often it looks.
     """
 
-    def __init__(self, connections: Connections, url: httpx.URL, renew: Renew | None = None) -> None:
+    name = "webhook"
+
+    def __init__(self, connections: Connections, url: httpx.URL, form: Format, renew: Renew | None = None) -> None:
+        """`form`: the body is Slack's `{"text": …}`, or the message's own object."""
         self._connections = connections
         self._url = url
+        self._form = form
         self._renew = renew
 
     @property
@@ -46,14 +52,17 @@ class Webhook:
         """The present address, which is a secret."""
         return str(self._url)
 
-    async def post(self, text: str) -> None:
+    async def send(self, message: AlertMessage) -> None:
         """Send one message. If the address is refused and was replaced meanwhile, use the new one. Raises `AlertFailed`."""
+        body = {"text": message.text(markup=True)} if self._form == "slack" else message.document()
+        # The same for each try: so a receiver can drop a message whose answer was lost.
+        headers = {"Idempotency-Key": message.id}
         try:
-            await self._post(text)
+            await self._post(body, headers)
         except _AddressRefused:
             if not await self._is_renewed():
                 raise
-            await self._post(text)
+            await self._post(body, headers)
 
     async def _is_renewed(self) -> bool:
         if self._renew is None:
@@ -62,12 +71,12 @@ class Webhook:
         self._url = _address(await self._renew()) or before
         return self._url != before
 
-    async def _post(self, text: str) -> None:
+    async def _post(self, content: object, headers: dict[str, str]) -> None:
         try:
             async with (
                 asyncio.timeout(POST_TIMEOUT),
                 self._connections.one() as client,
-                client.stream("POST", self._url, json={"text": text}) as answer,
+                client.stream("POST", self._url, json=content, headers=headers) as answer,
             ):
                 body = await read_body(_decompressed(answer), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
@@ -84,7 +93,7 @@ class Webhook:
 
 
 @asynccontextmanager
-async def webhook(url: str, renew: Renew | None = None) -> AsyncIterator[Webhook]:
+async def webhook(url: str, form: Format = "slack", renew: Renew | None = None) -> AsyncIterator[Webhook]:
     """A webhook, closed at the end. It uses the environment's proxy. `renew`: see `Webhook`. Raises `SettingsError`."""
     address = _address(url)
     if address is None:
@@ -93,7 +102,7 @@ async def webhook(url: str, renew: Renew | None = None) -> AsyncIterator[Webhook
     async with Connections(
         timeout=STEP_TIMEOUT, follow_redirects=False, headers={"User-Agent": f"jibe-sqs/{__version__}"}
     ) as connections:
-        opened = Webhook(connections, address, renew)
+        opened = Webhook(connections, address, form, renew)
         with _hidden_from_log(lambda: opened.address):
             yield opened
 

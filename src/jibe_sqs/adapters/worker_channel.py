@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from jibe_sqs.settings import Texts
-from jibe_sqs.telemetry.alerts import Group, GroupKey, Groups
+from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
 
 MAX_WAITING: Final = 1024 * 1024
 """Bytes that wait to be sent. Beyond it, nothing is sent."""
@@ -62,13 +62,13 @@ class Notes(msgspec.Struct, frozen=True, tag=True):
 class Alerted(msgspec.Struct, frozen=True, tag=True):
     """Warnings and errors of a worker. JSON has no objects whose keys are lists."""
 
-    groups: list[tuple[GroupKey, Group]]
+    groups: list[tuple[Kind, Group]]
     others: dict[str, int]
 
     @classmethod
     def of(cls, groups: Groups) -> Self:
         """A message with these groups."""
-        return cls(list(groups.by_key.items()), dict(groups.others))
+        return cls(list(groups.by_kind.items()), dict(groups.others))
 
     def merged_groups(self) -> Groups:
         """The groups of the message."""

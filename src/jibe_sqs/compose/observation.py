@@ -1,20 +1,16 @@
-"""What people and orchestrators see of a service: its log, its alerts, its probes and its status page.
+"""What people and orchestrators see of a service: its log, its probes and its status page.
 
-The clients and servers are imported only if they are configured: so the supervisor of the workers stays small.
+The server is imported only if it is configured: so the supervisor of the workers stays small.
 """
 
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import structlog
 
-from jibe_sqs.adapters.worker_channel import WorkerEnd
 from jibe_sqs.settings import Settings
 from jibe_sqs.telemetry import logs
-from jibe_sqs.telemetry.alerts import Alerts
 from jibe_sqs.telemetry.health import Health, HealthReport
-from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.status import Status
 
 log = structlog.get_logger()
@@ -23,30 +19,6 @@ log = structlog.get_logger()
 def configure_log(settings: Settings, **fields: object) -> None:
     """Write the log as these settings say. `fields`: of every line of this process."""
     logs.configure(settings.log.level, settings.log.format, settings.log.levels, **fields)
-
-
-async def posted_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts | None:
-    """The alerts, which are posted until the end of the stack. None if there is no webhook."""
-    wanted = settings.alerts
-    if wanted.webhook is None:
-        return None
-    from jibe_sqs.adapters.webhook import webhook
-    from jibe_sqs.compose.secrets import renewed_secret
-
-    address = wanted.webhook.get_secret_value()
-    post = (await stack.enter_async_context(webhook(address, renewed_secret(settings, "alerts", "webhook")))).post
-    alerts = Alerts(post, level=wanted.level, interval=wanted.interval, source=socket.gethostname())
-    await stack.enter_async_context(alerts.running())
-    return alerts
-
-
-async def relayed_alerts(worker: WorkerEnd, settings: Settings, stack: AsyncExitStack) -> Alerts | None:
-    """The alerts of a worker, which its supervisor posts, until the end of the stack. None if it does not post any."""
-    if settings.alerts.webhook is None:
-        return None
-    relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
-    await stack.enter_async_context(relayed.running())
-    return relayed
 
 
 async def health_page(

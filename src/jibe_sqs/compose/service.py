@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -30,14 +29,14 @@ from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, WorkerEnd
 from jibe_sqs.compose import rules, stores
+from jibe_sqs.compose.alerting import ServiceAlerts
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.embedded_metrics import embedded_metrics
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
 from jibe_sqs.compose.fingerprint import Fingerprint
-from jibe_sqs.compose.live_alerts import LiveAlerts
 from jibe_sqs.compose.live_settings import LiveService
 from jibe_sqs.compose.metrics import Measured
-from jibe_sqs.compose.observation import health_page, posted_alerts, relayed_alerts
+from jibe_sqs.compose.observation import health_page
 from jibe_sqs.compose.pauses import ReportsUnlessPaused, pauses_of
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.reload import Apply, Reload
@@ -62,6 +61,7 @@ from jibe_sqs.syncing.pauses import Pauses
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
+from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
 from jibe_sqs.telemetry.scrapes import Metrics
 from jibe_sqs.telemetry.tracing import Tracer
@@ -85,11 +85,13 @@ async def service(
         metrics.add_health(health)
         status = StatusView(whole, health)
         stack.enter_context(status.logged_errors.listening())
-        change_alerts = await _observed(settings, health, status, metrics, worker, stack)
+        alerts = await _observed(settings, health, status, metrics, worker, stack)
         _log_defaults(settings)
         tracer = await opened_tracer(settings, _instance(worker), stack)
         aws = await stack.enter_async_context(stores.clients(settings))
         world = await connected(settings, aws, stack, health=health, tracer=tracer)
+        if isinstance(alerts, ServiceAlerts):
+            await stack.enter_async_context(alerts.shared(world.outputs.ledger))
         if is_first:
             await log_settings_changes(
                 Fingerprint.of(settings),
@@ -120,7 +122,7 @@ async def service(
             client=world.client,
             resize_downloads=log_access.resize,
             reports=reports,
-            change_alerts=change_alerts,
+            change_alerts=_reconfigured(alerts),
             workers=worker.worker.count if worker else 1,
             is_first=is_first,
             log_fields={} if worker is None else {"worker": worker.worker.index},
@@ -191,22 +193,34 @@ async def _observed(
     metrics: Metrics,
     worker: WorkerEnd | None,
     stack: AsyncExitStack,
-) -> Apply:
+) -> ServiceAlerts | RelayedAlerts:
     """Start the alerts first, so that they stop last; and health, which an orchestrator asks for from the start.
 
-    Returns what changes the alerts.
+    Returns the alerts. Those of a worker are sent by its supervisor.
     """
     health.note(lambda: [logs.lost().reason])
     if worker is None:
-        alerts = await stack.enter_async_context(LiveAlerts.running(settings, posted_alerts))
+        alerts = await stack.enter_async_context(ServiceAlerts.running(settings))
         await health_page(settings, health, stack, status=status.current, metrics=metrics.exposition)
         await stack.enter_async_context(embedded_metrics(settings, metrics.current))
-        return alerts.reconfigure
+        return alerts
     worker.answer(HEALTH, lambda: health.report)
     worker.answer(STATUS, status.snapshot)
     worker.answer(METRICS, lambda: metrics.samples().sent())
-    relayed = await stack.enter_async_context(LiveAlerts.running(settings, partial(relayed_alerts, worker)))
-    return relayed.reconfigure
+    relayed = RelayedAlerts(worker.relay_alerts, level=settings.alerts.level)
+    await stack.enter_async_context(relayed.running())
+    return relayed
+
+
+def _reconfigured(alerts: ServiceAlerts | RelayedAlerts) -> Apply:
+    """How the alerts follow changed settings. Those of a worker have no targets of their own."""
+    if isinstance(alerts, ServiceAlerts):
+        return alerts.reconfigure
+
+    def change_level(settings: Settings) -> None:
+        alerts.level = settings.alerts.level
+
+    return change_level
 
 
 def _measure(

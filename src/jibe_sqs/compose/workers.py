@@ -38,9 +38,9 @@ from jibe_sqs.adapters.worker_channel import (
     Worker,
 )
 from jibe_sqs.adapters.worker_processes import Command, WorkerProcess, WorkerProcesses
+from jibe_sqs.compose.alerting import ServiceAlerts, shared_by_hosts
 from jibe_sqs.compose.embedded_metrics import embedded_metrics
-from jibe_sqs.compose.live_alerts import LiveAlerts
-from jibe_sqs.compose.observation import configure_log, health_page, posted_alerts
+from jibe_sqs.compose.observation import configure_log, health_page
 from jibe_sqs.compose.reload import Apply, Part, Reload
 from jibe_sqs.compose.settings_watch import watched
 from jibe_sqs.compose.worker_metrics import WorkerMetrics
@@ -80,12 +80,13 @@ def supervise(settings: Settings, workers: int, texts: Texts) -> int:
     async def run() -> int:
         ignore_other_signals()
         async with AsyncExitStack() as stack:
-            alerts = await stack.enter_async_context(LiveAlerts.running(settings, posted_alerts))
+            alerts = await stack.enter_async_context(ServiceAlerts.running(settings))
+            await shared_by_hosts(alerts, settings, stack)
             supervisor = Supervisor(
                 _command(),
                 workers=workers,
                 drain_timeout=settings.drain_timeout,
-                alerts=lambda: alerts.current,
+                alerts=alerts.alerts,
                 given=Given(texts, texts),
             )
             parts: dict[Part, Apply] = {Part.ALERTS: alerts.reconfigure, Part.LOG: configure_log}
@@ -139,7 +140,7 @@ class Supervisor:
         drain_timeout: float,
         kill_margin: float = KILL_MARGIN,
         restart_delays: Backoff = RESTART_DELAYS,
-        alerts: Callable[[], Alerts | None] = lambda: None,
+        alerts: Alerts | None = None,
         given: Given | None = None,
     ) -> None:
         """`drain_timeout`, in which workers end after SIGTERM, and `kill_margin`, after which they are killed: seconds.
@@ -324,6 +325,8 @@ class Supervisor:
             return code
         finally:
             place.process = None
+            if self._alerts is not None:
+                self._alerts.forget(str(place.index))
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
@@ -343,8 +346,8 @@ class Supervisor:
             case Notes():
                 self._notes.append(message)
                 self._pass_on_notes()
-            case Alerted() if (alerts := self._alerts()) is not None:
-                alerts.merge(message.merged_groups())
+            case Alerted() if self._alerts is not None:
+                self._alerts.merge(message.merged_groups(), str(place.index))
 
     def _pass_on_notes(self) -> None:
         first = self._places[0]

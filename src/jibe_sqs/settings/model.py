@@ -12,6 +12,7 @@ from jibe_sqs.core.key_encodings import KeyEncoding
 from jibe_sqs.core.principals import KeptPrincipals
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
+from jibe_sqs.settings.groups.alerts import AlertSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
 from jibe_sqs.settings.groups.comparing import CompareSettings
 from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
@@ -20,7 +21,6 @@ from jibe_sqs.settings.groups.messages import NotificationSettings, SnsSettings
 from jibe_sqs.settings.groups.metrics import MetricsSettings
 from jibe_sqs.settings.groups.output import (
     OFF,
-    AlertSettings,
     ControlSettings,
     LogOutputSettings,
     ReportSettings,

@@ -1,315 +1,206 @@
-"""Posts warnings and errors to people: the first one soon, then at most one message per interval, grouped.
+"""Sends warnings and errors to people: each kind soon, grouped, to several targets, and the end of each state that lasts.
 
-log event ──take──> groups ──gathering time──> one message ──post──> success: no message for an interval
-                      ^                                      └─────> failure: the groups go back, and are sent again
-                      └────────────────────────────────────────────────────────────┘
+log event ──take──┬── an event, or a state begins ──add──> outlet of each target
+                  └── a state ends ────────────────end──>  (a webhook, a topic)
 """
 
 import asyncio
-import sys
 import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from typing import Final, Literal
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
-import structlog
 
 from jibe_sqs.telemetry import logs
-from jibe_sqs.telemetry.printable import printable
+from jibe_sqs.telemetry.alert_groups import (
+    MAX_GROUPS,
+    Group,
+    Groups,
+    Kind,
+    Level,
+    failure_of,
+    group_of,
+    is_alert,
+    kind_of,
+)
+from jibe_sqs.telemetry.alert_kinds import ends_of
+from jibe_sqs.telemetry.alert_messages import Source
+from jibe_sqs.telemetry.alert_outlet import Outlet, Target
+from jibe_sqs.telemetry.alert_sharing import SharedAlerts
+from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
-log = structlog.get_logger()
-
-LEVELS: Final = {"warning": 0, "error": 1, "critical": 2}
-OWN_EVENTS: Final = frozenset({"alerts_not_sent", "alerts_lost"})
-"""Log events about alerts. They cause no alerts, which would never end."""
-GATHER_TIME: Final = 2.0
-"""Seconds from the first event of a message until it is sent. One failure often causes several events."""
-FIRST_RETRY_DELAY: Final = 5.0
-"""Seconds until a failed message is sent again. Each further delay is twice as long, up to the interval."""
-MAX_RETRY_AFTER: Final = 3600.0
-"""Seconds. A longer wait that the webhook asks for is cut to this."""
-LAST_SEND_TIMEOUT: Final = 5.0
-"""Seconds for sending the last message, while the service stops."""
-MAX_GROUPS: Final = 200
-"""Groups that are kept. Events of further groups are only counted."""
-MAX_SHOWN_GROUPS: Final = 20
-"""Groups in one message."""
-MAX_MESSAGE_LENGTH: Final = 2900
-"""Characters of a message. Slack allows 40,000, which is too long to read."""
-MAX_VALUE_LENGTH: Final = 200
-"""Characters of one field."""
-MAX_EXAMPLE_LENGTH: Final = 500
-"""Characters of all fields of a group's example."""
-MAX_NAME_LENGTH: Final = 100
-"""Characters of an event's name and of an error class."""
-HIDDEN_FIELDS: Final = frozenset({"event", "level", "timestamp", "error", "exc_info", "exception", "stack", "logger"})
-"""Fields that are not part of an example."""
-
-Level = Literal["warning", "error"]
-GroupKey = tuple[str, str, str]
-"""The level; the event's name, or the logger's name for a library's log line; the error class, or empty."""
+FORGET_DELAY: Final = 60.0
+"""Seconds until a state ends that only a process saw that has ended. If it is started again, it sees the state again."""
 
 
-class AlertFailed(Exception):
-    """A message could not be sent. The text must not contain the address, which is a secret.
+class Lasting(msgspec.Struct):
+    """A state that lasts: when it began, and when each of the processes that see it reported it last."""
 
-    `retry_after`: seconds, if the webhook asked for a wait.
-    """
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class Group(msgspec.Struct):
-    """Events with the same key: their number, the fields of the latest event, and its time."""
-
-    count: int
-    example: str
-    latest: datetime
-
-
-class Groups(msgspec.Struct):
-    """All events that are not sent yet. `others`: the number of events that are in no group, by level."""
-
-    by_key: dict[GroupKey, Group] = msgspec.field(default_factory=dict)
-    others: Counter[str] = msgspec.field(default_factory=Counter)
-
-    def __bool__(self) -> bool:
-        return bool(self.by_key or self.others)
-
-    @property
-    def levels(self) -> Counter[str]:
-        """The number of events of each level."""
-        levels = self.others.copy()
-        for (level, _, _), group in self.by_key.items():
-            levels[level] += group.count
-        return levels
-
-    def add(self, key: GroupKey, later: Group) -> None:
-        """Add events. They are later than the events of the same key that are there."""
-        group = self.by_key.get(key)
-        if group is not None:
-            group.count += later.count
-            group.example, group.latest = later.example, later.latest
-        elif len(self.by_key) < MAX_GROUPS:
-            self.by_key[key] = later
-        else:
-            self.others[key[0]] += later.count
-
-    def merge(self, later: "Groups") -> None:
-        """Add all events of later groups."""
-        for key, group in later.by_key.items():
-            self.add(key, group)
-        self.others.update(later.others)
+    kind: Kind
+    began: float
+    seen: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Alerts:
-    """Gathers warnings and errors, and posts them. `take` may be called from any thread."""
+    """Gathers warnings and errors, and sends them to each target. `take` may be called from any thread."""
 
     def __init__(
         self,
-        post: Callable[[str], Awaitable[None]],
+        targets: Iterable[Target] = (),
         *,
         level: Level = "warning",
         interval: float = 300.0,
-        source: str = "",
+        source: Source = Source(),  # noqa: B008 - frozen
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`post` sends one message in Slack's markup, or raises `AlertFailed`.
-
-        `level`: the lowest level that causes an alert. `interval`: seconds. `source`: a name for this process.
-        """
-        self._post = post
-        self._min_level = LEVELS[level]
+        """`level`: the lowest level that causes an alert. `interval`: the least seconds between two messages to a target."""
+        self._level = level
         self._interval = interval
         self._source = source
-        self._groups = Groups()
+        self._wall_clock = wall_clock
+        self._outlets = {target.name: self._outlet(target) for target in targets}
+        self._lasting: dict[tuple[str, str], Lasting] = {}
         # Reentrant: a destructor may run in the thread that holds the lock, and log.
         self._lock = threading.RLock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
-        self._next_post = float("-inf")
-        self._failures = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._is_running = False
+        self._ledger: OptionalLedger | None = None
+        self._owner = f"{source.instance}-{uuid.uuid4().hex[:8]}"
 
     def take(self, event: logs.Event) -> None:
-        """Add an event that is logged, if its level is high enough."""
-        level = str(event.get("level"))
-        if LEVELS.get(level, -1) < self._min_level or event.get("event") in OWN_EVENTS:
-            return
-        self._add(_group_key(event), Group(1, _example(event), _now()))
+        """Add an event that is logged, if its level is high enough, or if a state ends with it."""
+        for about in ends_of(event):
+            self._end(about, self._wall_clock())
+        if is_alert(event, self._level):
+            self._add(kind_of(event), group_of(event, self._wall_clock()))
 
-    def merge(self, groups: Groups) -> None:
+    def merge(self, groups: Groups, process: str) -> None:
         """Add the events of another process."""
-        self._take(lambda: self._groups.merge(groups))
+        for kind, group in groups.by_kind.items():
+            if group.count:
+                self._add(kind, msgspec.structs.replace(group, ended=None), process)
+            if group.ended is not None:
+                self._end((kind.event, kind.subject), group.ended, process)
+        if groups.others:
+            for outlet in self._all_outlets():
+                outlet.add_others(groups.others)
 
-    async def reconfigure(self, *, level: Level, interval: float) -> None:
-        """Change the lowest level and the interval (seconds)."""
-        self._min_level = LEVELS[level]
-        self._interval = interval
+    def forget(self, process: str) -> None:
+        """Another process has ended. The states that it saw end after a while, if it does not report them again."""
+        now = self._wall_clock()
+
+        def forget() -> None:
+            for about, lasting in tuple(self._lasting.items()):
+                if lasting.seen.get(process, now) < now:
+                    self._end(about, now, process)
+
+        asyncio.get_running_loop().call_later(FORGET_DELAY, forget)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Listen to the logs and post, while the body runs. At the end, post what is left.
+        """Listen to the logs and send, while the body runs. At the end, send what is left.
 
         If the body ends with an error, that is an alert, too.
         """
-        self._loop = asyncio.get_running_loop()
         with logs.listening(self.take):
-            task = asyncio.create_task(self._run(), name="alerts")
+            self._is_running = True
+            for outlet in self._outlets.values():
+                self._start(outlet)
             try:
                 yield
             except Exception as error:
-                key = "error", "service_failed", type(error).__name__
-                self._add(key, Group(1, _one_line(str(error)), _now()))
+                self._add(*failure_of(error, self._wall_clock()))
                 raise
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                await self._send_last()
+                self._is_running = False
+                await asyncio.gather(*(self._stop(outlet) for outlet in tuple(self._outlets.values())))
 
-    def _add(self, key: GroupKey, group: Group) -> None:
-        self._take(lambda: self._groups.add(key, group))
-
-    def _take(self, add: Callable[[], None]) -> None:
-        with self._lock:
-            is_first = not self._groups
-            add()
-        if is_first and self._loop is not None:
-            # The loop may already be closed.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._wake.set)
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._groups:
-            self._wake.set()
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(max(GATHER_TIME, self._next_post - loop.time()))
-            # Cleared before the groups are taken: an event that comes after that must set it again.
-            self._wake.clear()
-            delay = await self._send()
-            self._next_post = loop.time() + delay
-
-    async def _send(self) -> float:
-        """Post all groups. If that fails, they are kept. Returns the seconds until the next message may be sent."""
-        with self._lock:
-            groups, self._groups = self._groups, Groups()
-        if not groups:
-            return 0.0
+    @asynccontextmanager
+    async def shared(self, ledger: OptionalLedger | None) -> AsyncIterator[None]:
+        """Send each kind once for all processes that share this ledger, while the body runs. None: there is no such ledger."""
+        self._ledger = ledger
+        for outlet in self._outlets.values():
+            outlet.shared = self._shared(outlet.target.name)
         try:
-            await self._deliver(groups)
-        except BaseException as error:
-            # The message may have arrived all the same. To send it twice is better than to lose it.
-            with self._lock:
-                later, self._groups = self._groups, groups
-                self._groups.merge(later)
-            self._wake.set()
-            if not isinstance(error, Exception):
-                raise
-            return self._failed(error)
-        self._failures = 0
-        return self._interval
+            yield
+        finally:
+            self._ledger = None
+            if ledger is not None:
+                await asyncio.gather(*(outlet.stop_sharing() for outlet in self._all_outlets()))
 
-    async def _deliver(self, groups: Groups) -> None:
-        await self._post(message_text(groups, self._source))
+    async def reconfigure(
+        self,
+        *,
+        level: Level | None = None,
+        interval: float | None = None,
+        targets: Sequence[Target] | None = None,
+        source: Source | None = None,
+    ) -> None:
+        """Change what is given, while it runs. A target with the name of an earlier one takes its place.
 
-    def _failed(self, error: Exception) -> float:
-        delay = min(self._interval, FIRST_RETRY_DELAY * 2.0 ** min(self._failures, 20))
-        # The text of an unexpected error may contain the address.
-        reason = type(error).__name__
-        if isinstance(error, AlertFailed):
-            reason = str(error)
-            delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
-        self._failures += 1
-        log.warning("alerts_not_sent", reason=reason, pending=self._groups.levels.total(), retry_in=round(delay, 1))
-        return delay
+        What waits for a target that is not among them any more is sent to it before it returns, within some seconds.
+        """
+        self._level = level or self._level
+        self._interval = self._interval if interval is None else interval
+        self._source = source or self._source
+        wanted = None if targets is None else {target.name: target for target in targets}
+        removed = [] if wanted is None else [each for name, each in self._outlets.items() if name not in wanted]
+        for outlet in removed:
+            del self._outlets[outlet.target.name]
+        for name, target in (wanted or {}).items():
+            if name in self._outlets:
+                self._outlets[name].target = target
+                continue
+            outlet = self._outlets[name] = self._outlet(target)
+            outlet.shared = self._shared(name)
+            if self._is_running:
+                self._start(outlet)
+        for outlet in self._all_outlets():
+            outlet.interval, outlet.source = self._interval, self._source
+        await asyncio.gather(*(self._stop(outlet) for outlet in removed))
 
-    async def _send_last(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_SEND_TIMEOUT):
-                while self._groups:
-                    await self._send()
-                    if self._groups:
-                        await asyncio.sleep(1)
-        if self._groups:
-            log.warning("alerts_lost", count=self._groups.levels.total())
+    def _add(self, kind: Kind, group: Group, process: str = "") -> None:
+        with self._lock:
+            if kind.state is not None:
+                about = kind.event, kind.subject
+                if about not in self._lasting and len(self._lasting) < MAX_GROUPS:
+                    self._lasting[about] = Lasting(kind, group.first)
+                if (lasting := self._lasting.get(about)) is not None:
+                    lasting.seen[process] = group.last
+                    kind, group.began = lasting.kind, lasting.began
+            for outlet in self._all_outlets():
+                outlet.add(kind, group)
 
+    def _end(self, about: tuple[str, str], at: float, process: str = "") -> None:
+        with self._lock:
+            lasting = self._lasting.get(about)
+            if lasting is None:
+                return
+            lasting.seen.pop(process, None)
+            if lasting.seen:
+                return
+            del self._lasting[about]
+            for outlet in self._all_outlets():
+                outlet.end(lasting.kind, at)
 
-def message_text(groups: Groups, source: str = "") -> str:
-    """The message for people, in Slack's markup: errors first, then the largest groups first."""
-    levels = groups.levels
-    heading = ", ".join(
-        f"{levels[level]} {level}{'s' * (levels[level] != 1)}" for level in reversed(LEVELS) if levels[level]
-    )
-    lines = [_escaped(f"jibe-sqs{f' on {source}' * bool(source)}: {heading}")]
-    room = MAX_MESSAGE_LENGTH - len(lines[0]) - 100  # for the last two lines
-    left = sorted(groups.by_key.items(), key=lambda item: (-LEVELS[item[0][0]], -item[1].count, item[0]))
-    while left and len(lines) <= MAX_SHOWN_GROUPS:
-        text = _group_text(*left[0])
-        if len(text) + 1 > room:
-            break
-        lines.append(text)
-        room -= len(text) + 1
-        left.pop(0)
-    if left:
-        events = sum(group.count for _, group in left)
-        lines.append(f"and {len(left)} more kind{'s' * (len(left) != 1)} of events, {events} in all")
-    if groups.others:
-        lines.append(f"and events of other kinds: {groups.others.total()}")
-    return "\n".join(lines)
+    def _all_outlets(self) -> Sequence[Outlet]:
+        return tuple(self._outlets.values())
 
+    def _outlet(self, target: Target) -> Outlet:
+        return Outlet(target, interval=self._interval, source=self._source, wall_clock=self._wall_clock)
 
-def _group_text(key: GroupKey, group: Group) -> str:
-    level, name, error = key
-    count = "once" if group.count == 1 else f"{group.count} times, the last"
-    kind = f"{level} {name}" + f" ({error})" * bool(error)
-    line = _escaped(f"\N{BULLET} {kind}: {count} at {group.latest:%H:%M:%S} UTC")
-    return f"{line}\n    {_escaped(group.example)}" if group.example else line
+    def _shared(self, target: str) -> SharedAlerts | None:
+        return SharedAlerts(self._ledger, target, self._owner) if self._ledger is not None else None
 
+    def _start(self, outlet: Outlet) -> None:
+        name = outlet.target.name
+        self._tasks[name] = asyncio.create_task(outlet.run(), name=f"alerts to {name}")
 
-def _group_key(event: logs.Event) -> GroupKey:
-    name = event.get("logger") or event.get("event")
-    error = event.get("error") or ""
-    if not error and (exc_info := event.get("exc_info")):
-        raised = exc_info if isinstance(exc_info, BaseException) else None
-        if raised is None:
-            raised = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
-        error = type(raised).__name__ if raised is not None else ""
-    return str(event.get("level")), _one_line(str(name), MAX_NAME_LENGTH), _one_line(str(error), MAX_NAME_LENGTH)
-
-
-def _example(event: logs.Event) -> str:
-    fields = [f"{name}={_one_line(_as_text(value))}" for name, value in event.items() if not _is_hidden(name)]
-    # The event of a library is a whole text, not a name.
-    text = [_one_line(str(event.get("event")))] if "logger" in event else []
-    return _one_line(", ".join(text + fields), MAX_EXAMPLE_LENGTH)
-
-
-def _is_hidden(name: str) -> bool:
-    return name in HIDDEN_FIELDS or name.startswith("_")
-
-
-def _as_text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - a field that cannot be printed must not hide its event
-        return "?"
-
-
-def _one_line(text: str, max_length: int = MAX_VALUE_LENGTH) -> str:
-    """The text on one line, cut to a length."""
-    text = printable(" ".join(text[: 4 * max_length].split()))
-    return text if len(text) <= max_length else f"{text[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _escaped(text: str) -> str:
-    """Escape the three special characters of Slack's markup: `<!channel>` would notify all members of a channel."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    async def _stop(self, outlet: Outlet) -> None:
+        if (task := self._tasks.pop(outlet.target.name, None)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await outlet.send_last()

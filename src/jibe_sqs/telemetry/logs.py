@@ -97,8 +97,9 @@ def configure(level: str, style: Style, levels: Mapping[str, str] | None = None,
     render = _rendering(_renderers(style))
     lines = _Lines(sys.stderr)
     structlog.configure(
-        processors=[*([by_module] if by_module else []), *shared, _notify_listeners, render],
-        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        processors=[*shared, _notify_listeners, by_module or _dropping_below(lowest), _count, render],
+        # Listeners need the lines at `info`, because they say that a state has ended.
+        wrapper_class=structlog.make_filtering_bound_logger(min(lowest, logging.INFO)),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
@@ -106,7 +107,7 @@ def configure(level: str, style: Style, levels: Mapping[str, str] | None = None,
     handler = _LibraryHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _notify_listeners],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _notify_listeners, _count],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -169,11 +170,27 @@ def _with_message(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _notify_listeners(_logger: object, _method: str, event: Event) -> Event:
-    lines[event.get("level", "")] += 1
     for listener in tuple(_listeners):
         with suppress(Exception):
             listener(event)
     return event
+
+
+def _count(_logger: object, _method: str, event: Event) -> Event:
+    lines[event.get("level", "")] += 1
+    return event
+
+
+def _dropping_below(number: int) -> structlog.typing.Processor:
+    """A processor that drops the lines of a lower level."""
+    dropped = {name for name in ("debug", "info", "warning") if logging.getLevelNamesMapping()[name.upper()] < number}
+
+    def drop(_logger: object, method: str, event: Event) -> Event:
+        if method in dropped:
+            raise structlog.DropEvent
+        return event
+
+    return drop
 
 
 def _rendering(renderers: list[structlog.typing.Processor]) -> structlog.typing.Processor:

@@ -1,11 +1,11 @@
-"""`log`, `report`, `alerts` and `control`: what the service writes and sends about itself, and its socket for commands."""
+"""`log`, `report` and `control`: what the service writes about itself, and its socket for commands."""
 
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
 from jibe_sqs.settings.groups.group import SettingsGroup
-from jibe_sqs.settings.types import Duration, FolderPath, SecretUrl
+from jibe_sqs.settings.types import Duration, FolderPath
 
 OFF: Final = "off"
 """The path of a socket that means: no socket."""
@@ -46,17 +46,6 @@ class ReportSettings(SettingsGroup):
         if 0 < interval < 1:
             raise ValueError("must be at least 1 second, such as 15m; or 0 for no reports")
         return interval
-
-
-class AlertSettings(SettingsGroup):
-    """Warnings and errors that are sent to people."""
-
-    webhook: SecretUrl | None = Field(
-        default=None,
-        description="the address of a webhook that accepts Slack's messages. Warnings and errors are sent to it",
-    )
-    level: Literal["warning", "error"] = Field(default="warning", description="the lowest level that is sent")
-    interval: Duration = Field(default=300, ge=1, description="the minimum time between two messages to the webhook")
 
 
 class ControlSettings(SettingsGroup):
