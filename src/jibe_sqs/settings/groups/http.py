@@ -4,7 +4,9 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from jibe_sqs.core.secret_references import is_reference
 from jibe_sqs.settings.groups.group import SettingsGroup
+from jibe_sqs.settings.types import TextOrReference
 
 
 class HttpSettings(SettingsGroup):
@@ -22,10 +24,10 @@ class HttpSettings(SettingsGroup):
         description="the address or host name of this machine on which the port is opened. `*` means all IPv6 and IPv4 "
         "addresses; `0.0.0.0` and `::` mean those of one kind. Probes that come from outside of a container need `*`",
     )
-    login: str = Field(
+    login: TextOrReference = Field(
         default="",
         description="the name of a login (HTTP basic authentication) for everything except `/livez` and `/readyz`. It needs "
-        "`http.password`. If it is not set, no login is required",
+        "`http.password`. It may be a [reference](#secrets-by-reference), like a secret. If it is not set, no login is required",
     )
     password: SecretStr = Field(default=SecretStr(""), description="the password of `http.login`")
 
@@ -34,7 +36,7 @@ class HttpSettings(SettingsGroup):
         if bool(self.login) != bool(self.password.get_secret_value()):
             missing = "password" if self.login else "login"
             raise ValueError(f"a login has a name and a password: set http.{missing} too, or neither")
-        if ":" in self.login:
+        if ":" in self.login and not is_reference(self.login):
             raise ValueError("http.login: must not contain a colon: it ends the name in HTTP basic authentication")
         return self
 
