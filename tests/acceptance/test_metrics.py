@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from tests.flow.test_metrics import parsed, value
+from tests.expositions import parsed, value
 from tests.processes import PATIENCE, eventually
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from tests.expositions import parsed, shown, value
 from tests.flow.test_engine import Job
 
 from jibe_sqs.adapters.access_anywhere.wire.tries import Tries
@@ -27,23 +27,6 @@ from jibe_sqs.telemetry.truth import Round, Truth
 MANY = 100_000
 FOREIGN = 'a "quoted"\nname \\ with \ud800 and {braces}, é'
 """Text that an attacker may put into a key or a bucket's name."""
-
-
-def parsed(text):
-    """The value of each series, by its name and labels."""
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text.decode())
-        for sample in family.samples
-    }
-
-
-def shown(samples):
-    return parsed(exposition(samples)[0])
-
-
-def value(series, name, **labels):
-    return series[name, *sorted(labels.items())]
 
 
 async def test_a_scrape_shows_the_work_of_a_whole_job(flow):
