@@ -108,7 +108,7 @@ async def test_a_flood_of_names_leaves_a_bounded_exposition(flow):
     for start in range(0, MANY, 500):
         plan = Plan()
         for number in range(start, start + 500):
-            skipped = Counter(dict.fromkeys(SkipReason, 1))
+            skipped = Counter({SkipReason.NOT_MAPPED: 1})
             plan.buckets[f"bucket-{number}"] = Counts(10, 1, skipped)
         needed = Needed([], Counter())
         counters.planned(plan, needed)
@@ -136,7 +136,7 @@ async def test_a_flood_of_names_leaves_a_bounded_exposition(flow):
         return sum(each for (found, *_), each in series.items() if found == name)
 
     assert total("jibe_records_total") == 10 * MANY
-    assert total("jibe_records_skipped_total") == len(SkipReason) * MANY
+    assert total("jibe_records_skipped_total") == MANY
     assert total("jibe_message_errors_total") == total("jibe_dead_letters_total") == MANY
     assert total("jibe_index_lag_seconds_count") == MANY
     assert value(series, "jibe_records_total", bucket=OTHER) > 0

@@ -101,7 +101,7 @@ class ActivityCounts(msgspec.Struct):
         if counts is None:
             if len(self.rows) >= MAX_ROWS:
                 row = ProviderBucket("", "")
-            counts = self.rows.setdefault(row, Counts())
+            counts = self.rows.get(row) or self.rows.setdefault(row, Counts())
         return counts
 
     @property

@@ -77,7 +77,8 @@ class Counters(msgspec.Struct):
         if counts is None:
             # A plan has an empty name for all buckets beyond its limit.
             is_known = name and len(self.buckets) < MOST_BUCKETS
-            counts = self.buckets.setdefault(name if is_known else OTHER, BucketCounts())
+            name = name if is_known else OTHER
+            counts = self.buckets.get(name) or self.buckets.setdefault(name, BucketCounts())
         return counts
 
     def as_dict(self) -> dict[str, object]:
