@@ -13,7 +13,7 @@ TABLES: Final = (
     "limits", "retry", "poll workers drain_timeout", "sync watermark_margin tree_refresh_interval",
     "compare",
     "log progress_interval report alerts http health control",
-    "tracing",
+    "tracing", "audit",
 )  # fmt: skip
 """The tables of the page. Each holds these groups and settings."""
 

@@ -18,11 +18,12 @@ from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.concurrency.budget import Budget, Place
 from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.core.decisions import Decisions
-from jibe_sqs.core.errors import QueueUnavailable
+from jibe_sqs.core.errors import AccessAnywhereUnavailable, QueueUnavailable
 from jibe_sqs.core.model import LogFile, Message
 from jibe_sqs.core.sources import LogSource, Sources
 from jibe_sqs.ports import EventTarget, Gate, Signatures, Verifier
 from jibe_sqs.syncing.pauses import Pauses
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.tracing import Tracer
 from jibe_sqs.testing import InMemoryEventTarget, InMemoryLedger, InMemoryLogStore, InMemoryQueue, InMemorySyncTarget
@@ -178,6 +179,7 @@ class World:
         held: int = 100,
         opened: bool = True,
         tracer: Tracer | None = None,
+        audit: Audit | None = None,
         **policies: Any,
     ) -> None:
         self.queues = queues or [queue or InMemoryQueue()]
@@ -198,6 +200,7 @@ class World:
             pauses=pauses,
             health=self.health,
             tracer=tracer,
+            audit=audit,
         )
         self.policies = Policies(messages_reading=reading, messages_held=held, **policies)
         self.policy = self.policies.retry
@@ -287,6 +290,7 @@ def flow() -> SimpleNamespace:
         s3_event=s3_event,
         settled=settled,
         time=_time,
+        refresh_failed=lambda: AccessAnywhereUnavailable("503"),
         unavailable=lambda: QueueUnavailable("503"),
         until=until,
         virtually=virtually,

@@ -47,6 +47,7 @@ from jibe_sqs.syncing.refreshes import MAX_STARTED, Refreshes
 from jibe_sqs.syncing.tree_refreshes import TreeRefreshes
 from jibe_sqs.telemetry import logs
 from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.costs import EventCosts
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.health import Health
@@ -119,6 +120,8 @@ class Outputs:
     health: Health = field(default_factory=Health)
     tracer: Tracer | None = None
     """Makes spans of the work. None: there are none."""
+    audit: Audit | None = None
+    """Records what was done. None: nothing does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -409,6 +412,7 @@ class Engine:
             skip_warnings=self.skip_warnings,
             principals=self.principals,
             buckets=self._outputs.buckets,
+            audit=self._outputs.audit,
         )
 
     def _consumer(
@@ -433,6 +437,7 @@ class Engine:
             gates=self.gates,
             activity=activity,
             tracer=self._outputs.tracer,
+            audit=self._outputs.audit,
         )
 
 

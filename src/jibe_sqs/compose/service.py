@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -30,6 +30,7 @@ from jibe_sqs.adapters.s3 import Regions
 from jibe_sqs.adapters.worker_channel import HEALTH, METRICS, STATUS, WorkerEnd
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.alerting import ServiceAlerts
+from jibe_sqs.compose.audit import opened_audit
 from jibe_sqs.compose.control import open_control_socket
 from jibe_sqs.compose.embedded_metrics import embedded_metrics
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies, Relay
@@ -59,6 +60,7 @@ from jibe_sqs.syncing.bucket_map import BucketMap, PlacesOfProviders
 from jibe_sqs.syncing.pace import Costs
 from jibe_sqs.syncing.pauses import Pauses
 from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.health import Health
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
@@ -99,7 +101,8 @@ async def service(
                 now=time.time(),
                 at_most=settings.ledger.retain_days * stores.DAY,
             )
-        engine = Engine(world.outputs, policies(settings, world.client))
+        audit = await opened_audit(settings, aws, _instance(worker), stack)
+        engine = Engine(replace(world.outputs, audit=audit), policies(settings, world.client))
         truth = Truth()
         relay = None if worker is None or is_first else worker.relay_notes
         # Before anything is received: a pause survives the restart.
@@ -107,7 +110,9 @@ async def service(
         log_access = LogAccess(settings, world, engine)
         built = engine.service(await _inputs(settings, world, engine, truth, log_access, stack, relay))
         _measure(metrics, world, engine, truth, log_access, stack)
-        reports = _reports(settings, engine, world.outputs, world.client, truth, instance=_instance(worker))
+        reports = _reports(
+            settings, engine, world.outputs, world.client, truth, instance=_instance(worker), audit=audit
+        )
         await stack.enter_async_context(reports.running())
         if worker is not None and is_first:
             worker.take_notes(engine.watch.merge)
@@ -522,7 +527,14 @@ def _logs_through_aa(
 
 
 def _reports(
-    settings: Settings, engine: Engine, outputs: Outputs, client: AccessAnywhere | None, truth: Truth, *, instance: str
+    settings: Settings,
+    engine: Engine,
+    outputs: Outputs,
+    client: AccessAnywhere | None,
+    truth: Truth,
+    *,
+    instance: str,
+    audit: Audit | None = None,
 ) -> Reports:
     counters = engine.counters
     return Reports(
@@ -545,4 +557,5 @@ def _reports(
         },
         collisions=outputs.decisions.collisions,
         instance=instance,
+        observe=audit.reported if audit is not None else None,
     )

@@ -50,7 +50,14 @@ async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
 def clients(settings: Rules) -> Aws:
     """The clients of all stores. Raises `SettingsError` for addresses, certificates and profiles that they cannot use."""
     queues = settings.queues if isinstance(settings, Queues | Settings) else ()
-    groups = {"aws": (settings.aws,), "ledger": (settings.ledger,), "queues": queues, "logs": settings.logs}
+    audit = (settings.audit,) if isinstance(settings, Settings) else ()
+    groups = {
+        "aws": (settings.aws,),
+        "ledger": (settings.ledger,),
+        "queues": queues,
+        "logs": settings.logs,
+        "audit": audit,
+    }
     _check_stores(groups)
     return Aws(region=next(filter(None, (region_of_url(queue.url) for queue in queues)), None))
 

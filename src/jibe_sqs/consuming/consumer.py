@@ -18,6 +18,7 @@ from jibe_sqs.core.errors import QueueError
 from jibe_sqs.core.model import Done, Message, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Gate, Queue, QueueFacts
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.queue_activity import QueueActivity
 from jibe_sqs.telemetry.tracing import Tracer
@@ -64,6 +65,7 @@ class Consumer:
         gates: Sequence[Gate] = (),
         activity: QueueActivity | None = None,
         tracer: Tracer | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """`room`: for messages in hand, which several consumers may share. `wait`: seconds of a long poll.
 
@@ -82,6 +84,7 @@ class Consumer:
         self._receivers = receivers
         self._gates = gates
         self._tracer = tracer
+        self._audit = audit
         self.activity = activity or QueueActivity(queue.name)
         self._trouble = Trouble(f"Queue {queue.name} cannot be received from", clock.monotonic)
         self._failures = 0
@@ -168,6 +171,7 @@ class Consumer:
             clock=self._clock,
             counters=self._counters,
             in_hand=lambda: len(self._holds),
+            audit=self._audit,
         )
 
     async def _until_open(self) -> None:

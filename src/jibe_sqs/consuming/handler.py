@@ -23,6 +23,7 @@ from jibe_sqs.core.model import Done, LogFile, Message, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy, verdict
 from jibe_sqs.ports import Buckets
 from jibe_sqs.telemetry.activity import Activity
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.counters import Counters
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.principals import SeenPrincipals
@@ -52,8 +53,9 @@ class Handler:
         skip_warnings: SkipWarnings,
         principals: SeenPrincipals,
         buckets: Buckets | None = None,
+        audit: Audit | None = None,
     ) -> None:
-        """`buckets`: given if buckets are discovered."""
+        """`buckets`: given if buckets are discovered. `audit` learns of log files that are done."""
         self._reading = reading
         self._refreshes = refreshes
         self._ledger = ledger
@@ -62,6 +64,7 @@ class Handler:
         self._skip_warnings = skip_warnings
         self._principals = principals
         self._buckets = buckets
+        self._audit = audit
         self._in_hand: dict[tuple[str, str], _FileInHand] = {}
 
     async def handle(self, message: Message, policy: RetryPolicy, in_hand: InHand) -> Verdict:
@@ -230,6 +233,10 @@ class Handler:
         if is_finished and read.principals:
             self._principals.observe(read.principals)
             await self._ledger.observe(read.principals)
+        if self._audit is not None and read.file is not None:
+            stale = read.needed.stale
+            folders = len(read.needed.folders)
+            self._audit.file_done(read.file, read.etag, events=sum(each.events for each in stale), folders=folders)
 
     def _verdict(self, errors: "_Errors", in_hand: InHand, policy: RetryPolicy) -> Verdict:
         if not errors.counts:

@@ -14,6 +14,7 @@ from jibe_sqs.core.model import Done, Message, Reject, Retry, Verdict
 from jibe_sqs.core.verdicts import RetryPolicy
 from jibe_sqs.ports import Clock, Queue
 from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.audit import Audit
 from jibe_sqs.telemetry.counters import Counters
 
 log = structlog.get_logger()
@@ -37,12 +38,14 @@ class Settlements:
         clock: Clock,
         counters: Counters,
         in_hand: Callable[[], int] | None = None,
+        audit: Audit | None = None,
     ) -> None:
-        """`in_hand`: the number of messages that are held, with those that are being settled."""
+        """`in_hand`: the number of messages that are held, with those that are being settled. `audit` learns of dead letters."""
         self._queue = queue
         self._policy = policy
         self._clock = clock
         self._counters = counters
+        self._audit = audit
         self._rejected: dict[str, None] = {}
         self._deletes = Batches[str](self._delete_batch, linger=DELETE_LINGER, expected=in_hand)
         self._showings = Batches[tuple[str, float]](self._show_batch)
@@ -112,6 +115,8 @@ class Settlements:
         self._counters.rejected += 1
         self._counters.dead_letters[self._queue.name, why.error] += 1
         if kept:
+            if self._audit is not None:
+                self._audit.dead_lettered(self._queue.name, message, why)
             self._remember_rejected(message)
             await self._delete(held)
         else:

@@ -13,6 +13,7 @@ from jibe_sqs.core.principals import KeptPrincipals
 from jibe_sqs.core.sources import EVERY_BUCKET
 from jibe_sqs.settings.groups.access_anywhere import AccessAnywhereSettings
 from jibe_sqs.settings.groups.alerts import AlertSettings
+from jibe_sqs.settings.groups.audit import AuditSettings
 from jibe_sqs.settings.groups.buckets import OwnWritesSettings, Places
 from jibe_sqs.settings.groups.comparing import CompareSettings
 from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
@@ -148,6 +149,7 @@ class Settings(Rules):
     metrics: MetricsSettings = MetricsSettings()
     control: ControlSettings = ControlSettings()
     tracing: TracingSettings = TracingSettings()
+    audit: AuditSettings = AuditSettings()
     compare: CompareSettings = CompareSettings()
     retry: RetrySettings = RetrySettings()
     poll: PollSettings = PollSettings()

@@ -51,11 +51,13 @@ class Reports:
         counters: Mapping[str, Callable[[], Mapping[str, int]]] | None = None,
         collisions: Collisions | None = None,
         instance: str = "",
+        observe: Callable[[Report], None] | None = None,
     ) -> None:
         """`interval`: seconds; 0 means no reports. `pending`: the folders that wait for a refresh.
 
         `counters`: more counts since the start, by name. A report shows how much they have grown since the report before.
-        `instance`: part of each file's name, because several services may write into one folder.
+        `instance`: part of each file's name, because several services may write into one folder. `observe` is called with
+        each report.
         """
         self._activity = activity
         self._interval = interval
@@ -67,6 +69,7 @@ class Reports:
         self._last_counts: dict[str, Counter[str]] = {}
         self._collisions = collisions or Collisions()
         self._instance = instance
+        self._observe = observe
         self._since = self._time()
         self._changed = asyncio.Event()
         self._last_name: tuple[str, int] = "", 0
@@ -107,6 +110,8 @@ class Reports:
         """Make a report now. If it cannot be stored within `time_limit` seconds, a warning is logged."""
         report = self._make()
         _log(report)
+        if self._observe is not None:
+            self._observe(report)
         if self._store is not None:
             name = self._file_name(report.until)
             try:
