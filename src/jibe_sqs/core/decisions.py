@@ -113,10 +113,9 @@ class Decisions:
 
     def change_rules(self, own: OwnWrites, ignore: KeyFilter | None) -> None:
         """Decide by other rules from now on. The places stay."""
-        # Their answers for the last caller, and the decisions on folders, are of the old rules.
+        # Both are asked before the decisions on folders, so these stay.
         self._own_writes = _OwnWriteRules(own)
         self._ignore = ignore
-        self._forget()
 
     def decide(self, record: Record) -> Decision:
         """`Skip` with the first matching reason in the order of `SkipReason`, or `Refresh` with the stale folders."""
