@@ -10,7 +10,7 @@ from .document import Page, table
 
 TABLES: Final = (
     "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes", "aws", "ledger",
-    "limits", "retry", "poll workers drain_timeout", "sync watermark_margin tree_refresh_interval",
+    "limits", "retry", "poll workers drain_timeout", "sync watermark_margin tree_refresh_interval", "providers",
     "compare",
     "log progress_interval report alerts http health control",
     "tracing", "audit",
