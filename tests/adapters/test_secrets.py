@@ -1,7 +1,7 @@
 """Secrets by reference: read from the sandbox's AWS and from files, read again, and never shown."""
 
-import asyncio
 import json
+import socket
 from itertools import count
 from pathlib import Path
 
@@ -280,17 +280,11 @@ async def test_a_secret_in_the_settings_themselves_is_not_read_again(settings):
 
 
 async def test_reading_ends_in_time_also_if_a_service_never_answers(monkeypatch, aws):
+    """The start must not hang."""
     monkeypatch.setattr("jibe_sqs.adapters.secrets.TIMEOUT", 0.2)
-
-    async def silent(*_):
-        await asyncio.Event().wait()
-
-    with_silence = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = with_silence.sockets[0].getsockname()[1]
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", f"http://127.0.0.1:{port}")
-    async with with_silence:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "no answer within" in await failed("arn:aws:ssm:eu-west-1:123456789012:parameter/x")
-        with_silence.close()
 
 
 async def test_settings_that_are_read_again_keep_the_secrets_of_references_that_are_the_same(settings, tmp_path):
