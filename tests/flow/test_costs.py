@@ -158,8 +158,9 @@ def test_changes_of_one_request_are_no_copies_of_each_other(counted):
     assert counted.totals == {}
 
 
-async def test_changes_that_a_trail_and_notifications_announce_are_copies(flow):
+async def test_changes_that_a_trail_and_notifications_announce_are_copies(flow, clock, monkeypatch):
     world = flow.World()
+    monkeypatch.setattr(world.engine.costs, "_wall_clock", clock)
     keys = [f"a/{n}" for n in range(1500)]
     log = json.loads(gzip.decompress(flow.log_of(*keys)))
     notifications = [json.loads(flow.s3_event(key))["Records"][0] for key in keys]
