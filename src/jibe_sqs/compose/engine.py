@@ -97,6 +97,8 @@ class Policies:
     retain: float = 90 * 86_400.0
     ignore_buckets: Sequence[str] = ()
     principals: KeptPrincipals = "writers"
+    workers: int = 1
+    """The processes of this service, which share the queues."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,7 +257,7 @@ class Engine:
         self.skip_warnings = SkipWarnings(
             outputs.clock, ignore_buckets=policies.ignore_buckets, log_buckets=inputs.sources.buckets
         )
-        self.costs = EventCosts(inputs.sources.buckets, inputs.wall_clock)
+        self.costs = EventCosts(inputs.sources.buckets, inputs.wall_clock, workers=policies.workers)
         self.handler = self._handler(inputs)
         self.sweeper = self._parts.sweeper(
             sweeps=sweeps,

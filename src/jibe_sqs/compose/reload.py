@@ -80,6 +80,7 @@ NEED_RESTART: Final = frozenset(
         "logs",
         "key_encodings",
         "notifications",
+        "principals",
         "aws",
         "ledger",
         "sync",

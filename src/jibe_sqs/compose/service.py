@@ -102,7 +102,8 @@ async def service(
                 at_most=settings.ledger.retain_days * stores.DAY,
             )
         audit = await opened_audit(settings, aws, _instance(worker), stack)
-        engine = Engine(replace(world.outputs, audit=audit), policies(settings, world.client))
+        workers = 1 if worker is None else worker.worker.count
+        engine = Engine(replace(world.outputs, audit=audit), replace(policies(settings, world.client), workers=workers))
         truth = Truth()
         relay = None if worker is None or is_first else worker.relay_notes
         # Before anything is received: a pause survives the restart.

@@ -17,7 +17,6 @@ from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.compose.reload import Reload
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.decisions import Places
-from jibe_sqs.core.errors import LedgerError
 from jibe_sqs.core.phrases import about
 from jibe_sqs.settings import Settings
 from jibe_sqs.settings.effective import effective
@@ -29,7 +28,6 @@ from jibe_sqs.telemetry.skip_warnings import Skipped
 from jibe_sqs.telemetry.status import (
     AccessAnywhereStatus,
     ComparisonStatus,
-    PrincipalStatus,
     QueueStatus,
     SettingStatus,
     SkippedBucket,
@@ -41,8 +39,6 @@ from jibe_sqs.telemetry.truth import Round, Truth
 
 LOOK_INTERVAL: Final = 10.0
 """Seconds between two looks at the counts, for the charts."""
-PRINCIPALS_INTERVAL: Final = 60.0
-"""Seconds between two reads of the principals from the ledger."""
 MAX_ROWS: Final = 50
 """Entries of each list."""
 
@@ -72,7 +68,6 @@ class StatusView:
         self._reload: Reload | None = None
         self._sources: Sources | None = None
         self._minutes: Minutes | None = None
-        self._principals: list[PrincipalStatus] = []
         self._folders = FolderTimes(wall_clock)
         self.logged_errors = LoggedErrors(wall_clock)
 
@@ -89,7 +84,7 @@ class StatusView:
             lambda: _totals(engine), lambda: engine.activity.since_start().total.lag, self._wall_clock
         )
         with engine.outcomes.heard_by(self._folders.observe):
-            task = asyncio.create_task(self._look(sources), name="status")
+            task = asyncio.create_task(self._look(), name="status")
             try:
                 yield
             finally:
@@ -115,7 +110,6 @@ class StatusView:
             dead_letters=self.logged_errors.dead_letters[:MAX_ROWS],
             slowest=self._folders.slowest[:MAX_ROWS],
             failing=self._folders.failing[:MAX_ROWS],
-            principals=self._principals,
             settings=self._settings_in_force(),
             settings_problem=self._reload.problem if self._reload is not None else "",
         )
@@ -159,6 +153,8 @@ class StatusView:
                 for rule, each in _most(engine.skip_warnings.own_writes)
             ],
             comparison=_comparison(sources.truth),
+            principals=engine.principals.statuses(MAX_ROWS),
+            costs=engine.costs.statuses()[:MAX_ROWS],
             access_anywhere=self._access_anywhere(sources.client),
         )
 
@@ -171,27 +167,15 @@ class StatusView:
             endpoint=endpoint, limit=slots.limit, running=slots.running, waiting=slots.waiting, calls=dict(client.calls)
         )
 
-    async def _look(self, sources: Sources) -> None:
-        due = 0.0
+    async def _look(self) -> None:
         while True:
             try:
                 if self._minutes is not None:
                     self._minutes.look()
-                if time.monotonic() >= due:
-                    due = time.monotonic() + PRINCIPALS_INTERVAL
-                    await self._read_principals(sources)
             except Exception:
                 # A defect. What people see must not end the service.
                 log.exception("status_crashed")
             await asyncio.sleep(LOOK_INTERVAL)
-
-    async def _read_principals(self, sources: Sources) -> None:
-        try:
-            seen = await sources.outputs.ledger.principals()
-        except LedgerError:
-            return  # other reads of the ledger fail, too, and are logged
-        most = sorted(seen.items(), key=lambda item: -item[1].count)[:MAX_ROWS]
-        self._principals = [PrincipalStatus(name=name, count=each.count, last=each.last) for name, each in most]
 
 
 def _held_up(sources: Sources, now: float) -> str:

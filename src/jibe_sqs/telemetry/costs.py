@@ -73,7 +73,10 @@ class CostCounts(msgspec.Struct, frozen=True):
 class EventCosts:
     """Counts avoidable events. For one process: a copy is only found if it reads both files."""
 
-    def __init__(self, log_buckets: Collection[str] = (), wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, log_buckets: Collection[str] = (), wall_clock: Callable[[], float] = time.time, *, workers: int = 1
+    ) -> None:
+        """`workers`: the processes that share the files. Each finds about one in so many of the copies in its files."""
         self._log_buckets = frozenset(log_buckets)
         self._wall_clock = wall_clock
         self._first = wall_clock()
@@ -84,6 +87,7 @@ class EventCosts:
         self._causes: set[Cause] = set()
         self._files = _Files()
         self._copies = _Copies()
+        self._copies_per_sample = SAMPLED * workers
 
     @property
     def totals(self) -> dict[str, int]:
@@ -105,13 +109,15 @@ class EventCosts:
                 found[Cause(Avoidable.READS, place, is_trail)] += counts.reads
         if plan.samples:
             for cause in self._copies.found(plan.samples, identity, place, is_trail=is_trail):
-                found[cause] += SAMPLED
+                found[cause] += self._copies_per_sample
         if found:
             self._add(found, plan.moment)
 
     def announced(self, plan: Plan) -> None:
         """Count the changes that a message itself announces. Only copies of them are avoidable."""
-        found = Counter(dict.fromkeys(self._copies.found(plan.samples, 0, NOTIFICATIONS, is_trail=False), SAMPLED))
+        found: Counter[Cause] = Counter()
+        for cause in self._copies.found(plan.samples, 0, NOTIFICATIONS, is_trail=False):
+            found[cause] += self._copies_per_sample
         if found:
             self._add(found, plan.moment)
 
@@ -217,14 +223,11 @@ class _Copies:
 
 
 def merged_costs(found: Sequence[CostCounts]) -> CostCounts:
-    """The counts of all workers of a service together.
-
-    A worker finds a copy only if it has read both files. So of N workers, each finds one in N of those in its files.
-    """
+    """The counts of all workers of a service together."""
     sums: Counter[Cause] = Counter()
     for counts in found:
         for cause, events in counts.events:
-            sums[cause] += events * len(found) if cause.kind is Avoidable.COPIES else events
+            sums[cause] += events
     return CostCounts(tuple(sums.items()), max((each.seconds for each in found), default=SHORTEST))
 
 
@@ -232,10 +235,11 @@ def cost_statuses(counts: CostCounts) -> list[CostStatus]:
     """What to show: the most expensive first. The dollars are those of a month at the rate of the counted time."""
     shown = [
         CostStatus(
-            what=f"{_what(cause)}, in the last {_duration(counts.seconds)}",
+            what=_what(cause),
             events=events,
-            dollars=round(events * MONTH / counts.seconds * CLOUDTRAIL_DATA_EVENT, 2) if cause.is_trail else 0.0,
+            dollars=events * MONTH / counts.seconds * CLOUDTRAIL_DATA_EVENT if cause.is_trail else 0.0,
             remedy=_remedy(cause),
+            seconds=counts.seconds,
         )
         for cause, events in counts.events
         if cause.kind is not Avoidable.COPIES or events >= MIN_COPIES * SAMPLED
@@ -273,11 +277,6 @@ def _remedy(cause: Cause) -> str:
             return "remove the buckets from the trail's data events, or remove their notifications"
         case Avoidable.COPIES:
             return "remove the buckets from the data events of one of the trails"
-
-
-def _duration(seconds: float) -> str:
-    hours = seconds / HOUR
-    return f"{hours:.0f} hours" if hours >= 1.5 else "hour" if hours >= 0.9 else f"{seconds / 60:.0f} minutes"
 
 
 def _place(file: LogFile, prefix: str) -> str:

@@ -129,12 +129,16 @@ class PauseStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that are delivered and of no use. `dollars`: a month at the present rate. `remedy`: what avoids them."""
+    """Events that are delivered and of no use. `dollars`: a month at the present rate. `remedy`: what avoids them.
+
+    `dollars` is 0.0 if the price is not known. `seconds`: the time up to now in which the events were counted.
+    """
 
     what: str
     events: int
     dollars: float
     remedy: str
+    seconds: float = 0.0
 
 
 class SettingStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from jibe_sqs.adapters.web.words import (
     utc,
     value,
 )
-from jibe_sqs.core.phrases import counted
+from jibe_sqs.core.phrases import about, counted
 from jibe_sqs.telemetry.status import FolderStatus, QueueStatus, Status
 
 MAX_ROWS: Final = 20
@@ -282,10 +282,12 @@ def costs(status: Status) -> Section:
         lambda each: [
             Markup.escape(shortened(each.what)) + _remark(each.remedy),
             number(each.events),
-            f"${each.dollars:,.2f}",
+            f"${each.dollars:,.2f}" if each.dollars else "no price",
         ],
     )
-    note = "At the present rate." if found else "No events that could be avoided were seen."
+    counted_for = max((each.seconds for each in found), default=0.0)
+    rate = f"At the rate of the last {about(counted_for)}, and list prices." if counted_for else "At the present rate."
+    note = rate if found else "No events that could be avoided were seen."
     return Section(id="costs", title="Avoidable costs", note=note, tables=[table] if found else [])
 
 
