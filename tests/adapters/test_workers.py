@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from tests.processes import PATIENCE, children, eventually, is_alive, started
 from jibe_sqs.adapters.worker_channel import Channel, Question, Worker, WorkerEnd
 from jibe_sqs.compose.workers import MAX_FAILED_STARTS, Supervisor, combined
 from jibe_sqs.concurrency.backoff import Backoff
-from jibe_sqs.telemetry.alerts import Group, Groups
+from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
 from jibe_sqs.telemetry.health import HealthReport
 
 SMALL_WORKER = Path(__file__).parents[1] / "small_worker.py"
@@ -267,19 +266,22 @@ async def test_notes_wait_while_the_first_worker_does_not_run(workers):
 
 
 async def test_alerts_of_the_workers_are_merged(workers):
-    groups = Groups({("error", "ledger_write_failed", ""): Group(2, "x=1", datetime(2026, 1, 1, tzinfo=UTC))})
-    taken = []
+    groups = Groups({Kind("error", "ledger_write_failed"): Group(2, 1.0, 2.0, "x=1")})
+    taken, forgotten = [], []
 
     class Alerts:
-        def merge(self, groups):
-            taken.append(groups)
+        def merge(self, groups, process):
+            taken.append((process, groups))
 
-    alerts = Alerts()
-    group = [["error", "ledger_write_failed", ""], {"count": 2, "example": "x=1", "latest": "2026-01-01T00:00:00Z"}]
+        def forget(self, process):
+            forgotten.append(process)
+
+    group = [["error", "ledger_write_failed"], {"count": 2, "first": 1.0, "last": 2.0, "example": "x=1"}]
     workers.behave(1, says=[{"kind": "Alerted", "groups": [group], "others": {}}])
-    async with workers.run(workers.supervisor(alerts=lambda: alerts)):
+    async with workers.run(workers.supervisor(alerts=Alerts())):
         await until(lambda: taken)
-    assert taken == [groups]
+    assert taken == [("1", groups)]
+    assert sorted(forgotten) == ["0", "1"]
 
 
 async def test_a_line_that_cannot_be_read_costs_only_itself(workers):
@@ -346,7 +348,12 @@ async def test_a_supervisor_that_does_not_read_holds_up_no_worker():
 
 
 async def test_alerts_are_relayed_as_they_were_gathered():
-    groups = Groups({("warning", "late", "X"): Group(3, "a=1", datetime(2026, 1, 1, tzinfo=UTC))})
+    groups = Groups(
+        {
+            Kind("warning", "late", "X"): Group(3, 1.0, 2.0, "a=1"),
+            Kind("warning", "circuit_opened"): Group(0, 1.0, 2.0, began=1.0, ended=2.0),
+        }
+    )
     groups.others["error"] = 2
     async with worker_end() as (end, channel):
         assert end.relay_alerts(groups)
