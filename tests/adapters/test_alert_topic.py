@@ -77,7 +77,7 @@ async def test_a_missing_topic_is_a_failure_with_a_remedy(endpoint):
     arn = f"arn:aws:sns:{REGION}:123456789012:missing"
     async with alert_topic(arn, account(endpoint)) as target:
         with pytest.raises(
-            AlertFailed, match=f"NotFound: topic {arn}: .*: there is no such topic: correct alerts.topic"
+            AlertFailed, match=rf"NotFound: topic {arn}: .*: there is no such topic: correct alerts.topic"
         ):
             await target.send(message())
 
@@ -109,10 +109,10 @@ def refused():
 
 
 async def test_a_refused_message_is_a_failure_that_names_the_permission():
-    async with stand_in(refused) as (endpoint, forms):
-        async with alert_topic(f"arn:aws:sns:{REGION}:123456789012:alerts", account(endpoint)) as target:
-            with pytest.raises(AlertFailed, match=r"AuthorizationError: topic .*: not allowed: allow sns:Publish"):
-                await target.send(message())
+    arn = f"arn:aws:sns:{REGION}:123456789012:alerts"
+    async with stand_in(refused) as (endpoint, forms), alert_topic(arn, account(endpoint)) as target:
+        with pytest.raises(AlertFailed, match=r"AuthorizationError: topic .*: not allowed: allow sns:Publish"):
+            await target.send(message())
     (form,) = forms
     assert form["Action"] == "Publish"
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
-from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
+from jibe_sqs.telemetry.alert_groups import MAX_GROUPS, Group, Groups, Kind
 from jibe_sqs.telemetry.alert_messages import AlertMessage, Source, message_of
 from jibe_sqs.telemetry.alert_sharing import ALONE, REMINDER, STALE, SharedAlerts, Sorted, Turn
 
@@ -230,7 +230,7 @@ class Outlet:
         """Remember that people know of a state, or of its end."""
         with self._lock:
             self._announced.pop(kind, None)
-            if kind.state is not None and group.ended is None:
+            if kind.state is not None and group.ended is None and len(self._announced) < MAX_GROUPS:
                 began = group.first if group.began is None else group.began
                 self._announced[kind] = Announced(at, began, group.example, group.is_shared)
 
