@@ -373,7 +373,7 @@ VISIBLE = {
         "metrics": [r'jibe_silent{[^}]*source="stale-causes-regional"[^}]*} 1'],
     },
     "own writes": {
-        "page": [r"own_writes\.principals"],
+        "page": [r"own_writes\.principals: "],
         "metrics": [rf'jibe_records_skipped_total{{bucket="{MEDIA}",reason="own-write"}} [1-9]'],
     },
 }

@@ -16,7 +16,7 @@ from jibe_sqs.telemetry.samples import Samples
 from jibe_sqs.telemetry.scrapes import Metrics
 from jibe_sqs.telemetry.truth import Truth
 
-GATES: Final = {"Circuit": "access-anywhere", "BucketMap": "bucket-map"}
+GATES: Final = {"Circuit": "access-anywhere", "BucketMap": "bucket-map", "Pauses": "pause"}
 """The names of gates in the metrics, by their classes."""
 
 

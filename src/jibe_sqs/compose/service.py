@@ -240,6 +240,7 @@ def _measure(
         truth=truth,
         in_flight=log_access.budgets,
         expiry=lambda: world.aws.expiry,
+        paused=lambda: {pause.provider: True for pause in engine.pauses.pauses},
     )
     stack.enter_context(measured.loop_delay.running())
     measured.add_to(metrics)

@@ -153,6 +153,7 @@ class StatusView:
                 for rule, each in _most(engine.skip_warnings.own_writes)
             ],
             comparison=_comparison(sources.truth),
+            pauses=engine.pauses.status,
             principals=engine.principals.statuses(MAX_ROWS),
             costs=engine.costs.statuses()[:MAX_ROWS],
             access_anywhere=self._access_anywhere(sources.client),

@@ -355,7 +355,8 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
         ),
         _gauge(
             "jibe_gate_closed",
-            "1 while no work is taken because of this gate: `access-anywhere` (down, or refuses the login), or `bucket-map`",
+            "1 while no work is taken because of this gate: `access-anywhere` (down, or refuses the login), "
+            "`bucket-map`, or `pause` (an operator has paused everything)",
             "What holds the work up?",
             "gate",
             remedy="`/readyz` names the reason",
