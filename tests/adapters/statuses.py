@@ -174,7 +174,7 @@ STATUSES: Final[Mapping[str, Status]] = {
             "dead_letters": [
                 DeadLetterStatus(at=NOW - 7000, queue="jibe-log-delivery-dead", error="LogMissing", reason=HOSTILE),
                 DeadLetterStatus(
-                    at=NOW - 9000, queue="jibe-log-delivery-dead", error="BadBody", reason="not JSON: line 1"
+                    at=NOW - 9000, queue="jibe-log-delivery-dead", error="BadBody", reason="BadBody: not JSON: line 1"
                 ),
             ],
             "errors": [

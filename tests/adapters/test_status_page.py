@@ -147,15 +147,25 @@ async def test_values_and_sentence_change_without_a_reload_and_keep_what_the_rea
         await settings.click()
         await expect(settings).to_be_focused()
         down = STATUSES["held-up"]
-        found.change(sentence=down.sentence, state="held-up", queues=[queue(visible=4711)], failing=down.failing)
+        # Some sections appear above the one that is read, and one disappears.
+        appeared = {"errors": down.errors, "dead_letters": STATUSES["trouble"].dead_letters, "principals": []}
+        found.change(
+            sentence=down.sentence, state="held-up", queues=[queue(visible=4711)], failing=down.failing, **appeared
+        )
         await expect(page.locator("h1")).to_have_text(down.sentence)
         await expect(page.locator("#queues")).to_contain_text("4,711")
         await expect(page.locator("#folders")).to_contain_text("/Amazon S3/example-media/a")
         await expect(page.locator(".state")).to_have_class("state held-up")
         await expect(page).to_have_title(f"{down.sentence} – jibe-sqs")
+        await expect(page.locator("section#dead-letters")).to_contain_text("LogMissing")
+        await expect(page.locator("section#principals")).to_have_count(0)
         assert await page.evaluate("window.mark") == "same page"
         await expect(settings).to_be_focused()
         await expect(page.locator("#settings table")).to_be_visible()
+        order = "[...document.querySelectorAll('.sections > section')].map(each => each.id)"
+        changed = await page.evaluate(order)
+        await page.reload()
+        assert changed == await page.evaluate(order)
         assert found.complaints == []
 
 

@@ -19,7 +19,7 @@ from jibe_sqs.adapters.web.words import (
     value,
 )
 from jibe_sqs.core.phrases import about, counted
-from jibe_sqs.telemetry.status import FolderStatus, QueueStatus, Status
+from jibe_sqs.telemetry.status import DeadLetterStatus, FolderStatus, LoggedError, QueueStatus, Status
 
 MAX_ROWS: Final = 20
 """Rows of a table. The page says how many there are beyond."""
@@ -125,9 +125,11 @@ def folders(status: Status) -> Section:
         status.slowest,
         lambda each: [_folder(each), span(each.seconds), moment(each.at, now)],
     )
-    note = "" if status.failing else "No folder fails." if status.slowest else "No folder was refreshed yet."
+    note = "" if status.failing else "No folder fails." if status.slowest else "No folder fails, and none was slow."
     tables = [each for each in (failing, slowest) if each.rows]
-    return Section(id="folders", title="Folders", note=note, tables=tables, is_bad=bool(status.failing))
+    return Section(
+        id="folders", title="Slow and failing folders", note=note, tables=tables, is_bad=bool(status.failing)
+    )
 
 
 def _folder(folder: FolderStatus) -> Cell:
@@ -144,7 +146,7 @@ def dead_letters(status: Status) -> Section:
         [Column("Reason"), Column("When", "number")],
         sorted(status.dead_letters, key=lambda each: -each.at),
         lambda each: [
-            code(each.error) + _remark(each.reason) + _remark(f"from {each.queue}"),
+            code(each.error) + _remark(_reason(each)) + _remark(f"from {each.queue}"),
             moment(each.at, status.at),
         ],
     )
@@ -219,7 +221,7 @@ def errors(status: Status) -> Section:
             tagged(each.level, "level error" if each.level in ("error", "critical") else "level")
             + Markup(" ")
             + code(each.event)
-            + _remark(": ".join(part for part in (each.error, each.reason) if part)),
+            + _remark(": ".join(part for part in (each.error, _reason(each)) if part)),
             number(each.count),
             moment(each.at, status.at),
         ],
@@ -377,6 +379,11 @@ def _table(
 ) -> Table:
     listed = list(items)
     return Table(caption, columns, [cells(each) for each in listed[:at_most]], more=max(len(listed) - at_most, 0))
+
+
+def _reason(failed: DeadLetterStatus | LoggedError) -> str:
+    """The reason, without the name of its error if it begins with it."""
+    return failed.reason.removeprefix(f"{failed.error}: ")
 
 
 def _remark(text: str) -> Markup:

@@ -61,7 +61,6 @@ function plan() {
 
 // Makes the old element equal to the new one, with as few changes as possible.
 function change(old, next) {
-  if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) return old.replaceWith(next);
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
     return;
@@ -73,10 +72,30 @@ function change(old, next) {
   for (const { name, value } of next.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  const before = [...old.childNodes];
-  const after = [...next.childNodes];
-  after.forEach((node, index) => (index < before.length ? change(before[index], node) : old.append(node)));
-  before.slice(after.length).forEach((node) => node.remove());
+  changeChildren(old, next);
+}
+
+// An element with an id stays the same element also if others appear or disappear before it.
+function changeChildren(old, next) {
+  const ids = new Set([...next.children].map((each) => each.id));
+  let place = old.firstChild;
+  const drop = () => {
+    const gone = place;
+    place = place.nextSibling;
+    gone.remove();
+  };
+  for (const node of [...next.childNodes]) {
+    while (place?.id && !ids.has(place.id)) drop();
+    const known = node.id && [...old.children].find((each) => each.id === node.id);
+    while (known && place && place !== known && !place.id) drop();
+    if (place && place.nodeName === node.nodeName && (place.id || "") === (node.id || "")) {
+      change(place, node);
+      place = place.nextSibling;
+    } else {
+      old.insertBefore(node, place);
+    }
+  }
+  while (place) drop();
 }
 
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
