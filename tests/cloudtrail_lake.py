@@ -18,13 +18,12 @@ ID = re.compile(r"[-_A-Za-z0-9]{1,128}")
 EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}")
 SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request, .+")
 LENGTHS = {
-    "version": 256, "userAgent": 1024, "eventSource": 256, "eventName": 1024, "UID": 1024, "errorCode": 256,
-    "errorMessage": 256, "sourceIPAddress": 256, "eventTime": 20, "recipientAccountId": 12,
+    "version": 256, "userAgent": 1024, "eventSource": 1024, "eventName": 1024, "UID": 1024, "errorCode": 256,
+    "errorMessage": 256, "eventTime": 20, "recipientAccountId": 12,
 }  # fmt: skip
 REQUIRED = {"version", "userIdentity", "eventSource", "eventName", "eventTime", "UID", "recipientAccountId"}
-OBJECTS = {"requestParameters", "responseElements", "additionalEventData"}
-MAX_OBJECT = 28 * 1024
-"""Bytes. CloudTrail's own records may have 28 KB in `additionalEventData`, and 100 KB in the others."""
+SIZES = {"requestParameters": 100_000, "responseElements": 100_000, "additionalEventData": 28_000}
+"""Bytes of each object. What exceeds it is rejected."""
 
 Fault = Callable[[list[dict[str, Any]]], tuple[int, dict[str, Any]] | dict[str, str] | None]
 """What is wrong with a call with these events: a status and a body, or error codes by event id; None if nothing is."""
@@ -96,11 +95,11 @@ class Lake:
         code = ""
         if missing := REQUIRED - data.keys():
             code = f"FieldNotFound {missing}"
-        elif unknown := data.keys() - REQUIRED - OBJECTS - LENGTHS.keys():
+        elif unknown := data.keys() - REQUIRED - SIZES.keys() - LENGTHS.keys():
             code = f"InvalidData {unknown}"
         elif too_long := [name for name, most in LENGTHS.items() if len(data.get(name, "")) > most]:
             code = f"FieldTooLong {too_long}"
-        elif any(len(json.dumps(data.get(name, {}))) > MAX_OBJECT for name in OBJECTS):
+        elif any(len(json.dumps(data.get(name, {}))) > most for name, most in SIZES.items()):
             code = "FieldTooLong object"
         elif data["recipientAccountId"] != CHANNEL.split(":")[4]:
             code = "InvalidRecipient"

@@ -14,9 +14,10 @@ import yaml
 from moto import mock_aws
 from tests.processes import finished
 
+from jibe_sqs.adapters import otlp
 from jibe_sqs.consuming import consumer
 from jibe_sqs.core.secret_references import secret_reference
-from jibe_sqs.telemetry import alerts, reports
+from jibe_sqs.telemetry import alerts, audit, reports
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -26,7 +27,14 @@ BASE = INFRA / "kubernetes" / "base"
 DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
-AFTER_THE_DRAIN = consumer.LAST_RECEIVE + consumer.GIVING_BACK + reports.LAST_STORE_TIMEOUT + alerts.LAST_SEND_TIMEOUT
+AFTER_THE_DRAIN = (
+    consumer.LAST_RECEIVE
+    + consumer.GIVING_BACK
+    + reports.LAST_STORE_TIMEOUT
+    + audit.LAST_TIMEOUT
+    + otlp.FLUSH_TIMEOUT
+    + alerts.LAST_SEND_TIMEOUT
+)
 """Seconds that a stop may take after the drain deadline if no server answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
@@ -303,6 +311,22 @@ def test_with_a_table_the_tasks_share_their_ledger():
     container = render({**PARAMETERS, "LedgerTableArn": TABLE})
     environment = {entry["name"]: entry["value"] for entry in container["environment"]}
     assert (environment["JIBE_LEDGER__KIND"], environment["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
+
+
+def test_the_audits_channel_takes_events_from_the_services_role_only():
+    """The policy allows the one action that it may have. It asks for the external id, if there is one."""
+    resources = template(INFRA / "cloudformation" / "audit.yaml")["Resources"]
+    assert resources["Channel"]["Properties"]["Source"] == "Custom"
+    (selector,) = resources["EventDataStore"]["Properties"]["AdvancedEventSelectors"]
+    assert selector["FieldSelectors"] == [{"Field": "eventCategory", "Equals": ["ActivityAuditLog"]}]
+    assert resources["EventDataStore"]["DeletionPolicy"] == "Retain"
+    (statement,) = resources["ChannelPolicy"]["Properties"]["ResourcePolicy"]["Statement"]
+    assert statement["Action"] == "cloudtrail-data:PutAuditEvents"
+    assert statement["Principal"] == {"AWS": {"Ref": "ServiceRoleArn"}}
+    condition, asked, otherwise = statement["Condition"]["Fn::If"]
+    assert condition == "HasExternalId"
+    assert asked == {"StringEquals": {"cloudtrail:ExternalId": {"Ref": "ExternalId"}}}
+    assert otherwise == {"Ref": "AWS::NoValue"}
 
 
 def test_the_ledgers_table_is_one_that_the_service_can_use():

@@ -36,7 +36,7 @@ from jibe_sqs.telemetry.tracing import Span as AnySpan
 
 log = structlog.get_logger()
 
-FLUSH_TIMEOUT: Final = 3.0
+FLUSH_TIMEOUT: Final = 2.0
 """Seconds for the last spans, when the service has stopped."""
 REPEAT_INTERVAL: Final = 300.0
 """Seconds between two log lines about a collector that keeps failing."""

@@ -37,7 +37,7 @@ MAX_BYTES: Final = 1_000_000
 ENTRY_BYTES: Final = 150
 """Bytes of an event in a call, beside its data."""
 MAX_TEXT: Final = 1000
-"""Characters of one text in an event. A key in S3 has up to 1024 bytes. The largest field may have 100 KB."""
+"""Characters of one text in an event. `additionalEventData`, which has two of them, may have 28 KB."""
 MAX_ERROR: Final = 256
 """Characters of `errorCode` and `errorMessage`."""
 MAX_WAITING: Final = 16 * 1024 * 1024
@@ -48,7 +48,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 """Seconds before failed events are sent again. The delay doubles each time."""
 LAST_DELAY: Final = 0.25
 """The same, when the service has stopped."""
-LAST_TIMEOUT: Final = 5.0
+LAST_TIMEOUT: Final = 2.0
 """Seconds for the last events, when the service has stopped."""
 REPEAT_INTERVAL: Final = 300.0
 """Seconds between two log lines about the same trouble."""
@@ -56,15 +56,11 @@ EVENT_SOURCE: Final = "jibe-sqs"
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
-    """One event. `data`: its JSON."""
+    """One event. `data`: its JSON. `size`: its bytes in a call."""
 
     id: str
     data: str
-
-    @property
-    def size(self) -> int:
-        """Bytes in a call: the data is a text in its JSON, so quotes take two."""
-        return len(orjson.dumps(self.data)) + ENTRY_BYTES
+    size: int
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -199,7 +195,9 @@ class Audit:
             "additionalEventData": more,
             "recipientAccountId": self._account,
         }
-        return AuditEvent(id_, orjson.dumps(data).decode())
+        text = orjson.dumps(data).decode()
+        # It is a text in the JSON of the call, so quotes take two bytes.
+        return AuditEvent(id_, text, len(orjson.dumps(text)) + ENTRY_BYTES)
 
     async def _run(self) -> None:
         while True:
