@@ -54,7 +54,7 @@ class Watched:
         return found
 
     @staticmethod
-    async def load(found):
+    async def load(found, known):
         return load_from(Settings, found)
 
     @asynccontextmanager
@@ -167,7 +167,7 @@ async def test_what_was_refused_is_tried_again_although_its_content_stays(watche
     """A secret that it refers to may be there a minute later."""
     failures = [SettingsError(["access_anywhere.password: cannot be read"])] * 3
 
-    async def load(found):
+    async def load(found, known):
         if failures:
             raise failures.pop()
         return load_from(Settings, found)

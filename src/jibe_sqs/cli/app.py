@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from jibe_sqs import __version__
+from jibe_sqs.cli import config as config_commands
 from jibe_sqs.cli import dead_letters
 from jibe_sqs.cli.backfill import backfill
 from jibe_sqs.cli.check import check
@@ -70,5 +71,6 @@ app.command()(explain)
 app.command()(verify)
 app.command()(principals)
 app.add_typer(dead_letters.app)
+app.add_typer(config_commands.app)
 app.command()(demo)
 app.command()(sandbox)

@@ -14,7 +14,6 @@ from typing import Final
 
 import structlog
 
-from jibe_sqs.compose.secrets import resolved
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
 from jibe_sqs.settings.changes import changed, in_force
@@ -85,9 +84,11 @@ NEED_RESTART: Final = frozenset(
         "ledger",
         "sync",
         "sns",
+        "tracing",
         "report.folder",
         "health",
         "http",
+        "metrics",
         "control",
         "compare",
         "retry",
@@ -120,6 +121,8 @@ async def loaded(texts: Texts, known: Settings) -> Settings:
     settings = await asyncio.to_thread(load_from, Settings, texts)
     if not references(settings):
         return settings
+    # It imports the clients of AWS, which a supervisor of workers does not need otherwise.
+    from jibe_sqs.compose.secrets import resolved
 
     return await resolved(settings, known)
 

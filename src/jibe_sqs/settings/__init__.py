@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -52,6 +52,9 @@ __all__ = [
     "share_of",
     "store_of_configuration",
 ]
+
+SCHEMA: Final = "$schema"
+"""A key for editors at the top of the configuration file. It is not a setting."""
 
 S = TypeVar("S", bound=Rules)
 T = TypeVar("T", bound=Sourced)
@@ -129,6 +132,7 @@ def load_from(kind: type[S], texts: Texts, **overrides: Any) -> S:
     if texts.source:
         with _errors_name_the_variable(by_variable=texts.by_variable):
             parts = parsed(texts.source, texts.file)
+        parts.pop(SCHEMA, None)
         values, foreign_problems = translated(parts, Settings.model_fields)
         problems += foreign_problems
     if not issubclass(kind, Settings):
