@@ -243,9 +243,11 @@ asyncio.run(start())
 def test_the_service_goes_on_after_other_signals_and_logs_them(small_service):
     with small_service.started() as service:
         service.wait_for("started")
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
             service.process.send_signal(number)
             service.wait_for("signal_ignored", signal=number.name)
+        service.process.send_signal(signal.SIGHUP)
+        assert service.wait_for("settings_reloaded")["changed"] == []
         small_service.announce_change()
         eventually(lambda: not small_service.messages(), "the end of the message")
         assert service.stop() == 0
