@@ -236,7 +236,7 @@ class OrderedSlots:
         self.costs: list[float] = []
         self._free = asyncio.Semaphore(most)
 
-    def slot(self, cost: float = 0.0) -> asyncio.Semaphore:
+    def slot(self, cost: float = 0.0, newest: float = 0.0) -> asyncio.Semaphore:
         self.costs.append(cost)
         return self._free
 

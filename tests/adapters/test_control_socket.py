@@ -14,7 +14,17 @@ import uvloop
 
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.control import RunningService, running_service
-from jibe_sqs.adapters.control_messages import MAX_FOLDERS, BucketPlaces, QueueState, ServiceStatus, ShownAt
+from jibe_sqs.adapters.control_messages import (
+    MAX_FOLDERS,
+    BucketPlaces,
+    PauseAnswer,
+    PauseRequest,
+    PauseState,
+    QueueState,
+    ResumeRequest,
+    ServiceStatus,
+    ShownAt,
+)
 from jibe_sqs.adapters.control_server import MAX_BODY
 from jibe_sqs.adapters.control_socket import Controls, control_socket
 from jibe_sqs.core.errors import CallFailed, ControlError
@@ -42,6 +52,15 @@ class World:
             target=self.target, ledger=OptionalLedger(self.ledger), clock=self.clock, observe=self.outcomes.observe
         )
 
+    async def pause(self, request):
+        state = PauseState(request.provider, 0.0, request.seconds, request.reason, "paused")
+        self.pauses = [state]
+        return PauseAnswer(self.pauses)
+
+    async def resume(self, request):
+        ended, self.pauses = self.pauses, []
+        return PauseAnswer([], [], [each for each in ended if request.provider in (None, each.provider)])
+
     @property
     def controls(self):
         return Controls(
@@ -52,6 +71,8 @@ class World:
             places=lambda bucket: BucketPlaces([ShownAt("/Amazon S3/média", "x/")] if bucket == "média" else []),
             status=lambda: STATUS,
             snapshot=lambda: SNAPSHOT,
+            pause=self.pause,
+            resume=self.resume,
         )
 
 
@@ -85,6 +106,21 @@ async def test_the_service_answers_what_it_knows(path):
         assert (await service.places("other")).places == []
         state = await service.folder(A)
     assert (state.folder, state.watermark, state.pending, state.last_error) == (A, 123.5, None, None)
+
+
+async def test_pauses_are_asked_for_and_answered(path):
+    world = World()
+    state = PauseState("média", 0.0, 60.0, "maintenance", "paused")
+    async with connected(path, world) as service:
+        assert await service.pause(PauseRequest(60.0, "média", "maintenance")) == PauseAnswer([state])
+        assert await service.resume(ResumeRequest("média")) == PauseAnswer([], [], [state])
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 8 * 86_400, "1h"])
+async def test_a_pause_that_is_not_possible_is_a_mistake(path, seconds):
+    async with connected(path, World()) as service:
+        with pytest.raises(ControlError, match="answered 400"):
+            await service.pause(PauseRequest(seconds))
 
 
 async def test_a_refresh_reports_the_end_of_each_folder_and_the_service_remembers_the_error(path):

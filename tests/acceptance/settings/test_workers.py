@@ -82,6 +82,16 @@ def test_a_rate_that_is_not_limited_stays_so(write):
     assert share_of(settings, 2).access_anywhere.calls_per_second is None
 
 
+def test_each_worker_has_its_part_of_a_providers_limits(write):
+    providers = {"a": {"concurrency": 5, "calls_per_second": 3.0}, "b": {"concurrency": 1}, "c": {}}
+    share = share_of(load(Settings, config=write(changed(workers=2, providers=providers))), 2).providers
+    assert {name: (each.concurrency, each.calls_per_second) for name, each in share.items()} == {
+        "a": (2, 1.5),
+        "b": (1, None),
+        "c": (None, None),
+    }
+
+
 def test_the_number_of_workers_does_not_change_what_counts_as_finished(write):
     """Otherwise all log files would be read again after each change of it."""
     one, two = (load(Settings, config=write(changed(workers=number))) for number in (1, 2))
