@@ -45,6 +45,10 @@ class RunningService:
         """All that the service shows of itself."""
         return await self._get("/snapshot", {}, Status)
 
+    async def log_lines(self) -> list[str]:
+        """The last lines of its log, the oldest first."""
+        return await self._get("/log", {}, list[str])
+
     async def places(self, bucket: str) -> BucketPlaces:
         """Where the bucket is shown."""
         return await self._get("/places", {"bucket": bucket}, BucketPlaces)

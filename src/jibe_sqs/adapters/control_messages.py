@@ -2,6 +2,7 @@
 
 GET  /status              `ServiceStatus`
 GET  /snapshot            `telemetry.status.Status`
+GET  /log                 the last lines of the log, as a list of texts
 GET  /places?bucket=…     `BucketPlaces`
 GET  /folder?path=…       `FolderState`; `tree=1` for the folder with everything below it
 POST /pause               `PauseRequest` -> `PauseAnswer`

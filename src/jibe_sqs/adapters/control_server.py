@@ -22,6 +22,7 @@ from jibe_sqs.adapters.control_socket import Controls
 from jibe_sqs.adapters.http_server import served
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import operator_refreshes
+from jibe_sqs.telemetry import logs
 
 MAX_BODY: Final = 4 << 20
 """Bytes of a request: a thousand of the longest paths."""
@@ -49,6 +50,9 @@ def _app(controls: Controls) -> Starlette:
         if not path.startswith("/"):
             return _mistake("path: write / and the path of a folder of Access Anywhere")
         return _answer(await _state(controls, Folder(path, tree=request.query_params.get("tree") == "1")))
+
+    async def log_lines(_: Request) -> Response:
+        return _answer(logs.recent())
 
     async def pause(request: Request) -> Response:
         try:
@@ -79,6 +83,7 @@ def _app(controls: Controls) -> Starlette:
             Route("/snapshot", snapshot),
             Route("/places", places),
             Route("/folder", folder),
+            Route("/log", log_lines),
             Route("/pause", pause, methods=["POST"]),
             Route("/resume", resume, methods=["POST"]),
             Route("/refresh", refresh, methods=["POST"]),

@@ -19,6 +19,7 @@ from jibe_sqs.cli.refresh import refresh
 from jibe_sqs.cli.sandbox import demo, sandbox
 from jibe_sqs.cli.service import run as run_service
 from jibe_sqs.cli.status import status
+from jibe_sqs.cli.support_bundle import support_bundle
 from jibe_sqs.cli.why import why
 
 app = typer.Typer(
@@ -70,6 +71,7 @@ app.command()(history)
 app.command()(explain)
 app.command()(verify)
 app.command()(principals)
+app.command()(support_bundle)
 app.add_typer(dead_letters.app)
 app.add_typer(config_commands.app)
 app.command()(demo)

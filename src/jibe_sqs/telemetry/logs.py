@@ -6,7 +6,7 @@ A log call never raises: a value that cannot be rendered, or a line that cannot 
 import copy
 import logging
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, Literal, cast
@@ -31,6 +31,12 @@ PLAIN: Final = (str, int, float, bool, type(None))
 lines: Final[Counter[str]] = Counter()
 """The number of lines since the start of the process, by level; also of those that were lost."""
 
+MAX_RECENT: Final = 2000
+"""Lines that are kept in memory."""
+MAX_RECENT_LENGTH: Final = 2048
+"""Characters of each of them."""
+
+_recent: deque[str] = deque(maxlen=MAX_RECENT)
 _listeners: list[Listener] = []
 _are_verbose = True
 _standard_error: StandardError | None = None
@@ -67,6 +73,11 @@ def wait_until_written(timeout: float) -> None:
 def lost() -> Lost:
     """The log lines that cannot be written now, and why. Empty if lines are written."""
     return _standard_error.lost if _standard_error is not None else Lost()
+
+
+def recent() -> list[str]:
+    """The last lines that this process has logged, the oldest first, for the support bundle."""
+    return [_shortened(line) for line in _recent.copy()]
 
 
 def are_verbose() -> bool:
@@ -135,6 +146,7 @@ class _Lines:
         self._stream = stream
 
     def msg(self, line: str) -> None:
+        _recent.append(line if len(line) <= MAX_RECENT_LENGTH else line[:MAX_RECENT_LENGTH])
         if self._stream is not None:
             with suppress(Exception):
                 # One call for the whole line, so that lines of other threads do not come between.
@@ -142,6 +154,13 @@ class _Lines:
                 self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
+
+
+def _shortened(line: str) -> str:
+    """A line that was cut, without its last word: a part of a secret is not recognised as a secret."""
+    if len(line) < MAX_RECENT_LENGTH:
+        return line
+    return line[: max(line.rfind(each) for each in " \"',")] + " …"
 
 
 class _LibraryHandler(logging.Handler):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -19,8 +19,13 @@ STYLES: Final = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severit
 
 def as_json_object(report: Report, output: IO[str]) -> None:
     """Write one JSON object. `ok`: there are no problems; notes do not count."""
+    write_json_line(as_object(report), output)
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    """The report as JSON can represent it."""
     rows = {name: [_row(each) for each in found] for name, found in _lists(report).items()}
-    write_json_line({"ok": not report.problems, **rows}, output)
+    return {"ok": not report.problems, **rows}
 
 
 def as_table(report: Report, output: IO[str]) -> None:

@@ -1,0 +1,126 @@
+"""Removes secrets from texts that are given away: the values that are known, and everything that looks like a secret.
+
+With a `hiding_key`, names of buckets, objects and folders are replaced, too: the same name always by the same hash.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import quote, quote_plus, urlsplit
+
+from jibe_sqs.core.secret_references import secret_reference
+
+REDACTED: Final = "[redacted]"
+LEAST: Final = 4
+"""Characters of a known secret. A shorter one would be found in every other word."""
+_LEAST_PART: Final = 8
+"""Characters of a part of a secret address that are secret by themselves."""
+
+_SECRET_WORDS: Final = (  # noqa: S105 - what names of secrets contain
+    r"[\w.-]*(?:passw(?:or)?d|passphrase|\bpwd\b|us_pwd|secret|token|api[_-]?key|access[_-]?key|credential|webhook|authorization)"
+    r"[\w.-]*"
+)
+_VALUE: Final = r"\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'{}\[\]()]+"
+_PLAIN: Final = frozenset({"", "null", "None", "true", "false", "True", "False", "********", REDACTED})
+_ASSIGNED: Final = re.compile(rf"(?i)(?P<name>{_SECRET_WORDS})(?P<sign>\\?[\"']?\s*[:=]\s*)(?P<value>{_VALUE})")
+_PATTERNS: Final = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), REDACTED),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
+    (re.compile(r"(?i)\b(X-Amz-(?:Signature|Security-Token|Credential))(=|%3D)[^&\s\"'<>]+"), rf"\1\2{REDACTED}"),
+    (re.compile(r"(?i)\b(Signature=)[0-9a-f]{16,}"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(Bearer|Basic)\s+[\w.~+/=-]{6,}"), rf"\1 {REDACTED}"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    (re.compile(r"\bxox[a-z]-[\w-]{8,}"), REDACTED),
+    (re.compile(r"(?i)(https?://(?:hooks\.slack\.com|[\w.-]*webhook[\w.-]*|discord(?:app)?\.com/api/webhooks))/[^\s\"'<>]+"), rf"\1/{REDACTED}"),
+    (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s\"'@]+@"), rf"\1{REDACTED}@"),
+)  # fmt: skip
+_NAMED: Final = re.compile(
+    r"(?P<name>\"(?:bucket|key|keys|folder|folders|prefix|object|path|s3Bucket|s3ObjectKey)\"\s*:\s*)"
+    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|\[[^\]{}]*\])"
+)
+_TEXT: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
+_S3_URL: Final = re.compile(r"s3://([^/\s\"']+)(/[^\s\"']*)?")
+
+
+class Redaction:
+    """Redacts texts. `secrets`: the known values. `names`: buckets and folders that are replaced, if there is a `hiding_key`."""
+
+    def __init__(self, secrets: Iterable[str], names: Iterable[str] = (), hiding_key: bytes = b"") -> None:
+        self._key = hiding_key
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self._secrets = _any_of(forms)
+        wanted = {each for each in names if len(each) >= LEAST} if hiding_key else set()
+        self._names = _any_of({form for name in wanted for form in (name, json.dumps(name)[1:-1])})
+        self.count = 0
+        """Places that were redacted."""
+
+    def text(self, text: str) -> str:
+        """The text without secrets, and without names if these are hidden."""
+        if self._secrets:
+            text, count = self._secrets.subn(REDACTED, text)
+            self.count += count
+        text = _ASSIGNED.sub(self._assigned, text)
+        for pattern, replacement in _PATTERNS:
+            text, count = pattern.subn(replacement, text)
+            self.count += count
+        return self._without_names(text) if self._key else text
+
+    def _assigned(self, found: re.Match[str]) -> str:
+        value = found["value"]
+        quotes = value[0] if value[0] in "\"'" else ""
+        bare = value[1:-1] if quotes else value
+        if bare in _PLAIN or _is_reference(bare):
+            return found[0]
+        self.count += 1
+        return f"{found['name']}{found['sign']}{quotes}{REDACTED}{quotes}"
+
+    def _without_names(self, text: str) -> str:
+        text = _S3_URL.sub(lambda found: f"s3://{self._hash(found[1])}{_slash(found[2], self._hash)}", text)
+        text = _NAMED.sub(lambda f: f["name"] + _TEXT.sub(lambda each: f'"{self._hash(each[1])}"', f["value"]), text)
+        return self._names.sub(lambda found: self._hash(found[0]), text) if self._names else text
+
+    def _hash(self, name: str) -> str:
+        if not name or name.startswith("name-"):
+            return name
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._key[:64], digest_size=5).hexdigest()
+        return f"name-{digest}"
+
+
+def _forms(secret: str) -> set[str]:
+    """The secret as it may stand in a text, and the parts of a secret address that are secret alone."""
+    wanted = {secret}
+    if secret.startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(secret)
+        except ValueError:
+            parts = urlsplit("")
+        wanted |= {
+            part for part in (parts.path.strip("/"), parts.query, *parts.path.split("/")) if len(part) >= _LEAST_PART
+        }
+    forms = set()
+    for each in wanted:
+        if len(each) < LEAST:
+            continue
+        escaped = {json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1], repr(each)[1:-1]}
+        encoded = base64.b64encode(each.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+        forms |= {each, *escaped, quote(each, safe=""), quote(each), quote_plus(each), encoded}
+    return forms
+
+
+def _any_of(texts: set[str]) -> re.Pattern[str] | None:
+    """The longest come first: one secret may be the beginning of another."""
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
+
+
+def _slash(path: str | None, hash_: Callable[[str], str]) -> str:
+    return f"/{hash_(path[1:])}" if path and len(path) > 1 else path or ""
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        return secret_reference(text) is not None
+    except ValueError:
+        return False
