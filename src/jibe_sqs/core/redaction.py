@@ -19,13 +19,16 @@ LEAST: Final = 4
 _LEAST_PART: Final = 8
 """Characters of a part of a secret address that are secret by themselves."""
 
-_SECRET_WORDS: Final = (  # noqa: S105 - what names of secrets contain
+_HIDDEN: Final = (
     r"[\w.-]*(?:passw(?:or)?d|passphrase|\bpwd\b|us_pwd|secret|token|api[_-]?key|access[_-]?key|credential|webhook|authorization)"
     r"[\w.-]*"
 )
 _VALUE: Final = r"\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'{}\[\]()]+"
 _PLAIN: Final = frozenset({"", "null", "None", "true", "false", "True", "False", "********", REDACTED})
-_ASSIGNED: Final = re.compile(rf"(?i)(?P<name>{_SECRET_WORDS})(?P<sign>\\?[\"']?\s*[:=]\s*)(?P<value>{_VALUE})")
+_ASSIGNED: Final = re.compile(
+    rf"(?i)(?P<arn>arn:[\w-]+:(?:secretsmanager|ssm):[^\s\"']+)"
+    rf"|(?P<name>{_HIDDEN})(?P<sign>\\?[\"']?\s*[:=]\s*)(?P<value>{_VALUE})"
+)
 _PATTERNS: Final = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), REDACTED),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
@@ -69,10 +72,14 @@ class Redaction:
         return self._without_names(text) if self._key else text
 
     def _assigned(self, found: re.Match[str]) -> str:
+        if found["arn"]:
+            return found[0]
         value = found["value"]
         quotes = value[0] if value[0] in "\"'" else ""
         bare = value[1:-1] if quotes else value
-        if bare in _PLAIN or _is_reference(bare):
+        # A text of JSON has quotes: what has none there is a number.
+        is_number = not quotes and '"' in found["sign"] and bare[0].isdigit()
+        if bare in _PLAIN or is_number or _is_reference(bare):
             return found[0]
         self.count += 1
         return f"{found['name']}{found['sign']}{quotes}{REDACTED}{quotes}"

@@ -1,0 +1,106 @@
+"""Redaction: known secrets in every form, and what looks like a secret; and names, if they are hidden."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from jibe_sqs.core.redaction import REDACTED, Redaction
+
+SECRET = 'CANARY "x"/ü&+%\\'
+HOOK = "https://hooks.example.com/services/T000/CANARY-B000-XXXX"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+        json.dumps(json.dumps({"body": "no"}) + SECRET.strip("\\")),
+        quote(SECRET, safe=""),
+        quote(SECRET),
+        repr(SECRET),
+    ],
+)
+def test_a_known_secret_is_removed_in_the_forms_in_which_programs_write_it(shown):
+    assert "CANARY" not in Redaction([SECRET, SECRET.strip("\\")]).text(f"error: refused {shown} at once")
+
+
+@pytest.mark.parametrize("part", [HOOK, "/services/T000/CANARY-B000-XXXX", "CANARY-B000-XXXX"])
+def test_the_parts_of_a_secret_address_are_secret_too(part):
+    """Log lines of clients show the path alone."""
+    assert "CANARY" not in Redaction([HOOK]).text(f"POST {part} 404")
+
+
+def test_the_longer_of_two_secrets_is_removed_whole():
+    """One password may be the beginning of another."""
+    assert Redaction(["secret", "secret-CANARY"]).text("a secret-CANARY b") == f"a {REDACTED} b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AKIACANARYCANARYCANA",
+        "https://b.s3.amazonaws.com/k?X-Amz-Credential=CANARY%2F1&X-Amz-Signature=CANARY&x=1",
+        "https://b.s3.amazonaws.com/k?X-Amz-Security-Token=CANARY",
+        "Authorization: AWS4-HMAC-SHA256-CANARY",
+        '{"Authorization": "Basic CANARY=="}',
+        "Bearer CANARY.CANARY",
+        "Basic CANARYCANARY==",
+        "http://ana:CANARY@proxy.example.com:3128",
+        "https://CANARY@sqs.us-east-1.amazonaws.com/1/q",
+        "https://hooks.slack.com/services/T0/B0/CANARY",
+        "https://example.webhook.office.com/CANARY",
+        '{"password": "CANARY"}',
+        '{"password": "a \\"CANARY"}',
+        "{'us_pwd': 'CANARY'}",
+        "password=CANARY&x=1",
+        "JIBE_ACCESS_ANYWHERE__PASSWORD=CANARY",
+        "aws_secret_access_key = CANARY",
+        "authtoken: CANARY",
+        "permanent_token=CANARY",
+        "xoxb-CANARY-CANARY",
+        "eyJCANARYCANARY.eyJCANARYCANARY.CANARY",
+        "-----BEGIN RSA PRIVATE KEY-----\nCANARY\nCANARY\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nCANARY",
+    ],
+)
+def test_what_looks_like_a_secret_is_removed_although_it_is_not_known(text):
+    assert "CANARY" not in Redaction([]).text(f"before {text}\nafter")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event": "message_done", "queue": "jibe", "messages": 3}',
+        '{"password": ""}',
+        '{"session_token": null}',
+        '{"calls": {"gettoken": 17}}',
+        '{"password": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:jibe#password"}',
+        "AccessDeniedException: arn:aws:secretsmanager:eu-west-1:123456789012:secret:jibe/aa: allow kms:Decrypt",
+        '{"name": "access_anywhere.password", "value": "********"}',
+        "https://sqs.us-east-1.amazonaws.com/111122223333/jibe",
+        "check the login and password, or the permanent token",
+    ],
+)
+def test_ordinary_texts_and_references_stay_as_they_are(text):
+    """A bundle in which everything is redacted helps nobody."""
+    assert Redaction(["not-there"]).text(text) == text
+
+
+def test_json_stays_json():
+    """Programs read the bundle."""
+    text = json.dumps({"password": 'x "y', "a": [{"authorization": "Basic abcdefgh"}], "token": None, "n": 1})
+    assert json.loads(Redaction([]).text(text))["n"] == 1
+
+
+def test_hidden_names_are_replaced_by_the_same_hash_everywhere():
+    text = '{"bucket": "media", "key": "a/b c.txt"} s3://media/a/b%20c /Amazon S3/media is stale; other'
+    hidden = Redaction([], ["media", "/Amazon S3/media"], b"key").text(text)
+    assert "media" not in hidden
+    assert "a/b" not in hidden
+    name = json.loads(hidden.partition("}")[0] + "}")["bucket"]
+    assert f"s3://{name}/" in hidden
+    assert Redaction([], ["media", "/Amazon S3/media"], b"key").text(text) == hidden
+    assert Redaction([], ["media", "/Amazon S3/media"], b"other").text(text) != hidden
