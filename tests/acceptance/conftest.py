@@ -74,7 +74,7 @@ class SmallService:
     def __init__(self, sandbox: dict[str, Any], folder: Path) -> None:
         self._number = next(NUMBER)
         self.folder = folder
-        self._log_bucket = sandbox["log_bucket"]
+        self.log_bucket = sandbox["log_bucket"]
         self.environment = {**os.environ, **sandbox["environment"]}
         self._sqs = aws_client(sandbox["environment"], "sqs", REGION)
         self._s3 = client(sandbox["aws"], "s3", REGION)
@@ -121,12 +121,15 @@ class SmallService:
         """
         who = records.iam_user(user, account=ACCOUNT, access_key=f"AKIA{user.upper()}")
         call = Call(who, time.time(), REGION, ACCOUNT, Random(self._number))
-        record = records.put_object(call, bucket, key, 10)
-        name = f"AWSLogs/{account}/CloudTrail/{REGION}/2026/01/01/small-{self._number}-{next(NUMBER)}.json.gz"
+        return self.announce_records([records.put_object(call, bucket, key, 10)], account=account)
+
+    def announce_records(self, found: list[records.Record], *, prefix: str = "", account: str = ACCOUNT) -> str:
+        """Store a log file with these records, and send a message about it. `prefix`: of the trail. Returns its id."""
+        name = f"{prefix}AWSLogs/{account}/CloudTrail/{REGION}/2026/01/01/small-{self._number}-{next(NUMBER)}.json.gz"
         self._s3.put_object(
-            Bucket=self._log_bucket, Key=name, Body=gzip.compress(json.dumps({"Records": [record]}).encode())
+            Bucket=self.log_bucket, Key=name, Body=gzip.compress(json.dumps({"Records": found}).encode())
         )
-        return self.send(json.dumps({"s3Bucket": self._log_bucket, "s3ObjectKey": [name]}))
+        return self.send(json.dumps({"s3Bucket": self.log_bucket, "s3ObjectKey": [name]}))
 
     def send(self, body: str) -> str:
         """Send a message, and return its id."""
