@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.clocks import EPOCH
 
+from jibe_sqs.core import plan
 from jibe_sqs.core.decisions import Decisions
 from jibe_sqs.core.formats.bad_records import BadRecords
 from jibe_sqs.core.formats.cloudtrail import CloudTrailLog
@@ -55,11 +56,11 @@ def record(name: str, key: str, *, bucket: str = "data", number: int = 0, time: 
 
 
 def plan_of(records: Sequence[Any]) -> Plan:
-    plan, decisions = Plan(), Decisions()
+    made, decisions = Plan(), Decisions()
     log = CloudTrailLog(Limits(), BadRecords("reject"))
     for each in log.whole(json.dumps({"Records": records}).encode()):
-        plan.add(each, decisions.decide(each))
-    return plan
+        made.add(each, decisions.decide(each))
+    return made
 
 
 def writes(count: int = CHANGES) -> Plan:
@@ -240,6 +241,11 @@ def test_the_memory_is_bounded(counted, monkeypatch):
     copies, files = counted._copies, counted._files
     assert len(copies._new) + len(copies._old) < 2 * 50 + 40
     assert len(files._new) + len(files._old) <= 100
+
+
+def test_a_plan_keeps_a_bounded_sample_of_its_changes(monkeypatch):
+    monkeypatch.setattr(plan, "MAX_SAMPLES", 3)
+    assert len(writes().samples) == 3
 
 
 # Workers

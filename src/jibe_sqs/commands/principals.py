@@ -50,7 +50,7 @@ def as_table(found: Sequence[Identity], output: IO[str], *, has_readers: bool = 
     table.add_column("last seen", no_wrap=True)
     table.add_column("who (and its rule)", overflow="fold")
     for each in found:
-        name = Text.assemble(plain(each.name), *([plain(f"\n  {each.rule}", "dim")] if each.rule else []))
+        name = Text.assemble(plain(each.name), *(["\n  ", plain(each.rule, "dim")] if each.rule else []))
         first, last = (utc_iso(time)[5:16].replace("T", " ") for time in (each.seen.first, each.seen.last))
         table.add_row(str(each.seen.count), str(each.seen.reads), first, last, name)
     Console(file=output, width=WIDTH).print(table)

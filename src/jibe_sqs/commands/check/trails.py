@@ -17,11 +17,13 @@ from jibe_sqs.commands.check.problems import Code, Finding, Fine, Problem, note,
 from jibe_sqs.commands.check.recent_files import RecentFiles
 from jibe_sqs.commands.check.running import Findings, unless_refused
 from jibe_sqs.core.formats.format import Format
+from jibe_sqs.core.prices import CLOUDTRAIL_DATA_EVENT
 from jibe_sqs.core.sources import EVERY_BUCKET
 
 S3: Final = "AWS::S3::Object"
 S3_EXPRESS: Final = "AWS::S3Express::Object"
 EXPRESS_SUFFIX: Final = "--x-s3"
+PRICE: Final = f"CloudTrail asks ${CLOUDTRAIL_DATA_EVENT * 100_000:.2f} for 100,000 events"
 AT_ONCE: Final = 16
 """Buckets that are asked about at the same time. One after the other, thousands would take longer than a check may."""
 
@@ -102,7 +104,7 @@ async def check_trails(checked: CheckedTrails) -> Findings:
     for one, other in combinations(sorted((each for each in read.trails if each.is_logging), key=_name), 2):
         if both := [bucket for bucket, region in checked.buckets.items() if _log_both(one, other, bucket, region)]:
             what = f"it logs the same events as {other.name}: {_some(both)}"
-            remedy = "each event is paid for and read twice: remove these buckets from one of the trails"
+            remedy = f"each event is read twice, and {PRICE}: remove these buckets from one of the trails"
             yield warning(Code.TRAIL_DUPLICATE, one.name, what, remedy)
 
 
@@ -198,12 +200,14 @@ def _of_events(trail: TrailState, checked: CheckedTrails) -> list[Finding]:
         remedy = f"add write-only data events of {S3_EXPRESS}"
         found.append(report(Code.TRAIL_WITHOUT_S3_EXPRESS, trail.name, what, remedy))
     if any(each.reads for each in trail.selectors if each.resource in (S3, S3_EXPRESS)):
-        what = "it logs reads, too: they are paid for and change nothing"
+        what = f"it logs reads, too: they change nothing, and {PRICE}"
         remedy = "set readOnly to false, or ReadWriteType to WriteOnly, in its data events"
         found.append(warning(Code.TRAIL_LOGS_READS, trail.name, what, remedy))
     for bucket, region in checked.log_buckets.items():
         if logs_writes(trail, bucket, region):
-            what = f"it logs the writes of the log bucket {bucket}: each log file makes a new event, for ever"
+            what = (
+                f"it logs the writes of the log bucket {bucket}: each log file makes a new event, for ever, and {PRICE}"
+            )
             remedy = f"exclude arn:aws:s3:::{bucket}/ from its data events (resources.ARN, NotStartsWith)"
             found.append(warning(Code.TRAIL_LOGS_LOG_BUCKET, trail.name, what, remedy))
     return found
