@@ -5,6 +5,7 @@ What only some settings need is imported when they need it: imports are most of 
 
 import socket
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -66,6 +67,7 @@ from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.relayed_alerts import RelayedAlerts
 from jibe_sqs.telemetry.reports import Reports
 from jibe_sqs.telemetry.scrapes import Metrics
+from jibe_sqs.telemetry.shared_reports import SharedReports
 from jibe_sqs.telemetry.tracing import Tracer
 from jibe_sqs.telemetry.truth import Truth
 
@@ -560,4 +562,7 @@ def _reports(
         collisions=outputs.decisions.collisions,
         instance=instance,
         observe=audit.reported if audit is not None else None,
+        shared=None
+        if isinstance(outputs.ledger, MemoryLedger)
+        else SharedReports(engine.ledger, f"{instance}-{uuid.uuid4().hex[:8]}", settings.report.interval),
     )

@@ -48,6 +48,8 @@ class Report(msgspec.Struct, frozen=True):
     """Since the start: names that differ only in case, which Access Anywhere treats as one name."""
     colliding: list[str]
     """A few of these names."""
+    processes: int = 1
+    """How many processes it is about: replicas, and workers."""
 
     @property
     def stale(self) -> StaleFolders:
@@ -59,6 +61,8 @@ class Report(msgspec.Struct, frozen=True):
 def as_text(report: Report) -> str:
     """The text of a report."""
     lines = [f"jibe-sqs, {_moment(report.since)} to {_moment(report.until)} UTC", ""]
+    if report.processes > 1:
+        lines += [f"Of {report.processes} processes together", ""]
     for reason in report.held_up:
         lines += _wrapped(f"No work is taken: {reason}")
     lines += [""] * bool(report.held_up)

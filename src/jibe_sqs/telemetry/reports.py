@@ -1,4 +1,7 @@
-"""Makes a report at each interval: log events, and a text file if a folder is configured for it."""
+"""Makes a report at each interval: log events, and a text file if a folder is configured for it.
+
+Processes that share a ledger make one report together: see `shared_reports`.
+"""
 
 import asyncio
 import math
@@ -9,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 import structlog
 
 from jibe_sqs.core.collisions import Collision, Collisions
@@ -16,11 +20,14 @@ from jibe_sqs.core.errors import JibeError
 from jibe_sqs.ports import Clock, Gate, PendingRefresh
 from jibe_sqs.telemetry.activity import Activity, Counts, StaleFolders
 from jibe_sqs.telemetry.report_text import Report, Row, as_text
+from jibe_sqs.telemetry.shared_reports import SharedReports, merged
 
 log = structlog.get_logger()
 
 STORE_TIMEOUT: Final = 60.0
 """Seconds for storing a report."""
+LAST_NOTE_TIMEOUT: Final = 5.0
+"""Seconds for leaving the last report to other processes, while the service stops."""
 LAST_STORE_TIMEOUT: Final = 5.0
 """Seconds for storing the last report, while the service stops."""
 MAX_EXAMPLES: Final = 3
@@ -52,12 +59,13 @@ class Reports:
         collisions: Collisions | None = None,
         instance: str = "",
         observe: Callable[[Report], None] | None = None,
+        shared: SharedReports | None = None,
     ) -> None:
         """`interval`: seconds; 0 means no reports. `pending`: the folders that wait for a refresh.
 
         `counters`: more counts since the start, by name. A report shows how much they have grown since the report before.
-        `instance`: part of each file's name, because several services may write into one folder. `observe` is called with
-        each report.
+        `instance`: part of the name of a file about this process only. `observe` is called with each report. `shared`: for
+        one report of all processes.
         """
         self._activity = activity
         self._interval = interval
@@ -70,6 +78,9 @@ class Reports:
         self._collisions = collisions or Collisions()
         self._instance = instance
         self._observe = observe
+        self._shared = shared
+        self._unpublished: Report | None = None
+        """A report that was made, and is neither published nor left to another process."""
         self._since = self._time()
         self._changed = asyncio.Event()
         self._last_name: tuple[str, int] = "", 0
@@ -85,47 +96,90 @@ class Reports:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             if self._interval:
-                await self._report(time_limit=LAST_STORE_TIMEOUT)
+                await self._report(is_last=True)
 
     def change_interval(self, interval: float) -> None:
         """Make reports at this interval (seconds) from now on; 0: no more. The next one covers the time since the last."""
         self._interval = interval
+        if self._shared is not None:
+            self._shared.interval = interval
         self._changed.set()
 
     async def run(self) -> None:
-        """Make a report at each interval, until cancelled."""
+        """Make a report at each interval, until cancelled. If it is shared, at the same moments as all other processes."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        last = loop.time()
         while True:
             self._changed.clear()
-            due = max(due + (self._interval or math.inf), loop.time())
+            due = self._due_after(last)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(None if due == math.inf else due):
                     await self._changed.wait()
-                due = loop.time()
+                last = loop.time()
                 continue
+            last = due
             await self._report()
 
-    async def report(self, *, time_limit: float = STORE_TIMEOUT) -> Report:
-        """Make a report now. If it cannot be stored within `time_limit` seconds, a warning is logged."""
-        report = self._make()
+    def _due_after(self, last: float) -> float:
+        """When the next report is due, by the event loop's clock. Infinite if there are none. `last`: when the last one was."""
+        now = asyncio.get_running_loop().time()
+        if not self._interval:
+            return math.inf
+        if self._shared is None:
+            return max(last + self._interval, now)
+        wall_time = self._time().timestamp()
+        return now + self._shared.end_after(wall_time) - wall_time
+
+    async def report(self, *, is_last: bool = False) -> Report:
+        """Make a report now. If it cannot be stored in time, a warning is logged. `is_last`: the service stops."""
+        made = self._make()
+        if self._unpublished is not None:
+            made = msgspec.structs.replace(merged([self._unpublished, made]), processes=1)
+        self._unpublished = made
+        report = await self._of_all(made, is_last=is_last)
+        self._unpublished = None
+        if report is None:
+            log.debug("report_noted", until=made.until.isoformat(timespec="seconds"))
+            return made
         _log(report)
         if self._observe is not None:
             self._observe(report)
-        if self._store is not None:
-            name = self._file_name(report.until)
-            try:
-                async with asyncio.timeout(time_limit):
-                    await self._store(name, as_text(report).encode())
-            except JibeError as error:
-                log.warning("report_not_stored", name=name, error=type(error).__name__, reason=str(error))
-            except TimeoutError:
-                log.warning("report_not_stored", name=name, error="TimeoutError", reason=f"not within {time_limit:g} s")
+        is_of_all = self._shared is not None and not is_last
+        await self._stored(
+            report, "" if is_of_all else self._instance, LAST_STORE_TIMEOUT if is_last else STORE_TIMEOUT
+        )
+        if self._shared is not None and not is_last:
+            await self._shared.published(report)
         return report
 
-    async def _report(self, *, time_limit: float = STORE_TIMEOUT) -> None:
+    async def _of_all(self, report: Report, *, is_last: bool) -> Report | None:
+        """The report of all processes. None if another one publishes it."""
+        if self._shared is None:
+            return report
+        if not is_last:
+            return await self._shared.merged(report)
         try:
-            await self.report(time_limit=time_limit)
+            async with asyncio.timeout(LAST_NOTE_TIMEOUT):
+                return await self._shared.left(report)
+        except TimeoutError:
+            return report
+
+    async def _stored(self, report: Report, instance: str, time_limit: float) -> None:
+        """Store a report, if it is stored within `time_limit` seconds."""
+        if self._store is None:
+            return
+        name = self._file_name(report.until, instance)
+        try:
+            async with asyncio.timeout(time_limit):
+                await self._store(name, as_text(report).encode())
+        except JibeError as error:
+            log.warning("report_not_stored", name=name, error=type(error).__name__, reason=str(error))
+        except TimeoutError:
+            log.warning("report_not_stored", name=name, error="TimeoutError", reason=f"not within {time_limit:g} s")
+
+    async def _report(self, *, is_last: bool = False) -> None:
+        try:
+            await self.report(is_last=is_last)
         except Exception:
             # A defect must not prevent the next report.
             log.exception("report_crashed")
@@ -153,9 +207,9 @@ class Reports:
         self._last_counts[name] = now
         return dict(now - before)
 
-    def _file_name(self, moment: datetime) -> str:
+    def _file_name(self, moment: datetime, instance: str) -> str:
         """A new name for each report, also for the second one in a minute."""
-        stem = f"jibe-report-{moment:%Y-%m-%dT%H-%MZ}" + f"-{self._instance}" * bool(self._instance)
+        stem = f"jibe-report-{moment:%Y-%m-%dT%H-%MZ}" + f"-{instance}" * bool(instance)
         last_stem, count = self._last_name
         count = count + 1 if stem == last_stem else 1
         self._last_name = stem, count
@@ -181,6 +235,7 @@ def _log(report: Report) -> None:
         held_up=report.held_up,
         collisions=report.collisions,
         colliding=report.colliding,
+        processes=report.processes,
         **report.counters,
     )
 
