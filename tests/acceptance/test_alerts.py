@@ -1,6 +1,8 @@
 """Alerts of the program: two replicas that share a ledger send one message when Access Anywhere goes down, and one when it is back."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,3 +110,39 @@ def test_two_replicas_send_one_alert_when_access_anywhere_goes_down_and_one_when
     for service in (one, other):
         assert "Traceback" not in service.output
         assert not service.events("alerts_not_sent")
+
+
+def test_two_workers_send_one_alert_and_make_one_report(sandbox, small_service):
+    faults = f"{sandbox['access_anywhere']}/sandbox/faults"
+    with receiver() as webhook:
+        small_service.configure(
+            workers=2,
+            alerts={"webhook": webhook.url, "format": "json", "interval": 1},
+            report={"interval": 3},
+            sync={"min_refresh_interval": 0},
+            limits={"messages_held": 20, "messages_reading": 20},
+        )
+        with small_service.started() as service:
+            for worker in (0, 1):
+                service.wait_for("started", worker=worker)
+            httpx.put(faults, json={"down": {}}, timeout=PATIENCE).raise_for_status()
+            try:
+                for number in range(60):
+                    small_service.announce(f"alerts/{number}/a.txt")
+                for worker in (0, 1):
+                    service.wait_for(DOWN, worker=worker)
+            finally:
+                httpx.delete(faults, timeout=PATIENCE).raise_for_status()
+            for worker in (0, 1):
+                service.wait_for("circuit_closed", worker=worker)
+            eventually(lambda: "resolved" in webhook.states(DOWN), lambda: f"the end: {webhook.messages}")
+            (began,) = service.events("worker_began", worker=1)
+            os.kill(began["pid"], signal.SIGKILL)
+            eventually(lambda: "resolved" in webhook.states("worker_ended"), lambda: f"{webhook.messages}")
+            # Fewer lines than intervals and workers: one for each interval.
+            eventually(lambda: service.events("report", processes=2), "a report of both workers")
+            assert service.stop() == 0
+    assert webhook.states(DOWN) in (["firing", "resolved"], ["resolved"])
+    ends = [each["until"][:19] for each in service.events("report", processes=2)]
+    assert len(ends) == len(set(ends))
+    assert "Traceback" not in service.output
