@@ -17,7 +17,7 @@ from tests.processes import finished
 from jibe_sqs.adapters import otlp
 from jibe_sqs.consuming import consumer
 from jibe_sqs.core.secret_references import secret_reference
-from jibe_sqs.telemetry import alerts, audit, reports
+from jibe_sqs.telemetry import alert_outlet, audit, reports
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -27,13 +27,15 @@ BASE = INFRA / "kubernetes" / "base"
 DOCKERFILE = INFRA / "docker" / "Dockerfile"
 
 UID = 10001
+LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
+LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
 AFTER_THE_DRAIN = (
     consumer.LAST_RECEIVE
     + consumer.GIVING_BACK
-    + reports.LAST_STORE_TIMEOUT
+    + LAST_REPORT
     + audit.LAST_TIMEOUT
     + otlp.FLUSH_TIMEOUT
-    + alerts.LAST_SEND_TIMEOUT
+    + LAST_ALERTS
 )
 """Seconds that a stop may take after the drain deadline if no server answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
@@ -198,8 +200,16 @@ def test_the_task_may_do_exactly_what_the_service_calls():
         ),
         "Compare": ({"s3:ListBucket"}, {"Ref": "DataBucketArns"}),
         "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
-        "ReadPassword": ({"secretsmanager:GetSecretValue"}, {"Ref": "ConfigSecretArn"}),
-        "ReadMoreSecrets": ({"secretsmanager:GetSecretValue", "ssm:GetParameter"}, {"Ref": "MoreSecretArns"}),
+LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
+LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
+AFTER_THE_DRAIN = (
+    consumer.LAST_RECEIVE
+    + consumer.GIVING_BACK
+    + LAST_REPORT
+    + audit.LAST_TIMEOUT
+    + otlp.FLUSH_TIMEOUT
+    + LAST_ALERTS
+)
         "Check": (checked_actions(), "*"),
     }
 
@@ -215,6 +225,7 @@ def test_keys_and_the_table_are_allowed_only_where_they_are_given():
         ("TaskRole", "Compare"),
         ("TaskRole", "Decrypt"),
         ("TaskRole", "Remember"),
+        ("TaskRole", "Alert"),
         ("TaskRole", "Check"),
         ("ExecutionRole", "DecryptSecret"),
     ):
@@ -313,20 +324,16 @@ def test_with_a_table_the_tasks_share_their_ledger():
     assert (environment["JIBE_LEDGER__KIND"], environment["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
 
 
-def test_the_audits_channel_takes_events_from_the_services_role_only():
-    """The policy allows the one action that it may have. It asks for the external id, if there is one."""
-    resources = template(INFRA / "cloudformation" / "audit.yaml")["Resources"]
-    assert resources["Channel"]["Properties"]["Source"] == "Custom"
-    (selector,) = resources["EventDataStore"]["Properties"]["AdvancedEventSelectors"]
-    assert selector["FieldSelectors"] == [{"Field": "eventCategory", "Equals": ["ActivityAuditLog"]}]
-    assert resources["EventDataStore"]["DeletionPolicy"] == "Retain"
-    (statement,) = resources["ChannelPolicy"]["Properties"]["ResourcePolicy"]["Statement"]
-    assert statement["Action"] == "cloudtrail-data:PutAuditEvents"
-    assert statement["Principal"] == {"AWS": {"Ref": "ServiceRoleArn"}}
-    condition, asked, otherwise = statement["Condition"]["Fn::If"]
-    assert condition == "HasExternalId"
-    assert asked == {"StringEquals": {"cloudtrail:ExternalId": {"Ref": "ExternalId"}}}
-    assert otherwise == {"Ref": "AWS::NoValue"}
+LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
+LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
+AFTER_THE_DRAIN = (
+    consumer.LAST_RECEIVE
+    + consumer.GIVING_BACK
+    + LAST_REPORT
+    + audit.LAST_TIMEOUT
+    + otlp.FLUSH_TIMEOUT
+    + LAST_ALERTS
+)
 
 
 def test_the_ledgers_table_is_one_that_the_service_can_use():

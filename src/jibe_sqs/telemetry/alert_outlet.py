@@ -29,6 +29,8 @@ MAX_RETRY_AFTER: Final = 3600.0
 """Seconds. A longer wait that the target asks for is cut to this."""
 LAST_SEND_TIMEOUT: Final = 5.0
 """Seconds for sending the last message, while the service stops."""
+LAST_LOOK_TIMEOUT: Final = 1.0
+"""Seconds for a last look at what other processes have sent, while the service stops."""
 BUSY_DELAY: Final = 3.0
 """Seconds until the next try, while it is the turn of another process."""
 CONFIRM_INTERVAL: Final = 60.0
@@ -152,12 +154,13 @@ class Outlet:
 
     async def stop_sharing(self) -> None:
         """The ledger closes. From now on all is sent that no other process has sent until now."""
-        async with self._turns:
-            if self._groups and (turn := await self._begin_turn(claims=False)) is not None:
-                ready = self._take(turn)
-                ready.send.merge(ready.later)
-                self._put_back(ready.send)
-            self.shared = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_TIMEOUT), self._turns:
+                if self._groups and (turn := await self._begin_turn(claims=False)) is not None:
+                    ready = self._take(turn)
+                    ready.send.merge(ready.later)
+                    self._put_back(ready.send)
+        self.shared = None
 
     @property
     def _waiting(self) -> int:

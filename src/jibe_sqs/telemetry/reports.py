@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 STORE_TIMEOUT: Final = 60.0
 """Seconds for storing a report."""
-LAST_NOTE_TIMEOUT: Final = 5.0
+LAST_NOTE_TIMEOUT: Final = 2.0
 """Seconds for leaving the last report to other processes, while the service stops."""
 LAST_STORE_TIMEOUT: Final = 5.0
 """Seconds for storing the last report, while the service stops."""
