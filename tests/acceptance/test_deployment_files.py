@@ -30,12 +30,7 @@ UID = 10001
 LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
 LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
 AFTER_THE_DRAIN = (
-    consumer.LAST_RECEIVE
-    + consumer.GIVING_BACK
-    + LAST_REPORT
-    + audit.LAST_TIMEOUT
-    + otlp.FLUSH_TIMEOUT
-    + LAST_ALERTS
+    consumer.LAST_RECEIVE + consumer.GIVING_BACK + LAST_REPORT + audit.LAST_TIMEOUT + otlp.FLUSH_TIMEOUT + LAST_ALERTS
 )
 """Seconds that a stop may take after the drain deadline if no server answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
@@ -200,16 +195,9 @@ def test_the_task_may_do_exactly_what_the_service_calls():
         ),
         "Compare": ({"s3:ListBucket"}, {"Ref": "DataBucketArns"}),
         "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
-LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
-LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
-AFTER_THE_DRAIN = (
-    consumer.LAST_RECEIVE
-    + consumer.GIVING_BACK
-    + LAST_REPORT
-    + audit.LAST_TIMEOUT
-    + otlp.FLUSH_TIMEOUT
-    + LAST_ALERTS
-)
+        "ReadPassword": ({"secretsmanager:GetSecretValue"}, {"Ref": "ConfigSecretArn"}),
+        "ReadMoreSecrets": ({"secretsmanager:GetSecretValue", "ssm:GetParameter"}, {"Ref": "MoreSecretArns"}),
+        "Alert": ({"sns:Publish"}, {"Ref": "AlertTopicArn"}),
         "Check": (checked_actions(), "*"),
     }
 
@@ -324,16 +312,27 @@ def test_with_a_table_the_tasks_share_their_ledger():
     assert (environment["JIBE_LEDGER__KIND"], environment["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
 
 
-LAST_REPORT = reports.LAST_NOTE_TIMEOUT + reports.LAST_STORE_TIMEOUT
-LAST_ALERTS = alert_outlet.LAST_LOOK_TIMEOUT + alert_outlet.LAST_SEND_TIMEOUT
-AFTER_THE_DRAIN = (
-    consumer.LAST_RECEIVE
-    + consumer.GIVING_BACK
-    + LAST_REPORT
-    + audit.LAST_TIMEOUT
-    + otlp.FLUSH_TIMEOUT
-    + LAST_ALERTS
-)
+def test_the_audits_channel_takes_events_from_the_services_role_only():
+    """The policy allows the one action that it may have. It asks for the external id, if there is one."""
+    resources = template(INFRA / "cloudformation" / "audit.yaml")["Resources"]
+    assert resources["Channel"]["Properties"]["Source"] == "Custom"
+    (selector,) = resources["EventDataStore"]["Properties"]["AdvancedEventSelectors"]
+    assert selector["FieldSelectors"] == [{"Field": "eventCategory", "Equals": ["ActivityAuditLog"]}]
+    assert resources["EventDataStore"]["DeletionPolicy"] == "Retain"
+    (statement,) = resources["ChannelPolicy"]["Properties"]["ResourcePolicy"]["Statement"]
+    assert statement["Action"] == "cloudtrail-data:PutAuditEvents"
+    assert statement["Principal"] == {"AWS": {"Ref": "ServiceRoleArn"}}
+    condition, asked, otherwise = statement["Condition"]["Fn::If"]
+    assert condition == "HasExternalId"
+    assert asked == {"StringEquals": {"cloudtrail:ExternalId": {"Ref": "ExternalId"}}}
+    assert otherwise == {"Ref": "AWS::NoValue"}
+
+
+def test_the_topic_for_alerts_reaches_the_task():
+    topic = "arn:aws:sns:eu-west-1:111122223333:on-call"
+    container = render({**PARAMETERS, "AlertTopicArn": topic})
+    environment = {entry["name"]: entry["value"] for entry in container["environment"]}
+    assert environment["JIBE_ALERTS__TOPIC"] == topic
 
 
 def test_the_ledgers_table_is_one_that_the_service_can_use():

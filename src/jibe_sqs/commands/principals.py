@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import IO, Final
 
 from rich.console import Console
-from rich.text import Text
 
 from jibe_sqs.commands.output import plain, table_of, write_json_line
 from jibe_sqs.core.identities import Identity, fragment_text
@@ -50,7 +49,9 @@ def as_table(found: Sequence[Identity], output: IO[str], *, has_readers: bool = 
     table.add_column("last seen", no_wrap=True)
     table.add_column("who (and its rule)", overflow="fold")
     for each in found:
-        name = Text.assemble(plain(each.name), *(["\n  ", plain(each.rule, "dim")] if each.rule else []))
+        name = plain(each.name)
+        if each.rule:
+            name.append("\n  ").append_text(plain(each.rule, "dim"))
         first, last = (utc_iso(time)[5:16].replace("T", " ") for time in (each.seen.first, each.seen.last))
         table.add_row(str(each.seen.count), str(each.seen.reads), first, last, name)
     Console(file=output, width=WIDTH).print(table)
