@@ -592,6 +592,19 @@ async def test_retries_count_as_calls_and_the_rate_may_be_half_a_call_per_second
     assert min(gaps(server.times())) >= 1.999
 
 
+@in_virtual_time
+async def test_another_rate_counts_for_calls_from_then_on():
+    server = Server()
+    async with server.client(calls_per_second=1, concurrency=8) as client:
+        await asyncio.gather(*(client.check_path("/a") for _ in range(5)))
+        client.change_limits(concurrency=2, calls_per_second=10)
+        before = len(server.asked)
+        await asyncio.gather(*(client.check_path("/a") for _ in range(20)))
+        assert client.concurrency.most == 2
+    times = server.times()[before:]
+    assert 1.8 < times[-1] - times[0] < 2.1
+
+
 # Concurrency
 
 

@@ -126,3 +126,19 @@ async def test_nothing_is_looked_for_while_the_credentials_are_good():
         await asyncio.sleep(10_000)
         await client.check_path("/a")
     assert not world.looks
+
+
+@in_virtual_time
+async def test_credentials_that_are_set_while_the_old_ones_are_refused_end_the_outage():
+    """As after a change of the configuration. Until then a probe a minute sends the old ones."""
+    world = World()
+    async with world.client() as client:
+        await client.check_path("/a")
+        world.accepted = "new"
+        waiting = asyncio.create_task(client.check_path("/b"))
+        await asyncio.sleep(100)
+        assert client.circuit.is_open
+        before = asyncio.get_running_loop().time()
+        client.use(PermanentToken("new"))
+        await waiting
+        assert asyncio.get_running_loop().time() - before < 1

@@ -218,6 +218,19 @@ async def test_a_file_that_was_finished_under_other_rules_is_not_finished(ledger
     assert await (await ledgers(Validity("new"))).unfinished([LOG]) == []
 
 
+async def test_rules_that_change_while_it_is_open_count_from_then_on(ledgers):
+    """Files of the old rules are not finished, and new ones finish under the new rules."""
+    ledger = await ledgers(Validity("old"))
+    other = LogFile("logs", "another.json.gz")
+    await ledger.finish(LOG, "e")
+    ledger.change_rules("new")
+    assert await ledger.unfinished([LOG]) == [LOG]
+    await ledger.finish(other, "e")
+    assert await ledger.is_finished(other)
+    again = await ledgers(Validity("new"))
+    assert await again.unfinished([LOG, other]) == [LOG]
+
+
 async def test_a_file_that_was_finished_too_long_ago_is_not_finished(ledgers, wall_clock):
     """A backfill reads files again that were finished before it began, and each only once."""
     await (await ledgers(Validity("r"))).finish(LOG, "e")

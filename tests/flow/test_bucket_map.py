@@ -533,3 +533,68 @@ def test_a_provider_that_is_not_shown_is_logged_once_and_again_after_it_was_show
             part()
     assert [each["provider"] for each in logged] == ["Archvie", "Archive", "Archive"]
     assert logged[0]["shown"] == ["Amazon S3", "Archive", "Logs"]
+
+
+# Places that are configured anew
+
+
+async def test_new_configured_places_count_at_once_and_keep_the_times_of_syncs(flow, events):
+    providers = Shown({})
+    providers.syncs = {"S3": 500.0}
+    async with running(flow, providers, Decisions(ONE)) as (buckets, decisions):
+        await asyncio.sleep(1)
+        assert decisions.places["photos"][0].synced == 500.0
+        buckets.configure(TWO)
+        assert {bucket: places[0].synced for bucket, places in decisions.places.items()} == {
+            "photos": 500.0,
+            "films": float("-inf"),
+        }
+        assert decisions.decide(event(bucket="films")).folders == (Folder("/S3/films/a"),)
+        # The next look is now, and not after the interval.
+        await asyncio.sleep(1)
+        assert decisions.places["films"][0].synced == 500.0
+        buckets.configure({})
+        assert isinstance(decisions.decide(event()), Unmapped)
+    assert [each["bucket"] for each in events if each["event"] == "bucket_vanished"] == ["films", "photos"]
+
+
+async def test_without_configured_places_any_more_nothing_new_is_taken_until_the_server_has_answered(flow):
+    """What is in hand is still decided with the places from before. What is shown nowhere is not certain then."""
+    providers = Shown(TWO)
+    async with running(flow, providers, Decisions(ONE)) as (buckets, decisions):
+        await asyncio.sleep(100)
+        assert providers.looks == []
+        unknown = {"films": ()}
+        buckets.configure(None)
+        assert buckets.reason == NOT_LOOKED
+        assert "photos" in decisions.places
+        asked = asyncio.create_task(buckets.appeared(unknown, 50.0))
+        await buckets.passable()
+        assert flow.time() == pytest.approx(100.2)
+        assert decisions.decide(event(bucket="films")).folders == (Folder("/S3/films/a"),)
+        assert await asked
+        buckets.configure(None)
+        assert not buckets.reason
+
+
+async def test_a_look_that_asked_before_the_change_decides_nothing_after_it(flow):
+    """Its answer has the places of the server, and these are configured now."""
+    providers = Shown(TWO)
+    providers.takes = 20
+    async with running(flow, providers) as (buckets, decisions):
+        await asyncio.sleep(10)
+        buckets.configure(ONE)
+        await asyncio.sleep(100)
+        assert decisions.places.keys() == {"photos"}
+        assert isinstance(decisions.decide(event(bucket="films")), Unmapped)
+
+
+async def test_a_place_that_is_configured_while_others_wait_for_changes_is_seen(flow):
+    """Imports wait for it."""
+    async with running(flow, Shown({}), Decisions(ONE)) as (buckets, _):
+        known = await buckets.changed()
+        waiting = asyncio.create_task(buckets.changed(known))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        buckets.configure(TWO)
+        assert {bucket for bucket, _, _ in await waiting} == {"photos", "films"}

@@ -251,3 +251,37 @@ def test_in_any_order_of_steps_no_unit_is_granted_twice_or_lost(flow, size, step
                 task.result()
 
     flow.virtually(main())
+
+
+async def test_a_larger_budget_serves_requests_that_wait(flow):
+    budget = Budget(2)
+    await budget.take(2)
+    waiting = asyncio.create_task(budget.take(3))
+    await flow.settled()
+    budget.resize(5)
+    assert await waiting == 2  # the request was for all of the budget at that time
+    assert budget.free == 1
+
+
+async def test_a_smaller_budget_is_overdrawn_until_units_are_given_back(flow):
+    budget = Budget(10)
+    await budget.take(8)
+    budget.resize(4)
+    assert budget.free == -4
+    waiting = asyncio.create_task(budget.take(10))
+    budget.give(7)
+    await flow.settled()
+    assert not waiting.done()
+    budget.give(1)
+    assert await waiting == 4
+
+
+async def test_a_request_for_more_than_the_smaller_budget_does_not_wait_for_ever(flow):
+    budget = Budget(10)
+    await budget.take(1)
+    waiting = asyncio.create_task(budget.take(10))
+    await flow.settled()
+    budget.resize(3)
+    budget.give(1)
+    assert await waiting == 3
+    assert budget.free == 0

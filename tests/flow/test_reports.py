@@ -310,3 +310,14 @@ def test_the_text_of_any_report_is_at_most_80_columns_wide(flow, buckets, reason
         assert all(line.isprintable() for line in text.split("\n"))
 
     flow.virtually(check())
+
+
+async def test_another_interval_counts_from_the_moment_it_is_set(reported, events):
+    """The report covers the time since the one before, and there is none if the interval becomes 0."""
+    async with reported.reports.running():
+        await asyncio.sleep(INTERVAL + 100)
+        reported.reports.change_interval(60.0)
+        await asyncio.sleep(130)
+        reported.reports.change_interval(0.0)
+        await asyncio.sleep(10 * INTERVAL)
+    assert [event["until"][11:19] for event in named(events, "report")] == ["00:15:00", "00:17:40", "00:18:40"]

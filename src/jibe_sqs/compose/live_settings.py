@@ -9,6 +9,7 @@ from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.observation import configure_log
+from jibe_sqs.compose.pauses import limits_of_providers, quiet_hours_of
 from jibe_sqs.compose.reload import Apply, Part
 from jibe_sqs.compose.secrets import renewed_credentials
 from jibe_sqs.compose.settings_changes import log_settings_changes
@@ -41,6 +42,7 @@ class LiveService:
             Part.LOG: lambda settings: configure_log(settings, **self.log_fields),
             Part.LOGIN: self._use_login,
             Part.CALLS: self._change_calls,
+            Part.PROVIDERS: self._change_providers,
             Part.ROOM: self._change_room,
             Part.RULES: self._change_rules,
             Part.WARNINGS: lambda settings: self.engine.skip_warnings.ignore(settings.ignore_buckets),
@@ -63,6 +65,11 @@ class LiveService:
             self.client.change_limits(concurrency=wanted.concurrency, calls_per_second=wanted.calls_per_second)
             if self.engine.changes is not None:
                 self.engine.changes.change_most(wanted.concurrency)
+
+    def _change_providers(self, settings: Settings) -> None:
+        if self.client is not None:
+            self.client.provider_limits.reconfigure(limits_of_providers(share_of(settings, self.workers)))
+        self.engine.pauses.reconfigure(quiet_hours_of(settings))
 
     def _change_room(self, settings: Settings) -> None:
         wanted = share_of(settings, self.workers).limits

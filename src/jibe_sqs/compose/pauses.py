@@ -4,13 +4,14 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from jibe_sqs.adapters.access_anywhere import ReportFolder
+from jibe_sqs.adapters.access_anywhere import ProviderLimit, ReportFolder
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.control_messages import PauseAnswer, PauseRequest, PauseState, ResumeRequest
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.core.comparison import Entry
 from jibe_sqs.core.model import Folder
 from jibe_sqs.core.pauses import EVERYTHING, MAX_PAUSES, Pause, provider_named, provider_of
+from jibe_sqs.core.quiet_hours import QuietHours
 from jibe_sqs.core.verdicts import MAX_OUTAGE_DELAY
 from jibe_sqs.ports import Index
 from jibe_sqs.settings import Settings
@@ -23,8 +24,17 @@ READ_INTERVALS: Final = {"sqlite": 2.0, "dynamodb": 10.0, "memory": 0.0}
 def pauses_of(settings: Settings, clock: S3Clock) -> Pauses:
     """What is paused, for a process with these settings. A ledger in memory is not read: it has nothing from elsewhere."""
     kind = "memory" if settings.sync.strategy == "dry-run" else settings.ledger.kind
-    hours = {name: quiet for name, each in settings.providers.items() if (quiet := each.quiet) is not None}
-    return Pauses(clock, every=READ_INTERVALS[kind], quiet_hours=hours)
+    return Pauses(clock, every=READ_INTERVALS[kind], quiet_hours=quiet_hours_of(settings))
+
+
+def quiet_hours_of(settings: Settings) -> dict[str, QuietHours]:
+    """The quiet hours of the providers that have some, by their names."""
+    return {name: quiet for name, each in settings.providers.items() if (quiet := each.quiet) is not None}
+
+
+def limits_of_providers(settings: Settings) -> dict[str, ProviderLimit]:
+    """The limits of single providers, by their names."""
+    return {name: ProviderLimit(each.concurrency, each.calls_per_second) for name, each in settings.providers.items()}
 
 
 class ReportsUnlessPaused:

@@ -34,6 +34,7 @@ class Part(Enum):
     LOG = auto()
     LOGIN = auto()
     CALLS = auto()
+    PROVIDERS = auto()
     ROOM = auto()
     RULES = auto()
     WARNINGS = auto()
@@ -61,6 +62,7 @@ LIVE: Final[Mapping[str, Part]] = {
     "access_anywhere.login": Part.LOGIN,
     "access_anywhere.password": Part.LOGIN,
     "access_anywhere.permanent_token": Part.LOGIN,
+    "providers": Part.PROVIDERS,
     "ignore_buckets": Part.WARNINGS,
     "alerts": Part.ALERTS,
     "log": Part.LOG,
@@ -80,6 +82,7 @@ NEED_RESTART: Final = frozenset(
         "key_encodings",
         "notifications",
         "principals",
+        "audit",
         "aws",
         "ledger",
         "sync",

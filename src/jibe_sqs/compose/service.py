@@ -18,7 +18,6 @@ from jibe_sqs.adapters.access_anywhere import (
     AccessAnywhereLogs,
     Batch,
     ProviderEventTarget,
-    ProviderLimit,
     Providers,
     RefreshTarget,
     ReportFolder,
@@ -39,7 +38,7 @@ from jibe_sqs.compose.fingerprint import Fingerprint
 from jibe_sqs.compose.live_settings import LiveService
 from jibe_sqs.compose.metrics import Measured
 from jibe_sqs.compose.observation import health_page
-from jibe_sqs.compose.pauses import ReportsUnlessPaused, pauses_of
+from jibe_sqs.compose.pauses import ReportsUnlessPaused, limits_of_providers, pauses_of
 from jibe_sqs.compose.queues import usable_queues
 from jibe_sqs.compose.reload import Apply, Reload
 from jibe_sqs.compose.secrets import renewed_credentials
@@ -324,11 +323,6 @@ def outputs_of(
         health=health,
         tracer=tracer,
     )
-
-
-def limits_of_providers(settings: Settings) -> dict[str, ProviderLimit]:
-    """The limits of single providers, by their names."""
-    return {name: ProviderLimit(each.concurrency, each.calls_per_second) for name, each in settings.providers.items()}
 
 
 def _roots(settings: Settings, decisions: Decisions) -> Callable[[], Collection[str]]:

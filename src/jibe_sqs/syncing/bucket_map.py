@@ -89,6 +89,8 @@ class BucketMap(Buckets, Gate):
         if places is None:
             self._reason = NOT_LOOKED
             self._known_now.clear()
+            # The looks so far have asked only for the times of syncs.
+            self._known_at = self._began = float("-inf")
             return
         synced = {spot: place.synced for spot, place in self._places.items()}
         never = float("-inf")
@@ -167,11 +169,12 @@ class BucketMap(Buckets, Gate):
             began, moment = self._clock.monotonic(), self._clock.now()
             if began - self._looked < unless_within:
                 return
-            failure = ""
+            failure, configurations = "", self._configurations
             try:
                 async with asyncio.timeout(MAX_LOOK_TIME):
                     await self._look_now()
-                self._known_at = moment
+                if configurations == self._configurations:
+                    self._known_at = moment
             except AccessAnywhereError as error:
                 failure = str(error)
                 self._keep(failure)
@@ -182,6 +185,9 @@ class BucketMap(Buckets, Gate):
                 # A defect of ours. It must not stop later looks.
                 log.exception("bucket_look_crashed")
                 failure = repr(defect)
+            if configurations != self._configurations:
+                # It has found out nothing about what is asked now.
+                return
             # Set at the end: if looks hang, waiting callers must not each begin another one.
             self._began, self._failure, self._looked = began, failure, self._clock.monotonic()
 

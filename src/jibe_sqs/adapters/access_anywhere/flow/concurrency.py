@@ -75,13 +75,6 @@ class AdaptiveConcurrency:
         """The largest possible limit."""
         return self._most
 
-    def change_most(self, most: int) -> None:
-        """Change the largest possible limit. A limit that was not reduced follows at once; another one grows slowly."""
-        if self._limit == self._most or self._limit > most:
-            self._limit = most
-        self._most = most
-        self._hand_out()
-
     @property
     def limit(self) -> int:
         """How many refreshes may be in flight. After a halving, more may still be in flight until they end."""

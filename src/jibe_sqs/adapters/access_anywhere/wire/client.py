@@ -87,7 +87,7 @@ class AccessAnywhere:
 
     def change_limits(self, *, concurrency: int, calls_per_second: float | None) -> None:
         """Change how many refreshes may run at a time, and how many calls a second may be made."""
-        self.concurrency.change_most(concurrency)
+        self.concurrency.reconfigure(concurrency)
         self._transport.change_limits(at_once=calls_at_once(concurrency), calls_per_second=calls_per_second)
 
     def use(self, credentials: Credentials, renew: Renew | None = None) -> None:
