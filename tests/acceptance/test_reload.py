@@ -170,3 +170,21 @@ def test_a_password_in_a_secret_file_needs_no_restart(small_service, tmp_path):
         assert hang_up(service, "settings_reloaded")["changed"] == ["access_anywhere.password"]
         assert "CANARY" not in service.output
         assert service.stop() == 0
+
+
+def test_a_configmap_that_is_swapped_is_taken_without_a_signal(small_service):
+    """Kubernetes replaces a link above the file. The service looks every minute."""
+    folder = small_service.folder
+    (folder / "..1").mkdir()
+    small_service.config.rename(folder / "..1" / "small.json")
+    (folder / "..data").symlink_to("..1")
+    small_service.config.symlink_to("..data/small.json")
+    with small_service.started() as service:
+        service.wait_for("started")
+        (folder / "..2").mkdir()
+        changed = json.loads(small_service.config.read_text()) | {"ignore_keys": ["tmp/*"]}
+        (folder / "..2" / "small.json").write_text(json.dumps(changed))
+        (folder / "..new").symlink_to("..2")
+        (folder / "..new").rename(folder / "..data")
+        assert service.wait_for("settings_reloaded")["changed"] == ["ignore_keys"]
+        assert service.stop() == 0
