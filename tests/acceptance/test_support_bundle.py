@@ -38,7 +38,7 @@ class Bundle:
 def configured(sandbox, small_service, tmp_path):
     """A service whose secrets are all canaries, except those with which it has to work."""
     secrets = tmp_path / "secrets"
-    secrets.mkdir()
+    secrets.mkdir(exist_ok=True)
     (secrets / "JIBE_AWS__SESSION_TOKEN").write_text(CANARIES["secretfile"])
     (tmp_path / "kept").write_text(CANARIES["file"] + "\n")
     configuration = json.loads(small_service.config.read_text())
@@ -55,6 +55,8 @@ def configured(sandbox, small_service, tmp_path):
 @pytest.fixture
 def bundle(jibe, sandbox, tmp_path):
     """Runs the command, and searches all that it has written for secrets."""
+
+    (tmp_path / "secrets").mkdir(exist_ok=True)
 
     def bundle(config: Path, *options: str) -> Bundle:
         path = tmp_path / f"bundle-{next(NUMBER)}.tar.gz"

@@ -95,6 +95,24 @@ def test_json_stays_json():
     assert json.loads(Redaction([]).text(text))["n"] == 1
 
 
+def test_json_within_a_text_of_json_stays_json():
+    """Notes of the ledger and bodies of messages are such texts."""
+    text = json.dumps({"note": json.dumps({"access_keys": "CANARY", "password": "CANARY", "n": 1})})
+    redacted = Redaction([]).text(text)
+    assert "CANARY" not in redacted
+    assert json.loads(json.loads(redacted)["note"])["n"] == 1
+
+
+def test_values_are_redacted_by_their_names_and_their_texts():
+    found = Redaction(["known"]).value({
+        "password": "CANARY", "a": ["is known", 1], "token": "", "known": None, "secret": ["CANARY", {"x": "y"}],
+    })  # fmt: skip
+    assert found == {
+        "password": REDACTED, "a": [f"is {REDACTED}", 1], "token": "", REDACTED: None, "secret": [REDACTED, {"x": "y"}],
+    }  # fmt: skip
+    assert Redaction([], [], b"key").value({"bucket": "media"})["bucket"].startswith("name-")
+
+
 def test_hidden_names_are_replaced_by_the_same_hash_everywhere():
     text = '{"bucket": "media", "key": "a/b c.txt"} s3://media/a/b%20c /Amazon S3/media is stale; other'
     hidden = Redaction([], ["media", "/Amazon S3/media"], b"key").text(text)

@@ -58,15 +58,15 @@ async def _gathered(part: Part, redaction: Redaction) -> Gathered:
     try:
         async with asyncio.timeout(part.limit):
             found = await part.gather()
-        text = found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False, default=str) + "\n"
+        # Redacted first: a part of a secret is not recognised as a secret.
+        text = redaction.text(found) if isinstance(found, str) else _as_json(redaction.value(found))
     except TimeoutError:
         reason = f"not gathered within {part.limit:g} s"
     except (LeftOut, JibeError) as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one part, the others are needed all the more
         reason = f"{type(error).__name__}: {error}"
-    # Redacted first: a part of a secret is not recognised as a secret.
-    content = redaction.text(text).encode("utf-8", "replace")[-MAX_PART_BYTES:]
+    content = text.encode("utf-8", "replace")[-MAX_PART_BYTES:]
     return Gathered(part.name, content, redaction.text(reason), round(time.monotonic() - began, 3))
 
 
@@ -88,8 +88,10 @@ def write(path: Path, found: Sequence[Gathered], redaction: Redaction, facts: Ma
         "left_out": {each.name: each.reason for each in found if each.reason},
         "redacted_places": redaction.count,
     }
-    text = redaction.text(json.dumps(manifest, indent=1, ensure_ascii=False, default=str) + "\n")
-    files = [("manifest.json", text.encode()), *((each.name, each.content) for each in found if not each.reason)]
+    files = [
+        ("manifest.json", _as_json(manifest).encode("utf-8", "replace")),
+        *((each.name, each.content) for each in found if not each.reason),
+    ]
     # O_EXCL: the archive never gets the content, the owner or the mode of a file that is there already.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     try:
@@ -99,6 +101,10 @@ def write(path: Path, found: Sequence[Gathered], redaction: Redaction, facts: Ma
         with suppress(OSError):
             path.unlink()
         raise
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _archive(output: IO[bytes], folder: str, files: Sequence[tuple[str, bytes]]) -> None:

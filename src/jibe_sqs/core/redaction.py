@@ -6,9 +6,9 @@ With a `hiding_key`, names of buckets, objects and folders are replaced, too: th
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlsplit
 
 from jibe_sqs.core.secret_references import secret_reference
@@ -23,7 +23,7 @@ _HIDDEN: Final = (
     r"[\w.-]*(?:passw(?:or)?d|passphrase|\bpwd\b|us_pwd|secret|token|api[_-]?key|access[_-]?key|credential|webhook|authorization)"
     r"[\w.-]*"
 )
-_VALUE: Final = r"\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'{}\[\]()]+"
+_VALUE: Final = r"\\\"(?:[^\"\\]|\\[^\"])*\\\"|\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'{}\[\]()]+"
 _PLAIN: Final = frozenset({"", "null", "None", "true", "false", "True", "False", "********", REDACTED})
 _ASSIGNED: Final = re.compile(
     rf"(?i)(?P<arn>arn:[\w-]+:(?:secretsmanager|ssm):[^\s\"']+)"
@@ -40,8 +40,11 @@ _PATTERNS: Final = (
     (re.compile(r"(?i)(https?://(?:hooks\.slack\.com|[\w.-]*webhook[\w.-]*|discord(?:app)?\.com/api/webhooks))/[^\s\"'<>]+"), rf"\1/{REDACTED}"),
     (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s\"'@]+@"), rf"\1{REDACTED}@"),
 )  # fmt: skip
+_HIDDEN_NAME: Final = re.compile(rf"(?i){_HIDDEN}")
+_NAMES: Final = ("bucket", "key", "keys", "folder", "folders", "prefix", "object", "path", "s3Bucket", "s3ObjectKey")
+"""Keys of objects with the names of buckets, objects and folders."""
 _NAMED: Final = re.compile(
-    r"(?P<name>\"(?:bucket|key|keys|folder|folders|prefix|object|path|s3Bucket|s3ObjectKey)\"\s*:\s*)"
+    rf"(?P<name>\"(?:{'|'.join(_NAMES)})\"\s*:\s*)"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"|\[[^\]{}]*\])"
 )
 _TEXT: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
@@ -71,12 +74,27 @@ class Redaction:
             self.count += count
         return self._without_names(text) if self._key else text
 
+    def value(self, value: Any, name: str = "") -> Any:
+        """The same for what JSON can represent. `name`: the key of an object below which the value is."""
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.value(each, str(key)) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(each, name) for each in value]
+        if not isinstance(value, str):
+            return value
+        if _HIDDEN_NAME.fullmatch(name) and value not in _PLAIN and not _is_reference(value):
+            self.count += 1
+            return REDACTED
+        if self._key and name in _NAMES:
+            return self._hash(value)
+        return self.text(value)
+
     def _assigned(self, found: re.Match[str]) -> str:
         if found["arn"]:
             return found[0]
         value = found["value"]
-        quotes = value[0] if value[0] in "\"'" else ""
-        bare = value[1:-1] if quotes else value
+        quotes = value[:2] if value.startswith('\\"') else value[0] if value[0] in "\"'" else ""
+        bare = value[len(quotes) : len(value) - len(quotes)]
         # A text of JSON has quotes: what has none there is a number.
         is_number = not quotes and '"' in found["sign"] and bare[0].isdigit()
         if bare in _PLAIN or is_number or _is_reference(bare):

@@ -1,5 +1,6 @@
 """What a SQLite ledger consists of: sizes, numbers of rows, its version and its notes. It is only read."""
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -44,9 +45,17 @@ def _count(database: sqlite3.Connection, table: str) -> int | None:
         return None
 
 
-def _notes(database: sqlite3.Connection) -> dict[str, str]:
+def _notes(database: sqlite3.Connection) -> dict[str, Any]:
     found = database.execute("SELECT name, substr(text, 1, ?) FROM notes ORDER BY name LIMIT ?", (MAX_NOTE, MAX_NOTES))
-    return dict(found.fetchall())
+    return {name: _parsed(text) for name, text in found.fetchall()}
+
+
+def _parsed(text: str) -> Any:
+    """Most notes are JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _size(path: Path) -> int | None:
