@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections import deque
 from datetime import UTC, datetime
 
 import pytest
@@ -153,3 +154,26 @@ def test_the_report_on_lost_lines_is_a_log_line(capsys):
 def test_no_report_on_lost_lines_is_written_below_the_level_of_the_log():
     logs.configure("error", "json")
     assert logs._notice(Lost(3, datetime.now(UTC), "a full disk", 5)) == ""
+
+
+def test_the_last_lines_are_kept_for_the_support_bundle_and_the_oldest_are_dropped(monkeypatch):
+    """A container's log may be gone with the container."""
+    monkeypatch.setattr(logs, "_recent", deque(maxlen=logs.MAX_RECENT))
+    logs.configure("info", "json")
+    for number in range(logs.MAX_RECENT + 10):
+        structlog.get_logger().info("line", number=number)
+    structlog.get_logger().debug("not_written")
+    kept = logs.recent()
+    assert len(kept) == logs.MAX_RECENT
+    assert json.loads(kept[0])["number"] == 10
+    assert json.loads(kept[-1])["number"] == logs.MAX_RECENT + 9
+
+
+def test_a_long_line_is_kept_without_its_end_and_without_a_part_of_a_word(monkeypatch):
+    """A part of a secret would not be recognised as one."""
+    monkeypatch.setattr(logs, "_recent", deque(maxlen=logs.MAX_RECENT))
+    logs.configure("info", "json")
+    structlog.get_logger().info("line", text="x" * (logs.MAX_RECENT_LENGTH - 60) + " CANARY" + "y" * 5000)
+    (kept,) = logs.recent()
+    assert len(kept) <= logs.MAX_RECENT_LENGTH + 2
+    assert "CANARY" not in kept
