@@ -276,6 +276,18 @@ async def test_a_role_is_assumed_with_the_rotated_credentials_of_its_source(aws,
     assert sts.refusals == 1
 
 
+async def test_the_first_expiry_of_all_credentials_in_use_is_known(aws, account, role, sts, credentials_file):
+    """Credentials from a file do not expire, as far as is known; those of a role do, for the metric and its alert."""
+    assert aws.expiry is None
+    credentials_file(NEW)
+    sts.sources = {NEW: ""}
+    await aws.credentials(account).get_frozen_credentials()
+    assert aws.expiry is None
+    sts.lasting = 3600
+    await receive(aws, role)
+    assert aws.expiry == pytest.approx(datetime.now(UTC).timestamp() + 3600, abs=300)
+
+
 @every_call
 async def test_a_role_whose_session_was_revoked_is_assumed_again(aws, role, sts, services, credentials_file, call):
     sts.sources = {OLD: ""}

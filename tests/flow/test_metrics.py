@@ -195,7 +195,7 @@ def test_a_source_that_fails_costs_only_its_own_metrics():
     assert any(name == "process_resident_memory_bytes" for name, *_ in series)
 
 
-def test_the_comparison_shows_its_ratio_and_what_it_repaired(flow):
+async def test_the_comparison_shows_its_ratio_and_what_it_repaired(flow):
     """`jibe_index_true_ratio` is of the last whole round; nothing is shown before the first comparison."""
     job, truth = Job(flow), Truth()
     measured = Measured(engine=job.engine, outputs=job.engine._outputs, truth=truth)
