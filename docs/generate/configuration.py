@@ -9,11 +9,11 @@ from jibe_sqs.settings.sources import PREFIX
 from .document import Page, table
 
 TABLES: Final = (
-    "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes", "aws", "ledger",
+    "access_anywhere", "queues", "logs", "key_encodings", "notifications", "sns", "buckets", "ignore_keys ignore_buckets", "own_writes principals", "aws", "ledger",
     "limits", "retry", "poll workers drain_timeout", "sync watermark_margin tree_refresh_interval", "providers",
     "compare",
     "log progress_interval report alerts http health control",
-    "tracing", "audit",
+    "metrics", "tracing", "audit",
 )  # fmt: skip
 """The tables of the page. Each holds these groups and settings."""
 

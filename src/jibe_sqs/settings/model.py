@@ -165,7 +165,7 @@ class Settings(Rules):
         default=90,
         gt=0,
         description="the time to finish held messages after SIGTERM. It must be longer than `poll.wait`, because the "
-        "stop waits for some long polls. The orchestrator must wait half a minute longer before it kills",
+        "stop waits for some long polls. The orchestrator must wait 35 seconds longer before it kills",
     )
     watermark_margin: Duration = Field(
         default=5,
