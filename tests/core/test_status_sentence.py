@@ -3,7 +3,16 @@
 import msgspec
 import pytest
 
-from jibe_sqs.telemetry.status import FolderStatus, LagStatus, Minute, PauseStatus, QueueStatus, SkippedBucket, Status
+from jibe_sqs.telemetry.status import (
+    DeadLetterStatus,
+    FolderStatus,
+    LagStatus,
+    Minute,
+    PauseStatus,
+    QueueStatus,
+    SkippedBucket,
+    Status,
+)
 from jibe_sqs.telemetry.status_sentence import with_sentence
 
 WELL = Status(
@@ -31,7 +40,7 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
         ),
         (
             {"pauses": [PauseStatus(provider="S3", since=9000.0, until=14_800.0)]},
-            "in-sync",
+            "trouble",
             "In sync; 4 s behind; 1 provider paused",
         ),
         ({"queues": [BACKLOG]}, "catching-up", "Catching up: 118 messages wait, the oldest for 14 min"),
@@ -44,6 +53,11 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
             {"reasons": ["Log bucket a cannot be read since 10:15 (UTC): AccessDenied", "another"]},
             "trouble",
             "Not all work is done: Log bucket a cannot be read since 10:15 (UTC) (and 1 more)",
+        ),
+        (
+            {"dead_letters": [DeadLetterStatus(at=at, queue="q", error="E", reason="r") for at in (9000.0, -80_000.0)]},
+            "trouble",
+            "In sync; 4 s behind; 1 new dead letter",
         ),
         ({"warnings": ["No message from jibe since 10:15"]}, "trouble", "In sync; 4 s behind; 1 warning"),
         (

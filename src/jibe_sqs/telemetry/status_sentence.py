@@ -7,6 +7,8 @@ from jibe_sqs.telemetry.status import State, Status
 
 BEHIND = 60.0
 """Seconds. While the oldest message that is not done is not older, the service is in sync: refreshes take some seconds."""
+RECENT = 86_400.0
+"""Seconds for which a dead letter is new."""
 RATE_MINUTES = 5
 """Minutes of which the rate gives the time that a backlog will take."""
 
@@ -45,7 +47,7 @@ def _at_work(status: Status, waiting: int) -> tuple[State, str]:
         wait = f"{counted(waiting, 'message')} {'waits' if waiting == 1 else 'wait'}, the oldest for {about(oldest)}"
         return "catching-up", f"Catching up: {wait}{f'; about {about(left)} left' if left else ''}{tail}"
     lag = f"{about(status.lag.p50)} behind" if status.lag.p50 is not None else "no changes in the last 15 min"
-    return ("trouble" if status.warnings or status.settings_problem else "in-sync"), f"In sync; {lag}{tail}"
+    return ("trouble" if problems else "in-sync"), f"In sync; {lag}{tail}"
 
 
 def _problems(status: Status) -> str:
@@ -54,6 +56,9 @@ def _problems(status: Status) -> str:
     if status.failing:
         failing = len(status.failing)
         found.append(f"{counted(failing, 'folder')} cannot be refreshed")
+    recent = sum(status.at - each.at < RECENT for each in status.dead_letters)
+    if recent:
+        found.append(counted(recent, "new dead letter"))
     if status.settings_problem:
         found.append("a changed configuration is refused")
     if status.unmapped:
