@@ -11,6 +11,7 @@ from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.ports import Gate
 from jibe_sqs.sweeping import sweep_queue
+from jibe_sqs.telemetry.costs import Avoidable
 from jibe_sqs.telemetry.loop_delay import LoopDelay
 from jibe_sqs.telemetry.samples import Samples
 from jibe_sqs.telemetry.scrapes import Metrics
@@ -113,6 +114,7 @@ class Measured:
             samples.add("jibe_events_total", counts.events, bucket)
             for reason, number in counts.skipped.items():
                 samples.add("jibe_records_skipped_total", number, bucket, reason)
+        samples.add_all("jibe_avoidable_events_total", {kind.value: 0 for kind in Avoidable} | self.engine.costs.totals)
         samples.add("jibe_sweeps_total", swept["sweeps"])
         samples.add("jibe_sweep_files_total", swept["seen"], "seen")
         samples.add("jibe_sweep_files_total", swept["offered"], "offered")

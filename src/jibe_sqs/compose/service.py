@@ -137,6 +137,7 @@ async def service(
         reload = Reload(whole, live.parts, is_worker=worker is not None)
         status.follow(reload)
         health.note(lambda: [reload.problem])
+        metrics.add(lambda samples: samples.add("jibe_settings_problem", bool(reload.problem)))
         if worker is not None:
             await stack.enter_async_context(given_by_supervisor(worker, reload))
         elif texts is not None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from jibe_sqs.telemetry.samples import Merger, Samples, Sent
+from jibe_sqs.telemetry.samples import Merger, Samples, Sent, Source
 from jibe_sqs.telemetry.scrapes import Metrics
 
 SUPERVISOR = "supervisor"
@@ -19,6 +19,10 @@ class WorkerMetrics:
         self._own = Metrics()
         self._merger = Merger()
         self._asking = asyncio.Lock()
+
+    def add(self, *sources: Source) -> None:
+        """Read these of the supervisor at each scrape, too."""
+        self._own.add(*sources)
 
     async def samples(self) -> Samples:
         """The values of all together."""

@@ -94,6 +94,7 @@ def supervise(settings: Settings, workers: int, texts: Texts) -> int:
             supervisor.settings_problem = lambda: reload.problem
             await stack.enter_async_context(watched(texts, reload, stack))
             metrics = WorkerMetrics(supervisor.samples)
+            metrics.add(lambda samples: samples.add("jibe_settings_problem", bool(reload.problem)))
             await health_page(settings, supervisor.health, stack, status=supervisor.status, metrics=metrics.exposition)
             await stack.enter_async_context(embedded_metrics(settings, metrics.samples))
             code = await supervisor.run()

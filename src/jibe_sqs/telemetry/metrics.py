@@ -286,6 +286,13 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
             "Is a source broken?",
             remedy="the log event `bad_records_skipped` names the file and the position",
         ),
+        _counter(
+            "jibe_avoidable_events_total",
+            "events that are delivered and of no use: `reads`, `log-bucket` (a bucket that logs itself), `copies`",
+            "What does AWS charge for nothing?",
+            "kind",
+            remedy="the status page shows dollars a month, and what avoids them",
+        ),
         _counter("jibe_sweeps_total", "sweeps for unannounced log files", "Do sweeps run?"),
         _counter(
             "jibe_sweep_files_total",
@@ -434,6 +441,12 @@ SECTIONS: Final[dict[str, tuple[Metric, ...]]] = {
         ),
         _gauge("jibe_workers", "workers that answered", "Do all workers run?", combine="sum"),
         _gauge("jibe_workers_configured", "workers that should run (`workers`)", "What is configured?"),
+        _gauge(
+            "jibe_settings_problem",
+            "1 while the settings in force are not those of the configuration: it is refused, or needs a restart",
+            "Does it run with the settings that you see?",
+            remedy="`/readyz` has the reason in `warnings`",
+        ),
         _gauge("jibe_build_info", "always 1", "Which version runs?", "version", "python"),
         _gauge(
             "process_start_time_seconds",
