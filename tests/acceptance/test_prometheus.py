@@ -75,9 +75,9 @@ def test_each_alert_names_metrics_and_labels_that_exist_and_has_a_runbook(alert)
     assert re.search(rf"^## {anchor}$", RUNBOOKS, re.IGNORECASE | re.MULTILINE)
 
 
-def test_there_is_no_runbook_without_an_alert():
+def test_there_is_no_runbook_of_an_alert_that_does_not_exist():
     """A heading that no alert leads to is out of date."""
-    headings = re.findall(r"^## (.*)$", RUNBOOKS, re.MULTILINE)
+    headings = re.findall(r"^## (Jibe.*)$", RUNBOOKS, re.MULTILINE)
     assert headings == [alert["alert"] for alert in ALERTS]
 
 
