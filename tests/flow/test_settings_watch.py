@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from jibe_sqs.compose.reload import LIVE, NEED_RESTART, Part, Reload, is_live, part_of
+from jibe_sqs.compose.reload import LIVE, NEED_RESTART, Change, Part, Reload, is_live, part_of
 from jibe_sqs.compose.settings_watch import INTERVAL, SETTLE_TIME, SettingsWatch
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
@@ -55,7 +55,7 @@ class Watched:
 
     @staticmethod
     async def load(found, known):
-        return load_from(Settings, found)
+        return Change.of(known, load_from(Settings, found))
 
     @asynccontextmanager
     async def running(self):
@@ -170,7 +170,7 @@ async def test_what_was_refused_is_tried_again_although_its_content_stays(watche
     async def load(found, known):
         if failures:
             raise failures.pop()
-        return load_from(Settings, found)
+        return Change.of(known, load_from(Settings, found))
 
     watched.reload._load = load
     async with watched.running():

@@ -137,8 +137,8 @@ def _not_mapped(facts: ObjectFacts) -> Reason:
     return Reason(
         Cause.NOT_MAPPED,
         f"no place of Access Anywhere shows {facts.url}, as far as jibe-sqs knows, so its changes are skipped",
-        f"add {facts.bucket} to `buckets` in the settings, or to a provider of Access Anywhere if `buckets` is not set; then "
-        "restart the service if the settings have changed: it refreshes what is new",
+        f"add {facts.bucket} to `buckets` in the settings, or to a provider of Access Anywhere if `buckets` is not set: "
+        "within minutes the service takes that over, and refreshes what is new",
     )
 
 

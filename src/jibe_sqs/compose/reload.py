@@ -9,8 +9,9 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Self
 
 import structlog
 
@@ -120,16 +121,32 @@ def part_of(name: str) -> Part | None:
     return LIVE[name]
 
 
-async def loaded(texts: Texts, known: Settings) -> Settings:
-    """The settings of these texts, with the secrets to which they refer. Raises `SettingsError`."""
-    # Large configurations take long to validate.
-    settings = await asyncio.to_thread(load_from, Settings, texts)
-    if not references(settings):
-        return settings
-    # It imports the clients of AWS, which a supervisor of workers does not need otherwise.
-    from jibe_sqs.compose.secrets import resolved
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The names of the settings that have changed, and the settings in force with those that take effect at once.
 
-    return await resolved(settings, known)
+    `settings`: None if these do not go together with the old values of those that need a restart.
+    """
+
+    names: Sequence[str]
+    settings: Settings | None
+
+    @classmethod
+    def of(cls, old: Settings, new: Settings) -> Self:
+        """The change from the settings in force to the configured ones."""
+        return cls(changed(old, new), combined(old, new))
+
+
+async def loaded(texts: Texts, known: Settings) -> Change:
+    """The change to the settings of these texts, with the secrets to which they refer. Raises `SettingsError`."""
+    # Ten thousand buckets take a second.
+    settings = await asyncio.to_thread(load_from, Settings, texts)
+    if references(settings):
+        # It imports the clients of AWS, which a supervisor of workers does not need otherwise.
+        from jibe_sqs.compose.secrets import resolved
+
+        settings = await resolved(settings, known)
+    return await asyncio.to_thread(Change.of, known, settings)
 
 
 def is_live(name: str) -> bool:
@@ -155,7 +172,7 @@ class Reload:
         *,
         accept: Callable[[Texts], None] | None = None,
         is_worker: bool = False,
-        load: Callable[[Texts, Settings], Awaitable[Settings]] = loaded,
+        load: Callable[[Texts, Settings], Awaitable[Change]] = loaded,
     ) -> None:
         """`accept`: called with texts that were applied, as far as they can be. `is_worker`: another process says the rest."""
         self.settings = settings
@@ -184,7 +201,7 @@ class Reload:
     async def take(self, texts: Texts, *, is_asked: bool = False) -> None:
         """Apply the configuration that these texts have, or log why it is refused. `is_asked`: see `refuse`."""
         try:
-            is_applied = await self._change_to(await self._load(texts, self.settings))
+            is_applied = await self._take(await self._load(texts, self.settings))
         except SettingsError as error:
             self.refuse(error, is_asked=is_asked)
             return
@@ -203,17 +220,14 @@ class Reload:
             remedy="correct the configuration: it is read again when it changes",
         )
 
-    async def _change_to(self, new: Settings) -> bool:
-        """Returns whether the new settings are in force as far as they can be, and not only after a restart."""
-        names = changed(self.settings, new)
-        live = [name for name in names if is_live(name)]
-        waiting = [name for name in names if not is_live(name)]
-        settings = combined(self.settings, new)
-        if settings is None:
-            live, waiting = [], names
-        else:
-            await self._apply_parts({part for name in live if (part := part_of(name)) is not None}, settings)
-            self.settings = settings
+    async def _take(self, change: Change) -> bool:
+        """Returns whether the change is in force as far as it can be, and not only after a restart."""
+        live, waiting = [], list(change.names)
+        if change.settings is not None:
+            live = [name for name in change.names if is_live(name)]
+            waiting = [name for name in change.names if not is_live(name)]
+            await self._apply_parts({part for name in live if (part := part_of(name)) is not None}, change.settings)
+            self.settings = change.settings
         self._refusal, self._waiting = [], waiting
         log.info("settings_reloaded", changed=_first(live, MAX_SHOWN))
         if waiting and not self._is_worker:
@@ -223,7 +237,7 @@ class Reload:
                 consequence="the values from before stay in force for these settings",
                 remedy="restart the service",
             )
-        return settings is not None
+        return change.settings is not None
 
     async def _apply_parts(self, parts: Collection[Part], settings: Settings) -> None:
         for part in sorted(parts, key=lambda each: each.value):

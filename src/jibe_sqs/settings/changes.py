@@ -15,17 +15,10 @@ from jibe_sqs.settings.model import Rules, Settings
 def changed(old: Rules, new: Rules) -> list[str]:
     """The dotted names of the settings whose values differ, such as `log.level` and `buckets.media`."""
     before, after = dict(leaves(old)), dict(leaves(new))
-    missing = object()
-    return sorted(
-        ".".join(path)
-        for path in {*before, *after}
-        if before.get(path, missing) != after.get(path, missing) and not _is_group(path, before, after)
-    )
-
-
-def _is_group(path: tuple[str, ...], *all_leaves: dict[tuple[str, ...], Any]) -> bool:
-    """Whether it is an object or a list without entries on one side. Its entries on the other side are named."""
-    return any(each[: len(path)] == path and len(each) > len(path) for some in all_leaves for each in some)
+    paths, missing = {*before, *after}, object()
+    # An object or a list without entries on one side is a leaf there. Its entries on the other side are named.
+    groups = {path[:length] for path in paths for length in range(1, len(path))}
+    return sorted(".".join(path) for path in paths - groups if before.get(path, missing) != after.get(path, missing))
 
 
 def in_force(old: Settings, new: Settings, is_live: Callable[[str], bool]) -> Settings:

@@ -45,6 +45,12 @@ STATES: Final = (
     State("nothing_received", "received_again", "nothing came for longer than `expect`", ("what", "source")),
     State("ledger_unreadable", "ledger_readable", "the ledger cannot be read; more is refreshed", is_own=True),
     State("ledger_unwritable", "ledger_writable", "the ledger cannot be written; work may be done again", is_own=True),
+    State(
+        "settings_refused",
+        "settings_reloaded",
+        "the changed configuration is wrong or cannot be read; the settings from before stay",
+        is_own=True,
+    ),
     State("worker_ended", "worker_began", "a worker has ended; it is started again", ("worker",), is_own=True),
 )
 BY_EVENT: Final = {state.event: state for state in STATES}
