@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+import os
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from jibe_sqs.compose.reload import LIVE, NEED_RESTART, Change, Part, Reload, is_live, part_of
 from jibe_sqs.compose.settings_watch import INTERVAL, SETTLE_TIME, SettingsWatch
+from jibe_sqs.compose.settings_watch import watched as watched_texts
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
 from jibe_sqs.settings.changes import changed, in_force
@@ -178,6 +181,17 @@ async def test_what_was_refused_is_tried_again_although_its_content_stays(watche
         await asyncio.sleep(6 * INTERVAL)
     assert len(named(events, "settings_refused")) == 1
     assert len(named(events, "settings_reloaded")) == 1
+
+
+async def test_a_pipe_is_not_read_again_and_a_signal_gets_its_answer(watched, events, tmp_path):
+    """The settings in force are right, so nothing is refused."""
+    os.mkfifo(tmp_path / "pipe")
+    first = Texts(source=str(tmp_path / "pipe"), file=texts().file)
+    async with AsyncExitStack() as stack, watched_texts(first, watched.reload, stack):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(2 * INTERVAL)
+    assert "a pipe" in named(events, "settings_need_restart")[0]["consequence"]
+    assert watched.reload.problem == ""
 
 
 # What changes, and how

@@ -36,7 +36,7 @@ class SettingsWatch:
     """Gives each new content of the configuration to the reload, while `running`."""
 
     def __init__(self, read: Read, reload: Reload, *, known: Texts, interval: float = INTERVAL) -> None:
-        """`known`: the texts of the settings in force. `interval`: seconds between two looks; 0 to look only at SIGHUP."""
+        """`known`: the texts of the settings in force. `interval`: seconds between two looks."""
         self._read = read
         self._reload = reload
         self._interval = interval
@@ -61,16 +61,13 @@ class SettingsWatch:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            is_asked = await first_of(self._asked.wait(), self._pause())
+            is_asked = await first_of(self._asked.wait(), asyncio.sleep(self._interval))
             self._asked.clear()
             try:
                 await self._look(is_asked=bool(is_asked))
             except Exception:
                 # A defect of ours. It must not stop later looks.
                 log.exception("reload_crashed")
-
-    async def _pause(self) -> None:
-        await (asyncio.sleep(self._interval) if self._interval else asyncio.Event().wait())
 
     async def _look(self, *, is_asked: bool) -> None:
         """`is_asked`: the operator says that the configuration is complete, and waits for an answer in the log."""
@@ -105,10 +102,21 @@ class SettingsWatch:
 async def watched(texts: Texts, reload: Reload, stack: AsyncExitStack) -> AsyncIterator[None]:
     """Look for changes during the block. `texts`: what the settings in force were loaded from."""
     source = SettingsTexts(texts, stack)
-    # A pipe is never looked at, and SIGHUP gets its answer.
-    watch = SettingsWatch(source.read, reload, known=texts, interval=0.0 if source.reason else INTERVAL)
-    async with watch.running():
+    if source.reason:
+        with on_hangup(lambda: _log_unreadable(source.reason)):
+            yield
+        return
+    async with SettingsWatch(source.read, reload, known=texts).running():
         yield
+
+
+def _log_unreadable(reason: str) -> None:
+    log.warning(
+        "settings_need_restart",
+        settings=["all of them"],
+        consequence=f"the settings from before stay in force: {reason}",
+        remedy="restart the service",
+    )
 
 
 @asynccontextmanager
