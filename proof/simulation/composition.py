@@ -21,11 +21,13 @@ from jibe_sqs.ports import Gate, Validity
 from jibe_sqs.sweeping.backfill import Backfill, BucketGate, Failures
 from jibe_sqs.sweeping.sweeper import Sweep
 from jibe_sqs.syncing.bucket_map import BucketMap
+from jibe_sqs.syncing.pauses import Pauses
 from proof.simulation.access_anywhere import SimulatedTarget
 from proof.simulation.kinds import Kind
 from proof.simulation.ledger import Disk, SimulatedLedger
 from proof.simulation.logs import WINDOW, SimulatedLogs
 from proof.simulation.loop import SeededLoop
+from proof.simulation.pauses import READ_INTERVAL
 from proof.simulation.promises import Promises
 from proof.simulation.provider_events import SimulatedEventTarget
 from proof.simulation.providers import Discovery, SimulatedProviders
@@ -148,6 +150,8 @@ class Composer:
         async def start() -> None:
             if settings is not None:
                 await log_settings_changes(settings.fingerprint, built.engine.ledger, now=self._now())
+            if self._world.pause:
+                await built.engine.pauses.read(built.engine.ledger)
 
         return built.composed(service, queues, start)
 
@@ -197,7 +201,8 @@ class Composer:
         decisions = settings.decisions() if settings else Decisions()
         rules = settings.fingerprint.short if settings else ""
         buckets = self._buckets(decisions, clock)
-        gates: list[Gate] = [world.index.gate, *([buckets] if buckets else [])]
+        pauses = Pauses(clock, every=READ_INTERVAL if world.pause else 0.0, wall_clock=self._now)
+        gates: list[Gate] = [pauses, world.index.gate, *([buckets] if buckets else [])]
         outputs = Outputs(
             clock=clock,
             ledger=SimulatedLedger(
@@ -213,6 +218,7 @@ class Composer:
             events=self._events(settings),
             buckets=buckets,
             gates=gates,
+            pauses=pauses,
         )
         return _Built(Engine(outputs, policies, world.parts), outputs, logs, bytes_in_flight)
 

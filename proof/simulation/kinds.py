@@ -32,6 +32,10 @@ class Kinds:
     def chance(self) -> Random:
         return Random(f"kind {self.seed}")
 
+    def chance_of(self, what: str) -> Random:
+        """A chance of its own, for what was added later: so all else of the seed stays as it was."""
+        return Random(f"{what} {self.seed}")
+
     @cached_property
     def kind(self) -> Kind:
         rare = (Kind.OUTAGE, Kind.REFUSING, Kind.SHORT, Kind.IDLE, Kind.BYTES, Kind.SETTINGS, Kind.LONG_STOP)

@@ -25,6 +25,10 @@ class Disk:
         self.settled: set[tuple[str, str]] = set()
         network.add(name)
 
+    def note(self, name: str, text: str) -> None:
+        """Note a fact, as a command of an operator does."""
+        now(lambda: self.memory.note(name, text))
+
     def has_note(self, name: str) -> bool:
         """Whether a fact with this name was noted."""
         return bool(now(lambda: self.memory.notes([name])))

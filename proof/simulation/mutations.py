@@ -10,12 +10,14 @@ import msgspec
 
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.consuming.handler import Handler
+from jibe_sqs.consuming.held_refreshes import HeldRefreshes
 from jibe_sqs.consuming.holds import MAX_EXTENSION, Held, Holds
 from jibe_sqs.consuming.reading import Read
 from jibe_sqs.consuming.room import InHand, Room
 from jibe_sqs.consuming.waiting_room import WaitingRoom
-from jibe_sqs.core.errors import JibeError
+from jibe_sqs.core.errors import JibeError, RefreshPaused
 from jibe_sqs.core.model import Change, Folder, LogFile, Message, RefreshReason, Verdict
+from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import Clock, Found, Listing, QueueFacts
 from jibe_sqs.sweeping.catch_up import CatchUp
 from jibe_sqs.sweeping.sweeper import Sweep, Sweeper
@@ -192,6 +194,29 @@ class _BurnsReceives(Handler):
         self._reading._outages.failed = lambda *_: None  # type: ignore[method-assign]
 
 
+class _FailsInAPause(HeldRefreshes):
+    async def _released(self, *_: object) -> None:
+        raise RefreshPaused("paused", 0.0)
+
+
+class _BurnsReceivesInAPause(Handler):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._refreshes.__class__ = _FailsInAPause
+
+
+class _ForgetsWhatWasPaused(HeldRefreshes):
+    async def refreshed(self, needed: Needed, in_hand: InHand) -> list[JibeError]:
+        del in_hand
+        return await self._refreshes.done(needed.newest, held=[])
+
+
+class _DeletesWhatIsPaused(Handler):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._refreshes.__class__ = _ForgetsWhatWasPaused
+
+
 class _WaitsWithoutLimit(Handler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -282,6 +307,8 @@ KINDS: Final[dict[str, Kind]] = {
     "closes-the-gap-first": Kind.LONG_STOP,
     "forgets-the-last-sweep": Kind.LONG_STOP,
     "burns-receives-in-an-outage": Kind.OUTAGE,
+    "burns-receives-in-a-pause": Kind.PLAIN,
+    "deletes-what-is-paused": Kind.PLAIN,
     "outage-blocks-others": Kind.OUTAGE,
     "outage-keeps-places": Kind.OUTAGE,
     "outage-without-tries": Kind.BYTES,
@@ -326,6 +353,8 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "unconfirmed-not-mapped": Parts(bucket_map=_NeverLooksAgain),
     "never-wait": Parts(handler=_NeverWaits),
     "burns-receives-in-an-outage": Parts(handler=_BurnsReceives),
+    "burns-receives-in-a-pause": Parts(handler=_BurnsReceivesInAPause),
+    "deletes-what-is-paused": Parts(handler=_DeletesWhatIsPaused),
     "outage-blocks-others": Parts(handler=_WaitsWithoutLimit),
     "outage-keeps-places": Parts(handler=_KeepsItsPlace),
     "outage-without-tries": Parts(handler=_NeverTriesWithoutRoom),

@@ -94,6 +94,8 @@ class Promises:
 def check_again(world: World, sqs: Sqs, stored: Stored, is_redriven: bool) -> None:
     """Check that a message may be received again now, or be a dead letter because it was received too often."""
     world.outages.check_again(stored, is_redriven=is_redriven)
+    if world.pause:
+        world.pause.check_again(world.judge, stored)
     if not is_redriven:
         return
     # The service rejects a message at its last receive, with a reason.

@@ -15,6 +15,8 @@ import msgspec
 import structlog
 
 from jibe_sqs.compose.engine import Policies
+from jibe_sqs.core.pauses import encoded
+from jibe_sqs.syncing.pauses import NOTE
 from proof.simulation.access_anywhere import Index
 from proof.simulation.judge import Judge, Violation
 from proof.simulation.kinds import DAY, HOUR, Kind, Kinds, kind_of
@@ -23,6 +25,7 @@ from proof.simulation.loop import WORLD, SeededLoop, Stuck, close_tasks
 from proof.simulation.network import Network, later
 from proof.simulation.operator import Operator
 from proof.simulation.outages import Outages
+from proof.simulation.pauses import OperatorPause
 from proof.simulation.promises import check_again, check_end, is_shown
 from proof.simulation.providers import SKEW, Discovery
 from proof.simulation.replica import Replica
@@ -184,6 +187,10 @@ class Simulation:
         """Add to a world what its kind has."""
         chance, judge = self._kinds.chance, self._judge
         match world.kind:
+            case Kind.PLAIN if (of_pause := self._kinds.chance_of("pause")).random() < 0.3:
+                world.pause = OperatorPause.draw(of_pause, write_time=WRITE_TIME, calm_at=FAULTS_END)
+                world.aa_away_until = world.calm_at = world.pause.end
+                later(world.pause.begin, self._pause, world.pause)
             case Kind.OUTAGE if chance.random() < 0.8:
                 world.outages = Outages.draw(chance, judge, is_swept=world.sweeping is not None)
                 world.storage.log_buckets = world.outages.buckets
@@ -224,6 +231,11 @@ class Simulation:
             case Kind.BYTES:
                 world.bytes_held = chance.choice([6_000, 20_000, 60_000])
                 world.storage.paddings = [0, 1000, 10_000]
+
+    def _pause(self, pause: OperatorPause) -> None:
+        self._judge.totals["paused"] += 1
+        for replica in self._replicas:
+            replica.disk.note(NOTE, encoded([pause.note]))
 
     @staticmethod
     def _settings(world: World, mistakes: frozenset[Mistake] = frozenset()) -> Settings:

@@ -11,6 +11,7 @@ from proof.simulation.kinds import Kind
 from proof.simulation.loop import SeededLoop
 from proof.simulation.network import Network
 from proof.simulation.outages import Outages
+from proof.simulation.pauses import OperatorPause
 from proof.simulation.providers import Discovery
 from proof.simulation.settings import Configuration
 from proof.simulation.sqs import Sqs
@@ -56,6 +57,8 @@ class World:
     """Whether a replica has room for many full batches."""
     unlisted: dict[Event, None] = field(default_factory=dict)
     """Changes that were skipped because their bucket was not listed yet. They must be shown in the end."""
+    pause: OperatorPause | None = None
+    """The pause of an operator, if there is one."""
     aa_away_until: float = 0.0
     calm_at: float = 0.0
     """When nothing is away any more."""

@@ -80,7 +80,7 @@ def test_every_kind_of_fault_and_event_happens():
             "failed calls",
             "log missing",
         ),
-        *("refreshed recently", "dead-lettered", "redriven", "DeleteObjects", "deleted"),
+        *("paused", "refreshed recently", "dead-lettered", "redriven", "DeleteObjects", "deleted"),
         *("announcement lost", "swept", "reported", "synced"),
         *("skipped by mistake", "settings corrected", "backfill began", "expired"),
     ):
