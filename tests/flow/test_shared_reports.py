@@ -123,6 +123,18 @@ async def test_if_the_process_that_merges_dies_another_one_does_it(group, events
     assert len(group.store.files) == 1
 
 
+async def test_reports_go_on_after_the_interval_was_made_longer(group, events):
+    one = await group.add()
+    one.reports.change_interval(60)
+    await asyncio.sleep(200)
+    made = len(records(events))
+    assert made == 3
+    one.reports.change_interval(INTERVAL)
+    one.read("example-media", 7, 7)
+    await asyncio.sleep(INTERVAL)
+    assert records(events)[made:] == [7]
+
+
 async def test_if_the_ledger_fails_every_process_reports_by_itself(group, events):
     pair = [await group.add() for _ in range(2)]
     group.ledger.unwritable = True

@@ -36,7 +36,7 @@ _MERGING: Final = "reports/merging"
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """The report of one process. `period`: its number. `has_left`: the process has stopped, so it merges nothing more."""
+    """The report of one process. `period`: its end, in seconds since the epoch. `has_left`: the process has stopped, so it merges nothing more."""
 
     owner: str
     period: int
@@ -63,8 +63,7 @@ class SharedReports:
 
         If the ledger fails, the process publishes its own.
         """
-        # The nearest end of a period: a timer may be early or late.
-        period = round(report.until.timestamp() / self.interval)
+        period = self._nearest_end(report)
         if not await self._note(report, period, has_left=False):
             return report
         await asyncio.sleep(min(GATHER_TIME, self.interval / 10))
@@ -82,22 +81,26 @@ class SharedReports:
 
     async def published(self, report: Report) -> None:
         """The report of all is published: another process need not do it."""
-        await self._ledger.note(_DONE, str(round(report.until.timestamp() / self.interval)))
+        await self._ledger.note(_DONE, str(self._nearest_end(report)))
         await self._ledger.claim(_MERGING, self._owner, 0)
 
     async def left(self, report: Report) -> Report | None:
         """This process stops. Returns the report to publish, or None if the report is left to other processes."""
-        period = int(report.until.timestamp() // self.interval) + 1
+        period = round((int(report.until.timestamp() // self.interval) + 1) * self.interval)
         if not await self._note(report, period, has_left=True):
             return report
         found = {slot: each for slot, each in (await self._all()).items() if each.owner != self._owner}
         # A running process has noted its report at the end of the last period, or will soon.
-        if any(not each.has_left and each.period >= period - 2 for each in found.values()):
+        if any(not each.has_left and each.period >= period - 2 * self.interval for each in found.values()):
             return None
         late = {slot: each for slot, each in found.items() if each.period == period}
         for slot in [*late, self._slot]:
             await self._ledger.note(f"reports/{slot}", "")
         return merged([report, *(each.report for each in late.values())])
+
+    def _nearest_end(self, report: Report) -> int:
+        """The end of the period that a report is about: a timer may be early or late."""
+        return round(round(report.until.timestamp() / self.interval) * self.interval)
 
     async def _note(self, report: Report, period: int, *, has_left: bool) -> bool:
         """Note the report. False if that is not possible."""
