@@ -43,6 +43,8 @@ STATES: Final = (
         "log_bucket_unreadable", "log_bucket_readable", "the log bucket cannot be read; its messages wait", ("bucket",)
     ),
     State("nothing_received", "received_again", "nothing came for longer than `expect`", ("what", "source")),
+    State("paused", "resumed", "an operator has paused the refreshes, of all or of one provider", ("provider",)),
+    State("settings_refused", "settings_reloaded", "the changed configuration is wrong; the settings from before stay"),
     State("ledger_unreadable", "ledger_readable", "the ledger cannot be read; more is refreshed", is_own=True),
     State("ledger_unwritable", "ledger_writable", "the ledger cannot be written; work may be done again", is_own=True),
     State(
