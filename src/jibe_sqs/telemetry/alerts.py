@@ -72,6 +72,8 @@ class Alerts:
 
     def take(self, event: logs.Event) -> None:
         """Add an event that is logged, if its level is high enough, or if a state ends with it."""
+        if not self._outlets:
+            return
         for about in ends_of(event):
             self._end(about, self._wall_clock())
         if is_alert(event, self._level):
