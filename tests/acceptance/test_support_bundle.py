@@ -11,7 +11,7 @@ import pytest
 from tests.processes import eventually
 
 NUMBER = count(1)
-WORDS = ("password", "hook", "page", "key", "token", "file", "environment", "secretfile", "logged")
+WORDS = ("password", "hook", "key", "token", "file", "environment", "secretfile", "logged")
 CANARIES = {word: f"CANARY{word}0123456789" for word in WORDS}
 LINE = json.dumps({
     "event": "request", "password": CANARIES["logged"], "url": f"https://x:{CANARIES['logged']}@h/?X-Amz-Signature={CANARIES['logged']}",

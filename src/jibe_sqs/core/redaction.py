@@ -31,6 +31,8 @@ _ASSIGNED: Final = re.compile(
 )
 _PATTERNS: Final = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), REDACTED),
+    # A header has several words, up to the end of the line or of its quotes.
+    (re.compile(r"(?i)(authorization\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\"'\\\n]+"), rf"\1{REDACTED}"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), REDACTED),
     (re.compile(r"(?i)\b(X-Amz-(?:Signature|Security-Token|Credential))(=|%3D)[^&\s\"'<>]+"), rf"\1\2{REDACTED}"),
     (re.compile(r"(?i)\b(Signature=)[0-9a-f]{16,}"), rf"\1{REDACTED}"),
@@ -68,10 +70,10 @@ class Redaction:
         if self._secrets:
             text, count = self._secrets.subn(REDACTED, text)
             self.count += count
-        text = _ASSIGNED.sub(self._assigned, text)
         for pattern, replacement in _PATTERNS:
             text, count = pattern.subn(replacement, text)
             self.count += count
+        text = _ASSIGNED.sub(self._assigned, text)
         return self._without_names(text) if self._key else text
 
     def value(self, value: Any, name: str = "") -> Any:
