@@ -210,6 +210,28 @@ def test_a_process_does_not_show_the_token_of_a_queues_signed_address(tmp_path, 
     assert "CANARY" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_secret_that_cannot_be_read_is_a_mistake_with_its_remedy_and_shows_nothing(tmp_path, command, jibe):
+    """The other secret can be read. Its content is not shown, either."""
+    (tmp_path / "hook").write_text("https://hooks.example.com/CANARY")
+    (tmp_path / "kept").write_text('{"pasword": "CANARY"}')
+    config = minimal()
+    config["access_anywhere"]["password"] = f"file:{tmp_path / 'kept'}"
+    config["alerts"] = {"webhook": f"file:{tmp_path / 'hook'}"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = jibe(command, "--config", str(tmp_path / "config.json"), *(["--json"] if command == "check" else []))
+    said = result.stdout + result.stderr
+    assert "name one of its keys, such as …#password" in said
+    assert "CANARY" not in said
+    if command == "run":
+        assert result.returncode == 2
+        assert f"access_anywhere.password: file:{tmp_path / 'kept'}: " in said
+        return
+    assert result.returncode == 1
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (problem["code"], problem["subject"]) == ("secret-unreadable", "access_anywhere.password")
+
+
 # A service, and all the commands
 
 
