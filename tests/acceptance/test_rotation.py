@@ -113,3 +113,25 @@ def test_a_rotated_password_needs_no_restart_and_loses_nothing(sandbox, small_se
         assert new not in service.output
         assert sandbox["password"] not in service.output
         assert service.stop() == 0
+
+
+def test_each_of_several_workers_notices_the_rotation(sandbox, small_service, access_anywhere, kept):
+    """The processes stay the same: none of them is restarted."""
+    reference, replace = kept["a file"](sandbox["password"])
+    small_service.configure(access_anywhere=credentials_of(small_service) | {"password": reference}, workers=2)
+    with small_service.started() as service:
+        eventually(lambda: len(service.events("started")) == 2, "two workers")
+        for number in range(10):
+            small_service.announce(f"workers/{number}/a.txt")
+        eventually(lambda: done(service) >= 10, "the first messages")
+        new = f"rotated-{next(NUMBER)}"
+        access_anywhere.change(password=new)
+        replace(new)
+        for number in range(10):
+            small_service.announce(f"workers/{number}/b.txt")
+        eventually(lambda: done(service) >= 20, "all messages")
+        eventually(lambda: small_service.messages() == 0, "an empty queue")
+        assert small_service.dead_letters() == 0
+        assert not service.events("worker_ended")
+        assert service.events("secret_renewed")
+        assert service.stop() == 0

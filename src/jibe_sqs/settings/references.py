@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, SecretStr
 
 from jibe_sqs.core.secret_references import SecretReference, secret_reference
+from jibe_sqs.settings.groups.group import SettingsGroup
 from jibe_sqs.settings.sources import JIBE, PREFIX
 from jibe_sqs.settings.types import text_or_reference
 
@@ -124,10 +126,9 @@ def _mapped(value: Any, path: SettingPath, change: Callable[[SettingPath, Secret
         return change(path, value)
     if isinstance(value, BaseModel):
         changed: dict[str, Any] = {}
-        for name, field in type(value).model_fields.items():
+        for name in _fields_with_secrets(type(value)):
             old = getattr(value, name)
-            is_text = isinstance(old, str) and _MAY_BE_REFERENCE in field.metadata
-            new = change((*path, name), old) if is_text else _mapped(old, (*path, name), change)
+            new = change((*path, name), old) if isinstance(old, str) else _mapped(old, (*path, name), change)
             if new is not old:
                 changed[name] = new
         return value.model_copy(update=changed) if changed else value
@@ -138,3 +139,30 @@ def _mapped(value: Any, path: SettingPath, change: Callable[[SettingPath, Secret
         parts = {name: _mapped(each, (*path, str(name)), change) for name, each in value.items()}
         return parts if any(parts[name] is not value[name] for name in value) else value
     return value
+
+
+def _fields_with_secrets(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that may contain a secret. The others, such as very many buckets, are not looked through."""
+    # Each load of the settings makes a new class of all settings, with their texts: a cache would keep it for ever.
+    return _of_group(kind) if issubclass(kind, SettingsGroup) else _found_fields(kind)
+
+
+@cache
+def _of_group(kind: type[SettingsGroup]) -> tuple[str, ...]:
+    return _found_fields(kind)
+
+
+def _found_fields(kind: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, field in kind.model_fields.items()
+        if _MAY_BE_REFERENCE in field.metadata or _has_secrets(field.annotation)
+    )
+
+
+def _has_secrets(annotation: object) -> bool:
+    if isinstance(annotation, type) and not get_args(annotation):
+        if issubclass(annotation, BaseModel):
+            return bool(_fields_with_secrets(annotation))
+        return issubclass(annotation, SecretStr)
+    return any(map(_has_secrets, get_args(annotation)))
