@@ -26,8 +26,8 @@ MIN_LOGIN_INTERVAL = 10.0
 LOGIN_BACKOFF = Backoff(first=1.25 * MIN_LOGIN_INTERVAL, longest=75.0, jitter=0.2)
 """The pauses between the logins of probes: from `MIN_LOGIN_INTERVAL` up to 60 s, and up to a quarter more."""
 
-RENEWAL_INTERVAL = 5.0
-"""Seconds between two looks for new credentials while the present ones are refused."""
+RENEWAL_INTERVAL = 1.0
+"""Seconds between two calls of `renew` while the credentials are refused. It looks less often by itself."""
 
 MAX_REFUSED_TOKENS = 3
 """After this many tokens were refused to one call, the account counts as refused."""
