@@ -118,7 +118,7 @@ def read(actor, time=5.0):
     return Unchanged(SkipReason.READ_ONLY, "b", "k", time, actor=actor)
 
 
-def test_changes_and_reads_of_a_role_are_one_principal_with_the_first_session_as_example():
+def test_changes_and_reads_of_a_role_are_one_principal_with_one_session_as_example():
     kept = Principals()
     one, two = Actor(f"{SESSION}/one", session_issuer=ROLE), Actor(f"{SESSION}/two", session_issuer=ROLE)
     kept.add_change(change(one, 5.0))
@@ -126,20 +126,20 @@ def test_changes_and_reads_of_a_role_are_one_principal_with_the_first_session_as
     kept.add_read(read(two, 9.0))
     kept.add_change(change(one, UNKNOWN_TIME))
     kept.add_read(read(None))
-    assert kept.seen == {ROLE: Seen(3.0, 9.0, 1, 2, one)}
+    assert kept.all == {ROLE: Seen(3.0, 9.0, 1, 2, two)}
 
 
 def test_the_ids_of_sessions_in_notifications_are_one_principal():
     kept = Principals()
     for session in "ab":
         kept.add_change(change(Actor(f"AWS:AROAEXAMPLE:{session}")))
-    assert {name: seen.count for name, seen in kept.seen.items()} == {"AWS:AROAEXAMPLE": 2}
-    [one] = identities(kept.seen, NO_RULES)
+    assert {name: seen.count for name, seen in kept.all.items()} == {"AWS:AROAEXAMPLE": 2}
+    [one] = identities(kept.all, NO_RULES)
     assert one.own_writes == {"principals": ["AWS:AROAEXAMPLE:*"]}
 
 
 def test_a_long_user_agent_takes_no_memory():
     kept = Principals()
     kept.add_change(change(Actor("ana", user_agent="x" * 10**6)))
-    assert kept.seen["ana"].actor == Actor("ana")
+    assert kept.all["ana"].actor == Actor("ana")
     assert kept.size < 2 * MAX_ACTOR_LENGTH

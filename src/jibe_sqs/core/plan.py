@@ -17,6 +17,7 @@ from jibe_sqs.core.model import (
     Record,
     Refresh,
     SkipReason,
+    Unchanged,
 )
 from jibe_sqs.core.plan_sizes import BUCKET, change_size, text_size
 from jibe_sqs.core.principals import KeptPrincipals, Principals, Seen
@@ -39,6 +40,8 @@ MAX_SAMPLES: Final = 4096
 """Changes of one file that are remembered for that."""
 SAMPLE: Final = 48
 """Bytes of one of them."""
+_SAMPLE_MASK: Final = SAMPLED - 1
+_READ_ONLY: Final = SkipReason.READ_ONLY
 _LISTS: Final = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions"})
 """Reads of objects that name no key."""
 
@@ -99,9 +102,9 @@ class Plan:
         """Hashes of some changes. They are the same wherever the change is announced, until the process ends."""
         self.moment = 0.0
         """The time of one of the records, for an idea of how old the file is. 0.0 if no time is known."""
-        self._principals = Principals() if principals != "off" else None
+        self._principals = Principals()
+        self._are_principals_wanted = principals != "off"
         self._by_object = by_object
-        self._first, self._last = UNKNOWN_TIME, 0.0
         self._tops_of_changes: list[tuple[str, ...]] = []
         self._stale = StaleFolders()
         self._room = room if callable(room) else lambda: room
@@ -113,9 +116,8 @@ class Plan:
     @property
     def size(self) -> int:
         """Bytes of the plan, and of all that `needed` and coarsening add for a time. An estimate that is never too low."""
-        principals = self._principals.size if self._principals else 0
-        samples = SAMPLE * len(self.samples)
-        return self._stale.size + self._changes_size + self._buckets_size + principals + samples
+        information = self._principals.size + SAMPLE * len(self.samples)
+        return self._stale.size + self._changes_size + self._buckets_size + information
 
     @property
     def coarsened(self) -> int:
@@ -129,22 +131,28 @@ class Plan:
             counts = self._new_bucket(record)
         counts.records += 1
         if isinstance(record, ObjectEvent):
-            self._see_change(record)
+            if self._principals.add_change(record):
+                self._has_grown = True
+            request = record.request_id
+            if request and not hash(request) & _SAMPLE_MASK and len(self.samples) < MAX_SAMPLES:
+                self.samples.append(hash((request, record.key)))
+                self._has_grown = True
         if isinstance(decision, Refresh):
             counts.events += 1
             self._add_event(record, decision)
         else:
-            counts.skipped[decision.reason] += 1
-            if isinstance(record, ObjectEvent):
+            reason = decision.reason
+            counts.skipped[reason] += 1
+            if reason is _READ_ONLY:
+                if record.key or record.name in _LISTS:
+                    counts.reads += 1
+                    if isinstance(record, Unchanged) and record.actor is not None and self._principals.add_read(record):
+                        self._has_grown = True
+            elif isinstance(record, ObjectEvent):
                 if isinstance(decision, Unmapped):
                     self._add_unmapped(record, decision)
                 elif isinstance(decision, OwnWrite):
                     self._add_skipped(self.own_writes, decision.rule, record)
-            elif record.reason is SkipReason.READ_ONLY and (record.key or record.name in _LISTS):
-                counts.reads += 1
-                if record.actor is not None and self._principals:
-                    self._principals.add_read(record)
-                    self._has_grown = True
         if self._has_grown:
             self._has_grown = False
             if self.size > self._granted:
@@ -158,12 +166,18 @@ class Plan:
     @property
     def span(self) -> tuple[float, float]:
         """The times of the first and the last change, also of skipped ones, as far as they are known; or 0."""
-        return (self._first, self._last) if self._last else (0.0, 0.0)
+        known = [time for seen in self._principals.changes.values() for time in (seen.first, seen.last)]
+        for stale in self._stale:
+            if stale.earliest != UNKNOWN_TIME:
+                known.append(stale.earliest)
+            if stale.latest != UNKNOWN_TIME:
+                known.append(stale.latest)
+        return (min(known), max(known)) if known else (0.0, 0.0)
 
     @property
     def principals(self) -> dict[str, Seen]:
         """Principal -> what it did. Contains Access Anywhere itself. For information only."""
-        return self._principals.seen if self._principals else {}
+        return self._principals.all if self._are_principals_wanted else {}
 
     @property
     def events(self) -> int:
@@ -186,24 +200,6 @@ class Plan:
         `watermarks`: folder -> start of its last successful refresh, in seconds since the epoch.
         """
         return self._stale.needed(watermarks)
-
-    def _see_change(self, event: ObjectEvent) -> None:
-        """What is known of each change, also of a skipped one."""
-        if (time := event.time) != UNKNOWN_TIME:
-            if time < self._first:
-                self._first = time
-            if time > self._last:
-                self._last = time
-        principals = self._principals
-        if principals is not None:
-            size = principals.size
-            principals.add_change(event)
-            if principals.size != size:
-                self._has_grown = True
-        request = event.request_id
-        if request and not hash(request) % SAMPLED and len(self.samples) < MAX_SAMPLES:
-            self.samples.append(hash((request, event.key)))
-            self._has_grown = True
 
     def _new_bucket(self, record: Record) -> Counts:
         bucket = record.bucket
@@ -262,7 +258,7 @@ class Plan:
     def _shrink(self, room: int) -> None:
         if self.changes:
             self._refresh_changes()
-        if self._principals and self._principals.size > room // 8:
+        if self._principals.size > room // 8:
             self._principals.give_way()
         if self.size > room:
             # To the half, so that the time for all coarsening grows no faster than the log file.

@@ -56,58 +56,83 @@ class Principals:
     """The principals of one file, in bounded memory. For information only."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, Seen] = {}
+        self.changes: dict[str, Seen] = {}
+        """Principal -> its changes."""
+        self.reads: dict[str, Seen] = {}
+        """Principal -> its reads."""
         self.size = 0
-        """Bytes. It only grows when a principal is added."""
+        """Bytes."""
         self._max_size = MAX_PRINCIPALS_SIZE
-        self._last: Actor | None = None
-        """The actor of the last record. Records of the same caller come in a row."""
-        self._last_seen: Seen | None = None
+        self._last: tuple[Actor, Seen] | None = None
+        """The actor of the last change, and its entry. Changes of the same caller come in a row."""
 
-    def add_change(self, event: ObjectEvent) -> None:
-        """Count a change of an object, also if it is skipped."""
-        if (time := event.time) == UNKNOWN_TIME:
-            return
-        seen = self._last_seen if event.actor is self._last else self._of(event.actor, time)
-        if seen is not None:
-            # Not `min` and `max`: this is done for each change.
-            if time < seen.first:
-                seen.first = time
-            elif time > seen.last:
-                seen.last = time
-            seen.count += 1
+    @property
+    def all(self) -> dict[str, Seen]:
+        """Principal -> its changes and reads."""
+        if not self.reads:
+            return self.changes
+        found = {name: msgspec.structs.replace(seen) for name, seen in self.changes.items()}
+        for name, seen in self.reads.items():
+            if name in found:
+                found[name].merge(seen)
+            else:
+                found[name] = seen
+        return found
 
-    def add_read(self, record: Unchanged) -> None:
-        """Count a read of an object or of a bucket, if its caller is known."""
+    def add_change(self, event: ObjectEvent) -> bool:
+        """Count a change of an object, also if it is skipped. Returns whether this took memory."""
+        time, last = event.time, self._last
+        if time == UNKNOWN_TIME:
+            return False
+        if last is not None and event.actor is last[0]:
+            seen = last[1]
+        else:
+            name = name_of(event.actor)
+            known = self.changes.get(name)
+            if known is None:
+                return self._add(self.changes, name, Seen(time, time, 1, 0), event.actor)
+            self._last, seen = (event.actor, known), known
+        # Not `min` and `max`: this is done for each change.
+        if time < seen.first:
+            seen.first = time
+        elif time > seen.last:
+            seen.last = time
+        seen.count += 1
+        return False
+
+    def add_read(self, record: Unchanged) -> bool:
+        """Count a read of an object or of a bucket, if its caller is known. Returns whether this took memory."""
         actor, time = record.actor, record.time
         if actor is None or not time:
-            return
-        seen = self._last_seen if actor is self._last else self._of(actor, time)
-        if seen is not None:
-            if time < seen.first:
-                seen.first = time
-            elif time > seen.last:
-                seen.last = time
-            seen.reads += 1
+            return False
+        name = name_of(actor)
+        seen = self.reads.get(name)
+        if seen is None:
+            return self._add(self.reads, name, Seen(time, time, 0, 1), actor)
+        if time < seen.first:
+            seen.first = time
+        elif time > seen.last:
+            seen.last = time
+        seen.reads += 1
+        return False
 
     def give_way(self) -> None:
         """Forget all principals, and keep no more of them."""
-        self.seen = {}
+        self.changes, self.reads = {}, {}
         self.size = self._max_size = 0
-        self._last = self._last_seen = None
+        self._last = None
 
-    def _of(self, actor: Actor, time: float) -> Seen | None:
-        """The entry of this caller. None if it has no name, or if there is no room for it."""
-        name = name_of(actor)
-        seen = self.seen.get(name)
-        if seen is None and name and len(name) <= MAX_PRINCIPAL_LENGTH and len(self.seen) < MAX_PRINCIPALS:
-            kept = _bounded(actor)
-            size = PRINCIPAL + text_size(name) + _size(kept)
-            if self.size + size <= self._max_size:
-                seen = self.seen[name] = Seen(time, time, 0, 0, kept)
-                self.size += size
-        self._last, self._last_seen = actor, seen
-        return seen
+    def _add(self, found: dict[str, Seen], name: str, seen: Seen, actor: Actor) -> bool:
+        """Add a principal, if it has a name, and if there is room for it."""
+        if not name or len(name) > MAX_PRINCIPAL_LENGTH or len(found) >= MAX_PRINCIPALS:
+            return False
+        seen.actor = _bounded(actor)
+        size = PRINCIPAL + text_size(name) + _size(seen.actor)
+        if self.size + size > self._max_size:
+            return False
+        found[name] = seen
+        self.size += size
+        return True
 
 
 def name_of(actor: Actor) -> str:
