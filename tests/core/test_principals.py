@@ -107,6 +107,17 @@ def test_a_principal_that_a_rule_matches_is_not_suggested_again():
     assert "Probably" not in text
 
 
+def test_a_name_that_is_a_pattern_is_not_suggested():
+    """A user whose name is chosen by somebody else would make all changes look like Access Anywhere's."""
+    assert not any(each.is_suggested for each in found({"access-anywhere*": Seen(1, 2), "other": Seen(1, 2)}).values())
+
+
+def test_the_setting_to_paste_contains_no_control_characters():
+    text = text_of({"access-anywhere\x9b2J\u202e": Seen(1, 2)})
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    assert json.loads(text[text.index("{") :]) == {"own_writes": {"principals": ["access-anywhere\x9b2J\u202e"]}}
+
+
 # Collected
 
 

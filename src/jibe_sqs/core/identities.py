@@ -30,8 +30,11 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def is_suggested(self) -> bool:
-        """Whether it should be added to `own_writes` if it is Access Anywhere."""
-        return not self.rule and bool(self.evidence or self.hint)
+        """Whether it should be added to `own_writes` if it is Access Anywhere.
+
+        A name from a log may contain `*` or `?`, which would match other callers as well. Such a name is not suggested.
+        """
+        return not self.rule and bool(self.evidence or self.hint) and not set(self.name) & {*"*?"}
 
     @property
     def own_writes(self) -> dict[str, list[str]]:
@@ -73,8 +76,8 @@ def fragment(found: Collection[Identity]) -> dict[str, Any]:
 
 
 def fragment_text(found: Collection[Identity]) -> str:
-    """The same as JSON."""
-    return json.dumps(fragment(found), indent=2, ensure_ascii=False)
+    """The same as JSON in ASCII, because names come from logs, and go to a terminal."""
+    return json.dumps(fragment(found), indent=2)
 
 
 def grouped(principals: Mapping[str, Seen]) -> dict[str, Seen]:
