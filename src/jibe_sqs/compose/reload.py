@@ -102,8 +102,6 @@ NEED_RESTART: Final = frozenset(
         "watermark_margin",
         "tree_refresh_interval",
         "progress_interval",
-        "tracing",
-        "audit",
     }
 )
 """Settings, and groups of settings, that only a restart can change: connections are opened with them, or work is built by them."""
