@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from jibe_sqs.compose.embedded_metrics import embedded_metrics
 from jibe_sqs.settings import Settings
 from jibe_sqs.settings.groups.metrics import MetricsSettings
 from jibe_sqs.telemetry import logs
@@ -102,13 +103,20 @@ async def test_a_line_keeps_all_rules_of_the_format(log_lines):
     assert not {"timestamp", "event", "level", "service", "worker"} & set(named)
 
 
-async def test_a_line_is_logged_each_minute(log_lines, flow):
-    """A line that fails does not end the next ones."""
-    embedded = metrics(samples(done=1))
-    task = asyncio.create_task(embedded.run())
-    await asyncio.sleep(3 * INTERVAL + 1)
-    task.cancel()
-    assert len([line for line in log_lines() if '"_aws"' in line]) == 3
+async def test_a_line_is_logged_each_minute_and_at_the_end_also_after_one_that_failed(log_lines, flow):
+    """The second of three lines cannot be made. The last one, at the stop, has what is left."""
+    answers = [samples(done=1), None, samples(done=5), samples(done=6)]
+
+    async def current():
+        return answers.pop(0)
+
+    needed = {"access_anywhere": {"endpoint": "https://aa.example", "login": "a", "password": "b"}}
+    settings = Settings(**needed, metrics={"emf": True}, log={"format": "json"})
+    async with embedded_metrics(settings, current):
+        await asyncio.sleep(3 * INTERVAL + 1)
+    lines = [json.loads(line) for line in log_lines()]
+    assert [line["event"] for line in lines] == ["metrics", "metrics_failed", "metrics", "metrics"]
+    assert [line.get("MessagesDone") for line in lines] == [1, None, 4, 1]
 
 
 def test_counters_show_their_growth_and_gauges_their_value():

@@ -37,3 +37,5 @@ async def embedded_metrics(settings: Settings, samples: Callable[[], Awaitable[S
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        # What was done since the last line.
+        await metrics.log()

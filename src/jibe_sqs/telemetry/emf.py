@@ -89,23 +89,23 @@ class EmbeddedMetrics:
         """Log a line at each interval, until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            try:
-                await self.log()
-            except Exception:
-                # A defect of ours. The next line may be right.
-                log.exception("metrics_failed")
+            await self.log()
 
     async def log(self) -> None:
-        """Log one line now."""
-        log.info("metrics", **self.fields(await self._samples()))
+        """Log one line now. Raises nothing."""
+        try:
+            log.info("metrics", **self.fields(await self._samples()))
+        except Exception:
+            # A defect of ours. The next line may be right.
+            log.exception("metrics_failed")
 
     def fields(self, samples: Samples) -> dict[str, Any]:
         """The fields of a line with these values, and with their growth since the last one."""
-        before, self._before = self._before, samples
         values: dict[str, float] = {}
         for each in CLOUDWATCH:
             with suppress(LookupError):
-                values[each.name] = _value(each, samples, before)
+                values[each.name] = _value(each, samples, self._before)
+        self._before = samples
         metrics = [{"Name": each.name, "Unit": each.unit} for each in CLOUDWATCH if each.name in values]
         directive = {"Namespace": self._namespace, "Dimensions": [["service"]], "Metrics": metrics}
         return {
