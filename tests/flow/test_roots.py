@@ -2,7 +2,7 @@
 
 import pytest
 
-from jibe_sqs.compose.service import _roots
+from jibe_sqs.compose.world import roots_of
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.settings import Settings
 
@@ -17,7 +17,7 @@ def decisions():
 @pytest.fixture
 def roots(decisions):
     logs = [{"bucket": "trail", "folder": LOG_FOLDER, "via": "access-anywhere", "sweep": 60}]
-    return _roots(Settings.model_validate(required() | {"logs": logs}), decisions)
+    return roots_of(Settings.model_validate(required() | {"logs": logs}), decisions)
 
 
 def required():
@@ -47,6 +47,6 @@ def test_the_roots_are_computed_again_only_when_the_bucket_map_replaces_its_plac
     assert roots() is not first
 
 
-def test_before_the_first_look_only_the_folders_of_logs_are_roots(roots, decisions):
+def test_before_the_first_look_only_the_folders_of_logs_areroots_of(roots, decisions):
     decisions.places = None
     assert roots() == {LOG_FOLDER}

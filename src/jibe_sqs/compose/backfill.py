@@ -14,7 +14,8 @@ from jibe_sqs.commands.backfill_progress import Counts
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs, Policies
 from jibe_sqs.compose.fingerprint import Fingerprint
-from jibe_sqs.compose.service import LogAccess, World, connected, policies
+from jibe_sqs.compose.log_access import LogAccess
+from jibe_sqs.compose.world import World, connected, policies
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.core.sources import EVERY_BUCKET, LogSource, Sources
 from jibe_sqs.core.verdicts import RetryPolicy

@@ -14,7 +14,7 @@ from jibe_sqs.compose import stores
 from jibe_sqs.compose.backfill import Part, Request, backfill_policies, inputs_of, with_share
 from jibe_sqs.compose.engine import Engine, Inputs, Outputs
 from jibe_sqs.compose.fingerprint import Fingerprint
-from jibe_sqs.compose.service import connected
+from jibe_sqs.compose.world import connected
 from jibe_sqs.concurrency.first_of import first_of
 from jibe_sqs.concurrency.gates import passable
 from jibe_sqs.core.date_folders import Window

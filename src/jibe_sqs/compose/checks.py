@@ -26,7 +26,7 @@ from jibe_sqs.commands.check.topics import CheckedTopics, check_topics
 from jibe_sqs.commands.check.trails import CheckedTrails, Trails, check_logged_buckets, check_trails
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.landscape import Landscape
-from jibe_sqs.compose.service import access_anywhere_client
+from jibe_sqs.compose.world import access_anywhere_client
 from jibe_sqs.concurrency.budget import Budget
 from jibe_sqs.core.decisions import Decisions, Place, Places
 from jibe_sqs.core.errors import AccessAnywhereError, LogStoreUnavailable, SettingsError

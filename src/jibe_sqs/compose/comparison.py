@@ -18,7 +18,7 @@ from jibe_sqs.commands.comparison_requests import Wanted
 from jibe_sqs.commands.comparison_totals import Totals
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.comparison_scopes import roots, scopes_of
-from jibe_sqs.compose.service import access_anywhere_client
+from jibe_sqs.compose.world import access_anywhere_client
 from jibe_sqs.core.comparison import View
 from jibe_sqs.core.decisions import Places
 from jibe_sqs.core.errors import ComparisonError

@@ -24,8 +24,8 @@ from jibe_sqs.commands.object_facts import (
 )
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.dead_letters import dead_letters
-from jibe_sqs.compose.service import access_anywhere_client
 from jibe_sqs.compose.shown_places import shown_places
+from jibe_sqs.compose.world import access_anywhere_client
 from jibe_sqs.core.decisions import Decisions, Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, ControlError, JibeError
 from jibe_sqs.core.history import HistoryQuestion, Remembered

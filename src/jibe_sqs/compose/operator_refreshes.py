@@ -12,8 +12,8 @@ from jibe_sqs.adapters.control import RunningService, running_service
 from jibe_sqs.adapters.ledgers.memory import MemoryLedger
 from jibe_sqs.compose import rules, stores
 from jibe_sqs.compose.engine import Engine
-from jibe_sqs.compose.service import access_anywhere_client, outputs_of, policies
 from jibe_sqs.compose.shown_places import places_of_service
+from jibe_sqs.compose.world import access_anywhere_client, outputs_of, policies
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.core.errors import LedgerError, SettingsError
 from jibe_sqs.core.model import Folder

@@ -7,7 +7,7 @@ from jibe_sqs.adapters.access_anywhere import Providers
 from jibe_sqs.adapters.clock import S3Clock
 from jibe_sqs.adapters.control import RunningService
 from jibe_sqs.compose import rules
-from jibe_sqs.compose.service import access_anywhere_client
+from jibe_sqs.compose.world import access_anywhere_client
 from jibe_sqs.core.decisions import Place
 from jibe_sqs.core.errors import AccessAnywhereUnavailable
 from jibe_sqs.settings import Settings
