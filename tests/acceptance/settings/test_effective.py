@@ -47,7 +47,7 @@ def test_no_secret_is_shown_and_references_are(write):
         {
             "access_anywhere": {
                 **MINIMAL["access_anywhere"],
-                "password": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+                "password": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:x#password",
             },
             "queues": [{**MINIMAL["queues"][0], **key}],
             "aws": key,
