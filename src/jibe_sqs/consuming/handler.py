@@ -161,7 +161,7 @@ class Handler:
                 with self._reading.following(file, in_hand):
                     errors = await self._after(theirs.file, outcome, file)
             except LogBucketDown as error:
-                return [error]
+                return [self._refreshes.outlasting(error)]
             # If a message in its last receive went back to its queue, it would become a dead letter.
             may_return = not (in_hand.is_last and any(isinstance(each, _TRANSIENT) for each in errors or ()))
             if errors is not None and may_return:

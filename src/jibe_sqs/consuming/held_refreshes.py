@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from jibe_sqs.consuming.room import InHand
 from jibe_sqs.consuming.waiting_room import WaitingRoom
 from jibe_sqs.core.decisions import Place
-from jibe_sqs.core.errors import AccessAnywhereError, JibeError, RefreshPaused
+from jibe_sqs.core.errors import AccessAnywhereError, JibeError, LogBucketDown, RefreshPaused
 from jibe_sqs.core.model import Change, Folder
 from jibe_sqs.core.stale_folders import Needed
 from jibe_sqs.ports import Buckets
@@ -65,6 +65,13 @@ class HeldRefreshes:
             except AccessAnywhereError:
                 if not self._pauses.reason:
                     raise
+
+    def outlasting(self, error: LogBucketDown) -> LogBucketDown:
+        """The error of a message that has no room to wait for another one with the same file.
+
+        During a pause, that one may wait for days. Then the message comes back later each time.
+        """
+        return LogBucketDown(str(error)) if self._pauses.is_any else error
 
     def _held(self, changes: Sequence[Change]) -> list[Folder]:
         if not self._pauses.is_any:
