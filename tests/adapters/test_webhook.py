@@ -27,6 +27,7 @@ from jibe_sqs.telemetry.alerts import Alerts
 SECRET = "T00000000-SECRET-CANARY"
 KIND = Kind("error", "message_rejected", "LogMissing")
 MESSAGE = message_of(Groups({KIND: Group(2, 0.0, 60.0, "key=<b> ü")}), Source("pod-1", "https://example.com/r"), 0.0)
+OTHER_MESSAGE = message_of(Groups({KIND: Group(1, 0.0, 90.0, "key=c")}), Source("pod-1"), 0.0)
 
 
 class Slack:
@@ -235,10 +236,11 @@ async def test_an_address_that_is_refused_is_read_again_and_the_message_is_poste
     async def renewed():
         return slack.url
 
-    async with webhook(f"{slack.origin}/services/replaced", renewed) as hook:
-        await hook.post("a")
-        await hook.post("b")
-    assert [body["text"] for body in slack.bodies] == ["a", "b"]
+    async with webhook(f"{slack.origin}/services/replaced", renew=renewed) as hook:
+        await hook.send(MESSAGE)
+        await hook.send(OTHER_MESSAGE)
+    assert [body["text"] for body in slack.bodies] == [each.text(markup=True) for each in (MESSAGE, OTHER_MESSAGE)]
+    assert slack.keys == [MESSAGE.id, OTHER_MESSAGE.id]
 
 
 async def test_an_address_that_has_not_changed_is_not_posted_to_twice(slack):
@@ -248,6 +250,6 @@ async def test_an_address_that_has_not_changed_is_not_posted_to_twice(slack):
     async def renewed():
         return slack.url
 
-    async with webhook(slack.url, renewed) as hook, failing(hook):
+    async with webhook(slack.url, renew=renewed) as hook, failing(hook):
         pass
     assert len(slack.bodies) == 1
