@@ -17,6 +17,7 @@ from jibe_sqs.settings import Settings, load
 from jibe_sqs.settings.changes import changed
 from jibe_sqs.settings.effective import effective
 from jibe_sqs.settings.references import references, secrets_of
+from jibe_sqs.settings.sources import content_of
 
 CANARY = "CANARY-of-a-secret"
 NUMBER = count(1)
@@ -157,16 +158,23 @@ class Clock:
         return self.time
 
 
-async def test_a_refused_secret_is_read_again_at_most_every_few_seconds(tmp_path):
-    """The pauses grow while it does not change, and one change resets them."""
-    file, clock = tmp_path / "p", Clock()
+async def test_a_refused_secret_is_read_again_at_most_every_few_seconds(tmp_path, monkeypatch):
+    """The pauses grow while it does not change."""
+    file, clock, reads = tmp_path / "p", Clock(), []
+
+    def counted(path):
+        reads.append(clock.time)
+        return content_of(path)
+
+    monkeypatch.setattr("jibe_sqs.adapters.secrets.content_of", counted)
     file.write_text("old")
     secrets = RenewedSecrets({"password": secret_reference(f"file:{file}")}, {"password": "old"}, Account(), clock)
-    assert await secrets.renewed() == {"password": "old"}
+    for second in range(140):
+        clock.time = float(second)
+        assert await secrets.renewed() == {"password": "old"}
+    assert reads == [0, 5, 15, 35, 75, 135]
     file.write_text("new")
-    clock.time = RENEWALS.first - 0.1
-    assert await secrets.renewed() == {"password": "old"}
-    clock.time = RENEWALS.longest
+    clock.time = 135 + RENEWALS.longest
     assert await secrets.renewed() == {"password": "new"}
 
 

@@ -146,7 +146,7 @@ class RenewedSecrets:
         async with self._reading:
             if self._references and self._clock() >= self._not_before:
                 await self._read()
-                self._not_before = self._clock() + RENEWALS.delay(self._unchanged + 1)
+                self._not_before = self._clock() + RENEWALS.delay(max(self._unchanged, 1))
             return dict(self._values)
 
     async def _read(self) -> None:
