@@ -201,8 +201,8 @@ class Composer:
         decisions = settings.decisions() if settings else Decisions()
         rules = settings.fingerprint.short if settings else ""
         buckets = self._buckets(decisions, clock)
-        pauses = Pauses(clock, every=READ_INTERVAL if world.pause else 0.0, wall_clock=self._now)
-        gates: list[Gate] = [pauses, world.index.gate, *([buckets] if buckets else [])]
+        pauses = Pauses(clock, every=READ_INTERVAL, wall_clock=self._now) if world.pause else None
+        gates: list[Gate] = [world.index.gate, *filter(None, (pauses, buckets))]
         outputs = Outputs(
             clock=clock,
             ledger=SimulatedLedger(

@@ -288,10 +288,9 @@ class Engine:
         self.watch = watch(
             queues=queues, files=self.files, silences=self.silences, ledger=self.ledger, clock=outputs.clock
         )
-        background: dict[str, Work] = {
-            "pauses": self.pauses.run,
-            **inputs.background,
-        }
+        background: dict[str, Work] = dict(inputs.background)
+        if outputs.pauses is not None:
+            background["pauses"] = outputs.pauses.run
         if not job:
             background["queue watch"] = self.watch.run
         if inputs.queues and not job and is_first:
