@@ -80,7 +80,10 @@ def _asked(ask: "Callable[[Pauser], Awaitable[PauseAnswer]]", *, as_json: bool, 
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
-    settings = load(Settings, config)
+    settings = load(Settings, config, with_secrets=False)
+    if settings.ledger.kind == "dynamodb":
+        # Only the keys of a table may be secrets that this command needs.
+        settings = load(Settings, config)
     logs.configure(settings.log.level, settings.log.format)
 
     async def asked() -> "PauseAnswer":

@@ -64,7 +64,7 @@ STABLE: Final = 60.0
 """Seconds. If a worker has run for so long, its next end is the first one in a row."""
 MAX_FAILED_STARTS: Final = 5
 """Starts of one worker in a row that fail, before the supervisor gives up."""
-KILL_MARGIN: Final = 20.0
+KILL_MARGIN: Final = 33.0
 """Seconds after the drain deadline. A worker that has not ended by then is stuck, and is killed."""
 MAX_KEPT_NOTES: Final = 1000
 """Notes for the first worker that are kept while it does not run."""
