@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from . import commands, configuration, errors, formats, limits, log_events, metrics
+from . import alerts, commands, configuration, errors, formats, limits, log_events, metrics
 
 PAGES: Final = (
+    alerts.PAGE,
     commands.PAGE,
     configuration.PAGE,
     errors.PAGE,

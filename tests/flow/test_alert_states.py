@@ -256,7 +256,7 @@ async def test_the_document_has_all_of_each_alert(alerts, target):
             "last": "2026-01-01T00:01:00.000Z",
             "seconds": None,
             "text": "queue=q, reason=gone",
-            "runbook": "docs/how-to/runbooks.md#message_rejected",
+            "runbook": "docs/reference/alerts.md#message_rejected",
         },
         {
             "event": "receive_failed",
@@ -270,7 +270,7 @@ async def test_the_document_has_all_of_each_alert(alerts, target):
             "last": "2026-01-01T00:01:00.000Z",
             "seconds": 0.5,
             "text": "queue=q, reason=HTTP 503",
-            "runbook": "docs/how-to/runbooks.md#receive_failed",
+            "runbook": "docs/reference/alerts.md#receive_failed",
         },
     ]
 

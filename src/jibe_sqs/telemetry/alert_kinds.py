@@ -11,7 +11,7 @@ import msgspec
 
 from jibe_sqs.telemetry.printable import printable
 
-RUNBOOKS: Final = "docs/how-to/runbooks.md"
+RUNBOOKS: Final = "docs/reference/alerts.md"
 """The page with a runbook for each kind of alert, relative to the project's top folder."""
 MAX_SUBJECT_LENGTH: Final = 200
 """Characters of a subject."""
@@ -44,7 +44,6 @@ STATES: Final = (
     ),
     State("nothing_received", "received_again", "nothing came for longer than `expect`", ("what", "source")),
     State("paused", "resumed", "an operator has paused the refreshes, of all or of one provider", ("provider",)),
-    State("settings_refused", "settings_reloaded", "the changed configuration is wrong; the settings from before stay"),
     State("ledger_unreadable", "ledger_readable", "the ledger cannot be read; more is refreshed", is_own=True),
     State("ledger_unwritable", "ledger_writable", "the ledger cannot be written; work may be done again", is_own=True),
     State(

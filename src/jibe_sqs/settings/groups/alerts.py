@@ -33,7 +33,7 @@ class AlertSettings(SettingsGroup):
         description="the minimum time between two messages to the webhook, and between two to the topic",
     )
     runbooks: str = Field(
-        default="docs/how-to/runbooks.md",
+        default="docs/reference/alerts.md",
         min_length=1,
         max_length=500,
         description="the address of a page with a runbook for each log event. With `format: json`, each alert has this "
