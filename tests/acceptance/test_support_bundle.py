@@ -93,7 +93,7 @@ def test_the_bundle_of_a_running_service_has_all_parts(small_service, bundle):
         found = bundle(small_service.config)
         assert service.stop() == 0
     assert not found.manifest["left_out"]
-    assert b"message_done" in found.files["log.txt"]
+    assert b"message_done" in found.files["log-lines.txt"]
     assert found.json("status.json")["version"]
     assert found.json("ledger.json")["rows"]["folders"] >= 1
     assert found.json("versions.json")["packages"]["pydantic"]
@@ -108,7 +108,7 @@ def test_the_bundle_of_a_dead_service_has_its_log_without_secrets(configured, bu
     log.write_text(f"{LINE}\n" * 3)
     found = bundle(configured.config, "--log", str(log), *options)
     assert "no service answers" in found.manifest["left_out"]["status.json"]
-    assert b"request" in found.files["log.txt"]
+    assert b"request" in found.files["log-lines.txt"]
     assert found.json("check.json")["problems"]
 
 

@@ -77,7 +77,7 @@ class SupportBundle:
             Part("settings.json", self._effective),
             Part("check.json", self._check, CHECK_TIMEOUT),
             Part("status.json", self._status),
-            Part("log.txt", self._log),
+            Part("log-lines.txt", self._log),
             Part("ledger.json", self._ledger),
         ]
 
