@@ -16,6 +16,7 @@ from jibe_sqs.adapters.web import Sources, http_server
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings.groups.http import HealthSettings, HttpSettings
 from jibe_sqs.telemetry.health import Health
+from jibe_sqs.telemetry.status import SettingStatus, SkippedBucket, Status
 
 DOWN = "Access Anywhere is down since 10:12 UTC: 503"
 
@@ -140,6 +141,31 @@ async def test_other_paths_and_methods_are_refused():
         assert statuses == [404] * 3
         assert (await http.post("/livez")).status_code == 405
         assert (await http.head("/livez")).status_code == 200
+
+
+async def test_half_of_a_surrogate_pair_in_a_key_or_a_setting_costs_neither_the_page_nor_its_json():
+    """UTF-8 cannot represent it. The records of a log file and a configuration file may have it."""
+    key = "a/\ud800.txt"
+    status = Status(
+        at=1.0,
+        version="1",
+        stage="running",
+        unmapped=[SkippedBucket(bucket="media", count=1, key=key)],
+        settings=[SettingStatus(name="ignore_keys", value=(key,))],
+        skipped={key: 1},
+    )
+
+    async def snapshot() -> Status:
+        return status
+
+    async with (
+        http_server("127.0.0.1", 0, Sources(health=Health(), status=snapshot)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+        shown = (await http.get("/status.json")).json()
+        assert shown["unmapped"][0]["key"] == "a/?.txt"
+        assert shown["skipped"] == {"a/?.txt": 1}
+        assert (await http.get("/")).status_code == 200
 
 
 async def test_a_port_in_use_is_a_settings_error():

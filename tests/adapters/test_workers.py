@@ -338,6 +338,14 @@ async def test_an_answer_that_fails_costs_only_itself():
         assert (await anext(channel.messages())).id == 1
 
 
+async def test_half_of_a_surrogate_pair_does_not_cost_an_answer():
+    """A key may have it. UTF-8 cannot represent it."""
+    async with worker_end() as (end, channel):
+        end.answer("status", lambda: ["a/\ud800.txt"])
+        channel.send(Question(1, "status"))
+        assert msgspec.json.decode((await anext(channel.messages())).value) == ["a/?.txt"]
+
+
 async def test_a_supervisor_that_does_not_read_holds_up_no_worker():
     """What does not fit is refused, and the sender keeps it."""
     async with worker_end() as (end, _):

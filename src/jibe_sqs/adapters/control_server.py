@@ -20,6 +20,7 @@ from jibe_sqs.adapters.control_messages import (
 )
 from jibe_sqs.adapters.control_socket import Controls
 from jibe_sqs.adapters.http_server import served
+from jibe_sqs.core.json_bytes import json_bytes
 from jibe_sqs.core.model import Folder
 from jibe_sqs.syncing.operator_refreshes import operator_refreshes
 from jibe_sqs.telemetry import logs
@@ -122,11 +123,11 @@ def _covers(refreshed: Folder, folder: Folder) -> bool:
 async def _steps(controls: Controls, folders: list[Folder]) -> AsyncGenerator[bytes, None]:
     async with aclosing(operator_refreshes(controls.refreshes, controls.outcomes, folders)) as steps:
         async for step in steps:
-            yield msgspec.json.encode(step) + b"\n"
+            yield json_bytes(step) + b"\n"
 
 
 def _answer(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+    return Response(json_bytes(content), media_type="application/json")
 
 
 def _mistake(what: str) -> Response:

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 
+from jibe_sqs.core.json_bytes import json_bytes
 from jibe_sqs.settings import Texts
 from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
 
@@ -85,7 +86,6 @@ class NewSettings(msgspec.Struct, frozen=True, tag=True):
 
 Message = Started | Question | Answer | Notes | Alerted | NewSettings
 
-_ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 
 
@@ -115,7 +115,7 @@ class Channel:
         """Send a message, or return False: the other side is gone, or does not read."""
         if self.is_closed or self._writer.transport.get_write_buffer_size() > MAX_WAITING:
             return False
-        self._writer.write(_ENCODER.encode(message) + b"\n")
+        self._writer.write(json_bytes(message) + b"\n")
         return True
 
     async def messages(self) -> AsyncIterator[Message]:
@@ -145,7 +145,7 @@ class Given(msgspec.Struct, frozen=True):
     latest: Texts
 
     def __bytes__(self) -> bytes:
-        return _ENCODER.encode(self)
+        return json_bytes(self)
 
     @classmethod
     def of(cls, worker: "Worker") -> Self:
@@ -250,7 +250,7 @@ class WorkerEnd:
     def _handle(self, message: Any) -> None:
         if isinstance(message, Question):
             answer = self._answers.get(message.about)
-            value = _ENCODER.encode(answer() if answer else None)
+            value = json_bytes(answer() if answer else None)
             self._channel.send(Answer(message.id, msgspec.Raw(value)))
         elif isinstance(message, Notes) and self._take_notes is not None:
             self._take_notes(message.notes)

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import jinja2
-import msgspec
 from cachetools import TTLCache
 
 from jibe_sqs.adapters.web.charts import charts
 from jibe_sqs.adapters.web.sections import sections
 from jibe_sqs.adapters.web.words import exact, moment, number, shortened, span, utc
 from jibe_sqs.concurrency.async_cache import AsyncCache
+from jibe_sqs.core.json_bytes import json_bytes
 from jibe_sqs.telemetry.status import State, Status
 
 KEPT: Final = 1.0
@@ -50,7 +50,7 @@ class Page:
         """The snapshot as JSON."""
 
         async def encoded() -> bytes:
-            return msgspec.json.encode(await self._snapshot())
+            return json_bytes(await self._snapshot())
 
         return await self._renderings.get("json", encoded)
 

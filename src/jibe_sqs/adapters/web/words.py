@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 from markupsafe import Markup, escape
 
+from jibe_sqs.core.json_bytes import json_bytes
 from jibe_sqs.core.phrases import about
 from jibe_sqs.telemetry.printable import printable
 
@@ -85,7 +85,7 @@ def value(anything: Any) -> Markup:
     """The value of a setting, as in a configuration file."""
     if anything is None:
         return tagged("not set", "nothing")
-    text = anything if isinstance(anything, str) else msgspec.json.encode(anything, enc_hook=str).decode()
+    text = anything if isinstance(anything, str) else json_bytes(anything, enc_hook=str).decode()
     return tagged(text or "“”", "name")
 
 
