@@ -18,6 +18,7 @@ from jibe_sqs.telemetry.status import (
     LoggedError,
     Minute,
     PauseStatus,
+    PrincipalStatus,
     QueueStatus,
     SkippedBucket,
     Status,
@@ -186,6 +187,7 @@ def test_the_status_of_several_processes_is_merged():
         unmapped=[SkippedBucket(bucket="b", count=3)],
         errors=[LoggedError(event="x", level="error", at=1.0)],
         pauses=[PauseStatus(provider="S3", since=1.0, until=9.0, waiting=1)],
+        principals=[PrincipalStatus(name="ana", count=2, last=1.0)],
     )
     second = msgspec.structs.replace(
         first,
@@ -195,6 +197,7 @@ def test_the_status_of_several_processes_is_merged():
         minutes=[Minute(at=60.0, events=5)],
         lag=LagStatus(p50=3.0),
         slowest=[FolderStatus(path="/b", seconds=9.0)],
+        principals=[PrincipalStatus(name="ana", count=3, last=2.0), PrincipalStatus(name="bob", count=1, last=1.0)],
     )
     whole = merged_status.merged([first, second])
     assert whole.queues == [
@@ -206,4 +209,5 @@ def test_the_status_of_several_processes_is_merged():
     assert (whole.totals, whole.lag) == ({"done": 4}, LagStatus(p50=3.0, p99=2.0, longest=2.0))
     assert [each.path for each in whole.slowest] == ["/b", "/a"]
     assert (whole.unmapped[0].count, whole.errors[0].count, whole.pauses[0].waiting) == (6, 2, 2)
+    assert [(each.name, each.count) for each in whole.principals] == [("ana", 5), ("bob", 1)]
     assert whole.sentence.startswith("Catching up: 13 messages wait, the oldest for 1 min")

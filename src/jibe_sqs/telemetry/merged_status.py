@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from jibe_sqs.telemetry import logged_errors
+from jibe_sqs.telemetry.principals import merged_principals
 from jibe_sqs.telemetry.status import (
     AccessAnywhereStatus,
     CostStatus,
@@ -59,6 +60,7 @@ def merged(statuses: Sequence[Status]) -> Status:
         unmapped=_skipped(_all(statuses, lambda each: each.unmapped)),
         own_writes=_skipped(_all(statuses, lambda each: each.own_writes)),
         errors=logged_errors.merged(_all(statuses, lambda each: each.errors))[:MAX_ROWS],
+        principals=merged_principals([each.principals for each in statuses], MAX_ROWS),
         pauses=_pauses(_all(statuses, lambda each: each.pauses)),
         costs=_costs(_all(statuses, lambda each: each.costs)),
         access_anywhere=_access_anywhere(statuses),
