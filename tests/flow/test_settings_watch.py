@@ -5,12 +5,14 @@ import json
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from jibe_sqs.compose.reload import LIVE, NEED_RESTART, Change, Part, Reload, is_live, part_of
-from jibe_sqs.compose.settings_watch import INTERVAL, SETTLE_TIME, SettingsWatch
+from jibe_sqs.compose.settings_watch import INTERVAL, SETTLE_TIME, SettingsWatch, given_by_supervisor
 from jibe_sqs.compose.settings_watch import watched as watched_texts
+from jibe_sqs.consuming.signals import ignore_other_signals
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings import Settings, Texts, load_from
 from jibe_sqs.settings.changes import changed, in_force
@@ -192,6 +194,21 @@ async def test_a_pipe_is_not_read_again_and_a_signal_gets_its_answer(watched, ev
         await asyncio.sleep(2 * INTERVAL)
     assert "a pipe" in named(events, "settings_need_restart")[0]["consequence"]
     assert watched.reload.problem == ""
+
+
+async def test_a_signal_to_a_worker_changes_nothing(watched, events):
+    """It has no configuration file: without what the supervisor gives, its settings would be those of the environment."""
+    taken = []
+    worker = SimpleNamespace(take_settings=taken.append)
+    ignore_other_signals()
+    async with given_by_supervisor(worker, watched.reload):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(2 * INTERVAL)
+        assert named(events, "signal_ignored")[0]["signal"] == "SIGHUP"
+        assert (watched.applied, watched.reload.problem) == ([], "")
+        taken[0](texts(buckets={"other": "/S3/other"}))
+        await asyncio.sleep(1)
+        assert [part for part, _ in watched.applied] == [Part.RULES]
 
 
 # What changes, and how

@@ -49,11 +49,10 @@ class SettingsWatch:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look during the block, also at each SIGHUP."""
+        """Look during the block."""
         task = asyncio.create_task(self.run(), name="settings")
         try:
-            with on_hangup(self.ask):
-                yield
+            yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -106,8 +105,10 @@ async def watched(texts: Texts, reload: Reload, stack: AsyncExitStack) -> AsyncI
         with on_hangup(lambda: _log_unreadable(source.reason)):
             yield
         return
-    async with SettingsWatch(source.read, reload, known=texts).running():
-        yield
+    watch = SettingsWatch(source.read, reload, known=texts)
+    async with watch.running():
+        with on_hangup(watch.ask):
+            yield
 
 
 def _log_unreadable(reason: str) -> None:
@@ -121,7 +122,10 @@ def _log_unreadable(reason: str) -> None:
 
 @asynccontextmanager
 async def given_by_supervisor(worker: WorkerEnd, reload: Reload) -> AsyncIterator[None]:
-    """Take what the supervisor has accepted during the block. If a secret cannot be read, it is tried again."""
+    """Take what the supervisor has accepted during the block. If a secret cannot be read, it is tried again.
+
+    SIGHUP is for the supervisor: a worker reads no configuration file.
+    """
     latest = Texts()
 
     async def read() -> Texts:
