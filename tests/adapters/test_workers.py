@@ -217,6 +217,23 @@ async def test_a_started_worker_that_does_not_answer_makes_the_service_not_alive
         assert report.readiness_failures == []
 
 
+async def test_workers_that_do_not_answer_any_more_are_not_starting(workers, monkeypatch):
+    """The status says which they are."""
+    monkeypatch.setattr("jibe_sqs.adapters.worker_processes.ANSWER_TIMEOUT", 0.2)
+    for index in (0, 1):
+        workers.behave(index, silent=True)
+    supervisor = workers.supervisor()
+    supervisor.settings_problem = lambda: "these changed settings need a restart: aws"
+    assert (await supervisor.status()).state == "starting"
+    async with workers.run(supervisor):
+        async with asyncio.timeout(PATIENCE):
+            while len((status := await supervisor.status()).reasons) < 2 or status.state == "starting":
+                await asyncio.sleep(0.01)
+        assert (status.state, status.sentence) == ("held-up", "No worker answers")
+        assert status.reasons == ["worker 0: does not answer", "worker 1: does not answer"]
+        assert status.settings_problem
+
+
 async def test_a_worker_that_is_down_is_a_warning(workers):
     supervisor = workers.supervisor(restart_delays=Backoff(first=1000, longest=1000))
     async with workers.run(supervisor):

@@ -55,6 +55,11 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
             "Not all work is done: Log bucket a cannot be read since 10:15 (UTC) (and 1 more)",
         ),
         (
+            {"reasons": ["worker 0: Queue a is away: no answer"]},
+            "trouble",
+            "Not all work is done: worker 0: Queue a is away",
+        ),
+        (
             {"dead_letters": [DeadLetterStatus(at=at, queue="q", error="E", reason="r") for at in (9000.0, -80_000.0)]},
             "trouble",
             "In sync; 4 s behind; 1 new dead letter",

@@ -226,24 +226,25 @@ class Supervisor:
 
     async def status(self) -> Status:
         """The status of all workers together."""
-        health = await self.health()
-        found = await asyncio.gather(*(self._status(place) for place in self._places))
+        health, *found = await asyncio.gather(self.health(), *(self._status(place) for place in self._places))
         answered = [each for each in found if each is not None]
-        reasons = [each for each in health.readiness_failures if each not in ("starting", "stopping")]
-        if not answered:
-            stage: Stage = "stopping" if self._stopping.is_set() else "starting"
-            now = time.time()
-            return with_sentence(
-                Status(at=now, version=__version__, workers=len(self._places), stage=stage, started=self._began)
-            )
         whole = msgspec.structs.replace(
-            merged(answered),
+            merged(answered) if answered else self._unanswered(),
             workers=len(self._places),
-            reasons=reasons,
+            reasons=[each for each in health.readiness_failures if each not in ("starting", "stopping")],
             warnings=health.warnings,
             settings_problem=self.settings_problem(),
         )
         return with_sentence(whole)
+
+    def _unanswered(self) -> Status:
+        """What is known without an answer of any worker."""
+        stage: Stage = "stopping" if self._stopping.is_set() else "starting"
+        if stage == "starting" and any(place.first_start.is_set() for place in self._places):
+            stage = "running"
+        return Status(
+            at=time.time(), version=__version__, stage=stage, started=self._began, held_up="No worker answers"
+        )
 
     async def samples(self) -> dict[str, Sent | None]:
         """The metrics of each worker, by its number. None for one that does not answer."""

@@ -1,5 +1,8 @@
 """The first sentence of a status: is the index true, and how far behind is it."""
 
+import re
+from typing import Final
+
 import msgspec
 
 from jibe_sqs.core.phrases import about, counted
@@ -11,6 +14,7 @@ RECENT = 86_400.0
 """Seconds for which a dead letter is new."""
 RATE_MINUTES = 5
 """Minutes of which the rate gives the time that a backlog will take."""
+_WORKER: Final = re.compile(r"worker \d+: ")
 
 
 def with_sentence(status: Status) -> Status:
@@ -83,5 +87,7 @@ def waiting_messages(status: Status) -> int:
 
 
 def _clause(sentence: str) -> str:
-    """The beginning of a sentence that may go on for long after its colon."""
-    return sentence.partition(": ")[0]
+    """The beginning of a sentence that may go on for long after its colon. The number of a worker in front of it stays."""
+    whole = _WORKER.match(sentence)
+    start = whole.end() if whole else 0
+    return sentence[:start] + sentence[start:].partition(": ")[0]
