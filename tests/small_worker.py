@@ -55,6 +55,8 @@ for line in channel.makefile():
     message = json.loads(line)
     if message["type"] == "Question" and not behaviour.get("silent"):
         send("Answer", id=message["id"], value=behaviour.get("health", {}))
+    elif message["type"] == "NewSettings":
+        say(f"settings {message['texts']['source'][-9:]}")
     elif message["type"] == "Notes":
         say(f"notes {json.dumps(message['notes'])}")
 if not behaviour.get("stuck"):

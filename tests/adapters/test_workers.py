@@ -16,9 +16,10 @@ import pytest
 from structlog.testing import capture_logs
 from tests.processes import PATIENCE, children, eventually, is_alive, started
 
-from jibe_sqs.adapters.worker_channel import Channel, Question, Worker, WorkerEnd
+from jibe_sqs.adapters.worker_channel import MAX_WAITING, Channel, Question, Worker, WorkerEnd
 from jibe_sqs.compose.workers import MAX_FAILED_STARTS, Supervisor, combined
 from jibe_sqs.concurrency.backoff import Backoff
+from jibe_sqs.settings import Texts
 from jibe_sqs.telemetry.alert_groups import Group, Groups, Kind
 from jibe_sqs.telemetry.health import HealthReport
 
@@ -227,10 +228,11 @@ async def test_workers_that_do_not_answer_any_more_are_not_starting(workers, mon
     assert (await supervisor.status()).state == "starting"
     async with workers.run(supervisor):
         async with asyncio.timeout(PATIENCE):
-            while len((status := await supervisor.status()).reasons) < 2 or status.state == "starting":
+            while (status := await supervisor.status()).reasons != [
+                f"worker {each}: does not answer" for each in (0, 1)
+            ]:
                 await asyncio.sleep(0.01)
         assert (status.state, status.sentence) == ("held-up", "No worker answers")
-        assert status.reasons == ["worker 0: does not answer", "worker 1: does not answer"]
         assert status.settings_problem
 
 
@@ -280,6 +282,20 @@ async def test_notes_wait_while_the_first_worker_does_not_run(workers):
         os.kill(workers.pids(0)[1], signal.SIGKILL)
         await until(lambda: f"0 notes {json.dumps(note)}" in workers.said)
     assert task.result() == 0
+
+
+async def test_a_worker_that_did_not_read_for_a_while_gets_the_latest_settings(workers, monkeypatch):
+    """Those of ten thousand buckets are larger than what waits for it."""
+    monkeypatch.setattr("jibe_sqs.compose.workers.SEND_AGAIN", 0.01)
+    async with workers.run() as (supervisor, _):
+        await ready(supervisor)
+        (pid,) = workers.pids(0)
+        os.kill(pid, signal.SIGSTOP)
+        for number in (1, 2, 3):
+            supervisor.new_settings(Texts(source=f"{'x' * 2 * MAX_WAITING} number {number}"))
+        os.kill(pid, signal.SIGCONT)
+        await until(lambda: "0 settings  number 3" in workers.said)
+        await until(lambda: "1 settings  number 3" in workers.said)
 
 
 async def test_alerts_of_the_workers_are_merged(workers):

@@ -66,6 +66,8 @@ MAX_FAILED_STARTS: Final = 5
 """Starts of one worker in a row that fail, before the supervisor gives up."""
 KILL_MARGIN: Final = 33.0
 """Seconds after the drain deadline. A worker that has not ended by then is stuck, and is killed."""
+SEND_AGAIN: Final = 1.0
+"""Seconds until changed settings are sent again to a worker that does not read."""
 MAX_KEPT_NOTES: Final = 1000
 """Notes for the first worker that are kept while it does not run."""
 LAST_MESSAGE_TIMEOUT: Final = 1.0
@@ -127,7 +129,7 @@ class _Place:
     """Those in a row."""
     reason: str = "not started yet"
     settings: int = 0
-    """How often the settings had changed when the worker was started."""
+    """How often the settings had changed when the worker got them, at its start or later."""
 
 
 class Supervisor:
@@ -198,9 +200,13 @@ class Supervisor:
             self._send_settings(place)
 
     def _send_settings(self, place: _Place) -> None:
-        # A worker that starts gets them again when it has started: it may have read the old ones.
-        if place.process is not None and place.settings < self._changes:
-            place.process.send(NewSettings(self._given.latest))
+        if place.process is None or place.settings >= self._changes:
+            return
+        if place.process.send(NewSettings(self._given.latest)):
+            place.settings = self._changes
+        else:
+            # It starts, or does not read for now. It would go on with the settings from before.
+            asyncio.get_running_loop().call_later(SEND_AGAIN, self._send_settings, place)
 
     async def health(self) -> HealthReport:
         """The health of all workers together."""
