@@ -73,7 +73,7 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
             },
             "trouble",
             (
-                "In sync; 4 s behind; 1 folder cannot be refreshed, a changed configuration is refused, changes of 1 bucket "
+                "In sync; 4 s behind; 1 folder cannot be refreshed, a changed configuration is not in force, changes of 1 bucket "
                 "are not shown"
             ),
         ),

@@ -64,7 +64,7 @@ def _problems(status: Status) -> str:
     if recent:
         found.append(counted(recent, "new dead letter"))
     if status.settings_problem:
-        found.append("a changed configuration is refused")
+        found.append("a changed configuration is not in force")
     if status.unmapped:
         found.append(f"changes of {counted(len(status.unmapped), 'bucket')} are not shown")
     if status.pauses:
