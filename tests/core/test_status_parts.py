@@ -81,6 +81,25 @@ def test_a_clock_that_is_set_back_ends_no_minute(now):
     assert len(minutes.shown) == 1
 
 
+def test_minutes_and_the_lag_go_on_after_a_clock_that_was_far_ahead_is_set_right(now):
+    work = Work()
+    minutes = Minutes(lambda: work.totals, lambda: work.lag, now)
+    now.seconds += 86_400
+    work.do(3, lag=5000.0)
+    minutes.look()
+    now.seconds -= 86_400
+    minutes.look()
+    for _ in range(20):
+        now.seconds += 60
+        work.do(5)
+        minutes.look()
+    shown = minutes.shown
+    assert shown[-1].at == now.seconds
+    assert [each.messages for each in shown[-20:]] == [5] * 19 + [0]
+    assert minutes.lag.longest is not None
+    assert minutes.lag.longest < 2.0
+
+
 def test_the_lag_is_that_of_the_last_quarter_of_an_hour(now):
     work = Work()
     minutes = Minutes(lambda: work.totals, lambda: work.lag, now)

@@ -41,6 +41,9 @@ class Minutes:
     def look(self) -> None:
         """Begin the minute of the clock, if it is a new one. Minutes in which nobody looked stay empty."""
         now = self._minute()
+        if (set_back := self._began[-1][0] - now) > MINUTE:
+            # Otherwise all work would count for one minute until the clock is there again.
+            self._began = deque(((at - set_back, totals) for at, totals in self._began), maxlen=KEPT)
         if now <= self._began[-1][0]:
             return
         # All work since the last look counts for the minute of that look.
