@@ -1,6 +1,9 @@
 """Redaction: known secrets in every form, and what looks like a secret; and names, if they are hidden."""
 
+import base64
+import html
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -21,10 +24,40 @@ HOOK = "https://hooks.example.com/services/T000/CANARY-B000-XXXX"
         quote(SECRET, safe=""),
         quote(SECRET),
         repr(SECRET),
+        json.dumps({"answer": json.dumps({"token": SECRET})}),
+        json.dumps({"answer": repr({"given": SECRET})}),
+        quote(quote(SECRET)),
+        re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")),
+        html.escape(SECRET),
+        html.escape(SECRET, quote=False),
     ],
 )
 def test_a_known_secret_is_removed_in_the_forms_in_which_programs_write_it(shown):
     assert "CANARY" not in Redaction([SECRET, SECRET.strip("\\")]).text(f"error: refused {shown} at once")
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_known_secret_is_removed_wherever_it_is_in_base64(before, encode):
+    """Such as behind a login and a colon. At most the characters that it shares with its neighbours stay."""
+    shown = encode(f"{before}{SECRET}?x".encode()).decode()
+    left = Redaction([SECRET]).text(f"sent {shown}").replace(REDACTED, "")
+    assert len(left) <= len("sent ") + 12
+
+
+@pytest.mark.parametrize("shown", ["first CANARY 1\r\nthen CANARY 2", "| first CANARY 1 |\n| then CANARY 2 |"])
+def test_each_line_of_a_known_secret_is_removed(shown):
+    """A traceback indents lines, and a container's log has something before each of them."""
+    assert "CANARY" not in Redaction(["first CANARY 1\nthen CANARY 2\n"]).text(shown)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "word", ["a", "ABCDEF01", "a.b-", "token", "webhook.", "https://webhook", "x://", '"password=\\"']
+)
+def test_long_words_do_not_hold_up_the_redaction(word):
+    """A log may have megabytes of base64. A pattern that looks at them again from each character takes hours."""
+    assert Redaction([SECRET]).text(word * (300_000 // len(word)))
 
 
 @pytest.mark.parametrize("part", [HOOK, "/services/T000/CANARY-B000-XXXX", "CANARY-B000-XXXX"])

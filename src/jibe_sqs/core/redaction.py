@@ -4,6 +4,7 @@ With a `hiding_key`, names of buckets, objects and folders are replaced, too: th
 """
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,11 +18,14 @@ REDACTED: Final = "[redacted]"
 LEAST: Final = 4
 """Characters of a known secret. A shorter one would be found in every other word."""
 _LEAST_PART: Final = 8
-"""Characters of a part of a secret address that are secret by themselves."""
+"""Characters of a part of a secret address, or of a line of a secret, that are secret by themselves."""
+_LEAST_BASE64: Final = 6
+_PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 
+# The log may have words of any length, so no pattern looks at a word again from each of its characters, or gives a part of it back.
 _HIDDEN: Final = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|\bpwd\b|us_pwd|secret|token|api[_-]?key|access[_-]?key|credential|webhook|authorization)"
-    r"[\w.-]*"
+    r"(?<![\w.-])(?>[\w.-]*?(?:passw(?:or)?d|passphrase|\bpwd\b|us_pwd|secret|token|api[_-]?key|access[_-]?key|credential|webhook"
+    r"|authorization))[\w.-]*+"
 )
 _VALUE: Final = r"\\\"(?:[^\"\\]|\\[^\"])*\\\"|\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'{}\[\]()]+"
 _PLAIN: Final = frozenset({"", "null", "None", "true", "false", "True", "False", "********", REDACTED})
@@ -39,8 +43,8 @@ _PATTERNS: Final = (
     (re.compile(r"(?i)\b(Bearer|Basic)\s+[\w.~+/=-]{6,}"), rf"\1 {REDACTED}"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"\bxox[a-z]-[\w-]{8,}"), REDACTED),
-    (re.compile(r"(?i)(https?://(?:hooks\.slack\.com|[\w.-]*webhook[\w.-]*|discord(?:app)?\.com/api/webhooks))/[^\s\"'<>]+"), rf"\1/{REDACTED}"),
-    (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s\"'@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"(?i)(https?://(?:hooks\.slack\.com|(?>[\w.-]*?webhook)[\w.-]*+|discord(?:app)?\.com/api/webhooks))/[^\s\"'<>]+"), rf"\1/{REDACTED}"),
+    (re.compile(r"(?i)((?<=[a-z0-9+.-])://)[^/\s\"'@]+@"), rf"\1{REDACTED}@"),
 )  # fmt: skip
 _HIDDEN_NAME: Final = re.compile(rf"(?i){_HIDDEN}")
 _NAMES: Final = ("bucket", "key", "keys", "folder", "folders", "prefix", "object", "path", "s3Bucket", "s3ObjectKey")
@@ -127,14 +131,31 @@ def _forms(secret: str) -> set[str]:
         wanted |= {
             part for part in (parts.path.strip("/"), parts.query, *parts.path.split("/")) if len(part) >= _LEAST_PART
         }
-    forms = set()
-    for each in wanted:
-        if len(each) < LEAST:
-            continue
-        escaped = {json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1], repr(each)[1:-1]}
-        encoded = base64.b64encode(each.encode("utf-8", "surrogatepass")).decode().rstrip("=")
-        forms |= {each, *escaped, quote(each, safe=""), quote(each), quote_plus(each), encoded}
-    return forms
+    # Tracebacks and boxes of terminals put something between the lines of a text.
+    wanted |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= _LEAST_PART}
+    forms = {form for each in wanted if len(each) >= LEAST for form in (_written(each) | _in_base64(each))}
+    # A text in a text, such as the answer of a server in a line of a log.
+    return forms | {again for form in forms for again in _written(form)}
+
+
+def _written(text: str) -> set[str]:
+    """The text as JSON, Python, URLs, XML and HTML have it."""
+    escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
+    quoted = {quote(text, safe=""), quote(text), quote_plus(text)}
+    lower = {_PERCENT.sub(lambda found: found[0].lower(), each) for each in quoted}
+    return {text, *escaped, *quoted, *lower, html.escape(text), html.escape(text, quote=False)}
+
+
+def _in_base64(text: str) -> set[str]:
+    """What is the same in the base64 of all texts that contain this one, and the base64 of the text alone."""
+    raw = text.encode("utf-8", "surrogatepass")
+    forms = {base64.b64encode(raw).decode().rstrip("=")}
+    for before in range(3):
+        # Characters at both ends have bits of the neighbours, too.
+        end = (before + len(raw)) * 8 // 6
+        inner = base64.b64encode(b"\0" * before + raw).decode()[(0, 2, 3)[before] : end]
+        forms |= {inner} if len(inner) >= _LEAST_BASE64 else set()
+    return forms | {form.replace("+", "-").replace("/", "_") for form in forms}
 
 
 def _any_of(texts: set[str]) -> re.Pattern[str] | None:
