@@ -300,3 +300,16 @@ async def test_other_quiet_hours_count_at_once(flow):
         assert str(error) == "/data/**: waits for the end of the quiet hours"
         paused.pauses.reconfigure({})
         assert await paused.world.refreshes.done([tree]) == []
+
+
+async def test_the_end_of_quiet_hours_counts_before_the_next_look_at_the_clock(flow):
+    """Else a message that is received just after their end would wait for the next one, in its queue."""
+    now = flow.EPOCH + 5 * HOUR
+    hours = {"data": QuietHours.parsed("00:30-06:00", UTC)}
+    pauses = Pauses(flow.VirtualClock(), quiet_hours=hours, wall_clock=lambda: now)
+    tree = Folder("/data", tree=True)
+    assert (held := pauses.held(tree)) is not None
+    assert held.seconds == HOUR
+    now += HOUR + 1
+    assert pauses.held(tree) is None
+    await asyncio.wait_for(pauses.released([tree]), 1)

@@ -42,8 +42,10 @@ class QuietHours(msgspec.Struct, frozen=True):
         """When the quiet hours end that contain this moment (seconds since the epoch).
 
         If the clocks are changed meanwhile, and their end exists twice or not at all, this may differ by the change from the
-        moment from which `contain` is false.
+        moment from which `contain` is false. It is later than `moment`.
         """
         now = datetime.fromtimestamp(moment, self.zone)
         day = now.date() if now.time() < self.end else now.date() + timedelta(days=1)
-        return datetime.combine(day, self.end, self.zone).timestamp()
+        end = datetime.combine(day, self.end, self.zone)
+        # If it exists twice, and the first has passed, this is between the two.
+        return end.timestamp() if end.timestamp() > moment else end.replace(fold=1).timestamp()

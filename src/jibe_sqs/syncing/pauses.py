@@ -89,9 +89,10 @@ class Pauses(Gate):
         if pause is not None:
             return RefreshPaused(pause.sentence, pause.until - self._wall_clock())
         if folder.tree and provider in self._quiet and reason is not RefreshReason.OPERATOR:
-            now = self._wall_clock()
-            end = self._hours[provider].end_after(now)
-            return RefreshPaused(f"{folder}: waits for the end of the quiet hours", end - now)
+            now, hours = self._wall_clock(), self._hours[provider]
+            # They may have ended since the last look at the clock. Their next end would be a day away.
+            if hours.contain(now):
+                return RefreshPaused(f"{folder}: waits for the end of the quiet hours", hours.end_after(now) - now)
         return None
 
     async def released(self, folders: Collection[Folder]) -> None:
