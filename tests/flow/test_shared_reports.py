@@ -10,7 +10,7 @@ from tests.clocks import EPOCH
 from tests.flow.alert_targets import virtual_time
 from tests.flow.test_reports import INTERVAL, Reported, ReportStore, named
 
-from jibe_sqs.core.errors import CallFailed
+from jibe_sqs.core.errors import CallFailed, LedgerError
 from jibe_sqs.telemetry.activity import Counts, StaleFolders
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 from jibe_sqs.telemetry.report_text import Report, Row, as_text
@@ -142,6 +142,24 @@ async def test_if_the_ledger_fails_every_process_reports_by_itself(group, events
         each.read("example-projects", 5, 5)
     await asyncio.sleep(INTERVAL + 60)
     assert records(events) == [5, 5]
+    assert len(group.store.files) == 2, "neither has overwritten the file of the other"
+
+
+async def test_a_claim_that_fails_takes_no_slot_of_another_process(group, events, monkeypatch):
+    """Its note would overwrite the other one's report. The process reports by itself instead."""
+    one, other = [await group.add() for _ in range(2)]
+    one.read("example-projects", 5, 5)
+    other.read("example-projects", 7, 7)
+    claim = group.ledger.claim
+
+    async def throttled(name, owner, seconds):
+        if owner == "pod-1" and name.startswith("reports/"):
+            raise LedgerError("throttled")
+        return await claim(name, owner, seconds)
+
+    monkeypatch.setattr(group.ledger, "claim", throttled)
+    await asyncio.sleep(INTERVAL + 60)
+    assert sorted(records(events)) == [5, 7]
 
 
 def report(rows):

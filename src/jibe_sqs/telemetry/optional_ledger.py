@@ -91,13 +91,16 @@ class OptionalLedger:
         """The facts with these names. None if the ledger cannot be read: they may be there, or not."""
         return self._read("notes", self._ledger.notes(names), otherwise=None)
 
-    async def claim(self, name: str, owner: str, seconds: float) -> bool:
-        """Claim a task for `seconds`. True also if the ledger cannot be written: a task is rather done twice than never."""
+    async def claim(self, name: str, owner: str, seconds: float, *, otherwise: bool = True) -> bool:
+        """Claim a task for `seconds`. `otherwise`: the answer if the ledger cannot be written.
+
+        By default, that is True: a task is rather done twice than never.
+        """
         try:
             claimed = await self._ledger.claim(name, owner, seconds)
         except LedgerError as error:
             self._writes.failed("claim", error)
-            return True
+            return otherwise
         if self._writes.are_recent:
             self._writes.succeeded("claim")
         return claimed

@@ -144,11 +144,12 @@ class Reports:
         _log(report)
         if self._observe is not None:
             self._observe(report)
-        is_of_all = self._shared is not None and not is_last
+        is_of_all = self._shared is not None and self._shared.is_of_all and not is_last
         await self._stored(
             report, "" if is_of_all else self._instance, LAST_STORE_TIMEOUT if is_last else STORE_TIMEOUT
         )
-        if self._shared is not None and not is_last:
+        # The report of one process alone does not end the period for the others.
+        if self._shared is not None and is_of_all:
             await self._shared.published(report)
         return report
 

@@ -53,6 +53,8 @@ class SharedReports:
         self._owner = owner
         self.interval = interval
         self._slot: int | None = None
+        self.is_of_all = False
+        """Whether the last report that `merged` returned is that of all processes, not only of this one."""
 
     def end_after(self, now: float) -> float:
         """The end of the present period, in seconds since the epoch. If it is less than a tenth away, of the next one."""
@@ -63,6 +65,7 @@ class SharedReports:
 
         If the ledger fails, the process publishes its own.
         """
+        self.is_of_all = False
         period = self._nearest_end(report)
         if not await self._note(report, period, has_left=False):
             return report
@@ -75,6 +78,7 @@ class SharedReports:
                 return None
             if await self._ledger.claim(_MERGING, self._owner, CLAIM_TIME):
                 found = await self._of(period)
+                self.is_of_all = True
                 return merged([report, *(each.report for each in found.values() if each.owner != self._owner)])
             await asyncio.sleep(min(CLAIM_TIME + 1, self.interval / 10))
         return None
@@ -112,8 +116,10 @@ class SharedReports:
     async def _has_slot(self) -> bool:
         # The slot of a process that has stopped stays its own, until its last report is merged.
         slots: Iterable[int] = range(MAX_PROCESSES) if self._slot is None else [self._slot, *range(MAX_PROCESSES)]
+        seconds = 2 * self.interval + CLAIM_TIME
         for slot in slots:
-            if await self._ledger.claim(f"reports/{slot}", self._owner, 2 * self.interval + CLAIM_TIME):
+            # A slot that could not be claimed may be another process's, whose report would be overwritten.
+            if await self._ledger.claim(f"reports/{slot}", self._owner, seconds, otherwise=False):
                 self._slot = slot
                 return True
         return False
