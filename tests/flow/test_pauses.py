@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from jibe_sqs.adapters.control_messages import ResumeRequest
+from jibe_sqs.compose.pauses import OperatorPauses
 from jibe_sqs.core.errors import AccessAnywhereUnavailable, RefreshPaused
 from jibe_sqs.core.model import Folder, RefreshReason
 from jibe_sqs.core.pauses import Pause
@@ -13,6 +16,7 @@ from jibe_sqs.core.quiet_hours import QuietHours
 from jibe_sqs.syncing.pauses import NOTE, Pauses
 from jibe_sqs.telemetry.optional_ledger import OptionalLedger
 
+_NO_OUTPUTS: Any = None
 HOUR, DAY = 3600.0, 86_400.0
 SEEN = 10.0
 """Seconds between two reads of the ledger."""
@@ -209,6 +213,21 @@ async def test_a_pause_counts_also_while_the_ledger_fails_and_is_written_later(f
         paused.ledger.unreadable = True
         await asyncio.sleep(2 * SEEN)
         assert paused.pauses.reason
+
+
+async def test_an_operator_learns_that_a_resume_could_not_be_written(paused):
+    """Else the other replicas would stay paused, and this one would be again after a restart."""
+    operator = OperatorPauses(SimpleNamespace(pauses=paused.pauses, consumers=[]), _NO_OUTPUTS, is_kept=True)
+    async with paused.running():
+        await paused.pause()
+        paused.ledger.unwritable = True
+        answer = await operator.resume(ResumeRequest())
+        assert [each.reason for each in answer.ended] == ["update"]
+        assert "the ledger cannot be written now" in answer.warnings[0]
+        paused.ledger.unwritable = False
+        await asyncio.sleep(2 * SEEN)
+        assert (await operator.resume(ResumeRequest())).warnings == []
+        assert (await paused.ledger.notes([NOTE]))[NOTE] == "[]"
 
 
 async def test_a_note_of_another_release_changes_nothing(flow, paused, events):

@@ -20,6 +20,8 @@ from jibe_sqs.syncing.pauses import Pauses
 READ_INTERVALS: Final = {"sqlite": 2.0, "dynamodb": 10.0, "memory": 0.0}
 """Seconds between two reads of the ledger. In DynamoDB, each is a consistent read of one small item: 260,000 in a month."""
 
+_UNWRITTEN_END: Final = "the ledger cannot be written now: until it can, only this process goes on, and after a restart it would be paused again"
+
 
 def pauses_of(settings: Settings, clock: S3Clock) -> Pauses:
     """What is paused, for a process with these settings. A ledger in memory is not read: it has nothing from elsewhere."""
@@ -93,8 +95,10 @@ class OperatorPauses:
 
     async def resume(self, request: ResumeRequest) -> PauseAnswer:
         """End pauses."""
-        ended = await self._engine.pauses.resume(request.provider)
-        return PauseAnswer(states(self._engine.pauses.pauses), [], states(ended))
+        pauses = self._engine.pauses
+        ended = await pauses.resume(request.provider)
+        warnings = [] if pauses.are_written or not self._is_kept else [_UNWRITTEN_END]
+        return PauseAnswer(states(pauses.pauses), warnings, states(ended))
 
     def _kept(self, is_written: bool) -> list[str]:
         if not self._is_kept:

@@ -125,6 +125,11 @@ class Pauses(Gate):
         """All pauses that have not ended."""
         return list(self._pauses.values())
 
+    @property
+    def are_written(self) -> bool:
+        """Whether the ledger has what this process knows. Else others do not, and it is written as soon as that is possible."""
+        return not self._is_unwritten
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call the function whenever something else is held than before."""
         self._listeners.append(listener)
