@@ -8,6 +8,7 @@ import structlog
 from tests.flow.alert_targets import KeptMessages, event, virtual_time
 from tests.flow.test_alerts import configured
 
+from jibe_sqs.telemetry.alert_groups import MAX_GROUPS
 from jibe_sqs.telemetry.alert_messages import MAX_TITLE_LENGTH, Source, message_of
 from jibe_sqs.telemetry.alert_outlet import AlertFailed
 from jibe_sqs.telemetry.alert_sharing import REMINDER
@@ -221,6 +222,22 @@ async def test_a_state_that_only_a_worker_saw_that_is_gone_ends_if_it_does_not_s
 
 
 # For programs
+
+
+async def test_the_end_of_a_state_arrives_also_among_hundreds_of_kinds_of_events(alerts, target):
+    """A program that has opened an incident at its beginning would never close it."""
+    async with alerts.running():
+        alerts.take(DOWN)
+        await asyncio.sleep(100)
+        for number in range(2 * MAX_GROUPS):
+            alerts.take(event(f"failed_{number}", "error"))
+        alerts.take(UP)
+        await asyncio.sleep(1000)
+    assert [each for each in target.states if each[0] == "circuit_opened"] == [
+        ("circuit_opened", "firing"),
+        ("circuit_opened", "resolved"),
+    ]
+    assert "resolved circuit_opened" in target.messages[-1].text()
 
 
 async def test_the_document_has_all_of_each_alert(alerts, target):

@@ -14,7 +14,8 @@ LEVELS: Final = {"warning": 0, "error": 1, "critical": 2}
 Level = Literal["warning", "error"]
 
 MAX_GROUPS: Final = 200
-"""Groups that are kept. Events of further groups are only counted."""
+"""Groups that are kept. Events of further groups are only counted. There is room for as many states besides: who knows of the
+beginning of one waits for its end."""
 MAX_VALUE_LENGTH: Final = 200
 """Characters of one field."""
 MAX_EXAMPLE_LENGTH: Final = 500
@@ -89,7 +90,7 @@ class Groups(msgspec.Struct):
         group = self.by_kind.get(kind)
         if group is not None:
             group.add(later)
-        elif len(self.by_kind) < MAX_GROUPS:
+        elif len(self.by_kind) < (MAX_GROUPS if kind.state is None else 2 * MAX_GROUPS):
             self.by_kind[kind] = msgspec.structs.replace(later)
         elif later.count:
             self.others[kind.level] += later.count

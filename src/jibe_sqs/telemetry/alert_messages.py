@@ -1,6 +1,7 @@
 """One message about alerts: its text for people, and its JSON object for programs. It never changes, also if it is sent again."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ class AlertMessage(msgspec.Struct, frozen=True):
     source: Source
     sent: float
     groups: list[tuple[Kind, Group]]
-    """Errors first, then the largest groups first."""
+    """Errors first, then states first, then the largest groups first."""
     others: dict[str, int]
 
     @property
@@ -75,14 +76,15 @@ class AlertMessage(msgspec.Struct, frozen=True):
         escaped = _escaped if markup else str
         lines = [escaped(self.heading)]
         room = MAX_MESSAGE_LENGTH - len(lines[0]) - 100  # for the last two lines
-        left = list(self.groups)
-        while left and len(lines) <= MAX_SHOWN_GROUPS:
-            text = escaped(_group_text(*left[0]))
+        shown, left = _chosen(self.groups, MAX_SHOWN_GROUPS)
+        while shown:
+            text = escaped(_group_text(*shown[0]))
             if len(text) + 1 > room:
                 break
             lines.append(text)
             room -= len(text) + 1
-            left.pop(0)
+            shown.pop(0)
+        left += shown
         if left:
             events = sum(max(group.count, 1) for _, group in left)
             lines.append(f"and {len(left)} more kind{'s' * (len(left) != 1)} of events, {events} in all")
@@ -92,7 +94,7 @@ class AlertMessage(msgspec.Struct, frozen=True):
 
     def document(self) -> dict[str, Any]:
         """The message for programs."""
-        shown, left = self.groups[:MAX_LISTED_GROUPS], self.groups[MAX_LISTED_GROUPS:]
+        shown, left = _chosen(self.groups, MAX_LISTED_GROUPS)
         return {
             "service": "jibe-sqs",
             "id": self.id,
@@ -108,9 +110,19 @@ class AlertMessage(msgspec.Struct, frozen=True):
 def message_of(groups: Groups, source: Source, now: float) -> AlertMessage:
     """A new message about these groups."""
     in_order = sorted(
-        groups.by_kind.items(), key=lambda each: (-LEVELS.get(each[0].level, -1), -each[1].count, each[0])
+        groups.by_kind.items(),
+        key=lambda each: (-LEVELS.get(each[0].level, -1), each[0].state is None, -each[1].count, each[0]),
     )
     return AlertMessage(uuid.uuid4().hex, source, now, in_order, dict(groups.others))
+
+
+def _chosen(
+    groups: Sequence[tuple[Kind, Group]], most: int
+) -> tuple[list[tuple[Kind, Group]], list[tuple[Kind, Group]]]:
+    """The groups to show, and the others, both in their order. States come before events: what begins must be seen to end."""
+    wanted = sorted(range(len(groups)), key=lambda index: groups[index][0].state is None)
+    shown = set(wanted[:most])
+    return [groups[each] for each in sorted(shown)], [each for index, each in enumerate(groups) if index not in shown]
 
 
 def _alert(kind: Kind, group: Group, runbooks: str) -> dict[str, Any]:
