@@ -232,7 +232,9 @@ class Supervisor:
 
     async def status(self) -> Status:
         """The status of all workers together."""
-        health, *found = await asyncio.gather(self.health(), *(self._status(place) for place in self._places))
+        # Both at once: each waits for workers that do not answer.
+        asking = asyncio.gather(*(self._status(place) for place in self._places))
+        health, found = await asyncio.gather(self.health(), asking)
         answered = [each for each in found if each is not None]
         whole = msgspec.structs.replace(
             merged(answered) if answered else self._unanswered(),
