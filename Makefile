@@ -9,6 +9,8 @@ SEEDS ?= 1000
 START ?= 0
 SECONDS ?= 120
 TIMES ?= 100
+# Processes of the tests: one more than cores, because many tests wait for other processes.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 
 # Python keeps its bytecode beside the modules. Without it each of many processes compiles them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -52,7 +54,7 @@ compiled: $(DEV)
 
 # The tests of one file stay in one process: they share servers.
 tests: $(DEV)
-	$(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) $(BIN)/python -m pytest -p tests.progress --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) $(BIN)/python -m pytest -p tests.progress --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	$(BIN)/ruff check .
