@@ -27,9 +27,9 @@ class Replicas:
         self.target = KeptMessages()
         self.stacks: list[AsyncExitStack] = []
 
-    async def add(self) -> Alerts:
+    async def add(self, wall_clock=virtual_time) -> Alerts:
         """Start a replica."""
-        alerts = Alerts([self.target], interval=INTERVAL, source=Source("pod"), wall_clock=virtual_time)
+        alerts = Alerts([self.target], interval=INTERVAL, source=Source("pod"), wall_clock=wall_clock)
         stack = AsyncExitStack()
         self.stacks.append(stack)
         await stack.enter_async_context(alerts.running())
@@ -93,6 +93,26 @@ async def test_events_of_the_same_kind_are_sent_once_per_interval_and_each_is_fo
         await asyncio.sleep(10)
     await asyncio.sleep(2 * INTERVAL)
     assert replicas.target.times == pytest.approx([2, 302, 602, 902, 1202], abs=10)
+
+
+@pytest.mark.parametrize("ahead", [3 * 3600.0, -3 * 3600.0])
+async def test_a_replica_with_a_wrong_clock_hides_no_alerts_of_the_others(replicas, ahead):
+    """What it has sent seems to know of all that happens in the hours by which its clock is ahead."""
+    wrong = await replicas.add(wall_clock=lambda: virtual_time() + ahead)
+    right = await replicas.add()
+    wrong.take(event(reason="of the wrong one"))
+    wrong.take(DOWN)
+    await asyncio.sleep(60)
+    wrong.take(UP)
+    await asyncio.sleep(INTERVAL)
+    right.take(event(reason="of the right one"))
+    right.take(DOWN)
+    await asyncio.sleep(60)
+    right.take(UP)
+    await asyncio.sleep(2 * INTERVAL)
+    texts = [each["text"] for each in replicas.target.alerts if each["event"] == "refresh_failed"]
+    assert texts == ["reason=of the wrong one", "reason=of the right one"]
+    assert replicas.target.states[-1] == RESOLVED
 
 
 async def test_what_concerns_one_process_is_sent_by_each_of_them(replicas):

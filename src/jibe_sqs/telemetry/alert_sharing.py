@@ -29,6 +29,8 @@ REMINDER: Final = 3600.0
 """Seconds after which a state that lasts is sent again, if it is logged again."""
 MAX_BOARD_BYTES: Final = 200_000
 """Bytes of a board. An item of DynamoDB may have 400 KB."""
+MAX_SKEW: Final = 60.0
+"""Seconds by which the clock of another process may be ahead. What one with a worse clock has sent says nothing about the present."""
 KEPT: Final = 86_400.0
 """Seconds for which a kind stays on the board after it was sent, unless it lasts."""
 
@@ -62,6 +64,10 @@ class Turn:
         self._owner = owner
         self._now = now
         self._board = board
+        for shown in (board or {}).values():
+            if shown.sent > now + MAX_SKEW:
+                # Else nothing that happens until then would be sent.
+                shown.sent = shown.until = 0.0
 
     def sort(self, groups: Groups, interval: float) -> Sorted:
         """What to do with groups. `interval`: the least seconds between two messages about a kind."""
