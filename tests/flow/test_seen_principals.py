@@ -25,9 +25,26 @@ def test_the_most_active_principals_come_first_with_their_rules():
 def test_the_principal_that_was_seen_least_recently_gives_way(monkeypatch):
     monkeypatch.setattr(principals, "MAX_PRINCIPALS", 2)
     seen = SeenPrincipals(RULES)
-    for number, name in enumerate("abc"):
+    for number, name in enumerate("abcd"):
         seen.observe({name: Seen(number, number)})
-    assert {each.name for each in seen.statuses()} == {"b", "c"}
+    assert {each.name for each in seen.statuses()} == {"c", "d"}
+
+
+def test_a_file_with_thousands_of_new_principals_does_not_hold_up_the_others():
+    """Each name is compared with all others a few times in all, not for each new one."""
+    seen = SeenPrincipals(RULES)
+    looked_at = 0
+
+    class Counted(Seen):
+        def __getattribute__(self, name):
+            nonlocal looked_at
+            looked_at += name == "last"
+            return super().__getattribute__(name)
+
+    seen.observe({f"old {number}": Seen(number, number) for number in range(principals.MAX_PRINCIPALS)})
+    seen._seen = {name: Counted(each.first, each.last) for name, each in seen._seen.items()}
+    seen.observe({f"new {number}": Seen(number, 10_000) for number in range(5000)})
+    assert looked_at <= 5 * principals.MAX_PRINCIPALS
 
 
 def test_the_principals_of_workers_are_added():

@@ -1,6 +1,7 @@
 """The most active principals since the start, for the status page. The ledger has those of earlier times."""
 
 from collections.abc import Callable, Iterable, Mapping
+from heapq import nlargest
 from typing import Final
 
 from jibe_sqs.core.model import Actor
@@ -8,7 +9,7 @@ from jibe_sqs.core.principals import Seen, caller
 from jibe_sqs.telemetry.status import PrincipalStatus
 
 MAX_PRINCIPALS: Final = 1000
-"""Principals that are remembered. Beyond them, a new one takes the place of the one that was seen least recently."""
+"""Principals that are remembered. When there are twice as many, those that were seen least recently are forgotten."""
 MOST_SHOWN: Final = 20
 
 RuleOf = Callable[[Actor], str]
@@ -29,9 +30,10 @@ class SeenPrincipals:
             if (known := self._seen.get(name)) is not None:
                 known.merge(seen)
                 continue
-            if len(self._seen) >= MAX_PRINCIPALS:
-                del self._seen[min(self._seen, key=lambda each: self._seen[each].last)]
             self._seen[name] = Seen(seen.first, seen.last, seen.count, seen.reads, seen.actor)
+            # Not one at a time: a file may have thousands of new ones, and each search would look at all.
+            if len(self._seen) >= 2 * MAX_PRINCIPALS:
+                self._seen = dict(nlargest(MAX_PRINCIPALS, self._seen.items(), key=lambda each: each[1].last))
 
     def statuses(self, most: int = MOST_SHOWN) -> list[PrincipalStatus]:
         """The most active principals, with the rules that match them."""
