@@ -1,6 +1,9 @@
 """Secrets by reference: read from the sandbox's AWS and from files, read again, and never shown."""
 
+import fcntl
 import json
+import os
+import resource
 import socket
 from itertools import count
 from pathlib import Path
@@ -176,6 +179,27 @@ async def test_a_refused_secret_is_read_again_at_most_every_few_seconds(tmp_path
     file.write_text("new")
     clock.time = 135 + RENEWALS.longest
     assert await secrets.renewed() == {"password": "new"}
+
+
+async def test_a_secret_is_read_also_while_a_thousand_connections_are_open(tmp_path, monkeypatch):
+    """A new descriptor then has a number that `select` does not take."""
+    opened = os.open
+
+    def opened_high(path, flags):
+        low = opened(path, flags)
+        try:
+            return fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1024)
+        finally:
+            os.close(low)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    (tmp_path / "p").write_text(CANARY)
+    monkeypatch.setattr("jibe_sqs.settings.sources.os.open", opened_high)
+    try:
+        assert await value(f"file:{tmp_path}/p") == CANARY
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_secret_that_cannot_be_read_again_stays_as_it_was(tmp_path, events):

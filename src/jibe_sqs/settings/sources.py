@@ -118,9 +118,11 @@ def content_of(path: Path) -> bytes:
 
 def _all_bytes(descriptor: int, path: Path) -> bytes:
     found, end = bytearray(), time.monotonic() + PATIENCE
+    # Not `select`, which takes no descriptor above 1023: a service with many connections reads a secret again.
+    readable = select.poll()
+    readable.register(descriptor, select.POLLIN)
     while len(found) <= MAX_BYTES:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-        if not ready:
+        if not readable.poll(1000 * max(0.0, end - time.monotonic())):
             raise SettingsError([f"{path}: cannot be read: its end is not reached after {PATIENCE:g} s: is it a pipe?"])
         chunk = os.read(descriptor, MAX_BYTES)
         if not chunk:
