@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jibe_sqs.core.model import LogFile
+from jibe_sqs.core.model import LogFile, Message, Reject
 from jibe_sqs.telemetry import audit as collecting
 from jibe_sqs.telemetry.audit import Audit, AuditFailed, Refused
 
@@ -53,6 +53,15 @@ async def test_files_and_dead_letters_are_recorded(flow, store):
         world.queue.send("not an announcement")
         await flow.until(lambda: len(store.events) == 2)
     assert sorted(names(store)) == ["FileDone", "MessageDeadLettered"]
+
+
+async def test_an_event_is_sent_also_if_a_name_cannot_be_encoded(flow, store):
+    """Announcements are JSON, which may have half of a surrogate pair in each of their texts."""
+    audit = audit_of(store)
+    async with audit.running():
+        audit.file_done(LogFile("b\ud800", "k\ud800", version="v\ud800"), "e\ud800", 1, 1)
+        audit.dead_lettered("q\ud800", Message("m\ud800", "r", b""), Reject("E\ud800", "r\ud800", "s\ud800"))
+        await flow.until(lambda: len(store.events) == 2)
 
 
 async def test_a_file_whose_refresh_failed_is_not_recorded_as_done(flow, store):

@@ -118,7 +118,7 @@ class Audit:
         if self.takes_files:
             self._add(
                 "FileDone",
-                {"bucketName": file.bucket, "key": _cut(file.key), "versionId": file.version, "eTag": etag},
+                {"bucketName": file.bucket, "key": file.key, "versionId": file.version, "eTag": etag},
                 {"events": events, "folders": folders},
             )
 
@@ -127,7 +127,7 @@ class Audit:
         if self.takes_dead_letters:
             self._add(
                 "MessageDeadLettered",
-                {"queue": queue, "messageId": _cut(message.id), "receiveCount": message.receive_count},
+                {"queue": queue, "messageId": message.id, "receiveCount": message.receive_count},
                 {"source": _cut(why.source), "reason": _cut(why.reason)},
                 errorCode=_cut(why.error, MAX_ERROR),
                 errorMessage=_cut(why.reason, MAX_ERROR),
@@ -141,7 +141,7 @@ class Audit:
                 counts = row.counts
                 self._add(
                     "ProviderReport",
-                    {"provider": _cut(row.provider), "bucketName": _cut(row.bucket), **times},
+                    {"provider": row.provider, "bucketName": row.bucket, **times},
                     {
                         "records": counts.records,
                         "events": counts.events,
@@ -190,7 +190,9 @@ class Audit:
             "eventName": name,
             "eventTime": _time(self._wall_clock()),
             "UID": id_,
-            "requestParameters": {key: value for key, value in parameters.items() if value},
+            "requestParameters": {
+                key: _cut(value) if isinstance(value, str) else value for key, value in parameters.items() if value
+            },
             **fields,
             "additionalEventData": more,
             "recipientAccountId": self._account,
