@@ -94,6 +94,24 @@ def test_changed_buckets_a_wrong_change_and_its_correction_lose_nothing_and_rest
         assert stopped["redelivered"] == 0
 
 
+def test_a_folder_that_a_corrected_mapping_does_not_show_fails_no_more(small_service):
+    """Nobody refreshes it again, so no success would end its failure."""
+    small_service.configure(buckets={MEDIA: "/no-such-provider"}, http={"port": 0}, retry={"first": 1, "longest": 1})
+    with small_service.started() as service:
+        service.wait_for("started")
+        page = f"http://127.0.0.1:{service.wait_for('health_answered')['port']}/status.json"
+
+        def failing() -> list[str]:
+            return [each["path"] for each in httpx.get(page, timeout=PATIENCE).json()["failing"]]
+
+        small_service.announce_change()
+        eventually(failing, lambda: f"a failure\n{service.everything}")
+        small_service.configure(buckets=SHOWN)
+        hang_up(service, "settings_reloaded")
+        eventually(lambda: not failing(), lambda: f"no failure\n{service.everything}")
+        assert service.stop() == 0
+
+
 def test_log_levels_change_at_once(small_service):
     """Of the whole log, and of one module."""
     small_service.configure(log={"format": "json", "level": "info"})

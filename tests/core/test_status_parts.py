@@ -137,6 +137,18 @@ def test_the_refresh_of_a_tree_ends_the_failures_below_it(now):
     assert [each.path for each in times.failing] == ["/ab"]
 
 
+def test_a_folder_that_another_process_refreshed_later_fails_no_more(now):
+    folders = FolderTimes(now)
+    folders.observe(outcome("/a", seconds=2.0, error=ValueError("no")))
+    folders.observe(outcome("/b", error=ValueError("no")))
+    before, after = now() - 2.5, now() - 1.5
+    assert folders.refreshed_elsewhere({Folder("/a"): before, Folder("/c"): after}) == []
+    assert folders.refreshed_elsewhere({Folder("/a"): after}) == [Folder("/a")]
+    assert [each.path for each in folders.failing] == ["/b"]
+    folders.forget(folders.failing_folders)
+    assert folders.failing == []
+
+
 def test_the_slowest_folders_of_the_last_hour_are_kept_and_no_more(now):
     times = FolderTimes(now)
     times.observe(outcome("/old", seconds=100.0))
@@ -207,6 +219,7 @@ def test_the_status_of_several_processes_is_merged():
         errors=[LoggedError(event="x", level="error", at=1.0)],
         pauses=[PauseStatus(provider="S3", since=1.0, until=9.0, waiting=1)],
         principals=[PrincipalStatus(name="ana", count=2, last=1.0)],
+        failing=[FolderStatus(path="/a", at=5.0, since=1.0), FolderStatus(path="/b", at=5.0, since=3.0)],
     )
     second = msgspec.structs.replace(
         first,
@@ -217,6 +230,7 @@ def test_the_status_of_several_processes_is_merged():
         lag=LagStatus(p50=3.0),
         slowest=[FolderStatus(path="/b", seconds=9.0)],
         principals=[PrincipalStatus(name="ana", count=3, last=2.0), PrincipalStatus(name="bob", count=1, last=1.0)],
+        failing=[FolderStatus(path="/a", at=9.0, since=2.0)],
     )
     whole = merged_status.merged([first, second])
     assert whole.queues == [
@@ -229,4 +243,5 @@ def test_the_status_of_several_processes_is_merged():
     assert [each.path for each in whole.slowest] == ["/b", "/a"]
     assert (whole.unmapped[0].count, whole.errors[0].count, whole.pauses[0].waiting) == (6, 2, 2)
     assert [(each.name, each.count) for each in whole.principals] == [("ana", 5), ("bob", 1)]
+    assert [(each.path, each.at, each.since) for each in whole.failing] == [("/a", 9.0, 1.0), ("/b", 5.0, 3.0)]
     assert whole.sentence.startswith("Catching up: 13 messages wait, the oldest for 1 min")

@@ -17,6 +17,7 @@ from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.compose.reload import Reload
 from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.core.decisions import Places
+from jibe_sqs.core.model import Folder
 from jibe_sqs.core.phrases import about
 from jibe_sqs.settings import Settings
 from jibe_sqs.settings.effective import effective
@@ -168,15 +169,36 @@ class StatusView:
             endpoint=endpoint, limit=slots.limit, running=slots.running, waiting=slots.waiting, calls=dict(client.calls)
         )
 
+    async def _forget_failures(self, sources: Sources) -> None:
+        """Forget failed refreshes that another process made good, and those of buckets that are not mapped any more."""
+        engine, places = sources.engine, sources.outputs.decisions.places
+        settings = self._reload.settings if self._reload is not None else self._settings
+        # Buckets that Access Anywhere has told may be missing for a moment.
+        if places is not None and settings.buckets:
+            gone = [each for each in self._folders.failing_folders if not _is_shown(each, places)]
+            self._folders.forget(gone)
+            engine.activity.forget_failures(gone)
+        began = await engine.ledger.watermarks(self._folders.failing_folders)
+        engine.activity.forget_failures(self._folders.refreshed_elsewhere(began))
+
     async def _look(self) -> None:
         while True:
             try:
                 if self._minutes is not None:
                     self._minutes.look()
+                if self._sources is not None and self._folders.failing_folders:
+                    await self._forget_failures(self._sources)
             except Exception:
                 # A defect. What people see must not end the service.
                 log.exception("status_crashed")
             await asyncio.sleep(LOOK_INTERVAL)
+
+
+def _is_shown(folder: Folder, places: Places) -> bool:
+    """Whether the folder is, or leads to, or is below one that shows a bucket."""
+    path = f"{folder.path.rstrip('/')}/"
+    shown = (f"{place.folder.rstrip('/')}/" for found in places.values() for place in found)
+    return any(path.startswith(each) or each.startswith(path) for each in shown)
 
 
 def _held_up(sources: Sources, now: float) -> str:

@@ -238,9 +238,13 @@ class Activity:
         if folder.tree:
             top = folder.path.rstrip("/")
             done = [each for each in self._failed if each.path == top or each.path.startswith(f"{top}/")]
-        for each in done:
-            del self._failed[each]
-            self._failed_size -= _size(each)
+        self.forget_failures(done)
+
+    def forget_failures(self, folders: Iterable[Folder]) -> None:
+        """These folders are not stale any more."""
+        for each in folders:
+            if self._failed.pop(each, None) is not None:
+                self._failed_size -= _size(each)
 
     def _providers_of(self, bucket: str) -> Iterable[str]:
         places = self._places()

@@ -1,7 +1,7 @@
 """The slowest folders of the last hour, and those that cannot be refreshed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from jibe_sqs.core.model import Folder
@@ -51,6 +51,29 @@ class FolderTimes:
     def failing(self) -> list[FolderStatus]:
         """Folders whose last refresh failed, the first that failed first."""
         return sorted(self._failing.values(), key=lambda each: each.since or 0.0)
+
+    @property
+    def failing_folders(self) -> list[Folder]:
+        """The same folders, in no order."""
+        return list(self._failing)
+
+    def refreshed_elsewhere(self, began: Mapping[Folder, float]) -> list[Folder]:
+        """Forget the failures of folders that another process refreshed later. Returns these folders.
+
+        `began`: when the last successful refresh of each folder began, by any process (seconds since the epoch).
+        """
+        found = [
+            folder
+            for folder, at in began.items()
+            if (failed := self._failing.get(folder)) is not None and at > failed.at - failed.seconds
+        ]
+        self.forget(found)
+        return found
+
+    def forget(self, folders: Iterable[Folder]) -> None:
+        """Forget the failures of these folders."""
+        for folder in folders:
+            self._failing.pop(folder, None)
 
     def _succeeded(self, folder: Folder) -> None:
         if not self._failing:

@@ -11,6 +11,7 @@ from jibe_sqs.telemetry.principals import merged_principals
 from jibe_sqs.telemetry.status import (
     AccessAnywhereStatus,
     CostStatus,
+    FolderStatus,
     LagStatus,
     Minute,
     PauseStatus,
@@ -55,7 +56,7 @@ def merged(statuses: Sequence[Status]) -> Status:
         totals=_summed(each.totals for each in statuses),
         skipped=_summed(each.skipped for each in statuses),
         slowest=sorted(_all(statuses, lambda each: each.slowest), key=lambda each: -each.seconds)[:MAX_ROWS],
-        failing=sorted(_all(statuses, lambda each: each.failing), key=lambda each: each.since or 0.0)[:MAX_ROWS],
+        failing=_failing(_all(statuses, lambda each: each.failing)),
         dead_letters=sorted(_all(statuses, lambda each: each.dead_letters), key=lambda each: -each.at)[:MAX_ROWS],
         unmapped=_skipped(_all(statuses, lambda each: each.unmapped)),
         own_writes=_skipped(_all(statuses, lambda each: each.own_writes)),
@@ -130,6 +131,17 @@ def _minutes(statuses: Sequence[Status]) -> list[Minute]:
         ),
         key=lambda each: each.at,
     )
+
+
+def _failing(entries: Iterable[FolderStatus]) -> list[FolderStatus]:
+    """Each folder once, as it was tried last, and stale since it first was for any process."""
+    found = [
+        msgspec.structs.replace(
+            max(same, key=lambda each: each.at), since=min(each.since or 0.0 for each in same) or None
+        )
+        for same in _by(entries, lambda each: (each.path, each.tree))
+    ]
+    return sorted(found, key=lambda each: each.since or 0.0)[:MAX_ROWS]
 
 
 def _skipped(entries: Iterable[SkippedBucket]) -> list[SkippedBucket]:
