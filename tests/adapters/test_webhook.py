@@ -225,9 +225,24 @@ async def test_a_slow_answer_is_given_up(slack, monkeypatch):
             yield b"x"
             await asyncio.sleep(0.05)
 
-    slack.answers = [StreamingResponse(trickle())]
+    slack.answers = [StreamingResponse(trickle(), status_code=500)]
     async with webhook(slack.url) as hook, failing(hook) as error:
         assert "TimeoutError" in str(error)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}, {"Content-Encoding": "br"}])
+async def test_a_message_has_arrived_whatever_the_body_of_a_good_answer_is(slack, headers, monkeypatch):
+    """Else it would be sent again and again."""
+    monkeypatch.setattr(adapter, "POST_TIMEOUT", 5.0)
+
+    async def hanging():
+        yield b"not compressed"
+        await asyncio.Event().wait()
+
+    slack.answers = [StreamingResponse(hanging(), headers=headers)]
+    async with webhook(slack.url) as hook:
+        await hook.send(MESSAGE)
+    assert len(slack.bodies) == 1
 
 
 async def test_an_address_that_is_refused_is_read_again_and_the_message_is_posted_to_the_new_one(slack):

@@ -78,13 +78,14 @@ class Webhook:
                 self._connections.one() as client,
                 client.stream("POST", self._url, json=content, headers=headers) as answer,
             ):
+                if answer.is_success:
+                    # Its body is not read: the message has arrived, and must not be sent again if that fails.
+                    return
                 body = await read_body(_decompressed(answer), MAX_ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # The error's text and its cause may contain the address, so neither is kept.
             failure = f"the webhook in `alerts.webhook` cannot be reached: {type(error).__name__}"
         else:
-            if answer.is_success:
-                return
             failure = f"the webhook in `alerts.webhook` answered {answer.status_code}{_error_code(body)}"
             if answer.status_code in (401, 403, 404, 410):
                 raise _AddressRefused(f"{failure}: check the address")
