@@ -338,6 +338,15 @@ async def test_an_owner_prolongs_and_ends_its_own_claim_only(ledger, wall_clock)
     assert await ledger.claim("report", "b", 10)
 
 
+async def test_a_claim_that_was_ended_holds_back_no_owner_whose_clock_is_behind(ledger, wall_clock):
+    """Replicas have clocks of their own, and one that is hours ahead must not keep all turns for itself."""
+    assert await ledger.claim("report", "a", 10)
+    assert await ledger.claim("report", "a", 0)
+    wall_clock.time -= 100
+    assert await ledger.claim("report", "b", 10)
+    assert not await ledger.claim("report", "a", 10)
+
+
 async def test_one_of_many_owners_gets_a_claim(ledger):
     claimed = await asyncio.gather(*(ledger.claim("report", f"owner-{number}", 10) for number in range(20)))
     assert sum(claimed) == 1

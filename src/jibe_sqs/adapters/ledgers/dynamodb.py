@@ -30,6 +30,7 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from jibe_sqs.adapters.aws import Account, Aws
+from jibe_sqs.adapters.ledgers.claims import claimed_until
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.adapters.ledgers.table import MAX_GET, MAX_PUT, ConditionFailed, Item, Refused, Table
 from jibe_sqs.concurrency.backoff import Backoff
@@ -187,7 +188,7 @@ class DynamoDbLedger:
             item = {
                 "pk": _text(_named("c", name)),
                 "claimant": _text(owner),
-                "claimed_until": _numeral(now + seconds),
+                "claimed_until": _numeral(claimed_until(now, seconds)),
                 "expires": {"N": str(math.ceil(now + seconds))},
             }
         try:

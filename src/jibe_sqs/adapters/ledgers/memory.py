@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from jibe_sqs.adapters.ledgers.claims import claimed_until
 from jibe_sqs.adapters.ledgers.identity import counts, etag_of, is_same
 from jibe_sqs.core.history import HistoryEntry, HistoryQuestion, Remembered
 from jibe_sqs.core.model import Folder, LogFile
@@ -90,7 +91,7 @@ class MemoryLedger:
         claimed_by, until = self._claims.get(name, (owner, 0.0))
         if claimed_by != owner and until > now:
             return False
-        self._claims[name] = owner, now + seconds
+        self._claims[name] = owner, claimed_until(now, seconds)
         return True
 
     async def record(self, entry: HistoryEntry) -> None:

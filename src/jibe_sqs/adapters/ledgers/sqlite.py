@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
+from jibe_sqs.adapters.ledgers.claims import claimed_until
 from jibe_sqs.adapters.ledgers.finished_files import FINISH, MAX_LOOK_UP, FinishedFiles
 from jibe_sqs.adapters.ledgers.forgetting import Forgetting, Forgotten
 from jibe_sqs.adapters.ledgers.grouped_writes import GroupedWrites, Rows
@@ -199,7 +200,8 @@ class SqliteLedger:
         """Claim a task for `seconds`. False if another owner's claim still holds. Claims are among the notes."""
         self._check_text(name, owner)
         now = self._wall_clock()
-        return await self._do(lambda: _claimed(self._connection, f"claim/{name}", owner, now, now + seconds))
+        until = claimed_until(now, seconds)
+        return await self._do(lambda: _claimed(self._connection, f"claim/{name}", owner, now, until))
 
     async def record(self, entry: HistoryEntry) -> None:
         """Remember an entry of the history. Another write takes it along, so it costs no transaction of its own."""
@@ -354,8 +356,8 @@ def _claimed(database: sqlite3.Connection, note: str, owner: str, now: float, un
     """In the ledger's thread: whether the claim is the owner's now. The transaction keeps out all other processes."""
     with transaction(database):
         known = _notes(database, [note]).get(note, "")
-        claimed_until, _, claimant = known.partition(" ")
-        if claimant not in ("", owner) and float(claimed_until) > now:
+        until_then, _, claimant = known.partition(" ")
+        if claimant not in ("", owner) and float(until_then) > now:
             return False
         database.execute(_NOTE, (note, f"{until!r} {owner}"))
     return True
