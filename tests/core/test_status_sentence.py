@@ -67,13 +67,26 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
         ({"warnings": ["No message from jibe since 10:15"]}, "trouble", "In sync; 4 s behind; 1 warning"),
         (
             {
+                "pauses": [PauseStatus(provider="S3", since=9000.0, until=14_800.0)],
+                "settings_problem": "these changed settings need a restart: queues",
+                "warnings": [
+                    "S3: paused by an operator until 14:00 (UTC)",
+                    "these changed settings need a restart: queues",
+                    "No message from jibe since 10:15",
+                ],
+            },
+            "trouble",
+            "In sync; 4 s behind; changed settings are not in force, 1 provider paused, 1 warning",
+        ),
+        (
+            {
                 "failing": [FolderStatus(path="/a", error="CallFailed: no")],
                 "unmapped": [SkippedBucket(bucket="b", count=3)],
                 "settings_problem": "buckets: not an object",
             },
             "trouble",
             (
-                "In sync; 4 s behind; 1 folder cannot be refreshed, a changed configuration is not in force, changes of 1 bucket "
+                "In sync; 4 s behind; 1 folder cannot be refreshed, changed settings are not in force, changes of 1 bucket "
                 "are not shown"
             ),
         ),

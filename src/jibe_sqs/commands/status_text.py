@@ -13,7 +13,7 @@ def as_text(status: Status) -> str:
     lines = [*wrapped(status.sentence, indent="  "), ""]
     for each in [*status.reasons, *status.warnings]:
         lines += wrapped(f"! {each}", indent="  ")
-    if status.settings_problem:
+    if status.settings_problem and status.settings_problem not in status.warnings:
         lines += wrapped(f"! {status.settings_problem}", indent="  ")
     for queue in status.queues:
         depth = "depth unknown" if queue.visible is None else counted(queue.visible, "message")

@@ -199,4 +199,4 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     access_anywhere: AccessAnywhereStatus = AccessAnywhereStatus()
     settings: list[SettingStatus] = []
     settings_problem: str = ""
-    """Why a changed configuration is not in force: it is refused, or needs a restart. Empty if the running settings are those of the file."""
+    """Why the settings in force are not those of the configuration: a sentence. Empty if they are."""

@@ -64,14 +64,21 @@ def _problems(status: Status) -> str:
     if recent:
         found.append(counted(recent, "new dead letter"))
     if status.settings_problem:
-        found.append("a changed configuration is not in force")
+        found.append("changed settings are not in force")
     if status.unmapped:
         found.append(f"changes of {counted(len(status.unmapped), 'bucket')} are not shown")
     if status.pauses:
         found.append(f"{counted(len(status.pauses), 'provider')} paused")
-    if status.warnings:
-        found.append(counted(len(status.warnings), "warning"))
+    if other := sum(not _is_named(each, status) for each in status.warnings):
+        found.append(counted(other, "warning"))
     return ", ".join(found)
+
+
+def _is_named(warning: str, status: Status) -> bool:
+    """Whether the sentence names its cause already."""
+    if status.settings_problem and status.settings_problem in warning:
+        return True
+    return any(f"{pause.provider}: paused by an operator" in warning for pause in status.pauses)
 
 
 def _time_left(status: Status, waiting: int) -> float | None:

@@ -338,7 +338,7 @@ def settings(status: Status) -> Section:
     )
     note: Cell = "Secrets are masked." if table.rows else "The settings are not known yet."
     if status.settings_problem:
-        note = Markup.escape("A changed configuration is not in force; these settings are.") + _problem(
+        note = Markup.escape("These settings are in use. Changed settings are not in force.") + _problem(
             status.settings_problem
         )
     return Section(
