@@ -23,8 +23,9 @@ def test_the_status_follows_the_work_and_says_when_access_anywhere_is_down(sandb
         small_service.send("no announcement")
         eventually(lambda: not small_service.messages(), "the end of both messages")
         found = json.loads(status(small_service, "--json").stdout)
-        assert (found["state"], found["stage"], found["messages_held"]) == ("in-sync", "running", 0)
+        assert (found["state"], found["stage"], found["messages_held"]) == ("trouble", "running", 0)
         assert found["sentence"].startswith("In sync; ")
+        assert found["sentence"].endswith("; 1 new dead letter")
         assert sum(minute["events"] for minute in found["minutes"]) == 1
         assert found["totals"]["done"] == 1
         assert [each["error"] for each in found["dead_letters"]] == ["AnnouncementMalformed"]
@@ -41,5 +42,13 @@ def test_the_status_follows_the_work_and_says_when_access_anywhere_is_down(sandb
             assert "1 message waits" in ended.stdout.splitlines()[0]
         finally:
             httpx.delete(faults, timeout=PATIENCE).raise_for_status()
-        eventually(lambda: status(small_service).returncode == 0, "the end of the outage")
+        eventually(lambda: status(small_service).stdout.startswith("In sync; "), "the end of the outage")
+
+        # The service goes on with the configuration from before.
+        small_service.configure(buckets=7)
+        ended = status(small_service)
+        assert (ended.returncode, ended.stdout.partition(";")[0], ended.stderr) == (1, "In sync", "")
         assert service.stop() == 0
+    ended = status(small_service)
+    assert ended.returncode == 2
+    assert "buckets" in ended.stderr

@@ -1,4 +1,4 @@
-"""What can be learnt of a configuration without validating it: it may be invalid. For the support bundle alone."""
+"""What can be learnt of a configuration without validating it: it may be invalid. For the support bundle and `status`."""
 
 import os
 import re
