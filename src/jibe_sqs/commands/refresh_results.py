@@ -65,6 +65,7 @@ def as_text(result: RefreshResult, output: IO[str]) -> None:
     for folder in result.refreshed:
         console.print(plain(f"refreshed  {folder}"))
     for each in result.failed:
-        console.print(plain(f"failed     {each.folder}\n           {each.error}: {each.reason}", "red"))
+        console.print(plain(f"failed     {each.folder}", "red"))
+        console.print(plain(f"           {each.error}: {each.reason}", "red"))
     failed = f", {len(result.failed):,} failed" if result.failed else ""
     console.print(f"{counted(len(result.refreshed), 'folder')} refreshed{failed}, {_THROUGH[result.through]}")

@@ -121,7 +121,7 @@ class OperatorPauses:
 
     def _expiring(self, pause: Pause, seconds: float) -> list[str]:
         found = []
-        for consumer in self._engine.consumers:
+        for consumer in self._engine.queue_consumers:
             retention, most = consumer.activity.retention, consumer.max_receives
             if retention and seconds >= retention / 2:
                 found.append(
