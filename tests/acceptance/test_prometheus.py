@@ -15,6 +15,7 @@ from tests.acceptance.conftest import MEDIA, REGION
 from tests.processes import PATIENCE, Started, eventually, finished, started
 
 from jibe_sqs.sandbox.aws.deployment import client
+from jibe_sqs.telemetry.alert_kinds import BY_EVENT
 from jibe_sqs.telemetry.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,12 @@ def test_there_is_no_runbook_of_an_alert_that_does_not_exist():
     """A heading that no alert leads to is out of date."""
     headings = re.findall(r"^## (Jibe.*)$", RUNBOOKS, re.MULTILINE)
     assert headings == [alert["alert"] for alert in ALERTS]
+
+
+@pytest.mark.parametrize("event", BY_EVENT)
+def test_each_event_of_a_state_leads_to_a_runbook(event):
+    """The service's own alerts have the address of the page, with the event's name."""
+    assert f'<a id="{event}"></a>' in RUNBOOKS
 
 
 @pytest.mark.parametrize("what", ["check rules alerts.yaml", "test rules tests.yaml"])
