@@ -47,7 +47,7 @@ AWS_OPTIONS = {"region", "query", "output"}
 AWS_CUSTOM = {
     "cloudformation deploy": {"stack-name", "template-file", "parameter-overrides", "capabilities"},
     "cloudformation wait": {"stack-name"},
-    "logs tail": {"follow"},
+    "logs tail": {"follow", "since"},
     "s3 cp": {"quiet"},
     "s3 mv": {"quiet"},
     "s3 rm": {"quiet", "recursive"},
@@ -215,7 +215,7 @@ def test_each_variable_is_a_setting(page):
 def test_each_dotted_setting_exists(page):
     groups = {name for name, field in Settings.model_fields.items() if models(field.annotation)}
     for text in inline(page):
-        if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text) and text.split(".")[0] in groups and not text.endswith(".json"):
+        if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text) and text.split(".")[0] in groups and not text.endswith((".json", ".txt")):
             assert is_setting(text.split(".")), text
 
 
