@@ -215,7 +215,11 @@ def test_each_variable_is_a_setting(page):
 def test_each_dotted_setting_exists(page):
     groups = {name for name, field in Settings.model_fields.items() if models(field.annotation)}
     for text in inline(page):
-        if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text) and text.split(".")[0] in groups and not text.endswith((".json", ".txt")):
+        if (
+            re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text)
+            and text.split(".")[0] in groups
+            and not text.endswith((".json", ".txt"))
+        ):
             assert is_setting(text.split(".")), text
 
 
