@@ -11,6 +11,9 @@ import httpx
 import pytest
 from tests.acceptance.conftest import COMMAND, SmallService
 from tests.processes import PATIENCE, Finished, Started, eventually, finished
+from typer.testing import CliRunner
+
+from jibe_sqs.cli.app import app
 
 
 class Paused:
@@ -164,3 +167,12 @@ def test_a_duration_that_is_not_possible_is_a_usage_error(paused, duration):
     ran = paused.command("pause", f"--for={duration}")
     assert ran.returncode == 2
     assert "--for" in ran.stderr
+
+
+@pytest.mark.parametrize("provider", ["", "/", " ", "Amazon S3/media"])
+@pytest.mark.parametrize("command", [["pause", "--for", "1h"], ["resume"]])
+def test_what_is_not_the_name_of_a_provider_is_a_usage_error(command, provider):
+    """A variable of a script that is not set must not pause everything, nor end all pauses."""
+    ran = CliRunner().invoke(app, [*command, provider])
+    assert ran.exit_code == 2
+    assert "PROVIDER: " in ran.stderr

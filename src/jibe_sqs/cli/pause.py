@@ -33,9 +33,9 @@ def pause(
     """Call Access Anywhere no more for a while. Messages wait, and use up no receives."""
     from jibe_sqs.adapters.control_messages import PauseRequest
 
+    _check_provider(provider)
     request = PauseRequest(_seconds(duration, provider), provider or "", reason)
     _check_length("--reason", reason)
-    _check_length("PROVIDER", provider or "")
     answer = _asked(lambda pauser: pauser.pause(request), as_json=as_json, config=config)
     _print(answer, as_json=as_json)
 
@@ -48,6 +48,7 @@ def resume(
     """End the pause of a provider, or all pauses, before its time."""
     from jibe_sqs.adapters.control_messages import ResumeRequest
 
+    _check_provider(provider)
     answer = _asked(lambda pauser: pauser.resume(ResumeRequest(provider)), as_json=as_json, config=config)
     _print(answer, as_json=as_json, is_resumed=True)
 
@@ -65,6 +66,20 @@ def _seconds(text: str, provider: str | None) -> float:
         what = "one provider" if provider else "everything"
         raise typer.BadParameter(f"--for: {what} can be paused for at most {most / 86_400:g} days")
     return seconds
+
+
+def _check_provider(provider: str | None) -> None:
+    """An empty name is more often a variable of a script that is not set than the wish to pause everything."""
+    if provider is None:
+        return
+    name = provider.strip("/")
+    if not name.strip():
+        raise typer.BadParameter("PROVIDER: it is empty: leave it out if everything is meant")
+    if "/" in name:
+        raise typer.BadParameter(
+            "PROVIDER: only whole providers can be paused: write the name of its top-level folder alone"
+        )
+    _check_length("PROVIDER", provider)
 
 
 def _check_length(name: str, text: str) -> None:
