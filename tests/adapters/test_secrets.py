@@ -60,6 +60,11 @@ async def test_a_key_a_stage_and_a_version_choose_the_value(aws):
     assert await value(f"{arn}:password:AWSPREVIOUS:") == "old"
 
 
+async def test_a_line_break_at_the_end_of_a_secret_in_aws_does_not_count(aws):
+    """`--secret-string file://…` of the AWS CLI leaves one."""
+    assert await value(stored(aws, "p\n")) == "p"
+
+
 async def test_a_parameter_is_read_decrypted_also_by_version(aws):
     ssm = aws("ssm")
     for text in ("old", "new"):

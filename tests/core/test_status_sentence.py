@@ -64,6 +64,11 @@ BACKLOG = QueueStatus(name="jibe", visible=118, oldest=840.0)
             "trouble",
             "In sync; 4 s behind; 1 new dead letter",
         ),
+        (
+            {"failing": [FolderStatus(path=f"/{number}", error="CallFailed: no") for number in range(50)]},
+            "trouble",
+            "In sync; 4 s behind; 50 or more folders cannot be refreshed",
+        ),
         ({"warnings": ["No message from jibe since 10:15"]}, "trouble", "In sync; 4 s behind; 1 warning"),
         (
             {

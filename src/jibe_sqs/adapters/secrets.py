@@ -87,6 +87,8 @@ class SecretReader:
                 raise SecretUnavailable(f"{kept}: {_CREDENTIALS}") from None
             except aws_errors(ValueError) as error:
                 raise SecretUnavailable(failure(str(kept), error)) from None
+        # Editors, and `--secret-string file://…` of the AWS CLI, leave one that is not part of the secret.
+        found = found.removesuffix("\n").removesuffix("\r")
         if len(found) > MAX_BYTES:
             raise SecretUnavailable(f"{kept}: larger than {MAX_BYTES} bytes, so it is not a secret")
         return found
@@ -169,14 +171,14 @@ class RenewedSecrets:
 
 
 def _of_file(kept: SecretFile) -> str:
-    """The text of a file, without the line break at its end."""
+    """The text of a file."""
     try:
         text = content_of(Path(kept.path)).decode("utf-8-sig")
     except SettingsError as error:
         raise SecretUnavailable(f"file:{error}") from None
     except UnicodeDecodeError:
         raise SecretUnavailable(f"{kept}: cannot be read: not UTF-8") from None
-    return text.strip() if kept.is_stripped else text.removesuffix("\n").removesuffix("\r")
+    return text.strip() if kept.is_stripped else text
 
 
 def _remedies(kept: SecretsManagerSecret | Parameter, error: ClientError) -> Mapping[str, str]:

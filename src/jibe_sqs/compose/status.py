@@ -27,6 +27,7 @@ from jibe_sqs.telemetry.logged_errors import LoggedErrors
 from jibe_sqs.telemetry.minutes import Minutes, Totals
 from jibe_sqs.telemetry.skip_warnings import Skipped
 from jibe_sqs.telemetry.status import (
+    MAX_ROWS,
     AccessAnywhereStatus,
     ComparisonStatus,
     QueueStatus,
@@ -40,8 +41,6 @@ from jibe_sqs.telemetry.truth import Round, Truth
 
 LOOK_INTERVAL: Final = 10.0
 """Seconds between two looks at the counts, for the charts."""
-MAX_ROWS: Final = 50
-"""Entries of each list."""
 
 log = structlog.get_logger()
 

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from jibe_sqs.telemetry import logged_errors
 from jibe_sqs.telemetry.principals import merged_principals
 from jibe_sqs.telemetry.status import (
+    MAX_ROWS,
     AccessAnywhereStatus,
     CostStatus,
     FolderStatus,
@@ -24,8 +25,6 @@ from jibe_sqs.telemetry.status_sentence import with_sentence
 
 T = TypeVar("T")
 K = TypeVar("K")
-MAX_ROWS: Final = 50
-"""Entries of a list that is merged."""
 
 
 def merged(statuses: Sequence[Status]) -> Status:

@@ -4,7 +4,7 @@ All moments are seconds since the epoch by the local clock, and all durations ar
 made. A snapshot contains no secret.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,9 @@ State = Literal["starting", "in-sync", "catching-up", "paused", "held-up", "trou
 not all of it can be done."""
 
 Stage = Literal["starting", "running", "stopping"]
+
+MAX_ROWS: Final = 50
+"""Entries of each list."""
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,13 @@
 """The first sentence of a status: is the index true, and how far behind is it."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from jibe_sqs.core.phrases import about, counted
-from jibe_sqs.telemetry.status import State, Status
+from jibe_sqs.telemetry.status import MAX_ROWS, State, Status
 
 BEHIND = 60.0
 """Seconds. While the oldest message that is not done is not older, the service is in sync: refreshes take some seconds."""
@@ -58,20 +59,24 @@ def _problems(status: Status) -> str:
     """What the index may lack although all work is done, in a few words."""
     found = []
     if status.failing:
-        failing = len(status.failing)
-        found.append(f"{counted(failing, 'folder')} cannot be refreshed")
+        found.append(f"{_at_least(status.failing, 'folder')} cannot be refreshed")
     recent = sum(status.at - each.at < RECENT for each in status.dead_letters)
     if recent:
         found.append(counted(recent, "new dead letter"))
     if status.settings_problem:
         found.append("changed settings are not in force")
     if status.unmapped:
-        found.append(f"changes of {counted(len(status.unmapped), 'bucket')} are not shown")
+        found.append(f"changes of {_at_least(status.unmapped, 'bucket')} are not shown")
     if status.pauses:
         found.append(f"{counted(len(status.pauses), 'provider')} paused")
     if other := sum(not _is_named(each, status) for each in status.warnings):
         found.append(counted(other, "warning"))
     return ", ".join(found)
+
+
+def _at_least(entries: Sequence[object], noun: str) -> str:
+    """The number of entries. There may be more if the list is full."""
+    return f"{MAX_ROWS} or more {noun}s" if len(entries) >= MAX_ROWS else counted(len(entries), noun)
 
 
 def _is_named(warning: str, status: Status) -> bool:
