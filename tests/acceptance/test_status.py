@@ -8,7 +8,11 @@ from tests.processes import PATIENCE, Finished, eventually, finished
 
 
 def status(service: SmallService, *arguments: str) -> Finished:
-    command = [*COMMAND, "status", "--config", str(service.config), *arguments]
+    return asked(service, "status", *arguments)
+
+
+def asked(service: SmallService, *arguments: str) -> Finished:
+    command = [*COMMAND, *arguments, "--config", str(service.config)]
     return finished(command, cwd=service.folder, env=service.environment)
 
 
@@ -48,6 +52,8 @@ def test_the_status_follows_the_work_and_says_when_access_anywhere_is_down(sandb
         small_service.configure(buckets=7)
         ended = status(small_service)
         assert (ended.returncode, ended.stdout.partition(";")[0], ended.stderr) == (1, "In sync", "")
+        for command in (["pause", "--for", "1h"], ["resume"]):
+            assert asked(small_service, *command).returncode == 0, command
         assert service.stop() == 0
     ended = status(small_service)
     assert ended.returncode == 2

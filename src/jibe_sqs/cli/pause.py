@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jibe_sqs.adapters.control_messages import PauseAnswer
     from jibe_sqs.compose.pause_commands import Pauser
+    from jibe_sqs.core.errors import SettingsError
 
 ProviderArgument = Annotated[
     str | None,
@@ -92,18 +93,40 @@ def _check_length(name: str, text: str) -> None:
 
 def _asked(ask: "Callable[[Pauser], Awaitable[PauseAnswer]]", *, as_json: bool, config: str | None) -> "PauseAnswer":
     from jibe_sqs.compose.pause_commands import pauser
+    from jibe_sqs.core.errors import SettingsError
     from jibe_sqs.settings import Settings
     from jibe_sqs.telemetry import logs
 
-    settings = load(Settings, config, with_secrets=False)
-    if settings.ledger.kind == "dynamodb":
-        # Only the keys of a table may be secrets that this command needs.
-        settings = load(Settings, config)
+    try:
+        settings = load(Settings, config, with_secrets=False)
+        if settings.ledger.kind == "dynamodb":
+            # Only the keys of a table may be secrets that this command needs.
+            settings = load(Settings, config)
+    except SettingsError as mistakes:
+        # The service may have refused a changed configuration, and be at work with the one from before.
+        return _asked_of_service(ask, mistakes, as_json=as_json, config=config)
     logs.configure(settings.log.level, settings.log.format)
 
     async def asked() -> "PauseAnswer":
         async with pauser(settings) as ready:
             return await ask(ready)
+
+    with errors_as_json(as_json):
+        return asyncio.run(asked())
+
+
+def _asked_of_service(
+    ask: "Callable[[Pauser], Awaitable[PauseAnswer]]", mistakes: "SettingsError", *, as_json: bool, config: str | None
+) -> "PauseAnswer":
+    """The answer of the service that runs on this host. Raises the mistakes if none does."""
+    from jibe_sqs.adapters.control import running_service
+    from jibe_sqs.settings.raw import RawConfiguration
+
+    async def asked() -> "PauseAnswer":
+        async with running_service(RawConfiguration(config).control_socket()) as service:
+            if service is None:
+                raise mistakes
+            return await ask(service)
 
     with errors_as_json(as_json):
         return asyncio.run(asked())
