@@ -1,7 +1,7 @@
 """Take pictures of the status page in the states that an operator meets, from a service that runs in the sandbox.
 
-`python -m docs.record_status_page [FOLDER]` writes one PNG for each state, on a desktop and on a phone, light and dark, and prints what
-axe-core finds. docs/status-page.png is the first of them. It takes about four minutes, and needs Debian's Chromium.
+`python -m docs.record_status_page [FOLDER]` writes a PNG of the whole page and one of its top for each
+state, on a desktop and on a phone, light and dark, and prints what axe-core finds. docs/status-page.png is the top of the first of them. It takes about four minutes, and needs Debian's Chromium.
 """
 
 import json
@@ -120,6 +120,7 @@ def take(browser: Browser, place: Place, state: str, folder: Path) -> None:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
             page = context.new_page()
             page.goto(f"{place.address}/")
+            page.screenshot(path=folder / f"{state}-{window}-{scheme}-top.png")
             page.screenshot(path=folder / f"{state}-{window}-{scheme}.png", full_page=True)
             found = Axe().run(page)
             print(f"{state:12} {window:8} {scheme:6} axe-core: {found.violations_count} violations")  # noqa: T201 - an answer
@@ -190,7 +191,7 @@ def main() -> None:
         browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=chromium)
         stack.callback(browser.close)
         record(browser, Place(described, temporary), folder)
-    shutil.copy(folder / "in-sync-desktop-light.png", PICTURE)
+    shutil.copy(folder / "in-sync-desktop-light-top.png", PICTURE)
     print(f"{PICTURE.name}, and all pictures in {folder}")  # noqa: T201 - an answer
 
 
