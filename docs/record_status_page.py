@@ -1,7 +1,8 @@
 """Take pictures of the status page in the states that an operator meets, from a service that runs in the sandbox.
 
-`python -m docs.record_status_page [FOLDER]` writes a PNG of the whole page and one of its top for each
-state, on a desktop and on a phone, light and dark, and prints what axe-core finds. docs/status-page.png is the top of the first of them. It takes about four minutes, and needs Debian's Chromium.
+`python -m docs.record_status_page [FOLDER]` writes a PNG of the whole page and one of its top for each state, on a desktop and on a
+phone, light and dark, and prints what axe-core finds. docs/status-page.png is the top of the first of them. It takes about four
+minutes, and needs Debian's Chromium.
 """
 
 import json
