@@ -159,13 +159,9 @@ def record(browser: Browser, place: Place, folder: Path) -> None:
         place.reached("Catching up", lambda found: found["minutes"][-1]["refreshes"])
         take(browser, place, "catching-up", folder)
     place.set_faults()
-    wrong = {
-        "buckets": {MEDIA: place.settings["buckets"][MEDIA]},
-        "own_writes": place.settings["own_writes"] | {"user_agents": "*"},
-    }
+    wrong = {"buckets": {MEDIA: place.settings["buckets"][MEDIA]}}
     with place.service(**wrong):
         place.write(["plans/not-shown.txt"], OTHER)
-        place.write(["letters/taken-for-own.txt"])
         place.sqs.send_message(QueueUrl=place.settings["queues"][0]["url"], MessageBody="not an announcement")
         place.configure(**wrong, limits={"messages_held": "many"})
         place.reached(
