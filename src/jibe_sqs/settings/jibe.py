@@ -71,8 +71,9 @@ def translated(values: Values, ours: Collection[str]) -> tuple[Values, list[str]
 def _without_unknown(values: Values, known: Collection[str]) -> tuple[Values, list[str]]:
     kept, problems = {}, []
     for name, value in values.items():
-        # A name that resembles one of ours is misspelt. Validation reports it.
-        if name in known or difflib.get_close_matches(name, known, 1, cutoff=0.8):
+        # A name that resembles one of ours is misspelt. Validation reports it. Only `provider` is more likely to select a
+        # provider, as a source does, than to set its limits.
+        if name in known or difflib.get_close_matches(name, {*known} - {"providers"}, 1, cutoff=0.8):
             kept[name] = value
         elif instead := _lookup(name, _SELECTING_KEYS):
             problems.append(
