@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ class Prometheus:
     def __init__(self, running: Started) -> None:
         line = eventually(lambda: re.search(r'"Listening on" address=(\S+)', running.output), "Prometheus' address")
         self._url = f"http://{line[1]}/api/v1"
+        # It listens before it can answer.
+        ready = f"http://{line[1]}/-/ready"
+        eventually(lambda: httpx.get(ready, timeout=PATIENCE).status_code == HTTPStatus.OK, "Prometheus is ready")
 
     def ask(self, path: str, **parameters: str) -> Any:
         answer = httpx.get(f"{self._url}/{path}", params=parameters, timeout=PATIENCE)
