@@ -410,10 +410,10 @@ def test_after_the_repairs_everything_is_in_sync(story):
     assert story.compared == [(0, True), (0, True)]
 
 
-def test_a_bucket_that_is_added_to_the_settings_needs_only_a_restart(story):
+def test_a_bucket_that_is_added_to_the_settings_needs_nothing_more(story):
     """The whole folder is refreshed, because its earlier changes were skipped."""
-    assert "restart" in story.signs["not mapped"]["remedy"]
-    assert "restart" in story.first_reason("not mapped")["remedy"]
+    assert "add the bucket to buckets" in story.signs["not mapped"]["remedy"]
+    assert f"add {OTHER} to `buckets`" in story.first_reason("not mapped")["remedy"]
     assert story.others["imported"]["bucket"] == OTHER
     assert story.others["shown after import"]
 

@@ -165,7 +165,7 @@ def _causes(facts: ObjectFacts) -> Iterator[Reason]:
         yield Reason(
             Cause.IGNORED,
             f"{facts.ignored_by} ignores this key, so its changes are skipped",
-            f"remove the pattern if the key is of interest; restart; then {_refresh(facts)}",
+            f"remove the pattern if the key is of interest; then {_refresh(facts)}",
         )
     yield from _of_service(facts)
     yield from _of_folders(facts)
@@ -264,8 +264,8 @@ def _of_own_writes(facts: ObjectFacts) -> Iterator[Reason]:
                 Cause.OWN_WRITE,
                 f"changes in {facts.bucket} at that time were skipped as Access Anywhere's own writes: "
                 f"{rules or 'a rule of own_writes'}",
-                "if others write with this identity, make `own_writes` narrower (`jibe-sqs principals` lists the callers), and "
-                "restart; then read what was skipped with the `jibe-sqs backfill` that the service names at its start "
+                "if others write with this identity, make `own_writes` narrower (`jibe-sqs principals` lists the callers); "
+                "then read what was skipped with the `jibe-sqs backfill` that the service names in its log "
                 f"(settings_changed), or for this folder alone {_refresh(facts)}",
             )
             return
