@@ -431,6 +431,7 @@ async def test_only_the_password_and_the_permanent_token_log_in(storage):
             "calls": {"gettoken": 3, "gettokenbyauthtoken": 3, "getfoldercontents": 3},
             "refreshes": 0,
             "logins": 2,
+            "refused_logins": 4,
             "faults": {},
         }
 
