@@ -8,6 +8,7 @@ from functools import cache
 
 import certifi
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 PREFIXES = ("AWS_", "JIBE_", "LC_", "OTEL_", "RCLONE_")
@@ -66,3 +67,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"these tests have an address in their names; give them ids: {changing[:5]}")
     order = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(FIRST)))
+
+
+@pytest.fixture(autouse=True)
+def _same_log_afterwards():
+    """Restore the configuration of the log: a test that configures it must not silence the events of the next one."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from jibe_sqs.telemetry import logs
+from jibe_sqs.telemetry.log_levels import ModuleLevels
 
 SCRIPT = """
 import structlog
@@ -70,13 +71,14 @@ def test_a_module_has_the_level_of_the_longest_name_that_fits(module, lines, nam
     assert [each["event"] for each in lines()] == written
 
 
-def test_listeners_get_what_is_written(module):
-    """Alerts listen: a module that is silenced causes none."""
+def test_listeners_get_what_is_not_written_too(module, lines):
+    """Alerts listen: a state that ends is logged at `info`, and a warning is an alert whatever the log has."""
     heard = []
     logs.configure("info", "json", {"jibe_sqs.quiet": "error"})
     with logs.listening(lambda event: heard.append(event["event"])):
         module("jibe_sqs.quiet")()
-    assert heard == ["error", "exception"]
+    assert heard == ["info", "warning", "error", "exception"]
+    assert [each["event"] for each in lines()] == ["error", "exception"]
 
 
 def test_lines_are_verbose_if_one_module_is():
@@ -88,10 +90,14 @@ def test_lines_are_verbose_if_one_module_is():
 
 def test_without_levels_of_modules_nothing_looks_at_the_stack():
     """Each event that is written would pay for it."""
+
+    def looks_at_the_stack():
+        return any(isinstance(each, ModuleLevels) for each in structlog.get_config()["processors"])
+
     logs.configure("info", "json", {"aiobotocore": "debug"})
-    processors = len(structlog.get_config()["processors"])
+    assert not looks_at_the_stack()
     logs.configure("info", "json", {"jibe_sqs.consuming": "debug"})
-    assert len(structlog.get_config()["processors"]) == processors + 1
+    assert looks_at_the_stack()
 
 
 def test_a_library_gets_its_level_and_loses_it_again(lines):
