@@ -8,7 +8,6 @@ from typing import Final
 from jibe_sqs.adapters.access_anywhere import AccessAnywhere
 from jibe_sqs.compose.engine import Engine, Outputs
 from jibe_sqs.concurrency.budget import Budget
-from jibe_sqs.consuming.consumer import Consumer
 from jibe_sqs.ports import Gate
 from jibe_sqs.sweeping import sweep_queue
 from jibe_sqs.telemetry.costs import Avoidable
@@ -82,7 +81,7 @@ class Measured:
         for consumer in self.engine.consumers:
             activity, queue = consumer.activity, consumer.name
             samples.add("jibe_queue_up", not consumer.trouble, queue)
-            samples.add("jibe_oldest_message_age_seconds", _oldest_age(consumer, now), queue)
+            samples.add("jibe_oldest_message_age_seconds", consumer.oldest_age(now) or 0.0, queue)
             if activity.last_message:
                 samples.add("jibe_queue_last_message_timestamp_seconds", activity.last_message, queue)
             if activity.last_receive:
@@ -185,16 +184,6 @@ class Measured:
         samples.add("jibe_compare_unrepaired", max(each.unrepaired for each in (truth.current, truth.last) if each))
         if truth.last is not None:
             samples.add("jibe_compare_round_timestamp_seconds", truth.last.ended)
-
-
-def _oldest_age(consumer: Consumer, now: float) -> float:
-    """The age of the oldest message that is in hand, or waits in the queue for its first receive."""
-    activity = consumer.activity
-    oldest = consumer.oldest or now
-    if activity.depth is not None and activity.depth.visible and activity.seen_until:
-        # All messages that were sent before have been received.
-        oldest = min(oldest, activity.seen_until)
-    return max(0.0, now - oldest)
 
 
 def _add_budget(samples: Samples, used: str, limit: str, budgets: Iterable[Budget]) -> None:

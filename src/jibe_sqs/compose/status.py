@@ -1,4 +1,4 @@
-"""Makes the snapshots of a running service. Each takes a few milliseconds, and asks nobody."""
+"""Makes the snapshots of a running service. Each takes a few milliseconds, and sends no request."""
 
 import asyncio
 import socket
@@ -216,14 +216,11 @@ def _held_up(sources: Sources, now: float) -> str:
 
 def _queue(consumer: Consumer, now: float) -> QueueStatus:
     activity, depth = consumer.activity, consumer.activity.depth
-    sent = [consumer.oldest] if consumer.oldest else []
-    if depth is not None and depth.visible and activity.seen_until:
-        sent.append(activity.seen_until)
     return QueueStatus(
         name=activity.name,
         visible=depth.visible if depth else None,
         hidden=depth.hidden if depth else None,
-        oldest=max(0.0, now - min(sent)) if sent else None,
+        oldest=consumer.oldest_age(now),
         last_message=activity.last_message or None,
         last_receive=activity.last_receive or None,
         retention=activity.retention,

@@ -1,4 +1,4 @@
-"""A waiting line in which the newest come first, and nobody waits for ever.
+"""A waiting line in which the newest come first, and no entry waits for ever.
 
 Each entry is due at a time, and may have a time at which it was new. Of four choices in a row, three take the newest entry, and
 one takes the entry that is due first. So an entry that n others precede in the order of their due times is chosen after 4 (n + 1)

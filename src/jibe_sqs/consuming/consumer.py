@@ -118,10 +118,16 @@ class Consumer:
         """How many messages are in hand."""
         return len(self._holds)
 
-    @property
-    def oldest(self) -> float:
-        """When the oldest message in hand was sent (seconds since the epoch, the queue's clock). 0.0 without any."""
-        return min((held.message.sent_at for held in self._holds if held.message.sent_at), default=0.0)
+    def oldest_age(self, now: float) -> float | None:
+        """The age (seconds) of the oldest message that is in hand, or that waits for its first receive. None without any.
+
+        `now`: seconds since the epoch, local clock.
+        """
+        sent = [held.message.sent_at for held in self._holds if held.message.sent_at]
+        if self.activity.depth is not None and self.activity.depth.visible and self.activity.seen_until:
+            # All messages that were sent before have been received.
+            sent.append(self.activity.seen_until)
+        return max(0.0, now - min(sent)) if sent else None
 
     @property
     def max_receives(self) -> int | None:

@@ -39,7 +39,7 @@ class Minutes:
         self._lags: deque[list[int]] = deque([Lag().buckets], maxlen=LAG_MINUTES)
 
     def look(self) -> None:
-        """Begin the minute of the clock, if it is a new one. Minutes in which nobody looked stay empty."""
+        """Begin the minute of the clock, if it is a new one. Minutes without a call stay empty."""
         now = self._minute()
         if (set_back := self._began[-1][0] - now) > MINUTE:
             # Otherwise all work would count for one minute until the clock is there again.
